@@ -1,0 +1,42 @@
+"""The one place where time enters. Everything else is handed a clock, so that tests can own it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID
+
+import uuid_utils.compat
+
+
+class Clock(Protocol):
+    """What the rest of the code may ask about time."""
+
+    def now(self) -> datetime:
+        """The wall clock: an aware datetime in UTC, to the microsecond."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary origin that never run backwards: for durations only."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """The wall clock: an aware datetime in UTC, to the microsecond."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary origin that never run backwards: for durations only."""
+        return time.monotonic()
+
+
+SYSTEM = SystemClock()
+
+
+def new_event_id() -> UUID:
+    """A fresh UUIDv7 (RFC 9562 §5.7): it sorts by time of creation, which keeps indexes narrow."""
+    return uuid_utils.compat.uuid7()

@@ -1,0 +1,78 @@
+"""Names of topics, and which partition a key belongs to.
+
+The partition is decided here and not by a client library, since librdkafka and the Java client
+differ in their defaults and an agency may use either.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_AGENCY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_MURMUR_SEED = 0x9747B28C
+_MASK = 0xFFFFFFFF
+
+
+def is_slug(text: str) -> bool:
+    """Whether `text` can name an agency or an event type: lower-case words joined by hyphens."""
+    return len(text) <= 63 and _AGENCY.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Topic:
+    """The topic of one agency and one event type, `sinergi.<agency>.<event-type>`."""
+
+    agency: str
+    event_type: str
+
+    @property
+    def name(self) -> str:
+        """The name on the broker."""
+        return f"sinergi.{self.agency}.{self.event_type}"
+
+    @classmethod
+    def parse(cls, name: str) -> Topic:
+        """The topic that a broker's name stands for.
+
+        Raises:
+            ValueError: it is not the name of an event topic.
+        """
+        head, _, rest = name.partition(".")
+        agency, _, event_type = rest.partition(".")
+        if head != "sinergi" or not is_slug(agency) or not is_slug(event_type):
+            raise ValueError(f"{name!r} is not sinergi.<agency>.<event-type>")
+        return cls(agency, event_type)
+
+
+def control_topic(agency: str) -> str:
+    """The compacted topic of an agency's schemas and signed heads."""
+    return f"sinergi.{agency}.control"
+
+
+def receipts_topic(agency: str) -> str:
+    """The compacted topic of the receipts that an agency gives for what it has materialised."""
+    return f"sinergi.{agency}.receipts"
+
+
+def murmur2(data: bytes) -> int:
+    """MurmurHash2 as Kafka's Java client computes it (32 bits, unsigned)."""
+    length = len(data)
+    h = _MURMUR_SEED ^ length
+    whole = length & ~3
+    for at in range(0, whole, 4):
+        k = int.from_bytes(data[at : at + 4], "little")
+        k = (k * 0x5BD1E995) & _MASK
+        k ^= k >> 24
+        h = (h * 0x5BD1E995) & _MASK ^ ((k * 0x5BD1E995) & _MASK)
+    if length != whole:
+        h ^= int.from_bytes(data[whole:], "little")
+        h = (h * 0x5BD1E995) & _MASK
+    h ^= h >> 13
+    h = (h * 0x5BD1E995) & _MASK
+    return h ^ (h >> 15)
+
+
+def partition_for(key: bytes, partitions: int) -> int:
+    """The partition of a key among `partitions`, a count fixed for the topic's life."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
