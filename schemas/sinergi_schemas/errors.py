@@ -46,3 +46,100 @@ class Broken(SinergiError):
 
 class Unavailable(SinergiError):
     """A service is away; this is tried again until it answers."""
+
+
+# Messages
+
+
+class MessageMalformed(Broken):
+    """The message at offset {offset} of {topic}/{partition} is not one of ours: {what}. Nobody but
+    the topic's owner may write there: let the broker's operator look at who did.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    what: str
+
+
+# Materialising and replay
+
+
+class TopicAway(Unavailable):
+    """{topic} does not answer ({why}); waiting for the broker, or for `sinergi provision apply`."""
+
+    topic: str
+    why: str
+
+
+class OffsetGone(Broken):
+    """Leaf {index} of {topic}/{partition} is no longer on the broker: it was deleted or the topic
+    made anew. Restore the topic from a copy; nothing after the gap is materialised.
+    """
+
+    topic: str
+    partition: int
+    index: int
+
+
+class PartitionsDiffer(Broken):
+    """{topic} has {found} partitions where the agreement says {expected}. A count is fixed for the
+    topic's life: let the broker's operator restore it.
+    """
+
+    topic: str
+    found: int
+    expected: int
+
+
+class PositionLost(Broken):
+    """Another worker has taken {topic}/{partition} of {projection}; what is in hand is dropped."""
+
+    projection: str
+    topic: str
+    partition: int
+
+
+class TablesMissing(Refused):
+    """{what} is not in the database. Run `sinergi db upgrade --role {role}` as its owner."""
+
+    what: str
+    role: str
+
+
+class ProjectionRefused(Refused):
+    """The projection {projection} cannot be used: {what}. Mend it where it is declared."""
+
+    projection: str
+    what: str
+
+
+class ProjectionFailed(Broken):
+    """The projection {projection} failed on an event: {what}. Only this event is quarantined; mend
+    the projection, then `sinergi quarantine retry`.
+    """
+
+    projection: str
+    what: str
+
+
+class DatabaseAway(Unavailable):
+    """The database does not serve us (SQLSTATE {sqlstate}); waiting until it does."""
+
+    sqlstate: str
+
+
+class DatabaseBroken(Broken):
+    """The database refuses the work itself (SQLSTATE {sqlstate}, {what}): a table, column or
+    privilege is missing. Run `sinergi db upgrade`, or ask its owner.
+    """
+
+    sqlstate: str
+    what: str
+
+
+class RowsRefused(Refused):
+    """The database refused rows (SQLSTATE {sqlstate}, {what}); mend the events or the table."""
+
+    sqlstate: str
+    what: str

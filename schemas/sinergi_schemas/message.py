@@ -11,12 +11,13 @@ hints for ours; whoever reads them checks them against the leaf, or against the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -53,7 +54,9 @@ class Leaf:
         """
         end = FINGERPRINT_LENGTH + 4 + int.from_bytes(data[32:36], "big")
         if len(data) < end:
-            raise ValueError(f"leaf data of {len(data)} bytes cannot hold a key up to byte {end}")
+            raise ValueError(
+                f"leaf data of {len(data)} bytes cannot hold a key up to byte {end}"
+            )
         return cls(data[:32], data[36:end], data[end:])
 
 
@@ -74,15 +77,112 @@ class Envelope:
     traceparent: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message read from a topic, with its hints parsed and its leaf put together."""
+class Message(NamedTuple):
+    """One message read from a topic: where it lay, its leaf, and the checkpoint it carries.
 
-    partition: int
+    A named tuple and not a dataclass, since a batch holds 20,000 of them.
+    """
+
     offset: int
     index: int
-    leaf: Leaf
+    fingerprint: bytes
+    key: bytes
+    datum: bytes
     sealed: Sealed | None
+
+    @property
+    def leaf_data(self) -> bytes:
+        """The bytes under the leaf hash."""
+        return leaf_data(self.fingerprint, self.key, self.datum)
+
+
+def parse(received: Received) -> Message:
+    """Take apart a message as the client library hands it over.
+
+    Raises:
+        MessageMalformed: no Confluent frame, no key, or one of our headers is missing or unreadable.
+    """
+    key, value = received.key(), received.value()
+    found: dict[str, bytes] = dict(received.headers() or ())
+    try:
+        if (
+            key is None
+            or value is None
+            or value[:1] != b"\x00"
+            or len(value) < FRAME_LENGTH
+        ):
+            raise ValueError("no key or no Confluent frame")
+        note = found.get(CHECKPOINT)
+        return Message(
+            received.offset(),
+            _index(found[LEAF]),
+            _fingerprint(found[SCHEMA]),
+            key,
+            value[FRAME_LENGTH:],
+            None if note is None else _sealed(note, found[FRONTIER]),
+        )
+    except (ValueError, KeyError) as why:
+        raise errors.MessageMalformed(
+            received.topic() or "",
+            received.partition() or 0,
+            received.offset() or 0,
+            _plain(why),
+        ) from None
+
+
+class Received(Protocol):
+    """The part of `confluent_kafka.Message` that is read here; this module knows no Kafka client."""
+
+    def topic(self) -> str | None:
+        """The topic's name."""
+
+    def partition(self) -> int | None:
+        """The partition's number."""
+
+    def offset(self) -> int:
+        """The offset on this cluster."""
+
+    def key(self) -> bytes | None:
+        """The key's bytes."""
+
+    def value(self) -> bytes | None:
+        """The value's bytes."""
+
+    def headers(self) -> Sequence[tuple[str, bytes]] | None:
+        """The headers in order."""
+
+
+def _index(text: bytes) -> int:
+    if not text.isdigit() or len(text) > 18:
+        raise ValueError(f"{LEAF} is not a decimal number")
+    return int(text)
+
+
+@lru_cache(maxsize=1024)
+def _known_fingerprint(text: bytes) -> bytes:
+    return bytes.fromhex(text.decode("ascii"))
+
+
+def _fingerprint(text: bytes) -> bytes:
+    if len(text) != 2 * FINGERPRINT_LENGTH:
+        raise ValueError(f"{SCHEMA} is not 64 hexadecimal digits")
+    return _known_fingerprint(text)
+
+
+def _sealed(note: bytes, frontier: bytes) -> Sealed:
+    hashes = bytes.fromhex(frontier.decode("ascii"))
+    if len(hashes) % FINGERPRINT_LENGTH:
+        raise ValueError(f"{FRONTIER} is not a row of SHA-256 hashes")
+    return Sealed(
+        note.decode(),
+        [hashes[at : at + 32] for at in range(0, len(hashes), FINGERPRINT_LENGTH)],
+    )
+
+
+def _plain(why: ValueError | KeyError) -> str:
+    if isinstance(why, KeyError):
+        return f"the header {why.args[0]} is missing"
+    return "a header is not text" if isinstance(why, UnicodeDecodeError) else str(why)
 
 
 def leaf_data(fingerprint: bytes, key: bytes, datum: bytes) -> bytes:
@@ -96,7 +196,12 @@ def frame(schema_id: int, datum: bytes) -> bytes:
 
 
 def headers(
-    bus: str, topic: Topic, key: bytes, fingerprint: bytes, index: int, envelope: Envelope
+    bus: str,
+    topic: Topic,
+    key: bytes,
+    fingerprint: bytes,
+    index: int,
+    envelope: Envelope,
 ) -> list[tuple[str, bytes]]:
     """A message's headers: CloudEvents 1.0 in binary mode (Kafka binding §3.2), then ours."""
     found = [
