@@ -143,3 +143,32 @@ class RowsRefused(Refused):
 
     sqlstate: str
     what: str
+
+
+# Intake
+
+
+class InputRefused(Refused):
+    """{path} cannot be taken in: {what}. Nothing was published."""
+
+    path: str
+    what: str
+
+
+class InputChanged(Refused):
+    """{path} was written to while it was read, at about line {line}. What was published before
+    that stays; let the writer finish, and publish a copy that nobody writes to.
+    """
+
+    path: str
+    line: int
+
+
+class MappingRefused(Refused):
+    """{path} cannot be used as a mapping; nothing was published:{listing}
+
+    The listing holds every problem on a line of its own.
+    """
+
+    path: str
+    listing: str
