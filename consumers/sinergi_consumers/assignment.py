@@ -1,0 +1,200 @@
+"""The partitions that the consumer group has given to this worker, and what arrives from them.
+
+The group decides who should read a partition; the epoch in the database decides who may write.
+So a partition that is assigned stands paused until it is claimed, and is read from where its
+position says, never from an offset that Kafka keeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartition
+
+from sinergi_consumers.log import open_log
+from sinergi_consumers.position import Place
+from sinergi_schemas import errors
+from sinergi_schemas.kafka.admin import open_admin, partition_count, topic_id
+from sinergi_schemas.kafka.consumer import open_consumer, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from confluent_kafka import Consumer, Message
+
+    from sinergi_consumers.position import Position
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.topics import Topic
+
+    Share = tuple[Topic, int]
+
+_log = structlog.get_logger(__name__)
+
+_POLL_SECONDS = 0.1
+_CHUNK = 2_000
+_MOST_MESSAGES = 20_000
+_MOST_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What one poll brought.
+
+    Attributes:
+        messages: those of each share, in the order of its topic.
+        gone: the shares whose next offset the broker no longer has.
+    """
+
+    messages: dict[Share, list[Message]]
+    gone: set[Share]
+
+
+class Assignment:
+    """The shares of this worker in the group `<agency>.<database>`: a share is one partition.
+
+    Args:
+        counts: the topics to read, and how many partitions the agreement gives each.
+    """
+
+    def __init__(self, connection: Connection, group: str, counts: Mapping[Topic, int]) -> None:
+        self._connection = connection
+        self._counts = counts
+        self._topics = {each.name: each for each in counts}
+        self._consumer: Consumer = open_consumer(connection, group)
+        self._admin = open_admin(connection)
+        self._mine: set[Share] = set()
+        self._flowing: set[Share] = set()
+        self._halted: set[Share] = set()
+
+    @property
+    def flowing(self) -> set[Share]:
+        """The shares that are claimed."""
+        return self._flowing
+
+    @property
+    def waiting(self) -> set[Share]:
+        """The shares that are assigned and neither flow nor are halted: claim them."""
+        return self._mine - self._flowing - self._halted
+
+    def subscribe(self) -> None:
+        """Join the group; shares come with the polls that follow."""
+        self._consumer.subscribe(
+            sorted(self._topics),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    def poll(self) -> Arrival:
+        """What has arrived since the last call: at most 20,000 messages or some 32 MiB.
+
+        Rebalances happen inside this call.
+        """
+        arrival = Arrival({}, set())
+        messages = size = 0
+        while messages < _MOST_MESSAGES and size < _MOST_BYTES:
+            chunk = self._consumer.consume(_CHUNK, _POLL_SECONDS)
+            for each in chunk:
+                self._take(each, arrival)
+                size += len(each)
+            messages += len(chunk)
+            if len(chunk) < _CHUNK:
+                break
+        for share in arrival.messages.keys() - self._flowing:
+            del arrival.messages[share]
+        return arrival
+
+    def keep_alive(self) -> None:
+        """Stay a member of the group while nothing can be taken in: the database is away."""
+        flowing = [TopicPartition(topic.name, number) for topic, number in self._flowing]
+        self._consumer.pause(flowing)
+        for each in self._consumer.consume(1, 0):
+            self._take(each, Arrival({}, set()))
+        self._consumer.resume([each for each in flowing if self._share(each) in self._flowing])
+
+    def place(self, share: Share) -> Place:
+        """Which incarnation of the topic, on which cluster, this worker reads.
+
+        Raises:
+            PartitionsDiffer: the broker and the agreement count different partitions.
+            Unavailable: the broker is away, or the topic is not there.
+        """
+        topic, _ = share
+        found = partition_count(self._admin, topic.name)
+        if found != self._counts[topic]:
+            raise errors.PartitionsDiffer(topic.name, found, self._counts[topic])
+        return Place(self._consumer.cluster_id(timeout=10), topic_id(self._admin, topic.name))
+
+    def flow(self, share: Share, position: Position, place: Place) -> None:
+        """Let a share flow from a position onwards.
+
+        Raises:
+            OffsetGone: the leaf to go on from is no longer on the broker.
+        """
+        topic, number = share
+        with open_log(self._connection, topic.name, number) as log:
+            low, high = log.bounds()
+            offset = position.offset_at(place)
+            if offset is None:
+                offset = log.find(position.frontier.size)
+        if not low <= offset <= high:
+            raise errors.OffsetGone(topic.name, number, position.frontier.size)
+        self._consumer.seek(TopicPartition(topic.name, number, offset))
+        self._consumer.resume([TopicPartition(topic.name, number)])
+        self._flowing.add(share)
+
+    def stop(self, share: Share, *, halted: bool = False) -> None:
+        """Let a share stand still: until it is claimed again or, halted, until it is reassigned."""
+        topic, number = share
+        if share in self._flowing:
+            self._flowing.discard(share)
+            self._consumer.pause([TopicPartition(topic.name, number)])
+        if halted and share in self._mine:
+            self._halted.add(share)
+
+    def commit(self, offsets: Iterable[tuple[Share, int]]) -> None:
+        """Tell the broker where the group is, for the tools that show lag. Nothing reads it."""
+        told = [
+            TopicPartition(topic.name, number, offset)
+            for (topic, number), offset in offsets
+            if (topic, number) in self._flowing
+        ]
+        try:
+            if told:
+                self._consumer.commit(offsets=told, asynchronous=True)
+        except KafkaException as why:
+            _log.info("offsets not committed", why=why.args[0].name())
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _take(self, each: Message, arrival: Arrival) -> None:
+        error = each.error()
+        topic, number = self._topics.get(each.topic() or ""), each.partition()
+        if topic is None or number is None:
+            _log.warning("broker says", why=translate(error) if error else "a foreign topic")
+        elif error is None:
+            arrival.messages.setdefault((topic, number), []).append(each)
+        elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            arrival.gone.add((topic, number))
+        elif error.code() != KafkaError._PARTITION_EOF:
+            _log.warning("broker says", topic=topic.name, why=str(translate(error)))
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for each in partitions:
+            each.offset = OFFSET_END
+        consumer.incremental_assign(partitions)
+        consumer.pause(partitions)
+        self._mine |= {self._share(each) for each in partitions}
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = {self._share(each) for each in partitions}
+        for shares in (self._mine, self._flowing, self._halted):
+            shares -= gone
+        consumer.incremental_unassign(partitions)
+
+    def _share(self, each: TopicPartition) -> Share:
+        return self._topics[each.topic], each.partition

@@ -1,0 +1,140 @@
+"""Verified messages to frames of events: step 3 of the materialiser and of a replay.
+
+What does not decode, or says something else inside than the topic and key it came under, is told
+apart here, message by message, and never holds up its neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from sinergi_consumers import frames
+from sinergi_consumers.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinergi_consumers.partition import Batch
+    from sinergi_schemas.catalog import Catalog, Schema
+    from sinergi_schemas.message import Message
+    from sinergi_schemas.topics import Topic
+
+_INDEX = "leaf_index"
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """A message that is under the seal and still cannot become rows.
+
+    Attributes:
+        reason: the class of what is wrong, as quarantine keeps it.
+        detail: what and where, without any value out of the event.
+    """
+
+    message: Message
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A batch after decoding.
+
+    Attributes:
+        events: the events in leaf order, with the columns of `Layout.flatten` and `PROVENANCE`.
+        unfit: the messages that are no such event.
+    """
+
+    events: pl.DataFrame
+    unfit: Sequence[Unfit]
+
+
+class Decoder:
+    """Decodes batches of one event type to the newest schema known here."""
+
+    def __init__(self, catalog: Catalog, event_type: str) -> None:
+        self._catalog = catalog
+        self._event_type = event_type
+        self._layout = Layout.of(catalog.newest(event_type))
+
+    def decode(self, batch: Batch) -> Decoded:
+        """The events of a batch. It raises nothing on account of what a message holds."""
+        unfit: list[Unfit] = []
+        decoded: list[pl.DataFrame] = []
+        for fingerprint, messages in _by_schema(batch.messages).items():
+            schema = self._catalog.by_fingerprint(fingerprint)
+            if schema is None or schema.event_type != self._event_type:
+                what = f"schema {fingerprint.hex()} is not one of {self._event_type} known here"
+                unfit.extend(Unfit(each, "awaiting-schema", what) for each in messages)
+            else:
+                decoded.append(self._frame(batch.topic, schema, messages, unfit))
+        events = pl.concat(decoded) if decoded else self.nothing()
+        if len(decoded) > 1:
+            events = events.sort(_INDEX)
+        return Decoded(
+            events.with_columns(
+                pl.lit(batch.topic.name).alias("topic"),
+                pl.lit(batch.partition, pl.Int32).alias("partition"),
+            ),
+            unfit,
+        )
+
+    def nothing(self) -> pl.DataFrame:
+        """A frame without events, for its columns."""
+        empty = frames.decode([], self._catalog.newest(self._event_type)).frame
+        return self._layout.flatten(empty).with_columns(pl.lit(None, pl.Int64).alias(_INDEX))
+
+    def _frame(
+        self, topic: Topic, schema: Schema, messages: Sequence[Message], unfit: list[Unfit]
+    ) -> pl.DataFrame:
+        result = frames.decode([each.datum for each in messages], schema)
+        unfit.extend(
+            Unfit(messages[each.index], "datum-invalid", each.reason) for each in result.refused
+        )
+        kept = [messages[at] for at in result.kept]
+        events = self._layout.flatten(result.frame).with_columns(
+            pl.Series(_INDEX, [each.index for each in kept], pl.Int64)
+        )
+        return _consistent(events, topic, kept, unfit)
+
+
+def _by_schema(messages: Sequence[Message]) -> dict[bytes, list[Message]]:
+    found: dict[bytes, list[Message]] = {}
+    for each in messages:
+        found.setdefault(each.fingerprint, []).append(each)
+    return found
+
+
+def _consistent(
+    events: pl.DataFrame, topic: Topic, messages: Sequence[Message], unfit: list[Unfit]
+) -> pl.DataFrame:
+    """The events that say inside what their topic and key say outside; the others become unfit.
+
+    An agency could otherwise publish in another's name, and a foreign key would put revisions of
+    one record into two partitions, where nothing orders them.
+    """
+    keys = pl.Series([each.key for each in messages], dtype=pl.Binary)
+    rules = {
+        "foreign-agency": (
+            pl.col("agency") == topic.agency,
+            f"agency is not {topic.agency}, the owner of the topic",
+        ),
+        "foreign-key": (
+            pl.col("record_id").cast(pl.Binary) == pl.lit(keys),
+            "record_id is not the key of the message",
+        ),
+        "revision-invalid": (
+            (pl.col("revision") >= 1)
+            & ((pl.col("action") == "RECORDED") == (pl.col("revision") == 1)),
+            "revision and action do not agree: RECORDED is revision 1 and no other is",
+        ),
+    }
+    verdicts = events.select(**{reason: rule for reason, (rule, _) in rules.items()})
+    sound = verdicts.select(pl.all_horizontal(pl.all())).to_series()
+    if sound.all():
+        return events
+    for at in sound.not_().arg_true():
+        broken = next(reason for reason in rules if not verdicts[reason][at])
+        unfit.append(Unfit(messages[at], broken, rules[broken][1]))
+    return events.filter(sound)

@@ -1,0 +1,196 @@
+"""How an Avro schema lies in tables: its columns, and the child tables of its lists.
+
+Nested records become columns with their path joined by underscores; every list becomes a child
+table, one row an element. Types, nullability and comments come from the schema's own words.
+
+    Avro                               column
+    string, enum                       text
+    string/uuid                        uuid
+    int · long                         integer · bigint
+    int/date                           date
+    long/timestamp-micros              timestamptz
+    bytes/decimal(p, s)                numeric(p, s)
+    double, float · boolean            double precision · boolean
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy.types import TypeEngine
+
+    from sinergi_schemas.catalog import Schema
+
+POSITION = "position"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column: where its value lies in an event, and what it is."""
+
+    path: tuple[str, ...]
+    type: TypeEngine[Any]
+    nullable: bool
+    doc: str
+
+    @property
+    def column(self) -> str:
+        """The column's name."""
+        return "_".join(self.path)
+
+    @property
+    def expression(self) -> pl.Expr:
+        """The column's values out of a frame of events."""
+        value = pl.col(self.path[0])
+        for name in self.path[1:]:
+            value = value.struct.field(name)
+        return value.alias(self.column)
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """One child table: the list it holds, and the columns of an element."""
+
+    name: str
+    doc: str
+    elements: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns and child tables of one event type."""
+
+    event_type: str
+    doc: str
+    fields: tuple[Field, ...]
+    lists: tuple[List, ...]
+
+    @classmethod
+    def of(cls, schema: Schema) -> Layout:
+        """The layout of a schema.
+
+        Raises:
+            ValueError: a list stands inside a list or a nested record: there is no flat child
+                table for it, and the contract has none.
+        """
+        names = dict(_named(schema.parsed))
+        fields: list[Field] = []
+        lists: list[List] = []
+        for field in schema.parsed["fields"]:
+            kind, _ = _resolve(field["type"], names)
+            if kind["type"] == "array":
+                element = {"type": kind["items"], "name": "value", "doc": field.get("doc", "")}
+                lists.append(
+                    List(field["name"], field.get("doc", ""), tuple(_elements(element, names)))
+                )
+            else:
+                fields.extend(_flatten(field, (), names, nullable=False))
+        doc = schema.parsed.get("doc", "")
+        return cls(schema.event_type, doc, tuple(fields), tuple(lists))
+
+    def flatten(self, events: pl.DataFrame) -> pl.DataFrame:
+        """A frame of decoded events with nested records flattened; lists stay as they are."""
+        known = {field.path[0] for field in self.fields}
+        rest = [pl.col(name) for name in events.columns if name not in known]
+        return events.select([*rest, *(field.expression for field in self.fields)])
+
+    def elements(self, events: pl.DataFrame, of: List, keep: list[str]) -> pl.DataFrame:
+        """The rows of a child table: an element each, numbered from 0, with the columns `keep`."""
+        exploded = (
+            events.select([*keep, of.name])
+            .filter(pl.col(of.name).list.len() > 0)
+            .with_columns(pl.int_ranges(pl.col(of.name).list.len()).alias(POSITION))
+            .explode([of.name, POSITION])
+        )
+        if [field.path for field in of.elements] == [("value",)]:
+            return exploded.rename({of.name: "value"})
+        values = exploded.select([*keep, POSITION, of.name]).unnest(of.name)
+        return values.select(
+            [*keep, POSITION, *(field.expression for field in of.elements)]
+        )
+
+
+def _elements(element: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[Field]:
+    kind, nullable = _resolve(element["type"], names)
+    if kind["type"] != "record":
+        yield from _flatten(element, (), names, nullable=False)
+        return
+    for field in kind["fields"]:
+        yield from _flatten(field, (), names, nullable=nullable)
+
+
+def _flatten(
+    field: Mapping[str, Any], above: tuple[str, ...], names: Mapping[str, Any], *, nullable: bool
+) -> Iterator[Field]:
+    kind, optional = _resolve(field["type"], names)
+    path = (*above, field["name"])
+    if kind["type"] == "array":
+        raise ValueError(f"the list {'.'.join(path)} stands inside a record or another list")
+    if kind["type"] == "record":
+        for inner in kind["fields"]:
+            yield from _flatten(inner, path, names, nullable=nullable or optional)
+        return
+    yield Field(path, _column_type(kind), nullable or optional, _doc(field, kind))
+
+
+def _doc(field: Mapping[str, Any], kind: Mapping[str, Any]) -> str:
+    said = str(field.get("doc", ""))
+    return f"{said} One of {', '.join(kind['symbols'])}." if kind["type"] == "enum" else said
+
+
+def _resolve(kind: Any, names: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """The type behind names and an optional union, as a mapping, and whether null may stand there."""
+    if isinstance(kind, list):
+        inner, _ = _resolve(next(each for each in kind if each != "null"), names)
+        return inner, "null" in kind
+    if isinstance(kind, str):
+        return names.get(kind, {"type": kind}), False
+    if isinstance(kind["type"], (dict, list)):
+        return _resolve(kind["type"], names)
+    return kind, False
+
+
+def _named(kind: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(kind, list):
+        for each in kind:
+            yield from _named(each)
+    elif isinstance(kind, dict):
+        if kind["type"] in ("record", "enum"):
+            yield kind["name"], kind
+            yield f"{kind.get('namespace', 'sinergi')}.{kind['name']}", kind
+        for each in kind.get("fields", ()):
+            yield from _named(each["type"])
+        if "items" in kind:
+            yield from _named(kind["items"])
+
+
+def _column_type(kind: Mapping[str, Any]) -> TypeEngine[Any]:
+    match kind.get("logicalType", kind["type"]):
+        case "uuid":
+            return sa.Uuid()
+        case "date":
+            return sa.Date()
+        case "timestamp-micros":
+            return sa.DateTime(timezone=True)
+        case "decimal":
+            return sa.Numeric(kind["precision"], kind.get("scale", 0))
+        case "int":
+            return sa.Integer()
+        case "long":
+            return sa.BigInteger()
+        case "double" | "float":
+            return sa.Double()
+        case "boolean":
+            return sa.Boolean()
+        case "bytes":
+            return sa.LargeBinary()
+        case "string" | "enum":
+            return sa.Text()
+    raise ValueError(f"no column type for {kind}")

@@ -1,0 +1,205 @@
+"""The materialiser: from the topics of other agencies to the tables of this one, exactly once.
+
+One loop, one database transaction a batch. Position, rows, quarantine and receipt become visible
+together or not at all, so that a crash anywhere leaves a state from which the next start goes on.
+While the database works on a batch (steps 4 to 6, on a thread of its own, in `storing`), the next
+one is polled, verified and decoded.
+
+    1. poll a batch
+    2. verify it, cut at the last checkpoint
+    3. decode it to frames
+    4. advance the positions, if they are still ours
+    5. merge rows; write quarantine rows and the receipt
+    6. commit
+    7. publish receipts, and commit Kafka offsets for the lag tools only
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sinergi_consumers.decoding import Decoder
+from sinergi_consumers.partition import Partition
+from sinergi_consumers.storing import Claim, Stored, Work
+from sinergi_schemas import errors
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from threading import Event
+
+    from sinergi_consumers.assignment import Arrival, Assignment, Share
+    from sinergi_consumers.partition import Batch
+    from sinergi_consumers.receipts import Receipts
+    from sinergi_consumers.sinks import Sink
+    from sinergi_consumers.storing import Store
+    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.catalog import Catalog
+    from sinergi_schemas.clock import Clock
+
+_log = structlog.get_logger(__name__)
+
+_PATIENCE_SECONDS = 20.0
+_PARTING_SECONDS = 10.0
+
+Outcome = Stored | errors.PositionLost
+
+
+class Materialiser:
+    """One worker of a database. Any number may run; the group divides the shares among them."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        store: Store,
+        sink: Sink,
+        receipts: Receipts,
+        agreements: Agreements,
+        catalog: Catalog,
+        clock: Clock,
+    ) -> None:
+        self._assignment = assignment
+        self._store = store
+        self._sink = sink
+        self._receipts = receipts
+        self._agreements = agreements
+        self._catalog = catalog
+        self._clock = clock
+        self._claims: dict[Share, Claim] = {}
+        self._decoders: dict[str, Decoder] = {}
+
+    def run(self, stopping: Event) -> None:
+        """Materialise until `stopping` is set; then finish what the database has in hand.
+
+        Raises:
+            TablesMissing: the database was not prepared for this version.
+            DatabaseBroken: it refuses the work itself.
+        """
+        self._sink.check()
+        self._receipts.send(self._sink.unpublished())
+        self._assignment.subscribe()
+        with ThreadPoolExecutor(1, "database") as database:
+            storing: Future[list[Outcome]] | None = None
+            while not stopping.is_set():
+                arrival = self._assignment.poll()  # 1
+                batches, broken = self._verify(arrival)  # 2
+                ready = [self._decode(*each) for each in batches]  # 3
+                self._settle(storing)  # the outcome of 4–6 for the batch before, and its 7
+                self._halt(broken)
+                self._claim()
+                storing = self._hand_over(database, ready)  # 4–6
+            self._settle(storing)
+        self._part()
+
+'''
+
+    def _verify(
+        self, arrival: Arrival
+    ) -> tuple[list[tuple[Claim, Batch]], dict[Share, errors.Broken]]:
+        """The batches that stand under a checkpoint, and the shares that do not hold."""
+        batches: list[tuple[Claim, Batch]] = []
+        broken: dict[Share, errors.Broken] = {
+            share: errors.OffsetGone(share[0].name, share[1], claim.partition.size)
+            for share in arrival.gone
+            if (claim := self._claims.get(share))
+        }
+        for share, messages in arrival.messages.items():
+            claim = self._claims[share]
+            try:
+                batch = claim.partition.receive(messages)
+            except errors.Broken as why:
+                broken[share] = why
+                continue
+            if batch:
+                batches.append((claim, batch))
+        return batches, broken
+
+    def _decode(self, claim: Claim, batch: Batch) -> Work:
+        event_type = batch.topic.event_type
+        if event_type not in self._decoders:
+            self._decoders[event_type] = Decoder(self._catalog, event_type)
+        return Work(claim, batch, self._decoders[event_type].decode(batch))
+
+    def _hand_over(
+        self, database: ThreadPoolExecutor, ready: Sequence[Work]
+    ) -> Future[list[Outcome]] | None:
+        """Give the database what is still ours: a claim may have gone since it was read."""
+        ours = [each for each in ready if self._claims.get(each.claim.share) is each.claim]
+        if not ours:
+            return None
+        return database.submit(lambda: [self._store.store(each) for each in ours])
+
+    def _settle(self, storing: Future[list[Outcome]] | None) -> None:
+        """Wait for the database to end the batch before, and draw the consequences."""
+        stored: list[Stored] = []
+        if storing:
+            while not wait([storing], timeout=_PATIENCE_SECONDS).done:
+                self._assignment.keep_alive()
+            for outcome in storing.result():
+                if isinstance(outcome, Stored):
+                    outcome.work.claim.positions = outcome.positions
+                    stored.append(outcome)
+                else:
+                    self._drop(outcome)
+        # 7. publish receipts, and commit Kafka offsets for the lag tools only
+        self._receipts.send(each.receipt for each in stored)
+        self._assignment.commit(
+            (each.work.claim.share, each.work.batch.next_offset) for each in stored
+        )
+        arrived = self._receipts.arrived()
+        if arrived:
+            self._sink.published(arrived, self._clock.now())
+
+    def _drop(self, lost: errors.PositionLost) -> None:
+        """Another worker has claimed the share: what is in hand is worth nothing any more.
+
+        If the group still gives it to us after the next poll it is `waiting` then, and claimed
+        again from the row; else it is forgotten.
+        """
+        share = Topic.parse(lost.topic), lost.partition
+        _log.info("share lost", topic=lost.topic, partition=lost.partition)
+        self._claims.pop(share, None)
+        self._assignment.stop(share)
+
+    def _halt(self, broken: Mapping[Share, errors.Broken]) -> None:
+        """Stop the shares that do not hold, loudly; the others go on."""
+        for share, why in broken.items():
+            topic, number = share
+            _log.error("share halted", topic=topic.name, partition=number, why=str(why))
+            self._claims.pop(share, None)
+            self._assignment.stop(share, halted=True)
+            self._sink.halt(topic, number, why)
+
+    def _claim(self) -> None:
+        """Claim the shares that the group has given us and the database does not know of yet."""
+        for share in self._claims.keys() - self._assignment.flowing:
+            del self._claims[share]
+        for share in sorted(self._assignment.waiting):
+            try:
+                self._claims[share] = self._claim_one(share)
+            except errors.Broken as why:
+                self._halt({share: why})
+            except errors.Unavailable as why:
+                _log.warning("share not claimed yet", topic=share[0].name, why=str(why))
+
+    def _claim_one(self, share: Share) -> Claim:
+        topic, number = share
+        place = self._assignment.place(share)
+        positions = self._sink.claim(topic, number)
+        least = min(positions.values(), key=lambda each: each.frontier.size)
+        keys = self._agreements.keys(topic.agency)
+        partition = Partition(self._agreements.bus, topic, number, keys, least.frontier)
+        self._assignment.flow(share, least, place)
+        _log.info("share claimed", topic=topic.name, partition=number, leaf=least.frontier.size)
+        return Claim(share, partition, positions, place)
+
+    def _part(self) -> None:
+        """Leave in order: receipts out, the group told, the connection given back."""
+        arrived = self._receipts.finish(_PARTING_SECONDS)
+        if arrived:
+            self._sink.published(arrived, self._clock.now())
+        self._assignment.close()
+        self._sink.close()

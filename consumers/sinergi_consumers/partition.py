@@ -1,0 +1,106 @@
+"""One partition of a topic as it is being read: messages in, verified batches out.
+
+The materialiser, replay and verification read through this, so that there is one answer to what a
+topic says. Nothing is decoded here, and nothing leaves that does not stand under a checkpoint of
+the topic's owner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sinergi_schemas import errors, message
+from sinergi_schemas.seal.reader import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sinergi_schemas.message import Message, Received
+    from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.seal.merkle import Frontier
+    from sinergi_schemas.seal.reader import Verified
+    from sinergi_schemas.topics import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The leaves `[start, end)` of a partition, under a checkpoint that was verified.
+
+    Attributes:
+        messages: one a leaf, in order, resends left out.
+        checkpoints: those met on the way, at least one; the last one stands at `end`.
+        next_offset: the offset behind the message that carried the last checkpoint.
+    """
+
+    topic: Topic
+    partition: int
+    start: int
+    messages: Sequence[Message]
+    checkpoints: Sequence[Verified]
+    next_offset: int
+
+    @property
+    def end(self) -> int:
+        """The tree size behind the batch."""
+        return self.start + len(self.messages)
+
+    @property
+    def frontier(self) -> Frontier:
+        """The tree of that size."""
+        return self.checkpoints[-1].frontier
+
+
+class Partition:
+    """A partition being read from a known tree onwards."""
+
+    def __init__(
+        self, bus: str, topic: Topic, number: int, keys: Sequence[VerifyingKey], tree: Frontier
+    ) -> None:
+        self.topic = topic
+        self.number = number
+        self._reader = Reader(f"{bus}/{topic.name}/{number}", keys, tree)
+        self._start = tree.size
+        self._held: list[Message] = []
+        self._broken: errors.Broken | None = None
+
+    @property
+    def size(self) -> int:
+        """The leaves given out so far, those before the start counted."""
+        return self._start
+
+    def receive(self, received: Iterable[Received]) -> Batch | None:
+        """Verify messages in their order on the topic; cut at the last checkpoint.
+
+        What comes behind the last checkpoint is held back for the next call. Where a message does
+        not hold, what was verified before it is still given out, and the next call raises.
+
+        Raises:
+            SealBroken: the messages are not what the topic's owner sealed.
+            MessageMalformed: one of them is no message of ours.
+        """
+        if self._broken:
+            raise self._broken
+        checkpoints: list[Verified] = []
+        next_offset = 0
+        try:
+            for each in received:
+                parsed = message.parse(each)
+                fresh = parsed.index == self._start + len(self._held)
+                verified = self._reader.feed(parsed.index, parsed.leaf_data, parsed.sealed)
+                if fresh:
+                    self._held.append(parsed)
+                if verified:
+                    checkpoints.append(verified)
+                    next_offset = parsed.offset + 1
+        except errors.Broken as broken:
+            self._broken = broken
+            if not checkpoints:
+                raise
+        return self._cut(checkpoints, next_offset) if checkpoints else None
+
+    def _cut(self, checkpoints: Sequence[Verified], next_offset: int) -> Batch:
+        start, count = self._start, checkpoints[-1].end - self._start
+        ready, self._held = self._held[:count], self._held[count:]
+        self._start += count
+        return Batch(self.topic, self.number, start, ready, checkpoints, next_offset)

@@ -1,0 +1,70 @@
+"""Merging with the guilty set apart: one bad event never holds up its neighbours.
+
+A frame of events that a projection or the database refuses is halved, each half in a savepoint of
+its own, until the events that cannot pass stand alone; they go to quarantine in the transaction
+that brings the others' rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from polars.exceptions import PanicException
+
+from sinergi_consumers.decoding import Unfit
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import polars as pl
+
+    from sinergi_consumers.partition import Batch
+    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.sinks import Transaction
+
+_CONFLICT = "another event holds this revision of the record already; the first leaf stands"
+
+
+def merge_or_set_apart(
+    transaction: Transaction, projection: Projection, batch: Batch, events: pl.DataFrame
+) -> Iterator[Unfit]:
+    """Merge events into a projection's tables; what could not pass, and why.
+
+    Raises:
+        Unavailable: the database is away: nothing of this says anything about an event.
+        DatabaseBroken: a table or a privilege is missing.
+    """
+    if events.is_empty():
+        return
+    try:
+        with transaction.savepoint():
+            conflicts = transaction.merge(projection, _rows(projection, events))
+    except (errors.RowsRefused, errors.ProjectionFailed) as why:
+        if events.height == 1:
+            yield _unfit(batch, events["leaf_index"][0], _reason(why), str(why))
+            return
+        half = events.height // 2
+        yield from merge_or_set_apart(transaction, projection, batch, events[:half])
+        yield from merge_or_set_apart(transaction, projection, batch, events[half:])
+    else:
+        for index in conflicts:
+            yield _unfit(batch, index, "revision-conflict", _CONFLICT)
+
+
+def _rows(projection: Projection, events: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
+    try:
+        return projection.rows(events)
+    except errors.ProjectionFailed:
+        raise
+    except (Exception, PanicException) as why:
+        # An integrator's code may raise anything, and its message may quote what it was handed.
+        raise errors.ProjectionFailed(projection.name, type(why).__name__) from None
+
+
+def _unfit(batch: Batch, index: int, reason: str, detail: str) -> Unfit:
+    return Unfit(batch.messages[index - batch.start], reason, detail)
+
+
+def _reason(why: errors.SinergiError) -> str:
+    return "rows-refused" if isinstance(why, errors.RowsRefused) else "projection-failed"

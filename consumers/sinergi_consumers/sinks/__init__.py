@@ -1,0 +1,101 @@
+"""What the materialiser asks of a database. Each kind of database is one module beside this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    import polars as pl
+
+    from sinergi_consumers.decoding import Unfit
+    from sinergi_consumers.partition import Batch
+    from sinergi_consumers.position import Place, Position
+    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.receipts import Receipt
+    from sinergi_schemas.errors import Broken
+    from sinergi_schemas.topics import Topic
+
+
+class Transaction(Protocol):
+    """One transaction of a sink: everything of a batch becomes visible in it, or nothing."""
+
+    def advance(
+        self, projection: Projection, batch: Batch, position: Position, place: Place
+    ) -> Position:
+        """Move a projection's position to the end of the batch, and hold its row till the commit.
+
+        Raises:
+            PositionLost: the row is no longer at `position`, or another worker claimed it.
+        """
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """A part of the transaction that can fail alone."""
+        ...
+
+    def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
+        """Put the rows of some events into a projection's tables, as its kind says.
+
+        Returns:
+            The leaf indexes of events whose revision another event holds already.
+
+        Raises:
+            RowsRefused: the database does not take one of the rows.
+        """
+        ...
+
+    def quarantine(self, projection: Projection, batch: Batch, unfit: Iterable[Unfit]) -> None:
+        """Keep what could not become rows of a projection."""
+        ...
+
+    def checkpoints(self, batch: Batch) -> None:
+        """Keep every checkpoint that was met in the batch."""
+        ...
+
+    def receipt(self, receipt: Receipt) -> None:
+        """Keep a receipt, to be published after the commit."""
+        ...
+
+
+class Sink(Protocol):
+    """A database that projections live in. One thread uses it at a time.
+
+    Every method raises `Unavailable` where the database is away for now, and `DatabaseBroken`
+    where a table or a privilege is missing.
+    """
+
+    def check(self) -> None:
+        """See that all tables are there.
+
+        Raises:
+            TablesMissing: one is not, or lacks a column.
+        """
+        ...
+
+    def claim(self, topic: Topic, partition: int) -> dict[str, Position]:
+        """Take a partition: raise the epoch of each projection's position and read it."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Begin; commit at the end of the block, roll back where it raises."""
+        ...
+
+    def halt(self, topic: Topic, partition: int, why: Broken) -> None:
+        """Keep for people why a partition stands still."""
+        ...
+
+    def unpublished(self) -> list[Receipt]:
+        """The newest receipt of each partition, where it was not published yet."""
+        ...
+
+    def published(self, receipts: Iterable[Receipt], at: datetime) -> None:
+        """Mark these receipts, and the older ones of their partitions, as published."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back."""
+        ...

@@ -1,0 +1,130 @@
+"""The statements that merge a batch's rows into a projection's tables on PostgreSQL.
+
+Rows go by COPY into temporary tables made like the real ones, and from there in one statement a
+table. Which revision stands is decided by `ON CONFLICT`, so the outcome does not depend on how
+events are cut into batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from sinergi_consumers.projection import SCHEMA, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import sqlalchemy as sa
+
+    from sinergi_consumers.projection import Projection
+
+WINNER = sql.Identifier("sinergi_winner")
+
+# `xmax` tells an updated row from an inserted one: only updated records have children to replace.
+MAKE_WINNER = sql.SQL(
+    "CREATE TEMPORARY TABLE IF NOT EXISTS {} (agency text, record_id text, leaf_index bigint,"
+    " replaced boolean)"
+).format(WINNER)
+CLEAR_WINNER = sql.SQL("TRUNCATE {}").format(WINNER)
+COUNT_WINNERS = sql.SQL("SELECT count(*), count(*) FILTER (WHERE replaced) FROM {}").format(WINNER)
+
+
+def incoming(table: sa.Table) -> sql.Identifier:
+    """The temporary table that rows for `table` arrive in."""
+    return sql.Identifier(f"incoming_{table.name}")
+
+
+@dataclass(frozen=True)
+class Merge:
+    """The statements of one projection."""
+
+    projection: Projection
+
+    def make_incoming(self, table: sa.Table) -> sql.Composed:
+        """Make the temporary table for a table's rows, once a connection."""
+        return sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {})").format(
+            incoming(table), _real(table)
+        )
+
+    def clear(self, table: sa.Table) -> sql.Composed:
+        """Empty the temporary table; ON COMMIT DELETE ROWS would empty all of them each time."""
+        return sql.SQL("TRUNCATE {}").format(incoming(table))
+
+    def copy(self, table: sa.Table) -> sql.Composed:
+        """Take rows in as CSV, the columns in the table's order."""
+        return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
+            incoming(table), _columns(table)
+        )
+
+    @cached_property
+    def upsert(self) -> sql.Composed:
+        """Let the revisions that stand into the record table, and note them as winners."""
+        record = self.projection.record
+        key = _names(self.projection.kind.key)
+        if self.projection.kind is Kind.CURRENT:
+            order = sql.SQL("{}, revision DESC, leaf_index").format(key)
+            conflict = sql.SQL("DO UPDATE SET {} WHERE excluded.revision > stored.revision").format(
+                sql.SQL(", ").join(
+                    sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name))
+                    for column in record.columns
+                    if not column.primary_key
+                )
+            )
+        else:
+            order = sql.SQL("{}, leaf_index").format(key)
+            conflict = sql.SQL("DO NOTHING")
+        return sql.SQL(
+            "WITH stands AS (INSERT INTO {real} AS stored ({columns})"
+            " SELECT DISTINCT ON ({key}) {columns} FROM {incoming} ORDER BY {order}"
+            " ON CONFLICT ({key}) {conflict}"
+            " RETURNING stored.agency, stored.record_id, stored.leaf_index, stored.xmax <> 0)"
+            " INSERT INTO {winner} SELECT * FROM stands"
+        ).format(
+            real=_real(record),
+            columns=_columns(record),
+            key=key,
+            incoming=incoming(record),
+            order=order,
+            conflict=conflict,
+            winner=WINNER,
+        )
+
+    def delete_replaced(self, child: sa.Table) -> sql.Composed:
+        """Take away the rows of revisions that no longer stand."""
+        return sql.SQL(
+            "DELETE FROM {} AS stored USING {} AS winner WHERE winner.replaced"
+            " AND stored.agency = winner.agency AND stored.record_id = winner.record_id"
+        ).format(_real(child), WINNER)
+
+    def insert_children(self, child: sa.Table) -> sql.Composed:
+        """Put in the rows of the revisions that stand; a batch is of one partition."""
+        return sql.SQL(
+            "INSERT INTO {} ({columns}) SELECT {columns} FROM {} AS arrived"
+            " WHERE EXISTS (SELECT FROM {} AS winner WHERE winner.leaf_index = arrived.leaf_index)"
+        ).format(_real(child), incoming(child), WINNER, columns=_columns(child))
+
+    @cached_property
+    def conflicts(self) -> sql.Composed:
+        """The leaves whose revision is held by another event."""
+        return sql.SQL(
+            "SELECT arrived.leaf_index FROM {} AS arrived JOIN {} AS stored"
+            " ON stored.agency = arrived.agency AND stored.record_id = arrived.record_id"
+            " AND stored.revision = arrived.revision AND stored.event_id <> arrived.event_id"
+            " ORDER BY arrived.leaf_index"
+        ).format(incoming(self.projection.record), _real(self.projection.record))
+
+
+def _real(table: sa.Table) -> sql.Identifier:
+    return sql.Identifier(SCHEMA, table.name)
+
+
+def _columns(table: sa.Table) -> sql.Composed:
+    return _names(column.name for column in table.columns)
+
+
+def _names(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))

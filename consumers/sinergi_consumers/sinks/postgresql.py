@@ -1,0 +1,306 @@
+"""The sink of PostgreSQL: positions, rows, quarantine and receipts in one transaction."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+from sinergi_consumers.position import Place, Position
+from sinergi_consumers.projection import SCHEMA
+from sinergi_consumers.receipts import Receipt
+from sinergi_consumers.sinks import merge
+from sinergi_consumers.sinks.merge import Merge
+from sinergi_schemas import errors, sqlstate
+from sinergi_schemas.seal.merkle import Frontier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    import polars as pl
+    import sqlalchemy as sa
+
+    from sinergi_consumers.decoding import Unfit
+    from sinergi_consumers.partition import Batch
+    from sinergi_consumers.projection import Projection
+    from sinergi_schemas.topics import Topic
+
+_OWN = {
+    "position": ("projection", "topic", "partition", "tree_size", "frontier", "epoch"),
+    "checkpoint": ("topic", "partition", "size", "root", "note"),
+    "receipt": ("topic", "partition", "size", "note", "published_at"),
+    "quarantine": ("projection", "topic", "partition", "leaf_index", "reason", "datum"),
+    "halt": ("topic", "partition", "reason", "detail"),
+}
+
+# A stopped process that holds a row must not stop its successor (lock_timeout), and must not hold
+# it for ever (idle_in_transaction_session_timeout).
+_SETTINGS = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'"
+
+
+class PostgresqlSink:
+    """A PostgreSQL database as a sink; see `sinergi_consumers.sinks.Sink`.
+
+    Args:
+        url: an SQLAlchemy URL of the database.
+        projections: those that live in it.
+    """
+
+    def __init__(self, url: str, projections: Sequence[Projection]) -> None:
+        self._conninfo = _conninfo(url)
+        self._merges = {each.name: Merge(each) for each in projections}
+        self._connection: psycopg.Connection | None = None
+        self._prepared = False
+
+    def check(self) -> None:
+        """See that all tables are there; raises `TablesMissing` naming the first that is not."""
+        with self._serving() as connection:
+            found: dict[tuple[str, str], set[str]] = {}
+            for schema, table, column in connection.execute(
+                "SELECT table_schema, table_name, column_name FROM information_schema.columns"
+                " WHERE table_schema IN ('sinergi', 'sinergi_consumer')"
+            ):
+                found.setdefault((schema, table), set()).add(column)
+        wanted = {("sinergi_consumer", name): columns for name, columns in _OWN.items()} | {
+            (SCHEMA, table.name): tuple(column.name for column in table.columns)
+            for each in self._merges.values()
+            for table in each.projection.tables
+        }
+        for (schema, table), columns in wanted.items():
+            for column in columns:
+                if column not in found.get((schema, table), ()):
+                    raise errors.TablesMissing(f"{schema}.{table}.{column}", "consumer")
+
+    def claim(self, topic: Topic, partition: int) -> dict[str, Position]:
+        """Raise the epoch of every projection of the topic's event type, and read where it is."""
+        names = sorted(
+            name
+            for name, each in self._merges.items()
+            if each.projection.event_type == topic.event_type
+        )
+        with self._serving() as connection, connection.transaction():
+            rows = connection.execute(
+                "INSERT INTO sinergi_consumer.position AS p (projection, topic, partition)"
+                " SELECT name, %s, %s FROM unnest(%s::text[]) AS name ORDER BY name"
+                " ON CONFLICT (projection, topic, partition) DO UPDATE SET epoch = p.epoch + 1"
+                " RETURNING projection, tree_size, frontier, epoch, cluster_id, topic_id,"
+                " next_offset",
+                (topic.name, partition, names),
+            ).fetchall()
+            connection.execute(
+                "DELETE FROM sinergi_consumer.halt WHERE topic = %s AND partition = %s",
+                (topic.name, partition),
+            )
+        return {
+            name: Position(
+                Frontier.parse(size, bytes(frontier)),
+                epoch,
+                Place(cluster, topic_id) if cluster and topic_id else None,
+                offset,
+            )
+            for name, size, frontier, epoch, cluster, topic_id, offset in rows
+        }
+
+    @contextmanager
+    def transaction(self) -> Iterator[PostgresqlTransaction]:
+        """Begin; commit at the end of the block, roll back where it raises."""
+        with self._serving() as connection:
+            self._prepare(connection)
+            with connection.transaction():
+                # A deferred constraint would speak only at the commit, too late to find its row.
+                connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                yield PostgresqlTransaction(connection, self._merges)
+
+    def halt(self, topic: Topic, partition: int, why: errors.Broken) -> None:
+        """Keep for people why a partition stands still."""
+        with self._serving() as connection:
+            connection.execute(
+                "INSERT INTO sinergi_consumer.halt (topic, partition, reason, detail)"
+                " VALUES (%s, %s, %s, %s) ON CONFLICT (topic, partition) DO UPDATE"
+                " SET reason = excluded.reason, detail = excluded.detail,"
+                " halted_at = clock_timestamp()",
+                (topic.name, partition, type(why).__name__, str(why)),
+            )
+
+    def unpublished(self) -> list[Receipt]:
+        """The newest receipt of each partition, where it was not published yet."""
+        with self._serving() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT ON (topic, partition) topic, partition, size, note, signed_at"
+                " FROM sinergi_consumer.receipt WHERE published_at IS NULL"
+                " ORDER BY topic, partition, size DESC"
+            ).fetchall()
+        return [Receipt(*row) for row in rows]
+
+    def published(self, receipts: Iterable[Receipt], at: datetime) -> None:
+        """Mark these receipts, and the older ones of their partitions, as published."""
+        with self._serving() as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE sinergi_consumer.receipt SET published_at = %s"
+                " WHERE topic = %s AND partition = %s AND size <= %s AND published_at IS NULL",
+                [(at, each.topic, each.partition, each.size) for each in receipts],
+            )
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _serving(self) -> Iterator[psycopg.Connection]:
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = self._connect()
+            yield self._connection
+        except psycopg.Error as error:
+            if self._connection is not None and self._connection.broken:
+                self.close()
+            raise sqlstate.translate(error) from None
+        except errors.DatabaseAway:
+            self.close()
+            raise
+
+    def _prepare(self, connection: psycopg.Connection) -> None:
+        # Outside every transaction: a savepoint that is rolled back would take the tables along.
+        if not self._prepared:
+            connection.execute(merge.MAKE_WINNER)
+            for each in self._merges.values():
+                for table in each.projection.tables:
+                    connection.execute(each.make_incoming(table))
+            self._prepared = True
+
+    def _connect(self) -> psycopg.Connection:
+        connection = psycopg.connect(
+            self._conninfo,
+            autocommit=True,
+            connect_timeout=10,
+            application_name="sinergi materialise",
+        )
+        connection.execute(_SETTINGS)
+        self._prepared = False
+        return connection
+
+
+class PostgresqlTransaction:
+    """See `sinergi_consumers.sinks.Transaction`."""
+
+    def __init__(self, connection: psycopg.Connection, merges: Mapping[str, Merge]) -> None:
+        self._connection = connection
+        self._merges = merges
+
+    def advance(
+        self, projection: Projection, batch: Batch, position: Position, place: Place
+    ) -> Position:
+        """Move a projection's position to the end of the batch, if it is still ours."""
+        moved = self._connection.execute(
+            "UPDATE sinergi_consumer.position SET tree_size = %s, frontier = %s, cluster_id = %s,"
+            " topic_id = %s, next_offset = %s, moved_at = clock_timestamp()"
+            " WHERE projection = %s AND topic = %s AND partition = %s"
+            " AND epoch = %s AND tree_size = %s",
+            (
+                batch.end,
+                batch.frontier.to_bytes(),
+                place.cluster_id,
+                place.topic_id,
+                batch.next_offset,
+                projection.name,
+                batch.topic.name,
+                batch.partition,
+                position.epoch,
+                position.frontier.size,
+            ),
+        )
+        if moved.rowcount != 1:
+            raise errors.PositionLost(projection.name, batch.topic.name, batch.partition)
+        return Position(batch.frontier, position.epoch, place, batch.next_offset)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part of the transaction that can fail alone."""
+        try:
+            with self._connection.transaction():
+                yield
+        except psycopg.Error as error:
+            raise sqlstate.translate(error) from None
+
+    def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
+        """Put the rows of some events in; the leaves whose revision another event holds."""
+        statements = self._merges[projection.name]
+        record = projection.record
+        self._connection.execute(merge.CLEAR_WINNER)
+        arrived = self._copy(statements, record, rows[record.name])
+        self._connection.execute(statements.upsert)
+        won, replaced = self._connection.execute(merge.COUNT_WINNERS).fetchone() or (0, 0)
+        for child in projection.children:
+            if replaced:
+                self._connection.execute(statements.delete_replaced(child))
+            if self._copy(statements, child, rows[child.name]):
+                self._connection.execute(statements.insert_children(child))
+        if won == arrived:
+            return []
+        return [index for (index,) in self._connection.execute(statements.conflicts)]
+
+    def quarantine(self, projection: Projection, batch: Batch, unfit: Iterable[Unfit]) -> None:
+        """Keep what could not become rows of a projection."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO sinergi_consumer.quarantine (projection, topic, partition,"
+                " leaf_index, reason, detail, fingerprint, key, datum)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                [
+                    (
+                        projection.name,
+                        batch.topic.name,
+                        batch.partition,
+                        each.message.index,
+                        each.reason,
+                        each.detail,
+                        each.message.fingerprint,
+                        each.message.key,
+                        each.message.datum,
+                    )
+                    for each in unfit
+                ],
+            )
+
+    def checkpoints(self, batch: Batch) -> None:
+        """Keep every checkpoint that was met in the batch."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO sinergi_consumer.checkpoint (topic, partition, size, root, note)"
+                " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, size) DO NOTHING",
+                [
+                    (batch.topic.name, batch.partition, each.end, each.root, each.note)
+                    for each in batch.checkpoints
+                ],
+            )
+
+    def receipt(self, receipt: Receipt) -> None:
+        """Keep a receipt, to be published after the commit."""
+        self._connection.execute(
+            "INSERT INTO sinergi_consumer.receipt (topic, partition, size, note, signed_at)"
+            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, size) DO NOTHING",
+            (receipt.topic, receipt.partition, receipt.size, receipt.note, receipt.signed_at),
+        )
+
+    def _copy(self, statements: Merge, table: sa.Table, rows: pl.DataFrame) -> int:
+        self._connection.execute(statements.clear(table))
+        if rows.is_empty():
+            return 0
+        text = rows.select([column.name for column in table.columns]).write_csv(
+            include_header=False
+        )
+        with (
+            self._connection.cursor() as cursor,
+            cursor.copy(statements.copy(table)) as copy,
+        ):
+            copy.write(text)
+        return rows.height
+
+
+def _conninfo(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

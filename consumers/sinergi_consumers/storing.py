@@ -1,0 +1,138 @@
+"""Steps 4 to 6 of the materialiser: a decoded batch into the database, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+import stamina
+
+from sinergi_consumers.quarantine import merge_or_set_apart
+from sinergi_consumers.receipts import Receipt
+from sinergi_schemas import errors
+from sinergi_schemas.seal.checkpoint import cosign
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from threading import Event
+
+    from sinergi_consumers.assignment import Share
+    from sinergi_consumers.decoding import Decoded
+    from sinergi_consumers.partition import Batch, Partition
+    from sinergi_consumers.position import Place, Position
+    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.sinks import Sink, Transaction
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.seal.keys import SigningKey
+
+
+@dataclass(slots=True)
+class Claim:
+    """A share that this worker may write: its reader, and where each projection is."""
+
+    share: Share
+    partition: Partition
+    positions: Mapping[str, Position]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A batch ready for the database, with the claim under which it was read."""
+
+    claim: Claim
+    batch: Batch
+    decoded: Decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A batch that is in the database: the positions behind it, and the receipt for it."""
+
+    work: Work
+    positions: Mapping[str, Position]
+    receipt: Receipt
+
+
+class Store:
+    """Brings batches into a sink. It is used by one thread at a time.
+
+    Args:
+        key: this database's own key, which signs its receipts.
+        stopping: set when the process shall end; a database that is away is then waited for no
+            longer.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        projections: Sequence[Projection],
+        key: SigningKey,
+        clock: Clock,
+        stopping: Event,
+    ) -> None:
+        self._sink = sink
+        self._projections = projections
+        self._key = key
+        self._clock = clock
+        self._stopping = stopping
+
+    def store(self, work: Work) -> Stored | errors.PositionLost:
+        """Store a batch, waiting for the database as long as it takes.
+
+        Where the connection broke in the middle of a commit nobody knows whether it took place:
+        the second attempt then finds the position moved, and the share is read again from there.
+
+        Raises:
+            DatabaseBroken: a table or a privilege is missing.
+            Unavailable: the database is away and this process shall end.
+        """
+        for attempt in stamina.retry_context(
+            on=self._worth_waiting, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
+        ):
+            with attempt:
+                try:
+                    return self._transact(work)
+                except errors.PositionLost as lost:
+                    return lost
+        raise AssertionError("a retry without limit has ended")
+
+    def _transact(self, work: Work) -> Stored:
+        batch, claim = work.batch, work.claim
+        positions = dict(claim.positions)
+        receipt = self._receipt(batch)
+        with self._sink.transaction() as transaction:
+            for each in self._projections:
+                position = positions.get(each.name)
+                if position and position.frontier.size < batch.end:
+                    # 4. advance the position, if it is still ours
+                    positions[each.name] = transaction.advance(each, batch, position, claim.place)
+                    # 5. merge rows, write quarantine rows …
+                    self._merge(transaction, each, work, since=position.frontier.size)
+            # 5. … and the receipt
+            transaction.checkpoints(batch)
+            transaction.receipt(receipt)
+        # 6. the commit has taken place
+        return Stored(work, positions, receipt)
+
+    def _merge(
+        self, transaction: Transaction, projection: Projection, work: Work, since: int
+    ) -> None:
+        """Merge what a projection has not seen; one that joined later starts inside the batch."""
+        events = work.decoded.events
+        if since > work.batch.start:
+            events = events.filter(pl.col("leaf_index") >= since)
+        unfit = [each for each in work.decoded.unfit if each.message.index >= since]
+        unfit += merge_or_set_apart(transaction, projection, work.batch, events)
+        if unfit:
+            transaction.quarantine(projection, work.batch, unfit)
+
+    def _receipt(self, batch: Batch) -> Receipt:
+        """All projections are at the batch's end or beyond it, so its checkpoint is signed for."""
+        now = self._clock.now()
+        note = cosign(batch.checkpoints[-1].note, self._key, int(now.timestamp()))
+        return Receipt(batch.topic.name, batch.partition, batch.end, note, now)
+
+    def _worth_waiting(self, why: Exception) -> bool:
+        return isinstance(why, errors.Unavailable) and not self._stopping.is_set()
