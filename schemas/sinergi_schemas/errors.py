@@ -164,6 +164,15 @@ class InputChanged(Refused):
     line: int
 
 
+class OutputRefused(Refused):
+    """{path} cannot be written: {why}. Name another file; what was published stays, and the same
+    command goes on where it stopped.
+    """
+
+    path: str
+    why: str
+
+
 class MappingRefused(Refused):
     """{path} cannot be used as a mapping; nothing was published:{listing}
 
@@ -172,3 +181,15 @@ class MappingRefused(Refused):
 
     path: str
     listing: str
+
+
+# Decoding
+
+
+class SchemaNotLowered(Broken):
+    """A schema cannot be decoded in bulk: at {path}, {what}. `sinergi schemas check` says what a
+    schema may hold; let its owner publish one that keeps to it.
+    """
+
+    path: str
+    what: str

@@ -1,0 +1,55 @@
+"""The refused lines of a file, in a file beside it: the way back to whoever keeps the register.
+
+One JSON object a line: the line's number and, for each rule it breaks, the field and the rule.
+Never what stands in the cells, so that it may be sent by any mail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from sinergi_producers.intake.sources import Problem
+from sinergi_schemas.errors import OutputRefused
+
+
+class RefusedLines(AbstractContextManager["RefusedLines"]):
+    """Writes the refused lines; what an earlier run left under that name is replaced.
+
+    Args:
+        path: where to; None keeps no file.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+
+    def add(self, line: int, problems: Sequence[Problem]) -> None:
+        """One refused line with all the rules it breaks.
+
+        Raises:
+            OutputRefused: the file cannot be written.
+        """
+        if self._path is None:
+            return
+        document = {"line": line, "problems": [problem._asdict() for problem in problems]}
+        try:
+            self._file = self._file or self._path.open("w", encoding="utf-8")
+            self._file.write(json.dumps(document, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise OutputRefused(str(self._path), error.strerror or type(error).__name__) from error
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+        elif kind is None and self._path is not None:
+            self._path.unlink(missing_ok=True)
