@@ -17,6 +17,7 @@ one is polled, verified and decoded.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
@@ -28,12 +29,12 @@ from sinergi_schemas import errors
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from threading import Event
 
     from sinergi_consumers.assignment import Arrival, Assignment, Share
     from sinergi_consumers.partition import Batch
-    from sinergi_consumers.receipts import Receipts
+    from sinergi_consumers.receipts import Receipt, Receipts
     from sinergi_consumers.sinks import Sink
     from sinergi_consumers.storing import Store
     from sinergi_schemas.agreement import Agreements
@@ -70,6 +71,7 @@ class Materialiser:
         self._clock = clock
         self._claims: dict[Share, Claim] = {}
         self._decoders: dict[str, Decoder] = {}
+        self._unrecorded: dict[Share, errors.Broken] = {}
 
     def run(self, stopping: Event) -> None:
         """Materialise until `stopping` is set; then finish what the database has in hand.
@@ -149,9 +151,7 @@ class Materialiser:
         self._assignment.commit(
             (each.work.claim.share, each.work.batch.next_offset) for each in stored
         )
-        arrived = self._receipts.arrived()
-        if arrived:
-            self._sink.published(arrived, self._clock.now())
+        self._mark_published(self._receipts.arrived())
 
     def _drop(self, lost: errors.PositionLost) -> None:
         """Another worker has claimed the share: what is in hand is worth nothing any more.
@@ -171,7 +171,11 @@ class Materialiser:
             _log.error("share halted", topic=topic.name, partition=number, why=str(why))
             self._claims.pop(share, None)
             self._assignment.stop(share, halted=True)
-            self._sink.halt(topic, number, why)
+            self._unrecorded[share] = why
+        with self._unhurried("halt not recorded yet"):
+            for share, why in list(self._unrecorded.items()):
+                self._sink.halt(*share, why)
+                del self._unrecorded[share]
 
     def _claim(self) -> None:
         """Claim the shares that the group has given us and the database does not know of yet."""
@@ -179,11 +183,10 @@ class Materialiser:
             del self._claims[share]
         for share in sorted(self._assignment.waiting):
             try:
-                self._claims[share] = self._claim_one(share)
+                with self._unhurried("share not claimed yet"):
+                    self._claims[share] = self._claim_one(share)
             except errors.Broken as why:
                 self._halt({share: why})
-            except errors.Unavailable as why:
-                _log.warning("share not claimed yet", topic=share[0].name, why=str(why))
 
     def _claim_one(self, share: Share) -> Claim:
         topic, number = share
@@ -198,8 +201,19 @@ class Materialiser:
 
     def _part(self) -> None:
         """Leave in order: receipts out, the group told, the connection given back."""
-        arrived = self._receipts.finish(_PARTING_SECONDS)
-        if arrived:
-            self._sink.published(arrived, self._clock.now())
+        self._mark_published(self._receipts.finish(_PARTING_SECONDS))
         self._assignment.close()
         self._sink.close()
+
+    def _mark_published(self, receipts: Sequence[Receipt]) -> None:
+        with self._unhurried("receipts not marked as published"):
+            if receipts:
+                self._sink.published(receipts, self._clock.now())
+
+    @contextmanager
+    def _unhurried(self, what: str) -> Iterator[None]:
+        """For work that the next round does again: a service that is away is only spoken of."""
+        try:
+            yield
+        except errors.Unavailable as why:
+            _log.warning(what, why=str(why))

@@ -69,6 +69,11 @@ class Partition:
         """The leaves given out so far, those before the start counted."""
         return self._start
 
+    @property
+    def held(self) -> int:
+        """The leaves held back because no checkpoint has covered them yet."""
+        return len(self._held)
+
     def receive(self, received: Iterable[Received]) -> Batch | None:
         """Verify messages in their order on the topic; cut at the last checkpoint.
 

@@ -1,0 +1,168 @@
+"""Replay: a topic read again from its first leaf, verified, and handed out as frames of events.
+
+It has no side effects by construction: it joins no group, commits no offset and has no producer.
+What does not stand under a valid checkpoint is never handed out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from sinergi_consumers.decoding import Decoder
+from sinergi_consumers.log import open_log
+from sinergi_consumers.partition import Partition
+from sinergi_schemas import errors, message
+from sinergi_schemas.kafka.admin import open_admin, partition_count
+from sinergi_schemas.seal.merkle import Frontier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sinergi_consumers.decoding import Unfit
+    from sinergi_consumers.partition import Batch
+    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.catalog import Catalog
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.message import Message
+    from sinergi_schemas.topics import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """What a reader needs to judge a topic: the cluster, and whom to trust for what."""
+
+    connection: Connection
+    agreements: Agreements
+    catalog: Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events of a topic a replay hands out; all of them are verified all the same.
+
+    Attributes:
+        since, until: the half-open interval of `recorded_at`.
+        record_id: one record only.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    record_id: str | None = None
+
+    def choose(self, events: pl.DataFrame) -> pl.DataFrame:
+        """The wanted ones among some events."""
+        if self.since is not None:
+            events = events.filter(pl.col("recorded_at") >= self.since)
+        if self.until is not None:
+            events = events.filter(pl.col("recorded_at") < self.until)
+        if self.record_id is not None:
+            events = events.filter(pl.col("record_id") == self.record_id)
+        return events
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a replay has seen of one partition.
+
+    Attributes:
+        verified: leaves under a valid checkpoint.
+        offsets: how far it is on the topic, and where the topic ends.
+        unsealed: messages behind the last checkpoint; their batch is not complete yet.
+        unfit: events under the seal that do not decode or contradict themselves.
+    """
+
+    partition: int
+    verified: int = 0
+    unsealed: int = 0
+    offsets: tuple[int, int] = (0, 0)
+    unfit: list[Unfit] = field(default_factory=list)
+
+
+class Replay:
+    """One topic being replayed.
+
+    Args:
+        copy: the topic to read instead, which is said to be a copy; its messages must still bear
+            the seal of `topic`.
+    """
+
+    def __init__(self, bus: Bus, topic: Topic, copy: str | None = None) -> None:
+        self._bus = bus
+        self._topic = topic
+        self._name = copy or topic.name
+        self._decoder = Decoder(bus.catalog, topic.event_type)
+        self.tallies: list[Tally] = []
+
+    def events(self, wanted: Wanted) -> Iterator[pl.DataFrame]:
+        """Frames of verified events, partition by partition, each in leaf order.
+
+        Raises:
+            SealBroken: the topic is not what its owner sealed; nothing of that batch is handed out.
+            PartitionsDiffer: it has other partitions than the agreement says.
+            Unavailable: the broker is away.
+        """
+        for number in range(self._count()):
+            tally = Tally(number)
+            self.tallies.append(tally)
+            for batch in self._batches(number, tally):
+                decoded = self._decoder.decode(batch)
+                tally.unfit.extend(decoded.unfit)
+                yield wanted.choose(decoded.events)
+
+    def nothing(self) -> pl.DataFrame:
+        """A frame without events, for its columns."""
+        return self._decoder.nothing()
+
+    def _count(self) -> int:
+        admin = open_admin(self._bus.connection)
+        found = partition_count(admin, self._name)
+        expected = self._bus.agreements.partitions(self._topic)
+        if found != expected:
+            raise errors.PartitionsDiffer(self._name, found, expected)
+        return found
+
+    def _batches(self, number: int, tally: Tally) -> Iterator[Batch]:
+        keys = self._bus.agreements.keys(self._topic.agency)
+        partition = Partition(
+            self._bus.agreements.bus, self._topic, number, keys, Frontier.empty()
+        )
+        with open_log(self._bus.connection, self._name, number) as log:
+            low, high = log.bounds()
+            for chunk in log.read(low, high):
+                batch = partition.receive(chunk)
+                tally.offsets = ((chunk[-1].offset() or 0) + 1, high)
+                tally.unsealed = partition.held
+                if batch:
+                    tally.verified = batch.end
+                    yield batch
+            partition.receive(())
+
+
+def differing_leaf(
+    bus: Bus, partition: int, leaves: range, one: str, other: str
+) -> int | None:
+    """The first leaf of a batch in which two copies of a topic differ, or None.
+
+    A root tells that a batch is wrong, not which leaf of it is: only a second copy can.
+    """
+    ours, theirs = (_leaves(bus.connection, name, partition, leaves) for name in (one, other))
+    return next((at for at in leaves if ours.get(at) != theirs.get(at)), None)
+
+
+def _leaves(
+    connection: Connection, topic: str, partition: int, leaves: range
+) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    with open_log(connection, topic, partition) as log:
+        _, high = log.bounds()
+        for chunk in log.read(log.find(leaves.start), high):
+            for each in map(message.parse, chunk):
+                if each.index in leaves:
+                    found.setdefault(each.index, each.leaf_data)
+            if len(found) == len(leaves):
+                break
+    return found

@@ -1,0 +1,71 @@
+"""The tables of projections in PostgreSQL: what must be made or added, as statements.
+
+A projection's tables follow its schema: a newer version only ever adds nullable columns and child
+tables, so that bringing tables up to date never rewrites a row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
+
+from sinergi_consumers.projection import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sinergi_consumers.projection import Projection
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
+
+
+def columns_in(connection: sa.Connection) -> dict[str, set[str]]:
+    """The tables in the schema `sinergi` of a database, and their columns."""
+    inspector = sa.inspect(connection)
+    return {
+        table: {column["name"] for column in inspector.get_columns(table, schema=SCHEMA)}
+        for table in inspector.get_table_names(schema=SCHEMA)
+    }
+
+
+def statements(
+    projections: Iterable[Projection], found: Mapping[str, set[str]]
+) -> Iterator[str]:
+    """What brings the tables of projections up to date, given those that are there already."""
+    for projection in projections:
+        for table in projection.tables:
+            if table.name not in found:
+                yield from _create(table)
+            else:
+                yield from _extend(table, found[table.name])
+
+
+def _create(table: sa.Table) -> Iterator[str]:
+    yield _text(CreateTable(table))
+    for index in table.indexes:
+        yield _text(CreateIndex(index))
+    if table.comment:
+        yield _text(SetTableComment(table))
+    for column in table.columns:
+        yield from _comment(column)
+
+
+def _extend(table: sa.Table, found: set[str]) -> Iterator[str]:
+    for column in table.columns:
+        if column.name not in found:
+            kind = column.type.compile(_DIALECT)
+            name = _DIALECT.identifier_preparer.quote(column.name)
+            yield f"ALTER TABLE {_DIALECT.identifier_preparer.format_table(table)} ADD {name} {kind}"
+            yield from _comment(column)
+
+
+def _comment(column: sa.Column[object]) -> Iterator[str]:
+    if column.comment:
+        yield _text(SetColumnComment(column))
+
+
+def _text(element: sa.schema.DDLElement) -> str:
+    return str(element.compile(dialect=_DIALECT)).strip()
