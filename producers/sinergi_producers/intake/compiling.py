@@ -71,7 +71,7 @@ class Compiler:
             elif source := self._source(known[name], _peeled(known[name].annotation), given, inner):
                 sources[name] = source
         for name, field in known.items():
-            if field.is_required() and name not in table:
+            if field.is_required() and name not in table and (path or name not in FILLED_IN):
                 self._problem(f"{path}{name}", "is required, and nothing says where it comes from")
         return Record(sources)
 

@@ -22,6 +22,9 @@ from sinergi_producers.intake.spec import MappingSpec, did_you_mean, spelled_out
 from sinergi_schemas.errors import EventRefused, MappingRefused
 from sinergi_schemas.events import MODELS, Event, parse
 
+# What stands in for a broken table, so that the fields can still be checked.
+_STANDINS: dict[str, dict[str, str]] = {"file": {}, "dates": {}, "numbers": {"decimal": ","}}
+
 
 class Reading(NamedTuple):
     """What a row says: an event, or the rules that it breaks."""
@@ -57,16 +60,18 @@ class Mapping:
         Raises:
             MappingRefused: with one line for each thing wrong in it.
         """
-        spec = _spec(path)
+        spec, problems = _spec(path)
         model = MODELS.get(spec.event_type)
         if model is None:
             hint = did_you_mean(spec.event_type, MODELS)
             known = ", ".join(MODELS)
-            raise _refused(path, [f"event_type: {spec.event_type!r} is none of {known}{hint}"])
+            problems.append(f"event_type: {spec.event_type!r} is none of {known}{hint}")
+            raise _refused(path, problems)
         compiler = Compiler(spec)
         record = compiler.compile(model)
-        if compiler.problems:
-            raise _refused(path, compiler.problems)
+        problems += compiler.problems
+        if problems:
+            raise _refused(path, problems)
         return cls(path, spec.event_type, spec.file.form(), tuple(spec.file.ignore), record)
 
     def bind(self, header: Sequence[str], digest: bytes) -> BoundMapping:
@@ -141,19 +146,38 @@ class BoundMapping:
         return document
 
 
-def _spec(path: Path) -> MappingSpec:
+def _spec(path: Path) -> tuple[MappingSpec, list[str]]:
+    """The keys of the file and what is wrong with them, as far as the rest can still be checked."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return MappingSpec.model_validate(tomllib.loads(text))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise _refused(path, [error.strerror or type(error).__name__]) from error
     except UnicodeDecodeError as error:
         raise _refused(path, [f"byte {error.start} is not UTF-8, as TOML must be"]) from error
     except tomllib.TOMLDecodeError as error:
         raise _refused(path, [f"it is not TOML: {error}"]) from error
+    try:
+        return MappingSpec.model_validate(document), []
     except ValidationError as error:
-        raise _refused(path, spelled_out(error, MappingSpec)) from error
+        problems = spelled_out(error, MappingSpec)
+        broken = {str(found["loc"][0]) for found in error.errors()}
+        if broken & set(MappingSpec.model_fields) - _STANDINS.keys():
+            raise _refused(path, problems) from error
+    sound = {name: table for name, table in document.items() if name not in broken}
+    standins = {name: table for name, table in _STANDINS.items() if name in broken}
+    return MappingSpec.model_validate(sound | standins), problems
 
 
 def _refused(path: Path, problems: Sequence[str]) -> MappingRefused:
     return MappingRefused(str(path), "".join(f"\n  {problem}" for problem in problems))
+
+
+def problems_of(refused: EventRefused) -> tuple[Problem, ...]:
+    """What an event was refused for, as problems of its row."""
+    return tuple(Problem("", rule) for rule in refused.problems)
+
+
+def _joined(own: Sequence[Problem], refused: EventRefused) -> tuple[Problem, ...]:
+    """Ours and the model's, without what the model misses because we refused to read it."""
+    known = {problem.field for problem in own}
+    return (*own, *(problem for problem in problems_of(refused) if problem.field not in known))
