@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @st.composite
 def tapes(draw: st.DrawFn) -> list[int]:
-    """Leaf indexes along a topic: up by one, or back to any leaf that was sent before."""
+    """Leaf indexes along a topic: up by one, or back to a leaf sent before; no resend left open."""
     tape = [draw(st.integers(0, 5))]
     for back in draw(st.lists(st.integers(0, 12), max_size=60)):
         tape.append(max(tape[0], tape[-1] + 1 - back) if back > 6 else tape[-1] + 1)
-    return tape
+    return [*tape, *range(tape[-1] + 1, max(tape) + 1)]
 
 
 def _find(tape: Sequence[int], first_offset: int, index: int) -> int:

@@ -50,8 +50,8 @@ def find_offset(low: int, high: int, index: int, index_at: Callable[[int], int |
 
     A relay that starts again resends from an earlier leaf, so that leaf indexes along a topic go
     up by one or fall back, but never jump forward. From any offset that holds a leaf at or below
-    `index`, reading onwards therefore passes `index` itself: the search need not find its first
-    occurrence.
+    `index`, reading onwards therefore passes `index` itself, be it when a resend that is under way
+    has gone on: the search need not find its first occurrence.
 
     Args:
         low: the first offset of the partition.
