@@ -29,13 +29,17 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+# What keeps a peer's schema from turning a few bytes into gigabytes: an absent record is one byte
+# on the wire and one cell in each of its columns. Inlining could also unfold a small file hugely.
 MOST_COLUMNS = 1024
 MOST_CELLS_PER_BYTE = 16
-DECIMAL_DIGITS = 38
+DECIMAL_DIGITS = 38  # polars holds decimals in 128 bits
 
+# Bounds, both included. Days and microseconds: the years 1 to 9999, as Python has them.
 _INT32 = (-(2**31), 2**31 - 1)
 _DAYS = (-719_162, 2_932_896)
 _MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
+# One spelling only, or an event_id written in upper case would be another event's.
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
@@ -137,7 +141,7 @@ def lower(text: bytes) -> Lowered:
 
 
 class _Found(NamedTuple):
-    """One type lowered. `width`: fewest bytes on the wire; `cells`: columns that one value fills."""
+    """One type lowered. `width`: its fewest bytes; `cells`: the columns that one value fills."""
 
     avro: Any
     column: Column
@@ -168,7 +172,7 @@ class _Lowering:
             case "array":
                 return self._array(schema["items"], space, path)
             case "enum":
-                self._remember(schema, space)
+                self._named[_full_name(schema, space)] = (schema, space)
                 return _Found("long", _enum(schema["symbols"]))
             case str(name) if "logicalType" in schema:
                 return _logical(name, schema, path)
@@ -183,24 +187,19 @@ class _Lowering:
             raise errors.SchemaNotLowered(path, f"{name} is not a type of the safe shape")
         return self.of(*self._named[full], path)
 
-    def _remember(self, schema: dict[str, Any], space: str) -> str:
-        """Register a named type; gives the namespace that its own fields are read in."""
-        name: str = schema["name"]
-        if "." not in name and (inner := schema.get("namespace", space)):
-            name = f"{inner}.{name}"
-        self._named[name] = (schema, space)
-        return name.rpartition(".")[0]
-
     def _record(self, schema: dict[str, Any], space: str, path: str) -> _Found:
-        inner = self._remember(schema, space)
+        full = _full_name(schema, space)
         self._records += 1
         name = f"r{self._records}"
         found = {
-            field["name"]: self.of(field["type"], inner, _under(path, field["name"]))
+            field["name"]: self.of(
+                field["type"], full.rpartition(".")[0], _under(path, field["name"])
+            )
             for field in schema["fields"]
         }
         if not found:
             raise errors.SchemaNotLowered(path, "it is a record without fields")
+        self._named[full] = (schema, space)  # not before, so that it is unknown to its own fields
         fields = [{"name": field, "type": each.avro} for field, each in found.items()]
         return _Found(
             {"type": "record", "name": name, "fields": fields},
@@ -227,13 +226,18 @@ class _Lowering:
         )
 
 
+def _full_name(schema: Mapping[str, Any], space: str) -> str:
+    """The full name of a named type (Avro 1.12, "Names")."""
+    name: str = schema["name"]
+    inner = schema.get("namespace", space)
+    return name if "." in name or not inner else f"{inner}.{name}"
+
+
 def _under(path: str, name: str) -> str:
     return name if path == "the schema" else f"{path}.{name}"
 
 
-def _between(
-    low: int, high: int, rule: str, raises: Callable[[pl.Expr], pl.Expr]
-) -> Value:
+def _between(low: int, high: int, rule: str, raises: Callable[[pl.Expr], pl.Expr]) -> Value:
     """An integer that must lie within bounds, both included."""
     return Value(rule, lambda values: values.is_between(low, high), raises)
 
