@@ -62,6 +62,100 @@ class MessageMalformed(Broken):
     what: str
 
 
+# The seal
+
+
+class KeyFileRefused(Refused):
+    """The key file {path} cannot be used: {what}."""
+
+    path: str
+    what: str
+
+
+class SealBroken(Broken):
+    """A topic is not what its owner sealed. Compare it with another copy, and ask its owner."""
+
+
+class NoteMalformed(SealBroken):
+    """A checkpoint is no signed note ({what}). Only its owner can write one: ask who else writes
+    to the topic.
+    """
+
+    what: str
+
+
+class SignatureInvalid(SealBroken):
+    """The signature of {key} under {subject} does not hold: its text was changed, or another key
+    made it. Ask the owner of the key.
+    """
+
+    key: str
+    subject: str
+
+
+class SignatureMissing(SealBroken):
+    """{subject} is not signed by any of {keys}. Load the agreement that names the key it bears, or
+    ask its owner.
+    """
+
+    subject: str
+    keys: str
+
+
+class OriginForeign(SealBroken):
+    """A checkpoint of {found} stands in {origin}: messages of another topic were put there."""
+
+    origin: str
+    found: str
+
+
+class CheckpointMisplaced(SealBroken):
+    """The checkpoint of size {size} stands at leaf {index} of {origin}, where it cannot be: messages
+    are missing before it, or it was moved.
+    """
+
+    origin: str
+    size: int
+    index: int
+
+
+class SealGap(SealBroken):
+    """Leaf {found} of {origin} comes where leaf {expected} should: messages are missing between.
+    Restore them from another copy of the topic.
+    """
+
+    origin: str
+    found: int
+    expected: int
+
+
+class SealMismatch(SealBroken):
+    """The leaves {start} to {end} (exclusive) of {origin} are not those under its checkpoint. One of
+    them was changed: `sinergi replay --against` another copy names it.
+    """
+
+    origin: str
+    start: int
+    end: int
+
+
+class SealRollback(SealBroken):
+    """{origin} states a tree of size {size} after {known} leaves: its history was shortened. Ask
+    its owner.
+    """
+
+    origin: str
+    size: int
+    known: int
+
+
+class SealFork(SealBroken):
+    """{origin} has two histories of size {size}. Keep both copies, and ask its owner."""
+
+    origin: str
+    size: int
+
+
 # Materialising and replay
 
 

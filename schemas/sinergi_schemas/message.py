@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sinergi_schemas import errors
+from sinergi_schemas.seal.checkpoint import Sealed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,18 +55,8 @@ class Leaf:
         """
         end = FINGERPRINT_LENGTH + 4 + int.from_bytes(data[32:36], "big")
         if len(data) < end:
-            raise ValueError(
-                f"leaf data of {len(data)} bytes cannot hold a key up to byte {end}"
-            )
+            raise ValueError(f"leaf data of {len(data)} bytes cannot hold a key up to byte {end}")
         return cls(data[:32], data[36:end], data[end:])
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """The checkpoint that the last message of a batch carries."""
-
-    checkpoint: str
-    frontier: Sequence[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +96,7 @@ def parse(received: Received) -> Message:
     key, value = received.key(), received.value()
     found: dict[str, bytes] = dict(received.headers() or ())
     try:
-        if (
-            key is None
-            or value is None
-            or value[:1] != b"\x00"
-            or len(value) < FRAME_LENGTH
-        ):
+        if key is None or value is None or value[:1] != b"\x00" or len(value) < FRAME_LENGTH:
             raise ValueError("no key or no Confluent frame")
         note = found.get(CHECKPOINT)
         return Message(
@@ -223,6 +209,6 @@ def headers(
 def seal_headers(sealed: Sealed) -> list[tuple[str, bytes]]:
     """The two headers that the last message of a batch carries besides."""
     return [
-        (CHECKPOINT, sealed.checkpoint.encode()),
+        (CHECKPOINT, sealed.note.encode()),
         (FRONTIER, b"".join(sealed.frontier).hex().encode()),
     ]

@@ -1,0 +1,183 @@
+"""Merkle trees as RFC 6962 §2.1 defines them, over SHA-256.
+
+A tree that only grows is known by its frontier: the roots of the perfect subtrees that its size is
+made of, largest first. A frontier is at most 63 hashes, whatever the size, and is enough to append
+and to compute the root, so that nobody has to keep the leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+HASH_LENGTH = 32
+EMPTY_ROOT = sha256(b"").digest()
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """The hash of a leaf: SHA-256(0x00 ‖ data)."""
+    return sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The hash of an inner node: SHA-256(0x01 ‖ left ‖ right)."""
+    return sha256(b"\x01" + left + right).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """A tree by its size and the roots of its perfect subtrees, largest first."""
+
+    size: int
+    hashes: tuple[bytes, ...]
+
+    @classmethod
+    def empty(cls) -> Frontier:
+        """The tree without leaves."""
+        return cls(0, ())
+
+    @classmethod
+    def parse(cls, size: int, data: bytes) -> Frontier:
+        """A frontier out of its stored bytes.
+
+        Raises:
+            ValueError: a tree of that size has another number of subtrees.
+        """
+        if size < 0 or len(data) != size.bit_count() * HASH_LENGTH:
+            raise ValueError(f"{len(data)} bytes are no frontier of a tree of size {size}")
+        return cls(size, tuple(data[at : at + 32] for at in range(0, len(data), HASH_LENGTH)))
+
+    def to_bytes(self) -> bytes:
+        """The hashes one behind the other."""
+        return b"".join(self.hashes)
+
+    def append(self, leaf: bytes) -> Frontier:
+        """The tree with one more leaf hash."""
+        return self.extend((leaf,))
+
+    def extend(self, leaves: Iterable[bytes]) -> Frontier:
+        """The tree with more leaf hashes, in their order."""
+        stack = list(self.hashes)
+        size = self.size
+        for leaf in leaves:
+            carry = size
+            node = leaf
+            # Each trailing one of the size is a perfect subtree that the new leaf completes.
+            while carry & 1:
+                node = sha256(b"\x01" + stack.pop() + node).digest()
+                carry >>= 1
+            stack.append(node)
+            size += 1
+        return Frontier(size, tuple(stack))
+
+    def root(self) -> bytes:
+        """The Merkle tree hash."""
+        if not self.hashes:
+            return EMPTY_ROOT
+        root = self.hashes[-1]
+        for subtree in reversed(self.hashes[:-1]):
+            root = node_hash(subtree, root)
+        return root
+
+
+def root_of(leaves: Sequence[bytes]) -> bytes:
+    """The Merkle tree hash of a list of leaf hashes."""
+    return Frontier.empty().extend(leaves).root()
+
+
+def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """The audit path of a leaf in the tree of some leaf hashes, RFC 6962 §2.1.1.
+
+    Raises:
+        ValueError: the index is not below the size.
+    """
+    if not 0 <= index < len(leaves):
+        raise ValueError(f"leaf {index} is not in a tree of size {len(leaves)}")
+    if len(leaves) == 1:
+        return []
+    k = _split(len(leaves))
+    if index < k:
+        return [*inclusion_proof(leaves[:k], index), root_of(leaves[k:])]
+    return [*inclusion_proof(leaves[k:], index - k), root_of(leaves[:k])]
+
+
+def verify_inclusion(
+    leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
+) -> bool:
+    """Whether a proof shows a leaf hash at an index under a root, RFC 9162 §2.1.3.2."""
+    if not 0 <= index < size:
+        return False
+    at, last, node = index, size - 1, leaf
+    for step in proof:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            node = node_hash(step, node)
+            while not at & 1 and at:
+                at >>= 1
+                last >>= 1
+        else:
+            node = node_hash(node, step)
+        at >>= 1
+        last >>= 1
+    return last == 0 and node == root
+
+
+def consistency_proof(leaves: Sequence[bytes], old: int) -> list[bytes]:
+    """The proof that the tree of all leaf hashes extends that of the first `old`, RFC 6962 §2.1.2.
+
+    Raises:
+        ValueError: there is no tree of that size within.
+    """
+    if not 0 <= old <= len(leaves):
+        raise ValueError(f"no tree of size {old} within one of {len(leaves)}")
+    return [] if old in (0, len(leaves)) else _subproof(leaves, old, whole=True)
+
+
+def verify_consistency(
+    old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
+) -> bool:
+    """Whether a proof shows one tree to be the beginning of another, RFC 9162 §2.1.4.2."""
+    if old == new:
+        return not proof and old_root == new_root
+    if old == 0:
+        return not proof and old_root == EMPTY_ROOT
+    if old > new or not proof:
+        return False
+    steps = [old_root, *proof] if old.bit_count() == 1 else list(proof)
+    at, last = old - 1, new - 1
+    while at & 1:
+        at >>= 1
+        last >>= 1
+    first = second = steps[0]
+    for step in steps[1:]:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            first, second = node_hash(step, first), node_hash(step, second)
+            while not at & 1 and at:
+                at >>= 1
+                last >>= 1
+        else:
+            second = node_hash(second, step)
+        at >>= 1
+        last >>= 1
+    return last == 0 and first == old_root and second == new_root
+
+
+def _subproof(leaves: Sequence[bytes], old: int, *, whole: bool) -> list[bytes]:
+    if old == len(leaves):
+        return [] if whole else [root_of(leaves)]
+    k = _split(len(leaves))
+    if old <= k:
+        return [*_subproof(leaves[:k], old, whole=whole), root_of(leaves[k:])]
+    return [*_subproof(leaves[k:], old - k, whole=False), root_of(leaves[:k])]
+
+
+def _split(size: int) -> int:
+    """The largest power of two below a size."""
+    return 1 << ((size - 1).bit_length() - 1)
