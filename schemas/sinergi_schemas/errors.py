@@ -156,6 +156,51 @@ class SealFork(SealBroken):
     size: int
 
 
+# Kafka
+
+
+class LoginRefused(Refused):
+    """The brokers do not let us in ({said}). Check security, username and password_file under
+    [kafka] in sinergi.toml, and whether this user exists on the brokers.
+    """
+
+    said: str
+
+
+class NotPermitted(Refused):
+    """The brokers let us in but do not permit this ({said}). Run `sinergi provision plan`, or ask
+    their operator what this user may do.
+    """
+
+    said: str
+
+
+class BrokerTooOld(Refused):
+    """The brokers lack something that is needed ({said}). Kafka 4.0 or newer has it; before that
+    set group_protocol = "classic" under [kafka] in sinergi.toml.
+    """
+
+    said: str
+
+
+class KafkaSettingsRefused(Refused):
+    """The Kafka client does not take its settings ({said}). Mend [kafka] in sinergi.toml."""
+
+    said: str
+
+
+class BrokerAway(Unavailable):
+    """The brokers do not answer ({said}); waiting until they do."""
+
+    said: str
+
+
+class BrokerRefuses(Broken):
+    """The brokers or their client refuse the work itself ({said}); ask the brokers' operator."""
+
+    said: str
+
+
 # Materialising and replay
 
 

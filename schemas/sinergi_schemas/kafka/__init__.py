@@ -1,1 +1,7 @@
-"""The ground of Sinergi: what producers and consumers must agree on. It performs no I/O at import."""
+"""The way to Kafka: the clients' settings, made once for everybody, and what their errors mean."""
+
+from __future__ import annotations
+
+from sinergi_schemas.kafka.connection import Connection
+
+__all__ = ["Connection"]

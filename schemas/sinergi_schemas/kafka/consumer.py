@@ -1,0 +1,51 @@
+"""Consumers: nothing is committed, stored or skipped behind the reader's back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Consumer, KafkaException
+
+from sinergi_schemas.kafka.faults import raise_for, translate, translated
+
+if TYPE_CHECKING:
+    from sinergi_schemas.kafka.connection import Connection
+
+__all__ = ["open_consumer", "raise_for", "translate"]
+
+_SETTINGS = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    # An offset that is gone is said, never replaced by a guess.
+    "auto.offset.reset": "error",
+    "check.crcs": True,
+    "isolation.level": "read_committed",
+    "allow.auto.create.topics": False,
+    # At its default of 1,000 a full queue stalls a fast consumer for a second.
+    "fetch.queue.backoff.ms": 10,
+}
+
+# Who reads without a group assigns partitions itself and never meets the group's coordinator, but
+# librdkafka wants a name all the same.
+_WITHOUT_GROUP = {"group.id": "sinergi-without-group"}
+
+
+def open_consumer(connection: Connection, group: str | None) -> Consumer:
+    """A consumer in a group, or one that is outside of every group and assigns its own partitions.
+
+    Raises:
+        KafkaSettingsRefused: librdkafka does not take the connection's options.
+    """
+    membership = _WITHOUT_GROUP if group is None else _membership(connection, group)
+    try:
+        return Consumer({**connection.settings(), **_SETTINGS, **membership})
+    except KafkaException as why:
+        raise translated(why) from None
+
+
+def _membership(connection: Connection, group: str) -> dict[str, Any]:
+    """A group's own settings; the newer protocol refuses to be told an assignor."""
+    found = {"group.id": group, "group.protocol": connection.group_protocol}
+    if connection.group_protocol == "classic":
+        found["partition.assignment.strategy"] = "cooperative-sticky"
+    return found
