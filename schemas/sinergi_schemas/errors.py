@@ -33,7 +33,18 @@ class SinergiError(Exception):
 
     def __str__(self) -> str:
         paragraph = inspect.cleandoc(type(self).__doc__ or "").split("\n\n")[0]
-        return " ".join(paragraph.split()).format_map(vars(self))
+        return " ".join(paragraph.split()).format_map(_Attributes(self))
+
+
+class _Attributes(dict[str, object]):
+    """The attributes of an error by name, those that are computed too."""
+
+    def __init__(self, error: SinergiError) -> None:
+        super().__init__()
+        self._error = error
+
+    def __missing__(self, name: str) -> object:
+        return getattr(self._error, name)
 
 
 class Refused(SinergiError):
@@ -46,6 +57,46 @@ class Broken(SinergiError):
 
 class Unavailable(SinergiError):
     """A service is away; this is tried again until it answers."""
+
+
+# Events and their contract
+
+
+class EventRefused(Refused):
+    """The {event_type} is refused: {summary}.
+
+    Attributes:
+        problems: everything that is wrong, each as field and rule, never with the value.
+    """
+
+    event_type: str
+    problems: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """All problems in one line."""
+        return "; ".join(self.problems)
+
+
+class DatumInvalid(Broken):
+    """A datum is not one of {schema}: {what}. Its owner must publish the record's next revision."""
+
+    schema: str
+    what: str
+
+
+class SchemaRefused(Refused):
+    """The schema {name} cannot be used: {what}."""
+
+    name: str
+    what: str
+
+
+class EventTypeUnknown(Refused):
+    """There is no event type {event_type}; there are {known}."""
+
+    event_type: str
+    known: str
 
 
 # Messages
