@@ -9,7 +9,8 @@ from confluent_kafka import TopicPartition
 
 from sinergi_consumers.position import find_offset
 from sinergi_schemas import errors, message
-from sinergi_schemas.kafka.consumer import open_consumer, raise_for
+from sinergi_schemas.kafka.consumer import asking, open_reader
+from sinergi_schemas.kafka.faults import raise_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +34,10 @@ class Log:
 
     def bounds(self) -> tuple[int, int]:
         """The first offset, and the one behind the last message."""
-        low, high = self._consumer.get_watermark_offsets(
-            TopicPartition(self.topic, self.partition), timeout=10
-        )
+        with asking(self.topic):
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self.topic, self.partition), timeout=10
+            )
         return low, high
 
     def read(self, start: int, end: int) -> Iterator[list[Message]]:
@@ -49,7 +51,7 @@ class Log:
         while start < end:
             chunk = self._consumer.consume(_CHUNK, _POLL_SECONDS)
             for each in chunk:
-                raise_for(each.error())
+                raise_for(each.error(), self.topic)
             within = [each for each in chunk if each.offset() < end]
             if within:
                 silent = 0
@@ -80,7 +82,7 @@ class Log:
 @contextmanager
 def open_log(connection: Connection, topic: str, partition: int) -> Iterator[Log]:
     """A log that is closed at the end of the block."""
-    consumer = open_consumer(connection, None)
+    consumer = open_reader(connection)
     try:
         yield Log(consumer, topic, partition)
     finally:

@@ -207,6 +207,27 @@ class SealFork(SealBroken):
     size: int
 
 
+# Agreements
+
+
+class AgreementRefused(Refused):
+    """{path} cannot be used as an agreement:{listing}
+
+    The listing holds every problem on a line of its own: file, key, what, how to mend it.
+    """
+
+    path: str
+    listing: str
+
+
+class NotAgreed(Refused):
+    """No agreement speaks of {topic}. Agreements are the *.toml files in the folder that
+    sinergi.toml names; ask the parties for the one that covers it.
+    """
+
+    topic: str
+
+
 # Kafka
 
 
