@@ -1,0 +1,114 @@
+"""One agreement (PKS, perjanjian kerja sama) as it was signed: who shares what with whom.
+
+An agreement is only ever made by `agreement_file.parse`, so whatever holds one holds a checked one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from sinergi_schemas.seal.keys import VerifyingKey
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptKey:
+    """The key by which one database of a party cosigns what it has materialised."""
+
+    database: str
+    key: VerifyingKey
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """One side of the agreement.
+
+    Attributes:
+        agency: its slug on the bus.
+        name: as it stands in the agreement.
+        number: the number that this party gave the agreement; each party gives its own.
+        keys: those that may sign its checkpoints and heads; several while one replaces another.
+        receipt_keys: those of its databases.
+    """
+
+    agency: str
+    name: str
+    number: str
+    keys: tuple[VerifyingKey, ...]
+    receipt_keys: tuple[ReceiptKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is agreed on one event type.
+
+    Attributes:
+        purposes: what the readers may use the events for (tujuan), as the agreement words it.
+        partitions: of each publisher's topic, fixed for the topic's life.
+        retention: how long a reader may keep rows: an ISO 8601 period, or `forever`. The topics
+            themselves keep everything, since a seal covers everything.
+    """
+
+    event_type: str
+    publishers: tuple[str, ...]
+    readers: tuple[str, ...]
+    purposes: tuple[str, ...]
+    partitions: int
+    retention: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One agreement.
+
+    Attributes:
+        path: the file it was read from.
+        hash: SHA-256 of the file's bytes in hex; every event names the version it falls under.
+        bus: the bus's one name, the beginning of every origin and key name.
+        starts, ends: in force from `starts` until just before `ends`, both in UTC.
+        legal_basis: the laws and regulations it rests on (dasar hukum).
+    """
+
+    path: Path = field(compare=False)
+    hash: str
+    bus: str
+    title: str
+    starts: datetime
+    ends: datetime | None
+    legal_basis: tuple[str, ...]
+    parties: Mapping[str, Party]
+    events: Mapping[str, Terms]
+
+    def in_force(self, at: datetime) -> bool:
+        """Whether it holds at a moment."""
+        return self.starts <= at and (self.ends is None or at < self.ends)
+
+    def covers(self, publisher: str, event_type: str) -> bool:
+        """Whether it lets an agency publish an event type, as long as it is in force."""
+        terms = self.events.get(event_type)
+        return terms is not None and publisher in terms.publishers
+
+    def permits(self, publisher: str, event_type: str, at: datetime) -> bool:
+        """Whether an agency may publish an event type at a moment."""
+        return self.covers(publisher, event_type) and self.in_force(at)
+
+    def readers(self, topic: Topic) -> tuple[str, ...]:
+        """Who may read a topic; nobody, where the agreement does not speak of it."""
+        if not self.covers(topic.agency, topic.event_type):
+            return ()
+        return self.events[topic.event_type].readers
+
+    def topics(self) -> list[Topic]:
+        """The topics it speaks of, sorted by name."""
+        return sorted(
+            Topic(publisher, terms.event_type)
+            for terms in self.events.values()
+            for publisher in terms.publishers
+        )

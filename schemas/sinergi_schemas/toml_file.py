@@ -1,0 +1,162 @@
+"""TOML files that people write, and everything that is wrong in one, each as one clear line.
+
+pydantic finds what is wrong; the words are ours, since whoever reads them knows neither pydantic
+nor Python. A field's `description` says what to write there, and ends every complaint about it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NamedTuple,
+    TypeGuard,
+    TypeVar,
+    get_args,
+    get_origin,
+)
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_KINDS = {
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "a list in brackets",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_BOUNDS = {
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+}
+
+
+class Problem(NamedTuple):
+    """One thing wrong: the key it is about, and what, with the way to mend it."""
+
+    key: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.what}" if self.key else self.what
+
+
+class Table(BaseModel):
+    """A table of such a file: no key that it does not know, no value taken for another kind."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+TableT = TypeVar("TableT", bound=Table)
+
+
+def read(data: bytes) -> dict[str, Any]:
+    """The file as a mapping.
+
+    Raises:
+        ValueError: it is not UTF-8 or not TOML; the message says where.
+    """
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as why:
+        raise ValueError(f"byte {why.start} is not UTF-8; save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as why:
+        raise ValueError(f"it is not TOML: {why}") from None
+
+
+def check(model: type[TableT], value: object, at: str) -> tuple[TableT | None, list[Problem]]:
+    """A table held to its model: the table, or everything that is wrong in it.
+
+    Args:
+        at: the key that the table stands under; empty for the whole file.
+    """
+    try:
+        return model.model_validate(value), []
+    except ValidationError as why:
+        found = why.errors(include_url=False)
+        return None, [_problem(model, each, at) for each in found]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint at the nearest of the known names, else a list of them."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"known are {', '.join(names)}" if names else "nothing is known here"
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in the words of TOML."""
+    kinds: list[tuple[type | tuple[type, ...], str]] = [
+        (bool, "true or false"),
+        (int, "a whole number"),
+        (float, "a number"),
+        (str, "text"),
+        (list, "a list"),
+        (Mapping, "a table"),
+    ]
+    return next((word for kind, word in kinds if isinstance(value, kind)), "a date or time")
+
+
+def _problem(model: type[BaseModel], found: ErrorDetails, at: str) -> Problem:
+    where = [at, *map(str, found["loc"])] if at else list(map(str, found["loc"]))
+    return Problem(".".join(where), _what(model, found))
+
+
+def _what(model: type[BaseModel], found: ErrorDetails) -> str:
+    kind, path = found["type"], found["loc"]
+    if kind == "extra_forbidden":
+        return f"there is no such key; {did_you_mean(str(path[-1]), _keys(model, path[:-1]))}"
+    hint = _description(model, path)
+    if kind == "missing":
+        return f"it is missing; write {hint}"
+    if kind in _KINDS:
+        return f"must be {_KINDS[kind]}, not {kind_of(found['input'])}; write {hint}"
+    if kind in _BOUNDS:
+        return f"{_BOUNDS[kind].format(**found.get('ctx', {}))}; write {hint}"
+    return found["msg"].removeprefix("Value error, ")
+
+
+def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    inner = _model_at(model, path)
+    fields = inner.model_fields.items() if inner else ()
+    return [field.alias or name for name, field in fields]
+
+
+def _description(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    """What the innermost described field on the way to a value wants."""
+    for length in range(len(path), 0, -1):
+        inner = _model_at(model, path[: length - 1])
+        for name, field in inner.model_fields.items() if inner else ():
+            if path[length - 1] in (name, field.alias) and field.description:
+                return field.description
+    return "it as the documentation says"
+
+
+def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The model of the table that lies at a path below another."""
+    kind: object = model
+    for step in path:
+        if _is_model(kind):
+            fields = kind.model_fields.items()
+            kind = next((f.annotation for name, f in fields if step in (name, f.alias)), None)
+        elif get_origin(kind) in (list, dict):
+            kind = get_args(kind)[-1]
+        if kind is not None and not _is_model(kind) and get_origin(kind) not in (list, dict):
+            kind = next((each for each in get_args(kind) if _is_model(each)), None)
+    return kind if _is_model(kind) else None
+
+
+def _is_model(kind: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
