@@ -16,7 +16,7 @@ from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartiti
 from sinergi_consumers.log import open_log
 from sinergi_consumers.position import Place
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.admin import cluster_id, describe_topic, open_admin
+from sinergi_schemas.kafka.admin import cluster_id, open_admin, partition_count, topic_id
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import translate
 
@@ -123,12 +123,10 @@ class Assignment:
             Unavailable: the broker is away, or the topic is not there.
         """
         topic, _ = share
-        found = describe_topic(self._admin, topic.name)
-        if len(found.partitions) != self._counts[topic]:
-            raise errors.PartitionsDiffer(
-                topic.name, len(found.partitions), self._counts[topic]
-            )
-        return Place(cluster_id(self._admin), str(found.topic_id))
+        found = partition_count(self._admin, topic.name)
+        if found != self._counts[topic]:
+            raise errors.PartitionsDiffer(topic.name, found, self._counts[topic])
+        return Place(cluster_id(self._admin), topic_id(self._admin, topic.name))
 
     def flow(self, share: Share, position: Position, place: Place) -> None:
         """Let a share flow from a position onwards.

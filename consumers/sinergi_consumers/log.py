@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from sinergi_consumers.position import find_offset
 from sinergi_schemas import errors, message
-from sinergi_schemas.kafka.consumer import asking, open_reader
-from sinergi_schemas.kafka.faults import raise_for
+from sinergi_schemas.kafka.consumer import open_consumer
+from sinergi_schemas.kafka.faults import raise_for, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +34,12 @@ class Log:
 
     def bounds(self) -> tuple[int, int]:
         """The first offset, and the one behind the last message."""
-        with asking(self.topic):
+        try:
             low, high = self._consumer.get_watermark_offsets(
                 TopicPartition(self.topic, self.partition), timeout=10
             )
+        except KafkaException as why:
+            raise translated(why) from None
         return low, high
 
     def read(self, start: int, end: int) -> Iterator[list[Message]]:
@@ -51,7 +53,7 @@ class Log:
         while start < end:
             chunk = self._consumer.consume(_CHUNK, _POLL_SECONDS)
             for each in chunk:
-                raise_for(each.error(), self.topic)
+                raise_for(each.error())
             within = [each for each in chunk if each.offset() < end]
             if within:
                 silent = 0
@@ -82,7 +84,7 @@ class Log:
 @contextmanager
 def open_log(connection: Connection, topic: str, partition: int) -> Iterator[Log]:
     """A log that is closed at the end of the block."""
-    consumer = open_reader(connection)
+    consumer = open_consumer(connection, None)
     try:
         yield Log(consumer, topic, partition)
     finally:

@@ -15,7 +15,7 @@ from sinergi_consumers.decoding import Decoder
 from sinergi_consumers.log import open_log
 from sinergi_consumers.partition import Partition
 from sinergi_schemas import errors, message
-from sinergi_schemas.kafka.admin import describe_topic, open_admin
+from sinergi_schemas.kafka.admin import open_admin, partition_count
 from sinergi_schemas.seal.merkle import Frontier
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Replay:
 
     def _count(self) -> int:
         admin = open_admin(self._bus.connection)
-        found = len(describe_topic(admin, self._name).partitions)
+        found = partition_count(admin, self._name)
         expected = self._bus.agreements.partitions(self._topic)
         if found != expected:
             raise errors.PartitionsDiffer(self._name, found, expected)

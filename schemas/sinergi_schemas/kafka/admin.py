@@ -1,59 +1,141 @@
-"""Questions to the cluster itself: what it is, and what its topics are."""
+"""The admin client, and what is asked of a cluster: who it is, and what its topics are."""
 
 from __future__ import annotations
 
-import logging
-from concurrent.futures import TimeoutError as WaitedTooLong
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.faults import on_error, translate
+from sinergi_schemas.kafka.faults import translated
 
 if TYPE_CHECKING:
-    from confluent_kafka.admin import TopicDescription
+    from collections.abc import Iterable
 
-    from sinergi_schemas.kafka import Connection
+    from confluent_kafka.admin._topic import TopicDescription
 
-ANSWER_SECONDS = 10.0
+    from sinergi_schemas.kafka.connection import Connection
 
+_SECONDS = 10.0
+_ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
-def open_admin(connection: Connection) -> AdminClient:
-    """A client for questions."""
-    return AdminClient(
-        {**connection.settings("sinergi admin"), "error_cb": on_error("admin")},
-        logger=logging.getLogger("sinergi.kafka"),
-    )
+T_co = TypeVar("T_co", covariant=True)
 
 
-def describe_topic(admin: AdminClient, topic: str) -> TopicDescription:
-    """What the cluster says of a topic: its id and its partitions.
+class Answer(Protocol[T_co]):
+    """The part of a client's future that is used here."""
+
+    def result(self, timeout: float | None = None) -> T_co:
+        """Wait for the value, or raise."""
+
+
+class Admin(AdminClient):
+    """An admin client that knows its connection, for what the brokers say on the side."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.settings())
+        self.connection = connection
+
+    def answer(self, future: Answer[T_co]) -> T_co:
+        """Wait for what a call of this client gives.
+
+        Raises:
+            SinergiError: see `faults.translate`; a refused login is said instead of a timeout.
+        """
+        try:
+            value = future.result()
+        except KafkaException as why:
+            raise self.fault(why) from None
+        self.connection.complaints.settled()
+        return value
+
+    def fault(self, why: KafkaException) -> errors.SinergiError:
+        """What an exception of this client means, once what was said on the side is heard too."""
+        self.poll(0)
+        fault = translated(why)
+        refusal = self.connection.login_refusal()
+        return refusal if refusal and isinstance(fault, errors.BrokerAway) else fault
+
+
+def open_admin(connection: Connection) -> Admin:
+    """An admin client.
 
     Raises:
-        TopicAway: it is not there.
-        BrokerAway: the cluster does not answer.
+        KafkaSettingsRefused: librdkafka does not take the connection's options.
     """
-    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS)
     try:
-        return asked[topic].result(timeout=ANSWER_SECONDS + 1)
+        return Admin(connection)
     except KafkaException as why:
-        raise translate(why.args[0], topic) from None
-    except WaitedTooLong:
-        raise errors.BrokerAway("no answer") from None
+        raise translated(why) from None
 
 
-def cluster_id(admin: AdminClient) -> str:
-    """The cluster's own id.
+def cluster_id(admin: Admin) -> str:
+    """The id that the cluster gave itself when its storage was formatted.
 
     Raises:
-        BrokerAway: the cluster does not answer.
+        SinergiError: see `Admin.answer`.
     """
+    cluster = admin.answer(admin.describe_cluster(request_timeout=_SECONDS))
+    return str(cluster.cluster_id)
+
+
+def broker_count(admin: Admin) -> int:
+    """How many brokers the cluster has at this moment.
+
+    Raises:
+        SinergiError: see `Admin.answer`.
+    """
+    cluster = admin.answer(admin.describe_cluster(request_timeout=_SECONDS))
+    return len(cluster.nodes)
+
+
+def describe(admin: Admin, topics: Iterable[str]) -> dict[str, TopicDescription]:
+    """The topics among these that exist.
+
+    Raises:
+        SinergiError: see `Admin.answer`.
+    """
+    names = sorted(set(topics))
+    if not names:
+        return {}
+    asked = admin.describe_topics(TopicCollection(names), request_timeout=_SECONDS)
+    found = {name: _if_present(admin, future) for name, future in asked.items()}
+    return {name: topic for name, topic in found.items() if topic is not None}
+
+
+def topic_id(admin: Admin, topic: str) -> str:
+    """The id of a topic: one that is deleted and made anew has another.
+
+    Raises:
+        TopicAway: there is no such topic.
+        SinergiError: see `Admin.answer`.
+    """
+    return str(_one(admin, topic).topic_id)
+
+
+def partition_count(admin: Admin, topic: str) -> int:
+    """How many partitions a topic has.
+
+    Raises:
+        TopicAway: there is no such topic.
+        SinergiError: see `Admin.answer`.
+    """
+    return len(_one(admin, topic).partitions)
+
+
+def _one(admin: Admin, topic: str) -> TopicDescription:
+    found = describe(admin, [topic]).get(topic)
+    if found is None:
+        raise errors.TopicAway(topic, "the brokers do not have it")
+    return found
+
+
+def _if_present(admin: Admin, future: Answer[TopicDescription]) -> TopicDescription | None:
     try:
-        found = admin.describe_cluster(request_timeout=ANSWER_SECONDS).result(ANSWER_SECONDS + 1)
+        return future.result()
     except KafkaException as why:
-        raise translate(why.args[0]) from None
-    except WaitedTooLong:
-        raise errors.BrokerAway("no answer") from None
-    return str(found.cluster_id)
+        error = why.args[0]
+        if isinstance(error, KafkaError) and error.code() in _ABSENT:
+            return None
+        raise admin.fault(why) from None

@@ -1,66 +1,51 @@
-"""Consumers: nothing is committed, stored or skipped that we did not say."""
+"""Consumers: nothing is committed, stored or skipped behind the reader's back."""
 
 from __future__ import annotations
 
-import logging
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaException
 
-from sinergi_schemas.kafka.faults import on_error, translate
+from sinergi_schemas.kafka.faults import raise_for, translate, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from sinergi_schemas.kafka.connection import Connection
 
-    from sinergi_schemas.kafka import Connection
+__all__ = ["open_consumer", "raise_for", "translate"]
 
-_SETTINGS: dict[str, str | int | float | bool] = {
+_SETTINGS = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
-    # An offset that is gone is a loss to speak of, never a reason to go on elsewhere.
+    # An offset that is gone is said, never replaced by a guess.
     "auto.offset.reset": "error",
     "check.crcs": True,
     "isolation.level": "read_committed",
-    # At its default of 1,000 ms a full queue stalls a fast consumer for a second.
-    "fetch.queue.backoff.ms": 10,
-    "queued.max.messages.kbytes": 65536,
-    "enable.partition.eof": False,
     "allow.auto.create.topics": False,
+    # At its default of 1,000 a full queue stalls a fast consumer for a second.
+    "fetch.queue.backoff.ms": 10,
 }
 
-
-def open_consumer(connection: Connection, group: str) -> Consumer:
-    """A member of a consumer group, to be subscribed; see KIP-848 for its protocol."""
-    return Consumer(
-        {
-            **connection.settings(f"sinergi {group}"),
-            **_SETTINGS,
-            "group.id": group,
-            "group.protocol": "consumer",
-            "error_cb": on_error(group),
-        },
-        logger=logging.getLogger("sinergi.kafka"),
-    )
+# Who reads without a group assigns partitions itself and never meets the group's coordinator, but
+# librdkafka wants a name all the same.
+_WITHOUT_GROUP = {"group.id": "sinergi-without-group"}
 
 
-def open_reader(connection: Connection) -> Consumer:
-    """A consumer outside every group, to be assigned by hand; it never commits anything."""
-    return Consumer(
-        {
-            **connection.settings("sinergi reader"),
-            **_SETTINGS,
-            "group.id": "sinergi.reader",
-            "error_cb": on_error("reader"),
-        },
-        logger=logging.getLogger("sinergi.kafka"),
-    )
+def open_consumer(connection: Connection, group: str | None) -> Consumer:
+    """A consumer in a group, or one that is outside of every group and assigns its own partitions.
 
-
-@contextmanager
-def asking(topic: str = "") -> Iterator[None]:
-    """Turn what the client library raises inside the block into an error of ours."""
+    Raises:
+        KafkaSettingsRefused: librdkafka does not take the connection's options.
+    """
+    membership = _WITHOUT_GROUP if group is None else _membership(connection, group)
     try:
-        yield
+        return Consumer({**connection.settings(), **_SETTINGS, **membership})
     except KafkaException as why:
-        raise translate(why.args[0], topic) from None
+        raise translated(why) from None
+
+
+def _membership(connection: Connection, group: str) -> dict[str, Any]:
+    """A group's own settings; the newer protocol refuses to be told an assignor."""
+    found = {"group.id": group, "group.protocol": connection.group_protocol}
+    if connection.group_protocol == "classic":
+        found["partition.assignment.strategy"] = "cooperative-sticky"
+    return found

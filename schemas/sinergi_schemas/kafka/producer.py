@@ -1,35 +1,40 @@
-"""Producers: idempotent, gapless, and never giving up on their own account."""
+"""Producers: idempotent, and without gaps, since what follows a lost message must not arrive."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
-from sinergi_schemas.kafka.faults import on_error
+from sinergi_schemas.kafka.faults import translated
 
 if TYPE_CHECKING:
-    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.connection import Connection
 
-_SETTINGS: dict[str, str | int | float | bool] = {
-    "acks": "all",
+_SETTINGS = {
     "enable.idempotence": True,
-    # Without it, messages behind one that failed for good are delivered all the same: a gap.
-    "enable.gapless.guarantee": True,
-    # A message does not expire; who waits for its report decides how long.
+    "acks": "all",
+    # No message gives up by the clock: whoever sends watches its delivery reports.
     "message.timeout.ms": 0,
-    "linger.ms": 5,
-    "batch.num.messages": 10000,
-    "queue.buffering.max.messages": 100000,
-    "compression.type": "lz4",
     "allow.auto.create.topics": False,
+    "compression.type": "lz4",
+    "linger.ms": 5,
 }
 
 
-def open_producer(connection: Connection, client: str) -> Producer:
-    """A producer; `client` is its name in the broker's log."""
-    return Producer(
-        {**connection.settings(client), **_SETTINGS, "error_cb": on_error(client)},
-        logger=logging.getLogger("sinergi.kafka"),
-    )
+def open_producer(connection: Connection, *, gapless: bool = True) -> Producer:
+    """A producer whose delivery reports have to be awaited.
+
+    Args:
+        gapless: a message that fails for good takes the client down with everything behind it
+            (`_GAPLESS_GUARANTEE`, fatal): discard it, open another and send again. Only where
+            each message stands alone, as in a compacted topic, may it be False.
+
+    Raises:
+        KafkaSettingsRefused: librdkafka does not take the connection's options.
+    """
+    guarantee = {"enable.gapless.guarantee": gapless}
+    try:
+        return Producer({**connection.settings(), **_SETTINGS, **guarantee})
+    except KafkaException as why:
+        raise translated(why) from None
