@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
-from sqlalchemy.engine import make_url
 
 from sinergi_consumers.position import Place, Position
 from sinergi_consumers.projection import SCHEMA
 from sinergi_consumers.receipts import Receipt
 from sinergi_consumers.sinks import merge
 from sinergi_consumers.sinks.merge import Merge
-from sinergi_schemas import errors, sqlstate
+from sinergi_schemas import errors
+from sinergi_schemas.postgresql import Database, translate
 from sinergi_schemas.seal.merkle import Frontier
 
 if TYPE_CHECKING:
@@ -36,10 +36,6 @@ _OWN = {
     "halt": ("topic", "partition", "reason", "detail"),
 }
 
-# A stopped process that holds a row must not stop its successor (lock_timeout), and must not hold
-# it for ever (idle_in_transaction_session_timeout).
-_SETTINGS = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'"
-
 
 class PostgresqlSink:
     """A PostgreSQL database as a sink; see `sinergi_consumers.sinks.Sink`.
@@ -50,14 +46,13 @@ class PostgresqlSink:
     """
 
     def __init__(self, url: str, projections: Sequence[Projection]) -> None:
-        self._conninfo = _conninfo(url)
+        self._database = Database(url, "sinergi materialise")
         self._merges = {each.name: Merge(each) for each in projections}
-        self._connection: psycopg.Connection | None = None
-        self._prepared = False
+        self._prepared: psycopg.Connection | None = None
 
     def check(self) -> None:
         """See that all tables are there; raises `TablesMissing` naming the first that is not."""
-        with self._serving() as connection:
+        with self._database.serving() as connection:
             found: dict[tuple[str, str], set[str]] = {}
             for schema, table, column in connection.execute(
                 "SELECT table_schema, table_name, column_name FROM information_schema.columns"
@@ -81,7 +76,7 @@ class PostgresqlSink:
             for name, each in self._merges.items()
             if each.projection.event_type == topic.event_type
         )
-        with self._serving() as connection, connection.transaction():
+        with self._database.serving() as connection, connection.transaction():
             rows = connection.execute(
                 "INSERT INTO sinergi_consumer.position AS p (projection, topic, partition)"
                 " SELECT name, %s, %s FROM unnest(%s::text[]) AS name ORDER BY name"
@@ -107,7 +102,7 @@ class PostgresqlSink:
     @contextmanager
     def transaction(self) -> Iterator[PostgresqlTransaction]:
         """Begin; commit at the end of the block, roll back where it raises."""
-        with self._serving() as connection:
+        with self._database.serving() as connection:
             self._prepare(connection)
             with connection.transaction():
                 # A deferred constraint would speak only at the commit, too late to find its row.
@@ -116,7 +111,7 @@ class PostgresqlSink:
 
     def halt(self, topic: Topic, partition: int, why: errors.Broken) -> None:
         """Keep for people why a partition stands still."""
-        with self._serving() as connection:
+        with self._database.serving() as connection:
             connection.execute(
                 "INSERT INTO sinergi_consumer.halt (topic, partition, reason, detail)"
                 " VALUES (%s, %s, %s, %s) ON CONFLICT (topic, partition) DO UPDATE"
@@ -127,7 +122,7 @@ class PostgresqlSink:
 
     def unpublished(self) -> list[Receipt]:
         """The newest receipt of each partition, where it was not published yet."""
-        with self._serving() as connection:
+        with self._database.serving() as connection:
             rows = connection.execute(
                 "SELECT DISTINCT ON (topic, partition) topic, partition, size, note, signed_at"
                 " FROM sinergi_consumer.receipt WHERE published_at IS NULL"
@@ -137,7 +132,7 @@ class PostgresqlSink:
 
     def published(self, receipts: Iterable[Receipt], at: datetime) -> None:
         """Mark these receipts, and the older ones of their partitions, as published."""
-        with self._serving() as connection, connection.cursor() as cursor:
+        with self._database.serving() as connection, connection.cursor() as cursor:
             cursor.executemany(
                 "UPDATE sinergi_consumer.receipt SET published_at = %s"
                 " WHERE topic = %s AND partition = %s AND size <= %s AND published_at IS NULL",
@@ -146,43 +141,16 @@ class PostgresqlSink:
 
     def close(self) -> None:
         """Give the connection back."""
-        if self._connection:
-            self._connection.close()
-            self._connection = None
-
-    @contextmanager
-    def _serving(self) -> Iterator[psycopg.Connection]:
-        try:
-            if self._connection is None or self._connection.closed:
-                self._connection = self._connect()
-            yield self._connection
-        except psycopg.Error as error:
-            if self._connection is not None and self._connection.broken:
-                self.close()
-            raise sqlstate.translate(error) from None
-        except errors.DatabaseAway:
-            self.close()
-            raise
+        self._database.close()
 
     def _prepare(self, connection: psycopg.Connection) -> None:
         # Outside every transaction: a savepoint that is rolled back would take the tables along.
-        if not self._prepared:
+        if self._prepared is not connection:
             connection.execute(merge.MAKE_WINNER)
             for each in self._merges.values():
                 for table in each.projection.tables:
                     connection.execute(each.make_incoming(table))
-            self._prepared = True
-
-    def _connect(self) -> psycopg.Connection:
-        connection = psycopg.connect(
-            self._conninfo,
-            autocommit=True,
-            connect_timeout=10,
-            application_name="sinergi materialise",
-        )
-        connection.execute(_SETTINGS)
-        self._prepared = False
-        return connection
+            self._prepared = connection
 
 
 class PostgresqlTransaction:
@@ -225,7 +193,7 @@ class PostgresqlTransaction:
             with self._connection.transaction():
                 yield
         except psycopg.Error as error:
-            raise sqlstate.translate(error) from None
+            raise translate(error) from None
 
     def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
         """Put the rows of some events in; the leaves whose revision another event holds."""
@@ -300,7 +268,3 @@ class PostgresqlTransaction:
         ):
             copy.write(text)
         return rows.height
-
-
-def _conninfo(url: str) -> str:
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

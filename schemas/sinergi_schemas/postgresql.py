@@ -1,0 +1,113 @@
+"""A PostgreSQL connection that gives up what it holds, and what its errors mean.
+
+The text of a server's message may quote rows, so nothing here passes it on: an error is told by
+its SQLSTATE (PostgreSQL manual, appendix A) and by the name of the table, column or constraint.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+from sqlalchemy.engine import make_url
+
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROWS = ("22", "23")
+_AWAY = ("08", "40", "53", "57", "58")
+_AWAY_EXACTLY = (
+    "55P03",  # lock_not_available: lock_timeout, somebody holds the row
+    "25P03",  # idle_in_transaction_session_timeout: we stood still too long
+    "25006",  # read_only_sql_transaction: a standby answers, the primary is elsewhere
+)
+
+# A stopped process that holds a row must not stop its successor (lock_timeout), and must not hold
+# it for ever (idle_in_transaction_session_timeout).
+_SETTINGS = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'"
+
+_CONNECT_SECONDS = 10
+
+
+class Database:
+    """One connection to a database, opened when it is needed and again after it broke.
+
+    Args:
+        url: an SQLAlchemy URL.
+        application: our name in `pg_stat_activity`.
+    """
+
+    def __init__(self, url: str, application: str) -> None:
+        self._conninfo = (
+            make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        )
+        self._application = application
+        self._connection: psycopg.Connection | None = None
+
+    @contextmanager
+    def serving(self) -> Iterator[psycopg.Connection]:
+        """The connection, in autocommit, with the driver's errors turned into ours.
+
+        Raises:
+            DatabaseAway: try again later.
+            DatabaseBroken: a table, a column or a privilege is missing.
+            RowsRefused: what was sent does not fit.
+        """
+        try:
+            yield self._open()
+        except psycopg.Error as error:
+            meant = translate(error)
+            if isinstance(meant, errors.DatabaseAway):
+                self.close()
+            raise meant from None
+        except errors.DatabaseAway:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back; the next use opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> psycopg.Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                self._conninfo,
+                autocommit=True,
+                connect_timeout=_CONNECT_SECONDS,
+                application_name=self._application,
+            )
+            self._connection.execute(_SETTINGS)
+        return self._connection
+
+
+def translate(
+    error: psycopg.Error,
+) -> errors.RowsRefused | errors.DatabaseAway | errors.DatabaseBroken:
+    """The error of ours that stands for a driver's: about rows, away for a while, or broken.
+
+    An error without SQLSTATE is a connection that broke, except where the driver itself refused a
+    value before sending it.
+    """
+    code = error.sqlstate
+    if code is None:
+        if isinstance(error, psycopg.DataError):
+            return errors.RowsRefused("none", "a value that the driver cannot send")
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            return errors.DatabaseAway("none")
+        return errors.DatabaseBroken("none", type(error).__name__)
+    if code.startswith(_ROWS):
+        return errors.RowsRefused(code, _named(error))
+    if code.startswith(_AWAY) or code in _AWAY_EXACTLY:
+        return errors.DatabaseAway(code)
+    return errors.DatabaseBroken(code, _named(error))
+
+
+def _named(error: psycopg.Error) -> str:
+    diagnostic = error.diag
+    names = (diagnostic.table_name, diagnostic.column_name, diagnostic.constraint_name)
+    return ", ".join(name for name in names if name) or type(error).__name__
