@@ -1,0 +1,106 @@
+"""Bringing a database up to date: `sinergi db upgrade`.
+
+The migrations of each role are named SQL files beside the code that uses the tables. Making them
+is the owner's right; relay and materialiser need none to create anything.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib.resources import files
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from sinergi_schemas import errors, postgresql
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinergi_consumers.projection import Projection
+
+
+class Role(StrEnum):
+    """What a database is for; one may be both."""
+
+    PRODUCER = "producer"
+    CONSUMER = "consumer"
+
+    @property
+    def schema(self) -> str:
+        """The SQL schema of the role's own tables."""
+        return f"sinergi_{self.value}"
+
+
+def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> list[str]:
+    """Bring the tables of a role up to date, those of the projections too.
+
+    Args:
+        url: an SQLAlchemy URL of the database, as somebody who may create schemas.
+        projections: for a consumer, those that live there.
+
+    Returns:
+        What was done to the projections' tables, as SQL.
+
+    Raises:
+        DatabaseAway: the database does not answer.
+        DatabaseBroken: the user may not create what is missing.
+    """
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {role.schema}"))
+            config = _config(role)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            done = _projection_tables(connection, projections)
+    except sa.exc.DBAPIError as why:
+        raise _translated(why) from None
+    return done
+
+
+def script(role: Role, projections: Sequence[Projection] = ()) -> str:
+    """The same for an empty database as SQL, for a DBA to read and to run."""
+    from sinergi_consumers import tables  # noqa: PLC0415 - a producer's host may lack polars
+
+    output = StringIO()
+    config = _config(role)
+    config.attributes["output"] = output
+    command.upgrade(config, "head", sql=True)
+    for statement in tables.statements(projections, {}):
+        output.write(f"{statement};\n\n")
+    return output.getvalue()
+
+
+def _projection_tables(
+    connection: sa.Connection, projections: Sequence[Projection]
+) -> list[str]:
+    if not projections:
+        return []
+    from sinergi_consumers import tables  # noqa: PLC0415 - a producer's host may lack polars
+
+    done = list(tables.statements(projections, tables.columns_in(connection)))
+    for statement in done:
+        connection.exec_driver_sql(statement.replace("%", "%%"))
+    return done
+
+
+def _config(role: Role) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("sinergi") / "migrations"))
+    versions = files(f"sinergi_{role.value}s") / "sql" / "versions"
+    config.set_main_option("version_locations", str(versions))
+    config.set_main_option("path_separator", "os")
+    config.attributes["schema"] = role.schema
+    return config
+
+
+def _translated(why: sa.exc.DBAPIError) -> errors.SinergiError:
+    import psycopg  # noqa: PLC0415 - only where there is such an error
+
+    if isinstance(why.orig, psycopg.Error):
+        return postgresql.translate(why.orig)
+    return errors.DatabaseAway("none")

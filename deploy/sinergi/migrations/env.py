@@ -1,0 +1,21 @@
+"""What alembic runs: the migrations of one role, on a connection or as SQL for a DBA."""
+
+from __future__ import annotations
+
+from alembic import context
+
+config = context.config
+schema = config.attributes["schema"]
+version_table = {"version_table": "version", "version_table_schema": schema}
+
+if context.is_offline_mode():
+    context.configure(
+        dialect_name="postgresql", output_buffer=config.attributes["output"], **version_table
+    )
+    context.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    context.configure(connection=config.attributes["connection"], **version_table)
+    with context.begin_transaction():
+        context.run_migrations()

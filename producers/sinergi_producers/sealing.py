@@ -1,0 +1,117 @@
+"""Sealing, decided: which waiting rows become which leaves under which checkpoints.
+
+Rows and trees in, marks and checkpoints out; nothing here touches a database, a broker or a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi_schemas.message import leaf_data
+from sinergi_schemas.seal.writer import Writer
+from sinergi_schemas.topics import Topic, partition_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sinergi_schemas.seal.checkpoint import Sealed
+    from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.seal.merkle import Frontier
+
+Share = tuple[str, int]
+"""An event type and a partition: one tree of this agency."""
+
+MOST_MESSAGES = 5_000
+MOST_BYTES = 8 * 1024 * 1024
+
+
+class Row(NamedTuple):
+    """An outbox row, as far as its message needs it."""
+
+    id: int
+    event_id: UUID
+    event_type: str
+    record_id: str
+    recorded_at: datetime
+    fingerprint: bytes
+    datum: bytes
+    traceparent: str | None
+
+
+class Leaf(NamedTuple):
+    """A sealed row: its place in its tree."""
+
+    row: Row
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What one batch adds to one tree: leaves, and the checkpoint behind the last of them."""
+
+    share: Share
+    before: Frontier
+    after: Frontier
+    leaves: Sequence[Leaf]
+    sealed: Sealed
+
+
+@dataclass(slots=True)
+class Batch:
+    """What becomes of some waiting rows: the trees grow, and some rows are held back.
+
+    Attributes:
+        held: the ids of rows that no agreement in force covers any more.
+    """
+
+    growths: list[Growth] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """Seals for one agency.
+
+    Attributes:
+        counts: the partitions of each event type's topic.
+        is_agreed: whether an agreement in force lets the agency publish an event type.
+    """
+
+    bus: str
+    agency: str
+    keys: Sequence[SigningKey]
+    counts: Mapping[str, int]
+    is_agreed: Callable[[str], bool]
+
+    def seal(self, rows: Iterable[Row], trees: Mapping[Share, Frontier]) -> Batch:
+        """Give rows their leaves, in their order, and sign each tree that grew."""
+        batch = Batch()
+        by_share: dict[Share, list[Row]] = {}
+        agreed: dict[str, bool] = {}
+        for row in rows:
+            if row.event_type not in agreed:
+                agreed[row.event_type] = self.is_agreed(row.event_type)
+            if agreed[row.event_type]:
+                by_share.setdefault(self._share(row), []).append(row)
+            else:
+                batch.held.append(row.id)
+        batch.growths = [self._grow(share, given, trees[share]) for share, given in by_share.items()]
+        return batch
+
+    def _share(self, row: Row) -> Share:
+        count = self.counts[row.event_type]
+        return row.event_type, partition_for(row.record_id.encode(), count)
+
+    def _grow(self, share: Share, rows: Sequence[Row], tree: Frontier) -> Growth:
+        event_type, partition = share
+        topic = Topic(self.agency, event_type)
+        writer = Writer(f"{self.bus}/{topic.name}/{partition}", self.keys, tree)
+        leaves = [
+            Leaf(row, writer.add(leaf_data(row.fingerprint, row.record_id.encode(), row.datum)))
+            for row in rows
+        ]
+        sealed = writer.checkpoint()
+        return Growth(share, tree, writer.frontier, leaves, sealed)

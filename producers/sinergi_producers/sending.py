@@ -1,0 +1,125 @@
+"""Sending: sealed leaves to their topics, every delivery report awaited.
+
+A message is a pure function of what is sealed, so that sending again sends the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
+
+from sinergi_schemas import errors, message
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.faults import translate, translated
+from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.message import Envelope
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from confluent_kafka import KafkaError, Message, Producer
+
+    from sinergi_producers.sealing import Growth, Leaf, Share
+    from sinergi_schemas.catalog import Catalog
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka import Connection
+
+_STALLED_SECONDS = 30.0
+_WAIT_SECONDS = 0.5
+
+
+class Sender:
+    """Sends the leaves of one agency. After a failure it is thrown away and made anew."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        bus: str,
+        agency: str,
+        catalog: Catalog,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._producer: Producer = open_producer(connection)
+        self._bus = bus
+        self._agency = agency
+        self._catalog = catalog
+        self._clock = clock
+        self._unreported = 0
+        self._failure: KafkaError | None = None
+        self._sizes: dict[Share, int] = {}
+
+    def begin(self, growths: Iterable[Growth]) -> None:
+        """Hand leaves to the client library; `settle` waits for their reports.
+
+        Raises:
+            BrokerAway, BrokerRefuses, …: the library does not take them.
+        """
+        for growth in growths:
+            topic = Topic(self._agency, growth.share[0])
+            for leaf in growth.leaves:
+                self._produce(topic, growth.share[1], leaf, growth)
+            self._sizes[growth.share] = growth.after.size
+
+    def settle(self) -> dict[Share, int]:
+        """Wait until all that was begun is reported; the sizes up to which the broker has it.
+
+        Raises:
+            BrokerAway, BrokerRefuses, …: something was not delivered, or nothing has moved for
+                half a minute. This sender is then of no more use.
+        """
+        moved, left = self._clock.monotonic(), self._unreported
+        while self._unreported and not self._failure:
+            self._producer.flush(_WAIT_SECONDS)
+            if self._unreported < left:
+                moved, left = self._clock.monotonic(), self._unreported
+            elif self._clock.monotonic() - moved > _STALLED_SECONDS:
+                raise errors.BrokerAway(f"{left} messages unreported for {_STALLED_SECONDS:.0f} s")
+        if self._failure:
+            raise translate(self._failure)
+        sizes, self._sizes = self._sizes, {}
+        return sizes
+
+    def discard(self) -> None:
+        """Drop what is not delivered yet; it will be sent again by another sender."""
+        self._producer.purge()
+        self._producer.flush(_WAIT_SECONDS)
+
+    def _produce(self, topic: Topic, partition: int, leaf: Leaf, growth: Growth) -> None:
+        row = leaf.row
+        key = row.record_id.encode()
+        headers = message.headers(
+            self._bus,
+            topic,
+            key,
+            row.fingerprint,
+            leaf.index,
+            Envelope(row.event_id, row.recorded_at, row.traceparent),
+        )
+        if leaf.index + 1 == growth.after.size:
+            headers += message.seal_headers(growth.sealed)
+        value = message.frame(self._schema_id(row.fingerprint), row.datum)
+        while not self._failure:
+            try:
+                self._producer.produce(
+                    topic.name, value, key, partition, on_delivery=self._reported, headers=headers
+                )
+            except BufferError:
+                self._producer.poll(_WAIT_SECONDS)
+            except KafkaException as why:
+                raise translated(why) from None
+            else:
+                self._unreported += 1
+                return
+
+    def _schema_id(self, fingerprint: bytes) -> int:
+        schema = self._catalog.by_fingerprint(fingerprint)
+        if schema is None:
+            raise errors.SchemaRefused(fingerprint.hex(), "this version does not have it")
+        return schema.id
+
+    def _reported(self, error: KafkaError | None, _: Message) -> None:
+        self._unreported -= 1
+        if error is not None and self._failure is None:
+            self._failure = error

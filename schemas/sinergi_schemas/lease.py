@@ -1,0 +1,70 @@
+"""A lease: one leader at a time, by the database's own clock.
+
+Whoever takes it raises its epoch, and every write of a leader names the epoch that it was given. A
+leader that was stopped and wakes up late finds the epoch raised and can change nothing any more.
+`clock_timestamp()` and not `now()`: the latter stands still within a transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    import psycopg
+
+SECONDS = 10.0
+
+_TAKE = """
+    UPDATE {table} SET epoch = epoch + 1, holder = %(holder)s,
+        expires_at = clock_timestamp() + %(seconds)s * interval '1 second'
+    WHERE name = %(name)s AND expires_at <= clock_timestamp()
+    RETURNING epoch
+"""
+_RENEW = """
+    UPDATE {table} SET expires_at = clock_timestamp() + %(seconds)s * interval '1 second'
+    WHERE name = %(name)s AND epoch = %(epoch)s
+"""
+_RELEASE = """
+    UPDATE {table} SET expires_at = '-infinity', holder = NULL
+    WHERE name = %(name)s AND epoch = %(epoch)s
+"""
+
+
+class Lease:
+    """A named lease in a table `(name, epoch, holder, expires_at)`.
+
+    Args:
+        table: the table's name with its schema; it goes into SQL as it is.
+        holder: who we are, for people to read.
+    """
+
+    def __init__(self, table: str, name: str, holder: str, seconds: float = SECONDS) -> None:
+        self._take, self._renew, self._release = (
+            statement.format(table=table) for statement in (_TAKE, _RENEW, _RELEASE)
+        )
+        self._values = {"name": name, "holder": holder, "seconds": seconds}
+        self.seconds = seconds
+
+    def take(self, connection: psycopg.Connection) -> int | None:
+        """Take the lease if it is free; the new epoch, or None while another holds it.
+
+        Call it in the transaction that raises the epoch of what the lease guards.
+        """
+        taken = connection.execute(self._take, self._values).fetchone()
+        return None if taken is None else int(taken[0])
+
+    def renew(self, connection: psycopg.Connection, epoch: int) -> None:
+        """Hold it for another term.
+
+        Raises:
+            LeaseLost: somebody else has taken it.
+        """
+        renewed = connection.execute(self._renew, {**self._values, "epoch": epoch})
+        if renewed.rowcount != 1:
+            raise errors.LeaseLost(str(self._values["name"]), epoch)
+
+    def release(self, connection: psycopg.Connection, epoch: int) -> None:
+        """Give it back, so that a successor need not wait for its end."""
+        connection.execute(self._release, {**self._values, "epoch": epoch})
