@@ -5,10 +5,7 @@
     │   ├── EventRefused …       an event that must not go onto the bus
     │   └── SettingsRefused …    a file, flag or setting that cannot be used
     ├── Broken        the peer's fault: halt what it touches, loudly
-    │   └── SealBroken           what the topic says does not hold under its owner's seal
-    │       ├── NoteMalformed, SignatureMissing, SignatureInvalid, OriginDiffers
-    │       ├── SealGap, SealMismatch, SealFork, FrontierDiffers
-    │       └── CheckpointMisplaced ── SealRollback
+    │   └── SealBroken …         what the topic says does not hold under its owner's seal
     └── Unavailable   nobody's fault: try again, for ever, and say so
 
 The first paragraph of a class's docstring is its message, with the attributes filled in; it says
@@ -306,106 +303,6 @@ class BrokerRefuses(Broken):
     """The brokers or their client refuse the work itself ({said}); ask the brokers' operator."""
 
     said: str
-
-
-# Sealing
-
-
-class SealBroken(Broken):
-    """The seal of {origin} does not hold. Nothing behind the last good checkpoint is used."""
-
-    origin: str
-
-
-class NoteMalformed(SealBroken):
-    """A signed note of {origin} is malformed: {what}. Let the topic's owner publish it again, and
-    the broker's operator look at who else can write there.
-    """
-
-    what: str
-
-
-class SignatureMissing(SealBroken):
-    """A note of {origin} bears no signature of a key that the agreement names for it. If its owner
-    has changed keys, load the agreement that names the new one.
-    """
-
-
-class SignatureInvalid(SealBroken):
-    """A note of {origin} claims to be signed by {key}, and the signature is false. The note was
-    changed after it was signed, or never signed by its owner.
-    """
-
-    key: str
-
-
-class OriginDiffers(SealBroken):
-    """A note stands where one of {origin} belongs and speaks of {found}. It was carried over from
-    another topic or partition: let the broker's operator look at who wrote it.
-    """
-
-    found: str
-
-
-class SealGap(SealBroken):
-    """Leaf {expected} of {origin} is missing: leaf {index} came in its place. Messages were dropped
-    or put out of order; read from another copy of the topic, or let its owner send again.
-    """
-
-    index: int
-    expected: int
-
-
-class SealMismatch(SealBroken):
-    """Leaves {start} up to, and without, {end} of {origin} are not what its owner sealed: their root
-    is {found}, the checkpoint says {expected}. `--against` a second copy finds the leaf.
-    """
-
-    start: int
-    end: int
-    found: str
-    expected: str
-
-
-class FrontierDiffers(SealBroken):
-    """The frontier beside the checkpoint of size {size} of {origin} is not that of its tree. The
-    header was changed after sealing: let the broker's operator look at who did.
-    """
-
-    size: int
-
-
-class CheckpointMisplaced(SealBroken):
-    """Leaf {index} of {origin} carries a checkpoint of size {size}, where only one of size
-    {expected} can stand. Messages between them were dropped, or headers exchanged.
-    """
-
-    index: int
-    size: int
-    expected: int
-
-
-class SealRollback(CheckpointMisplaced):
-    """Leaf {index} of {origin} carries a checkpoint of size {size}, smaller than {expected}: an
-    older tree is shown in place of a newer one. Read from another copy of the topic.
-    """
-
-
-class SealFork(SealBroken):
-    """{origin} has two histories: at {at} {first} was seen first and {second} later. Keep both and
-    call its owner: either the owner signed twice, or somebody exchanged a message.
-    """
-
-    at: str
-    first: str
-    second: str
-
-
-class KeyRefused(Refused):
-    """The key {name} cannot be used: {what}."""
-
-    name: str
-    what: str
 
 
 # Materialising and replay
