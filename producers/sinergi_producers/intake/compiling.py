@@ -25,8 +25,9 @@ from sinergi_producers.intake.sources import (
     Split,
     Template,
 )
-from sinergi_producers.intake.spec import FieldSpec, MappingSpec, did_you_mean, spelled_out
+from sinergi_producers.intake.spec import FieldSpec, MappingSpec
 from sinergi_producers.intake.values import NumberForm
+from sinergi_schemas.toml_file import Problem, check, did_you_mean
 
 # Set by publish, or by intake itself, and so not the mapping's to set.
 FILLED_IN = frozenset({"event_id", "agency", "revision", "agreement", "recorded_at"})
@@ -47,14 +48,14 @@ class Compiler:
         self._spec = spec
         self._numbers = spec.numbers.form() if spec.numbers else NumberForm()
         self._codes_used: set[str] = set()
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
 
     def compile(self, model: type[BaseModel]) -> Record:
         """The sources of an event of `model`; what is wrong is added to `problems`."""
         fields = {"record_id": {"template": "{@digest}-{@line}"}} | self._spec.fields
         compiled = self._record(model, fields, "")
         for name in sorted(set(self._spec.codes) - self._codes_used):
-            self.problems.append(f"codes.{name}: no field uses these codes")
+            self.problems.append(Problem(f"codes.{name}", "no field uses these codes; remove them"))
         self._check_zone(compiled)
         return compiled
 
@@ -64,29 +65,30 @@ class Compiler:
         for name, given in table.items():
             inner = f"{path}{name}"
             if name not in known:
-                hint = did_you_mean(name, known)
-                self._problem(inner, f"{model.__name__} has no such field{hint}")
+                hint = did_you_mean(name, set(known) - (set() if path else FILLED_IN))
+                self._problem(inner, f"{model.__name__} has no such field; {hint}")
             elif not path and name in FILLED_IN:
-                self._problem(inner, "is filled in when the event is published: leave it out")
+                self._problem(inner, "is filled in when the event is published; leave it out")
             elif source := self._source(known[name], _peeled(known[name].annotation), given, inner):
                 sources[name] = source
         for name, field in known.items():
             if field.is_required() and name not in table and (path or name not in FILLED_IN):
-                self._problem(f"{path}{name}", "is required, and nothing says where it comes from")
+                self._problem(f"{path}{name}", "is required; write where it comes from")
         return Record(sources)
 
     def _source(self, field: FieldInfo, core: Any, given: Any, path: str) -> Source | None:
         element = _element(core)
         if element is not None and isinstance(given, list):
             found = [
-                self._source(_field_of(element), _peeled(element), each, f"{path}.{number}")
-                for number, each in enumerate(given, start=1)
+                self._source(_field_of(element), _peeled(element), each, f"{path}[{number}]")
+                for number, each in enumerate(given)
             ]
             return Listed(tuple(source for source in found if source))
         if _is_model(core):
             if isinstance(given, dict):
                 return self._record(core, given, f"{path}.")
-            return self._problem(path, f"is made of fields: {', '.join(core.model_fields)}")
+            parts = ", ".join(core.model_fields)
+            return self._problem(path, f"is made of fields; write a table with some of {parts}")
         spec = self._field_spec(given, path)
         if spec is None:
             return None
@@ -99,11 +101,9 @@ class Compiler:
     def _field_spec(self, given: Any, path: str) -> FieldSpec | None:
         if isinstance(given, str):
             return FieldSpec(column=given)
-        try:
-            return FieldSpec.model_validate(given)
-        except ValidationError as error:
-            self.problems += spelled_out(error, FieldSpec, f"fields.{path}")
-            return None
+        spec, problems = check(FieldSpec, given, f"fields.{path}")
+        self.problems += problems
+        return spec
 
     def _constant(self, field: FieldInfo, spec: FieldSpec, path: str) -> Source | None:
         self._refuse_keys(spec, path, ("codes", "format", "precision", "split"))
@@ -111,10 +111,9 @@ class Compiler:
         return Constant(spec.constant)
 
     def _split(self, element: Any, spec: FieldSpec, path: str) -> Source | None:
-        if spec.split is None or spec.column is None:
-            return self._problem(
-                path, "is a list: give a list of sources, or one column with split"
-            )
+        if spec.split is None or spec.column is None or _is_model(_peeled(element)):
+            kind = "tables" if _is_model(_peeled(element)) else "sources, or one column with split"
+            return self._problem(path, f"is a list; write a list of {kind}")
         value = self._value(_field_of(element), _peeled(element), spec, path)
         return Split(path, spec.column, spec.split, value) if value else None
 
@@ -134,7 +133,7 @@ class Compiler:
         self._refuse_keys(spec, path, ("codes", "format", "precision"))
         template = Template(path, spec.template or "")
         for name in template.unknown():
-            self._problem(path, f"there is no {{{name}}}: only {{@digest}} and {{@line}}")
+            self._problem(path, f"there is no {{{name}}}; known are {{@digest}} and {{@line}}")
         return template if core is str else self._problem(path, "only text is made by a template")
 
     def _value(
@@ -150,13 +149,13 @@ class Compiler:
         self._refuse_keys(spec, path, ("format",))
         if core in {Decimal, float}:
             if self._spec.numbers is None:
-                self._problem(path, "is a number: say numbers.decimal, since no mark is guessed")
+                self._problem(path, "is a number; write numbers.decimal, since no mark is guessed")
             return self._numbers.read_decimal
         if core is int:
             return self._numbers.read_integer
         if core is str or core is UUID or (isinstance(core, type) and issubclass(core, Enum)):
             return str
-        self._problem(path, "cannot be read from a cell as it is: give it codes")
+        self._problem(path, "cannot be read from a cell as it is; give it codes")
         return None
 
     def _coded(
@@ -165,7 +164,7 @@ class Compiler:
         name = spec.codes or ""
         if name not in self._spec.codes:
             hint = did_you_mean(name, self._spec.codes)
-            self._problem(path, f"there is no [codes.{name}]{hint}")
+            self._problem(path, f"there is no table [codes.{name}]; {hint}")
             return None
         self._codes_used.add(name)
         table = self._spec.codes[name]
@@ -186,13 +185,14 @@ class Compiler:
         try:
             TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]["msg"]
-            hint = did_you_mean(str(value), _symbols(field.annotation))
-            self.problems.append(f"{where}: {value!r}: {first[:1].lower()}{first[1:]}{hint}")
+            rule = error.errors(include_url=False)[0]["msg"]
+            if symbols := _symbols(field.annotation):
+                rule = f"is no code of this field; {did_you_mean(str(value), symbols)}"
+            self.problems.append(Problem(where, f"{value!r} {rule[:1].lower()}{rule[1:]}"))
 
     def _check_formats(self, spec: FieldSpec, path: str) -> None:
         if not spec.formats:
-            self._problem(path, "is a date: say its format, such as '%d/%m/%Y'")
+            self._problem(path, "is a date; write its format, such as \"%d/%m/%Y\"")
         for form in spec.formats:
             directives = _DIRECTIVE.findall(form)
             strange = [f"%{one}" for one in directives if one not in _DIRECTIVES]
@@ -216,15 +216,16 @@ class Compiler:
 
     def _check_zone_name(self, value: object, where: str) -> None:
         if zone_named(value) is None:
-            self.problems.append(f"{where}: {value!r} is not an IANA zone, such as Asia/Jakarta")
+            what = f"{value!r} is not an IANA zone, such as Asia/Jakarta"
+            self.problems.append(Problem(where, what))
 
     def _refuse_keys(self, spec: FieldSpec, path: str, names: Sequence[str]) -> None:
         for name in names:
             if getattr(spec, name) is not None:
-                self._problem(path, f"{name} says nothing about this field: leave it out")
+                self._problem(path, f"{name} says nothing about this field; leave it out")
 
     def _problem(self, path: str, what: str) -> None:
-        self.problems.append(f"fields.{path}: {what}")
+        self.problems.append(Problem(f"fields.{path}", what))
 
 
 def zone_named(value: object) -> ZoneInfo | None:

@@ -13,10 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from sinergi_producers.intake.mapping import BoundMapping, Mapping, Reading
+from sinergi_producers.intake.mapping import BoundMapping, Mapping, Reading, breaches_of
 from sinergi_producers.intake.reading import DelimitedFile
 from sinergi_producers.intake.refusals import RefusedLines
-from sinergi_producers.intake.sources import Problem
+from sinergi_producers.intake.sources import Breach
 from sinergi_schemas.errors import EventRefused
 from sinergi_schemas.events import Event
 
@@ -151,17 +151,17 @@ class Intake:
     def _settle(self, batch: list[Reading]) -> None:
         """Publish what can be published and count each row of the batch, in the file's order."""
         good = [reading for reading in batch if reading.event is not None]
-        refused = {reading.line: reading.problems for reading in batch if reading.event is None}
+        refused = {reading.line: reading.breaches for reading in batch if reading.event is None}
         refused |= self._published(good)
         for reading in batch:
-            if problems := refused.get(reading.line):
-                self._count_refused(reading.line, problems)
+            if breaches := refused.get(reading.line):
+                self._count_refused(reading.line, breaches)
             elif reading.warnings:
                 self.summary.warned += 1
                 for warning in reading.warnings:
                     self.summary.warnings.add(("", warning), reading.line)
 
-    def _published(self, readings: list[Reading]) -> dict[int, Sequence[Problem]]:
+    def _published(self, readings: list[Reading]) -> dict[int, Sequence[Breach]]:
         """Publish in one transaction; where one event is refused, halve until it stands alone."""
         if not readings:
             return {}
@@ -172,15 +172,15 @@ class Intake:
             fates = self._publish([reading.event for reading in readings if reading.event])
         except EventRefused as error:
             if len(readings) == 1:
-                return {readings[0].line: problems_of(error)}
+                return {readings[0].line: breaches_of(error)}
             middle = len(readings) // 2
             return self._published(readings[:middle]) | self._published(readings[middle:])
         self.summary.published += sum(fate is Fate.PUBLISHED for fate in fates)
         self.summary.already += sum(fate is Fate.ALREADY for fate in fates)
         return {}
 
-    def _count_refused(self, line: int, problems: Sequence[Problem]) -> None:
+    def _count_refused(self, line: int, breaches: Sequence[Breach]) -> None:
         self.summary.refused += 1
-        self._refused_lines.add(line, problems)
-        for problem in problems:
-            self.summary.refusals.add(tuple(problem), line)
+        self._refused_lines.add(line, breaches)
+        for breach in breaches:
+            self.summary.refusals.add((breach.field, breach.rule), line)

@@ -6,24 +6,23 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from sinergi_producers.intake.compiling import Compiler, zone_named
 from sinergi_producers.intake.identity import row_event_id
 from sinergi_producers.intake.reading import FileForm, Row
-from sinergi_producers.intake.sources import Problem, Record, RowView
-from sinergi_producers.intake.spec import MappingSpec, did_you_mean, spelled_out
+from sinergi_producers.intake.sources import Breach, Record, RowView
+from sinergi_producers.intake.spec import MappingSpec
+from sinergi_schemas import toml_file
 from sinergi_schemas.errors import EventRefused, MappingRefused
 from sinergi_schemas.events import MODELS, Event, parse
 
 # What stands in for a broken table, so that the fields can still be checked.
 _STANDINS: dict[str, dict[str, str]] = {"file": {}, "dates": {}, "numbers": {"decimal": ","}}
+_INDISPENSABLE = set(MappingSpec.model_fields) - _STANDINS.keys()
 
 
 class Reading(NamedTuple):
@@ -31,7 +30,7 @@ class Reading(NamedTuple):
 
     line: int
     event: Event | None
-    problems: Sequence[Problem] = ()
+    breaches: Sequence[Breach] = ()
     warnings: Sequence[str] = ()
 
 
@@ -63,9 +62,8 @@ class Mapping:
         spec, problems = _spec(path)
         model = MODELS.get(spec.event_type)
         if model is None:
-            hint = did_you_mean(spec.event_type, MODELS)
-            known = ", ".join(MODELS)
-            problems.append(f"event_type: {spec.event_type!r} is none of {known}{hint}")
+            hint = toml_file.did_you_mean(spec.event_type, MODELS)
+            problems.append(toml_file.Problem("event_type", f"there is no such type; {hint}"))
             raise _refused(path, problems)
         compiler = Compiler(spec)
         record = compiler.compile(model)
@@ -89,8 +87,8 @@ class Mapping:
         for name in named:
             found = header.count(name)
             if found == 0:
-                hint = did_you_mean(name, header)
-                problems.append(f"column {name!r} is not in the header of the file{hint}")
+                hint = toml_file.did_you_mean(name, header)
+                problems.append(f"column {name!r} is not in the header of the file; {hint}")
             elif found > 1 and name not in self.ignored:
                 problems.append(f"column {name!r} stands {found} times in the header of the file")
         if problems:
@@ -123,22 +121,22 @@ class BoundMapping:
     def read(self, row: Row) -> Reading:
         """The event that a row stands for, or every rule that it breaks."""
         if row.fault:
-            return Reading(row.line, None, (Problem("", row.fault),))
+            return Reading(row.line, None, (Breach("", row.fault),))
         view = RowView(row.cells, self.places, self.digest, row.line)
         document = self._document(view)
         try:
             event = parse(self.mapping.event_type, document)
         except EventRefused as refused:
-            return Reading(row.line, None, _joined(view.problems, refused))
-        if view.problems:
-            return Reading(row.line, None, tuple(view.problems))
+            return Reading(row.line, None, _joined(view.breaches, refused))
+        if view.breaches:
+            return Reading(row.line, None, tuple(view.breaches))
         return Reading(row.line, event, (), (*view.warnings, *event.warnings()))
 
     def _document(self, view: RowView) -> dict[str, object]:
         fields = self.mapping.record.fields
         if zone := fields.get("zone"):
             view.zone = zone_named(zone.read(view))
-            view.problems.clear()  # read again below, and said once
+            view.breaches.clear()  # read again below, and said once
         document = self.mapping.record.read(view) or {}
         document["event_id"] = row_event_id(self.digest, view.line)
         if "occurred_precision" not in fields and "occurred_at" in view.precisions:
@@ -146,38 +144,40 @@ class BoundMapping:
         return document
 
 
-def _spec(path: Path) -> tuple[MappingSpec, list[str]]:
+def _spec(path: Path) -> tuple[MappingSpec, list[toml_file.Problem]]:
     """The keys of the file and what is wrong with them, as far as the rest can still be checked."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = toml_file.read(path.read_bytes())
     except OSError as error:
         raise _refused(path, [error.strerror or type(error).__name__]) from error
-    except UnicodeDecodeError as error:
-        raise _refused(path, [f"byte {error.start} is not UTF-8, as TOML must be"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise _refused(path, [f"it is not TOML: {error}"]) from error
-    try:
-        return MappingSpec.model_validate(document), []
-    except ValidationError as error:
-        problems = spelled_out(error, MappingSpec)
-        broken = {str(found["loc"][0]) for found in error.errors()}
-        if broken & set(MappingSpec.model_fields) - _STANDINS.keys():
-            raise _refused(path, problems) from error
-    sound = {name: table for name, table in document.items() if name not in broken}
-    standins = {name: table for name, table in _STANDINS.items() if name in broken}
-    return MappingSpec.model_validate(sound | standins), problems
+    except ValueError as error:
+        raise _refused(path, [str(error)]) from error
+    spec, problems = toml_file.check(MappingSpec, document, "")
+    broken = {problem.key.partition(".")[0] for problem in problems}
+    if spec is None and not broken & _INDISPENSABLE:
+        sound = {name: document[name] for name in MappingSpec.model_fields if name in document}
+        standins = {name: table for name, table in _STANDINS.items() if name in broken}
+        spec, _ = toml_file.check(MappingSpec, sound | standins, "")
+    if spec is None:
+        raise _refused(path, problems)
+    return spec, problems
 
 
-def _refused(path: Path, problems: Sequence[str]) -> MappingRefused:
+def _refused(path: Path, problems: Sequence[object]) -> MappingRefused:
     return MappingRefused(str(path), "".join(f"\n  {problem}" for problem in problems))
 
 
-def problems_of(refused: EventRefused) -> tuple[Problem, ...]:
+def breaches_of(refused: EventRefused) -> tuple[Breach, ...]:
     """What an event was refused for, as problems of its row."""
-    return tuple(Problem("", rule) for rule in refused.problems)
+    return tuple(map(_as_breach, refused.problems))
 
 
-def _joined(own: Sequence[Problem], refused: EventRefused) -> tuple[Problem, ...]:
+def _as_breach(text: str) -> Breach:
+    field, colon, rule = text.partition(": ")
+    return Breach(field, rule) if colon and " " not in field else Breach("", text)
+
+
+def _joined(own: Sequence[Breach], refused: EventRefused) -> tuple[Breach, ...]:
     """Ours and the model's, without what the model misses because we refused to read it."""
-    known = {problem.field for problem in own}
-    return (*own, *(problem for problem in problems_of(refused) if problem.field not in known))
+    known = {breach.field for breach in own}
+    return (*own, *(breach for breach in breaches_of(refused) if breach.field not in known))

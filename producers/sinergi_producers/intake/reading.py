@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -33,8 +34,9 @@ _MARKS_OF_ORDER = (
 )
 _NEED_MARK = {"utf-16", "utf-32"}
 _SPACE = " \t\u00a0"
+_LINE_BREAK = re.compile("\r?\n")
 _FAULTS = (
-    ("unexpected end", "a quote is left open: double it, or set file.multiline if cells hold lines"),
+    ("unexpected end", "a quote is left open: double it, or set file.line_breaks if cells hold some"),
     ("expected after", "text behind a closing quote: a quote inside a cell is written twice"),
     ("new-line character", "a carriage return inside the row"),
     ("field larger", "a cell longer than 131,072 characters"),
@@ -59,14 +61,14 @@ class FileForm:
         delimiter: one character between cells.
         quote: one character around cells that hold a delimiter; "" where nothing is quoted.
         header_line: the line that names the columns; what stands before it is skipped.
-        multiline: whether a quoted cell may hold line feeds.
+        line_breaks: what a line break inside a quoted cell becomes; None where no cell holds one.
     """
 
     encoding: str = "utf-8"
     delimiter: str = ","
     quote: str = '"'
     header_line: int = 1
-    multiline: bool = False
+    line_breaks: str | None = None
 
 
 class Row(NamedTuple):
@@ -209,6 +211,8 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
     def _checked(
         self, text: str, cells: list[str], expected: int | None
     ) -> tuple[list[str], str]:
+        if text.count("\n") > 1:
+            cells = [_LINE_BREAK.sub(lambda _: self._form.line_breaks or "", each) for each in cells]
         cells = [cell.strip(_SPACE) for cell in cells]
         if _MARK in text:
             return [], f"bytes that are not {self._form.encoding}"
@@ -221,7 +225,9 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
     def _lines_of_row(self, taken: list[str]) -> Iterator[str]:
         yield taken[0]
         length = len(taken[0])
-        while self._form.multiline and length < _LINE_LIMIT and (line := self._next_line()):
+        if self._form.line_breaks is None:
+            return
+        while length < _LINE_LIMIT and (line := self._next_line()):
             taken.append(line)
             length += len(line)
             yield line

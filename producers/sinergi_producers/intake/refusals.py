@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from sinergi_producers.intake.sources import Problem
+from sinergi_producers.intake.sources import Breach
 from sinergi_schemas.errors import OutputRefused
 
 
@@ -28,7 +28,7 @@ class RefusedLines(AbstractContextManager["RefusedLines"]):
         self._path = path
         self._file: TextIO | None = None
 
-    def add(self, line: int, problems: Sequence[Problem]) -> None:
+    def add(self, line: int, breaches: Sequence[Breach]) -> None:
         """One refused line with all the rules it breaks.
 
         Raises:
@@ -36,7 +36,7 @@ class RefusedLines(AbstractContextManager["RefusedLines"]):
         """
         if self._path is None:
             return
-        document = {"line": line, "problems": [problem._asdict() for problem in problems]}
+        document = {"line": line, "problems": [breach._asdict() for breach in breaches]}
         try:
             self._file = self._file or self._path.open("w", encoding="utf-8")
             self._file.write(json.dumps(document, ensure_ascii=False) + "\n")

@@ -13,14 +13,15 @@ from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from sinergi_producers.intake.identity import short_digest
-from sinergi_producers.intake.values import DateForm, Precision
+from sinergi_producers.intake.values import DateForm
+from sinergi_schemas.codes import Precision
 
 DIGEST = "@digest"
 LINE = "@line"
 _SLOT = re.compile(r"\{([^{}]+)\}")
 
 
-class Problem(NamedTuple):
+class Breach(NamedTuple):
     """What is wrong with a row: the field (or "" for the row itself), and the rule it breaks."""
 
     field: str
@@ -44,7 +45,7 @@ class RowView:
     line: int
     zone: ZoneInfo | None = None
     precisions: dict[str, Precision] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    breaches: list[Breach] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def text(self, column: str) -> str:
@@ -56,7 +57,7 @@ class RowView:
         try:
             return reading()
         except ValueError as error:
-            self.problems.append(Problem(path, str(error)))
+            self.breaches.append(Breach(path, str(error)))
             return None
 
 
@@ -114,7 +115,7 @@ class Template:
         texts |= {DIGEST: short_digest(row.digest), LINE: str(row.line)}
         empty = [name for name, text in texts.items() if not text]
         if empty:
-            row.problems.append(Problem(self.path, f"needs the empty column {', '.join(empty)}"))
+            row.breaches.append(Breach(self.path, f"needs the empty column {', '.join(empty)}"))
             return None
         return _SLOT.sub(lambda slot: texts[slot[1]], self.text)
 

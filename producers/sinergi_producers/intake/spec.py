@@ -1,57 +1,63 @@
-"""The keys of a mapping file, and one clear line for each that is wrong."""
+"""The keys of a mapping file, as toml_file checks them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from sinergi_producers.intake.reading import FileForm
-from sinergi_producers.intake.values import Ambiguous, DateForm, NumberForm, Precision
+from sinergi_producers.intake.values import Ambiguous, DateForm, NumberForm
+from sinergi_schemas.codes import Precision
+from sinergi_schemas.toml_file import Table
 
 Code = bool | int | str
-OneCharacter = Annotated[str, Field(min_length=1, max_length=1)]
+_ORIGINS = ("column", "columns", "template", "constant")
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class FileSpec(_Table):
+class FileSpec(Table):
     """`[file]`: how the file is written, and the columns that are left aside on purpose."""
 
-    encoding: str = "utf-8"
-    delimiter: OneCharacter = ","
-    quote: Annotated[str, Field(max_length=1)] = '"'
-    header_line: Annotated[int, Field(ge=1)] = 1
-    multiline: bool = False
-    ignore: list[str] = []
+    encoding: Annotated[str, Field(description='an encoding, such as "utf-8"')] = "utf-8"
+    delimiter: Annotated[
+        str, Field(min_length=1, max_length=1, description='one character, such as ";" or "\\t"')
+    ] = ","
+    quote: Annotated[
+        str, Field(max_length=1, description='one character, or "" where nothing is quoted')
+    ] = '"'
+    header_line: Annotated[
+        int, Field(ge=1, description="the number of the line that names the columns")
+    ] = 1
+    line_breaks: Annotated[
+        str | None, Field(description='what a line break in a cell becomes, such as " / "')
+    ] = None
+    ignore: Annotated[list[str], Field(description="names of columns")] = []
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        if self.delimiter == self.quote or self.delimiter in "\r\n":
-            raise ValueError("delimiter and quote must differ, and neither ends a line")
+        if self.delimiter == self.quote or self.delimiter in "\r\n" or self.quote in {"\r", "\n"}:
+            raise ValueError("delimiter and quote must differ, and neither may end a line")
         return self
 
     def form(self) -> FileForm:
         """The same, as reading takes it."""
         return FileForm(
-            self.encoding, self.delimiter, self.quote, self.header_line, multiline=self.multiline
+            self.encoding, self.delimiter, self.quote, self.header_line, self.line_breaks
         )
 
 
-class NumberSpec(_Table):
+class NumberSpec(Table):
     """`[numbers]`: the marks in numbers; without this table only plain whole numbers are read."""
 
-    decimal: Literal[",", "."]
-    thousands: Literal["", ",", ".", " ", "\u00a0", "'"] = ""
+    decimal: Annotated[Literal[",", "."], Field(description='"," or "."')]
+    thousands: Annotated[
+        Literal["", ",", ".", " ", "\u00a0", "'"], Field(description='"." or "," or " " or ""')
+    ] = ""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if self.decimal == self.thousands:
-            raise ValueError("decimal and thousands are the same mark")
+            raise ValueError("decimal and thousands must be different marks")
         return self
 
     def form(self) -> NumberForm:
@@ -59,33 +65,44 @@ class NumberSpec(_Table):
         return NumberForm(self.decimal, self.thousands)
 
 
-class DateSpec(_Table):
+class DateSpec(Table):
     """`[dates]`: the language of names of months, and what to do with a time that came twice."""
 
-    language: Literal["english", "indonesian"] = "english"
-    ambiguous: Ambiguous = "refuse"
+    language: Annotated[
+        Literal["english", "indonesian"], Field(description='"english" or "indonesian"')
+    ] = "english"
+    ambiguous: Annotated[
+        Ambiguous, Field(description='"refuse", "earlier" or "later"')
+    ] = "refuse"
 
 
-class FieldSpec(_Table):
+class FieldSpec(Table):
     """Where one field comes from: column, columns, template or constant, and how to read it."""
 
-    column: str | None = None
-    columns: list[str] | None = None
-    template: str | None = None
+    column: Annotated[str | None, Field(description="the name of a column")] = None
+    columns: Annotated[
+        list[str] | None, Field(min_length=1, description="names of columns in brackets")
+    ] = None
+    template: Annotated[str | None, Field(description='text such as "{Case}/{Item}"')] = None
     constant: Any = None
-    codes: str | None = None
-    default: Code | None = None
-    format: str | list[str] | None = None
-    precision: Precision | None = None
-    split: str | None = None
+    codes: Annotated[str | None, Field(description="the name of a [codes.<name>] table")] = None
+    default: Annotated[Code | None, Field(description="a code")] = None
+    format: Annotated[
+        str | list[str] | None, Field(description='a format such as "%d/%m/%Y", or a list of them')
+    ] = None
+    precision: Annotated[
+        Literal["EXACT", "ABOUT", "DAY"] | None, Field(description='"EXACT", "ABOUT" or "DAY"')
+    ] = None
+    split: Annotated[
+        str | None, Field(min_length=1, description='the mark between the parts, such as ";"')
+    ] = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        origins = (self.column, self.columns, self.template, self.constant)
-        if sum(origin is not None for origin in origins) != 1:
-            raise ValueError("say exactly one of column, columns, template, constant")
+        if sum(getattr(self, name) is not None for name in _ORIGINS) != 1:
+            raise ValueError("needs exactly one of column, columns, template and constant")
         if self.default is not None and self.codes is None:
-            raise ValueError("default stands for a code that is not in codes, and there is no codes")
+            raise ValueError("has a default but no codes; a default is for codes not in their list")
         return self
 
     @property
@@ -100,45 +117,22 @@ class FieldSpec(_Table):
 
     def date_form(self, dates: DateSpec) -> DateForm:
         """How the field's dates are written."""
-        indonesian = dates.language == "indonesian"
-        return DateForm(self.formats, indonesian, dates.ambiguous, self.precision)
+        return DateForm(
+            self.formats,
+            indonesian=dates.language == "indonesian",
+            ambiguous=dates.ambiguous,
+            precision=Precision(self.precision) if self.precision else None,
+        )
 
 
-class MappingSpec(_Table):
+class MappingSpec(Table):
     """The whole file."""
 
-    event_type: str
-    fields: dict[str, Any]
-    file: FileSpec = FileSpec()
-    numbers: NumberSpec | None = None
-    dates: DateSpec = DateSpec()
-    codes: dict[str, dict[str, Code]] = {}
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint at the nearest known name, or nothing."""
-    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def spelled_out(error: ValidationError, model: type[BaseModel], path: str = "") -> list[str]:
-    """One line for each thing that pydantic found: the key, and what is wrong with it."""
-    lines = []
-    for found in error.errors():
-        *outer, last = found["loc"] or ("",)
-        where = ".".join(str(part) for part in (path, *found["loc"]) if part != "")
-        if found["type"] == "extra_forbidden":
-            keys = _keys(model, outer)
-            lines.append(f"{where}: there is no such key{did_you_mean(str(last), keys)}")
-        else:
-            message = found["msg"].removeprefix("Value error, ")
-            lines.append(f"{where}: {message[:1].lower()}{message[1:]}")
-    return lines
-
-
-def _keys(model: type[BaseModel], path: Iterable[int | str]) -> Iterable[str]:
-    for part in path:
-        inner = model.model_fields[str(part)].annotation
-        candidates = getattr(inner, "__args__", (inner,))
-        model = next(found for found in candidates if isinstance(found, type) and issubclass(found, BaseModel))
-    return model.model_fields
+    event_type: Annotated[str, Field(description='the type of its events, such as "transfer"')]
+    fields: Annotated[dict[str, Any], Field(description="where each field comes from")]
+    file: Annotated[FileSpec, Field(description="a table [file]")] = FileSpec()
+    numbers: Annotated[NumberSpec | None, Field(description="a table [numbers]")] = None
+    dates: Annotated[DateSpec, Field(description="a table [dates]")] = DateSpec()
+    codes: Annotated[
+        dict[str, dict[str, Code]], Field(description='"as written" = "CODE" under [codes.<name>]')
+    ] = {}

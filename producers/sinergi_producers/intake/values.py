@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-Precision = Literal["exact", "about", "day"]
+from sinergi_schemas.codes import Precision
+
 Ambiguous = Literal["refuse", "earlier", "later"]
 
 _HOUR = re.compile(r"%[HIcXTs]")
@@ -78,7 +79,7 @@ class DateForm:
         formats: strptime formats; a text that two of them read differently is refused.
         indonesian: whether months and weekdays are written in Indonesian.
         ambiguous: what to do with a local time that the clock showed twice.
-        precision: stated precision; None means "day" without an hour, else "exact".
+        precision: as stated; None means DAY without an hour, else EXACT.
     """
 
     formats: tuple[str, ...]
@@ -108,7 +109,7 @@ class DateForm:
         """
         naive, form = self._parse(text)
         timed = _HOUR.search(form) is not None
-        precision: Precision = self.precision or ("exact" if timed else "day")
+        precision = self.precision or (Precision.EXACT if timed else Precision.DAY)
         if naive.tzinfo is not None:
             return Moment(naive.astimezone(UTC), precision)
         if zone is None:
