@@ -1,0 +1,56 @@
+"""The event types of the contract, as models that validate what goes onto the bus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from sinergi_schemas.errors import EventTypeUnknown
+from sinergi_schemas.events.common import (
+    Event,
+    Letter,
+    Part,
+    Person,
+    Place,
+    RelatedRecord,
+    Unit,
+)
+from sinergi_schemas.events.transfer import Escort, Transfer
+from sinergi_schemas.events.wording import refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "MODELS",
+    "Escort",
+    "Event",
+    "Letter",
+    "Part",
+    "Person",
+    "Place",
+    "RelatedRecord",
+    "Transfer",
+    "Unit",
+    "parse",
+    "refused",
+]
+
+MODELS: dict[str, type[Event]] = {model.event_type: model for model in (Transfer,)}
+"""The model of each event type."""
+
+
+def parse(event_type: str, document: Mapping[str, Any]) -> Event:
+    """The event that a document holds: a mapping such as JSON gives, numbers read as Decimal.
+
+    Raises:
+        EventRefused: it breaks rules of the contract; all of them are named.
+        EventTypeUnknown: there is no such event type.
+    """
+    if event_type not in MODELS:
+        raise EventTypeUnknown(event_type, ", ".join(MODELS))
+    try:
+        return MODELS[event_type].model_validate(document)
+    except ValidationError as error:
+        raise refused(event_type, error) from None

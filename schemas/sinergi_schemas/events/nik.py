@@ -1,0 +1,53 @@
+"""Whether a population number (NIK) looks right. It never says whose it is, nor is it refused.
+
+A NIK stands for ever, even where it was wrong from the first (PP 40/2019 art. 30), so these are
+doubts to look into. Sex, birth and home are not derived from it.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+_TEST_REGION = "999999"
+_PROVINCES = frozenset(
+    {
+        *range(11, 20),
+        21,
+        *range(31, 37),
+        *range(51, 54),
+        *range(61, 66),
+        *range(71, 77),
+        81,
+        82,
+        *range(91, 98),
+    }
+)
+_LEAP_YEAR = 2000
+
+
+def doubt(nik: str) -> str | None:
+    """Why a number of 16 digits can hardly be a NIK, if so.
+
+    Digits 1 to 6 are province, regency and district of the first registration, 7 to 12 the date of
+    birth with 40 added to a woman's day, 13 to 16 a serial number from 0001.
+    """
+    region, day, month = nik[:6], int(nik[6:8]), int(nik[8:10])
+    if region != _TEST_REGION and not _is_region(region):
+        return "its first six digits are no region"
+    if not _is_date(day - 40 if day > 40 else day, month):
+        return "its digits 7 to 10 are no day and month"
+    if nik[12:] == "0000":
+        return "its serial number is 0000"
+    return None
+
+
+def _is_region(region: str) -> bool:
+    return int(region[:2]) in _PROVINCES and "00" not in (region[2:4], region[4:])
+
+
+def _is_date(day: int, month: int) -> bool:
+    try:
+        date(_LEAP_YEAR, month, day)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,82 @@
+"""Transfer (pemindahan): an inmate is moved from one unit to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from sinergi_schemas.codes import (
+    Authority,
+    Handling,
+    PersonRole,
+    RegisterClass,
+    Risk,
+    TransferReason,
+)
+from sinergi_schemas.events.common import Event, Letter, Part, Person, Unit
+from sinergi_schemas.events.values import Count, Instant, Text, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_INMATES = frozenset({PersonRole.CONVICT, PersonRole.DETAINEE, PersonRole.CHILD})
+_MOST_ESCORT = 100
+
+
+class Escort(Part):
+    """Those of one agency who escort (pengawal); a count only where it is known."""
+
+    escort_agency: Text
+    count: Count | None = None
+
+
+class Transfer(Event):
+    """One inmate's move between two units."""
+
+    event_type: ClassVar[str] = "transfer"
+
+    origin: Unit
+    destination: Unit
+    departed_at: Instant
+    arrived_at: Instant | None = None
+    reason: TransferReason
+    reason_as_written: Text | None = None
+    status_as_written: Text | None = None
+    inmate: Person | None = None
+    register_class: RegisterClass | None = None
+    register_number: Text | None = None
+    risk: Risk | None = None
+    authority: Authority | None = None
+    approval: Letter | None = None
+    movement_id: Text | None = None
+    escort: Annotated[tuple[Escort, ...], Field(max_length=_MOST_ESCORT)] = ()
+
+    @model_validator(mode="after")
+    def _arrives_after_departure(self) -> Self:
+        if self.arrived_at and self.arrived_at < self.departed_at:
+            raise refusal("arrival", "arrived_at lies before departed_at")
+        if self.inmate and self.inmate.role not in _INMATES:
+            raise refusal("role", "the role of inmate is CONVICT, DETAINEE or CHILD")
+        return self
+
+    def persons(self) -> Iterator[tuple[str, Person]]:
+        """The inmate, if named."""
+        if self.inmate:
+            yield "inmate", self.inmate
+
+    def warnings(self) -> list[str]:
+        """What looks wrong and is published all the same."""
+        found = super().warnings()
+        if self.origin.is_same(self.destination):
+            found.append("destination: is the same unit as origin")
+        if self.occurred_at != self.departed_at:
+            found.append("occurred_at: differs from departed_at")
+        if self._is_under_way and self.handling not in (Handling.SR, Handling.R):
+            found.append("handling: a transfer under way is held at least R (rahasia)")
+        return found
+
+    @property
+    def _is_under_way(self) -> bool:
+        """Whether it may still be attacked: not arrived, and a person or an escort is named."""
+        return self.arrived_at is None and bool(self.inmate or self.escort or self.movement_id)
