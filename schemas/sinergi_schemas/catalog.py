@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from hashlib import sha256
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sinergi_schemas import errors, shape
 from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from importlib.resources.abc import Traversable
 
 _IDS = "ids.toml"
@@ -49,14 +49,18 @@ class Schema:
         """A schema out of the bytes of its file.
 
         Raises:
-            SchemaRefused: it is no JSON, or has no safe shape.
+            SchemaRefused: it is no JSON, or has no safe shape. Another agency's schema is judged
+                just so; then see `compatibility`.
         """
         name = f"{event_type}/{version}"
         shape.check_size(name, text)
         try:
-            parsed = json.loads(text)
+            parsed = json.loads(
+                text.decode(), object_pairs_hook=_distinct, parse_constant=_no_number
+            )
         except (ValueError, RecursionError):
-            raise errors.SchemaRefused(name, "it is not JSON in UTF-8") from None
+            what = "it is not JSON in UTF-8, or says a thing twice"
+            raise errors.SchemaRefused(name, what) from None
         shape.check(name, parsed)
         return cls(event_type, version, schema_id, text, sha256(text).digest(), parsed)
 
@@ -79,22 +83,22 @@ class Catalog:
         """Read `<event-type>/<n>.avsc` and `ids.toml` out of a folder.
 
         Raises:
-            SchemaRefused: a file is unsafe or unreadable, a version or an id is missing, or an id
-                is given twice.
+            SchemaRefused: a file is unsafe or unreadable, a version or an id is missing or has no
+                file, an id is given twice, or two files are the same.
         """
-        ids = _ids(folder)
-        schemas = [
-            Schema.from_bytes(name, version, _id_of(ids, f"{name}/{version}"), path.read_bytes())
-            for name, version, path in _paths(folder)
-        ]
-        if not schemas:
+        try:
+            found = {f"{name}/{n}": (name, n, text) for name, n, text in _files(folder)}
+        except OSError as why:
+            raise errors.SchemaRefused(str(folder), f"it cannot be read ({why.strerror})") from why
+        if not found:
             raise errors.SchemaRefused(str(folder), "it holds no <event-type>/<version>.avsc")
-        catalog = cls(schemas)
-        for name in catalog.event_types:
-            versions = [each.version for each in catalog.versions(name)]
-            if versions != list(range(1, len(versions) + 1)):
-                raise errors.SchemaRefused(name, f"its versions {versions} have a hole")
-        return catalog
+        ids = _ids(folder, found.keys())
+        schemas = [
+            Schema.from_bytes(name, version, ids[key], text)
+            for key, (name, version, text) in found.items()
+        ]
+        _check_versions(schemas)
+        return cls(schemas)
 
     @classmethod
     @cache
@@ -138,30 +142,63 @@ class Catalog:
         return {each.fingerprint: each for each in self.all()}
 
 
-def _ids(folder: Traversable) -> dict[str, int]:
+def _files(folder: Traversable) -> Iterator[tuple[str, int, bytes]]:
+    """Event type, version and bytes of every schema's file."""
+    for inner in folder.iterdir():
+        if not inner.is_dir() or inner.name.startswith((".", "__")):
+            continue
+        if not is_slug(inner.name):
+            what = "a folder is named as its event type: lower-case words joined by hyphens"
+            raise errors.SchemaRefused(inner.name, what)
+        for path in inner.iterdir():
+            matched = _VERSION.fullmatch(path.name)
+            if matched is None:
+                raise errors.SchemaRefused(f"{inner.name}/{path.name}", "it is not <n>.avsc")
+            yield inner.name, int(matched[1]), path.read_bytes()
+
+
+def _ids(folder: Traversable, names: Collection[str]) -> dict[str, int]:
+    """The ids of the schemas `names`: one for each, and none for anything else."""
     try:
-        ids = tomllib.loads((folder / _IDS).read_text(encoding="utf-8"))
+        ids = tomllib.loads((folder / _IDS).read_bytes().decode())
     except (OSError, ValueError):
-        raise errors.SchemaRefused(_IDS, "it is missing or not TOML") from None
+        raise errors.SchemaRefused(_IDS, "it is missing or not TOML in UTF-8") from None
     for name, number in ids.items():
         if type(number) is not int or not 0 < number < 1 << 31:
-            raise errors.SchemaRefused(_IDS, f"the id of {name} is not a number from 1 on")
+            raise errors.SchemaRefused(_IDS, f"the id of {name!r} is not a number from 1 on")
+        if name not in names:
+            raise errors.SchemaRefused(_IDS, f"it names {name!r}, and no file bears this name")
+    for name in names:
+        if name not in ids:
+            raise errors.SchemaRefused(name, f"it has no id; add the next free one to {_IDS}")
     if len(set(ids.values())) != len(ids):
         raise errors.SchemaRefused(_IDS, "an id is given twice")
     return ids
 
 
-def _id_of(ids: dict[str, int], name: str) -> int:
-    if name not in ids:
-        raise errors.SchemaRefused(name, f"it has no id; add the next free one to {_IDS}")
-    return ids[name]
+def _check_versions(schemas: Iterable[Schema]) -> None:
+    seen: dict[bytes, Schema] = {}
+    versions: dict[str, set[int]] = {}
+    for each in schemas:
+        if each.fingerprint in seen:
+            what = f"it is the same file as {seen[each.fingerprint].name}"
+            raise errors.SchemaRefused(each.name, what)
+        seen[each.fingerprint] = each
+        versions.setdefault(each.event_type, set()).add(each.version)
+    for event_type, found in versions.items():
+        missing = set(range(1, max(found))) - found
+        if missing:
+            raise errors.SchemaRefused(f"{event_type}/{min(missing)}", "it is missing")
 
 
-def _paths(folder: Traversable) -> Iterable[tuple[str, int, Traversable]]:
-    for inner in folder.iterdir():
-        if inner.is_dir() and is_slug(inner.name):
-            for path in inner.iterdir():
-                matched = _VERSION.fullmatch(path.name)
-                if matched is None:
-                    raise errors.SchemaRefused(f"{inner.name}/{path.name}", "it is not <n>.avsc")
-                yield inner.name, int(matched[1]), path
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object in which no name stands twice: readers differ on which of the two counts."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
+    return found
+
+
+def _no_number(_: str) -> NoReturn:
+    """JSON has no NaN and no Infinity, though Python reads them."""
+    raise ValueError

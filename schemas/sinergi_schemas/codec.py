@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import fastavro
 
 from sinergi_schemas import errors
-from sinergi_schemas.datum import Datum, NotOne
+from sinergi_schemas.datum import Datum, NotOne, named_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from sinergi_schemas.events import Event
 
 _REVISION = "revision"
+_SCHEMAS = 256
 
 
 def encode(event: Event, schema: Schema) -> bytes:
     """The datum of an issued event.
 
     Raises:
-        EventRefused: it is not issued yet, or not of this schema's event type.
+        EventRefused: it is not issued yet, is not of this schema's event type, or holds a value
+            that no consumer could read.
     """
-    return encode_document(_document(event, schema), schema)
+    return encode_document(_document(event, schema, event.ISSUED), schema)
 
 
 def encode_around_revision(event: Event, schema: Schema) -> tuple[bytes, bytes]:
@@ -40,63 +42,83 @@ def encode_around_revision(event: Event, schema: Schema) -> tuple[bytes, bytes]:
     variable-length integer, and the agency's transaction pays for one round trip, not for two.
 
     Raises:
-        EventRefused: the event is not of this schema's event type.
+        EventRefused: it is not issued but for its revision, is not of this schema's event type, or
+            holds a value that no consumer could read.
+        SchemaRefused: the schema has no `revision` that is a plain int.
     """
-    document = {**_document(event, schema), _REVISION: 0}
-    head = _encode(document, _fields_before_revision(schema))
-    datum = encode_document(document, schema)
-    return head, datum[len(head) + 1 :]
+    before = _fields_before_revision(schema)
+    document = {**_document(event, schema, event.ISSUED - {_REVISION}), _REVISION: 0}
+    head = _write(document, before, schema)
+    return head, encode_document(document, schema)[len(head) + 1 :]
 
 
 def encode_document(document: Mapping[str, Any], schema: Schema) -> bytes:
-    """The datum of a document of a schema, its values in Python's types.
+    """The datum of a document of a schema: aware datetimes, dates, decimals, symbols and UUIDs.
+
+    What is written is read again, since fastavro writes things that consumers would have to put
+    into quarantine, such as an int beyond 32 bits or a decimal with too many digits.
 
     Raises:
-        EventRefused: a value is missing or does not fit its field.
+        EventRefused: a value is missing, or does not fit its field.
     """
-    return _encode(document, _parsed(schema))
+    datum = _write(document, _parsed(schema), schema)
+    try:
+        Datum.read(datum, schema.parsed, _named(schema))
+    except NotOne as why:
+        raise errors.EventRefused(schema.event_type, (f"a value does not fit: {why}",)) from None
+    return datum
 
 
 def decode(datum: bytes, schema: Schema) -> dict[str, Any]:
-    """The document in a datum: aware datetimes, dates, decimals, enum symbols and UUIDs as text.
+    """The document in a datum: aware datetimes in UTC, dates, decimals, symbols as text, UUIDs.
 
     Raises:
         DatumInvalid: it is not one datum of the schema, or breaks a rule of the contract.
     """
     try:
-        document, _ = Datum.read(datum, schema.parsed)
+        document, _ = Datum.read(datum, schema.parsed, _named(schema))
     except NotOne as why:
         raise errors.DatumInvalid(schema.name, str(why)) from None
     return dict(document)
 
 
-def _document(event: Event, schema: Schema) -> dict[str, Any]:
+def _document(event: Event, schema: Schema, issued: frozenset[str]) -> dict[str, Any]:
+    """The event's document, if it is one of the schema's and its fields `issued` are filled in."""
+    problems = [f"{name}: is for publish to fill in" for name in issued if not getattr(event, name)]
     if event.event_type != schema.event_type:
-        raise errors.EventRefused(
-            event.event_type, (f"it was to be encoded as {schema.event_type}",)
-        )
+        problems.append(f"was to be encoded as {schema.event_type}")
+    if problems:
+        raise errors.EventRefused(event.event_type, tuple(sorted(problems)))
     return event.model_dump()
 
 
-def _encode(document: Mapping[str, Any], parsed: Any) -> bytes:
+def _write(document: Mapping[str, Any], parsed: Any, schema: Schema) -> bytes:
     buffer = BytesIO()
     try:
-        fastavro.schemaless_writer(buffer, parsed, document, strict=True)
-    except (ValueError, TypeError, KeyError, OverflowError) as why:
+        fastavro.schemaless_writer(
+            buffer, parsed, document, strict=parsed is _parsed(schema), disable_tuple_notation=True
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as why:
         # fastavro's message quotes the value: only its kind may go on.
-        name = parsed.get("name", "event")
-        raise errors.EventRefused(name, (f"a value does not fit ({type(why).__name__})",)) from None
+        what = f"a value is missing or does not fit ({type(why).__name__})"
+        raise errors.EventRefused(schema.event_type, (what,)) from None
     return buffer.getvalue()
 
 
-@lru_cache(maxsize=256)
+@lru_cache(_SCHEMAS)
 def _parsed(schema: Schema) -> Any:
     return fastavro.parse_schema(schema.parsed)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(_SCHEMAS)
+def _named(schema: Schema) -> Mapping[str, Any]:
+    return named_types(schema.parsed)
+
+
+@lru_cache(_SCHEMAS)
 def _fields_before_revision(schema: Schema) -> Any:
     fields = schema.parsed["fields"]
-    names = [field["name"] for field in fields]
-    before = fields[: names.index(_REVISION)]
-    return fastavro.parse_schema({**schema.parsed, "name": "Before", "fields": before})
+    revision = next((at for at, each in enumerate(fields) if each["name"] == _REVISION), None)
+    if revision is None or fields[revision]["type"] != "int":
+        raise errors.SchemaRefused(schema.name, f"{_REVISION} is not a plain int of the event")
+    return fastavro.parse_schema({**schema.parsed, "fields": fields[:revision]})

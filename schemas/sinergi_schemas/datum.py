@@ -9,16 +9,30 @@ reader draws the line where the bulk decoder draws it.
 
 from __future__ import annotations
 
-import decimal
 import re
 import struct
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MOST_NUMBER_BYTES = 10
+_MOST_DECIMAL_BYTES = 16
+_LONG = 2**64 - 1
+_LOWEST_LONG = -(2**63)
+_EXACT = Context(prec=60)
+# One spelling only, or an event_id written in upper case would be another event's.
 _UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_EXACT = decimal.Context(prec=60)
-_DECIMAL_BYTES = 16
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = _EPOCH.toordinal()
+_DAYS = tuple(each.toordinal() - _EPOCH_DAY for each in (date.min, date.max))
+_MICROSECONDS = tuple(
+    (each.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+    for each in (datetime.min, datetime.max)
+)
 
 
 class NotOne(ValueError):
@@ -32,24 +46,39 @@ class Datum:
         liberties: whether it used one of the two freedoms that fastavro does not give.
     """
 
-    def __init__(self, datum: bytes) -> None:
+    def __init__(self, datum: bytes, named: Mapping[str, Any]) -> None:
         self._datum = datum
         self._at = 0
-        self._named: dict[str, Any] = {}
+        self._named = named
         self.liberties = False
 
     @classmethod
-    def read(cls, datum: bytes, parsed: Any) -> tuple[Any, bool]:
-        """The value under a schema as JSON reads it, and whether a liberty was taken.
+    def read(
+        cls, datum: bytes, parsed: Any, named: Mapping[str, Any] | None = None
+    ) -> tuple[Any, bool]:
+        """The value under a schema of safe shape, and whether a liberty was taken.
+
+        Args:
+            named: the types that the schema defines, if they are known already.
 
         Raises:
             NotOne: it is not one datum of the schema, or breaks a rule of the contract.
         """
-        reader = cls(datum)
+        reader = cls(datum, named_types(parsed) if named is None else named)
         value = reader.value(parsed)
         if reader._at != len(datum):
             raise NotOne("bytes are left over")
         return value, reader.liberties
+
+    def value(self, parsed: Any) -> Any:
+        """The value of type `parsed` that comes next."""
+        if isinstance(parsed, list):
+            return self._union(parsed)
+        if isinstance(parsed, str):
+            if parsed in _READERS:
+                return _READERS[parsed](self, parsed)
+            parsed = self._named[parsed]
+        return _READERS[parsed.get("logicalType") or parsed["type"]](self, parsed)
 
     def _take(self, length: int) -> bytes:
         if length < 0 or self._at + length > len(self._datum):
@@ -59,13 +88,16 @@ class Datum:
 
     def _number(self) -> int:
         number = 0
-        for shift in range(0, 70, 7):
-            byte = self._take(1)[0]
+        for shift in range(0, 7 * _MOST_NUMBER_BYTES, 7):
+            if self._at == len(self._datum):
+                raise NotOne("it ends too early")
+            byte = self._datum[self._at]
+            self._at += 1
             number |= (byte & 0x7F) << shift
             if byte < 0x80:
-                number &= 2**64 - 1
+                number &= _LONG
                 return (number >> 1) ^ -(number & 1)
-        raise NotOne("a number of more than ten bytes")
+        raise NotOne(f"a number of more than {_MOST_NUMBER_BYTES} bytes")
 
     def _within(self, low: int, high: int) -> int:
         number = self._number()
@@ -73,96 +105,106 @@ class Datum:
             raise NotOne("a number out of bounds")
         return number
 
-    def value(self, parsed: Any) -> Any:
-        """The value of type `parsed` that comes next."""
-        if isinstance(parsed, list):
-            return self._union(parsed)
-        if isinstance(parsed, str):
-            parsed = self._named.get(parsed, {"type": parsed})
-        if "name" in parsed:
-            self._named[parsed["name"]] = parsed
-        kind = parsed.get("logicalType", parsed["type"])
-        return getattr(self, "_" + kind.replace("-", "_"))(parsed)
-
     def _union(self, branches: list[Any]) -> Any:
-        index, null = self._number(), branches.index("null")
+        index = self._number()
         self.liberties |= not 0 <= index <= 1
-        is_null = index == 0 if null == 0 else index != 0
-        self._learn(branches[1 - null])
-        return None if is_null else self.value(branches[1 - null])
+        first, second = branches
+        null_is_next = (index == 0) if first == "null" else (index != 0)
+        return None if null_is_next else self.value(second if first == "null" else first)
 
-    def _learn(self, parsed: Any) -> None:
-        """Take note of named types in a part of the schema that this datum may not visit."""
-        for each in parsed if isinstance(parsed, list) else [parsed]:
-            if isinstance(each, dict):
-                if "name" in each:
-                    self._named[each["name"]] = each
-                for inner in each.get("fields", []):
-                    self._learn(inner["type"])
-                self._learn(each.get("items"))
-
-    def _record(self, parsed: dict[str, Any]) -> dict[str, Any]:
+    def _record(self, parsed: Any) -> dict[str, Any]:
         return {field["name"]: self.value(field["type"]) for field in parsed["fields"]}
 
-    def _array(self, parsed: dict[str, Any]) -> list[Any]:
-        self._learn(parsed["items"])
+    def _array(self, parsed: Any) -> list[Any]:
         items: list[Any] = []
         while count := self._number():
-            if count < 0:
+            if count < 0:  # then the block's length in bytes follows, for those who would skip it
                 self._number()
-                count = -count if count > -(2**63) else 0  # noqa: PLW2901 - as Avro says it
-            items.extend(self.value(parsed["items"]) for _ in range(count))
+            # The lowest long has no positive counterpart in 64 bits; the bulk decoder reads none.
+            number = abs(count) if count != _LOWEST_LONG else 0
+            items.extend(self.value(parsed["items"]) for _ in range(number))
         return items
 
-    def _enum(self, parsed: dict[str, Any]) -> str:
+    def _enum(self, parsed: Any) -> str:
         symbols: list[str] = parsed["symbols"]
         return symbols[self._within(0, len(symbols) - 1)]
 
-    def _boolean(self, _: object) -> bool:
+    def _boolean(self, _: Any) -> bool:
         start = self._at
-        number = self._within(-1, 0)
+        number = self._within(-1, 0)  # as a long, the byte 0x01 is -1
         self.liberties |= self._at - start > 1
         return number == -1
 
-    def _int(self, _: object) -> int:
+    def _int(self, _: Any) -> int:
         return self._within(-(2**31), 2**31 - 1)
 
-    def _date(self, _: object) -> date:
-        low, high = ((each - _EPOCH.date()).days for each in (date.min, date.max))
-        return _EPOCH.date() + timedelta(days=self._within(low, high))
-
-    def _timestamp_micros(self, _: object) -> datetime:
-        ends = (each.replace(tzinfo=UTC) - _EPOCH for each in (datetime.min, datetime.max))
-        low, high = (each // timedelta(microseconds=1) for each in ends)
-        return _EPOCH + timedelta(microseconds=self._within(low, high))
-
-    def _string(self, _: object) -> str:
-        try:
-            return self._take(self._number()).decode()
-        except UnicodeDecodeError as why:
-            raise NotOne("it is not UTF-8") from why
-
-    def _uuid(self, _: object) -> str:
-        text = self._string(_)
-        if _UUID_FORM.fullmatch(text) is None:
-            raise NotOne("it is no UUID")
-        return text
-
-    def _decimal(self, parsed: dict[str, Any]) -> decimal.Decimal:
-        data = self._take(self._number())
-        number = int.from_bytes(data, "big", signed=True)
-        if len(data) > _DECIMAL_BYTES or abs(number) >= 10 ** parsed["precision"]:
-            raise NotOne("too many digits")
-        return decimal.Decimal(number).scaleb(-parsed["scale"], _EXACT)
-
-    def _long(self, _: object) -> int:
+    def _long(self, _: Any) -> int:
         return self._number()
 
-    def _bytes(self, _: object) -> bytes:
+    def _date(self, _: Any) -> date:
+        return date.fromordinal(_EPOCH_DAY + self._within(*_DAYS))
+
+    def _moment(self, _: Any) -> datetime:
+        return _EPOCH + timedelta(microseconds=self._within(*_MICROSECONDS))
+
+    def _bytes(self, _: Any) -> bytes:
         return self._take(self._number())
 
-    def _float(self, _: object) -> float:
+    def _string(self, _: Any) -> str:
+        try:
+            return self._take(self._number()).decode()
+        except UnicodeDecodeError:
+            raise NotOne("it is not UTF-8") from None  # which would quote the bytes
+
+    def _uuid(self, parsed: Any) -> UUID:
+        text = self._string(parsed)
+        if _UUID_FORM.fullmatch(text) is None:
+            raise NotOne("it is no UUID in canonical form")
+        return UUID(text)
+
+    def _decimal(self, parsed: Any) -> Decimal:
+        data = self._take(self._number())
+        number = int.from_bytes(data, "big", signed=True)
+        if len(data) > _MOST_DECIMAL_BYTES or abs(number) >= 10 ** parsed["precision"]:
+            raise NotOne("too many digits")
+        return Decimal(number).scaleb(-parsed.get("scale", 0), _EXACT)
+
+    def _float(self, _: Any) -> float:
         return float(struct.unpack("<f", self._take(4))[0])
 
-    def _double(self, _: object) -> float:
+    def _double(self, _: Any) -> float:
         return float(struct.unpack("<d", self._take(8))[0])
+
+
+_READERS = {
+    "record": Datum._record,
+    "array": Datum._array,
+    "enum": Datum._enum,
+    "boolean": Datum._boolean,
+    "int": Datum._int,
+    "long": Datum._long,
+    "float": Datum._float,
+    "double": Datum._double,
+    "bytes": Datum._bytes,
+    "string": Datum._string,
+    "uuid": Datum._uuid,
+    "date": Datum._date,
+    "timestamp-micros": Datum._moment,
+    "decimal": Datum._decimal,
+}
+
+
+def named_types(parsed: Any) -> dict[str, Any]:
+    """The records and enums that a schema of safe shape defines, by name."""
+    found: dict[str, Any] = {}
+    rest = [parsed]
+    while rest:
+        match rest.pop():
+            case list() as branches:
+                rest += branches
+            case {"type": "record" | "enum", "name": name} as kind:
+                found[name] = kind
+                rest += (each["type"] for each in kind.get("fields", ()))
+            case {"type": "array", "items": items}:
+                rest.append(items)
+    return found

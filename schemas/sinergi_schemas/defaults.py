@@ -1,0 +1,58 @@
+"""Whether a default is a value of its field's type (Avro 1.12, "Complex Types", field defaults).
+
+A logical type has no default but the null of an optional field.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BOUNDS = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
+
+
+def fits(default: Any, kind: Any, definition: Callable[[str], Any]) -> bool:
+    """Whether `default`, as JSON reads it, is a value of the type `kind` of a safe shape.
+
+    Args:
+        definition: the type behind a name.
+    """
+    match kind:
+        case ["null", _]:
+            return default is None  # a default belongs to a union's first branch
+        case {"type": "record", "fields": fields}:
+            return isinstance(default, dict) and all(
+                each["name"] in default and fits(default[each["name"]], each["type"], definition)
+                for each in fields
+            )
+        case {"type": "array", "items": items}:
+            return isinstance(default, list) and all(
+                fits(each, items, definition) for each in default
+            )
+        case {"type": "enum", "symbols": symbols}:
+            return default in symbols
+        case {"logicalType": _}:
+            return False  # nobody meant a moment, an amount or an identity that is always the same
+        case {"type": str() as plain}:
+            return _is_plain(default, plain)
+        case "boolean" | "int" | "long" | "float" | "double" | "bytes" | "string":
+            return _is_plain(default, kind)
+        case _:
+            return fits(default, definition(kind), definition)
+
+
+def _is_plain(default: Any, plain: str) -> bool:
+    match plain:
+        case "boolean":
+            return isinstance(default, bool)
+        case "int" | "long":
+            low, high = _BOUNDS[plain]
+            return type(default) is int and low <= default <= high
+        case "float" | "double":
+            return type(default) in (int, float)
+        case "bytes":
+            return isinstance(default, str) and all(ord(each) < 256 for each in default)
+        case _:
+            return isinstance(default, str)
