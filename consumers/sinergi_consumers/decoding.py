@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 _INDEX = "leaf_index"
+
+
 @dataclass(frozen=True, slots=True)
 class Unfit:
     """A message that is under the seal and still cannot become rows.

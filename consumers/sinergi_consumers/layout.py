@@ -112,9 +112,7 @@ class Layout:
         if [field.path for field in of.elements] == [("value",)]:
             return exploded.rename({of.name: "value"})
         values = exploded.select([*keep, POSITION, of.name]).unnest(of.name)
-        return values.select(
-            [*keep, POSITION, *(field.expression for field in of.elements)]
-        )
+        return values.select([*keep, POSITION, *(field.expression for field in of.elements)])
 
 
 def _elements(element: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[Field]:

@@ -127,9 +127,7 @@ class Replay:
 
     def _batches(self, number: int, tally: Tally) -> Iterator[Batch]:
         keys = self._bus.agreements.keys(self._topic.agency)
-        partition = Partition(
-            self._bus.agreements.bus, self._topic, number, keys, Frontier.empty()
-        )
+        partition = Partition(self._bus.agreements.bus, self._topic, number, keys, Frontier.empty())
         with open_log(self._bus.connection, self._name, number) as log:
             low, high = log.bounds()
             for chunk in log.read(low, high):
@@ -142,9 +140,7 @@ class Replay:
             partition.receive(())
 
 
-def differing_leaf(
-    bus: Bus, partition: int, leaves: range, one: str, other: str
-) -> int | None:
+def differing_leaf(bus: Bus, partition: int, leaves: range, one: str, other: str) -> int | None:
     """The first leaf of a batch in which two copies of a topic differ, or None.
 
     A root tells that a batch is wrong, not which leaf of it is: only a second copy can.
@@ -153,9 +149,7 @@ def differing_leaf(
     return next((at for at in leaves if ours.get(at) != theirs.get(at)), None)
 
 
-def _leaves(
-    connection: Connection, topic: str, partition: int, leaves: range
-) -> dict[int, bytes]:
+def _leaves(connection: Connection, topic: str, partition: int, leaves: range) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     with open_log(connection, topic, partition) as log:
         _, high = log.bounds()

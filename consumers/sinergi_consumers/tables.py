@@ -31,9 +31,7 @@ def columns_in(connection: sa.Connection) -> dict[str, set[str]]:
     }
 
 
-def statements(
-    projections: Iterable[Projection], found: Mapping[str, set[str]]
-) -> Iterator[str]:
+def statements(projections: Iterable[Projection], found: Mapping[str, set[str]]) -> Iterator[str]:
     """What brings the tables of projections up to date, given those that are there already."""
     for projection in projections:
         for table in projection.tables:

@@ -75,9 +75,7 @@ def script(role: Role, projections: Sequence[Projection] = ()) -> str:
     return output.getvalue()
 
 
-def _projection_tables(
-    connection: sa.Connection, projections: Sequence[Projection]
-) -> list[str]:
+def _projection_tables(connection: sa.Connection, projections: Sequence[Projection]) -> list[str]:
     if not projections:
         return []
     from sinergi_consumers import tables  # noqa: PLC0415 - a producer's host may lack polars

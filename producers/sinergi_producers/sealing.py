@@ -50,13 +50,21 @@ class Leaf(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What one batch adds to one tree: leaves, and the checkpoint behind the last of them."""
+    """What one batch adds to one tree: leaves, and the checkpoint behind the last of them.
+
+    Attributes:
+        after: the tree with these leaves.
+    """
 
     share: Share
-    before: Frontier
-    after: Frontier
     leaves: Sequence[Leaf]
+    after: Frontier
     sealed: Sealed
+
+    @property
+    def start(self) -> int:
+        """The size of the tree before."""
+        return self.after.size - len(self.leaves)
 
 
 @dataclass(slots=True)
@@ -93,12 +101,16 @@ class Sealer:
         agreed: dict[str, bool] = {}
         for row in rows:
             if row.event_type not in agreed:
-                agreed[row.event_type] = self.is_agreed(row.event_type)
+                agreed[row.event_type] = row.event_type in self.counts and self.is_agreed(
+                    row.event_type
+                )
             if agreed[row.event_type]:
                 by_share.setdefault(self._share(row), []).append(row)
             else:
                 batch.held.append(row.id)
-        batch.growths = [self._grow(share, given, trees[share]) for share, given in by_share.items()]
+        batch.growths = [
+            self._grow(share, given, trees[share]) for share, given in by_share.items()
+        ]
         return batch
 
     def _share(self, row: Row) -> Share:
@@ -114,4 +126,4 @@ class Sealer:
             for row in rows
         ]
         sealed = writer.checkpoint()
-        return Growth(share, tree, writer.frontier, leaves, sealed)
+        return Growth(share, leaves, writer.frontier, sealed)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError, Message, Producer
 
-    from sinergi_producers.sealing import Growth, Leaf, Share
+    from sinergi_producers.sealing import Growth, Leaf
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
@@ -48,7 +48,7 @@ class Sender:
         self._clock = clock
         self._unreported = 0
         self._failure: KafkaError | None = None
-        self._sizes: dict[Share, int] = {}
+        self._begun: list[Growth] = []
 
     def begin(self, growths: Iterable[Growth]) -> None:
         """Hand leaves to the client library; `settle` waits for their reports.
@@ -60,10 +60,10 @@ class Sender:
             topic = Topic(self._agency, growth.share[0])
             for leaf in growth.leaves:
                 self._produce(topic, growth.share[1], leaf, growth)
-            self._sizes[growth.share] = growth.after.size
+            self._begun.append(growth)
 
-    def settle(self) -> dict[Share, int]:
-        """Wait until all that was begun is reported; the sizes up to which the broker has it.
+    def settle(self) -> list[Growth]:
+        """Wait until all that was begun is reported; what the broker has now.
 
         Raises:
             BrokerAway, BrokerRefuses, …: something was not delivered, or nothing has moved for
@@ -78,8 +78,8 @@ class Sender:
                 raise errors.BrokerAway(f"{left} messages unreported for {_STALLED_SECONDS:.0f} s")
         if self._failure:
             raise translate(self._failure)
-        sizes, self._sizes = self._sizes, {}
-        return sizes
+        sent, self._begun = self._begun, []
+        return sent
 
     def discard(self) -> None:
         """Drop what is not delivered yet; it will be sent again by another sender."""

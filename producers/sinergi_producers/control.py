@@ -1,0 +1,94 @@
+"""The control topic: an agency's schemas, and its signed heads.
+
+Heads make a cut-off tail visible and tell "nothing happened" from "the producer is dead". They state
+what the broker has confirmed, so that a topic which shows less has lost something.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from confluent_kafka import KafkaException
+
+from sinergi_schemas import topics
+from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.seal import heads
+from sinergi_schemas.seal.heads import Head, Heads
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from confluent_kafka import KafkaError, Message
+
+    from sinergi_producers.sealing import Share
+    from sinergi_schemas.catalog import Schema
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.seal.merkle import Frontier
+
+_log = structlog.get_logger(__name__)
+
+HEADS_SECONDS = 60.0
+_PARTING_SECONDS = 10.0
+
+
+class Control:
+    """Writes the control topic of one agency. What is lost here is said again within a minute."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        bus: str,
+        agency: str,
+        keys: Sequence[SigningKey],
+        clock: Clock,
+    ) -> None:
+        self._producer = open_producer(connection, gapless=False)
+        self._topic = topics.control_topic(agency)
+        self._bus = bus
+        self._agency = agency
+        self._keys = keys
+        self._clock = clock
+        self._due = 0.0
+
+    def schemas(self, schemas: Iterable[Schema]) -> None:
+        """Tell the schemas that events may bear."""
+        for each in schemas:
+            self._tell(f"schema/{each.fingerprint.hex()}", each.text)
+
+    def heads(self, trees: Mapping[Share, Frontier]) -> None:
+        """Tell all trees, as far as the broker has them, in one signed note."""
+        stated = tuple(
+            Head(Topic(self._agency, name).name, number, tree.size, tree.root())
+            for (name, number), tree in sorted(trees.items())
+        )
+        now = int(self._clock.now().timestamp())
+        note = heads.sign(Heads(self._bus, self._agency, now, stated), self._keys)
+        self._tell("heads", note.encode())
+        self._due = self._clock.monotonic() + HEADS_SECONDS
+
+    def heads_if_due(self, trees: Mapping[Share, Frontier]) -> None:
+        """Tell them again after a minute without news."""
+        if self._clock.monotonic() >= self._due:
+            self.heads(trees)
+
+    def finish(self) -> None:
+        """Wait a while for what is under way."""
+        self._producer.flush(_PARTING_SECONDS)
+
+    def _tell(self, key: str, value: bytes) -> None:
+        try:
+            self._producer.produce(
+                self._topic, key=key.encode(), value=value, partition=0, on_delivery=_reported
+            )
+            self._producer.poll(0)
+        except (BufferError, KafkaException) as why:
+            _log.warning("control topic not written", key=key, why=str(why))
+
+
+def _reported(error: KafkaError | None, _: Message) -> None:
+    if error is not None:
+        _log.warning("control topic not written", why=error.name())
