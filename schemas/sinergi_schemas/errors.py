@@ -5,7 +5,8 @@
     │   ├── EventRefused …       an event that must not go onto the bus
     │   └── SettingsRefused …    a file, flag or setting that cannot be used
     ├── Broken        the peer's fault: halt what it touches, loudly
-    │   └── SealBroken …         what the topic says does not hold under its owner's seal
+    │   └── SealBroken …         what the topic says does not hold under its owner's seal: note,
+    │                            signature, origin, gap, mismatch, rollback, fork
     └── Unavailable   nobody's fault: try again, for ever, and say so
 
 The first paragraph of a class's docstring is its message, with the attributes filled in; it says
@@ -220,6 +221,15 @@ class SealMismatch(SealBroken):
     origin: str
     start: int
     end: int
+
+
+class FrontierForeign(SealBroken):
+    """The frontier stated beside the checkpoint of size {size} of {origin} is not that of its tree:
+    the header was changed on its way. Ask who else writes to the topic.
+    """
+
+    origin: str
+    size: int
 
 
 class SealRollback(SealBroken):

@@ -2,7 +2,7 @@
 
 <bus>/<agency>/heads
 <POSIX time>
-<topic>/<partition> <size> <base64 root>        sorted, a line for each partition
+<topic>/<partition> <size> <base64 root>        sorted by their bytes, a line for each partition
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
-from sinergi_schemas.seal.checkpoint import parse_note, sign_note, verify_note
-from sinergi_schemas.seal.merkle import HASH_LENGTH
+from sinergi_schemas.seal.note import parse_note, parse_root, parse_size, sign_note, verify_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,28 +29,42 @@ class Head:
     size: int
     root: bytes
 
+    @property
+    def place(self) -> str:
+        """`<topic>/<partition>`."""
+        return f"{self.topic}/{self.partition}"
+
     def __str__(self) -> str:
-        root = base64.b64encode(self.root).decode()
-        return f"{self.topic}/{self.partition} {self.size} {root}"
+        return f"{self.place} {self.size} {base64.b64encode(self.root).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """All trees of an agency at one time (seconds since 1970)."""
+    """All trees of an agency at one time (seconds since 1970), in the order of their lines."""
 
     bus: str
     agency: str
     posix_time: int
     heads: tuple[Head, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "heads", tuple(sorted(self.heads, key=str)))
+
     def __str__(self) -> str:
         lines = [f"{self.bus}/{self.agency}/heads", str(self.posix_time)]
-        return "\n".join([*lines, *sorted(map(str, self.heads))]) + "\n"
+        return "\n".join([*lines, *map(str, self.heads)]) + "\n"
 
 
 def sign(heads: Heads, keys: Iterable[SigningKey]) -> str:
-    """The signed note of all heads."""
-    return sign_note(str(heads), keys)
+    """The signed note of all heads.
+
+    Raises:
+        NoteMalformed: there is no key, or no reader would take these for heads.
+        ValueError: a key is one of receipts.
+    """
+    note = sign_note(str(heads), keys)
+    _parse(parse_note(note).text, heads.bus, heads.agency)
+    return note
 
 
 def verify(note: str, bus: str, agency: str, keys: Sequence[VerifyingKey]) -> Heads:
@@ -63,22 +76,27 @@ def verify(note: str, bus: str, agency: str, keys: Sequence[VerifyingKey]) -> He
     """
     parsed = parse_note(note)
     verify_note(parsed, keys)
-    first, posix_time, *lines = parsed.text[:-1].split("\n")
+    return _parse(parsed.text, bus, agency)
+
+
+def _parse(text: str, bus: str, agency: str) -> Heads:
+    first, *rest = text[:-1].split("\n")
     if first != f"{bus}/{agency}/heads":
         raise errors.NoteMalformed(f"it is not the heads of {bus}/{agency}")
-    try:
-        heads = Heads(bus, agency, int(posix_time), tuple(map(_head, lines)))
-    except ValueError:
-        raise errors.NoteMalformed("a line is no head") from None
-    if str(heads) != parsed.text:
-        raise errors.NoteMalformed("its lines are not sorted, or not canonical")
+    if not rest:
+        raise errors.NoteMalformed("heads have a time")
+    heads = Heads(bus, agency, parse_size(rest[0]), tuple(map(_head, rest[1:])))
+    if str(heads) != text:
+        raise errors.NoteMalformed("the lines of heads are not sorted")
+    if len({head.place for head in heads.heads}) != len(heads.heads):
+        raise errors.NoteMalformed("heads name a partition twice")
     return heads
 
 
 def _head(line: str) -> Head:
-    place, size, root = line.split(" ")
-    topic, _, partition = place.rpartition("/")
-    decoded = base64.b64decode(root, validate=True)
-    if not topic or len(decoded) != HASH_LENGTH:
-        raise ValueError(line)
-    return Head(topic, int(partition), int(size), decoded)
+    parts = line.split(" ")
+    topic, _, partition = parts[0].rpartition("/")
+    if len(parts) != 3 or not topic:
+        raise errors.NoteMalformed("a line of heads is not: topic/partition, size, root")
+    size = parse_size(parts[1])
+    return Head(topic, parse_size(partition), size, parse_root(parts[2], size))

@@ -1,11 +1,12 @@
 """Ed25519 keys as C2SP signed-note writes them.
 
-    key id      = SHA-256(name ‖ 0x0A ‖ type ‖ public key)[:4]
-    public      = <name>+<key id, 8 hex digits>+<base64(type ‖ public key)>
-    private     = PRIVATE+KEY+<name>+<key id, 8 hex digits>+<base64(type ‖ seed)>
+    key id      = SHA-256(name ‖ 0x0A ‖ algorithm ‖ public key)[:4]
+    public      = <name>+<key id, 8 hex digits>+<base64(algorithm ‖ public key)>
+    private     = PRIVATE+KEY+<name>+<key id, 8 hex digits>+<base64(algorithm ‖ seed)>
 
-The type tells what a key may sign: 0x01 notes of its own (an agency's checkpoints and heads), 0x04
-cosignatures with a time (the receipts of a database).
+The algorithm tells what a key may sign: 0x01 notes of its own (an agency's checkpoints and heads),
+0x04 cosignatures with a time (the receipts of a database). No key does both, so that no signature
+can be passed off as one of the other kind.
 """
 
 from __future__ import annotations
@@ -29,9 +30,14 @@ if TYPE_CHECKING:
 
 _PRIVATE = "PRIVATE+KEY+"
 _KEY_LENGTH = 32
+_SIGNATURE_LENGTH = 64
+_TIME_LENGTH = 8
+_LATEST = (1 << 63) - 1
+_LONGEST_FILE = 4096
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-class KeyType(IntEnum):
+class Algorithm(IntEnum):
     """The signature types of C2SP signed-note that are used here."""
 
     ED25519 = 0x01
@@ -40,20 +46,22 @@ class KeyType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:
-    """A public key, its name and what it may sign."""
+    """A public key, its name and what it may sign.
+
+    Raises:
+        ValueError: the name cannot stand in a signature line, or the key has not 32 bytes.
+    """
 
     name: str
-    type: KeyType
+    algorithm: Algorithm
     public: bytes
+    id: bytes = field(init=False, repr=False, compare=False)
     _key: Ed25519PublicKey = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_name(self.name)
+        object.__setattr__(self, "id", _key_id(self.name, self.algorithm, self.public))
         object.__setattr__(self, "_key", Ed25519PublicKey.from_public_bytes(self.public))
-
-    @property
-    def id(self) -> bytes:
-        """The four bytes that a signature names its key by."""
-        return _key_id(self.name, self.type, self.public)
 
     @classmethod
     def parse(cls, text: str) -> VerifyingKey:
@@ -62,42 +70,46 @@ class VerifyingKey:
         Raises:
             ValueError: it is not one, or its id does not match.
         """
-        name, kind, public = _parse(text)
-        key = cls(name, kind, public)
+        key = cls(*_parse(text))
         if text != str(key):
             raise ValueError("the key id does not match the key, or the text is not canonical")
         return key
 
-    def verify(self, signature: bytes, message: bytes) -> bool:
-        """Whether a bare Ed25519 signature of 64 bytes holds for a message."""
+    def verify(self, signature: bytes, text: bytes) -> bool:
+        """Whether this key signed a note's text: 64 bytes, for a cosignature its time before."""
+        if self.algorithm is Algorithm.COSIGNATURE:
+            time = cosigned_at(signature)
+            if time > _LATEST:
+                return False
+            signature, text = signature[_TIME_LENGTH:], _cosigned(text, time)
+        if len(signature) != _SIGNATURE_LENGTH:
+            return False
         try:
-            self._key.verify(signature, message)
+            self._key.verify(signature, text)
         except InvalidSignature:
             return False
         return True
 
     def __str__(self) -> str:
-        body = base64.b64encode(bytes([self.type]) + self.public).decode()
+        body = base64.b64encode(bytes([self.algorithm]) + self.public).decode()
         return f"{self.name}+{self.id.hex()}+{body}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SigningKey:
-    """A private key. Its representation shows the name only."""
+    """A private key. Its representation shows the public half only."""
 
-    name: str
-    type: KeyType
-    _key: Ed25519PrivateKey = field(repr=False, compare=False)
+    public: VerifyingKey
+    _key: Ed25519PrivateKey = field(repr=False)
 
     @classmethod
-    def generate(cls, name: str, kind: KeyType = KeyType.ED25519) -> SigningKey:
+    def generate(cls, name: str, algorithm: Algorithm = Algorithm.ED25519) -> SigningKey:
         """A fresh key.
 
         Raises:
             ValueError: the name cannot stand in a signature line.
         """
-        check_name(name)
-        return cls(name, kind, Ed25519PrivateKey.generate())
+        return cls._of(name, algorithm, Ed25519PrivateKey.generate())
 
     @classmethod
     def parse(cls, text: str) -> SigningKey:
@@ -108,8 +120,8 @@ class SigningKey:
         """
         if not text.startswith(_PRIVATE):
             raise ValueError(f"it does not begin with {_PRIVATE}")
-        name, kind, seed = _parse(text.removeprefix(_PRIVATE))
-        key = cls(name, kind, Ed25519PrivateKey.from_private_bytes(seed))
+        name, algorithm, seed = _parse(text.removeprefix(_PRIVATE))
+        key = cls._of(name, algorithm, Ed25519PrivateKey.from_private_bytes(seed))
         if text != key.private_text():
             raise ValueError("the key id does not match the key, or the text is not canonical")
         return key
@@ -119,23 +131,25 @@ class SigningKey:
         """Read a key file.
 
         Raises:
-            KeyFileRefused: it is missing, readable by others, or holds no key.
+            KeyFileRefused: it is missing, open to others, or holds no key.
         """
         try:
-            mode = path.stat().st_mode
-            text = path.read_text(encoding="utf-8").strip()
+            with path.open("rb") as file:
+                mode, data = os.fstat(file.fileno()).st_mode, file.read(_LONGEST_FILE)
         except FileNotFoundError:
+            what = "it is not there; `sinergi init` makes it"
+            raise errors.KeyFileRefused(str(path), what) from None
+        except OSError as why:
+            what = f"it cannot be read ({why.strerror})"
+            raise errors.KeyFileRefused(str(path), what) from None
+        if mode & _OTHERS:
             raise errors.KeyFileRefused(
-                str(path), "it is not there; `sinergi init` makes it"
-            ) from None
-        except (OSError, UnicodeDecodeError) as why:
-            raise errors.KeyFileRefused(
-                str(path), f"it cannot be read ({type(why).__name__})"
-            ) from None
-        if stat.S_IMODE(mode) & 0o077:
-            raise errors.KeyFileRefused(str(path), f"others may read it; `chmod 600 {path}`")
+                str(path), f"others may read or write it; `chmod 600 {path}`, and think of a new key"
+            )
         try:
-            return cls.parse(text)
+            return cls.parse(data.decode().removesuffix("\n"))
+        except UnicodeDecodeError:
+            raise errors.KeyFileRefused(str(path), "it is not text") from None
         except ValueError as why:
             raise errors.KeyFileRefused(str(path), str(why)) from None
 
@@ -146,32 +160,59 @@ class SigningKey:
             KeyFileRefused: there is a file already, or the folder does not take one.
         """
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
+            with os.fdopen(made, "w", encoding="utf-8") as file:
+                file.write(self.private_text() + "\n")
+                file.flush()
+                os.fsync(made)
         except FileExistsError:
-            raise errors.KeyFileRefused(
-                str(path), "there is one already; move it away first"
-            ) from None
+            what = "there is one already; move it away first"
+            raise errors.KeyFileRefused(str(path), what) from None
         except OSError as why:
-            raise errors.KeyFileRefused(
-                str(path), f"it cannot be written ({why.strerror})"
-            ) from None
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(self.private_text() + "\n")
+            what = f"it cannot be written ({why.strerror})"
+            raise errors.KeyFileRefused(str(path), what) from None
 
     @property
-    def public(self) -> VerifyingKey:
-        """The public half."""
-        return VerifyingKey(self.name, self.type, self._key.public_key().public_bytes_raw())
+    def name(self) -> str:
+        """The name that its signatures bear."""
+        return self.public.name
 
-    def sign(self, message: bytes) -> bytes:
-        """A bare Ed25519 signature of 64 bytes."""
-        return self._key.sign(message)
+    @property
+    def algorithm(self) -> Algorithm:
+        """What it may sign."""
+        return self.public.algorithm
+
+    def sign(self, text: bytes) -> bytes:
+        """Sign a note's text as its author: 64 bytes.
+
+        Raises:
+            ValueError: this is a key of receipts.
+        """
+        if self.algorithm is not Algorithm.ED25519:
+            raise ValueError(f"{self.name} is a key of receipts; it signs no note of its own")
+        return self._key.sign(text)
+
+    def cosign(self, text: bytes, posix_time: int) -> bytes:
+        """Sign a checkpoint's text as its witness, C2SP tlog-cosignature: time, then 64 bytes.
+
+        Raises:
+            ValueError: this is no key of receipts, or there is no such time.
+        """
+        if self.algorithm is not Algorithm.COSIGNATURE:
+            raise ValueError(f"{self.name} is a key of checkpoints; it signs no receipt")
+        if not 0 <= posix_time <= _LATEST:
+            raise ValueError(f"{posix_time} is no POSIX time")
+        signature = self._key.sign(_cosigned(text, posix_time))
+        return posix_time.to_bytes(_TIME_LENGTH, "big") + signature
 
     def private_text(self) -> str:
         """The text form with the secret in it: for a file of mode 0600 and nothing else."""
-        public = self.public
-        body = base64.b64encode(bytes([self.type]) + self._key.private_bytes_raw()).decode()
-        return f"{_PRIVATE}{self.name}+{public.id.hex()}+{body}"
+        body = base64.b64encode(bytes([self.algorithm]) + self._key.private_bytes_raw()).decode()
+        return f"{_PRIVATE}{self.name}+{self.public.id.hex()}+{body}"
+
+    @classmethod
+    def _of(cls, name: str, algorithm: Algorithm, key: Ed25519PrivateKey) -> SigningKey:
+        return cls(VerifyingKey(name, algorithm, key.public_key().public_bytes_raw()), key)
 
 
 def check_name(name: str) -> None:
@@ -180,24 +221,32 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: it is empty, or has a space, a plus or a control character.
     """
-    if not name or "+" in name or any(each.isspace() or not each.isprintable() for each in name):
-        raise ValueError(f"{name!r} cannot name a key: no spaces, no plus signs")
+    if not name or "+" in name or " " in name or not name.isprintable():
+        raise ValueError("a key's name is not empty and holds no space and no plus sign")
 
 
-def _key_id(name: str, kind: KeyType, public: bytes) -> bytes:
-    return sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:4]
+def cosigned_at(signature: bytes) -> int:
+    """The POSIX time in a cosignature; it is to be believed only if the key verifies it."""
+    return int.from_bytes(signature[:_TIME_LENGTH], "big")
 
 
-def _parse(text: str) -> tuple[str, KeyType, bytes]:
+def _cosigned(text: bytes, posix_time: int) -> bytes:
+    return b"cosignature/v1\ntime %d\n%b" % (posix_time, text)
+
+
+def _key_id(name: str, algorithm: Algorithm, public: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + bytes([algorithm]) + public).digest()[:4]
+
+
+def _parse(text: str) -> tuple[str, Algorithm, bytes]:
     parts = text.split("+", 2)
     if len(parts) != 3:
         raise ValueError("it is not <name>+<key id>+<key>")
     name, _, body = parts
-    check_name(name)
     try:
         decoded = base64.b64decode(body, validate=True)
     except binascii.Error:
         raise ValueError("its key is not base64") from None
-    if len(decoded) != 1 + _KEY_LENGTH or decoded[0] not in tuple(KeyType):
+    if len(decoded) != 1 + _KEY_LENGTH or decoded[0] not in tuple(Algorithm):
         raise ValueError("its key is not an Ed25519 key of type 1 or 4")
-    return name, KeyType(decoded[0]), decoded[1:]
+    return name, Algorithm(decoded[0]), decoded[1:]

@@ -1,24 +1,28 @@
 """The reading side of a seal: what a topic says, judged against its owner's checkpoints.
 
-The rules, in the order in which a message meets them:
+The rules, in the order in which a message meets them. `size` is how many leaves are verified; the
+pending leaves come after them and have no checkpoint yet.
 
-    1. Its leaf index is below the verified size: a resend, ignored and counted. If it carries a
-       checkpoint of a size that was verified, the roots must be equal: else a fork.
-    2. Its index lies within the pending leaves: a resend of one of them, compared: another leaf
-       there is a fork.
-    3. Its index is above the next one: a gap.
+    1. Its leaf index is above the next one: a gap.
+    2. Its index is below the size: a resend, ignored and counted. That leaf is forgotten by now,
+       and is not compared.
+    3. Its index lies within the pending leaves: a resend, which must be the same leaf again. Another
+       one is a fork.
     4. It is the next leaf, and becomes pending.
-    5. It carries a checkpoint: signed by the owner, for this origin, for exactly the leaves so far
-       and with their root, and with their frontier. Then the pending leaves are verified. A
-       smaller size is a rollback; another root is a mismatch that names its batch.
+    5. It carries a checkpoint: for this origin, and signed by the owner.
+    6. A tree of that size was seen before: its root must be the same. Another one is a fork.
+    7. The checkpoint's size is the index + 1: a smaller one is a rollback, and a larger one stands
+       in the wrong place.
+    8. It is above the size: the leaves up to it must have that root, else a mismatch that names
+       their batch, and the frontier that the message states. Then they are verified.
 
-Nothing is verified by arriving: what stays pending when a topic ends was never sealed.
+Nothing is verified by arriving: what stays pending when a topic ends was never sealed. After an
+error nothing pending is kept, and every message meets the same error until `reset`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_schemas import errors
 from sinergi_schemas.seal import checkpoint
@@ -27,15 +31,14 @@ from sinergi_schemas.seal.merkle import leaf_hash
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sinergi_schemas.seal.checkpoint import Sealed
+    from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
     from sinergi_schemas.seal.keys import VerifyingKey
     from sinergi_schemas.seal.merkle import Frontier
 
-_REMEMBERED = 1_000
+REMEMBERED = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """The leaves `[start, end)` under a checkpoint that holds.
 
     Attributes:
@@ -67,7 +70,9 @@ class Reader:
         self._keys = keys
         self._frontier = frontier
         self._pending: list[bytes] = []
+        self._next = frontier.size
         self._roots = {frontier.size: frontier.root()}
+        self._broken: errors.SealBroken | None = None
         self.resends = 0
 
     @property
@@ -89,55 +94,63 @@ class Reader:
         """Judge the next message of the topic; what became verified by it.
 
         Raises:
-            SealBroken: one of its kinds, by the rules above. The pending leaves stay unverified.
+            SealBroken: one of its kinds, by the rules above.
         """
-        hashed = leaf_hash(leaf_data)
-        ahead = index - self._frontier.size
-        if ahead < len(self._pending):
-            self.resends += 1
-            self._judge_resend(ahead, index, hashed, sealed)  # rules 1 and 2
-            return None
-        if ahead > len(self._pending):  # rule 3
-            raise errors.SealGap(self._origin, index, self._frontier.size + len(self._pending))
-        self._pending.append(hashed)  # rule 4
-        return self._close(sealed) if sealed else None  # rule 5
+        if self._broken:
+            raise self._broken
+        try:
+            if index == self._next:  # rule 4
+                self._pending.append(leaf_hash(leaf_data))
+                self._next += 1
+            else:
+                self._judge_place(index, leaf_data)
+            return self._judge_checkpoint(index, sealed) if sealed else None
+        except errors.SealBroken as broken:
+            self._forget()
+            self._broken = broken
+            raise
 
     def reset(self) -> None:
-        """Forget the pending leaves: the topic is read again from the verified size."""
+        """Forget the pending leaves and the error: the topic is read again from the verified size."""
+        self._forget()
+        self._broken = None
+
+    def _forget(self) -> None:
         self._pending = []
+        self._next = self._frontier.size
 
-    def _judge_resend(self, ahead: int, index: int, hashed: bytes, sealed: Sealed | None) -> None:
-        if ahead >= 0 and self._pending[ahead] != hashed:
+    def _judge_place(self, index: int, leaf_data: bytes) -> None:
+        if index > self._next:  # rule 1
+            raise errors.SealGap(self._origin, index, self._next)
+        ahead = index - self._frontier.size
+        if ahead >= 0 and self._pending[ahead] != leaf_hash(leaf_data):  # rule 3
             raise errors.SealFork(self._origin, index + 1)
-        if sealed is None:
-            return
-        stated = self._stated(sealed)
-        if stated.size != index + 1:
-            raise errors.CheckpointMisplaced(self._origin, stated.size, index)
-        if self._roots.get(stated.size, stated.root) != stated.root:
+        self.resends += 1  # rules 2 and 3
+
+    def _judge_checkpoint(self, index: int, sealed: Sealed) -> Verified | None:
+        stated = checkpoint.verify(sealed.note, self._origin, self._keys)  # rule 5
+        if self._roots.get(stated.size, stated.root) != stated.root:  # rule 6
             raise errors.SealFork(self._origin, stated.size)
+        if stated.size <= index:  # rule 7
+            raise errors.SealRollback(self._origin, stated.size, index + 1)
+        if stated.size > index + 1:
+            raise errors.CheckpointMisplaced(self._origin, stated.size, index)
+        return self._close(stated, sealed) if stated.size > self._frontier.size else None
 
-    def _close(self, sealed: Sealed) -> Verified:
-        stated = self._stated(sealed)
-        start, end = self._frontier.size, self._frontier.size + len(self._pending)
-        if stated.size < end:
-            raise errors.SealRollback(self._origin, stated.size, end)
-        if stated.size > end:
-            raise errors.CheckpointMisplaced(self._origin, stated.size, end - 1)
-        frontier = self._frontier.extend(self._pending)
-        if frontier.root() != stated.root or tuple(sealed.frontier) != frontier.hashes:
-            raise errors.SealMismatch(self._origin, start, end)
-        self._frontier, self._pending = frontier, []
-        self._remember(end, stated.root)
-        return Verified(start, end, stated.root, sealed.note, frontier)
+    def _close(self, stated: Checkpoint, sealed: Sealed) -> Verified:
+        """Rule 8."""
+        start, count = self._frontier.size, stated.size - self._frontier.size
+        frontier = self._frontier.extend(self._pending[:count])
+        if frontier.root() != stated.root:
+            raise errors.SealMismatch(self._origin, start, stated.size)
+        if tuple(sealed.frontier) != frontier.hashes:
+            raise errors.FrontierForeign(self._origin, stated.size)
+        self._frontier = frontier
+        del self._pending[:count]
+        self._remember(stated)
+        return Verified(start, stated.size, stated.root, sealed.note, frontier)
 
-    def _stated(self, sealed: Sealed) -> checkpoint.Checkpoint:
-        stated = checkpoint.verify(sealed.note, self._keys)
-        if stated.origin != self._origin:
-            raise errors.OriginForeign(self._origin, stated.origin)
-        return stated
-
-    def _remember(self, size: int, root: bytes) -> None:
-        self._roots[size] = root
-        if len(self._roots) > _REMEMBERED:
+    def _remember(self, stated: Checkpoint) -> None:
+        self._roots[stated.size] = stated.root
+        if len(self._roots) > REMEMBERED:
             del self._roots[next(iter(self._roots))]
