@@ -192,7 +192,7 @@ class Compiler:
 
     def _check_formats(self, spec: FieldSpec, path: str) -> None:
         if not spec.formats:
-            self._problem(path, "is a date; write its format, such as \"%d/%m/%Y\"")
+            self._problem(path, 'is a date; write its format, such as "%d/%m/%Y"')
         for form in spec.formats:
             directives = _DIRECTIVE.findall(form)
             strange = [f"%{one}" for one in directives if one not in _DIRECTIVES]

@@ -6,63 +6,97 @@ the next run of the same file passes over what is already there, so that it can 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from sinergi_producers.intake.mapping import BoundMapping, Mapping, Reading, breaches_of
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from sinergi_producers.intake.mapping import (
+    BoundMapping,
+    Mapping,
+    Reading,
+    as_breach,
+    breaches_of,
+)
 from sinergi_producers.intake.reading import DelimitedFile
 from sinergi_producers.intake.refusals import RefusedLines
 from sinergi_producers.intake.sources import Breach
-from sinergi_schemas.errors import EventRefused
+from sinergi_producers.outbox import Outbox, Published
+from sinergi_schemas.errors import ActionRefused, EventIdTaken, EventRefused, EventsRefused
 from sinergi_schemas.events import Event
+from sinergi_schemas.postgresql import translate
 
 BATCH = 1000
 _EXAMPLES = 3
 
 
-class Fate(Enum):
-    """What became of an event that was handed to the outbox."""
-
-    PUBLISHED = "published"
-    ALREADY = "already"
-
-
 class Publishing(Protocol):
     """Where the events go: one call is one transaction."""
 
-    def __call__(self, events: Sequence[Event]) -> Sequence[Fate]:
+    def __call__(self, events: Sequence[Event]) -> Sequence[Published]:
         """Publish them all or none, and say of each whether it is new.
 
         Raises:
-            EventRefused: of one of them; none was published.
+            EventsRefused: one of them is refused; it says which.
         """
         ...
+
+
+def into(outbox: Outbox, engine: Engine) -> Publishing:
+    """Publishing as backfill, each batch in a transaction of its own.
+
+    Its errors are those of `publish_many`, and of the database as ours.
+    """
+
+    def publish(events: Sequence[Event]) -> Sequence[Published]:
+        try:
+            with engine.begin() as connection:
+                return outbox.publish_many(connection, events, backfill=True)
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error):
+                raise translate(error.orig) from None
+            raise
+
+    return publish
+
+
+class Finding(NamedTuple):
+    """One kind of thing found in a file: how often, and the first lines that show it."""
+
+    breach: Breach
+    count: int
+    lines: tuple[int, ...]
+
+    def document(self) -> dict[str, object]:
+        """For JSON."""
+        return {**self.breach._asdict(), "count": self.count, "lines": list(self.lines)}
 
 
 @dataclass(slots=True)
 class Tally:
     """How often each kind of thing was found, with the first lines that show it."""
 
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
-    examples: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    _counts: Counter[Breach] = field(default_factory=Counter)
+    _examples: dict[Breach, list[int]] = field(default_factory=dict)
 
-    def add(self, kind: tuple[str, str], line: int) -> None:
-        """Count one more of a kind: a field (or "") and a rule."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        lines = self.examples.setdefault(kind, [])
+    def add(self, breach: Breach, line: int) -> None:
+        """Count one more of a kind."""
+        self._counts[breach] += 1
+        lines = self._examples.setdefault(breach, [])
         if len(lines) < _EXAMPLES:
             lines.append(line)
 
-    def document(self) -> list[dict[str, object]]:
-        """For JSON, the most frequent first."""
-        ordered = sorted(self.counts, key=lambda kind: (-self.counts[kind], kind))
+    def findings(self) -> list[Finding]:
+        """Each kind, the most frequent first."""
         return [
-            {"field": kind[0], "rule": kind[1], "count": self.counts[kind], "lines": self.examples[kind]}
-            for kind in ordered
+            Finding(breach, count, tuple(self._examples[breach]))
+            for breach, count in self._counts.most_common()
         ]
 
 
@@ -96,8 +130,8 @@ class Summary:
             "ready": self.ready,
             "blank": self.blank,
             "unmapped": list(self.unmapped),
-            "refusals": self.refusals.document(),
-            "warnings": self.warnings.document(),
+            "refusals": [each.document() for each in self.refusals.findings()],
+            "warnings": [each.document() for each in self.warnings.findings()],
         }
 
 
@@ -107,7 +141,7 @@ class Intake:
     Args:
         mapping: what its columns mean.
         publish: where its events go; None for a trial run, which publishes nothing.
-        refused_lines: where the refused lines are told, or None.
+        refused_lines: where the refused lines are told.
     """
 
     def __init__(
@@ -159,28 +193,48 @@ class Intake:
             elif reading.warnings:
                 self.summary.warned += 1
                 for warning in reading.warnings:
-                    self.summary.warnings.add(("", warning), reading.line)
+                    self.summary.warnings.add(as_breach(warning), reading.line)
 
     def _published(self, readings: list[Reading]) -> dict[int, Sequence[Breach]]:
-        """Publish in one transaction; where one event is refused, halve until it stands alone."""
+        """Publish in one transaction; one that is refused is set aside, and the rest halved.
+
+        Halving keeps a batch that is refused throughout from being tried a thousand times whole.
+        """
         if not readings:
             return {}
         if self._publish is None:
             self.summary.ready += len(readings)
             return {}
         try:
-            fates = self._publish([reading.event for reading in readings if reading.event])
-        except EventRefused as error:
-            if len(readings) == 1:
-                return {readings[0].line: breaches_of(error)}
-            middle = len(readings) // 2
-            return self._published(readings[:middle]) | self._published(readings[middle:])
-        self.summary.published += sum(fate is Fate.PUBLISHED for fate in fates)
-        self.summary.already += sum(fate is Fate.ALREADY for fate in fates)
+            done = self._publish([reading.event for reading in readings if reading.event])
+        except EventsRefused as error:
+            guilty = readings[error.place]
+            rest = [reading for reading in readings if reading is not guilty]
+            middle = len(rest) // 2
+            refused: dict[int, Sequence[Breach]] = {guilty.line: _about_the_row(error)}
+            return refused | self._published(rest[:middle]) | self._published(rest[middle:])
+        self.summary.published += sum(each.is_new for each in done)
+        self.summary.already += sum(not each.is_new for each in done)
         return {}
 
     def _count_refused(self, line: int, breaches: Sequence[Breach]) -> None:
         self.summary.refused += 1
         self._refused_lines.add(line, breaches)
         for breach in breaches:
-            self.summary.refusals.add((breach.field, breach.rule), line)
+            self.summary.refusals.add(breach, line)
+
+
+def _about_the_row(error: EventsRefused) -> Sequence[Breach]:
+    """Why the outbox refused one event.
+
+    Raises:
+        Refused: what it said is true of the whole file, as that no agreement covers it.
+    """
+    why = error.__cause__
+    if isinstance(why, EventRefused):
+        return breaches_of(why)
+    if isinstance(why, EventIdTaken):
+        return (Breach("event_id", "this line of this file was published as another record"),)
+    if isinstance(why, ActionRefused):
+        return (Breach("action", why.why),)
+    raise why or error

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sinergi_producers.intake.compiling import Compiler, zone_named
 from sinergi_producers.intake.identity import row_event_id
 from sinergi_producers.intake.reading import FileForm, Row
-from sinergi_producers.intake.sources import Breach, Record, RowView
+from sinergi_producers.intake.sources import Breach, Record, RowView, columns_of
 from sinergi_producers.intake.spec import MappingSpec
 from sinergi_schemas import toml_file
 from sinergi_schemas.errors import EventRefused, MappingRefused
@@ -124,13 +124,20 @@ class BoundMapping:
             return Reading(row.line, None, (Breach("", row.fault),))
         view = RowView(row.cells, self.places, self.digest, row.line)
         document = self._document(view)
+        breaches = list(view.breaches)
+        event = None
         try:
             event = parse(self.mapping.event_type, document)
         except EventRefused as refused:
-            return Reading(row.line, None, _joined(view.breaches, refused))
-        if view.breaches:
-            return Reading(row.line, None, tuple(view.breaches))
+            # Without what the model misses only because reading it was refused.
+            known = {breach.field for breach in breaches}
+            breaches += [breach for breach in breaches_of(refused) if breach.field not in known]
+        if event is None or breaches:
+            return Reading(row.line, None, tuple(map(self._with_columns, breaches)))
         return Reading(row.line, event, (), (*view.warnings, *event.warnings()))
+
+    def _with_columns(self, breach: Breach) -> Breach:
+        return breach._replace(columns=columns_of(self.mapping.record, breach.field))
 
     def _document(self, view: RowView) -> dict[str, object]:
         fields = self.mapping.record.fields
@@ -169,15 +176,10 @@ def _refused(path: Path, problems: Sequence[object]) -> MappingRefused:
 
 def breaches_of(refused: EventRefused) -> tuple[Breach, ...]:
     """What an event was refused for, as problems of its row."""
-    return tuple(map(_as_breach, refused.problems))
+    return tuple(map(as_breach, refused.problems))
 
 
-def _as_breach(text: str) -> Breach:
+def as_breach(text: str) -> Breach:
+    """The field and the rule in a line such as `destination: is the same unit as origin`."""
     field, colon, rule = text.partition(": ")
     return Breach(field, rule) if colon and " " not in field else Breach("", text)
-
-
-def _joined(own: Sequence[Breach], refused: EventRefused) -> tuple[Breach, ...]:
-    """Ours and the model's, without what the model misses because we refused to read it."""
-    known = {breach.field for breach in own}
-    return (*own, *(breach for breach in breaches_of(refused) if breach.field not in known))

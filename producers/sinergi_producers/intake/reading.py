@@ -36,7 +36,10 @@ _NEED_MARK = {"utf-16", "utf-32"}
 _SPACE = " \t\u00a0"
 _LINE_BREAK = re.compile("\r?\n")
 _FAULTS = (
-    ("unexpected end", "a quote is left open: double it, or set file.line_breaks if cells hold some"),
+    (
+        "unexpected end",
+        "a quote is left open: double it, or set file.line_breaks if cells hold some",
+    ),
     ("expected after", "text behind a closing quote: a quote inside a cell is written twice"),
     ("new-line character", "a carriage return inside the row"),
     ("field larger", "a cell longer than 131,072 characters"),
@@ -151,7 +154,8 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
         self._binary.seek(0)
         head = self._binary.read(4)
         mark, allowed = next(
-            ((mark, names) for mark, names in _MARKS_OF_ORDER if head.startswith(mark)), (b"", set())
+            ((mark, names) for mark, names in _MARKS_OF_ORDER if head.startswith(mark)),
+            (b"", set()),
         )
         if mark and encoding not in allowed:
             raise InputRefused(
@@ -165,9 +169,7 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
                 f"{encoding} needs a byte order mark and there is none: say {encoding}-le or -be",
             )
         self._binary.seek(0 if encoding in _NEED_MARK else len(mark))
-        return io.TextIOWrapper(
-            self._binary, encoding, errors="sinergi-marked", newline="\n"
-        )
+        return io.TextIOWrapper(self._binary, encoding, errors="sinergi-marked", newline="\n")
 
     def _read_header(self) -> list[str]:
         for _ in range(self._form.header_line - 1):
@@ -186,7 +188,9 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
         return [" ".join(cell.split()) for cell in row.cells]
 
     def _next_line(self) -> str:
-        line = self._pushed_back.popleft() if self._pushed_back else self._text.readline(_LINE_LIMIT)
+        line = (
+            self._pushed_back.popleft() if self._pushed_back else self._text.readline(_LINE_LIMIT)
+        )
         if line:
             self._line += 1
         return line
@@ -208,11 +212,11 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
             cells, fault = [], f"a line longer than {_LINE_LIMIT:,} characters"
         return Row(number, cells, fault)
 
-    def _checked(
-        self, text: str, cells: list[str], expected: int | None
-    ) -> tuple[list[str], str]:
+    def _checked(self, text: str, cells: list[str], expected: int | None) -> tuple[list[str], str]:
         if text.count("\n") > 1:
-            cells = [_LINE_BREAK.sub(lambda _: self._form.line_breaks or "", each) for each in cells]
+            cells = [
+                _LINE_BREAK.sub(lambda _: self._form.line_breaks or "", each) for each in cells
+            ]
         cells = [cell.strip(_SPACE) for cell in cells]
         if _MARK in text:
             return [], f"bytes that are not {self._form.encoding}"
@@ -247,7 +251,9 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
 
 def _opened(path: Path) -> io.BufferedReader:
     if path.exists() and not path.is_file():
-        raise InputRefused(str(path), "it is not a regular file; it is read twice, so save it first")
+        raise InputRefused(
+            str(path), "it is not a regular file; it is read twice, so save it first"
+        )
     try:
         return path.open("rb")
     except OSError as error:

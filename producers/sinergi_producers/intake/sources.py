@@ -22,10 +22,11 @@ _SLOT = re.compile(r"\{([^{}]+)\}")
 
 
 class Breach(NamedTuple):
-    """What is wrong with a row: the field (or "" for the row itself), and the rule it breaks."""
+    """What is wrong with a row: the field (or "" for the row itself), the rule, its columns."""
 
     field: str
     rule: str
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -230,3 +231,16 @@ class Listed:
         """The elements that the row has."""
         values = [source.read(row) for source in self.elements]
         return [value for value in values if value is not None] or None
+
+
+def columns_of(record: Record, path: str) -> tuple[str, ...]:
+    """The columns that a field of an event is read from; of a part of a list, those of the list."""
+    source: Source = record
+    for part in path.split("."):
+        if not isinstance(source, Record):
+            break
+        found = source.fields.get(part.partition("[")[0])
+        if found is None:
+            return ()
+        source = found
+    return tuple(dict.fromkeys(source.columns()))

@@ -71,9 +71,7 @@ class DateSpec(Table):
     language: Annotated[
         Literal["english", "indonesian"], Field(description='"english" or "indonesian"')
     ] = "english"
-    ambiguous: Annotated[
-        Ambiguous, Field(description='"refuse", "earlier" or "later"')
-    ] = "refuse"
+    ambiguous: Annotated[Ambiguous, Field(description='"refuse", "earlier" or "later"')] = "refuse"
 
 
 class FieldSpec(Table):

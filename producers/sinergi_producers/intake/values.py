@@ -140,7 +140,9 @@ class DateForm:
         if not found:
             raise ValueError(f"not a date of the form {' or '.join(self.formats)}")
         if len(found) > 1:
-            raise ValueError(f"two dates at once: {' and '.join(found.values())} read it differently")
+            raise ValueError(
+                f"two dates at once: {' and '.join(found.values())} read it differently"
+            )
         (parsed, form), *_ = found.items()
         if _WEEKDAY.search(form) and not _names_weekday(plain, parsed):
             raise ValueError("the weekday is not that of the date")
