@@ -8,30 +8,30 @@
     [parties.<agency>]                                name, keys, receipt_keys
     [events.<event type>]                             publishers, readers, purposes, partitions, …
 
-The parts are checked one by one, so that a mistake in one does not hide those in the others.
+A key stands in one place only: who signed would be anybody's guess otherwise.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 
 from sinergi_schemas import errors, toml_file
-from sinergi_schemas.seal.keys import KeyType, VerifyingKey
+from sinergi_schemas.codes import Purpose
+from sinergi_schemas.seal.keys import Algorithm, VerifyingKey
 from sinergi_schemas.terms import Agreement, Party, ReceiptKey, Terms
 from sinergi_schemas.toml_file import Problem, Table
 from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
 _BUS = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
@@ -39,6 +39,8 @@ _PERIOD = re.compile(r"P(?=\d)(\d+Y)?(\d+M)?(\d+D)?")
 _MOST_PARTITIONS = 1_000
 _TAKEN_TYPES = frozenset({"control", "receipts"})
 _FEWEST_PARTIES = 2
+
+KindT = TypeVar("KindT")
 
 
 def _written(text: str) -> str:
@@ -56,6 +58,13 @@ def _bus(text: str) -> str:
 def _retention(text: str) -> str:
     if text != "forever" and not _PERIOD.fullmatch(text):
         raise ValueError(f'{text!r} is not a period; write one as "P5Y", or "forever"')
+    return text
+
+
+def _purpose(text: str) -> str:
+    known = [each.value for each in Purpose if each is not Purpose.UNKNOWN]
+    if text not in known:
+        raise ValueError(f"{text} is no purpose; {toml_file.did_you_mean(text, known)}")
     return text
 
 
@@ -106,19 +115,15 @@ class _Party(Table):
 class _Events(Table):
     publishers: list[str] = Field(min_length=1, description="the agencies that publish")
     readers: list[str] = Field(min_length=1, description="the agencies that read")
-    purposes: Several = Field(description="what the events may be used for, in brackets")
+    purposes: list[Annotated[str, AfterValidator(_purpose)]] = Field(
+        min_length=1, description='what the events may be used for, as ["INVESTIGATION"]'
+    )
     partitions: int = Field(
         ge=1, le=_MOST_PARTITIONS, description="a count that you will never change, as 3"
     )
     retention: Annotated[str, AfterValidator(_retention)] = Field(
         description='how long a reader may keep rows: a period as "P5Y", or "forever"'
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Force:
-    starts: datetime
-    ends: datetime | None
 
 
 def parse(path: Path, data: bytes) -> Agreement:
@@ -148,94 +153,83 @@ def examine(path: Path, data: bytes) -> tuple[Agreement | None, list[Problem]]:
 
 
 class _Examination:
-    """One file under examination. The names of the parties are those of their tables, also where
-    a table itself is wrong.
+    """One file under examination: first its shape, then the meaning of whatever has the right
+    shape, so that no mistake hides another. Parties are known by the names of their tables.
     """
 
     def __init__(self, raw: dict[str, Any]) -> None:
         self._raw = raw
-        self._parties = _tables(raw, "parties")
-        self._events = _tables(raw, "events")
+        self._parties = _table(raw, "parties")
+        self._events = _table(raw, "events")
         self._problems: list[Problem] = []
+        self._owners: dict[bytes, str] = {}
 
     def run(self, path: Path, digest: str) -> tuple[Agreement | None, list[Problem]]:
+        """The agreement, or everything that is wrong."""
         self._outline()
         head = self._check(_Head, self._part(*_Head.model_fields), "")
         numbers = self._numbers()
-        force = self._force()
-        parties = {name: self._party(name) for name in self._parties}
-        events = {name: self._terms(name) for name in self._events}
-        self._one_owner_a_key(parties)
-        if self._problems or head is None or force is None:
+        starts, ends = self._in_force()
+        parties = [self._party(name, numbers.get(name, "")) for name in self._parties]
+        events = [self._terms(name) for name in self._events]
+        if self._problems or head is None or starts is None:
             return None, self._problems
         agreement = Agreement(
-            path,
-            digest,
-            head.bus,
-            head.title,
-            force.starts,
-            force.ends,
-            tuple(head.legal_basis),
-            MappingProxyType(
-                {
-                    name: _as_party(name, numbers[name], *found)
-                    for name, found in parties.items()
-                    if found
-                }
-            ),
-            MappingProxyType(
-                {name: _as_terms(name, found) for name, found in events.items() if found}
-            ),
+            path=path,
+            hash=digest,
+            bus=head.bus,
+            title=head.title,
+            starts=starts,
+            ends=ends,
+            legal_basis=tuple(head.legal_basis),
+            parties=MappingProxyType({each.agency: each for each in parties if each}),
+            events=MappingProxyType({each.event_type: each for each in events if each}),
         )
         return agreement, []
 
     def _outline(self) -> None:
         known = {*_Head.model_fields, "numbers", "in_force", "parties", "events"}
-        for key in self._raw.keys() - known:
+        for key in sorted(self._raw.keys() - known):
             self._say(key, f"there is no such key; {toml_file.did_you_mean(key, known)}")
         if len(self._parties) < _FEWEST_PARTIES:
             self._say("parties", "must hold two parties or more; write [parties.<agency>] for each")
         if not self._events:
             self._say("events", "must say what is shared; write [events.<event type>]")
-        for name in filter(lambda each: not is_slug(each), self._parties):
-            self._say(f"parties.{name}", "cannot name an agency; write lower-case words-and-hyphens")
+        for name in self._parties:
+            if not is_slug(name):
+                self._say(f"parties.{name}", "cannot name an agency; write lower-case-with-hyphens")
         for name in self._events:
             if not is_slug(name) or name in _TAKEN_TYPES:
                 self._say(f"events.{name}", 'cannot name an event type; write one as "seizure"')
 
     def _numbers(self) -> dict[str, str]:
-        found = self._check(_Numbers, self._part("numbers"), "")
-        if found is None:
-            return {}
-        given = Counter(each.party for each in found.numbers)
-        for index, each in enumerate(found.numbers):
-            self._known_party(f"numbers.{index}.party", each.party)
-        for party, times in given.items():
-            if times > 1:
-                self._say("numbers", f"{party} stands {times} times; write one number a party")
+        self._check(_Numbers, self._part("numbers"), "")
+        found = [(i, each) for i, each in _members(self._raw, "numbers", dict) if "party" in each]
+        for index, each in found:
+            self._known_party(f"numbers.{index}.party", each["party"])
+        times = Counter(str(each["party"]) for _, each in found)
         for party in self._parties:
-            if party not in given:
+            if times[party] > 1:
+                self._say("numbers", f"{party} stands {times[party]} times; write one a party")
+            if not times[party] and isinstance(self._raw.get("numbers"), list):
                 self._say("numbers", f'{party} has none; add {{ party = "{party}", number = "…" }}')
-        return {each.party: each.number for each in found.numbers}
+        return {str(each["party"]): str(each.get("number")) for _, each in found}
 
-    def _force(self) -> _Force | None:
+    def _in_force(self) -> tuple[datetime | None, datetime | None]:
         if "in_force" not in self._raw:
             self._say("in_force", "it is missing; write [in_force] with from, until and zone")
-            return None
-        found = self._check(_InForce, self._raw["in_force"], "in_force")
-        if found is None:
-            return None
-        zone = self._zone(found.zone)
-        starts = self._instant("in_force.from", found.start, zone, last_day=False)
-        ends = self._instant("in_force.until", found.until, zone, last_day=True)
-        if starts is None or (ends is None and found.until is not None):
-            return None
-        if ends is not None and ends <= starts:
+            return None, None
+        self._check(_InForce, self._raw["in_force"], "in_force")
+        raw = _table(self._raw, "in_force")
+        zone = self._zone(raw.get("zone"))
+        starts = self._instant("from", raw, zone, timedelta(0))
+        ends = self._instant("until", raw, zone, timedelta(days=1))
+        if starts is not None and ends is not None and ends <= starts:
             self._say("in_force.until", "lies before from; write the later of the two there")
-        return _Force(starts, ends)
+        return starts, ends
 
-    def _zone(self, name: str | None) -> ZoneInfo | None:
-        if name is None:
+    def _zone(self, name: object) -> ZoneInfo | None:
+        if not isinstance(name, str):
             return None
         try:
             return ZoneInfo(name)
@@ -244,100 +238,113 @@ class _Examination:
             return None
 
     def _instant(
-        self, key: str, value: object, zone: ZoneInfo | None, *, last_day: bool
+        self, key: str, raw: dict[str, Any], zone: ZoneInfo | None, day: timedelta
     ) -> datetime | None:
-        """A bound of the time in force. A date means its whole day in the zone."""
+        """A bound of the time in force. A date stands for midnight of that day or, as the last
+        day, of the next one.
+        """
+        value, at = raw.get(key), f"in_force.{key}"
         if isinstance(value, datetime):
             if value.tzinfo is None:
-                self._say(key, "has no zone; write a date, or a time as 2025-10-23T00:00:00+07:00")
+                self._say(at, "has no zone; write a date, or a time as 2025-10-23T00:00:00+07:00")
                 return None
             return value.astimezone(UTC)
         if isinstance(value, date):
-            if zone is None:
-                if "zone" not in self._raw["in_force"]:
-                    self._say(key, 'is a date, so it needs a zone; add zone = "Asia/Jakarta"')
-                return None
-            midnight = value + timedelta(days=1) if last_day else value
-            return datetime.combine(midnight, time(), zone).astimezone(UTC)
-        if value is not None:
-            self._say(key, f"must be a date without quotes, not {toml_file.kind_of(value)}")
+            if zone is not None:
+                return datetime.combine(value + day, time(), zone).astimezone(UTC)
+            if "zone" not in raw:
+                self._say(at, 'is a date, so it needs a zone; add zone = "Asia/Jakarta"')
+        elif value is not None:
+            self._say(at, f"must be a date without quotes, not {toml_file.kind_of(value)}")
         return None
 
-    def _party(self, name: str) -> tuple[_Party, list[VerifyingKey], list[ReceiptKey]] | None:
+    def _party(self, name: str, number: str) -> Party | None:
         at = f"parties.{name}"
         found = self._check(_Party, self._parties[name], at)
+        raw = _table(self._parties, name)
+        keys = [
+            self._key(f"{at}.keys.{index}", text, Algorithm.ED25519, name)
+            for index, text in _members(raw, "keys", str)
+        ]
+        receipts = [
+            self._receipt_key(f"{at}.receipt_keys.{index}", each, name)
+            for index, each in _members(raw, "receipt_keys", dict)
+        ]
         if found is None:
             return None
-        keys = [
-            self._key(f"{at}.keys.{index}", text, KeyType.ED25519, name)
-            for index, text in enumerate(found.keys)
-        ]
-        receipts = list(self._receipt_keys(at, name, found.receipt_keys))
-        return found, [key for key in keys if key], receipts
+        return Party(
+            agency=name,
+            name=found.name,
+            number=number,
+            keys=tuple(key for key in keys if key),
+            receipt_keys=tuple(each for each in receipts if each),
+        )
 
-    def _receipt_keys(
-        self, at: str, agency: str, given: list[_ReceiptKey]
-    ) -> Iterator[ReceiptKey]:
-        for index, each in enumerate(given):
-            where = f"{at}.receipt_keys.{index}"
-            if not is_slug(each.database):
-                self._say(f"{where}.database", "write lower-case words joined by hyphens")
-                continue
-            name = f"{agency}/{each.database}"
-            key = self._key(f"{where}.key", each.key, KeyType.COSIGNATURE, name)
-            if key:
-                yield ReceiptKey(each.database, key)
+    def _receipt_key(self, at: str, raw: dict[str, Any], agency: str) -> ReceiptKey | None:
+        database, text = raw.get("database"), raw.get("key")
+        if not isinstance(database, str) or not isinstance(text, str):
+            return None
+        if not is_slug(database):
+            self._say(f"{at}.database", "write lower-case words joined by hyphens")
+            return None
+        key = self._key(f"{at}.key", text, Algorithm.COSIGNATURE, f"{agency}/{database}")
+        return ReceiptKey(database, key) if key else None
 
-    def _key(self, at: str, text: str, kind: KeyType, owner: str) -> VerifyingKey | None:
+    def _key(self, at: str, text: str, kind: Algorithm, owner: str) -> VerifyingKey | None:
         try:
             key = VerifyingKey.parse(text)
         except ValueError as why:
             self._say(at, f"cannot be read as a key: {why}; copy what `sinergi init` printed")
             return None
-        if key.type != kind:
-            other = "a receipt key" if key.type == KeyType.COSIGNATURE else "a checkpoint key"
+        if key.algorithm != kind:
+            other = "a checkpoint key" if kind == Algorithm.COSIGNATURE else "a receipt key"
             self._say(at, f"is {other}, which does not belong here; copy the other one")
         bus = self._raw.get("bus")
         if isinstance(bus, str) and key.name != f"{bus}/{owner}":
             self._say(at, f"is named {key.name}; the key that belongs here is named {bus}/{owner}")
+        if key.public in self._owners:
+            self._say(at, f"stands at {self._owners[key.public]} already; a key has one place")
+        self._owners.setdefault(key.public, at)
         return key
 
-    def _one_owner_a_key(
-        self, parties: Mapping[str, tuple[_Party, list[VerifyingKey], list[ReceiptKey]] | None]
-    ) -> None:
-        """No two places of a file may show the same key: who signed would be anybody's guess."""
-        first: dict[bytes, str] = {}
-        for name, found in parties.items():
-            _, keys, receipts = found or (None, [], [])
-            for key in (*keys, *(each.key for each in receipts)):
-                if key.public in first:
-                    what = f"{key.name} is the same key as {first[key.public]}; make another"
-                    self._say(f"parties.{name}", f"{what} with `sinergi init`")
-                first.setdefault(key.public, key.name)
-
-    def _terms(self, name: str) -> _Events | None:
+    def _terms(self, name: str) -> Terms | None:
         at = f"events.{name}"
         found = self._check(_Events, self._events[name], at)
+        raw = _table(self._events, name)
+        publishers = self._agencies(at, raw, "publishers")
+        readers = self._agencies(at, raw, "readers")
+        for agency in publishers:
+            if readers == [agency]:
+                self._say(f"{at}.readers", f"nobody but {agency} reads what {agency} publishes")
         if found is None:
             return None
-        for role in ("publishers", "readers"):
-            agencies: list[str] = getattr(found, role)
-            for index, agency in enumerate(agencies):
-                self._known_party(f"{at}.{role}.{index}", agency)
-            for agency, times in Counter(agencies).items():
-                if times > 1:
-                    self._say(f"{at}.{role}", f"{agency} stands {times} times; write it once")
-        for agency in dict.fromkeys(found.publishers):
-            if set(found.readers) == {agency}:
-                self._say(f"{at}.readers", f"nobody but {agency} reads what {agency} publishes")
-        return found
+        return Terms(
+            event_type=name,
+            publishers=tuple(publishers),
+            readers=tuple(readers),
+            purposes=tuple(Purpose[each] for each in found.purposes),
+            partitions=found.partitions,
+            retention=found.retention,
+        )
 
-    def _known_party(self, at: str, agency: str) -> None:
-        if agency not in self._parties:
+    def _agencies(self, at: str, raw: dict[str, Any], role: str) -> list[str]:
+        found = _members(raw, role, str)
+        for index, agency in found:
+            self._known_party(f"{at}.{role}.{index}", agency)
+        times = Counter(agency for _, agency in found)
+        for agency in times:
+            if times[agency] > 1:
+                self._say(f"{at}.{role}", f"{agency} stands {times[agency]} times; write it once")
+        return list(times)
+
+    def _known_party(self, at: str, agency: object) -> None:
+        if isinstance(agency, str) and agency not in self._parties:
             hint = toml_file.did_you_mean(agency, self._parties)
             self._say(at, f"{agency} is no party of this agreement; {hint}")
 
-    def _check(self, model: type[toml_file.TableT], value: object, at: str) -> toml_file.TableT | None:
+    def _check(
+        self, model: type[toml_file.TableT], value: object, at: str
+    ) -> toml_file.TableT | None:
         found, problems = toml_file.check(model, value, at)
         self._problems += problems
         return found
@@ -349,27 +356,14 @@ class _Examination:
         self._problems.append(Problem(key, what))
 
 
-def _tables(raw: dict[str, Any], key: str) -> dict[str, Any]:
+def _table(raw: dict[str, Any], key: str) -> dict[str, Any]:
+    """The table under a key; what is no table has been said to be none, and counts as empty."""
     found = raw.get(key)
     return found if isinstance(found, dict) else {}
 
 
-def _as_party(
-    agency: str,
-    number: str,
-    found: _Party,
-    keys: list[VerifyingKey],
-    receipts: list[ReceiptKey],
-) -> Party:
-    return Party(agency, found.name, number, tuple(keys), tuple(receipts))
-
-
-def _as_terms(event_type: str, found: _Events) -> Terms:
-    return Terms(
-        event_type,
-        tuple(found.publishers),
-        tuple(found.readers),
-        tuple(found.purposes),
-        found.partitions,
-        found.retention,
-    )
+def _members(raw: dict[str, Any], key: str, kind: type[KindT]) -> list[tuple[int, KindT]]:
+    """The members of a list that are of the right kind, with their places."""
+    found = raw.get(key)
+    members = enumerate(found) if isinstance(found, list) else ()
+    return [(index, each) for index, each in members if isinstance(each, kind)]

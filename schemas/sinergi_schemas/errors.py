@@ -100,6 +100,14 @@ class EventTypeUnknown(Refused):
     known: str
 
 
+class VersionUnknown(Refused):
+    """There is no version {version} of {event_type}; the newest is {newest}."""
+
+    event_type: str
+    version: str
+    newest: int
+
+
 # The outbox and the relay
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from sinergi_schemas.codes import Purpose
     from sinergi_schemas.seal.keys import VerifyingKey
 
 
@@ -50,7 +51,7 @@ class Terms:
     """What is agreed on one event type.
 
     Attributes:
-        purposes: what the readers may use the events for (tujuan), as the agreement words it.
+        purposes: what the readers may use the events for (tujuan).
         partitions: of each publisher's topic, fixed for the topic's life.
         retention: how long a reader may keep rows: an ISO 8601 period, or `forever`. The topics
             themselves keep everything, since a seal covers everything.
@@ -59,7 +60,7 @@ class Terms:
     event_type: str
     publishers: tuple[str, ...]
     readers: tuple[str, ...]
-    purposes: tuple[str, ...]
+    purposes: tuple[Purpose, ...]
     partitions: int
     retention: str
 

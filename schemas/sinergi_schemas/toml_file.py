@@ -28,6 +28,8 @@ _KINDS = {
     "string_type": "text in quotes",
     "int_type": "a whole number",
     "bool_type": "true or false",
+    "int_parsing": "a whole number",
+    "path_type": "text in quotes",
     "list_type": "a list in brackets",
     "dict_type": "a table",
     "model_type": "a table",
@@ -36,6 +38,7 @@ _KINDS = {
 _BOUNDS = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
 }
@@ -57,7 +60,7 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-TableT = TypeVar("TableT", bound=Table)
+TableT = TypeVar("TableT", bound=BaseModel)
 
 
 def read(data: bytes) -> dict[str, Any]:
@@ -118,13 +121,13 @@ def _what(model: type[BaseModel], found: ErrorDetails) -> str:
     kind, path = found["type"], found["loc"]
     if kind == "extra_forbidden":
         return f"there is no such key; {did_you_mean(str(path[-1]), _keys(model, path[:-1]))}"
-    hint = _description(model, path)
+    hint = _hint(model, path)
     if kind == "missing":
-        return f"it is missing; write {hint}"
+        return f"it is missing{hint}"
     if kind in _KINDS:
-        return f"must be {_KINDS[kind]}, not {kind_of(found['input'])}; write {hint}"
+        return f"must be {_KINDS[kind]}, not {kind_of(found['input'])}{hint}"
     if kind in _BOUNDS:
-        return f"{_BOUNDS[kind].format(**found.get('ctx', {}))}; write {hint}"
+        return f"{_BOUNDS[kind].format(**found.get('ctx', {}))}{hint}"
     return found["msg"].removeprefix("Value error, ")
 
 
@@ -134,14 +137,14 @@ def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     return [field.alias or name for name, field in fields]
 
 
-def _description(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
+def _hint(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
     """What the innermost described field on the way to a value wants."""
     for length in range(len(path), 0, -1):
         inner = _model_at(model, path[: length - 1])
         for name, field in inner.model_fields.items() if inner else ():
             if path[length - 1] in (name, field.alias) and field.description:
-                return field.description
-    return "it as the documentation says"
+                return f"; write {field.description}"
+    return ""
 
 
 def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaException
 
-from sinergi_schemas.kafka.faults import raise_for, translate, translated
+from sinergi_schemas.kafka.faults import translated
 
 if TYPE_CHECKING:
     from sinergi_schemas.kafka.connection import Connection
-
-__all__ = ["open_consumer", "raise_for", "translate"]
 
 _SETTINGS = {
     "enable.auto.commit": False,

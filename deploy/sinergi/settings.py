@@ -1,0 +1,385 @@
+"""Settings of one agency: `sinergi.toml`, then the environment, then flags; the later one wins.
+
+The environment's names are `SINERGI_` and the key in capitals, with two underscores between table
+and key: `SINERGI_KAFKA__BOOTSTRAP`. Paths in the file are relative to the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sinergi_schemas import errors, toml_file
+from sinergi_schemas.topics import is_slug
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.seal.keys import SigningKey
+
+FILE_NAME = "sinergi.toml"
+PREFIX = "SINERGI_"
+_OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
+_EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
+_PASSWORD = re.compile(r"(?<=:)[^:/@]+(?=@)|(?<=[?&]password=)[^&]+")
+
+
+def _agency(text: str) -> str:
+    if not is_slug(text):
+        raise ValueError(f'{text!r} cannot name an agency; write one as "lapas-banyuwangi"')
+    return text
+
+
+def _database(text: str) -> str:
+    """Whatever PostgreSQL's own tools take, as an SQLAlchemy URL with the driver we ship."""
+    scheme, mark, rest = text.partition("://")
+    if not mark or scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
+        raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
+    return f"postgresql+psycopg://{rest}"
+
+
+Slug = Annotated[str, AfterValidator(_agency)]
+Database = Annotated[str, AfterValidator(_database)]
+
+
+class _Group(BaseModel):
+    """Settings that know all their keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kafka(_Group):
+    """How to reach the brokers."""
+
+    bootstrap: str | None = Field(default=None, min_length=1, description="host:port of a broker")
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+    group_protocol: Literal["consumer", "classic"] = "consumer"
+
+    def options(self) -> dict[str, str]:
+        """What librdkafka calls these, where they are set.
+
+        Raises:
+            SettingsRefused: a user without a password, or a password file that cannot be read.
+        """
+        found = {"security.protocol": self.security.lower()}
+        if self.security.startswith("SASL"):
+            found |= {
+                "sasl.mechanism": self.mechanism,
+                "sasl.username": self.username or _unset("kafka.username", self.security),
+                "sasl.password": self._password(),
+            }
+        files = {
+            "ssl.ca.location": self.ca_file,
+            "ssl.certificate.location": self.certificate_file,
+            "ssl.key.location": self.private_key_file,
+        }
+        return found | {name: str(path) for name, path in files.items() if path}
+
+    def _password(self) -> str:
+        if self.password_file is None:
+            _unset("kafka.password_file", self.security)
+        try:
+            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as why:
+            what = f"{self.password_file} cannot be read ({type(why).__name__})"
+            raise errors.SettingsRefused(f"kafka.password_file: {what}") from None
+
+
+class Producer(_Group):
+    """The database in which this agency publishes."""
+
+    database: Database | None = Field(default=None, description="a URL as postgresql://user@host/name")
+
+
+class Consumer(_Group):
+    """The database into which others' events are materialised.
+
+    Attributes:
+        name: of the database on the bus: in the consumer group and in the receipt key's name.
+    """
+
+    database: Database | None = Field(default=None, description="a URL as postgresql://user@host/name")
+    name: Slug = "main"
+
+
+class Provision(_Group):
+    """How topics are made.
+
+    Attributes:
+        replication: copies of each partition; unset means three, or one per broker if fewer.
+    """
+
+    replication: int | None = Field(default=None, ge=1, le=100, description="a count of brokers, as 3")
+
+
+class Values(_Group):
+    """The values themselves, wherever each came from."""
+
+    agency: Slug | None = Field(default=None, description='the agency, as "lapas-banyuwangi"')
+    bus: str | None = Field(default=None, description="the bus's name as in the agreements")
+    agreements: Path = Field(default=Path("agreements"), description="the folder of agreements")
+    keys: Path = Field(default=Path("keys"), description="the folder of private keys")
+    kafka: Kafka = Kafka()
+    producer: Producer = Producer()
+    consumer: Consumer = Consumer()
+    provision: Provision = Provision()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One setting as it holds: its dotted key, its value without secrets, and who said so."""
+
+    key: str
+    value: str | int | None
+    origin: str
+
+
+class Settings:
+    """The settings that hold, and where each came from. Whoever needs one asks for it by name."""
+
+    def __init__(self, values: Values, origins: Mapping[str, str], file: Path | None) -> None:
+        self.values = values
+        self.file = file
+        self._origins = origins
+
+    def entries(self) -> list[Entry]:
+        """Every setting, passwords masked."""
+        flat = _leaves(self.values.model_dump(mode="json"))
+        return [Entry(key, masked(value), self._origins.get(key, "default")) for key, value in flat]
+
+    @property
+    def agency(self) -> str:
+        """Whose settings these are.
+
+        Raises:
+            SettingsRefused: it is not set; so for all that follow.
+        """
+        return self.values.agency or _unset("agency", "this command")
+
+    @property
+    def producer_database(self) -> str:
+        """The SQLAlchemy URL of the database in which this agency publishes."""
+        return self.values.producer.database or _unset("producer.database", "publishing")
+
+    @property
+    def consumer_database(self) -> str:
+        """The SQLAlchemy URL of the database into which is materialised."""
+        return self.values.consumer.database or _unset("consumer.database", "materialising")
+
+    @property
+    def consumer_name(self) -> str:
+        """The name of that database on the bus."""
+        return self.values.consumer.name
+
+    def connection(self) -> Connection:
+        """The way to the brokers."""
+        from sinergi_schemas.kafka import Connection  # noqa: PLC0415 - not every command needs it
+
+        kafka = self.values.kafka
+        bootstrap = kafka.bootstrap or _unset("kafka.bootstrap", "reaching the bus")
+        return Connection(bootstrap, kafka.options(), kafka.group_protocol)
+
+    def agreements(self) -> Agreements:
+        """The agreements of the bus.
+
+        Raises:
+            AgreementRefused: with one line for each thing wrong in them.
+            SettingsRefused: they are of another bus.
+        """
+        from sinergi_schemas.agreement import Agreements  # noqa: PLC0415 - as above
+
+        found = Agreements.load(self.values.agreements)
+        if self.values.bus not in (None, found.bus):
+            what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
+            raise errors.SettingsRefused(f"bus: {what} of {found.bus}; mend the one that is wrong")
+        return found
+
+    def signing_keys(self, agreements: Agreements) -> list[SigningKey]:
+        """The keys for this agency's checkpoints; two while one replaces the other.
+
+        Raises:
+            SettingsRefused: there is none that an agreement knows.
+            KeyFileRefused: a file in the folder is no key, or others may read it.
+        """
+        known = {str(key) for key in agreements.keys(self.agency)}
+        return self._keys(known, f"{self.agency}'s checkpoint key")
+
+    def receipt_key(self, agreements: Agreements) -> SigningKey:
+        """The key for the receipts of the consumer's database.
+
+        Raises:
+            SettingsRefused: there is none that an agreement knows.
+            KeyFileRefused: a file in the folder is no key, or others may read it.
+        """
+        name = f"{agreements.bus}/{self.agency}/{self.consumer_name}"
+        known = {str(key) for key in agreements.receipt_keys(self.agency) if key.name == name}
+        return self._keys(known, f"the receipt key of database {self.consumer_name}")[0]
+
+    def _keys(self, known: set[str], what: str) -> list[SigningKey]:
+        from sinergi_schemas.seal.keys import SigningKey  # noqa: PLC0415 - as above
+
+        folder = self.values.keys
+        held = [SigningKey.load(path) for path in sorted(folder.glob("*.key"))]
+        found = [key for key in held if str(key.public) in known]
+        if not found:
+            why = "no agreement shows the public half of any of them" if held else "it is empty"
+            hint = "`sinergi init` makes keys and prints what the agreement has to say of them"
+            raise errors.SettingsRefused(f"keys: {what} is not in {folder} ({why}); {hint}")
+        return found
+
+
+class _Layered(NamedTuple):
+    """A value as somebody gave it."""
+
+    key: str
+    value: object
+    origin: str
+
+
+def load(
+    config: Path | None = None,
+    flags: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """The settings that hold here.
+
+    Args:
+        config: the file; without one SINERGI_CONFIG names it, else it is `./sinergi.toml` or
+            `/etc/sinergi/sinergi.toml`, where there is one.
+        flags: dotted keys and values that override everything, as the flag `--set` gives them.
+
+    Raises:
+        SettingsRefused: with one line for each thing wrong.
+    """
+    file = config or _file(environment)
+    layers = (
+        *_from_folder(file.parent if file else Path()),
+        *_from_file(file),
+        *_from_environment(environment),
+        *(_Layered(key, value, f"--set {key}") for key, value in (flags or {}).items()),
+    )
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for each in layers:
+        _place(merged, each.key.split("."), each.value)
+        origins[each.key] = each.origin
+    values, problems = toml_file.check(Values, merged, "")
+    if values is None:
+        lines = [f"\n  {_origin(each.key, origins)}: {each}" for each in problems]
+        raise errors.SettingsRefused("".join(lines))
+    return Settings(values, origins, file)
+
+
+def masked(value: str | int | None) -> str | int | None:
+    """A value without the password that a URL may hold."""
+    return _PASSWORD.sub("***", value) if isinstance(value, str) and "://" in value else value
+
+
+def variable(key: str) -> str:
+    """The environment variable of a dotted key."""
+    return PREFIX + key.replace(".", "__").upper()
+
+
+def stray_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none, each with a hint at what was meant."""
+    known = {variable(key) for key in _KEYS} | _OTHER_VARIABLES
+    stray = (name for name in sorted(environment) if name.startswith(PREFIX))
+    return [f"{name}: {toml_file.did_you_mean(name, known)}" for name in stray if name not in known]
+
+
+def _file(environment: Mapping[str, str]) -> Path | None:
+    named = environment.get(f"{PREFIX}CONFIG")
+    if named:
+        return Path(named)
+    return next((path for path in (Path(FILE_NAME), _EVERYWHERE) if path.is_file()), None)
+
+
+def _from_folder(folder: Path) -> Iterator[_Layered]:
+    """The defaults that lie beside the file, or in the working folder without one."""
+    for key in ("agreements", "keys"):
+        yield _Layered(key, folder / key, "default")
+
+
+def _from_file(file: Path | None) -> Iterator[_Layered]:
+    if file is None:
+        return
+    try:
+        read = toml_file.read(file.read_bytes())
+    except (OSError, ValueError) as why:
+        said = why.strerror if isinstance(why, OSError) else why
+        raise errors.SettingsRefused(f"{file}: {said}") from None
+    for key, value in _leaves(read):
+        beside = isinstance(value, str) and _KEYS.get(key, False)
+        yield _Layered(key, file.parent / value if beside else value, str(file))
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[_Layered]:
+    for key in _KEYS:
+        name = variable(key)
+        if environment.get(name):
+            yield _Layered(key, environment[name], name)
+
+
+def _leaves(table: Mapping[str, Any], *above: str) -> Iterator[tuple[str, Any]]:
+    """The values of a table and its tables, under dotted keys."""
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, *above, key)
+        else:
+            yield ".".join((*above, key)), value
+
+
+def _place(table: dict[str, Any], path: list[str], value: object) -> None:
+    """Put a value under a dotted key, over whatever a weaker layer has put there."""
+    *outer, last = path
+    for step in outer:
+        inner = table.get(step)
+        if not isinstance(inner, dict):
+            inner = table[step] = {}
+        table = inner
+    table[last] = value
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """Who gave a value, or the nearest one below or above its key."""
+    related = (each for each in origins if each.startswith(key) or key.startswith(f"{each}."))
+    return origins.get(key) or next((origins[each] for each in related), "settings")
+
+
+def _unset(key: str, wanted_by: str) -> NoReturn:
+    table, _, name = key.rpartition(".")
+    where = f"under [{table}]" if table else "at the top"
+    what = f"is not set, but {wanted_by} needs it; write {name} {where} in {FILE_NAME}"
+    raise errors.SettingsRefused(f"{key}: {what} or set {variable(key)}")
+
+
+def _is_path(model: type[BaseModel], key: str) -> bool:
+    return Path in (model.model_fields[key].annotation, *get_args(model.model_fields[key].annotation))
+
+
+def _keys() -> dict[str, bool]:
+    """Every dotted key, and whether it holds a path."""
+    found: dict[str, bool] = {}
+    for name, field in Values.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found |= {f"{name}.{key}": _is_path(inner, key) for key in inner.model_fields}
+        else:
+            found[name] = _is_path(Values, name)
+    return found
+
+
+_KEYS = _keys()
