@@ -1,0 +1,358 @@
+"""Intake: what can be published is published once, and every other line is told, never quoted."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+import tomli_w
+
+from sinergi.migrate import Role, upgrade
+from sinergi_producers.intake import intake as room
+from sinergi_producers.intake.intake import Intake, Summary, into
+from sinergi_producers.intake.mapping import Mapping
+from sinergi_producers.intake.refusals import RefusedLines
+from sinergi_producers.outbox import Outbox, Published
+from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.errors import (
+    ActionRefused,
+    EventsRefused,
+    InputChanged,
+    MappingRefused,
+    NotAgreed,
+    OutputRefused,
+)
+from sinergi_schemas.seal.keys import SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sinergi_schemas.events import Event
+
+HEADER = "Nomor,Tanggal,Asal,Tujuan,Tindakan"
+MAPPING = {
+    "event_type": "transfer",
+    "fields": {
+        "record_id": "Nomor",
+        "action": "Tindakan",
+        "purpose": {"constant": "STATISTICS"},
+        "handling": {"constant": "B"},
+        "zone": {"constant": "Asia/Jakarta"},
+        "occurred_at": {"column": "Tanggal", "format": "%d/%m/%Y"},
+        "departed_at": {"column": "Tanggal", "format": "%d/%m/%Y"},
+        "origin": {"name": "Asal"},
+        "destination": {"name": "Tujuan"},
+        "reason": {"constant": "OTHER"},
+    },
+}
+
+
+def no_bar(_done: int, _of: int) -> None:
+    """Nobody watches."""
+
+
+class Shelf:
+    """An outbox without a database: it keeps events by id and refuses what it is told to."""
+
+    def __init__(self, *refused: str, limit: int | None = None) -> None:
+        self.events: dict[object, Event] = {}
+        self.calls = 0
+        self.limit = limit
+        self.refused = set(refused)
+
+    def __call__(self, events: Sequence[Event]) -> list[Published]:
+        self.calls += 1
+        if self.limit is not None and self.calls > self.limit:
+            raise ConnectionError("the database went away")
+        for place, event in enumerate(events):
+            if event.record_id in self.refused:
+                why = ActionRefused("RECORDED", "the record exists already")
+                raise EventsRefused(place, str(why)) from why
+        done = [Published(event, is_new=event.event_id not in self.events) for event in events]
+        self.events |= {event.event_id: event for event in events}
+        return done
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> Mapping:
+    path = tmp_path / "mapping.toml"
+    path.write_text(tomli_w.dumps(MAPPING))
+    return Mapping.load(path)
+
+
+@pytest.fixture
+def register(tmp_path: Path) -> Path:
+    return tmp_path / "register.csv"
+
+
+def write(path: Path, *rows: str) -> None:
+    path.write_text("\n".join((HEADER, *rows)))
+
+
+def good(number: str, day: str = "2/7/2018") -> str:
+    return f"{number},{day},Lapas Rekaan,Rutan Rekaan,RECORDED"
+
+
+def take_in(mapping: Mapping, path: Path, publish: room.Publishing | None) -> Summary:
+    with RefusedLines(path.with_suffix(".refused")) as refused:
+        summary = Intake(mapping, publish, refused).run(path, no_bar)
+    assert summary.lines == (
+        summary.published + summary.already + summary.refused + summary.ready
+    )
+    return summary
+
+
+def told(path: Path) -> list[dict[str, Any]]:
+    text = path.with_suffix(".refused").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+# What becomes of the lines
+
+
+def test_each_line_is_published_or_refused_with_all_its_reasons(
+    mapping: Mapping, register: Path
+) -> None:
+    write(
+        register,
+        good("1"),
+        "2,2018-07-02,Lapas Rekaan,,RECORDED",
+        "3,2/7/2018,Lapas Rekaan",
+        ",,,,",
+        "4,2/7/2018,Lapas Rekaan,Lapas Rekaan,RECORDED",
+        good("5"),
+    )
+    shelf = Shelf()
+    summary = take_in(mapping, register, shelf)
+    assert (summary.lines, summary.published, summary.refused) == (5, 3, 2)
+    assert (summary.warned, summary.blank) == (1, 1)
+    assert [event.record_id for event in shelf.events.values()] == ["1", "4", "5"]
+    form = "not a date of the form %d/%m/%Y"
+    assert told(register) == [
+        {
+            "line": 3,
+            "problems": [
+                {"field": "occurred_at", "rule": form, "columns": ["Tanggal"]},
+                {"field": "departed_at", "rule": form, "columns": ["Tanggal"]},
+                {"field": "destination", "rule": "is required", "columns": ["Tujuan"]},
+            ],
+        },
+        {
+            "line": 4,
+            "problems": [
+                {"field": "", "rule": "3 cells where the header has 5", "columns": []},
+            ],
+        },
+    ]
+    (warning,) = summary.warnings.findings()
+    assert (warning.breach.field, warning.count, warning.lines) == ("destination", 1, (6,))
+
+
+def test_no_cell_of_a_refused_line_is_repeated_anywhere(mapping: Mapping, register: Path) -> None:
+    secrets = ["NomorRahasia", "HariRahasia", "AsalRahasia\x07", "TujuanRahasia", "AksiRahasia"]
+    write(register, ",".join(secrets))
+    summary = take_in(mapping, register, Shelf())
+    assert summary.refused == 1
+    seen = json.dumps(summary.document()) + register.with_suffix(".refused").read_text()
+    assert not any(secret[:10] in seen for secret in secrets)
+
+
+def test_a_second_run_publishes_nothing(mapping: Mapping, register: Path) -> None:
+    write(register, *(good(str(number)) for number in range(2500)))
+    shelf = Shelf()
+    assert take_in(mapping, register, shelf).published == 2500
+    again = take_in(mapping, register, shelf)
+    assert (again.published, again.already) == (0, 2500)
+    assert len(shelf.events) == 2500
+
+
+def test_rows_that_equal_each_other_are_each_an_event(tmp_path: Path, register: Path) -> None:
+    fields = {**MAPPING["fields"], "record_id": {"template": "{@digest}-{@line}"}}  # type: ignore[dict-item]
+    path = tmp_path / "mapping.toml"
+    path.write_text(tomli_w.dumps({**MAPPING, "fields": fields}))
+    write(register, *[good("same")] * 300)
+    mapping = Mapping.load(path)
+    document = tomli_w.dumps({**MAPPING, "fields": fields, "file": {"ignore": ["Nomor"]}})
+    path.write_text(document)
+    shelf = Shelf()
+    assert take_in(mapping, register, shelf).unmapped == ("Nomor",)
+    assert take_in(Mapping.load(path), register, shelf).unmapped == ()
+    assert len({event.record_id for event in shelf.events.values()}) == 300
+
+
+def test_an_intake_that_was_stopped_goes_on_where_it_stopped(
+    mapping: Mapping, register: Path
+) -> None:
+    write(register, *(good(str(number)) for number in range(3500)))
+    shelf = Shelf(limit=2)
+    with pytest.raises(ConnectionError):
+        take_in(mapping, register, shelf)
+    assert len(shelf.events) == 2 * room.BATCH
+    shelf.limit = None
+    summary = take_in(mapping, register, shelf)
+    assert (summary.published, summary.already) == (1500, 2000)
+
+
+def test_what_the_outbox_refuses_costs_only_its_own_lines(mapping: Mapping, register: Path) -> None:
+    write(register, *(good(str(number)) for number in range(2000)))
+    shelf = Shelf("0", "700", "701", "1999")
+    summary = take_in(mapping, register, shelf)
+    assert (summary.published, summary.refused) == (1996, 4)
+    assert [each["line"] for each in told(register)] == [2, 702, 703, 2001]
+    assert shelf.calls < 20
+
+
+def test_a_batch_refused_throughout_is_not_tried_a_thousand_times_whole(
+    mapping: Mapping, register: Path
+) -> None:
+    everything = [str(number) for number in range(room.BATCH)]
+    write(register, *map(good, everything))
+    shelf = Shelf(*everything)
+    assert take_in(mapping, register, shelf).refused == room.BATCH
+    assert shelf.calls == room.BATCH
+
+
+def test_a_trial_run_publishes_nothing_and_says_the_same(mapping: Mapping, register: Path) -> None:
+    write(register, good("1"), good("2", "never"))
+    summary = take_in(mapping, register, None)
+    assert (summary.ready, summary.refused, summary.published) == (1, 1, 0)
+    assert [each["line"] for each in told(register)] == [3]
+
+
+def test_a_file_that_grows_meanwhile_stops_the_intake(mapping: Mapping, register: Path) -> None:
+    write(register, *(good(str(number)) for number in range(1500)))
+    shelf = Shelf()
+
+    def grow(_done: int, _of: int) -> None:
+        with register.open("a") as file:
+            file.write("\n" + good("late"))
+
+    with RefusedLines(None) as refused, pytest.raises(InputChanged):
+        Intake(mapping, shelf, refused).run(register, grow)
+    assert len(shelf.events) == room.BATCH
+
+
+def test_a_mapping_for_another_file_publishes_nothing(mapping: Mapping, register: Path) -> None:
+    register.write_text("Nomer,Tanggal,Asal,Tujuan\n" + good("1"))
+    shelf = Shelf()
+    with pytest.raises(MappingRefused, match=r"'Nomor'.*did you mean Nomer"):
+        take_in(mapping, register, shelf)
+    assert shelf.calls == 0
+
+
+# The file of refused lines
+
+
+def test_the_file_of_refused_lines_is_of_the_last_run(mapping: Mapping, register: Path) -> None:
+    write(register, good("1"), good("2", "never"))
+    take_in(mapping, register, Shelf())
+    assert len(told(register)) == 1
+    write(register, good("1"), good("2"))
+    take_in(mapping, register, Shelf())
+    assert not register.with_suffix(".refused").exists()
+
+
+def test_a_file_that_cannot_be_written_is_named(
+    mapping: Mapping, register: Path, tmp_path: Path
+) -> None:
+    write(register, good("2", "never"))
+    with RefusedLines(tmp_path / "none" / "refused") as refused:
+        with pytest.raises(OutputRefused, match="none/refused cannot be written"):
+            Intake(mapping, Shelf(), refused).run(register, no_bar)
+
+
+# Into a real outbox
+
+
+@pytest.fixture
+def engine(postgresql: str) -> Iterator[sa.Engine]:
+    upgrade(postgresql, Role.PRODUCER)
+    engine = sa.create_engine(postgresql)
+    yield engine
+    engine.dispose()
+
+
+def outbox(folder: Path, agency: str = "lapas-rekaan") -> Outbox:
+    """The outbox of an agency under an agreement that covers the transfers of lapas-rekaan."""
+    parties = ("lapas-rekaan", "bnnk-rekaan")
+    today = SYSTEM.now().date()
+    agreement = {
+        "bus": "bus.example",
+        "title": "Rekaan",
+        "legal_basis": ["Rekaan"],
+        "numbers": [{"party": party, "number": "1"} for party in parties],
+        "in_force": {
+            "from": today - timedelta(days=2),
+            "until": date(2999, 1, 1),
+            "zone": "Asia/Jakarta",
+        },
+        "parties": {
+            party: {
+                "name": party,
+                "keys": [str(SigningKey.generate(f"bus.example/{party}").public)],
+                "receipt_keys": [],
+            }
+            for party in parties
+        },
+        "events": {
+            "transfer": {
+                "publishers": ["lapas-rekaan"],
+                "readers": ["bnnk-rekaan"],
+                "purposes": ["STATISTICS"],
+                "partitions": 2,
+                "retention": "forever",
+            }
+        },
+    }
+    folder.mkdir()
+    (folder / "rekaan.toml").write_text(tomli_w.dumps(agreement))
+    return Outbox(agency, Agreements.load(folder), Catalog.shipped())
+
+
+def test_lines_become_backfill_in_the_outbox_exactly_once(
+    mapping: Mapping, register: Path, engine: sa.Engine, tmp_path: Path
+) -> None:
+    write(register, *(good(str(number)) for number in range(1200)), good("bad", "never"))
+    publish = into(outbox(tmp_path / "agreements"), engine)
+    first = take_in(mapping, register, publish)
+    second = take_in(mapping, register, publish)
+    assert (first.published, first.already, first.refused) == (1200, 0, 1)
+    assert (second.published, second.already, second.refused) == (0, 1200, 1)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.text("SELECT count(*), count(DISTINCT event_id), bool_and(backfill)"
+                    " FROM sinergi_producer.outbox")
+        ).one()
+    assert tuple(rows) == (1200, 1200, True)
+
+
+def test_a_record_told_twice_in_a_file_refuses_its_second_line(
+    mapping: Mapping, register: Path, engine: sa.Engine, tmp_path: Path
+) -> None:
+    corrected = good("1").replace("RECORDED", "CORRECTED")
+    write(register, good("1"), good("2"), good("1"), corrected, good("3"))
+    summary = take_in(mapping, register, into(outbox(tmp_path / "agreements"), engine))
+    assert (summary.published, summary.refused) == (4, 1)
+    (line,) = told(register)
+    assert line["line"] == 4
+    assert line["problems"][0]["field"] == "action"
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.text("SELECT record_id, revision FROM sinergi_producer.outbox ORDER BY 1, 2")
+        ).all()
+    assert [tuple(row) for row in rows] == [("1", 1), ("1", 2), ("2", 1), ("3", 1)]
+
+
+def test_without_an_agreement_nothing_is_published(
+    mapping: Mapping, register: Path, engine: sa.Engine, tmp_path: Path
+) -> None:
+    write(register, good("1"))
+    publish = into(outbox(tmp_path / "agreements", "bnnk-rekaan"), engine)
+    with pytest.raises(NotAgreed):
+        take_in(mapping, register, publish)
