@@ -95,7 +95,7 @@ class Kafka(_Group):
             return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as why:
             what = f"{self.password_file} cannot be read ({type(why).__name__})"
-            raise errors.SettingsRefused(f"kafka.password_file: {what}") from None
+            raise errors.SettingsRefused(f" kafka.password_file: {what}") from None
 
 
 class Producer(_Group):
@@ -204,7 +204,7 @@ class Settings:
         found = Agreements.load(self.values.agreements)
         if self.values.bus not in (None, found.bus):
             what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
-            raise errors.SettingsRefused(f"bus: {what} of {found.bus}; mend the one that is wrong")
+            raise errors.SettingsRefused(f" bus: {what} of {found.bus}; mend the one that is wrong")
         return found
 
     def signing_keys(self, agreements: Agreements) -> list[SigningKey]:
@@ -237,7 +237,7 @@ class Settings:
         if not found:
             why = "no agreement shows the public half of any of them" if held else "it is empty"
             hint = "`sinergi init` makes keys and prints what the agreement has to say of them"
-            raise errors.SettingsRefused(f"keys: {what} is not in {folder} ({why}); {hint}")
+            raise errors.SettingsRefused(f" keys: {what} is not in {folder} ({why}); {hint}")
         return found
 
 
@@ -320,7 +320,7 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
         read = toml_file.read(file.read_bytes())
     except (OSError, ValueError) as why:
         said = why.strerror if isinstance(why, OSError) else why
-        raise errors.SettingsRefused(f"{file}: {said}") from None
+        raise errors.SettingsRefused(f" {file}: {said}") from None
     for key, value in _leaves(read):
         beside = isinstance(value, str) and _KEYS.get(key, False)
         yield _Layered(key, file.parent / value if beside else value, str(file))
@@ -363,7 +363,7 @@ def _unset(key: str, wanted_by: str) -> NoReturn:
     table, _, name = key.rpartition(".")
     where = f"under [{table}]" if table else "at the top"
     what = f"is not set, but {wanted_by} needs it; write {name} {where} in {FILE_NAME}"
-    raise errors.SettingsRefused(f"{key}: {what} or set {variable(key)}")
+    raise errors.SettingsRefused(f" {key}: {what} or set {variable(key)}")
 
 
 def _is_path(model: type[BaseModel], key: str) -> bool:

@@ -271,12 +271,21 @@ class ProofFalse(SealBroken):
 
 
 class SettingsRefused(Refused):
-    """The settings cannot be used: {listing}
+    """The settings cannot be used:{listing}
 
     One line, or a listing with a line for each thing wrong: who gave it, key, what.
     """
 
     listing: str
+
+
+
+class ExtraMissing(Refused):
+    """`{command}` needs {library}, which is not installed: `pip install 'sinergi[{extra}]'`."""
+
+    command: str
+    library: str
+    extra: str
 
 
 # Agreements

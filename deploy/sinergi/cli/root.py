@@ -1,0 +1,165 @@
+"""The root of the command line: what holds for all commands, and how errors become exit statuses.
+
+    0  done, or so it is          2    could not be done or told: one line on standard error
+    1  it is not so               130  stopped by Ctrl-C
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+import typer.core
+
+from sinergi.cli import commands
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinergi.settings import Settings
+
+COULD_NOT = 2
+STOPPED = 130
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass
+class Invocation:
+    """What was said before the name of the command."""
+
+    config: Path | None = None
+    overrides: dict[str, str] = field(default_factory=dict)
+    debug: bool = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings that hold for this invocation.
+
+        Raises:
+            SettingsRefused: with one line for each thing wrong.
+        """
+        from sinergi.settings import load  # noqa: PLC0415 - not for --help
+
+        return load(self.config, self.overrides)
+
+
+_invocation = Invocation()
+
+
+def settings() -> Settings:
+    """The settings for the command that is running.
+
+    Raises:
+        SettingsRefused: with one line for each thing wrong.
+    """
+    return _invocation.settings
+
+
+def config_file() -> Path | None:
+    """The file that `--config` named, if it did."""
+    return _invocation.config
+
+
+class _Commands(typer.core.TyperGroup):
+    """The commands of the table, each loaded when it is run and not before."""
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        return list(commands.present())
+
+    def get_command(self, _ctx: Any, cmd_name: str) -> Any:
+        return commands.stand_in(cmd_name) if cmd_name in commands.present() else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, commands.load(name) if name else None, rest
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 done, 1 it is not so, 2 could not be done or told.",
+)
+
+
+@app.callback()
+def root(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Settings file; else ./sinergi.toml or /etc/sinergi/sinergi.toml.",
+            envvar="SINERGI_CONFIG",
+            show_envvar=True,
+        ),
+    ] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, as kafka.bootstrap=HOST:PORT."),
+    ] = None,
+    log_level: Annotated[
+        Level, typer.Option(envvar="SINERGI_LOG_LEVEL", help="What to say on standard error.")
+    ] = "info",
+    log_json: Annotated[
+        bool, typer.Option("--log-json", envvar="SINERGI_LOG_JSON", help="Log as JSON lines.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="SINERGI_DEBUG", help="Show where an error arose.")
+    ] = False,
+) -> None:
+    """The bus over which agencies share what they know, exactly once and provably."""
+    from sinergi.cli.logs import set_up  # noqa: PLC0415 - not for --help
+
+    set_up(log_level, as_json=log_json)
+    _invocation.__dict__.pop("settings", None)
+    _invocation.config = config
+    _invocation.debug = debug
+    _invocation.overrides = dict(_assignment(each) for each in override or ())
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    key, mark, value = text.partition("=")
+    if not mark or not key:
+        raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
+    return key.strip(), value
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, by default that of the process, and give its exit status."""
+    try:
+        typer.main.get_command(app).main(args=arguments, prog_name="sinergi")
+    except SystemExit as why:
+        status = why.code if isinstance(why.code, int) else int(why.code is not None)
+        if status == STOPPED:
+            _say("stopped")
+        return status
+    except KeyboardInterrupt:
+        _say("stopped")
+        return STOPPED
+    except errors.SinergiError as why:
+        _say(str(why), why)
+    except Exception as why:  # noqa: BLE001 - the last resort: a bug, too, is one clear line
+        _say(
+            f"this is a bug: {type(why).__name__} at {_where(why)}. Run it again as "
+            "`sinergi --debug …` and report what it shows.",
+            why,
+        )
+    return COULD_NOT
+
+
+def _where(why: Exception) -> str:
+    frames = traceback.extract_tb(why.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+
+
+def _say(text: str, why: Exception | None = None) -> None:
+    if why is not None and _invocation.debug:
+        traceback.print_exception(why)
+    sys.stderr.write(f"sinergi: {text}\n")
