@@ -133,6 +133,20 @@ class Catalog:
         """
         return self.versions(event_type)[-1]
 
+    def named(self, name: str) -> Schema:
+        """The schema `<event-type>/<version>`, or the newest one of `<event-type>`.
+
+        Raises:
+            EventTypeUnknown: there is no such event type.
+            VersionUnknown: the event type has no such version.
+        """
+        event_type, slash, version = name.partition("/")
+        newest = self.newest(event_type)
+        for each in self.versions(event_type):
+            if str(each.version) == version or (each is newest and not slash):
+                return each
+        raise errors.VersionUnknown(event_type, version, newest.version)
+
     def by_fingerprint(self, fingerprint: bytes) -> Schema | None:
         """The schema of a fingerprint, if it is here."""
         return self._by_fingerprint.get(fingerprint)

@@ -6,6 +6,7 @@ property test holds them to it.
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ def encode(event: Event, schema: Schema) -> bytes:
         EventRefused: it is not issued yet, is not of this schema's event type, or holds a value
             that no consumer could read.
     """
-    return encode_document(_document(event, schema, event.ISSUED), schema)
+    return _encode(_document(event, schema, event.ISSUED), schema)
 
 
 def encode_around_revision(event: Event, schema: Schema) -> tuple[bytes, bytes]:
@@ -49,24 +50,18 @@ def encode_around_revision(event: Event, schema: Schema) -> tuple[bytes, bytes]:
     before = _fields_before_revision(schema)
     document = {**_document(event, schema, event.ISSUED - {_REVISION}), _REVISION: 0}
     head = _write(document, before, schema)
-    return head, encode_document(document, schema)[len(head) + 1 :]
+    return head, _encode(document, schema)[len(head) + 1 :]
 
 
 def encode_document(document: Mapping[str, Any], schema: Schema) -> bytes:
     """The datum of a document of a schema: aware datetimes, dates, decimals, symbols and UUIDs.
 
-    What is written is read again, since fastavro writes things that consumers would have to put
-    into quarantine, such as an int beyond 32 bits or a decimal with too many digits.
-
     Raises:
-        EventRefused: a value is missing, or does not fit its field.
+        EventRefused: a value is missing, does not fit its field, or is a time without a zone.
     """
-    datum = _write(document, _parsed(schema), schema)
-    try:
-        Datum.read(datum, schema.parsed, _named(schema))
-    except NotOne as why:
-        raise errors.EventRefused(schema.event_type, (f"a value does not fit: {why}",)) from None
-    return datum
+    if _has_naive(document):
+        raise errors.EventRefused(schema.event_type, ("a time has no zone",))
+    return _encode(document, schema)
 
 
 def decode(datum: bytes, schema: Schema) -> dict[str, Any]:
@@ -90,6 +85,32 @@ def _document(event: Event, schema: Schema, issued: frozenset[str]) -> dict[str,
     if problems:
         raise errors.EventRefused(event.event_type, tuple(sorted(problems)))
     return event.model_dump()
+
+
+def _has_naive(value: Any) -> bool:
+    """Whether a time without a zone is in there: fastavro would read it in the machine's zone."""
+    match value:
+        case datetime():
+            return value.utcoffset() is None
+        case dict():
+            return any(map(_has_naive, value.values()))
+        case list() | tuple():
+            return any(map(_has_naive, value))
+        case _:
+            return False
+
+
+def _encode(document: Mapping[str, Any], schema: Schema) -> bytes:
+    """The datum, which is read again: fastavro writes things that no consumer would take.
+
+    Such as an int beyond 32 bits, a moment before the year 1, a decimal with too many digits.
+    """
+    datum = _write(document, _parsed(schema), schema)
+    try:
+        Datum.read(datum, schema.parsed, _named(schema))
+    except NotOne as why:
+        raise errors.EventRefused(schema.event_type, (f"a value does not fit: {why}",)) from None
+    return datum
 
 
 def _write(document: Mapping[str, Any], parsed: Any, schema: Schema) -> bytes:

@@ -10,6 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "boolean": (bool,),
+    "int": (int,),
+    "long": (int,),
+    "float": (int, float),
+    "double": (int, float),
+    "bytes": (str,),
+    "string": (str,),
+}
 _BOUNDS = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 
 
@@ -19,6 +28,8 @@ def fits(default: Any, kind: Any, definition: Callable[[str], Any]) -> bool:
     Args:
         definition: the type behind a name.
     """
+    if isinstance(kind, str) and kind not in _PLAIN:
+        kind = definition(kind)
     match kind:
         case ["null", _]:
             return default is None  # a default belongs to a union's first branch
@@ -35,24 +46,16 @@ def fits(default: Any, kind: Any, definition: Callable[[str], Any]) -> bool:
             return default in symbols
         case {"logicalType": _}:
             return False  # nobody meant a moment, an amount or an identity that is always the same
-        case {"type": str() as plain}:
-            return _is_plain(default, plain)
-        case "boolean" | "int" | "long" | "float" | "double" | "bytes" | "string":
-            return _is_plain(default, kind)
         case _:
-            return fits(default, definition(kind), definition)
+            return _is_plain(default, kind if isinstance(kind, str) else kind["type"])
 
 
 def _is_plain(default: Any, plain: str) -> bool:
     match plain:
-        case "boolean":
-            return isinstance(default, bool)
         case "int" | "long":
             low, high = _BOUNDS[plain]
             return type(default) is int and low <= default <= high
-        case "float" | "double":
-            return type(default) in (int, float)
         case "bytes":
-            return isinstance(default, str) and all(ord(each) < 256 for each in default)
+            return isinstance(default, str) and default.isascii()  # one code point a byte
         case _:
-            return isinstance(default, str)
+            return type(default) in _PLAIN[plain]

@@ -11,7 +11,7 @@ aliases (ours find a field by its name), namespaces below the event, and referen
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from sinergi_schemas import defaults, errors
 
@@ -82,14 +82,12 @@ class _Check:
     def kind(self, kind: Any, path: str, depth: int) -> _Extent:
         """The extent of a type that stands `depth` types below the file, itself included."""
         if depth > MOST_DEPTH:
-            self._refuse(path, f"it lies deeper than {MOST_DEPTH}")
+            raise self._refused(path, f"it lies deeper than {MOST_DEPTH}")
         match kind:
             case list():
                 return self._union(kind, path, depth)
             case str() if kind in _WIDTHS:
                 return _Extent(width=_WIDTHS[kind])
-            case "null":
-                self._refuse(path, 'null stands only in the optional ["null", T]')
             case str():
                 return self._reference(kind, path, depth)
             case {"type": "record"}:
@@ -99,40 +97,44 @@ class _Check:
             case {"type": "array", "items": items}:
                 return self._array(kind, items, path, depth)
             case {"type": ("map" | "fixed") as name}:
-                self._refuse(path, f"{name} is not used here")
+                raise self._refused(path, f"{name} is not used here")
             case {"type": str() as inner} if inner in _WIDTHS:
                 return self._plain(kind, inner, path)
             case _:
-                self._refuse(path, "it is no Avro type")
+                raise self._refused(path, "it is no Avro type")
 
     def _union(self, kind: list[Any], path: str, depth: int) -> _Extent:
         if len(kind) != 2 or kind[0] != "null" or isinstance(kind[1], list):
-            self._refuse(path, 'the only union is the optional ["null", T]')
+            raise self._refused(path, 'the only union is the optional ["null", T]')
         inner = self.kind(kind[1], path, depth)
         return inner._replace(columns=inner.columns + 1, width=1)
 
     def _reference(self, name: str, path: str, depth: int) -> _Extent:
+        if name == "null":
+            raise self._refused(path, 'null stands only in the optional ["null", T]')
         if name in self._open:
-            self._refuse(path, f"{name} contains itself")
+            raise self._refused(path, f"{name} contains itself")
         if name not in self._known:
-            self._refuse(path, f"the type {name!r} is not defined before, under this simple name")
+            raise self._refused(
+                path, f"the type {name!r} is not defined before, under this simple name"
+            )
         _, extent = self._known[name]
         if depth + extent.height - 1 > MOST_DEPTH:
-            self._refuse(path, f"{name} reaches deeper than {MOST_DEPTH}")
+            raise self._refused(path, f"{name} reaches deeper than {MOST_DEPTH}")
         return extent._replace(columns=extent.columns + 1)
 
     def _record(self, kind: dict[str, Any], path: str, depth: int) -> _Extent:
         name = self._named(kind, path, depth)
         fields = kind.get("fields")
         if not isinstance(fields, list) or not fields:
-            self._refuse(path, "a record has fields")
+            raise self._refused(path, "a record has fields")
         self._open.append(name)
         found: dict[str, _Extent] = {}
         for each in fields:
             field = self._field_name(each, path)
             inner = f"{path}.{field}".lstrip(".")
             if field in found:
-                self._refuse(inner, "there is a field of this name already")
+                raise self._refused(inner, "there is a field of this name already")
             found[field] = self._field(each, inner, depth)
         self._open.pop()
         extent = _Extent(
@@ -148,17 +150,19 @@ class _Check:
         match each:
             case {"name": str() as name, "type": _} if _NAME.fullmatch(name):
                 return name
-        self._refuse(path, "a field has a type and a name of ASCII letters, digits and underscores")
+        raise self._refused(
+            path, "a field has a type and a name of ASCII letters, digits and underscores"
+        )
 
     def _field(self, each: dict[str, Any], path: str, depth: int) -> _Extent:
         self._attributes(each, path)
         if type(each.get("protected", False)) is not bool:
-            self._refuse(path, "protected is true or false")
+            raise self._refused(path, "protected is true or false")
         extent = self.kind(each["type"], path, depth + 1)
         if isinstance(each["type"], list) and each.get("default", "none") is not None:
-            self._refuse(path, "an optional field has the default null")
+            raise self._refused(path, "an optional field has the default null")
         if "default" in each and not defaults.fits(each["default"], each["type"], self._definition):
-            self._refuse(path, "its default is not of its type")
+            raise self._refused(path, "its default is not of its type")
         return extent
 
     def _definition(self, name: str) -> Any:
@@ -168,11 +172,15 @@ class _Check:
         name = self._named(kind, path, depth)
         symbols = kind.get("symbols")
         if not isinstance(symbols, list) or not all(map(_is_name, symbols)):
-            self._refuse(path, "an enum has symbols of ASCII letters, digits and underscores")
+            raise self._refused(
+                path, "an enum has symbols of ASCII letters, digits and underscores"
+            )
         if len(set(symbols)) != len(symbols):
-            self._refuse(path, "an enum has distinct symbols")
+            raise self._refused(path, "an enum has distinct symbols")
         if UNKNOWN not in symbols or kind.get("default") != UNKNOWN:
-            self._refuse(path, f"an enum has the symbol and default {UNKNOWN} from version 1")
+            raise self._refused(
+                path, f"an enum has the symbol and default {UNKNOWN} from version 1"
+            )
         self._known[name] = (kind, _Extent())
         return _Extent()
 
@@ -180,13 +188,15 @@ class _Check:
         self._attributes(kind, path)
         item = self.kind(items, f"{path}[]", depth + 1)
         if item.cells > MOST_CELLS_PER_BYTE * item.width:
-            self._refuse(path, f"a byte of an item can fill more than {MOST_CELLS_PER_BYTE} cells")
+            raise self._refused(
+                path, f"a byte of an item can fill more than {MOST_CELLS_PER_BYTE} cells"
+            )
         return _Extent(item.height + 1, item.columns + 1)
 
     def _plain(self, kind: dict[str, Any], inner: str, path: str) -> _Extent:
         logical = kind.get("logicalType")
         if "logicalType" in kind and _LOGICAL.get(str(logical)) != inner:
-            self._refuse(path, f"the logical type {logical!r} over {inner} is not used here")
+            raise self._refused(path, f"the logical type {logical!r} over {inner} is not used here")
         if logical == "decimal":
             self._decimal(kind, path)
         return _Extent(width=_WIDTHS[inner])
@@ -194,33 +204,37 @@ class _Check:
     def _decimal(self, kind: dict[str, Any], path: str) -> None:
         precision, scale = kind.get("precision"), kind.get("scale", 0)
         if type(precision) is not int or type(scale) is not int:
-            self._refuse(path, "a decimal has a precision and a scale")
+            raise self._refused(path, "a decimal has a precision and a scale")
         if not 1 <= precision <= MOST_DIGITS or not 0 <= scale <= precision:
-            self._refuse(path, f"a decimal has 1 to {MOST_DIGITS} digits and no larger scale")
+            raise self._refused(
+                path, f"a decimal has 1 to {MOST_DIGITS} digits and no larger scale"
+            )
 
     def _named(self, kind: dict[str, Any], path: str, depth: int) -> str:
         """The name of a record or enum that is being defined."""
         self._attributes(kind, path)
         name = kind.get("name")
         if not _is_name(name) or name in _RESERVED:
-            self._refuse(path, "a record or enum has a name of ASCII letters, digits, underscores")
+            raise self._refused(
+                path, "a record or enum has a name of ASCII letters, digits, underscores"
+            )
         if name in self._known or name in self._open:
-            self._refuse(path, f"the name {name} is given twice")
+            raise self._refused(path, f"the name {name} is given twice")
         if depth > 1 and "namespace" in kind:
-            self._refuse(path, "only the event has a namespace")
+            raise self._refused(path, "only the event has a namespace")
         return str(name)
 
     def _attributes(self, kind: dict[str, Any], path: str) -> None:
         if "aliases" in kind:
-            self._refuse(path, "aliases are not used here: a field is found by its name")
+            raise self._refused(path, "aliases are not used here: a field is found by its name")
         if "logicalType" in kind:
-            self._refuse(path, "a logical type stands over a plain type only")
+            raise self._refused(path, "a logical type stands over a plain type only")
         doc = kind.get("doc", "")
         if not isinstance(doc, str) or _UNSAID.search(doc):
-            self._refuse(path, "a doc is text without control characters")
+            raise self._refused(path, "a doc is text without control characters")
 
-    def _refuse(self, path: str, what: str) -> NoReturn:
-        raise errors.SchemaRefused(self._name, f"{path or 'the event'}: {what}")
+    def _refused(self, path: str, what: str) -> errors.SchemaRefused:
+        return errors.SchemaRefused(self._name, f"{path or 'the event'}: {what}")
 
 
 def _is_name(name: Any) -> bool:
