@@ -392,6 +392,12 @@ class PositionLost(Broken):
     partition: int
 
 
+class ReplayRefused(Refused):
+    """The replay cannot be done: {what}."""
+
+    what: str
+
+
 class TablesMissing(Refused):
     """{what} is not in the database. Run `sinergi db upgrade --role {role}` as its owner."""
 
@@ -454,6 +460,16 @@ class InputChanged(Refused):
 
     path: str
     line: int
+
+
+class IntakeStopped(Unavailable):
+    """{path} is published up to line {line} and no further: the database does not serve us
+    (SQLSTATE {sqlstate}). The same command goes on from there once it does.
+    """
+
+    path: str
+    line: int
+    sqlstate: str
 
 
 class OutputRefused(Refused):

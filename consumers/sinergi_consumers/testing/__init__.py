@@ -1,0 +1,1 @@
+"""What an integrator tests a projection or a sink with. Nothing here needs a broker."""

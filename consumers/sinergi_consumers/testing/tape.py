@@ -1,0 +1,135 @@
+"""A topic without a broker: events in, sealed messages out, as a consumer would receive them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sinergi_schemas import codec, message
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.message import Envelope
+from sinergi_schemas.seal.keys import SigningKey
+from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.seal.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from sinergi_schemas.catalog import Schema
+    from sinergi_schemas.events import Event
+    from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.topics import Topic
+
+AGREEMENT = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class TapeMessage:
+    """A message as the client library hands it over; see `sinergi_schemas.message.Received`."""
+
+    topic_name: str
+    number: int
+    at: int
+    key_bytes: bytes | None
+    value_bytes: bytes | None
+    pairs: tuple[tuple[str, bytes], ...]
+
+    def topic(self) -> str:
+        """The topic's name."""
+        return self.topic_name
+
+    def partition(self) -> int:
+        """The partition's number."""
+        return self.number
+
+    def offset(self) -> int:
+        """The offset."""
+        return self.at
+
+    def key(self) -> bytes | None:
+        """The key's bytes."""
+        return self.key_bytes
+
+    def value(self) -> bytes | None:
+        """The value's bytes."""
+        return self.value_bytes
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The headers in order."""
+        return list(self.pairs)
+
+    def with_header(self, name: str, value: bytes) -> TapeMessage:
+        """The same with one header changed."""
+        return replace(
+            self, pairs=tuple((n, value if n == name else v) for n, v in self.pairs)
+        )
+
+
+class Tape:
+    """One partition being written by its owner.
+
+    Args:
+        catalog: where the newest schema of the topic's event type is taken from.
+    """
+
+    def __init__(
+        self, bus: str, topic: Topic, number: int = 0, catalog: Catalog | None = None
+    ) -> None:
+        self.bus = bus
+        self.topic = topic
+        self.number = number
+        self.key = SigningKey.generate(f"{bus}/{topic.agency}")
+        self.schema: Schema = (catalog or Catalog.shipped()).newest(topic.event_type)
+        self._writer = Writer(f"{bus}/{topic.name}/{number}", [self.key], Frontier.empty())
+        self._offset = 0
+
+    @property
+    def keys(self) -> list[VerifyingKey]:
+        """The owner's public keys, as an agreement would name them."""
+        return [self.key.public]
+
+    def write(self, events: Sequence[Event]) -> list[TapeMessage]:
+        """Messages of some events, the last one with a checkpoint.
+
+        An event that is not issued yet is issued by the topic's owner; its revision must be set.
+        """
+        return self.write_datums(
+            [
+                (each.event_id, each.record_id, codec.encode(self._issued(each), self.schema))
+                for each in events
+            ]
+        )
+
+    def write_datums(self, datums: Sequence[tuple[UUID, str, bytes]]) -> list[TapeMessage]:
+        """The same from event ids, record ids and datums, whatever these hold."""
+        written = [self._message(*each) for each in datums]
+        sealed = message.seal_headers(self._writer.checkpoint())
+        written[-1] = replace(written[-1], pairs=(*written[-1].pairs, *sealed))
+        return written
+
+    def _message(self, event_id: UUID, record_id: str, datum: bytes) -> TapeMessage:
+        key, fingerprint = record_id.encode(), self.schema.fingerprint
+        index = self._writer.add(message.leaf_data(fingerprint, key, datum))
+        envelope = Envelope(event_id, SYSTEM.now(), None)
+        headers = message.headers(self.bus, self.topic, key, fingerprint, index, envelope)
+        self._offset += 1
+        return TapeMessage(
+            self.topic.name,
+            self.number,
+            self._offset - 1,
+            key,
+            message.frame(self.schema.id, datum),
+            tuple(headers),
+        )
+
+    def _issued(self, event: Event) -> Event:
+        if event.is_issued:
+            return event
+        return event.issued(
+            agency=self.topic.agency,
+            agreement=AGREEMENT,
+            recorded_at=event.recorded_at or SYSTEM.now(),
+            revision=event.revision or 1,
+        )

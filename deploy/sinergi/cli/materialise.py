@@ -1,0 +1,66 @@
+"""`sinergi materialise`: the events of other agencies into this agency's database, for ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sinergi.cli import root
+from sinergi.signals import stopping as on_signals
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from sinergi.settings import Settings
+    from sinergi_consumers.materialiser import Materialiser
+
+
+def materialise() -> None:
+    """Turn what other agencies publish into rows of this agency's database, exactly once.
+
+    It runs until SIGTERM or Ctrl-C, then finishes what the database has in hand. Start as many as
+    you like: they share the partitions among them.
+
+    Example: sinergi --config /etc/sinergi/sinergi.toml materialise
+    """
+    stopping = on_signals()
+    assemble(root.settings(), stopping).run(stopping)
+
+
+def assemble(settings: Settings, stopping: Event) -> Materialiser:
+    """A materialiser out of settings.
+
+    Raises:
+        SettingsRefused: a setting is missing.
+        AgreementRefused: the agreements cannot be used, or let this agency read nothing.
+    """
+    from sinergi_consumers.assignment import Assignment  # noqa: PLC0415 - heavy: not for --help
+    from sinergi_consumers.materialiser import Materialiser  # noqa: PLC0415
+    from sinergi_consumers.projection import projections_of  # noqa: PLC0415
+    from sinergi_consumers.receipts import Receipts  # noqa: PLC0415
+    from sinergi_consumers.sinks.postgresql import PostgresqlSink  # noqa: PLC0415
+    from sinergi_consumers.storing import Store  # noqa: PLC0415
+    from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
+    from sinergi_schemas.clock import SYSTEM  # noqa: PLC0415
+    from sinergi_schemas.kafka.producer import open_producer  # noqa: PLC0415
+
+    agreements, connection, catalog = (
+        settings.agreements(),
+        settings.connection(),
+        Catalog.shipped(),
+    )
+    topics = {each: agreements.partitions(each) for each in agreements.read_by(settings.agency)}
+    projections = projections_of(catalog, (each.event_type for each in topics))
+    sink = PostgresqlSink(settings.consumer_database, projections)
+    key = settings.receipt_key(agreements)
+    group = f"{settings.agency}.{settings.consumer_name}"
+    return Materialiser(
+        Assignment(connection, group, topics),
+        Store(sink, projections, key, SYSTEM, stopping),
+        sink,
+        Receipts(
+            settings.agency, settings.consumer_name, open_producer(connection, gapless=False)
+        ),
+        agreements,
+        catalog,
+        SYSTEM,
+    )
