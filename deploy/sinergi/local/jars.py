@@ -1,0 +1,178 @@
+"""Kafka's jars: which they are, by name, size and digest, and how they come here.
+
+`kafka.lock` names each jar that the broker needs: coordinates, size in bytes, SHA-256. jgo fetches
+those that are missing into the cache that it shares with Maven, from the repositories of its own
+settings. A jar that is not the locked one is never run. `python -m sinergi.local.jars` resolves
+the dependencies anew and prints a fresh lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import stamina
+
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jgo.maven import Artifact, MavenContext
+    from rich.console import Console
+
+_LOCK = Path(__file__).with_name("kafka.lock")
+# slf4j-simple writes the broker's log, for which Kafka itself brings no writer.
+_WANTED = ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36")
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One jar of the lock."""
+
+    coordinates: str
+    size: int
+    sha256: str
+
+    def is_at(self, path: Path) -> bool:
+        """Whether this very jar is there."""
+        return path.is_file() and path.stat().st_size == self.size and _digest(path) == self.sha256
+
+
+def locked() -> list[Jar]:
+    """The jars of Kafka, in the order of the class path."""
+    words = (line.split() for line in _LOCK.read_text("ascii").splitlines())
+    return [Jar(coordinates, int(size), sha256) for coordinates, size, sha256 in words]
+
+
+def class_path(console: Console | None) -> list[Path]:
+    """Where the jars are, once those that are missing have been fetched.
+
+    Args:
+        console: shows a bar while something is fetched.
+
+    Raises:
+        LocalMissing: jgo is not installed.
+        DownloadFailed: a jar cannot be had, or is not the one that was locked.
+    """
+    context = _context()
+    artifacts = {jar: _artifact(context, jar) for jar in locked()}
+    missing = [jar for jar, artifact in artifacts.items() if not jar.is_at(_path(artifact))]
+    if missing:
+        with _alone(context.repo_cache):
+            _fetch(missing, console)
+    return [_path(artifact) for artifact in artifacts.values()]
+
+
+def _context(advance: Callable[[int], None] | None = None) -> MavenContext:
+    """jgo's view of the user's cache and repositories."""
+    try:
+        from jgo.config import GlobalSettings
+        from jgo.constants import MAVEN_CENTRAL_URL
+        from jgo.maven import MavenContext, PythonResolver
+    except ImportError:
+        raise errors.LocalMissing("jgo, which fetches Kafka,") from None
+
+    @contextmanager
+    def one(_name: str, _size: int) -> Iterator[Callable[[int], None]]:
+        yield advance or (lambda _bytes: None)
+
+    settings = GlobalSettings.load()
+    return MavenContext(
+        resolver=PythonResolver(progress_callback=one),
+        repo_cache=settings.repo_cache,
+        remote_repos={"central": MAVEN_CENTRAL_URL, **settings.repositories},
+    )
+
+
+def _artifact(context: MavenContext, jar: Jar) -> Artifact:
+    return context.create_dependency(jar.coordinates).artifact
+
+
+def _path(artifact: Artifact) -> Path:
+    path = artifact.cached_path
+    if path is None:
+        raise errors.DownloadFailed(str(artifact), "there is no cache folder")
+    return path
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Let one process at a time fetch into the cache."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = (cache / ".sinergi.lock").open("w")
+    except OSError as why:
+        raise errors.DownloadFailed("the jars", f"{cache}: {why.strerror}") from None
+    with lock:
+        flock(lock, LOCK_EX)
+        yield
+
+
+def _fetch(jars: list[Jar], console: Console | None) -> None:
+    from rich.console import Console as Screen
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    screen = console or Screen(stderr=True, quiet=True)
+    with Progress(*columns, console=screen, transient=True) as progress:
+        bar = progress.add_task("Fetching Kafka, once", total=sum(jar.size for jar in jars))
+        context = _context(lambda size: progress.advance(bar, size))
+        pool = ThreadPoolExecutor(_AT_ONCE)
+        try:
+            list(pool.map(lambda jar: _fetch_one(context, jar), jars))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _fetch_one(context: MavenContext, jar: Jar) -> None:
+    """Fetch one jar, unless another process did it while we waited."""
+    artifact = _artifact(context, jar)
+    path = _path(artifact)
+    if jar.is_at(path):
+        return
+    try:
+        for attempt in stamina.retry_context(on=OSError, attempts=3, timeout=60):
+            with attempt:
+                path.unlink(missing_ok=True)
+                artifact.resolve()
+    except (OSError, RuntimeError) as why:
+        raise errors.DownloadFailed(jar.coordinates, type(why).__name__) from why
+    if not jar.is_at(path):
+        path.unlink()
+        raise errors.DownloadFailed(jar.coordinates, f"what came has not SHA-256 {jar.sha256}")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def resolve() -> list[Jar]:
+    """What Kafka needs according to its own description, for a new lock."""
+    context = _context()
+    wanted = [context.create_dependency(coordinates) for coordinates in _WANTED]
+    direct, further = context.resolver.resolve(wanted)
+    needed = [*direct, *(one for one in further if one.scope in {"compile", "runtime"})]
+    jars = []
+    for one in needed:
+        path = one.artifact.resolve()
+        coordinates = f"{one.groupId}:{one.artifactId}:{one.version}"
+        jars.append(Jar(coordinates, path.stat().st_size, _digest(path)))
+    return jars
+
+
+if __name__ == "__main__":
+    for found in resolve():
+        print(found.coordinates, found.size, found.sha256)

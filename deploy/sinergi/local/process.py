@@ -1,0 +1,122 @@
+"""Processes that are ours: how they are started, known again, and stopped.
+
+A process is known by a mark on its command line, drawn at random for its folder. So a pid that the
+system has given to somebody else is never mistaken for ours, whatever was killed or rebooted, and
+one that was started just before a crash is found although nobody wrote its pid down.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_LEASH = Path(__file__).with_name("leash.py")
+_PATIENCE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that can be started.
+
+    Attributes:
+        command: the program's full path and its arguments.
+        log: the file that takes its output.
+        user: who it runs as; empty for who we are.
+        stops_by: the signal that asks it to stop in order.
+        dies_by: the signal that it gets when its parent dies.
+    """
+
+    command: tuple[str, ...]
+    log: Path
+    user: str = ""
+    stops_by: signal.Signals = signal.SIGTERM
+    dies_by: signal.Signals = signal.SIGKILL
+
+    def run(self) -> None:
+        """Run it to its end.
+
+        Raises:
+            subprocess.CalledProcessError: it ended with another status than 0.
+        """
+        with self.log.open("ab") as log:
+            subprocess.run(  # noqa: S603 - our own programs by full path, without a shell
+                self._leashed(leashed=False),
+                check=True,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def start(self, *, leashed: bool) -> psutil.Process:
+        """Start it and leave it running.
+
+        Args:
+            leashed: whether it dies with the calling thread, as with a thread that ends.
+        """
+        output = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            command = self._leashed(leashed=leashed)
+            pid = os.posix_spawn(
+                command[0],
+                command,
+                _environment(),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, output, 1),
+                    (os.POSIX_SPAWN_DUP2, output, 2),
+                ],
+                setsigmask=(),
+                setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
+            )
+        finally:
+            os.close(output)
+        return psutil.Process(pid)
+
+    def _leashed(self, *, leashed: bool) -> list[str]:
+        parent = os.getpid() if leashed else 0
+        leash = [sys.executable, "-I", "-S", str(_LEASH)]
+        return [*leash, str(parent), str(int(self.dies_by)), self.user, "--", *self.command]
+
+
+def find(mark: str) -> psutil.Process | None:
+    """The running process that bears a mark as the end of one of its arguments."""
+    marked = {
+        process.pid: process
+        for process in psutil.process_iter(["cmdline", "ppid"])
+        if any(word.endswith(mark) for word in process.info["cmdline"] or ())
+    }
+    # A child of PostgreSQL bears it too for the instant before it takes a name of its own.
+    return next((one for one in marked.values() if one.info["ppid"] not in marked), None)
+
+
+def stop(process: psutil.Process, gently: signal.Signals) -> None:
+    """Ask a process to stop, wait for it, and kill it if it does not within 20 seconds."""
+    try:
+        process.send_signal(gently)
+        process.wait(_PATIENCE_SECONDS)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(_PATIENCE_SECONDS)
+
+
+def ended_within(process: psutil.Process, seconds: float) -> bool:
+    """Wait so long for a process to end; whether it did."""
+    try:
+        process.wait(seconds)
+    except psutil.TimeoutExpired:
+        return False
+    return True
+
+
+def _environment() -> dict[str, str]:
+    """What a service may know of our environment: nothing that would change its settings."""
+    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(Path.home())}

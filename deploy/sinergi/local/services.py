@@ -1,0 +1,234 @@
+"""A folder of local services, up and down.
+
+    1. take the folder's lock, so that two commands never start the same services
+    2. start what does not run; its address is the one of last time
+    3. wait until each answers as itself
+    4. interrupted or failed on the way: stop what this call has started
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from sinergi.local import process
+from sinergi.local.kafka import Kafka
+from sinergi.local.postgresql import Postgresql
+from sinergi.local.state import State, is_free
+from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM, Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psutil
+    from rich.console import Console
+
+    from sinergi.local.process import Program
+
+_PATIENCE_SECONDS = 60.0
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One local service as it stands: its address, and its pid if it runs."""
+
+    address: str
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The services of a folder as they stand."""
+
+    folder: Path
+    kafka: Service
+    postgresql: Service
+
+    @property
+    def running(self) -> bool:
+        """Whether all of them run."""
+        return self.kafka.pid is not None and self.postgresql.pid is not None
+
+
+class Local:
+    """Kafka and PostgreSQL with everything they have in one folder.
+
+    `up` leaves them running until `down`, whatever becomes of the caller. As a context manager they
+    die with it, even if it is killed: enter it in a thread that lives as long as they are needed.
+
+    Args:
+        folder: made if it is not there.
+        console: shows a bar while something is downloaded.
+        clock: for durations.
+    """
+
+    def __init__(
+        self, folder: Path, console: Console | None = None, clock: Clock = SYSTEM
+    ) -> None:
+        self._folder = folder.absolute()
+        self._console = console
+        self._clock = clock
+        self._started: list[_Running] = []
+
+    def __enter__(self) -> Self:
+        with self._alone():
+            self._up(State.of(self._folder), leashed=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_started()
+
+    def up(self, *, new_ports: bool = False) -> Status:
+        """Start what does not run, and wait until all of it answers.
+
+        Args:
+            new_ports: stop what runs and move it to ports that are free now.
+
+        Raises:
+            LocalFolderRefused: the folder cannot be used.
+            LocalMissing: this machine lacks what the services are made of.
+            DownloadFailed: Kafka cannot be had.
+            PortTaken: another process has taken a port.
+            LocalFailed: a service does not start.
+        """
+        with self._alone():
+            state = State.of(self._folder)
+            if new_ports:
+                self._stop_all(state)
+                state = state.with_new_ports()
+            self._up(state, leashed=False)
+            self._started.clear()
+        return self.status()
+
+    def down(self) -> Status:
+        """Stop what runs, and only that: processes that bear this folder's mark.
+
+        Raises:
+            LocalDown: nothing was ever started in this folder.
+        """
+        state = self._state()
+        with self._alone():
+            self._stop_all(state)
+        return self.status()
+
+    def status(self) -> Status:
+        """What runs in this folder now.
+
+        Raises:
+            LocalDown: nothing was ever started in this folder.
+        """
+        kafka, postgresql = self._services(self._state())
+        found = process.find(kafka.mark), process.find(postgresql.mark)
+        pids = [one.pid if one else None for one in found]
+        return Status(
+            self._folder,
+            Service(kafka.address, pids[0]),
+            Service(postgresql.url("postgres"), pids[1]),
+        )
+
+    @property
+    def bootstrap(self) -> str:
+        """Where Kafka's clients find it, `host:port`."""
+        return self._services(self._state())[0].address
+
+    def database(self, name: str) -> str:
+        """The URL of the database of this name, made now if it is not there.
+
+        Raises:
+            LocalDown: the services do not run.
+        """
+        return self._services(self._state())[1].database(name)
+
+    def _state(self) -> State:
+        state = State.read(self._folder)
+        if state is None:
+            raise errors.LocalDown(str(self._folder))
+        return state
+
+    def _services(self, state: State) -> tuple[Kafka, Postgresql]:
+        return Kafka(self._folder, state, self._console), Postgresql(self._folder, state)
+
+    def _up(self, state: State, *, leashed: bool) -> None:
+        state.write()
+        kafka, postgresql = self._services(state)
+        try:
+            self._start(kafka, leashed=leashed)
+            self._start(postgresql, leashed=leashed)
+            for running in self._started:
+                self._await(running)
+        except BaseException:
+            self._stop_started()
+            raise
+
+    def _start(self, service: Kafka | Postgresql, *, leashed: bool) -> None:
+        """Start a service that does not run."""
+        found = process.find(service.mark)
+        if found is not None:
+            return
+        program = service.program()
+        for port in service.ports:
+            if not is_free(port):
+                raise errors.PortTaken(service.name, port)
+        self._started.append(_Running(service, program, program.start(leashed=leashed)))
+
+    def _await(self, running: _Running) -> None:
+        """Wait until a service that was started answers as itself."""
+        until = self._clock.monotonic() + _PATIENCE_SECONDS
+        while not running.answers():
+            if process.ended_within(running.process, _LOOK_SECONDS):
+                raise self._failure(running.service)
+            if self._clock.monotonic() > until:
+                what = f"no answer within {_PATIENCE_SECONDS:.0f} s"
+                raise errors.LocalFailed(running.service.name, what, str(running.service.log))
+
+    def _failure(self, service: Kafka | Postgresql) -> errors.SinergiError:
+        """Why a service has ended: its port is the first suspect."""
+        for port in service.ports:
+            if not is_free(port):
+                return errors.PortTaken(service.name, port)
+        return errors.LocalFailed(service.name, "it ended", str(service.log))
+
+    def _stop_started(self) -> None:
+        while self._started:
+            running = self._started[-1]
+            process.stop(running.process, running.program.stops_by)
+            self._started.pop()
+
+    def _stop_all(self, state: State) -> None:
+        for service in self._services(state):
+            found = process.find(service.mark)
+            if found is not None:
+                process.stop(found, service.stops_by)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder, made if need be, against other commands."""
+        try:
+            # PostgreSQL may have to pass as another user (see `leash`), who needs no more.
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            lock = (self._folder / "lock").open("w")
+        except OSError as why:
+            raise errors.LocalFolderRefused(str(self._folder), str(why.strerror)) from None
+        with lock:
+            flock(lock, LOCK_EX)
+            yield
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A service that this process has started."""
+
+    service: Kafka | Postgresql
+    program: Program
+    process: psutil.Process
+
+    def answers(self) -> bool:
+        """Whether it serves clients; asked over the network only once its port is taken."""
+        return not is_free(self.service.ports[0]) and self.service.answers()

@@ -1,0 +1,125 @@
+"""What a folder of local services remembers: their ports, password and mark."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import secrets
+import socket
+import uuid
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Below the range that the system takes outgoing ports from, so that a stopped service finds its
+# port free when it comes back.
+_PORTS = range(20_000, 32_000)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What must stay the same from one start to the next.
+
+    Attributes:
+        folder: where the folder was: a copy elsewhere is another one, with another mark.
+        mark: stands on the command lines of the processes of this folder.
+        cluster_id: the id that Kafka's storage is formatted with.
+        password: of PostgreSQL's superuser.
+    """
+
+    folder: str
+    mark: str
+    cluster_id: str
+    password: str
+    kafka_port: int
+    controller_port: int
+    postgresql_port: int
+
+    @classmethod
+    def of(cls, folder: Path) -> State:
+        """What the folder remembers; drawn now if this is its first time.
+
+        Raises:
+            LocalFolderRefused: what it remembers cannot be read.
+        """
+        known = cls.read(folder)
+        if known is not None:
+            return known
+        if (folder / "postgresql").exists() or (folder / "kafka").exists():
+            raise errors.LocalFolderRefused(str(folder), "it has data but no state.json")
+        kafka, controller, postgresql = _free_ports(3)
+        return cls(
+            folder=str(folder),
+            mark=secrets.token_hex(12),
+            cluster_id=base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
+            password=secrets.token_urlsafe(18),
+            kafka_port=kafka,
+            controller_port=controller,
+            postgresql_port=postgresql,
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> State | None:
+        """What the folder remembers, or None if nothing was ever started there.
+
+        Raises:
+            LocalFolderRefused: what it remembers cannot be read.
+        """
+        try:
+            state = cls(**json.loads((folder / "state.json").read_text("utf-8")))
+        except FileNotFoundError:
+            return None
+        except NotADirectoryError:
+            raise errors.LocalFolderRefused(str(folder), "it is no folder") from None
+        except (ValueError, TypeError):
+            raise errors.LocalFolderRefused(str(folder), "its state.json is damaged") from None
+        except OSError as why:
+            raise errors.LocalFolderRefused(str(folder), str(why.strerror)) from None
+        if state.folder == str(folder):
+            return state
+        return replace(state, folder=str(folder), mark=secrets.token_hex(12))
+
+    def with_new_ports(self) -> State:
+        """The same on other ports, free at this moment."""
+        kafka, controller, postgresql = _free_ports(3)
+        return replace(
+            self, kafka_port=kafka, controller_port=controller, postgresql_port=postgresql
+        )
+
+    def write(self) -> None:
+        """Write it down, whole or not at all, for the owner's eyes only.
+
+        Raises:
+            LocalFolderRefused: the folder cannot be written.
+        """
+        path = f"{self.folder}/state.json"
+        try:
+            handle = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(asdict(self), file, indent=2)
+            os.replace(f"{path}.new", path)
+        except OSError as why:
+            raise errors.LocalFolderRefused(self.folder, str(why.strerror)) from None
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_ports(count: int) -> list[int]:
+    drawn = random.sample(_PORTS, len(_PORTS))
+    free = (port for port in drawn if is_free(port))
+    return [next(free) for _ in range(count)]
