@@ -22,8 +22,10 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.errors import (
     ActionRefused,
+    DatabaseAway,
     EventsRefused,
     InputChanged,
+    IntakeStopped,
     MappingRefused,
     NotAgreed,
     OutputRefused,
@@ -69,7 +71,7 @@ class Shelf:
     def __call__(self, events: Sequence[Event]) -> list[Published]:
         self.calls += 1
         if self.limit is not None and self.calls > self.limit:
-            raise ConnectionError("the database went away")
+            raise DatabaseAway("57P01")
         for place, event in enumerate(events):
             if event.record_id in self.refused:
                 why = ActionRefused("RECORDED", "the record exists already")
@@ -191,7 +193,7 @@ def test_an_intake_that_was_stopped_goes_on_where_it_stopped(
 ) -> None:
     write(register, *(good(str(number)) for number in range(3500)))
     shelf = Shelf(limit=2)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(IntakeStopped, match=r"up to line 2001 .*57P01"):
         take_in(mapping, register, shelf)
     assert len(shelf.events) == 2 * room.BATCH
     shelf.limit = None

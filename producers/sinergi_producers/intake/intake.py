@@ -28,7 +28,14 @@ from sinergi_producers.intake.reading import DelimitedFile
 from sinergi_producers.intake.refusals import RefusedLines
 from sinergi_producers.intake.sources import Breach
 from sinergi_producers.outbox import Outbox, Published
-from sinergi_schemas.errors import ActionRefused, EventIdTaken, EventRefused, EventsRefused
+from sinergi_schemas.errors import (
+    ActionRefused,
+    DatabaseAway,
+    EventIdTaken,
+    EventRefused,
+    EventsRefused,
+    IntakeStopped,
+)
 from sinergi_schemas.events import Event
 from sinergi_schemas.postgresql import translate
 
@@ -163,6 +170,7 @@ class Intake:
             InputRefused: the file cannot be read as the mapping says.
             InputChanged: somebody writes to it.
             MappingRefused: the mapping names columns that it has not.
+            IntakeStopped: the database went away.
         """
         with DelimitedFile(path, self._mapping.form) as file:
             bound = self._mapping.bind(file.header, file.digest)
@@ -170,7 +178,11 @@ class Intake:
             readings = self._readings(file, bound)
             while batch := list(islice(readings, BATCH)):
                 file.check_unchanged()
-                self._settle(batch)
+                try:
+                    self._settle(batch)
+                except DatabaseAway as error:
+                    before = batch[0].line - 1
+                    raise IntakeStopped(str(path), before, error.sqlstate) from error
                 progress(file.position, file.size)
         return self.summary
 
