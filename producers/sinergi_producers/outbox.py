@@ -7,48 +7,62 @@ revision and stores the datum, and a refusal leaves the transaction as it was.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
 
 from sinergi_schemas import codec, errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.events import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+    from datetime import datetime
+    from uuid import UUID
 
-    from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
     from sinergi_schemas.agreement import Agreements
-    from sinergi_schemas.catalog import Catalog, Schema
+    from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.events import Event
 
 MOST_BYTES = 256 * 1024
 _CHUNK = 1_000
 
-_COLUMNS = (
-    ("event_id", "uuid"),
-    ("event_type", "text"),
-    ("record_id", "text"),
-    ("action", "text"),
-    ("recorded_at", "timestamptz"),
-    ("fingerprint", "bytea"),
-    ("datum_head", "bytea"),
-    ("datum_tail", "bytea"),
-    ("traceparent", "text"),
-    ("backfill", "boolean"),
+# W3C Trace Context §3.2, version 00.
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class _Row(NamedTuple):
+    """What the SQL function `put` is given for one event."""
+
+    event_id: UUID
+    event_type: str
+    record_id: str
+    action: str
+    recorded_at: datetime
+    fingerprint: bytes
+    datum_head: bytes
+    datum_tail: bytes
+    traceparent: str | None
+    backfill: bool
+
+
+_TYPES = {"event_id": "uuid", "recorded_at": "timestamptz", "backfill": "boolean"} | dict.fromkeys(
+    ("fingerprint", "datum_head", "datum_tail"), "bytea"
 )
-_RESULT = "status, revision, fingerprint, datum"
-_PUT = f"SELECT {_RESULT} FROM sinergi_producer.put({', '.join(['%s'] * len(_COLUMNS))})"
-_PUT_MANY = (
-    f"SELECT done.{_RESULT.replace(', ', ', done.')}"
-    f" FROM unnest({', '.join(f'%s::{kind}[]' for _, kind in _COLUMNS)}) WITH ORDINALITY"
-    f" AS given ({', '.join(name for name, _ in _COLUMNS)}, place),"
-    f" LATERAL sinergi_producer.put({', '.join(f'given.{name}' for name, _ in _COLUMNS)}) AS done"
+# Arrays for one event too: then there is one statement, and one way through the database.
+_GIVEN = ", ".join(f"CAST(:{name} AS {_TYPES.get(name, 'text')}[])" for name in _Row._fields)
+_PUT = sa.text(
+    "SELECT done.status, done.revision, done.fingerprint, done.datum"
+    f" FROM unnest({_GIVEN}) WITH ORDINALITY AS given ({', '.join(_Row._fields)}, place),"
+    f" LATERAL sinergi_producer.put({', '.join(f'given.{name}' for name in _Row._fields)}) AS done"
     " ORDER BY given.place"
 )
+_UNDEFINED = ("42883", "3F000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +90,7 @@ class Outbox:
         self._clock = clock
 
     def publish(
-        self, session: Session | Connection, event: Event, *, traceparent: str | None = None
+        self, session: Session | sa.Connection, event: Event, *, traceparent: str | None = None
     ) -> Event:
         """Put an event into the caller's transaction; it as it goes onto the bus.
 
@@ -95,13 +109,17 @@ class Outbox:
             NotAgreed: no agreement in force lets the agency publish this event type.
             ActionRefused: the record's state does not allow the action.
             EventIdTaken: the `event_id` belongs to another record.
+            EventDiffers: it was published before, with other contents.
+            TablesMissing: `sinergi db upgrade` has not prepared the database.
         """
+        if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
+            raise errors.EventRefused(event.event_type, ("traceparent: is not of version 00",))
         issued, row = self._prepare(event, traceparent, backfill=False)
-        (result,) = _connection(session).exec_driver_sql(_PUT, row).all()
-        return self._published(issued, tuple(result)).event
+        (result,) = _put(_connection(session), [row])
+        return self._published(issued, result).event
 
     def publish_many(
-        self, session: Session | Connection, events: Iterable[Event], *, backfill: bool = False
+        self, session: Session | sa.Connection, events: Iterable[Event], *, backfill: bool = False
     ) -> list[Published]:
         """Put many events into the caller's transaction, all of them or none, in few round trips.
 
@@ -129,18 +147,17 @@ class Outbox:
         with connection.begin_nested():
             for start in range(0, len(in_lock_order), _CHUNK):
                 chunk = in_lock_order[start : start + _CHUNK]
-                columns = tuple(map(list, zip(*(row for _, _, row in chunk), strict=True)))
-                results = connection.exec_driver_sql(_PUT_MANY, columns).all()
+                results = _put(connection, [row for _, _, row in chunk])
                 for (place, issued, _), result in zip(chunk, results, strict=True):
                     try:
-                        done[place] = self._published(issued, tuple(result))
+                        done[place] = self._published(issued, result)
                     except errors.Refused as why:
                         raise errors.EventsRefused(place, str(why)) from why
         return [done[place] for place in range(len(prepared))]
 
     def _prepare_one_of(
         self, place: int, event: Event, *, backfill: bool
-    ) -> tuple[Event, tuple[object, ...]]:
+    ) -> tuple[Event, _Row]:
         try:
             return self._prepare(event, None, backfill=backfill)
         except errors.Refused as why:
@@ -148,7 +165,7 @@ class Outbox:
 
     def _prepare(
         self, event: Event, traceparent: str | None, *, backfill: bool
-    ) -> tuple[Event, tuple[object, ...]]:
+    ) -> tuple[Event, _Row]:
         """Everything that can be refused or computed without the database."""
         now = self._clock.now()
         agreement = self._agreements.covering(self._agency, event.event_type, now)
@@ -164,12 +181,12 @@ class Outbox:
             raise errors.EventRefused(
                 event.event_type, (f"it is {size} bytes long, above {MOST_BYTES}",)
             )
-        row = (
+        row = _Row(
             issued.event_id,
             issued.event_type,
             issued.record_id,
             issued.action.value,
-            issued.recorded_at,
+            issued.recorded_at or now,
             schema.fingerprint,
             head,
             tail,
@@ -178,25 +195,38 @@ class Outbox:
         )
         return issued, row
 
-    def _published(self, issued: Event, result: Sequence[object]) -> Published:
-        status, revision, fingerprint, datum = result
-        match status:
+    def _published(self, issued: Event, result: _Result) -> Published:
+        match result.status:
             case "put":
-                return Published(issued.model_copy(update={"revision": revision}), is_new=True)
+                event = issued.model_copy(update={"revision": result.revision})
+                return Published(event, is_new=True)
             case "stored":
-                schema = self._schema(fingerprint)
-                stored = parse(issued.event_type, codec.decode(_bytes(datum), schema))
-                return Published(stored, is_new=False)
+                return Published(self._stored(issued, result), is_new=False)
             case "other-record":
                 raise errors.EventIdTaken(str(issued.event_id))
-            case _:
-                raise errors.ActionRefused(issued.action.value, _WHY[str(status)])
+            case status:
+                raise errors.ActionRefused(issued.action.value, _WHY[status])
 
-    def _schema(self, fingerprint: object) -> Schema:
-        schema = self._catalog.by_fingerprint(_bytes(fingerprint))
+    def _stored(self, issued: Event, result: _Result) -> Event:
+        """The event that is there under the same id, if it says the same."""
+        fingerprint = bytes(result.fingerprint or b"")
+        schema = self._catalog.by_fingerprint(fingerprint)
         if schema is None:
-            raise errors.SchemaRefused(_bytes(fingerprint).hex(), "this version does not have it")
-        return schema
+            raise errors.SchemaRefused(fingerprint.hex(), "this version does not have it")
+        stored = parse(issued.event_type, codec.decode(bytes(result.datum or b""), schema))
+        published_now = {name: getattr(stored, name) for name in issued.ISSUED}
+        if issued.model_copy(update=published_now) != stored:
+            raise errors.EventDiffers(str(issued.event_id))
+        return stored
+
+
+class _Result(NamedTuple):
+    """What the SQL function `put` says of one event; the last two where it was stored before."""
+
+    status: str
+    revision: int | None
+    fingerprint: bytes | None
+    datum: bytes | None
 
 
 _WHY = {
@@ -206,13 +236,16 @@ _WHY = {
 }
 
 
-def _connection(session: Session | Connection) -> Connection:
-    from sqlalchemy.orm import Session as OrmSession  # noqa: PLC0415 - Core is enough for some
+def _put(connection: sa.Connection, rows: list[_Row]) -> list[_Result]:
+    columns = zip(*rows, strict=True)
+    given: dict[str, Any] = dict(zip(_Row._fields, map(list, columns), strict=True))
+    try:
+        return [_Result(*row) for row in connection.execute(_PUT, given)]
+    except sa.exc.ProgrammingError as why:
+        if getattr(why.orig, "sqlstate", None) in _UNDEFINED:
+            raise errors.TablesMissing("sinergi_producer.put", "producer") from why
+        raise
 
-    return session.connection() if isinstance(session, OrmSession) else session
 
-
-def _bytes(value: object) -> bytes:
-    if not isinstance(value, bytes | memoryview):
-        raise TypeError(f"the database gave {type(value).__name__} where bytes stand")
-    return bytes(value)
+def _connection(session: Session | sa.Connection) -> sa.Connection:
+    return session if isinstance(session, sa.Connection) else session.connection()

@@ -133,6 +133,14 @@ class EventIdTaken(Refused):
     event_id: str
 
 
+class EventDiffers(Refused):
+    """The event_id {event_id} was published before with other contents. To change a record publish
+    its next revision (CORRECTED), under an event_id of its own.
+    """
+
+    event_id: str
+
+
 class LeaseLost(Broken):
     """The lease {name} of epoch {epoch} is another's by now; nothing more is written under it."""
 
@@ -273,7 +281,7 @@ class ProofFalse(SealBroken):
 class SettingsRefused(Refused):
     """The settings cannot be used:{listing}
 
-    One line, or a listing with a line for each thing wrong: who gave it, key, what.
+    The listing holds every problem on a line of its own: who gave it, key, what, how to mend it.
     """
 
     listing: str
@@ -286,6 +294,19 @@ class ExtraMissing(Refused):
     command: str
     library: str
     extra: str
+
+
+
+class FoundingRefused(Refused):
+    """{what}. Nothing was written."""
+
+    what: str
+
+
+class ProvisionRefused(Refused):
+    """Nothing was provisioned, since topics on the brokers contradict the agreement:{listing}"""
+
+    listing: str
 
 
 # Agreements

@@ -5,7 +5,7 @@ CREATE TABLE sinergi_producer.head (
     event_type text    NOT NULL,
     record_id  text    NOT NULL,
     revision   integer NOT NULL CHECK (revision > 0),
-    action     text    NOT NULL,
+    action     text    NOT NULL CHECK (action IN ('RECORDED', 'CORRECTED', 'RETRACTED')),
     PRIMARY KEY (event_type, record_id)
 );
 COMMENT ON TABLE  sinergi_producer.head IS 'The newest revision of each record; its row is the lock that orders the revisions.';
@@ -44,6 +44,17 @@ CREATE INDEX outbox_unsealed_backfill_record ON sinergi_producer.outbox (event_t
 CREATE INDEX outbox_held ON sinergi_producer.outbox (id) WHERE held IS NOT NULL;
 CREATE UNIQUE INDEX outbox_leaf ON sinergi_producer.outbox (event_type, partition, leaf_index)
     WHERE leaf_index IS NOT NULL;
+
+CREATE FUNCTION sinergi_producer.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'row % of %.% is under the seal and never changes again; publish a correction',
+        OLD.id, TG_TABLE_SCHEMA, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+-- AFTER and not BEFORE: the latter would lock each row a second time while the relay seals it.
+CREATE TRIGGER frozen AFTER UPDATE OR DELETE ON sinergi_producer.outbox
+    FOR EACH ROW WHEN (OLD.leaf_index IS NOT NULL)
+    EXECUTE FUNCTION sinergi_producer.refuse_change();
+COMMENT ON FUNCTION sinergi_producer.refuse_change IS 'What is sealed can be neither changed nor deleted by mistake.';
 
 CREATE TABLE sinergi_producer.tree (
     event_type text    NOT NULL,
@@ -93,36 +104,45 @@ DECLARE
     varint bytea := '';
     stored record;
 BEGIN
-    BEGIN
-        -- The record's head is locked from here to the end of the caller's transaction.
-        IF the_action = 'RECORDED' THEN
-            INSERT INTO sinergi_producer.head AS h (event_type, record_id, revision, action)
-            VALUES (the_type, the_record, 1, the_action)
-            ON CONFLICT (event_type, record_id) DO NOTHING RETURNING h.revision INTO the_revision;
-        ELSE
-            UPDATE sinergi_producer.head AS h SET revision = h.revision + 1, action = the_action
-            WHERE h.event_type = the_type AND h.record_id = the_record AND h.action <> 'RETRACTED'
-            RETURNING h.revision INTO the_revision;
-        END IF;
-        IF the_revision IS NOT NULL THEN
-            zigzag := the_revision::bigint << 1;
-            WHILE zigzag > 127 LOOP
-                varint := varint || set_byte('\x00', 0, (zigzag & 127)::integer | 128);
-                zigzag := zigzag >> 7;
-            END LOOP;
-            varint := varint || set_byte('\x00', 0, zigzag::integer);
-            INSERT INTO sinergi_producer.outbox (event_id, event_type, record_id, revision,
-                recorded_at, fingerprint, datum, traceparent, backfill)
-            VALUES (the_event_id, the_type, the_record, the_revision, the_recorded_at,
-                the_fingerprint, datum_head || varint || datum_tail, the_traceparent, is_backfill);
+    -- The record's head is locked from here to the end of the caller's transaction. There is no
+    -- EXCEPTION block: each would be a subtransaction, and beyond 64 of them in one transaction
+    -- every other session pays for looking them up.
+    IF the_action = 'RECORDED' THEN
+        INSERT INTO sinergi_producer.head AS h (event_type, record_id, revision, action)
+        VALUES (the_type, the_record, 1, the_action)
+        ON CONFLICT (event_type, record_id) DO NOTHING RETURNING h.revision INTO the_revision;
+    ELSE
+        SELECT h.revision + 1 INTO the_revision FROM sinergi_producer.head AS h
+        WHERE h.event_type = the_type AND h.record_id = the_record AND h.action <> 'RETRACTED'
+        FOR NO KEY UPDATE;
+    END IF;
+    IF the_revision IS NOT NULL THEN
+        -- Avro's int: zigzag, then seven bits a byte, the lowest first.
+        zigzag := the_revision::bigint << 1;
+        WHILE zigzag > 127 LOOP
+            varint := varint || set_byte('\x00', 0, (zigzag & 127)::integer | 128);
+            zigzag := zigzag >> 7;
+        END LOOP;
+        varint := varint || set_byte('\x00', 0, zigzag::integer);
+        INSERT INTO sinergi_producer.outbox (event_id, event_type, record_id, revision,
+            recorded_at, fingerprint, datum, traceparent, backfill)
+        VALUES (the_event_id, the_type, the_record, the_revision, the_recorded_at,
+            the_fingerprint, datum_head || varint || datum_tail, the_traceparent, is_backfill)
+        ON CONFLICT (event_id) DO NOTHING;
+        IF FOUND THEN
+            IF the_revision > 1 THEN
+                UPDATE sinergi_producer.head AS h SET revision = the_revision, action = the_action
+                WHERE h.event_type = the_type AND h.record_id = the_record;
+            END IF;
             status := 'put';
             revision := the_revision;
             RETURN;
         END IF;
-    EXCEPTION WHEN unique_violation THEN
-        -- The event is there already. Leaving this block has taken the head back to what it was.
-        NULL;
-    END;
+        IF the_revision = 1 THEN
+            DELETE FROM sinergi_producer.head AS h
+            WHERE h.event_type = the_type AND h.record_id = the_record;
+        END IF;
+    END IF;
     SELECT o.event_type, o.record_id, o.revision, o.fingerprint, o.datum INTO stored
     FROM sinergi_producer.outbox AS o WHERE o.event_id = the_event_id;
     IF FOUND AND (stored.event_type, stored.record_id) = (the_type, the_record) THEN
