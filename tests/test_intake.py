@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +33,7 @@ from sinergi_schemas.seal.keys import SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from sinergi_schemas.events import Event
 
@@ -104,9 +104,7 @@ def good(number: str, day: str = "2/7/2018") -> str:
 def take_in(mapping: Mapping, path: Path, publish: room.Publishing | None) -> Summary:
     with RefusedLines(path.with_suffix(".refused")) as refused:
         summary = Intake(mapping, publish, refused).run(path, no_bar)
-    assert summary.lines == (
-        summary.published + summary.already + summary.refused + summary.ready
-    )
+    assert summary.lines == (summary.published + summary.already + summary.refused + summary.ready)
     return summary
 
 
@@ -264,9 +262,11 @@ def test_a_file_that_cannot_be_written_is_named(
     mapping: Mapping, register: Path, tmp_path: Path
 ) -> None:
     write(register, good("2", "never"))
-    with RefusedLines(tmp_path / "none" / "refused") as refused:
-        with pytest.raises(OutputRefused, match="none/refused cannot be written"):
-            Intake(mapping, Shelf(), refused).run(register, no_bar)
+    with (
+        RefusedLines(tmp_path / "none" / "refused") as refused,
+        pytest.raises(OutputRefused, match="none/refused cannot be written"),
+    ):
+        Intake(mapping, Shelf(), refused).run(register, no_bar)
 
 
 # Into a real outbox
@@ -328,8 +328,10 @@ def test_lines_become_backfill_in_the_outbox_exactly_once(
     assert (second.published, second.already, second.refused) == (0, 1200, 1)
     with engine.connect() as connection:
         rows = connection.execute(
-            sa.text("SELECT count(*), count(DISTINCT event_id), bool_and(backfill)"
-                    " FROM sinergi_producer.outbox")
+            sa.text(
+                "SELECT count(*), count(DISTINCT event_id), bool_and(backfill)"
+                " FROM sinergi_producer.outbox"
+            )
         ).one()
     assert tuple(rows) == (1200, 1200, True)
 

@@ -1,4 +1,4 @@
-"""Mapping files: everything wrong in one is said at once, and a row gives an event or its breaches."""
+"""Mapping files: everything wrong is said at once, and a row gives an event or its breaches."""
 
 from __future__ import annotations
 
@@ -66,8 +66,6 @@ ROW = {
     "Lapas": "2",
     "Brimob": "",
 }
-
-Load = "Callable[[dict[str, Any]], Mapping]"
 
 
 @pytest.fixture
@@ -289,9 +287,15 @@ def test_a_mistake_is_named(load: Any, path: str, value: object, expected: str) 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(b"event_type = transfer", "not TOML"), (b'event_type = "\xff"', "not UTF-8"), (b"", "missing")],
+    [
+        (b"event_type = transfer", "not TOML"),
+        (b'event_type = "\xff"', "not UTF-8"),
+        (b"", "missing"),
+    ],
 )
-def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_a_file_that_is_no_mapping_is_refused(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
     path = tmp_path / "mapping.toml"
     path.write_bytes(content)
     with pytest.raises(MappingRefused, match=expected):

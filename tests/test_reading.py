@@ -296,7 +296,8 @@ def test_a_decimal_comma_is_read_as_stated_with_its_places(text: str, value: str
 
 
 @pytest.mark.parametrize(
-    "text", ["1.32,5", ",5", "5,", "1e5", "1..000", "1000.000", "1,2,3", "٣", "6,31 gram", "", "--1"]
+    "text",
+    ["1.32,5", ",5", "5,", "1e5", "1..000", "1000.000", "1,2,3", "٣", "6,31 gram", "", "--1"],
 )
 def test_a_number_in_another_form_is_refused_without_being_repeated(text: str) -> None:
     with pytest.raises(ValueError, match="not a number") as refused:

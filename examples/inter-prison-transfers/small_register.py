@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import random
 from datetime import date, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PRISONS = [
     "MECF",
@@ -67,12 +70,16 @@ _EMPTIED = date(2020, 12, 30)
 def write(path: Path, rows: int = 600) -> None:
     """Write the register: a header on line 2 and `rows` rows below it."""
     chance = random.Random(27780)  # noqa: S311 (the same file every time, no secret)
-    table = [_row(chance, _FIRST_DAY + timedelta(days=at * 45 // rows)) for at in range(rows * 2 // 3)]
+    table = [
+        _row(chance, _FIRST_DAY + timedelta(days=at * 45 // rows)) for at in range(rows * 2 // 3)
+    ]
     for at, status in enumerate(STATUSES):
         table[at * 7][4] = status
     for at in (50, 150, 250):
         table[at][1] = table[at][0]
-    table += [["Waikeria", "SHCF", "Population Management", _day(_EMPTIED), "Sentenced"]] * (rows // 10)
+    table += [["Waikeria", "SHCF", "Population Management", _day(_EMPTIED), "Sentenced"]] * (
+        rows // 10
+    )
     moved = [row for row in table if row[0] != row[1]]
     table += [list(chance.choice(moved)) for _ in range(rows - len(table))]
     chance.shuffle(table)

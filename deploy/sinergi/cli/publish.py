@@ -28,9 +28,7 @@ _REFUSED = 1
 
 def publish(
     file: Annotated[Path, typer.Argument(help="The delimited file, read as it is.")],
-    mapping: Annotated[
-        Path, typer.Option("--mapping", "-m", help="What its columns mean (TOML).")
-    ],
+    mapping: Annotated[Path, typer.Option("--mapping", "-m", help="What its columns mean (TOML).")],
     *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and check everything, publish nothing.")
@@ -54,9 +52,12 @@ def publish(
     told = refused or file.with_name(f"{file.name}.refused.ndjson")
     _check_apart(told, file, mapping)
     meaning = Mapping.load(mapping)
-    with _outbox(dry_run=dry_run) as publishing, _bar(file) as progress:
-        with RefusedLines(told) as refused_lines:
-            summary = Intake(meaning, publishing, refused_lines).run(file, progress)
+    with (
+        _outbox(dry_run=dry_run) as publishing,
+        _bar(file) as progress,
+        RefusedLines(told) as refused_lines,
+    ):
+        summary = Intake(meaning, publishing, refused_lines).run(file, progress)
     if as_json:
         typer.echo(json.dumps(summary.document()))
     else:
@@ -128,8 +129,9 @@ def _show(summary: Summary, *, dry_run: bool) -> None:
 
 def _table(title: str, findings: list[Finding]) -> Table:
     table = Table(title, "column", "field", "rule", "first on lines", header_style="bold")
-    for breach, count, lines in findings:
-        first = ", ".join(map(str, lines))
-        cells = (f"{count:,}", ", ".join(breach.columns), breach.field, breach.rule, first)
+    for each in findings:
+        first = ", ".join(map(str, each.lines))
+        columns = ", ".join(each.breach.columns)
+        cells = (f"{each.count:,}", columns, each.breach.field, each.breach.rule, first)
         table.add_row(*map(Text, cells))
     return table

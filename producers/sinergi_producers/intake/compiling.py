@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -28,6 +27,9 @@ from sinergi_producers.intake.sources import (
 from sinergi_producers.intake.spec import FieldSpec, MappingSpec
 from sinergi_producers.intake.values import NumberForm
 from sinergi_schemas.toml_file import Problem, check, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 # Set by publish, or by intake itself, and so not the mapping's to set.
 FILLED_IN = frozenset({"event_id", "agency", "revision", "agreement", "recorded_at"})
@@ -88,7 +90,12 @@ class Compiler:
             if isinstance(given, dict):
                 return self._record(core, given, f"{path}.")
             parts = ", ".join(core.model_fields)
-            return self._problem(path, f"is made of fields; write a table with some of {parts}")
+            self._problem(path, f"is made of fields; write a table with some of {parts}")
+            return None
+        return self._single(field, core, given, path)
+
+    def _single(self, field: FieldInfo, core: Any, given: Any, path: str) -> Source | None:
+        element = _element(core)
         spec = self._field_spec(given, path)
         if spec is None:
             return None
@@ -105,7 +112,7 @@ class Compiler:
         self.problems += problems
         return spec
 
-    def _constant(self, field: FieldInfo, spec: FieldSpec, path: str) -> Source | None:
+    def _constant(self, field: FieldInfo, spec: FieldSpec, path: str) -> Source:
         self._refuse_keys(spec, path, ("codes", "format", "precision", "split"))
         self._check_value(field, spec.constant, f"fields.{path}")
         return Constant(spec.constant)
@@ -113,7 +120,8 @@ class Compiler:
     def _split(self, element: Any, spec: FieldSpec, path: str) -> Source | None:
         if spec.split is None or spec.column is None or _is_model(_peeled(element)):
             kind = "tables" if _is_model(_peeled(element)) else "sources, or one column with split"
-            return self._problem(path, f"is a list; write a list of {kind}")
+            self._problem(path, f"is a list; write a list of {kind}")
+            return None
         value = self._value(_field_of(element), _peeled(element), spec, path)
         return Split(path, spec.column, spec.split, value) if value else None
 
@@ -129,12 +137,14 @@ class Compiler:
         reads_empty = spec.codes is not None and "" in self._spec.codes.get(spec.codes, {})
         return Cell(path, spec.names, value, reads_empty) if value else None
 
-    def _template(self, core: Any, spec: FieldSpec, path: str) -> Source | None:
+    def _template(self, core: Any, spec: FieldSpec, path: str) -> Source:
         self._refuse_keys(spec, path, ("codes", "format", "precision"))
         template = Template(path, spec.template or "")
         for name in template.unknown():
             self._problem(path, f"there is no {{{name}}}; known are {{@digest}} and {{@line}}")
-        return template if core is str else self._problem(path, "only text is made by a template")
+        if core is not str:
+            self._problem(path, "only text is made by a template; write column")
+        return template
 
     def _value(
         self, field: FieldInfo, core: Any, spec: FieldSpec, path: str
@@ -182,8 +192,9 @@ class Compiler:
         return decoded
 
     def _check_value(self, field: FieldInfo, value: object, where: str) -> None:
+        whole: Any = Annotated[field.annotation, field]
         try:
-            TypeAdapter(Annotated[field.annotation, field]).validate_python(value)
+            TypeAdapter(whole).validate_python(value)
         except ValidationError as error:
             rule = error.errors(include_url=False)[0]["msg"]
             if symbols := _symbols(field.annotation):
@@ -209,10 +220,12 @@ class Compiler:
         if isinstance(zone, Constant):
             self._check_zone_name(zone.value, "fields.zone")
             return
-        codes = self._spec.fields.get("zone", {})
-        name = codes.get("codes") if isinstance(codes, dict) else None
-        for value in self._spec.codes.get(name or "", {}).values():
-            self._check_zone_name(value, f"codes.{name}")
+        given = self._spec.fields.get("zone")
+        if isinstance(given, dict) and isinstance(name := given.get("codes"), str):
+            for value in self._spec.codes.get(name, {}).values():
+                self._check_zone_name(value, f"codes.{name}")
+            if "default" in given:
+                self._check_zone_name(given["default"], "fields.zone.default")
 
     def _check_zone_name(self, value: object, where: str) -> None:
         if zone_named(value) is None:

@@ -7,14 +7,11 @@ the next run of the same file passes over what is already there, so that it can 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import psycopg
-from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from sinergi_producers.intake.mapping import (
@@ -25,9 +22,7 @@ from sinergi_producers.intake.mapping import (
     breaches_of,
 )
 from sinergi_producers.intake.reading import DelimitedFile
-from sinergi_producers.intake.refusals import RefusedLines
 from sinergi_producers.intake.sources import Breach
-from sinergi_producers.outbox import Outbox, Published
 from sinergi_schemas.errors import (
     ActionRefused,
     DatabaseAway,
@@ -36,8 +31,17 @@ from sinergi_schemas.errors import (
     EventsRefused,
     IntakeStopped,
 )
-from sinergi_schemas.events import Event
 from sinergi_schemas.postgresql import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from sinergi_producers.intake.refusals import RefusedLines
+    from sinergi_producers.outbox import Outbox, Published
+    from sinergi_schemas.events import Event
 
 BATCH = 1000
 _EXAMPLES = 3
@@ -73,7 +77,8 @@ def into(outbox: Outbox, engine: Engine) -> Publishing:
     return publish
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """One kind of thing found in a file: how often, and the first lines that show it."""
 
     breach: Breach

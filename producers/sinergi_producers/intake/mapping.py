@@ -6,19 +6,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_producers.intake.compiling import Compiler, zone_named
 from sinergi_producers.intake.identity import row_event_id
-from sinergi_producers.intake.reading import FileForm, Row
 from sinergi_producers.intake.sources import Breach, Record, RowView, columns_of
 from sinergi_producers.intake.spec import MappingSpec
 from sinergi_schemas import toml_file
 from sinergi_schemas.errors import EventRefused, MappingRefused
 from sinergi_schemas.events import MODELS, Event, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sinergi_producers.intake.reading import FileForm, Row
 
 # What stands in for a broken table, so that the fields can still be checked.
 _STANDINS: dict[str, dict[str, str]] = {"file": {}, "dates": {}, "numbers": {"decimal": ","}}

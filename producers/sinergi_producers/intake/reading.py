@@ -14,14 +14,16 @@ import io
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi_schemas.errors import InputChanged, InputRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
 
 _LINE_LIMIT = 1 << 20  # characters of one row; an event takes a quarter of it at most
 _MARK = "\udcff"  # stands for what did not decode: no decoder gives a lone surrogate

@@ -7,14 +7,17 @@ Never what stands in the cells, so that it may be sent by any mail.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from sinergi_producers.intake.sources import Breach
 from sinergi_schemas.errors import OutputRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from sinergi_producers.intake.sources import Breach
 
 
 class RefusedLines(AbstractContextManager["RefusedLines"]):

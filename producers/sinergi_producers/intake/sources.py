@@ -7,14 +7,17 @@ None where the row says nothing, and the field is then left out, so that its def
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sinergi_producers.intake.identity import short_digest
-from sinergi_producers.intake.values import DateForm
-from sinergi_schemas.codes import Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from zoneinfo import ZoneInfo
+
+    from sinergi_producers.intake.values import DateForm
+    from sinergi_schemas.codes import Precision
 
 DIGEST = "@digest"
 LINE = "@line"

@@ -31,7 +31,9 @@ class FileSpec(Table):
     line_breaks: Annotated[
         str | None, Field(description='what a line break in a cell becomes, such as " / "')
     ] = None
-    ignore: Annotated[list[str], Field(description="names of columns")] = []
+    ignore: Annotated[
+        list[str], Field(default_factory=list, description="names of columns in brackets")
+    ]
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -119,7 +121,7 @@ class FieldSpec(Table):
             self.formats,
             indonesian=dates.language == "indonesian",
             ambiguous=dates.ambiguous,
-            precision=Precision(self.precision) if self.precision else None,
+            precision=Precision[self.precision] if self.precision else None,
         )
 
 
@@ -128,9 +130,10 @@ class MappingSpec(Table):
 
     event_type: Annotated[str, Field(description='the type of its events, such as "transfer"')]
     fields: Annotated[dict[str, Any], Field(description="where each field comes from")]
-    file: Annotated[FileSpec, Field(description="a table [file]")] = FileSpec()
+    file: Annotated[FileSpec, Field(default_factory=FileSpec, description="a table [file]")]
     numbers: Annotated[NumberSpec | None, Field(description="a table [numbers]")] = None
-    dates: Annotated[DateSpec, Field(description="a table [dates]")] = DateSpec()
+    dates: Annotated[DateSpec, Field(default_factory=DateSpec, description="a table [dates]")]
     codes: Annotated[
-        dict[str, dict[str, Code]], Field(description='"as written" = "CODE" under [codes.<name>]')
-    ] = {}
+        dict[str, dict[str, Code]],
+        Field(default_factory=dict, description='"as written" = "CODE" under [codes.<name>]'),
+    ]

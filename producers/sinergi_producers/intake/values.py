@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Literal
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Literal
 
 from sinergi_schemas.codes import Precision
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 Ambiguous = Literal["refuse", "earlier", "later"]
 
@@ -52,6 +54,7 @@ _ENGLISH = {
     "minggu": "Sunday",
     "ahad": "Sunday",
 }
+_GROUP = 3  # digits between two marks of thousands
 _DIGITS = re.compile(r"[0-9]+")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
@@ -193,9 +196,9 @@ class NumberForm:
         digits = text.removeprefix("-")
         if not _DIGITS.fullmatch(digits):
             first, *groups = digits.split(self.thousands) if self.thousands else [""]
-            grouped = groups and all(len(group) == 3 for group in groups) and len(first) <= 3
+            grouped = groups and all(len(group) == _GROUP for group in groups)
             digits = "".join((first, *groups))
-            if not grouped or not first or not _DIGITS.fullmatch(digits):
+            if not grouped or not 1 <= len(first) <= _GROUP or not _DIGITS.fullmatch(digits):
                 raise ValueError(self._rule(what))
         return ("-" if text.startswith("-") else "") + digits
 
