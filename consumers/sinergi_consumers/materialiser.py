@@ -96,8 +96,6 @@ class Materialiser:
             self._settle(storing)
         self._part()
 
-'''
-
     def _verify(
         self, arrival: Arrival
     ) -> tuple[list[tuple[Claim, Batch]], dict[Share, errors.Broken]]:

@@ -1,0 +1,225 @@
+"""A small bus for a test: a publisher, a reader, an agreement between them, and their processes."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+import tomli_w
+from confluent_kafka.admin import NewTopic
+from sqlalchemy.orm import Session
+
+from sinergi import migrate
+from sinergi_consumers.assignment import Assignment
+from sinergi_consumers.materialiser import Materialiser
+from sinergi_consumers.projection import Projection, projections_of
+from sinergi_consumers.receipts import Receipts
+from sinergi_consumers.sinks.postgresql import PostgresqlSink
+from sinergi_consumers.storing import Store
+from sinergi_producers.backlog import Backlog
+from sinergi_producers.outbox import Outbox
+from sinergi_producers.relay import Identity, Relay
+from sinergi_schemas import topics
+from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.events import Transfer, Unit
+from sinergi_schemas.kafka import Connection
+from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+BUS = "sinergi.test.example"
+DATABASE = "main"
+DEADLINE_SECONDS = 40.0
+TERM_SECONDS = 3.0
+
+
+def transfer(record_id: str, action: str = "RECORDED", **changes: Any) -> Transfer:
+    """A transfer that says as little as it may."""
+    now = datetime.now(UTC)
+    document = {
+        "record_id": record_id,
+        "action": action,
+        "occurred_at": now,
+        "zone": "Asia/Jakarta",
+        "purpose": "PRISON_SECURITY",
+        "handling": "R",
+        "origin": Unit(name="Lapas Rekaan"),
+        "destination": Unit(name="Lapas Khusus Rekaan"),
+        "departed_at": now,
+        "reason": "HEALTH",
+        "escort": ({"escort_agency": "Brimob", "count": 3},),
+    }
+    return Transfer.model_validate(document | changes)
+
+
+@dataclass
+class World:
+    """One publisher and one reader with their databases, on the Kafka of the test run."""
+
+    folder: Path
+    kafka: str
+    publisher: str
+    producer_url: str
+    consumer_url: str
+    partitions: int = 2
+    key: SigningKey = field(init=False)
+    receipt_key: SigningKey = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reader = self.publisher.replace("lapas", "bnnk")
+        self.topic = Topic(self.publisher, "transfer")
+        self.key = SigningKey.generate(f"{BUS}/{self.publisher}")
+        self.receipt_key = SigningKey.generate(
+            f"{BUS}/{self.reader}/{DATABASE}", Algorithm.COSIGNATURE
+        )
+        (self.folder / "pks.toml").write_text(tomli_w.dumps(self._agreement()), encoding="utf-8")
+        self._make_topics()
+        migrate.upgrade(self.consumer_url, migrate.Role.CONSUMER, self.projections)
+        self.producer = sa.create_engine(self.producer_url)
+        self.consumer = sa.create_engine(self.consumer_url)
+
+    @cached_property
+    def agreements(self) -> Agreements:
+        return Agreements.load(self.folder)
+
+    @cached_property
+    def connection(self) -> Connection:
+        return Connection(self.kafka)
+
+    @cached_property
+    def projections(self) -> tuple[Projection, ...]:
+        return projections_of(Catalog.shipped(), ["transfer"])
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        return Outbox(self.publisher, self.agreements, Catalog.shipped())
+
+    def publish(self, *events: Transfer) -> None:
+        with Session(self.producer) as session, session.begin():
+            self.outbox.publish_many(session, events)
+
+    @contextmanager
+    def relaying(self) -> Iterator[None]:
+        """Run a relay while the block lasts; what it raises comes out."""
+        identity = Identity(self.publisher, [self.key], lambda: self.agreements)
+        backlog = Backlog(self.producer_url, "test", TERM_SECONDS)
+        relay = Relay(
+            identity, backlog, self.connection, Catalog.shipped(), term_seconds=TERM_SECONDS
+        )
+        with running(relay.run):
+            yield
+
+    @contextmanager
+    def materialising(self, projections: Sequence[Projection] | None = None) -> Iterator[None]:
+        """Run a materialiser while the block lasts; what it raises comes out."""
+        with running(lambda stopping: self.materialiser(stopping, projections).run(stopping)):
+            yield
+
+    def materialiser(
+        self, stopping: threading.Event, projections: Sequence[Projection] | None = None
+    ) -> Materialiser:
+        chosen = self.projections if projections is None else projections
+        sink = PostgresqlSink(self.consumer_url, chosen)
+        return Materialiser(
+            Assignment(
+                self.connection, f"{self.reader}.{DATABASE}", {self.topic: self.partitions}
+            ),
+            Store(sink, chosen, self.receipt_key, SYSTEM, stopping),
+            sink,
+            Receipts(self.reader, DATABASE, open_producer(self.connection, gapless=False)),
+            self.agreements,
+            Catalog.shipped(),
+            SYSTEM,
+        )
+
+    def ask(self, question: str, of: sa.Engine | None = None) -> list[Any]:
+        """Rows of a query on the reader's database, or on another."""
+        with (of or self.consumer).connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(question))]
+
+    def count(self, table: str) -> int:
+        return int(self.ask(f"SELECT count(*) FROM {table}")[0][0])
+
+    def until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait for something of other processes to come true."""
+        patience = threading.Event()
+        end = SYSTEM.monotonic() + DEADLINE_SECONDS
+        while not is_so():
+            if SYSTEM.monotonic() > end:
+                raise AssertionError(f"after {DEADLINE_SECONDS:.0f} s still not: {what}")
+            patience.wait(0.05)
+
+    def until_rows(self, table: str, count: int) -> None:
+        self.until(lambda: self.count(table) >= count, f"{count} rows in {table}")
+
+    def _make_topics(self) -> None:
+        admin = open_admin(self.connection)
+        wanted = [NewTopic(self.topic.name, self.partitions, 1)]
+        wanted += [
+            NewTopic(name, 1, 1, config={"cleanup.policy": "compact"})
+            for name in (topics.control_topic(self.publisher), topics.receipts_topic(self.reader))
+        ]
+        for made in admin.create_topics(wanted).values():
+            made.result(timeout=30)
+
+    def _agreement(self) -> dict[str, Any]:
+        return {
+            "bus": BUS,
+            "title": "Kerja sama rekaan",
+            "legal_basis": ["Undang-Undang Nomor 35 Tahun 2009 tentang Narkotika"],
+            "numbers": [
+                {"party": self.publisher, "number": "PKS/1"},
+                {"party": self.reader, "number": "PKS/2"},
+            ],
+            "in_force": {
+                "from": datetime(2020, 1, 1, tzinfo=UTC),
+                "until": datetime(2099, 1, 1, tzinfo=UTC),
+            },
+            "parties": {
+                self.publisher: {
+                    "name": "Lapas Rekaan",
+                    "keys": [str(self.key.public)],
+                    "receipt_keys": [],
+                },
+                self.reader: {
+                    "name": "BNNK Rekaan",
+                    "keys": [str(SigningKey.generate(f"{BUS}/{self.reader}").public)],
+                    "receipt_keys": [{"database": DATABASE, "key": str(self.receipt_key.public)}],
+                },
+            },
+            "events": {
+                "transfer": {
+                    "publishers": [self.publisher],
+                    "readers": [self.reader],
+                    "purposes": ["PRISON_SECURITY"],
+                    "partitions": self.partitions,
+                    "retention": "P5Y",
+                }
+            },
+        }
+
+
+@contextmanager
+def running(run: Callable[[threading.Event], None]) -> Iterator[threading.Event]:
+    """Run a process's loop in a thread, and stop it in order at the end of the block."""
+    stopping = threading.Event()
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(run, stopping)
+        try:
+            yield stopping
+        finally:
+            stopping.set()
+        done.result()
