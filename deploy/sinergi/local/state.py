@@ -10,12 +10,9 @@ import secrets
 import socket
 import uuid
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from sinergi_schemas import errors
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Below the range that the system takes outgoing ports from, so that a stopped service finds its
 # port free when it comes back.
@@ -98,12 +95,12 @@ class State:
         Raises:
             LocalFolderRefused: the folder cannot be written.
         """
-        path = f"{self.folder}/state.json"
+        new = Path(self.folder, "state.json.new")
         try:
-            handle = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(asdict(self), file, indent=2)
-            os.replace(f"{path}.new", path)
+            new.replace(new.with_suffix(""))
         except OSError as why:
             raise errors.LocalFolderRefused(self.folder, str(why.strerror)) from None
 
