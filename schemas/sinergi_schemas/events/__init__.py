@@ -16,6 +16,8 @@ from sinergi_schemas.events.common import (
     RelatedRecord,
     Unit,
 )
+from sinergi_schemas.events.seizure import Exhibit, Seizure
+from sinergi_schemas.events.suspicious_visit import Find, Search, SuspiciousVisit
 from sinergi_schemas.events.transfer import Escort, Transfer
 from sinergi_schemas.events.wording import refused
 
@@ -26,18 +28,25 @@ __all__ = [
     "MODELS",
     "Escort",
     "Event",
+    "Exhibit",
+    "Find",
     "Letter",
     "Part",
     "Person",
     "Place",
     "RelatedRecord",
+    "Search",
+    "Seizure",
+    "SuspiciousVisit",
     "Transfer",
     "Unit",
     "parse",
     "refused",
 ]
 
-MODELS: dict[str, type[Event]] = {model.event_type: model for model in (Transfer,)}
+MODELS: dict[str, type[Event]] = {
+    model.event_type: model for model in (Seizure, SuspiciousVisit, Transfer)
+}
 """The model of each event type."""
 
 

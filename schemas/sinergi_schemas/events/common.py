@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sinergi_schemas.clock import new_event_id
 from sinergi_schemas.codes import (
@@ -43,6 +52,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from pydantic import ValidationInfo
+
 _MOST_RELATED = 1000
 
 
@@ -63,6 +74,20 @@ class Person(Part):
     role: PersonRole
     name: Text
     nik: Nik | None = None
+
+
+def in_role(*roles: PersonRole) -> AfterValidator:
+    """The rule that a person is one of `roles`."""
+
+    def check(person: Person) -> Person:
+        if person.role not in roles:
+            raise refusal("role", f"has another role than {' or '.join(roles)}")
+        return person
+
+    return AfterValidator(check)
+
+
+Inmate = Annotated[Person, in_role(PersonRole.CONVICT, PersonRole.DETAINEE, PersonRole.CHILD)]
 
 
 class Letter(Part):
@@ -148,13 +173,12 @@ class Event(Part):
     case_number: Text | None = None
     related: Annotated[tuple[RelatedRecord, ...], Field(max_length=_MOST_RELATED)] = ()
 
-    @model_validator(mode="after")
-    def _action_stated(self) -> Self:
-        if self.action is Action.UNKNOWN:
-            raise refusal("action", "the action must be RECORDED, CORRECTED or RETRACTED")
-        if broken := _action_broken(self.action, self.revision):
+    @field_validator("action")
+    @classmethod
+    def _fits_revision(cls, action: Action, info: ValidationInfo) -> Action:
+        if broken := _action_broken(action, info.data.get("revision", 0)):
             raise refusal("action", broken)
-        return self
+        return action
 
     @property
     def is_issued(self) -> bool:
@@ -209,7 +233,9 @@ class Event(Part):
 
 
 def _action_broken(action: Action, revision: int) -> str | None:
-    """The rule between action and revision that is broken; a revision of 0 breaks none."""
+    """The rule between action and revision that is broken; a revision of 0 is not known yet."""
+    if action is Action.UNKNOWN:
+        return "is UNKNOWN; state RECORDED, CORRECTED or RETRACTED"
     if action is Action.RECORDED and revision > 1:
         return "only revision 1 is RECORDED; a later one is CORRECTED or RETRACTED"
     if action is not Action.RECORDED and revision == 1:

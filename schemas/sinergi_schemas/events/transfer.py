@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from sinergi_schemas.codes import (
     Authority,
     Handling,
-    PersonRole,
     RegisterClass,
     Risk,
     TransferReason,
 )
-from sinergi_schemas.events.common import Event, Letter, Part, Person, Unit
+from sinergi_schemas.events.common import Event, Inmate, Letter, Part, Person, Unit
 from sinergi_schemas.events.values import Count, Instant, Text, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
-_INMATES = frozenset({PersonRole.CONVICT, PersonRole.DETAINEE, PersonRole.CHILD})
+    from pydantic import ValidationInfo
+
 _MOST_ESCORT = 100
 
 
@@ -43,7 +44,7 @@ class Transfer(Event):
     reason: TransferReason
     reason_as_written: Text | None = None
     status_as_written: Text | None = None
-    inmate: Person | None = None
+    inmate: Inmate | None = None
     register_class: RegisterClass | None = None
     register_number: Text | None = None
     risk: Risk | None = None
@@ -52,13 +53,13 @@ class Transfer(Event):
     movement_id: Text | None = None
     escort: Annotated[tuple[Escort, ...], Field(max_length=_MOST_ESCORT)] = ()
 
-    @model_validator(mode="after")
-    def _arrives_after_departure(self) -> Self:
-        if self.arrived_at and self.arrived_at < self.departed_at:
-            raise refusal("arrival", "arrived_at lies before departed_at")
-        if self.inmate and self.inmate.role not in _INMATES:
-            raise refusal("role", "the role of inmate is CONVICT, DETAINEE or CHILD")
-        return self
+    @field_validator("arrived_at")
+    @classmethod
+    def _after_departure(cls, arrived: datetime | None, info: ValidationInfo) -> datetime | None:
+        departed = info.data.get("departed_at")
+        if arrived and departed and arrived < departed:
+            raise refusal("arrival", "lies before departed_at")
+        return arrived
 
     def persons(self) -> Iterator[tuple[str, Person]]:
         """The inmate, if named."""

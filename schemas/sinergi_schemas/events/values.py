@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 import unicodedata
 import zoneinfo
+from collections.abc import Hashable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from sinergi_schemas.topics import is_slug
+
+Hashed = TypeVar("Hashed", bound=Hashable)
 
 MOST_INT = 2**31 - 1
 WEIGHT_DIGITS = 18
@@ -48,6 +51,13 @@ def plain(text: str) -> str:
     if all(unicodedata.category(character) in _INVISIBLE for character in text):
         raise refusal("blank", "is blank: leave it out where nothing is known")
     return text
+
+
+def distinct(values: tuple[Hashed, ...]) -> tuple[Hashed, ...]:
+    """`values`, none of them twice."""
+    if len(set(values)) < len(values):
+        raise refusal("twice", "names something twice")
+    return values
 
 
 def _key(text: str) -> str:

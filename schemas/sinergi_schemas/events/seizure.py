@@ -1,0 +1,275 @@
+"""Seizure (penyitaan): what investigators seized and sealed, complete as the law wants its record.
+
+Government Regulation (PP) 40/2013 art. 14(3) lists what the record of a seizure must hold. One that
+lacks any of it is refused, with all that is missing named at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    Strict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from sinergi_schemas.codes import (
+    CountUnit,
+    Form,
+    LabResult,
+    Packaging,
+    PersonRole,
+    Schedule,
+    Substance,
+)
+from sinergi_schemas.events import deadlines
+from sinergi_schemas.events.common import Event, Letter, Part, Person, Place, in_role
+from sinergi_schemas.events.values import Count, Instant, Text, Weight, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import ModelWrapValidatorHandler, ValidationInfo
+    from pydantic_core import ErrorDetails
+
+_MOST_PERSONS = 100
+_MOST_EXHIBITS = 1000
+_WITNESSES = 2
+
+_UNCONTROLLED = frozenset({Schedule.NONE, Schedule.UNKNOWN})
+_COUNTED = frozenset(
+    {
+        CountUnit.TABLET,
+        CountUnit.PLANT,
+        CountUnit.CIGARETTE,
+        CountUnit.SHEET,
+        CountUnit.CARTRIDGE,
+    }
+)
+"""Units that count the substance itself and not its packets, and so stand in for its weight."""
+
+
+class Exhibit(Part):
+    """One lot of what was seized (barang sitaan), with a laboratory result of its own."""
+
+    label: Text
+    substance: Substance
+    substance_as_written: Text
+    schedule: Schedule
+    schedule_regulation: Text | None = None
+    form: Form
+    colour: Text
+    properties: Text
+    count: Count
+    count_unit: CountUnit
+    gross_weight_g: Weight | None = None
+    net_weight_g: Weight | None = None
+    volume_ml: Weight | None = None
+    packaging: Packaging | None = None
+    sampled_weight_g: Weight | None = None
+    sampled_count: Count | None = None
+    lab_result: LabResult
+    lab_letter: Letter | None = None
+
+    @property
+    def is_suspected(self) -> bool:
+        """Whether there is no result of the laboratory yet."""
+        return self.lab_result is LabResult.SUSPECTED
+
+    def warnings(self) -> Iterator[str]:
+        """What looks wrong in it, as field and rule."""
+        weights = [each for each in (self.net_weight_g, self.gross_weight_g) if each is not None]
+        if weights and weights[0] > weights[-1]:
+            yield "net_weight_g: is above the gross weight"
+        if self.sampled_weight_g is not None and weights and self.sampled_weight_g > max(weights):
+            yield "sampled_weight_g: is above the weight"
+        if self.sampled_count is not None and self.sampled_count > self.count:
+            yield "sampled_count: is above the count"
+        if self.schedule not in _UNCONTROLLED and self.schedule_regulation is None:
+            yield "schedule_regulation: is not stated, and schedules change"
+
+
+def _labelled_apart(exhibits: tuple[Exhibit, ...]) -> tuple[Exhibit, ...]:
+    if len({exhibit.label for exhibit in exhibits}) < len(exhibits):
+        raise refusal("label", "two exhibits bear the same label")
+    return exhibits
+
+
+Holder = Annotated[Person, in_role(PersonRole.OWNER, PersonRole.HOLDER, PersonRole.CLEARED)]
+Investigator = Annotated[Person, in_role(PersonRole.INVESTIGATOR)]
+Witness = Annotated[Person, in_role(PersonRole.WITNESS)]
+
+
+class Seizure(Event):
+    """A seizure and sealing, as PP 40/2013 art. 14 has it recorded."""
+
+    event_type: ClassVar[str] = "seizure"
+
+    order: Letter | None = None
+    sealing_order: Letter | None = None
+    court_permit: Letter | None = None
+    place: Place
+    seized_at: Instant
+    sealed_at: Instant
+    offence_as_written: Text | None = None
+    holder_unknown: Annotated[bool, Strict()] = False
+    signed: Annotated[bool, Strict()]
+    holders: Annotated[tuple[Holder, ...], Field(max_length=_MOST_PERSONS)] = ()
+    investigators: Annotated[tuple[Investigator, ...], Field(max_length=_MOST_PERSONS)]
+    witnesses: Annotated[tuple[Witness, ...], Field(max_length=_MOST_PERSONS)]
+    exhibits: Annotated[
+        tuple[Exhibit, ...], Field(max_length=_MOST_EXHIBITS), AfterValidator(_labelled_apart)
+    ]
+
+    @field_validator("holders")
+    @classmethod
+    def _none_if_unknown(
+        cls, holders: tuple[Person, ...], info: ValidationInfo
+    ) -> tuple[Person, ...]:
+        if holders and info.data.get("holder_unknown"):
+            raise refusal("holders", "are named, and holder_unknown says that they are not known")
+        return holders
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _complete(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        missing = list(_missing(given)) if isinstance(given, Mapping) else []
+        lacking = {each.location for each in missing}
+        details = [each.details() for each in missing]
+        try:
+            seizure = handler(given)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            details += [_again(each) for each in found if each["loc"] not in lacking]
+        else:
+            if not missing:
+                return seizure
+        raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True)
+
+    def persons(self) -> Iterator[tuple[str, Person]]:
+        """Holders, investigators and witnesses."""
+        for name in ("holders", "investigators", "witnesses"):
+            for number, person in enumerate(getattr(self, name)):
+                yield f"{name}[{number}]", person
+
+    def warnings(self) -> list[str]:
+        """What looks wrong and is published all the same, missed deadlines among it."""
+        found = super().warnings()
+        if self.occurred_at != self.seized_at:
+            found.append("occurred_at: differs from seized_at")
+        if self.sealed_at < self.seized_at:
+            found.append("sealed_at: lies before seized_at")
+        found += deadlines.missed(self)
+        found += (
+            f"{path}.nik: is not stated; the record holds full identities (identitas lengkap)"
+            for path, person in self.persons()
+            if person.nik is None and not path.startswith("holders")
+        )
+        for number, exhibit in enumerate(self.exhibits):
+            found += (f"exhibits[{number}].{warning}" for warning in exhibit.warnings())
+        return found
+
+
+class _Missing(NamedTuple):
+    """Something that art. 14(3) lists and the document does not hold."""
+
+    location: tuple[int | str, ...]
+    english: str
+    indonesian: str
+
+    def details(self) -> InitErrorDetails:
+        rule = f"PP 40/2013 art. 14(3) asks for the {self.english} ({self.indonesian})"
+        return InitErrorDetails(type=refusal("incomplete", rule), loc=self.location, input=None)
+
+
+_OF_THE_SEIZURE = {
+    "seized_at": (
+        "hour, day, date, month and year of seizure",
+        "jam, hari, tanggal, bulan, dan tahun penyitaan",
+    ),
+    "sealed_at": (
+        "hour, day, date, month and year of sealing",
+        "jam, hari, tanggal, bulan, dan tahun penyegelan",
+    ),
+    "investigators": ("full identity of the investigators", "identitas lengkap penyidik"),
+    "exhibits": ("goods", "barang"),
+}
+_OF_AN_EXHIBIT = {
+    "substance_as_written": ("name", "nama"),
+    "substance": ("kind", "jenis"),
+    "form": ("form", "bentuk"),
+    "colour": ("colour", "warna"),
+    "properties": ("properties", "sifat"),
+    "count": ("number of pieces", "jumlah barang"),
+}
+
+
+def _missing(given: Mapping[str, Any]) -> Iterator[_Missing]:
+    """All that art. 14(3) lists and `given` lacks; whether the rest is right is not asked here."""
+    place = given.get("place")
+    if place is None or (_is_readable(place) and _lacks(place, "name")):
+        yield _Missing(("place",) if place is None else ("place", "name"), "place", "tempat")
+    for name, words in _OF_THE_SEIZURE.items():
+        if _lacks(given, name):
+            yield _Missing((name,), *words)
+    if _lacks(given, "holders") and given.get("holder_unknown") is not True:
+        yield _Missing(
+            ("holders",), "owner or holder, or holder_unknown", "pemilik atau yang menguasai"
+        )
+    if len(_list(given.get("witnesses"))) < _WITNESSES:
+        yield _Missing(
+            ("witnesses",), "full identity of two witnesses", "identitas lengkap 2 saksi"
+        )
+    if given.get("signed") in (None, False):
+        yield _Missing(
+            ("signed",),
+            "signatures of the investigators and two witnesses",
+            "tanda tangan penyidik dan 2 saksi",
+        )
+    for number, exhibit in enumerate(_list(given.get("exhibits"))):
+        if _is_readable(exhibit):
+            yield from _missing_of(exhibit, ("exhibits", number))
+
+
+def _missing_of(exhibit: object, path: tuple[int | str, ...]) -> Iterator[_Missing]:
+    for name, words in _OF_AN_EXHIBIT.items():
+        if _lacks(exhibit, name) or (name == "form" and _value(exhibit, name) == Form.UNKNOWN):
+            yield _Missing((*path, name), *words)
+    weighed = ("gross_weight_g", "net_weight_g", "volume_ml")
+    if all(_lacks(exhibit, name) for name in weighed):
+        unit = _value(exhibit, "count_unit")
+        if not (isinstance(unit, str) and unit in _COUNTED):
+            yield _Missing(path, "weight or number of pills", "berat atau butir")
+
+
+def _again(found: ErrorDetails) -> InitErrorDetails:
+    """An error of pydantic's, to be raised once more among others."""
+    context = found.get("ctx", {})
+    if "rule" in context:
+        kind: PydanticCustomError | str = refusal(found["type"], context["rule"])
+    else:
+        kind = found["type"]
+    return InitErrorDetails(type=kind, loc=found["loc"], input=None, ctx=context)
+
+
+def _is_readable(part: object) -> bool:
+    return isinstance(part, (Mapping, Part))
+
+
+def _value(part: object, name: str) -> object:
+    return part.get(name) if isinstance(part, Mapping) else getattr(part, name, None)
+
+
+def _lacks(part: object, name: str) -> bool:
+    value = _value(part, name)
+    return value is None or value in ((), []) or (isinstance(value, str) and not value.strip())
+
+
+def _list(value: object) -> list[object]:
+    return list(value) if isinstance(value, (list, tuple)) else []
