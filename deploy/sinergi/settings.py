@@ -28,7 +28,10 @@ FILE_NAME = "sinergi.toml"
 PREFIX = "SINERGI_"
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
-_PASSWORD = re.compile(r"(?<=:)[^:/@]+(?=@)|(?<=[?&]password=)[^&]+")
+_SECRETS = (
+    re.compile(r"(://[^:/@?]*:)[^/?]*(?=@)"),
+    re.compile(r"([?&][a-z]*password=)[^&]*"),
+)
 
 
 def _agency(text: str) -> str:
@@ -95,7 +98,7 @@ class Kafka(_Group):
             return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as why:
             what = f"{self.password_file} cannot be read ({type(why).__name__})"
-            raise errors.SettingsRefused(f" kafka.password_file: {what}") from None
+            raise _refused(f"kafka.password_file: {what}") from None
 
 
 class Producer(_Group):
@@ -204,7 +207,7 @@ class Settings:
         found = Agreements.load(self.values.agreements)
         if self.values.bus not in (None, found.bus):
             what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
-            raise errors.SettingsRefused(f" bus: {what} of {found.bus}; mend the one that is wrong")
+            raise _refused(f"bus: {what} of {found.bus}; mend the one that is wrong")
         return found
 
     def signing_keys(self, agreements: Agreements) -> list[SigningKey]:
@@ -237,7 +240,7 @@ class Settings:
         if not found:
             why = "no agreement shows the public half of any of them" if held else "it is empty"
             hint = "`sinergi init` makes keys and prints what the agreement has to say of them"
-            raise errors.SettingsRefused(f" keys: {what} is not in {folder} ({why}); {hint}")
+            raise _refused(f"keys: {what} is not in {folder} ({why}); {hint}")
         return found
 
 
@@ -278,14 +281,17 @@ def load(
         origins[each.key] = each.origin
     values, problems = toml_file.check(Values, merged, "")
     if values is None:
-        lines = [f"\n  {_origin(each.key, origins)}: {each}" for each in problems]
-        raise errors.SettingsRefused("".join(lines))
+        raise _refused(*(f"{_origin(each.key, origins)}: {each}" for each in problems))
     return Settings(values, origins, file)
 
 
 def masked(value: str | int | None) -> str | int | None:
     """A value without the password that a URL may hold."""
-    return _PASSWORD.sub("***", value) if isinstance(value, str) and "://" in value else value
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    for secret in _SECRETS:
+        value = secret.sub(r"\1***", value)
+    return value
 
 
 def variable(key: str) -> str:
@@ -320,7 +326,7 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
         read = toml_file.read(file.read_bytes())
     except (OSError, ValueError) as why:
         said = why.strerror if isinstance(why, OSError) else why
-        raise errors.SettingsRefused(f" {file}: {said}") from None
+        raise _refused(f"{file}: {said}") from None
     for key, value in _leaves(read):
         beside = isinstance(value, str) and _KEYS.get(key, False)
         yield _Layered(key, file.parent / value if beside else value, str(file))
@@ -359,11 +365,15 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
     return origins.get(key) or next((origins[each] for each in related), "settings")
 
 
+def _refused(*lines: str) -> errors.SettingsRefused:
+    return errors.SettingsRefused("".join(f"\n  {line}" for line in lines))
+
+
 def _unset(key: str, wanted_by: str) -> NoReturn:
     table, _, name = key.rpartition(".")
     where = f"under [{table}]" if table else "at the top"
     what = f"is not set, but {wanted_by} needs it; write {name} {where} in {FILE_NAME}"
-    raise errors.SettingsRefused(f" {key}: {what} or set {variable(key)}")
+    raise _refused(f"{key}: {what} or set {variable(key)}")
 
 
 def _is_path(model: type[BaseModel], key: str) -> bool:

@@ -1,0 +1,43 @@
+"""`sinergi init`: settings and keys for an agency, and the lines that its agreement has to hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sinergi.founding import Plan, found
+
+
+def init(
+    agency: Annotated[str, typer.Option(help="The agency's name on the bus.")],
+    bus: Annotated[str, typer.Option(help="The bus's name, as sinergi.banyuwangi.example.")],
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="The agency's database, for both directions.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="What that database is called on the bus.")] = "main",
+    kafka: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="A broker to start from.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where to write.")] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False,
+) -> None:
+    """Write sinergi.toml and keys for an agency, and print its public keys for the agreement.
+
+    Nothing is ever overwritten. Private keys are readable by their owner only; back them up.
+    """
+    plan = Plan(agency, bus, database=name, producer=database, consumer=database, kafka=kafka)
+    made = found(folder, plan)
+    typer.echo(f"wrote {made.settings} and keys in {made.settings.parent / 'keys'}", err=True)
+    if as_json:
+        document = {
+            "settings": str(made.settings),
+            "key": str(made.key),
+            "receipt_key": str(made.receipt_key),
+        }
+        typer.echo(json.dumps(document, indent=2))
+        return
+    typer.echo("for the agreement that goes into the folder agreements:\n", err=True)
+    typer.echo(made.party(agency, name), nl=False)

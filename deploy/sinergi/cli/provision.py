@@ -1,0 +1,74 @@
+"""`sinergi provision plan | apply`: the topics that the agreements in force want."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sinergi.cli import root
+from sinergi.provision import Cluster, Step, Verdict, wanted
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.admin import open_admin
+
+NOT_SO = 1
+
+_STYLES = {
+    Verdict.OK: "green",
+    Verdict.CREATE: "cyan",
+    Verdict.CHANGE: "yellow",
+    Verdict.REFUSED: "bold red",
+}
+
+AsJson = Annotated[bool, typer.Option("--json", help="As one JSON document.")]
+
+app = typer.Typer(
+    name="provision",
+    help="Make the topics that the agreements in force want.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def plan(as_json: AsJson = False) -> None:
+    """Show what would be done; do nothing.
+
+    Exit status: 0 nothing is left to do, 1 something is, 2 a topic is refused.
+    """
+    _, steps = _plan()
+    _show(steps, as_json=as_json)
+    verdicts = {step.verdict for step in steps}
+    if Verdict.REFUSED in verdicts:
+        raise typer.Exit(root.COULD_NOT)
+    if verdicts - {Verdict.OK}:
+        raise typer.Exit(NOT_SO)
+
+
+@app.command()
+def apply(as_json: AsJson = False) -> None:
+    """Make what is missing and mend what differs. Where a topic is refused, nothing is done."""
+    cluster, steps = _plan()
+    _show(steps, as_json=as_json)
+    cluster.apply(steps)
+
+
+def _plan() -> tuple[Cluster, list[Step]]:
+    settings = root.settings()
+    want = wanted(settings.agreements(), SYSTEM.now())
+    cluster = Cluster(open_admin(settings.connection()), settings.values.provision.replication)
+    return cluster, cluster.plan(want)
+
+
+def _show(steps: list[Step], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([asdict(step) for step in steps], indent=2))
+        return
+    table = Table("topic", "partitions", "copies", "", "what")
+    for step in steps:
+        verdict = f"[{_STYLES[step.verdict]}]{step.verdict}[/]"
+        table.add_row(step.topic, str(step.partitions), str(step.copies), verdict, step.what)
+    Console().print(table)

@@ -1,0 +1,239 @@
+"""The topics that the agreements in force want, and what a cluster lacks of them.
+
+Deciding (`wanted`, `compare`) is apart from asking and doing (`Cluster`). A topic is made or its
+settings are mended; it is never deleted, and its partitions are never added to, since that would
+move keys to other partitions behind the seals' back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from time import sleep
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from sinergi_schemas import errors, topics
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.admin import broker_count, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.kafka.admin import Admin
+
+_SECONDS = 30.0
+_PAUSE_SECONDS = 0.02
+_MOST_COPIES = 3
+
+# Everything stays: a seal covers all leaves from the first. The broker's own clock stamps, so that
+# a producer cannot pretend a time.
+_EVENTS = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "message.timestamp.type": "LogAppendTime",
+    "unclean.leader.election.enable": "false",
+}
+_LATEST_ONLY = {
+    "cleanup.policy": "compact",
+    "message.timestamp.type": "LogAppendTime",
+    "unclean.leader.election.enable": "false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A topic as it should be."""
+
+    name: str
+    partitions: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A topic as it is."""
+
+    partitions: int
+    copies: int
+    settings: Mapping[str, str]
+
+
+class Verdict(StrEnum):
+    """What has to be done about a topic."""
+
+    OK = "ok"
+    CREATE = "create"
+    CHANGE = "change"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A topic, what has to be done about it, and what exactly.
+
+    Attributes:
+        settings: those to set; for a new topic all of them.
+    """
+
+    topic: str
+    verdict: Verdict
+    partitions: int
+    copies: int
+    settings: Mapping[str, str]
+    what: str
+
+
+def wanted(agreements: Agreements, at: datetime) -> list[Wanted]:
+    """The topics of the agreements in force: events, and beside them control and receipts.
+
+    An agency that publishes has a control topic, one that reads has one for its receipts.
+    """
+    events = agreements.topics(at)
+    owners = {topic.agency for topic in events}
+    readers = {reader for topic in events for reader in agreements.readers(topic, at)}
+    found = [Wanted(topic.name, agreements.partitions(topic), _EVENTS) for topic in events]
+    found += [Wanted(topics.control_topic(owner), 1, _LATEST_ONLY) for owner in owners]
+    found += [Wanted(topics.receipts_topic(reader), 1, _LATEST_ONLY) for reader in readers]
+    return sorted(found, key=lambda each: each.name)
+
+
+def compare(
+    want: Iterable[Wanted], found: Mapping[str, Found], copies: int
+) -> list[Step]:
+    """What has to be done, topic by topic.
+
+    Args:
+        copies: of each partition of a topic that is made; one that is there keeps its own count.
+    """
+    return [_step(each, found.get(each.name), copies) for each in want]
+
+
+def _step(want: Wanted, found: Found | None, copies: int) -> Step:
+    if found is None:
+        settings = {**want.settings, **_insync(copies)}
+        what = f"{want.partitions} partitions, {copies} copies"
+        return Step(want.name, Verdict.CREATE, want.partitions, copies, settings, what)
+    if found.partitions != want.partitions:
+        what = (
+            f"it has {found.partitions} partitions where the agreement says {want.partitions}; "
+            "a count is fixed for the topic's life, so restore it or mend the agreement"
+        )
+        return Step(want.name, Verdict.REFUSED, found.partitions, found.copies, {}, what)
+    settings = {**want.settings, **_insync(found.copies)}
+    differing = {key: value for key, value in settings.items() if found.settings.get(key) != value}
+    what = ", ".join(f"{key} {found.settings.get(key)} → {differing[key]}" for key in differing)
+    verdict = Verdict.CHANGE if differing else Verdict.OK
+    return Step(want.name, verdict, found.partitions, found.copies, differing, what)
+
+
+def _insync(copies: int) -> dict[str, str]:
+    """How many copies must have a message before it counts as written: all but one may be away."""
+    return {"min.insync.replicas": str(max(1, copies - 1))}
+
+
+class Cluster:
+    """The cluster that is provisioned.
+
+    Args:
+        copies: of each partition; without it three, or one per broker where there are fewer.
+    """
+
+    def __init__(self, admin: Admin, copies: int | None = None) -> None:
+        self._admin = admin
+        self._copies = copies
+
+    def plan(self, want: Sequence[Wanted]) -> list[Step]:
+        """What has to be done on this cluster; nothing is.
+
+        Raises:
+            SinergiError: the cluster does not answer; see `faults.translate`.
+        """
+        copies = self._copies or min(_MOST_COPIES, broker_count(self._admin))
+        return compare(want, self._found(each.name for each in want), copies)
+
+    def apply(self, steps: Sequence[Step]) -> None:
+        """Do what a plan says. Doing it twice is as good as once.
+
+        Raises:
+            ProvisionRefused: the plan holds a refused topic; nothing is done.
+            TopicAway: the brokers took a new topic and then do not show it.
+            SinergiError: the cluster does not answer, or does not permit it.
+        """
+        refused = [step for step in steps if step.verdict is Verdict.REFUSED]
+        if refused:
+            lines = "".join(f"\n  {step.topic}: {step.what}" for step in refused)
+            raise errors.ProvisionRefused(lines)
+        missing = [step for step in steps if step.verdict is Verdict.CREATE]
+        self._create(missing)
+        self._await({step.topic for step in missing})
+        self._change([step for step in steps if step.verdict is Verdict.CHANGE])
+
+    def _found(self, names: Iterable[str]) -> dict[str, Found]:
+        topics_there = describe(self._admin, names)
+        if not topics_there:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics_there]
+        asked = self._admin.describe_configs(resources, request_timeout=_SECONDS)
+        settings = {each.name: self._admin.answer(future) for each, future in asked.items()}
+        return {
+            name: Found(
+                partitions=len(topic.partitions),
+                copies=min(len(each.replicas) for each in topic.partitions),
+                settings={key: str(entry.value) for key, entry in settings[name].items()},
+            )
+            for name, topic in topics_there.items()
+        }
+
+    def _create(self, steps: Sequence[Step]) -> None:
+        new = [
+            NewTopic(step.topic, step.partitions, step.copies, config=dict(step.settings))
+            for step in steps
+        ]
+        if not new:
+            return
+        asked = self._admin.create_topics(
+            new, operation_timeout=_SECONDS, request_timeout=2 * _SECONDS
+        )
+        for future in asked.values():
+            try:
+                future.result()
+            except KafkaException as why:
+                if why.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._admin.fault(why) from None
+
+    def _await(self, names: set[str]) -> None:
+        """Wait until new topics are shown: the controller takes them before the brokers know."""
+        deadline = SYSTEM.monotonic() + _SECONDS
+        while missing := names - describe(self._admin, names).keys():
+            if SYSTEM.monotonic() > deadline:
+                raise errors.TopicAway(min(missing), "it was made, but the brokers do not show it")
+            sleep(_PAUSE_SECONDS)
+
+    def _change(self, steps: Sequence[Step]) -> None:
+        resources = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                step.topic,
+                incremental_configs=[
+                    ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+                    for key, value in step.settings.items()
+                ],
+            )
+            for step in steps
+        ]
+        if resources:
+            asked = self._admin.incremental_alter_configs(resources, request_timeout=_SECONDS)
+            for future in asked.values():
+                self._admin.answer(future)

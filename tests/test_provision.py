@@ -1,0 +1,201 @@
+"""Provisioning: what is wanted, what would be done, and that doing it twice is as good as once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
+
+from sinergi.provision import Cluster, Found, Verdict, Wanted, compare, wanted
+from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.errors import BrokerAway, LoginRefused, ProvisionRefused, TopicAway
+from sinergi_schemas.kafka import Connection
+from sinergi_schemas.kafka.admin import (
+    Admin,
+    cluster_id,
+    describe,
+    open_admin,
+    partition_count,
+    topic_id,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "agreement"
+IN_FORCE = datetime(2026, 6, 1, tzinfo=UTC)
+EVENTS = {"cleanup.policy": "delete", "retention.ms": "-1"}
+
+
+def test_every_topic_of_the_agreements_in_force_is_wanted() -> None:
+    found = {each.name: each for each in wanted(Agreements.load(EXAMPLE), IN_FORCE)}
+    assert {name: each.partitions for name, each in found.items()} == {
+        "sinergi.bnnk-banyuwangi.control": 1,
+        "sinergi.bnnk-banyuwangi.receipts": 1,
+        "sinergi.bnnk-banyuwangi.seizure": 3,
+        "sinergi.lapas-banyuwangi.control": 1,
+        "sinergi.lapas-banyuwangi.receipts": 1,
+        "sinergi.lapas-banyuwangi.seizure": 3,
+        "sinergi.lapas-banyuwangi.suspicious-visit": 3,
+        "sinergi.lapas-banyuwangi.transfer": 3,
+        "sinergi.polresta-banyuwangi.control": 1,
+        "sinergi.polresta-banyuwangi.receipts": 1,
+        "sinergi.polresta-banyuwangi.seizure": 3,
+    }
+    events = found["sinergi.lapas-banyuwangi.transfer"].settings
+    assert events["cleanup.policy"] == "delete"
+    assert events["retention.ms"] == events["retention.bytes"] == "-1"
+    assert events["message.timestamp.type"] == "LogAppendTime"
+    assert found["sinergi.lapas-banyuwangi.receipts"].settings["cleanup.policy"] == "compact"
+
+
+def test_nothing_is_wanted_before_an_agreement_is_in_force() -> None:
+    assert wanted(Agreements.load(EXAMPLE), datetime(2025, 10, 22, tzinfo=UTC)) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "settings"),
+    [
+        (None, Verdict.CREATE, {**EVENTS, "min.insync.replicas": "2"}),
+        (Found(3, 3, {**EVENTS, "min.insync.replicas": "2"}), Verdict.OK, {}),
+        (Found(3, 1, {**EVENTS, "min.insync.replicas": "1"}), Verdict.OK, {}),
+        (
+            Found(3, 3, {**EVENTS, "retention.ms": "604800000", "min.insync.replicas": "1"}),
+            Verdict.CHANGE,
+            {"retention.ms": "-1", "min.insync.replicas": "2"},
+        ),
+        (Found(4, 3, EVENTS), Verdict.REFUSED, {}),
+        (Found(2, 3, EVENTS), Verdict.REFUSED, {}),
+    ],
+)
+def test_each_difference_has_its_verdict(
+    found: Found | None, verdict: Verdict, settings: dict[str, str]
+) -> None:
+    there = {"t": found} if found else {}
+    (step,) = compare([Wanted("t", 3, EVENTS)], there, copies=3)
+    assert (step.verdict, step.settings) == (verdict, settings)
+
+
+@pytest.fixture
+def admin(kafka: str) -> Admin:
+    return open_admin(Connection(kafka))
+
+
+@pytest.fixture
+def mine(admin: Admin, request: pytest.FixtureRequest) -> Iterator[list[Wanted]]:
+    """Topics that only this test has; they are deleted behind it."""
+    prefix = f"sinergi.provision-{request.node.name.partition('[')[0].replace('_', '-')[:80]}"
+    found = [
+        Wanted(f"{prefix}.seizure", 3, EVENTS),
+        Wanted(f"{prefix}.control", 1, {"cleanup.policy": "compact"}),
+    ]
+    yield found
+    for future in admin.delete_topics([each.name for each in found]).values():
+        future.exception()
+
+
+def shown(admin: Admin, name: str, *, there: bool) -> None:
+    """Wait until the brokers know what the controller has done."""
+    while (name in describe(admin, [name])) is not there:
+        pass
+
+
+def verdicts(cluster: Cluster, want: list[Wanted]) -> list[Verdict]:
+    return [step.verdict for step in cluster.plan(want)]
+
+
+def test_topics_are_made_and_a_second_run_finds_nothing_to_do(
+    admin: Admin, mine: list[Wanted]
+) -> None:
+    cluster = Cluster(admin)
+    steps = cluster.plan(mine)
+    assert {step.verdict for step in steps} == {Verdict.CREATE}
+    assert describe(admin, [each.name for each in mine]) == {}
+    cluster.apply(steps)
+    assert verdicts(cluster, mine) == [Verdict.OK, Verdict.OK]
+    assert [partition_count(admin, each.name) for each in mine] == [3, 1]
+    cluster.apply(steps)
+    assert verdicts(cluster, mine) == [Verdict.OK, Verdict.OK]
+
+
+def test_a_setting_that_somebody_changed_is_mended(admin: Admin, mine: list[Wanted]) -> None:
+    cluster = Cluster(admin)
+    spoiled = [Wanted(mine[0].name, 3, {**EVENTS, "retention.ms": "1000"}), mine[1]]
+    cluster.apply(cluster.plan(spoiled))
+    steps = cluster.plan(mine)
+    assert [step.what for step in steps] == ["retention.ms 1000 → -1", ""]
+    cluster.apply(steps)
+    assert verdicts(cluster, mine) == [Verdict.OK, Verdict.OK]
+
+
+def test_a_topic_with_other_partitions_is_refused_and_nothing_is_done(
+    admin: Admin, mine: list[Wanted]
+) -> None:
+    cluster = Cluster(admin)
+    admin.create_topics([NewTopic(mine[0].name, 2)])[mine[0].name].result()
+    shown(admin, mine[0].name, there=True)
+    steps = cluster.plan(mine)
+    assert [step.verdict for step in steps] == [Verdict.REFUSED, Verdict.CREATE]
+    with pytest.raises(ProvisionRefused, match=f"{mine[0].name}: it has 2 partitions"):
+        cluster.apply(steps)
+    assert partition_count(admin, mine[0].name) == 2
+    assert describe(admin, [mine[1].name]) == {}
+
+
+def test_a_topic_made_anew_has_another_id(admin: Admin, mine: list[Wanted]) -> None:
+    cluster, name = Cluster(admin), mine[0].name
+    cluster.apply(cluster.plan(mine))
+    before = topic_id(admin, name)
+    assert topic_id(admin, name) == before
+    admin.delete_topics([name], operation_timeout=30)[name].result()
+    shown(admin, name, there=False)
+    with pytest.raises(TopicAway, match="sinergi provision apply"):
+        topic_id(admin, name)
+    cluster.apply(cluster.plan(mine))
+    assert topic_id(admin, name) != before
+    assert cluster_id(admin) == cluster_id(admin) != ""
+
+
+def test_the_settings_of_the_example_are_taken_by_the_broker(
+    admin: Admin, mine: list[Wanted]
+) -> None:
+    """Every setting that we want exists on a real broker under its name."""
+    real = wanted(Agreements.load(EXAMPLE), IN_FORCE)
+    by_policy = {each.settings["cleanup.policy"]: each.settings for each in real}
+    named = [
+        Wanted(each.name, each.partitions, by_policy[each.settings["cleanup.policy"]])
+        for each in mine
+    ]
+    cluster = Cluster(admin, copies=1)
+    cluster.apply(cluster.plan(named))
+    assert verdicts(cluster, named) == [Verdict.OK, Verdict.OK]
+    resource = ConfigResource(ResourceType.TOPIC, mine[0].name)
+    settings = next(iter(admin.describe_configs([resource]).values())).result()
+    assert settings["retention.ms"].value == "-1"
+    assert settings["message.timestamp.type"].value == "LogAppendTime"
+
+
+def test_a_cluster_that_is_away_is_not_taken_for_an_empty_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 1.0)
+    with pytest.raises(BrokerAway):
+        Cluster(open_admin(Connection("127.0.0.1:1"))).plan([Wanted("t", 1, EVENTS)])
+
+
+def test_a_login_on_a_broker_that_wants_none_is_a_refused_login_and_no_timeout(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker only hangs up; that it refused the login shows in the error callback alone."""
+    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
+    options = {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "x",
+        "sasl.password": "y",
+    }
+    with pytest.raises(LoginRefused, match="password_file"):
+        cluster_id(open_admin(Connection(kafka, options)))

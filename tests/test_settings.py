@@ -1,0 +1,241 @@
+"""Settings: which layer wins, where each value comes from, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from sinergi.founding import Founded, Plan, found
+from sinergi.settings import Settings, load, masked, stray_variables
+from sinergi_schemas.errors import FoundingRefused, SettingsRefused
+from sinergi_schemas.seal.keys import SigningKey
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "agreement" / "banyuwangi.toml"
+BUS = "sinergi.banyuwangi.example"
+BNNK, LAPAS = "bnnk-banyuwangi", "lapas-banyuwangi"
+
+FILE = {
+    "agency": BNNK,
+    "agreements": "pks",
+    "kafka": {"bootstrap": "file:9092", "security": "SASL_SSL", "username": "bnnk"},
+    "producer": {"database": "postgresql://bnnk@db/register"},
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "sinergi.toml"
+    path.write_text(tomli_w.dumps(FILE))
+    return path
+
+
+def origins(settings: Settings) -> dict[str, tuple[object, str]]:
+    return {each.key: (each.value, each.origin) for each in settings.entries()}
+
+
+def test_the_environment_overrides_the_file_and_a_flag_overrides_both(file: Path) -> None:
+    environment = {
+        "SINERGI_KAFKA__BOOTSTRAP": "environment:9092",
+        "SINERGI_CONSUMER__NAME": "archive",
+        "SINERGI_KAFKA__CA_FILE": "",
+    }
+    flags = {"kafka.bootstrap": "flag:9092", "provision.replication": "2"}
+    seen = origins(load(file, flags, environment))
+    assert seen["agency"] == (BNNK, str(file))
+    assert seen["kafka.bootstrap"] == ("flag:9092", "--set kafka.bootstrap")
+    assert seen["provision.replication"] == (2, "--set provision.replication")
+    assert seen["consumer.name"] == ("archive", "SINERGI_CONSUMER__NAME")
+    assert seen["kafka.security"] == ("SASL_SSL", str(file))
+    assert seen["kafka.ca_file"] == (None, "default")
+    assert load(file, {}, environment).values.kafka.bootstrap == "environment:9092"
+    assert load(file, {}, {}).values.kafka.bootstrap == "file:9092"
+
+
+def test_paths_of_the_file_lie_beside_the_file(file: Path) -> None:
+    settings = load(file, {}, {})
+    assert settings.values.agreements == file.parent / "pks"
+    assert settings.values.keys == file.parent / "keys"
+    elsewhere = load(file, {"keys": "mine"}, {})
+    assert elsewhere.values.keys == Path("mine")
+
+
+def test_a_file_is_found_where_it_is_said_to_be(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(None, {}, {"SINERGI_CONFIG": str(file)}).file == file
+    monkeypatch.chdir(file.parent)
+    assert load(None, {}, {}).agency == BNNK
+    with pytest.raises(SettingsRefused, match="nowhere.toml: No such file"):
+        load(Path("nowhere.toml"), {}, {})
+
+
+def test_everything_wrong_is_said_at_once_and_by_whom(tmp_path: Path) -> None:
+    path = tmp_path / "sinergi.toml"
+    path.write_text('agncy = "x"\n[kafka]\nbootstap = "x"\nsecurity = "TLS"\n[producer]\ndatabase = 5\n')
+    environment = {"SINERGI_AGENCY": "Lapas Banyuwangi"}
+    flags = {"provision.replication": "many", "consumer.database": "mysql://x/y", "log.size": "3"}
+    with pytest.raises(SettingsRefused) as caught:
+        load(path, flags, environment)
+    head, *lines = str(caught.value).split("\n  ")
+    assert head == "The settings cannot be used:"
+    assert sorted(lines) == sorted(
+        [
+            f"{path}: agncy: there is no such key; did you mean agency?",
+            f"{path}: kafka.bootstap: there is no such key; did you mean bootstrap?",
+            f"{path}: kafka.security: must be 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'",
+            f"{path}: producer.database: must be text in quotes, not a whole number"
+            "; write a URL as postgresql://user@host/name",
+            "SINERGI_AGENCY: agency: 'Lapas Banyuwangi' cannot name an agency"
+            '; write one as "lapas-banyuwangi"',
+            "--set provision.replication: provision.replication: must be a whole number, not text"
+            "; write a count of brokers, as 3",
+            "--set consumer.database: consumer.database: is no PostgreSQL URL"
+            "; write it as postgresql://user@host/name",
+            "--set log.size: log: there is no such key; known are agency, agreements, bus, "
+            "consumer, kafka, keys, producer, provision",
+        ]
+    )
+
+
+def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "sinergi.toml"
+    path.write_text("agency = \n")
+    with pytest.raises(SettingsRefused, match=r"sinergi\.toml: it is not TOML: .* line 1"):
+        load(path, {}, {})
+
+
+def test_what_is_not_set_is_named_when_it_is_needed() -> None:
+    settings = load(None, {"agreements": "x"}, {})
+    with pytest.raises(SettingsRefused, match=r"producer\.database: is not set"):
+        _ = settings.producer_database
+    with pytest.raises(SettingsRefused, match="set SINERGI_KAFKA__BOOTSTRAP"):
+        settings.connection()
+    with pytest.raises(SettingsRefused, match="agency: is not set"):
+        _ = settings.agency
+
+
+def test_a_password_comes_from_its_file_and_is_never_shown(file: Path) -> None:
+    secret = file.parent / "password"
+    secret.write_text("hush\n")
+    flags = {
+        "kafka.password_file": str(secret),
+        "consumer.database": "postgresql://bnnk:hush@db/x?password=hush&sslmode=require",
+    }
+    settings = load(file, flags, {})
+    connection = settings.connection()
+    assert connection.options["sasl.password"] == "hush"
+    assert connection.options["security.protocol"] == "sasl_ssl"
+    assert "hush" not in repr(connection)
+    assert "hush" not in repr(settings.entries())
+    assert settings.consumer_database.startswith("postgresql+psycopg://bnnk:hush@db/x")
+
+
+def test_a_user_without_a_password_is_refused(file: Path) -> None:
+    with pytest.raises(SettingsRefused, match="kafka.password_file: is not set, but SASL_SSL"):
+        load(file, {}, {}).connection()
+    with pytest.raises(SettingsRefused, match="cannot be read"):
+        load(file, {"kafka.password_file": "nowhere"}, {}).connection()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://a:b@c/d", "postgresql://a:***@c/d"),
+        ("postgresql://a:b:c@d:5/e", "postgresql://a:***@d:5/e"),
+        ("postgresql://a:b%40@c/d?password=e", "postgresql://a:***@c/d?password=***"),
+        ("postgresql://a:b@c@d/e?sslpassword=f&x=y", "postgresql://a:***@d/e?sslpassword=***&x=y"),
+        ("postgresql://a@c/d", "postgresql://a@c/d"),
+        ("host:9092", "host:9092"),
+        (None, None),
+    ],
+)
+def test_passwords_in_urls_are_masked(text: str | None, shown: str | None) -> None:
+    assert masked(text) == shown
+
+
+def test_a_variable_that_is_no_setting_is_hinted_at() -> None:
+    environment = {"SINERGI_AGENCI": "x", "SINERGI_AGENCY": "x", "SINERGI_DEBUG": "1", "HOME": "/"}
+    assert stray_variables(environment) == ["SINERGI_AGENCI: did you mean SINERGI_AGENCY?"]
+
+
+def founded(folder: Path) -> Founded:
+    return found(folder, Plan(BNNK, BUS, database="register", kafka="h:1"))
+
+
+def test_init_writes_what_the_settings_then_read(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    settings = load(made.settings, {}, {})
+    assert (settings.agency, settings.values.bus, settings.consumer_name) == (BNNK, BUS, "register")
+    assert settings.connection().bootstrap == "h:1"
+    for path in (tmp_path / "keys").iterdir():
+        assert path.stat().st_mode & 0o077 == 0
+    agreement = EXAMPLE.read_text()
+    for line in made.party(BNNK, "register").splitlines():
+        if line.startswith(("keys", "receipt_keys")):
+            agreement = _with_line(agreement, line)
+    (tmp_path / "agreements" / "pks.toml").write_text(agreement)
+    agreements = settings.agreements()
+    (key,) = settings.signing_keys(agreements)
+    assert key.public == made.key
+    assert settings.receipt_key(agreements).public == made.receipt_key
+
+
+def _with_line(agreement: str, line: str) -> str:
+    """The example with BNNK's own line in place of the one for the same setting."""
+    head, rest = agreement.split(f"[parties.{BNNK}]\n")
+    name = line.partition(" ")[0]
+    pattern = rf"(?ms)^{name} = \[.*?\]$"
+    return f"{head}[parties.{BNNK}]\n{re.sub(pattern, line, rest, count=1)}"
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(FoundingRefused, match="is there already; it is never overwritten"):
+        founded(tmp_path)
+    made.settings.unlink()
+    with pytest.raises(FoundingRefused, match=r"bnnk-banyuwangi\.key is there already"):
+        founded(tmp_path)
+    assert not made.settings.exists()
+    assert all(path.read_bytes() == data for path, data in before.items() if path.exists())
+
+
+@pytest.mark.parametrize(
+    "plan", [Plan("BNNK", BUS), Plan(BNNK, "two words"), Plan(BNNK, BUS, database="a/b")]
+)
+def test_init_refuses_names_that_the_bus_cannot_carry(tmp_path: Path, plan: Plan) -> None:
+    with pytest.raises(FoundingRefused):
+        found(tmp_path, plan)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_no_agreement_shows_signs_nothing(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
+    settings = load(made.settings, {}, {})
+    agreements = settings.agreements()
+    with pytest.raises(SettingsRefused, match="no agreement shows the public half"):
+        settings.signing_keys(agreements)
+    with pytest.raises(SettingsRefused, match="receipt key of database register"):
+        settings.receipt_key(agreements)
+
+
+def test_a_second_key_in_the_folder_signs_too_once_the_agreement_shows_it(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    following = SigningKey.generate(f"{BUS}/{BNNK}")
+    following.save(tmp_path / "keys" / "following.key")
+    line = f'keys = ["{following.public}", "{made.key}"]'
+    (tmp_path / "agreements" / "pks.toml").write_text(_with_line(EXAMPLE.read_text(), line))
+    settings = load(made.settings, {}, {})
+    keys = {key.public for key in settings.signing_keys(settings.agreements())}
+    assert keys == {made.key, following.public}
+
+
+def test_agreements_of_another_bus_are_refused(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
+    with pytest.raises(SettingsRefused, match="bus: is other.example"):
+        load(made.settings, {"bus": "other.example"}, {}).agreements()
