@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from strategies import events, instants, seizures, weights
 
 from sinergi_schemas.codes import Action, Code, Form
 from sinergi_schemas.errors import EventRefused, EventTypeUnknown
 from sinergi_schemas.events import MODELS, Event, Person, Seizure, Transfer, nik, parse, refused
 from sinergi_schemas.events.deadlines import working_days_after
+from strategies import events, instants, seizures, weights
 
 SECRET = "Contoh Rahasia"
 NIK = "9999990101900001"
+NAIVE = datetime(2026, 3, 3)  # noqa: DTZ001 - to be refused
 ISSUE: dict[str, Any] = {
     "agency": "lapas-rekaan",
     "agreement": "ab" * 32,
@@ -142,7 +143,7 @@ def test_a_whole_event_is_taken_without_a_warning(event_type: str) -> None:
         ("zone", "../../etc/passwd", "is not an IANA zone, such as Asia/Jakarta"),
         ("zone", "localtime", "is not an IANA zone, such as Asia/Jakarta"),
         ("occurred_at", "2026-03-03T10:40:00", "has no offset from UTC: state its zone"),
-        ("occurred_at", datetime(2026, 3, 3), "has no offset from UTC: state its zone"),  # noqa: DTZ001
+        ("occurred_at", NAIVE, "has no offset from UTC: state its zone"),
         ("occurred_at", 1772500000, "is not a time, such as 2026-03-03T09:50:00+07:00"),
         ("occurred_at", "1772500000", "is not a time, such as 2026-03-03T09:50:00+07:00"),
         ("occurred_at", "2026-02-30T10:40Z", "is not a time, such as 2026-03-03T09:50:00+07:00"),
@@ -222,6 +223,14 @@ def garbage() -> st.SearchStrategy[Any]:
     )
 
 
+def refusal_of(event_type: str, document: dict[str, Any]) -> EventRefused | None:
+    try:
+        parse(event_type, document)
+    except EventRefused as refusal:
+        return refusal
+    return None
+
+
 @given(st.sampled_from(sorted(WHOLE)), st.data())
 def test_no_garbage_does_more_than_be_refused_and_no_refusal_tells_a_value(
     event_type: str, data: st.DataObject
@@ -230,9 +239,8 @@ def test_no_garbage_does_more_than_be_refused_and_no_refusal_tells_a_value(
     document = WHOLE[event_type]() | data.draw(
         st.dictionaries(names, garbage(), min_size=1, max_size=3)
     )
-    try:
-        parse(event_type, document)
-    except EventRefused as refusal:
+    refusal = refusal_of(event_type, document)
+    if refusal is not None:
         assert refusal.problems
         assert SECRET not in str(refusal)
         assert NIK not in str(refusal)
@@ -344,14 +352,14 @@ def test_an_event_issued_for_the_database_to_number_is_not_issued_yet() -> None:
         ({"agency": ""}, "agency: is not a slug: lower-case words joined by hyphens, 63 at most"),
         ({"agreement": ""}, "agreement: is not a SHA-256 in lower-case hexadecimal"),
         (
-            {"recorded_at": datetime(2026, 3, 3)},
+            {"recorded_at": NAIVE},
             "recorded_at: has no offset from UTC: state its zone",
-        ),  # noqa: DTZ001,E501
+        ),
         ({"revision": -1}, "revision: is less than 0"),
         (
             {"revision": 2},
             "action: only revision 1 is RECORDED; a later one is CORRECTED or RETRACTED",
-        ),  # noqa: E501
+        ),
     ],
 )
 def test_an_event_is_not_issued_with_what_breaks_a_rule(changed: dict[str, Any], rule: str) -> None:
@@ -401,21 +409,27 @@ def test_an_incomplete_seizure_is_refused_with_all_that_is_missing_named_at_once
             ("place", "place (tempat)"),
             (
                 "seized_at",
-                "hour, day, date, month and year of seizure"
-                " (jam, hari, tanggal, bulan, dan tahun penyitaan)",
+                (
+                    "hour, day, date, month and year of seizure"
+                    " (jam, hari, tanggal, bulan, dan tahun penyitaan)"
+                ),
             ),
             (
                 "sealed_at",
-                "hour, day, date, month and year of sealing"
-                " (jam, hari, tanggal, bulan, dan tahun penyegelan)",
+                (
+                    "hour, day, date, month and year of sealing"
+                    " (jam, hari, tanggal, bulan, dan tahun penyegelan)"
+                ),
             ),
             ("investigators", "full identity of the investigators (identitas lengkap penyidik)"),
             ("holders", "owner or holder, or holder_unknown (pemilik atau yang menguasai)"),
             ("witnesses", "full identity of two witnesses (identitas lengkap 2 saksi)"),
             (
                 "signed",
-                "signatures of the investigators and two witnesses"
-                " (tanda tangan penyidik dan 2 saksi)",
+                (
+                    "signatures of the investigators and two witnesses"
+                    " (tanda tangan penyidik dan 2 saksi)"
+                ),
             ),
             ("exhibits[0].substance_as_written", "name (nama)"),
             ("exhibits[0].substance", "kind (jenis)"),

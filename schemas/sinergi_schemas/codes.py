@@ -100,7 +100,7 @@ _CREDIBILITY = {
 
 
 class SourceGrade(Code):
-    """Reliability of the source, A to F, and credibility of what it says, 1 to 6 (nilai informasi)."""
+    """Reliability of the source, A to F, credibility of what it says, 1 to 6 (nilai informasi)."""
 
     def __init__(self, symbol: str) -> None:
         if symbol == "UNKNOWN":

@@ -91,7 +91,7 @@ Inmate = Annotated[Person, in_role(PersonRole.CONVICT, PersonRole.DETAINEE, Pers
 
 
 class Letter(Part):
-    """A letter or order (surat). Its number is kept as written: unique only with issuer and year."""
+    """A letter or order (surat). Its number is as written: unique only with issuer and year."""
 
     number: Text
     issuer: Text | None = None
