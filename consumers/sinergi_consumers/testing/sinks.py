@@ -1,0 +1,308 @@
+"""The promises of a sink, as tests that every sink passes.
+
+A sink's own test module derives a class from `SinkContract` and gives the fixtures `open_sink` and
+`rows`:
+
+    class TestPostgresql(SinkContract): ...
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+
+from sinergi_consumers.decoding import Decoder
+from sinergi_consumers.partition import Partition
+from sinergi_consumers.position import Place
+from sinergi_consumers.projection import current, history, projection
+from sinergi_consumers.storing import Claim, Store, Stored, Work
+from sinergi_consumers.testing.tape import Tape
+from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.events import Transfer, Unit
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sinergi_consumers.partition import Batch
+    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.sinks import Sink
+
+BUS = "sinergi.test.example"
+TOPIC = Topic("lapas-rekaan", "transfer")
+PLACE = Place("cluster", "topic")
+
+_SCHEMA = Catalog.shipped().newest(TOPIC.event_type)
+CURRENT, HISTORY = current(_SCHEMA), history(_SCHEMA)
+
+
+@projection(
+    "transfer",
+    table=sa.Table(
+        "few_escorts",
+        sa.MetaData(),
+        sa.Column("escort_agency", sa.Text, nullable=False),
+        sa.Column("escorts", sa.Integer, sa.CheckConstraint("escorts < 100"), nullable=False),
+    ),
+)
+def FEW_ESCORTS(events: pl.DataFrame) -> pl.DataFrame:  # noqa: N802 - a projection is a constant
+    """A projection of an integrator's: its table refuses a hundred escorts, its code some names."""
+    escorts = events.explode("escort").drop_nulls("escort").unnest("escort")
+    if escorts.filter(pl.col("escort_agency") == "Meledak").height:
+        raise ValueError("as an integrator's code may")
+    return escorts.select("event_id", "escort_agency", pl.col("count").alias("escorts"))
+
+
+PROJECTIONS: tuple[Projection, ...] = (CURRENT, HISTORY, FEW_ESCORTS)
+
+
+def transfer(record_id: str, revision: int = 1, **changes: Any) -> Transfer:
+    """A transfer at a revision; RECORDED if it is the first."""
+    now = SYSTEM.now()
+    document = {
+        "record_id": record_id,
+        "revision": revision,
+        "action": "RECORDED" if revision == 1 else "CORRECTED",
+        "occurred_at": now,
+        "zone": "Asia/Jakarta",
+        "purpose": "PRISON_SECURITY",
+        "handling": "R",
+        "origin": Unit(name="Lapas Rekaan"),
+        "destination": Unit(name="Lapas Khusus Rekaan"),
+        "departed_at": now,
+        "reason": "HEALTH",
+        "escort": ({"escort_agency": "Brimob", "count": 3},),
+    }
+    return Transfer.model_validate(document | changes)
+
+
+class Worker:
+    """One materialiser's hands on a sink, moved by a test step by step."""
+
+    def __init__(self, sink: Sink, tape: Tape) -> None:
+        self.sink = sink
+        key = SigningKey.generate(f"{BUS}/bnnk-rekaan/main", Algorithm.COSIGNATURE)
+        self._store = Store(sink, PROJECTIONS, key, SYSTEM, Event())
+        self._decoder = Decoder(Catalog.shipped(), TOPIC.event_type)
+        self._tape = tape
+        self.claim = self.take()
+
+    def take(self) -> Claim:
+        """Claim the partition anew."""
+        positions = self.sink.claim(TOPIC, self._tape.number)
+        least = min((each.frontier for each in positions.values()), key=lambda each: each.size)
+        partition = Partition(BUS, TOPIC, self._tape.number, self._tape.keys, least)
+        self.claim = Claim((TOPIC, self._tape.number), partition, positions, PLACE)
+        return self.claim
+
+    def work(self, events: Sequence[Transfer]) -> Work:
+        """What the loop would hand to the database for some events."""
+        batch = self.claim.partition.receive(self._tape.write(events))
+        assert batch is not None
+        return self.ready(batch)
+
+    def ready(self, batch: Batch) -> Work:
+        """The same for a batch that was received before."""
+        return Work(self.claim, batch, self._decoder.decode(batch))
+
+    def store(self, work: Work) -> Stored | errors.PositionLost:
+        """Store it, and take the positions on as the loop does."""
+        outcome = self._store.store(work)
+        if isinstance(outcome, Stored):
+            self.claim.positions = outcome.positions
+        return outcome
+
+
+class SinkContract:
+    """What every sink promises."""
+
+    @pytest.fixture
+    def open_sink(self) -> Callable[[], Sink]:
+        """Opens the sink under test with `PROJECTIONS`, each time on another connection."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def rows(self) -> Callable[[str], list[tuple[Any, ...]]]:
+        """Answers a query in SQL on the sink's database."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def tape(self) -> Tape:
+        """The partition that is read."""
+        return Tape(BUS, TOPIC)
+
+    @pytest.fixture
+    def worker(self, open_sink: Callable[[], Sink], tape: Tape) -> Worker:
+        """A worker that has claimed the partition."""
+        return Worker(open_sink(), tape)
+
+    def test_rows_and_position_appear_together(self, worker: Worker, rows: Any) -> None:
+        """After a batch both are there, and the receipt for it."""
+        assert isinstance(worker.store(worker.work([transfer("P/1"), transfer("P/2")])), Stored)
+        assert rows("SELECT record_id FROM sinergi.transfer ORDER BY 1") == [("P/1",), ("P/2",)]
+        assert rows("SELECT DISTINCT tree_size FROM sinergi_consumer.position") == [(2,)]
+        assert rows("SELECT size FROM sinergi_consumer.receipt") == [(2,)]
+        assert rows("SELECT size FROM sinergi_consumer.checkpoint") == [(2,)]
+
+    def test_a_transaction_that_raises_leaves_nothing(self, worker: Worker, rows: Any) -> None:
+        """Neither rows nor position of it are visible."""
+        work = worker.work([transfer("P/1")])
+        position = worker.claim.positions[CURRENT.name]
+        with pytest.raises(ZeroDivisionError), worker.sink.transaction() as transaction:
+            transaction.advance(CURRENT, work.batch, position, PLACE)
+            transaction.merge(CURRENT, CURRENT.rows(work.decoded.events))
+            raise ZeroDivisionError
+        assert rows("SELECT * FROM sinergi.transfer") == []
+        assert rows("SELECT max(tree_size) FROM sinergi_consumer.position") == [(0,)]
+
+    def test_a_worker_whose_partition_was_claimed_by_another_writes_nothing(
+        self, worker: Worker, open_sink: Any, tape: Tape, rows: Any
+    ) -> None:
+        """The epoch of the later claim guards the rows."""
+        work = worker.work([transfer("P/1")])
+        Worker(open_sink(), tape)
+        assert isinstance(worker.store(work), errors.PositionLost)
+        assert rows("SELECT * FROM sinergi.transfer") == []
+
+    def test_the_same_batch_twice_is_stored_once(self, worker: Worker, rows: Any) -> None:
+        """Also where the answer to the first commit was lost, and the claim is old."""
+        work = worker.work([transfer("P/1")])
+        before = dict(worker.claim.positions)
+        worker.store(work)
+        work.claim.positions = before
+        assert isinstance(worker.store(work), errors.PositionLost)
+        assert rows("SELECT count(*) FROM sinergi.transfer_history") == [(1,)]
+
+    def test_a_later_claim_goes_on_where_the_rows_end(
+        self, worker: Worker, open_sink: Any, tape: Tape, rows: Any
+    ) -> None:
+        """Tree, offset and place are those of the last commit."""
+        worker.store(worker.work([transfer("P/1"), transfer("P/2")]))
+        successor = Worker(open_sink(), tape)
+        position = successor.claim.positions[HISTORY.name]
+        assert (position.frontier.size, position.offset_at(PLACE)) == (2, 2)
+        assert position.offset_at(Place("cluster", "made anew")) is None
+        assert isinstance(successor.store(successor.work([transfer("P/3")])), Stored)
+        assert rows("SELECT count(*) FROM sinergi.transfer") == [(3,)]
+
+    def test_the_highest_revision_stands_whatever_the_order_of_arrival(
+        self, worker: Worker, rows: Any
+    ) -> None:
+        """Every order of three revisions, in one batch and in three."""
+        for number, order in enumerate(permutations((1, 2, 3))):
+            whole = [self._revision(f"whole/{number}", revision) for revision in order]
+            worker.store(worker.work(whole))
+            for revision in order:
+                worker.store(worker.work([self._revision(f"single/{number}", revision)]))
+        assert rows("SELECT DISTINCT revision, movement_id FROM sinergi.transfer") == [(3, "m3")]
+        assert rows("SELECT count(*) FROM sinergi.transfer") == [(12,)]
+        assert rows("SELECT DISTINCT escort_agency FROM sinergi.transfer_escort") == [("e3",)]
+        assert rows("SELECT count(*) FROM sinergi.transfer_escort") == [(12,)]
+        assert rows("SELECT count(*) FROM sinergi.transfer_history") == [(36,)]
+        assert rows("SELECT count(*) FROM sinergi.transfer_history_escort") == [(36,)]
+        assert rows("SELECT count(*) FROM sinergi_consumer.quarantine") == [(0,)]
+
+    def test_a_revision_without_rows_still_wins(self, worker: Worker, rows: Any) -> None:
+        """What an earlier revision had put there is gone."""
+        worker.store(worker.work([transfer("P/1")]))
+        assert rows("SELECT escorts FROM sinergi.few_escorts") == [(3,)]
+        worker.store(worker.work([transfer("P/1", 2, escort=())]))
+        assert rows("SELECT escorts FROM sinergi.few_escorts") == []
+        worker.store(worker.work([transfer("P/1", 3), transfer("P/2", 1, escort=())]))
+        assert rows("SELECT record_id FROM sinergi.few_escorts") == [("P/1",)]
+
+    def test_a_retracted_record_stays_and_says_so(self, worker: Worker, rows: Any) -> None:
+        """It is not deleted: others have acted on it."""
+        worker.store(worker.work([transfer("P/1"), transfer("P/1", 2, action="RETRACTED")]))
+        assert rows("SELECT record_id, action FROM sinergi.transfer") == [("P/1", "RETRACTED")]
+
+    def test_of_two_events_with_one_revision_the_first_leaf_stands(
+        self, worker: Worker, rows: Any
+    ) -> None:
+        """The second one goes to quarantine as a revision conflict, in one batch and in two."""
+        first, second, third = transfer("P/1"), transfer("P/1"), transfer("P/1")
+        worker.store(worker.work([first, second]))
+        worker.store(worker.work([third]))
+        assert rows("SELECT event_id FROM sinergi.transfer_history") == [(first.event_id,)]
+        assert rows(
+            "SELECT leaf_index, reason FROM sinergi_consumer.quarantine"
+            " WHERE projection = 'transfer_history' ORDER BY 1"
+        ) == [(1, "revision-conflict"), (2, "revision-conflict")]
+
+    def test_a_row_that_the_table_refuses_is_set_apart_alone(
+        self, worker: Worker, rows: Any
+    ) -> None:
+        """Its neighbours are stored, and so is it in the other projections."""
+        events = [transfer(f"P/{number}") for number in range(20)]
+        events[7] = transfer("P/7", escort=({"escort_agency": "Brimob", "count": 100},))
+        worker.store(worker.work(events))
+        assert rows("SELECT count(*) FROM sinergi.few_escorts") == [(19,)]
+        assert rows("SELECT count(*) FROM sinergi.transfer") == [(20,)]
+        assert rows("SELECT projection, leaf_index, reason FROM sinergi_consumer.quarantine") == [
+            ("few_escorts", 7, "rows-refused")
+        ]
+
+    def test_an_event_on_which_a_projection_fails_is_set_apart_alone(
+        self, worker: Worker, rows: Any
+    ) -> None:
+        """An integrator's mistake costs the integrator's table one event."""
+        events = [transfer(f"P/{number}") for number in range(20)]
+        events[7] = transfer("P/7", escort=({"escort_agency": "Meledak", "count": 1},))
+        worker.store(worker.work(events))
+        assert rows("SELECT count(*) FROM sinergi.few_escorts") == [(19,)]
+        assert rows("SELECT projection, leaf_index, reason FROM sinergi_consumer.quarantine") == [
+            ("few_escorts", 7, "projection-failed")
+        ]
+
+    def test_a_datum_that_does_not_decode_is_set_apart_in_every_projection(
+        self, worker: Worker, tape: Tape, rows: Any
+    ) -> None:
+        """It is under the seal, so that the position passes it."""
+        good = transfer("P/1")
+        batch = worker.claim.partition.receive(
+            [
+                *tape.write_datums([(good.event_id, "P/0", b"\x00\x01")]),
+                *tape.write([good]),
+            ]
+        )
+        assert batch is not None
+        worker.store(worker.ready(batch))
+        assert rows("SELECT record_id FROM sinergi.transfer") == [("P/1",)]
+        assert rows(
+            "SELECT count(*), max(reason), max(leaf_index) FROM sinergi_consumer.quarantine"
+        ) == [(len(PROJECTIONS), "datum-invalid", 0)]
+
+    def test_receipts_stay_unpublished_until_they_are_marked(self, worker: Worker) -> None:
+        """Only the newest of a partition is to be sent; marking it covers the older ones."""
+        worker.store(worker.work([transfer("P/1")]))
+        worker.store(worker.work([transfer("P/2")]))
+        (receipt,) = worker.sink.unpublished()
+        assert receipt.size == 2
+        worker.sink.published([receipt], SYSTEM.now())
+        assert worker.sink.unpublished() == []
+
+    def test_odd_text_arrives_as_it_was_written(self, worker: Worker, rows: Any) -> None:
+        """Quotes, commas, backslashes and what looks like an end of file or a null."""
+        odd = ['"', ",", "\\", "\\.", "\\N", "a,b\"c'd", "NULL", "é\N{PILE OF POO}", "  x  "]
+        for number, text in enumerate(odd):
+            worker.store(worker.work([transfer(f"P/{number}", movement_id=text)]))
+        found = rows("SELECT movement_id FROM sinergi.transfer ORDER BY leaf_index")
+        assert [text for (text,) in found] == odd
+
+    @staticmethod
+    def _revision(record_id: str, revision: int) -> Transfer:
+        return transfer(
+            record_id,
+            revision,
+            movement_id=f"m{revision}",
+            escort=({"escort_agency": f"e{revision}", "count": revision},),
+        )
+
