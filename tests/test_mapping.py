@@ -13,9 +13,9 @@ from sinergi_producers.intake.identity import row_event_id
 from sinergi_producers.intake.mapping import BoundMapping, Mapping, Reading
 from sinergi_producers.intake.reading import Row
 from sinergi_producers.intake.sources import Breach
-from sinergi_schemas.codes import Precision, TransferReason
+from sinergi_schemas.codes import Indicator, Precision, TransferReason
 from sinergi_schemas.errors import MappingRefused
-from sinergi_schemas.events import Transfer
+from sinergi_schemas.events import SuspiciousVisit, Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -321,3 +321,54 @@ def test_columns_that_nobody_mapped_or_ignored_are_told(load: Any) -> None:
     document["file"] = {"ignore": ["Catatan"]}
     header = [*ROW, "Catatan", "Blok", ""]
     assert load(document).bind(header, DIGEST).unmapped == ("Blok", f"(column {len(header)})")
+
+
+def test_a_visitors_book_with_codes_in_one_cell_and_decimal_commas(load: Any) -> None:
+    mapping = load(
+        {
+            "event_type": "suspicious-visit",
+            "numbers": {"decimal": ",", "thousands": "."},
+            "dates": {"language": "indonesian"},
+            "fields": {
+                "action": {"constant": "RECORDED"},
+                "purpose": {"constant": "PREVENTION"},
+                "handling": {"constant": "R"},
+                "zone": {"constant": "Asia/Jakarta"},
+                "occurred_at": {
+                    "column": "Waktu",
+                    "format": "%A, %d %B %Y, %H.%M",
+                    "precision": "ABOUT",
+                },
+                "unit": {"name": {"constant": "Lapas Rekaan"}},
+                "channel": {"constant": "GOODS_LEFT"},
+                "indicators": {"column": "Kecurigaan", "split": ";", "codes": "suspicions"},
+                "finds": [
+                    {
+                        "kind": {"constant": "NARCOTICS"},
+                        "description": "Temuan",
+                        "weight_g": "Berat",
+                    }
+                ],
+            },
+            "codes": {"suspicions": {"gugup": "NERVOUS", "terburu-buru": "HURRIED"}},
+        }
+    )
+    header = ["Waktu", "Kecurigaan", "Temuan", "Berat"]
+    book = mapping.bind(header, DIGEST)
+    full = ["Selasa, 3 Maret 2026, 09.50", "gugup; terburu-buru;", "12 paket", "1.328,2700"]
+    event = book.read(Row(2, full)).event
+    assert isinstance(event, SuspiciousVisit)
+    assert event.occurred_precision is Precision.ABOUT
+    assert event.indicators == (Indicator.NERVOUS, Indicator.HURRIED)
+    assert [(find.description, str(find.weight_g)) for find in event.finds] == [
+        ("12 paket", "1328.2700")
+    ]
+    empty = book.read(Row(3, [full[0], "gugup", "", ""])).event
+    assert isinstance(empty, SuspiciousVisit)
+    assert empty.finds == ()
+    found = breaches(book.read(Row(4, ["Senin, 3 Maret 2026, 09.50", "gugup;?", "x", "1.5"])))
+    assert sorted(found) == [
+        "finds[0].weight_g: not a number with decimal mark ',' and thousands mark '.'",
+        "indicators: not in codes.suspicions, and there is no default",
+        "occurred_at: the weekday is not that of the date",
+    ]

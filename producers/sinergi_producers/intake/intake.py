@@ -26,6 +26,7 @@ from sinergi_producers.intake.sources import Breach
 from sinergi_schemas.errors import (
     ActionRefused,
     DatabaseAway,
+    EventDiffers,
     EventIdTaken,
     EventRefused,
     EventsRefused,
@@ -252,6 +253,8 @@ def _about_the_row(error: EventsRefused) -> Sequence[Breach]:
         return breaches_of(why)
     if isinstance(why, EventIdTaken):
         return (Breach("event_id", "this line of this file was published as another record"),)
+    if isinstance(why, EventDiffers):
+        return (Breach("", "this line was published before, and another mapping read it then"),)
     if isinstance(why, ActionRefused):
         return (Breach("action", why.why),)
     raise why or error

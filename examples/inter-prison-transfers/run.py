@@ -1,0 +1,281 @@
+"""From a file to two databases: the example of README.md, run and checked from start to end.
+
+    1. Kafka and PostgreSQL come up        5. wait until both readers have every row
+    2. three agencies are founded          6. compare with counts taken by other code
+    3. their tables and topics are made    7. publish the file again: nothing may change
+    4. relay, materialisers, publish       8. stop everything
+
+    run.py [FILE]     without FILE a small register of the same shape is made
+
+The last line is one JSON object; the exit status is 0 only if everything agrees.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from signal import SIGTERM, signal
+from typing import Any
+
+import counting
+import psycopg
+import small_register
+import tomli_w
+from rich.console import Console
+from sqlalchemy import make_url
+
+from sinergi.local import Local
+from sinergi.local.process import Program, ended_within, stop
+
+HERE = Path(__file__).parent
+BUS = "sinergi.nz.example"
+PUBLISHER = "nz-corrections"
+READERS = ("nz-courts", "nz-police")
+PATIENCE_SECONDS = 120.0
+LOOK_SECONDS = 0.2
+
+MOVES = """
+    SELECT origin_name, destination_name, to_char(departed_at AT TIME ZONE zone, 'YYYY-MM'),
+           count(*)
+    FROM sinergi.transfer GROUP BY 1, 2, 3
+"""
+STATUSES = "SELECT coalesce(status_as_written, ''), count(*) FROM sinergi.transfer GROUP BY 1"
+CONTENTS = """
+    SELECT count(*), count(DISTINCT event_id), md5(string_agg(t::text, ',' ORDER BY event_id))
+    FROM sinergi.transfer_history t
+"""
+console = Console(stderr=True, highlight=False)
+
+
+class Failed(Exception):
+    """Something is not as it must be."""
+
+
+@dataclass
+class Agency:
+    """One agency: its folder with settings, keys and agreements, and its database."""
+
+    name: str
+    folder: Path
+    database: str
+    keys: dict[str, str]
+
+    @classmethod
+    def found(cls, name: str, folder: Path, local: Local) -> Agency:
+        """Make its database, settings and keys."""
+        database = local.database(name)
+        made = sinergi(
+            "init", "--json", "--agency", name, "--bus", BUS, "--folder", str(folder),
+            "--database", database, "--kafka", local.bootstrap,
+        )  # fmt: skip
+        return cls(name, folder, database, json.loads(made))
+
+    def run(self, *arguments: str, may_refuse: bool = False) -> str:
+        """Run a command with the agency's settings; what it printed."""
+        config = str(self.folder / "sinergi.toml")
+        return sinergi("--config", config, *arguments, may_refuse=may_refuse)
+
+    def ask(self, question: str) -> list[Any]:
+        """Rows of a query on its database."""
+        url = make_url(self.database).set(drivername="postgresql")
+        with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
+            return connection.execute(question).fetchall()
+
+
+def sinergi(*arguments: str, may_refuse: bool = False) -> str:
+    """Run `sinergi` as a person would; what it printed."""
+    done = subprocess.run(  # noqa: S603 - this very distribution, without a shell
+        [sys.executable, "-m", "sinergi", *arguments],
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode not in ((0, 1) if may_refuse else (0,)):
+        raise Failed(f"sinergi {' '.join(arguments)} ended with status {done.returncode}")
+    return done.stdout
+
+
+def agreement(agencies: list[Agency]) -> bytes:
+    """The agreement of the three, with the public keys that `sinergi init` gave."""
+    document = {
+        "bus": BUS,
+        "title": "Statistics of transfers between prisons",
+        "legal_basis": ["made up for this example"],
+        "numbers": [{"party": each.name, "number": "1/2026"} for each in agencies],
+        "in_force": {
+            "from": date(2026, 1, 1),
+            "until": date(2099, 12, 31),
+            "zone": "Pacific/Auckland",
+        },
+        "parties": {
+            each.name: {
+                "name": each.name,
+                "keys": [each.keys["key"]],
+                "receipt_keys": [{"database": "main", "key": each.keys["receipt_key"]}],
+            }
+            for each in agencies
+        },
+        "events": {
+            "transfer": {
+                "publishers": [PUBLISHER],
+                "readers": list(READERS),
+                "purposes": ["STATISTICS"],
+                "partitions": 3,
+                "retention": "forever",
+            }
+        },
+    }  # fmt: skip
+    return tomli_w.dumps(document).encode()
+
+
+class Service:
+    """A process of an agency that runs on: its relay or a materialiser."""
+
+    def __init__(self, agency: Agency, command: str) -> None:
+        self.name = f"{command} of {agency.name}"
+        self.log = agency.folder / f"{command}.log"
+        config = str(agency.folder / "sinergi.toml")
+        words = (sys.executable, "-m", "sinergi", "--config", config, command)
+        self._process = Program(words, self.log).start(leashed=True)
+
+    def check(self) -> None:
+        """See that it runs."""
+        if ended_within(self._process, 0):
+            raise Failed(f"the {self.name} has ended:\n{self.log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """Ask it to stop in order, and wait until it has."""
+        stop(self._process, SIGTERM)
+
+
+def until_there(readers: list[Agency], services: list[Service], rows: int) -> None:
+    """Wait until every reader has so many rows; give up when nothing moves any more."""
+    patience, before = PATIENCE_SECONDS, -1
+    pause = threading.Event()
+    with console.status("waiting for rows …") as status:
+        while True:
+            there = [
+                each.ask("SELECT count(*) FROM sinergi.transfer_history")[0][0] for each in readers
+            ]
+            status.update(f"rows: {', '.join(f'{count:,}' for count in there)} of {rows:,}")
+            if min(there) >= rows:
+                return
+            patience = PATIENCE_SECONDS if sum(there) != before else patience - LOOK_SECONDS
+            before = sum(there)
+            for service in services:
+                service.check()
+            if patience < 0:
+                raise Failed(
+                    f"{there} rows of {rows} arrived, and no more for {PATIENCE_SECONDS:.0f} s"
+                )
+            pause.wait(LOOK_SECONDS)
+
+
+def compare(reader: Agency, counted: counting.Counted) -> None:
+    """Hold a reader's table to the counts taken straight from the file."""
+    moves = Counter({(origin, to, month): n for origin, to, month, n in reader.ask(MOVES)})
+    statuses = Counter(dict(reader.ask(STATUSES)))
+    differ = sum(abs(moves[key] - counted.moves[key]) for key in moves | counted.moves)
+    if differ or statuses != counted.statuses:
+        raise Failed(
+            f"{reader.name}: {differ} rows differ by origin, destination and month, or status"
+        )
+    console.print(
+        f"  {reader.name}: {moves.total():,} rows; {len(moves):,} counts by origin, destination and"
+        f" month and {len(statuses)} of legal status equal those of the file"
+    )
+
+
+def run(register: Path, folder: Path) -> dict[str, Any]:
+    """The whole example; its last line."""
+    counted = counting.count(register)
+    with ExitStack() as stack:
+        console.print("Kafka and PostgreSQL come up, three agencies are founded")
+        local = stack.enter_context(Local(folder / "local", console))
+        names = (PUBLISHER, *READERS)
+        agencies = [Agency.found(name, folder / name, local) for name in names]
+        publisher, *readers = agencies
+        for agency in agencies:
+            (agency.folder / "agreements" / "transfers.toml").write_bytes(agreement(agencies))
+        publisher.run("provision", "apply")
+        publisher.run("db", "upgrade", "--role", "producer")
+        for reader in readers:
+            reader.run("db", "upgrade", "--role", "consumer")
+
+        services = [Service(publisher, "relay")]
+        stack.callback(services[0].stop)
+        for reader in readers:
+            services.append(Service(reader, "materialise"))
+            stack.callback(services[-1].stop)
+
+        told = folder / "refused.ndjson"
+        publish = ("publish", str(register), "--mapping", str(HERE / "mapping.toml"),
+                   "--refused", str(told), "--json")  # fmt: skip
+        console.print(f"{PUBLISHER} publishes {register.name}")
+        first = json.loads(publisher.run(*publish, may_refuse=True))
+        until_there(readers, services, first["published"])
+        for reader in readers:
+            compare(reader, counted)
+
+        console.print(f"{PUBLISHER} publishes the same file again")
+        before = [each.ask(CONTENTS) for each in readers]
+        second = json.loads(publisher.run(*publish, may_refuse=True))
+        check(counted, first, second)
+        after = [each.ask(CONTENTS) for each in readers]
+        waiting = publisher.ask("SELECT count(*) FROM sinergi_producer.outbox")
+        if before != after or waiting != [(first["published"],)]:
+            raise Failed("publishing the same file again changed something")
+        console.print(f"  published: {second['published']}, already there: {second['already']:,}")
+        rows = {
+            each.name: each.ask("SELECT count(*) FROM sinergi.transfer")[0][0] for each in readers
+        }
+    result = {"lines": first["lines"], "published": first["published"], "refused": first["refused"]}
+    return result | {"rows": rows}
+
+
+def check(counted: counting.Counted, first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Hold what `publish` said, both times, to the counts taken straight from the file."""
+    expected = {"lines": counted.lines, "published": counted.lines, "already": 0}
+    again = {"lines": counted.lines, "published": 0, "already": counted.lines}
+    for said, wanted in ((first, expected), (second, again)):
+        wanted |= {"refused": 0, "warned": counted.same}
+        differ = {key: said[key] for key in wanted if said[key] != wanted[key]}
+        if differ:
+            raise Failed(f"publish said {differ}, and the file says {wanted}")
+
+
+def interrupt(_signal: int, _frame: object) -> None:
+    """Let SIGTERM end the example as Ctrl-C does: with everything stopped."""
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run the example on the file that was named, or on a small one."""
+    signal(SIGTERM, interrupt)
+    with tempfile.TemporaryDirectory(prefix="sinergi-example-") as made:
+        folder = Path(made)
+        register = Path(sys.argv[1]) if len(sys.argv) > 1 else folder / "small-register.csv"
+        if len(sys.argv) < 2:
+            small_register.write(register)
+        try:
+            result = run(register, folder)
+        except Failed as why:
+            console.print(f"not so: {why}", style="red", markup=False)
+            return 1
+        except KeyboardInterrupt:
+            console.print("stopped")
+            return 130
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
