@@ -138,7 +138,7 @@ def test_every_consistency_proof_is_that_of_the_reference_and_verifies() -> None
     for new in range(LARGEST + 1):
         for old in range(new + 1):
             proof = consistency_proof(LEAVES[:new], old)
-            if 0 < old:
+            if old > 0:
                 assert proof == reference_subproof(old, 0, new, whole=True)
             assert verify_consistency(
                 old, new, reference_root(0, old), reference_root(0, new), proof

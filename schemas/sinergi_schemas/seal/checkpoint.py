@@ -50,7 +50,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What the last message of a batch carries: the checkpoint's note, and the frontier under it."""
+    """What the last message of a batch carries: a checkpoint's note, and the frontier under it."""
 
     note: str
     frontier: Sequence[bytes]
@@ -95,8 +95,11 @@ def verify(note: str, origin: str, keys: Sequence[VerifyingKey]) -> Checkpoint:
         OriginForeign: it is about another topic or partition.
         SignatureInvalid, SignatureMissing: see `verify_note`.
     """
-    parsed = parse_note(note)
-    stated = parse(parsed)
+    try:
+        parsed = parse_note(note)
+        stated = parse(parsed)
+    except errors.NoteMalformed as why:
+        raise errors.NoteMalformed(f"{why.what}; it was read at {origin}") from None
     if stated.origin != origin:
         raise errors.OriginForeign(origin, parsed.subject)
     verify_note(parsed, keys)

@@ -144,7 +144,8 @@ class SigningKey:
             raise errors.KeyFileRefused(str(path), what) from None
         if mode & _OTHERS:
             raise errors.KeyFileRefused(
-                str(path), f"others may read or write it; `chmod 600 {path}`, and think of a new key"
+                str(path),
+                f"others may read or write it; `chmod 600 {path}`, and think of a new key",
             )
         try:
             return cls.parse(data.decode().removesuffix("\n"))

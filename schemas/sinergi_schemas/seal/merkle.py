@@ -193,7 +193,7 @@ def _subproof(leaves: Sequence[bytes], old: int, *, whole: bool) -> list[bytes]:
 
 
 def _are_hashes(proof: Sequence[bytes]) -> bool:
-    """Whether every step has a hash's length, so that it cannot take over a part of its neighbour."""
+    """Whether every step has a hash's length, so that none takes over a part of another."""
     return all(len(step) == HASH_LENGTH for step in proof)
 
 

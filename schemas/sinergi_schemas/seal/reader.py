@@ -6,8 +6,8 @@ pending leaves come after them and have no checkpoint yet.
     1. Its leaf index is above the next one: a gap.
     2. Its index is below the size: a resend, ignored and counted. That leaf is forgotten by now,
        and is not compared.
-    3. Its index lies within the pending leaves: a resend, which must be the same leaf again. Another
-       one is a fork.
+    3. Its index lies within the pending leaves: a resend, which must be the same leaf again, and
+       is counted. Another one is a fork.
     4. It is the next leaf, and becomes pending.
     5. It carries a checkpoint: for this origin, and signed by the owner.
     6. A tree of that size was seen before: its root must be the same. Another one is a fork.
@@ -111,7 +111,7 @@ class Reader:
             raise
 
     def reset(self) -> None:
-        """Forget the pending leaves and the error: the topic is read again from the verified size."""
+        """Forget what is pending, and the error: the topic is read again from the verified size."""
         self._forget()
         self._broken = None
 

@@ -1,0 +1,544 @@
+"""What a reader gives out is what the owner sealed, whoever stands between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from sinergi_schemas import errors
+from sinergi_schemas.message import leaf_data
+from sinergi_schemas.seal import checkpoint
+from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
+from sinergi_schemas.seal.merkle import Frontier, leaf_hash, root_of
+from sinergi_schemas.seal.reader import REMEMBERED, Reader, Verified
+from sinergi_schemas.seal.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+ORIGIN = "sinergi.example/sinergi.lapas-banyuwangi.transfer/0"
+KEY = SigningKey.generate("sinergi.example/lapas-banyuwangi")
+STRANGER = SigningKey.generate("sinergi.example/lapas-banyuwangi")
+FINGERPRINT = bytes(range(32))
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message, as far as a reader sees it."""
+
+    index: int
+    key: bytes
+    datum: bytes
+    fingerprint: bytes = FINGERPRINT
+    sealed: Sealed | None = None
+
+    @property
+    def data(self) -> bytes:
+        return leaf_data(self.fingerprint, self.key, self.datum)
+
+
+def seal(
+    batches: Iterable[Sequence[bytes]],
+    origin: str = ORIGIN,
+    key: SigningKey = KEY,
+    tree: Frontier | None = None,
+) -> list[Sent]:
+    """The tape of an honest owner: a checkpoint at the end of each batch."""
+    writer = Writer(origin, [key], tree or Frontier.empty())
+    tape = []
+    for batch in batches:
+        for datum in batch:
+            sent = Sent(writer.size, b"record-%d" % writer.size, datum)
+            writer.add(sent.data)
+            tape.append(sent)
+        if batch:
+            tape[-1] = replace(tape[-1], sealed=writer.checkpoint())
+    return tape
+
+
+def fresh(tree: Frontier | None = None) -> Reader:
+    return Reader(ORIGIN, [KEY.public], tree or Frontier.empty())
+
+
+def feed(reader: Reader, tape: Iterable[Sent]) -> list[Verified]:
+    verified = (reader.feed(sent.index, sent.data, sent.sealed) for sent in tape)
+    return [each for each in verified if each]
+
+
+DATUMS = st.binary(max_size=6)
+BATCHES = st.lists(st.lists(DATUMS, min_size=1, max_size=6), min_size=1, max_size=5)
+FIVE = seal([[b"a", b"b"], [b"c", b"d", b"e"]])
+
+
+def ends(tape: Sequence[Sent]) -> list[int]:
+    return [sent.index + 1 for sent in tape if sent.sealed]
+
+
+def end_before(tape: Sequence[Sent], index: int) -> int:
+    """The last checkpoint at or before a leaf: what may be verified when that leaf is bad."""
+    return max((end for end in ends(tape) if end <= index), default=0)
+
+
+# An honest topic
+
+
+@settings(deadline=None)
+@given(BATCHES)
+def test_every_batch_of_an_honest_topic_is_verified_once(batches: list[list[bytes]]) -> None:
+    tape = seal(batches)
+    reader = fresh()
+    verified = feed(reader, tape)
+    assert [each.end for each in verified] == ends(tape)
+    assert [each.start for each in verified] == [0, *ends(tape)[:-1]]
+    for each in verified:
+        assert each.root == root_of([leaf_hash(sent.data) for sent in tape[: each.end]])
+        assert each.frontier.root() == each.root
+        assert checkpoint.verify(each.note, ORIGIN, [KEY.public]).size == each.end
+    assert (reader.size, reader.pending, reader.resends) == (len(tape), 0, 0)
+
+
+@settings(deadline=None)
+@given(BATCHES, st.data())
+def test_a_reader_may_start_at_any_checkpoint(
+    batches: list[list[bytes]], data: st.DataObject
+) -> None:
+    tape = seal(batches)
+    start = data.draw(st.sampled_from([0, *ends(tape)]))
+    tree = Frontier.empty().extend(leaf_hash(sent.data) for sent in tape[:start])
+    reader = fresh(tree)
+    assert [each.end for each in feed(reader, tape[start:])] == [
+        end for end in ends(tape) if end > start
+    ]
+    assert reader.frontier == Frontier.empty().extend(leaf_hash(sent.data) for sent in tape)
+
+
+@settings(deadline=None)
+@given(BATCHES, st.data())
+def test_identical_resends_are_ignored_and_counted(
+    batches: list[list[bytes]], data: st.DataObject
+) -> None:
+    tape = seal(batches)
+    heard, at, resent = [], 0, 0
+    while at < len(tape):
+        heard.append(tape[at])
+        at += 1
+        back = data.draw(st.integers(min_value=0, max_value=at))
+        heard += tape[at - back : at]
+        resent += back
+    reader = fresh()
+    assert [each.end for each in feed(reader, heard)] == ends(tape)
+    assert (reader.size, reader.resends) == (len(tape), resent)
+
+
+def test_a_checkpoint_that_comes_with_the_resend_closes_the_batch() -> None:
+    reader = fresh()
+    feed(reader, [FIVE[0], replace(FIVE[1], sealed=None), FIVE[2]])
+    assert (reader.size, reader.pending) == (0, 3)
+    assert [each[:2] for each in feed(reader, [FIVE[1]])] == [(0, 2)]
+    assert (reader.size, reader.pending) == (2, 1)
+    assert [each[:2] for each in feed(reader, FIVE[3:])] == [(2, 5)]
+
+
+def test_a_lost_checkpoint_is_made_good_by_the_next() -> None:
+    reader = fresh()
+    verified = feed(reader, [FIVE[0], replace(FIVE[1], sealed=None), *FIVE[2:]])
+    assert [each[:2] for each in verified] == [(0, 5)]
+
+
+def test_both_keys_verify_while_the_owner_changes_them() -> None:
+    new = SigningKey.generate(KEY.name)
+    writer = Writer(ORIGIN, [KEY, new], Frontier.empty())
+    writer.add(FIVE[0].data)
+    sealed = writer.checkpoint()
+    for keys in ([KEY.public], [new.public], [KEY.public, new.public]):
+        assert Reader(ORIGIN, keys, Frontier.empty()).feed(0, FIVE[0].data, sealed)
+
+
+# What somebody between owner and reader can do
+
+
+@settings(deadline=None)
+@given(BATCHES, st.data())
+def test_a_dropped_message_is_a_gap_and_what_follows_is_not_given_out(
+    batches: list[list[bytes]], data: st.DataObject
+) -> None:
+    tape = [*seal(batches), Sent(sum(map(len, batches)), b"last", b"")]
+    at = data.draw(st.integers(min_value=0, max_value=len(tape) - 2))
+    reader = fresh()
+    with pytest.raises(errors.SealGap) as refused:
+        feed(reader, tape[:at] + tape[at + 1 :])
+    assert (refused.value.expected, refused.value.found) == (at, at + 1)
+    assert (reader.size, reader.pending) == (end_before(tape, at), 0)
+
+
+@settings(deadline=None)
+@given(BATCHES, st.data())
+def test_a_cut_off_tail_stays_pending_and_is_never_verified(
+    batches: list[list[bytes]], data: st.DataObject
+) -> None:
+    tape = seal(batches)
+    cut = data.draw(st.integers(min_value=0, max_value=len(tape) - 1))
+    reader = fresh()
+    feed(reader, tape[:cut])
+    assert reader.size == end_before(tape, cut)
+    assert reader.pending == cut - reader.size
+
+
+@settings(deadline=None)
+@given(BATCHES.filter(lambda batches: sum(map(len, batches)) > 1), st.data())
+def test_swapped_messages_are_refused(batches: list[list[bytes]], data: st.DataObject) -> None:
+    tape = seal(batches)
+    at = data.draw(st.integers(min_value=0, max_value=len(tape) - 2))
+    reader = fresh()
+    with pytest.raises(errors.SealGap):
+        feed(reader, [*tape[:at], tape[at + 1], tape[at], *tape[at + 2 :]])
+    assert reader.size == end_before(tape, at)
+
+
+@settings(deadline=None)
+@given(BATCHES.filter(lambda batches: sum(map(len, batches)) > 1), st.data())
+def test_messages_that_exchange_their_leaves_are_refused_by_batch(
+    batches: list[list[bytes]], data: st.DataObject
+) -> None:
+    tape = seal(batches)
+    at = data.draw(st.integers(min_value=0, max_value=len(tape) - 2))
+    one, two = tape[at], tape[at + 1]
+    swapped = [
+        replace(one, key=two.key, datum=two.datum),
+        replace(two, key=one.key, datum=one.datum),
+    ]
+    reader = fresh()
+    with pytest.raises(errors.SealMismatch) as refused:
+        feed(reader, [*tape[:at], *swapped, *tape[at + 2 :]])
+    assert refused.value.start <= at < refused.value.end
+    assert reader.size == refused.value.start == end_before(tape, at)
+
+
+@settings(deadline=None)
+@given(BATCHES, st.sampled_from(["fingerprint", "key", "datum", "border"]), st.data())
+def test_a_changed_key_fingerprint_or_value_names_its_batch(
+    batches: list[list[bytes]], what: str, data: st.DataObject
+) -> None:
+    tape = seal(batches)
+    at = data.draw(st.integers(min_value=0, max_value=len(tape) - 1))
+    sent = tape[at]
+    if what == "border":  # the last byte of the key becomes the first one of the value
+        changed = replace(sent, key=sent.key[:-1], datum=sent.key[-1:] + sent.datum)
+    else:
+        old = bytes(getattr(sent, what)) or b"\0"
+        bit = data.draw(st.integers(min_value=0, max_value=len(old) * 8 - 1))
+        new = bytearray(old)
+        new[bit // 8] ^= 1 << bit % 8
+        changed = replace(sent, **{what: bytes(new)})  # type: ignore[arg-type]
+    reader = fresh()
+    with pytest.raises(errors.SealMismatch) as refused:
+        feed(reader, [*tape[:at], changed, *tape[at + 1 :]])
+    end = min(end for end in ends(tape) if end > at)
+    assert (refused.value.start, refused.value.end) == (end_before(tape, at), end)
+    assert (reader.size, reader.pending) == (end_before(tape, at), 0)
+
+
+@pytest.mark.parametrize(
+    ("index", "error"),
+    [(0, errors.SealGap), (2, errors.SealFork), (4, errors.SealGap), (10**17, errors.SealGap)],
+)
+def test_a_changed_index_header_is_refused_there_or_at_the_next_message(
+    index: int, error: type[errors.SealBroken]
+) -> None:
+    reader = fresh()
+    with pytest.raises(error):
+        feed(reader, [*FIVE[:3], replace(FIVE[3], index=index), FIVE[4]])
+    assert reader.size == 2
+
+
+def test_a_message_slipped_in_is_refused_at_the_one_whose_place_it_takes() -> None:
+    reader = fresh()
+    with pytest.raises(errors.SealFork):
+        feed(reader, [*FIVE[:2], Sent(2, b"record-2", b"never published"), *FIVE[2:]])
+    assert reader.size == 2
+
+
+def test_a_message_slipped_in_with_all_others_moved_up_is_refused_at_the_checkpoint() -> None:
+    moved = [replace(each, index=each.index + 1) for each in FIVE[2:]]
+    reader = fresh()
+    with pytest.raises(errors.SealRollback):
+        feed(reader, [*FIVE[:2], Sent(2, b"record-2", b"never published"), *moved])
+    assert reader.size == 2
+
+
+def test_another_leaf_at_a_pending_index_is_a_fork() -> None:
+    reader = fresh()
+    feed(reader, FIVE[:4])
+    with pytest.raises(errors.SealFork):
+        feed(reader, [replace(FIVE[3], datum=b"another")])
+    assert (reader.size, reader.pending) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "frontier",
+    [(), (b"\0" * 32,), (b"\0" * 32, b"\0" * 32), (b"\0" * 32,) * 3],
+    ids=len,
+)
+def test_a_changed_frontier_header_is_refused(frontier: tuple[bytes, ...]) -> None:
+    sealed = FIVE[4].sealed
+    assert sealed
+    reader = fresh()
+    with pytest.raises(errors.FrontierForeign):
+        feed(reader, [*FIVE[:4], replace(FIVE[4], sealed=Sealed(sealed.note, frontier))])
+    assert reader.size == 2
+
+
+def test_a_malformed_checkpoint_header_is_refused_wherever_it_stands() -> None:
+    broken = Sealed("no note", ())
+    for at in range(5):
+        reader = fresh()
+        with pytest.raises(errors.NoteMalformed):
+            feed(reader, [*FIVE[:at], replace(FIVE[at], sealed=broken)])
+    reader = fresh()
+    feed(reader, FIVE)
+    with pytest.raises(errors.NoteMalformed):
+        feed(reader, [replace(FIVE[0], sealed=broken)])
+
+
+def test_a_checkpoint_by_anybody_but_the_owner_is_refused() -> None:
+    receipts = SigningKey.generate(KEY.name, Algorithm.COSIGNATURE)
+    with pytest.raises(errors.SignatureMissing):
+        feed(fresh(), seal([[b"a"]], key=STRANGER))
+    sealed = seal([[b"a"]], key=STRANGER)[0].sealed
+    assert sealed
+    only_receipt = Sealed(checkpoint.cosign(sealed.note, receipts, 1), sealed.frontier)
+    reader = Reader(ORIGIN, [KEY.public, receipts.public], Frontier.empty())
+    with pytest.raises(errors.SignatureMissing):
+        reader.feed(0, FIVE[0].data, only_receipt)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        ORIGIN[:-1] + "1",
+        "sinergi.example/sinergi.lapas-banyuwangi.seizure/0",
+        "sinergi.example/sinergi.bnnk-banyuwangi.transfer/0",
+        "other.example/sinergi.lapas-banyuwangi.transfer/0",
+    ],
+)
+def test_messages_of_another_topic_or_partition_are_refused_by_their_origin(origin: str) -> None:
+    for key in (KEY, STRANGER):
+        reader = fresh()
+        with pytest.raises(errors.OriginForeign) as refused:
+            feed(reader, seal([[b"a", b"b"]], origin=origin, key=key))
+        assert (refused.value.origin, refused.value.found) == (ORIGIN, origin)
+        assert reader.size == 0
+
+
+# Checkpoints in the wrong place, and owners with two histories
+
+
+def test_an_old_checkpoint_under_a_later_leaf_is_a_rollback() -> None:
+    reader = fresh()
+    with pytest.raises(errors.SealRollback) as refused:
+        feed(reader, [*FIVE[:4], replace(FIVE[4], sealed=FIVE[1].sealed)])
+    assert (refused.value.size, refused.value.known) == (2, 5)
+    assert reader.size == 2
+
+
+def test_a_later_checkpoint_under_an_earlier_leaf_is_misplaced() -> None:
+    reader = fresh()
+    with pytest.raises(errors.CheckpointMisplaced):
+        feed(reader, [*FIVE[:3], replace(FIVE[3], sealed=FIVE[4].sealed)])
+    assert reader.size == 2
+
+
+def test_two_checkpoints_of_one_size_are_a_fork() -> None:
+    reader = fresh()
+    feed(reader, FIVE)
+    other = seal([[b"a", b"another"]])
+    with pytest.raises(errors.SealFork) as refused:
+        feed(reader, other)
+    assert refused.value.size == 2
+    assert reader.size == 5
+
+
+def test_a_fork_at_the_tree_that_the_reader_started_from_is_seen() -> None:
+    tree = Frontier.empty().extend(leaf_hash(sent.data) for sent in FIVE[:2])
+    with pytest.raises(errors.SealFork):
+        feed(fresh(tree), seal([[b"a", b"another"]]))
+
+
+def test_another_history_that_the_owner_signed_does_not_follow_ours() -> None:
+    reader = fresh()
+    feed(reader, FIVE[:2])
+    other = seal([[b"a", b"another", b"c"]])
+    with pytest.raises(errors.SealMismatch):
+        feed(reader, [replace(FIVE[2], sealed=other[2].sealed)])
+    assert reader.size == 2
+
+
+def test_as_many_checkpoints_are_remembered_as_is_said_and_no_more() -> None:
+    tape = seal([[b"x"]] * (REMEMBERED + 1))
+    reader = fresh()
+    feed(reader, tape)
+    forked = [Checkpoint(ORIGIN, size, b"\1" * 32) for size in (1, REMEMBERED + 1)]
+    old, new = (Sealed(checkpoint.sign(each, [KEY]), ()) for each in forked)
+    assert reader.feed(0, tape[0].data, old) is None
+    with pytest.raises(errors.SealFork):
+        reader.feed(REMEMBERED, tape[-1].data, new)
+
+
+# After an error
+
+
+def test_an_error_is_said_again_until_reset_and_then_the_topic_can_be_read_on() -> None:
+    reader = fresh()
+    feed(reader, FIVE[:3])
+    with pytest.raises(errors.SealGap) as first:
+        feed(reader, FIVE[4:])
+    with pytest.raises(errors.SealGap) as again:
+        feed(reader, FIVE[2:3])
+    assert again.value is first.value
+    assert (reader.size, reader.pending) == (2, 0)
+    reader.reset()
+    assert [each[:2] for each in feed(reader, FIVE[2:])] == [(2, 5)]
+
+
+def test_reset_forgets_what_is_pending() -> None:
+    reader = fresh()
+    feed(reader, FIVE[:4])
+    reader.reset()
+    assert (reader.size, reader.pending) == (2, 0)
+    assert [each[:2] for each in feed(reader, FIVE[2:])] == [(2, 5)]
+
+
+def test_every_error_names_the_topic_and_partition() -> None:
+    sealed = FIVE[1].sealed
+    assert sealed
+    for tape in (
+        FIVE[1:],
+        [FIVE[0], replace(FIVE[1], datum=b"x")],
+        [FIVE[0], replace(FIVE[1], sealed=FIVE[4].sealed)],
+        [FIVE[0], replace(FIVE[1], sealed=Sealed(sealed.note, ()))],
+        [FIVE[0], replace(FIVE[1], sealed=Sealed("", ()))],
+        [*FIVE[:2], replace(FIVE[2], sealed=sealed)],
+        seal([[b"a"]], key=STRANGER),
+        seal([[b"a"]], origin="sinergi.example/other/0"),
+    ):
+        with pytest.raises(errors.SealBroken) as refused:
+            feed(fresh(), tape)
+        assert ORIGIN in str(refused.value)
+
+
+# Owner, adversary, reader
+
+
+class Seal(RuleBasedStateMachine):
+    """An owner who seals, somebody on the way who holds all messages, and a reader.
+
+    Whatever arrives, what the reader gives out is a beginning of what its owner sealed. After every
+    error it can be reset, and an honest copy of the topic brings it to the end.
+    """
+
+    tampered = Bundle("tampered")
+    mutable: ClassVar = ["index", "key", "datum", "fingerprint", "sealed", "frontier", "note"]
+
+    @initialize()
+    def begin(self) -> None:
+        self.writer = Writer(ORIGIN, [KEY], Frontier.empty())
+        self.sealed: list[Sent] = []
+        self.foreign = seal([[b"a", b"b"], [b"c"]], origin=ORIGIN[:-1] + "1")
+        self.reader = fresh()
+        self.given: list[Verified] = []
+
+    @rule(datums=st.lists(DATUMS, min_size=1, max_size=4))
+    def the_owner_publishes(self, datums: list[bytes]) -> None:
+        for datum in datums:
+            sent = Sent(self.writer.size, b"record-%d" % self.writer.size, datum)
+            self.writer.add(sent.data)
+            self.sealed.append(sent)
+        self.sealed[-1] = replace(self.sealed[-1], sealed=self.writer.checkpoint())
+
+    def deliver(self, sent: Sent) -> None:
+        try:
+            verified = self.reader.feed(sent.index, sent.data, sent.sealed)
+        except errors.SealBroken:
+            self.reader.reset()
+            return
+        if verified:
+            self.given.append(verified)
+
+    @precondition(lambda self: self.sealed)
+    @rule(count=st.integers(min_value=1, max_value=5))
+    def the_next_messages_arrive(self, count: int) -> None:
+        at = self.reader.size + self.reader.pending
+        for sent in self.sealed[at : at + count]:
+            self.deliver(sent)
+
+    @precondition(lambda self: self.sealed)
+    @rule(data=st.data())
+    def any_message_arrives(self, data: st.DataObject) -> None:
+        self.deliver(data.draw(st.sampled_from(self.sealed)))
+
+    @rule(data=st.data())
+    def a_message_of_another_partition_arrives(self, data: st.DataObject) -> None:
+        self.deliver(data.draw(st.sampled_from(self.foreign)))
+
+    @precondition(lambda self: self.sealed)
+    @rule(target=tampered, data=st.data(), what=st.sampled_from(mutable))
+    def a_message_is_tampered_with(self, data: st.DataObject, what: str) -> Sent:
+        at = min(self.reader.size + self.reader.pending, len(self.sealed) - 1)
+        sent = data.draw(st.sampled_from([self.sealed[at], *self.sealed]))
+        if what == "index":
+            return replace(sent, index=data.draw(st.integers(min_value=0, max_value=30)))
+        if what in ("key", "datum", "fingerprint"):
+            new = data.draw(st.binary(min_size=32, max_size=32))
+            return replace(sent, **{what: new})  # type: ignore[arg-type]
+        others = [each.sealed for each in [*self.sealed, *self.foreign] if each.sealed]
+        other = data.draw(st.sampled_from(others))
+        if what == "sealed":
+            return replace(sent, sealed=data.draw(st.sampled_from([None, other])))
+        if what == "frontier" and sent.sealed:
+            return replace(sent, sealed=Sealed(sent.sealed.note, other.frontier))
+        size = data.draw(st.integers(min_value=0, max_value=30))
+        forged = Checkpoint(ORIGIN, size, root_of([leaf_hash(sent.data)] * size))
+        return replace(sent, sealed=Sealed(checkpoint.sign(forged, [STRANGER]), other.frontier))
+
+    @rule(sent=consumes(tampered))
+    def a_tampered_message_arrives(self, sent: Sent) -> None:
+        self.deliver(sent)
+
+    @invariant()
+    def what_is_given_out_is_a_beginning_of_what_was_sealed(self) -> None:
+        end = 0
+        for each in self.given:
+            assert each.start == end < each.end <= len(self.sealed)
+            end = each.end
+        if self.given:
+            leaves = [leaf_hash(sent.data) for sent in self.sealed[:end]]
+            assert self.given[-1].root == root_of(leaves) == self.reader.frontier.root()
+            sealed = self.sealed[end - 1].sealed
+            assert sealed
+            assert self.given[-1].note == sealed.note
+
+    def teardown(self) -> None:
+        if hasattr(self, "reader"):
+            self.reader.reset()
+            for sent in self.sealed[self.reader.size :]:
+                self.deliver(sent)
+            assert self.reader.size == len(self.sealed)
+            self.what_is_given_out_is_a_beginning_of_what_was_sealed()
+
+
+TestSeal = Seal.TestCase
+TestSeal.settings = settings(deadline=None, max_examples=60, stateful_step_count=30)
