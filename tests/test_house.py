@@ -1,0 +1,357 @@
+"""The rules of the house, held by reading the code itself, and what each import drags along."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
+
+import pytest
+
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = [
+    ROOT / "schemas/sinergi_schemas",
+    ROOT / "producers/sinergi_producers",
+    ROOT / "consumers/sinergi_consumers",
+    ROOT / "deploy/sinergi",
+]
+MODULES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
+
+LONGEST = 400
+LISTS = {
+    "schemas/sinergi_schemas/codes.py": "the code lists of the domain, one entry a line",
+    "schemas/sinergi_schemas/errors.py": "one tree of errors in one place",
+}
+
+CLOCKS = {
+    "datetime.datetime": {"now", "utcnow", "today"},
+    "datetime.date": {"today"},
+    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"},
+}
+
+# What a module promises never to import, once it is there.
+PROMISES = {
+    "sinergi_consumers.replay": {"sinergi_schemas.kafka.producer"},
+    "sinergi_consumers.verify": {"sinergi_schemas.kafka.producer"},
+    "sinergi_consumers.evidence": {
+        "sinergi_schemas.kafka.producer",
+        "confluent_kafka",
+        "polars",
+        "sqlalchemy",
+    },
+    "sinergi_producers": {"polars"},
+    "sinergi_schemas.seal": {"confluent_kafka", "psycopg", "sqlalchemy", "sinergi_schemas.clock"},
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def whole(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+# Time
+
+
+def origins(tree: ast.Module) -> dict[str, str]:
+    """What each imported name of a module stands for, as a dotted path."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                found[name.asname or name.name] = name.name
+        elif isinstance(node, ast.ImportFrom):
+            for name in node.names:
+                found[name.asname or name.name] = f"{node.module}.{name.name}"
+    return found
+
+
+def clock_reads(tree: ast.Module) -> list[int]:
+    """The lines at which a module asks the machine for the time."""
+    known = origins(tree)
+    forbidden = {f"{owner}.{name}" for owner, names in CLOCKS.items() for name in names}
+    lines = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute | ast.Name):
+            continue
+        head, dot, rest = ast.unparse(node).partition(".")
+        if known.get(head, head) + dot + rest in forbidden and head in known:
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_time_enters_through_the_clock_alone(path: Path) -> None:
+    if name_of(path) != "schemas/sinergi_schemas/clock.py":
+        assert clock_reads(whole(path)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time\ntime.time()",
+        "import time as t\nt.monotonic()",
+        "from time import perf_counter\nperf_counter()",
+        "from datetime import datetime\ndatetime.now()",
+        "from datetime import datetime as when\nf = when.utcnow",
+        "import datetime\ndatetime.datetime.now(datetime.UTC)",
+        "from datetime import date\ndate.today()",
+    ],
+)
+def test_no_way_of_reading_the_time_escapes_the_rule(source: str) -> None:
+    assert clock_reads(ast.parse(source)) == [2]
+
+
+def test_asking_a_clock_that_was_handed_in_is_no_offence() -> None:
+    source = "from datetime import datetime\ndef f(clock): return clock.now(), datetime.max"
+    assert clock_reads(ast.parse(source)) == []
+
+
+# Errors that are swallowed
+
+
+def swallowed(tree: ast.Module) -> list[int]:
+    """The lines of handlers that catch whatever comes, or do nothing with what they caught."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or all(does_nothing(statement) for statement in node.body))
+    ]
+
+
+def does_nothing(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Pass | ast.Continue) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_error_is_swallowed(path: Path) -> None:
+    assert swallowed(whole(path)) == []
+
+
+@pytest.mark.parametrize(
+    "handler",
+    ["except: raise", "except E: pass", "except E: ...", "except E: 'why'; pass"],
+)
+def test_a_handler_that_swallows_is_seen(handler: str) -> None:
+    assert swallowed(ast.parse(f"try: f()\n{handler}")) == [2]
+
+
+# Docstrings
+
+
+def undocumented(tree: ast.Module) -> Iterator[str]:
+    """The public names of a module that do not say what they are for."""
+    if ast.get_docstring(tree) is None:
+        yield "the module"
+    yield from undocumented_in(tree, "")
+
+
+def undocumented_in(owner: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
+    for node in owner.body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if node.name.startswith("_") or is_overload(node):
+            continue
+        if ast.get_docstring(node) is None:
+            yield f"{prefix}{node.name}"
+        if isinstance(node, ast.ClassDef):
+            yield from undocumented_in(node, f"{prefix}{node.name}.")
+
+
+def is_overload(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(ast.unparse(decorator).endswith("overload") for decorator in node.decorator_list)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_public_name_says_what_it_is_for(path: Path) -> None:
+    assert list(undocumented(whole(path))) == []
+
+
+def test_a_name_without_a_docstring_is_seen() -> None:
+    source = "class A:\n '''a'''\n def f(self): ...\n def _g(self): ...\ndef h(): ..."
+    assert list(undocumented(ast.parse(source))) == ["the module", "A.f", "h"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_is_short_enough_to_be_read(path: Path) -> None:
+    if name_of(path) not in LISTS:
+        assert len(path.read_text("utf-8").splitlines()) <= LONGEST
+
+
+# The tree of errors
+
+
+Kind: TypeAlias = type[errors.SinergiError]
+
+
+def kinds(base: Kind = errors.SinergiError) -> Iterator[Kind]:
+    """All classes of the tree below its root."""
+    for kind in base.__subclasses__():
+        if kind.__module__ == errors.__name__:
+            yield kind
+            yield from kinds(kind)
+
+
+KINDS = sorted(set(kinds()), key=lambda kind: kind.__name__)
+SAYABLE = [kind for kind in KINDS if kind.__annotations__]
+
+# What the one who raises it says, and with it how to mend it.
+TOLD = {"listing", "problems", "reason", "said", "summary", "what", "why"}
+
+
+def filled(kind: Kind) -> errors.SinergiError:
+    """An error of a kind, each attribute filled with something that can be found again."""
+    values: dict[str, Any] = {}
+    for number, (name, hint) in enumerate(get_type_hints(kind).items(), start=7001):
+        said = number if hint is int else name.upper()
+        values[name] = (said,) if "tuple" in str(hint) else said
+    error: errors.SinergiError = kind(**values)
+    return error
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_an_error_says_all_that_it_knows(kind: Kind) -> None:
+    error = filled(kind)
+    message = str(error)
+    assert "{" not in message
+    assert "\n" not in message
+    for name in get_type_hints(kind):
+        value = getattr(error, name)
+        assert str(value[0] if isinstance(value, tuple) else value) in message, name
+
+
+@pytest.mark.parametrize("kind", SAYABLE, ids=lambda kind: kind.__name__)
+def test_an_error_says_how_to_mend_it(kind: Kind) -> None:
+    message = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
+    told = TOLD.intersection(re.findall(r"\{(\w+)\}", message))
+    assert told or len(re.split(r"[.;:] ", message)) > 1, message
+
+
+def test_the_drawing_of_the_tree_is_true() -> None:
+    drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
+    assert len(drawn) >= 3
+    for name in drawn:
+        assert issubclass(getattr(errors, name), errors.SinergiError), name
+
+
+def test_every_error_says_whose_fault_it_is() -> None:
+    policies = (errors.Refused, errors.Broken, errors.Unavailable)
+    for kind in KINDS:
+        assert sum(issubclass(kind, policy) for policy in policies) == 1, kind
+
+
+# What an import drags along
+
+
+SERVICES = {"confluent_kafka", "psycopg", "sqlalchemy"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that a fresh process has loaded after running something."""
+    told = f"{code}\nimport json, sys; sys.stderr.write(json.dumps(sorted(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", told], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    return set(json.loads(result.stderr.splitlines()[-1]))
+
+
+def all_of(package: str) -> str:
+    """Code that imports every module of a package."""
+    return (
+        f"import importlib, pkgutil, {package}\n"
+        f"for each in pkgutil.walk_packages({package}.__path__, '{package}.'):\n"
+        "    importlib.import_module(each.name)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        (
+            "import sinergi_schemas",
+            {"confluent_kafka", "polars", "psycopg", "sqlalchemy", "fastavro"},
+        ),
+        (all_of("sinergi_schemas.seal"), {"confluent_kafka", "polars", "psycopg", "sqlalchemy"}),
+        ("import sinergi_schemas.events", {"confluent_kafka", "polars", "psycopg", "sqlalchemy"}),
+        ("import sinergi_producers", {"confluent_kafka", "polars"}),
+        (all_of("sinergi_producers"), {"polars"}),
+        ("import sinergi_consumers", {"confluent_kafka", "polars", "sqlalchemy"}),
+        ("import sinergi_consumers.replay", {"sinergi_schemas.kafka.producer"}),
+        ("import sinergi", {"confluent_kafka", "polars", "sqlalchemy", "pydantic"}),
+        ("import sinergi.local", {"confluent_kafka", "polars", "sqlalchemy", "jgo"}),
+        (
+            "from sinergi.cli.root import run\nassert run(['--help']) == 0",
+            {"confluent_kafka", "polars", "sqlalchemy", "pydantic"},
+        ),
+    ],
+    ids=lambda value: value.splitlines()[0] if isinstance(value, str) else "",
+)
+def test_an_import_brings_only_what_it_needs(code: str, heavy: set[str]) -> None:
+    assert loaded_by(code) & heavy == set()
+
+
+def test_what_an_import_brings_is_seen() -> None:
+    assert "sinergi_schemas.clock" in loaded_by("import sinergi_schemas.clock")
+
+
+def test_every_promise_about_imports_has_its_contract() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    held: dict[str, set[str]] = {}
+    for contract in settings["tool"]["importlinter"]["contracts"]:
+        if contract["type"] == "forbidden":
+            for module in contract["source_modules"]:
+                held.setdefault(module, set()).update(contract["forbidden_modules"])
+    for module, forbidden in PROMISES.items():
+        if find_spec(module) is not None:
+            assert forbidden <= held.get(module, set()), module
+
+
+# Nothing of the place where it was made
+
+
+def tracked() -> list[Path]:
+    """The files that a clone has."""
+    result = subprocess.run(
+        ["git", "ls-files", "-z"],  # noqa: S607 - whichever git made the clone
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    return [ROOT / name for name in result.stdout.split("\0") if name]
+
+
+def test_no_file_names_a_place_on_the_machine_where_it_was_made() -> None:
+    places = [f"/{place}/" for place in ("work", "home", "root", "Users")]
+    found = [
+        f"{name_of(path)}: {place}"
+        for path in tracked()
+        if path.is_file()
+        for place in places
+        if place.encode() in path.read_bytes()
+    ]
+    assert found == []
+
+
+def test_every_ignored_rule_has_its_reason_beside_it() -> None:
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    rules = re.findall(r'^ +"[A-Z]+\d*",(.*)$', text, re.MULTILINE)
+    assert rules
+    assert all(re.match(r" +# \S+", reason) for reason in rules)
