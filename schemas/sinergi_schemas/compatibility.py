@@ -139,7 +139,7 @@ class _Comparison:
             text = f"it is protected in {self._before} and no longer is; personal data stays so"
             yield Finding(path, "protection-dropped", text)
         if "default" in old and old["default"] != new.get("default", old["default"]):
-            text = f"its default changed, and events without it would tell two stories"
+            text = "its default changed, and events without it would tell two stories"
             yield Finding(path, "default-changed", text)
         yield from self._type(self._old.of(old["type"]), self._new.of(new["type"]), path, kept=kept)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import struct
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -30,9 +30,29 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = _EPOCH.toordinal()
 _DAYS = tuple(each.toordinal() - _EPOCH_DAY for each in (date.min, date.max))
 _MICROSECONDS = tuple(
-    (each.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-    for each in (datetime.min, datetime.max)
+    (each - _EPOCH) // timedelta(microseconds=1)
+    for each in (
+        datetime.combine(date.min, time.min, UTC),
+        datetime.combine(date.max, time.max, UTC),
+    )
 )
+# The method that reads a kind of type: a logical type, or else a plain one.
+_READERS = {
+    "record": "_record",
+    "array": "_array",
+    "enum": "_enum",
+    "boolean": "_boolean",
+    "int": "_int",
+    "long": "_long",
+    "float": "_float",
+    "double": "_double",
+    "bytes": "_bytes",
+    "string": "_string",
+    "uuid": "_uuid",
+    "date": "_date",
+    "timestamp-micros": "_moment",
+    "decimal": "_decimal",
+}
 
 
 class NotOne(ValueError):
@@ -75,10 +95,9 @@ class Datum:
         if isinstance(parsed, list):
             return self._union(parsed)
         if isinstance(parsed, str):
-            if parsed in _READERS:
-                return _READERS[parsed](self, parsed)
-            parsed = self._named[parsed]
-        return _READERS[parsed.get("logicalType") or parsed["type"]](self, parsed)
+            parsed = self._named.get(parsed, {"type": parsed})
+        kind = parsed.get("logicalType") or parsed["type"]
+        return getattr(self, _READERS[kind])(parsed)
 
     def _take(self, length: int) -> bytes:
         if length < 0 or self._at + length > len(self._datum):
@@ -174,24 +193,6 @@ class Datum:
 
     def _double(self, _: Any) -> float:
         return float(struct.unpack("<d", self._take(8))[0])
-
-
-_READERS = {
-    "record": Datum._record,
-    "array": Datum._array,
-    "enum": Datum._enum,
-    "boolean": Datum._boolean,
-    "int": Datum._int,
-    "long": Datum._long,
-    "float": Datum._float,
-    "double": Datum._double,
-    "bytes": Datum._bytes,
-    "string": Datum._string,
-    "uuid": Datum._uuid,
-    "date": Datum._date,
-    "timestamp-micros": Datum._moment,
-    "decimal": Datum._decimal,
-}
 
 
 def named_types(parsed: Any) -> dict[str, Any]:

@@ -64,10 +64,10 @@ class Types:
     def of(self, kind: Any) -> Type:
         """What a field's `type` stands for."""
         if isinstance(kind, list):
-            return Type(True, self.of(kind[1]).definition)  # noqa: FBT003 - a field's own name
+            return Type(optional=True, definition=self.of(kind[1]).definition)
         if isinstance(kind, str):
-            return Type(False, self._named.get(kind, {"type": kind}))  # noqa: FBT003 - as above
-        return Type(False, kind)  # noqa: FBT003 - as above
+            return Type(optional=False, definition=self._named.get(kind, {"type": kind}))
+        return Type(optional=False, definition=kind)
 
     def words(self, found: Type) -> str:
         """A type in words, apart from whether it is optional."""

@@ -1,0 +1,154 @@
+"""Strategies for schemas of the safe shape, for the documents that they hold, and for damage."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from decimal import Context, Decimal
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from sinergi_schemas.catalog import Schema
+from sinergi_schemas.datum import named_types
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+UUID = {"type": "string", "logicalType": "uuid"}
+DATE = {"type": "int", "logicalType": "date"}
+TIMESTAMP = {"type": "long", "logicalType": "timestamp-micros"}
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 14, "scale": 4}
+WHOLE = {"type": "bytes", "logicalType": "decimal", "precision": 38}
+LOGICAL = [UUID, DATE, TIMESTAMP, DECIMAL, WHOLE]
+PLAIN = ["boolean", "int", "long", "double", "bytes", "string"]
+
+_EXACT = Context(prec=60)
+
+
+def schema_of(parsed: Any, version: int = 1, event_type: str = "probe") -> Schema:
+    """A schema as the catalogue would read it."""
+    return Schema.from_bytes(event_type, version, version, json.dumps(parsed).encode())
+
+
+def record_of(*fields: dict[str, Any]) -> dict[str, Any]:
+    """An event with these fields."""
+    return {"type": "record", "name": "Probe", "fields": list(fields)}
+
+
+def enum_of(name: str, *symbols: str) -> dict[str, Any]:
+    """An enum as the contract wants it."""
+    return {"type": "enum", "name": name, "symbols": [*symbols, "UNKNOWN"], "default": "UNKNOWN"}
+
+
+@st.composite
+def events(draw: st.DrawFn, depth: int = 3) -> dict[str, Any]:
+    """An event with fields of any type of the safe shape, named types used more than once."""
+    named: list[str] = []
+    numbers = count()
+
+    def kind(depth: int) -> Any:
+        kinds = ["plain", "logical", "enum", "optional", "named"]
+        match draw(st.sampled_from([*kinds, "array", "record"] if depth else kinds)):
+            case "plain":
+                return draw(st.sampled_from(PLAIN))
+            case "enum":
+                symbols = [f"S{at}" for at in range(draw(st.integers(0, 3)))]
+                found = enum_of(f"E{next(numbers)}", *draw(st.permutations(symbols)))
+                named.append(found["name"])
+                return found
+            case "named" if named:
+                return draw(st.sampled_from(named))
+            case "optional":
+                inner = kind(depth)
+                return inner if isinstance(inner, list) else ["null", inner]
+            case "array":
+                return {"type": "array", "items": kind(depth - 1)}
+            case "record":
+                found = record(f"R{next(numbers)}", depth - 1)
+                named.append(found["name"])
+                return found
+            case _:
+                return draw(st.sampled_from(LOGICAL))
+
+    def record(name: str, depth: int) -> dict[str, Any]:
+        fields = [field(f"f{at}", kind(depth)) for at in range(draw(st.integers(1, 4)))]
+        return {"type": "record", "name": name, "fields": fields}
+
+    return record("Probe", depth)
+
+
+def field(name: str, kind: Any, **more: Any) -> dict[str, Any]:
+    """A field; an optional one, and a list, has its default."""
+    found = {"name": name, "type": kind, "doc": "A field.", **more}
+    if isinstance(kind, list):
+        found["default"] = None
+    elif isinstance(kind, dict) and kind["type"] == "array":
+        found["default"] = []
+    return found
+
+
+def documents(parsed: Any) -> st.SearchStrategy[dict[str, Any]]:
+    """The documents that a schema can hold, in the types that the codec takes and gives."""
+    return _values(parsed, named_types(parsed))
+
+
+def _values(parsed: Any, named: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+    match parsed:
+        case ["null", inner]:
+            return st.none() | _values(inner, named)
+        case str() if parsed in _PLAIN_VALUES:
+            return _PLAIN_VALUES[parsed]
+        case str():
+            return _values(named[parsed], named)
+        case {"type": "record", "fields": fields}:
+            return st.fixed_dictionaries(
+                {each["name"]: _values(each["type"], named) for each in fields}
+            )
+        case {"type": "array", "items": items}:
+            return st.lists(_values(items, named), max_size=3)
+        case {"type": "enum", "symbols": symbols}:
+            return st.sampled_from(symbols)
+        case {"logicalType": "decimal", "precision": precision}:
+            most = 10**precision - 1
+            whole = st.integers(-most, most) | st.sampled_from([-most, 0, most])
+            return whole.map(lambda n: Decimal(n).scaleb(-parsed.get("scale", 0), _EXACT))
+        case _:
+            return _LOGICAL_VALUES[parsed["logicalType"]]
+
+
+_PLAIN_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "boolean": st.booleans(),
+    "int": st.integers(-(2**31), 2**31 - 1),
+    "long": st.integers(-(2**63), 2**63 - 1),
+    "double": st.floats(allow_nan=False),
+    "bytes": st.binary(max_size=20),
+    "string": st.text(max_size=20),
+}
+_LOGICAL_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "uuid": st.uuids(),
+    "date": st.dates(),
+    "timestamp-micros": st.datetimes(timezones=st.just(UTC)),
+}
+
+
+@st.composite
+def damage(draw: st.DrawFn, datum: bytes) -> bytes:
+    """The datum with a few bytes changed, put in, taken out or cut off at the end."""
+    found = bytearray(datum)
+    telling = [b"\x80", b"\xff" * 9 + b"\x01", b"\x03\x00", b"\x80" * 9 + b"\x01"]
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(found)))
+        length = draw(st.integers(0, 3))
+        found[at : at + length] = draw(st.binary(max_size=3) | st.sampled_from(telling))
+    return bytes(found)
+
+
+def nodes(parsed: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in a document of JSON: what holds it, and its key or index there."""
+    pairs = parsed.items() if isinstance(parsed, dict) else enumerate(parsed)
+    for key, value in list(pairs):
+        yield parsed, key
+        if isinstance(value, (dict, list)):
+            yield from nodes(value)
