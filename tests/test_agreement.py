@@ -66,7 +66,7 @@ def test_the_example_answers_who_may_do_what() -> None:
 
 
 def test_a_topic_nobody_agreed_on_has_no_partitions() -> None:
-    with pytest.raises(NotAgreed, match="sinergi.bnnk-banyuwangi.transfer"):
+    with pytest.raises(NotAgreed, match=r"sinergi\.bnnk-banyuwangi\.transfer"):
         Agreements.load(EXAMPLE.parent).partitions(Topic(BNNK, "transfer"))
 
 
@@ -79,7 +79,7 @@ def test_a_topic_nobody_agreed_on_has_no_partitions() -> None:
         ("2030-10-23T00:00:00+07:00", False),
     ],
 )
-def test_a_date_means_its_whole_day_in_the_zone(moment: str, covered: bool) -> None:
+def test_a_date_means_its_whole_day_in_the_zone(moment: str, *, covered: bool) -> None:
     at = datetime.fromisoformat(moment)
     agreements = Agreements.load(EXAMPLE.parent)
     assert (agreements.covering(LAPAS, "transfer", at) is not None) is covered
@@ -98,8 +98,8 @@ def other_key(name: str, kind: Algorithm = Algorithm.ED25519) -> str:
     return str(SigningKey.generate(f"{BUS}/{name}", kind).public)
 
 
-def drop(*path: str) -> Callable[[dict[str, Any]], None]:
-    def spoil(raw: dict[str, Any]) -> None:
+def drop(*path: str | int) -> Callable[[dict[str, Any]], None]:
+    def spoil(raw: Any) -> None:
         for step in path[:-1]:
             raw = raw[step]
         del raw[path[-1]]
@@ -107,7 +107,7 @@ def drop(*path: str) -> Callable[[dict[str, Any]], None]:
     return spoil
 
 
-def put(value: object, *path: str | int) -> Callable[[dict[str, Any]], None]:
+def put(value: object, /, *path: str | int) -> Callable[[dict[str, Any]], None]:
     def spoil(raw: Any) -> None:
         for step in path[:-1]:
             raw = raw[step]
@@ -139,7 +139,10 @@ SPOILED = [
     (drop("in_force", "zone"), "in_force.from: is a date, so it needs a zone"),
     (put("Asia/Djakarta", "in_force", "zone"), "in_force.zone: 'Asia/Djakarta' is no IANA zone"),
     (put("2025-10-23", "in_force", "from"), "in_force.from: must be a date without quotes"),
-    (put(datetime(2025, 1, 1), "in_force", "from"), "in_force.from: has no zone"),
+    (
+        put(datetime.fromisoformat("2025-01-01T00:00:00"), "in_force", "from"),
+        "in_force.from: has no zone",
+    ),
     (
         put(datetime(2024, 1, 1, tzinfo=UTC), "in_force", "until"),
         "in_force.until: lies before from",
@@ -176,7 +179,7 @@ SPOILED = [
     (put(["CURIOSITY"], "events", "seizure", "purposes"), "CURIOSITY is no purpose"),
     (put(0, "events", "seizure", "partitions"), "events.seizure.partitions: must be at least 1"),
     (put("3", "events", "seizure", "partitions"), "must be a whole number, not text"),
-    (put(True, "events", "seizure", "partitions"), "must be a whole number, not true or false"),
+    (put(bool(1), "events", "seizure", "partitions"), "must be a whole number, not true or false"),
     (put("5 years", "events", "seizure", "retention"), "'5 years' is not a period"),
 ]
 
@@ -267,7 +270,10 @@ def test_the_newest_in_force_holds(raw: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "what"),
     [
-        (put(4, "events", "seizure", "partitions"), "is 4 for sinergi.bnnk-banyuwangi.seizure, but"),
+        (
+            put(4, "events", "seizure", "partitions"),
+            "is 4 for sinergi.bnnk-banyuwangi.seizure, but",
+        ),
         (put(datetime(2025, 10, 22, 17, tzinfo=UTC), "in_force", "from"), "is the same as in"),
     ],
 )

@@ -68,13 +68,15 @@ def test_a_file_is_found_where_it_is_said_to_be(
     assert load(None, {}, {"SINERGI_CONFIG": str(file)}).file == file
     monkeypatch.chdir(file.parent)
     assert load(None, {}, {}).agency == BNNK
-    with pytest.raises(SettingsRefused, match="nowhere.toml: No such file"):
+    with pytest.raises(SettingsRefused, match=r"nowhere\.toml: No such file"):
         load(Path("nowhere.toml"), {}, {})
 
 
 def test_everything_wrong_is_said_at_once_and_by_whom(tmp_path: Path) -> None:
     path = tmp_path / "sinergi.toml"
-    path.write_text('agncy = "x"\n[kafka]\nbootstap = "x"\nsecurity = "TLS"\n[producer]\ndatabase = 5\n')
+    path.write_text(
+        'agncy = "x"\n[kafka]\nbootstap = "x"\nsecurity = "TLS"\n[producer]\ndatabase = 5\n'
+    )
     environment = {"SINERGI_AGENCY": "Lapas Banyuwangi"}
     flags = {"provision.replication": "many", "consumer.database": "mysql://x/y", "log.size": "3"}
     with pytest.raises(SettingsRefused) as caught:
@@ -86,16 +88,26 @@ def test_everything_wrong_is_said_at_once_and_by_whom(tmp_path: Path) -> None:
             f"{path}: agncy: there is no such key; did you mean agency?",
             f"{path}: kafka.bootstap: there is no such key; did you mean bootstrap?",
             f"{path}: kafka.security: must be 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'",
-            f"{path}: producer.database: must be text in quotes, not a whole number"
-            "; write a URL as postgresql://user@host/name",
-            "SINERGI_AGENCY: agency: 'Lapas Banyuwangi' cannot name an agency"
-            '; write one as "lapas-banyuwangi"',
-            "--set provision.replication: provision.replication: must be a whole number, not text"
-            "; write a count of brokers, as 3",
-            "--set consumer.database: consumer.database: is no PostgreSQL URL"
-            "; write it as postgresql://user@host/name",
-            "--set log.size: log: there is no such key; known are agency, agreements, bus, "
-            "consumer, kafka, keys, producer, provision",
+            (
+                f"{path}: producer.database: must be text in quotes, not a whole number"
+                "; write a URL as postgresql://user@host/name"
+            ),
+            (
+                "SINERGI_AGENCY: agency: 'Lapas Banyuwangi' cannot name an agency"
+                '; write one as "lapas-banyuwangi"'
+            ),
+            (
+                "--set provision.replication: provision.replication: must be a whole number, not text"
+                "; write a count of brokers, as 3"
+            ),
+            (
+                "--set consumer.database: consumer.database: is no PostgreSQL URL"
+                "; write it as postgresql://user@host/name"
+            ),
+            (
+                "--set log.size: log: there is no such key; known are agency, agreements, bus, "
+                "consumer, kafka, keys, producer, provision"
+            ),
         ]
     )
 
@@ -134,7 +146,7 @@ def test_a_password_comes_from_its_file_and_is_never_shown(file: Path) -> None:
 
 
 def test_a_user_without_a_password_is_refused(file: Path) -> None:
-    with pytest.raises(SettingsRefused, match="kafka.password_file: is not set, but SASL_SSL"):
+    with pytest.raises(SettingsRefused, match=r"kafka\.password_file: is not set, but SASL_SSL"):
         load(file, {}, {}).connection()
     with pytest.raises(SettingsRefused, match="cannot be read"):
         load(file, {"kafka.password_file": "nowhere"}, {}).connection()
@@ -237,5 +249,5 @@ def test_a_second_key_in_the_folder_signs_too_once_the_agreement_shows_it(tmp_pa
 def test_agreements_of_another_bus_are_refused(tmp_path: Path) -> None:
     made = founded(tmp_path)
     (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
-    with pytest.raises(SettingsRefused, match="bus: is other.example"):
+    with pytest.raises(SettingsRefused, match=r"bus: is other\.example"):
         load(made.settings, {"bus": "other.example"}, {}).agreements()

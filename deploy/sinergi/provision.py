@@ -109,9 +109,7 @@ def wanted(agreements: Agreements, at: datetime) -> list[Wanted]:
     return sorted(found, key=lambda each: each.name)
 
 
-def compare(
-    want: Iterable[Wanted], found: Mapping[str, Found], copies: int
-) -> list[Step]:
+def compare(want: Iterable[Wanted], found: Mapping[str, Found], copies: int) -> list[Step]:
     """What has to be done, topic by topic.
 
     Args:

@@ -104,7 +104,9 @@ class Kafka(_Group):
 class Producer(_Group):
     """The database in which this agency publishes."""
 
-    database: Database | None = Field(default=None, description="a URL as postgresql://user@host/name")
+    database: Database | None = Field(
+        default=None, description="a URL as postgresql://user@host/name"
+    )
 
 
 class Consumer(_Group):
@@ -114,7 +116,9 @@ class Consumer(_Group):
         name: of the database on the bus: in the consumer group and in the receipt key's name.
     """
 
-    database: Database | None = Field(default=None, description="a URL as postgresql://user@host/name")
+    database: Database | None = Field(
+        default=None, description="a URL as postgresql://user@host/name"
+    )
     name: Slug = "main"
 
 
@@ -125,7 +129,9 @@ class Provision(_Group):
         replication: copies of each partition; unset means three, or one per broker if fewer.
     """
 
-    replication: int | None = Field(default=None, ge=1, le=100, description="a count of brokers, as 3")
+    replication: int | None = Field(
+        default=None, ge=1, le=100, description="a count of brokers, as 3"
+    )
 
 
 class Values(_Group):
@@ -377,7 +383,10 @@ def _unset(key: str, wanted_by: str) -> NoReturn:
 
 
 def _is_path(model: type[BaseModel], key: str) -> bool:
-    return Path in (model.model_fields[key].annotation, *get_args(model.model_fields[key].annotation))
+    return Path in (
+        model.model_fields[key].annotation,
+        *get_args(model.model_fields[key].annotation),
+    )
 
 
 def _keys() -> dict[str, bool]:

@@ -1,0 +1,247 @@
+"""The command line as a person meets it: exit statuses, one clear line, each on its stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+import sinergi
+from sinergi.cli import commands, root
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Run = Callable[..., tuple[int, str, str]]
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "agreement" / "banyuwangi.toml"
+BUS, BNNK = "sinergi.banyuwangi.example", "bnnk-banyuwangi"
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Run]:
+    """A command line in an empty folder and environment: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    for name in [each for each in os.environ if each.startswith("SINERGI_")]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = root.run(arguments)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    yield run
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("name", sorted(commands.present()))
+def test_every_command_explains_itself(run: Run, name: str) -> None:
+    status, out, _ = run(name, "--help")
+    assert status == 0
+    assert f"sinergi {name}" in out
+
+
+def test_help_names_every_command_and_loads_none_of_them() -> None:
+    code = (
+        "import sys; from sinergi.cli import root; status = root.run(['--help']);"
+        "heavy = {'confluent_kafka', 'sqlalchemy', 'polars', 'pydantic', 'psycopg', 'fastavro'};"
+        "print(sorted(heavy & set(sys.modules))); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().splitlines()[-1] == "[]"
+    for name in commands.present():
+        assert f" {name} " in done.stdout
+
+
+def test_a_mistyped_command_or_option_is_status_2(
+    run: Run,
+) -> None:
+    for arguments in (
+        ["provisoin"],
+        ["--nonsense"],
+        ["provision", "pln"],
+        ["--set", "x", "settings"],
+    ):
+        status, out, err = run(*arguments)
+        assert (status, out) == (2, "")
+        assert err
+
+
+def test_settings_show_each_value_and_who_said_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("sinergi.toml").write_text(
+        'agency = "bnnk-banyuwangi"\n[producer]\ndatabase = "postgresql://bnnk:hush@db/register"\n'
+    )
+    monkeypatch.setenv("SINERGI_KAFKA__BOOTSTRAP", "here:9092")
+    status, out, _ = run("--set", "consumer.name=archive", "settings", "--json")
+    assert status == 0
+    document = json.loads(out)
+    assert document["file"] == "sinergi.toml"
+    seen = {each["key"]: (each["value"], each["origin"]) for each in document["settings"]}
+    assert seen["agency"] == (BNNK, "sinergi.toml")
+    assert seen["kafka.bootstrap"] == ("here:9092", "SINERGI_KAFKA__BOOTSTRAP")
+    assert seen["consumer.name"] == ("archive", "--set consumer.name")
+    assert seen["producer.database"][0] == "postgresql+psycopg://bnnk:***@db/register"
+    assert "hush" not in out + run("settings")[1]
+
+
+def test_an_error_is_one_line_on_stderr_and_status_2(
+    run: Run,
+) -> None:
+    status, out, err = run("--config", "nowhere.toml", "settings")
+    assert (status, out) == (2, "")
+    assert (
+        err == "sinergi: The settings cannot be used:\n  nowhere.toml: No such file or directory\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "line"),
+    [
+        (errors.DatabaseAway("57P03"), 2, "sinergi: The database does not serve us"),
+        (errors.DatabaseBroken("42P01", "t"), 2, "sinergi: The database refuses the work itself"),
+        (
+            RuntimeError("Budi bin Slamet"),
+            2,
+            "sinergi: this is a bug: RuntimeError at test_cli.py:",
+        ),
+        (KeyboardInterrupt(), 130, "sinergi: stopped"),
+    ],
+)
+def test_whatever_a_command_raises_is_one_line(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: BaseException,
+    status: int,
+    line: str,
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    monkeypatch.setattr("sinergi.cli.settings.root.settings", fail)
+    found, out, err = run("settings")
+    assert (found, out) == (status, "")
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+    assert "Budi" not in err
+
+
+def test_debug_shows_where_an_error_arose(run: Run) -> None:
+    _, _, err = run("--debug", "--set", "nope=1", "settings")
+    assert "Traceback" in err
+    assert err.splitlines()[-2] == "sinergi: The settings cannot be used:"
+
+
+def test_a_command_whose_library_is_missing_names_the_extra(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: str) -> None:
+        raise ModuleNotFoundError(name="polars.something")
+
+    monkeypatch.setattr(commands, "import_module", missing)
+    status, _, err = run("settings")
+    assert status == 2
+    assert "pip install 'sinergi[consumers]'" in err
+
+
+def test_init_prints_the_agencys_part_of_an_agreement(
+    run: Run,
+) -> None:
+    arguments = ["init", "--agency", BNNK, "--bus", BUS, "--name", "register"]
+    status, out, err = run(*arguments)
+    assert status == 0
+    party = tomllib.loads(out)["parties"][BNNK]
+    assert party["keys"][0].startswith(f"{BUS}/{BNNK}+")
+    assert party["receipt_keys"][0]["key"].startswith(f"{BUS}/{BNNK}/register+")
+    assert "PRIVATE" not in out + err
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert (
+        err
+        == "sinergi: sinergi.toml is there already; it is never overwritten. Nothing was written.\n"
+    )
+
+
+def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
+    """On an agreement of its own, so that no other test's topics are touched."""
+    bus, agencies = "cli.example", ("cli-one", "cli-two")
+    parties = []
+    for agency in agencies:
+        status, out, _ = run("init", "--agency", agency, "--bus", bus, "--folder", agency)
+        assert status == 0
+        parties.append(out.replace("…", agency))
+    folder = Path("cli-one")
+    agreement = folder / "agreements" / "pks.toml"
+    agreement.write_text(
+        f'bus = "{bus}"\ntitle = "t"\nlegal_basis = ["l"]\n'
+        'numbers = [{ party = "cli-one", number = "1" }, { party = "cli-two", number = "2" }]\n'
+        '[in_force]\nfrom = 2020-01-01\nzone = "Asia/Jakarta"\n'
+        f"{''.join(parties)}"
+        '[events.transfer]\npublishers = ["cli-one"]\nreaders = ["cli-two"]\n'
+        'purposes = ["ESCORT"]\npartitions = 2\nretention = "P1Y"\n'
+    )
+    known = ["--config", str(folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
+    status, out, _ = run(*known, "provision", "plan", "--json")
+    names = {step["topic"]: step["verdict"] for step in json.loads(out)}
+    assert names == dict.fromkeys(
+        ["sinergi.cli-one.control", "sinergi.cli-one.transfer", "sinergi.cli-two.receipts"],
+        "create",
+    )
+    assert status == 1
+    assert run(*known, "provision", "apply")[0] == 0
+    status, out, _ = run(*known, "provision", "plan")
+    assert status == 0
+    assert out.count(" ok ") == 3
+    agreement.write_text(agreement.read_text().replace("partitions = 2", "partitions = 3"))
+    assert run(*known, "provision", "plan")[0] == 2
+    status, _, err = run(*known, "provision", "apply")
+    assert status == 2
+    assert "sinergi.cli-one.transfer: it has 2 partitions where the agreement says 3" in err
+
+
+def test_ctrl_c_ends_a_process_at_once_with_status_130_and_one_line(tmp_path: Path) -> None:
+    """A real process, stopped while it waits for a broker that takes its call and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sinergi", "provision", "plan"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                "SINERGI_KAFKA__BOOTSTRAP": f"127.0.0.1:{silent.getsockname()[1]}",
+                "SINERGI_AGREEMENTS": str(EXAMPLE.parent),
+            },
+            cwd=tmp_path,
+        )
+        with process, silent.accept()[0]:
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=8)
+    assert (process.returncode, out, err.splitlines()[-1]) == (130, "", "sinergi: stopped")
+
+
+def test_python_m_sinergi_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sinergi", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Usage: sinergi" in done.stdout
+
+
+def test_the_package_gives_its_names_lazily() -> None:
+    for name in sinergi.__all__:
+        assert getattr(sinergi, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = sinergi.Nothing
