@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from world import World, transfer
 
-from sinergi_consumers.replay import Bus, Replay, Wanted
-from sinergi_schemas import topics
-from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.seal import checkpoint
+from sinergi_consumers.replay import Replay, Wanted
+from sinergi_schemas.seal.checkpoint import verify_cosignature
+from sinergi_schemas.seal.note import parse_note
+from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def world(
-    tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
-) -> World:
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
     return World(tmp_path, kafka, agency_slug, databases(), databases())
 
 
@@ -38,8 +35,9 @@ def test_what_an_agency_commits_stands_once_in_the_readers_tables(world: World) 
     ) == [(1, "RECORDED", 400), (2, "CORRECTED", 99), (3, "RETRACTED", 1)]
     assert world.count("sinergi.transfer_escort") == 500
     assert world.count("sinergi_consumer.quarantine") == 0
-    assert world.ask("SELECT sum(size), sum(sent_size) FROM sinergi_producer.tree", world.producer) \
-        == [(601, 601)]
+    assert world.ask(
+        "SELECT sum(size), sum(sent_size) FROM sinergi_producer.tree", world.producer
+    ) == [(601, 601)]
 
 
 def test_a_rolled_back_transaction_publishes_nothing(world: World) -> None:
@@ -69,29 +67,31 @@ def test_receipts_answer_for_what_was_materialised(world: World) -> None:
     with world.relaying(), world.materialising():
         world.until_rows("sinergi.transfer", 20)
         world.until(
-            lambda: world.ask(
-                "SELECT count(*) FROM sinergi_consumer.receipt WHERE published_at IS NULL"
-            )
-            == [(0,)],
+            lambda: (
+                world.ask(
+                    "SELECT count(*) FROM sinergi_consumer.receipt WHERE published_at IS NULL"
+                )
+                == [(0,)]
+            ),
             "all receipts published",
         )
     notes = [note for (note,) in world.ask("SELECT note FROM sinergi_consumer.receipt")]
     assert notes
     for note in notes:
-        parsed = checkpoint.parse_note(note)
-        assert checkpoint.verify_cosignature(parsed, world.receipt_key.public) is not None
-    assert topics.receipts_topic(world.reader).endswith(".receipts")
+        assert verify_cosignature(parse_note(note), world.receipt_key.public) is not None
 
 
 def test_a_replay_shows_what_was_published_and_verifies_all_of_it(world: World) -> None:
     world.publish(*(transfer(f"P/{number}") for number in range(30)))
     with world.relaying():
         world.until(
-            lambda: world.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", world.producer)
-            == [(30,)],
+            lambda: (
+                world.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", world.producer)
+                == [(30,)]
+            ),
             "30 leaves sent",
         )
-    run = Replay(Bus(world.connection, world.agreements, Catalog.shipped()), world.topic)
+    run = Replay(world.bus, world.topic)
     found = [row for frame in run.events(Wanted(record_id="P/3")) for row in frame.to_dicts()]
     assert [row["record_id"] for row in found] == ["P/3"]
     assert sum(each.verified for each in run.tallies) == 30

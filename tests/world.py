@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from sinergi import migrate
 from sinergi_consumers.assignment import Assignment
+from sinergi_consumers.bus import Bus
 from sinergi_consumers.materialiser import Materialiser
 from sinergi_consumers.projection import Projection, projections_of
 from sinergi_consumers.receipts import Receipts
@@ -100,6 +101,10 @@ class World:
         return Connection(self.kafka)
 
     @cached_property
+    def bus(self) -> Bus:
+        return Bus(self.connection, self.agreements, Catalog.shipped())
+
+    @cached_property
     def projections(self) -> tuple[Projection, ...]:
         return projections_of(Catalog.shipped(), ["transfer"])
 
@@ -115,10 +120,8 @@ class World:
     def relaying(self) -> Iterator[None]:
         """Run a relay while the block lasts; what it raises comes out."""
         identity = Identity(self.publisher, [self.key], lambda: self.agreements)
-        backlog = Backlog(self.producer_url, "test", TERM_SECONDS)
-        relay = Relay(
-            identity, backlog, self.connection, Catalog.shipped(), term_seconds=TERM_SECONDS
-        )
+        backlog = Backlog(self.producer_url, TERM_SECONDS)
+        relay = Relay(identity, backlog, self.connection, Catalog.shipped())
         with running(relay.run):
             yield
 
@@ -134,14 +137,10 @@ class World:
         chosen = self.projections if projections is None else projections
         sink = PostgresqlSink(self.consumer_url, chosen)
         return Materialiser(
-            Assignment(
-                self.connection, f"{self.reader}.{DATABASE}", {self.topic: self.partitions}
-            ),
+            Assignment(self.connection, f"{self.reader}.{DATABASE}", {self.topic: self.partitions}),
             Store(sink, chosen, self.receipt_key, SYSTEM, stopping),
-            sink,
             Receipts(self.reader, DATABASE, open_producer(self.connection, gapless=False)),
-            self.agreements,
-            Catalog.shipped(),
+            self.bus,
             SYSTEM,
         )
 

@@ -193,8 +193,9 @@ class Assignment:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {self._share(each) for each in partitions}
-        for shares in (self._mine, self._flowing, self._halted):
-            shares -= gone
+        self._mine -= gone
+        self._flowing -= gone
+        self._halted -= gone
         consumer.incremental_unassign(partitions)
 
     def _share(self, each: TopicPartition) -> Share:

@@ -96,7 +96,7 @@ class Decoder:
         )
         kept = [messages[at] for at in result.kept]
         events = self._layout.flatten(result.frame).with_columns(
-            pl.Series(_INDEX, [each.index for each in kept], pl.Int64)
+            pl.Series(_INDEX, [each.leaf_index for each in kept], pl.Int64)
         )
         return _consistent(events, topic, kept, unfit)
 

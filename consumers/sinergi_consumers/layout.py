@@ -30,6 +30,20 @@ if TYPE_CHECKING:
 
 POSITION = "position"
 
+_COLUMN_TYPES: dict[str, TypeEngine[Any]] = {
+    "boolean": sa.Boolean(),
+    "bytes": sa.LargeBinary(),
+    "date": sa.Date(),
+    "double": sa.Double(),
+    "enum": sa.Text(),
+    "float": sa.Double(),
+    "int": sa.Integer(),
+    "long": sa.BigInteger(),
+    "string": sa.Text(),
+    "timestamp-micros": sa.DateTime(timezone=True),
+    "uuid": sa.Uuid(),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -144,7 +158,7 @@ def _doc(field: Mapping[str, Any], kind: Mapping[str, Any]) -> str:
 
 
 def _resolve(kind: Any, names: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-    """The type behind names and an optional union, as a mapping, and whether null may stand there."""
+    """The type behind names and an optional union, and whether null may stand there."""
     if isinstance(kind, list):
         inner, _ = _resolve(next(each for each in kind if each != "null"), names)
         return inner, "null" in kind
@@ -170,25 +184,7 @@ def _named(kind: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _column_type(kind: Mapping[str, Any]) -> TypeEngine[Any]:
-    match kind.get("logicalType", kind["type"]):
-        case "uuid":
-            return sa.Uuid()
-        case "date":
-            return sa.Date()
-        case "timestamp-micros":
-            return sa.DateTime(timezone=True)
-        case "decimal":
-            return sa.Numeric(kind["precision"], kind.get("scale", 0))
-        case "int":
-            return sa.Integer()
-        case "long":
-            return sa.BigInteger()
-        case "double" | "float":
-            return sa.Double()
-        case "boolean":
-            return sa.Boolean()
-        case "bytes":
-            return sa.LargeBinary()
-        case "string" | "enum":
-            return sa.Text()
-    raise ValueError(f"no column type for {kind}")
+    name = kind.get("logicalType", kind["type"])
+    if name == "decimal":
+        return sa.Numeric(kind["precision"], kind.get("scale", 0))
+    return _COLUMN_TYPES[name]

@@ -54,10 +54,10 @@ class Log:
             chunk = self._consumer.consume(_CHUNK, _POLL_SECONDS)
             for each in chunk:
                 raise_for(each.error())
-            within = [each for each in chunk if each.offset() < end]
+            within = [each for each in chunk if _offset(each) < end]
             if within:
                 silent = 0
-                start = within[-1].offset() + 1
+                start = _offset(within[-1]) + 1
                 yield within
             elif (silent := silent + 1) > _SILENT_POLLS:
                 raise errors.TopicAway(self.topic, f"silent at offset {start} of {end}")
@@ -72,13 +72,18 @@ class Log:
     def _index_at(self, offset: int) -> int | None:
         _, high = self.bounds()
         for chunk in self.read(offset, high):
-            return message.parse(chunk[0]).index
+            return message.parse(chunk[0]).leaf_index
         return None
 
     def _at_end(self, end: int) -> bool:
         """Whether what is left before `end` is no message: offsets may have holes."""
         (position,) = self._consumer.position([TopicPartition(self.topic, self.partition)])
         return bool(position.offset >= end)
+
+
+def _offset(each: Message) -> int:
+    """The offset; only a message that was never sent has none."""
+    return each.offset() or 0
 
 
 @contextmanager

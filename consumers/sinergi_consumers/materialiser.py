@@ -33,12 +33,10 @@ if TYPE_CHECKING:
     from threading import Event
 
     from sinergi_consumers.assignment import Arrival, Assignment, Share
+    from sinergi_consumers.bus import Bus
     from sinergi_consumers.partition import Batch
     from sinergi_consumers.receipts import Receipt, Receipts
-    from sinergi_consumers.sinks import Sink
     from sinergi_consumers.storing import Store
-    from sinergi_schemas.agreement import Agreements
-    from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
 
 _log = structlog.get_logger(__name__)
@@ -56,18 +54,16 @@ class Materialiser:
         self,
         assignment: Assignment,
         store: Store,
-        sink: Sink,
         receipts: Receipts,
-        agreements: Agreements,
-        catalog: Catalog,
+        bus: Bus,
         clock: Clock,
     ) -> None:
         self._assignment = assignment
         self._store = store
-        self._sink = sink
+        self._sink = store.sink
         self._receipts = receipts
-        self._agreements = agreements
-        self._catalog = catalog
+        self._agreements = bus.agreements
+        self._catalog = bus.catalog
         self._clock = clock
         self._claims: dict[Share, Claim] = {}
         self._decoders: dict[str, Decoder] = {}

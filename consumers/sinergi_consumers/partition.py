@@ -91,8 +91,8 @@ class Partition:
         try:
             for each in received:
                 parsed = message.parse(each)
-                fresh = parsed.index == self._start + len(self._held)
-                verified = self._reader.feed(parsed.index, parsed.leaf_data, parsed.sealed)
+                fresh = parsed.leaf_index == self._start + len(self._held)
+                verified = self._reader.feed(parsed.leaf_index, parsed.leaf_data, parsed.sealed)
                 if fresh:
                     self._held.append(parsed)
                 if verified:

@@ -22,9 +22,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import sqlalchemy as sa
 
 from sinergi_consumers.layout import POSITION, Layout
@@ -32,6 +31,8 @@ from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    import polars as pl
 
     from sinergi_schemas.catalog import Catalog, Schema
 
@@ -239,8 +240,8 @@ def _joining(
     return joined
 
 
-def _provenance(key: tuple[str, ...]) -> list[sa.Column[object]]:
-    types: dict[str, tuple[sa.types.TypeEngine[object], str]] = {
+def _provenance(key: tuple[str, ...]) -> list[sa.Column[Any]]:
+    types: dict[str, tuple[sa.types.TypeEngine[Any], str]] = {
         "agency": (sa.Text(), "The agency that published the event."),
         "record_id": (sa.Text(), "The record, as named in that agency's own system."),
         "revision": (sa.Integer(), "The record's revision that this row tells."),

@@ -57,8 +57,8 @@ def _rows(projection: Projection, events: pl.DataFrame) -> Mapping[str, pl.DataF
         return projection.rows(events)
     except errors.ProjectionFailed:
         raise
-    except (Exception, PanicException) as why:
-        # An integrator's code may raise anything, and its message may quote what it was handed.
+    except (Exception, PanicException) as why:  # noqa: BLE001 - an integrator's code may raise any
+        # Its message may quote what it was handed, so that only its class goes on.
         raise errors.ProjectionFailed(projection.name, type(why).__name__) from None
 
 

@@ -15,7 +15,7 @@ import structlog
 from sinergi_schemas import topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from confluent_kafka import KafkaError, Message, Producer
@@ -65,7 +65,7 @@ class Receipts:
         self._producer.flush(seconds)
         return self.arrived()
 
-    def _on_delivery(self, receipt: Receipt):  # noqa: ANN202
+    def _on_delivery(self, receipt: Receipt) -> Callable[[KafkaError | None, Message], None]:
         def delivered(error: KafkaError | None, _: Message) -> None:
             if error is None:
                 self._arrived.append(receipt)

@@ -22,22 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    from sinergi_consumers.bus import Bus
     from sinergi_consumers.decoding import Unfit
     from sinergi_consumers.partition import Batch
-    from sinergi_schemas.agreement import Agreements
-    from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.message import Message
     from sinergi_schemas.topics import Topic
-
-
-@dataclass(frozen=True, slots=True)
-class Bus:
-    """What a reader needs to judge a topic: the cluster, and whom to trust for what."""
-
-    connection: Connection
-    agreements: Agreements
-    catalog: Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +144,8 @@ def _leaves(connection: Connection, topic: str, partition: int, leaves: range) -
         _, high = log.bounds()
         for chunk in log.read(log.find(leaves.start), high):
             for each in map(message.parse, chunk):
-                if each.index in leaves:
-                    found.setdefault(each.index, each.leaf_data)
+                if each.leaf_index in leaves:
+                    found.setdefault(each.leaf_index, each.leaf_data)
             if len(found) == len(leaves):
                 break
     return found

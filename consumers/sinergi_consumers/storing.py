@@ -72,7 +72,7 @@ class Store:
         clock: Clock,
         stopping: Event,
     ) -> None:
-        self._sink = sink
+        self.sink = sink
         self._projections = projections
         self._key = key
         self._clock = clock
@@ -102,7 +102,7 @@ class Store:
         batch, claim = work.batch, work.claim
         positions = dict(claim.positions)
         receipt = self._receipt(batch)
-        with self._sink.transaction() as transaction:
+        with self.sink.transaction() as transaction:
             for each in self._projections:
                 position = positions.get(each.name)
                 if position and position.frontier.size < batch.end:
@@ -123,7 +123,7 @@ class Store:
         events = work.decoded.events
         if since > work.batch.start:
             events = events.filter(pl.col("leaf_index") >= since)
-        unfit = [each for each in work.decoded.unfit if each.message.index >= since]
+        unfit = [each for each in work.decoded.unfit if each.message.leaf_index >= since]
         unfit += merge_or_set_apart(transaction, projection, work.batch, events)
         if unfit:
             transaction.quarantine(projection, work.batch, unfit)

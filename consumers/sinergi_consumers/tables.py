@@ -56,7 +56,8 @@ def _extend(table: sa.Table, found: set[str]) -> Iterator[str]:
         if column.name not in found:
             kind = column.type.compile(_DIALECT)
             name = _DIALECT.identifier_preparer.quote(column.name)
-            yield f"ALTER TABLE {_DIALECT.identifier_preparer.format_table(table)} ADD {name} {kind}"
+            target = _DIALECT.identifier_preparer.format_table(table)
+            yield f"ALTER TABLE {target} ADD {name} {kind}"
             yield from _comment(column)
 
 

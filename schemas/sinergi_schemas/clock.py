@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
-from uuid import UUID
+from typing import TYPE_CHECKING, Protocol
 
 import uuid_utils.compat
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 
 class Clock(Protocol):

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sinergi_schemas import errors
 from sinergi_schemas.seal.checkpoint import Sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -75,7 +74,7 @@ class Message(NamedTuple):
     """
 
     offset: int
-    index: int
+    leaf_index: int
     fingerprint: bytes
     key: bytes
     datum: bytes
@@ -91,20 +90,16 @@ def parse(received: Received) -> Message:
     """Take apart a message as the client library hands it over.
 
     Raises:
-        MessageMalformed: no Confluent frame, no key, or one of our headers is missing or unreadable.
+        MessageMalformed: no Confluent frame, no key, or a header of ours is missing or unreadable.
     """
-    key, value = received.key(), received.value()
     found: dict[str, bytes] = dict(received.headers() or ())
     try:
-        if key is None or value is None or value[:1] != b"\x00" or len(value) < FRAME_LENGTH:
-            raise ValueError("no key or no Confluent frame")
         note = found.get(CHECKPOINT)
         return Message(
-            received.offset(),
+            received.offset() or 0,
             _index(found[LEAF]),
             _fingerprint(found[SCHEMA]),
-            key,
-            value[FRAME_LENGTH:],
+            *_key_and_datum(received.key(), received.value()),
             None if note is None else _sealed(note, found[FRONTIER]),
         )
     except (ValueError, KeyError) as why:
@@ -117,7 +112,7 @@ def parse(received: Received) -> Message:
 
 
 class Received(Protocol):
-    """The part of `confluent_kafka.Message` that is read here; this module knows no Kafka client."""
+    """The part of `confluent_kafka.Message` that is read here, where no Kafka client is known."""
 
     def topic(self) -> str | None:
         """The topic's name."""
@@ -125,7 +120,7 @@ class Received(Protocol):
     def partition(self) -> int | None:
         """The partition's number."""
 
-    def offset(self) -> int:
+    def offset(self) -> int | None:
         """The offset on this cluster."""
 
     def key(self) -> bytes | None:
@@ -134,8 +129,14 @@ class Received(Protocol):
     def value(self) -> bytes | None:
         """The value's bytes."""
 
-    def headers(self) -> Sequence[tuple[str, bytes]] | None:
-        """The headers in order."""
+    def headers(self) -> Any:
+        """The headers in order, as pairs of text and bytes; none where there are none."""
+
+
+def _key_and_datum(key: bytes | None, value: bytes | None) -> tuple[bytes, bytes]:
+    if key is None or value is None or value[:1] != b"\x00" or len(value) < FRAME_LENGTH:
+        raise ValueError("no key or no Confluent frame")
+    return key, value[FRAME_LENGTH:]
 
 
 def _index(text: bytes) -> int:

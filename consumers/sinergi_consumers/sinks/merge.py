@@ -67,7 +67,9 @@ class Merge:
         key = _names(self.projection.kind.key)
         if self.projection.kind is Kind.CURRENT:
             order = sql.SQL("{}, revision DESC, leaf_index").format(key)
-            conflict = sql.SQL("DO UPDATE SET {} WHERE excluded.revision > stored.revision").format(
+            conflict: sql.Composable = sql.SQL(
+                "DO UPDATE SET {} WHERE excluded.revision > stored.revision"
+            ).format(
                 sql.SQL(", ").join(
                     sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name))
                     for column in record.columns

@@ -224,7 +224,7 @@ class PostgresqlTransaction:
                         projection.name,
                         batch.topic.name,
                         batch.partition,
-                        each.message.index,
+                        each.message.leaf_index,
                         each.reason,
                         each.detail,
                         each.message.fingerprint,

@@ -62,9 +62,7 @@ class TapeMessage:
 
     def with_header(self, name: str, value: bytes) -> TapeMessage:
         """The same with one header changed."""
-        return replace(
-            self, pairs=tuple((n, value if n == name else v) for n, v in self.pairs)
-        )
+        return replace(self, pairs=tuple((n, value if n == name else v) for n, v in self.pairs))
 
 
 class Tape:

@@ -34,6 +34,7 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
         AgreementRefused: the agreements cannot be used, or let this agency read nothing.
     """
     from sinergi_consumers.assignment import Assignment  # noqa: PLC0415 - heavy: not for --help
+    from sinergi_consumers.bus import Bus  # noqa: PLC0415
     from sinergi_consumers.materialiser import Materialiser  # noqa: PLC0415
     from sinergi_consumers.projection import projections_of  # noqa: PLC0415
     from sinergi_consumers.receipts import Receipts  # noqa: PLC0415
@@ -56,11 +57,7 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
     return Materialiser(
         Assignment(connection, group, topics),
         Store(sink, projections, key, SYSTEM, stopping),
-        sink,
-        Receipts(
-            settings.agency, settings.consumer_name, open_producer(connection, gapless=False)
-        ),
-        agreements,
-        catalog,
+        Receipts(settings.agency, settings.consumer_name, open_producer(connection, gapless=False)),
+        Bus(connection, agreements, catalog),
         SYSTEM,
     )

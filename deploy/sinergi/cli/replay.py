@@ -19,7 +19,8 @@ from sinergi_schemas.topics import Topic
 if TYPE_CHECKING:
     import polars as pl
 
-    from sinergi_consumers.replay import Bus, Replay, Wanted
+    from sinergi_consumers.bus import Bus
+    from sinergi_consumers.replay import Replay, Wanted
 
 _DISPROVED = 1
 _SHOWN = ("recorded_at", "record_id", "revision", "action", "partition", "leaf_index")
@@ -34,7 +35,7 @@ class Output(StrEnum):
     PARQUET = "parquet"
 
 
-def replay(  # noqa: PLR0913 - one parameter for each option of the command
+def replay(
     topics: Annotated[list[str], typer.Argument(help="sinergi.<agency>.<event-type>, several.")],
     since: Annotated[
         str | None, typer.Option("--from", help="Recorded at or after, with zone offset.")
@@ -104,7 +105,7 @@ def _write(events: pl.DataFrame, output: Output, to_file: Path | None) -> None:
         return
     import polars as pl  # noqa: PLC0415 - heavy: not for --help
 
-    target = to_file if to_file else sys.stdout.buffer
+    target = to_file or sys.stdout.buffer
     try:
         if output is Output.NDJSON:
             events.write_ndjson(target)
@@ -155,7 +156,7 @@ def _disproved(
 
 
 def _bus() -> Bus:
-    from sinergi_consumers.replay import Bus  # noqa: PLC0415 - heavy: not for --help
+    from sinergi_consumers.bus import Bus  # noqa: PLC0415 - heavy: not for --help
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415 - as above
 
     settings = root.settings()

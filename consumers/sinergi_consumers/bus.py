@@ -1,0 +1,25 @@
+"""What a reader needs to judge a topic: the cluster, and whom to trust for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.catalog import Catalog
+    from sinergi_schemas.kafka import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """The bus as one agency sees it.
+
+    Attributes:
+        agreements: they name the owners' keys, which are taken from nowhere else.
+        catalog: the schemas that are known here.
+    """
+
+    connection: Connection
+    agreements: Agreements
+    catalog: Catalog
