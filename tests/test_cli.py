@@ -240,8 +240,18 @@ def test_python_m_sinergi_is_the_same_command() -> None:
     assert "Usage: sinergi" in done.stdout
 
 
-def test_the_package_gives_its_names_lazily() -> None:
+def test_the_package_gives_its_names_and_loads_none_before() -> None:
     for name in sinergi.__all__:
         assert getattr(sinergi, name).__name__ == name
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = sinergi.Nothing
+    code = "import sys, sinergi; print(sorted(each for each in sys.modules if 'sinergi' in each))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['sinergi']\n"
+
+
+def test_an_agencys_system_opens_its_outbox_in_one_line(run: Run, tmp_path: Path) -> None:
+    run("init", "--agency", BNNK, "--bus", BUS)
+    Path("agreements/pks.toml").write_bytes(EXAMPLE.read_bytes())
+    assert isinstance(sinergi.open_outbox(), sinergi.Outbox)
+    assert isinstance(sinergi.open_outbox(tmp_path / "sinergi.toml"), sinergi.Outbox)

@@ -97,8 +97,8 @@ def test_everything_wrong_is_said_at_once_and_by_whom(tmp_path: Path) -> None:
                 '; write one as "lapas-banyuwangi"'
             ),
             (
-                "--set provision.replication: provision.replication: must be a whole number, not text"
-                "; write a count of brokers, as 3"
+                "--set provision.replication: provision.replication: must be a whole number, "
+                "not text; write a count of brokers, as 3"
             ),
             (
                 "--set consumer.database: consumer.database: is no PostgreSQL URL"

@@ -1,7 +1,12 @@
 """Sinergi: the bus over which agencies share what they know about drug trafficking.
 
-This package is the roof: what an agency's own system and an integrator import, each name loaded
-when it is first asked for.
+This package is the roof: what an agency's own system and an integrator import. Each name is loaded
+when it is first asked for, so that an agency's system never loads what a consumer needs.
+
+    outbox = sinergi.open_outbox()
+    with Session(engine) as session, session.begin():
+        session.add(row)
+        outbox.publish(session, sinergi.Transfer(…))
 """
 
 from __future__ import annotations
@@ -10,24 +15,58 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sinergi_consumers.projection import Projection, projection
+    from sinergi_producers.outbox import Outbox
+    from sinergi_schemas.errors import Broken, Refused, SinergiError, Unavailable
     from sinergi_schemas.events import Event, Person, Seizure, SuspiciousVisit, Transfer
 
-_PLACES = {
-    "Event": "sinergi_schemas.events",
-    "Person": "sinergi_schemas.events",
-    "Seizure": "sinergi_schemas.events",
-    "SuspiciousVisit": "sinergi_schemas.events",
-    "Transfer": "sinergi_schemas.events",
-}
+__all__ = [
+    "Broken",
+    "Event",
+    "Outbox",
+    "Person",
+    "Projection",
+    "Refused",
+    "Seizure",
+    "SinergiError",
+    "SuspiciousVisit",
+    "Transfer",
+    "Unavailable",
+    "open_outbox",
+    "projection",
+]
 
-__all__ = ["Event", "Person", "Seizure", "SuspiciousVisit", "Transfer"]
+_PLACES = {
+    "sinergi_consumers.projection": ("Projection", "projection"),
+    "sinergi_producers.outbox": ("Outbox",),
+    "sinergi_schemas.errors": ("Broken", "Refused", "SinergiError", "Unavailable"),
+    "sinergi_schemas.events": ("Event", "Person", "Seizure", "SuspiciousVisit", "Transfer"),
+}
+_PLACE = {name: module for module, names in _PLACES.items() for name in names}
+
+
+def open_outbox(config: Path | None = None) -> Outbox:
+    """The way onto the bus, from the agency's settings and agreements.
+
+    Args:
+        config: the settings file, where it does not lie in the usual place.
+
+    Raises:
+        SettingsRefused: the settings cannot be used.
+        AgreementRefused: an agreement cannot be used.
+    """
+    from sinergi.settings import load  # noqa: PLC0415 - importing the package loads nothing
+
+    return load(config).outbox()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _PLACE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    return getattr(import_module(_PLACE[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PLACES})
+    return sorted({*globals(), *__all__})

@@ -20,6 +20,7 @@ from sinergi_schemas.topics import is_slug
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from sinergi_producers.outbox import Outbox
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.seal.keys import SigningKey
@@ -215,6 +216,17 @@ class Settings:
             what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
             raise _refused(f"bus: {what} of {found.bus}; mend the one that is wrong")
         return found
+
+    def outbox(self) -> Outbox:
+        """The way onto the bus for this agency.
+
+        Raises:
+            AgreementRefused: an agreement cannot be used.
+        """
+        from sinergi_producers.outbox import Outbox  # noqa: PLC0415 - as above
+        from sinergi_schemas.catalog import Catalog  # noqa: PLC0415 - as above
+
+        return Outbox(self.agency, self.agreements(), Catalog.shipped())
 
     def signing_keys(self, agreements: Agreements) -> list[SigningKey]:
         """The keys for this agency's checkpoints; two while one replaces the other.

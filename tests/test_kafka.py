@@ -1,0 +1,159 @@
+"""Kafka's clients as everybody opens them: what their errors mean, and what they may not do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+import structlog
+from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka.admin import NewTopic
+
+from sinergi_schemas import errors
+from sinergi_schemas.kafka import Connection
+from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.kafka.complaints import Complaints
+from sinergi_schemas.kafka.consumer import open_consumer
+from sinergi_schemas.kafka.faults import raise_for, translate
+from sinergi_schemas.kafka.producer import open_producer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from confluent_kafka import Message
+
+SECONDS = 20
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (KafkaError(KafkaError._AUTHENTICATION), errors.LoginRefused),
+        (KafkaError(KafkaError.SASL_AUTHENTICATION_FAILED), errors.LoginRefused),
+        (KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), errors.NotPermitted),
+        (KafkaError(KafkaError.UNSUPPORTED_VERSION), errors.BrokerTooOld),
+        (KafkaError(KafkaError._INVALID_ARG), errors.KafkaSettingsRefused),
+        (KafkaError(KafkaError._TRANSPORT), errors.BrokerAway),
+        (KafkaError(KafkaError._ALL_BROKERS_DOWN), errors.BrokerAway),
+        (KafkaError(KafkaError.NOT_ENOUGH_REPLICAS), errors.BrokerAway),
+        (KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), errors.BrokerAway),
+        (KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), errors.BrokerRefuses),
+        (KafkaError(KafkaError.INVALID_RECORD), errors.BrokerRefuses),
+        (KafkaError(KafkaError._GAPLESS_GUARANTEE, "gap", fatal=True), errors.BrokerRefuses),
+        (KafkaError(KafkaError._TRANSPORT, "fatal", fatal=True), errors.BrokerRefuses),
+    ],
+)
+def test_each_error_says_whose_fault_it_is(
+    error: KafkaError, meaning: type[errors.SinergiError]
+) -> None:
+    assert type(translate(error)) is meaning
+    with pytest.raises(meaning):
+        raise_for(error)
+
+
+def test_no_error_raises_nothing() -> None:
+    raise_for(None)
+
+
+class Ticking:
+    """A clock that a test moves."""
+
+    seconds = 0.0
+
+    def now(self) -> datetime:
+        raise NotImplementedError
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def test_a_broker_that_stays_away_is_complained_about_once_a_minute() -> None:
+    clock = Ticking()
+    complaints = Complaints(clock)
+    with structlog.testing.capture_logs() as logged:
+        for clock.seconds in range(121):
+            complaints.hear(KafkaError(KafkaError._TRANSPORT, "a is down"))
+            complaints.hear(KafkaError(KafkaError._TRANSPORT, "b is down"))
+    assert [each["said"] for each in logged] == ["a is down", "b is down"] * 3
+
+
+def test_a_refused_login_is_remembered_until_a_broker_answers() -> None:
+    connection = Connection("nowhere:1")
+    connection.complaints.hear(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
+    connection.complaints.hear(KafkaError(KafkaError._TRANSPORT, "closed"))
+    assert "wrong password" in str(connection.login_refusal())
+    connection.complaints.settled()
+    assert connection.login_refusal() is None
+
+
+def test_secrets_do_not_show_in_a_connection() -> None:
+    assert "hush" not in repr(Connection("nowhere:1", {"sasl.password": "hush"}))
+
+
+def test_an_option_that_the_client_does_not_know_is_refused_before_anything_is_done() -> None:
+    connection = Connection("nowhere:1", {"sasl.pasword": "x"})
+    for opening in (
+        lambda: open_admin(connection),
+        lambda: open_producer(connection),
+        lambda: open_consumer(connection, "group"),
+    ):
+        with pytest.raises(errors.KafkaSettingsRefused, match=r"sasl\.pasword"):
+            opening()
+
+
+@pytest.fixture
+def topic(kafka: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A topic of one partition that only this test has."""
+    name = f"kafka-{request.node.name.replace('[', '-').replace(']', '')}"[:200]
+    admin = open_admin(Connection(kafka))
+    admin.create_topics([NewTopic(name, 1)])[name].result()
+    while name not in describe(admin, [name]):
+        pass
+    yield name
+    admin.delete_topics([name])[name].result()
+
+
+def send(kafka: str, topic: str, count: int) -> None:
+    reports: list[KafkaError | None] = []
+    producer = open_producer(Connection(kafka))
+    for number in range(count):
+        producer.produce(
+            topic,
+            str(number).encode(),
+            partition=0,
+            on_delivery=lambda error, _: reports.append(error),
+        )
+    assert producer.flush(SECONDS) == 0
+    assert reports == [None] * count
+
+
+def test_what_was_sent_is_read_in_order_outside_every_group(kafka: str, topic: str) -> None:
+    send(kafka, topic, 100)
+    consumer = open_consumer(Connection(kafka), None)
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    read: list[Message] = []
+    while len(read) < 100:
+        read += consumer.consume(100, 1)
+    consumer.close()
+    assert [each.value() for each in read] == [str(number).encode() for number in range(100)]
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_a_group_is_never_given_an_offset_that_nobody_chose(
+    kafka: str, topic: str, protocol: Literal["consumer", "classic"]
+) -> None:
+    """Without a stored offset the client says so; it starts neither at the begin nor at the end."""
+    send(kafka, topic, 3)
+    connection = Connection(
+        kafka, group_protocol="classic" if protocol == "classic" else "consumer"
+    )
+    consumer = open_consumer(connection, f"group-{topic}")
+    consumer.subscribe([topic])
+    found: list[Message] = []
+    while not found:
+        found = consumer.consume(1, 1)
+    consumer.close()
+    error = found[0].error()
+    assert error is not None
+    assert error.code() == KafkaError._AUTO_OFFSET_RESET
