@@ -323,7 +323,7 @@ class AgreementRefused(Refused):
 
 
 class NotAgreed(Refused):
-    """No agreement speaks of {topic}. Agreements are the *.toml files in the folder that
+    """No agreement in force speaks of {topic}. Agreements are the *.toml files in the folder that
     sinergi.toml names; ask the parties for the one that covers it.
     """
 
