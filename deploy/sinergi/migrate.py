@@ -64,14 +64,15 @@ def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> lis
 
 def script(role: Role, projections: Sequence[Projection] = ()) -> str:
     """The same for an empty database as SQL, for a DBA to read and to run."""
-    from sinergi_consumers import tables  # noqa: PLC0415 - a producer's host may lack polars
-
     output = StringIO()
     config = _config(role)
     config.attributes["output"] = output
     command.upgrade(config, "head", sql=True)
-    for statement in tables.statements(projections, {}):
-        output.write(f"{statement};\n\n")
+    if projections:
+        from sinergi_consumers import tables  # noqa: PLC0415 - a producer's host may lack polars
+
+        for statement in tables.statements(projections, {}):
+            output.write(f"{statement};\n\n")
     return output.getvalue()
 
 

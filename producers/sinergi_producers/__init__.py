@@ -1,1 +1,1 @@
-"""How an event gets onto the bus: outbox, relay, and intake of files. It loads nothing at import."""
+"""How an event gets onto the bus: outbox, relay, intake. Nothing is loaded at import."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sinergi_producers.sealing import MOST_BYTES, MOST_MESSAGES, Growth, Leaf, Row
+from sinergi_producers.floor import Horizon, Look
+from sinergi_producers.sealing import MOST_BYTES, MOST_MESSAGES, Growth, Row
 from sinergi_schemas import errors
-from sinergi_schemas.lease import Lease
+from sinergi_schemas.lease import SECONDS, Lease
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.seal.checkpoint import Sealed
 from sinergi_schemas.seal.merkle import Frontier
@@ -17,49 +21,74 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from sinergi_producers.floor import Floors
     from sinergi_producers.sealing import Batch, Share
 
 _TABLES = ("head", "outbox", "tree", "checkpoint", "lease")
-_ROW = "id, event_id, event_type, record_id, recorded_at, fingerprint, datum, traceparent"
+_ROW = """id, event_id, event_type, convert_to(record_id, 'UTF8'), recorded_at, fingerprint, datum,
+    traceparent"""
 
 # At most so many rows, and no more than their bytes allow, but always one.
 _WAITING = f"""
     SELECT {_ROW} FROM (
-        SELECT {_ROW}, sum(length(datum)) OVER (ORDER BY id) - length(datum) AS bytes_before
+        SELECT *, sum(length(datum)) OVER (ORDER BY id) - length(datum) AS bytes_before
         FROM sinergi_producer.outbox AS waiting
         WHERE leaf_index IS NULL AND held IS NULL AND {{which}}
         ORDER BY id LIMIT {MOST_MESSAGES}
     ) AS waiting WHERE bytes_before < {MOST_BYTES} ORDER BY id
-"""
+"""  # noqa: S608 - our own names and numbers
 _LIVE = _WAITING.format(
     which="""NOT backfill AND id > %s AND NOT EXISTS (
             SELECT FROM sinergi_producer.outbox AS history
             WHERE history.leaf_index IS NULL AND history.held IS NULL AND history.backfill
             AND history.event_type = waiting.event_type
-            AND history.record_id = waiting.record_id)"""
+            AND history.record_id = waiting.record_id AND history.id < waiting.id)"""
 )
-_HISTORY = _WAITING.format(which="backfill")
+_HISTORY = _WAITING.format(which="backfill AND id > %s")
+_LAST_ID = """
+    SELECT coalesce(pg_sequence_last_value(
+        pg_get_serial_sequence('sinergi_producer.outbox', 'id')::regclass), 0)
+"""
+_SNAPSHOT = """
+    SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint,
+        EXISTS (SELECT FROM sinergi_producer.outbox
+            WHERE leaf_index IS NULL AND held IS NULL AND backfill AND id > %s)
+    FROM pg_current_snapshot() AS now
+"""
 
+_PLANT = """
+    INSERT INTO sinergi_producer.tree (event_type, partition, epoch)
+    SELECT wanted.*, %s FROM unnest(%s::text[], %s::integer[]) AS wanted
+    ON CONFLICT DO NOTHING
+"""
 _GROW = """
-    UPDATE sinergi_producer.tree SET size = %s, frontier = %s
-    WHERE event_type = %s AND partition = %s AND size = %s AND epoch = %s
+    UPDATE sinergi_producer.tree AS t SET size = grown.size, frontier = grown.frontier
+    FROM unnest(%s::text[], %s::integer[], %s::bigint[], %s::bigint[], %s::bytea[])
+        AS grown (event_type, partition, old_size, size, frontier)
+    WHERE t.event_type = grown.event_type AND t.partition = grown.partition
+    AND t.size = grown.old_size AND t.epoch = %s
 """
 _CHECKPOINT = """
     INSERT INTO sinergi_producer.checkpoint (event_type, partition, size, root, frontier, note)
-    VALUES (%s, %s, %s, %s, %s, %s)
+    SELECT * FROM unnest(
+        %s::text[], %s::integer[], %s::bigint[], %s::bytea[], %s::bytea[], %s::text[])
 """
 _MARK = """
-    UPDATE sinergi_producer.outbox AS o SET partition = sealed.partition, leaf_index = sealed.leaf
-    FROM unnest(%s::bigint[], %s::integer[], %s::bigint[]) AS sealed (id, partition, leaf)
+    UPDATE sinergi_producer.outbox AS o SET partition = %s, leaf_index = %s + sealed.place - 1
+    FROM unnest(%s::bigint[]) WITH ORDINALITY AS sealed (id, place)
     WHERE o.id = sealed.id AND o.leaf_index IS NULL
 """
 _HOLD = "UPDATE sinergi_producer.outbox SET held = %s WHERE id = ANY(%s) AND leaf_index IS NULL"
 _RELEASE = """
     UPDATE sinergi_producer.outbox SET held = NULL WHERE held IS NOT NULL AND event_type = ANY(%s)
 """
+# What a crash of the server forgets of this is sent once more: not worth waiting for its disk.
 _SENT = """
-    UPDATE sinergi_producer.tree SET sent_size = %s
-    WHERE event_type = %s AND partition = %s AND sent_size < %s
+    UPDATE sinergi_producer.tree AS t SET sent_size = sent.size
+    FROM unnest(%s::text[], %s::integer[], %s::bigint[]) AS sent (event_type, partition, size),
+        set_config('synchronous_commit', 'off', true)
+    WHERE t.event_type = sent.event_type AND t.partition = sent.partition
+    AND t.sent_size < sent.size
 """
 _UNSENT = """
     SELECT c.event_type, c.partition, c.size, c.frontier, c.note
@@ -71,23 +100,25 @@ _UNSENT = """
         AND next.size > t.sent_size)
 """
 _LEAVES = f"""
-    SELECT {_ROW}, leaf_index FROM sinergi_producer.outbox
+    SELECT {_ROW} FROM sinergi_producer.outbox
     WHERE event_type = %s AND partition = %s AND leaf_index >= %s AND leaf_index < %s
     ORDER BY leaf_index
-"""
+"""  # noqa: S608 - our own names
 
 
 class Backlog:
     """What a relay reads and writes; everything that it writes is guarded by its epoch.
 
     Args:
-        holder: who holds the lease, for people to read.
+        url: an SQLAlchemy URL of the agency's database.
         seconds: the lease's term.
     """
 
-    def __init__(self, url: str, holder: str, seconds: float) -> None:
+    def __init__(self, url: str, seconds: float = SECONDS) -> None:
+        holder = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
         self._database = Database(url, "sinergi relay")
         self._lease = Lease("sinergi_producer.lease", "relay", holder, seconds)
+        self.term_seconds = seconds
 
     def check(self) -> None:
         """See that the tables are there.
@@ -103,23 +134,24 @@ class Backlog:
                 if found is None or found[0] is None:
                     raise errors.TablesMissing(f"sinergi_producer.{name}", "producer")
 
-    def take(self, shares: Iterable[Share]) -> int | None:
-        """Take the lease, and raise the epoch of every tree with it; None while another has it.
-
-        Args:
-            shares: the trees that must be there; missing ones are planted.
-        """
-        wanted = sorted(shares)
+    def take(self) -> int | None:
+        """Take the lease, and raise the epoch of every tree with it; None while another has it."""
         with self._transaction() as connection:
             epoch = self._lease.take(connection)
             if epoch is not None:
-                connection.execute(
-                    "INSERT INTO sinergi_producer.tree (event_type, partition)"
-                    " SELECT * FROM unnest(%s::text[], %s::integer[]) ON CONFLICT DO NOTHING",
-                    ([name for name, _ in wanted], [number for _, number in wanted]),
-                )
                 connection.execute("UPDATE sinergi_producer.tree SET epoch = %s", (epoch,))
             return epoch
+
+    def plant(self, shares: Iterable[Share], epoch: int) -> None:
+        """Begin the trees among these that are not there yet, under our epoch.
+
+        Raises:
+            LeaseLost: the lease is no longer ours.
+        """
+        names, numbers = _columns(sorted(shares), 2)
+        with self._transaction() as connection:
+            self._lease.renew(connection, epoch)
+            connection.execute(_PLANT, (epoch, names, numbers))
 
     def renew(self, epoch: int) -> None:
         """Hold the lease for another term; raises `LeaseLost`."""
@@ -150,30 +182,26 @@ class Backlog:
             ).fetchall()
         return {(name, number): Frontier.parse(size, data) for name, number, size, data in rows}
 
-    def waiting(self, floor: int) -> list[Row]:
-        """The next rows without a leaf, in the order of their ids: live ones, else history.
+    def waiting(self, floors: Floors) -> Look:
+        """The next rows without a leaf, from the floors on: live ones, else history."""
+        with self._database.serving() as connection:
+            live = connection.execute(_LIVE, (floors.live,), binary=True).fetchall()
+            found = live or connection.execute(_HISTORY, (floors.history,), binary=True).fetchall()
+        return Look([Row(*row) for row in found], are_history=not live)
 
-        Args:
-            floor: no unsealed live row has an id at or below it.
+    def horizon(self, floors: Floors) -> Horizon:
+        """How far ids are given out, and then which transactions are open.
+
+        In this order: whoever was given one of these ids writes its record's head before, and so is
+        among the transactions of the snapshot or has ended.
         """
         with self._database.serving() as connection:
-            rows = connection.execute(_LIVE, (floor,)).fetchall()
-            if not rows:
-                rows = connection.execute(_HISTORY).fetchall()
-        return [Row(*row) for row in rows]
-
-    def horizon(self) -> tuple[int, int, int]:
-        """The oldest transaction still open, the next one to begin, and the last id given out."""
-        with self._database.serving() as connection:
-            row = connection.execute(
-                "SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint,"
-                " coalesce(pg_sequence_last_value("
-                "pg_get_serial_sequence('sinergi_producer.outbox', 'id')::regclass), 0)"
-                " FROM pg_current_snapshot() AS now"
-            ).fetchone()
-        if row is None:
+            last_id = connection.execute(_LAST_ID).fetchone()
+            snapshot = connection.execute(_SNAPSHOT, (floors.history,)).fetchone()
+        if last_id is None or snapshot is None:
             raise errors.DatabaseAway("none")
-        return row
+        xmin, xmax, history_waits = snapshot
+        return Horizon(xmin, xmax, last_id[0], history_waits)
 
     def seal(self, batch: Batch, epoch: int) -> None:
         """Write a batch's marks, trees and checkpoints: from the commit on they never change.
@@ -182,19 +210,9 @@ class Backlog:
             LeaseLost: a tree is no longer ours, or a row has a leaf already. Nothing is written.
         """
         with self._transaction() as connection:
-            for each in batch.growths:
-                self._grow(connection, each, epoch)
-            leaves = [(each.share[1], leaf) for each in batch.growths for leaf in each.leaves]
-            marked = connection.execute(
-                _MARK,
-                (
-                    [leaf.row.id for _, leaf in leaves],
-                    [partition for partition, _ in leaves],
-                    [leaf.index for _, leaf in leaves],
-                ),
-            )
-            if marked.rowcount != len(leaves):
-                raise errors.LeaseLost("relay", epoch)
+            if batch.growths:
+                self._grow(connection, batch.growths, epoch)
+                self._mark(connection, batch.growths, epoch)
             if batch.held:
                 connection.execute(_HOLD, ("no agreement in force covers it", batch.held))
 
@@ -206,20 +224,19 @@ class Backlog:
     def mark_sent(self, growths: Iterable[Growth]) -> None:
         """Note what the broker has confirmed."""
         sizes = {each.share: each.after.size for each in growths}
-        with self._transaction() as connection, connection.cursor() as cursor:
-            cursor.executemany(
-                _SENT, [(size, *share, size) for share, size in sorted(sizes.items())]
-            )
+        sent = [(*share, size) for share, size in sorted(sizes.items())]
+        with self._database.serving() as connection:
+            connection.execute(_SENT, _columns(sent, 3))
 
     def unsent(self) -> list[Growth]:
         """For each tree the next batch that is sealed and not confirmed, as it was sealed."""
         with self._database.serving() as connection, connection.transaction():
-            sent = dict(
-                ((name, number), size)
+            sent = {
+                (name, number): size
                 for name, number, size in connection.execute(
                     "SELECT event_type, partition, sent_size FROM sinergi_producer.tree"
                 )
-            )
+            }
             return [
                 self._growth(connection, (name, number), sent[name, number], size, data, note)
                 for name, number, size, data, note in connection.execute(_UNSENT).fetchall()
@@ -229,16 +246,35 @@ class Backlog:
         """Give the connection back."""
         self._database.close()
 
-    def _grow(self, connection: psycopg.Connection, growth: Growth, epoch: int) -> None:
-        after, frontier = growth.after, growth.after.to_bytes()
-        grown = connection.execute(
-            _GROW, (after.size, frontier, *growth.share, growth.start, epoch)
-        )
-        if grown.rowcount != 1:
+    def _grow(self, connection: psycopg.Connection, growths: Sequence[Growth], epoch: int) -> None:
+        trees = [
+            (*each.share, each.start, each.after.size, each.after.to_bytes()) for each in growths
+        ]
+        grown = connection.execute(_GROW, (*_columns(trees, 5), epoch))
+        if grown.rowcount != len(trees):
             raise errors.LeaseLost("relay", epoch)
-        connection.execute(
-            _CHECKPOINT, (*growth.share, after.size, after.root(), frontier, growth.sealed.note)
-        )
+        checkpoints = [
+            (
+                *each.share,
+                each.after.size,
+                each.after.root(),
+                each.after.to_bytes(),
+                each.sealed.note,
+            )
+            for each in growths
+        ]
+        connection.execute(_CHECKPOINT, _columns(checkpoints, 6))
+
+    def _mark(self, connection: psycopg.Connection, growths: Sequence[Growth], epoch: int) -> None:
+        """Leaves of one growth follow each other, so that their ids in order say all."""
+        marks = [
+            (each.share[1], each.start, f"{{{','.join(str(row.id) for row in each.rows)}}}")
+            for each in growths
+        ]
+        with connection.cursor() as cursor:
+            cursor.executemany(_MARK, marks)
+            if cursor.rowcount != sum(len(each.rows) for each in growths):
+                raise errors.LeaseLost("relay", epoch)
 
     def _growth(
         self,
@@ -251,10 +287,14 @@ class Backlog:
     ) -> Growth:
         frontier = Frontier.parse(size, data)
         rows = connection.execute(_LEAVES, (*share, start, size)).fetchall()
-        leaves = [Leaf(Row(*row), index) for *row, index in rows]
-        return Growth(share, leaves, frontier, Sealed(note, frontier.hashes))
+        return Growth(share, [Row(*row) for row in rows], frontier, Sealed(note, frontier.hashes))
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection]:
         with self._database.serving() as connection, connection.transaction():
             yield connection
+
+
+def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    """Rows as the arrays that `unnest` puts together again."""
+    return [[row[at] for row in rows] for at in range(width)]

@@ -1,7 +1,7 @@
 """The control topic: an agency's schemas, and its signed heads.
 
-Heads make a cut-off tail visible and tell "nothing happened" from "the producer is dead". They state
-what the broker has confirmed, so that a topic which shows less has lost something.
+Heads make a cut-off tail visible and tell "nothing happened" from "the producer is dead". They
+state what the broker has confirmed, so that a topic which shows less has lost something.
 """
 
 from __future__ import annotations

@@ -1,32 +1,68 @@
-"""The floor under the relay's look: an id at or below which no live row waits.
+"""The floors under the relay's look: ids at or below which no row waits.
 
 An old snapshot elsewhere in the database keeps dead index entries alive, and a look from the
 beginning then wades through all of them. But ids commit in another order than they are given out,
 so a floor may rise only to an id that was given out before every transaction that was open then
-had ended: whoever could still commit a smaller one is done.
+had ended: whoever could still commit a smaller one is done. Such an id is called settled here.
+
+Live rows and history have a floor each. A live row behind waiting history of its record is not
+shown by a look, so that while history waits the live floor stays where it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinergi_producers.sealing import Row
 
 FULL_LOOK_SECONDS = 60.0
 
 
-@dataclass(slots=True)
-class Floor:
-    """Where the next look starts.
+class Look(NamedTuple):
+    """The next rows without a leaf, by their ids; history only if nothing live waits."""
+
+    rows: Sequence[Row]
+    are_history: bool
+
+
+class Horizon(NamedTuple):
+    """What the database says of transactions and ids at one moment.
 
     Attributes:
-        id: no live row at or below it waits.
+        xmin: the oldest transaction still open.
+        xmax: the next transaction to begin.
+        last_id: the last id given out.
+        history_waits: whether a history row has no leaf.
     """
 
-    id: int = 0
-    _candidate: tuple[int, int] | None = None
-    _full_look_due: float = 0.0
+    xmin: int
+    xmax: int
+    last_id: int
+    history_waits: bool
 
-    def before_look(self, now: float) -> int:
-        """The id to look from; once a minute from the very beginning, whatever was reasoned.
+
+@dataclass(slots=True)
+class Floors:
+    """Where the next looks start.
+
+    Attributes:
+        live: no live row at or below it waits.
+        history: no history row at or below it waits.
+    """
+
+    live: int = 0
+    history: int = 0
+    _settled: int = 0
+    _candidate: Horizon | None = None
+    _history_waits: bool = True
+    _full_look_due: float = field(default=0.0)
+
+    def before_look(self, now: float) -> None:
+        """Once a minute look from the very beginning, whatever was reasoned.
 
         Args:
             now: seconds on a monotonic clock.
@@ -34,24 +70,27 @@ class Floor:
         if now >= self._full_look_due:
             self._full_look_due = now + FULL_LOOK_SECONDS
             self.reset()
-        return self.id
 
-    def after_empty_look(self, xmin: int, xmax: int, last_id: int) -> None:
-        """Raise the floor if all who could still commit below the candidate have ended.
+    def hear(self, horizon: Horizon) -> None:
+        """Take a horizon that was read before the next look."""
+        self._history_waits = horizon.history_waits
+        if self._candidate is None:
+            self._candidate = horizon
+        elif horizon.xmin >= self._candidate.xmax:
+            self._settled = self._candidate.last_id
+            self._candidate = horizon
 
-        Call it after a look that found nothing, with a horizon taken before that look.
-
-        Args:
-            xmin: the oldest transaction still open.
-            xmax: the next transaction to begin.
-            last_id: the last id given out.
-        """
-        if self._candidate is None or xmin >= self._candidate[0]:
-            if self._candidate is not None:
-                self.id = self._candidate[1]
-            self._candidate = (xmax, last_id)
+    def after_look(self, look: Look) -> None:
+        """Raise a floor: what a look from there has shown is sealed or held by now."""
+        if not look.rows:
+            self.live = self.history = self._settled
+            return
+        reached = min(self._settled, look.rows[-1].id)
+        if look.are_history:
+            self.history = max(self.history, reached)
+        elif not self._history_waits:
+            self.live = max(self.live, reached)
 
     def reset(self) -> None:
         """Look from the beginning again: rows that were held may lie below."""
-        self.id = 0
-        self._candidate = None
+        self.live = self.history = 0

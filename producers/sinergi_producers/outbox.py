@@ -57,7 +57,7 @@ _TYPES = {"event_id": "uuid", "recorded_at": "timestamptz", "backfill": "boolean
 # Arrays for one event too: then there is one statement, and one way through the database.
 _GIVEN = ", ".join(f"CAST(:{name} AS {_TYPES.get(name, 'text')}[])" for name in _Row._fields)
 _PUT = sa.text(
-    "SELECT done.status, done.revision, done.fingerprint, done.datum"
+    "SELECT done.status, done.revision, done.fingerprint, done.datum"  # noqa: S608 - our own names
     f" FROM unnest({_GIVEN}) WITH ORDINALITY AS given ({', '.join(_Row._fields)}, place),"
     f" LATERAL sinergi_producer.put({', '.join(f'given.{name}' for name in _Row._fields)}) AS done"
     " ORDER BY given.place"
@@ -155,9 +155,7 @@ class Outbox:
                         raise errors.EventsRefused(place, str(why)) from why
         return [done[place] for place in range(len(prepared))]
 
-    def _prepare_one_of(
-        self, place: int, event: Event, *, backfill: bool
-    ) -> tuple[Event, _Row]:
+    def _prepare_one_of(self, place: int, event: Event, *, backfill: bool) -> tuple[Event, _Row]:
         try:
             return self._prepare(event, None, backfill=backfill)
         except errors.Refused as why:

@@ -6,9 +6,10 @@
     3. send them with an idempotent, gapless producer
     4. await every delivery report, and advance how far each tree is sent
 
-The broker works on a batch (3) while the next one is read and sealed (1, 2); its reports are awaited
-before the next is sent. Whatever fails after 2 is sent again from what was sealed: the same bytes
-under the same leaf index, which every reader knows how to ignore.
+The broker works on a batch (3) while the next one is read and sealed (1, 2); its reports are
+awaited before the next is sent. Whatever fails ends the term, and with it the Kafka client: behind
+a message that failed nothing of it may be delivered. The next term begins at 0 with what was
+sealed: the same bytes under the same leaf index, which every reader knows how to ignore.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_producers.control import Control
-from sinergi_producers.floor import Floor
-from sinergi_producers.sealing import Batch, Sealer
+from sinergi_producers.floor import Floors
+from sinergi_producers.sealing import MOST_MESSAGES, Sealer
 from sinergi_producers.sending import Sender
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from threading import Event
 
     from sinergi_producers.backlog import Backlog
-    from sinergi_producers.sealing import Growth, Row, Share
+    from sinergi_producers.floor import Look
+    from sinergi_producers.sealing import Batch, Share
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
@@ -71,10 +73,10 @@ class Term:
     epoch: int
     sealer: Sealer
     control: Control
+    sender: Sender
     trees: dict[Share, Frontier]
     sent: dict[Share, Frontier]
-    floor: Floor = field(default_factory=Floor)
-    sender: Sender | None = None
+    floors: Floors = field(default_factory=Floors)
     is_outdated: bool = False
 
 
@@ -88,15 +90,14 @@ class Relay:
         connection: Connection,
         catalog: Catalog,
         *,
-        term_seconds: float,
         clock: Clock = SYSTEM,
     ) -> None:
         self._identity = identity
         self._backlog = backlog
         self._connection = connection
         self._catalog = catalog
-        self._term_seconds = term_seconds
         self._clock = clock
+        self._seconds = backlog.term_seconds
         self._renewal_due = 0.0
         self._horizon_due = 0.0
         self._reload_due = 0.0
@@ -108,57 +109,66 @@ class Relay:
 
         Raises:
             TablesMissing: the database was not prepared for this version.
-            AgreementRefused: the agreements cannot be read at the start.
+            AgreementRefused: the agreements cannot be read.
             PartitionsDiffer: the broker counts other partitions than the agreement.
             DatabaseBroken: the database refuses the work itself.
+            LoginRefused, NotPermitted, …: the broker does not let us in.
+            BrokerAway, DatabaseAway: it was away when we were to stop, and not all is sent; what is
+                sealed waits in the database.
         """
-        wait, longest = _BACKOFF_SECONDS
-        while not stopping.is_set():
-            try:
-                self._lead(stopping)
-                wait = _BACKOFF_SECONDS[0]
-            except errors.LeaseLost as why:
-                _log.warning("lease lost", why=str(why))
-            except errors.Unavailable as why:
-                _log.warning("waiting", why=str(why), seconds=wait)
-                stopping.wait(wait)
-                wait = min(2 * wait, longest)
-        self._backlog.close()
+        patience = _Patience()
+        try:
+            while not stopping.is_set():
+                try:
+                    self._lead(patience, stopping)
+                except errors.LeaseLost as why:
+                    _log.warning("lease lost", why=str(why))
+                except (errors.Unavailable, errors.BrokerRefuses) as why:
+                    if stopping.is_set():
+                        raise
+                    patience.wait(why, stopping)
+        finally:
+            self._backlog.close()
 
-    def _lead(self, stopping: Event) -> None:
+    def _lead(self, patience: _Patience, stopping: Event) -> None:
         """One term as leader, or a moment's wait where another leads."""
-        term = self._begin()
-        if term is None:
-            stopping.wait(self._term_seconds / 10)
+        self._backlog.check()
+        epoch = self._backlog.take()
+        if epoch is None:
+            stopping.wait(self._seconds / 10)
             return
-        self._resend(term, stopping)  # 0
+        term = None
+        try:
+            term = self._begin(epoch)
+            self._resend(term)  # 0
+            patience.over()
+            self._loop(term, stopping)
+        finally:
+            self._end(epoch, term)
+
+    def _loop(self, term: Term, stopping: Event) -> None:
         while not (stopping.is_set() or term.is_outdated):
-            self._renew(term)
-            rows = self._look(term)  # 1
-            batch = self._seal(term, rows)  # 2
-            self._account(term, stopping)  # 4, of the batch before
+            self._keep(term)
+            look = self._look(term)  # 1
+            batch = self._seal(term, look)  # 2
+            self._account(term)  # 4, of the batch before
             self._send(term, batch)  # 3
-            if not rows:
+            if len(look.rows) < MOST_MESSAGES:
+                self._account(term)  # 4
                 term.control.heads_if_due(term.sent)
                 stopping.wait(LOOK_SECONDS)
-        self._account(term, stopping)  # 4, of the last
-        term.control.finish()
-        self._backlog.release(term.epoch)
+        self._account(term)  # 4, of the last
 
-    def _begin(self) -> Term | None:
-        """Take the lease; what a leader needs, or None."""
-        agreements = self._identity.load()
-        self._backlog.check()
-        counts = self._counts(agreements)
-        epoch = self._backlog.take(
-            (name, number) for name, count in counts.items() for number in range(count)
-        )
-        if epoch is None:
-            return None
-        _log.info("leading", agency=self._identity.agency, epoch=epoch)
+    def _begin(self, epoch: int) -> Term:
+        """What a leader needs."""
         now = self._clock.monotonic()
-        self._renewal_due = now + self._term_seconds / 3
+        self._renewal_due = now + self._seconds / 3
         self._reload_due = now + _RELOAD_SECONDS
+        agreements = self._identity.load()
+        counts = self._counts(agreements)
+        self._backlog.plant(
+            [(name, number) for name, count in counts.items() for number in range(count)], epoch
+        )
         control = Control(
             self._connection,
             agreements.bus,
@@ -167,13 +177,31 @@ class Relay:
             self._clock,
         )
         control.schemas(each for name in counts for each in self._catalog.versions(name))
+        _log.info("leading", agency=self._identity.agency, epoch=epoch)
         return Term(
             epoch,
             self._sealer(agreements, counts),
             control,
+            Sender(
+                self._connection,
+                agreements.bus,
+                self._identity.agency,
+                self._catalog,
+                self._clock,
+            ),
             self._backlog.trees(),
             self._backlog.sent(),
         )
+
+    def _end(self, epoch: int, term: Term | None) -> None:
+        """Whatever ended the term: deliver nothing more under it, and let a successor begin."""
+        if term:
+            term.sender.discard()
+            term.control.finish()
+        try:
+            self._backlog.release(epoch)
+        except errors.Unavailable as why:
+            _log.warning("lease not given back; it ends by itself", why=str(why))
 
     def _counts(self, agreements: Agreements) -> dict[str, int]:
         """The partitions of each topic of ours, which the broker must count alike."""
@@ -196,11 +224,12 @@ class Relay:
             lambda name: agreements.covering(agency, name, self._clock.now()) is not None,
         )
 
-    def _renew(self, term: Term) -> None:
+    def _keep(self, term: Term) -> None:
+        """Renew the lease and read the agreements again, when it is time."""
         now = self._clock.monotonic()
         if now >= self._renewal_due:
             self._backlog.renew(term.epoch)
-            self._renewal_due = now + self._term_seconds / 3
+            self._renewal_due = now + self._seconds / 3
         if now >= self._reload_due:
             self._reload(term)
             self._reload_due = now + _RELOAD_SECONDS
@@ -212,97 +241,67 @@ class Relay:
         except errors.AgreementRefused as why:
             _log.error("agreements not loaded again; the old ones hold", why=str(why))
             return
-        if {each.event_type for each in agreements.published_by(self._identity.agency)} - set(
-            term.sealer.counts
-        ):
+        published = {each.event_type for each in agreements.published_by(self._identity.agency)}
+        if published - set(term.sealer.counts):
             term.is_outdated = True
         term.sealer = self._sealer(agreements, dict(term.sealer.counts))
         covered = [name for name in term.sealer.counts if term.sealer.is_agreed(name)]
         if self._backlog.release_held(covered):
-            term.floor.reset()
+            term.floors.reset()
 
-    def _look(self, term: Term) -> list[Row]:
+    def _look(self, term: Term) -> Look:
         now = self._clock.monotonic()
-        horizon = self._backlog.horizon() if now >= self._horizon_due else None
-        rows = self._backlog.waiting(term.floor.before_look(now))
-        if horizon:
+        if now >= self._horizon_due:
+            term.floors.hear(self._backlog.horizon(term.floors))
             self._horizon_due = now + _HORIZON_SECONDS
-            if not rows:
-                term.floor.after_empty_look(*horizon)
-        return rows
+        term.floors.before_look(now)
+        return self._backlog.waiting(term.floors)
 
-    def _seal(self, term: Term, rows: Sequence[Row]) -> Batch:
-        if not rows:
-            return Batch()
-        batch = term.sealer.seal(rows, term.trees)
-        self._backlog.seal(batch, term.epoch)
-        for each in batch.growths:
-            term.trees[each.share] = each.after
+    def _seal(self, term: Term, look: Look) -> Batch:
+        batch = term.sealer.seal(look.rows, term.trees)
+        if look.rows:
+            self._backlog.seal(batch, term.epoch)
+            term.trees.update((each.share, each.after) for each in batch.growths)
+        term.floors.after_look(look)
         if batch.held:
             _log.warning("held: no agreement in force", rows=len(batch.held))
         return batch
 
     def _send(self, term: Term, batch: Batch) -> None:
-        if batch.growths:
-            try:
-                self._sender(term).begin(batch.growths)
-            except errors.SinergiError as why:
-                self._give_up(term, why)
+        term.sender.begin(batch.growths)
 
-    def _account(self, term: Term, stopping: Event) -> None:
-        """Await the reports; where something was not delivered, send again until it is."""
-        try:
-            if term.sender:
-                self._mark(term, term.sender.settle())
-                return
-        except (errors.DatabaseAway, errors.DatabaseBroken):
-            raise
-        except errors.SinergiError as why:
-            self._give_up(term, why)
-        self._resend(term, stopping)
-
-    def _resend(self, term: Term, stopping: Event) -> None:
-        """Send what is sealed and not confirmed, batch by batch as it was sealed.
-
-        An orderly stop gives up after one failure: what is sealed waits in the database.
-        """
-        wait, longest = _BACKOFF_SECONDS
-        while growths := self._backlog.unsent():
-            self._renew(term)
-            try:
-                sender = self._sender(term)
-                sender.begin(growths)
-                self._mark(term, sender.settle())
-                wait = _BACKOFF_SECONDS[0]
-            except (errors.DatabaseAway, errors.DatabaseBroken):
-                raise
-            except errors.SinergiError as why:
-                self._give_up(term, why)
-                if stopping.is_set():
-                    return
-                stopping.wait(wait)
-                wait = min(2 * wait, longest)
-
-    def _mark(self, term: Term, sent: Sequence[Growth]) -> None:
+    def _account(self, term: Term) -> None:
+        """Await every report, and write down what the broker has."""
+        sent = term.sender.settle(lambda: self._keep(term))
         if sent:
             self._backlog.mark_sent(sent)
             term.sent.update((each.share, each.after) for each in sent)
             term.control.heads(term.sent)
 
-    def _sender(self, term: Term) -> Sender:
-        if term.sender is None:
-            term.sender = Sender(
-                self._connection,
-                term.sealer.bus,
-                self._identity.agency,
-                self._catalog,
-                self._clock,
-            )
-        return term.sender
+    def _resend(self, term: Term) -> None:
+        """Send what is sealed and not confirmed, batch by batch as it was sealed."""
+        while growths := self._backlog.unsent():
+            term.sender.begin(growths)
+            self._account(term)
 
-    def _give_up(self, term: Term, why: errors.SinergiError) -> None:
-        """Throw the client away: behind a message that failed nothing of it may be delivered."""
-        _log.error("not delivered; sending again", why=str(why))
-        if term.sender:
-            term.sender.discard()
-            term.sender = None
+
+class _Patience:
+    """How long to wait for a service that is away; it speaks when something changes."""
+
+    def __init__(self) -> None:
+        self._seconds = _BACKOFF_SECONDS[0]
+        self._said = ""
+
+    def wait(self, why: errors.SinergiError, stopping: Event) -> None:
+        """Wait longer each time."""
+        if str(why) != self._said:
+            self._said = str(why)
+            _log.warning("waiting", why=self._said)
+        stopping.wait(self._seconds)
+        self._seconds = min(2 * self._seconds, _BACKOFF_SECONDS[1])
+
+    def over(self) -> None:
+        """It answers again."""
+        if self._said:
+            _log.info("going on")
+        self._seconds, self._said = _BACKOFF_SECONDS[0], ""

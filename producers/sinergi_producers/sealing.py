@@ -34,18 +34,11 @@ class Row(NamedTuple):
     id: int
     event_id: UUID
     event_type: str
-    record_id: str
+    key: bytes
     recorded_at: datetime
     fingerprint: bytes
     datum: bytes
     traceparent: str | None
-
-
-class Leaf(NamedTuple):
-    """A sealed row: its place in its tree."""
-
-    row: Row
-    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +46,19 @@ class Growth:
     """What one batch adds to one tree: leaves, and the checkpoint behind the last of them.
 
     Attributes:
+        rows: in the order of their leaves, from `start` on without a gap.
         after: the tree with these leaves.
     """
 
     share: Share
-    leaves: Sequence[Leaf]
+    rows: Sequence[Row]
     after: Frontier
     sealed: Sealed
 
     @property
     def start(self) -> int:
-        """The size of the tree before."""
-        return self.after.size - len(self.leaves)
+        """The size of the tree before, and so the index of the first leaf."""
+        return self.after.size - len(self.rows)
 
 
 @dataclass(slots=True)
@@ -115,15 +109,13 @@ class Sealer:
 
     def _share(self, row: Row) -> Share:
         count = self.counts[row.event_type]
-        return row.event_type, partition_for(row.record_id.encode(), count)
+        return row.event_type, partition_for(row.key, count)
 
     def _grow(self, share: Share, rows: Sequence[Row], tree: Frontier) -> Growth:
         event_type, partition = share
         topic = Topic(self.agency, event_type)
         writer = Writer(f"{self.bus}/{topic.name}/{partition}", self.keys, tree)
-        leaves = [
-            Leaf(row, writer.add(leaf_data(row.fingerprint, row.record_id.encode(), row.datum)))
-            for row in rows
-        ]
+        for row in rows:
+            writer.add(leaf_data(row.fingerprint, row.key, row.datum))
         sealed = writer.checkpoint()
-        return Growth(share, leaves, writer.frontier, sealed)
+        return Growth(share, rows, writer.frontier, sealed)

@@ -17,14 +17,16 @@ from sinergi_schemas.message import Envelope
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from confluent_kafka import KafkaError, Message, Producer
 
-    from sinergi_producers.sealing import Growth, Leaf
+    from sinergi_producers.sealing import Growth, Row
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
+
+Headers = list[tuple[str, str | bytes | None]]
 
 _STALLED_SECONDS = 30.0
 _WAIT_SECONDS = 0.5
@@ -41,6 +43,7 @@ class Sender:
         catalog: Catalog,
         clock: Clock = SYSTEM,
     ) -> None:
+        self._connection = connection
         self._producer: Producer = open_producer(connection)
         self._bus = bus
         self._agency = agency
@@ -57,13 +60,24 @@ class Sender:
             BrokerAway, BrokerRefuses, …: the library does not take them.
         """
         for growth in growths:
-            topic = Topic(self._agency, growth.share[0])
-            for leaf in growth.leaves:
-                self._produce(topic, growth.share[1], leaf, growth)
             self._begun.append(growth)
+            topic = Topic(self._agency, growth.share[0])
+            last = growth.after.size - 1
+            for leaf_index, row in enumerate(growth.rows, growth.start):
+                envelope = Envelope(row.event_id, row.recorded_at, row.traceparent)
+                headers: Headers = [
+                    *message.headers(
+                        self._bus, topic, row.key, row.fingerprint, leaf_index, envelope
+                    ),
+                    *(message.seal_headers(growth.sealed) if leaf_index == last else ()),
+                ]
+                self._produce(topic.name, growth.share[1], row, headers)
 
-    def settle(self) -> list[Growth]:
+    def settle(self, keep: Callable[[], None]) -> list[Growth]:
         """Wait until all that was begun is reported; what the broker has now.
+
+        Args:
+            keep: called time and again while we wait.
 
         Raises:
             BrokerAway, BrokerRefuses, …: something was not delivered, or nothing has moved for
@@ -72,10 +86,13 @@ class Sender:
         moved, left = self._clock.monotonic(), self._unreported
         while self._unreported and not self._failure:
             self._producer.flush(_WAIT_SECONDS)
+            keep()
             if self._unreported < left:
                 moved, left = self._clock.monotonic(), self._unreported
             elif self._clock.monotonic() - moved > _STALLED_SECONDS:
-                raise errors.BrokerAway(f"{left} messages unreported for {_STALLED_SECONDS:.0f} s")
+                raise self._connection.login_refusal() or errors.BrokerAway(
+                    f"{left} messages unreported for {_STALLED_SECONDS:.0f} s"
+                )
         if self._failure:
             raise translate(self._failure)
         sent, self._begun = self._begun, []
@@ -86,24 +103,12 @@ class Sender:
         self._producer.purge()
         self._producer.flush(_WAIT_SECONDS)
 
-    def _produce(self, topic: Topic, partition: int, leaf: Leaf, growth: Growth) -> None:
-        row = leaf.row
-        key = row.record_id.encode()
-        headers = message.headers(
-            self._bus,
-            topic,
-            key,
-            row.fingerprint,
-            leaf.index,
-            Envelope(row.event_id, row.recorded_at, row.traceparent),
-        )
-        if leaf.index + 1 == growth.after.size:
-            headers += message.seal_headers(growth.sealed)
+    def _produce(self, topic: str, partition: int, row: Row, headers: Headers) -> None:
         value = message.frame(self._schema_id(row.fingerprint), row.datum)
         while not self._failure:
             try:
                 self._producer.produce(
-                    topic.name, value, key, partition, on_delivery=self._reported, headers=headers
+                    topic, value, row.key, partition, on_delivery=self._reported, headers=headers
                 )
             except BufferError:
                 self._producer.poll(_WAIT_SECONDS)

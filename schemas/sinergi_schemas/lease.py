@@ -19,7 +19,7 @@ SECONDS = 10.0
 _TAKE = """
     UPDATE {table} SET epoch = epoch + 1, holder = %(holder)s,
         expires_at = clock_timestamp() + %(seconds)s * interval '1 second'
-    WHERE name = %(name)s AND expires_at <= clock_timestamp()
+    WHERE name = %(name)s AND (expires_at <= clock_timestamp() OR holder = %(holder)s)
     RETURNING epoch
 """
 _RENEW = """
@@ -37,7 +37,7 @@ class Lease:
 
     Args:
         table: the table's name with its schema; it goes into SQL as it is.
-        holder: who we are, for people to read.
+        holder: who we are, for people to read; no other process may bear the same name.
     """
 
     def __init__(self, table: str, name: str, holder: str, seconds: float = SECONDS) -> None:
@@ -48,7 +48,7 @@ class Lease:
         self.seconds = seconds
 
     def take(self, connection: psycopg.Connection) -> int | None:
-        """Take the lease if it is free; the new epoch, or None while another holds it.
+        """Take the lease if it is free or ours already; its new epoch, None while another has it.
 
         Call it in the transaction that raises the epoch of what the lease guards.
         """

@@ -1,0 +1,71 @@
+"""`sinergi db upgrade`: the tables in an agency's database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sinergi import migrate
+from sinergi.cli import root
+from sinergi.migrate import Role
+
+if TYPE_CHECKING:
+    from sinergi_consumers.projection import Projection
+
+app = typer.Typer(
+    name="db", help="Make and migrate the tables in a database.", no_args_is_help=True
+)
+
+
+@app.callback()
+def group() -> None:
+    """Make and migrate the tables in a database."""
+
+
+@app.command()
+def upgrade(
+    role: Annotated[Role, typer.Option(help="What the database is for.")],
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="As an owner who may create; else that of the settings."),
+    ] = None,
+    as_sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL for an empty database; touch none.")
+    ] = False,
+) -> None:
+    """Make what is missing and bring the rest up to date; again and again changes nothing.
+
+    Relay and materialiser need no right to create anything: run this as the database's owner.
+
+    Examples:
+      sinergi db upgrade --role producer --database postgresql://owner@/sdp
+      sinergi db upgrade --role consumer --sql > sinergi.sql
+    """
+    projections = _projections() if role is Role.CONSUMER else ()
+    if as_sql:
+        typer.echo(migrate.script(role, projections))
+        return
+    url = _url(database, role)
+    for statement in migrate.upgrade(url, role, projections):
+        typer.echo(f"sinergi: {statement.splitlines()[0]}", err=True)
+    typer.echo(f"sinergi: the tables of a {role.value} are up to date", err=True)
+
+
+def _url(database: str | None, role: Role) -> str:
+    if database is not None:
+        from sinergi.settings import load  # noqa: PLC0415 - only with --database
+
+        values = load(flags={f"{role.value}.database": database})
+    else:
+        values = root.settings()
+    return values.producer_database if role is Role.PRODUCER else values.consumer_database
+
+
+def _projections() -> Sequence[Projection]:
+    from sinergi_consumers.projection import projections_of  # noqa: PLC0415 - it needs polars
+    from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
+
+    catalog = Catalog.shipped()
+    return projections_of(catalog, catalog.event_types)

@@ -1,0 +1,44 @@
+"""`sinergi relay`: what the outbox holds, sealed and onto the bus, for ever."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sinergi.cli import root
+from sinergi.signals import stopping as on_signals
+
+if TYPE_CHECKING:
+    from sinergi.settings import Settings
+    from sinergi_producers.relay import Relay
+
+
+def relay() -> None:
+    """Seal and send what this agency publishes, in the order in which it was published.
+
+    It runs until SIGTERM or Ctrl-C, then seals nothing more and sends what is sealed. One relay
+    leads; start a second one on another machine, and it takes over when the first is gone.
+
+    Example: sinergi --config /etc/sinergi/sinergi.toml relay
+    """
+    stopping = on_signals()
+    assemble(root.settings()).run(stopping)
+
+
+def assemble(settings: Settings) -> Relay:
+    """A relay out of settings.
+
+    Raises:
+        SettingsRefused: a setting is missing, or no key is there that an agreement knows.
+        AgreementRefused: the agreements cannot be used.
+    """
+    from sinergi_producers.backlog import Backlog  # noqa: PLC0415 - heavy: not for --help
+    from sinergi_producers.relay import Identity, Relay  # noqa: PLC0415
+    from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
+
+    keys = settings.signing_keys(settings.agreements())
+    return Relay(
+        Identity(settings.agency, keys, settings.agreements),
+        Backlog(settings.producer_database),
+        settings.connection(),
+        Catalog.shipped(),
+    )
