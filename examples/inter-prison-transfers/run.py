@@ -48,11 +48,12 @@ MOVES = """
     FROM sinergi.transfer GROUP BY 1, 2, 3
 """
 STATUSES = "SELECT coalesce(status_as_written, ''), count(*) FROM sinergi.transfer GROUP BY 1"
+ROWS = "SELECT count(*) FROM sinergi.transfer"
 CONTENTS = """
     SELECT count(*), count(DISTINCT event_id), md5(string_agg(t::text, ',' ORDER BY event_id))
     FROM sinergi.transfer_history t
 """
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Failed(Exception):
@@ -78,10 +79,14 @@ class Agency:
         )  # fmt: skip
         return cls(name, folder, database, json.loads(made))
 
-    def run(self, *arguments: str, may_refuse: bool = False) -> str:
+    def run(self, *arguments: str) -> str:
         """Run a command with the agency's settings; what it printed."""
-        config = str(self.folder / "sinergi.toml")
-        return sinergi("--config", config, *arguments, may_refuse=may_refuse)
+        return sinergi("--config", str(self.folder / "sinergi.toml"), *arguments)
+
+    def publish(self, register: Path, told: Path) -> dict[str, Any]:
+        """Publish a register, its bar on the screen; what became of its lines."""
+        words = ("publish", str(register), "--mapping", str(HERE / "mapping.toml"))
+        return dict(json.loads(self.run(*words, "--refused", str(told), "--json")))
 
     def ask(self, question: str) -> list[Any]:
         """Rows of a query on its database."""
@@ -90,16 +95,19 @@ class Agency:
             return connection.execute(question).fetchall()
 
 
-def sinergi(*arguments: str, may_refuse: bool = False) -> str:
+def sinergi(*arguments: str) -> str:
     """Run `sinergi` as a person would; what it printed."""
+    publishes = "publish" in arguments
     done = subprocess.run(  # noqa: S603 - this very distribution, without a shell
         [sys.executable, "-m", "sinergi", *arguments],
         check=False,
         stdout=subprocess.PIPE,
+        stderr=None if publishes else subprocess.PIPE,
         text=True,
     )
-    if done.returncode not in ((0, 1) if may_refuse else (0,)):
-        raise Failed(f"sinergi {' '.join(arguments)} ended with status {done.returncode}")
+    if done.returncode not in ((0, 1) if publishes else (0,)):
+        words = " ".join(arguments)
+        raise Failed(f"sinergi {words}: exit status {done.returncode}\n{done.stderr or ''}")
     return done.stdout
 
 
@@ -194,49 +202,53 @@ def compare(reader: Agency, counted: counting.Counted) -> None:
     )
 
 
+def bring_up(stack: ExitStack, folder: Path) -> list[Agency]:
+    """Kafka, PostgreSQL and the agencies with tables and topics; the publisher comes first."""
+    local = stack.enter_context(Local(folder / "local", console))
+    agencies = [Agency.found(name, folder / name, local) for name in (PUBLISHER, *READERS)]
+    for agency in agencies:
+        (agency.folder / "agreements" / "transfers.toml").write_bytes(agreement(agencies))
+    agencies[0].run("provision", "apply")
+    for agency in agencies:
+        role = "producer" if agency.name == PUBLISHER else "consumer"
+        agency.run("db", "upgrade", "--role", role)
+    return agencies
+
+
+def start(stack: ExitStack, agencies: list[Agency]) -> list[Service]:
+    """The publisher's relay and the readers' materialisers."""
+    services = []
+    for agency in agencies:
+        command = "relay" if agency.name == PUBLISHER else "materialise"
+        services.append(Service(agency, command))
+        stack.callback(services[-1].stop)
+    return services
+
+
 def run(register: Path, folder: Path) -> dict[str, Any]:
     """The whole example; its last line."""
     counted = counting.count(register)
+    told = folder / "refused.ndjson"
     with ExitStack() as stack:
         console.print("Kafka and PostgreSQL come up, three agencies are founded")
-        local = stack.enter_context(Local(folder / "local", console))
-        names = (PUBLISHER, *READERS)
-        agencies = [Agency.found(name, folder / name, local) for name in names]
-        publisher, *readers = agencies
-        for agency in agencies:
-            (agency.folder / "agreements" / "transfers.toml").write_bytes(agreement(agencies))
-        publisher.run("provision", "apply")
-        publisher.run("db", "upgrade", "--role", "producer")
-        for reader in readers:
-            reader.run("db", "upgrade", "--role", "consumer")
+        publisher, *readers = agencies = bring_up(stack, folder)
+        services = start(stack, agencies)
 
-        services = [Service(publisher, "relay")]
-        stack.callback(services[0].stop)
-        for reader in readers:
-            services.append(Service(reader, "materialise"))
-            stack.callback(services[-1].stop)
-
-        told = folder / "refused.ndjson"
-        publish = ("publish", str(register), "--mapping", str(HERE / "mapping.toml"),
-                   "--refused", str(told), "--json")  # fmt: skip
         console.print(f"{PUBLISHER} publishes {register.name}")
-        first = json.loads(publisher.run(*publish, may_refuse=True))
+        first = publisher.publish(register, told)
         until_there(readers, services, first["published"])
         for reader in readers:
             compare(reader, counted)
 
         console.print(f"{PUBLISHER} publishes the same file again")
         before = [each.ask(CONTENTS) for each in readers]
-        second = json.loads(publisher.run(*publish, may_refuse=True))
+        second = publisher.publish(register, told)
         check(counted, first, second)
-        after = [each.ask(CONTENTS) for each in readers]
         waiting = publisher.ask("SELECT count(*) FROM sinergi_producer.outbox")
-        if before != after or waiting != [(first["published"],)]:
+        if before != [each.ask(CONTENTS) for each in readers] or waiting != [(counted.lines,)]:
             raise Failed("publishing the same file again changed something")
         console.print(f"  published: {second['published']}, already there: {second['already']:,}")
-        rows = {
-            each.name: each.ask("SELECT count(*) FROM sinergi.transfer")[0][0] for each in readers
-        }
+        rows = {each.name: each.ask(ROWS)[0][0] for each in readers}
     result = {"lines": first["lines"], "published": first["published"], "refused": first["refused"]}
     return result | {"rows": rows}
 
@@ -263,8 +275,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sinergi-example-") as made:
         folder = Path(made)
         register = Path(sys.argv[1]) if len(sys.argv) > 1 else folder / "small-register.csv"
-        if len(sys.argv) < 2:
+        if len(sys.argv) == 1:
             small_register.write(register)
+        if not register.is_file():
+            console.print(f"{register} is not there; name the register, or none for a small one")
+            return 2
         try:
             result = run(register, folder)
         except Failed as why:
