@@ -1,0 +1,163 @@
+"""`sinergi schemas`: data on standard output, the verdict as exit status."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from avro_schemas import field, record_of
+from sinergi.cli.root import run
+from sinergi_schemas.catalog import Catalog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write(folder: Path, *versions: dict[str, Any]) -> Path:
+    """A folder with these versions of the event type `probe`."""
+    (folder / "probe").mkdir()
+    for at, parsed in enumerate(versions, 1):
+        (folder / f"probe/{at}.avsc").write_text(json.dumps(parsed))
+    ids = "".join(f'"probe/{at}" = {at}\n' for at in range(1, len(versions) + 1))
+    (folder / "ids.toml").write_text(ids)
+    return folder
+
+
+ONE = record_of(field("x", "int"))
+WIDER = record_of(field("x", "long"), field("y", "int"))
+
+
+def test_the_list_has_a_line_for_every_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schemas", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(Catalog.shipped().all())
+    for line, schema in zip(lines[1:], Catalog.shipped().all(), strict=True):
+        version, number = str(schema.version), str(schema.id)
+        assert line.split()[:4] == [
+            schema.event_type,
+            version,
+            number,
+            schema.fingerprint.hex()[:16],
+        ]
+
+
+def test_the_list_as_json_has_whole_fingerprints_and_counts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["schemas", "list", "--json"]) == 0
+    rows = {each["event_type"]: each for each in json.loads(capsys.readouterr().out)}
+    transfer = Catalog.shipped().newest("transfer")
+    assert rows["transfer"]["fingerprint"] == transfer.fingerprint.hex()
+    assert rows["transfer"]["fields"] > len(transfer.parsed["fields"])
+    assert rows["transfer"]["protected"] > 0
+
+
+def test_show_has_a_line_a_field_with_type_mark_and_meaning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["schemas", "show", "seizure"]) == 0
+    lines = [" ".join(each.split()) for each in capsys.readouterr().out.splitlines()]
+    assert lines[0].startswith("seizure/1, id 1, fingerprint ")
+    assert any(each.startswith("exhibits[].net_weight_g decimal(18, 4)? ") for each in lines)
+    assert any(each.startswith("witnesses[].name string yes ") for each in lines)
+    assert any(each.startswith("enum Action: RECORDED, CORRECTED, ") for each in lines)
+
+
+def test_show_raw_gives_the_file_byte_by_byte(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run(["schemas", "show", "transfer/1", "--raw"]) == 0
+    assert capfdbinary.readouterr().out == Catalog.shipped().named("transfer/1").text
+
+
+@pytest.mark.parametrize("name", ["nothing", "transfer/99"])
+def test_show_of_what_is_not_there_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run(["schemas", "show", name]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("sinergi: There is no ")
+    assert err.count("\n") == 1
+
+
+def test_check_of_the_shipped_schemas_is_status_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schemas", "check"]) == 0
+    assert "each reads the events of every other version: seizure/1," in capsys.readouterr().out
+
+
+def test_check_of_a_folder_that_fits_is_status_0(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = write(tmp_path, ONE, record_of(field("x", "int"), field("y", ["null", "int"])))
+    assert run(["schemas", "check", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"compatible": True, "findings": []}
+
+
+def test_check_names_each_field_that_breaks_and_why_and_is_status_1(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["schemas", "check", str(write(tmp_path, ONE, WIDER))]) == 1
+    widened, added = capsys.readouterr().out.splitlines()
+    assert widened == (
+        "probe/2 against probe/1: x: int became long: readers of probe/1 cannot take the wider type"
+    )
+    assert added == (
+        "probe/2 against probe/1: y: it was added without a default, and events of probe/1 do not "
+        "have it; make it optional"
+    )
+
+
+def test_check_as_json_names_the_rules(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    undocumented = record_of({"name": "x", "type": "int"})
+    assert run(["schemas", "check", str(write(tmp_path, undocumented, WIDER)), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["compatible"] is False
+    assert [
+        (each["schema"], each["against"], each["path"], each["rule"])
+        for each in document["findings"]
+    ] == [
+        ("probe/1", None, "Probe.x", "doc-missing"),
+        ("probe/2", "probe/1", "x", "type-changed"),
+        ("probe/2", "probe/1", "y", "added-without-default"),
+    ]
+
+
+def test_check_finds_a_shipped_version_that_was_rewritten(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "avro"
+    with as_file(files("sinergi_schemas") / "avro") as shipped:
+        shutil.copytree(shipped, folder)
+    assert run(["schemas", "check", str(folder)]) == 0
+    transfer = folder / "transfer/1.avsc"
+    transfer.write_bytes(transfer.read_bytes() + b"\n")
+    capsys.readouterr()
+    assert run(["schemas", "check", str(folder)]) == 1
+    assert capsys.readouterr().out == (
+        "transfer/1 against transfer/1: the event: it is not the file that is published as "
+        "transfer/1; add a new version\n"
+    )
+
+
+@pytest.mark.parametrize("what", ["a folder without schemas", "nowhere", "a schema that is none"])
+def test_check_of_what_cannot_be_read_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, what: str
+) -> None:
+    folder = tmp_path / "nowhere" if what == "nowhere" else tmp_path
+    if what == "a schema that is none":
+        write(folder, ONE)
+        (folder / "probe/1.avsc").write_text("{}")
+    assert run(["schemas", "check", str(folder)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("sinergi: The schema ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["list", "show", "check"])
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert run(["schemas", command, "--help"]) == 0
+    assert f"Example: sinergi schemas {command}" in capsys.readouterr().out
