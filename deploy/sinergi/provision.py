@@ -166,17 +166,16 @@ class Cluster:
 
         Raises:
             ProvisionRefused: the plan holds a refused topic; nothing is done.
-            TopicAway: the brokers took a new topic and then do not show it.
+            TopicAway: the brokers took what was asked and then do not show it.
             SinergiError: the cluster does not answer, or does not permit it.
         """
         refused = [step for step in steps if step.verdict is Verdict.REFUSED]
         if refused:
             lines = "".join(f"\n  {step.topic}: {step.what}" for step in refused)
             raise errors.ProvisionRefused(lines)
-        missing = [step for step in steps if step.verdict is Verdict.CREATE]
-        self._create(missing)
-        self._await({step.topic for step in missing})
+        self._create([step for step in steps if step.verdict is Verdict.CREATE])
         self._change([step for step in steps if step.verdict is Verdict.CHANGE])
+        self._await(steps)
 
     def _found(self, names: Iterable[str]) -> dict[str, Found]:
         topics_there = describe(self._admin, names)
@@ -211,13 +210,24 @@ class Cluster:
                 if why.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self._admin.fault(why) from None
 
-    def _await(self, names: set[str]) -> None:
-        """Wait until new topics are shown: the controller takes them before the brokers know."""
+    def _await(self, steps: Sequence[Step]) -> None:
+        """Wait until the brokers show what was done: the controller knows it before they do."""
         deadline = SYSTEM.monotonic() + _SECONDS
-        while missing := names - describe(self._admin, names).keys():
+        while pending := self._pending(steps):
             if SYSTEM.monotonic() > deadline:
-                raise errors.TopicAway(min(missing), "it was made, but the brokers do not show it")
+                raise errors.TopicAway(
+                    pending[0], "it was provisioned, but the brokers do not show it"
+                )
             sleep(_PAUSE_SECONDS)
+
+    def _pending(self, steps: Sequence[Step]) -> list[str]:
+        found = self._found(step.topic for step in steps)
+        return [
+            step.topic
+            for step in steps
+            if step.topic not in found
+            or not step.settings.items() <= found[step.topic].settings.items()
+        ]
 
     def _change(self, steps: Sequence[Step]) -> None:
         resources = [
