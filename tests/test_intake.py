@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 import tomli_w
 
+from sinergi.cli import root
 from sinergi.migrate import Role, upgrade
 from sinergi_producers.intake import intake as room
 from sinergi_producers.intake.intake import Intake, Summary, into
@@ -33,7 +35,6 @@ from sinergi_schemas.seal.keys import SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from sinergi_schemas.events import Event
 
@@ -269,6 +270,44 @@ def test_a_file_that_cannot_be_written_is_named(
         Intake(mapping, Shelf(), refused).run(register, no_bar)
 
 
+# The command
+
+
+def command(*arguments: object) -> int:
+    return root.run(["publish", *map(str, arguments)])
+
+
+def test_a_trial_run_needs_no_settings_and_tells_by_its_status(
+    mapping: Mapping, register: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(register, good("1"), good("2"))
+    assert command(register, "--mapping", mapping.path, "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["ready"] == 2
+    write(register, good("1"), good("2", "never"))
+    assert command(register, "--mapping", mapping.path, "--dry-run") == 1
+    shown = capsys.readouterr()
+    assert "not a date of the form" in " ".join(shown.out.split())
+    assert f"1 refused lines are told in {register}.refused.ndjson" in shown.err
+    assert Path(f"{register}.refused.ndjson").exists()
+
+
+def test_what_cannot_be_done_is_one_clear_line_and_status_2(
+    mapping: Mapping, register: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(register, good("1"))
+    for arguments, said in (
+        ((register.with_name("none.csv"), "-m", mapping.path, "--dry-run"), "No such file"),
+        ((register, "-m", register, "--dry-run"), "it is not TOML"),
+        ((register, "-m", mapping.path), "producer.database"),
+        ((register, "-m", mapping.path, "--dry-run", "--refused", register), "would replace it"),
+    ):
+        assert command(*arguments) == 2
+        shown = capsys.readouterr()
+        assert said in shown.err
+        assert shown.out == ""
+    assert register.read_text().endswith(good("1"))
+
+
 # Into a real outbox
 
 
@@ -351,6 +390,19 @@ def test_a_record_told_twice_in_a_file_refuses_its_second_line(
             sa.text("SELECT record_id, revision FROM sinergi_producer.outbox ORDER BY 1, 2")
         ).all()
     assert [tuple(row) for row in rows] == [("1", 1), ("1", 2), ("2", 1), ("3", 1)]
+
+
+def test_lines_read_anew_by_another_mapping_are_refused_not_passed_over(
+    mapping: Mapping, register: Path, engine: sa.Engine, tmp_path: Path
+) -> None:
+    write(register, good("1"), good("2"))
+    publish = into(outbox(tmp_path / "agreements"), engine)
+    take_in(mapping, register, publish)
+    changed = mapping.path.read_text().replace('"OTHER"', '"HEALTH"')
+    mapping.path.write_text(changed)
+    summary = take_in(Mapping.load(mapping.path), register, publish)
+    assert (summary.published, summary.already, summary.refused) == (0, 0, 2)
+    assert "another mapping" in told(register)[0]["problems"][0]["rule"]
 
 
 def test_without_an_agreement_nothing_is_published(

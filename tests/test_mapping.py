@@ -11,8 +11,15 @@ import tomli_w
 
 from sinergi_producers.intake.identity import row_event_id
 from sinergi_producers.intake.mapping import BoundMapping, Mapping, Reading
-from sinergi_producers.intake.reading import Row
+from sinergi_producers.intake.reading import FileForm, Row
 from sinergi_producers.intake.sources import Breach
+from sinergi_producers.intake.spec import (
+    DateSpec,
+    FieldSpec,
+    FileSpec,
+    MappingSpec,
+    NumberSpec,
+)
 from sinergi_schemas.codes import Indicator, Precision, TransferReason
 from sinergi_schemas.errors import MappingRefused
 from sinergi_schemas.events import SuspiciousVisit, Transfer
@@ -214,6 +221,18 @@ def test_the_default_record_id_is_made_of_digest_and_line(load: Any) -> None:
 
 def test_the_mapping_of_the_example_is_right() -> None:
     assert Mapping.load(EXAMPLE).event_type == "transfer"
+
+
+def test_the_mapping_in_the_documentation_is_right_and_shows_every_key(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "intake.md").read_text(encoding="utf-8")
+    shown = text.partition("```toml\n")[2].partition("```")[0]
+    path = tmp_path / "shown.toml"
+    path.write_text(shown, encoding="utf-8")
+    mapping = Mapping.load(path)
+    assert mapping.form == FileForm()
+    for table in (FileSpec, NumberSpec, DateSpec, MappingSpec):
+        assert not [key for key in table.model_fields if key not in shown]
+    assert not [key for key in FieldSpec.model_fields if f"`{key}`" not in text]
 
 
 def test_everything_wrong_is_said_at_once_with_the_nearest_right_name(load: Any) -> None:
