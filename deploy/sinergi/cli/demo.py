@@ -1,0 +1,81 @@
+"""`sinergi demo`: three agencies on this machine, from founding to the last proof."""
+
+from __future__ import annotations
+
+import json
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+_NOT_EQUAL = 1
+
+
+def demo(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The counts as one document; the telling to stderr.")
+    ] = False,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Leave data, settings and logs in this empty folder."),
+    ] = None,
+) -> None:
+    """Play three agencies on this machine: real Kafka, real PostgreSQL, real processes.
+
+    They publish along five stories; two processes are killed, one transaction is rolled back, one
+    byte of a copied topic is changed. At the end every event is counted in five places. Nothing is
+    left running, however it ends; without --keep nothing is left at all.
+
+    Exit status 0: everything agrees; 1: it does not; 2: it could not be done.
+    """
+    from sinergi.demo.play import play  # noqa: PLC0415 - heavy: not for --help
+    from sinergi.demo.screen import Screen  # noqa: PLC0415 - as above
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    with _folder(keep) as folder:
+        outcome = play(folder, Screen(beside_data=as_json))
+    if as_json:
+        typer.echo(json.dumps(outcome.document(), indent=2))
+    if not outcome.reckoning.is_equal:
+        raise typer.Exit(_NOT_EQUAL)
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """The folder to keep, or one that goes away at the end."""
+    if keep is None:
+        with TemporaryDirectory(prefix="sinergi-demo-") as name:
+            yield _enterable(Path(name))
+        return
+    yield _empty(keep)
+
+
+def _empty(keep: Path) -> Path:
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+        if any(keep.iterdir()):
+            raise errors.LocalFolderRefused(str(keep), "it is not empty")
+        return _enterable(keep.absolute())
+    except OSError as why:
+        raise errors.LocalFolderRefused(str(keep), str(why.strerror)) from None
+
+
+def _enterable(folder: Path) -> Path:
+    """Let PostgreSQL pass through, which runs as another user where we are root."""
+    folder.chmod(0o711)
+    return folder
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Let SIGTERM end everything in order, as Ctrl-C does."""
+    raise KeyboardInterrupt

@@ -1,0 +1,247 @@
+"""The three agencies of the demo, each with a database, settings and keys of its own.
+
+    1. found each agency, as `sinergi init` does: fresh keys and settings
+    2. write the agreement that shows their public keys, the same file to each of them
+    3. make the tables, as `sinergi db upgrade` does, and the agency's own registers
+    4. make the topics, as `sinergi provision apply` does
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+import tomli_w
+from sqlalchemy.orm import Session
+
+from sinergi import migrate, provision, settings
+from sinergi.demo import registers
+from sinergi.founding import Founded, Plan, found
+from sinergi_consumers.projection import history, projections_of
+from sinergi_consumers.bus import Bus
+from sinergi_producers.outbox import Outbox
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.codes import Action
+from sinergi_schemas.kafka.admin import open_admin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from sinergi.local import Local
+    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.events import Event
+    from sinergi_schemas.topics import Topic
+
+BUS = "sinergi.banyuwangi.example"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Who an agency is, before it has anything.
+
+    Attributes:
+        database: the name of its database on the bus.
+        number: the one that it gives the agreement.
+    """
+
+    slug: str
+    name: str
+    database: str
+    number: str
+
+
+LAPAS = Profile(
+    "lapas-banyuwangi", "Lapas Kelas IIA Rekaan", "sdp", "W15.PAS.PAS.10-HH.05.05-0 Tahun 2025"
+)
+BNNK = Profile("bnnk-banyuwangi", "BNN Kabupaten Rekaan", "register", "PKS/0/X/2025/BNNK-RKN")
+POLRESTA = Profile("polresta-banyuwangi", "Polresta Rekaan", "perkara", "B/0/X/HUK.8.1.1./2025")
+PROFILES = (LAPAS, BNNK, POLRESTA)
+
+_EVERYBODY = [each.slug for each in PROFILES]
+# Officers of a prison secure and hand over; only investigators seize.
+_PUBLISHERS = {
+    "seizure": [BNNK.slug, POLRESTA.slug],
+    "suspicious-visit": [LAPAS.slug],
+    "transfer": [LAPAS.slug],
+}
+_PURPOSES = {
+    "seizure": ["INVESTIGATION"],
+    "suspicious-visit": ["PREVENTION", "INVESTIGATION"],
+    "transfer": ["PRISON_SECURITY", "INVESTIGATION"],
+}
+_PARTITIONS = 2
+
+
+class StoryClock:
+    """The time of the stories: March 2026 goes by in half a minute. Durations stay real."""
+
+    def __init__(self, start: datetime) -> None:
+        self._now = start
+
+    def now(self) -> datetime:
+        """The moment the story is at."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Seconds that really go by."""
+        return SYSTEM.monotonic()
+
+    def turn_to(self, moment: datetime) -> None:
+        """Go on to another moment of the story."""
+        self._now = moment
+
+
+@dataclass(frozen=True, slots=True)
+class Agency:
+    """An agency that works: its settings, its database, and its way onto the bus."""
+
+    profile: Profile
+    settings: settings.Settings
+    engine: sa.Engine
+    outbox: Outbox
+
+    @property
+    def slug(self) -> str:
+        """Its name on the bus."""
+        return self.profile.slug
+
+    def commits(self, event: Event, *also: registers.Entry) -> Event:
+        """Write the agency's own row and the event in one transaction; the event as published.
+
+        Args:
+            also: further rows of its own that belong to the same transaction.
+        """
+        with Session(self.engine) as session, session.begin():
+            entry = registers.entry_of(event)
+            if event.action is Action.RECORDED:
+                session.add(entry)
+            else:
+                session.merge(entry)
+            session.add_all(also)
+            return self.outbox.publish(session, event)
+
+    def commits_many(self, events: list[Event]) -> list[Event]:
+        """The same for many first events at once, all or none."""
+        with Session(self.engine) as session, session.begin():
+            session.add_all(map(registers.entry_of, events))
+            return [each.event for each in self.outbox.publish_many(session, events)]
+
+    def answers(self, query: sa.Executable) -> list[sa.Row[Any]]:
+        """What the agency's own database answers."""
+        with self.engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def ask(self, query: str, **values: object) -> list[sa.Row[Any]]:
+        """The same for a query as people write it."""
+        return self.answers(sa.text(query).bindparams(**values))
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """All agencies at work, and what they agreed on."""
+
+    agencies: Mapping[str, Agency]
+    bus: Bus
+
+    @property
+    def agreements(self) -> Agreements:
+        """What they agreed on."""
+        return self.bus.agreements
+
+    @property
+    def topics(self) -> list[Topic]:
+        """The topics of the agreement."""
+        return self.agreements.topics()
+
+    def readers(self, topic: Topic) -> list[Agency]:
+        """Who materialises a topic: its readers but for its owner."""
+        names = (name for name in self.agreements.readers(topic) if name != topic.agency)
+        return [self.agencies[name] for name in names]
+
+    def history(self, event_type: str) -> sa.Table:
+        """The table in which readers keep every revision of an event type."""
+        return history(self.bus.catalog.newest(event_type)).record
+
+    def close(self) -> None:
+        """Give all connections back."""
+        for each in self.agencies.values():
+            each.engine.dispose()
+
+
+def establish(folder: Path, local: Local, clock: StoryClock) -> Bench:
+    """Found the three agencies on local services, ready for their relays and materialisers."""
+    founded = {each.slug: _found(folder, local, each) for each in PROFILES}  # 1
+    agreement = tomli_w.dumps(_agreement(founded)).encode()
+    for each in founded.values():  # 2
+        (each.settings.parent / "agreements" / "banyuwangi.toml").write_bytes(agreement)
+    catalog = Catalog.shipped()
+    agencies = {
+        each.slug: _equip(each, founded[each.slug], catalog, clock) for each in PROFILES
+    }  # 3
+    first = agencies[LAPAS.slug].settings
+    bus = Bus(first.connection(), first.agreements(), catalog)
+    cluster = provision.Cluster(open_admin(bus.connection))  # 4
+    cluster.apply(cluster.plan(provision.wanted(bus.agreements, SYSTEM.now())))
+    return Bench(agencies, bus)
+
+
+def _found(folder: Path, local: Local, profile: Profile) -> Founded:
+    url = local.database(profile.slug.replace("-", "_"))
+    plan = Plan(
+        profile.slug,
+        BUS,
+        database=profile.database,
+        producer=url,
+        consumer=url,
+        kafka=local.bootstrap,
+    )
+    return found(folder / profile.slug, plan)
+
+
+def _equip(profile: Profile, founded: Founded, catalog: Catalog, clock: StoryClock) -> Agency:
+    held = settings.load(founded.settings, environment={})
+    agreements = held.agreements()
+    read = {each.event_type for each in agreements.read_by(profile.slug)}
+    migrate.upgrade(held.producer_database, migrate.Role.PRODUCER)
+    migrate.upgrade(
+        held.consumer_database, migrate.Role.CONSUMER, projections_of(catalog, sorted(read))
+    )
+    engine = sa.create_engine(held.producer_database, pool_size=10)
+    registers.make(engine, [each.event_type for each in agreements.published_by(profile.slug)])
+    return Agency(profile, held, engine, Outbox(profile.slug, agreements, catalog, clock))
+
+
+def _agreement(founded: Mapping[str, Founded]) -> dict[str, object]:
+    """The agreement (PKS) as a document: each party's keys are those just made."""
+    return {
+        "bus": BUS,
+        "title": "Kerja sama rekaan tiga instansi (a made-up agreement of three agencies)",
+        "legal_basis": ["Undang-Undang Nomor 35 Tahun 2009 tentang Narkotika"],
+        "numbers": [{"party": each.slug, "number": each.number} for each in PROFILES],
+        "in_force": {"from": date(2025, 10, 23), "zone": "Asia/Jakarta"},
+        "parties": {
+            each.slug: {
+                "name": each.name,
+                "keys": [str(founded[each.slug].key)],
+                "receipt_keys": [
+                    {"database": each.database, "key": str(founded[each.slug].receipt_key)}
+                ],
+            }
+            for each in PROFILES
+        },
+        "events": {
+            name: {
+                "publishers": publishers,
+                "readers": _EVERYBODY,
+                "purposes": _PURPOSES[name],
+                "partitions": _PARTITIONS,
+                "retention": "P5Y",
+            }
+            for name, publishers in _PUBLISHERS.items()
+        },
+    }

@@ -1,0 +1,62 @@
+"""Who knew what, and when: asked of the sealed topic, and of a reader's own table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import sqlalchemy as sa
+
+from sinergi_consumers.replay import Replay, Wanted
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sinergi.demo.agencies import Agency, Bench
+    from sinergi_schemas.topics import Topic
+
+
+class Knowledge(NamedTuple):
+    """The newest that was told of a seizure by some moment: its revision and each lab result."""
+
+    revision: int
+    laboratory: str
+
+
+class Proof(NamedTuple):
+    """The same with the leaf that proves it."""
+
+    known: Knowledge
+    partition: int
+    leaf: int
+
+
+def proved(bench: Bench, topic: Topic, record_id: str, until: datetime) -> Proof:
+    """What the owner of a topic had told by a moment, read again under its seal.
+
+    Raises:
+        DemoFailed: nothing was told by then.
+        SealBroken: the topic is not what its owner sealed.
+    """
+    wanted = Wanted(until=until, record_id=record_id)
+    frames = Replay(bench.bus, topic).events(wanted)
+    rows = [row for frame in frames for row in frame.iter_rows(named=True)]
+    if not rows:
+        raise errors.DemoFailed(f"nothing was told of {record_id} by then", topic.name)
+    newest = max(rows, key=lambda row: row["revision"])
+    results = ", ".join(each["lab_result"] for each in newest["exhibits"])
+    known = Knowledge(newest["revision"], results)
+    return Proof(known, newest["partition"], newest["leaf_index"])
+
+
+def held(reader: Agency, owner: Agency, record_id: str, until: datetime) -> Knowledge | None:
+    """What a reader's own table holds of the same."""
+    query = sa.text(
+        "SELECT revision, string_agg(e.lab_result, ', ' ORDER BY e.position)"
+        " FROM sinergi.seizure_history AS s"
+        " JOIN sinergi.seizure_history_exhibits AS e USING (agency, record_id, revision)"
+        " WHERE agency = :owner AND record_id = :record_id AND s.recorded_at < :until"
+        " GROUP BY revision ORDER BY revision DESC LIMIT 1"
+    ).bindparams(owner=owner.slug, record_id=record_id, until=until)
+    rows = reader.answers(query)
+    return Knowledge(*rows[0]) if rows else None

@@ -1,0 +1,154 @@
+"""The demo from start to end, as it is shown.
+
+    1. Kafka and PostgreSQL on this machine; three agencies; their relays and materialisers
+    2. the five stories and an ordinary day, with two processes killed on the way
+    3. wait until everybody has everything; stop the processes in order
+    4. one byte of a copied topic is changed, and found
+    5. count everything in five places
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from sinergi.demo import stories
+from sinergi.demo.agencies import POLRESTA, PROFILES, StoryClock, establish
+from sinergi.demo.fiction import at
+from sinergi.demo.ordinary_day import ordinary_day
+from sinergi.demo.reckoning import Reckoning, is_settled, reckon
+from sinergi.demo.tampering import Tampered, tamper
+from sinergi.demo.teller import Teller
+from sinergi.demo.workers import Work, Workers
+from sinergi.local import Local
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sinergi.demo.agencies import Bench
+    from sinergi.demo.screen import Screen
+    from sinergi.demo.teller import Told
+
+_SETTLING_SECONDS = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the demo ended."""
+
+    reckoning: Reckoning
+    tampered: Tampered
+
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        return {"agencies": self.reckoning.document(), "tampered": self.tampered.document()}
+
+
+def play(folder: Path, screen: Screen) -> Outcome:
+    """Play the demo in an empty folder; when it ends, however it ends, nothing of it runs.
+
+    Raises:
+        DemoFailed: something did not go as the product promises.
+        SinergiError: local services cannot be had; see `Local`.
+    """
+    began = SYSTEM.monotonic()
+    with ExitStack() as stack:
+        with screen.waiting("starting Kafka and PostgreSQL on this machine"):
+            local = stack.enter_context(Local(folder / "services", screen.progress))
+            clock = StoryClock(at(3, 9))
+            bench = stack.enter_context(closing(establish(folder, local, clock)))  # 1
+        workers = stack.enter_context(Workers(folder / "logs"))
+        _start(bench, workers, screen)
+        told = _tell(Teller(bench, workers, clock, screen))  # 2, 3
+        workers.stop()
+        tampered = _tamper(bench, screen)  # 4
+        reckoning = _reckon(bench, told, screen)  # 5
+        with screen.waiting("stopping Kafka and PostgreSQL"):
+            stack.close()
+    seconds = SYSTEM.monotonic() - began
+    if reckoning.is_equal:
+        screen.verdict(f"All equal. Nothing of this runs any more; {seconds:.0f} s.", good=True)
+    else:
+        screen.verdict(f"It does not agree; {seconds:.0f} s.", good=False)
+    return Outcome(reckoning, tampered)
+
+
+def _start(bench: Bench, workers: Workers, screen: Screen) -> None:
+    screen.chapter(
+        "Three agencies, one agreement",
+        "Each keeps its own database and its own keys; none trusts another, nor the broker.",
+    )
+    screen.say("Everybody in these stories is made up: \"Rekaan\" is fiction. It is March 2026.")
+    rows = []
+    for each in bench.agencies.values():
+        pids = [str(workers.start(each, work)) for work in (Work.RELAY, Work.MATERIALISE)]
+        published = bench.agreements.published_by(each.slug)
+        names = ", ".join(topic.event_type for topic in published)
+        rows.append((each.slug, each.profile.name, names, *pids))
+    screen.table(("agency", "", "publishes", "relay", "materialiser"), rows)
+
+
+def _tell(teller: Teller) -> Told:
+    stories.parcel(teller)
+    stories.salt(teller)
+    stories.wrong_man(teller)
+    stories.retraction(teller)
+    stories.drone(teller)
+    ordinary_day(teller)
+    with teller.screen.waiting("everybody catches up"):
+        teller.workers.wait_until(lambda: is_settled(teller.bench), _SETTLING_SECONDS)
+    stories.reunion(teller)
+    return teller.told
+
+
+def _tamper(bench: Bench, screen: Screen) -> Tampered:
+    screen.chapter(
+        "The broker as an enemy",
+        "Who runs the broker can change what lies there. One byte is enough to be found out.",
+    )
+    topic = Topic(POLRESTA.slug, "seizure")
+    with screen.waiting(f"copying {topic.name}"):
+        found = tamper(bench, topic)
+    screen.say(
+        f"The topic {topic.name} is copied message by message; in one value one byte is changed,"
+        f" and {found.before} g become {found.after} g. The copy is replayed:"
+    )
+    screen.quote(f"sinergi replay {topic.name} --copy {found.copy}")
+    screen.quote(found.refusal)
+    screen.say(
+        f"Compared with the original (--against {topic.name}), the leaf is named:"
+        f" [bold]leaf {found.leaf}[/] of partition {found.partition}."
+    )
+    return found
+
+
+def _reckon(bench: Bench, told: Told, screen: Screen) -> Reckoning:
+    screen.chapter(
+        "The reckoning",
+        "Five places that do not ask each other are counted: outbox, trees, tables, topic, quarantine.",
+    )
+    with screen.waiting("reading every topic again"):
+        found = reckon(bench, told)
+    short = {each.slug: each.slug.partition("-")[0] for each in PROFILES}
+    rows = []
+    for topic, line in found.lines.items():
+        read = ", ".join(f"{count} {short[name]}" for name, count in line.materialised.items())
+        style = "green" if line.is_equal else "bold red"
+        counts = (line.published, line.sealed, read, line.verified, line.quarantined)
+        rows.append((topic.agency, topic.event_type, *(Text(str(each), style) for each in counts)))
+    columns = ("published", "sealed", "materialised", "verified", "quarantined")
+    screen.table(("agency", "events", *columns), rows)
+    for each in found.contradictions:
+        screen.verdict(each, good=False)
+    if not found.contradictions:
+        taken_back = len(told.taken_back)
+        screen.say(
+            "On the topics are exactly the events that were committed; of"
+            f" {taken_back} rolled-back transaction there is no trace."
+        )
+    return found

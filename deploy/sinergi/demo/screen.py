@@ -1,0 +1,80 @@
+"""What the demo says: on standard output as it goes, or on standard error beside a JSON document."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_WIDTH = 100
+_MARGIN = 2
+
+
+class Screen:
+    """A page of at most 100 columns, told from top to bottom.
+
+    Args:
+        beside_data: standard output belongs to data, so that people are told on standard error.
+    """
+
+    def __init__(self, *, beside_data: bool) -> None:
+        self.progress = Console(stderr=True)
+        told = Console(stderr=beside_data)
+        self._console = Console(
+            stderr=beside_data,
+            highlight=False,
+            width=min(_WIDTH, told.width) if told.is_terminal else _WIDTH,
+        )
+
+    def chapter(self, title: str, about: str) -> None:
+        """Begin a chapter: its title, and why it matters."""
+        self._console.print()
+        self._console.print(Rule(Text(title, "bold"), align="left", style="dim"))
+        self._print(Text(about, "italic"))
+
+    def say(self, text: str) -> None:
+        """Say what happens."""
+        self._print(Text("· ", "cyan").append(Text.from_markup(text, style="default")))
+
+    def quote(self, text: str) -> None:
+        """Show what the product itself says."""
+        self._print(Text(text, "yellow"), _MARGIN + 2)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Show rows as a database or a count gave them."""
+        table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+        for name in columns:
+            table.add_column(name)
+        for row in rows:
+            table.add_row(*(cell if isinstance(cell, Text) else Text(_shown(cell)) for cell in row))
+        self._console.print()
+        self._print(table, _MARGIN + 2)
+        self._console.print()
+
+    def verdict(self, text: str, *, good: bool) -> None:
+        """Say how it ended."""
+        self._print(Text(("✓ " if good else "✗ ") + text, "bold green" if good else "bold red"))
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Show on standard error that something takes a moment; say nothing else meanwhile."""
+        if not self.progress.is_terminal:
+            yield
+            return
+        with self.progress.status(Text(what, "dim")):
+            yield
+
+    def _print(self, what: Text | Table, margin: int = _MARGIN) -> None:
+        self._console.print(Padding(what, (0, 0, 0, margin)))
+
+
+def _shown(cell: object) -> str:
+    return "–" if cell is None else str(cell)

@@ -1,0 +1,169 @@
+"""The broker's operator as an enemy: a topic is copied, and one byte of the copy is another.
+
+    1. read the whole topic, and pick a leaf in the longest batch under one checkpoint
+    2. copy every message as it is, but make a weight in that leaf smaller by one byte
+    3. replay the copy: the seal refuses the batch
+    4. compare the copy with the original: that names the leaf
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sinergi import provision
+from sinergi_consumers.log import open_log
+from sinergi_consumers.replay import Replay, Wanted, differing_leaf
+from sinergi_schemas import codec, errors, message
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.kafka.faults import raise_for
+from sinergi_schemas.kafka.producer import open_producer
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from confluent_kafka import KafkaError, Message
+
+    from sinergi.demo.agencies import Bench
+    from sinergi_schemas.topics import Topic
+
+_FLUSH_SECONDS = 10.0
+_PLACES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Tampered:
+    """What was changed in the copy, and what the seal said.
+
+    Attributes:
+        start, end: the batch `[start, end)` that the seal refused.
+        leaf: the one that differs.
+        refusal: what the refusal says.
+        before, after: the weight in that leaf in grams, as sealed and as changed.
+    """
+
+    topic: Topic
+    copy: str
+    partition: int
+    start: int
+    end: int
+    leaf: int
+    refusal: str
+    before: Decimal
+    after: Decimal
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it: `from` is the first leaf of the batch, `to` the one behind its last."""
+        return {
+            "topic": self.topic.name,
+            "partition": self.partition,
+            "from": self.start,
+            "to": self.end,
+            "leaf": self.leaf,
+        }
+
+
+class _Change(NamedTuple):
+    """A message with one byte of its value changed, and the weight that this changes."""
+
+    original: Message
+    value: bytes
+    before: Decimal
+    after: Decimal
+
+
+def tamper(bench: Bench, topic: Topic) -> Tampered:
+    """Copy a topic of seizures with one byte changed, and let the seal judge the copy.
+
+    Raises:
+        DemoFailed: the seal let it pass, or the comparison named another leaf.
+    """
+    messages = _read(bench, topic)  # 1
+    change = _lighter(bench, _victim(messages))
+    copy = f"copy.{topic.name}"
+    _copy(bench, topic, copy, messages, change)  # 2
+    try:
+        list(Replay(bench.bus, topic, copy).events(Wanted()))  # 3
+    except errors.SealMismatch as why:
+        partition = int(why.origin.rpartition("/")[2])
+        batch = range(why.start, why.end)
+        leaf = differing_leaf(bench.bus, partition, batch, copy, topic.name)  # 4
+        changed = message.parse(change.original)
+        if leaf is None or (partition, leaf) != (change.original.partition(), changed.leaf_index):
+            raise errors.DemoFailed(
+                "the comparison named another leaf than the changed one", copy
+            ) from None
+        return Tampered(
+            topic, copy, partition, batch.start, batch.stop, leaf, str(why), *change[2:]
+        )
+    raise errors.DemoFailed("a changed byte passed for sealed", copy)
+
+
+def _read(bench: Bench, topic: Topic) -> list[Message]:
+    """Every message of a topic, partition by partition."""
+    found: list[Message] = []
+    for number in range(bench.agreements.partitions(topic)):
+        with open_log(bench.bus.connection, topic.name, number) as log:
+            for chunk in log.read(*log.bounds()):
+                found.extend(chunk)
+    return found
+
+
+def _victim(messages: list[Message]) -> Message:
+    """The message in the middle of the longest batch."""
+    batches: list[list[Message]] = [[]]
+    for each in messages:
+        batches[-1].append(each)
+        if message.parse(each).sealed:
+            batches.append([])
+    longest = max(batches, key=len)
+    return longest[len(longest) // 2]
+
+
+def _lighter(bench: Bench, victim: Message) -> _Change:
+    """Set one byte to zero so that the first exhibit weighs less, and everything else is the same."""
+    parsed = message.parse(victim)
+    schema = bench.bus.catalog.by_fingerprint(parsed.fingerprint)
+    if schema is None:
+        raise errors.DemoFailed("a message has an unknown schema", parsed.fingerprint.hex())
+    sealed = codec.decode(parsed.datum, schema)
+    before: Decimal = sealed["exhibits"][0]["gross_weight_g"]
+    number = int(before.scaleb(_PLACES))
+    stored = number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
+    place = parsed.datum.find(stored)
+    while place >= 0:
+        datum = parsed.datum[:place] + b"\0" + parsed.datum[place + 1 :]
+        after: Decimal = codec.decode(datum, schema)["exhibits"][0]["gross_weight_g"]
+        if after < before:
+            return _Change(victim, message.frame(schema.id, datum), before, after)
+        place = parsed.datum.find(stored, place + 1)
+    raise errors.DemoFailed("no weight was found to change", parsed.key.decode())
+
+
+def _copy(
+    bench: Bench, topic: Topic, copy: str, messages: list[Message], change: _Change
+) -> None:
+    """Make the topic `copy` and send it every message as it is, but for the changed one."""
+    cluster = provision.Cluster(open_admin(bench.bus.connection))
+    like = {each.name: each for each in provision.wanted(bench.agreements, SYSTEM.now())}
+    cluster.apply(cluster.plan([replace(like[topic.name], name=copy)]))
+    producer = open_producer(bench.bus.connection)
+    failures: list[KafkaError] = []
+
+    def reported(error: KafkaError | None, _: Message) -> None:
+        failures.extend([error] if error else [])
+
+    for each in messages:
+        producer.produce(
+            copy,
+            change.value if each is change.original else each.value(),
+            each.key(),
+            each.partition() or 0,
+            on_delivery=reported,
+            headers=each.headers(),
+        )
+    left = producer.flush(_FLUSH_SECONDS)
+    raise_for(failures[0] if failures else None)
+    if left:
+        raise errors.DemoFailed(f"{left} messages of the copy were not delivered", copy)
