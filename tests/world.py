@@ -89,8 +89,8 @@ class World:
         (self.folder / "pks.toml").write_text(tomli_w.dumps(self._agreement()), encoding="utf-8")
         self._make_topics()
         migrate.upgrade(self.consumer_url, migrate.Role.CONSUMER, self.projections)
-        self.producer = sa.create_engine(self.producer_url)
-        self.consumer = sa.create_engine(self.consumer_url)
+        self.producer = sa.create_engine(self.producer_url, poolclass=sa.NullPool)
+        self.consumer = sa.create_engine(self.consumer_url, poolclass=sa.NullPool)
 
     @cached_property
     def agreements(self) -> Agreements:
