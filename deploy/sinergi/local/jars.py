@@ -154,8 +154,11 @@ def _fetch_one(context: MavenContext, jar: Jar) -> None:
             with attempt:
                 path.unlink(missing_ok=True)
                 artifact.resolve()
-    except (OSError, RuntimeError) as why:
-        raise errors.DownloadFailed(jar.coordinates, type(why).__name__) from why
+    except RuntimeError:
+        raise errors.DownloadFailed(jar.coordinates, "no repository has it") from None
+    except OSError as why:
+        reason = f"the repositories do not answer ({type(why).__name__})"
+        raise errors.DownloadFailed(jar.coordinates, reason) from None
     if not jar.is_at(path):
         path.unlink()
         raise errors.DownloadFailed(jar.coordinates, f"what came has not SHA-256 {jar.sha256}")

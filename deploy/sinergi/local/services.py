@@ -22,7 +22,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM, Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import psutil
@@ -158,8 +158,7 @@ class Local:
         try:
             self._start(kafka, leashed=leashed)
             self._start(postgresql, leashed=leashed)
-            for running in self._started:
-                self._await(running)
+            self._await(self._started)
         except BaseException:
             self._stop_started()
             raise
@@ -175,15 +174,18 @@ class Local:
                 raise errors.PortTaken(service.name, port)
         self._started.append(_Running(service, program, program.start(leashed=leashed)))
 
-    def _await(self, running: _Running) -> None:
-        """Wait until a service that was started answers as itself."""
+    def _await(self, started: Sequence[_Running]) -> None:
+        """Wait until all that was started answers as itself."""
         until = self._clock.monotonic() + _PATIENCE_SECONDS
-        while not running.answers():
-            if process.ended_within(running.process, _LOOK_SECONDS):
-                raise self._failure(running.service)
-            if self._clock.monotonic() > until:
-                what = f"no answer within {_PATIENCE_SECONDS:.0f} s"
-                raise errors.LocalFailed(running.service.name, what, str(running.service.log))
+        waiting = [running for running in started if not running.answers()]
+        while waiting:
+            for running in waiting:
+                if process.ended_within(running.process, _LOOK_SECONDS):
+                    raise self._failure(running.service)
+                if self._clock.monotonic() > until:
+                    what = f"no answer within {_PATIENCE_SECONDS:.0f} s"
+                    raise errors.LocalFailed(running.service.name, what, str(running.service.log))
+            waiting = [running for running in waiting if not running.answers()]
 
     def _failure(self, service: Kafka | Postgresql) -> errors.SinergiError:
         """Why a service has ended: its port is the first suspect."""
