@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import subprocess
 import sys
@@ -23,9 +24,7 @@ FOLDER = Path(__file__).parents[1] / "examples" / "inter-prison-transfers"
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The example as a module, found as Python finds it when it is run."""
     monkeypatch.syspath_prepend(str(FOLDER))
-    import run
-
-    return run
+    return importlib.import_module("run")
 
 
 class Reader:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sinergi_producers.intake.identity import short_digest
@@ -149,7 +150,7 @@ class Cell:
         text = " ".join(text for name in self.names if (text := row.text(name)))
         if not text and not self.reads_empty:
             return None
-        return row.read(self.path, lambda: self.value(text))
+        return row.read(self.path, partial(self.value, text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class Instant:
         texts = [row.text(name) for name in self.names]
         if not any(texts):
             return None
-        return row.read(self.path, lambda: self._noted(" ".join(filter(None, texts)), row))
+        return row.read(self.path, partial(self._noted, " ".join(filter(None, texts)), row))
 
     def _noted(self, text: str, row: RowView) -> object:
         moment = self.form.read_moment(text, row.zone)
@@ -195,7 +196,7 @@ class Split:
     def read(self, row: RowView) -> object | None:
         """The parts' values; empty parts are left out."""
         parts = [part for part in map(str.strip, row.text(self.name).split(self.mark)) if part]
-        values = [row.read(self.path, lambda part=part: self.value(part)) for part in parts]  # type: ignore[misc]
+        values = [row.read(self.path, partial(self.value, part)) for part in parts]
         return [value for value in values if value is not None] or None
 
 
@@ -204,16 +205,19 @@ class Record:
     """Named fields together, as a person; None where none of its columns says anything."""
 
     fields: Mapping[str, Source]
+    _columns: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = (name for source in self.fields.values() for name in source.columns())
+        object.__setattr__(self, "_columns", tuple(dict.fromkeys(found)))
 
     def columns(self) -> Iterator[str]:
         """Those of its fields."""
-        for source in self.fields.values():
-            yield from source.columns()
+        yield from self._columns
 
     def read(self, row: RowView) -> dict[str, object] | None:
         """The fields that have a value."""
-        named = set(self.columns())
-        if named and not any(map(row.text, named)):
+        if self._columns and not any(map(row.text, self._columns)):
             return None
         values = {name: source.read(row) for name, source in self.fields.items()}
         return {name: value for name, value in values.items() if value is not None}
