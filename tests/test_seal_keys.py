@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from sinergi_schemas.seal.keys import Algorithm, SigningKey, VerifyingKey
 NOTES = Path(__file__).parent / "vectors/seal/notes"
 PETER: dict[str, Any] = json.loads((NOTES / "peter-neumann.json").read_text())
 WITNESS: str = json.loads((NOTES / "arche2025h1.json").read_text())["witness"]
+LATEST = (1 << 63) - 1
 OWNER = "sinergi.example/lapas-banyuwangi"
 
 
@@ -57,7 +59,7 @@ def test_a_key_is_not_of_another_algorithm_or_length() -> None:
 
 def test_the_representation_of_a_private_key_does_not_show_it() -> None:
     key = SigningKey.generate(OWNER)
-    secret = key.private_text().rpartition("+")[2]
+    secret = key.private_text().split("+", 4)[4]
     assert secret not in repr(key)
     assert secret not in str(key)
 
@@ -82,6 +84,14 @@ def test_a_key_signs_its_own_kind_only() -> None:
 def test_a_receipt_is_not_given_outside_of_posix_time(time: int) -> None:
     with pytest.raises(ValueError, match="POSIX"):
         SigningKey.generate(OWNER, Algorithm.COSIGNATURE).cosign(b"text\n", time)
+
+
+def test_a_receipt_from_beyond_posix_time_is_false_though_its_holder_signed_it() -> None:
+    private = Ed25519PrivateKey.generate()
+    key = VerifyingKey(OWNER, Algorithm.COSIGNATURE, private.public_key().public_bytes_raw())
+    for time, true in ((LATEST, True), (LATEST + 1, False)):
+        signature = private.sign(b"cosignature/v1\ntime %d\ntext\n" % time)
+        assert key.verify(time.to_bytes(8, "big") + signature, b"text\n") == true
 
 
 @settings(deadline=None)
@@ -150,9 +160,9 @@ def test_a_file_that_holds_no_private_key_is_refused(tmp_path: Path, content: by
 
 def test_a_refused_private_key_is_not_shown_in_the_message(tmp_path: Path) -> None:
     path = tmp_path / "lapas.key"
-    secret = PETER["private"].rpartition("+")[2]
+    secret = PETER["private"].split("+", 4)[4]
     path.write_text(f"PRIVATE+KEY+PeterNeumann+00000000+{secret}\n")
     path.chmod(0o600)
-    with pytest.raises(errors.KeyFileRefused) as refused:
+    with pytest.raises(errors.KeyFileRefused, match="id does not match") as refused:
         SigningKey.load(path)
     assert secret not in str(refused.value)

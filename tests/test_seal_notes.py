@@ -281,6 +281,8 @@ def test_heads_come_back_in_the_order_of_their_lines() -> None:
         ("transfer/0", "transfer/x"),
         ("sinergi.lapas-banyuwangi.transfer/0", "/0"),
         ("/0 0", "/0  0"),
+        ("/0 0 ", "/0 "),
+        ("/0 0 ", "/0"),
         ("/0 0", "/0 00"),
         ("/0 0", "/0 1 0"),
         ("=\n", "\n"),
@@ -304,8 +306,18 @@ def test_heads_out_of_order_or_twice_are_refused() -> None:
     for lines in (second + first, first + first, first + larger):
         with pytest.raises(errors.NoteMalformed):
             read_heads(start + lines)
+
+
+@pytest.mark.parametrize("text", ["\n", "sinergi.example/lapas-banyuwangi/heads\n"])
+def test_heads_without_a_time_are_refused(text: str) -> None:
     with pytest.raises(errors.NoteMalformed):
-        read_heads("\n")
+        read_heads(text)
+
+
+def test_heads_of_another_agency_are_refused_as_such() -> None:
+    for other in (replace(HEADS, agency="bnnk-banyuwangi"), replace(HEADS, bus="other.example")):
+        with pytest.raises(errors.NoteMalformed, match="not the heads of sinergi.example/lapas"):
+            read_heads(str(other))
 
 
 def test_heads_need_their_agencys_signature_and_no_checkpoint_passes_for_them() -> None:

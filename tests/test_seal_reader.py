@@ -391,11 +391,13 @@ def test_as_many_checkpoints_are_remembered_as_is_said_and_no_more() -> None:
     tape = seal([[b"x"]] * (REMEMBERED + 1))
     reader = fresh()
     feed(reader, tape)
-    forked = [Checkpoint(ORIGIN, size, b"\1" * 32) for size in (1, REMEMBERED + 1)]
-    old, new = (Sealed(checkpoint.sign(each, [KEY]), ()) for each in forked)
+    forked = [Checkpoint(ORIGIN, sent.index + 1, b"\1" * 32) for sent in tape]
+    old, known, new = (Sealed(checkpoint.sign(forked[at], [KEY]), ()) for at in (0, 1, REMEMBERED))
     assert reader.feed(0, tape[0].data, old) is None
-    with pytest.raises(errors.SealFork):
-        reader.feed(REMEMBERED, tape[-1].data, new)
+    for at, sealed in ((1, known), (REMEMBERED, new)):
+        with pytest.raises(errors.SealFork):
+            reader.feed(at, tape[at].data, sealed)
+        reader.reset()
 
 
 # After an error

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _PRIVATE = "PRIVATE+KEY+"
 _KEY_LENGTH = 32
-_SIGNATURE_LENGTH = 64
 _TIME_LENGTH = 8
 _LATEST = (1 << 63) - 1
 _LONGEST_FILE = 4096
@@ -82,8 +81,6 @@ class VerifyingKey:
             if time > _LATEST:
                 return False
             signature, text = signature[_TIME_LENGTH:], _cosigned(text, time)
-        if len(signature) != _SIGNATURE_LENGTH:
-            return False
         try:
             self._key.verify(signature, text)
         except InvalidSignature:
