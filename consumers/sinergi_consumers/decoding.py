@@ -85,7 +85,11 @@ class Decoder:
     def nothing(self) -> pl.DataFrame:
         """A frame without events, for its columns."""
         empty = frames.decode([], self._catalog.newest(self._event_type)).frame
-        return self._layout.flatten(empty).with_columns(pl.lit(None, pl.Int64).alias(_INDEX))
+        return self._layout.flatten(empty).with_columns(
+            pl.lit(None, pl.Int64).alias(_INDEX),
+            pl.lit(None, pl.String).alias("topic"),
+            pl.lit(None, pl.Int32).alias("partition"),
+        )
 
     def _frame(
         self, topic: Topic, schema: Schema, messages: Sequence[Message], unfit: list[Unfit]

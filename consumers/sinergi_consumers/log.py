@@ -42,8 +42,8 @@ class Log:
             raise translated(why) from None
         return low, high
 
-    def read(self, start: int, end: int) -> Iterator[list[Message]]:
-        """The messages with offsets in `[start, end)`, in chunks.
+    def read(self, start: int, end: int, most: int = _CHUNK) -> Iterator[list[Message]]:
+        """The messages with offsets in `[start, end)`, in chunks of at most so many.
 
         Raises:
             TopicAway: the broker has gone silent for half a minute before `end`.
@@ -51,7 +51,8 @@ class Log:
         self._consumer.assign([TopicPartition(self.topic, self.partition, start)])
         silent = 0
         while start < end:
-            chunk = self._consumer.consume(_CHUNK, _POLL_SECONDS)
+            # It waits for as many as it is asked for: never ask for more than there are.
+            chunk = self._consumer.consume(min(most, end - start), _POLL_SECONDS)
             for each in chunk:
                 raise_for(each.error())
             within = [each for each in chunk if _offset(each) < end]
@@ -71,7 +72,7 @@ class Log:
 
     def _index_at(self, offset: int) -> int | None:
         _, high = self.bounds()
-        for chunk in self.read(offset, high):
+        for chunk in self.read(offset, high, most=1):
             return message.parse(chunk[0]).leaf_index
         return None
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -13,26 +11,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from sinergi.cli import root
+from sinergi.cli.output import Output, open_writer
+from sinergi_consumers.bus import Bus
+from sinergi_consumers.replay import Replay, Wanted, differing_leaf
 from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
 
-    from sinergi_consumers.bus import Bus
-    from sinergi_consumers.replay import Replay, Wanted
-
 _DISPROVED = 1
-_SHOWN = ("recorded_at", "record_id", "revision", "action", "partition", "leaf_index")
-
-
-class Output(StrEnum):
-    """How the events are written."""
-
-    TABLE = "table"
-    NDJSON = "ndjson"
-    CSV = "csv"
-    PARQUET = "parquet"
 
 
 def replay(
@@ -69,62 +60,31 @@ def replay(
         raise errors.ReplayRefused("--copy and --against go with a single TOPIC")
     if len({each.event_type for each in names}) > 1 and output is not Output.NDJSON:
         raise errors.ReplayRefused("events of several types have no common columns; use ndjson")
-    if output is Output.PARQUET and to_file is None and sys.stdout.isatty():
-        raise errors.ReplayRefused("parquet is no text; say --out FILE")
-    from sinergi_consumers.replay import Replay, Wanted  # noqa: PLC0415 - heavy: not for --help
-
     bus = _bus()
     wanted = Wanted(_instant("--from", since), _instant("--to", until), key)
+    writer = open_writer(output, to_file)
     for name in names:
         run = Replay(bus, name, copy)
         try:
-            events = _collect(run, wanted)
-        except errors.SealBroken as why:
+            for events in _verifying(run, wanted):
+                writer.add(events)
+        except (errors.SealBroken, errors.MessageMalformed) as why:
+            writer.finish()
             _disproved(bus, name, why, copy, against)
-        _write(events, output, to_file)
         _report(name, run)
+    writer.finish()
 
 
-def _collect(run: Replay, wanted: Wanted) -> pl.DataFrame:
-    import polars as pl  # noqa: PLC0415 - heavy: not for --help
-
+def _verifying(run: Replay, wanted: Wanted) -> Iterator[pl.DataFrame]:
+    """The frames of a replay, with a bar on standard error while they come."""
+    yield run.nothing()
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None)
-        frames = [run.nothing()]
-        for frame in run.events(wanted):
+        for events in run.events(wanted):
             at, end = run.tallies[-1].offsets
             progress.update(task, completed=at, total=end)
-            frames.append(frame)
-    return pl.concat(frames, how="diagonal")
-
-
-def _write(events: pl.DataFrame, output: Output, to_file: Path | None) -> None:
-    if output is Output.TABLE:
-        _table(events)
-        return
-    import polars as pl  # noqa: PLC0415 - heavy: not for --help
-
-    target = to_file or sys.stdout.buffer
-    try:
-        if output is Output.NDJSON:
-            events.write_ndjson(target)
-        elif output is Output.CSV:
-            lists = [name for name, kind in events.schema.items() if isinstance(kind, pl.List)]
-            events.drop(lists).write_csv(target)
-        else:
-            events.write_parquet(target)
-    except OSError as why:
-        raise errors.ReplayRefused(f"{to_file} cannot be written ({why.strerror})") from None
-
-
-def _table(events: pl.DataFrame) -> None:
-    from rich.table import Table  # noqa: PLC0415 - only where one is shown
-
-    table = Table(*_SHOWN)
-    for row in events.select(_SHOWN).iter_rows():
-        table.add_row(row[0].isoformat(timespec="seconds"), *map(str, row[1:]))
-    Console().print(table)
+            yield events
 
 
 def _report(topic: Topic, run: Replay) -> None:
@@ -141,12 +101,10 @@ def _report(topic: Topic, run: Replay) -> None:
 
 
 def _disproved(
-    bus: Bus, topic: Topic, why: errors.SealBroken, copy: str | None, against: str | None
+    bus: Bus, topic: Topic, why: errors.Broken, copy: str | None, against: str | None
 ) -> NoReturn:
     typer.echo(f"sinergi: {why}", err=True)
     if against and isinstance(why, errors.SealMismatch):
-        from sinergi_consumers.replay import differing_leaf  # noqa: PLC0415 - as above
-
         partition = int(why.origin.rpartition("/")[2])
         leaves = range(why.start, why.end)
         leaf = differing_leaf(bus, partition, leaves, copy or topic.name, against)
@@ -156,9 +114,6 @@ def _disproved(
 
 
 def _bus() -> Bus:
-    from sinergi_consumers.bus import Bus  # noqa: PLC0415 - heavy: not for --help
-    from sinergi_schemas.catalog import Catalog  # noqa: PLC0415 - as above
-
     settings = root.settings()
     return Bus(settings.connection(), settings.agreements(), Catalog.shipped())
 

@@ -25,7 +25,11 @@ _SETTINGS = {
 
 # Who reads without a group assigns partitions itself and never meets the group's coordinator, but
 # librdkafka wants a name all the same.
-_WITHOUT_GROUP = {"group.id": "sinergi-without-group"}
+_WITHOUT_GROUP = {
+    "group.id": "sinergi-without-group",
+    # It jumps about, and a jump waits for the fetch before it.
+    "fetch.wait.max.ms": 10,
+}
 
 
 def open_consumer(connection: Connection, group: str | None) -> Consumer:

@@ -1,0 +1,181 @@
+"""Replay: what holds is shown, what does not is refused, and a second copy names the leaf."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+import tomli_w
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
+
+from sinergi_consumers.log import open_log
+from sinergi_consumers.replay import Replay, Wanted, differing_leaf
+from sinergi_schemas import errors
+from sinergi_schemas.kafka.admin import open_admin
+from world import World, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from confluent_kafka import Message
+
+COUNT = 40
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    """A topic of one partition with some transfers and a correction."""
+    made = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    made.publish(*(transfer(f"P/{number}") for number in range(COUNT - 1)))
+    made.publish(transfer("P/3", "CORRECTED"))
+    with made.relaying():
+        made.until(
+            lambda: (
+                made.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", made.producer)
+                == [(COUNT,)]
+            ),
+            "all sent",
+        )
+    return made
+
+
+def copied(world: World, change: Callable[[list[Message]], list[Message | Changed]]) -> str:
+    """A copy of the topic in another one, after a change."""
+    name = f"copy.{world.topic.name}"
+    admin = open_admin(world.connection)
+    admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
+    with open_log(world.connection, world.topic.name, 0) as log:
+        messages = [each for chunk in log.read(*log.bounds()) for each in chunk]
+    producer = Producer({"bootstrap.servers": world.kafka})
+    for each in change(messages):
+        producer.produce(name, each.value(), each.key(), 0, headers=each.headers())
+    assert producer.flush(30) == 0
+    return name
+
+
+class Changed:
+    """A message with another value."""
+
+    def __init__(self, message: Message, value: bytes) -> None:
+        self._message = message
+        self._value = value
+
+    def value(self) -> bytes:
+        return self._value
+
+    def key(self) -> bytes | None:
+        return self._message.key()
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return list(self._message.headers() or ())
+
+
+def one_byte_changed(leaf: int) -> Callable[[list[Message]], list[Message | Changed]]:
+    def change(messages: list[Message]) -> list[Message | Changed]:
+        value = bytearray(messages[leaf].value() or b"")
+        value[-1] ^= 1
+        return [
+            *messages[:leaf],
+            Changed(messages[leaf], bytes(value)),
+            *messages[leaf + 1 :],
+        ]
+
+    return change
+
+
+def replayed(world: World, wanted: Wanted, copy: str | None = None) -> list[dict[str, object]]:
+    run = Replay(world.bus, world.topic, copy)
+    return [row for frame in run.events(wanted) for row in frame.to_dicts()]
+
+
+def test_a_record_is_shown_with_all_its_revisions(world: World) -> None:
+    found = replayed(world, Wanted(record_id="P/3"))
+    assert [(row["revision"], row["action"]) for row in found] == [
+        (1, "RECORDED"),
+        (2, "CORRECTED"),
+    ]
+
+
+def test_an_interval_is_open_at_its_end(world: World) -> None:
+    every = replayed(world, Wanted())
+    times = sorted({row["recorded_at"] for row in every})
+    assert len(every) == COUNT
+    last = times[-1]
+    assert [row["recorded_at"] for row in replayed(world, Wanted(since=last))] == [last]  # type: ignore[arg-type]
+    assert len(replayed(world, Wanted(until=last))) == COUNT - 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("leaf", [0, 17, COUNT - 2])
+def test_one_changed_byte_refuses_its_batch_and_a_second_copy_names_the_leaf(
+    world: World, leaf: int
+) -> None:
+    copy = copied(world, one_byte_changed(leaf))
+    with pytest.raises(errors.SealMismatch) as caught:
+        replayed(world, Wanted(), copy)
+    batch = range(caught.value.start, caught.value.end)
+    assert leaf in batch
+    assert differing_leaf(world.bus, 0, batch, copy, world.topic.name) == leaf
+    assert differing_leaf(world.bus, 0, batch, world.topic.name, world.topic.name) is None
+
+
+def test_a_copy_that_lacks_a_message_is_a_gap(world: World) -> None:
+    copy = copied(world, lambda messages: [*messages[:5], *messages[6:]])
+    with pytest.raises(errors.SealGap, match=r"Leaf 6 of .* comes where leaf 5 should"):
+        replayed(world, Wanted(), copy)
+
+
+def test_a_tail_that_was_cut_off_before_a_checkpoint_is_not_shown(world: World) -> None:
+    copy = copied(world, lambda messages: list(messages[:-1]))
+    run = Replay(world.bus, world.topic, copy)
+    shown = sum(frame.height for frame in run.events(Wanted()))
+    (tally,) = run.tallies
+    assert shown == tally.verified < COUNT - 1 or tally.unsealed == 0
+    assert tally.verified + tally.unsealed == COUNT - 1
+
+
+def test_messages_sent_twice_are_shown_once(world: World) -> None:
+    copy = copied(world, lambda messages: [*messages, *messages])
+    assert len(replayed(world, Wanted(), copy)) == COUNT
+
+
+def test_a_message_of_a_stranger_ends_the_replay(world: World) -> None:
+    producer = Producer({"bootstrap.servers": world.kafka})
+    producer.produce(world.topic.name, b"anything", b"key", 0)
+    assert producer.flush(30) == 0
+    with pytest.raises(errors.MessageMalformed, match=f"offset {COUNT} of {world.topic.name}/0"):
+        replayed(world, Wanted())
+
+
+def test_every_output_holds_every_event(
+    world: World, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    from sinergi.cli.root import run
+
+    config = tmp_path / "reader" / "sinergi.toml"
+    config.parent.mkdir()
+    settings = {
+        "agency": world.reader,
+        "agreements": str(tmp_path),
+        "kafka": {"bootstrap": world.kafka},
+    }
+    config.write_text(tomli_w.dumps(settings), encoding="utf-8")
+
+    def shown(*options: str) -> bytes:
+        status = run(["--config", str(config), "replay", world.topic.name, *options])
+        assert status == 0
+        return capfdbinary.readouterr().out
+
+    lines = [json.loads(line) for line in shown("--output", "ndjson").splitlines()]
+    assert len({line["event_id"] for line in lines}) == COUNT
+    assert lines[0]["escort"] == [{"escort_agency": "Brimob", "count": 3}]
+    table = pl.read_csv(shown("--output", "csv"))
+    assert table.height == COUNT
+    assert json.loads(table["escort"][0]) == lines[0]["escort"]
+    parquet = tmp_path / "events.parquet"
+    shown("--output", "parquet", "--out", str(parquet))
+    assert pl.read_parquet(parquet).height == COUNT
+    assert shown("--key", "P/3").count(b"P/3") == 2
