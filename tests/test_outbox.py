@@ -131,9 +131,7 @@ def test_a_revision_of_any_length_is_put_in_as_avro_writes_it(
             sa.text("UPDATE sinergi_producer.head SET revision = :r"), {"r": revision - 1}
         )
     (event,) = publish(engine, transfer("P/1", "CORRECTED"))
-    ((datum,),) = ask(
-        engine, "SELECT datum FROM sinergi_producer.outbox ORDER BY id DESC LIMIT 1"
-    )
+    ((datum,),) = ask(engine, "SELECT datum FROM sinergi_producer.outbox ORDER BY id DESC LIMIT 1")
     assert event.revision == revision
     assert bytes(datum) == codec.encode(event, Catalog.shipped().newest("transfer"))
 
@@ -348,7 +346,10 @@ def test_what_is_under_the_seal_can_be_neither_changed_nor_deleted(engine: sa.En
         connection.execute(
             sa.text("UPDATE sinergi_producer.outbox SET partition = 0, leaf_index = 0")
         )
-    for attack in ("UPDATE sinergi_producer.outbox SET datum = ''", "DELETE FROM sinergi_producer.outbox"):
+    for attack in (
+        "UPDATE sinergi_producer.outbox SET datum = ''",
+        "DELETE FROM sinergi_producer.outbox",
+    ):
         with engine.connect() as connection, pytest.raises(sa.exc.IntegrityError, match="seal"):
             connection.execute(sa.text(attack))
 

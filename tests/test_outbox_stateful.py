@@ -142,7 +142,9 @@ class OutboxMachine(RuleBasedStateMachine):
                 except errors.EventsRefused as why:
                     assert why.place == place  # noqa: PT017 - the model said that it is refused
                     return
-                raise AssertionError("many were published although one of them is refused") from None
+                raise AssertionError(
+                    "many were published although one of them is refused"
+                ) from None
         done = self.outbox.publish_many(self.session, events)
         for place, published in enumerate(done):
             _same(published.event, expected[place])

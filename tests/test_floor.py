@@ -1,0 +1,158 @@
+"""The floors under the relay's look: no row below them is ever missed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sinergi_producers.floor import FULL_LOOK_SECONDS, Floors, Horizon, Look
+from sinergi_producers.sealing import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def row(number: int) -> Row:
+    now = datetime(2026, 3, 3, tzinfo=UTC)
+    return Row(number, UUID(int=number), "transfer", b"P", now, b"", b"", None)
+
+
+@dataclass
+class Database:
+    """As much of PostgreSQL as decides who sees which ids: transactions, a sequence, commits."""
+
+    next_xid: int = 1
+    last_id: int = 0
+    open: dict[int, list[int]] = field(default_factory=dict)
+    waiting: dict[int, bool] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        self.open[self.next_xid] = []
+        self.next_xid += 1
+
+    def insert(self, pick: int) -> None:
+        if self.open:
+            self.last_id += 1
+            self._chosen(pick).append(self.last_id)
+
+    def end(self, pick: int, *, commit: bool, history: bool) -> None:
+        if self.open:
+            ids = self._chosen(pick)
+            del self.open[next(xid for xid, own in self.open.items() if own is ids)]
+            self.waiting.update((each, history) for each in ids if commit)
+
+    def horizon(self) -> Horizon:
+        return Horizon(
+            min(self.open, default=self.next_xid),
+            self.next_xid,
+            self.last_id,
+            any(self.waiting.values()),
+        )
+
+    def look(self, floors: Floors, most: int) -> Look:
+        live = [each for each in self._from(floors.live, history=False) if self._is_free(each)]
+        live = live[:most]
+        rows = live or self._from(floors.history, history=True)[:most]
+        return Look([row(each) for each in rows], are_history=not live)
+
+    def seal(self, rows: Iterable[Row]) -> None:
+        for each in rows:
+            del self.waiting[each.id]
+
+    def _from(self, floor: int, *, history: bool) -> list[int]:
+        return sorted(
+            each
+            for each, is_history in self.waiting.items()
+            if each > floor and is_history is history
+        )
+
+    def _is_free(self, live: int) -> bool:
+        """Whether no history of its record waits before it; records are even ids and odd ones."""
+        return not any(
+            is_history and each < live and each % 2 == live % 2
+            for each, is_history in self.waiting.items()
+        )
+
+    def _chosen(self, pick: int) -> list[int]:
+        return list(self.open.values())[pick % len(self.open)]
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.integers(1, 4), st.booleans()),
+        st.tuples(st.just("begin")),
+        st.tuples(st.just("insert"), st.integers(0, 9)),
+        st.tuples(st.just("end"), st.integers(0, 9), st.booleans(), st.booleans()),
+        st.tuples(st.just("look"), st.booleans(), st.integers(1, 3)),
+        st.tuples(st.just("look"), st.just(value=True), st.integers(1, 3)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=500)
+@given(steps)
+def test_no_row_that_waits_lies_below_a_floor(steps: list[tuple[str, ...]]) -> None:
+    database, floors = Database(), Floors()
+    floors.before_look(0.0)
+    for kind, *values in steps:
+        match kind, *values:
+            case "publish", int(count), bool(history):
+                database.begin()
+                for _ in range(count):
+                    database.insert(len(database.open) - 1)
+                database.end(len(database.open) - 1, commit=True, history=history)
+            case ("begin",):
+                database.begin()
+            case "insert", int(pick):
+                database.insert(pick)
+            case "end", int(pick), bool(commit), bool(history):
+                database.end(pick, commit=commit, history=history)
+            case "look", bool(hears), int(most):
+                if hears:
+                    floors.hear(database.horizon())
+                look = database.look(floors, most)
+                database.seal(look.rows)
+                floors.after_look(look)
+        for each, is_history in database.waiting.items():
+            assert each > (floors.history if is_history else floors.live)
+        for ids in database.open.values():
+            assert all(each > max(floors.live, floors.history) for each in ids)
+
+
+def test_the_floor_follows_once_everybody_who_was_open_has_ended() -> None:
+    database, floors = Database(), Floors()
+    for number in range(2):
+        database.begin()
+        database.insert(number)
+
+    def turn() -> list[int]:
+        floors.hear(database.horizon())
+        look = database.look(floors, 10)
+        database.seal(look.rows)
+        floors.after_look(look)
+        return [each.id for each in look.rows]
+
+    database.end(1, commit=True, history=False)
+    assert [turn(), turn(), turn()] == [[2], [], []]
+    assert floors.live == 0
+    database.end(0, commit=True, history=False)
+    assert [turn(), turn()] == [[1], []]
+    assert (floors.live, floors.history) == (2, 2)
+
+
+def test_once_a_minute_the_look_is_a_full_one() -> None:
+    floors = Floors()
+    floors.before_look(0.0)
+    for _ in range(2):
+        floors.hear(Horizon(10, 10, 7, history_waits=False))
+    floors.after_look(Look([], are_history=True))
+    floors.before_look(FULL_LOOK_SECONDS - 0.1)
+    assert floors.live == 7
+    floors.before_look(FULL_LOOK_SECONDS)
+    assert (floors.live, floors.history) == (0, 0)

@@ -1,0 +1,114 @@
+"""Sealing decided: waiting rows become leaves, in their order, under checkpoints that verify."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sinergi_producers.sealing import Row, Sealer
+from sinergi_schemas.message import leaf_data
+from sinergi_schemas.seal.keys import SigningKey
+from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.seal.reader import Reader
+from sinergi_schemas.topics import partition_for
+
+if TYPE_CHECKING:
+    from sinergi_producers.sealing import Batch, Share
+
+BUS, AGENCY = "sinergi.test.example", "lapas-rekaan"
+KEY = SigningKey.generate(f"{BUS}/{AGENCY}")
+COUNTS = {"transfer": 3, "seizure": 2}
+SEALER = Sealer(BUS, AGENCY, [KEY], COUNTS, lambda _: True)
+
+
+def row(number: int, event_type: str = "transfer", key: str | None = None) -> Row:
+    name = f"P/{number}" if key is None else key
+    return Row(
+        number,
+        UUID(int=number),
+        event_type,
+        name.encode(),
+        datetime(2026, 3, 3, tzinfo=UTC),
+        bytes(31) + event_type[:1].encode(),
+        f"datum {number}".encode(),
+        None,
+    )
+
+
+def empty_trees() -> dict[Share, Frontier]:
+    return {
+        (name, number): Frontier.empty()
+        for name, count in COUNTS.items()
+        for number in range(count)
+    }
+
+
+def grow(trees: dict[Share, Frontier], batch: Batch) -> None:
+    trees.update((each.share, each.after) for each in batch.growths)
+
+
+rows_of_any_type = st.lists(
+    st.tuples(st.sampled_from(sorted(COUNTS)), st.text(max_size=8)), max_size=40
+).map(lambda given: [row(at + 1, name, key) for at, (name, key) in enumerate(given)])
+
+
+@given(st.lists(rows_of_any_type, max_size=4))
+def test_every_row_becomes_one_leaf_in_order_and_every_checkpoint_verifies(
+    batches: list[list[Row]],
+) -> None:
+    trees = empty_trees()
+    readers = {
+        (name, number): Reader(
+            f"{BUS}/sinergi.{AGENCY}.{name}/{number}", [KEY.public], Frontier.empty()
+        )
+        for name, number in trees
+    }
+    for rows in batches:
+        batch = SEALER.seal(rows, trees)
+        assert sorted(each.id for growth in batch.growths for each in growth.rows) == [
+            each.id for each in rows
+        ]
+        for growth in batch.growths:
+            name, number = growth.share
+            assert growth.start == trees[growth.share].size
+            assert [each.id for each in growth.rows] == sorted(each.id for each in growth.rows)
+            last = len(growth.rows) - 1
+            for at, each in enumerate(growth.rows):
+                assert (each.event_type, partition_for(each.key, COUNTS[name])) == growth.share
+                verified = readers[growth.share].feed(
+                    growth.start + at,
+                    leaf_data(each.fingerprint, each.key, each.datum),
+                    growth.sealed if at == last else None,
+                )
+                assert (verified is None) == (at < last)
+            assert readers[name, number].size == growth.after.size
+        grow(trees, batch)
+    assert {share: reader.frontier for share, reader in readers.items()} == trees
+
+
+def test_rows_that_no_agreement_covers_are_held_and_get_no_leaf() -> None:
+    sealer = replace(SEALER, is_agreed=lambda name: name != "seizure")
+    batch = sealer.seal([row(1), row(2, "seizure"), row(3), row(4, "seizure")], empty_trees())
+    assert batch.held == [2, 4]
+    assert sorted(each.id for growth in batch.growths for each in growth.rows) == [1, 3]
+
+
+def test_both_keys_sign_while_one_replaces_the_other() -> None:
+    newer = SigningKey.generate(f"{BUS}/{AGENCY}")
+    batch = replace(SEALER, keys=[KEY, newer]).seal([row(1)], empty_trees())
+    (growth,) = batch.growths
+    origin = f"{BUS}/sinergi.{AGENCY}.transfer/{growth.share[1]}"
+    for key in (KEY, newer):
+        reader = Reader(origin, [key.public], Frontier.empty())
+        each = growth.rows[0]
+        assert reader.feed(0, leaf_data(each.fingerprint, each.key, each.datum), growth.sealed)
+
+
+def test_nothing_waiting_grows_nothing() -> None:
+    batch = SEALER.seal([], empty_trees())
+    assert (batch.growths, batch.held) == ([], [])
