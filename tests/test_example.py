@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -39,6 +40,12 @@ class Reader:
         return self._answers.pop(0)
 
 
+def assert_nothing_left(folder: Path) -> None:
+    assert list(folder.iterdir()) == []
+    running = [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
+    assert not any(str(folder) in word for words in running for word in words)
+
+
 def test_a_file_reaches_two_databases_and_a_second_run_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,9 +60,26 @@ def test_a_file_reaches_two_databases_and_a_second_run_changes_nothing(
         "refused": 0,
         "rows": {"nz-courts": 600, "nz-police": 600},
     }
-    assert list(tmp_path.iterdir()) == []
-    running = [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
-    assert not any(str(tmp_path) in word for words in running for word in words)
+    assert_nothing_left(tmp_path)
+
+
+def test_ctrl_c_in_the_midst_leaves_nothing_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, str(FOLDER / "run.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        assert any("publishes" in line for line in running.stderr)
+        running.send_signal(signal.SIGINT)
+        out, said = running.communicate()
+    assert running.returncode == 130, said
+    assert out == ""
+    assert_nothing_left(tmp_path)
 
 
 def test_the_small_register_has_the_traps_of_the_real_one(
