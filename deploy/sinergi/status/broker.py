@@ -1,0 +1,238 @@
+"""What the brokers tell: topics, how many leaves they show, who reads, and what owners signed.
+
+Only the ends of the partitions are read, outside every consumer group, and all at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from confluent_kafka import (
+    TIMESTAMP_NOT_AVAILABLE,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import OffsetSpec
+
+from sinergi_consumers.position import Place, find_offset
+from sinergi_schemas import errors, message
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.admin import cluster_id, describe, open_admin
+from sinergi_schemas.kafka.consumer import open_consumer
+from sinergi_schemas.kafka.faults import raise_for, translated
+from sinergi_schemas.seal import heads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from confluent_kafka import Consumer, Message
+
+    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.seal.heads import Heads
+
+    Number = tuple[str, int]
+
+# A message that is none of ours, and a resend under way, do not hide how far a topic is.
+TAIL = 100
+_SECONDS = 10.0
+_POLL_SECONDS = 0.1
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The first offset of a partition, and the one behind its last message."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A topic as the brokers have it."""
+
+    place: Place
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group: how many members it has, and which host reads each partition."""
+
+    members: int
+    hosts: Mapping[Number, str]
+
+
+class Broker:
+    """One look at the brokers.
+
+    Every method raises what `sinergi_schemas.kafka.faults.translate` makes of the brokers' errors.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._admin = open_admin(connection)
+        self._consumer: Consumer = open_consumer(connection, None)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._consumer.close()
+
+    def topics(self, names: Iterable[str]) -> dict[str, Found]:
+        """The topics among these that exist."""
+        cluster = cluster_id(self._admin)
+        return {
+            name: Found(Place(cluster, str(each.topic_id)), len(each.partitions))
+            for name, each in describe(self._admin, names).items()
+        }
+
+    def bounds(self, wanted: Iterable[Number]) -> dict[Number, Bounds]:
+        """Where partitions begin and end at this moment."""
+        places = [TopicPartition(*each) for each in wanted]
+        low = self._offsets(places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        high = self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {each: Bounds(low[each], high[each]) for each in high}
+
+    def tails(self, bounds: Mapping[Number, Bounds]) -> dict[Number, list[Message]]:
+        """The last messages of each partition, up to its end."""
+        found: dict[Number, list[Message]] = {each: [] for each in bounds}
+        starts = {
+            each: max(within.low, within.high - TAIL)
+            for each, within in bounds.items()
+            if within.high > within.low
+        }
+        for number, received in self._read(starts, bounds):
+            found[number].append(received)
+        return found
+
+    def heads(self, agreements: Agreements, agency: str, tail: Sequence[Message]) -> Heads | None:
+        """The newest heads in the tail of an agency's control topic, if there are any.
+
+        Raises:
+            SealBroken: they are not what the agency signed.
+        """
+        notes = [each.value() for each in tail if each.key() == b"heads"]
+        if not notes:
+            return None
+        try:
+            note = (notes[-1] or b"").decode()
+        except UnicodeDecodeError:
+            raise errors.NoteMalformed("heads are not text") from None
+        return heads.verify(note, agreements.bus, agency, agreements.keys(agency))
+
+    def first_at(
+        self, number: Number, within: Bounds, index: int, offset: int | None
+    ) -> datetime | None:
+        """The broker's time of the first message at or behind a leaf; None where there is none.
+
+        Args:
+            offset: where to begin, if that is known; else it is looked for.
+        """
+        if offset is None or not within.low <= offset <= within.high:
+            offset = find_offset(
+                within.low, within.high, index, lambda at: self._index_at(number, within, at)
+            )
+        for _, received in self._read({number: offset}, {number: within}):
+            at = leaf_index(received)
+            if at is not None and at >= index:
+                return _time(received)
+        return None
+
+    def group(self, name: str) -> Group:
+        """Who is in a consumer group; nobody where there is none of that name."""
+        asked = self._admin.describe_consumer_groups([name], request_timeout=_SECONDS)
+        try:
+            members = asked[name].result().members
+        except KafkaException as why:
+            error = why.args[0]
+            if isinstance(error, KafkaError) and error.code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return Group(0, {})
+            raise self._admin.fault(why) from None
+        hosts = {
+            (each.topic, each.partition): str(member.host).lstrip("/")
+            for member in members
+            for each in member.assignment.topic_partitions
+        }
+        return Group(len(members), hosts)
+
+    def _offsets(self, places: Sequence[TopicPartition], spec: OffsetSpec) -> dict[Number, int]:
+        if not places:
+            return {}
+        asked = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_SECONDS)
+        return {
+            (each.topic, each.partition): int(self._admin.answer(future).offset)
+            for each, future in asked.items()
+        }
+
+    def _index_at(self, number: Number, within: Bounds, offset: int) -> int | None:
+        read = self._read({number: offset}, {number: within})
+        return next((at for _, each in read if (at := leaf_index(each)) is not None), None)
+
+    def _read(
+        self, starts: Mapping[Number, int], bounds: Mapping[Number, Bounds]
+    ) -> Iterator[tuple[Number, Message]]:
+        """The messages of partitions from their starts to their ends, as they come.
+
+        Raises:
+            TopicAway: a partition says nothing for a while before its end.
+        """
+        missing = {each: bounds[each].high for each in starts if starts[each] < bounds[each].high}
+        self._assign({each: starts[each] for each in missing})
+        deadline = SYSTEM.monotonic() + _SECONDS
+        while missing:
+            chunk = self._consumer.consume(_CHUNK, _POLL_SECONDS)
+            for each in chunk:
+                raise_for(each.error())
+                number, offset = (each.topic() or "", each.partition() or 0), each.offset() or 0
+                if offset < bounds[number].high:
+                    yield number, each
+            if chunk:
+                deadline = SYSTEM.monotonic() + _SECONDS
+            for number in self._arrived(missing):
+                del missing[number]
+            if SYSTEM.monotonic() > deadline:
+                raise errors.TopicAway(next(iter(missing))[0], "silent before its end")
+
+    def _assign(self, starts: Mapping[Number, int]) -> None:
+        try:
+            self._consumer.assign([TopicPartition(*each, at) for each, at in starts.items()])
+        except KafkaException as why:
+            raise translated(why) from None
+
+    def _arrived(self, ends: Mapping[Number, int]) -> list[Number]:
+        """The partitions that are read to their end; a position passes what is no message."""
+        try:
+            positions = self._consumer.position([TopicPartition(*each) for each in ends])
+        except KafkaException as why:
+            raise translated(why) from None
+        return [
+            (each.topic, each.partition)
+            for each in positions
+            if each.offset >= ends[each.topic, each.partition]
+        ]
+
+
+def leaf_index(received: Message) -> int | None:
+    """The leaf that a message says it is; None where it is no message of ours."""
+    try:
+        return message.parse(received).leaf_index
+    except errors.MessageMalformed:
+        return None
+
+
+def leaves(tail: Iterable[Message], within: Bounds) -> int | None:
+    """How many leaves a partition shows by its last messages; None where none of them is ours."""
+    if within.high == within.low == 0:
+        return 0
+    known = [at for each in tail if (at := leaf_index(each)) is not None]
+    return max(known) + 1 if known else None
+
+
+def _time(received: Message) -> datetime | None:
+    kind, milliseconds = received.timestamp()
+    if kind == TIMESTAMP_NOT_AVAILABLE:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

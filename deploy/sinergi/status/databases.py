@@ -1,0 +1,185 @@
+"""What the two databases of an agency tell, each in one look that changes nothing."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from sinergi.status.facts import Halt, Lease
+from sinergi_consumers.position import Place
+from sinergi_schemas import errors
+from sinergi_schemas.postgresql import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    import psycopg
+
+    Number = tuple[str, int]
+
+K = TypeVar("K")
+
+_NO_TABLE = ("42P01", "3F000")  # undefined_table, invalid_schema_name
+
+_LEASE = """
+    SELECT holder, CASE WHEN isfinite(expires_at) THEN expires_at END,
+        expires_at > clock_timestamp()
+    FROM sinergi_producer.lease WHERE name = 'relay'
+"""
+# For each tree the checkpoint that closes its oldest batch which is not sent.
+_TREES = """
+    SELECT t.event_type, t.partition, t.size, t.sent_size, c.sealed_at
+    FROM sinergi_producer.tree AS t LEFT JOIN LATERAL (
+        SELECT sealed_at FROM sinergi_producer.checkpoint AS c
+        WHERE (c.event_type, c.partition) = (t.event_type, t.partition) AND c.size > t.sent_size
+        ORDER BY c.size LIMIT 1
+    ) AS c ON true
+"""
+# The conditions are those of the outbox's partial indexes.
+_UNSEALED = """
+    SELECT event_type, count(*), min(recorded_at) FROM sinergi_producer.outbox
+    WHERE leaf_index IS NULL AND held IS NULL AND {} GROUP BY event_type
+"""
+_LIVE, _HISTORY = _UNSEALED.format("NOT backfill"), _UNSEALED.format("backfill")
+_HELD = """
+    SELECT event_type, held, count(*) FROM sinergi_producer.outbox
+    WHERE held IS NOT NULL GROUP BY event_type, held
+"""
+
+_POSITIONS = """
+    SELECT topic, partition, projection, tree_size, cluster_id, topic_id, next_offset
+    FROM sinergi_consumer.position ORDER BY topic, partition, projection
+"""
+_QUARANTINE = """
+    SELECT topic, partition, reason, count(*) FROM sinergi_consumer.quarantine
+    GROUP BY topic, partition, reason ORDER BY topic, partition, reason
+"""
+_HALTS = "SELECT topic, partition, reason, detail, halted_at FROM sinergi_consumer.halt"
+
+
+class TreeRow(NamedTuple):
+    """A tree in the producer's database; `unsent_since` is None where all of it is sent."""
+
+    sealed: int
+    sent: int
+    unsent_since: datetime | None
+
+
+class WaitingRows(NamedTuple):
+    """How many rows of an event type wait, and the `recorded_at` of the oldest."""
+
+    rows: int
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerRows:
+    """What the producer's database holds, by event type and partition."""
+
+    lease: Lease
+    trees: Mapping[Number, TreeRow]
+    live: Mapping[str, WaitingRows]
+    history: Mapping[str, WaitingRows]
+    held: Mapping[str, Mapping[str, int]]
+
+
+class PositionRow(NamedTuple):
+    """How far a projection is, and the offset to go on from where it holds."""
+
+    tree_size: int
+    place: Place | None
+    next_offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerRows:
+    """What the consumer's database holds, by topic and partition."""
+
+    positions: Mapping[Number, Mapping[str, PositionRow]]
+    quarantined: Mapping[Number, Mapping[str, int]]
+    halts: Mapping[Number, Halt]
+
+
+def producer_rows(url: str) -> ProducerRows:
+    """Look into the producer's database.
+
+    Raises:
+        TablesMissing: it was not prepared.
+        DatabaseAway, DatabaseBroken: it does not serve us.
+    """
+    with _looking(url, "producer") as connection:
+        lease = connection.execute(_LEASE).fetchone()
+        if lease is None:
+            raise errors.TablesMissing("the row relay of sinergi_producer.lease", "producer")
+        holder, expires_at, is_held = lease
+        return ProducerRows(
+            Lease(holder, _utc(expires_at), is_held),
+            {
+                (name, number): TreeRow(size, sent, _utc(since))
+                for name, number, size, sent, since in connection.execute(_TREES)
+            },
+            _waiting(connection, _LIVE),
+            _waiting(connection, _HISTORY),
+            _nested(connection.execute(_HELD).fetchall()),
+        )
+
+
+def consumer_rows(url: str) -> ConsumerRows:
+    """Look into the consumer's database.
+
+    Raises:
+        DatabaseAway, DatabaseBroken: it does not serve us.
+    """
+    with _looking(url, "consumer") as connection:
+        positions: dict[Number, dict[str, PositionRow]] = {}
+        for topic, number, projection, size, *at, offset in connection.execute(_POSITIONS):
+            place = Place(*at) if all(at) else None
+            row = PositionRow(size, place, offset)
+            positions.setdefault((topic, number), {})[projection] = row
+        quarantined = _nested(
+            ((topic, number), reason, count)
+            for topic, number, reason, count in connection.execute(_QUARANTINE).fetchall()
+        )
+        halts = {
+            (topic, number): Halt(reason, detail, since.astimezone(UTC))
+            for topic, number, reason, detail, since in connection.execute(_HALTS)
+        }
+    return ConsumerRows(positions, quarantined, halts)
+
+
+@contextmanager
+def _looking(url: str, role: str) -> Iterator[psycopg.Connection]:
+    """One state of a database, whatever others write meanwhile."""
+    database = Database(url, "sinergi status")
+    try:
+        with database.serving() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield connection
+    except errors.DatabaseBroken as why:
+        if why.sqlstate in _NO_TABLE:
+            raise errors.TablesMissing(f"a table of sinergi_{role}", role) from None
+        raise
+    finally:
+        database.close()
+
+
+def _waiting(connection: psycopg.Connection, question: str) -> dict[str, WaitingRows]:
+    return {
+        name: WaitingRows(count, _utc(oldest))
+        for name, count, oldest in connection.execute(question)
+    }
+
+
+def _nested(rows: Iterable[tuple[K, str, int]]) -> dict[K, dict[str, int]]:
+    """Counts by a key and then by a reason."""
+    found: dict[K, dict[str, int]] = {}
+    for key, reason, count in rows:
+        found.setdefault(key, {})[reason] = count
+    return found
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return None if at is None else at.astimezone(UTC)

@@ -1,0 +1,193 @@
+"""What is known of an agency's two sides at one moment. Nothing here says whether it is well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+class Service(StrEnum):
+    """What facts come from."""
+
+    BROKER = "broker"
+    PRODUCER = "producer database"
+    CONSUMER = "consumer database"
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """A service that did not tell, so that what it knows is missing here.
+
+    Attributes:
+        where: its address, without secrets.
+    """
+
+    service: Service
+    where: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who leads as relay, by the producer database's own clock.
+
+    Attributes:
+        expires_at: None where it was given back, or never taken.
+    """
+
+    holder: str | None
+    expires_at: datetime | None
+    is_held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One partition that this agency owns.
+
+    Attributes:
+        sealed: leaves in its tree.
+        sent: leaves that the broker has confirmed.
+        unsent_seconds: since the oldest leaf that is not sent was sealed; 0 where all are sent.
+    """
+
+    partition: int
+    sealed: int
+    sent: int
+    unsent_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A topic that this agency owns. A row has a partition from its sealing on, not before.
+
+    Attributes:
+        found: its partitions on the broker, 0 where it has no such topic; None where it is away.
+        unsealed: rows that wait for the relay, history apart.
+        history: rows of history that wait: they are sealed when nothing else waits.
+        oldest_unsealed_at: `recorded_at` of the oldest row that waits, history apart.
+        held: rows that the relay leaves aside, by the reason.
+    """
+
+    topic: str
+    agreed: int
+    found: int | None
+    unsealed: int
+    history: int
+    oldest_unsealed_at: datetime | None
+    oldest_unsealed_seconds: float
+    held: Mapping[str, int]
+    partitions: tuple[Tree, ...]
+
+    @property
+    def waiting(self) -> int:
+        """Everything that a relay has still to seal or send."""
+        unsent = sum(each.sealed - each.sent for each in self.partitions)
+        return self.unsealed + self.history + unsent
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """The side of the outbox."""
+
+    lease: Lease
+    topics: tuple[Published, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Why a partition stands still."""
+
+    reason: str
+    detail: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One partition that is read into this agency's database.
+
+    Attributes:
+        available: leaves on the broker as its last messages say; None where that is not known.
+        signed: leaves that the owner's signed heads state.
+        materialised: leaves in the tables, by projection; None where the database is away.
+        seconds_behind: age of the first message that is not in the tables, by its time on the
+            broker; 0 where none is missing, None where that is not known.
+        worker: the host that reads it, as the consumer group has it.
+        quarantined: events that could not become rows, by the reason; None where the database is
+            away, and with it whether the partition is halted.
+    """
+
+    partition: int
+    available: int | None
+    signed: int | None
+    materialised: Mapping[str, int] | None
+    seconds_behind: float | None
+    worker: str | None
+    quarantined: Mapping[str, int] | None
+    halt: Halt | None
+
+    @property
+    def lowest(self) -> int | None:
+        """How far the projection is that is least far."""
+        return None if self.materialised is None else min(self.materialised.values(), default=0)
+
+    @property
+    def behind(self) -> int | None:
+        """Leaves on the broker that are not in the tables yet."""
+        if self.available is None or self.lowest is None:
+            return None
+        return max(0, self.available - self.lowest)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A topic of another agency that is read here.
+
+    Attributes:
+        found: its partitions on the broker, 0 where it has no such topic; None where it is away.
+        heads_at: when its owner signed its heads last.
+        heads_fault: why they cannot be believed.
+    """
+
+    topic: str
+    agreed: int
+    found: int | None
+    heads_at: datetime | None
+    heads_fault: str | None
+    partitions: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The side of the tables.
+
+    Attributes:
+        workers: members of the consumer group; None where the broker is away.
+    """
+
+    group: str
+    workers: int | None
+    topics: tuple[Read, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that could be found out.
+
+    Attributes:
+        publishing: None where its database is away, or this agency's settings name none.
+        reading: None where the settings name no consumer database.
+        unset: settings that the agreements would want and that are not there.
+    """
+
+    agency: str
+    at: datetime
+    publishing: Publishing | None
+    reading: Reading | None
+    away: tuple[Away, ...]
+    unset: tuple[str, ...]

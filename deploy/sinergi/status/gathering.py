@@ -1,0 +1,281 @@
+"""The facts about an agency, from its two databases and the brokers, as far as they answer.
+
+The order matters where two of them are compared. The tables are looked at before the topics, and
+an owner's heads before the topics that they speak of, so that a topic never shows less only
+because it went on meanwhile.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from sinergi.settings import masked
+from sinergi.status import databases
+from sinergi.status.broker import Broker, leaves
+from sinergi.status.databases import PositionRow, TreeRow, WaitingRows
+from sinergi.status.facts import (
+    Away,
+    Facts,
+    Published,
+    Publishing,
+    Read,
+    Reading,
+    Service,
+    Share,
+    Tree,
+)
+from sinergi_schemas import errors
+from sinergi_schemas.topics import Topic, control_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sinergi.settings import Settings
+    from sinergi.status.broker import Found, Group
+    from sinergi.status.databases import ConsumerRows, ProducerRows
+    from sinergi_consumers.position import Place
+    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.seal.heads import Heads
+
+    Number = tuple[str, int]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Topics:
+    """What the brokers tell of all topics; `heads` and `faults` are by agency."""
+
+    found: Mapping[str, Found]
+    available: Mapping[Number, int | None]
+    heads: Mapping[str, Heads | None]
+    faults: Mapping[str, str]
+    missing_since: Mapping[Number, datetime | None]
+    group: Group
+
+
+def gather(settings: Settings, clock: Clock) -> Facts:
+    """Ask everybody; whoever does not answer is told as away.
+
+    Raises:
+        SettingsRefused: the agency or the broker is not set, or neither database is.
+        AgreementRefused: the agreements cannot be used.
+    """
+    values = settings.values
+    if values.producer.database is None and values.consumer.database is None:
+        _ = settings.consumer_database
+    return _Gathering(settings, settings.agreements(), settings.connection(), clock).facts()
+
+
+@dataclass(slots=True)
+class _Gathering:
+    settings: Settings
+    agreements: Agreements
+    connection: Connection
+    clock: Clock
+    away: list[Away] = field(default_factory=list)
+
+    def facts(self) -> Facts:
+        agency, values = self.settings.agency, self.settings.values
+        own = _counts(self.agreements, self.agreements.published_by(agency))
+        others = _counts(self.agreements, self.agreements.read_by(agency))
+        producer, consumer = values.producer.database, values.consumer.database
+        sent = producer and self._ask(Service.PRODUCER, producer, databases.producer_rows)
+        stored = consumer and self._ask(Service.CONSUMER, consumer, databases.consumer_rows)
+        topics = self._ask(
+            Service.BROKER,
+            self.connection.bootstrap,
+            lambda _: self._topics(own, others if consumer else {}, stored or None),
+        )
+        now = self.clock.now()
+        wanted = {"producer.database": own, "consumer.database": others}
+        given = {"producer.database": producer, "consumer.database": consumer}
+        return Facts(
+            agency,
+            now,
+            _publishing(agency, own, sent, topics, now) if sent else None,
+            _reading(self._group, others, stored or None, topics, now) if consumer else None,
+            tuple(self.away),
+            tuple(key for key, names in wanted.items() if names and not given[key]),
+        )
+
+    @property
+    def _group(self) -> str:
+        return f"{self.settings.agency}.{self.settings.consumer_name}"
+
+    def _ask(self, service: Service, where: str, question: Callable[[str], T]) -> T | None:
+        try:
+            return question(where)
+        except errors.SinergiError as why:
+            self.away.append(Away(service, str(masked(where)), _plainly(why)))
+            return None
+
+    def _topics(
+        self,
+        own: Mapping[str, int],
+        others: Mapping[str, int],
+        stored: ConsumerRows | None,
+    ) -> _Topics:
+        with closing(Broker(self.connection)) as broker:
+            owners = sorted({Topic.parse(each).agency for each in others})
+            controls = {each: (control_topic(each), 0) for each in owners}
+            found = broker.topics([*own, *others, *(name for name, _ in controls.values())])
+            bounds = broker.bounds(each for each in controls.values() if each[0] in found)
+            shares = [
+                (name, number)
+                for name, count in others.items()
+                if name in found
+                for number in range(min(count, found[name].partitions))
+            ]
+            # After the heads: what they state was in the topics by then.
+            bounds |= broker.bounds(shares)
+            tails = broker.tails(bounds)
+            heads: dict[str, Heads | None] = {}
+            faults: dict[str, str] = {}
+            for agency, control in controls.items():
+                try:
+                    heads[agency] = broker.heads(self.agreements, agency, tails.get(control, ()))
+                except errors.SealBroken as why:
+                    faults[agency] = str(why)
+            available = {each: leaves(tails[each], bounds[each]) for each in shares}
+            missing_since: dict[Number, datetime | None] = {}
+            for each, known in available.items():
+                at = _lowest(stored, each, found[each[0]].place)
+                if stored and known is not None and at.tree_size < known:
+                    missing_since[each] = broker.first_at(
+                        each, bounds[each], at.tree_size, at.next_offset
+                    )
+            return _Topics(
+                found, available, heads, faults, missing_since, broker.group(self._group)
+            )
+
+
+def _lowest(stored: ConsumerRows | None, share: Number, place: Place) -> PositionRow:
+    """The position that is least far, with an offset only where it holds at `place`."""
+    rows = stored.positions.get(share, {}).values() if stored else ()
+    least = min(rows, key=lambda each: each.tree_size, default=PositionRow(0, None, None))
+    return least if least.place == place else least._replace(next_offset=None)
+
+
+def _publishing(
+    agency: str,
+    counts: Mapping[str, int],
+    rows: ProducerRows,
+    topics: _Topics | None,
+    now: datetime,
+) -> Publishing:
+    known = {name for name, _ in rows.trees} | {*rows.live} | {*rows.history} | {*rows.held}
+    names = sorted({*counts, *(Topic(agency, each).name for each in known)})
+    published = (_published(each, counts.get(each, 0), rows, topics, now) for each in names)
+    return Publishing(rows.lease, tuple(published))
+
+
+def _published(
+    name: str, agreed: int, rows: ProducerRows, topics: _Topics | None, now: datetime
+) -> Published:
+    event_type = Topic.parse(name).event_type
+    live = rows.live.get(event_type, WaitingRows(0, None))
+    trees = {number: tree for (of, number), tree in rows.trees.items() if of == event_type}
+    numbers = sorted({*range(agreed), *trees})
+    return Published(
+        name,
+        agreed,
+        _partitions(topics, name),
+        live.rows,
+        rows.history.get(event_type, WaitingRows(0, None)).rows,
+        live.oldest_at,
+        _age(live.oldest_at, now),
+        rows.held.get(event_type, {}),
+        tuple(_tree(each, trees.get(each, TreeRow(0, 0, None)), now) for each in numbers),
+    )
+
+
+def _tree(number: int, row: TreeRow, now: datetime) -> Tree:
+    return Tree(number, row.sealed, row.sent, _age(row.unsent_since, now))
+
+
+def _reading(
+    group: str,
+    counts: Mapping[str, int],
+    stored: ConsumerRows | None,
+    topics: _Topics | None,
+    now: datetime,
+) -> Reading:
+    seen = {*stored.positions, *stored.quarantined, *stored.halts} if stored else set()
+    shares = seen | {(name, number) for name, count in counts.items() for number in range(count)}
+    read = []
+    for name in sorted({name for name, _ in shares}):
+        agency = Topic.parse(name).agency
+        heads = topics.heads.get(agency) if topics else None
+        numbers = sorted(number for of, number in shares if of == name)
+        read.append(
+            Read(
+                name,
+                counts.get(name, 0),
+                _partitions(topics, name),
+                datetime.fromtimestamp(heads.posix_time, UTC) if heads else None,
+                topics.faults.get(agency) if topics else None,
+                tuple(_share((name, each), stored, topics, heads, now) for each in numbers),
+            )
+        )
+    return Reading(group, topics.group.members if topics else None, tuple(read))
+
+
+def _share(
+    share: Number,
+    stored: ConsumerRows | None,
+    topics: _Topics | None,
+    heads: Heads | None,
+    now: datetime,
+) -> Share:
+    available = topics.available.get(share) if topics else None
+    signed = {(each.topic, each.partition): each.size for each in heads.heads} if heads else {}
+    materialised = None
+    if stored:
+        rows = stored.positions.get(share, {})
+        materialised = {name: row.tree_size for name, row in rows.items()}
+    found = Share(
+        share[1],
+        available,
+        signed.get(share),
+        materialised,
+        None,
+        topics.group.hosts.get(share) if topics else None,
+        stored.quarantined.get(share, {}) if stored else None,
+        stored.halts.get(share) if stored else None,
+    )
+    if found.behind and topics:
+        since = topics.missing_since.get(share)
+        return replace(found, seconds_behind=None if since is None else _age(since, now))
+    return replace(found, seconds_behind=None if found.behind is None else 0.0)
+
+
+def _counts(agreements: Agreements, topics: Iterable[Topic]) -> dict[str, int]:
+    return {each.name: agreements.partitions(each) for each in topics}
+
+
+def _partitions(topics: _Topics | None, name: str) -> int | None:
+    if topics is None:
+        return None
+    found = topics.found.get(name)
+    return found.partitions if found else 0
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    """Seconds since then; the clocks of two machines may differ a little."""
+    return 0.0 if since is None else max(0.0, (now - since).total_seconds())
+
+
+def _plainly(why: errors.SinergiError) -> str:
+    """Why a service did not tell, in words for somebody who does not wait for it."""
+    if isinstance(why, errors.DatabaseAway):
+        silent = why.sqlstate == "none"
+        return "it does not answer" if silent else f"it does not serve us (SQLSTATE {why.sqlstate})"
+    if isinstance(why, errors.BrokerAway):
+        return f"it does not answer ({why.said})"
+    return str(why)

@@ -1,0 +1,247 @@
+"""Whether what is known is well: what is halted, what waits for what, and for how long it may.
+
+What happens in passing is no problem: a batch that is being sealed, a relay that takes over. A
+minute is: batches are sealed every 50 ms and materialised within seconds.
+
+    problem   somebody has to do something, or will soon            (exit status 1)
+    remark    worth knowing and no harm by itself                   (exit status 0)
+    away      a service did not tell, so that nobody knows          (exit status 2)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sinergi.status.facts import Away, Facts, Published, Publishing, Read, Reading, Share
+
+WELL, NOT_WELL, UNKNOWN = 0, 1, 2
+
+# How long a row may wait for its seal, a leaf for the broker, and a message for the tables.
+PATIENCE_SECONDS = 60.0
+
+# Heads are signed every minute; after three without them nobody there is at work.
+HEADS_SECONDS = 180.0
+
+
+class Kind(StrEnum):
+    """What is wrong, the worst first."""
+
+    HALTED = "halted"
+    CUT = "cut"
+    HEADS = "heads"
+    TOPIC = "topic"
+    NO_RELAY = "no-relay"
+    NO_MATERIALISER = "no-materialiser"
+    UNSEALED = "unsealed"
+    UNSENT = "unsent"
+    BEHIND = "behind"
+    HELD = "held"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it should be, in one line."""
+
+    kind: Kind
+    topic: str | None
+    partition: int | None
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be said of the facts, the worst first."""
+
+    away: tuple[Away, ...]
+    problems: tuple[Problem, ...]
+    remarks: tuple[str, ...]
+    well: str
+
+    @property
+    def exit_status(self) -> int:
+        """0 all is well, 1 it is not, 2 it cannot be told."""
+        if self.away:
+            return UNKNOWN
+        return NOT_WELL if self.problems else WELL
+
+    @property
+    def lines(self) -> list[str]:
+        """What an operator reads; the first line says what matters most."""
+        away = [f"{each.service} {each.where} is away: {each.why}" for each in self.away]
+        found = [*away, *(each.what for each in self.problems)]
+        return [*(found or [self.well]), *(f"note: {each}" for each in self.remarks)]
+
+
+def judge(facts: Facts) -> Verdict:
+    """Judge what is known; what is not known is neither well nor wrong."""
+    problems: list[Problem] = []
+    if facts.publishing:
+        problems += _publishing(facts.publishing)
+    if facts.reading:
+        problems += _reading(facts.reading)
+    order = list(Kind)
+    return Verdict(
+        facts.away,
+        tuple(sorted(problems, key=lambda each: order.index(each.kind))),
+        tuple(_remarks(facts)),
+        _well(facts),
+    )
+
+
+def spoken(seconds: float) -> str:
+    """A length of time for people, as `12 s` or `3 h`."""
+    for unit, length, until in (("s", 1, 100), ("min", 60, 100 * 60), ("h", 3600, 48 * 3600)):
+        if seconds < until:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
+def local(at: datetime) -> str:
+    """A moment in this machine's zone, with its offset."""
+    return at.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _publishing(side: Publishing) -> Iterator[Problem]:
+    waiting = [each for each in side.topics if each.waiting]
+    if waiting and not side.lease.is_held:
+        count = sum(each.waiting for each in waiting)
+        names = _names([each.topic for each in waiting])
+        until = side.lease.expires_at
+        since = f" since {local(until)}" if until else ""
+        yield Problem(
+            Kind.NO_RELAY,
+            waiting[0].topic if len(waiting) == 1 else None,
+            None,
+            f"{_count(count, 'row')} of {names} wait for a relay, and none leads{since}: "
+            "start `sinergi relay`",
+        )
+    for each in side.topics:
+        yield from _topic(each)
+        if side.lease.is_held:
+            yield from _stuck(each, f"although {side.lease.holder} leads as relay: see its log")
+        for reason, count in each.held.items():
+            what = f"{_count(count, 'row')} of {each.topic} held: {reason}"
+            yield Problem(Kind.HELD, each.topic, None, what)
+
+
+def _stuck(topic: Published, although: str) -> Iterator[Problem]:
+    if topic.oldest_unsealed_seconds > PATIENCE_SECONDS:
+        what = f"{_count(topic.unsealed, 'row')} of {topic.topic} not sealed, the oldest waits for"
+        age = spoken(topic.oldest_unsealed_seconds)
+        yield Problem(Kind.UNSEALED, topic.topic, None, f"{what} {age}, {although}")
+    for each in topic.partitions:
+        if each.unsent_seconds > PATIENCE_SECONDS:
+            count = _count(each.sealed - each.sent, "leaf", "leaves")
+            what = f"{count} of {topic.topic}/{each.partition} sealed and not on the broker for"
+            age = spoken(each.unsent_seconds)
+            yield Problem(Kind.UNSENT, topic.topic, each.partition, f"{what} {age}, {although}")
+
+
+def _topic(topic: Published | Read) -> Iterator[Problem]:
+    """Whether the broker has the topic as the agreement wants it; `agreed` is 0 without one."""
+    if topic.found is None or not topic.agreed or topic.found == topic.agreed:
+        return
+    if topic.found:
+        what = f"{topic.topic} has {topic.found} partitions where the agreement says {topic.agreed}"
+    else:
+        what = f"{topic.topic} is not on the broker: run `sinergi provision apply`"
+    yield Problem(Kind.TOPIC, topic.topic, None, what)
+
+
+def _reading(side: Reading) -> Iterator[Problem]:
+    shares = [(topic, each) for topic in side.topics for each in topic.partitions]
+    behind = [(topic, each) for topic, each in shares if each.behind and not each.halt]
+    if behind and side.workers == 0:
+        count = _count(sum(each.behind or 0 for _, each in behind), "event")
+        names = _names(sorted({topic.topic for topic, _ in behind}))
+        what = f"{count} of {names} wait for a materialiser, and none is in the group {side.group}"
+        yield Problem(Kind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`")
+    elif behind:
+        for topic, each in behind:
+            yield from _behind(topic, each)
+    faults = {Topic.parse(topic.topic).agency: topic for topic in side.topics if topic.heads_fault}
+    for agency, topic in faults.items():
+        what = f"the heads of {agency} cannot be believed: {topic.heads_fault}"
+        yield Problem(Kind.HEADS, None, None, what)
+    for topic in side.topics:
+        yield from _topic(topic)
+    for topic, each in shares:
+        yield from _broken(topic, each)
+
+
+def _behind(topic: Read, share: Share) -> Iterator[Problem]:
+    seconds = share.seconds_behind
+    if seconds is None or seconds <= PATIENCE_SECONDS:
+        return
+    worker = f"{share.worker} reads it: see its log" if share.worker else "no worker reads it"
+    count = _count(share.behind or 0, "event")
+    what = f"{count} of {topic.topic}/{share.partition} not in the tables for {spoken(seconds)}"
+    yield Problem(Kind.BEHIND, topic.topic, share.partition, f"{what}; {worker}")
+
+
+def _broken(topic: Read, share: Share) -> Iterator[Problem]:
+    place = f"{topic.topic}/{share.partition}"
+    if share.halt:
+        why = f"({share.halt.reason}): {share.halt.detail}"
+        what = f"{place} is halted since {local(share.halt.since)} {why}"
+        yield Problem(Kind.HALTED, topic.topic, share.partition, what)
+    if share.signed and share.available is not None and share.available < share.signed:
+        what = f"{place} shows {share.available:,} leaves where its owner signed {share.signed:,}"
+        mend = "its end was cut off, or is being sent again"
+        yield Problem(Kind.CUT, topic.topic, share.partition, f"{what}: {mend}")
+    if share.quarantined:
+        reasons = ", ".join(f"{count:,} {each}" for each, count in share.quarantined.items())
+        what = f"{_count(sum(share.quarantined.values()), 'event')} of {place} in quarantine"
+        yield Problem(Kind.QUARANTINED, topic.topic, share.partition, f"{what} ({reasons})")
+
+
+def _remarks(facts: Facts) -> Iterator[str]:
+    for each in facts.unset:
+        yield f"{each} is not set, though the agreements want it; that side is not shown"
+    yield from _idle(facts)
+    owners = {}
+    for topic in facts.reading.topics if facts.reading else ():
+        if topic.found is not None and topic.heads_fault is None:
+            owners[Topic.parse(topic.topic).agency] = topic.heads_at
+    for agency, at in owners.items():
+        if at is None:
+            yield f"{agency} has never signed its heads"
+        elif (facts.at - at).total_seconds() > HEADS_SECONDS:
+            yield f"{agency} has signed no heads since {local(at)}: its relay is not at work"
+
+
+def _idle(facts: Facts) -> Iterator[str]:
+    """Who is not at work while nothing waits for it."""
+    publishing, reading = facts.publishing, facts.reading
+    if publishing and not publishing.lease.is_held:
+        if not any(each.waiting for each in publishing.topics):
+            yield "no relay leads; nothing waits for it"
+    if reading and reading.workers == 0:
+        if not any(each.behind for topic in reading.topics for each in topic.partitions):
+            yield f"no materialiser is in the group {reading.group}; nothing waits for it"
+
+
+def _well(facts: Facts) -> str:
+    sides = []
+    if facts.publishing:
+        sides.append(f"{_count(len(facts.publishing.topics), 'topic')} published")
+    if facts.reading:
+        sides.append(f"{_count(len(facts.reading.topics), 'topic')} read")
+    return f"all is well: {', '.join(sides)}"
+
+
+def _names(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} topics"
+
+
+def _count(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
