@@ -199,6 +199,23 @@ def test_no_changed_consistency_proof_verifies(new: int, data: st.DataObject) ->
         assert not verify_consistency(new, old, second, first, proof)
 
 
+@settings(deadline=None)
+@given(SIZES, st.data())
+def test_no_proof_is_taken_for_one_of_a_tree_that_is_deeper(size: int, data: st.DataObject) -> None:
+    deeper = 2 << size.bit_length()
+    index = data.draw(st.integers(min_value=0, max_value=size - 1))
+    root = reference_root(0, size)
+    path = reference_path(index, 0, size)
+    assert not verify_inclusion(LEAVES[index], index, deeper, path, root)
+    old, proof = index + 1, consistency_proof(LEAVES[:size], index + 1)
+    assert not verify_consistency(old, deeper, reference_root(0, old), root, proof)
+
+
+def test_a_proof_that_goes_on_above_the_root_is_refused() -> None:
+    assert verify_inclusion(LEAVES[1], 1, 2, [LEAVES[0]], reference_root(0, 2))
+    assert not verify_inclusion(LEAVES[1], 0, 1, [LEAVES[0]], reference_root(0, 2))
+
+
 def test_an_index_at_the_size_is_refused_before_anything_is_hashed() -> None:
     assert not verify_inclusion(LEAVES[0], 1, 1, [], LEAVES[0])
     assert not verify_inclusion(EMPTY_ROOT, 0, 0, [], EMPTY_ROOT)
