@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from hypothesis import given, settings
@@ -82,14 +82,45 @@ class Database:
         return list(self.open.values())[pick % len(self.open)]
 
 
-steps = st.lists(
+@dataclass
+class Run:
+    """A database and a relay that looks at it."""
+
+    database: Database = field(default_factory=Database)
+    floors: Floors = field(default_factory=Floors)
+
+    def publish(self, count: int, history: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
+        self.database.begin()
+        for _ in range(count):
+            self.database.insert(-1)
+        self.database.end(-1, commit=True, history=history)
+
+    def begin(self) -> None:
+        self.database.begin()
+
+    def insert(self, pick: int) -> None:
+        self.database.insert(pick)
+
+    def end(self, pick: int, commit: bool, history: bool) -> None:  # noqa: FBT001
+        self.database.end(pick, commit=commit, history=history)
+
+    def look(self, hears: bool, most: int) -> list[int]:  # noqa: FBT001
+        if hears:
+            self.floors.hear(self.database.horizon())
+        look = self.database.look(self.floors, most)
+        self.database.seal(look.rows)
+        self.floors.after_look(look)
+        return [each.id for each in look.rows]
+
+
+steps: st.SearchStrategy[list[tuple[Any, ...]]] = st.lists(
     st.one_of(
-        st.tuples(st.just("publish"), st.integers(1, 4), st.booleans()),
-        st.tuples(st.just("begin")),
-        st.tuples(st.just("insert"), st.integers(0, 9)),
-        st.tuples(st.just("end"), st.integers(0, 9), st.booleans(), st.booleans()),
-        st.tuples(st.just("look"), st.booleans(), st.integers(1, 3)),
-        st.tuples(st.just("look"), st.just(value=True), st.integers(1, 3)),
+        st.tuples(st.just(Run.publish), st.integers(1, 4), st.booleans()),
+        st.tuples(st.just(Run.begin)),
+        st.tuples(st.just(Run.insert), st.integers(0, 9)),
+        st.tuples(st.just(Run.end), st.integers(0, 9), st.booleans(), st.booleans()),
+        st.tuples(st.just(Run.look), st.booleans(), st.integers(1, 3)),
+        st.tuples(st.just(Run.look), st.just(value=True), st.integers(1, 3)),
     ),
     max_size=40,
 )
@@ -97,53 +128,27 @@ steps = st.lists(
 
 @settings(max_examples=500)
 @given(steps)
-def test_no_row_that_waits_lies_below_a_floor(steps: list[tuple[str, ...]]) -> None:
-    database, floors = Database(), Floors()
-    floors.before_look(0.0)
-    for kind, *values in steps:
-        match kind, *values:
-            case "publish", int(count), bool(history):
-                database.begin()
-                for _ in range(count):
-                    database.insert(len(database.open) - 1)
-                database.end(len(database.open) - 1, commit=True, history=history)
-            case ("begin",):
-                database.begin()
-            case "insert", int(pick):
-                database.insert(pick)
-            case "end", int(pick), bool(commit), bool(history):
-                database.end(pick, commit=commit, history=history)
-            case "look", bool(hears), int(most):
-                if hears:
-                    floors.hear(database.horizon())
-                look = database.look(floors, most)
-                database.seal(look.rows)
-                floors.after_look(look)
-        for each, is_history in database.waiting.items():
-            assert each > (floors.history if is_history else floors.live)
-        for ids in database.open.values():
-            assert all(each > max(floors.live, floors.history) for each in ids)
+def test_no_row_that_waits_lies_below_a_floor(steps: list[tuple[Any, ...]]) -> None:
+    run = Run()
+    for step, *values in steps:
+        step(run, *values)
+        for each, is_history in run.database.waiting.items():
+            assert each > (run.floors.history if is_history else run.floors.live)
+        for ids in run.database.open.values():
+            assert all(each > max(run.floors.live, run.floors.history) for each in ids)
 
 
 def test_the_floor_follows_once_everybody_who_was_open_has_ended() -> None:
-    database, floors = Database(), Floors()
+    run = Run()
     for number in range(2):
-        database.begin()
-        database.insert(number)
-
-    def turn() -> list[int]:
-        floors.hear(database.horizon())
-        look = database.look(floors, 10)
-        database.seal(look.rows)
-        floors.after_look(look)
-        return [each.id for each in look.rows]
-
-    database.end(1, commit=True, history=False)
-    assert [turn(), turn(), turn()] == [[2], [], []]
-    assert floors.live == 0
-    database.end(0, commit=True, history=False)
-    assert [turn(), turn()] == [[1], []]
-    assert (floors.live, floors.history) == (2, 2)
+        run.begin()
+        run.insert(number)
+    run.end(1, commit=True, history=False)
+    assert [run.look(hears=True, most=10) for _ in range(3)] == [[2], [], []]
+    assert run.floors.live == 0
+    run.end(0, commit=True, history=False)
+    assert [run.look(hears=True, most=10) for _ in range(2)] == [[1], []]
+    assert (run.floors.live, run.floors.history) == (2, 2)
 
 
 def test_once_a_minute_the_look_is_a_full_one() -> None:
