@@ -18,7 +18,7 @@ from sinergi_consumers.position import Place
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import cluster_id, open_admin, partition_count, topic_id
 from sinergi_schemas.kafka.consumer import open_consumer
-from sinergi_schemas.kafka.faults import translate
+from sinergi_schemas.kafka.faults import translate, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,6 +68,7 @@ class Assignment:
         self._mine: set[Share] = set()
         self._flowing: set[Share] = set()
         self._halted: set[Share] = set()
+        self._gone: set[Share] = set()
 
     @property
     def flowing(self) -> set[Share]:
@@ -93,7 +94,7 @@ class Assignment:
 
         Rebalances happen inside this call.
         """
-        arrival = Arrival({}, set())
+        arrival, self._gone = Arrival({}, self._gone), set()
         messages = size = 0
         while messages < _MOST_MESSAGES and size < _MOST_BYTES:
             chunk = self._consumer.consume(_CHUNK, _POLL_SECONDS)
@@ -112,7 +113,7 @@ class Assignment:
         flowing = [TopicPartition(topic.name, number) for topic, number in self._flowing]
         self._consumer.pause(flowing)
         for each in self._consumer.consume(1, 0):
-            self._take(each, Arrival({}, set()))
+            self._take(each, Arrival({}, self._gone))
         self._consumer.resume([each for each in flowing if self._share(each) in self._flowing])
 
     def place(self, share: Share) -> Place:
@@ -133,6 +134,7 @@ class Assignment:
 
         Raises:
             OffsetGone: the leaf to go on from is no longer on the broker.
+            Unavailable: the broker is away.
         """
         topic, number = share
         with open_log(self._connection, topic.name, number) as log:
@@ -142,8 +144,11 @@ class Assignment:
                 offset = log.find(position.frontier.size)
         if not low <= offset <= high:
             raise errors.OffsetGone(topic.name, number, position.frontier.size)
-        self._consumer.seek(TopicPartition(topic.name, number, offset))
-        self._consumer.resume([TopicPartition(topic.name, number)])
+        try:
+            self._consumer.seek(TopicPartition(topic.name, number, offset))
+            self._consumer.resume([TopicPartition(topic.name, number)])
+        except KafkaException as why:
+            raise translated(why) from None
         self._flowing.add(share)
 
     def stop(self, share: Share, *, halted: bool = False) -> None:
@@ -196,6 +201,7 @@ class Assignment:
         self._mine -= gone
         self._flowing -= gone
         self._halted -= gone
+        self._gone -= gone
         consumer.incremental_unassign(partitions)
 
     def _share(self, each: TopicPartition) -> Share:

@@ -97,10 +97,15 @@ class Materialiser:
     ) -> tuple[list[tuple[Claim, Batch]], dict[Share, errors.Broken]]:
         """The batches that stand under a checkpoint, and the shares that do not hold."""
         batches: list[tuple[Claim, Batch]] = []
+        flowing = self._assignment.flowing
+        ours = {share: self._claims[share] for share in self._claims.keys() & flowing}
+        # Broken behind a batch of the round before, which is stored by the time of the halt.
         broken: dict[Share, errors.Broken] = {
-            share: errors.OffsetGone(share[0].name, share[1], claim.partition.size)
-            for share in arrival.gone
-            if (claim := self._claims.get(share))
+            share: why for share, claim in ours.items() if (why := claim.partition.broken)
+        }
+        broken |= {
+            share: errors.OffsetGone(share[0].name, share[1], ours[share].partition.size)
+            for share in arrival.gone & ours.keys()
         }
         for share, messages in arrival.messages.items():
             claim = self._claims[share]

@@ -74,6 +74,11 @@ class Partition:
         """The leaves held back because no checkpoint has covered them yet."""
         return len(self._held)
 
+    @property
+    def broken(self) -> errors.Broken | None:
+        """Why nothing more will be given out, once a message did not hold."""
+        return self._broken
+
     def receive(self, received: Iterable[Received]) -> Batch | None:
         """Verify messages in their order on the topic; cut at the last checkpoint.
 
