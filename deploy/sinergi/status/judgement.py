@@ -221,13 +221,14 @@ def _remarks(facts: Facts) -> Iterator[str]:
 
 def _idle(facts: Facts) -> Iterator[str]:
     """Who is not at work while nothing waits for it."""
-    publishing, reading = facts.publishing, facts.reading
-    if publishing and not publishing.lease.is_held:
-        if not any(each.waiting for each in publishing.topics):
-            yield "no relay leads; nothing waits for it"
-    if reading and reading.workers == 0:
-        if not any(each.behind for topic in reading.topics for each in topic.partitions):
-            yield f"no materialiser is in the group {reading.group}; nothing waits for it"
+    published = facts.publishing.topics if facts.publishing else ()
+    read = facts.reading.topics if facts.reading else ()
+    rows_wait = any(each.waiting for each in published)
+    events_wait = any(each.behind for topic in read for each in topic.partitions)
+    if facts.publishing and not facts.publishing.lease.is_held and not rows_wait:
+        yield "no relay leads; nothing waits for it"
+    if facts.reading and facts.reading.workers == 0 and not events_wait:
+        yield f"no materialiser is in the group {facts.reading.group}; nothing waits for it"
 
 
 def _well(facts: Facts) -> str:

@@ -1,0 +1,510 @@
+"""`sinergi status` on real services: what is well, what waits for what, and who is away."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+import tomli_w
+from confluent_kafka import Producer
+
+from sinergi.cli import root
+from sinergi.status.facts import (
+    Away,
+    Facts,
+    Halt,
+    Lease,
+    Published,
+    Publishing,
+    Read,
+    Reading,
+    Service,
+    Share,
+    Tree,
+)
+from sinergi.status.judgement import judge, spoken
+from world import DATABASE, World, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sinergi_schemas.events import Transfer
+
+
+@dataclass
+class Desk:
+    """A world, and the command as an operator of one of its agencies runs it."""
+
+    world: World
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def run(self, agency: str, *arguments: str, **changes: Any) -> tuple[int, str, str]:
+        """Exit status, standard output, standard error; the changes are settings."""
+        world = self.world
+        publishes = agency == world.publisher
+        found: dict[str, Any] = {
+            "agency": agency,
+            "agreements": str(world.folder),
+            "kafka": {"bootstrap": world.kafka},
+            "producer": {"database": world.producer_url} if publishes else {},
+            "consumer": {"name": DATABASE}
+            | ({} if publishes else {"database": world.consumer_url}),
+        }
+        file = self.folder / f"{agency}.toml"
+        file.write_text(tomli_w.dumps(found | changes), encoding="utf-8")
+        self.capsys.readouterr()
+        status = root.run(["--config", str(file), "status", *arguments])
+        return status, *self.capsys.readouterr()
+
+    def publisher(self, **changes: Any) -> dict[str, Any]:
+        return self._document(self.world.publisher, **changes)
+
+    def reader(self, **changes: Any) -> dict[str, Any]:
+        return self._document(self.world.reader, **changes)
+
+    def _document(self, agency: str, **changes: Any) -> dict[str, Any]:
+        status, out, _ = self.run(agency, "--json", **changes)
+        document: dict[str, Any] = json.loads(out)
+        assert document["exit_status"] == status
+        return document
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Desk]:
+    for name in [each for each in os.environ if each.startswith("SINERGI_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "pks").mkdir()
+    world = World(tmp_path / "pks", kafka, agency_slug, databases(), databases())
+    yield Desk(world, tmp_path, capsys)
+    structlog.reset_defaults()
+
+
+def fifty() -> list[Transfer]:
+    return [transfer(f"P/{number}") for number in range(50)]
+
+
+def kinds(document: dict[str, Any]) -> set[str]:
+    return {each["kind"] for each in document["problems"]}
+
+
+def shares(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The partitions of the one topic that is read."""
+    (topic,) = document["reading"]["topics"]
+    return list(topic["partitions"])
+
+
+def until_sent(world: World, count: int) -> None:
+    world.until(
+        lambda: (
+            world.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", world.producer)
+            == [(count,)]
+        ),
+        f"{count} leaves sent",
+    )
+
+
+def closed_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        return f"127.0.0.1:{once.getsockname()[1]}"
+
+
+def write(world: World, partition: int, value: bytes) -> None:
+    """Put a message of somebody else's into the topic."""
+    producer = Producer({"bootstrap.servers": world.kafka})
+    producer.produce(world.topic.name, key=b"foreign", value=value, partition=partition)
+    assert producer.flush(30) == 0
+
+
+def test_all_is_well_when_everything_published_is_in_the_tables(desk: Desk) -> None:
+    world = desk.world
+    world.publish(*fifty())
+    with world.relaying(), world.materialising():
+        world.until_rows("sinergi.transfer_history", 50)
+        until_sent(world, 50)
+        ours, theirs = desk.publisher(), desk.reader()
+        status, out, _ = desk.run(world.reader)
+    assert (ours["exit_status"], ours["problems"], ours["remarks"]) == (0, [], [])
+    (topic,) = ours["publishing"]["topics"]
+    assert (topic["unsealed"], topic["history"], topic["held"]) == (0, 0, {})
+    assert sum(each["sealed"] for each in topic["partitions"]) == 50
+    assert sum(each["sent"] for each in topic["partitions"]) == 50
+    assert ours["publishing"]["lease"]["is_held"]
+    assert ours["reading"] is None
+    assert (theirs["exit_status"], theirs["problems"], theirs["remarks"]) == (0, [], [])
+    assert theirs["reading"]["workers"] == 1
+    assert sum(each["available"] for each in shares(theirs)) == 50
+    for each in shares(theirs):
+        assert each["materialised"] == {
+            "transfer": each["available"],
+            "transfer_history": each["available"],
+        }
+        assert each["signed"] == each["available"]
+        assert each["seconds_behind"] == 0
+        assert each["worker"]
+    assert status == 0
+    assert out.splitlines()[0] == f"{world.reader}: all is well: 1 topic read"
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_a_row_that_waits_while_no_relay_leads_is_the_first_thing_said(desk: Desk) -> None:
+    desk.world.publish(transfer("P/1"), transfer("P/2"))
+    document = desk.publisher()
+    assert document["exit_status"] == 1
+    assert kinds(document) == {"no-relay"}
+    (topic,) = document["publishing"]["topics"]
+    assert topic["unsealed"] == 2
+    assert topic["oldest_unsealed_seconds"] > 0
+    assert datetime.fromisoformat(topic["oldest_unsealed_at"]).tzinfo is not None
+    status, out, _ = desk.run(desk.world.publisher)
+    assert status == 1
+    first = out.splitlines()[0]
+    assert f"2 rows of {desk.world.topic.name} wait for a relay" in first
+    assert "sinergi relay" in first
+
+
+def test_an_idle_side_with_nothing_waiting_is_well_and_noted(desk: Desk) -> None:
+    document = desk.publisher()
+    assert (document["exit_status"], document["problems"]) == (0, [])
+    assert document["remarks"] == ["no relay leads; nothing waits for it"]
+    document = desk.reader()
+    assert (document["exit_status"], document["problems"]) == (0, [])
+    assert [each["available"] for each in shares(document)] == [0, 0]
+
+
+def test_a_row_that_a_leading_relay_leaves_for_a_minute_is_stuck(desk: Desk) -> None:
+    world = desk.world
+    world.publish(transfer("P/1"))
+    with world.producer.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE sinergi_producer.lease SET holder = 'here 7', epoch = 1,"
+            " expires_at = clock_timestamp() + interval '1 hour'"
+        )
+        connection.exec_driver_sql(
+            "UPDATE sinergi_producer.outbox SET recorded_at = recorded_at - interval '2 minutes'"
+        )
+    document = desk.publisher()
+    assert kinds(document) == {"unsealed"}
+    assert "although here 7 leads" in document["lines"][0]
+
+
+def test_held_rows_are_told_with_their_reason(desk: Desk) -> None:
+    world = desk.world
+    world.publish(transfer("P/1"))
+    with world.producer.begin() as connection:
+        connection.exec_driver_sql("UPDATE sinergi_producer.outbox SET held = 'not in force'")
+    document = desk.publisher()
+    assert document["exit_status"] == 1
+    assert kinds(document) == {"held"}
+    assert document["publishing"]["topics"][0]["held"] == {"not in force": 1}
+
+
+def test_a_reader_without_a_materialiser_is_behind_by_its_first_missing_message(
+    desk: Desk,
+) -> None:
+    world = desk.world
+    world.publish(*fifty())
+    with world.relaying():
+        with world.materialising():
+            world.until_rows("sinergi.transfer_history", 50)
+        world.publish(*(transfer(f"Q/{number}") for number in range(30)))
+        until_sent(world, 80)
+    document = desk.reader()
+    assert document["exit_status"] == 1
+    assert kinds(document) == {"no-materialiser"}
+    assert document["lines"][0].startswith(f"30 events of {world.topic.name} wait")
+    for each in shares(document):
+        missing = each["available"] - min(each["materialised"].values())
+        assert (each["seconds_behind"] > 0) == (missing > 0)
+    assert sum(each["available"] for each in shares(document)) == 80
+    with world.materialising():
+        world.until_rows("sinergi.transfer_history", 80)
+        assert desk.reader()["exit_status"] == 0
+
+
+def test_the_first_missing_message_is_found_on_a_cluster_where_no_offset_holds(desk: Desk) -> None:
+    world = desk.world
+    world.publish(*fifty())
+    with world.relaying():
+        with world.materialising():
+            world.until_rows("sinergi.transfer_history", 50)
+        known = shares(desk.reader())
+        world.publish(*(transfer(f"Q/{number}") for number in range(50)))
+        until_sent(world, 100)
+    with_offset = shares(desk.reader())
+    with world.consumer.begin() as connection:
+        connection.exec_driver_sql("UPDATE sinergi_consumer.position SET cluster_id = 'another'")
+    looked_for = shares(desk.reader())
+    assert [each["available"] for each in known] != [each["available"] for each in looked_for]
+    for one, other in zip(with_offset, looked_for, strict=True):
+        assert 0 < one["seconds_behind"] < other["seconds_behind"] < one["seconds_behind"] + 30
+
+
+def test_events_in_quarantine_are_counted_by_reason(desk: Desk) -> None:
+    world = desk.world
+    world.publish(*fifty())
+    with world.consumer.begin() as connection:
+        connection.exec_driver_sql(
+            "ALTER TABLE sinergi.transfer ADD CHECK (record_id NOT IN ('P/7', 'P/8'))"
+        )
+    with world.relaying(), world.materialising():
+        world.until_rows("sinergi.transfer_history", 50)
+        document = desk.reader()
+    assert document["exit_status"] == 1
+    assert kinds(document) == {"quarantined"}
+    assert sum(each["quarantined"].get("rows-refused", 0) for each in shares(document)) == 2
+    assert "rows-refused" in document["lines"][0]
+
+
+def test_a_halted_partition_is_told_with_its_reason_and_the_others_go_on(desk: Desk) -> None:
+    """Also where the foreign message is the last one, and nothing comes behind it."""
+    world = desk.world
+    world.publish(*fifty())
+    with world.relaying():
+        until_sent(world, 50)
+        write(world, 0, b"nothing of ours")
+        with world.materialising():
+            world.until(lambda: world.count("sinergi_consumer.halt") == 1, "the partition halted")
+            world.publish(*(transfer(f"Q/{number}") for number in range(50)))
+            until_sent(world, 100)
+            beyond = (
+                "SELECT min(tree_size) FROM sinergi_consumer.position WHERE partition = {}".format
+            )
+            ends = dict(
+                world.ask("SELECT partition, size FROM sinergi_producer.tree", world.producer)
+            )
+            world.until(lambda: world.ask(beyond(1)) == [(ends[1],)], "the other one goes on")
+            document = desk.reader()
+            status, out, _ = desk.run(world.reader)
+    assert document["exit_status"] == status == 1
+    assert kinds(document) == {"halted"}
+    first, second = shares(document)
+    assert first["halt"]["reason"] == "MessageMalformed"
+    assert datetime.fromisoformat(first["halt"]["since"]).tzinfo is not None
+    assert first["available"] == ends[0] > min(first["materialised"].values()) > 0
+    assert first["seconds_behind"] > 0
+    assert (second["halt"], second["seconds_behind"]) == (None, 0)
+    assert f"{world.topic.name}/0 is halted since" in out.splitlines()[0]
+    assert "MessageMalformed" in out.splitlines()[0]
+
+
+def test_a_cut_off_end_shows_against_the_owners_signed_heads(desk: Desk) -> None:
+    from confluent_kafka.admin import NewTopic
+
+    from sinergi_schemas.kafka.admin import describe, open_admin
+
+    world = desk.world
+    world.publish(*fifty())
+    with world.relaying():
+        until_sent(world, 50)
+    admin = open_admin(world.connection)
+    for gone in admin.delete_topics([world.topic.name]).values():
+        gone.result(timeout=30)
+    world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
+    for made in admin.create_topics([NewTopic(world.topic.name, 2, 1)]).values():
+        made.result(timeout=30)
+    document = desk.reader()
+    assert document["exit_status"] == 1
+    assert "cut" in kinds(document)
+    assert sum(each["signed"] for each in shares(document)) == 50
+
+
+def test_heads_that_their_owner_did_not_sign_are_not_believed(desk: Desk) -> None:
+    world = desk.world
+    producer = Producer({"bootstrap.servers": world.kafka})
+    producer.produce(f"sinergi.{world.publisher}.control", key=b"heads", value=b"what I say")
+    assert producer.flush(30) == 0
+    document = desk.reader()
+    assert document["exit_status"] == 1
+    assert kinds(document) == {"heads"}
+    assert [each["signed"] for each in shares(document)] == [None, None]
+
+
+@pytest.mark.parametrize("side", ["publisher", "reader"])
+def test_without_the_broker_the_databases_are_shown_and_one_line_says_who_is_away(
+    desk: Desk, side: str
+) -> None:
+    world = desk.world
+    world.publish(*fifty())
+    with world.relaying(), world.materialising():
+        world.until_rows("sinergi.transfer_history", 50)
+        until_sent(world, 50)
+    nowhere = {"bootstrap": closed_port()}
+    document = getattr(desk, side)(kafka=nowhere)
+    assert document["exit_status"] == 2
+    (away,) = document["away"]
+    assert (away["service"], away["where"]) == ("broker", nowhere["bootstrap"])
+    assert document["lines"][0].startswith(f"broker {nowhere['bootstrap']} is away: ")
+    if side == "publisher":
+        trees = document["publishing"]["topics"][0]["partitions"]
+        assert sum(each["sent"] for each in trees) == 50
+    else:
+        stored = [each["materialised"]["transfer"] for each in shares(document)]
+        assert sum(stored) == 50
+        assert [each["available"] for each in shares(document)] == [None, None]
+        assert [each["seconds_behind"] for each in shares(document)] == [None, None]
+
+
+@pytest.mark.parametrize(("side", "role"), [("publisher", "producer"), ("reader", "consumer")])
+def test_without_a_database_the_rest_is_shown_and_no_password_with_it(
+    desk: Desk, side: str, role: str
+) -> None:
+    world = desk.world
+    world.publish(*fifty())
+    with world.relaying():
+        until_sent(world, 50)
+    nowhere = {"database": f"postgresql://somebody:hush@{closed_port()}/none", "name": DATABASE}
+    if role == "producer":
+        del nowhere["name"]
+    document = getattr(desk, side)(**{role: nowhere})
+    status, out, err = desk.run(getattr(world, side), **{role: nowhere})
+    assert document["exit_status"] == status == 2
+    assert document["away"][0]["service"] == f"{role} database"
+    assert "it does not answer" in out.splitlines()[0]
+    assert "hush" not in out + err + json.dumps(document)
+    if side == "reader":
+        assert sum(each["available"] for each in shares(document)) == 50
+        assert [each["materialised"] for each in shares(document)] == [None, None]
+        assert [each["quarantined"] for each in shares(document)] == [None, None]
+
+
+def test_a_database_without_tables_names_the_command_that_makes_them(desk: Desk) -> None:
+    with desk.world.consumer.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA sinergi_consumer CASCADE")
+    document = desk.reader()
+    assert document["exit_status"] == 2
+    assert "sinergi db upgrade --role consumer" in document["lines"][0]
+
+
+def test_a_topic_that_is_not_there_names_the_command_that_makes_it(desk: Desk) -> None:
+    from sinergi_schemas.kafka.admin import describe, open_admin
+
+    world = desk.world
+    admin = open_admin(world.connection)
+    for gone in admin.delete_topics([world.topic.name]).values():
+        gone.result(timeout=30)
+    world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
+    for document in (desk.publisher(), desk.reader()):
+        assert document["exit_status"] == 1
+        assert kinds(document) == {"topic"}
+        assert "sinergi provision apply" in document["lines"][0]
+
+
+def test_settings_without_any_database_are_refused(desk: Desk) -> None:
+    status, out, err = desk.run(desk.world.reader, consumer={})
+    assert (status, out) == (2, "")
+    assert "consumer.database: is not set" in err
+
+
+def test_a_side_that_the_agreements_want_and_the_settings_lack_is_noted(desk: Desk) -> None:
+    document = desk.publisher(producer={}, consumer={"database": desk.world.consumer_url})
+    assert document["exit_status"] == 0
+    assert document["publishing"] is None
+    assert any(each.startswith("producer.database is not set") for each in document["remarks"])
+
+
+# The judgement alone
+
+NOW = datetime(2026, 3, 3, 3, tzinfo=UTC)
+TOPIC = "sinergi.lapas-rekaan.transfer"
+TREE = Tree(0, 10, 10, 0.0)
+PUBLISHED = Published(TOPIC, 1, 1, 0, 0, None, 0.0, {}, (TREE,))
+SHARE = Share(0, 10, 10, {"transfer": 10, "transfer_history": 10}, 0.0, "host", {}, None)
+READ = Read(TOPIC, 1, 1, NOW, None, (SHARE,))
+FACTS = Facts(
+    "bnnk-rekaan",
+    NOW,
+    Publishing(Lease("here 7", NOW, is_held=True), (PUBLISHED,)),
+    Reading("bnnk-rekaan.main", 1, (READ,)),
+    (),
+    (),
+)
+
+
+def reading(**changes: Any) -> Facts:
+    topic = replace(READ, partitions=(replace(SHARE, **changes),))
+    return replace(FACTS, reading=Reading("bnnk-rekaan.main", 1, (topic,)))
+
+
+def publishing(**changes: Any) -> Facts:
+    topic = replace(PUBLISHED, partitions=(replace(TREE, **changes),))
+    return replace(FACTS, publishing=Publishing(Lease("here 7", NOW, is_held=True), (topic,)))
+
+
+def test_facts_without_fault_are_well() -> None:
+    verdict = judge(FACTS)
+    assert (verdict.exit_status, verdict.problems, verdict.remarks) == (0, (), ())
+    assert verdict.lines == ["all is well: 1 topic published, 1 topic read"]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(60.0, 0), (61.0, 1)])
+def test_what_waits_is_a_problem_after_a_minute(seconds: float, status: int) -> None:
+    late = reading(available=12, seconds_behind=seconds)
+    assert judge(late).exit_status == status
+    unsent = publishing(sent=3, unsent_seconds=seconds)
+    assert judge(unsent).exit_status == status
+    if status:
+        assert judge(late).lines == [
+            f"2 events of {TOPIC}/0 not in the tables for 61 s; host reads it: see its log"
+        ]
+        assert judge(unsent).lines[0].startswith(f"7 leaves of {TOPIC}/0 sealed and not on the")
+
+
+def test_a_projection_that_lags_behind_the_others_counts() -> None:
+    lagging = reading(materialised={"transfer": 10, "grams": 4}, seconds_behind=3600.0)
+    assert judge(lagging).lines[0].startswith(f"6 events of {TOPIC}/0 not in the tables for 60 min")
+
+
+def test_the_worst_is_said_first_and_an_away_service_before_all() -> None:
+    halt = Halt("SealGap", "Leaf 12 comes where leaf 10 should.", NOW)
+    facts = reading(halt=halt, quarantined={"datum-invalid": 2}, available=12, seconds_behind=90.0)
+    assert [each.kind.value for each in judge(facts).problems] == ["halted", "quarantined"]
+    assert judge(facts).exit_status == 1
+    away = Away(Service.PRODUCER, "postgresql://x/y", "it does not answer")
+    verdict = judge(replace(facts, publishing=None, away=(away,)))
+    assert verdict.exit_status == 2
+    assert verdict.lines[0] == "producer database postgresql://x/y is away: it does not answer"
+    assert "SealGap" in verdict.lines[1]
+
+
+@pytest.mark.parametrize(("minutes", "noted"), [(2, False), (4, True)])
+def test_an_owner_that_signs_no_more_heads_is_noted(minutes: int, noted: bool) -> None:  # noqa: FBT001
+    silent = replace(READ, heads_at=NOW - timedelta(minutes=minutes))
+    verdict = judge(replace(FACTS, reading=Reading("bnnk-rekaan.main", 1, (silent,))))
+    assert verdict.exit_status == 0
+    assert (
+        any("lapas-rekaan has signed no heads since" in each for each in verdict.remarks) == noted
+    )
+
+
+def test_lengths_of_time_are_spoken_in_the_unit_that_says_most() -> None:
+    lengths = (0.4, 99, 100, 5999, 6000, 172_000, 200_000)
+    assert [spoken(each) for each in lengths] == [
+        *("0 s", "99 s", "2 min", "100 min", "2 h", "48 h", "2 days"),
+    ]
+
+
+def test_status_starts_without_polars() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; import sinergi.cli.status, sinergi.status.gathering;"
+        "print('polars' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
