@@ -54,6 +54,11 @@ class Profile:
     database: str
     number: str
 
+    @property
+    def short(self) -> str:
+        """Its kind alone, for narrow columns."""
+        return self.slug.partition("-")[0]
+
 
 LAPAS = Profile(
     "lapas-banyuwangi", "Lapas Kelas IIA Rekaan", "sdp", "W15.PAS.PAS.10-HH.05.05-0 Tahun 2025"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
@@ -38,7 +39,7 @@ def proved(bench: Bench, topic: Topic, record_id: str, until: datetime) -> Proof
         DemoFailed: nothing was told by then.
         SealBroken: the topic is not what its owner sealed.
     """
-    wanted = Wanted(until=until, record_id=record_id)
+    wanted = Wanted(until=until.astimezone(UTC), record_id=record_id)
     frames = Replay(bench.bus, topic).events(wanted)
     rows = [row for frame in frames for row in frame.iter_rows(named=True)]
     if not rows:

@@ -91,6 +91,8 @@ def _start(bench: Bench, workers: Workers, screen: Screen) -> None:
         names = ", ".join(topic.event_type for topic in published)
         rows.append((each.slug, each.profile.name, names, *pids))
     screen.table(("agency", "", "publishes", "relay", "materialiser"), rows)
+    with screen.waiting("their relays and materialisers start"):
+        workers.wait_until_ready(bench)
 
 
 def _tell(teller: Teller) -> Told:
@@ -116,9 +118,8 @@ def _tamper(bench: Bench, screen: Screen) -> Tampered:
         found = tamper(bench, topic)
     screen.say(
         f"The topic {topic.name} is copied message by message; in one value one byte is changed,"
-        f" and {found.before} g become {found.after} g. The copy is replayed:"
+        f" and {found.before} g become {found.after} g. A replay refuses the copy (--copy):"
     )
-    screen.quote(f"sinergi replay {topic.name} --copy {found.copy}")
     screen.quote(found.refusal)
     screen.say(
         f"Compared with the original (--against {topic.name}), the leaf is named:"
@@ -130,25 +131,25 @@ def _tamper(bench: Bench, screen: Screen) -> Tampered:
 def _reckon(bench: Bench, told: Told, screen: Screen) -> Reckoning:
     screen.chapter(
         "The reckoning",
-        "Five places that do not ask each other are counted: outbox, trees, tables, topic, quarantine.",
+        "Every event is counted in places that do not ask each other. Under a reader's name stand"
+        " the distinct events in its own history table.",
     )
     with screen.waiting("reading every topic again"):
         found = reckon(bench, told)
-    short = {each.slug: each.slug.partition("-")[0] for each in PROFILES}
     rows = []
     for topic, line in found.lines.items():
-        read = ", ".join(f"{count} {short[name]}" for name, count in line.materialised.items())
+        read = [line.materialised.get(each.slug, "") for each in PROFILES]
+        counts = (line.published, line.sealed, *read, line.verified, line.quarantined)
         style = "green" if line.is_equal else "bold red"
-        counts = (line.published, line.sealed, read, line.verified, line.quarantined)
         rows.append((topic.agency, topic.event_type, *(Text(str(each), style) for each in counts)))
-    columns = ("published", "sealed", "materialised", "verified", "quarantined")
+    readers = [each.short for each in PROFILES]
+    columns = ("published", "sealed", *readers, "verified", "quarantined")
     screen.table(("agency", "events", *columns), rows)
     for each in found.contradictions:
         screen.verdict(each, good=False)
     if not found.contradictions:
-        taken_back = len(told.taken_back)
         screen.say(
-            "On the topics are exactly the events that were committed; of"
-            f" {taken_back} rolled-back transaction there is no trace."
+            "The topics hold exactly the events whose transaction was committed, and no trace of"
+            f" the {len(told.taken_back)} that was rolled back."
         )
     return found

@@ -33,31 +33,36 @@ class Screen:
             highlight=False,
             width=min(_WIDTH, told.width) if told.is_terminal else _WIDTH,
         )
+        self._apart = False
 
     def chapter(self, title: str, about: str) -> None:
         """Begin a chapter: its title, and why it matters."""
-        self._console.print()
-        self._console.print(Rule(Text(title, "bold"), align="left", style="dim"))
+        self._apart = True
+        self._print(Rule(Text(title, "bold"), align="left", style="dim"), 0, expand=True)
         self._print(Text(about, "italic"))
 
     def say(self, text: str) -> None:
-        """Say what happens."""
-        self._print(Text("· ", "cyan").append(Text.from_markup(text, style="default")))
+        """Say what happens; rich's markup is meant."""
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row(Text("·", "cyan"), Text.from_markup(text))
+        self._print(line)
 
     def quote(self, text: str) -> None:
         """Show what the product itself says."""
         self._print(Text(text, "yellow"), _MARGIN + 2)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Show rows as a database or a count gave them."""
+        """Show rows as a database or a count gave them; numbers stand to the right."""
+        cells = [[cell if isinstance(cell, Text) else _cell(cell) for cell in row] for row in rows]
         table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-        for name in columns:
-            table.add_column(name)
-        for row in rows:
-            table.add_row(*(cell if isinstance(cell, Text) else Text(_shown(cell)) for cell in row))
-        self._console.print()
+        for place, name in enumerate(columns):
+            numbers = bool(cells) and all(row[place].plain.isdecimal() for row in cells)
+            table.add_column(name, justify="right" if numbers else "left")
+        for row in cells:
+            table.add_row(*row)
+        self._apart = True
         self._print(table, _MARGIN + 2)
-        self._console.print()
+        self._apart = True
 
     def verdict(self, text: str, *, good: bool) -> None:
         """Say how it ended."""
@@ -72,9 +77,14 @@ class Screen:
         with self.progress.status(Text(what, "dim")):
             yield
 
-    def _print(self, what: Text | Table, margin: int = _MARGIN) -> None:
-        self._console.print(Padding(what, (0, 0, 0, margin)))
+    def _print(
+        self, what: Text | Table | Rule, margin: int = _MARGIN, *, expand: bool = False
+    ) -> None:
+        if self._apart:
+            self._console.print()
+            self._apart = False
+        self._console.print(Padding(what, (0, 0, 0, margin), expand=expand))
 
 
-def _shown(cell: object) -> str:
-    return "–" if cell is None else str(cell)
+def _cell(value: object) -> Text:
+    return Text("–" if value is None else str(value))

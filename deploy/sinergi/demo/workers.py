@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sinergi.demo.agencies import Agency
+    from sinergi.demo.agencies import Agency, Bench
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.1
+_READY_SECONDS = 60.0
+
+_LEADS = "SELECT FROM sinergi_producer.lease WHERE holder IS NOT NULL"
+_CLAIMED = "SELECT DISTINCT topic, partition FROM sinergi_consumer.position"
 _PATIENCE_SECONDS = 15.0
 
 
@@ -66,6 +70,28 @@ class Workers:
         process = Program(command, log).start(leashed=True)
         self._running[agency.slug, work] = _Worker(process, log)
         return process.pid
+
+    def wait_until_ready(self, bench: Bench) -> None:
+        """Wait until every relay leads, and every materialiser has all that it may read.
+
+        Raises:
+            DemoFailed: one of them is not ready within a minute, or has ended.
+        """
+        agreements = bench.agreements
+        shares = {
+            each.slug: sum(map(agreements.partitions, agreements.read_by(each.slug)))
+            for each in bench.agencies.values()
+        }
+
+        def ready() -> bool:
+            return all(
+                each.ask(_LEADS) and len(each.ask(_CLAIMED)) == shares[each.slug]
+                for each in bench.agencies.values()
+            )
+
+        if not self.wait_until(ready, _READY_SECONDS):
+            what = f"not all processes were ready within {_READY_SECONDS:.0f} s"
+            raise errors.DemoFailed(what, "see the logs")
 
     def kill(self, agency: Agency, work: Work) -> int:
         """Kill a process with SIGKILL, which it can neither hear nor prepare for; its pid."""
