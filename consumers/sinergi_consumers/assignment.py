@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from sinergi_consumers.log import open_log
 from sinergi_consumers.position import Place
@@ -144,9 +144,13 @@ class Assignment:
                 offset = log.find(position.frontier.size)
         if not low <= offset <= high:
             raise errors.OffsetGone(topic.name, number, position.frontier.size)
+        here = [TopicPartition(topic.name, number, offset)]
         try:
-            self._consumer.seek(TopicPartition(topic.name, number, offset))
-            self._consumer.resume([TopicPartition(topic.name, number)])
+            # Assigned anew and not sought: a seek fails where the broker has said meanwhile that it
+            # no longer has offset 0.
+            self._consumer.incremental_unassign(here)
+            self._consumer.incremental_assign(here)
+            self._consumer.resume(here)
         except KafkaException as why:
             raise translated(why) from None
         self._flowing.add(share)
@@ -190,8 +194,10 @@ class Assignment:
             _log.warning("broker says", topic=topic.name, why=str(translate(error)))
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Nothing is fetched while a share is paused, so any offset would do; but one that has to be
+        # looked up, as OFFSET_END, is looked up late and then overrides where the share was let flow.
         for each in partitions:
-            each.offset = OFFSET_END
+            each.offset = 0
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
         self._mine |= {self._share(each) for each in partitions}
