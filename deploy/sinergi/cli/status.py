@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -90,8 +91,9 @@ def _published(side: Publishing) -> Table:
     lease = side.lease
     relay = f"relay {lease.holder} leads" if lease.is_held else "no relay leads"
     until = f" until {local(lease.expires_at)}" if lease.is_held and lease.expires_at else ""
-    table = Table(title=f"Published · {relay}{until}", title_justify="left", width=_WIDTH)
-    _columns(table, "sealed", "sent", "unsealed", "oldest", "history", "held")
+    table = _table(
+        f"Published · {relay}{until}", "sealed", "sent", "unsealed", "oldest", "history", "held"
+    )
     for topic in side.topics:
         for each in topic.partitions:
             table.add_row(topic.topic, str(each.partition), f"{each.sealed:,}", f"{each.sent:,}")
@@ -104,20 +106,17 @@ def _published(side: Publishing) -> Table:
             spoken(topic.oldest_unsealed_seconds) if topic.unsealed else "",
             f"{topic.history:,}",
             f"{sum(topic.held.values()):,}",
-            end_section=True,
         )
     return table
 
 
 def _read(side: Reading) -> Table:
     workers = _UNKNOWN if side.workers is None else f"{side.workers}"
-    title = f"Read · {workers} in the group {side.group}"
-    table = Table(title=title, title_justify="left", width=_WIDTH)
-    _columns(table, "available", "materialised", "behind", "quarantine", "halted")
+    title = f"Read · workers in the group {side.group}: {workers}"
+    table = _table(title, "available", "materialised", "behind", "quarantine", "halted")
     for topic in side.topics:
         for each in topic.partitions:
             table.add_row(topic.topic, str(each.partition), *_progress(each))
-        table.add_section()
     return table
 
 
@@ -127,15 +126,19 @@ def _progress(share: Share) -> tuple[str, ...]:
         _number(share.lowest),
         _UNKNOWN if share.seconds_behind is None else spoken(share.seconds_behind),
         _number(None if share.quarantined is None else sum(share.quarantined.values())),
-        _UNKNOWN if share.quarantined is None else share.halt.reason if share.halt else "",
+        _UNKNOWN if share.quarantined is None else "yes" if share.halt else "",
     )
 
 
-def _columns(table: Table, *numbers: str) -> None:
+def _table(title: str, *numbers: str) -> Table:
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), width=_WIDTH
+    )
     table.add_column("topic", overflow="fold", ratio=1)
     table.add_column("part.", justify="right", no_wrap=True)
     for each in numbers:
         table.add_column(each, justify="right", no_wrap=True)
+    return table
 
 
 def _number(number: int | None) -> str:

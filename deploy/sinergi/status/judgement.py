@@ -121,7 +121,7 @@ def _publishing(side: Publishing) -> Iterator[Problem]:
             Kind.NO_RELAY,
             waiting[0].topic if len(waiting) == 1 else None,
             None,
-            f"{_count(count, 'row')} of {names} wait for a relay, and none leads{since}: "
+            f"{_count(count, 'row')} of {names} waiting for a relay, and none leads{since}: "
             "start `sinergi relay`",
         )
     for each in side.topics:
@@ -163,7 +163,9 @@ def _reading(side: Reading) -> Iterator[Problem]:
     if behind and side.workers == 0:
         count = _count(sum(each.behind or 0 for _, each in behind), "event")
         names = _names(sorted({topic.topic for topic, _ in behind}))
-        what = f"{count} of {names} wait for a materialiser, and none is in the group {side.group}"
+        what = (
+            f"{count} of {names} waiting for a materialiser, and none is in the group {side.group}"
+        )
         yield Problem(Kind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`")
     elif behind:
         for topic, each in behind:
@@ -193,7 +195,8 @@ def _broken(topic: Read, share: Share) -> Iterator[Problem]:
     if share.halt:
         why = f"({share.halt.reason}): {share.halt.detail}"
         what = f"{place} is halted since {local(share.halt.since)} {why}"
-        yield Problem(Kind.HALTED, topic.topic, share.partition, what)
+        mend = "Once it is mended, start `sinergi materialise` anew."
+        yield Problem(Kind.HALTED, topic.topic, share.partition, f"{what} {mend}")
     if share.signed and share.available is not None and share.available < share.signed:
         what = f"{place} shows {share.available:,} leaves where its owner signed {share.signed:,}"
         mend = "its end was cut off, or is being sent again"
@@ -220,15 +223,15 @@ def _remarks(facts: Facts) -> Iterator[str]:
 
 
 def _idle(facts: Facts) -> Iterator[str]:
-    """Who is not at work while nothing waits for it."""
+    """Who is not at work while nothing is known to wait for it."""
     published = facts.publishing.topics if facts.publishing else ()
     read = facts.reading.topics if facts.reading else ()
     rows_wait = any(each.waiting for each in published)
     events_wait = any(each.behind for topic in read for each in topic.partitions)
     if facts.publishing and not facts.publishing.lease.is_held and not rows_wait:
-        yield "no relay leads; nothing waits for it"
+        yield "no relay leads"
     if facts.reading and facts.reading.workers == 0 and not events_wait:
-        yield f"no materialiser is in the group {facts.reading.group}; nothing waits for it"
+        yield f"no materialiser is in the group {facts.reading.group}"
 
 
 def _well(facts: Facts) -> str:
