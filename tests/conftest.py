@@ -7,9 +7,11 @@ answers; else the local ones of `sinergi.local`. The head of the test run says w
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import tempfile
+import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -56,13 +58,24 @@ def road() -> tuple[str, str]:
         return "environment", "their addresses are given there"
     if given:
         raise pytest.UsageError(f"{KAFKA} and {POSTGRESQL} go together; only {given[0]} is given")
+    if _engine_answers():
+        return "containers", "a Docker engine answers"
+    return "local", "no Docker engine answers"
+
+
+def _engine_answers() -> bool:
     import docker
 
-    try:
-        docker.from_env(timeout=3).ping()
-    except docker.errors.DockerException:
-        return "local", "no Docker engine answers"
-    return "containers", "a Docker engine answers"
+    # The library leaves its socket open where nothing listens; it is collected here, in silence.
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        try:
+            docker.from_env(timeout=3).close()
+        except docker.errors.DockerException:
+            answers = False
+        else:
+            answers = True
+        gc.collect()
+    return answers
 
 
 def pytest_report_header() -> str:

@@ -10,10 +10,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC
-from decimal import Decimal
+from decimal import Context, Decimal
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import fastavro
@@ -22,17 +22,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avro_reference import EXACT, NotOne, Reference
 from sinergi_consumers import frames
 from sinergi_consumers.frames import MALFORMED, Refusal, decode
-from sinergi_consumers.lowering import MOST_COLUMNS, lower
+from sinergi_consumers.lowering import lower
 from sinergi_schemas import errors
+from sinergi_schemas.datum import Datum, NotOne
+from sinergi_schemas.shape import MOST_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sinergi_schemas.catalog import Schema
 
+EXACT = Context(prec=60)
 VECTORS = sorted((Path(__file__).parent / "vectors" / "frames").glob("*.json"))
 SECRET = "Slamet Riyadi 3510101708450001"  # a made-up person's
 
@@ -51,7 +53,7 @@ def decimal_type(precision: int, scale: int) -> dict[str, Any]:
 
 def schema_of(parsed: dict[str, Any]) -> Schema:
     """A schema as the catalogue would give it."""
-    return _Schema(json.dumps(parsed).encode())
+    return cast("Schema", _Schema(json.dumps(parsed).encode()))
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,7 @@ def test_a_damaged_datum_is_refused_or_read_as_fastavro_reads_it(
     rows = dict(zip(decoded.kept, alike(decoded.frame.to_dicts()), strict=True))
     for index, datum in enumerate(datums):
         try:
-            expected, liberties = Reference.decode(datum, parsed)
+            expected, liberties = Datum.read(datum, parsed)
         except NotOne:
             assert index not in rows
             continue
@@ -281,10 +283,10 @@ def test_extreme_bytes_get_the_verdict_that_their_vector_names(path: Path) -> No
         assert decoded.refused == [Refusal(0, vector["refused"])]
         assert decoded.frame.is_empty()
         with pytest.raises(NotOne):
-            Reference.decode(datum, parsed)
+            Datum.read(datum, parsed)
     else:
         assert plain(decoded.frame["x"].to_list()) == [vector["value"]]
-        assert plain(Reference.decode(datum, parsed)[0]) == {"x": vector["value"]}
+        assert plain(Datum.read(datum, parsed)[0]) == {"x": vector["value"]}
 
 
 def test_there_are_vectors() -> None:

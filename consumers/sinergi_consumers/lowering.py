@@ -25,15 +25,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import polars as pl
 
 from sinergi_schemas import errors
+from sinergi_schemas.shape import MOST_CELLS_PER_BYTE, MOST_COLUMNS, MOST_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 # What keeps a peer's schema from turning a few bytes into gigabytes: an absent record is one byte
 # on the wire and one cell in each of its columns. Inlining could also unfold a small file hugely.
-MOST_COLUMNS = 1024
-MOST_CELLS_PER_BYTE = 16
-DECIMAL_DIGITS = 38  # polars holds decimals in 128 bits
 
 # Bounds, both included. Days and microseconds: the years 1 to 9999, as Python has them.
 _INT32 = (-(2**31), 2**31 - 1)
@@ -254,8 +252,8 @@ def _enum(symbols: list[str]) -> Value:
 
 def _decimal(schema: Mapping[str, Any], path: str) -> _Found:
     precision, scale = schema["precision"], schema.get("scale", 0)
-    if not 0 <= scale <= precision <= DECIMAL_DIGITS:
-        raise errors.SchemaNotLowered(path, f"a decimal has at most {DECIMAL_DIGITS} digits")
+    if not 0 <= scale <= precision <= MOST_DIGITS:
+        raise errors.SchemaNotLowered(path, f"a decimal has at most {MOST_DIGITS} digits")
     largest = 10**precision - 1
     within = pl.lit(-largest, pl.Int128), pl.lit(largest, pl.Int128)
     keeps = Value(

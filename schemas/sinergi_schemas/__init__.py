@@ -1,1 +1,1 @@
-"""The ground of Sinergi: what producers and consumers must agree on. It performs no I/O at import."""
+"""The ground of Sinergi: what producers and consumers must agree on. It loads nothing at import."""

@@ -210,8 +210,8 @@ class OriginForeign(SealBroken):
 
 
 class CheckpointMisplaced(SealBroken):
-    """The checkpoint of size {size} stands at leaf {index} of {origin}, where it cannot be: messages
-    are missing before it, or it was moved.
+    """The checkpoint of size {size} stands at leaf {index} of {origin}, where it cannot be:
+    messages are missing before it, or it was moved.
     """
 
     origin: str
@@ -230,8 +230,8 @@ class SealGap(SealBroken):
 
 
 class SealMismatch(SealBroken):
-    """The leaves {start} to {end} (exclusive) of {origin} are not those under its checkpoint. One of
-    them was changed: `sinergi replay --against` another copy names it.
+    """The leaves {start} to {end} (exclusive) of {origin} are not those under its checkpoint. One
+    of them was changed: `sinergi replay --against` another copy names it.
     """
 
     origin: str
@@ -572,3 +572,15 @@ class LocalDown(Refused):
     """No local services run in {folder}. Start them with `sinergi local up --folder {folder}`."""
 
     folder: str
+
+
+# The demo
+
+
+class DemoFailed(Broken):
+    """The demo did not go as it must: {what} ({why}). This is a bug; `sinergi demo --keep FOLDER`
+    leaves the logs to send along.
+    """
+
+    what: str
+    why: str
