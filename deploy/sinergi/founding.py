@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from sinergi.settings import FILE_NAME
+from sinergi.values import FILE_NAME
 from sinergi_schemas import errors
 from sinergi_schemas.seal.keys import Algorithm, SigningKey, check_name
 from sinergi_schemas.topics import is_slug

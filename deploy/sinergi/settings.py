@@ -10,12 +10,12 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
-from sinergi_schemas import errors, toml_file
-from sinergi_schemas.topics import is_slug
+from sinergi.values import FILE_NAME, PREFIX, Values, refused, unset, variable
+from sinergi_schemas import toml_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,127 +25,12 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.seal.keys import SigningKey
 
-FILE_NAME = "sinergi.toml"
-PREFIX = "SINERGI_"
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
 _SECRETS = (
     re.compile(r"(://[^:/@?]*:)[^/?]*(?=@)"),
     re.compile(r"([?&][a-z]*password=)[^&]*"),
 )
-
-
-def _agency(text: str) -> str:
-    if not is_slug(text):
-        raise ValueError(f'{text!r} cannot name an agency; write one as "lapas-banyuwangi"')
-    return text
-
-
-def _database(text: str) -> str:
-    """Whatever PostgreSQL's own tools take, as an SQLAlchemy URL with the driver we ship."""
-    scheme, mark, rest = text.partition("://")
-    if not mark or scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
-        raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
-    return f"postgresql+psycopg://{rest}"
-
-
-Slug = Annotated[str, AfterValidator(_agency)]
-Database = Annotated[str, AfterValidator(_database)]
-
-
-class _Group(BaseModel):
-    """Settings that know all their keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Kafka(_Group):
-    """How to reach the brokers."""
-
-    bootstrap: str | None = Field(default=None, min_length=1, description="host:port of a broker")
-    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    username: str | None = None
-    password_file: Path | None = None
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    private_key_file: Path | None = None
-    group_protocol: Literal["consumer", "classic"] = "consumer"
-
-    def options(self) -> dict[str, str]:
-        """What librdkafka calls these, where they are set.
-
-        Raises:
-            SettingsRefused: a user without a password, or a password file that cannot be read.
-        """
-        found = {"security.protocol": self.security.lower()}
-        if self.security.startswith("SASL"):
-            found |= {
-                "sasl.mechanism": self.mechanism,
-                "sasl.username": self.username or _unset("kafka.username", self.security),
-                "sasl.password": self._password(),
-            }
-        files = {
-            "ssl.ca.location": self.ca_file,
-            "ssl.certificate.location": self.certificate_file,
-            "ssl.key.location": self.private_key_file,
-        }
-        return found | {name: str(path) for name, path in files.items() if path}
-
-    def _password(self) -> str:
-        if self.password_file is None:
-            _unset("kafka.password_file", self.security)
-        try:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as why:
-            what = f"{self.password_file} cannot be read ({type(why).__name__})"
-            raise _refused(f"kafka.password_file: {what}") from None
-
-
-class Producer(_Group):
-    """The database in which this agency publishes."""
-
-    database: Database | None = Field(
-        default=None, description="a URL as postgresql://user@host/name"
-    )
-
-
-class Consumer(_Group):
-    """The database into which others' events are materialised.
-
-    Attributes:
-        name: of the database on the bus: in the consumer group and in the receipt key's name.
-    """
-
-    database: Database | None = Field(
-        default=None, description="a URL as postgresql://user@host/name"
-    )
-    name: Slug = "main"
-
-
-class Provision(_Group):
-    """How topics are made.
-
-    Attributes:
-        replication: copies of each partition; unset means three, or one per broker if fewer.
-    """
-
-    replication: int | None = Field(
-        default=None, ge=1, le=100, description="a count of brokers, as 3"
-    )
-
-
-class Values(_Group):
-    """The values themselves, wherever each came from."""
-
-    agency: Slug | None = Field(default=None, description='the agency, as "lapas-banyuwangi"')
-    bus: str | None = Field(default=None, description="the bus's name as in the agreements")
-    agreements: Path = Field(default=Path("agreements"), description="the folder of agreements")
-    keys: Path = Field(default=Path("keys"), description="the folder of private keys")
-    kafka: Kafka = Kafka()
-    producer: Producer = Producer()
-    consumer: Consumer = Consumer()
-    provision: Provision = Provision()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +62,17 @@ class Settings:
         Raises:
             SettingsRefused: it is not set; so for all that follow.
         """
-        return self.values.agency or _unset("agency", "this command")
+        return self.values.agency or unset("agency", "this command")
 
     @property
     def producer_database(self) -> str:
         """The SQLAlchemy URL of the database in which this agency publishes."""
-        return self.values.producer.database or _unset("producer.database", "publishing")
+        return self.values.producer.database or unset("producer.database", "publishing")
 
     @property
     def consumer_database(self) -> str:
         """The SQLAlchemy URL of the database into which is materialised."""
-        return self.values.consumer.database or _unset("consumer.database", "materialising")
+        return self.values.consumer.database or unset("consumer.database", "materialising")
 
     @property
     def consumer_name(self) -> str:
@@ -199,7 +84,7 @@ class Settings:
         from sinergi_schemas.kafka import Connection  # noqa: PLC0415 - not every command needs it
 
         kafka = self.values.kafka
-        bootstrap = kafka.bootstrap or _unset("kafka.bootstrap", "reaching the bus")
+        bootstrap = kafka.bootstrap or unset("kafka.bootstrap", "reaching the bus")
         return Connection(bootstrap, kafka.options(), kafka.group_protocol)
 
     def agreements(self) -> Agreements:
@@ -214,7 +99,7 @@ class Settings:
         found = Agreements.load(self.values.agreements)
         if self.values.bus not in (None, found.bus):
             what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
-            raise _refused(f"bus: {what} of {found.bus}; mend the one that is wrong")
+            raise refused(f"bus: {what} of {found.bus}; mend the one that is wrong")
         return found
 
     def outbox(self) -> Outbox:
@@ -258,7 +143,7 @@ class Settings:
         if not found:
             why = "no agreement shows the public half of any of them" if held else "it is empty"
             hint = "`sinergi init` makes keys and prints what the agreement has to say of them"
-            raise _refused(f"keys: {what} is not in {folder} ({why}); {hint}")
+            raise refused(f"keys: {what} is not in {folder} ({why}); {hint}")
         return found
 
 
@@ -299,7 +184,7 @@ def load(
         origins[each.key] = each.origin
     values, problems = toml_file.check(Values, merged, "")
     if values is None:
-        raise _refused(*(f"{_origin(each.key, origins)}: {each}" for each in problems))
+        raise refused(*(f"{_origin(each.key, origins)}: {each}" for each in problems))
     return Settings(values, origins, file)
 
 
@@ -310,11 +195,6 @@ def masked(value: str | int | None) -> str | int | None:
     for secret in _SECRETS:
         value = secret.sub(r"\1***", value)
     return value
-
-
-def variable(key: str) -> str:
-    """The environment variable of a dotted key."""
-    return PREFIX + key.replace(".", "__").upper()
 
 
 def stray_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -344,7 +224,7 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
         read = toml_file.read(file.read_bytes())
     except (OSError, ValueError) as why:
         said = why.strerror if isinstance(why, OSError) else why
-        raise _refused(f"{file}: {said}") from None
+        raise refused(f"{file}: {said}") from None
     for key, value in _leaves(read):
         beside = isinstance(value, str) and _KEYS.get(key, False)
         yield _Layered(key, file.parent / value if beside else value, str(file))
@@ -381,17 +261,6 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
     """Who gave a value, or the nearest one below or above its key."""
     related = (each for each in origins if each.startswith(key) or key.startswith(f"{each}."))
     return origins.get(key) or next((origins[each] for each in related), "settings")
-
-
-def _refused(*lines: str) -> errors.SettingsRefused:
-    return errors.SettingsRefused("".join(f"\n  {line}" for line in lines))
-
-
-def _unset(key: str, wanted_by: str) -> NoReturn:
-    table, _, name = key.rpartition(".")
-    where = f"under [{table}]" if table else "at the top"
-    what = f"is not set, but {wanted_by} needs it; write {name} {where} in {FILE_NAME}"
-    raise _refused(f"{key}: {what} or set {variable(key)}")
 
 
 def _is_path(model: type[BaseModel], key: str) -> bool:

@@ -136,10 +136,8 @@ class DateForm:
         plain = _WORD.sub(_translated, text) if self.indonesian else text
         found: dict[datetime, str] = {}
         for form in self.formats:
-            try:
-                found.setdefault(datetime.strptime(plain, form), form)  # noqa: DTZ007 (zone follows)
-            except ValueError:
-                continue
+            if (read := _read(plain, form)) is not None:
+                found.setdefault(read, form)
         if not found:
             raise ValueError(f"not a date of the form {' or '.join(self.formats)}")
         if len(found) > 1:
@@ -209,3 +207,11 @@ class NumberForm:
             if mark
         ]
         return f"not {what} with {' and '.join(marks)}" if marks else f"not {what} in plain digits"
+
+
+def _read(text: str, form: str) -> datetime | None:
+    """A date of one form, or None where it has another."""
+    try:
+        return datetime.strptime(text, form)  # noqa: DTZ007 - the zone follows
+    except ValueError:
+        return None

@@ -1,0 +1,149 @@
+"""What can be set, key by key, and what each must look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sinergi_schemas import errors
+from sinergi_schemas.topics import is_slug
+
+FILE_NAME = "sinergi.toml"
+PREFIX = "SINERGI_"
+
+
+def _agency(text: str) -> str:
+    if not is_slug(text):
+        raise ValueError(f'{text!r} cannot name an agency; write one as "lapas-banyuwangi"')
+    return text
+
+
+def _database(text: str) -> str:
+    """Whatever PostgreSQL's own tools take, as an SQLAlchemy URL with the driver we ship."""
+    scheme, mark, rest = text.partition("://")
+    if not mark or scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
+        raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
+    return f"postgresql+psycopg://{rest}"
+
+
+Slug = Annotated[str, AfterValidator(_agency)]
+Database = Annotated[str, AfterValidator(_database)]
+
+
+class Group(BaseModel):
+    """Settings that know all their keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kafka(Group):
+    """How to reach the brokers."""
+
+    bootstrap: str | None = Field(default=None, min_length=1, description="host:port of a broker")
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+    group_protocol: Literal["consumer", "classic"] = "consumer"
+
+    def options(self) -> dict[str, str]:
+        """What librdkafka calls these, where they are set.
+
+        Raises:
+            SettingsRefused: a user without a password, or a password file that cannot be read.
+        """
+        found = {"security.protocol": self.security.lower()}
+        if self.security.startswith("SASL"):
+            found |= {
+                "sasl.mechanism": self.mechanism,
+                "sasl.username": self.username or unset("kafka.username", self.security),
+                "sasl.password": self._password(),
+            }
+        files = {
+            "ssl.ca.location": self.ca_file,
+            "ssl.certificate.location": self.certificate_file,
+            "ssl.key.location": self.private_key_file,
+        }
+        return found | {name: str(path) for name, path in files.items() if path}
+
+    def _password(self) -> str:
+        if self.password_file is None:
+            unset("kafka.password_file", self.security)
+        try:
+            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as why:
+            what = f"{self.password_file} cannot be read ({type(why).__name__})"
+            raise refused(f"kafka.password_file: {what}") from None
+
+
+class Producer(Group):
+    """The database in which this agency publishes."""
+
+    database: Database | None = Field(
+        default=None, description="a URL as postgresql://user@host/name"
+    )
+
+
+class Consumer(Group):
+    """The database into which others' events are materialised.
+
+    Attributes:
+        name: of the database on the bus: in the consumer group and in the receipt key's name.
+    """
+
+    database: Database | None = Field(
+        default=None, description="a URL as postgresql://user@host/name"
+    )
+    name: Slug = "main"
+
+
+class Provision(Group):
+    """How topics are made.
+
+    Attributes:
+        replication: copies of each partition; unset means three, or one per broker if fewer.
+    """
+
+    replication: int | None = Field(
+        default=None, ge=1, le=100, description="a count of brokers, as 3"
+    )
+
+
+class Values(Group):
+    """The values themselves, wherever each came from."""
+
+    agency: Slug | None = Field(default=None, description='the agency, as "lapas-banyuwangi"')
+    bus: str | None = Field(default=None, description="the bus's name as in the agreements")
+    agreements: Path = Field(default=Path("agreements"), description="the folder of agreements")
+    keys: Path = Field(default=Path("keys"), description="the folder of private keys")
+    kafka: Kafka = Kafka()
+    producer: Producer = Producer()
+    consumer: Consumer = Consumer()
+    provision: Provision = Provision()
+
+
+def variable(key: str) -> str:
+    """The environment variable of a dotted key."""
+    return PREFIX + key.replace(".", "__").upper()
+
+
+def refused(*lines: str) -> errors.SettingsRefused:
+    """The error that lists what is wrong, a line each."""
+    return errors.SettingsRefused("".join(f"\n  {line}" for line in lines))
+
+
+def unset(key: str, wanted_by: str) -> NoReturn:
+    """Say that a setting is missing, and where it goes.
+
+    Raises:
+        SettingsRefused: always.
+    """
+    table, _, name = key.rpartition(".")
+    where = f"under [{table}]" if table else "at the top"
+    what = f"is not set, but {wanted_by} needs it; write {name} {where} in {FILE_NAME}"
+    raise refused(f"{key}: {what} or set {variable(key)}")
