@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-_NOT_EQUAL = 1
+_NOT_SO = 1
 
 
 def demo(
@@ -36,18 +36,22 @@ def demo(
     byte of a copied topic is changed. At the end every event is counted in five places. Nothing is
     left running, however it ends; without --keep nothing is left at all.
 
-    Exit status 0: everything agrees; 1: it does not; 2: it could not be done.
+    Exit status 0: everything agrees; 1: something does not; 2: it could not be played.
     """
     from sinergi.demo.play import play  # noqa: PLC0415 - heavy: not for --help
     from sinergi.demo.screen import Screen  # noqa: PLC0415 - as above
 
-    signal.signal(signal.SIGTERM, _interrupt)
     with _folder(keep) as folder:
-        outcome = play(folder, Screen(beside_data=as_json))
+        signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            outcome = play(folder, Screen(beside_data=as_json))
+        except errors.DemoFailed as why:
+            typer.echo(f"sinergi: {why}", err=True)
+            raise typer.Exit(_NOT_SO) from None
     if as_json:
         typer.echo(json.dumps(outcome.document(), indent=2))
     if not outcome.reckoning.is_equal:
-        raise typer.Exit(_NOT_EQUAL)
+        raise typer.Exit(_NOT_SO)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The three agencies of the demo, each with a database, settings and keys of its own.
 
-    1. found each agency, as `sinergi init` does: fresh keys and settings
-    2. write the agreement that shows their public keys, the same file to each of them
-    3. make the tables, as `sinergi db upgrade` does, and the agency's own registers
-    4. make the topics, as `sinergi provision apply` does
+1. found each agency, as `sinergi init` does: fresh keys and settings
+2. write the agreement that shows their public keys, the same file to each of them
+3. make the tables, as `sinergi db upgrade` does, and the agency's own registers
+4. make the topics, as `sinergi provision apply` does
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 from sinergi import migrate, provision, settings
 from sinergi.demo import registers
 from sinergi.founding import Founded, Plan, found
-from sinergi_consumers.projection import history, projections_of
 from sinergi_consumers.bus import Bus
+from sinergi_consumers.projection import history, projections_of
 from sinergi_producers.outbox import Outbox
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
@@ -136,12 +136,12 @@ class Agency:
             session.add_all(map(registers.entry_of, events))
             return [each.event for each in self.outbox.publish_many(session, events)]
 
-    def answers(self, query: sa.Executable) -> list[sa.Row[Any]]:
+    def answers(self, query: sa.Executable) -> list[tuple[Any, ...]]:
         """What the agency's own database answers."""
         with self.engine.connect() as connection:
-            return list(connection.execute(query))
+            return [tuple(row) for row in connection.execute(query)]
 
-    def ask(self, query: str, **values: object) -> list[sa.Row[Any]]:
+    def ask(self, query: str, **values: object) -> list[tuple[Any, ...]]:
         """The same for a query as people write it."""
         return self.answers(sa.text(query).bindparams(**values))
 

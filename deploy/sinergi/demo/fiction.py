@@ -63,13 +63,9 @@ SPECIAL_PRISON = Unit(
     kind=UnitKind.LAPAS_KHUSUS,
     security_level=SecurityLevel.SUPER_MAXIMUM,
 )
-REMAND_CENTRE = Unit(
-    name="Rutan Kelas IIB Rekaan", code="rutan-rekaan", kind=UnitKind.RUTAN_IIB
-)
+REMAND_CENTRE = Unit(name="Rutan Kelas IIB Rekaan", code="rutan-rekaan", kind=UnitKind.RUTAN_IIB)
 
-_OFFICERS = (
-    Person(role=PersonRole.INVESTIGATOR, name="Penyidik Rekaan", nik="9999991505850001"),
-)
+_OFFICERS = (Person(role=PersonRole.INVESTIGATOR, name="Penyidik Rekaan", nik="9999991505850001"),)
 _WITNESSES = (
     Person(role=PersonRole.WITNESS, name="Saksi Rekaan Satu", nik="9999991203880001"),
     Person(role=PersonRole.WITNESS, name="Saksi Rekaan Dua", nik="9999994707910002"),

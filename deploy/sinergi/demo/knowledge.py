@@ -60,4 +60,7 @@ def held(reader: Agency, owner: Agency, record_id: str, until: datetime) -> Know
         " GROUP BY revision ORDER BY revision DESC LIMIT 1"
     ).bindparams(owner=owner.slug, record_id=record_id, until=until)
     rows = reader.answers(query)
-    return Knowledge(*rows[0]) if rows else None
+    if not rows:
+        return None
+    revision, laboratory = rows[0]
+    return Knowledge(revision, laboratory)

@@ -1,10 +1,10 @@
 """The demo from start to end, as it is shown.
 
-    1. Kafka and PostgreSQL on this machine; three agencies; their relays and materialisers
-    2. the five stories and an ordinary day, with two processes killed on the way
-    3. wait until everybody has everything; stop the processes in order
-    4. one byte of a copied topic is changed, and found
-    5. count everything in five places
+1. Kafka and PostgreSQL on this machine; three agencies; their relays and materialisers
+2. the five stories and an ordinary day, with two processes killed on the way
+3. wait until everybody has everything; stop the processes in order
+4. one byte of a copied topic is changed, and found
+5. count everything in five places
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _start(bench: Bench, workers: Workers, screen: Screen) -> None:
         "Three agencies, one agreement",
         "Each keeps its own database and its own keys; none trusts another, nor the broker.",
     )
-    screen.say("Everybody in these stories is made up: \"Rekaan\" is fiction. It is March 2026.")
+    screen.say('Everybody in these stories is made up: "Rekaan" is fiction. It is March 2026.')
     rows = []
     for each in bench.agencies.values():
         pids = [str(workers.start(each, work)) for work in (Work.RELAY, Work.MATERIALISE)]
@@ -141,7 +141,8 @@ def _reckon(bench: Bench, told: Told, screen: Screen) -> Reckoning:
         read = [line.materialised.get(each.slug, "") for each in PROFILES]
         counts = (line.published, line.sealed, *read, line.verified, line.quarantined)
         style = "green" if line.is_equal else "bold red"
-        rows.append((topic.agency, topic.event_type, *(Text(str(each), style) for each in counts)))
+        cells = (Text(str(each), style) for each in counts)
+        rows.append((bench.agencies[topic.agency].profile.short, topic.event_type, *cells))
     readers = [each.short for each in PROFILES]
     columns = ("published", "sealed", *readers, "verified", "quarantined")
     screen.table(("agency", "events", *columns), rows)

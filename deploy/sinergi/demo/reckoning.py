@@ -1,10 +1,10 @@
 """The reckoning: every event counted in five places that do not ask each other.
 
-    published      rows of committed transactions in the owner's outbox
-    sealed         leaves of the owner's trees
-    materialised   distinct events in each reader's history table
-    verified       leaves under a valid checkpoint, read from the topic by nobody's consumer
-    quarantined    events that could not become rows, with any reader
+published      rows of committed transactions in the owner's outbox
+sealed         leaves of the owner's trees
+materialised   distinct events in each reader's history table
+verified       leaves under a valid checkpoint, read from the topic by nobody's consumer
+quarantined    events that could not become rows, with any reader
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ def reckon(bench: Bench, told: Told) -> Reckoning:
     return Reckoning(lines, tuple(found))
 
 
-def _contradictions(
-    owner: Agency, topic: Topic, on_topic: set[UUID], told: Told
-) -> Iterator[str]:
+def _contradictions(owner: Agency, topic: Topic, on_topic: set[UUID], told: Told) -> Iterator[str]:
     """What the sealed topic says otherwise than the stories and the owner's own register do."""
     committed = told.committed.get(topic, set())
     if on_topic != committed:

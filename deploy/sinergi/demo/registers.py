@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Self
+from typing import ClassVar, Self
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -19,7 +19,7 @@ from sinergi_schemas.events import Event, Seizure, SuspiciousVisit, Transfer
 class Entry(DeclarativeBase):
     """A row of a register: one record, as the agency itself keeps it."""
 
-    type_annotation_map = {datetime: sa.DateTime(timezone=True)}
+    type_annotation_map: ClassVar = {datetime: sa.DateTime(timezone=True)}
 
 
 class Visit(Entry):

@@ -1,4 +1,4 @@
-"""What the demo says: on standard output as it goes, or on standard error beside a JSON document."""
+"""What the demo says: on standard output, or on standard error beside a JSON document."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class Screen:
         cells = [[cell if isinstance(cell, Text) else _cell(cell) for cell in row] for row in rows]
         table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
         for place, name in enumerate(columns):
-            numbers = bool(cells) and all(row[place].plain.isdecimal() for row in cells)
+            numbers = bool(cells) and not any(
+                row[place].plain.strip("0123456789.") for row in cells
+            )
             table.add_column(name, justify="right" if numbers else "left")
         for row in cells:
             table.add_row(*row)

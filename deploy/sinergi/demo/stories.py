@@ -75,7 +75,7 @@ _NAMED = """
 
 
 def parcel(teller: Teller) -> None:
-    """A parcel with rice cakes: seen at the gate, seized by the police, tested, its receiver moved."""
+    """A parcel with rice cakes: seen at the gate, seized, tested; its receiver is moved."""
     screen = teller.screen
     screen.chapter(
         "1 · The parcel",
@@ -210,7 +210,7 @@ def wrong_man(teller: Teller) -> None:
     screen = teller.screen
     screen.chapter(
         "3 · The wrong man",
-        "Each event tells its record's whole state, so the newest revision stands whenever it comes.",
+        "Each event tells its record's whole state: the newest revision stands, whenever it comes.",
     )
     named = visit(
         _WRONG_MAN,

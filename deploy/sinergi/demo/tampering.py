@@ -1,9 +1,9 @@
 """The broker's operator as an enemy: a topic is copied, and one byte of the copy is another.
 
-    1. read the whole topic, and pick a leaf in the longest batch under one checkpoint
-    2. copy every message as it is, but make a weight in that leaf smaller by one byte
-    3. replay the copy: the seal refuses the batch
-    4. compare the copy with the original: that names the leaf
+1. read the whole topic, and pick a leaf in the longest batch under one checkpoint
+2. copy every message as it is, but make a weight in that leaf smaller by one byte
+3. replay the copy: the seal refuses the batch
+4. compare the copy with the original: that names the leaf
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _victim(messages: list[Message]) -> Message:
 
 
 def _lighter(bench: Bench, victim: Message) -> _Change:
-    """Set one byte to zero so that the first exhibit weighs less, and everything else is the same."""
+    """Set one byte to zero, so that the first exhibit weighs less."""
     parsed = message.parse(victim)
     schema = bench.bus.catalog.by_fingerprint(parsed.fingerprint)
     if schema is None:
@@ -141,9 +141,7 @@ def _lighter(bench: Bench, victim: Message) -> _Change:
     raise errors.DemoFailed("no weight was found to change", parsed.key.decode())
 
 
-def _copy(
-    bench: Bench, topic: Topic, copy: str, messages: list[Message], change: _Change
-) -> None:
+def _copy(bench: Bench, topic: Topic, copy: str, messages: list[Message], change: _Change) -> None:
     """Make the topic `copy` and send it every message as it is, but for the changed one."""
     cluster = provision.Cluster(open_admin(bench.bus.connection))
     like = {each.name: each for each in provision.wanted(bench.agreements, SYSTEM.now())}

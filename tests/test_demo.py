@@ -1,0 +1,217 @@
+"""`sinergi demo` as a process, on services of its own: what it proves, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+import typer
+
+import sinergi.demo
+from sinergi.cli.demo import demo
+from sinergi.demo import play
+from sinergi.demo.reckoning import Line, Reckoning
+from sinergi.demo.tampering import Tampered
+from sinergi.local.state import is_free
+from sinergi_schemas import errors
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE_SECONDS = 300
+SEIZURES = Topic("polresta-banyuwangi", "seizure")
+PUBLISHED = {
+    "lapas-banyuwangi": {"suspicious-visit", "transfer"},
+    "bnnk-banyuwangi": {"seizure"},
+    "polresta-banyuwangi": {"seizure"},
+}
+EQUAL = Line(3, 3, {"bnnk-banyuwangi": 3, "lapas-banyuwangi": 3}, 3, 0)
+UNEQUAL = {
+    "a committed event was not sealed": Line(4, 3, {"lapas-banyuwangi": 3}, 3, 0),
+    "an event that nobody published was sealed": Line(3, 4, {"lapas-banyuwangi": 4}, 4, 0),
+    "one reader lacks an event": Line(3, 3, {"bnnk-banyuwangi": 3, "lapas-banyuwangi": 2}, 3, 0),
+    "a leaf stands under no checkpoint": Line(3, 3, {"lapas-banyuwangi": 3}, 2, 0),
+    "an event is in quarantine": Line(3, 3, {"lapas-banyuwangi": 3}, 3, 1),
+}
+
+
+@contextmanager
+def running(*options: str, temporary: Path) -> Iterator[subprocess.Popen[str]]:
+    """The demo as a process; killed at the end, if it still runs."""
+    command = [sys.executable, "-m", "sinergi", "demo", "--json", *options]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> None:
+    """Read what the demo tells up to a line with these words."""
+    assert process.stderr is not None
+    told = []
+    for line in process.stderr:
+        told.append(line)
+        if words in line:
+            return
+    pytest.fail("it ended before:\n" + "".join(told))
+
+
+def test_every_event_is_counted_alike_in_five_places_and_the_changed_byte_is_found(
+    tmp_path: Path,
+) -> None:
+    with running(temporary=tmp_path) as process:
+        output, told = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode == 0, told
+    found = json.loads(output)
+    assert set(found) == {"agencies", "tampered"}
+    assert {agency: set(types) for agency, types in found["agencies"].items()} == PUBLISHED
+    for agency, types in found["agencies"].items():
+        for event_type, counts in types.items():
+            assert_equal(agency, event_type, counts)
+    assert_inside_a_batch(found["tampered"], found["agencies"])
+    assert told.count("kill -9") == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def assert_equal(agency: str, event_type: str, counts: dict[str, Any]) -> None:
+    assert set(counts) == {"published", "sealed", "materialised", "verified", "quarantined"}
+    readers = set(PUBLISHED) - {agency}
+    if event_type != "seizure":
+        assert readers == {"bnnk-banyuwangi", "polresta-banyuwangi"}
+    published = counts["published"]
+    assert published > 0
+    assert counts == {
+        "published": published,
+        "sealed": published,
+        "materialised": dict.fromkeys(readers, published),
+        "verified": published,
+        "quarantined": 0,
+    }
+
+
+def assert_inside_a_batch(tampered: dict[str, Any], agencies: dict[str, Any]) -> None:
+    assert set(tampered) == {"topic", "partition", "from", "to", "leaf"}
+    topic = Topic.parse(tampered["topic"])
+    leaves = agencies[topic.agency][topic.event_type]["sealed"]
+    assert 0 <= tampered["from"] <= tampered["leaf"] < tampered["to"] <= leaves
+    assert tampered["to"] - tampered["from"] > 1, "the leaf was not singled out of several"
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "when"),
+    [
+        (signal.SIGINT, 130, "5 · The drone"),
+        (signal.SIGTERM, 130, "1 · The parcel"),
+        (signal.SIGKILL, -signal.SIGKILL, "2 · Salt"),
+    ],
+)
+def test_stopped_in_the_middle_it_leaves_no_process_and_no_port(
+    tmp_path: Path, number: signal.Signals, status: int, when: str
+) -> None:
+    kept = tmp_path / "kept"
+    with running("--keep", str(kept), temporary=tmp_path) as process:
+        read_until(process, when)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) > 6, "the services, relays and materialisers do not run"
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode == status
+    assert output == ""
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+    state = json.loads((kept / "services" / "state.json").read_text("utf-8"))
+    ports = [value for name, value in state.items() if name.endswith("_port")]
+    assert len(ports) == 3
+    assert all(is_free(port) for port in ports)
+
+
+@pytest.mark.parametrize("line", UNEQUAL.values(), ids=UNEQUAL.keys())
+def test_a_difference_is_told_by_the_exit_status(
+    line: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reckoning = Reckoning({SEIZURES: line}, ())
+
+    with pytest.raises(typer.Exit) as ended:
+        end_with(reckoning, monkeypatch)
+
+    assert ended.value.exit_code == 1
+    assert json.loads(capsys.readouterr().out)["agencies"] == reckoning.document()
+
+
+def test_what_contradicts_equal_counts_is_told_by_the_exit_status_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        end_with(Reckoning({SEIZURES: EQUAL}, ("a ghost has appeared",)), monkeypatch)
+
+    assert ended.value.exit_code == 1
+
+
+def test_equal_counts_without_contradiction_end_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    end_with(Reckoning({SEIZURES: EQUAL}, ()), monkeypatch)
+
+
+def end_with(reckoning: Reckoning, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the command where the play has ended with this reckoning."""
+    tampered = Tampered(SEIZURES, "copy", 0, 1, 4, 2, "refused", Decimal(1), Decimal(0))
+    outcome = play.Outcome(reckoning, tampered)
+    monkeypatch.setattr(play, "play", lambda *_: outcome)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    demo(as_json=True)
+
+
+def test_a_promise_that_is_not_kept_is_told_by_the_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def play_badly(*_: object) -> None:
+        raise errors.DemoFailed("a changed byte passed for sealed", "copy")
+
+    monkeypatch.setattr(play, "play", play_badly)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    with pytest.raises(typer.Exit) as ended:
+        demo(as_json=True)
+
+    assert ended.value.exit_code == 1
+    assert "a changed byte passed for sealed" in capsys.readouterr().err
+
+
+def test_a_folder_that_holds_something_is_never_played_in(tmp_path: Path) -> None:
+    (tmp_path / "diary").touch()
+
+    with pytest.raises(errors.LocalFolderRefused, match="not empty"):
+        demo(keep=tmp_path)
+
+    assert [each.name for each in tmp_path.iterdir()] == ["diary"]
+
+
+def test_every_person_of_the_stories_is_of_the_region_that_does_not_exist() -> None:
+    (folder,) = sinergi.demo.__path__
+    numbers = [
+        number
+        for path in Path(folder).glob("*.py")
+        for number in re.findall(r"\b\d{16}\b", path.read_text("utf-8"))
+    ]
+
+    assert numbers
+    assert all(number.startswith("999999") for number in numbers)
