@@ -163,7 +163,7 @@ class Relay:
         """What a leader needs."""
         now = self._clock.monotonic()
         self._renewal_due = now + self._seconds / 3
-        self._reload_due = now + _RELOAD_SECONDS
+        self._reload_due = now
         agreements = self._identity.load()
         counts = self._counts(agreements)
         self._backlog.plant(

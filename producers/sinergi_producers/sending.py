@@ -5,6 +5,7 @@ A message is a pure function of what is sealed, so that sending again sends the 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
@@ -85,7 +86,7 @@ class Sender:
         """
         moved, left = self._clock.monotonic(), self._unreported
         while self._unreported and not self._failure:
-            self._producer.flush(_WAIT_SECONDS)
+            self._serve()
             keep()
             if self._unreported < left:
                 moved, left = self._clock.monotonic(), self._unreported
@@ -101,7 +102,8 @@ class Sender:
     def discard(self) -> None:
         """Drop what is not delivered yet; it will be sent again by another sender."""
         self._producer.purge()
-        self._producer.flush(_WAIT_SECONDS)
+        with suppress(errors.BrokerRefuses):  # it says again that it is broken
+            self._serve()
 
     def _produce(self, topic: str, partition: int, row: Row, headers: Headers) -> None:
         value = message.frame(self._schema_id(row.fingerprint), row.datum)
@@ -111,12 +113,26 @@ class Sender:
                     topic, value, row.key, partition, on_delivery=self._reported, headers=headers
                 )
             except BufferError:
-                self._producer.poll(_WAIT_SECONDS)
+                self._serve()
             except KafkaException as why:
                 raise translated(why) from None
             else:
                 self._unreported += 1
                 return
+
+    def _serve(self) -> None:
+        """Let the client library hand out delivery reports, for a moment at most.
+
+        A fatal error comes as an exception, and in the midst of reports as a SystemError around it.
+        """
+        try:
+            self._producer.flush(_WAIT_SECONDS)
+        except KafkaException as why:
+            raise translated(why) from None
+        except SystemError as why:
+            if isinstance(why.__cause__, KafkaException):
+                raise translated(why.__cause__) from None
+            raise
 
     def _schema_id(self, fingerprint: bytes) -> int:
         schema = self._catalog.by_fingerprint(fingerprint)

@@ -1,0 +1,51 @@
+"""A relay that stands still where a crash hurts most: the broker has all, the database not a word.
+
+It says so on standard output and waits to be killed. Arguments: folder with agreement and key,
+URL of the database, address of Kafka, agency.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING
+
+from sinergi.cli.logs import set_up
+from sinergi_producers.backlog import Backlog
+from sinergi_producers.relay import Identity, Relay
+from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.kafka import Connection
+from sinergi_schemas.seal.keys import SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sinergi_producers.sealing import Growth
+
+TERM_SECONDS = 1.0
+
+
+class StandsStill(Backlog):
+    """Never gets to write down what was sent."""
+
+    def mark_sent(self, growths: Iterable[Growth]) -> None:
+        print(sum(len(each.rows) for each in growths), flush=True)  # noqa: T201 - for the test
+        Event().wait()
+
+
+def main(folder: Path, url: str, kafka: str, agency: str) -> None:
+    set_up("info", as_json=False)
+    agreements = Agreements.load(folder)
+    key = SigningKey.load(folder / "own.key")
+    Relay(
+        Identity(agency, [key], lambda: agreements),
+        StandsStill(url, TERM_SECONDS),
+        Connection(kafka),
+        Catalog.shipped(),
+    ).run(Event())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -1,0 +1,441 @@
+"""The relay: what was committed arrives once under the seal, whatever crashes on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+import tomli_w
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    ResourceType,
+)
+from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
+
+from sinergi_consumers.log import open_log
+from sinergi_producers import relay as relay_module
+from sinergi_producers.backlog import Backlog
+from sinergi_producers.floor import Floors
+from sinergi_producers.relay import Identity, Relay
+from sinergi_producers.sealing import MOST_BYTES, MOST_MESSAGES, Sealer
+from sinergi_schemas import errors, message, topics
+from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.message import Envelope
+from sinergi_schemas.seal import heads
+from sinergi_schemas.seal.checkpoint import Sealed
+from sinergi_schemas.seal.heads import Head
+from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.seal.reader import Reader
+from world import BUS, TERM_SECONDS, World, running, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from confluent_kafka import Message
+
+DYING = Path(__file__).with_name("dying_relay.py")
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    return World(tmp_path, kafka, agency_slug, databases(), databases())
+
+
+def relay_of(
+    world: World,
+    load: Callable[[], Agreements] | None = None,
+    backlog: Backlog | None = None,
+) -> Relay:
+    return Relay(
+        Identity(world.publisher, [world.key], load or (lambda: world.agreements)),
+        backlog or Backlog(world.producer_url, TERM_SECONDS),
+        world.connection,
+        Catalog.shipped(),
+    )
+
+
+def messages(world: World, topic: str | None = None, partition: int = 0) -> list[Message]:
+    """Everything that lies in a partition."""
+    with open_log(world.connection, topic or world.topic.name, partition) as log:
+        low, high = log.bounds()
+        return [each for chunk in log.read(low, high) for each in chunk]
+
+
+def verified(world: World) -> tuple[int, int]:
+    """How many leaves the topic holds under its seal to the last one, and how many came again."""
+    leaves = resends = 0
+    for partition in range(world.partitions):
+        origin = f"{BUS}/{world.topic.name}/{partition}"
+        reader = Reader(origin, [world.key.public], Frontier.empty())
+        for each in map(message.parse, messages(world, partition=partition)):
+            reader.feed(each.leaf_index, each.leaf_data, each.sealed)
+        assert reader.pending == 0, "the topic ends behind its last checkpoint"
+        leaves, resends = leaves + reader.size, resends + reader.resends
+    return leaves, resends
+
+
+def trees(world: World) -> dict[int, tuple[int, int]]:
+    """Size and sent size of each tree."""
+    rows = world.ask("SELECT partition, size, sent_size FROM sinergi_producer.tree", world.producer)
+    return {partition: (size, sent) for partition, size, sent in rows}
+
+
+def sent(world: World) -> int:
+    return sum(size for _, size in trees(world).values())
+
+
+def until_sent(world: World, number: int) -> None:
+    world.until(lambda: sent(world) == number, f"{number} events sent")
+
+
+def clone(world: World, copies: int) -> None:
+    """Make many waiting rows out of the first one, faster than by publishing them."""
+    with world.producer.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO sinergi_producer.outbox"
+                " (event_id, event_type, record_id, revision, recorded_at, fingerprint, datum)"
+                " SELECT gen_random_uuid(), event_type, 'C/' || number, 1, recorded_at,"
+                " fingerprint, datum FROM sinergi_producer.outbox,"
+                " generate_series(1, :copies) AS number WHERE id = 1"
+            ),
+            {"copies": copies},
+        )
+
+
+def expected_messages(world: World, partition: int) -> list[tuple[Any, ...]]:
+    """Key, value and headers of each message, out of what stands in the database."""
+    checkpoints = {
+        size: message.seal_headers(Sealed(note, Frontier.parse(size, bytes(frontier)).hashes))
+        for size, note, frontier in world.ask(
+            "SELECT size, note, frontier FROM sinergi_producer.checkpoint"
+            f" WHERE partition = {partition}",
+            world.producer,
+        )
+    }
+    rows = world.ask(
+        "SELECT leaf_index, event_id, record_id, recorded_at, fingerprint, datum, traceparent"
+        f" FROM sinergi_producer.outbox WHERE partition = {partition} ORDER BY leaf_index",
+        world.producer,
+    )
+    schema = Catalog.shipped().newest("transfer")
+    return [
+        (
+            record.encode(),
+            message.frame(schema.id, bytes(datum)),
+            message.headers(
+                BUS,
+                world.topic,
+                record.encode(),
+                bytes(fingerprint),
+                index,
+                Envelope(event_id, recorded_at, trace),
+            )
+            + checkpoints.get(index + 1, []),
+        )
+        for index, event_id, record, recorded_at, fingerprint, datum, trace in rows
+    ]
+
+
+def test_messages_are_exactly_what_the_database_holds_and_verify(world: World) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    with Session(world.producer) as session, session.begin():
+        world.outbox.publish(session, transfer("T/1"), traceparent=trace)
+    world.publish(*(transfer(f"P/{number}") for number in range(50)))
+    with world.relaying():
+        until_sent(world, 51)
+        world.publish(*(transfer(f"P/{number}", "CORRECTED") for number in range(20)))
+        until_sent(world, 71)
+    for partition in range(world.partitions):
+        found = [
+            (each.key(), each.value(), each.headers())
+            for each in messages(world, partition=partition)
+        ]
+        assert found == expected_messages(world, partition)
+        assert {topics.partition_for(key, world.partitions) for key, _, _ in found if key} == {
+            partition
+        }
+    assert verified(world) == (71, 0)
+
+
+def test_a_relay_killed_between_sending_and_marking_loses_and_doubles_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(300)))
+    world.key.save(tmp_path / "own.key")
+    command = [sys.executable, str(DYING), str(world.folder), world.producer_url]
+    with subprocess.Popen(
+        [*command, world.kafka, world.publisher], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "300\n"
+        child.kill()
+    assert sent(world) == 0
+    with world.relaying():
+        until_sent(world, 300)
+    assert verified(world) == (300, 300)
+
+
+def test_sigterm_seals_nothing_more_sends_what_is_sealed_and_exits_0(
+    world: World, tmp_path: Path
+) -> None:
+    world.publish(transfer("P/0"))
+    clone(world, 4 * MOST_MESSAGES)
+    with relay_process(world, tmp_path) as child:
+        world.until(lambda: sent(world) > 0, "something is sent")
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(PATIENCE_SECONDS) == 0
+    assert all(size == sent_size for size, sent_size in trees(world).values())
+    assert verified(world) == (sent(world), 0)
+    free = "SELECT holder, expires_at < clock_timestamp() FROM sinergi_producer.lease"
+    assert world.ask(free, world.producer) == [(None, True)]
+
+
+def test_a_second_relay_waits_and_takes_over_when_the_first_has_stopped(world: World) -> None:
+    epoch = "SELECT epoch FROM sinergi_producer.lease"
+    with running(relay_of(world).run) as first:
+        world.publish(transfer("P/1"))
+        until_sent(world, 1)
+        with running(relay_of(world).run):
+            world.publish(transfer("P/2"))
+            until_sent(world, 2)
+            assert world.ask(epoch, world.producer) == [(1,)]
+            first.set()
+            world.publish(transfer("P/3"))
+            until_sent(world, 3)
+            assert world.ask(epoch, world.producer) == [(2,)]
+    assert verified(world) == (3, 0)
+
+
+def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(world: World) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(10)))
+    late, other = (Backlog(world.producer_url) for _ in range(2))
+    epoch = late.take()
+    assert epoch == 1
+    late.plant([("transfer", number) for number in range(world.partitions)], epoch)
+    sealer = Sealer(BUS, world.publisher, [world.key], {"transfer": 2}, lambda _: True)
+    batch = sealer.seal(late.waiting(Floors()).rows, late.trees())
+    with world.producer.begin() as connection:
+        connection.execute(sa.text("UPDATE sinergi_producer.lease SET expires_at = '-infinity'"))
+    assert other.take() == 2
+    with pytest.raises(errors.LeaseLost):
+        late.seal(batch, epoch)
+    with pytest.raises(errors.LeaseLost):
+        late.renew(epoch)
+    with pytest.raises(errors.LeaseLost):
+        late.plant([("seizure", 0)], epoch)
+    assert set(trees(world).values()) == {(0, 0)}
+    marked = "SELECT count(*) FROM sinergi_producer.outbox WHERE leaf_index IS NOT NULL"
+    assert world.ask(marked, world.producer) == [(0,)]
+    for each in (late, other):
+        each.close()
+
+
+def test_what_no_agreement_in_force_covers_is_held_until_one_does(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "_RELOAD_SECONDS", 0.2)
+    in_force = [ended(world, tmp_path)]
+    world.publish(*(transfer(f"P/{number}") for number in range(5)))
+    with running(relay_of(world, lambda: in_force[0]).run):
+        world.until(lambda: held(world) == 5, "all rows are held")
+        assert set(trees(world).values()) == {(0, 0)}
+        in_force[0] = world.agreements
+        until_sent(world, 5)
+        assert held(world) == 0
+    assert verified(world) == (5, 0)
+
+
+def test_history_waits_behind_what_is_live_and_a_record_keeps_its_order(
+    tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
+) -> None:
+    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    with Session(world.producer) as session, session.begin():
+        history = [transfer(f"H/{number}") for number in range(3)]
+        world.outbox.publish_many(session, history, backfill=True)
+    world.publish(transfer("H/1", "CORRECTED"), transfer("L/1"), transfer("L/2"))
+    with world.relaying():
+        until_sent(world, 6)
+    found = world.ask(
+        "SELECT record_id, revision FROM sinergi_producer.outbox ORDER BY leaf_index",
+        world.producer,
+    )
+    assert found == [("L/1", 1), ("L/2", 1), ("H/0", 1), ("H/1", 1), ("H/2", 1), ("H/1", 2)]
+
+
+def test_a_row_that_commits_late_under_an_earlier_id_is_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "_HORIZON_SECONDS", 0.0)
+    with world.relaying(), Session(world.producer) as late:
+        world.outbox.publish(late, transfer("P/late"))
+        for number in range(1, 20):
+            world.publish(transfer(f"P/{number}"))
+            until_sent(world, number)
+        late.commit()
+        until_sent(world, 20)
+    assert verified(world) == (20, 0)
+
+
+def test_no_more_lies_between_two_checkpoints_than_a_reader_must_bear(world: World) -> None:
+    world.publish(transfer("P/0"))
+    clone(world, MOST_MESSAGES + 500)
+    related = tuple(
+        {
+            "other_agency": world.reader,
+            "other_event_type": "seizure",
+            "other_record_id": f"{number:0250}",
+            "relation": "LED_TO",
+        }
+        for number in range(850)
+    )
+    world.publish(*(transfer(f"B/{number}", related=related) for number in range(50)))
+    with world.relaying():
+        until_sent(world, MOST_MESSAGES + 551)
+    spans = world.ask(
+        "SELECT count(*), sum(length(datum)) FROM sinergi_producer.outbox AS o"
+        " JOIN sinergi_producer.checkpoint AS c ON c.partition = o.partition AND c.size ="
+        " (SELECT min(size) FROM sinergi_producer.checkpoint AS n"
+        " WHERE n.partition = o.partition AND n.size > o.leaf_index)"
+        " GROUP BY o.partition, c.size",
+        world.producer,
+    )
+    assert max(leaves for leaves, _ in spans) <= MOST_MESSAGES
+    largest = 256 * 1024
+    assert max(size for _, size in spans) < MOST_BYTES + largest
+    assert sum(size for _, size in spans) > 1.2 * MOST_BYTES
+    assert verified(world) == (MOST_MESSAGES + 551, 0)
+
+
+def test_a_batch_that_the_broker_refuses_leaves_no_gap_behind(world: World) -> None:
+    numbers = count()
+
+    def waits(logs: list[Any]) -> bool:
+        """Whether the relay waits; until the brokers apply the limit, it sends what it gets."""
+        world.publish(*(transfer(f"P/{next(numbers)}") for _ in range(10)))
+        return any(each["event"] == "waiting" for each in logs)
+
+    set_topic(world, "max.message.bytes", "400")
+    with capture_logs() as logs, world.relaying():
+        world.until(lambda: waits(logs), "the relay waits and says why")
+        published = next(numbers)
+        assert sent(world) < published
+        set_topic(world, "max.message.bytes", "1000000")
+        world.publish(transfer(f"P/{published}"))
+        until_sent(world, published + 1)
+    assert verified(world)[0] == published + 1
+
+
+def test_a_relay_whose_connections_are_cut_goes_on(world: World) -> None:
+    with world.relaying():
+        for number in range(1, 4):
+            world.publish(transfer(f"P/{number}"))
+            until_sent(world, number)
+            with world.producer.connect() as connection:
+                connection.execute(
+                    sa.text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE application_name = 'sinergi relay'"
+                        " AND datname = current_database()"
+                    )
+                )
+    assert verified(world)[0] == 3
+
+
+def test_the_control_topic_tells_the_schemas_and_the_signed_heads(world: World) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(30)))
+    with world.relaying():
+        until_sent(world, 30)
+    told = {
+        (each.key() or b"").decode(): each.value() or b""
+        for each in messages(world, topics.control_topic(world.publisher))
+    }
+    for schema in Catalog.shipped().versions("transfer"):
+        assert told[f"schema/{schema.fingerprint.hex()}"] == schema.text
+    stated = heads.verify(told["heads"].decode(), BUS, world.publisher, [world.key.public])
+    rows = world.ask(
+        "SELECT partition, size, frontier FROM sinergi_producer.tree ORDER BY partition",
+        world.producer,
+    )
+    assert stated.heads == tuple(
+        Head(world.topic.name, partition, size, Frontier.parse(size, bytes(frontier)).root())
+        for partition, size, frontier in rows
+    )
+
+
+def test_a_broker_that_counts_other_partitions_is_refused(world: World) -> None:
+    admin = open_admin(world.connection)
+    for made in admin.create_partitions([NewPartitions(world.topic.name, 3)]).values():
+        made.result(timeout=30)
+    with pytest.raises(errors.PartitionsDiffer):
+        relay_of(world).run(Event())
+
+
+def test_a_database_that_was_not_prepared_is_told_how_to_be(world: World) -> None:
+    with world.producer.begin() as connection:
+        connection.execute(sa.text("DROP TABLE sinergi_producer.checkpoint"))
+    with pytest.raises(errors.TablesMissing, match="--role producer"):
+        relay_of(world).run(Event())
+
+
+def held(world: World) -> int:
+    question = "SELECT count(*) FROM sinergi_producer.outbox WHERE held IS NOT NULL"
+    return int(world.ask(question, world.producer)[0][0])
+
+
+def ended(world: World, folder: Path) -> Agreements:
+    """The same agreement, no longer in force."""
+    document = world._agreement()
+    document["in_force"]["until"] = document["in_force"]["from"].replace(year=2021)
+    other = folder / "ended"
+    other.mkdir()
+    (other / "pks.toml").write_text(tomli_w.dumps(document), encoding="utf-8")
+    return Agreements.load(other)
+
+
+def set_topic(world: World, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, world.topic.name, incremental_configs=[entry])
+    admin = open_admin(world.connection)
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(timeout=30)
+
+
+@contextmanager
+def relay_process(world: World, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command as an agency runs it; killed if the block leaves it running."""
+    keys = folder / "keys"
+    keys.mkdir()
+    world.key.save(keys / "own.key")
+    settings = {
+        "agency": world.publisher,
+        "agreements": str(world.folder),
+        "keys": str(keys),
+        "kafka": {"bootstrap": world.kafka},
+        "producer": {"database": world.producer_url},
+    }
+    file = folder / "settings" / "sinergi.toml"
+    file.parent.mkdir()
+    file.write_text(tomli_w.dumps(settings), encoding="utf-8")
+    command = [sys.executable, "-m", "sinergi", "--config", str(file), "relay"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
