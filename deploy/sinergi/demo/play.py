@@ -58,10 +58,17 @@ def play(folder: Path, screen: Screen) -> Outcome:
     """
     began = SYSTEM.monotonic()
     with ExitStack() as stack:
-        with screen.waiting("starting Kafka and PostgreSQL on this machine"):
-            local = stack.enter_context(Local(folder / "services", screen.progress))
-            clock = StoryClock(at(3, 9))
-            bench = stack.enter_context(closing(establish(folder, local, clock)))  # 1
+        screen.chapter(
+            "Three agencies, one agreement",
+            "Each keeps its own database and its own keys; none trusts another, nor the broker.",
+        )
+        screen.say('Everybody in these stories is made up: "Rekaan" is fiction. It is March 2026.')
+        screen.say("Real Kafka and real PostgreSQL start on this machine, on ports that are free.")
+        # No spinner here: a bar may have to show a download.
+        local = stack.enter_context(Local(folder / "services", screen.progress))  # 1
+        clock = StoryClock(at(3, 9))
+        with screen.waiting("keys, an agreement, tables and topics are made"):
+            bench = stack.enter_context(closing(establish(folder, local, clock)))
         workers = stack.enter_context(Workers(folder / "logs"))
         _start(bench, workers, screen)
         told = _tell(Teller(bench, workers, clock, screen))  # 2, 3
@@ -79,11 +86,6 @@ def play(folder: Path, screen: Screen) -> Outcome:
 
 
 def _start(bench: Bench, workers: Workers, screen: Screen) -> None:
-    screen.chapter(
-        "Three agencies, one agreement",
-        "Each keeps its own database and its own keys; none trusts another, nor the broker.",
-    )
-    screen.say('Everybody in these stories is made up: "Rekaan" is fiction. It is March 2026.')
     rows = []
     for each in bench.agencies.values():
         pids = [str(workers.start(each, work)) for work in (Work.RELAY, Work.MATERIALISE)]
