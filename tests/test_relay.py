@@ -387,6 +387,21 @@ def test_a_broker_that_counts_other_partitions_is_refused(world: World) -> None:
         relay_of(world).run(Event())
 
 
+def test_a_database_older_than_its_topic_is_refused_before_it_makes_two_histories(
+    world: World, databases: Callable[[], str]
+) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(9)))
+    with world.relaying():
+        until_sent(world, 9)
+    world.producer_url = databases()
+    world.producer = sa.create_engine(world.producer_url, poolclass=sa.NullPool)
+    world.publish(transfer("P/forgotten"))
+    with pytest.raises(errors.OutboxBehindTopic, match="knows 0"):
+        relay_of(world).run(Event())
+    assert set(trees(world).values()) == {(0, 0)}
+    assert verified(world) == (9, 0)
+
+
 def test_a_database_that_was_not_prepared_is_told_how_to_be(world: World) -> None:
     with world.producer.begin() as connection:
         connection.execute(sa.text("DROP TABLE sinergi_producer.checkpoint"))

@@ -1,6 +1,7 @@
 """The relay: from the outbox to the topics, one process an outbox, one leader at a time.
 
-    0. on taking the lease: send again what is sealed and not confirmed
+    0. on taking the lease: refuse if a topic shows more than the database knows, as after a
+       restored backup; send again what is sealed and not confirmed
     1. read the next rows without a leaf, by their mark
     2. seal them: leaves, trees and checkpoints, committed in the agency's database
     3. send them with an idempotent, gapless producer
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sinergi_producers import tail
 from sinergi_producers.control import Control
 from sinergi_producers.floor import Floors
 from sinergi_producers.sealing import MOST_MESSAGES, Sealer
@@ -26,9 +28,10 @@ from sinergi_producers.sending import Sender
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin, partition_count
+from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from threading import Event
 
     from sinergi_producers.backlog import Backlog
@@ -111,6 +114,7 @@ class Relay:
             TablesMissing: the database was not prepared for this version.
             AgreementRefused: the agreements cannot be read.
             PartitionsDiffer: the broker counts other partitions than the agreement.
+            OutboxBehindTopic: the database is older than a topic.
             DatabaseBroken: the database refuses the work itself.
             LoginRefused, NotPermitted, …: the broker does not let us in.
             BrokerAway, DatabaseAway: it was away when we were to stop, and not all is sent; what is
@@ -166,9 +170,10 @@ class Relay:
         self._reload_due = now
         agreements = self._identity.load()
         counts = self._counts(agreements)
-        self._backlog.plant(
-            [(name, number) for name, count in counts.items() for number in range(count)], epoch
-        )
+        shares = [(name, number) for name, count in counts.items() for number in range(count)]
+        self._backlog.plant(shares, epoch)
+        trees = self._backlog.trees()
+        self._compare({share: trees[share].size for share in shares})
         control = Control(
             self._connection,
             agreements.bus,
@@ -189,9 +194,17 @@ class Relay:
                 self._catalog,
                 self._clock,
             ),
-            self._backlog.trees(),
+            trees,
             self._backlog.sent(),
         )
+
+    def _compare(self, sizes: Mapping[Share, int]) -> None:
+        """Refuse to grow a tree of which the topic shows more than the database knows."""
+        agency = self._identity.agency
+        known = {(Topic(agency, name).name, number): size for (name, number), size in sizes.items()}
+        for place, shown in tail.sizes(self._connection, known, self._clock).items():
+            if shown > known[place]:
+                raise errors.OutboxBehindTopic(*place, known[place], shown)
 
     def _end(self, epoch: int, term: Term | None) -> None:
         """Whatever ended the term: deliver nothing more under it, and let a successor begin."""

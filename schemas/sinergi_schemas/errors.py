@@ -141,6 +141,18 @@ class EventDiffers(Refused):
     event_id: str
 
 
+class OutboxBehindTopic(Refused):
+    """{topic}/{partition} shows {shown} leaves, this outbox knows {known}: its database was restored
+    from a backup, or another outbox writes there. Nothing is sealed, since that would make two
+    histories; restore a later backup, or find the other outbox.
+    """
+
+    topic: str
+    partition: int
+    known: int
+    shown: int
+
+
 class LeaseLost(Broken):
     """The lease {name} of epoch {epoch} is another's by now; nothing more is written under it."""
 

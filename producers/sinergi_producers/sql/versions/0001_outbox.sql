@@ -47,8 +47,8 @@ CREATE UNIQUE INDEX outbox_leaf ON sinergi_producer.outbox (event_type, partitio
 
 CREATE FUNCTION sinergi_producer.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'row % of %.% is under the seal and never changes again; publish a correction',
-        OLD.id, TG_TABLE_SCHEMA, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION USING ERRCODE = 'restrict_violation', MESSAGE = 'row ' || OLD.id
+        || ' of the outbox is under the seal and never changes again; publish a correction';
 END $$;
 -- AFTER and not BEFORE: the latter would lock each row a second time while the relay seals it.
 CREATE TRIGGER frozen AFTER UPDATE OR DELETE ON sinergi_producer.outbox

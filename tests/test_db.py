@@ -1,0 +1,153 @@
+"""`sinergi db upgrade` and `sinergi outbox list`: the tables of an agency, made and looked at."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session
+
+from sinergi import migrate
+from sinergi.cli.root import run
+from sinergi_producers.outbox import Outbox
+from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.catalog import Catalog
+from world import transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "agreement"
+CATALOGUE = """
+    SELECT kind, name, about FROM (
+        SELECT 'column' AS kind, attrelid::regclass || '.' || attname AS name,
+            concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attidentity,
+                col_description(attrelid, attnum)) AS about
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'i')
+            AND relnamespace::regnamespace::text LIKE 'sinergi%'
+        UNION ALL
+        SELECT 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+        JOIN pg_class ON pg_class.oid = indrelid
+        WHERE relnamespace::regnamespace::text LIKE 'sinergi%'
+        UNION ALL
+        SELECT 'constraint', conrelid::regclass || conname, pg_get_constraintdef(pg_constraint.oid)
+        FROM pg_constraint WHERE connamespace::regnamespace::text LIKE 'sinergi%'
+        UNION ALL
+        SELECT 'function', pg_proc.oid::regprocedure::text, md5(prosrc)
+            || obj_description(pg_proc.oid, 'pg_proc')
+        FROM pg_proc WHERE pronamespace::regnamespace::text LIKE 'sinergi%'
+        UNION ALL
+        SELECT 'table', pg_class.oid::regclass::text, obj_description(pg_class.oid, 'pg_class')
+        FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text LIKE 'sinergi%'
+    ) AS things ORDER BY 1, 2, 3
+"""
+
+
+@pytest.fixture
+def empty(services: Any) -> Iterator[Callable[[], str]]:
+    """Makes databases with nothing in them."""
+    server = make_url(services.postgresql)
+    with psycopg.connect(conninfo(services.postgresql), autocommit=True) as connection:
+        made = []
+
+        def make() -> str:
+            made.append(f"empty_{secrets.token_hex(6)}")
+            connection.execute(f"CREATE DATABASE {made[-1]}")
+            return server.set(database=made[-1]).render_as_string(hide_password=False)
+
+        yield make
+        for name in made:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def conninfo(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def catalogue(url: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(conninfo(url)) as connection:
+        return connection.execute(CATALOGUE).fetchall()
+
+
+def as_flag(url: str) -> list[str]:
+    return ["--database", conninfo(url)]
+
+
+@pytest.mark.parametrize("role", ["producer", "consumer"])
+def test_the_sql_for_a_dba_makes_the_very_same_tables(
+    empty: Callable[[], str], capsys: pytest.CaptureFixture[str], role: str
+) -> None:
+    by_command, by_hand = empty(), empty()
+    assert run(["db", "upgrade", "--role", role, *as_flag(by_command)]) == 0
+    capsys.readouterr()
+    assert run(["db", "upgrade", "--role", role, "--sql"]) == 0
+    with psycopg.connect(conninfo(by_hand), autocommit=True) as connection:
+        connection.execute(capsys.readouterr().out.encode())
+    assert catalogue(by_hand) == catalogue(by_command) != []
+    before = catalogue(by_hand)
+    assert run(["db", "upgrade", "--role", role, *as_flag(by_hand)]) == 0
+    assert catalogue(by_hand) == before
+
+
+def test_one_database_may_be_both(empty: Callable[[], str]) -> None:
+    url = empty()
+    for role in migrate.Role:
+        assert run(["db", "upgrade", "--role", role.value, *as_flag(url)]) == 0
+    assert {name.partition(".")[0] for kind, name, _ in catalogue(url) if kind == "table"} == {
+        "sinergi",
+        "sinergi_consumer",
+        "sinergi_producer",
+    }
+
+
+def test_everything_of_a_producer_says_what_it_is(postgresql: str) -> None:
+    silent = [
+        name
+        for kind, name, about in catalogue(postgresql)
+        if kind in ("table", "function")
+        and name.startswith("sinergi_producer.")
+        and not name.endswith(".version")
+        and not about
+    ]
+    assert silent == []
+
+
+def test_what_waits_is_listed_with_the_reason(
+    postgresql: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    outbox = Outbox("lapas-banyuwangi", Agreements.load(EXAMPLE), Catalog.shipped())
+    engine = sa.create_engine(postgresql, poolclass=sa.NullPool)
+    with Session(engine) as session, session.begin():
+        for number in range(3):
+            outbox.publish(session, transfer(f"P/{number}"))
+        session.execute(
+            sa.text(
+                "UPDATE sinergi_producer.outbox SET held = 'no agreement' WHERE record_id = 'P/0'"
+            )
+        )
+        session.execute(
+            sa.text(
+                "UPDATE sinergi_producer.outbox SET partition = 0, leaf_index = 0"
+                " WHERE record_id = 'P/1'"
+            )
+        )
+    config = tmp_path / "sinergi.toml"
+    config.write_text(f'[producer]\ndatabase = "{conninfo(postgresql)}"\n')
+    command = ["--config", str(config), "outbox", "list", "--json"]
+    for flags, expected in (
+        ([], [("P/0", "no agreement"), ("P/2", None)]),
+        (["--held"], [("P/0", "no agreement")]),
+        (["--unsealed"], [("P/2", None)]),
+        (["--limit", "1"], [("P/0", "no agreement")]),
+    ):
+        assert run([*command, *flags]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert [(row["record_id"], row["held"]) for row in document["rows"]] == expected
+        assert document["count"] == (2 if "--limit" in flags else len(expected))
