@@ -195,7 +195,7 @@ class Assignment:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Nothing is fetched while a share is paused, so any offset would do; but one that has to be
-        # looked up, as OFFSET_END, is looked up late and then overrides where the share was let flow.
+        # looked up, as OFFSET_END, is looked up late and overrides where the share was let flow.
         for each in partitions:
             each.offset = 0
         consumer.incremental_assign(partitions)

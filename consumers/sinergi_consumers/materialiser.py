@@ -43,8 +43,9 @@ _log = structlog.get_logger(__name__)
 
 _PATIENCE_SECONDS = 20.0
 _PARTING_SECONDS = 10.0
+_PAUSE_SECONDS = 1.0
 
-Outcome = Stored | errors.PositionLost
+Outcome = Stored | errors.PositionLost | errors.Unavailable
 
 
 class Materialiser:
@@ -76,21 +77,34 @@ class Materialiser:
             TablesMissing: the database was not prepared for this version.
             DatabaseBroken: it refuses the work itself.
         """
-        self._sink.check()
-        self._receipts.send(self._sink.unpublished())
-        self._assignment.subscribe()
-        with ThreadPoolExecutor(1, "database") as database:
-            storing: Future[list[Outcome]] | None = None
-            while not stopping.is_set():
-                arrival = self._assignment.poll()  # 1
-                batches, broken = self._verify(arrival)  # 2
-                ready = [self._decode(*each) for each in batches]  # 3
-                self._settle(storing)  # the outcome of 4–6 for the batch before, and its 7
-                self._halt(broken)
-                self._claim()
-                storing = self._hand_over(database, ready)  # 4–6
-            self._settle(storing)
-        self._part()
+        try:
+            self._begin(stopping)
+            with ThreadPoolExecutor(1, "database") as database:
+                storing: Future[list[Outcome]] | None = None
+                while not stopping.is_set():
+                    arrival = self._assignment.poll()  # 1
+                    batches, broken = self._verify(arrival)  # 2
+                    ready = [self._decode(*each) for each in batches]  # 3
+                    self._settle(storing)  # the outcome of 4–6 for the batch before, and its 7
+                    self._halt(broken)
+                    self._claim()
+                    storing = self._hand_over(database, ready)  # 4–6
+                self._settle(storing)
+        finally:
+            self._part()
+
+    def _begin(self, stopping: Event) -> None:
+        """See that the database is prepared, waiting for it if need be, and join the group."""
+        while not stopping.is_set():
+            try:
+                self._sink.check()
+                self._receipts.send(self._sink.unpublished())
+            except errors.Unavailable as why:
+                _log.warning("not started yet", why=str(why))
+                stopping.wait(_PAUSE_SECONDS)
+            else:
+                self._assignment.subscribe()
+                return
 
     def _verify(
         self, arrival: Arrival
@@ -143,8 +157,10 @@ class Materialiser:
                 if isinstance(outcome, Stored):
                     outcome.work.claim.positions = outcome.positions
                     stored.append(outcome)
-                else:
+                elif isinstance(outcome, errors.PositionLost):
                     self._drop(outcome)
+                else:
+                    _log.warning("left for the next start", why=str(outcome))
         # 7. publish receipts, and commit Kafka offsets for the lag tools only
         self._receipts.send(each.receipt for each in stored)
         self._assignment.commit(
@@ -211,8 +227,11 @@ class Materialiser:
 
     @contextmanager
     def _unhurried(self, what: str) -> Iterator[None]:
-        """For work that the next round does again: a service that is away is only spoken of."""
+        """For work that the next round does again: a service that is away is only spoken of.
+
+        So is a right that the broker does not give: it concerns one topic and not the others.
+        """
         try:
             yield
-        except errors.Unavailable as why:
+        except (errors.Unavailable, errors.NotPermitted) as why:
             _log.warning(what, why=str(why))

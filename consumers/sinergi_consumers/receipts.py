@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
+from confluent_kafka import KafkaException
 
 from sinergi_schemas import topics
 
@@ -44,14 +45,20 @@ class Receipts:
         self._arrived: list[Receipt] = []
 
     def send(self, receipts: Iterable[Receipt]) -> None:
-        """Hand receipts to the client library. What fails stays unpublished and is sent again."""
+        """Hand receipts to the client library. What it does not take stays unpublished.
+
+        A later receipt of the same partition covers it, and the next start sends the newest again.
+        """
         for each in receipts:
-            self._producer.produce(
-                self._topic,
-                key=f"{self._database}/{each.topic}/{each.partition}".encode(),
-                value=each.note.encode(),
-                on_delivery=self._on_delivery(each),
-            )
+            try:
+                self._producer.produce(
+                    self._topic,
+                    key=f"{self._database}/{each.topic}/{each.partition}".encode(),
+                    value=each.note.encode(),
+                    on_delivery=self._on_delivery(each),
+                )
+            except (BufferError, KafkaException) as why:
+                _log.warning("receipt not published", topic=each.topic, why=str(why))
         self._producer.poll(0)
 
     def arrived(self) -> list[Receipt]:

@@ -78,24 +78,31 @@ class Store:
         self._clock = clock
         self._stopping = stopping
 
-    def store(self, work: Work) -> Stored | errors.PositionLost:
+    def store(self, work: Work) -> Stored | errors.PositionLost | errors.Unavailable:
         """Store a batch, waiting for the database as long as it takes.
 
         Where the connection broke in the middle of a commit nobody knows whether it took place:
         the second attempt then finds the position moved, and the share is read again from there.
 
+        Returns:
+            What is stored; or that the share is another's; or, where this process shall end, why
+            the database could not be waited for.
+
         Raises:
             DatabaseBroken: a table or a privilege is missing.
-            Unavailable: the database is away and this process shall end.
         """
         for attempt in stamina.retry_context(
-            on=self._worth_waiting, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
+            on=errors.Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
         ):
             with attempt:
                 try:
                     return self._transact(work)
                 except errors.PositionLost as lost:
                     return lost
+                except errors.Unavailable as away:
+                    if self._stopping.is_set():
+                        return away
+                    raise
         raise AssertionError("a retry without limit has ended")
 
     def _transact(self, work: Work) -> Stored:
@@ -133,6 +140,3 @@ class Store:
         now = self._clock.now()
         note = cosign(batch.checkpoints[-1].note, self._key, int(now.timestamp()))
         return Receipt(batch.topic.name, batch.partition, batch.end, note, now)
-
-    def _worth_waiting(self, why: Exception) -> bool:
-        return isinstance(why, errors.Unavailable) and not self._stopping.is_set()

@@ -114,7 +114,7 @@ class Worker:
         """The same for a batch that was received before."""
         return Work(self.claim, batch, self._decoder.decode(batch))
 
-    def store(self, work: Work) -> Stored | errors.PositionLost:
+    def store(self, work: Work) -> Stored | errors.PositionLost | errors.Unavailable:
         """Store it, and take the positions on as the loop does."""
         outcome = self._store.store(work)
         if isinstance(outcome, Stored):

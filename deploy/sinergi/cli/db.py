@@ -48,9 +48,9 @@ def upgrade(
         typer.echo(migrate.script(role, projections))
         return
     url = _url(database, role)
-    for statement in migrate.upgrade(url, role, projections):
-        typer.echo(f"sinergi: {statement.splitlines()[0]}", err=True)
-    typer.echo(f"sinergi: the tables of a {role.value} are up to date", err=True)
+    done = migrate.upgrade(url, role, projections)
+    changed = f"; {len(done)} statements for the projections' tables" if done else ""
+    typer.echo(f"sinergi: the tables of a {role.value} are up to date{changed}", err=True)
 
 
 def _url(database: str | None, role: Role) -> str:

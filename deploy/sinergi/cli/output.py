@@ -63,7 +63,7 @@ class _NdjsonWriter:
         self._target.write(events.write_ndjson().encode())
 
     def finish(self) -> None:
-        self._target.flush()
+        _done(self._target)
 
 
 class _CsvWriter:
@@ -83,7 +83,7 @@ class _CsvWriter:
         self._is_first = False
 
     def finish(self) -> None:
-        self._target.flush()
+        _done(self._target)
 
 
 class _ParquetWriter:
@@ -98,7 +98,7 @@ class _ParquetWriter:
 
     def finish(self) -> None:
         pl.concat(self._frames).write_parquet(self._target)
-        self._target.flush()
+        _done(self._target)
 
 
 def open_writer(output: Output, path: Path | None) -> Writer:
@@ -125,6 +125,12 @@ def open_writer(output: Output, path: Path | None) -> Writer:
         Output.PARQUET: _ParquetWriter,
     }
     return kinds[output](target)
+
+
+def _done(target: IO[bytes]) -> None:
+    target.flush()
+    if target is not sys.stdout.buffer:
+        target.close()
 
 
 def _as_json(column: pl.Series) -> list[str]:
