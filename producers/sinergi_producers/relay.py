@@ -7,14 +7,17 @@
     3. send them with an idempotent, gapless producer
     4. await every delivery report, and advance how far each tree is sent
 
-The broker works on a batch (3) while the next one is read and sealed (1, 2); its reports are
-awaited before the next is sent. Whatever fails ends the term, and with it the Kafka client: behind
-a message that failed nothing of it may be delivered. The next term begins at 0 with what was
-sealed: the same bytes under the same leaf index, which every reader knows how to ignore.
+While much waits, three batches are in hand: the database writes down one (2), the one before it is
+handed to the client library (3), and the broker has that before (4). Whatever fails ends the term,
+and with it the Kafka client: behind a message that failed nothing of it may be delivered. The next
+term begins at 0 with what was sealed: the same bytes under the same leaf index, which every reader
+knows how to ignore.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,7 +26,7 @@ import structlog
 from sinergi_producers import tail
 from sinergi_producers.control import Control
 from sinergi_producers.floor import Floors
-from sinergi_producers.sealing import MOST_MESSAGES, Sealer
+from sinergi_producers.sealing import MOST_MESSAGES, Batch, Sealer
 from sinergi_producers.sending import Sender
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
@@ -31,12 +34,12 @@ from sinergi_schemas.kafka.admin import open_admin, partition_count
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from threading import Event
 
     from sinergi_producers.backlog import Backlog
     from sinergi_producers.floor import Look
-    from sinergi_producers.sealing import Batch, Share
+    from sinergi_producers.sealing import Share
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
@@ -101,6 +104,7 @@ class Relay:
         self._catalog = catalog
         self._clock = clock
         self._seconds = backlog.term_seconds
+        self._hand = ThreadPoolExecutor(1, "sealing")
         self._renewal_due = 0.0
         self._horizon_due = 0.0
         self._reload_due = 0.0
@@ -132,6 +136,7 @@ class Relay:
                         raise
                     patience.wait(why, stopping)
         finally:
+            self._hand.shutdown()
             self._backlog.close()
 
     def _lead(self, patience: _Patience, stopping: Event) -> None:
@@ -151,17 +156,21 @@ class Relay:
             self._end(epoch, term)
 
     def _loop(self, term: Term, stopping: Event) -> None:
+        sealed = Batch()
         while not (stopping.is_set() or term.is_outdated):
             self._keep(term)
             look = self._look(term)  # 1
-            batch = self._seal(term, look)  # 2
-            self._account(term)  # 4, of the batch before
-            self._send(term, batch)  # 3
+            batch = term.sealer.seal(look.rows, term.trees)  # 2, decided
+            self._account(term)  # 4, for what is under way
+            with self._writing(term, look, batch):  # 2, committed when the block ends
+                term.sender.begin(sealed.growths)  # 3, for the batch before
+            sealed = batch
             if len(look.rows) < MOST_MESSAGES:
-                self._account(term)  # 4
+                self._send(term, sealed)  # 3 and 4 at once: nothing more waits
+                sealed = Batch()
                 term.control.heads_if_due(term.sent)
                 stopping.wait(LOOK_SECONDS)
-        self._account(term)  # 4, of the last
+        self._send(term, sealed)
 
     def _begin(self, epoch: int) -> Term:
         """What a leader needs."""
@@ -234,7 +243,9 @@ class Relay:
             agency,
             self._identity.keys,
             counts,
-            lambda name: agreements.covering(agency, name, self._clock.now()) is not None,
+            lambda name: (
+                name in counts and agreements.covering(agency, name, self._clock.now()) is not None
+            ),
         )
 
     def _keep(self, term: Term) -> None:
@@ -270,18 +281,27 @@ class Relay:
         term.floors.before_look(now)
         return self._backlog.waiting(term.floors)
 
-    def _seal(self, term: Term, look: Look) -> Batch:
-        batch = term.sealer.seal(look.rows, term.trees)
-        if look.rows:
-            self._backlog.seal(batch, term.epoch)
-            term.trees.update((each.share, each.after) for each in batch.growths)
+    @contextmanager
+    def _writing(self, term: Term, look: Look, batch: Batch) -> Iterator[None]:
+        """Write what was decided of a look, beside what the block does; both are done at its end.
+
+        The block leaves the database alone.
+        """
+        written = self._hand.submit(self._backlog.seal, batch, term.epoch) if look.rows else None
+        try:
+            yield
+        finally:
+            if written:
+                written.result()
+        term.trees.update((each.share, each.after) for each in batch.growths)
         term.floors.after_look(look)
         if batch.held:
             _log.warning("held: no agreement in force", rows=len(batch.held))
-        return batch
 
     def _send(self, term: Term, batch: Batch) -> None:
+        self._account(term)
         term.sender.begin(batch.growths)
+        self._account(term)
 
     def _account(self, term: Term) -> None:
         """Await every report, and write down what the broker has."""
