@@ -20,20 +20,42 @@ if TYPE_CHECKING:
     from sinergi_consumers.projection import Projection, projection
     from sinergi_producers.outbox import Outbox
     from sinergi_schemas.errors import Broken, Refused, SinergiError, Unavailable
-    from sinergi_schemas.events import Event, Person, Seizure, SuspiciousVisit, Transfer
+    from sinergi_schemas.events import (
+        Escort,
+        Event,
+        Exhibit,
+        Find,
+        Letter,
+        Person,
+        Place,
+        RelatedRecord,
+        Search,
+        Seizure,
+        SuspiciousVisit,
+        Transfer,
+        Unit,
+    )
 
 __all__ = [
     "Broken",
+    "Escort",
     "Event",
+    "Exhibit",
+    "Find",
+    "Letter",
     "Outbox",
     "Person",
+    "Place",
     "Projection",
     "Refused",
+    "RelatedRecord",
+    "Search",
     "Seizure",
     "SinergiError",
     "SuspiciousVisit",
     "Transfer",
     "Unavailable",
+    "Unit",
     "open_outbox",
     "projection",
 ]
@@ -42,7 +64,21 @@ _PLACES = {
     "sinergi_consumers.projection": ("Projection", "projection"),
     "sinergi_producers.outbox": ("Outbox",),
     "sinergi_schemas.errors": ("Broken", "Refused", "SinergiError", "Unavailable"),
-    "sinergi_schemas.events": ("Event", "Person", "Seizure", "SuspiciousVisit", "Transfer"),
+    "sinergi_schemas.events": (
+        "Escort",
+        "Event",
+        "Exhibit",
+        "Find",
+        "Letter",
+        "Person",
+        "Place",
+        "RelatedRecord",
+        "Search",
+        "Seizure",
+        "SuspiciousVisit",
+        "Transfer",
+        "Unit",
+    ),
 }
 _PLACE = {name: module for module, names in _PLACES.items() for name in names}
 

@@ -1,0 +1,145 @@
+"""What the README tells people to do works, word for word."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tomli_w
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+import sinergi
+import test_events
+from sinergi.cli.root import run
+from sinergi_consumers.decoding import Decoder
+from sinergi_consumers.partition import Partition
+from sinergi_consumers.projection import Projection
+from sinergi_consumers.testing.tape import Tape
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.topics import Topic
+from world import World, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+AGENCY = "lapas-rekaan"
+
+
+def blocks(language: str, section: str) -> list[str]:
+    (chapter,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", README, re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{language}\n(.*?)^```$", chapter, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> World:
+    """A world whose settings lie where a person would stand."""
+    made = World(tmp_path, kafka, agency_slug, databases(), databases())
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    made.key.save(keys / "publisher.key")
+    monkeypatch.chdir(tmp_path)
+    write_settings(made, made.publisher, producer={"database": made.producer_url})
+    return made
+
+
+def write_settings(world: World, agency: str, **tables: dict[str, str]) -> None:
+    settings = {"agency": agency, "agreements": ".", "kafka": {"bootstrap": world.kafka}, **tables}
+    (world.folder / "sinergi.conf").write_text(tomli_w.dumps(settings), encoding="utf-8")
+
+
+def test_the_programmers_lines_publish_in_the_transaction(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SINERGI_CONFIG", str(world.folder / "sinergi.conf"))
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Mutasi(Base):
+        __tablename__ = "mutasi"
+        number: Mapped[str] = mapped_column(primary_key=True)
+
+    Base.metadata.create_all(world.producer)
+    (lines,) = blocks("python", "You are the agency's programmer")
+    row = Mutasi(number="MUT/2026/0088")
+    exec(lines, {"Session": Session, "engine": world.producer, "mutasi": row})  # noqa: S102
+    question = "SELECT record_id, (SELECT count(*) FROM mutasi) FROM sinergi_producer.outbox"
+    assert world.ask(question, world.producer) == [("MUT/2026/0088", 1)]
+
+
+def test_the_integrators_lines_count_grams_by_region_and_month() -> None:
+    (lines,) = blocks("python", "You are the integrator")
+    names: dict[str, Any] = {}
+    exec(lines, names)  # noqa: S102
+    projection = names["grams"]
+    assert isinstance(projection, Projection)
+    assert [table.name for table in projection.tables] == [
+        "grams_by_region_record",
+        "grams_by_region",
+    ]
+    events = decoded(Topic("polresta-rekaan", "seizure"), seizure())
+    rows = projection.rows(events)["grams_by_region"]
+    assert rows.select("region_code", "month", "grams").rows() == [
+        ("35.10", date(2026, 3, 1), Decimal("3.5147"))
+    ]
+
+
+def test_the_auditors_commands_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SINERGI_CONFIG", str(world.folder / "sinergi.conf"))
+    world.publish(transfer("MUT/2026/0088"))
+    with world.relaying():
+        world.until(
+            lambda: (
+                world.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", world.producer)
+                == [(1,)]
+            ),
+            "sent",
+        )
+    (lines,) = blocks("console", "You are the auditor")
+    commands = [line.removeprefix("$ sinergi ") for line in lines.splitlines()]
+    assert len(commands) == 5
+    for command in commands:
+        words = shlex.split(command.replace(AGENCY, world.publisher))
+        copy = words.index("--copy") + 1 if "--copy" in words else None
+        if copy:
+            words[copy] = world.topic.name
+        assert run(words) == 0, capfd.readouterr().err
+    assert (world.folder / "transfers.parquet").stat().st_size > 0
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (Path(__file__).parent.parent / target).exists(), target
+
+
+def seizure() -> sinergi.Seizure:
+    """A complete one with two exhibits of 3.1047 and 0.4100 g."""
+    weights = ("3.1047", "0.4100")
+    exhibits = [
+        test_events.exhibit(label=f"A.{number}", net_weight_g=weight)
+        for number, weight in enumerate(weights, start=1)
+    ]
+    return sinergi.Seizure.model_validate(test_events.seizure(exhibits=exhibits))
+
+
+def decoded(topic: Topic, event: sinergi.Event) -> Any:
+    tape = Tape("sinergi.test.example", topic)
+    partition = Partition(tape.bus, topic, 0, tape.keys, Frontier.empty())
+    batch = partition.receive(tape.write([event]))
+    assert batch is not None
+    return Decoder(Catalog.shipped(), topic.event_type).decode(batch).events
