@@ -42,9 +42,9 @@ def demo(
     from sinergi.demo.screen import Screen  # noqa: PLC0415 - as above
 
     with _folder(keep) as folder:
-        signal.signal(signal.SIGTERM, _interrupt)
+        interruption = _Interruption()
         try:
-            outcome = play(folder, Screen(beside_data=as_json))
+            outcome = play(folder, Screen(beside_data=as_json), interruption.check)
         except errors.DemoFailed as why:
             typer.echo(f"sinergi: {why}", err=True)
             raise typer.Exit(_NOT_SO) from None
@@ -80,6 +80,20 @@ def _enterable(folder: Path) -> Path:
     return folder
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Let SIGTERM end everything in order, as Ctrl-C does."""
-    raise KeyboardInterrupt
+class _Interruption:
+    """Ctrl-C and SIGTERM, remembered: what they raise is lost where Python clears up garbage."""
+
+    def __init__(self) -> None:
+        self._is_heard = False
+        for each in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, self._hear)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if either was heard."""
+        if self._is_heard:
+            raise KeyboardInterrupt
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> NoReturn:
+        self._is_heard = True
+        raise KeyboardInterrupt

@@ -28,6 +28,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sinergi.demo.agencies import Bench
@@ -49,8 +50,11 @@ class Outcome:
         return {"agencies": self.reckoning.document(), "tampered": self.tampered.document()}
 
 
-def play(folder: Path, screen: Screen) -> Outcome:
+def play(folder: Path, screen: Screen, check: Callable[[], None]) -> Outcome:
     """Play the demo in an empty folder; when it ends, however it ends, nothing of it runs.
+
+    Args:
+        check: raises KeyboardInterrupt if the demo was told to stop; called time and again.
 
     Raises:
         DemoFailed: something did not go as the product promises.
@@ -69,12 +73,14 @@ def play(folder: Path, screen: Screen) -> Outcome:
         clock = StoryClock(at(3, 9))
         with screen.waiting("keys, an agreement, tables and topics are made"):
             bench = stack.enter_context(closing(establish(folder, local, clock)))
-        workers = stack.enter_context(Workers(folder / "logs"))
+        workers = stack.enter_context(Workers(folder / "logs", check))
         _start(bench, workers, screen)
         told = _tell(Teller(bench, workers, clock, screen))  # 2, 3
         workers.stop()
         tampered = _tamper(bench, screen)  # 4
+        check()
         reckoning = _reckon(bench, told, screen)  # 5
+        check()
         with screen.waiting("stopping Kafka and PostgreSQL"):
             stack.close()
     seconds = SYSTEM.monotonic() - began

@@ -49,10 +49,12 @@ class Workers:
 
     Args:
         logs: a folder for what they say.
+        check: raises KeyboardInterrupt if the demo was told to stop.
     """
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, check: Callable[[], None]) -> None:
         self._logs = logs
+        self._check_stop = check
         self._running: dict[tuple[str, Work], _Worker] = {}
 
     def __enter__(self) -> Self:
@@ -133,6 +135,7 @@ class Workers:
         self._running.clear()
 
     def _check(self) -> None:
+        self._check_stop()
         for (agency, work), worker in self._running.items():
             if not worker.process.is_running() or worker.process.status() == psutil.STATUS_ZOMBIE:
                 raise errors.DemoFailed(f"{work} of {agency} has ended", _last_line(worker.log))
