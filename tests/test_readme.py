@@ -143,3 +143,18 @@ def decoded(topic: Topic, event: sinergi.Event) -> Any:
     batch = partition.receive(tape.write([event]))
     assert batch is not None
     return Decoder(Catalog.shipped(), topic.event_type).decode(batch).events
+
+
+def test_every_module_stands_on_the_map_of_the_architecture() -> None:
+    root = Path(__file__).parent.parent
+    drawn = (root / "docs" / "architecture.md").read_text(encoding="utf-8")
+    packages = [each.parent for each in root.glob("*/sinergi*/py.typed")]
+    assert len(packages) == 4
+    missing = [
+        each.relative_to(root)
+        for package in packages
+        for each in package.iterdir()
+        if each.suffix in ("", ".py") and not each.name.startswith(("_", "py.typed"))
+        if not re.search(rf"\b{each.stem}\b", drawn)
+    ]
+    assert missing == []
