@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from sinergi_consumers import frames
+from sinergi_consumers.conforming import conform
 from sinergi_consumers.layout import Layout
+from sinergi_schemas import compatibility
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,18 +58,25 @@ class Decoder:
     """Decodes batches of one event type to the newest schema known here."""
 
     def __init__(self, catalog: Catalog, event_type: str) -> None:
-        self._catalog = catalog
-        self._event_type = event_type
-        self._layout = Layout.of(catalog.newest(event_type))
+        self._newest = catalog.newest(event_type)
+        self._versions = {each.fingerprint: each for each in catalog.versions(event_type)}
+        self._obstacles = {
+            fingerprint: obstacle
+            for fingerprint, each in self._versions.items()
+            if (obstacle := _obstacle(each, self._newest))
+        }
+        self._layout = Layout.of(self._newest)
 
     def decode(self, batch: Batch) -> Decoded:
         """The events of a batch. It raises nothing on account of what a message holds."""
         unfit: list[Unfit] = []
         decoded: list[pl.DataFrame] = []
         for fingerprint, messages in _by_schema(batch.messages).items():
-            schema = self._catalog.by_fingerprint(fingerprint)
-            if schema is None or schema.event_type != self._event_type:
-                what = f"schema {fingerprint.hex()} is not one of {self._event_type} known here"
+            schema = self._versions.get(fingerprint)
+            if schema is None or fingerprint in self._obstacles:
+                what = self._obstacles.get(
+                    fingerprint, f"no schema of {self._newest.event_type} is {fingerprint.hex()}"
+                )
                 unfit.extend(Unfit(each, "awaiting-schema", what) for each in messages)
             else:
                 decoded.append(self._frame(batch.topic, schema, messages, unfit))
@@ -84,7 +93,7 @@ class Decoder:
 
     def nothing(self) -> pl.DataFrame:
         """A frame without events, for its columns."""
-        empty = frames.decode([], self._catalog.newest(self._event_type)).frame
+        empty = frames.decode([], self._newest).frame
         return self._layout.flatten(empty).with_columns(
             pl.lit(None, pl.Int64).alias(_INDEX),
             pl.lit(None, pl.String).alias("topic"),
@@ -99,10 +108,21 @@ class Decoder:
             Unfit(messages[each.index], "datum-invalid", each.reason) for each in result.refused
         )
         kept = [messages[at] for at in result.kept]
-        events = self._layout.flatten(result.frame).with_columns(
+        frame = result.frame
+        if schema is not self._newest:
+            frame = conform(frame, schema, self._newest)
+        events = self._layout.flatten(frame).with_columns(
             pl.Series(_INDEX, [each.leaf_index for each in kept], pl.Int64)
         )
         return _consistent(events, topic, kept, unfit)
+
+
+def _obstacle(schema: Schema, newest: Schema) -> str:
+    """What keeps events of a version from the columns of the newest one; empty where nothing."""
+    return "; ".join(
+        f"{each.path or schema.event_type}: {each.text}"
+        for each in compatibility.findings(schema, newest)
+    )
 
 
 def _by_schema(messages: Sequence[Message]) -> dict[bytes, list[Message]]:

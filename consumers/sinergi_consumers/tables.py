@@ -1,7 +1,8 @@
 """The tables of projections in PostgreSQL: what must be made or added, as statements.
 
 A projection's tables follow its schema: a newer version only ever adds nullable columns and child
-tables, so that bringing tables up to date never rewrites a row.
+tables, and what it no longer has stays with its old rows and may be empty from then on. So bringing
+tables up to date never rewrites a row.
 """
 
 from __future__ import annotations
@@ -22,16 +23,21 @@ if TYPE_CHECKING:
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
 
 
-def columns_in(connection: sa.Connection) -> dict[str, set[str]]:
-    """The tables in the schema `sinergi` of a database, and their columns."""
+def columns_in(connection: sa.Connection) -> dict[str, dict[str, bool]]:
+    """The tables in the schema `sinergi` of a database, their columns, and which may be null."""
     inspector = sa.inspect(connection)
     return {
-        table: {column["name"] for column in inspector.get_columns(table, schema=SCHEMA)}
+        table: {
+            column["name"]: column["nullable"]
+            for column in inspector.get_columns(table, schema=SCHEMA)
+        }
         for table in inspector.get_table_names(schema=SCHEMA)
     }
 
 
-def statements(projections: Iterable[Projection], found: Mapping[str, set[str]]) -> Iterator[str]:
+def statements(
+    projections: Iterable[Projection], found: Mapping[str, Mapping[str, bool]]
+) -> Iterator[str]:
     """What brings the tables of projections up to date, given those that are there already."""
     for projection in projections:
         for table in projection.tables:
@@ -51,14 +57,17 @@ def _create(table: sa.Table) -> Iterator[str]:
         yield from _comment(column)
 
 
-def _extend(table: sa.Table, found: set[str]) -> Iterator[str]:
+def _extend(table: sa.Table, found: Mapping[str, bool]) -> Iterator[str]:
+    target = _DIALECT.identifier_preparer.format_table(table)
+    quote = _DIALECT.identifier_preparer.quote
     for column in table.columns:
         if column.name not in found:
             kind = column.type.compile(_DIALECT)
-            name = _DIALECT.identifier_preparer.quote(column.name)
-            target = _DIALECT.identifier_preparer.format_table(table)
-            yield f"ALTER TABLE {target} ADD {name} {kind}"
+            yield f"ALTER TABLE {target} ADD {quote(column.name)} {kind}"
             yield from _comment(column)
+    for name, nullable in found.items():
+        if name not in table.columns and not nullable:
+            yield f"ALTER TABLE {target} ALTER {quote(name)} DROP NOT NULL"
 
 
 def _comment(column: sa.Column[object]) -> Iterator[str]:

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import polars as pl
+import polars.selectors as cs
 from psycopg import sql
 
 from sinergi_consumers.projection import SCHEMA, Kind
+from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +39,22 @@ COUNT_WINNERS = sql.SQL("SELECT count(*), count(*) FILTER (WHERE replaced) FROM 
 def incoming(table: sa.Table) -> sql.Identifier:
     """The temporary table that rows for `table` arrive in."""
     return sql.Identifier(f"incoming_{table.name}")
+
+
+def as_csv(table: sa.Table, rows: pl.DataFrame) -> str:
+    """Rows as `Merge.copy` takes them in.
+
+    Raises:
+        ProjectionFailed: a column is of a kind that no table holds, as a list.
+    """
+    columns = [column.name for column in table.columns]
+    octets = cs.binary().bin.encode("hex").str.replace("^", "\\x")
+    try:
+        return rows.select(columns).with_columns(octets).write_csv(include_header=False)
+    except pl.exceptions.PolarsError as why:
+        raise errors.ProjectionFailed(
+            table.name, f"rows are no CSV: {type(why).__name__}"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -259,9 +259,7 @@ class PostgresqlTransaction:
         self._connection.execute(statements.clear(table))
         if rows.is_empty():
             return 0
-        text = rows.select([column.name for column in table.columns]).write_csv(
-            include_header=False
-        )
+        text = merge.as_csv(table, rows)
         with (
             self._connection.cursor() as cursor,
             cursor.copy(statements.copy(table)) as copy,

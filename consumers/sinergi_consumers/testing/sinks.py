@@ -8,9 +8,9 @@ A sink's own test module derives a class from `SinkContract` and gives the fixtu
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from itertools import permutations
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from sinergi_consumers.partition import Batch
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.sinks import Sink
+    from sinergi_consumers.testing.tape import TapeMessage
+    from sinergi_schemas.events import Event
 
 BUS = "sinergi.test.example"
 TOPIC = Topic("lapas-rekaan", "transfer")
@@ -86,27 +88,43 @@ def transfer(record_id: str, revision: int = 1, **changes: Any) -> Transfer:
 
 
 class Worker:
-    """One materialiser's hands on a sink, moved by a test step by step."""
+    """One materialiser's hands on a sink, moved by a test step by step.
 
-    def __init__(self, sink: Sink, tape: Tape) -> None:
+    Args:
+        projections: those that the sink was opened with.
+        catalog: the schemas that are known to it.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        tape: Tape,
+        projections: Sequence[Projection] = PROJECTIONS,
+        catalog: Catalog | None = None,
+    ) -> None:
         self.sink = sink
         key = SigningKey.generate(f"{BUS}/bnnk-rekaan/main", Algorithm.COSIGNATURE)
-        self._store = Store(sink, PROJECTIONS, key, SYSTEM, Event())
-        self._decoder = Decoder(Catalog.shipped(), TOPIC.event_type)
+        self._store = Store(sink, projections, key, SYSTEM, threading.Event())
+        self._decoder = Decoder(catalog or Catalog.shipped(), tape.topic.event_type)
         self._tape = tape
         self.claim = self.take()
 
     def take(self) -> Claim:
         """Claim the partition anew."""
-        positions = self.sink.claim(TOPIC, self._tape.number)
+        tape = self._tape
+        positions = self.sink.claim(tape.topic, tape.number)
         least = min((each.frontier for each in positions.values()), key=lambda each: each.size)
-        partition = Partition(BUS, TOPIC, self._tape.number, self._tape.keys, least)
-        self.claim = Claim((TOPIC, self._tape.number), partition, positions, PLACE)
+        partition = Partition(tape.bus, tape.topic, tape.number, tape.keys, least)
+        self.claim = Claim((tape.topic, tape.number), partition, positions, PLACE)
         return self.claim
 
-    def work(self, events: Sequence[Transfer]) -> Work:
+    def work(self, events: Sequence[Event]) -> Work:
         """What the loop would hand to the database for some events."""
-        batch = self.claim.partition.receive(self._tape.write(events))
+        return self.received(self._tape.write(events))
+
+    def received(self, messages: Sequence[TapeMessage]) -> Work:
+        """The same for messages of the tape, the last one under a checkpoint."""
+        batch = self.claim.partition.receive(messages)
         assert batch is not None
         return self.ready(batch)
 

@@ -69,7 +69,8 @@ class Tape:
     """One partition being written by its owner.
 
     Args:
-        catalog: where the newest schema of the topic's event type is taken from.
+        catalog: where the newest schema of the topic's event type is taken from; assign another
+            to `schema`, and what is written from then on is written with that.
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class Tape:
         self.topic = topic
         self.number = number
         self.key = SigningKey.generate(f"{bus}/{topic.agency}")
-        self.schema: Schema = (catalog or Catalog.shipped()).newest(topic.event_type)
+        self.catalog = catalog or Catalog.shipped()
+        self.schema: Schema = self.catalog.newest(topic.event_type)
         self._writer = Writer(f"{bus}/{topic.name}/{number}", [self.key], Frontier.empty())
         self._offset = 0
 
