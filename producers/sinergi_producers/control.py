@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 from confluent_kafka import KafkaException
 
-from sinergi_schemas import topics
+from sinergi_producers.sending import serve
+from sinergi_schemas import errors, topics
 from sinergi_schemas.kafka.producer import open_producer
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.heads import Head, Heads
@@ -46,6 +47,7 @@ class Control:
         keys: Sequence[SigningKey],
         clock: Clock,
     ) -> None:
+        self._connection = connection
         self._producer = open_producer(connection, gapless=False)
         self._topic = topics.control_topic(agency)
         self._bus = bus
@@ -53,10 +55,14 @@ class Control:
         self._keys = keys
         self._clock = clock
         self._due = 0.0
+        self._schemas: tuple[Schema, ...] = ()
+        self._is_incomplete = False
 
     def schemas(self, schemas: Iterable[Schema]) -> None:
         """Tell the schemas that events may bear."""
-        for each in schemas:
+        self._schemas = tuple(schemas)
+        self._is_incomplete = False
+        for each in self._schemas:
             self._tell(f"schema/{each.fingerprint.hex()}", each.text)
 
     def heads(self, trees: Mapping[Share, Frontier]) -> None:
@@ -71,24 +77,38 @@ class Control:
         self._due = self._clock.monotonic() + HEADS_SECONDS
 
     def heads_if_due(self, trees: Mapping[Share, Frontier]) -> None:
-        """Tell them again after a minute without news."""
+        """Tell them again after a minute without news, and what of the schemas may be lost."""
         if self._clock.monotonic() >= self._due:
+            if self._is_incomplete:
+                self.schemas(self._schemas)
             self.heads(trees)
 
     def finish(self) -> None:
         """Wait a while for what is under way."""
-        self._producer.flush(_PARTING_SECONDS)
+        self._serve(_PARTING_SECONDS)
 
     def _tell(self, key: str, value: bytes) -> None:
         try:
             self._producer.produce(
-                self._topic, key=key.encode(), value=value, partition=0, on_delivery=_reported
+                self._topic, key=key.encode(), value=value, partition=0, on_delivery=self._reported
             )
-            self._producer.poll(0)
         except (BufferError, KafkaException) as why:
-            _log.warning("control topic not written", key=key, why=str(why))
+            self._begin_anew(str(why))
+        self._serve(0)
 
+    def _serve(self, seconds: float) -> None:
+        try:
+            serve(self._producer, seconds)
+        except errors.SinergiError as why:
+            self._begin_anew(str(why))
 
-def _reported(error: KafkaError | None, _: Message) -> None:
-    if error is not None:
-        _log.warning("control topic not written", why=error.name())
+    def _begin_anew(self, why: str) -> None:
+        """Drop the client with all that it keeps: only the newest of each key matters."""
+        _log.warning("control topic not written", why=why)
+        self._producer = open_producer(self._connection, gapless=False)
+        self._is_incomplete = True
+
+    def _reported(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            _log.warning("control topic not written", why=error.name())
+            self._is_incomplete = True

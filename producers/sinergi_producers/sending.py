@@ -86,7 +86,7 @@ class Sender:
         """
         moved, left = self._clock.monotonic(), self._unreported
         while self._unreported and not self._failure:
-            self._serve()
+            serve(self._producer, _WAIT_SECONDS)
             keep()
             if self._unreported < left:
                 moved, left = self._clock.monotonic(), self._unreported
@@ -103,7 +103,7 @@ class Sender:
         """Drop what is not delivered yet; it will be sent again by another sender."""
         self._producer.purge()
         with suppress(errors.BrokerRefuses):  # it says again that it is broken
-            self._serve()
+            serve(self._producer, _WAIT_SECONDS)
 
     def _produce(self, topic: str, partition: int, row: Row, headers: Headers) -> None:
         value = message.frame(self._schema_id(row.fingerprint), row.datum)
@@ -113,26 +113,12 @@ class Sender:
                     topic, value, row.key, partition, on_delivery=self._reported, headers=headers
                 )
             except BufferError:
-                self._serve()
+                serve(self._producer, _WAIT_SECONDS)
             except KafkaException as why:
                 raise translated(why) from None
             else:
                 self._unreported += 1
                 return
-
-    def _serve(self) -> None:
-        """Let the client library hand out delivery reports, for a moment at most.
-
-        A fatal error comes as an exception, and in the midst of reports as a SystemError around it.
-        """
-        try:
-            self._producer.flush(_WAIT_SECONDS)
-        except KafkaException as why:
-            raise translated(why) from None
-        except SystemError as why:
-            if isinstance(why.__cause__, KafkaException):
-                raise translated(why.__cause__) from None
-            raise
 
     def _schema_id(self, fingerprint: bytes) -> int:
         schema = self._catalog.by_fingerprint(fingerprint)
@@ -144,3 +130,22 @@ class Sender:
         self._unreported -= 1
         if error is not None and self._failure is None:
             self._failure = error
+
+
+def serve(producer: Producer, seconds: float) -> None:
+    """Let a client hand out its delivery reports until none is missing, for some time at most.
+
+    A fatal error is raised in the midst of the reports. There the client library garbles it: what
+    arrives may be a SystemError, with the error as its cause or without it.
+
+    Raises:
+        BrokerAway, BrokerRefuses, …: the client has broken off and is of no more use.
+    """
+    try:
+        producer.flush(seconds)
+    except KafkaException as why:
+        raise translated(why) from None
+    except SystemError as why:
+        if isinstance(why.__cause__, KafkaException):
+            raise translated(why.__cause__) from None
+        raise errors.BrokerRefuses("the client has broken off") from None
