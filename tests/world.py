@@ -154,12 +154,7 @@ class World:
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
         """Wait for something of other processes to come true."""
-        patience = threading.Event()
-        end = SYSTEM.monotonic() + DEADLINE_SECONDS
-        while not is_so():
-            if SYSTEM.monotonic() > end:
-                raise AssertionError(f"after {DEADLINE_SECONDS:.0f} s still not: {what}")
-            patience.wait(0.05)
+        until(is_so, what)
 
     def until_rows(self, table: str, count: int) -> None:
         self.until(lambda: self.count(table) >= count, f"{count} rows in {table}")
@@ -209,6 +204,16 @@ class World:
                 }
             },
         }
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait for something of other threads or processes to come true."""
+    patience = threading.Event()
+    end = SYSTEM.monotonic() + DEADLINE_SECONDS
+    while not is_so():
+        if SYSTEM.monotonic() > end:
+            raise AssertionError(f"after {DEADLINE_SECONDS:.0f} s still not: {what}")
+        patience.wait(0.05)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """A PostgreSQL connection that gives up what it holds, and what its errors mean.
 
-The text of a server's message may quote rows, so nothing here passes it on: an error is told by
-its SQLSTATE (PostgreSQL manual, appendix A) and by the name of the table, column or constraint.
+The text of a server's message may quote rows, so it is not passed on: an error is told by its
+SQLSTATE (PostgreSQL manual, appendix A) and by the name of the table, column or constraint. What
+the parts of the server say that know names only is passed on: there those fields are empty.
 """
 
 from __future__ import annotations
@@ -18,12 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROWS = ("22", "23")
+_ROWS_EXACTLY = (
+    "54000",  # program_limit_exceeded: a row or its key is too large, whoever wrote it
+    "P0001",  # raise_exception: a trigger of the table's owner says no to a row
+)
 _AWAY = ("08", "40", "53", "57", "58")
 _AWAY_EXACTLY = (
     "55P03",  # lock_not_available: lock_timeout, somebody holds the row
     "25P03",  # idle_in_transaction_session_timeout: we stood still too long
     "25006",  # read_only_sql_transaction: a standby answers, the primary is elsewhere
 )
+
+# Of PostgreSQL's own sources: the rights, the names in a statement, the names of schemas.
+_KNOWS_NAMES_ONLY = ("aclchk.c", "parse_relation.c", "namespace.c")
 
 # A stopped process that holds a row must not stop its successor (lock_timeout), and must not hold
 # it for ever (idle_in_transaction_session_timeout).
@@ -100,7 +108,7 @@ def translate(
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return errors.DatabaseAway("none")
         return errors.DatabaseBroken("none", type(error).__name__)
-    if code.startswith(_ROWS):
+    if code.startswith(_ROWS) or code in _ROWS_EXACTLY:
         return errors.RowsRefused(code, _named(error))
     if code.startswith(_AWAY) or code in _AWAY_EXACTLY:
         return errors.DatabaseAway(code)
@@ -109,5 +117,7 @@ def translate(
 
 def _named(error: psycopg.Error) -> str:
     diagnostic = error.diag
+    if diagnostic.source_file in _KNOWS_NAMES_ONLY and diagnostic.message_primary:
+        return diagnostic.message_primary
     names = (diagnostic.table_name, diagnostic.column_name, diagnostic.constraint_name)
     return ", ".join(name for name in names if name) or type(error).__name__

@@ -97,7 +97,7 @@ class Tape:
         """
         return self.write_datums(
             [
-                (each.event_id, each.record_id, codec.encode(self._issued(each), self.schema))
+                (each.event_id, each.record_id, codec.encode(self.issued(each), self.schema))
                 for each in events
             ]
         )
@@ -108,6 +108,17 @@ class Tape:
         sealed = message.seal_headers(self._writer.checkpoint())
         written[-1] = replace(written[-1], pairs=(*written[-1].pairs, *sealed))
         return written
+
+    def issued(self, event: Event) -> Event:
+        """An event as the topic's owner issues it; its revision is taken as set."""
+        if event.is_issued:
+            return event
+        return event.issued(
+            agency=self.topic.agency,
+            agreement=AGREEMENT,
+            recorded_at=event.recorded_at or SYSTEM.now(),
+            revision=event.revision or 1,
+        )
 
     def _message(self, event_id: UUID, record_id: str, datum: bytes) -> TapeMessage:
         key, fingerprint = record_id.encode(), self.schema.fingerprint
@@ -122,14 +133,4 @@ class Tape:
             key,
             message.frame(self.schema.id, datum),
             tuple(headers),
-        )
-
-    def _issued(self, event: Event) -> Event:
-        if event.is_issued:
-            return event
-        return event.issued(
-            agency=self.topic.agency,
-            agreement=AGREEMENT,
-            recorded_at=event.recorded_at or SYSTEM.now(),
-            revision=event.revision or 1,
         )

@@ -1,0 +1,417 @@
+"""What PostgreSQL says, and what is done about it: rows set apart, waited for, or halted."""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import psycopg
+import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+
+from sinergi import migrate
+from sinergi_consumers.projection import projection
+from sinergi_consumers.sinks.postgresql import PostgresqlSink
+from sinergi_consumers.storing import Stored
+from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker, transfer
+from sinergi_consumers.testing.tape import Tape
+from sinergi_schemas import codec, errors
+from sinergi_schemas.postgresql import Database, translate
+from world import World, until
+from world import transfer as published
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from conftest import Services
+    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.storing import Work
+    from sinergi_schemas.events import Transfer
+
+PATIENCE_SECONDS = 40
+SECRET = "Slamet Riyadi 3510101708450001"  # a made-up person's
+
+
+@projection(
+    "transfer",
+    table=sa.Table(
+        "escort_limits",
+        sa.MetaData(),
+        sa.Column("escort_agency", sa.Text, nullable=False),
+        sa.Column("escorts", sa.Integer, nullable=False),
+        sa.UniqueConstraint("escort_agency", deferrable=True, initially="DEFERRED"),
+    ),
+)
+def ESCORTS(events: pl.DataFrame) -> pl.DataFrame:  # noqa: N802 - a projection is a constant
+    """An integrator's: its table wants each escorting agency once, and says so at COMMIT."""
+    escorts = events.explode("escort").drop_nulls("escort").unnest("escort")
+    return escorts.select("event_id", "escort_agency", pl.col("count").alias("escorts"))
+
+
+PROJECTIONS = (CURRENT, HISTORY, ESCORTS)
+
+
+class Site:
+    """A consumer's database with a worker on it, and its owner's hands."""
+
+    def __init__(self, url: str, projections: Sequence[Projection] = PROJECTIONS) -> None:
+        self.url = url
+        self.owner = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+        migrate.upgrade(url, migrate.Role.CONSUMER, projections)
+        self.projections = projections
+        self.tape = Tape(BUS, TOPIC)
+
+    @contextmanager
+    def working(self, url: str | None = None) -> Iterator[Worker]:
+        with closing(PostgresqlSink(url or self.url, self.projections)) as sink:
+            yield Worker(sink, self.tape, self.projections)
+
+    def do(self, *statements: str) -> None:
+        with self.owner.connect() as connection:
+            for each in statements:
+                connection.execute(sa.text(each))
+
+    def ask(self, question: str) -> list[tuple[Any, ...]]:
+        with self.owner.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(question))]
+
+    def quarantine(self) -> list[tuple[Any, ...]]:
+        return self.ask(
+            "SELECT projection, leaf_index, reason FROM sinergi_consumer.quarantine ORDER BY 1, 2"
+        )
+
+
+@pytest.fixture
+def site(postgresql: str) -> Site:
+    return Site(postgresql)
+
+
+# Every class of SQLSTATE
+
+
+REFUSED, AWAY, BROKEN = errors.RowsRefused, errors.DatabaseAway, errors.DatabaseBroken
+MEANINGS: dict[str, type[errors.SinergiError]] = {
+    "22P02": REFUSED,  # invalid_text_representation
+    "22021": REFUSED,  # character_not_in_repertoire
+    "22003": REFUSED,  # numeric_value_out_of_range
+    "23502": REFUSED,  # not_null_violation
+    "23505": REFUSED,  # unique_violation
+    "23514": REFUSED,  # check_violation
+    "54000": REFUSED,  # program_limit_exceeded
+    "P0001": REFUSED,  # raise_exception
+    "08003": AWAY,  # connection_does_not_exist
+    "08006": AWAY,  # connection_failure
+    "40001": AWAY,  # serialization_failure
+    "40P01": AWAY,  # deadlock_detected
+    "53100": AWAY,  # disk_full
+    "53200": AWAY,  # out_of_memory
+    "53300": AWAY,  # too_many_connections
+    "55P03": AWAY,  # lock_not_available
+    "57014": AWAY,  # query_canceled, by statement_timeout
+    "57P01": AWAY,  # admin_shutdown
+    "57P02": AWAY,  # crash_shutdown
+    "57P03": AWAY,  # cannot_connect_now
+    "58030": AWAY,  # io_error
+    "25006": AWAY,  # read_only_sql_transaction
+    "25P03": AWAY,  # idle_in_transaction_session_timeout
+    "25P02": BROKEN,  # in_failed_sql_transaction
+    "28P01": BROKEN,  # invalid_password
+    "3D000": BROKEN,  # invalid_catalog_name
+    "3F000": BROKEN,  # invalid_schema_name
+    "42501": BROKEN,  # insufficient_privilege
+    "42703": BROKEN,  # undefined_column
+    "42P01": BROKEN,  # undefined_table
+    "42804": BROKEN,  # datatype_mismatch
+    "54011": BROKEN,  # too_many_columns
+    "55000": BROKEN,  # object_not_in_prerequisite_state
+    "P0000": BROKEN,  # plpgsql_error
+    "XX000": BROKEN,  # internal_error
+    "XX001": BROKEN,  # data_corrupted
+}
+
+
+@pytest.mark.parametrize(("sqlstate", "meaning"), MEANINGS.items())
+def test_the_server_is_understood_by_its_sqlstate(
+    services: Services, sqlstate: str, meaning: type[errors.SinergiError]
+) -> None:
+    statement = (
+        "DO $$ BEGIN RAISE EXCEPTION USING"
+        f" ERRCODE = '{sqlstate}', MESSAGE = '{SECRET}', DETAIL = '{SECRET}', HINT = '{SECRET}';"
+        " END $$"
+    )
+    with (
+        closing(Database(services.postgresql, "test")) as database,
+        pytest.raises(meaning) as caught,
+        database.serving() as connection,
+    ):
+        connection.execute(statement)
+    assert sqlstate in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (psycopg.OperationalError("the connection is lost"), AWAY),
+        (psycopg.InterfaceError("the connection is closed"), AWAY),
+        (psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"), REFUSED),
+        (psycopg.ProgrammingError("no such placeholder"), BROKEN),
+        (psycopg.NotSupportedError("not in this version"), BROKEN),
+    ],
+    ids=lambda each: type(each).__name__ if isinstance(each, Exception) else each.__name__,
+)
+def test_an_error_without_sqlstate_is_a_connection_unless_the_driver_refused_a_value(
+    error: psycopg.Error, meaning: type[errors.SinergiError]
+) -> None:
+    assert isinstance(translate(error), meaning)
+
+
+# Rows that the database refuses: they alone are set apart
+
+
+def test_a_deferred_constraint_speaks_while_its_row_can_still_be_found(site: Site) -> None:
+    names = [f"Brimob {number}" for number in range(10)]
+    names[7] = names[3]
+    with site.working() as worker:
+        worker.store(worker.work([escorted(f"P/{at}", name) for at, name in enumerate(names)]))
+    assert site.quarantine() == [("escort_limits", 7, "rows-refused")]
+    assert site.ask("SELECT count(*) FROM sinergi.escort_limits") == [(9,)]
+    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(10,)]
+
+
+def test_a_trigger_that_says_no_sets_its_own_event_apart(site: Site) -> None:
+    site.do(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF NEW.escort_agency = 'Brimob 5' THEN"
+        f" RAISE EXCEPTION 'not here: {SECRET}'; END IF; RETURN NEW; END $$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON sinergi.escort_limits"
+        " FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    with site.working() as worker:
+        worker.store(worker.work([escorted(f"P/{at}", f"Brimob {at}") for at in range(9)]))
+    assert site.quarantine() == [("escort_limits", 5, "rows-refused")]
+    ((detail,),) = site.ask("SELECT detail FROM sinergi_consumer.quarantine")
+    assert "P0001" in detail
+    assert SECRET not in detail
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("movement_id", "SP\0001"),  # U+0000, which PostgreSQL cannot store
+        ("record_id", "P/\0"),
+        ("record_id", "P/" + secrets.token_hex(4_000)),  # too long for an index
+    ],
+    ids=["nul-in-a-text", "nul-in-the-record-id", "record-id-too-long-for-an-index"],
+)
+def test_an_event_that_only_another_kind_of_producer_could_write_is_set_apart_alone(
+    site: Site, field: str, value: str
+) -> None:
+    events = [transfer(f"P/{number}") for number in range(9)]
+    datums = [hand_made(each, site.tape) for each in events]
+    datums[4] = hand_made(events[4], site.tape, **{field: value})
+    with site.working() as worker:
+        assert isinstance(worker.store(worker.received(site.tape.write_datums(datums))), Stored)
+    both = [(name, 4, "rows-refused") for name in ("transfer", "transfer_history")]
+    assert [each for each in site.quarantine() if each[0] != "escort_limits"] == both
+    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(8,)]
+    assert site.ask("SELECT min(tree_size) FROM sinergi_consumer.position") == [(9,)]
+    for (detail,) in site.ask("SELECT detail FROM sinergi_consumer.quarantine"):
+        assert value not in detail
+
+
+def escorted(record_id: str, by: str) -> Transfer:
+    return transfer(record_id, escort=({"escort_agency": by, "count": 1},))
+
+
+def hand_made(event: Transfer, tape: Tape, **changes: Any) -> tuple[Any, str, bytes]:
+    """An event that no model has checked, as `Tape.write_datums` takes it."""
+    document = tape.issued(event).model_dump() | changes
+    datum = codec.encode_document(document, tape.schema)
+    return event.event_id, document["record_id"], datum
+
+
+# A database that does not serve: it is waited for, and nothing is quarantined
+
+
+def test_a_read_only_standby_is_waited_for(site: Site) -> None:
+    name = sa.engine.make_url(site.url).database
+    with site.working() as worker:
+        worker.store(worker.work([escorted("P/1", "P/1")]))
+        site.do(f"ALTER DATABASE {name} SET default_transaction_read_only = on", OFF)
+        work = worker.work([escorted("P/2", "P/2")])
+        with stored_meanwhile(worker, work) as retried:
+            retried("25006")
+            assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(1,)]
+            readable = "SET default_transaction_read_only = off"
+            site.do(readable, f"ALTER DATABASE {name} RESET default_transaction_read_only", OFF)
+    assert site.ask("SELECT record_id FROM sinergi.transfer ORDER BY 1") == [("P/1",), ("P/2",)]
+    assert site.quarantine() == []
+
+
+def test_connections_that_are_cut_lose_nothing(site: Site) -> None:
+    with site.working() as worker:
+        for number in range(5):
+            worker.store(worker.work([escorted(f"P/{number}", f"P/{number}")]))
+            site.do(OFF)
+    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(5,)]
+    assert site.quarantine() == []
+
+
+def test_a_row_held_longer_than_our_patience_is_waited_for(
+    site: Site,
+) -> None:
+    with site.working() as worker:
+        worker.store(worker.work([escorted("P/1", "P/1")]))
+        work = worker.work([escorted("P/2", "P/2")])
+        engine = sa.create_engine(site.url, poolclass=sa.NullPool)
+        holder = engine.connect()
+        holder.execute(sa.text("SELECT * FROM sinergi_consumer.position FOR UPDATE"))
+        with stored_meanwhile(worker, work) as retried, holder:
+            retried("55P03")
+    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(2,)]
+    assert site.quarantine() == []
+
+
+def test_a_transaction_that_stood_still_too_long_is_begun_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after SIGSTOP: the server has given up the rows that it held."""
+    monkeypatch.setattr(
+        "sinergi_schemas.postgresql._SETTINGS", "SET idle_in_transaction_session_timeout = '50ms'"
+    )
+    with site.working() as worker:
+        work = worker.work([escorted("P/1", "P/1")])
+        stood: list[int] = []
+        merge = ESCORTS.rows
+
+        def rows(events: pl.DataFrame) -> Any:
+            if not stood:
+                stood.append(1)
+                own = "application_name = 'sinergi materialise' AND datname = current_database()"
+                until(lambda: not site.ask(f"SELECT 1 FROM pg_stat_activity WHERE {own}"), "cut")
+            return merge(events)
+
+        slow = replace(ESCORTS, rows=rows)
+        delayed = Worker(worker.sink, site.tape, (CURRENT, HISTORY, slow))
+        assert isinstance(delayed.store(replace(work, claim=delayed.claim)), Stored)
+    assert stood
+    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(1,)]
+    assert site.quarantine() == []
+
+
+# Everybody else's connections to this database, ours excepted
+OFF = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@contextmanager
+def stored_meanwhile(worker: Worker, work: Work) -> Iterator[Callable[[str], None]]:
+    """Store on a thread while the block lasts; what it hands out waits for a retry's reason."""
+    with capture_logs() as logs, ThreadPoolExecutor(1) as thread:
+        done = thread.submit(worker.store, work)
+        yield lambda sqlstate: until(
+            lambda: any(sqlstate in str(each) for each in list(logs)),
+            f"a second attempt after {sqlstate}",
+        )
+        assert isinstance(done.result(), Stored)
+
+
+# A database that lacks something: the worker ends, and says what
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    return World(tmp_path, kafka, agency_slug, databases(), databases())
+
+
+@pytest.fixture
+def clerk(world: World) -> Iterator[str]:
+    """The URL of the reader's database for a user who may do what a materialiser must."""
+    name = f"clerk_{secrets.token_hex(4)}"
+    with world.consumer.begin() as connection:
+        connection.execute(sa.text(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'"))
+        for schema in ("sinergi", "sinergi_consumer"):
+            connection.execute(sa.text(f"GRANT USAGE ON SCHEMA {schema} TO {name}"))
+            rights = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA"
+            connection.execute(sa.text(f"GRANT {rights} {schema} TO {name}"))
+    url = sa.engine.make_url(world.consumer_url).set(username=name, password=name)
+    yield url.render_as_string(hide_password=False)
+    with world.consumer.begin() as connection:
+        connection.execute(sa.text(f"DROP OWNED BY {name}"))
+        connection.execute(sa.text(f"DROP ROLE {name}"))
+
+
+@pytest.mark.parametrize("missing", ["transfer_history", "transfer_escort"])
+def test_a_missing_privilege_ends_the_worker_and_is_named(
+    world: World, clerk: str, missing: str
+) -> None:
+    user = sa.engine.make_url(clerk).username
+    with world.consumer.begin() as connection:
+        connection.execute(sa.text(f"REVOKE INSERT ON sinergi.{missing} FROM {user}"))
+    world.consumer_url = clerk
+    world.publish(published("P/1"))
+    with (
+        world.relaying(),
+        pytest.raises(errors.DatabaseBroken, match=f"permission denied for table {missing}"),
+    ):
+        world.materialiser(Event()).run(Event())
+    assert world.count("sinergi.transfer") == 0
+    assert world.count("sinergi_consumer.quarantine") == 0
+
+
+def test_a_user_with_the_rights_of_a_materialiser_needs_no_more(world: World, clerk: str) -> None:
+    world.consumer_url = clerk
+    world.publish(*(published(f"P/{number}") for number in range(5)))
+    world.publish(published("P/1", "CORRECTED"))
+    with world.relaying(), world.materialising():
+        world.until_rows("sinergi.transfer_history", 6)
+    assert world.count("sinergi_consumer.quarantine") == 0
+
+
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [
+        ("DROP TABLE sinergi.transfer_escort", "sinergi.transfer_escort"),
+        ("ALTER TABLE sinergi.transfer DROP COLUMN movement_id", "sinergi.transfer.movement_id"),
+        ("DROP TABLE sinergi_consumer.quarantine", "sinergi_consumer.quarantine"),
+        ("DROP SCHEMA sinergi_consumer CASCADE", "sinergi_consumer.position"),
+    ],
+)
+def test_a_missing_table_ends_the_worker_and_the_command_that_makes_it_is_named(
+    world: World, loss: str, named: str
+) -> None:
+    with world.consumer.begin() as connection:
+        connection.execute(sa.text(loss))
+    with pytest.raises(errors.TablesMissing) as caught:
+        world.materialiser(Event()).run(Event())
+    assert named in str(caught.value)
+    assert "sinergi db upgrade --role consumer" in str(caught.value)
+
+
+def test_a_table_that_vanishes_while_it_is_filled_ends_the_worker_and_is_named(
+    world: World,
+) -> None:
+    stopping = Event()
+    world.publish(published("P/1"))
+    with world.relaying(), ThreadPoolExecutor(1) as thread:
+        done = thread.submit(world.materialiser(stopping).run, stopping)
+        world.until_rows("sinergi.transfer", 1)
+        with world.consumer.begin() as connection:
+            connection.execute(sa.text("DROP TABLE sinergi.transfer_escort"))
+        world.publish(published("P/2"))
+        with pytest.raises(errors.DatabaseBroken, match=r"sinergi\.transfer_escort"):
+            done.result(PATIENCE_SECONDS)
+    assert world.count("sinergi.transfer_history") == 1
+    assert world.count("sinergi_consumer.quarantine") == 0
