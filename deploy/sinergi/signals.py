@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from threading import Event
-from typing import TYPE_CHECKING
+from threading import Event, Thread
 
 import structlog
 
-if TYPE_CHECKING:
-    from types import FrameType
-
 _log = structlog.get_logger(__name__)
+
+_STOPPED = 130
+_AWAITED = {signal.SIGTERM, signal.SIGINT}
 
 
 def stopping() -> Event:
-    """An event that is set by SIGTERM or SIGINT; a second signal ends the process at once.
+    """An event that is set by SIGTERM or SIGINT; a second signal ends the process where it stands.
 
-    Raises:
-        KeyboardInterrupt: in the main thread, on the second signal.
+    That is no worse than a crash, which every process here survives.
+
+    Call it in the main thread before any other thread is started. The signals are awaited by a
+    thread of their own and not by a handler: a handler that sets an event can come in the middle of
+    somebody's wait for it, and would then wait for that wait's lock.
     """
     event = Event()
-
-    def heard(number: int, _: FrameType | None) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        _log.info("stopping", signal=signal.Signals(number).name)
-        event.set()
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, heard)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+    Thread(target=_listen, args=(event,), name="signals", daemon=True).start()
     return event
+
+
+def _listen(event: Event) -> None:
+    _log.info("stopping", signal=signal.Signals(signal.sigwait(_AWAITED)).name)
+    event.set()
+    signal.sigwait(_AWAITED)
+    os._exit(_STOPPED)

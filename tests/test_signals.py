@@ -1,0 +1,51 @@
+"""An orderly stop, in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+from threading import Event
+from sinergi.signals import stopping
+event = stopping()
+print("ready", flush=True)
+event.wait()
+print("in order", flush=True)
+if sys.argv[1] == "twice":
+    Event().wait()
+"""
+
+
+def started(how: str) -> subprocess.Popen[str]:
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, how],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    return program
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_signal_lets_the_work_in_hand_be_finished(number: signal.Signals) -> None:
+    with started("once") as program:
+        program.send_signal(number)
+        assert program.communicate(timeout=20)[0].endswith("in order\n")
+    assert program.returncode == 0
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    with started("twice") as program:
+        program.send_signal(signal.SIGTERM)
+        assert program.stdout is not None
+        assert "in order\n" in iter(program.stdout.readline, "")
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=20)
+    assert program.returncode == 130
