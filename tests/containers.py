@@ -47,4 +47,9 @@ def _settings(port: int) -> dict[str, str]:
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
         "group.initial.rebalance.delay.ms": "0",
+        # As the local services have it: what a killed worker held goes to another within 8 s.
+        "group.consumer.session.timeout.ms": "8000",
+        "group.consumer.min.session.timeout.ms": "8000",
+        "group.consumer.heartbeat.interval.ms": "1000",
+        "group.consumer.min.heartbeat.interval.ms": "1000",
     }

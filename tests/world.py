@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -64,6 +67,25 @@ def transfer(record_id: str, action: str = "RECORDED", **changes: Any) -> Transf
         "escort": ({"escort_agency": "Brimob", "count": 3},),
     }
     return Transfer.model_validate(document | changes)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A materialiser's process."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> list[dict[str, Any]]:
+        """What it has logged so far."""
+        lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    @property
+    def claimed(self) -> set[int]:
+        """The partitions that it has claimed so far."""
+        return {each["partition"] for each in self.said if each["event"] == "share claimed"}
 
 
 @dataclass
@@ -143,6 +165,38 @@ class World:
             self.bus,
             SYSTEM,
         )
+
+    @cached_property
+    def reader_settings(self) -> Path:
+        """The file with which the reader's processes start."""
+        keys = self.folder / "reader" / "keys"
+        keys.mkdir(parents=True)
+        self.receipt_key.save(keys / "receipts.key")
+        settings = {
+            "agency": self.reader,
+            "agreements": str(self.folder),
+            "keys": str(keys),
+            "kafka": {"bootstrap": self.kafka},
+            "consumer": {"database": self.consumer_url, "name": DATABASE},
+        }
+        file = keys.with_name("sinergi.toml")
+        file.write_text(tomli_w.dumps(settings), encoding="utf-8")
+        return file
+
+    @contextmanager
+    def worker(self, name: str) -> Iterator[Worker]:
+        """A materialiser as a process of its own, killed if the block leaves it running."""
+        log = self.folder / f"{name}.log"
+        options = ["--config", str(self.reader_settings), "--log-json"]
+        command = [sys.executable, "-m", "sinergi", *options, "materialise"]
+        with (
+            log.open("w", encoding="utf-8") as stderr,
+            subprocess.Popen(command, stderr=stderr) as process,
+        ):
+            try:
+                yield Worker(process, log)
+            finally:
+                process.kill()
 
     def ask(self, question: str, of: sa.Engine | None = None) -> list[Any]:
         """Rows of a query on the reader's database, or on another."""

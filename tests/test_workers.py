@@ -1,0 +1,240 @@
+"""Several materialisers on one database: they share the work, and whatever one of them suffers,
+every event stands there once.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.testing import capture_logs
+
+from sinergi_schemas.clock import SYSTEM
+from world import World, running, transfer, until
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator, MutableMapping
+    from pathlib import Path
+
+    from sinergi_consumers.assignment import Arrival
+    from sinergi_consumers.materialiser import Materialiser
+
+    Log = list[MutableMapping[str, Any]]
+
+PARTITIONS = 4
+# The group gives a silent member's shares away after 8 s; a lock that it holds may cost 5 s more.
+TAKEOVER_SECONDS = 25.0
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=PARTITIONS)
+
+
+class Agency:
+    """Publishes on and on, so that something is always in somebody's hands."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.published = 0
+        self._names = count()
+
+    def publish(self, number: int) -> None:
+        self.world.publish(*(transfer(f"P/{next(self._names)}") for _ in range(number)))
+        self.published += number
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Publish a few events every moment while the block lasts."""
+
+        def work(stopping: threading.Event) -> None:
+            while not stopping.wait(0.05):
+                self.publish(5)
+
+        with running(work):
+            yield
+
+    def until_all_is_there(self) -> None:
+        self.world.until_rows("sinergi.transfer_history", self.published)
+
+
+@pytest.fixture
+def agency(world: World) -> Iterator[Agency]:
+    """An agency whose relay runs; at the end all of its events must stand in the tables once."""
+    found = Agency(world)
+    with world.relaying():
+        yield found
+    rows = "SELECT count(*), count(DISTINCT event_id), count(DISTINCT record_id) FROM"
+    for table in ("sinergi.transfer", "sinergi.transfer_history"):
+        assert world.ask(f"{rows} {table}") == [(found.published,) * 3]
+    assert world.count("sinergi.transfer_escort") == found.published
+    assert world.count("sinergi_consumer.quarantine") == 0
+    assert world.count("sinergi_consumer.halt") == 0
+    (positions,) = world.ask(
+        "SELECT sum(tree_size) FROM sinergi_consumer.position WHERE projection = 'transfer'"
+    )
+    assert positions == (found.published,)
+
+
+# In one process, where one can look at their hands
+
+
+@contextmanager
+def materialising(world: World, name: str) -> Iterator[Materialiser]:
+    """A materialiser on a thread, whose log lines bear its name."""
+    made: list[Materialiser] = []
+
+    def run(stopping: threading.Event) -> None:
+        with bound_contextvars(worker=name):
+            made.append(world.materialiser(stopping))
+            made[0].run(stopping)
+
+    with running(run):
+        until(lambda: bool(made), f"{name} begins")
+        yield made[0]
+
+
+def shares(*workers: Materialiser) -> list[int]:
+    """How many shares each holds; none where one is held by two."""
+    held = [set(each._claims) for each in workers]
+    if len(set().union(*held)) != sum(map(len, held)):
+        return []
+    return [len(each) for each in held]
+
+
+def fenced_by_itself(log: Log) -> list[Any]:
+    """The shares that a worker lost to a claim of its own."""
+    claimant: dict[Any, Any] = {}
+    found = []
+    for each in log:
+        share = each.get("topic"), each.get("partition")
+        if each["event"] == "share claimed":
+            claimant[share] = each["worker"]
+        elif each["event"] == "share lost" and claimant[share] == each["worker"]:
+            found.append(share)
+    return found
+
+
+def test_workers_that_come_and_go_share_the_partitions(world: World, agency: Agency) -> None:
+    with capture_logs([merge_contextvars]) as log:
+        with agency.at_work(), materialising(world, "one") as one:
+            until(lambda: shares(one) == [4], "one holds all")
+            with materialising(world, "two") as two:
+                until(lambda: shares(one, two) == [2, 2], "two share")
+                with materialising(world, "three") as three:
+                    until(
+                        lambda: sorted(shares(one, two, three)) == [1, 1, 2],
+                        "three share",
+                    )
+                until(lambda: shares(one, two) == [2, 2], "two share again")
+            until(lambda: shares(one) == [4], "one holds all again")
+        with materialising(world, "four"):
+            agency.until_all_is_there()
+    assert fenced_by_itself(log) == []
+    assert [each for each in log if each["log_level"] == "error"] == []
+
+
+def test_a_share_that_another_claimed_is_read_again_from_its_row(
+    world: World, agency: Agency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if a worker of another cluster of consumers, or one that woke up late, had been there."""
+    with capture_logs([merge_contextvars]) as log, materialising(world, "one") as one:
+        agency.publish(40)
+        agency.until_all_is_there()
+        polls: list[int] = []
+        poll = one._assignment.poll
+
+        def noted() -> Arrival:
+            polls.append(len(log))
+            return poll()
+
+        monkeypatch.setattr(one._assignment, "poll", noted)
+        with world.consumer.begin() as connection:
+            connection.execute(sa.text("UPDATE sinergi_consumer.position SET epoch = epoch + 7"))
+        agency.publish(40)
+        agency.until_all_is_there()
+    lost = [at for at, each in enumerate(log) if each["event"] == "share lost"]
+    assert lost
+    for at in lost:
+        share = log[at]["topic"], log[at]["partition"]
+        again = next(
+            later
+            for later in range(at, len(log))
+            if log[later]["event"] == "share claimed"
+            and (log[later]["topic"], log[later]["partition"]) == share
+        )
+        assert any(at < polled <= again for polled in polls), "claimed without asking the group"
+
+
+def test_connections_that_are_cut_in_the_middle_lose_nothing(world: World, agency: Agency) -> None:
+    cut = (
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'sinergi materialise'"
+    )
+    with materialising(world, "one"), materialising(world, "two"):
+        with agency.at_work():
+            for number in range(1, 8):
+                world.until_rows("sinergi.transfer_history", 20 * number)
+                until(lambda: world.ask(cut) != [(0,)], "a connection to cut")
+        agency.until_all_is_there()
+
+
+def test_a_position_that_somebody_holds_for_long_is_waited_for(
+    world: World, agency: Agency
+) -> None:
+    with capture_logs() as log, materialising(world, "one"):
+        agency.publish(20)
+        agency.until_all_is_there()
+        with world.consumer.begin() as holder:
+            holder.execute(sa.text("SELECT * FROM sinergi_consumer.position FOR UPDATE"))
+            agency.publish(20)
+            until(lambda: any("55P03" in str(each) for each in list(log)), "a lock not given")
+        agency.until_all_is_there()
+    assert not [each for each in log if each["event"] == "share lost"]
+
+
+# As processes, to be killed and stopped
+
+
+def test_what_a_killed_worker_held_goes_to_the_other(world: World, agency: Agency) -> None:
+    with world.worker("one") as one, world.worker("two") as two:
+        with agency.at_work():
+            until(lambda: bool(one.claimed) and bool(two.claimed), "both have shares")
+            world.until_rows("sinergi.transfer_history", 100)
+            one.process.kill()
+            killed = SYSTEM.monotonic()
+            until(lambda: two.claimed == {0, 1, 2, 3}, "the other takes over")
+            assert SYSTEM.monotonic() - killed < TAKEOVER_SECONDS
+        agency.until_all_is_there()
+
+
+def test_what_a_stopped_worker_held_goes_to_the_other_and_waking_it_changes_nothing(
+    world: World, agency: Agency
+) -> None:
+    with world.worker("one") as one, world.worker("two") as two:
+        with agency.at_work():
+            until(lambda: bool(one.claimed) and bool(two.claimed), "both have shares")
+            world.until_rows("sinergi.transfer_history", 100)
+            one.process.send_signal(signal.SIGSTOP)
+            stopped = SYSTEM.monotonic()
+            until(lambda: two.claimed == {0, 1, 2, 3}, "the other takes over")
+            assert SYSTEM.monotonic() - stopped < TAKEOVER_SECONDS
+        agency.until_all_is_there()
+        claims = len(one.said)
+        one.process.send_signal(signal.SIGCONT)
+        with agency.at_work():
+            until(
+                lambda: any(each["event"] == "share claimed" for each in one.said[claims:]),
+                "the group gives the awakened one a share again",
+            )
+        agency.until_all_is_there()
+        assert [each for each in two.said if each["event"] == "share lost"] == []
+        for each in (one, two):
+            each.process.send_signal(signal.SIGTERM)
+            assert each.process.wait(TAKEOVER_SECONDS) == 0
