@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,20 +40,26 @@ class Program:
     dies_by: signal.Signals = signal.SIGKILL
 
     def run(self) -> None:
-        """Run it to its end.
+        """Run it to its end. Where that is broken off, it dies with all that it has started.
 
         Raises:
             subprocess.CalledProcessError: it ended with another status than 0.
         """
         with self.log.open("ab") as log:
-            subprocess.run(  # noqa: S603 - our own programs by full path, without a shell
+            running = subprocess.Popen(  # noqa: S603 - our own programs by full path, no shell
                 self._leashed(leashed=False),
-                check=True,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        try:
+            status = running.wait()
+        except BaseException:
+            _kill_session(running)
+            raise
+        if status:
+            raise subprocess.CalledProcessError(status, self.command)
 
     def start(self, *, leashed: bool) -> psutil.Process:
         """Start it and leave it running.
@@ -115,6 +122,18 @@ def ended_within(process: psutil.Process, seconds: float) -> bool:
     except psutil.TimeoutExpired:
         return False
     return True
+
+
+def _kill_session(leader: subprocess.Popen[bytes]) -> None:
+    """Kill a program and its children, and wait until none of them can write any more."""
+    children: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(leader.pid).children(recursive=True)
+    with suppress(ProcessLookupError):  # it has not come as far as a session of its own
+        os.killpg(leader.pid, signal.SIGKILL)
+    leader.kill()
+    leader.wait()
+    psutil.wait_procs(children, timeout=_PATIENCE_SECONDS)
 
 
 def _environment() -> dict[str, str]:
