@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,6 +143,18 @@ def test_stopped_in_the_middle_it_leaves_no_process_and_no_port(
     ports = [value for name, value in state.items() if name.endswith("_port")]
     assert len(ports) == 3
     assert all(is_free(port) for port in ports)
+
+
+def test_stopped_while_its_services_are_being_made_it_leaves_no_file(tmp_path: Path) -> None:
+    with running(temporary=tmp_path) as process:
+        while not list(tmp_path.glob("*/services/postgresql.making/*")):
+            with suppress(subprocess.TimeoutExpired):
+                pytest.fail(f"it ended with status {process.wait(0.01)}")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("line", UNEQUAL.values(), ids=UNEQUAL.keys())
