@@ -262,12 +262,14 @@ def test_the_file_of_refused_lines_is_of_the_last_run(mapping: Mapping, register
 def test_a_file_that_cannot_be_written_is_named(
     mapping: Mapping, register: Path, tmp_path: Path
 ) -> None:
-    write(register, good("2", "never"))
+    write(register, good("1"), good("2", "never"))
+    shelf = Shelf()
     with (
-        RefusedLines(tmp_path / "none" / "refused") as refused,
         pytest.raises(OutputRefused, match="none/refused cannot be written"),
+        RefusedLines(tmp_path / "none" / "refused") as refused,
     ):
-        Intake(mapping, Shelf(), refused).run(register, no_bar)
+        Intake(mapping, shelf, refused).run(register, no_bar)
+    assert shelf.calls == 0
 
 
 # The command

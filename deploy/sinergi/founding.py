@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from sinergi.values import FILE_NAME
-from sinergi_schemas import errors
-from sinergi_schemas.seal.keys import Algorithm, SigningKey, check_name
+from sinergi.values import FILE_NAME, Values
+from sinergi_schemas import errors, toml_file
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:
@@ -58,54 +60,62 @@ def found(folder: Path, plan: Plan) -> Founded:
     """Write an agency's settings and keys into a folder, and make the folder of agreements.
 
     Raises:
-        FoundingRefused: a name cannot be used, or a file is there already; nothing was written.
+        FoundingRefused: a name or address cannot be used, or a file is there already; nothing was
+            written.
         KeyFileRefused: a key cannot be written.
     """
-    _check_names(plan)
-    settings, keys = folder / FILE_NAME, folder / "keys"
+    document = _settings(plan)
+    _check(plan, document)
+    settings, keys, agreements = folder / FILE_NAME, folder / "keys", folder / "agreements"
     key_file = keys / f"{plan.agency}.key"
     receipt_file = keys / f"{plan.agency}.{plan.database}.receipts.key"
     for path in (settings, key_file, receipt_file):
         if path.exists():
             raise errors.FoundingRefused(f"{path} is there already; it is never overwritten")
+    for path in (folder, keys, agreements):
+        if path.exists() and not path.is_dir():
+            raise errors.FoundingRefused(f"{path} is there already, and is no folder")
     name = f"{plan.bus}/{plan.agency}"
     key = SigningKey.generate(name)
     receipt_key = SigningKey.generate(f"{name}/{plan.database}", Algorithm.COSIGNATURE)
     try:
         keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / "agreements").mkdir(exist_ok=True)
-        key.save(key_file)
-        receipt_key.save(receipt_file)
-        settings.write_text(_settings(plan), encoding="utf-8")
+        agreements.mkdir(exist_ok=True)
+        with ExitStack() as undoing:  # all of it, or nothing
+            for path in (settings, key_file, receipt_file):
+                undoing.callback(partial(path.unlink, missing_ok=True))
+            key.save(key_file)
+            receipt_key.save(receipt_file)
+            settings.write_text(tomli_w.dumps(document), encoding="utf-8")
+            undoing.pop_all()
     except OSError as why:
         raise errors.FoundingRefused(f"{why.filename}: {why.strerror}") from None
     return Founded(settings, key.public, receipt_key.public)
 
 
-def _check_names(plan: Plan) -> None:
+def _check(plan: Plan, document: dict[str, Any]) -> None:
+    """Write no settings that the next command would refuse."""
     for name, what in ((plan.agency, "an agency"), (plan.database, "a database")):
         if not is_slug(name):
             hint = "write lower-case words joined by hyphens"
             raise errors.FoundingRefused(f"{name!r} cannot name {what}; {hint}")
-    try:
-        check_name(plan.bus)
-    except ValueError as why:
-        raise errors.FoundingRefused(str(why)) from None
+    _, problems = toml_file.check(Values, document, "")
+    if problems:
+        raise errors.FoundingRefused("; ".join(map(str, problems)))
 
 
-def _settings(plan: Plan) -> str:
-    """The settings file; what is not known yet is left out, and asked for when it is needed."""
+def _settings(plan: Plan) -> dict[str, Any]:
+    """What goes into the settings file; what is not known yet is left out, and asked for when it is needed."""
     consumer = {"name": plan.database, "database": plan.consumer}
     tables = {
         "kafka": {"bootstrap": plan.kafka},
         "producer": {"database": plan.producer},
         "consumer": consumer,
     }
-    document = {
+    return {
         "agency": plan.agency,
         "bus": plan.bus,
         "agreements": "agreements",
         "keys": "keys",
         **{name: {k: v for k, v in table.items() if v} for name, table in tables.items()},
     }
-    return tomli_w.dumps(document)

@@ -49,7 +49,9 @@ def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> lis
         DatabaseAway: the database does not answer.
         DatabaseBroken: the user may not create what is missing.
     """
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    engine = sa.create_engine(
+        url, poolclass=sa.NullPool, connect_args={"connect_timeout": postgresql.CONNECT_SECONDS}
+    )
     try:
         with engine.begin() as connection:
             connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {role.schema}"))

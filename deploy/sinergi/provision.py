@@ -22,8 +22,10 @@ from confluent_kafka.admin import (
 )
 
 from sinergi_schemas import errors, topics
+from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import broker_count, describe
+from sinergi_schemas.toml_file import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -107,6 +109,19 @@ def wanted(agreements: Agreements, at: datetime) -> list[Wanted]:
     found += [Wanted(topics.control_topic(owner), 1, _LATEST_ONLY) for owner in owners]
     found += [Wanted(topics.receipts_topic(reader), 1, _LATEST_ONLY) for reader in readers]
     return sorted(found, key=lambda each: each.name)
+
+
+def remarks(agreements: Agreements, at: datetime) -> list[str]:
+    """What is odd about the agreements, though topics can be made of them."""
+    events = agreements.topics(at)
+    if not events:
+        return ["no agreement is in force now, so no topic is wanted"]
+    known = Catalog.shipped().event_types
+    return [
+        f"{name} is no event type of this version, so nobody can publish it; "
+        f"{did_you_mean(name, known)}"
+        for name in sorted({topic.event_type for topic in events} - {*known})
+    ]
 
 
 def compare(want: Iterable[Wanted], found: Mapping[str, Found], copies: int) -> list[Step]:

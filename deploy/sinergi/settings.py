@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 
 from pydantic import BaseModel
 
@@ -62,17 +62,17 @@ class Settings:
         Raises:
             SettingsRefused: it is not set; so for all that follow.
         """
-        return self.values.agency or unset("agency", "this command")
+        return self.values.agency or self._unset("agency", "this command")
 
     @property
     def producer_database(self) -> str:
         """The SQLAlchemy URL of the database in which this agency publishes."""
-        return self.values.producer.database or unset("producer.database", "publishing")
+        return self.values.producer.database or self._unset("producer.database", "publishing")
 
     @property
     def consumer_database(self) -> str:
         """The SQLAlchemy URL of the database into which is materialised."""
-        return self.values.consumer.database or unset("consumer.database", "materialising")
+        return self.values.consumer.database or self._unset("consumer.database", "materialising")
 
     @property
     def consumer_name(self) -> str:
@@ -84,7 +84,7 @@ class Settings:
         from sinergi_schemas.kafka import Connection  # noqa: PLC0415 - not every command needs it
 
         kafka = self.values.kafka
-        bootstrap = kafka.bootstrap or unset("kafka.bootstrap", "reaching the bus")
+        bootstrap = kafka.bootstrap or self._unset("kafka.bootstrap", "reaching the bus")
         return Connection(bootstrap, kafka.options(), kafka.group_protocol)
 
     def agreements(self) -> Agreements:
@@ -92,10 +92,12 @@ class Settings:
 
         Raises:
             AgreementRefused: with one line for each thing wrong in them.
-            SettingsRefused: they are of another bus.
+            SettingsRefused: they are of another bus, or nobody said where they are.
         """
         from sinergi_schemas.agreement import Agreements  # noqa: PLC0415 - as above
 
+        if self.file is None and not self.values.agreements.exists():
+            self._unset("agreements", "this command")
         found = Agreements.load(self.values.agreements)
         if self.values.bus not in (None, found.bus):
             what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
@@ -117,9 +119,13 @@ class Settings:
         """The keys for this agency's checkpoints; two while one replaces the other.
 
         Raises:
-            SettingsRefused: there is none that an agreement knows.
+            SettingsRefused: there is none that an agreement knows, or no agreement the agency.
             KeyFileRefused: a file in the folder is no key, or others may read it.
         """
+        if self.agency not in agreements.agencies:
+            parties = ", ".join(agreements.agencies)
+            what = f"{self.agency} is party to no agreement in {self.values.agreements}"
+            raise refused(f"agency: {what}; parties are {parties}")
         known = {str(key) for key in agreements.keys(self.agency)}
         return self._keys(known, f"{self.agency}'s checkpoint key")
 
@@ -133,6 +139,9 @@ class Settings:
         name = f"{agreements.bus}/{self.agency}/{self.consumer_name}"
         known = {str(key) for key in agreements.receipt_keys(self.agency) if key.name == name}
         return self._keys(known, f"the receipt key of database {self.consumer_name}")[0]
+
+    def _unset(self, key: str, wanted_by: str) -> NoReturn:
+        unset(key, wanted_by, has_file=self.file is not None)
 
     def _keys(self, known: set[str], what: str) -> list[SigningKey]:
         from sinergi_schemas.seal.keys import SigningKey  # noqa: PLC0415 - as above

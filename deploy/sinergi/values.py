@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sinergi_schemas import errors
-from sinergi_schemas.topics import is_slug
+from sinergi_schemas.topics import is_bus, is_slug
 
 FILE_NAME = "sinergi.toml"
 PREFIX = "SINERGI_"
+
+_BROKER = re.compile(r"([A-Za-z_]+://)?(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?")
 
 
 def _agency(text: str) -> str:
@@ -22,13 +25,36 @@ def _agency(text: str) -> str:
 
 def _database(text: str) -> str:
     """Whatever PostgreSQL's own tools take, as an SQLAlchemy URL with the driver we ship."""
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - heavy: only where a database is named
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - as above
+
     scheme, mark, rest = text.partition("://")
+    url = f"postgresql+psycopg://{rest}"
     if not mark or scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
         raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
-    return f"postgresql+psycopg://{rest}"
+    try:
+        make_url(url)
+    except (ValueError, ArgumentError):
+        what = "its port is no number, or it cannot be read"
+        raise ValueError(f"{what}; write it as postgresql://user@host:5432/name") from None
+    return url
+
+
+def _bus(text: str) -> str:
+    if not is_bus(text):
+        raise ValueError(f"{text!r} cannot name a bus; write lower-case words with dots between")
+    return text
+
+
+def _brokers(text: str) -> str:
+    if not all(_BROKER.fullmatch(each.strip()) for each in text.split(",")):
+        raise ValueError(f'{text!r} is no address; write host:port, as "127.0.0.1:9092"')
+    return text
 
 
 Slug = Annotated[str, AfterValidator(_agency)]
+Bus = Annotated[str, AfterValidator(_bus)]
+Brokers = Annotated[str, AfterValidator(_brokers)]
 Database = Annotated[str, AfterValidator(_database)]
 
 
@@ -41,7 +67,9 @@ class Group(BaseModel):
 class Kafka(Group):
     """How to reach the brokers."""
 
-    bootstrap: str | None = Field(default=None, min_length=1, description="host:port of a broker")
+    bootstrap: Brokers | None = Field(
+        default=None, min_length=1, description="host:port of a broker"
+    )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     username: str | None = None
@@ -118,7 +146,7 @@ class Values(Group):
     """The values themselves, wherever each came from."""
 
     agency: Slug | None = Field(default=None, description='the agency, as "lapas-banyuwangi"')
-    bus: str | None = Field(default=None, description="the bus's name as in the agreements")
+    bus: Bus | None = Field(default=None, description="the bus's name as in the agreements")
     agreements: Path = Field(default=Path("agreements"), description="the folder of agreements")
     keys: Path = Field(default=Path("keys"), description="the folder of private keys")
     kafka: Kafka = Kafka()
@@ -137,8 +165,11 @@ def refused(*lines: str) -> errors.SettingsRefused:
     return errors.SettingsRefused("".join(f"\n  {line}" for line in lines))
 
 
-def unset(key: str, wanted_by: str) -> NoReturn:
+def unset(key: str, wanted_by: str, *, has_file: bool = True) -> NoReturn:
     """Say that a setting is missing, and where it goes.
+
+    Args:
+        has_file: whether there is a settings file at all.
 
     Raises:
         SettingsRefused: always.
@@ -146,4 +177,5 @@ def unset(key: str, wanted_by: str) -> NoReturn:
     table, _, name = key.rpartition(".")
     where = f"under [{table}]" if table else "at the top"
     what = f"is not set, but {wanted_by} needs it; write {name} {where} in {FILE_NAME}"
-    raise refused(f"{key}: {what} or set {variable(key)}")
+    hint = "" if has_file else f"; there is no {FILE_NAME} here: `sinergi init` writes one"
+    raise refused(f"{key}: {what} or set {variable(key)}{hint}")

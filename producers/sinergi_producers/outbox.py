@@ -63,6 +63,7 @@ _PUT = sa.text(
     " ORDER BY given.place"
 )
 _UNDEFINED = ("42883", "3F000")
+_NOT_PERMITTED = "42501"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class Outbox:
             EventIdTaken: the `event_id` belongs to another record.
             EventDiffers: it was published before, with other contents.
             TablesMissing: `sinergi db upgrade` has not prepared the database.
+            DatabaseBroken: the application's user may not use sinergi_producer.
         """
         if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
             raise errors.EventRefused(event.event_type, ("traceparent: is not of version 00",))
@@ -169,6 +171,11 @@ class Outbox:
         agreement = self._agreements.covering(self._agency, event.event_type, now)
         if agreement is None:
             raise errors.NotAgreed(f"sinergi.{self._agency}.{event.event_type}")
+        purposes = agreement.events[event.event_type].purposes
+        if event.purpose not in purposes:
+            agreed = ", ".join(purposes)
+            what = f"purpose: the agreement shares this event type for {agreed} only"
+            raise errors.EventRefused(event.event_type, (what,))
         issued = event.issued(
             agency=self._agency, agreement=agreement.hash, recorded_at=event.recorded_at or now
         )
@@ -240,8 +247,12 @@ def _put(connection: sa.Connection, rows: list[_Row]) -> list[_Result]:
     try:
         return [_Result(*row) for row in connection.execute(_PUT, given)]
     except sa.exc.ProgrammingError as why:
-        if getattr(why.orig, "sqlstate", None) in _UNDEFINED:
-            raise errors.TablesMissing("sinergi_producer.put", "producer") from why
+        # Not from `why`: SQLAlchemy's text quotes what was sent, and so the event.
+        state = getattr(why.orig, "sqlstate", None)
+        if state in _UNDEFINED:
+            raise errors.TablesMissing("sinergi_producer.put", "producer") from why.orig
+        if state == _NOT_PERMITTED:
+            raise errors.DatabaseBroken(state, str(why.orig).partition("\n")[0]) from why.orig
         raise
 
 

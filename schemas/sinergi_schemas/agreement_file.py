@@ -28,13 +28,12 @@ from sinergi_schemas.codes import Purpose
 from sinergi_schemas.seal.keys import Algorithm, VerifyingKey
 from sinergi_schemas.terms import Agreement, Party, ReceiptKey, Terms
 from sinergi_schemas.toml_file import Problem, Table
-from sinergi_schemas.topics import is_slug
+from sinergi_schemas.topics import is_bus, is_slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_BUS = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _PERIOD = re.compile(r"P(?=\d)(\d+Y)?(\d+M)?(\d+D)?")
 _MOST_PARTITIONS = 1_000
 _TAKEN_TYPES = frozenset({"control", "receipts"})
@@ -50,7 +49,7 @@ def _written(text: str) -> str:
 
 
 def _bus(text: str) -> str:
-    if not _BUS.fullmatch(text):
+    if not is_bus(text):
         raise ValueError(f"{text!r} cannot name a bus; write lower-case words with dots between")
     return text
 

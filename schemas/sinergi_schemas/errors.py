@@ -6,7 +6,7 @@
     │   └── SettingsRefused …    a file, flag or setting that cannot be used
     ├── Broken        the peer's fault: halt what it touches, loudly
     │   └── SealBroken …         what the topic says does not hold under its owner's seal: note,
-    │                            signature, origin, gap, mismatch, rollback, fork
+    │                            signature, origin, gap, mismatch, rollback, missing tail, fork
     └── Unavailable   nobody's fault: try again, for ever, and say so
 
 The first paragraph of a class's docstring is its message, with the attributes filled in; it says
@@ -232,8 +232,8 @@ class CheckpointMisplaced(SealBroken):
 
 
 class SealGap(SealBroken):
-    """Leaf {found} of {origin} comes where leaf {expected} should: messages are missing between.
-    Restore them from another copy of the topic.
+    """Leaf {found} of {origin} comes where leaf {expected} should: messages are missing between, or
+    were moved. Restore them from another copy of the topic.
     """
 
     origin: str
@@ -242,8 +242,8 @@ class SealGap(SealBroken):
 
 
 class SealMismatch(SealBroken):
-    """The leaves {start} to {end} (exclusive) of {origin} are not those under its checkpoint. One
-    of them was changed: `sinergi replay --against` another copy names it.
+    """The leaves {start} to {end} (exclusive) of {origin} are not those under its checkpoint. At
+    least one was changed, swapped or slipped in: `sinergi replay --against` another copy names it.
     """
 
     origin: str
@@ -261,13 +261,24 @@ class FrontierForeign(SealBroken):
 
 
 class SealRollback(SealBroken):
-    """{origin} states a tree of size {size} after {known} leaves: its history was shortened. Ask
-    its owner.
+    """{origin} states a tree of size {size} after {known} leaves: an older message was put there
+    again, or its history was shortened. Compare it with another copy, and ask its owner.
     """
 
     origin: str
     size: int
     known: int
+
+
+class TailMissing(SealBroken):
+    """{origin} ends at {size} leaves, but by {witness} it has {stated}: its newest messages were cut
+    off, or the copy was made before. Restore them from another copy, or ask its owner.
+    """
+
+    origin: str
+    size: int
+    stated: int
+    witness: str
 
 
 class SealFork(SealBroken):
@@ -376,7 +387,9 @@ class KafkaSettingsRefused(Refused):
 
 
 class BrokerAway(Unavailable):
-    """The brokers do not answer ({said}); waiting until they do."""
+    """The brokers do not answer ({said}). Check `bootstrap` under [kafka] and the way to them; what
+    runs for ever tries again until they do.
+    """
 
     said: str
 
@@ -391,7 +404,9 @@ class BrokerRefuses(Broken):
 
 
 class TopicAway(Unavailable):
-    """{topic} does not answer ({why}); waiting for the broker, or for `sinergi provision apply`."""
+    """{topic} does not answer ({why}). Look after the brokers, or run `sinergi provision apply`;
+    what runs for ever tries again until it does.
+    """
 
     topic: str
     why: str
@@ -447,7 +462,7 @@ class ProjectionRefused(Refused):
 
 class ProjectionFailed(Broken):
     """The projection {projection} failed on an event: {what}. Only this event is quarantined; mend
-    the projection, then `sinergi quarantine retry`.
+    the projection, and fill its table anew (docs/tutorial-integrator.md).
     """
 
     projection: str
@@ -455,9 +470,21 @@ class ProjectionFailed(Broken):
 
 
 class DatabaseAway(Unavailable):
-    """The database does not serve us (SQLSTATE {sqlstate}); waiting until it does."""
+    """The database does not serve us ({why}). Look after it; what runs for ever tries again until
+    it does.
+
+    Attributes:
+        sqlstate: PostgreSQL's code, or `none` where no connection stood.
+        said: what the driver says of a connection that did not come about, or broke.
+    """
 
     sqlstate: str
+    said: str = "it does not answer"
+
+    @property
+    def why(self) -> str:
+        """The code where there is one, else what was said."""
+        return self.said if self.sqlstate == "none" else f"SQLSTATE {self.sqlstate}"
 
 
 class DatabaseBroken(Broken):
@@ -497,12 +524,12 @@ class InputChanged(Refused):
 
 class IntakeStopped(Unavailable):
     """{path} is published up to line {line} and no further: the database does not serve us
-    (SQLSTATE {sqlstate}). The same command goes on from there once it does.
+    ({why}). The same command goes on from there once it does.
     """
 
     path: str
     line: int
-    sqlstate: str
+    why: str
 
 
 class OutputRefused(Refused):

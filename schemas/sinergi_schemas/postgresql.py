@@ -37,7 +37,7 @@ _KNOWS_NAMES_ONLY = ("aclchk.c", "parse_relation.c", "namespace.c")
 # it for ever (idle_in_transaction_session_timeout).
 _SETTINGS = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'"
 
-_CONNECT_SECONDS = 10
+CONNECT_SECONDS = 10
 
 
 class Database:
@@ -86,7 +86,7 @@ class Database:
             self._connection = psycopg.connect(
                 self._conninfo,
                 autocommit=True,
-                connect_timeout=_CONNECT_SECONDS,
+                connect_timeout=CONNECT_SECONDS,
                 application_name=self._application,
             )
             self._connection.execute(_SETTINGS)
@@ -106,13 +106,18 @@ def translate(
         if isinstance(error, psycopg.DataError):
             return errors.RowsRefused("none", "a value that the driver cannot send")
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return errors.DatabaseAway("none")
+            return errors.DatabaseAway("none", _said(error))
         return errors.DatabaseBroken("none", type(error).__name__)
     if code.startswith(_ROWS) or code in _ROWS_EXACTLY:
         return errors.RowsRefused(code, _named(error))
     if code.startswith(_AWAY) or code in _AWAY_EXACTLY:
         return errors.DatabaseAway(code)
     return errors.DatabaseBroken(code, _named(error))
+
+
+def _said(error: psycopg.Error) -> str:
+    """What libpq says of a connection: addresses, names of database and user, never a row."""
+    return " ".join(str(error).split()).removesuffix(".") or type(error).__name__
 
 
 def _named(error: psycopg.Error) -> str:

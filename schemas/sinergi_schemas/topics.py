@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 _AGENCY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_BUS = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
 _MURMUR_SEED = 0x9747B28C
 _MASK = 0xFFFFFFFF
 
@@ -17,6 +18,11 @@ _MASK = 0xFFFFFFFF
 def is_slug(text: str) -> bool:
     """Whether `text` can name an agency or an event type: lower-case words joined by hyphens."""
     return len(text) <= 63 and _AGENCY.fullmatch(text) is not None
+
+
+def is_bus(text: str) -> bool:
+    """Whether `text` can name a bus: lower-case words with dots or hyphens between."""
+    return _BUS.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, order=True)

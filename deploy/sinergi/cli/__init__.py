@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+_STOPPED = 130
+
 
 def main() -> None:
     """Run the command line of this process and exit with its status."""
-    from sinergi.cli.root import run  # noqa: PLC0415 - importing the package stays free
-
+    try:
+        from sinergi.cli.root import run  # noqa: PLC0415 - importing the package stays free
+    except KeyboardInterrupt:  # loading takes a moment, and Ctrl-C may fall into it
+        sys.stderr.write("sinergi: stopped\n")
+        raise SystemExit(_STOPPED) from None
     raise SystemExit(run())

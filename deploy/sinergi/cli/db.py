@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from sinergi_consumers.projection import Projection
 
 app = typer.Typer(
-    name="db", help="Make and migrate the tables in a database.", no_args_is_help=True
+    name="db",
+    help="Make and migrate the tables in a database.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 

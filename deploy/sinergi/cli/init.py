@@ -39,5 +39,6 @@ def init(
         }
         typer.echo(json.dumps(document, indent=2))
         return
-    typer.echo("for the agreement that goes into the folder agreements:\n", err=True)
+    agreements = made.settings.parent / "agreements"
+    typer.echo(f"for the agreement that goes into the folder {agreements}:\n", err=True)
     typer.echo(made.party(agency, name), nl=False)

@@ -12,7 +12,12 @@ from rich.table import Table
 from sinergi.cli import root
 from sinergi_producers.waiting import Kind, Waiting, waiting
 
-app = typer.Typer(name="outbox", help="What waits in the outbox, and why.", no_args_is_help=True)
+app = typer.Typer(
+    name="outbox",
+    help="What waits in the outbox, and why.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @app.callback()

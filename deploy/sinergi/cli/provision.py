@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sinergi.cli import root
-from sinergi.provision import Cluster, Step, Verdict, wanted
+from sinergi.provision import Cluster, Step, Verdict, remarks, wanted
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
 
@@ -30,6 +30,7 @@ app = typer.Typer(
     name="provision",
     help="Make the topics that the agreements in force want.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 
@@ -58,7 +59,10 @@ def apply(as_json: AsJson = False) -> None:
 
 def _plan() -> tuple[Cluster, list[Step]]:
     settings = root.settings()
-    want = wanted(settings.agreements(), SYSTEM.now())
+    agreements, now = settings.agreements(), SYSTEM.now()
+    want = wanted(agreements, now)
+    for remark in remarks(agreements, now):
+        typer.echo(f"sinergi: {remark}", err=True)
     cluster = Cluster(open_admin(settings.connection()), settings.values.provision.replication)
     return cluster, cluster.plan(want)
 

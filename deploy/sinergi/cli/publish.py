@@ -22,6 +22,7 @@ from sinergi_producers.intake.refusals import RefusedLines
 from sinergi_producers.outbox import Outbox
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.postgresql import CONNECT_SECONDS
 
 _REFUSED = 1
 
@@ -49,7 +50,7 @@ def publish(
 
     Example: sinergi publish transfers.csv --mapping mapping.toml
     """
-    told = refused or file.with_name(f"{file.name}.refused.ndjson")
+    told = refused or file.parent / f"{file.name}.refused.ndjson"
     _check_apart(told, file, mapping)
     meaning = Mapping.load(mapping)
     with (
@@ -84,7 +85,8 @@ def _outbox(*, dry_run: bool) -> Iterator[Publishing | None]:
         yield None
         return
     settings = root.settings()
-    engine = sa.create_engine(settings.producer_database, pool_size=1)
+    waiting = {"connect_timeout": CONNECT_SECONDS}
+    engine = sa.create_engine(settings.producer_database, pool_size=1, connect_args=waiting)
     try:
         yield into(Outbox(settings.agency, settings.agreements(), Catalog.shipped()), engine)
     finally:

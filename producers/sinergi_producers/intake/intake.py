@@ -188,7 +188,7 @@ class Intake:
                     self._settle(batch)
                 except DatabaseAway as error:
                     before = batch[0].line - 1
-                    raise IntakeStopped(str(path), before, error.sqlstate) from error
+                    raise IntakeStopped(str(path), before, error.why) from error
                 progress(file.position, file.size)
         return self.summary
 

@@ -27,6 +27,23 @@ class RefusedLines(AbstractContextManager["RefusedLines"]):
         path: where to; None keeps no file.
     """
 
+    def __enter__(self) -> RefusedLines:
+        """Make sure, before anything is published, that the file can be written.
+
+        Raises:
+            OutputRefused: it cannot.
+        """
+        if self._path is None:
+            return self
+        try:
+            is_there = self._path.exists()
+            self._path.open("a").close()
+            if not is_there:
+                self._path.unlink()
+        except OSError as error:
+            raise OutputRefused(str(self._path), error.strerror or type(error).__name__) from error
+        return self
+
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._file: TextIO | None = None
