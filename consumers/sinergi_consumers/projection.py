@@ -148,7 +148,8 @@ def installed() -> tuple[Projection, ...]:
         try:
             loaded = entry.load()
         except Exception as why:
-            raise errors.ProjectionRefused(entry.name, f"{type(why).__name__}: {why}") from why
+            said = " ".join(str(why).split())
+            raise errors.ProjectionRefused(entry.name, f"{type(why).__name__}: {said}") from why
         if not isinstance(loaded, Projection):
             raise errors.ProjectionRefused(entry.name, f"{entry.value} is no @projection")
         found.append(loaded)
@@ -165,16 +166,18 @@ def projections_of(catalog: Catalog, event_types: Iterable[str]) -> tuple[Projec
     own = installed()
     for each in own:
         if each.event_type not in catalog.event_types:
-            raise errors.ProjectionRefused(each.name, f"no event type {each.event_type!r}")
+            known = ", ".join(catalog.event_types)
+            what = f"there is no event type {each.event_type!r}; there are {known}"
+            raise errors.ProjectionRefused(each.name, what)
     ready = [kind(catalog.newest(name)) for name in wanted for kind in (current, history)]
     found = (*ready, *(each for each in own if each.event_type in wanted))
     owners: dict[str, str] = {}
     for each in found:
         for table in each.tables:
-            if owners.setdefault(table.name, each.name) != each.name:
-                raise errors.ProjectionRefused(
-                    each.name, f"{owners[table.name]} fills the table {table.name} already"
-                )
+            if table.name in owners:
+                what = f"the projection {owners[table.name]} fills the table {table.name} already"
+                raise errors.ProjectionRefused(each.name, what)
+            owners[table.name] = each.name
     return found
 
 
@@ -220,7 +223,13 @@ def _joining(
     own = [column.name for column in child.columns if column.name not in PROVENANCE]
 
     def joined(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        if events["event_id"].is_duplicated().any():
+            # Nothing can be joined by it then. One by one each of them can.
+            raise errors.ProjectionFailed(child.name, "two events bear one event_id")
         made = rows(events)
+        if not isinstance(made, type(events)):
+            what = f"it gives {type(made).__name__}, not a DataFrame"
+            raise errors.ProjectionFailed(child.name, what)
         missing = [name for name in ("event_id", *own) if name not in made.columns]
         if missing:
             raise errors.ProjectionFailed(child.name, f"its rows lack {', '.join(missing)}")

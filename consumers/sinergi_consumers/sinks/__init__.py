@@ -41,7 +41,8 @@ class Transaction(Protocol):
         """Put the rows of some events into a projection's tables, as its kind says.
 
         Returns:
-            The leaf indexes of events whose revision another event holds already.
+            The leaf indexes of events whose revision another event holds already; only a history
+            knows of all revisions, so that no other kind of projection tells.
 
         Raises:
             RowsRefused: the database does not take one of the rows.
