@@ -71,15 +71,21 @@ class Tape:
     Args:
         catalog: where the newest schema of the topic's event type is taken from; assign another
             to `schema`, and what is written from then on is written with that.
+        key: the owner's; made anew where none is given.
     """
 
     def __init__(
-        self, bus: str, topic: Topic, number: int = 0, catalog: Catalog | None = None
+        self,
+        bus: str,
+        topic: Topic,
+        number: int = 0,
+        catalog: Catalog | None = None,
+        key: SigningKey | None = None,
     ) -> None:
         self.bus = bus
         self.topic = topic
         self.number = number
-        self.key = SigningKey.generate(f"{bus}/{topic.agency}")
+        self.key = key or SigningKey.generate(f"{bus}/{topic.agency}")
         self.catalog = catalog or Catalog.shipped()
         self.schema: Schema = self.catalog.newest(topic.event_type)
         self._writer = Writer(f"{bus}/{topic.name}/{number}", [self.key], Frontier.empty())

@@ -1,0 +1,192 @@
+"""Persons' names and numbers stay in the tables that are made for them, and in the raw events.
+
+They are planted in good events and in bad ones of every kind, everything is logged at the lowest
+level, and then no line of a log, no error, no quarantine's message and no status may hold one.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+import structlog
+
+from sinergi import migrate
+from sinergi.cli.logs import set_up
+from sinergi.cli.root import run
+from sinergi_consumers.partition import Partition
+from sinergi_consumers.projection import current, history, projection
+from sinergi_consumers.testing.tape import Tape, TapeMessage
+from sinergi_schemas import codec, errors
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.codes import PersonRole
+from sinergi_schemas.events import Person
+from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.topics import Topic
+from world import BUS, World, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from uuid import UUID
+
+    Datum = tuple[UUID, str, bytes]
+
+NAME = "Kenari Purwaningrum"
+NIK = "3510106708450001"
+# As text, and as PostgreSQL, Python and JSON may write it where it is taken for bytes.
+CANARIES = (NAME, "Kenari", NIK, b"Kenari".hex(), NIK.encode().hex())
+
+
+@projection(
+    "transfer",
+    table=sa.Table(
+        "inmates",
+        sa.MetaData(),
+        sa.Column("name", sa.Text, sa.CheckConstraint("name <> 'X'"), nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.UniqueConstraint("name", "number"),
+    ),
+)
+def INMATES(events: pl.DataFrame) -> pl.DataFrame:  # noqa: N802 - a projection is a constant
+    """An integrator's: its code and its table may refuse, and would quote what they refuse."""
+    for each in events.iter_rows(named=True):
+        if each["movement_id"] == "raise":
+            raise ValueError(each["inmate_name"])
+    number = pl.when(pl.col("movement_id") == "text").then(pl.col("inmate_name"))
+    return events.drop_nulls("inmate_name").select(
+        "event_id",
+        pl.col("inmate_name").alias("name"),
+        number.otherwise(pl.col("leaf_index").cast(pl.String)).alias("number"),
+    )
+
+
+PROJECTIONS = (
+    current(Catalog.shipped().newest("transfer")),
+    history(Catalog.shipped().newest("transfer")),
+    INMATES,
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    found = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    migrate.upgrade(found.consumer_url, migrate.Role.CONSUMER, PROJECTIONS)
+    return found
+
+
+@pytest.fixture
+def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """All that is logged goes out as JSON lines, as of a process that was asked for all of it."""
+    caplog.set_level(logging.DEBUG)
+    set_up("debug", as_json=True)
+    yield
+    structlog.reset_defaults()
+
+
+def found_in(text: str) -> list[str]:
+    return [each for each in CANARIES if each in text]
+
+
+def datum(tape: Tape, record_id: str, **changes: Any) -> Datum:
+    """An event about the person, which no model has checked."""
+    person = Person(role=PersonRole.CONVICT, name=NAME, nik=NIK)
+    event = tape.issued(transfer(record_id, inmate=person, movement_id="m"))
+    key = changes.pop("key", changes.get("record_id", record_id))
+    document = event.model_dump() | changes
+    return event.event_id, key, codec.encode_document(document, tape.schema)
+
+
+def events(tape: Tape) -> list[Datum]:
+    """Good ones, and one of each kind of bad one."""
+    event_id, key, whole = datum(tape, "P/1")
+    at = whole.index(NIK.encode())
+    person = {"role": "CONVICT", "name": NAME, "nik": NIK}
+    return [
+        (event_id, key, whole),
+        datum(tape, "P/1"),  # revision-conflict
+        (event_id, NAME, whole[: at + len(NIK)]),  # cut off
+        (event_id, NIK, whole + NAME.encode()),  # bytes left over
+        (event_id, key, whole[:at] + b"\xff" + whole[at + 1 :]),  # not UTF-8
+        datum(tape, "P/2", agency=NAME),  # foreign-agency
+        datum(tape, "P/3", key=NIK),  # foreign-key
+        datum(tape, NIK, revision=-5),  # revision-invalid
+        datum(tape, "P/4", inmate=person | {"name": f"{NAME}\0"}),  # refused by PostgreSQL
+        datum(tape, "P/5", movement_id="raise"),
+        datum(tape, "P/6", movement_id="text"),
+        datum(tape, f"{NAME}/{NIK}"),
+    ]
+
+
+def send(world: World, messages: Sequence[TapeMessage]) -> None:
+    producer = open_producer(world.connection)
+    for each in messages:
+        producer.produce(
+            each.topic(),
+            key=each.key(),
+            value=each.value(),
+            headers=[*each.headers()],
+            partition=each.partition(),
+        )
+    assert producer.flush(30) == 0
+
+
+@pytest.mark.usefixtures("everything_logged")
+def test_no_name_and_no_number_leaves_the_tables_made_for_it(
+    world: World, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    tape = Tape(BUS, world.topic, key=world.key)
+    written = tape.write_datums(events(tape))
+    unknown = Tape(BUS, world.topic, key=world.key)
+    with world.materialising(PROJECTIONS):
+        send(world, written)
+        size = f"SELECT 1 FROM sinergi_consumer.position WHERE tree_size = {len(written)}"
+        world.until(lambda: len(world.ask(size)) == len(PROJECTIONS), "all taken in")
+        send(world, [replace(unknown.write([transfer(NIK)])[0], value_bytes=NAME.encode())])
+        world.until(lambda: world.count("sinergi_consumer.halt") == 1, "a share halted")
+
+    reasons = world.ask("SELECT DISTINCT reason FROM sinergi_consumer.quarantine ORDER BY 1")
+    assert [each for (each,) in reasons] == [
+        "datum-invalid",
+        "foreign-agency",
+        "foreign-key",
+        "projection-failed",
+        "revision-conflict",
+        "revision-invalid",
+        "rows-refused",
+    ]
+    assert world.ask(f"SELECT 1 FROM sinergi.transfer WHERE inmate_name = '{NAME}'")
+    said = [capfd.readouterr(), caplog.text]
+    assert "events quarantined" in str(said)
+    assert "share halted" in str(said)
+    said += world.ask("SELECT reason, detail FROM sinergi_consumer.quarantine")
+    said += world.ask("SELECT * FROM sinergi_consumer.halt")
+    said += world.ask("SELECT * FROM sinergi_consumer.checkpoint")
+    said += world.ask("SELECT * FROM sinergi_consumer.receipt")
+
+    assert run(["--config", str(world.reader_settings), "status", "--json"]) in {0, 1}
+    said.append(capfd.readouterr())
+    assert run(["--config", str(world.reader_settings), "--debug", "replay", world.topic.name]) != 0
+    said.append(capfd.readouterr().err)
+    assert found_in(str(said)) == []
+
+
+@pytest.mark.parametrize("header", [None, "sinergi_leaf", "sinergi_checkpoint", "sinergi_frontier"])
+def test_what_halts_a_share_is_told_without_what_was_in_it(header: str | None) -> None:
+    topic = Topic("lapas-rekaan", "transfer")
+    tape = Tape(BUS, topic)
+    first, last = tape.write_datums([datum(tape, NIK), datum(tape, NAME)])
+    if header is None:
+        broken = replace(last, value_bytes=(last.value_bytes or b"") + NAME.encode())
+    else:
+        broken = last.with_header(header, f"{NAME}\n{NIK}".encode())
+    partition = Partition(BUS, topic, 0, tape.keys, Frontier.empty())
+    with pytest.raises(errors.Broken) as caught:
+        partition.receive([first, broken])
+    assert found_in("".join(traceback.format_exception(caught.value))) == []
