@@ -21,7 +21,7 @@ from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import translate, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from confluent_kafka import Consumer, Message
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.1
-_CHUNK = 2_000
+_PART = 1_000
 _MOST_MESSAGES = 20_000
 _MOST_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What one poll brought.
+    """A part of what has arrived.
 
     Attributes:
         messages: those of each share, in the order of its topic.
@@ -89,24 +89,26 @@ class Assignment:
             on_lost=self._on_revoke,
         )
 
-    def poll(self) -> Arrival:
-        """What has arrived since the last call: at most 20,000 messages or some 32 MiB.
+    def poll(self) -> Iterator[Arrival]:
+        """What has arrived since the last call, in parts: at most 20,000 messages or some 32 MiB.
 
-        Rebalances happen inside this call.
+        A message takes many times the room that is needed of it: let go of a part before the next.
+        Rebalances happen between the parts.
         """
-        arrival, self._gone = Arrival({}, self._gone), set()
         messages = size = 0
-        while messages < _MOST_MESSAGES and size < _MOST_BYTES:
-            chunk = self._consumer.consume(_CHUNK, _POLL_SECONDS)
+        part = _PART
+        while part == _PART and messages < _MOST_MESSAGES and size < _MOST_BYTES:
+            chunk = self._consumer.consume(_PART, _POLL_SECONDS)
+            arrival, self._gone = Arrival({}, self._gone), set()
             for each in chunk:
                 self._take(each, arrival)
                 size += len(each)
-            messages += len(chunk)
-            if len(chunk) < _CHUNK:
-                break
-        for share in arrival.messages.keys() - self._flowing:
-            del arrival.messages[share]
-        return arrival
+            part = len(chunk)
+            messages += part
+            del chunk
+            for share in arrival.messages.keys() - self._flowing:
+                del arrival.messages[share]
+            yield arrival
 
     def keep_alive(self) -> None:
         """Stay a member of the group while nothing can be taken in: the database is away."""

@@ -16,6 +16,7 @@ one is polled, verified and decoded.
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from threading import Event
 
-    from sinergi_consumers.assignment import Arrival, Assignment, Share
+    from sinergi_consumers.assignment import Assignment, Share
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.partition import Batch
     from sinergi_consumers.receipts import Receipt, Receipts
@@ -78,13 +79,15 @@ class Materialiser:
             TablesMissing: the database was not prepared for this version.
             DatabaseBroken: it refuses the work itself.
         """
+        # What is loaded by now stays; the garbage collector would walk through it at every batch.
+        gc.freeze()
         try:
             self._begin(stopping)
             with ThreadPoolExecutor(1, "database") as database:
                 storing: Future[list[Outcome]] | None = None
                 while not stopping.is_set():
-                    arrival = self._assignment.poll()  # 1
-                    batches, broken = self._verify(arrival)  # 2
+                    gone = self._take()  # 1 and 2, part by part
+                    batches, broken = self._cut(gone)
                     ready = [self._decode(*each) for each in batches]  # 3
                     self._settle(storing)  # the outcome of 4–6 for the batch before, and its 7
                     self._halt(broken)
@@ -107,31 +110,42 @@ class Materialiser:
                 self._assignment.subscribe()
                 return
 
-    def _verify(
-        self, arrival: Arrival
+    def _take(self) -> set[Share]:
+        """Poll, and verify what comes; the shares whose next message the broker no longer has."""
+        gone: set[Share] = set()
+        for arrival in self._assignment.poll():
+            for share, messages in arrival.messages.items():
+                self._claims[share].partition.take(messages)
+            gone |= arrival.gone
+        return gone
+
+    def _cut(
+        self, gone: set[Share]
     ) -> tuple[list[tuple[Claim, Batch]], dict[Share, errors.Broken]]:
-        """The batches that stand under a checkpoint, and the shares that do not hold."""
-        batches: list[tuple[Claim, Batch]] = []
-        flowing = self._assignment.flowing
-        ours = {share: self._claims[share] for share in self._claims.keys() & flowing}
-        # Broken behind a batch of the round before, which is stored by the time of the halt.
+        """The batches that stand under a checkpoint, and the shares that do not hold.
+
+        What is broken behind a batch shows in the next round, when the batch is stored.
+        """
+        ours = self._ours()
         broken: dict[Share, errors.Broken] = {
-            share: why for share, claim in ours.items() if (why := claim.partition.broken)
-        }
-        broken |= {
             share: errors.OffsetGone(share[0].name, share[1], ours[share].partition.size)
-            for share in arrival.gone & ours.keys()
+            for share in gone & ours.keys()
         }
-        for share, messages in arrival.messages.items():
-            claim = self._claims[share]
+        batches: list[tuple[Claim, Batch]] = []
+        for share, claim in ours.items():
             try:
-                batch = claim.partition.receive(messages)
+                batch = claim.partition.cut()
             except errors.Broken as why:
                 broken[share] = why
-                continue
-            if batch:
-                batches.append((claim, batch))
+            else:
+                if batch:
+                    batches.append((claim, batch))
         return batches, broken
+
+    def _ours(self) -> dict[Share, Claim]:
+        """The claims whose shares flow."""
+        flowing = self._assignment.flowing
+        return {share: claim for share, claim in self._claims.items() if share in flowing}
 
     def _decode(self, claim: Claim, batch: Batch) -> Work:
         event_type = batch.topic.event_type

@@ -62,6 +62,8 @@ class Partition:
         self._reader = Reader(f"{bus}/{topic.name}/{number}", keys, tree)
         self._start = tree.size
         self._held: list[Message] = []
+        self._checkpoints: list[Verified] = []
+        self._next_offset = 0
         self._broken: errors.Broken | None = None
 
     @property
@@ -80,19 +82,21 @@ class Partition:
         return self._broken
 
     def receive(self, received: Iterable[Received]) -> Batch | None:
-        """Verify messages in their order on the topic; cut at the last checkpoint.
-
-        What comes behind the last checkpoint is held back for the next call. Where a message does
-        not hold, what was verified before it is still given out, and the next call raises.
+        """Verify messages in their order on the topic; what is verified by now.
 
         Raises:
-            SealBroken: the messages are not what the topic's owner sealed.
-            MessageMalformed: one of them is no message of ours.
+            SealBroken, MessageMalformed: see `cut`.
+        """
+        self.take(received)
+        return self.cut()
+
+    def take(self, received: Iterable[Received]) -> None:
+        """Verify messages in their order on the topic. Behind one that does not hold none counts.
+
+        They may come in parts of any size, each of which can be let go at once.
         """
         if self._broken:
-            raise self._broken
-        checkpoints: list[Verified] = []
-        next_offset = 0
+            return
         try:
             for each in received:
                 parsed = message.parse(each)
@@ -101,16 +105,26 @@ class Partition:
                 if fresh:
                     self._held.append(parsed)
                 if verified:
-                    checkpoints.append(verified)
-                    next_offset = parsed.offset + 1
+                    self._checkpoints.append(verified)
+                    self._next_offset = parsed.offset + 1
         except errors.Broken as broken:
             self._broken = broken
-            if not checkpoints:
-                raise
-        return self._cut(checkpoints, next_offset) if checkpoints else None
 
-    def _cut(self, checkpoints: Sequence[Verified], next_offset: int) -> Batch:
+    def cut(self) -> Batch | None:
+        """What is verified by now, cut at the last checkpoint; what comes behind is held back.
+
+        Where a message did not hold, what was verified before it is still given out first.
+
+        Raises:
+            SealBroken: the messages are not what the topic's owner sealed.
+            MessageMalformed: one of them is no message of ours.
+        """
+        checkpoints, self._checkpoints = self._checkpoints, []
+        if not checkpoints:
+            if self._broken:
+                raise self._broken
+            return None
         start, count = self._start, checkpoints[-1].end - self._start
         ready, self._held = self._held[:count], self._held[count:]
         self._start += count
-        return Batch(self.topic, self.number, start, ready, checkpoints, next_offset)
+        return Batch(self.topic, self.number, start, ready, checkpoints, self._next_offset)
