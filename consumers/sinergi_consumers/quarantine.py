@@ -7,6 +7,8 @@ that brings the others' rows.
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polars.exceptions import PanicException
@@ -58,8 +60,17 @@ def _rows(projection: Projection, events: pl.DataFrame) -> Mapping[str, pl.DataF
     except errors.ProjectionFailed:
         raise
     except (Exception, PanicException) as why:  # noqa: BLE001 - an integrator's code may raise any
-        # Its message may quote what it was handed, so that only its class goes on.
-        raise errors.ProjectionFailed(projection.name, type(why).__name__) from None
+        # Its message may quote what it was handed, so that only its class and place go on.
+        what = f"{type(why).__name__} in {_place(why)}"
+        raise errors.ProjectionFailed(projection.name, what) from None
+
+
+def _place(why: BaseException) -> str:
+    """File and line of the projection's own code at which an exception came out of it."""
+    frames = traceback.extract_tb(why.__traceback__)
+    ours = Path(__file__).parent
+    first = next((each for each in frames if Path(each.filename).parent != ours), frames[-1])
+    return f"{Path(first.filename).name}:{first.lineno}"
 
 
 def _unfit(batch: Batch, index: int, reason: str, detail: str) -> Unfit:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import stamina
+import structlog
 
 from sinergi_consumers.quarantine import merge_or_set_apart
 from sinergi_consumers.receipts import Receipt
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from threading import Event
 
     from sinergi_consumers.assignment import Share
-    from sinergi_consumers.decoding import Decoded
+    from sinergi_consumers.decoding import Decoded, Unfit
     from sinergi_consumers.partition import Batch, Partition
     from sinergi_consumers.position import Place, Position
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.sinks import Sink, Transaction
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.seal.keys import SigningKey
+
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -109,6 +113,7 @@ class Store:
         batch, claim = work.batch, work.claim
         positions = dict(claim.positions)
         receipt = self._receipt(batch)
+        apart: list[tuple[Projection, Unfit]] = []
         with self.sink.transaction() as transaction:
             for each in self._projections:
                 position = positions.get(each.name)
@@ -116,16 +121,18 @@ class Store:
                     # 4. advance the position, if it is still ours
                     positions[each.name] = transaction.advance(each, batch, position, claim.place)
                     # 5. merge rows, write quarantine rows …
-                    self._merge(transaction, each, work, since=position.frontier.size)
+                    unfit = self._merge(transaction, each, work, since=position.frontier.size)
+                    apart += [(each, one) for one in unfit]
             # 5. … and the receipt
             transaction.checkpoints(batch)
             transaction.receipt(receipt)
         # 6. the commit has taken place
+        _tell(batch, apart)
         return Stored(work, positions, receipt)
 
     def _merge(
         self, transaction: Transaction, projection: Projection, work: Work, since: int
-    ) -> None:
+    ) -> list[Unfit]:
         """Merge what a projection has not seen; one that joined later starts inside the batch."""
         events = work.decoded.events
         if since > work.batch.start:
@@ -134,9 +141,27 @@ class Store:
         unfit += merge_or_set_apart(transaction, projection, work.batch, events)
         if unfit:
             transaction.quarantine(projection, work.batch, unfit)
+        return unfit
 
     def _receipt(self, batch: Batch) -> Receipt:
         """All projections are at the batch's end or beyond it, so its checkpoint is signed for."""
         now = self._clock.now()
         note = cosign(batch.checkpoints[-1].note, self._key, int(now.timestamp()))
         return Receipt(batch.topic.name, batch.partition, batch.end, note, now)
+
+
+def _tell(batch: Batch, apart: Sequence[tuple[Projection, Unfit]]) -> None:
+    """Say what was quarantined, a line for each projection and reason; the rest is in the table."""
+    told: dict[tuple[str, str], list[Unfit]] = {}
+    for projection, unfit in apart:
+        told.setdefault((projection.name, unfit.reason), []).append(unfit)
+    for (name, reason), those in told.items():
+        _log.warning(
+            "events quarantined",
+            topic=batch.topic.name,
+            partition=batch.partition,
+            projection=name,
+            reason=reason,
+            events=len(those),
+            first=those[0].detail,
+        )

@@ -274,8 +274,7 @@ def _age(since: datetime | None, now: datetime) -> float:
 def _plainly(why: errors.SinergiError) -> str:
     """Why a service did not tell, in words for somebody who does not wait for it."""
     if isinstance(why, errors.DatabaseAway):
-        silent = why.sqlstate == "none"
-        return "it does not answer" if silent else f"it does not serve us (SQLSTATE {why.sqlstate})"
+        return f"it does not serve us ({why.why})"
     if isinstance(why, errors.BrokerAway):
         return f"it does not answer ({why.said})"
     return str(why)
