@@ -1,0 +1,36 @@
+"""One contender in a process of its own: `python contend.py NAME`, its order on standard input.
+
+It prints one line of JSON: when it began and ended (the machine's monotonic clock, which all
+processes share), and the most memory that it ever had.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import quiet
+from stage import Stage
+
+
+def peak_mib() -> float:
+    """The most memory this process has held (VmHWM of proc(5))."""
+    status = Path("/proc/self/status").read_text("ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def main() -> None:
+    """Do as ordered."""
+    quiet.logs()
+    order: dict[str, Any] = json.loads(sys.stdin.readline())
+    stage = Stage(**order.pop("stage"))
+    began, ended = import_module(f"peers.{sys.argv[1]}").run(stage, **order)
+    print(json.dumps({"began": began, "ended": ended, "peak_mib": peak_mib()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Sinergi's materialiser, unmodified: seal verified, quarantine and receipts on."""
+
+from __future__ import annotations
+
+import sys
+from threading import Event, Thread
+from typing import TYPE_CHECKING, ClassVar
+
+from sinergi_consumers.assignment import Assignment
+from sinergi_consumers.storing import Store
+from sinergi_schemas.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stage import Stage
+
+    from sinergi_consumers.assignment import Share
+    from sinergi_consumers.position import Place, Position
+    from sinergi_consumers.storing import Stored, Work
+    from sinergi_schemas import errors
+
+
+class _Began(Assignment):
+    """Notes when the first share began to flow."""
+
+    at: ClassVar[list[float]] = []
+
+    def flow(self, share: Share, position: Position, place: Place) -> None:
+        self.at.append(SYSTEM.monotonic())
+        super().flow(share, position, place)
+
+
+class _Ended(Store):
+    """Notes when each batch was committed."""
+
+    at: ClassVar[list[float]] = []
+
+    def store(self, work: Work) -> Stored | errors.PositionLost | errors.Unavailable:
+        outcome = super().store(work)
+        self.at.append(SYSTEM.monotonic())
+        return outcome
+
+
+def run(stage: Stage, url: str, kinds: Sequence[str]) -> tuple[float, float]:
+    """Materialise until standard input ends; when it began and when it had all."""
+    stopping = Event()
+
+    def until_told() -> None:
+        sys.stdin.read()
+        stopping.set()
+
+    Thread(target=until_told, daemon=True).start()
+    store = stage.store(url, kinds, stopping, _Ended)
+    stage.materialiser(store, stage.assignment(url, _Began)).run(stopping)
+    return _Began.at[0], _Ended.at[-1]

@@ -1,0 +1,94 @@
+"""Running contenders, each in a process of its own, and waiting for what they have done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from sinergi_schemas.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from stage import Stage
+
+_DEADLINE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a contender came in."""
+
+    seconds: float
+    peak_mib: float
+
+
+def run(name: str, stage: Stage, **order: Any) -> Finish:
+    """Let a contender run that ends by itself."""
+    process = _start(name, stage, order)
+    return _finish([_result(process)])
+
+
+def materialise(
+    stage: Stage, url: str, kinds: Sequence[str], count: int, workers: int = 1
+) -> Finish:
+    """Let Sinergi's materialisers fill a database until all projections have all events."""
+    order = {"url": url, "kinds": kinds}
+    processes = [_start("sinergi", stage, order) for _ in range(workers)]
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    question = sa.text("SELECT coalesce(sum(tree_size), 0) FROM sinergi_consumer.position")
+    try:
+        with engine.connect() as connection:
+            until(
+                lambda: (
+                    connection.execute(question).scalar() == count * len(kinds)
+                    or any(each.poll() is not None for each in processes)
+                )
+            )
+    finally:
+        results = [_result(each) for each in processes]
+    return _finish(results)
+
+
+def until(is_so: Callable[[], bool], look_seconds: float = 0.05) -> None:
+    """Wait for something of other processes to come true."""
+    patience = threading.Event()
+    end = SYSTEM.monotonic() + _DEADLINE_SECONDS
+    while not is_so():
+        if SYSTEM.monotonic() > end:
+            raise TimeoutError(f"not done after {_DEADLINE_SECONDS:.0f} s")
+        patience.wait(look_seconds)
+
+
+def _start(name: str, stage: Stage, order: dict[str, Any]) -> subprocess.Popen[str]:
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, str(Path(__file__).with_name("contend.py")), name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    process.stdin.write(stage.order(**order) + "\n")
+    process.stdin.flush()
+    return process
+
+
+def _result(process: subprocess.Popen[str]) -> dict[str, float]:
+    output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
+    found: dict[str, float] = json.loads(output)
+    return found
+
+
+def _finish(results: Sequence[dict[str, float]]) -> Finish:
+    began = min(each["began"] for each in results)
+    ended = max(each["ended"] for each in results)
+    return Finish(ended - began, max(each["peak_mib"] for each in results))

@@ -1,0 +1,219 @@
+"""What every measurement stands on: local services, a publisher, a reader, and their topic.
+
+The processes are put together as the command line puts them together, and are not changed.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import samples
+import sqlalchemy as sa
+import tomli_w
+from confluent_kafka.admin import NewTopic
+
+from sinergi import migrate
+from sinergi_consumers.assignment import Assignment
+from sinergi_consumers.bus import Bus
+from sinergi_consumers.materialiser import Materialiser
+from sinergi_consumers.projection import Projection, current, history
+from sinergi_consumers.receipts import Receipts
+from sinergi_consumers.sinks.postgresql import PostgresqlSink
+from sinergi_consumers.storing import Store
+from sinergi_producers.backlog import Backlog
+from sinergi_producers.outbox import Outbox
+from sinergi_producers.relay import Identity, Relay
+from sinergi_producers.sealing import MOST_MESSAGES, Sealer
+from sinergi_producers.sending import Sender
+from sinergi_schemas import topics
+from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka import Connection
+from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
+from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from threading import Event
+
+    from sinergi.local import Local
+    from sinergi_schemas.catalog import Catalog
+
+BUS = "bench.example"
+READER = "bnnk-rekaan"
+DATABASE = "main"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One agency's topic of one event type, and what its processes need.
+
+    Attributes:
+        folder: keys and agreement, for the processes that are started.
+        kafka: where the broker is, `host:port`.
+    """
+
+    folder: str
+    kafka: str
+    publisher: str
+    event_type: str
+    partitions: int
+
+    @classmethod
+    def set_up(cls, folder: Path, local: Local, event_type: str, partitions: int = 1) -> Self:
+        """A stage of its own: a publisher that nobody else uses, its keys, agreement and topics."""
+        publisher = f"lapas-{secrets.token_hex(3)}"
+        place = folder / publisher
+        place.mkdir()
+        stage = cls(str(place), local.bootstrap, publisher, event_type, partitions)
+        SigningKey.generate(f"{BUS}/{publisher}").save(place / "publisher.key")
+        receipts = SigningKey.generate(f"{BUS}/{READER}/{DATABASE}", Algorithm.COSIGNATURE)
+        receipts.save(place / "receipts.key")
+        (place / "agreements").mkdir()
+        text = tomli_w.dumps(stage._agreement())
+        (place / "agreements/pks.toml").write_text(text, encoding="utf-8")
+        stage._make_topics()
+        return stage
+
+    def order(self, **more: Any) -> str:
+        """What a process is told on its standard input: this stage, and what else it is to do."""
+        return json.dumps({"stage": asdict(self), **more})
+
+    @cached_property
+    def topic(self) -> Topic:
+        """The publisher's topic."""
+        return Topic(self.publisher, self.event_type)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """A catalogue that knows the event type."""
+        return samples.catalog(self.event_type)
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The broker."""
+        return Connection(self.kafka)
+
+    @cached_property
+    def agreements(self) -> Agreements:
+        """The one agreement."""
+        return Agreements.load(Path(self.folder) / "agreements")
+
+    def key(self, name: str) -> SigningKey:
+        """The key `publisher` or `receipts`."""
+        return SigningKey.load(Path(self.folder) / f"{name}.key")
+
+    def projections(self, kinds: Iterable[str]) -> list[Projection]:
+        """The ready projections of these kinds, `current` and `history`."""
+        makers: dict[str, Callable[..., Projection]] = {"current": current, "history": history}
+        return [makers[kind](self.catalog.newest(self.event_type)) for kind in kinds]
+
+    def prepare_reader(self, url: str, kinds: Sequence[str]) -> str:
+        """Make the tables of a reader; its database's URL again."""
+        migrate.upgrade(url, migrate.Role.CONSUMER, self.projections(kinds))
+        return url
+
+    def materialiser(self, store: Store, assignment: Assignment) -> Materialiser:
+        """A materialiser as `sinergi materialise` puts it together."""
+        receipts = Receipts(READER, DATABASE, open_producer(self.connection, gapless=False))
+        bus = Bus(self.connection, self.agreements, self.catalog)
+        return Materialiser(assignment, store, receipts, bus, SYSTEM)
+
+    def assignment(self, url: str, kind: type[Assignment] = Assignment) -> Assignment:
+        """The reader's share of the topic, in a group of its database."""
+        group = f"{READER}.{sa.make_url(url).database}"
+        return kind(self.connection, group, {self.topic: self.partitions})
+
+    def store(
+        self, url: str, kinds: Sequence[str], stopping: Event, kind: type[Store] = Store
+    ) -> Store:
+        """The reader's database."""
+        projections = self.projections(kinds)
+        sink = PostgresqlSink(url, projections)
+        return kind(sink, projections, self.key("receipts"), SYSTEM, stopping)
+
+    def relay(self, url: str) -> Relay:
+        """A relay as `sinergi relay` puts it together."""
+        identity = Identity(self.publisher, [self.key("publisher")], lambda: self.agreements)
+        return Relay(identity, Backlog(url), self.connection, self.catalog)
+
+    def outbox(self) -> Outbox:
+        """The publisher's outbox."""
+        return Outbox(self.publisher, self.agreements, self.catalog)
+
+    def fill(self, count: int) -> None:
+        """Seal and send so many sample events, as the relay does, without a database behind."""
+        sealer = Sealer(
+            BUS,
+            self.publisher,
+            [self.key("publisher")],
+            {self.event_type: self.partitions},
+            lambda _: True,
+        )
+        sender = Sender(self.connection, BUS, self.publisher, self.catalog)
+        trees = {(self.event_type, at): Frontier.empty() for at in range(self.partitions)}
+        rows = samples.rows(self.event_type, self.publisher, count)
+        while chunk := list(islice(rows, MOST_MESSAGES)):
+            batch = sealer.seal(chunk, trees)
+            sender.begin(batch.growths)
+            trees.update((each.share, each.after) for each in batch.growths)
+            sender.settle(lambda: None)
+
+    def _make_topics(self) -> None:
+        admin = open_admin(self.connection)
+        wanted = [NewTopic(self.topic.name, self.partitions, 1)]
+        wanted += [
+            NewTopic(name, 1, 1, config={"cleanup.policy": "compact"})
+            for name in (topics.control_topic(self.publisher), topics.receipts_topic(READER))
+            if name not in admin.list_topics(timeout=30).topics
+        ]
+        for made in admin.create_topics(wanted).values():
+            made.result(timeout=30)
+
+    def _agreement(self) -> dict[str, Any]:
+        receipts = {"database": DATABASE, "key": str(self.key("receipts").public)}
+        reader_key = SigningKey.generate(f"{BUS}/{READER}").public
+        return {
+            "bus": BUS,
+            "title": "Kerja sama rekaan",
+            "legal_basis": ["Undang-Undang Nomor 35 Tahun 2009 tentang Narkotika"],
+            "numbers": [
+                {"party": self.publisher, "number": "PKS/1"},
+                {"party": READER, "number": "PKS/2"},
+            ],
+            "in_force": {
+                "from": datetime(2020, 1, 1, tzinfo=UTC),
+                "until": datetime(2099, 1, 1, tzinfo=UTC),
+            },
+            "parties": {
+                self.publisher: {
+                    "name": "Lapas Rekaan",
+                    "keys": [str(self.key("publisher").public)],
+                    "receipt_keys": [],
+                },
+                READER: {
+                    "name": "BNNK Rekaan",
+                    "keys": [str(reader_key)],
+                    "receipt_keys": [receipts],
+                },
+            },
+            "events": {
+                self.event_type: {
+                    "publishers": [self.publisher],
+                    "readers": [READER],
+                    "purposes": ["INVESTIGATION"],
+                    "partitions": self.partitions,
+                    "retention": "P5Y",
+                }
+            },
+        }
