@@ -61,6 +61,9 @@ class Tally:
         verified: leaves under a valid checkpoint.
         offsets: how far it is on the topic, and where the topic ends.
         unsealed: messages behind the last checkpoint; their batch is not complete yet.
+        roots: of the trees under the checkpoints, by size.
+        note: the last checkpoint, as its owner signed it; empty before the first.
+        shown: events that were handed out.
         unfit: events under the seal that do not decode or contradict themselves.
     """
 
@@ -68,6 +71,9 @@ class Tally:
     verified: int = 0
     unsealed: int = 0
     offsets: tuple[int, int] = (0, 0)
+    roots: dict[int, bytes] = field(default_factory=dict)
+    note: str = ""
+    shown: int = 0
     unfit: list[Unfit] = field(default_factory=list)
 
 
@@ -94,27 +100,46 @@ class Replay:
             PartitionsDiffer: it has other partitions than the agreement says.
             Unavailable: the broker is away.
         """
-        for number in range(self._count()):
-            tally = Tally(number)
-            self.tallies.append(tally)
-            for batch in self._batches(number, tally):
-                decoded = self._decoder.decode(batch)
-                tally.unfit.extend(decoded.unfit)
-                yield wanted.choose(decoded.events)
+        for number in self.partitions():
+            yield from self.partition(number, wanted)
+
+    def partition(self, number: int, wanted: Wanted) -> Iterator[pl.DataFrame]:
+        """As `events`, for one partition."""
+        for batch in self._batches(number):
+            decoded = self._decoder.decode(batch)
+            tally = self.tallies[-1]
+            tally.unfit.extend(decoded.unfit)
+            chosen = wanted.choose(decoded.events)
+            tally.shown += chosen.height
+            yield chosen
+
+    def verify(self, number: int) -> Tally:
+        """What one partition holds, without looking into its events."""
+        for _ in self._batches(number):
+            pass
+        return self.tallies[-1]
 
     def nothing(self) -> pl.DataFrame:
         """A frame without events, for its columns."""
         return self._decoder.nothing()
 
-    def _count(self) -> int:
-        admin = open_admin(self._bus.connection)
-        found = partition_count(admin, self._name)
+    def partitions(self) -> range:
+        """The numbers of its partitions.
+
+        Raises:
+            NotAgreed: no agreement speaks of the topic.
+            PartitionsDiffer: it has other partitions than the agreement says.
+            Unavailable: the broker is away, or does not have it.
+        """
         expected = self._bus.agreements.partitions(self._topic)
+        found = partition_count(open_admin(self._bus.connection), self._name)
         if found != expected:
             raise errors.PartitionsDiffer(self._name, found, expected)
-        return found
+        return range(found)
 
-    def _batches(self, number: int, tally: Tally) -> Iterator[Batch]:
+    def _batches(self, number: int) -> Iterator[Batch]:
+        tally = Tally(number)
+        self.tallies.append(tally)
         keys = self._bus.agreements.keys(self._topic.agency)
         partition = Partition(self._bus.agreements.bus, self._topic, number, keys, Frontier.empty())
         with open_log(self._bus.connection, self._name, number) as log:
@@ -124,7 +149,8 @@ class Replay:
                 tally.offsets = ((chunk[-1].offset() or 0) + 1, high)
                 tally.unsealed = partition.held
                 if batch:
-                    tally.verified = batch.end
+                    tally.verified, tally.note = batch.end, batch.checkpoints[-1].note
+                    tally.roots.update((each.end, each.root) for each in batch.checkpoints)
                     yield batch
             partition.receive(())
 

@@ -142,8 +142,8 @@ class EventDiffers(Refused):
 
 
 class OutboxBehindTopic(Refused):
-    """{topic}/{partition} shows {shown} leaves, this outbox knows {known}: its database was restored
-    from a backup, or another outbox writes there. Nothing is sealed, since that would make two
+    """{topic}/{partition} shows {shown} leaves, this outbox knows {known}: its database was
+    restored from a backup, or another outbox writes there. Nothing is sealed, since that would make two
     histories; restore a later backup, or find the other outbox.
     """
 
@@ -271,8 +271,8 @@ class SealRollback(SealBroken):
 
 
 class TailMissing(SealBroken):
-    """{origin} ends at {size} leaves, but by {witness} it has {stated}: its newest messages were cut
-    off, or the copy was made before. Restore them from another copy, or ask its owner.
+    """{origin} ends at {size} leaves, but by {witness} it has {stated}: its newest messages were
+    cut off, or the copy was made before. Restore them from another copy, or ask its owner.
     """
 
     origin: str

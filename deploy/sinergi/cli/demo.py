@@ -50,6 +50,12 @@ def demo(
             raise typer.Exit(_NOT_SO) from None
     if as_json:
         typer.echo(json.dumps(outcome.document(), indent=2))
+    if keep is not None:
+        typer.echo(
+            f"sinergi: kept. To look again: `sinergi local up --folder {keep / 'services'}`, then "
+            f"`sinergi --config {keep}/<agency>/sinergi.toml status`.",
+            err=True,
+        )
     if not outcome.reckoning.is_equal:
         raise typer.Exit(_NOT_SO)
 

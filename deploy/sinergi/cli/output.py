@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import contextmanager
 from enum import StrEnum
+from errno import EISDIR
+from io import BytesIO
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Protocol
+from zoneinfo import ZoneInfo
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
-_SHOWN = ("recorded_at", "record_id", "revision", "action", "topic", "partition", "leaf_index")
+_COLUMNS = ("recorded at", "record", "rev.", "action", "topic", "part.", "leaf")
+_SHOWN = ("record_id", "revision", "action", "topic", "partition", "leaf_index")
+_UNFOLDED = 10_000
+_OWNERS = 0o600  # events hold personal data
 
 
 class Output(StrEnum):
@@ -40,17 +51,24 @@ class Writer(Protocol):
 
 
 class _TableWriter:
-    """A table for people: where each event lies and what it does; the rest is for programs."""
+    """A table for people: where each event lies and what it does; the rest is for programs.
+
+    A moment stands on the clocks of the event's own zone, with its offset.
+    """
 
     def __init__(self) -> None:
-        self._table = Table(*_SHOWN)
+        self._table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+        for name in _COLUMNS:
+            self._table.add_column(name, overflow="fold")
 
     def add(self, events: pl.DataFrame) -> None:
-        for when, *rest in events.select(_SHOWN).iter_rows():
-            self._table.add_row(when.isoformat(timespec="seconds"), *map(str, rest))
+        for when, zone, *rest in events.select("recorded_at", "zone", *_SHOWN).iter_rows():
+            local = when.astimezone(ZoneInfo(zone)).isoformat(timespec="seconds")
+            self._table.add_row(local, *map(Text, map(str, rest)))
 
     def finish(self) -> None:
-        Console().print(self._table)
+        # A terminal folds the cells; a file or a pipe gets one line a row, for grep.
+        Console(width=None if sys.stdout.isatty() else _UNFOLDED).print(self._table)
 
 
 class _NdjsonWriter:
@@ -63,7 +81,7 @@ class _NdjsonWriter:
         self._target.write(events.write_ndjson().encode())
 
     def finish(self) -> None:
-        _done(self._target)
+        self._target.flush()
 
 
 class _CsvWriter:
@@ -83,7 +101,7 @@ class _CsvWriter:
         self._is_first = False
 
     def finish(self) -> None:
-        _done(self._target)
+        self._target.flush()
 
 
 class _ParquetWriter:
@@ -97,40 +115,62 @@ class _ParquetWriter:
         self._frames.append(events)
 
     def finish(self) -> None:
-        pl.concat(self._frames).write_parquet(self._target)
-        _done(self._target)
+        # By way of memory: a pipe that its reader has closed is then an error of ours, not polars'.
+        whole = BytesIO()
+        pl.concat(self._frames).write_parquet(whole)
+        self._target.write(whole.getbuffer())
+        self._target.flush()
 
 
-def open_writer(output: Output, path: Path | None) -> Writer:
-    """A writer to a file, or to standard output.
+@contextmanager
+def open_writer(output: Output, path: Path | None) -> Iterator[Writer]:
+    """A writer to a file, or to standard output; it is finished at the end of the block.
+
+    A file takes its name only then: what was there before stays until all that replaces it is
+    written, and nothing unfinished ever bears the name.
 
     Raises:
-        OutputRefused: the file cannot be written, or the terminal is no place for this.
+        ReplayRefused: the file cannot be written, or the terminal is no place for this.
     """
     if output is Output.TABLE:
         if path is not None:
-            raise errors.OutputRefused(
-                str(path), "a table is for the screen; choose another output"
-            )
-        return _TableWriter()
+            raise errors.ReplayRefused("a table is for the screen; with --out choose --output")
+        writer: Writer = _TableWriter()
+        yield writer
+        writer.finish()
+        return
     if output is Output.PARQUET and path is None and sys.stdout.isatty():
-        raise errors.OutputRefused("the terminal", "parquet is no text; say --out FILE")
-    try:
-        target = sys.stdout.buffer if path is None else path.open("wb")
-    except OSError as why:
-        raise errors.OutputRefused(str(path), why.strerror or type(why).__name__) from None
+        raise errors.ReplayRefused("parquet is no text for a terminal; say --out FILE")
     kinds: dict[Output, Callable[[IO[bytes]], Writer]] = {
         Output.NDJSON: _NdjsonWriter,
         Output.CSV: _CsvWriter,
         Output.PARQUET: _ParquetWriter,
     }
-    return kinds[output](target)
+    with _target(path) as target:
+        writer = kinds[output](target)
+        yield writer
+        writer.finish()
 
 
-def _done(target: IO[bytes]) -> None:
-    target.flush()
-    if target is not sys.stdout.buffer:
-        target.close()
+@contextmanager
+def _target(path: Path | None) -> Iterator[IO[bytes]]:
+    if path is None:
+        yield sys.stdout.buffer
+        return
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False) as file:
+            unfinished = Path(file.name)
+            try:
+                yield file
+                unfinished.chmod(_OWNERS)
+                unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
+    except OSError as why:
+        what = f"{path} cannot be written ({why.strerror}); name another file with --out"
+        raise errors.ReplayRefused(what) from None
 
 
 def _as_json(column: pl.Series) -> list[str]:

@@ -2,6 +2,7 @@
 
 0  done, or so it is          2    could not be done or told: one line on standard error
 1  it is not so               130  stopped by Ctrl-C
+                              141  whoever read our output has closed it, as `head` does
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 COULD_NOT = 2
 STOPPED = 130
+UNHEARD = 141  # 128 + SIGPIPE, which a shell shows for programs that the signal ends
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -136,6 +138,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         typer.main.get_command(app).main(args=arguments, prog_name="sinergi")
     except SystemExit as why:
+        if isinstance(why.__context__, BrokenPipeError):
+            return UNHEARD  # and not 1, which would say that something is not so
         status = why.code if isinstance(why.code, int) else int(why.code is not None)
         if status == STOPPED:
             _say("stopped")
@@ -146,6 +150,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except errors.SinergiError as why:
         _say(str(why), why)
     except Exception as why:  # noqa: BLE001 - the last resort: a bug, too, is one clear line
+        if isinstance(why.__cause__, KeyboardInterrupt):
+            _say("stopped")  # it fell into a C function, and Python made a SystemError of it
+            return STOPPED
         _say(
             f"this is a bug: {type(why).__name__} at {_where(why)}. Run it again as "
             "`sinergi --debug …` and report what it shows.",

@@ -172,4 +172,5 @@ def _signature(line: str) -> Signature:
 
 
 def _names(keys: Iterable[VerifyingKey]) -> str:
-    return ", ".join(sorted({key.name for key in keys})) or "nobody"
+    """The beginnings of the keys' texts, as the agreement shows them."""
+    return ", ".join(sorted({f"{key.name}+{key.id.hex()}" for key in keys})) or "nobody"
