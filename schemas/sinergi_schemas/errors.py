@@ -143,8 +143,8 @@ class EventDiffers(Refused):
 
 class OutboxBehindTopic(Refused):
     """{topic}/{partition} shows {shown} leaves, this outbox knows {known}: its database was
-    restored from a backup, or another outbox writes there. Nothing is sealed, since that would make two
-    histories; restore a later backup, or find the other outbox.
+    restored from a backup, or another outbox writes there. Nothing is sealed, since that would make
+    two histories; restore a later backup, or find the other outbox.
     """
 
     topic: str
@@ -282,7 +282,9 @@ class TailMissing(SealBroken):
 
 
 class SealFork(SealBroken):
-    """{origin} has two histories of size {size}. Keep both copies, and ask its owner."""
+    """{origin} shows two histories of {size} leaves. If both are signed, its owner made two; if not,
+    a message was slipped in. Keep both copies, and ask its owner.
+    """
 
     origin: str
     size: int
