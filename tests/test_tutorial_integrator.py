@@ -1,0 +1,114 @@
+"""The tutorial for an integrator works, word for word.
+
+Its blocks are written and its commands run in their order, as a person at a terminal would, on real
+services. Only what a reader has to fill in as well is put in: addresses, names of databases and of
+agencies. Installing Sinergi and starting the services (the first block) is what the test run itself
+has done before; the page's own package goes into a folder of the test's, and not beside it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from test_tutorial_agency import MOST_COLUMNS, Command, Terminal, blocks
+from world import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Services
+
+ROOT = Path(__file__).parent.parent
+TUTORIAL = (ROOT / "docs" / "tutorial-integrator.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SECTIONS = re.split(r"(?m)^(?=## )", TUTORIAL)[1:]
+DATABASES = ("CASES", "REGISTER", "REBUILT")
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, services: Services) -> Iterator[Terminal]:
+    """An empty folder, names for databases and agencies that nobody else uses."""
+    suffix = secrets.token_hex(5)
+    server = sa.make_url(services.postgresql).set(drivername="postgresql+psycopg")
+    names = {variable: f"{variable.lower()}_{suffix}" for variable in DATABASES}
+    urls = {
+        variable: server.set(database=name).render_as_string(hide_password=False)
+        for variable, name in names.items()
+    }
+    words = {name: f"{name}-{suffix}" for name in ("polresta-rekaan", "bnnk-rekaan")}
+    with Terminal(tmp_path, words, {"KAFKA": services.kafka, **urls}) as made:
+        packages = str(tmp_path / "packages")
+        # Built by the hatchling that is installed, so that nothing is fetched.
+        mine = {"PYTHONPATH": packages, "PIP_TARGET": packages, "PIP_NO_BUILD_ISOLATION": "false"}
+        made.environment |= mine | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        yield made
+    for file in tmp_path.glob("*.pid"):
+        kill(int(file.read_text()), tmp_path)
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for name in names.values():
+            connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+def kill(pid: int, folder: Path) -> None:
+    """End what a failed test has left; a process of that number that is not ours stays."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if process.cwd() == str(folder):
+            process.kill()
+
+
+def test_the_table_is_filled_once_through_corrections_and_kill_9_and_rebuilt_equal(
+    terminal: Terminal,
+) -> None:
+    assert [section[3:5].strip(". ") for section in SECTIONS] == [str(n) for n in range(1, 10)]
+    installing, databases = SECTIONS[0].split("Put its", 1)
+    assert "$ sinergi local up" in installing
+    terminal.follow(databases)
+    for section in SECTIONS[1:7]:
+        terminal.follow(section)
+    the_table_is_filled_anew(terminal)
+    terminal.follow(SECTIONS[8])
+    until(lambda: not alive(terminal, "three", "relay"), "both have ended")
+
+
+def the_table_is_filled_anew(terminal: Terminal) -> None:
+    """Section 8, in the first database; the rebuilt one stays as it is, to compare with."""
+    (counting, filling) = [each.text for each in blocks(SECTIONS[7]) if each.language == "sql"]
+    register = sa.create_engine(terminal.values["REGISTER"], poolclass=sa.NullPool)
+    terminal.run(Command("kill $(cat three.pid)", ""))
+    until(lambda: not alive(terminal, "two", "three"), "the workers have ended")
+    with register.connect() as connection:
+        assert connection.execute(sa.text(counting)).all() == []
+        connection.exec_driver_sql(filling)
+        emptied = sa.text("SELECT count(*) FROM sinergi.grams_by_region")
+        assert connection.execute(emptied).scalar() == 0
+    (starting,) = re.findall(r"(?m)^\$ (sinergi .* > two.log .*)$", TUTORIAL)
+    terminal.run(Command(starting.replace("two", "three"), ""))
+    (said,) = re.findall(r"(?m)^equal, .*$", TUTORIAL)
+    terminal.run(Command("python compare.py", said))
+
+
+def alive(terminal: Terminal, *names: str) -> list[str]:
+    """Those of the processes started under these names that still run."""
+    pids = {name: int((terminal.folder / f"{name}.pid").read_text()) for name in names}
+    return [name for name, pid in pids.items() if psutil.pid_exists(pid)]
+
+
+def test_the_projection_of_the_page_is_that_of_the_readme() -> None:
+    (of_readme,) = re.findall(r"(?ms)^```python\n(import polars.*?)^```$", README)
+    assert of_readme in [each.text for each in blocks(TUTORIAL)]
+
+
+def test_the_page_is_narrow_and_its_links_lead_somewhere() -> None:
+    assert max(map(len, TUTORIAL.splitlines())) <= MOST_COLUMNS
+    for target in re.findall(r"\]\(([^)#]+)\)", TUTORIAL):
+        assert (ROOT / "docs" / target).exists(), target
