@@ -25,8 +25,8 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_COLUMNS = ("recorded at", "record", "rev.", "action", "topic", "part.", "leaf")
-_SHOWN = ("record_id", "revision", "action", "topic", "partition", "leaf_index")
+_COLUMNS = ("recorded at", "agency", "record", "rev.", "action", "part.", "leaf")
+_SHOWN = ("agency", "record_id", "revision", "action", "partition", "leaf_index")
 _UNFOLDED = 10_000
 _OWNERS = 0o600  # events hold personal data
 
