@@ -1,0 +1,485 @@
+"""What a tired programmer gets wrong on the publishing side, as a table.
+
+Whatever it is: status 2, nothing on standard output, one clear line on standard error that says
+what is wrong and how to mend it, no traceback, and nothing half done: no file of the agency's
+folder is changed, made or lost, and no event stands in its outbox.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+import structlog
+import tomli_w
+
+from sinergi.cli.root import run
+from sinergi.founding import Plan, found
+from sinergi.settings import load
+from sinergi_schemas import errors, postgresql
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka import admin
+from test_intake import HEADER, MAPPING, good
+from world import transfer, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Services
+
+    Mistake = Callable[["Agency"], object]
+
+BUS = "sinergi.rekaan.example"
+NOWHERE = "127.0.0.1:1"
+AWAY = f"postgresql://sdp@{NOWHERE}/sdp"
+
+
+@dataclass
+class Agency:
+    """A publisher that has done everything right so far; its mistakes are made afterwards."""
+
+    folder: Path
+    slug: str
+    server: sa.URL
+    database: str
+    kafka: str
+
+    def __post_init__(self) -> None:
+        plan = Plan(self.slug, BUS, producer=self.database, kafka=self.kafka)
+        parties = [(self.slug, found(self.folder, plan))]
+        parties.append(("bnnk-rekaan", found(self.folder / "other", Plan("bnnk-rekaan", BUS))))
+        (self.folder / "mapping.toml").write_text(tomli_w.dumps(MAPPING))
+        (self.folder / "transfers.csv").write_text(f"{HEADER}\n{good('1')}\n{good('2')}\n")
+        self.agreement: dict[str, Any] = {
+            "bus": BUS,
+            "title": "Rekaan",
+            "legal_basis": ["Rekaan"],
+            "numbers": [{"party": name, "number": "1"} for name, _ in parties],
+            "in_force": {"from": SYSTEM.now().date() - timedelta(days=9), "zone": "Asia/Jakarta"},
+            "parties": {
+                name: {"name": name, "keys": [str(made.key)], "receipt_keys": []}
+                for name, made in parties
+            },
+            "events": {
+                "transfer": {
+                    "publishers": [self.slug],
+                    "readers": ["bnnk-rekaan"],
+                    "purposes": ["STATISTICS"],
+                    "partitions": 1,
+                    "retention": "forever",
+                }
+            },
+        }
+        self.agree()
+
+    def agree(self, **changed: Any) -> None:
+        """Write the agreement, with other values for some of its keys."""
+        text = tomli_w.dumps(self.agreement | changed)
+        (self.folder / "agreements" / "pks.toml").write_text(text)
+
+    def agree_on(self, **changed: Any) -> None:
+        """The same for what it says of transfers."""
+        self.agree(events={"transfer": self.agreement["events"]["transfer"] | changed})
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Mistype something in a file."""
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def write(self, file: str, data: bytes, mode: int = 0o600) -> None:
+        """Put something else where a file should be."""
+        (self.folder / file).write_bytes(data)
+        (self.folder / file).chmod(mode)
+
+    def remove(self, file: str) -> None:
+        """Lose a file."""
+        (self.folder / file).unlink()
+
+    def lose_everything(self) -> None:
+        """Stand in another folder."""
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    @property
+    def key(self) -> str:
+        """Where its key is."""
+        return f"keys/{self.slug}.key"
+
+    def files(self) -> dict[Path, tuple[int, bytes]]:
+        """Everything in the folder as it stands."""
+        paths = sorted(self.folder.rglob("*"))
+        return {p: (p.stat().st_mode, p.read_bytes() if p.is_file() else b"") for p in paths}
+
+    def events(self) -> int:
+        """How many stand in the outbox."""
+        with (
+            closing(postgresql.Database(self.database, "a test")) as database,
+            database.serving() as session,
+        ):
+            row = session.execute("SELECT count(*) FROM sinergi_producer.outbox").fetchone()
+        assert row
+        return int(row[0])
+
+
+@pytest.fixture
+def make_agency(
+    tmp_path: Path, kafka: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Agency]]:
+    """Founds an agency whose settings name a database; its programmer stands in its folder."""
+    for name in [each for each in os.environ if each.startswith("SINERGI_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("sinergi.cli.relay.on_signals", threading.Event)
+    monkeypatch.setattr(postgresql, "CONNECT_SECONDS", 2)
+    monkeypatch.setattr(admin, "_SECONDS", 2)
+    monkeypatch.chdir(tmp_path)
+    slug = f"lapas-{secrets.token_hex(4)}"
+    yield lambda url: Agency(tmp_path, slug, sa.make_url(services.postgresql), url, kafka)
+    structlog.reset_defaults()
+
+
+def fails(agency: Agency, line: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that has to fail as every one of them should; what it says."""
+    before = agency.files()
+    capsys.readouterr()
+    assert run([word.replace("AGENCY", agency.slug) for word in line.split()]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    assert "this is a bug" not in err
+    assert agency.files() == before
+    return " ".join(err.replace("│", " ").split())
+
+
+# Without a database that answers: the mistake, the command, and what must be said of it.
+
+INIT = f"init --agency lapas-baru --bus {BUS} --folder new"
+PUBLISH = "publish transfers.csv --mapping mapping.toml"
+
+
+def nothing(_: Agency) -> None:
+    """The command line itself is the mistake."""
+
+
+SAID: dict[str, tuple[Mistake, str, str]] = {
+    # init
+    "no agency": (nothing, "init --bus x.example", "Missing option '--agency'"),
+    "agency in capitals": (nothing, "init --agency Lapas --bus b", "'Lapas' cannot name an agency"),
+    "bus with a mark": (nothing, "init --agency a --bus Bus!", "'Bus!' cannot name a bus"),
+    "database name": (nothing, f"{INIT} --name ../up", "'../up' cannot name a database"),
+    "no URL": (nothing, f"{INIT} --database sdp", "is no PostgreSQL URL"),
+    "another product": (nothing, f"{INIT} --database mysql://a/b", "is no PostgreSQL URL"),
+    "port in words": (nothing, f"{INIT} --database postgresql://a:b/c", "its port is no number"),
+    "broker's port": (nothing, f"{INIT} --kafka host:port", "write host:port, as"),
+    "folder is a file": (
+        nothing,
+        f"{INIT} --folder transfers.csv",
+        "transfers.csv is there already, and is no folder",
+    ),
+    "folder under a file": (nothing, f"{INIT} --folder transfers.csv/x", "Not a directory"),
+    "folder not writable": (nothing, f"{INIT} --folder /proc/none", "Nothing was written"),
+    "founded twice": (
+        nothing,
+        f"init --agency AGENCY --bus {BUS}",
+        "sinergi.toml is there already; it is never overwritten. Nothing was written.",
+    ),
+    "key there": (
+        lambda agency: agency.remove("sinergi.toml"),
+        f"init --agency AGENCY --bus {BUS}",
+        ".key is there already",
+    ),
+    # settings
+    "no such file": (nothing, "--config none.toml relay", "none.toml: No such file"),
+    "a folder": (nothing, "--config agreements relay", "agreements: Is a directory"),
+    "not TOML": (
+        lambda agency: agency.edit("sinergi.toml", '"agreements"', "agreements"),
+        "outbox list",
+        "sinergi.toml: it is not TOML",
+    ),
+    "mistyped key": (
+        lambda agency: agency.edit("sinergi.toml", "bootstrap", "bootstap"),
+        "provision plan",
+        "there is no such key; did you mean bootstrap?",
+    ),
+    "mistyped flag": (nothing, "--set agencyx relay", "'agencyx' is not KEY=VALUE"),
+    "no settings at all": (
+        lambda agency: agency.remove("sinergi.toml"),
+        "outbox list",
+        "there is no sinergi.toml here: `sinergi init` writes one",
+    ),
+    "no settings, no agreements": (
+        lambda agency: agency.lose_everything(),
+        "relay",
+        "agreements: is not set",
+    ),
+    # agreements and keys
+    "no agreement": (
+        lambda agency: agency.remove("agreements/pks.toml"),
+        "relay",
+        "holds no agreement; put the parties' *.toml files there",
+    ),
+    "agreement incomplete": (
+        lambda agency: agency.agree_on(partitions=0),
+        "provision apply",
+        "partitions: must be at least 1",
+    ),
+    "agreement of another bus": (
+        lambda agency: agency.edit("sinergi.toml", BUS, "other.example"),
+        "provision plan",
+        f"but the agreements in agreements are of {BUS}",
+    ),
+    "unknown agency": (nothing, "--set agency=nobody relay", "nobody is party to no agreement"),
+    "key readable by others": (
+        lambda agency: (agency.folder / agency.key).chmod(0o644),
+        "relay",
+        "others may read or write it; `chmod 600",
+    ),
+    "key lost": (
+        lambda agency: agency.remove(agency.key),
+        "relay",
+        "checkpoint key is not in keys",
+    ),
+    "key not text": (
+        lambda agency: agency.write(agency.key, bytes(range(128, 200))),
+        "relay",
+        "it is not text",
+    ),
+    "key of another": (
+        lambda agency: agency.write(
+            agency.key, (agency.folder / "other/keys/bnnk-rekaan.key").read_bytes()
+        ),
+        "relay",
+        "no agreement shows the public half",
+    ),
+    # brokers
+    "broker down": (nothing, f"--set kafka.bootstrap={NOWHERE} provision apply", "do not answer"),
+    # databases
+    "db without a role": (nothing, "db upgrade", "Missing option '--role'"),
+    "db with another role": (nothing, "db upgrade --role boss", "'producer', 'consumer'"),
+    "db no URL": (nothing, "db upgrade --role producer --database sdp", "is no PostgreSQL URL"),
+    "db down": (nothing, "db upgrade --role producer", "Connection refused"),
+    "db down, listing": (nothing, "outbox list", "Connection refused"),
+    "limit": (nothing, "outbox list --limit 0", "greater than or equal to 1"),
+    "mistyped command": (nothing, "outbox lst", "Did you mean 'list'?"),
+    # files
+    "no file": (nothing, "publish none.csv -m mapping.toml", "none.csv cannot be taken in"),
+    "file is a folder": (nothing, "publish . -m mapping.toml", "it is not a regular file"),
+    "no mapping": (nothing, "publish transfers.csv -m none.toml", "none.toml cannot be used"),
+    "mapping is the file": (nothing, "publish transfers.csv -m transfers.csv", "it is not TOML"),
+    "no mapping named": (nothing, "publish transfers.csv", "Missing option '--mapping'"),
+    "wrong column": (
+        lambda agency: agency.edit("mapping.toml", "Tujuan", "Tujaun"),
+        PUBLISH,
+        "column 'Tujaun' is not in the header of the file; did you mean Tujuan?",
+    ),
+    "wrong field": (
+        lambda agency: agency.edit("mapping.toml", "departed_at", "departd_at"),
+        PUBLISH,
+        "Transfer has no such field; did you mean departed_at?",
+    ),
+    "wrong event type": (
+        lambda agency: agency.edit("mapping.toml", '"transfer"', '"tranfer"'),
+        PUBLISH,
+        "there is no such type; did you mean transfer?",
+    ),
+    "wrong code": (
+        lambda agency: agency.edit("mapping.toml", "STATISTICS", "CURIOSITY"),
+        PUBLISH,
+        "'CURIOSITY' is no code of this field",
+    ),
+    "empty file": (
+        lambda agency: agency.write("transfers.csv", b""),
+        PUBLISH,
+        "line 1 is the header, and the file ends with line 0",
+    ),
+    "no text": (
+        lambda agency: agency.write("transfers.csv", b"a\0b\n\xff\xfe\n"),
+        PUBLISH,
+        "line 1 should be the header, but a NUL character",
+    ),
+    "refused lines nowhere": (nothing, f"{PUBLISH} --refused no/x", "no/x cannot be written"),
+    "refused lines on the file": (
+        nothing,
+        f"{PUBLISH} --refused transfers.csv",
+        "the refused lines would replace it",
+    ),
+    "database down": (nothing, PUBLISH, "transfers.csv is published up to line 1 and no further"),
+}
+
+
+@pytest.mark.parametrize("mistake", SAID)
+def test_a_mistake_is_told_in_one_clear_line_and_nothing_is_done(
+    mistake: str, make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, line, said = SAID[mistake]
+    agency = make_agency(AWAY)
+    make(agency)
+    assert said in fails(agency, line, capsys)
+
+
+# A database that answers, and does not serve
+
+
+@pytest.fixture
+def bare(services: Services) -> Iterator[sa.URL]:
+    """A database that `sinergi db upgrade` has never seen."""
+    url = sa.make_url(services.postgresql).set(drivername="postgresql+psycopg")
+    name = f"bare_{secrets.token_hex(5)}"
+    server = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with server.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield url.set(database=name)
+    with server.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def text(url: sa.URL) -> str:
+    return url.render_as_string(hide_password=False)
+
+
+def test_a_database_that_does_not_serve_is_named_with_its_reason(
+    bare: sa.URL, make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+) -> None:
+    agency = make_agency(text(bare))
+    unprepared = "Run `sinergi db upgrade"
+    for command in ("outbox list", PUBLISH, "relay"):
+        assert unprepared in fails(agency, command, capsys)
+    wrong = text(bare.set(password="wrong"))  # noqa: S106 - it opens nothing
+    none = text(bare.set(database="none"))
+    for command in ("outbox list", PUBLISH, "db upgrade --role producer"):
+        said = fails(agency, f"--set producer.database={wrong} {command}", capsys)
+        assert "password authentication failed" in said
+        assert "wrong" not in said.replace("password authentication failed", "")
+        said = fails(agency, f"--set producer.database={none} {command}", capsys)
+        assert 'database "none" does not exist' in said
+
+
+def test_a_server_that_takes_the_call_and_says_nothing_is_not_waited_for(
+    make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        agency = make_agency(f"postgresql://sdp@127.0.0.1:{silent.getsockname()[1]}/sdp")
+        assert "timeout" in fails(agency, "db upgrade --role producer", capsys)
+
+
+def test_an_agreement_that_is_out_of_force_lets_nothing_be_published(
+    postgresql: str, make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+) -> None:
+    agency = make_agency(postgresql)
+    agency.agree(in_force={"from": date(2020, 1, 1), "until": date(2020, 2, 1), "zone": "UTC"})
+    said = fails(agency, PUBLISH, capsys)
+    assert f"No agreement in force speaks of sinergi.{agency.slug}.transfer" in said
+    assert agency.events() == 0
+
+
+# In the application
+
+
+def test_no_error_of_the_outbox_quotes_the_event(
+    bare: sa.URL, make_agency: Callable[[str], Agency]
+) -> None:
+    agency = make_agency(text(bare))
+    outbox = load(agency.folder / "sinergi.toml").outbox()
+    event = transfer("MUT/1", purpose="STATISTICS", destination={"name": "Contoh Rahasia"})
+    engine = sa.create_engine(bare, poolclass=sa.NullPool)
+    with engine.connect() as connection, pytest.raises(errors.TablesMissing) as missing:
+        outbox.publish(connection, event)
+    assert "Contoh" not in "".join(traceback.format_exception(missing.value))
+    assert run(["db", "upgrade", "--role", "producer"]) == 0
+    user = f"app_{secrets.token_hex(4)}"
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE ROLE {user}"))
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"SET ROLE {user}"))
+        with pytest.raises(errors.DatabaseBroken, match="permission denied") as forbidden:
+            outbox.publish(connection, event)
+    assert "Contoh" not in "".join(traceback.format_exception(forbidden.value))
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"DROP ROLE {user}"))
+    assert agency.events() == 0
+
+
+def test_a_purpose_that_is_not_agreed_is_refused(
+    postgresql: str, make_agency: Callable[[str], Agency]
+) -> None:
+    agency = make_agency(postgresql)
+    outbox = load(agency.folder / "sinergi.toml").outbox()
+    engine = sa.create_engine(postgresql, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        with pytest.raises(errors.EventRefused, match="shares this event type for STATISTICS only"):
+            outbox.publish(connection, transfer("MUT/1", purpose="INVESTIGATION"))
+        outbox.publish(connection, transfer("MUT/1", purpose="STATISTICS"))
+    assert agency.events() == 1
+
+
+# In the middle
+
+
+def test_ctrl_c_while_a_file_is_published_leaves_whole_batches_and_a_second_run_completes_it(
+    postgresql: str, make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+) -> None:
+    agency = make_agency(postgresql)
+    lines = [good(str(number)) for number in range(1, 3_001)]
+    agency.write("transfers.csv", "\n".join([HEADER, *lines, ""]).encode())
+    before = agency.files()
+    command = [sys.executable, "-m", "sinergi", *PUBLISH.split()]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        until(lambda: agency.events() > 0, "a first batch is in the outbox")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "", "sinergi: stopped\n")
+    stopped = agency.events()
+    assert stopped < len(lines)
+    assert stopped % 1_000 == 0
+    assert agency.files() == before
+    assert run(PUBLISH.split()) == 0
+    assert run(PUBLISH.split()) == 0  # and a third finds everything there
+    assert f"{len(lines):,}" in capsys.readouterr().out
+    assert agency.events() == len(lines)
+
+
+def test_a_process_stopped_while_it_is_still_loading_says_only_that(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "class Stopped:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stopped())\n"
+        "from sinergi.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "sinergi: stopped\n")
+
+
+def test_provision_says_what_is_odd_about_the_agreements(
+    make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+) -> None:
+    agency = make_agency(AWAY)
+    terms = agency.agreement["events"]["transfer"]
+    agency.agree(events={"transfers": terms})
+    assert run(["provision", "plan"]) == 1
+    said = capsys.readouterr().err
+    assert "transfers is no event type of this version, so nobody can publish it" in said
+    assert "did you mean transfer?" in said
+    agency.agree(in_force={"from": date(2020, 1, 1), "until": date(2020, 2, 1), "zone": "UTC"})
+    assert run(["provision", "plan"]) == 0
+    assert "no agreement is in force now, so no topic is wanted" in capsys.readouterr().err
