@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sinergi.settings import Settings
 
+NOT_SO = 1
 COULD_NOT = 2
 STOPPED = 130
 UNHEARD = 141  # 128 + SIGPIPE, which a shell shows for programs that the signal ends

@@ -1,0 +1,244 @@
+"""The reference page, made from the code: commands, settings and errors.
+
+.venv/bin/python tests/reference.py > docs/reference.md
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import textwrap
+from enum import Enum
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from sinergi.cli import commands, root
+from sinergi.settings import load
+from sinergi.values import variable
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Kind = type[errors.SinergiError]
+
+WIDTH = 100
+
+HEAD = """# Reference
+
+Every command, setting and error. This page is made from the code by
+`python tests/reference.py > docs/reference.md`, and `make test` fails where it is out of date.
+"""
+
+STATUSES = {
+    0: "done, or so it is",
+    root.NOT_SO: "it is not so: something is disproved, refused, halted or left to do",
+    root.COULD_NOT: "it could not be done or told; one clear line on standard error says why",
+    root.STOPPED: "stopped by Ctrl-C",
+    root.UNHEARD: "whoever read the output has closed it, as `head` does",
+}
+
+# What each setting is for. The test fails for one that is missing here, or is none.
+MEANINGS = {
+    "agency": "whose settings these are: the agency's name on the bus",
+    "bus": "the bus's name; if set, the agreements must be of this bus",
+    "agreements": "the folder of the agreements, `*.toml`",
+    "keys": "the folder of this agency's private keys, `*.key`",
+    "kafka.bootstrap": "brokers to start from, `host:port`, several with commas between",
+    "kafka.security": "how the brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+    "kafka.mechanism": "how to log in under SASL: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+    "kafka.username": "the user under SASL",
+    "kafka.password_file": "a file that holds the user's password and nothing else",
+    "kafka.ca_file": "certificates that the brokers' are checked against; else the system's",
+    "kafka.certificate_file": "this client's certificate, where the brokers want one",
+    "kafka.private_key_file": "its private key",
+    "kafka.group_protocol": "`consumer` (KIP-848, Kafka 4.0 and newer) or `classic` for older ones",
+    "producer.database": "the database in which this agency publishes, `postgresql://user@host/name`",
+    "consumer.database": "the database into which others' events are materialised",
+    "consumer.name": "what that database is called on the bus: in its group and its receipts",
+    "provision.replication": "copies of each partition; if unset three, or one a broker if fewer",
+}
+
+POLICIES = {
+    errors.Refused: "The caller's fault. Nothing was done; exit status 2.",
+    errors.Broken: "A peer's fault. A running process halts what it touches, and goes on elsewhere;"
+    " `sinergi replay` exits with 1 where a topic is not what its owner sealed.",
+    errors.Unavailable: "Nobody's fault. A running process tries again until it is over; a command"
+    " exits with 2.",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD, *_commands(), *_settings(), *_errors()]
+    return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def spoken_commands() -> Iterator[tuple[str, Any]]:
+    """Each command with the words that call it."""
+    for name in commands.present():
+        loaded = commands.load(name)
+        inner = getattr(loaded, "commands", None)
+        if inner is None:
+            yield name, loaded
+        else:
+            yield from ((f"{name} {word}", command) for word, command in inner.items())
+
+
+def options(command: Any) -> Iterator[tuple[str, str]]:
+    """The parameters of a command: how each is written, and what it means."""
+    for each in command.params:
+        if each.name in ("help", "install_completion", "show_completion"):
+            continue
+        yield _written(each, command), _meaning(each)
+
+
+def settings() -> dict[str, tuple[str, str]]:
+    """Every setting: its default and what it is for."""
+    found = load(environment={}).entries()
+    return {each.key: (_default(each.value), MEANINGS.get(each.key, "")) for each in found}
+
+
+def kinds(base: Kind) -> Iterator[Kind]:
+    """The errors below one, in the order in which they stand in the file."""
+    for kind in base.__subclasses__():
+        if kind.__module__ == errors.__name__:
+            yield kind
+            yield from kinds(kind)
+
+
+def message(kind: Kind) -> str:
+    """The message of an error, with its attributes as `{name}`."""
+    return " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
+
+
+def _commands() -> Iterator[str]:
+    yield "## Commands\n"
+    yield _filled(
+        "`sinergi [OPTIONS] COMMAND`. Standard output carries data, standard error everything"
+        " else. `--help` after any command says the same as this page."
+    )
+    yield "\n".join(_item(f"`{status}`", said) for status, said in STATUSES.items())
+    yield "### Options of all commands, before the command\n"
+    yield _listed(typer.main.get_command(root.app))
+    for words, command in spoken_commands():
+        arguments = [_written(each, command) for each in command.params if not _is_option(each)]
+        yield f"### {' '.join(['sinergi', words, *arguments])}\n"
+        yield "\n\n".join(_paragraphs(command))
+        yield from filter(None, [_listed(command)])
+
+
+def _paragraphs(command: Any) -> Iterator[str]:
+    """What a command says of itself; an example stays as it is written."""
+    for part in inspect.cleandoc(command.help or "").replace("\b", "").split("\n\n"):
+        text = part.strip("\n")
+        if "\n  sinergi " in text:
+            head, _, lines = text.partition("\n")
+            shown = textwrap.indent(textwrap.dedent(lines), "$ ")
+            yield f"{head}\n\n```console\n{shown}\n```"
+        else:
+            yield _filled(re.sub(r"^Example: (.*)$", r"Example: `\1`", text))
+
+
+def _listed(command: Any) -> str:
+    return "\n".join(_item(f"`{written}`", meaning) for written, meaning in options(command))
+
+
+def _is_option(parameter: Any) -> bool:
+    return bool(parameter.opts[0].startswith("-"))
+
+
+def _written(parameter: Any, command: Any) -> str:
+    if not _is_option(parameter):
+        name = parameter.metavar or parameter.name.upper()
+        return name if parameter.required else f"[{name}]"
+    names = ", ".join(parameter.opts)
+    return names if parameter.is_flag else f"{names} {_value(parameter, command)}"
+
+
+def _value(parameter: Any, command: Any) -> str:
+    """What an option takes, out of the function's own signature: typer's insides change."""
+    hint = get_type_hints(inspect.unwrap(command.callback))[parameter.name]
+    inner = [each for each in get_args(hint) if each is not NoneType]
+    if parameter.metavar:
+        return str(parameter.metavar)
+    if get_origin(hint) is Literal:
+        return "|".join(inner)
+    kind: type = hint if isinstance(hint, type) else inner[0]
+    if issubclass(kind, Enum):
+        return "|".join(str(each.value) for each in kind.__members__.values())
+    return {Path: "PATH", int: "NUMBER"}.get(kind, "TEXT")
+
+
+def _meaning(parameter: Any) -> str:
+    said = (parameter.help or "").rstrip(".")
+    default = parameter.default
+    if _is_option(parameter) and parameter.required:
+        said += ". Required"
+    elif _is_option(parameter) and not parameter.is_flag and default is not None:
+        said += f". Default `{getattr(default, 'value', default)}`"
+    if parameter.envvar:
+        said += f". Environment: `{parameter.envvar}`"
+    return f"{said}."
+
+
+def _settings() -> Iterator[str]:
+    yield "## Settings\n"
+    yield _filled(
+        "From `sinergi.toml` (`--config`, `SINERGI_CONFIG`, else `./sinergi.toml`, else"
+        " `/etc/sinergi/sinergi.toml`), then the environment, then `--set KEY=VALUE`: the later"
+        " one wins. In the file a key `kafka.bootstrap` is `bootstrap` under `[kafka]`; in the"
+        " environment it is `SINERGI_KAFKA__BOOTSTRAP`. Paths in the file are relative to it."
+        " `sinergi settings` shows what holds, and who said so."
+    )
+    yield "\n".join(
+        _item(f"`{key}`", f"{meaning}. {default}. `{variable(key)}`")
+        for key, (default, meaning) in settings().items()
+    )
+
+
+def _default(value: object) -> str:
+    return "No default" if value is None else f"Default `{value}`"
+
+
+def _errors() -> Iterator[str]:
+    yield "## Errors\n"
+    yield _filled("What stands in braces is filled in. `--debug` shows where an error arose.")
+    for policy, said in POLICIES.items():
+        yield f"### {policy.__name__}\n"
+        yield _filled(said)
+        yield "\n".join(_item(f"**{each.__name__}**", message(each)) for each in kinds(policy))
+
+
+def _item(name: str, text: str) -> str:
+    return _wrap(f"- {name}: {text}", "  ")
+
+
+def _filled(text: str) -> str:
+    return _wrap(text, "")
+
+
+def _wrap(text: str, indent: str) -> str:
+    """Fold a text, but never within a name or a command between backticks."""
+    kept = re.sub(r"`[^`]*`|<", _kept, text)
+    folded = textwrap.fill(
+        " ".join(re.split(r"[ \n]+", kept)),
+        WIDTH,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return folded.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _kept(found: re.Match[str]) -> str:
+    """Code in one piece; a bracket outside it would open a tag."""
+    return "\\<" if found[0] == "<" else found[0].replace(" ", "\N{NO-BREAK SPACE}")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
