@@ -260,10 +260,10 @@ def test_a_read_only_standby_is_waited_for(site: Site) -> None:
 
 def test_connections_that_are_cut_lose_nothing(site: Site) -> None:
     with site.working() as worker:
-        for number in range(5):
+        for number in range(3):
             worker.store(worker.work([escorted(f"P/{number}", f"P/{number}")]))
             site.do(OFF)
-    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(5,)]
+    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(3,)]
     assert site.quarantine() == []
 
 
