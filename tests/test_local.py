@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import json
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import uuid
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,10 +42,15 @@ SINERGI = str(Path(sys.executable).with_name("sinergi"))
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """A folder with running services, shared by the tests that leave them as they were."""
+    """A folder with running services, shared by the tests that leave them as they were.
+
+    Their cluster's id begins with a hyphen, as one in 64 does: it must not be taken for a flag.
+    """
     with tempfile.TemporaryDirectory(prefix="sinergi-") as folder:
         local = Local(Path(folder) / "services")
-        local.up()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("uuid.uuid4", lambda: uuid.UUID(bytes=b"\xf8" + secrets.token_bytes(15)))
+            local.up()
         yield Path(folder) / "services"
         local.down()
 

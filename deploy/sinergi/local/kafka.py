@@ -118,7 +118,7 @@ class Kafka:
             return
         shutil.rmtree(self._data, ignore_errors=True)
         tool = (*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format")
-        order = ("--cluster-id", self.state.cluster_id, "--config", str(self._properties))
+        order = (f"--cluster-id={self.state.cluster_id}", "--config", str(self._properties))
         try:
             self._program((*tool, *order)).run()
         except subprocess.CalledProcessError:
