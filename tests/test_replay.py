@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -108,6 +109,8 @@ def test_an_interval_is_open_at_its_end(world: World) -> None:
     last = times[-1]
     assert [row["recorded_at"] for row in replayed(world, Wanted(since=last))] == [last]
     assert len(replayed(world, Wanted(until=last))) == COUNT - 1
+    elsewhere = last.astimezone(ZoneInfo("Asia/Makassar"))
+    assert len(replayed(world, Wanted(until=elsewhere))) == COUNT - 1
 
 
 @pytest.mark.parametrize("leaf", [0, 17, COUNT - 2])

@@ -7,6 +7,7 @@ What does not stand under a valid checkpoint is never handed out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -45,9 +46,9 @@ class Wanted:
     def choose(self, events: pl.DataFrame) -> pl.DataFrame:
         """The wanted ones among some events."""
         if self.since is not None:
-            events = events.filter(pl.col("recorded_at") >= self.since)
+            events = events.filter(pl.col("recorded_at") >= self.since.astimezone(UTC))
         if self.until is not None:
-            events = events.filter(pl.col("recorded_at") < self.until)
+            events = events.filter(pl.col("recorded_at") < self.until.astimezone(UTC))
         if self.record_id is not None:
             events = events.filter(pl.col("record_id") == self.record_id)
         return events
