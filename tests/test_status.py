@@ -317,6 +317,7 @@ def test_a_cut_off_end_shows_against_the_owners_signed_heads(desk: Desk) -> None
     world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
     for made in admin.create_topics([NewTopic(world.topic.name, 2, 1)]).values():
         made.result(timeout=30)
+    world.until(lambda: bool(describe(admin, [world.topic.name])), "the topic is there again")
     document = desk.reader()
     assert document["exit_status"] == 1
     assert "cut" in kinds(document)
@@ -388,6 +389,36 @@ def test_a_database_without_tables_names_the_command_that_makes_them(desk: Desk)
     document = desk.reader()
     assert document["exit_status"] == 2
     assert "sinergi db upgrade --role consumer" in document["lines"][0]
+
+
+def test_a_reader_that_never_publishes_needs_no_tables_for_it(desk: Desk) -> None:
+    url = desk.world.consumer_url
+    with desk.world.consumer.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA sinergi_producer CASCADE")
+    document = desk.reader(producer={"database": url})
+    assert (document["exit_status"], document["away"]) == (0, [])
+
+
+def test_a_projection_that_no_worker_fills_yet_is_behind_where_others_are_not(desk: Desk) -> None:
+    world = desk.world
+    world.publish(*fifty())
+    with world.relaying(), world.materialising():
+        world.until_rows("sinergi.transfer_history", 50)
+    assert desk.reader()["exit_status"] == 0
+    with world.consumer.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO sinergi_consumer.position (projection, topic, partition, tree_size,"
+            " frontier) SELECT 'newcomer', topic, partition, tree_size, frontier"
+            " FROM sinergi_consumer.position WHERE projection = 'transfer' AND partition = 0"
+        )
+    first, second = shares(desk.reader())
+    assert first["materialised"]["newcomer"] == first["available"]
+    assert second["materialised"] == {
+        "newcomer": 0,
+        "transfer": second["available"],
+        "transfer_history": second["available"],
+    }
+    assert first["seconds_behind"] == 0.0 < second["seconds_behind"]
 
 
 def test_a_topic_that_is_not_there_names_the_command_that_makes_it(desk: Desk) -> None:

@@ -16,7 +16,13 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from sinergi_consumers.log import open_log
 from sinergi_consumers.position import Place
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.admin import cluster_id, open_admin, partition_count, topic_id
+from sinergi_schemas.kafka.admin import (
+    cluster_id,
+    describe,
+    open_admin,
+    partition_count,
+    topic_id,
+)
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import translate, translated
 
@@ -79,6 +85,15 @@ class Assignment:
     def waiting(self) -> set[Share]:
         """The shares that are assigned and neither flow nor are halted: claim them."""
         return self._mine - self._flowing - self._halted
+
+    def absent(self) -> list[str]:
+        """The topics that the brokers do not have yet: they are read once they are there.
+
+        Raises:
+            NotPermitted: one of them may not be looked at.
+            Unavailable: the brokers are away.
+        """
+        return sorted(self._topics.keys() - describe(self._admin, self._topics).keys())
 
     def subscribe(self) -> None:
         """Join the group; shares come with the polls that follow."""

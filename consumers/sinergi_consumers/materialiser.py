@@ -103,12 +103,21 @@ class Materialiser:
             try:
                 self._sink.check()
                 self._receipts.send(self._sink.unpublished())
+                self._look_at_topics()
             except errors.Unavailable as why:
                 _log.warning("not started yet", why=str(why))
                 stopping.wait(_PAUSE_SECONDS)
             else:
                 self._assignment.subscribe()
                 return
+
+    def _look_at_topics(self) -> None:
+        """Say which topics are not there; they are read as soon as they are."""
+        try:
+            for each in self._assignment.absent():
+                _log.warning("topic not there yet", topic=each, mend="sinergi provision apply")
+        except errors.NotPermitted as why:
+            _log.warning("topics not looked at", why=str(why))
 
     def _take(self) -> set[Share]:
         """Poll, and verify what comes; the shares whose next message the broker no longer has."""

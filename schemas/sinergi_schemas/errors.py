@@ -355,6 +355,15 @@ class NotAgreed(Refused):
     topic: str
 
 
+class NothingToRead(Refused):
+    """The agreements in {folder} let {agency} read nothing. Ask the parties for one that names it
+    among the readers of an event type.
+    """
+
+    folder: str
+    agency: str
+
+
 # Kafka
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sinergi.cli import root
 from sinergi.signals import stopping as on_signals
+from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from threading import Event
@@ -31,7 +32,8 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
 
     Raises:
         SettingsRefused: a setting is missing.
-        AgreementRefused: the agreements cannot be used, or let this agency read nothing.
+        AgreementRefused: the agreements cannot be used.
+        NothingToRead: they let this agency read nothing.
     """
     from sinergi_consumers.assignment import Assignment  # noqa: PLC0415 - heavy: not for --help
     from sinergi_consumers.bus import Bus  # noqa: PLC0415
@@ -50,6 +52,8 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
         Catalog.shipped(),
     )
     topics = {each: agreements.partitions(each) for each in agreements.read_by(settings.agency)}
+    if not topics:
+        raise errors.NothingToRead(str(settings.values.agreements), settings.agency)
     projections = projections_of(catalog, (each.event_type for each in topics))
     sink = PostgresqlSink(settings.consumer_database, projections)
     key = settings.receipt_key(agreements)

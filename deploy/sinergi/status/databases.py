@@ -11,6 +11,7 @@ from sinergi.status.facts import Halt, Lease
 from sinergi_consumers.position import Place
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
+from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -147,7 +148,24 @@ def consumer_rows(url: str) -> ConsumerRows:
             (topic, number): Halt(reason, detail, since.astimezone(UTC))
             for topic, number, reason, detail, since in connection.execute(_HALTS)
         }
-    return ConsumerRows(positions, quarantined, halts)
+    return ConsumerRows(_with_newcomers(positions), quarantined, halts)
+
+
+def _with_newcomers(
+    positions: Mapping[Number, Mapping[str, PositionRow]],
+) -> dict[Number, dict[str, PositionRow]]:
+    """Positions, and nothing done yet for a projection that has begun with other shares only.
+
+    It was installed while a worker ran that does not know of it, and holds the others still.
+    """
+    begun: dict[str, set[str]] = {}
+    for (topic, _), rows in positions.items():
+        begun.setdefault(Topic.parse(topic).event_type, set()).update(rows)
+    nothing = PositionRow(0, None, None)
+    return {
+        share: dict.fromkeys(sorted(begun[Topic.parse(share[0]).event_type]), nothing) | dict(rows)
+        for share, rows in positions.items()
+    }
 
 
 @contextmanager

@@ -85,7 +85,8 @@ class _Gathering:
         own = _counts(self.agreements, self.agreements.published_by(agency))
         others = _counts(self.agreements, self.agreements.read_by(agency))
         producer, consumer = values.producer.database, values.consumer.database
-        sent = producer and self._ask(Service.PRODUCER, producer, databases.producer_rows)
+        look = databases.producer_rows if own else _rows_if_prepared
+        sent = producer and self._ask(Service.PRODUCER, producer, look)
         stored = consumer and self._ask(Service.CONSUMER, consumer, databases.consumer_rows)
         topics = self._ask(
             Service.BROKER,
@@ -153,6 +154,14 @@ class _Gathering:
             return _Topics(
                 found, available, heads, faults, missing_since, broker.group(self._group)
             )
+
+
+def _rows_if_prepared(url: str) -> ProducerRows | None:
+    """For an agency that publishes nothing: `sinergi init` names its database for both sides."""
+    try:
+        return databases.producer_rows(url)
+    except errors.TablesMissing:
+        return None
 
 
 def _lowest(stored: ConsumerRows | None, share: Number, place: Place) -> PositionRow:
