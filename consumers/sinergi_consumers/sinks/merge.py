@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -41,7 +42,7 @@ def incoming(table: sa.Table) -> sql.Identifier:
     return sql.Identifier(f"incoming_{table.name}")
 
 
-def as_csv(table: sa.Table, rows: pl.DataFrame) -> str:
+def as_csv(table: sa.Table, rows: pl.DataFrame) -> bytes:
     """Rows as `Merge.copy` takes them in.
 
     Raises:
@@ -49,12 +50,14 @@ def as_csv(table: sa.Table, rows: pl.DataFrame) -> str:
     """
     columns = [column.name for column in table.columns]
     octets = cs.binary().bin.encode("hex").str.replace("^", "\\x")
+    text = BytesIO()
     try:
-        return rows.select(columns).with_columns(octets).write_csv(include_header=False)
+        rows.select(columns).with_columns(octets).write_csv(text, include_header=False)
     except pl.exceptions.PolarsError as why:
         raise errors.ProjectionFailed(
             table.name, f"rows are no CSV: {type(why).__name__}"
         ) from None
+    return text.getvalue()
 
 
 @dataclass(frozen=True)
@@ -130,13 +133,24 @@ class Merge:
 
     @cached_property
     def conflicts(self) -> sql.Composed:
-        """The leaves whose revision is held by another event."""
+        """The leaves whose revision is held by another event.
+
+        Only who has not won can be one. They are few, and each is looked up by its key: a plain
+        join would walk through the whole table.
+        """
+        record = self.projection.record
+        same_key = sql.SQL(" AND ").join(
+            sql.SQL("stored.{0} = arrived.{0}").format(sql.Identifier(name))
+            for name in self.projection.kind.key
+        )
         return sql.SQL(
-            "SELECT arrived.leaf_index FROM {} AS arrived JOIN {} AS stored"
-            " ON stored.agency = arrived.agency AND stored.record_id = arrived.record_id"
-            " AND stored.revision = arrived.revision AND stored.event_id <> arrived.event_id"
+            "SELECT arrived.leaf_index FROM {incoming} AS arrived, LATERAL ("
+            "SELECT stored.revision, stored.event_id FROM {real} AS stored WHERE {same_key} LIMIT 1"
+            ") AS stands WHERE stands.revision = arrived.revision"
+            " AND stands.event_id <> arrived.event_id AND NOT EXISTS ("
+            "SELECT FROM {winner} AS winner WHERE winner.leaf_index = arrived.leaf_index)"
             " ORDER BY arrived.leaf_index"
-        ).format(incoming(self.projection.record), _real(self.projection.record))
+        ).format(incoming=incoming(record), real=_real(record), same_key=same_key, winner=WINNER)
 
 
 def _real(table: sa.Table) -> sql.Identifier:

@@ -21,6 +21,10 @@ _SETTINGS = {
     "allow.auto.create.topics": False,
     # At its default of 1,000 a full queue stalls a fast consumer for a second.
     "fetch.queue.backoff.ms": 10,
+    # Fetched ahead of the reader; the defaults are 100,000 and 64 MiB, and a small message takes
+    # several times its bytes.
+    "queued.min.messages": 10_000,
+    "queued.max.messages.kbytes": 16 * 1024,
 }
 
 # Who reads without a group assigns partitions itself and never meets the group's coordinator, but
