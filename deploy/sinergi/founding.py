@@ -105,7 +105,7 @@ def _check(plan: Plan, document: dict[str, Any]) -> None:
 
 
 def _settings(plan: Plan) -> dict[str, Any]:
-    """What goes into the settings file; what is not known yet is left out, and asked for when it is needed."""
+    """What goes into the settings file; what is not known yet is asked for when it is needed."""
     consumer = {"name": plan.database, "database": plan.consumer}
     tables = {
         "kafka": {"bootstrap": plan.kafka},

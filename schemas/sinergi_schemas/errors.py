@@ -282,8 +282,8 @@ class TailMissing(SealBroken):
 
 
 class SealFork(SealBroken):
-    """{origin} shows two histories of {size} leaves. If both are signed, its owner made two; if not,
-    a message was slipped in. Keep both copies, and ask its owner.
+    """{origin} shows two histories of {size} leaves. If both are signed, its owner made two; if
+    not, a message was slipped in. Keep both copies, and ask its owner.
     """
 
     origin: str
@@ -312,14 +312,12 @@ class SettingsRefused(Refused):
     listing: str
 
 
-
 class ExtraMissing(Refused):
     """`{command}` needs {library}, which is not installed: `pip install 'sinergi[{extra}]'`."""
 
     command: str
     library: str
     extra: str
-
 
 
 class FoundingRefused(Refused):
@@ -494,8 +492,8 @@ class DatabaseAway(Unavailable):
 
     @property
     def why(self) -> str:
-        """The code where there is one, else what was said."""
-        return self.said if self.sqlstate == "none" else f"SQLSTATE {self.sqlstate}"
+        """What was said, behind the code where there is one."""
+        return self.said if self.sqlstate == "none" else f"SQLSTATE {self.sqlstate}: {self.said}"
 
 
 class DatabaseBroken(Broken):

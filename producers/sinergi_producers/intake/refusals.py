@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from sinergi_schemas.errors import OutputRefused
 
@@ -27,7 +27,7 @@ class RefusedLines(AbstractContextManager["RefusedLines"]):
         path: where to; None keeps no file.
     """
 
-    def __enter__(self) -> RefusedLines:
+    def __enter__(self) -> Self:
         """Make sure, before anything is published, that the file can be written.
 
         Raises:
