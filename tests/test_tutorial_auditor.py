@@ -143,15 +143,13 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(desk: Desk
     assert desk.follow(by_hand) == [0, 0, 0]
     exported = (desk.folder / "0093.ndjson").read_text(encoding="utf-8").splitlines()
     assert len([line for line in exported if line.startswith("{")]) == 2
+    a_changed_note_does_not_hold(desk, commands(blocks(by_hand)[-1].text)[0].line)
 
 
-def test_by_hand_a_changed_note_does_not_hold(desk: Desk) -> None:
-    by_hand = SECTIONS[5]
-    desk.follow(by_hand)
+def a_changed_note_does_not_hold(desk: Desk, checking: str) -> None:
     (note,) = desk.folder.glob("notes/*.1.receipt.*")
     origin, size, *rest = note.read_text(encoding="utf-8").split("\n")
     note.write_text("\n".join([origin, f"{int(size) - 1}", *rest]), encoding="utf-8")
-    checking = commands(blocks(by_hand)[-1].text)[0].line
     assert desk.run(Command(checking, "…InvalidSignature…")) == 1
 
 

@@ -66,7 +66,7 @@ class Testimony:
     def of(self, partition: int) -> list[Witness]:
         """The statements about one partition, that of the largest tree first."""
         found = (each for each in self.witnesses if each.partition == partition)
-        return sorted(found, key=lambda each: (-each.size, each.name))
+        return sorted(found, key=lambda each: (-each.size, each.kind, each.name))
 
 
 def gather(bus: Bus, topic: Topic) -> Testimony:

@@ -1,0 +1,252 @@
+"""What an auditor gets wrong: status 2, nothing on standard output, one line that helps."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+import tomli_w
+
+from sinergi.cli import root
+from sinergi_schemas.kafka import admin
+from sinergi_schemas.seal.keys import SigningKey
+from world import BUS, World, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TOPIC = "sinergi.lapas-rekaan.transfer"
+NOWHERE = "127.0.0.1:1"
+SETTINGS = {"agreements": "agreements", "kafka": {"bootstrap": NOWHERE}}
+
+
+@dataclass
+class Asked:
+    """What came of a command."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """What is said, without the log."""
+        return self.err[self.err.index("sinergi: ") :]
+
+
+@pytest.fixture
+def ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Asked]]:
+    """A command at a desk whose broker is away."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("SINERGI_CONFIG", "SINERGI_KAFKA__BOOTSTRAP"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "agreements").mkdir()
+    example = Path(__file__).parent.parent / "examples" / "agreement" / "banyuwangi.toml"
+    (tmp_path / "agreements" / "pks.toml").write_bytes(example.read_bytes())
+    (tmp_path / "sinergi.toml").write_text(tomli_w.dumps(SETTINGS), encoding="utf-8")
+
+    def asked(*words: str) -> Asked:
+        capfd.readouterr()
+        status = root.run(words)
+        return Asked(status, *capfd.readouterr())
+
+    yield asked
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["replay", "transfer"], "'transfer' is not sinergi.<agency>.<event-type>"),
+        (["replay", "sinergi.a.transfers"], "There is no event type transfers; there are seizure"),
+        (["replay", TOPIC, "--to", "2026-03-03T17:00"], "lacks a zone offset, as +07:00"),
+        (["replay", TOPIC, "--from", "2026-03-03"], "lacks a zone offset, as +07:00"),
+        (["replay", TOPIC, "--to", "3 March"], "'3 March' is no time; write 2026-03-03T17:00+07"),
+        (["replay", TOPIC, "--to", "2026-02-30T17:00+07:00"], "is no time; write 2026-03-03T17"),
+        (
+            ["replay", TOPIC, "--from", "2026-03-04T00:00Z", "--to", "2026-03-03T00:00Z"],
+            "--from is not before --to",
+        ),
+        (["replay", TOPIC, TOPIC, "--copy", "x"], "--copy and --against go with a single TOPIC"),
+        (["replay", TOPIC, TOPIC, "--against", "x"], "--copy and --against go with a single"),
+        (["replay", TOPIC, "sinergi.a.seizure"], "several types have no common columns; use ndj"),
+        (["replay", TOPIC, "--out", "table.txt"], "a table is for the screen"),
+        (
+            ["replay", "sinergi.lapas-banyuwangi.transfer", "--output", "csv", "--out", "no/x.csv"],
+            "no/x.csv cannot be written (No such file or directory); name another file with --out",
+        ),
+        (
+            ["replay", "sinergi.lapas-banyuwangi.transfer", "--output", "csv", "--out", "."],
+            ". cannot be written (Is a directory)",
+        ),
+        (["replay", TOPIC], f"No agreement in force speaks of {TOPIC}"),
+        (["replay", "sinergi.bnnk-banyuwangi.transfer"], "No agreement in force speaks of sinergi"),
+        (["--set", "agreements=nowhere", "replay", TOPIC], "nowhere: cannot be read (No such file"),
+        (["--config", "nowhere.toml", "replay", TOPIC], "nowhere.toml: No such file or directory"),
+        (["--set", "kafka.bootstrap=", "replay", TOPIC], "kafka.bootstrap"),
+        (["status"], "consumer.database: is not set"),
+        (["--set", "agency=UPPER", "status"], "'UPPER' cannot name an agency"),
+        (["schemas", "show", "seizur"], "There is no event type seizur; there are seizure"),
+        (["schemas", "show", "seizure/9"], "There is no version 9 of seizure; the newest is"),
+        (["schemas", "show", "seizure/x"], "There is no version x of seizure; the newest is"),
+        (["schemas", "check", "nowhere"], "nowhere cannot be used: it cannot be read (No such"),
+        (["schemas", "check", "sinergi.toml"], "cannot be read (Not a directory)"),
+        (["schemas", "check", "."], "cannot be used: it is not <n>.avsc"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_a_mistake_is_told_in_one_line_and_nothing_is_shown(
+    ask: Callable[..., Asked], words: list[str], said: str
+) -> None:
+    found = ask(*words)
+    assert (found.status, found.out) == (root.COULD_NOT, "")
+    assert said in found.line
+    assert "Traceback" not in found.err
+    assert len(found.line.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["replay"],
+        ["replay", TOPIC, "--output", "xml"],
+        ["replay", TOPIC, "--person", "x"],
+        ["status", "extra"],
+        ["schemas"],
+        ["schemas", "shwo"],
+        ["schemas", "show"],
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_usage(
+    ask: Callable[..., Asked], words: list[str]
+) -> None:
+    found = ask(*words)
+    assert found.status == root.COULD_NOT
+    assert "Usage: sinergi" in found.err + found.out
+
+
+def test_a_broker_away_leaves_the_file_of_last_time_as_it_was(
+    ask: Callable[..., Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin, "_SECONDS", 1.0)
+    Path("events.csv").write_text("of last time", encoding="utf-8")
+    before = sorted(Path.cwd().iterdir())
+    topic = "sinergi.lapas-banyuwangi.transfer"
+    found = ask("replay", topic, "--output", "csv", "--out", "events.csv")
+    assert found.status == root.COULD_NOT
+    assert found.line.startswith("sinergi: The brokers do not answer (")
+    assert Path("events.csv").read_text(encoding="utf-8") == "of last time"
+    assert sorted(Path.cwd().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace(b"partitions = 3", b"partitions = 0"),
+        lambda text: text.replace(b"Aa8mAH", b"Ab8mAH"),
+        lambda text: b"\xff" + text,
+    ],
+    ids=["cut off", "no partitions", "a key of another id", "not text"],
+)
+def test_an_agreement_that_cannot_be_read_names_the_file_and_the_place(
+    ask: Callable[..., Asked], damage: Callable[[bytes], bytes]
+) -> None:
+    path = Path("agreements/pks.toml")
+    path.write_bytes(damage(path.read_bytes()))
+    found = ask("replay", TOPIC)
+    assert (found.status, found.out) == (root.COULD_NOT, "")
+    assert re.search(r"cannot be used as an agreement:\n  agreements/pks.toml: ", found.err)
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    """A topic with some events, in a folder beside the desk."""
+    folder = tmp_path / "world"
+    folder.mkdir()
+    made = World(folder, kafka, agency_slug, databases(), databases())
+    made.publish(*(transfer(f"P/{number}") for number in range(300)))
+    with made.relaying():
+        made.until(
+            lambda: (
+                made.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", made.producer)
+                == [(300,)]
+            ),
+            "sent",
+        )
+    return made
+
+
+def here(world: World) -> list[str]:
+    return ["--set", f"kafka.bootstrap={world.kafka}", "--set", f"agreements={world.folder}"]
+
+
+def test_an_agreement_with_another_key_proves_nothing_and_shows_nothing(
+    ask: Callable[..., Asked], world: World
+) -> None:
+    agreement = world.folder / "pks.toml"
+    other = SigningKey.generate(f"{BUS}/{world.publisher}").public
+    text = agreement.read_text(encoding="utf-8").replace(str(world.key.public), str(other))
+    agreement.write_text(text, encoding="utf-8")
+    found = ask(*here(world), "replay", world.topic.name, "--output", "ndjson")
+    assert (found.status, found.out) == (root.NOT_SO, "")
+    assert f"is not signed by any of {other.name}+{other.id.hex()}." in found.err
+
+
+def test_a_copy_that_is_not_there_is_named(ask: Callable[..., Asked], world: World) -> None:
+    for option in ("--copy", "--against"):
+        found = ask(*here(world), "replay", world.topic.name, option, "nowhere", "--key", "none")
+        assert found.status == root.COULD_NOT
+        assert "nowhere does not answer (the brokers do not have it)" in found.err
+
+
+def test_notes_that_find_no_room_are_named(ask: Callable[..., Asked], world: World) -> None:
+    Path("taken").write_text("a file", encoding="utf-8")
+    found = ask(*here(world), "replay", world.topic.name, "--notes", "taken")
+    assert found.status == root.COULD_NOT
+    assert "sinergi: The replay cannot be done: taken cannot be written (File exists)" in found.err
+
+
+def test_a_reader_that_has_had_enough_is_no_disproof(
+    ask: Callable[..., Asked], world: World
+) -> None:
+    assert ask is not None  # the desk
+    command = [sys.executable, "-m", "sinergi", *here(world), "replay", world.topic.name]
+    for output in ("ndjson", "parquet"):
+        with subprocess.Popen(
+            [*command, "--output", output], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            said = process.stderr.read().decode()
+            assert process.wait(30) == root.UNHEARD, said
+        assert "bug" not in said
+
+
+def test_ctrl_c_stops_a_replay_and_leaves_no_file(ask: Callable[..., Asked]) -> None:
+    assert ask is not None  # the desk
+    topic = "sinergi.lapas-banyuwangi.transfer"
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        mute = f"kafka.bootstrap=127.0.0.1:{broker.getsockname()[1]}"
+        words = ["--set", mute, "replay", topic, "--output", "csv", "--out", "events.csv"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "sinergi", *words], stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            broker.settimeout(30)
+            broker.accept()[0].close()  # it is under way
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == root.STOPPED
+            assert process.stderr.read().splitlines()[-1] == "sinergi: stopped"
+    assert not list(Path.cwd().glob("events*"))
