@@ -11,6 +11,7 @@ import os
 import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,13 +24,18 @@ from sinergi.cli import materialise
 from sinergi.cli.root import run
 from sinergi.founding import Plan, found
 from sinergi.settings import load
+from sinergi_consumers.testing.sinks import transfer
+from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import postgresql as connections
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.topics import Topic
+from test_projection import Database, own
 from world import running, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
-    from pathlib import Path
+
+    import polars as pl
 
     from conftest import Services
 
@@ -285,6 +291,23 @@ def test_an_upgrade_names_the_reason_for_which_the_database_does_not_serve(
     assert "wrong" not in said.replace("password authentication failed", "")
     none = text(bare.set(database="none"))
     assert 'database "none" does not exist' in fails(reader, f"{UPGRADE} --database {none}", capsys)
+
+
+# A projection that fails
+
+
+def test_a_projection_that_raises_is_logged_with_the_line_of_its_own_code(postgresql: str) -> None:
+    def rows(_: pl.DataFrame) -> pl.DataFrame:
+        raise KeyError("Contoh Rahasia")
+
+    database, tape = Database(postgresql, own(rows)), Tape(BUS, Topic("lapas-rekaan", "transfer"))
+    with capture_logs() as said:
+        database.take(tape, tape.write([transfer("P/1"), transfer("P/2")]))
+    (told,) = [each for each in said if each["event"] == "events quarantined"]
+    assert (told["projection"], told["reason"], told["events"]) == ("own", "projection-failed", 2)
+    place = f"{Path(__file__).name}:{rows.__code__.co_firstlineno + 1}"
+    assert f"failed on an event: KeyError in {place}." in told["first"]
+    assert "Contoh" not in str(said)
 
 
 # What may pass by itself is waited for
