@@ -57,6 +57,21 @@ def materialise(
     return _finish(results)
 
 
+def relay(stage: Stage, url: str, count: int) -> Finish:
+    """Let Sinergi's relay send what waits, until the broker has confirmed so many leaves."""
+    process = _start("sinergi_relay", stage, {"url": url})
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    question = sa.text("SELECT coalesce(sum(sent_size), 0) FROM sinergi_producer.tree")
+    try:
+        with engine.connect() as connection:
+            until(
+                lambda: connection.execute(question).scalar() == count or process.poll() is not None
+            )
+    finally:
+        result = _result(process)
+    return _finish([result])
+
+
 def until(is_so: Callable[[], bool], look_seconds: float = 0.05) -> None:
     """Wait for something of other processes to come true."""
     patience = threading.Event()

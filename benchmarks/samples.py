@@ -17,6 +17,8 @@ import fastavro
 
 from sinergi_producers.sealing import Row
 from sinergi_schemas.catalog import Catalog, Schema
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.events import Seizure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,6 +85,20 @@ def rows(event_type: str, agency: str, count: int) -> Iterator[Row]:
             datum.getvalue(),
             None,
         )
+
+
+def event(agency: str, number: int) -> Seizure:
+    """A seizure of a new record, as an agency hands it to `publish`; its commit is its time."""
+    draw = random.Random(SEED + number)  # noqa: S311 - samples, no secrets
+    now = SYSTEM.now()
+    body = {name: value for name, value in _seizure(draw, now).items() if name != "agreement"}
+    common = {
+        "record_id": f"LP/{agency}/{number}",
+        "action": "RECORDED",
+        "occurred_at": now,
+        "zone": "Asia/Jakarta",
+    }
+    return Seizure.model_validate(common | body)
 
 
 def _weight(draw: random.Random) -> Decimal:

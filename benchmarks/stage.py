@@ -142,10 +142,15 @@ class Stage:
         sink = PostgresqlSink(url, projections)
         return kind(sink, projections, self.key("receipts"), SYSTEM, stopping)
 
-    def relay(self, url: str) -> Relay:
+    def prepare_publisher(self, url: str) -> str:
+        """Make the tables of a publisher; its database's URL again."""
+        migrate.upgrade(url, migrate.Role.PRODUCER)
+        return url
+
+    def relay(self, url: str, kind: type[Backlog] = Backlog) -> Relay:
         """A relay as `sinergi relay` puts it together."""
         identity = Identity(self.publisher, [self.key("publisher")], lambda: self.agreements)
-        return Relay(identity, Backlog(url), self.connection, self.catalog)
+        return Relay(identity, kind(url), self.connection, self.catalog)
 
     def outbox(self) -> Outbox:
         """The publisher's outbox."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from threading import Event, Thread
 from typing import TYPE_CHECKING, ClassVar
 
+from peers import told
 from sinergi_consumers.assignment import Assignment
 from sinergi_consumers.storing import Store
 from sinergi_schemas.clock import SYSTEM
@@ -44,13 +43,7 @@ class _Ended(Store):
 
 def run(stage: Stage, url: str, kinds: Sequence[str]) -> tuple[float, float]:
     """Materialise until standard input ends; when it began and when it had all."""
-    stopping = Event()
-
-    def until_told() -> None:
-        sys.stdin.read()
-        stopping.set()
-
-    Thread(target=until_told, daemon=True).start()
+    stopping = told.stopping()
     store = stage.store(url, kinds, stopping, _Ended)
     stage.materialiser(store, stage.assignment(url, _Began)).run(stopping)
     return _Began.at[0], _Ended.at[-1]

@@ -1,0 +1,38 @@
+"""Sinergi's relay, unmodified: sealed, sent, every report awaited, accounted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from peers import told
+from sinergi_producers.backlog import Backlog
+from sinergi_schemas.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from stage import Stage
+
+    from sinergi_producers.floor import Floors, Look
+    from sinergi_producers.sealing import Growth
+
+
+class _Watched(Backlog):
+    """Notes when the relay first looked for rows, and when it last accounted for some."""
+
+    began: ClassVar[list[float]] = []
+    ended: ClassVar[list[float]] = []
+
+    def waiting(self, floors: Floors) -> Look:
+        self.began.append(SYSTEM.monotonic())
+        return super().waiting(floors)
+
+    def mark_sent(self, growths: Iterable[Growth]) -> None:
+        super().mark_sent(growths)
+        self.ended.append(SYSTEM.monotonic())
+
+
+def run(stage: Stage, url: str) -> tuple[float, float]:
+    """Relay until standard input ends; when it began to look, and when it had sent all."""
+    stage.relay(url, _Watched).run(told.stopping())
+    return _Watched.began[0], _Watched.ended[-1]
