@@ -150,7 +150,7 @@ def test_a_share_that_another_claimed_is_read_again_from_its_row(
         polls: list[int] = []
         poll = one._assignment.poll
 
-        def noted() -> Arrival:
+        def noted() -> Iterator[Arrival]:
             polls.append(len(log))
             return poll()
 
