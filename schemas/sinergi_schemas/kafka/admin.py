@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
@@ -12,6 +13,7 @@ from sinergi_schemas.kafka.faults import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from concurrent.futures import Future
 
     from confluent_kafka.admin._topic import TopicDescription
 
@@ -20,14 +22,9 @@ if TYPE_CHECKING:
 _SECONDS = 10.0
 _ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
-T_co = TypeVar("T_co", covariant=True)
+_AWAKE_SECONDS = 0.2
 
-
-class Answer(Protocol[T_co]):
-    """The part of a client's future that is used here."""
-
-    def result(self, timeout: float | None = None) -> T_co:
-        """Wait for the value, or raise."""
+T = TypeVar("T")
 
 
 class Admin(AdminClient):
@@ -37,14 +34,14 @@ class Admin(AdminClient):
         super().__init__(connection.settings())
         self.connection = connection
 
-    def answer(self, future: Answer[T_co]) -> T_co:
+    def answer(self, future: Future[T]) -> T:
         """Wait for what a call of this client gives.
 
         Raises:
             SinergiError: see `faults.translate`; a refused login is said instead of a timeout.
         """
         try:
-            value = future.result()
+            value = _result(future)
         except KafkaException as why:
             raise self.fault(why) from None
         self.connection.complaints.settled()
@@ -131,11 +128,22 @@ def _one(admin: Admin, topic: str) -> TopicDescription:
     return found
 
 
-def _if_present(admin: Admin, future: Answer[TopicDescription]) -> TopicDescription | None:
+def _if_present(admin: Admin, future: Future[TopicDescription]) -> TopicDescription | None:
     try:
-        return future.result()
+        return _result(future)
     except KafkaException as why:
         error = why.args[0]
         if isinstance(error, KafkaError) and error.code() in _ABSENT:
             return None
         raise admin.fault(why) from None
+
+
+def _result(future: Future[T]) -> T:
+    """Wait for a future, and be awake now and then.
+
+    A signal may reach a thread of the client library; the main thread hears of it only between two
+    waits, and Ctrl-C is not to take as long as a broker that does not answer.
+    """
+    while not future.done():
+        wait([future], _AWAKE_SECONDS)
+    return future.result()
