@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from stage import Stage
 
@@ -70,6 +71,30 @@ def relay(stage: Stage, url: str, count: int) -> Finish:
     finally:
         result = _result(process)
     return _finish([result])
+
+
+@contextmanager
+def running(name: str, stage: Stage, **order: Any) -> Iterator[None]:
+    """Let a process run while the block lasts, and stop it in order."""
+    process = _start(name, stage, order)
+    try:
+        yield
+    finally:
+        _result(process)
+
+
+def together(name: str, stage: Stage, orders: Sequence[dict[str, Any]]) -> None:
+    """Let processes begin at the same moment, and wait until all have ended."""
+    processes = [_start(name, stage, order) for order in orders]
+    for process in processes:
+        assert process.stdout
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        _result(process)
 
 
 def until(is_so: Callable[[], bool], look_seconds: float = 0.05) -> None:
