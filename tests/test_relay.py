@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
     ConfigEntry,
     ConfigResource,
     NewPartitions,
+    NewTopic,
     ResourceType,
 )
 from sqlalchemy.orm import Session
@@ -400,6 +401,22 @@ def test_a_database_older_than_its_topic_is_refused_before_it_makes_two_historie
         relay_of(world).run(Event())
     assert set(trees(world).values()) == {(0, 0)}
     assert verified(world) == (9, 0)
+
+
+def test_what_a_topic_has_lost_is_sent_again(world: World) -> None:
+    with world.relaying():
+        world.publish(*(transfer(f"P/{number}") for number in range(9)))
+        until_sent(world, 9)
+    admin = open_admin(world.connection)
+    for gone in admin.delete_topics([world.topic.name]).values():
+        gone.result(timeout=30)
+    with capture_logs() as logs, world.relaying():
+        world.until(lambda: any("do not have it" in str(each) for each in list(logs)), "it waits")
+        for made in admin.create_topics([NewTopic(world.topic.name, world.partitions, 1)]).values():
+            made.result(timeout=30)
+        world.publish(transfer("P/9"))
+        until_sent(world, 10)
+    assert verified(world) == (10, 0)
 
 
 def test_a_database_that_was_not_prepared_is_told_how_to_be(world: World) -> None:

@@ -8,6 +8,8 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import structlog
+
 from sinergi_producers.floor import Horizon, Look
 from sinergi_producers.sealing import MOST_BYTES, MOST_MESSAGES, Growth, Row
 from sinergi_schemas import errors
@@ -17,12 +19,14 @@ from sinergi_schemas.seal.checkpoint import Sealed
 from sinergi_schemas.seal.merkle import Frontier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import psycopg
 
     from sinergi_producers.floor import Floors
     from sinergi_producers.sealing import Batch, Share
+
+_log = structlog.get_logger(__name__)
 
 _TABLES = ("head", "outbox", "tree", "checkpoint", "lease")
 _ROW = """id, event_id, event_type, convert_to(record_id, 'UTF8'), recorded_at, fingerprint, datum,
@@ -90,6 +94,16 @@ _SENT = """
         set_config('synchronous_commit', 'off', true)
     WHERE t.event_type = sent.event_type AND t.partition = sent.partition
     AND t.sent_size < sent.size
+"""
+# A topic may lose what it had confirmed: deleted and made anew, or its broker's disk gone.
+_REWIND = """
+    UPDATE sinergi_producer.tree AS t SET sent_size = (
+        SELECT coalesce(max(c.size), 0) FROM sinergi_producer.checkpoint AS c
+        WHERE (c.event_type, c.partition) = (t.event_type, t.partition) AND c.size <= shown.size)
+    FROM unnest(%s::text[], %s::integer[], %s::bigint[]) AS shown (event_type, partition, size)
+    WHERE t.event_type = shown.event_type AND t.partition = shown.partition
+    AND t.sent_size > shown.size AND t.epoch = %s
+    RETURNING t.event_type, t.partition, shown.size, t.sent_size
 """
 _UNSENT = """
     SELECT c.event_type, c.partition, c.size, c.frontier, c.note
@@ -182,6 +196,25 @@ class Backlog:
                 " AND c.size = t.sent_size"
             ).fetchall()
         return {(name, number): Frontier.parse(size, data) for name, number, size, data in rows}
+
+    def rewind(self, shown: Mapping[Share, int], epoch: int) -> dict[Share, Frontier]:
+        """Send again what a topic no longer shows; `sent` as it is then.
+
+        Args:
+            shown: how many leaves each topic and partition shows.
+        """
+        columns = _columns([(*share, size) for share, size in sorted(shown.items())], 3)
+        with self._database.serving() as connection:
+            rewound = connection.execute(_REWIND, (*columns, epoch)).fetchall()
+        for name, number, size, start in rewound:
+            _log.warning(
+                "topic has lost what it had: sending again",
+                event_type=name,
+                partition=number,
+                shown=size,
+                start=start,
+            )
+        return self.sent()
 
     def waiting(self, floors: Floors) -> Look:
         """The next rows without a leaf, from the floors on: live ones, else history."""

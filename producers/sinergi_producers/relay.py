@@ -1,7 +1,7 @@
 """The relay: from the outbox to the topics, one process an outbox, one leader at a time.
 
     0. on taking the lease: refuse if a topic shows more than the database knows, as after a
-       restored backup; send again what is sealed and not confirmed
+       restored backup; send again what is sealed and not confirmed, and what the topic has lost
     1. read the next rows without a leaf, by their mark
     2. seal them: leaves, trees and checkpoints, committed in the agency's database
     3. send them with an idempotent, gapless producer
@@ -16,6 +16,7 @@ knows how to ignore.
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,16 @@ LOOK_SECONDS = 0.05
 _HORIZON_SECONDS = 1.0
 _RELOAD_SECONDS = 60.0
 _BACKOFF_SECONDS = (0.1, 5.0)
+
+_NUMBERS = re.compile(r"\d+")
+
+# What is mended elsewhere, while a process that runs for ever waits and says so.
+_MENDED_BY_OTHERS = (
+    errors.Unavailable,
+    errors.BrokerRefuses,
+    errors.LoginRefused,
+    errors.NotPermitted,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,8 @@ class Relay:
     def run(self, stopping: Event) -> None:
         """Relay until `stopping` is set; then seal nothing more and send what is sealed.
 
-        A service that is away is waited for, for ever; a lost lease is competed for again.
+        A service that is away is waited for, for ever, and so is a right that the brokers' operator
+        has to give; a lost lease is competed for again.
 
         Raises:
             TablesMissing: the database was not prepared for this version.
@@ -120,9 +132,9 @@ class Relay:
             PartitionsDiffer: the broker counts other partitions than the agreement.
             OutboxBehindTopic: the database is older than a topic.
             DatabaseBroken: the database refuses the work itself.
-            LoginRefused, NotPermitted, …: the broker does not let us in.
-            BrokerAway, DatabaseAway: it was away when we were to stop, and not all is sent; what is
-                sealed waits in the database.
+            BrokerTooOld, KafkaSettingsRefused: the client cannot work with this broker.
+            BrokerAway, DatabaseAway, NotPermitted, …: it was so when we were to stop, and not all
+                is sent; what is sealed waits in the database.
         """
         patience = _Patience()
         try:
@@ -131,7 +143,7 @@ class Relay:
                     self._lead(patience, stopping)
                 except errors.LeaseLost as why:
                     _log.warning("lease lost", why=str(why))
-                except (errors.Unavailable, errors.BrokerRefuses) as why:
+                except _MENDED_BY_OTHERS as why:
                     if stopping.is_set():
                         raise
                     patience.wait(why, stopping)
@@ -182,7 +194,8 @@ class Relay:
         shares = [(name, number) for name, count in counts.items() for number in range(count)]
         self._backlog.plant(shares, epoch)
         trees = self._backlog.trees()
-        self._compare({share: trees[share].size for share in shares})
+        shown = self._shown({share: trees[share].size for share in shares})
+        sent = self._backlog.rewind(shown, epoch)
         control = Control(
             self._connection,
             agreements.bus,
@@ -204,16 +217,20 @@ class Relay:
                 self._clock,
             ),
             trees,
-            self._backlog.sent(),
+            sent,
         )
 
-    def _compare(self, sizes: Mapping[Share, int]) -> None:
-        """Refuse to grow a tree of which the topic shows more than the database knows."""
+    def _shown(self, sizes: Mapping[Share, int]) -> dict[Share, int]:
+        """How many leaves the topics show; a tree does not grow where one shows too many."""
         agency = self._identity.agency
-        known = {(Topic(agency, name).name, number): size for (name, number), size in sizes.items()}
-        for place, shown in tail.sizes(self._connection, known, self._clock).items():
-            if shown > known[place]:
-                raise errors.OutboxBehindTopic(*place, known[place], shown)
+        places = {(Topic(agency, name).name, number): (name, number) for name, number in sizes}
+        found: dict[Share, int] = {}
+        for place, shown in tail.sizes(self._connection, places, self._clock).items():
+            share = places[place]
+            if shown > sizes[share]:
+                raise errors.OutboxBehindTopic(*place, sizes[share], shown)
+            found[share] = shown
+        return found
 
     def _end(self, epoch: int, term: Term | None) -> None:
         """Whatever ended the term: deliver nothing more under it, and let a successor begin."""
@@ -327,9 +344,11 @@ class _Patience:
 
     def wait(self, why: errors.SinergiError, stopping: Event) -> None:
         """Wait longer each time."""
-        if str(why) != self._said:
-            self._said = str(why)
-            _log.warning("waiting", why=self._said)
+        # Numbers in it, as the ids of clients, are others at each attempt and no news.
+        said = _NUMBERS.sub("", str(why))
+        if said != self._said:
+            self._said = said
+            _log.warning("waiting", why=str(why))
         stopping.wait(self._seconds)
         self._seconds = min(2 * self._seconds, _BACKOFF_SECONDS[1])
 

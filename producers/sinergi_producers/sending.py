@@ -102,7 +102,7 @@ class Sender:
     def discard(self) -> None:
         """Drop what is not delivered yet; it will be sent again by another sender."""
         self._producer.purge()
-        with suppress(errors.BrokerRefuses):  # it says again that it is broken
+        with suppress(errors.SinergiError):  # it says again why it is of no more use
             serve(self._producer, _WAIT_SECONDS)
 
     def _produce(self, topic: str, partition: int, row: Row, headers: Headers) -> None:

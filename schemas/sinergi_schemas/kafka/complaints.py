@@ -19,9 +19,9 @@ _log = structlog.get_logger(__name__)
 _SILENT_SECONDS = 60.0
 _MOST_REMEMBERED = 200
 
-# Lines that say again what the error callback says, or that warn of a setting chosen on purpose
-# (enable.gapless.guarantee counts as experimental).
-_QUIET = frozenset({"FAIL", "ERROR", "CONFWARN"})
+# Lines that say again what the error callback says or a call raises, or that warn of a setting
+# chosen on purpose (enable.gapless.guarantee counts as experimental).
+_QUIET = frozenset({"FAIL", "ERROR", "FATAL", "CONFWARN"})
 
 
 class Complaints:
