@@ -5,6 +5,7 @@
 #   make lint       ruff, strict types, who may import whom
 #   make example    27,780 prison transfers from a file to two databases; FILE=… names another file
 #   make bench      what it costs, measured here
+#   make chaos      faults on real processes, and a judge; SEED=… draws the same again, ONLY=kill one part
 #   make clean      remove what these commands made in this folder
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test lint example bench clean
+.PHONY: demo test lint example bench chaos clean
 .DEFAULT_GOAL := test
 
 demo: $(READY)
@@ -32,6 +33,9 @@ example: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+
+chaos: $(READY)
+	$(BIN)/python tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 # Installed anew only when what it is made of has changed; an editable install follows the sources.
 $(READY): pyproject.toml

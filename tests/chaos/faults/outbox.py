@@ -1,0 +1,133 @@
+"""The outbox under 16 writers, a relay reading it: rollbacks, deadlocks, long transactions."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from chaos.patience import drawn, pause
+from chaos.register import RolledBack
+from chaos.report import Report
+from chaos.site import site, stop_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from random import Random
+
+    from chaos.register import Register
+    from chaos.services import Services
+    from chaos.site import Scale
+
+_RECORDS = 400
+_CONTESTED = 10
+_LONGEST_SECONDS = 3.0
+_DEADLOCK = "40P01"
+
+
+class Kind(Enum):
+    """What a transaction does."""
+
+    PLAIN = auto()
+    ROLLED_BACK = auto()
+    CROSSED = auto()
+    LONG = auto()
+
+
+_SHARES = {Kind.PLAIN: 80, Kind.ROLLED_BACK: 10, Kind.CROSSED: 9.8, Kind.LONG: 0.2}
+
+
+@dataclass
+class Tally:
+    """How the transactions of one writer ended."""
+
+    committed: int = 0
+    rolled_back: int = 0
+    deadlocks: int = 0
+    long: int = 0
+
+
+def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
+    """`scale.events` transactions by `scale.rounds` writers."""
+    report = Report(f"outbox with {scale.rounds} writers")
+    with site(services, folder) as bus:
+        relay, materialiser = bus.relay(), bus.materialiser()
+        bus.until_leads()
+        writing = _Writing(bus.register, scale.events)
+        with closing(writing), ThreadPoolExecutor(scale.rounds, "writer") as threads:
+            rngs = [drawn(seed, "outbox", number) for number in range(scale.rounds)]
+            tallies = list(threads.map(writing.run, rngs))
+        bus.settle(report)
+        stop_all(report, relay, materialiser)
+        report.faults = sum(each.rolled_back + each.deadlocks + each.long for each in tallies)
+        for name in ("committed", "rolled_back", "deadlocks", "long"):
+            if not sum(getattr(each, name) for each in tallies):
+                report.problems.append(f"nothing was proved: no transaction was {name}")
+    return report
+
+
+class _Writing:
+    """Transactions, until so many have been tried."""
+
+    def __init__(self, register: Register, transactions: int) -> None:
+        self._register = register
+        self._left = transactions
+        self._lock = threading.Lock()
+        # Deadlocks are what this is about: let PostgreSQL look for them sooner than after 1 s.
+        self._engine = sa.create_engine(
+            register.engine.url,
+            poolclass=sa.QueuePool,
+            pool_size=64,
+            connect_args={"options": "-c deadlock_timeout=20ms"},
+        )
+
+    def run(self, rng: Random) -> Tally:
+        """One writer."""
+        tally = Tally()
+        with self._engine.connect() as connection:
+            for kind in self._kinds(rng):
+                self._transact(connection, rng, kind, tally)
+        return tally
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def _kinds(self, rng: Random) -> Iterator[Kind]:
+        """One of each kind to begin with, then as chance will have it."""
+        first = list(Kind)
+        while self._take():
+            yield first.pop() if first else rng.choices(list(_SHARES), list(_SHARES.values()))[0]
+
+    def _take(self) -> bool:
+        with self._lock:
+            self._left -= 1
+            return self._left >= 0
+
+    def _transact(self, connection: sa.Connection, rng: Random, kind: Kind, tally: Tally) -> None:
+        crossed = kind is Kind.CROSSED
+        records = rng.sample(range(_CONTESTED), 2) if crossed else [rng.randrange(_RECORDS)]
+        try:
+            with connection.begin():
+                for record in records:
+                    said = f"Lapas {rng.randrange(10**9)}"
+                    self._register.move(connection, f"M/{record}", said)
+                if kind is Kind.LONG:
+                    pause(rng.uniform(0, _LONGEST_SECONDS))
+                if kind is Kind.ROLLED_BACK:
+                    raise RolledBack  # noqa: TRY301 - that is how a transaction is rolled back
+        except RolledBack:
+            tally.rolled_back += 1
+        except sa.exc.OperationalError as why:
+            if getattr(why.orig, "sqlstate", None) != _DEADLOCK:
+                raise
+            tally.deadlocks += 1
+        else:
+            tally.committed += 1
+            tally.long += kind is Kind.LONG

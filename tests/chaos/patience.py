@@ -1,0 +1,42 @@
+"""Time and chance: waiting until something is so, and moments that a seed draws."""
+
+from __future__ import annotations
+
+from random import Random
+from threading import Event
+from typing import TYPE_CHECKING
+
+from sinergi_schemas.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOOK_SECONDS = 0.02
+
+
+class Overdue(Exception):
+    """Something did not come about in time."""
+
+
+def until(is_so: Callable[[], object], seconds: float, what: str) -> float:
+    """Wait until something is so; how many seconds it took.
+
+    Raises:
+        Overdue: it is not so after `seconds`.
+    """
+    begun = SYSTEM.monotonic()
+    while not is_so():
+        if SYSTEM.monotonic() - begun > seconds:
+            raise Overdue(f"after {seconds:.0f} s still not: {what}")
+        pause(_LOOK_SECONDS)
+    return SYSTEM.monotonic() - begun
+
+
+def pause(seconds: float) -> None:
+    """Let a drawn moment pass."""
+    Event().wait(seconds)
+
+
+def drawn(seed: str, *words: object) -> Random:
+    """A source of chance for one purpose: what others draw does not change it."""
+    return Random("/".join(map(str, (seed, *words))))  # noqa: S311 - it must be the same again

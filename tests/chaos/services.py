@@ -1,0 +1,139 @@
+"""Kafka, an agency's PostgreSQL and a reader's PostgreSQL, of the harness's own: each can be
+stopped, killed and started by itself, and nobody else's is touched.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from chaos.patience import until
+from sinergi.local import process
+from sinergi.local.kafka import Kafka
+from sinergi.local.postgresql import Postgresql
+from sinergi.local.state import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import psutil
+
+    from sinergi.local.process import Program
+
+_START_SECONDS = 90.0
+_END_SECONDS = 30.0
+
+
+class Starter:
+    """Starts programs from a thread that outlives all that it starts: a leashed program dies with
+    the thread that started it.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "starter")
+
+    def start(self, program: Program) -> psutil.Process:
+        """Start a program; it dies with this process, however that dies."""
+        return self._thread.submit(program.start, leashed=True).result()
+
+    def close(self) -> None:
+        """Start nothing more."""
+        self._thread.shutdown()
+
+
+class Broker(Kafka):
+    """The local Kafka with rights that can be taken away: what no rule speaks of is permitted."""
+
+    def _settings(self) -> str:
+        authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+        return (
+            super()._settings()
+            + f"authorizer.class.name={authorizer}\nallow.everyone.if.no.acl.found=true\n"
+        )
+
+
+class Server:
+    """One service that can be stopped and started again; its data and its address stay."""
+
+    def __init__(self, service: Kafka | Postgresql, starter: Starter) -> None:
+        self.service = service
+        self._starter = starter
+        self._program: Program | None = None
+        self._process: psutil.Process | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        return self.service.name
+
+    def start(self) -> float:
+        """Start it and wait until it answers; how many seconds that took."""
+        self._program = self.service.program()
+        self._process = self._starter.start(self._program)
+        return until(self.service.answers, _START_SECONDS, f"{self.name} answers")
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        if self._process and self._program:
+            process.stop(self._process, self._program.stops_by)
+        self._process = None
+
+    def crash(self) -> None:
+        """End it without any order, as a power cut does as far as a process can tell."""
+        if self._process and self._program:
+            self._process.send_signal(self._program.dies_by)
+            self._process.wait(_END_SECONDS)
+        self._process = None
+
+
+class Services:
+    """The three servers of a run, in one folder. As a context manager it stops them at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._stack = ExitStack()
+        self.starter = Starter()
+        self._stack.callback(self.starter.close)
+        self._broker = Broker(*_state(folder / "kafka"))
+        self._agency = Postgresql(*_state(folder / "agency"))
+        self._reader = Postgresql(*_state(folder / "reader"))
+        self.kafka = Server(self._broker, self.starter)
+        self.agency = Server(self._agency, self.starter)
+        self.reader = Server(self._reader, self.starter)
+
+    def __enter__(self) -> Self:
+        try:
+            for each in (self.kafka, self.agency, self.reader):
+                self._stack.callback(each.stop)
+                each.start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def bootstrap(self) -> str:
+        """Where Kafka's clients find it."""
+        return self._broker.address
+
+    def agency_database(self, name: str) -> str:
+        """The URL of a database in the agency's server."""
+        return self._agency.database(name)
+
+    def reader_database(self, name: str) -> str:
+        """The URL of a database in the reader's server."""
+        return self._reader.database(name)
+
+
+def _state(folder: Path) -> tuple[Path, State]:
+    # PostgreSQL may have to run as another user, who needs to pass through.
+    folder.mkdir(parents=True)
+    for each in (folder.parent, folder):
+        each.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    state = State.of(folder)
+    state.write()
+    return folder, state

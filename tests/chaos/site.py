@@ -1,0 +1,183 @@
+"""One bus of the run: an agency with its register and relay, a reader with its materialisers, and
+the judge's view of both. Every part of the run has a site of its own on the same servers.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+from sqlalchemy.engine import make_url
+
+import sinergi_schemas
+from chaos.judge import Case, Judge
+from chaos.patience import Overdue, until
+from chaos.processes import Worker, Workers
+from chaos.register import Load, Register
+from sinergi import migrate
+from world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaos.report import Report
+    from chaos.services import Services
+
+_MIGRATING = Lock()  # alembic keeps its state in a module
+_SETTLE_SECONDS = 180.0
+_READY_SECONDS = 60.0
+
+_EPOCH = "SELECT CASE WHEN holder IS NULL THEN 0 ELSE epoch END FROM sinergi_producer.lease"
+_SENT = "SELECT coalesce(sum(sent_size), 0) FROM sinergi_producer.tree"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much a part does: little in the tests, much in the whole run."""
+
+    events: int
+    rounds: int
+
+
+class Site:
+    """One bus. Use `site()` to have one."""
+
+    def __init__(self, services: Services, folder: Path, workers: Workers, partitions: int) -> None:
+        name = secrets.token_hex(4)
+        producer = services.agency_database(f"agency_{name}")
+        consumer = services.reader_database(f"reader_{name}")
+        with _MIGRATING:
+            migrate.upgrade(producer, migrate.Role.PRODUCER)
+            self.world = World(
+                folder, services.bootstrap, f"lapas-{name}", producer, consumer, partitions
+            )
+        self.services = services
+        self.register = Register(self.world.producer, self.world.outbox)
+        self.register.prepare()
+        self.workers = workers
+        self.agency_settings = self._agency_settings()
+        self.reader_settings = self.world.reader_settings
+        self.case = Case(
+            agency=_libpq(producer),
+            reader=_libpq(consumer),
+            bootstrap=services.bootstrap,
+            topic=self.world.topic.name,
+            partitions=partitions,
+            key=str(self.world.key.public),
+            schemas=Path(sinergi_schemas.__file__).parent / "avro" / "transfer",
+        )
+
+    def load(self, seed: str, records: int = 1_000, writers: int = 2) -> Load:
+        """Writers for the agency's register."""
+        return Load(self.register, seed, records, writers)
+
+    def relay(self) -> Worker:
+        """Start a relay."""
+        return self.workers.start("relay", self.agency_settings)
+
+    def materialiser(self) -> Worker:
+        """Start a materialiser."""
+        return self.workers.start("materialise", self.reader_settings)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the relay that leads; 0 while none does."""
+        return int(self.world.ask(_EPOCH, self.world.producer)[0][0])
+
+    @property
+    def sent(self) -> int:
+        """How many events the broker has confirmed."""
+        return int(self.world.ask(_SENT, self.world.producer)[0][0])
+
+    @property
+    def materialised(self) -> int:
+        """How many events the reader's history has."""
+        return self.world.count("sinergi.transfer_history")
+
+    def until_written(self, load: Load) -> None:
+        """Wait until the writers have committed all that they may."""
+        until(lambda: load.is_done, _SETTLE_SECONDS, "everything is written")
+
+    def until_sent(self) -> float:
+        """Wait until the broker has confirmed all that is committed; how many seconds it took."""
+        committed = self.register.committed()
+        return until(lambda: self.sent >= committed, _SETTLE_SECONDS, f"{committed} events sent")
+
+    def until_leads(self, after: int = 0) -> float:
+        """Wait for a relay to take the lease after an epoch; how many seconds it took."""
+        return until(lambda: self.epoch > after, _READY_SECONDS, "a relay leads")
+
+    def until_claimed(self, *workers: Worker) -> float:
+        """Wait until each of these has claimed a share; how many seconds it took."""
+        return until(
+            lambda: all(each.says("share claimed") for each in workers),
+            _READY_SECONDS,
+            "every materialiser has a share",
+        )
+
+    def status(self, settings: Path) -> dict[str, Any]:
+        """What `sinergi status` says."""
+        command = [sys.executable, "-m", "sinergi", "--config", str(settings), "status", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        if not done.stdout:
+            raise Overdue(f"status says nothing: {done.stderr[-300:]}")
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def settle(self, report: Report, *, tables: bool = True) -> None:
+        """Wait until everything committed has arrived, then let the judge compare it."""
+        committed = self.register.committed()
+
+        def arrived() -> int:
+            return self.materialised if tables else self.sent
+
+        try:
+            until(lambda: arrived() >= committed, _SETTLE_SECONDS, f"{committed} events arrive")
+        except Overdue as late:
+            report.problems.append(f"{late}: {arrived()} have")
+        report.take(Judge(self.case).compare(tables=tables))
+
+    def _agency_settings(self) -> Path:
+        keys = self.world.folder / "agency" / "keys"
+        keys.mkdir(parents=True)
+        self.world.key.save(keys / "own.key")
+        file = keys.with_name("sinergi.toml")
+        settings = {
+            "agency": self.world.publisher,
+            "agreements": str(self.world.folder),
+            "keys": str(keys),
+            "kafka": {"bootstrap": self.services.bootstrap},
+            "producer": {"database": self.world.producer_url},
+        }
+        file.write_text(tomli_w.dumps(settings), encoding="utf-8")
+        return file
+
+
+@contextmanager
+def site(services: Services, folder: Path, partitions: int = 3) -> Iterator[Site]:
+    """A bus of its own on these servers, its processes gone at the end."""
+    folder.mkdir()
+    with ExitStack() as stack:
+        workers = stack.enter_context(Workers(services.starter, folder / "logs"))
+        yield Site(services, folder, workers, partitions)
+
+
+def stop_all(report: Report, *workers: Worker) -> None:
+    """Stop workers in order; one that does not end well is a problem."""
+    for each in workers:
+        status = each.stop() if each.runs else "before it was asked"
+        if status != 0:
+            last = each.log.read_text("utf-8").strip().splitlines()[-1:]
+            report.problems.append(f"{each.name} ended with {status}: {last}")
+
+
+def _libpq(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
