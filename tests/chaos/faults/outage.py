@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chaos.patience import Overdue, drawn, pause, until
 from chaos.report import Report
 from chaos.site import site, stop_all
+from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,11 +86,13 @@ def _take_away(  # noqa: PLR0913 - an outage is all of these
     pause(rng.uniform(*_AWAY_SECONDS))
     _told(bus, report, outage)
     outage.server.start()
+    back = SYSTEM.monotonic()
     try:
         bus.until_written(load)
         committed = bus.register.committed()
         arrives = f"{committed} events arrive after {outage.called} is back"
-        report.fault(until(lambda: bus.materialised >= committed, _BACK_SECONDS, arrives))
+        until(lambda: bus.materialised >= committed, _BACK_SECONDS, arrives)
+        report.fault(SYSTEM.monotonic() - back)
     except Overdue as late:
         report.problems.append(str(late))
 

@@ -1,0 +1,135 @@
+"""The judge of `make chaos`, judged: whatever is done to a topic or to tables, it must see it."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+import sinergi_schemas
+from chaos.judge import Case, Judge, read
+from chaos.register import Register
+from sinergi_schemas import message
+from sinergi_schemas.kafka.producer import open_producer
+from world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+EVENTS = 30
+TABLES = [
+    ("DELETE FROM sinergi.transfer_history WHERE record_id = 'M/3'", "the history lacks 2"),
+    ("DELETE FROM sinergi.transfer WHERE record_id = 'M/3'", "the current table lacks 1"),
+    (
+        "UPDATE sinergi.transfer_history SET origin_name = 'elsewhere' WHERE record_id = 'M/3'",
+        "the history forges 2",
+    ),
+    (
+        (
+            "UPDATE sinergi.transfer_history SET event_id ="
+            " (SELECT event_id FROM sinergi.transfer WHERE record_id = 'M/4')"
+            " WHERE record_id = 'M/3' AND revision = 2"
+        ),
+        "the history doubles 1",
+    ),
+    (
+        (
+            "UPDATE sinergi.transfer AS t SET event_id = h.event_id, revision = 1,"
+            " origin_name = h.origin_name FROM sinergi.transfer_history AS h"
+            " WHERE h.record_id = 'M/3' AND h.revision = 1 AND t.record_id = 'M/3'"
+        ),
+        "the current table forges 1",
+    ),
+    ("DELETE FROM sinergi.transfer_escort WHERE record_id = 'M/3'", "transfer_escort has 14"),
+    ("UPDATE sinergi_consumer.position SET tree_size = 29", "is at 29 of 30"),
+    ("INSERT INTO sinergi_consumer.halt VALUES ('t', 0, 'seal-gap', 'x')", "in halt: seal-gap"),
+]
+REGISTER = [
+    ("INSERT INTO register.movement VALUES (gen_random_uuid(), 'M/99', 1, 'unheard', 1)", (3, 0)),
+    ("DELETE FROM register.movement WHERE record_id = 'M/3'", (0, 5)),
+]
+TOPIC = [
+    (8, "leaf 8 came again with other contents"),
+    (EVENTS, "its last checkpoint is not that of its leaves"),
+    (EVENTS + 2, f"leaf {EVENTS + 1} is missing before {EVENTS + 2}"),
+]
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+
+
+@pytest.fixture
+def case(world: World) -> Case:
+    """A bus on which everything agrees."""
+    register = Register(world.producer, world.outbox)
+    register.prepare()
+    with world.relaying(), world.materialising():
+        for number in range(EVENTS):
+            with world.producer.begin() as connection:
+                register.move(connection, f"M/{number // 2}", f"Lapas {number}")
+        world.until_rows("sinergi.transfer_history", EVENTS)
+    return Case(
+        agency=_libpq(world.producer_url),
+        reader=_libpq(world.consumer_url),
+        bootstrap=world.kafka,
+        topic=world.topic.name,
+        partitions=1,
+        key=str(world.key.public),
+        schemas=Path(sinergi_schemas.__file__).parent / "avro" / "transfer",
+    )
+
+
+@contextmanager
+def done(what: str, engine: sa.Engine) -> Iterator[str]:
+    """The name of a copy of a database in which something was done."""
+    name = f"copy_{secrets.token_hex(6)}"
+    server = sa.create_engine(
+        engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    )
+    copy = sa.create_engine(engine.url.set(database=name), poolclass=sa.NullPool)
+    with server.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {engine.url.database}"))
+        with copy.begin() as changing:
+            assert changing.execute(sa.text(what)).rowcount
+        yield _libpq(copy.url)
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def test_it_sees_what_is_done_to_tables_and_nothing_where_nothing_is(
+    world: World, case: Case
+) -> None:
+    verdict = Judge(case).compare()
+    assert (verdict.events, verdict.problems) == (EVENTS, [])
+    for what, found in TABLES:
+        with done(what, world.consumer) as reader:
+            problems = Judge(replace(case, reader=reader)).compare().problems
+            assert any(found in each for each in problems), what
+    for what, counts in REGISTER:
+        with done(what, world.producer) as agency:
+            verdict = Judge(replace(case, agency=agency)).compare()
+            assert (verdict.lost, verdict.forged) == counts, what
+
+
+def test_it_sees_each_message_that_the_owner_never_sent(world: World, case: Case) -> None:
+    producer = open_producer(world.connection)
+    sent = read(world.kafka, world.topic.name, 0)[7]
+    said: Any = sent.headers()
+    for index, found in TOPIC:
+        headers = [
+            (name, str(index).encode() if name == message.LEAF else value) for name, value in said
+        ]
+        producer.produce(world.topic.name, sent.value(), sent.key(), 0, headers=headers)
+        assert producer.flush(30) == 0
+        assert any(found in each for each in Judge(case).compare().problems)
+
+
+def _libpq(url: str | sa.URL) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
