@@ -397,9 +397,13 @@ def test_a_rebuilt_table_is_the_one_that_lived_through_it(databases: Callable[[]
     # The first revision's second claimant is one as long as the second revision is not there.
     conflict = [("P/1", 1, 1, False), ("P/1", 1, 2, False), ("P/1", 2, 1, False)]
 
+    # A table refuses the first revision's rows, which do not stand once the second is there.
+    refused = [("P/1", 1, 3, False), ("P/1", 2, 0, False)]
+
     # Not shrunk: each example fills two databases.
     @settings(max_examples=6, phases=[Phase.explicit, Phase.reuse, Phase.generate])
     @example(events=conflict, cuts={1, 2}, late=2)
+    @example(events=refused, cuts={1}, late=1)
     @given(events=HISTORIES, cuts=st.sets(st.integers(1, 23)), late=st.integers(1, 24))
     def hold(events: list[Any], cuts: set[int], late: int) -> None:
         lived.clear()

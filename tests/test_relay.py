@@ -346,8 +346,6 @@ def test_a_batch_that_the_broker_refuses_leaves_no_gap_behind(world: World) -> N
 def test_a_relay_whose_connections_are_cut_goes_on(world: World) -> None:
     with world.relaying():
         for number in range(1, 4):
-            world.publish(transfer(f"P/{number}"))
-            until_sent(world, number)
             with world.producer.connect() as connection:
                 connection.execute(
                     sa.text(
@@ -356,6 +354,8 @@ def test_a_relay_whose_connections_are_cut_goes_on(world: World) -> None:
                         " AND datname = current_database()"
                     )
                 )
+            world.publish(transfer(f"P/{number}"))
+            until_sent(world, number)
     assert verified(world)[0] == 3
 
 

@@ -67,10 +67,14 @@ class Merge:
     projection: Projection
 
     def make_incoming(self, table: sa.Table) -> sql.Composed:
-        """Make the temporary table for a table's rows, once a connection."""
-        return sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {})").format(
-            incoming(table), _real(table)
-        )
+        """Make the temporary table for a table's rows, once a connection.
+
+        With the real table's checks: a row that does not stand in the end is judged all the same,
+        so that the verdict on an event does not depend on how batches are cut.
+        """
+        return sql.SQL(
+            "CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {} INCLUDING CONSTRAINTS)"
+        ).format(incoming(table), _real(table))
 
     def clear(self, table: sa.Table) -> sql.Composed:
         """Empty the temporary table; ON COMMIT DELETE ROWS would empty all of them each time."""
