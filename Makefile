@@ -4,8 +4,8 @@
 #   make test       lint, then every test against real Kafka and PostgreSQL
 #   make lint       ruff, strict types, who may import whom
 #   make example    27,780 prison transfers from a file to two databases; FILE=… names another file
-#   make bench      what it costs, measured here
-#   make chaos      faults on real processes, and a judge; SEED=… draws the same again, ONLY=kill one part
+#   make bench      what it costs, measured here; ONLY=materialise for one part
+#   make chaos      faults on real processes, and a judge; SEED=… draws them again, ONLY=… one part
 #   make clean      remove what these commands made in this folder
 
 PYTHON ?= python3
@@ -32,7 +32,7 @@ example: $(READY)
 	$(BIN)/python examples/inter-prison-transfers/run.py $(FILE)
 
 bench: $(READY)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY))
 
 chaos: $(READY)
 	$(BIN)/python tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
