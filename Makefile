@@ -32,6 +32,7 @@ example: $(READY)
 	$(BIN)/python examples/inter-prison-transfers/run.py $(FILE)
 
 bench: $(READY)
+	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY))
 
 chaos: $(READY)

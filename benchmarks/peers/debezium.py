@@ -171,9 +171,9 @@ def _round(local: Local, stage: Stage, worker: str, count: int, name: str) -> fl
             return found is not None and found >= leaf
 
         _order(worker, name, _connector(stage, sa.make_url(url), name))
-        race.until(lambda: there(first, 0), 0.005)
+        race.until(lambda: there(first, 0), 0.02)
         began = SYSTEM.monotonic()
-        race.until(lambda: there(last, count - 1), 0.02)
+        race.until(lambda: there(last, count - 1), 0.05)
         ended = SYSTEM.monotonic()
         rows, expected = connection.execute(
             sa.text("SELECT count(*), max(leaf_index) + 1 FROM sinergi.flat")
