@@ -57,7 +57,7 @@ def documents(event_type: str, agency: str, count: int) -> Iterator[Document]:
             revisions.append(1)
         at = _START + timedelta(seconds=number, microseconds=draw.randrange(1_000_000))
         yield {
-            "event_id": UUID(int=draw.getrandbits(128)),
+            "event_id": _event_id(draw, at),
             "agency": agency,
             "record_id": f"LP/2025/{record:08d}",
             "revision": revisions[record],
@@ -99,6 +99,18 @@ def event(agency: str, number: int) -> Seizure:
         "zone": "Asia/Jakarta",
     }
     return Seizure.model_validate(common | body)
+
+
+def _event_id(draw: random.Random, at: datetime) -> UUID:
+    """A UUIDv7 (RFC 9562 §5.7) of that time, as `publish` gives them."""
+    milliseconds = int(at.timestamp() * 1000)
+    return UUID(
+        int=milliseconds << 80
+        | 7 << 76
+        | draw.getrandbits(12) << 64
+        | 2 << 62
+        | draw.getrandbits(62)
+    )
 
 
 def _weight(draw: random.Random) -> Decimal:

@@ -16,6 +16,7 @@ knows how to ignore.
 
 from __future__ import annotations
 
+import gc
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from sinergi_producers.backlog import Backlog
     from sinergi_producers.floor import Look
-    from sinergi_producers.sealing import Share
+    from sinergi_producers.sealing import Growth, Share
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
@@ -136,6 +137,8 @@ class Relay:
             BrokerAway, DatabaseAway, NotPermitted, …: it was so when we were to stop, and not all
                 is sent; what is sealed waits in the database.
         """
+        # What is loaded by now stays; the garbage collector would walk through it at every batch.
+        gc.freeze()
         patience = _Patience()
         try:
             while not stopping.is_set():
@@ -173,9 +176,10 @@ class Relay:
             self._keep(term)
             look = self._look(term)  # 1
             batch = term.sealer.seal(look.rows, term.trees)  # 2, decided
-            self._account(term)  # 4, for what is under way
             with self._writing(term, look, batch):  # 2, committed when the block ends
+                sent = self._settle(term)  # 4, for what is under way
                 term.sender.begin(sealed.growths)  # 3, for the batch before
+            self._account(term, sent)
             sealed = batch
             if len(look.rows) < MOST_MESSAGES:
                 self._send(term, sealed)  # 3 and 4 at once: nothing more waits
@@ -300,10 +304,7 @@ class Relay:
 
     @contextmanager
     def _writing(self, term: Term, look: Look, batch: Batch) -> Iterator[None]:
-        """Write what was decided of a look, beside what the block does; both are done at its end.
-
-        The block leaves the database alone.
-        """
+        """Write what was decided of a look beside what the block does; both end with it."""
         written = self._hand.submit(self._backlog.seal, batch, term.epoch) if look.rows else None
         try:
             yield
@@ -316,13 +317,16 @@ class Relay:
             _log.warning("held: no agreement in force", rows=len(batch.held))
 
     def _send(self, term: Term, batch: Batch) -> None:
-        self._account(term)
+        self._account(term, self._settle(term))
         term.sender.begin(batch.growths)
-        self._account(term)
+        self._account(term, self._settle(term))
 
-    def _account(self, term: Term) -> None:
-        """Await every report, and write down what the broker has."""
-        sent = term.sender.settle(lambda: self._keep(term))
+    def _settle(self, term: Term) -> list[Growth]:
+        """Await every report; what the broker has now."""
+        return term.sender.settle(lambda: self._keep(term))
+
+    def _account(self, term: Term, sent: Sequence[Growth]) -> None:
+        """Write down what the broker has."""
         if sent:
             self._backlog.mark_sent(sent)
             term.sent.update((each.share, each.after) for each in sent)
@@ -332,7 +336,7 @@ class Relay:
         """Send what is sealed and not confirmed, batch by batch as it was sealed."""
         while growths := self._backlog.unsent():
             term.sender.begin(growths)
-            self._account(term)
+            self._account(term, self._settle(term))
 
 
 class _Patience:

@@ -58,8 +58,7 @@ class Leaf:
         return cls(data[:32], data[36:end], data[end:])
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What the headers say of an event besides its leaf; all of it also stands inside the datum."""
 
     event_id: UUID

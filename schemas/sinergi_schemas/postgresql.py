@@ -8,9 +8,11 @@ the parts of the server say that know names only is passed on: there those field
 from __future__ import annotations
 
 from contextlib import contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING
 
 import psycopg
+import structlog
 from sqlalchemy.engine import make_url
 
 from sinergi_schemas import errors
@@ -18,6 +20,9 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_log = structlog.get_logger(__name__)
+
+_LOCKED = "55P03"
 _ROWS = ("22", "23")
 _ROWS_EXACTLY = (
     "54000",  # program_limit_exceeded: a row or its key is too large, whoever wrote it
@@ -25,7 +30,7 @@ _ROWS_EXACTLY = (
 )
 _AWAY = ("08", "40", "53", "57", "58")
 _AWAY_EXACTLY = (
-    "55P03",  # lock_not_available: lock_timeout, somebody holds the row
+    _LOCKED,  # lock_not_available: lock_timeout, somebody holds the row
     "25P03",  # idle_in_transaction_session_timeout: we stood still too long
     "25006",  # read_only_sql_transaction: a standby answers, the primary is elsewhere
 )
@@ -37,11 +42,24 @@ _KNOWS_NAMES_ONLY = ("aclchk.c", "parse_relation.c", "namespace.c")
 # it for ever (idle_in_transaction_session_timeout).
 _SETTINGS = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'"
 
+# The latter only counts between statements. A process that was stopped in the midst of a COPY or of
+# a pipeline leaves a session that waits for its client for ever, and no timeout of the server ends
+# it: whoever cannot get a lock ends such sessions.
+_STILL_SECONDS = 10.0
+_END_STILL = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user AND application_name = %s
+    AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND wait_event = 'ClientRead'
+    AND state_change < clock_timestamp() - %s * interval '1 second'
+"""
+
 CONNECT_SECONDS = 10
 
 
 class Database:
     """One connection to a database, opened when it is needed and again after it broke.
+
+    It serves one thread at a time; another waits.
 
     Args:
         url: an SQLAlchemy URL.
@@ -54,6 +72,7 @@ class Database:
         )
         self._application = application
         self._connection: psycopg.Connection | None = None
+        self._turn = RLock()
 
     @contextmanager
     def serving(self) -> Iterator[psycopg.Connection]:
@@ -64,22 +83,34 @@ class Database:
             DatabaseBroken: a table, a column or a privilege is missing.
             RowsRefused: what was sent does not fit.
         """
-        try:
-            yield self._open()
-        except psycopg.Error as error:
-            meant = translate(error)
-            if isinstance(meant, errors.DatabaseAway):
-                self.close()
-            raise meant from None
-        except errors.DatabaseAway:
-            self.close()
-            raise
+        with self._turn:
+            try:
+                yield self._open()
+            except psycopg.Error as error:
+                meant = translate(error)
+                if isinstance(meant, errors.DatabaseAway):
+                    self._give_up(meant)
+                raise meant from None
+            except errors.DatabaseAway as why:
+                self._give_up(why)
+                raise
 
     def close(self) -> None:
         """Give the connection back; the next use opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _give_up(self, why: errors.DatabaseAway) -> None:
+        """Drop the connection; before that, where a lock was not to be had, who stands on it."""
+        if why.sqlstate == _LOCKED and self._connection is not None:
+            try:
+                ended = self._connection.execute(_END_STILL, (self._application, _STILL_SECONDS))
+                if (count := ended.fetchone()) and count[0]:
+                    _log.warning("ended sessions that stood still", sessions=count[0])
+            except psycopg.Error as error:
+                _log.warning("sessions that stand still not looked for", why=error.sqlstate)
+        self.close()
 
     def _open(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:

@@ -7,6 +7,7 @@ differ in their defaults and an agency may use either.
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import dataclass
 
 _AGENCY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -66,9 +67,8 @@ def murmur2(data: bytes) -> int:
     length = len(data)
     h = _MURMUR_SEED ^ length
     whole = length & ~3
-    for at in range(0, whole, 4):
-        k = int.from_bytes(data[at : at + 4], "little")
-        k = (k * 0x5BD1E995) & _MASK
+    for word in struct.unpack_from(f"<{whole // 4}I", data):
+        k = (word * 0x5BD1E995) & _MASK
         k ^= k >> 24
         h = (h * 0x5BD1E995) & _MASK ^ ((k * 0x5BD1E995) & _MASK)
     if length != whole:
@@ -81,4 +81,4 @@ def murmur2(data: bytes) -> int:
 
 def partition_for(key: bytes, partitions: int) -> int:
     """The partition of a key among `partitions`, a count fixed for the topic's life."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    return 0 if partitions == 1 else (murmur2(key) & 0x7FFFFFFF) % partitions
