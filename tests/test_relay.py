@@ -294,6 +294,23 @@ def test_a_row_that_commits_late_under_an_earlier_id_is_sent(
     assert verified(world) == (20, 0)
 
 
+def test_an_id_given_to_a_transaction_that_is_still_open_is_never_passed_over(world: World) -> None:
+    """PostgreSQL's snapshots end at the newest transaction that has ended, not at the newest."""
+    backlog, floors = Backlog(world.producer_url), Floors()
+    with world.producer.connect() as older, Session(world.producer) as younger:
+        older.execute(sa.text("SELECT pg_current_xact_id()"))
+        world.outbox.publish(younger, transfer("P/1"))
+        floors.hear(backlog.horizon(floors))
+        older.rollback()
+        floors.hear(backlog.horizon(floors))
+        look = backlog.waiting(floors)
+        assert not look.rows
+        floors.after_look(look)
+        younger.commit()
+    assert [each.key for each in backlog.waiting(floors).rows] == [b"P/1"]
+    backlog.close()
+
+
 def test_no_more_lies_between_two_checkpoints_than_a_reader_must_bear(world: World) -> None:
     world.publish(transfer("P/0"))
     clone(world, MOST_MESSAGES + 500)

@@ -53,8 +53,10 @@ _LAST_ID = """
     SELECT coalesce(pg_sequence_last_value(
         pg_get_serial_sequence('sinergi_producer.outbox', 'id')::regclass), 0)
 """
+# A transaction of our own is begun for its number: a snapshot's xmax is only the number behind the
+# newest transaction that has ended, and open ones may be younger.
 _SNAPSHOT = """
-    SELECT pg_snapshot_xmin(now)::text::bigint, pg_snapshot_xmax(now)::text::bigint,
+    SELECT pg_snapshot_xmin(now)::text::bigint, pg_current_xact_id()::text::bigint,
         EXISTS (SELECT FROM sinergi_producer.outbox
             WHERE leaf_index IS NULL AND held IS NULL AND backfill AND id > %s)
     FROM pg_current_snapshot() AS now
@@ -226,16 +228,16 @@ class Backlog:
     def horizon(self, floors: Floors) -> Horizon:
         """How far ids are given out, and then which transactions are open.
 
-        In this order: whoever was given one of these ids writes its record's head before, and so is
-        among the transactions of the snapshot or has ended.
+        In this order: whoever was given one of these ids has written its record's head before, and
+        so is an older transaction than the one that is begun here.
         """
         with self._database.serving() as connection:
             last_id = connection.execute(_LAST_ID).fetchone()
             snapshot = connection.execute(_SNAPSHOT, (floors.history,)).fetchone()
         if last_id is None or snapshot is None:
             raise errors.DatabaseAway("none")
-        xmin, xmax, history_waits = snapshot
-        return Horizon(xmin, xmax, last_id[0], history_waits)
+        xmin, next_xid, history_waits = snapshot
+        return Horizon(xmin, next_xid, last_id[0], history_waits)
 
     def seal(self, batch: Batch, epoch: int) -> None:
         """Write a batch's marks, trees and checkpoints: from the commit on they never change.

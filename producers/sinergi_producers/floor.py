@@ -34,13 +34,13 @@ class Horizon(NamedTuple):
 
     Attributes:
         xmin: the oldest transaction still open.
-        xmax: the next transaction to begin.
+        next_xid: a transaction begun after `last_id` was read.
         last_id: the last id given out.
         history_waits: whether a history row has no leaf.
     """
 
     xmin: int
-    xmax: int
+    next_xid: int
     last_id: int
     history_waits: bool
 
@@ -76,7 +76,7 @@ class Floors:
         self._history_waits = horizon.history_waits
         if self._candidate is None:
             self._candidate = horizon
-        elif horizon.xmin >= self._candidate.xmax:
+        elif horizon.xmin >= self._candidate.next_xid:
             self._settled = self._candidate.last_id
             self._candidate = horizon
 
