@@ -29,8 +29,8 @@ def measure(local: Local, folder: Path) -> Iterator[Figure]:
         stage.fill(count)
         url = stage.prepare_reader(local.database(f"growth_{count}"), KINDS)
         finish = race.materialise(stage, url, KINDS, count)
-        yield Figure(f"growth.events.{count}", count / finish.seconds, "events/s")
-        yield Figure(f"growth.events.{count}.peak_mib", finish.peak_mib, "MiB")
+        yield Figure(f"growth.rate.{count}", count / finish.seconds, "events/s")
+        yield Figure(f"growth.peak_mib.{count}", finish.peak_mib, "MiB")
     for partitions in PARTITIONS:
         stage = Stage.set_up(folder, local, samples.FLAT, partitions)
         stage.fill(EVENTS)

@@ -27,11 +27,7 @@ def draw(figures: Mapping[str, float]) -> None:
     ]
     if relays:
         _bars("relay", "Relaying, events a second", relays)
-    sizes = sorted(
-        int(name.split(".")[2])
-        for name in figures
-        if name.startswith("growth.events.") and not name.endswith("peak_mib")
-    )
+    sizes = sorted(int(name.split(".")[2]) for name in figures if name.startswith("growth.rate."))
     if sizes:
         _growth(figures, sizes)
 
@@ -53,9 +49,9 @@ def _bars(name: str, title: str, found: Sequence[tuple[str, float]]) -> None:
 
 def _growth(figures: Mapping[str, float], sizes: Sequence[int]) -> None:
     values = [
-        {"events": size, "what": what, "value": figures[f"growth.events.{size}{suffix}"]}
+        {"events": size, "what": title, "value": figures[f"growth.{what}.{size}"]}
         for size in sizes
-        for what, suffix in (("events a second", ""), ("peak memory, MiB", ".peak_mib"))
+        for what, title in (("rate", "events a second"), ("peak_mib", "peak memory, MiB"))
     ]
     line = (
         alt.Chart(_data(values))

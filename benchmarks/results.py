@@ -17,7 +17,7 @@ from rich.table import Table
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 FOLDER = Path(__file__).with_name("results")
 LATEST = FOLDER / "latest.json"
@@ -81,16 +81,32 @@ def show(title: str, figures: Sequence[Figure]) -> None:
     Console().print(table)
 
 
-def keep(figures: Iterable[Figure], about: dict[str, Any]) -> dict[str, Any]:
-    """Write the figures beside those of other parts measured before; all of them."""
+def keep(figures: Iterable[Figure], about: dict[str, Any]) -> dict[str, float]:
+    """Write the figures beside those of other parts measured before; all of them by name.
+
+    In the file a dotted name is a path: `materialise.sinergi` is `sinergi` within `materialise`.
+    """
     FOLDER.mkdir(exist_ok=True)
     found = json.loads(LATEST.read_text("utf-8")) if LATEST.exists() else {}
-    found["measured_at"] = SYSTEM.now().isoformat(timespec="seconds")
-    found["machine"] = about
-    held = found.setdefault("figures", {})
-    held.update({each.name: round(each.value, 4) for each in figures})
-    LATEST.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return dict(held)
+    for each in figures:
+        *path, last = each.name.split(".")
+        place = found
+        for name in path:
+            place = place.setdefault(name, {})
+        place[last] = round(each.value, 4)
+    about = about | {"measured_at": SYSTEM.now().isoformat(timespec="seconds")}
+    text = json.dumps(found | {"about": about}, indent=2, sort_keys=True)
+    LATEST.write_text(text + "\n", encoding="utf-8")
+    return dict(_flat(found, ""))
+
+
+def _flat(found: dict[str, Any], above: str) -> Iterator[tuple[str, float]]:
+    for name, value in found.items():
+        if isinstance(value, dict):
+            if name != "about":
+                yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def _processor() -> str:
