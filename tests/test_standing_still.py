@@ -1,0 +1,95 @@
+"""A process that was stopped in the midst of its work holds its locks until others need them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from sinergi_schemas import errors, postgresql
+from sinergi_schemas.postgresql import Database
+from world import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+APPLICATION = "sinergi relay"
+TAKE = "UPDATE sinergi_producer.lease SET epoch = epoch + 1"
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database whose users lose patience after a second."""
+    monkeypatch.setattr(postgresql, "_STILL_SECONDS", 0.5)
+    monkeypatch.setattr(
+        postgresql,
+        "_SETTINGS",
+        postgresql._SETTINGS.replace("lock_timeout = '5s'", "lock_timeout = '1s'"),
+    )
+    return str(request.getfixturevalue("postgresql"))
+
+
+@contextmanager
+def stopped_in_a_copy(connection: psycopg.Connection) -> Iterator[None]:
+    with connection.cursor().copy("COPY sinergi_producer.head FROM STDIN") as copy:
+        connection.pgconn.flush()
+        yield
+        copy.write(b"")
+
+
+@contextmanager
+def stopped_in_a_pipeline(connection: psycopg.Connection) -> Iterator[None]:
+    with connection.pipeline():
+        connection.execute("SELECT 1")
+        connection.pgconn.send_flush_request()
+        connection.pgconn.flush()
+        yield
+
+
+@contextmanager
+def holding(url: str, application: str) -> Iterator[psycopg.Connection]:
+    """A session that holds what `TAKE` needs."""
+    conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = psycopg.connect(conninfo, application_name=application)
+    connection.execute(postgresql._SETTINGS)
+    connection.execute("SELECT * FROM sinergi_producer.lease FOR UPDATE")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def is_taken(database: Database) -> bool:
+    try:
+        with database.serving() as connection:
+            connection.execute(TAKE)
+    except errors.DatabaseAway:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("stopped", [stopped_in_a_copy, stopped_in_a_pipeline])
+def test_whoever_needs_its_lock_ends_the_session_of_a_process_that_stands_still(
+    stopped: Callable[[psycopg.Connection], AbstractContextManager[None]], url: str
+) -> None:
+    database = Database(url, APPLICATION)
+    with (
+        pytest.raises(psycopg.OperationalError),
+        holding(url, APPLICATION) as holder,
+        stopped(holder),
+    ):
+        until(lambda: is_taken(database), "the lock is given up")
+    database.close()
+
+
+def test_a_session_of_somebody_else_is_only_waited_for(url: str) -> None:
+    database = Database(url, APPLICATION)
+    with holding(url, "the agency's own system") as holder, stopped_in_a_copy(holder):
+        assert not is_taken(database)
+        assert not is_taken(database)
+    assert is_taken(database)
+    database.close()
