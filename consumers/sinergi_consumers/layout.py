@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import sqlalchemy as sa
 
+from sinergi_schemas.fields import Types
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sqlalchemy.types import TypeEngine
 
     from sinergi_schemas.catalog import Schema
+    from sinergi_schemas.fields import Type
 
 POSITION = "position"
 
@@ -94,20 +97,19 @@ class Layout:
             ValueError: a list stands inside a list or a nested record: there is no flat child
                 table for it, and the contract has none.
         """
-        names = dict(_named(schema.parsed))
+        types = Types(schema)
         fields: list[Field] = []
         lists: list[List] = []
         for field in schema.parsed["fields"]:
-            kind, _ = _resolve(field["type"], names)
-            if kind["type"] == "array":
-                element = {"type": kind["items"], "name": "value", "doc": field.get("doc", "")}
-                lists.append(
-                    List(field["name"], field.get("doc", ""), tuple(_elements(element, names)))
-                )
+            found = types.of(field["type"])
+            if found.kind == "array":
+                doc = field.get("doc", "")
+                element = {"type": found.definition["items"], "name": "value", "doc": doc}
+                lists.append(List(field["name"], doc, tuple(_elements(element, types))))
             else:
-                fields.extend(_flatten(field, (), names, nullable=False))
-        doc = schema.parsed.get("doc", "")
-        return cls(schema.event_type, doc, tuple(fields), tuple(lists))
+                fields.extend(_flatten(field, (), types, nullable=False))
+        told = schema.parsed.get("doc", "")
+        return cls(schema.event_type, told, tuple(fields), tuple(lists))
 
     def flatten(self, events: pl.DataFrame) -> pl.DataFrame:
         """A frame of decoded events with nested records flattened; lists stay as they are."""
@@ -129,62 +131,38 @@ class Layout:
         return values.select([*keep, POSITION, *(field.expression for field in of.elements)])
 
 
-def _elements(element: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[Field]:
-    kind, nullable = _resolve(element["type"], names)
-    if kind["type"] != "record":
-        yield from _flatten(element, (), names, nullable=False)
+def _elements(element: Mapping[str, Any], types: Types) -> Iterator[Field]:
+    found = types.of(element["type"])
+    if found.kind != "record":
+        yield from _flatten(element, (), types, nullable=False)
         return
-    for field in kind["fields"]:
-        yield from _flatten(field, (), names, nullable=nullable)
+    for field in found.definition["fields"]:
+        yield from _flatten(field, (), types, nullable=found.optional)
 
 
 def _flatten(
-    field: Mapping[str, Any], above: tuple[str, ...], names: Mapping[str, Any], *, nullable: bool
+    field: Mapping[str, Any], above: tuple[str, ...], types: Types, *, nullable: bool
 ) -> Iterator[Field]:
-    kind, optional = _resolve(field["type"], names)
+    found = types.of(field["type"])
+    nullable |= found.optional
     path = (*above, field["name"])
-    if kind["type"] == "array":
+    if found.kind == "array":
         raise ValueError(f"the list {'.'.join(path)} stands inside a record or another list")
-    if kind["type"] == "record":
-        for inner in kind["fields"]:
-            yield from _flatten(inner, path, names, nullable=nullable or optional)
+    if found.kind == "record":
+        for inner in found.definition["fields"]:
+            yield from _flatten(inner, path, types, nullable=nullable)
         return
-    yield Field(path, _column_type(kind), nullable or optional, _doc(field, kind))
+    yield Field(path, _column_type(found), nullable, _doc(field, found))
 
 
-def _doc(field: Mapping[str, Any], kind: Mapping[str, Any]) -> str:
+def _doc(field: Mapping[str, Any], found: Type) -> str:
     said = str(field.get("doc", ""))
-    return f"{said} One of {', '.join(kind['symbols'])}." if kind["type"] == "enum" else said
+    if found.kind == "enum":
+        return f"{said} One of {', '.join(found.definition['symbols'])}."
+    return said
 
 
-def _resolve(kind: Any, names: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
-    """The type behind names and an optional union, and whether null may stand there."""
-    if isinstance(kind, list):
-        inner, _ = _resolve(next(each for each in kind if each != "null"), names)
-        return inner, "null" in kind
-    if isinstance(kind, str):
-        return names.get(kind, {"type": kind}), False
-    if isinstance(kind["type"], (dict, list)):
-        return _resolve(kind["type"], names)
-    return kind, False
-
-
-def _named(kind: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(kind, list):
-        for each in kind:
-            yield from _named(each)
-    elif isinstance(kind, dict):
-        if kind["type"] in ("record", "enum"):
-            yield kind["name"], kind
-            yield f"{kind.get('namespace', 'sinergi')}.{kind['name']}", kind
-        for each in kind.get("fields", ()):
-            yield from _named(each["type"])
-        if "items" in kind:
-            yield from _named(kind["items"])
-
-
-def _column_type(kind: Mapping[str, Any]) -> TypeEngine[Any]:
-    name = kind.get("logicalType", kind["type"])
-    if name == "decimal":
-        return sa.Numeric(kind["precision"], kind.get("scale", 0))
-    return _COLUMN_TYPES[name]
+def _column_type(found: Type) -> TypeEngine[Any]:
+    if found.kind == "decimal":
+        return sa.Numeric(found.definition["precision"], found.definition.get("scale", 0))
+    return _COLUMN_TYPES[found.kind]
