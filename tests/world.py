@@ -26,6 +26,7 @@ from sinergi_consumers.projection import Projection, projections_of
 from sinergi_consumers.receipts import Receipts
 from sinergi_consumers.sinks.postgresql import PostgresqlSink
 from sinergi_consumers.storing import Store
+from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_producers.backlog import Backlog
 from sinergi_producers.outbox import Outbox
 from sinergi_producers.relay import Identity, Relay
@@ -33,7 +34,6 @@ from sinergi_schemas import topics
 from sinergi_schemas.agreement import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.events import Transfer, Unit
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.producer import open_producer
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from sinergi_schemas.events import Transfer
+
 BUS = "sinergi.test.example"
 DATABASE = "main"
 DEADLINE_SECONDS = 40.0
@@ -51,22 +53,8 @@ TERM_SECONDS = 3.0
 
 
 def transfer(record_id: str, action: str = "RECORDED", **changes: Any) -> Transfer:
-    """A transfer that says as little as it may."""
-    now = datetime.now(UTC)
-    document = {
-        "record_id": record_id,
-        "action": action,
-        "occurred_at": now,
-        "zone": "Asia/Jakarta",
-        "purpose": "PRISON_SECURITY",
-        "handling": "R",
-        "origin": Unit(name="Lapas Rekaan"),
-        "destination": Unit(name="Lapas Khusus Rekaan"),
-        "departed_at": now,
-        "reason": "HEALTH",
-        "escort": ({"escort_agency": "Brimob", "count": 3},),
-    }
-    return Transfer.model_validate(document | changes)
+    """A transfer that says as little as it may, and leaves its revision to the outbox."""
+    return at_revision(record_id, 0, action=action, **changes)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ hints for ours; whoever reads them checks them against the leaf, or against the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -30,32 +29,6 @@ SCHEMA = "sinergi_schema"
 LEAF = "sinergi_leaf"
 CHECKPOINT = "sinergi_checkpoint"
 FRONTIER = "sinergi_frontier"
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """What the seal covers of one message."""
-
-    fingerprint: bytes
-    key: bytes
-    datum: bytes
-
-    @property
-    def data(self) -> bytes:
-        """The bytes under the leaf hash."""
-        return leaf_data(self.fingerprint, self.key, self.datum)
-
-    @classmethod
-    def parse(cls, data: bytes) -> Leaf:
-        """Take leaf data apart again.
-
-        Raises:
-            ValueError: it is shorter than it says.
-        """
-        end = FINGERPRINT_LENGTH + 4 + int.from_bytes(data[32:36], "big")
-        if len(data) < end:
-            raise ValueError(f"leaf data of {len(data)} bytes cannot hold a key up to byte {end}")
-        return cls(data[:32], data[36:end], data[end:])
 
 
 class Envelope(NamedTuple):

@@ -65,11 +65,6 @@ def settings() -> Settings:
     return _invocation.settings
 
 
-def config_file() -> Path | None:
-    """The file that `--config` named, if it did."""
-    return _invocation.config
-
-
 class _Commands(typer.core.TyperGroup):
     """The commands of the table, each loaded when it is run and not before."""
 

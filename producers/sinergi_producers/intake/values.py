@@ -90,11 +90,6 @@ class DateForm:
     ambiguous: Ambiguous = "refuse"
     precision: Precision | None = None
 
-    @property
-    def has_offset(self) -> bool:
-        """Whether every format brings its own offset, so that no zone is needed."""
-        return all("%z" in form for form in self.formats)
-
     def read_date(self, text: str) -> date:
         """The calendar date that `text` names.
 
