@@ -369,7 +369,7 @@ def test_stricter_isolation_gives_the_caller_a_failure_to_retry(engine: sa.Engin
 
 
 def test_an_event_of_a_stated_revision_is_refused(engine: sa.Engine) -> None:
-    event = transfer("P/1", event_id=new_event_id(), revision=1)
+    event = transfer("P/1", event_id=new_event_id()).model_copy(update={"revision": 1})
     with Session(engine) as session, pytest.raises(errors.EventRefused, match="revision"):
         outbox().publish(session, event)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _RECORDS = 400
 _CONTESTED = 10
+_MEETING_SECONDS = 60.0
 _LONGEST_SECONDS = 3.0
 _DEADLOCK = "40P01"
 
@@ -53,6 +55,28 @@ class Tally:
     long: int = 0
 
 
+@dataclass(frozen=True)
+class Duel:
+    """What one of two writers does so that PostgreSQL must roll one of them back."""
+
+    writer: int
+    records: tuple[str, str]
+    meeting: threading.Barrier
+
+
+def duels(writers: int) -> list[Duel]:
+    """Each writer's: of every two, both take the same records, each the other's last one first."""
+    found = []
+    for number in range(0, writers - 1, 2):
+        one, other = f"D/{number}", f"D/{number + 1}"
+        meeting = threading.Barrier(2, timeout=_MEETING_SECONDS)
+        found += [
+            Duel(number, (one, other), meeting),
+            Duel(number + 1, (other, one), meeting),
+        ]
+    return found
+
+
 def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     """`scale.events` transactions by `scale.rounds` writers."""
     report = Report(f"outbox with {scale.rounds} writers")
@@ -61,8 +85,7 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
         bus.until_leads()
         writing = _Writing(bus.register, scale.events)
         with closing(writing), ThreadPoolExecutor(scale.rounds, "writer") as threads:
-            rngs = [drawn(seed, "outbox", number) for number in range(scale.rounds)]
-            tallies = list(threads.map(writing.run, rngs))
+            tallies = list(threads.map(partial(writing.run, seed), duels(scale.rounds)))
         bus.settle(report)
         stop_all(report, relay, materialiser)
         report.faults = sum(each.rolled_back + each.deadlocks + each.long for each in tallies)
@@ -87,10 +110,14 @@ class _Writing:
             connect_args={"options": "-c deadlock_timeout=20ms"},
         )
 
-    def run(self, rng: Random) -> Tally:
+    def run(self, seed: str, duel: Duel) -> Tally:
         """One writer."""
-        tally = Tally()
+        tally, rng = Tally(), drawn(seed, "outbox", duel.writer)
         with self._engine.connect() as connection:
+            with self._counted(Kind.CROSSED, tally), connection.begin():
+                self._move(connection, rng, duel.records[0])
+                duel.meeting.wait()
+                self._move(connection, rng, duel.records[1])
             for kind in self._kinds(rng):
                 self._transact(connection, rng, kind, tally)
         return tally
@@ -113,15 +140,22 @@ class _Writing:
     def _transact(self, connection: sa.Connection, rng: Random, kind: Kind, tally: Tally) -> None:
         crossed = kind is Kind.CROSSED
         records = rng.sample(range(_CONTESTED), 2) if crossed else [rng.randrange(_RECORDS)]
+        with self._counted(kind, tally), connection.begin():
+            for record in records:
+                self._move(connection, rng, f"M/{record}")
+            if kind is Kind.LONG:
+                pause(rng.uniform(0, _LONGEST_SECONDS))
+            if kind is Kind.ROLLED_BACK:
+                raise RolledBack
+
+    def _move(self, connection: sa.Connection, rng: Random, record: str) -> None:
+        self._register.move(connection, record, f"Lapas {rng.randrange(10**9)}")
+
+    @contextmanager
+    def _counted(self, kind: Kind, tally: Tally) -> Iterator[None]:
+        """Count how the transaction inside ends."""
         try:
-            with connection.begin():
-                for record in records:
-                    said = f"Lapas {rng.randrange(10**9)}"
-                    self._register.move(connection, f"M/{record}", said)
-                if kind is Kind.LONG:
-                    pause(rng.uniform(0, _LONGEST_SECONDS))
-                if kind is Kind.ROLLED_BACK:
-                    raise RolledBack  # noqa: TRY301 - that is how a transaction is rolled back
+            yield
         except RolledBack:
             tally.rolled_back += 1
         except sa.exc.OperationalError as why:
