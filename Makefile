@@ -1,26 +1,31 @@
 # Everything from an empty clone, with Python 3.11 or newer (with venv), git and make.
 #
-#   make demo       three agencies on this machine, from start to end
-#   make test       lint, then every test against real Kafka and PostgreSQL
-#   make lint       ruff, strict types, who may import whom
-#   make example    27,780 prison transfers from a file to two databases; FILE=… names another file
-#   make bench      what it costs, measured here; ONLY=materialise for one part
-#   make chaos      faults on real processes, and a judge; SEED=… draws them again, ONLY=… one part
-#   make clean      remove what these commands made in this folder
+#   make demo         three agencies on this machine, from start to end
+#   make test         lint, then every test against real Kafka and PostgreSQL
+#   make test-docker  the same against both in containers, of images pulled or else made here
+#   make lint         ruff, strict types, who may import whom
+#   make example      27,780 prison transfers from a file to two databases; FILE=… names another
+#   make bench        what it costs, measured here; ONLY=materialise for one part
+#   make chaos        faults on real processes, and a judge; SEED=… draws them again, ONLY=… a part
+#   make clean        remove what these commands made in this folder
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+PYTEST := $(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-.PHONY: demo test lint example bench chaos clean
+.PHONY: demo test test-docker lint example bench chaos clean
 .DEFAULT_GOAL := test
 
 demo: $(READY)
 	$(BIN)/sinergi demo
 
 test: lint
-	$(BIN)/pytest -q
+	$(PYTEST)
+
+test-docker: lint
+	$(PYTEST) --services containers
 
 lint: $(READY)
 	$(BIN)/ruff check .

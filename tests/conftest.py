@@ -2,19 +2,17 @@
 
 The services come by the first road that is open: addresses in SINERGI_TEST_KAFKA (`host:port`) and
 SINERGI_TEST_POSTGRESQL (an SQLAlchemy URL of a superuser); containers, where a Docker engine
-answers; else the local ones of `sinergi.local`. The head of the test run says which, and why.
+answers and has the images; else the local ones of `sinergi.local`. `--services` insists on one.
+A line at the head of the run says which it is, and why.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import secrets
 import tempfile
-import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +20,11 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
+import containers
+import images
 from sinergi import migrate
 from sinergi.local import Local
+from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,54 +51,84 @@ class Services:
     postgresql: str
 
 
-@cache
-def road() -> tuple[str, str]:
-    """By which road the services come, and why."""
+@dataclass(frozen=True)
+class Road:
+    """By which road the services come, and why; `start` has them until the stack ends."""
+
+    line: str
+    start: Callable[[ExitStack], Services]
+
+
+_ROAD = pytest.StashKey[Road]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run insist on one road."""
+    parser.addoption(
+        "--services",
+        choices=("containers", "local"),
+        help="where Kafka and PostgreSQL come from, whatever else there is",
+    )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say by which road the services come, quiet or not.
+
+    Where workers share the tests the services start here, before the workers, who are told where.
+    """
+    config = session.config
+    if config.option.collectonly:
+        return
+    is_worker = hasattr(config, "workerinput")
+    try:
+        road = config.stash[_ROAD] = _road(None if is_worker else config.option.services)
+        screen = config.pluginmanager.get_plugin("terminalreporter")
+        if screen is not None:  # a worker has none
+            screen.write_line(f"services: {road.line}")
+        if config.getoption("numprocesses", None):
+            stack = ExitStack()
+            config.add_cleanup(stack.close)
+            found = road.start(stack)
+            os.environ |= {KAFKA: found.kafka, POSTGRESQL: found.postgresql}
+    except (images.NoContainers, errors.SinergiError) as why:
+        raise pytest.UsageError(f"no services to test with: {why}") from None
+
+
+def _road(wanted: str | None) -> Road:
     given = [name for name in (KAFKA, POSTGRESQL) if name in os.environ]
-    if len(given) == 2:
-        return "environment", "their addresses are given there"
-    if given:
+    if given and wanted:
+        raise pytest.UsageError(f"--services is given, and {given[0]} too: unset it")
+    if len(given) == 1:
         raise pytest.UsageError(f"{KAFKA} and {POSTGRESQL} go together; only {given[0]} is given")
-    if _engine_answers():
-        return "containers", "a Docker engine answers"
-    return "local", "no Docker engine answers"
+    if given:
+        known = Services(os.environ[KAFKA], os.environ[POSTGRESQL])
+        return Road("environment (their addresses are given there)", lambda _stack: known)
+    if wanted == "local":
+        return Road("local (asked for)", _start_local)
+    try:
+        chosen = containers.found(fetch=wanted == "containers")
+    except images.NoContainers as why:
+        if wanted:
+            raise
+        return Road(f"local ({why})", _start_local)
+    reason = "asked for" if wanted else "a Docker engine answers and has them"
+    return Road(
+        f"containers of {chosen} ({reason})",
+        lambda stack: Services(*containers.start(stack, chosen)),
+    )
 
 
-def _engine_answers() -> bool:
-    import docker
-
-    # The library leaves its socket open where nothing listens; it is collected here, in silence.
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        try:
-            docker.from_env(timeout=3).close()
-        except docker.errors.DockerException:
-            answers = False
-        else:
-            answers = True
-        gc.collect()
-    return answers
-
-
-def pytest_report_header() -> str:
-    """Say by which road the services come."""
-    return "services: {} ({})".format(*road())
+def _start_local(stack: ExitStack) -> Services:
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sinergi-"))
+    local = stack.enter_context(Local(Path(folder)))
+    return Services(local.bootstrap, local.database("postgres"))
 
 
 @pytest.fixture(scope="session")
-def services() -> Iterator[Services]:
+def services(pytestconfig: pytest.Config) -> Iterator[Services]:
     """Kafka and PostgreSQL for the whole run."""
     with ExitStack() as stack:
-        match road()[0]:
-            case "environment":
-                yield Services(os.environ[KAFKA], os.environ[POSTGRESQL])
-            case "containers":
-                import containers
-
-                yield Services(*containers.start(stack))
-            case _:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sinergi-"))
-                local = stack.enter_context(Local(Path(folder)))
-                yield Services(local.bootstrap, local.database("postgres"))
+        yield pytestconfig.stash[_ROAD].start(stack)
 
 
 @pytest.fixture(scope="session")

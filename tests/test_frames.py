@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import secrets
 import subprocess
 import sys
@@ -515,6 +516,9 @@ def in_a_limited_process(parsed: dict[str, Any], datums: list[bytes]) -> tuple[l
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
+        # A backtrace that finds no memory waits for a lock of its own for ever.
+        env=os.environ | {"RUST_BACKTRACE": "0"},
     )
     return json.loads(done.stdout), done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 _STOPPED = 130
@@ -9,6 +10,9 @@ _STOPPED = 130
 
 def main() -> None:
     """Run the command line of this process and exit with its status."""
+    # polars panics at a damaged datum, which is caught; a backtrace of each would cost ten times as
+    # much, and one that finds no memory left waits for ever for a lock that it holds itself.
+    os.environ["RUST_BACKTRACE"] = "0"
     try:
         from sinergi.cli.root import run  # noqa: PLC0415 - importing the package stays free
     except KeyboardInterrupt:  # loading takes a moment, and Ctrl-C may fall into it
