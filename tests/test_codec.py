@@ -39,7 +39,7 @@ from avro_schemas import (
 from sinergi_consumers import frames
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.datum import Datum
+from sinergi_schemas.datum import DatumReader
 
 if TYPE_CHECKING:
     from sinergi_schemas.catalog import Schema
@@ -298,7 +298,7 @@ def test_damaged_bytes_are_refused_or_read_as_the_bulk_decoder_and_fastavro_read
         assert bulk.kept == []
         return
     assert alike(bulk.frame.to_dicts()) == [alike(document)]
-    _, liberties = Datum.read(datum, schema.parsed)
+    _, liberties = DatumReader(schema.parsed).read(datum)
     if not liberties:
         assert alike(by_fastavro(datum, schema)) == alike(document)
 

@@ -27,7 +27,7 @@ from sinergi_consumers import frames
 from sinergi_consumers.frames import MALFORMED, Refusal, decode
 from sinergi_consumers.lowering import lower
 from sinergi_schemas import errors
-from sinergi_schemas.datum import Datum, NotOne
+from sinergi_schemas.datum import DatumReader, NotOne
 from sinergi_schemas.shape import MOST_COLUMNS
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def test_a_damaged_datum_is_refused_or_read_as_fastavro_reads_it(
     rows = dict(zip(decoded.kept, alike(decoded.frame.to_dicts()), strict=True))
     for index, datum in enumerate(datums):
         try:
-            expected, liberties = Datum.read(datum, parsed)
+            expected, liberties = DatumReader(parsed).read(datum)
         except NotOne:
             assert index not in rows
             continue
@@ -284,10 +284,10 @@ def test_extreme_bytes_get_the_verdict_that_their_vector_names(path: Path) -> No
         assert decoded.refused == [Refusal(0, vector["refused"])]
         assert decoded.frame.is_empty()
         with pytest.raises(NotOne):
-            Datum.read(datum, parsed)
+            DatumReader(parsed).read(datum)
     else:
         assert plain(decoded.frame["x"].to_list()) == [vector["value"]]
-        assert plain(Datum.read(datum, parsed)[0]) == {"x": vector["value"]}
+        assert plain(DatumReader(parsed).read(datum)[0]) == {"x": vector["value"]}
 
 
 def test_there_are_vectors() -> None:

@@ -3,6 +3,11 @@
 The group decides who should read a partition; the epoch in the database decides who may write.
 So a partition that is assigned stands paused until it is claimed, and is read from where its
 position says, never from an offset that Kafka keeps.
+
+A worker that stood still for long wakes up in the belief that its shares are still its own, and
+meets the epoch of its successor. Claiming again it would take the share from the rightful worker.
+So a share that was lost to another claim waits until the group confirms it: Kafka takes a commit of
+offsets from a present member alone.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from sinergi_schemas.kafka.faults import translate, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from confluent_kafka import Consumer, Message
 
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+_QUESTION = "is it mine?"
 _POLL_SECONDS = 0.1
 _PART = 1_000
 _MOST_MESSAGES = 20_000
@@ -69,22 +76,24 @@ class Assignment:
         self._connection = connection
         self._counts = counts
         self._topics = {each.name: each for each in counts}
-        self._consumer: Consumer = open_consumer(connection, group)
+        self._consumer: Consumer = open_consumer(connection, group, on_commit=self._on_commit)
         self._admin = open_admin(connection)
         self._mine: set[Share] = set()
-        self._flowing: set[Share] = set()
+        self._flowing: dict[Share, int] = {}
+        self._lost: dict[Share, int] = {}
+        self._asked: set[Share] = set()
         self._halted: set[Share] = set()
         self._gone: set[Share] = set()
 
     @property
-    def flowing(self) -> set[Share]:
+    def flowing(self) -> AbstractSet[Share]:
         """The shares that are claimed."""
-        return self._flowing
+        return self._flowing.keys()
 
     @property
     def waiting(self) -> set[Share]:
-        """The shares that are assigned and neither flow nor are halted: claim them."""
-        return self._mine - self._flowing - self._halted
+        """The shares that are assigned and neither flow nor are lost or halted: claim them."""
+        return self._mine - self._flowing.keys() - self._lost.keys() - self._halted
 
     def absent(self) -> list[str]:
         """The topics that the brokers do not have yet: they are read once they are there.
@@ -110,6 +119,7 @@ class Assignment:
         A message takes many times the room that is needed of it: let go of a part before the next.
         Rebalances happen between the parts.
         """
+        self._ask()
         messages = size = 0
         part = _PART
         while part == _PART and messages < _MOST_MESSAGES and size < _MOST_BYTES:
@@ -121,7 +131,7 @@ class Assignment:
             part = len(chunk)
             messages += part
             del chunk
-            for share in arrival.messages.keys() - self._flowing:
+            for share in arrival.messages.keys() - self._flowing.keys():
                 del arrival.messages[share]
             yield arrival
 
@@ -170,15 +180,18 @@ class Assignment:
             self._consumer.resume(here)
         except KafkaException as why:
             raise translated(why) from None
-        self._flowing.add(share)
+        self._flowing[share] = offset
 
-    def stop(self, share: Share, *, halted: bool = False) -> None:
-        """Let a share stand still: until it is claimed again or, halted, until it is reassigned."""
-        topic, number = share
+    def lose(self, share: Share) -> None:
+        """Another worker has claimed the share: let it stand still until the group confirms it."""
         if share in self._flowing:
-            self._flowing.discard(share)
-            self._consumer.pause([TopicPartition(topic.name, number)])
-        if halted and share in self._mine:
+            self._lost[share] = self._flowing[share]
+        self._stop(share)
+
+    def halt(self, share: Share) -> None:
+        """Let a share stand still until it is assigned again."""
+        self._stop(share)
+        if share in self._mine:
             self._halted.add(share)
 
     def commit(self, offsets: Iterable[tuple[Share, int]]) -> None:
@@ -197,6 +210,34 @@ class Assignment:
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
+
+    def _stop(self, share: Share) -> None:
+        topic, number = share
+        if self._flowing.pop(share, None) is not None:
+            self._consumer.pause([TopicPartition(topic.name, number)])
+
+    def _ask(self) -> None:
+        """Ask the group for each share that was lost and not asked about yet: a poll answers."""
+        asking = self._lost.keys() - self._asked
+        told = [
+            TopicPartition(topic.name, number, self._lost[topic, number], _QUESTION)
+            for topic, number in asking
+        ]
+        try:
+            if told:
+                self._consumer.commit(offsets=told, asynchronous=True)
+                self._asked |= asking
+        except KafkaException as why:
+            _log.info("group not asked", why=why.args[0].name())
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """What the group says; to a commit for the lag tools nobody listens."""
+        for each in partitions:
+            share = self._share(each)
+            if each.metadata == _QUESTION and share in self._asked:
+                self._asked.discard(share)
+                if error is None and each.error is None:
+                    self._lost.pop(share, None)
 
     def _take(self, each: Message, arrival: Arrival) -> None:
         error = each.error()
@@ -221,10 +262,11 @@ class Assignment:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {self._share(each) for each in partitions}
-        self._mine -= gone
-        self._flowing -= gone
-        self._halted -= gone
-        self._gone -= gone
+        for held in (self._mine, self._asked, self._halted, self._gone):
+            held.difference_update(gone)
+        for share in gone:
+            self._flowing.pop(share, None)
+            self._lost.pop(share, None)
         consumer.incremental_unassign(partitions)
 
     def _share(self, each: TopicPartition) -> Share:

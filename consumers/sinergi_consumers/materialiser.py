@@ -70,7 +70,6 @@ class Materialiser:
         self._claims: dict[Share, Claim] = {}
         self._decoders: dict[str, Decoder] = {}
         self._unrecorded: dict[Share, errors.Broken] = {}
-        self._lost: set[Share] = set()
 
     def run(self, stopping: Event) -> None:
         """Materialise until `stopping` is set; then finish what the database has in hand.
@@ -195,15 +194,12 @@ class Materialiser:
     def _drop(self, lost: errors.PositionLost) -> None:
         """Another worker has claimed the share: what is in hand is worth nothing any more.
 
-        If the group still gives it to us after the next poll it is `waiting` then, and claimed
-        again from the row; else it is forgotten. Claimed before that poll, by a process that stood
-        still and has not heard from the group yet, it would be taken from its rightful worker.
+        If the group confirms that it is ours it is `waiting` then, and claimed again from the row.
         """
         share = Topic.parse(lost.topic), lost.partition
         _log.info("share lost", topic=lost.topic, partition=lost.partition)
         self._claims.pop(share, None)
-        self._assignment.stop(share)
-        self._lost.add(share)
+        self._assignment.lose(share)
 
     def _halt(self, broken: Mapping[Share, errors.Broken]) -> None:
         """Stop the shares that do not hold, loudly; the others go on."""
@@ -211,7 +207,7 @@ class Materialiser:
             topic, number = share
             _log.error("share halted", topic=topic.name, partition=number, why=str(why))
             self._claims.pop(share, None)
-            self._assignment.stop(share, halted=True)
+            self._assignment.halt(share)
             self._unrecorded[share] = why
         with self._unhurried("halt not recorded yet"):
             for share, why in list(self._unrecorded.items()):
@@ -222,13 +218,12 @@ class Materialiser:
         """Claim the shares that the group has given us and the database does not know of yet."""
         for share in self._claims.keys() - self._assignment.flowing:
             del self._claims[share]
-        for share in sorted(self._assignment.waiting - self._lost):
+        for share in sorted(self._assignment.waiting):
             try:
                 with self._unhurried("share not claimed yet"):
                     self._claims[share] = self._claim_one(share)
             except errors.Broken as why:
                 self._halt({share: why})
-        self._lost.clear()
 
     def _claim_one(self, share: Share) -> Claim:
         topic, number = share

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import fastavro
 
 from sinergi_schemas import errors
-from sinergi_schemas.datum import Datum, NotOne, named_types
+from sinergi_schemas.datum import DatumReader, NotOne
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,10 +47,11 @@ def encode_around_revision(event: Event, schema: Schema) -> tuple[bytes, bytes]:
             holds a value that no consumer could read.
         SchemaRefused: the schema has no `revision` that is a plain int.
     """
-    before = _fields_before_revision(schema)
+    before = _before_revision(schema)
     document = {**_document(event, schema, event.ISSUED - {_REVISION}), _REVISION: 0}
-    head = _write(document, before, schema)
-    return head, _encode(document, schema)[len(head) + 1 :]
+    datum = _encode(document, schema)
+    place = before.length(datum)
+    return datum[:place], datum[place + 1 :]
 
 
 def encode_document(document: Mapping[str, Any], schema: Schema) -> bytes:
@@ -71,7 +72,7 @@ def decode(datum: bytes, schema: Schema) -> dict[str, Any]:
         DatumInvalid: it is not one datum of the schema, or breaks a rule of the contract.
     """
     try:
-        document, _ = Datum.read(datum, schema.parsed, _named(schema))
+        document, _ = _reader(schema).read(datum)
     except NotOne as why:
         raise errors.DatumInvalid(schema.name, str(why)) from None
     return dict(document)
@@ -105,25 +106,21 @@ def _encode(document: Mapping[str, Any], schema: Schema) -> bytes:
 
     Such as an int beyond 32 bits, a moment before the year 1, a decimal with too many digits.
     """
-    datum = _write(document, _parsed(schema), schema)
-    try:
-        Datum.read(datum, schema.parsed, _named(schema))
-    except NotOne as why:
-        raise errors.EventRefused(schema.event_type, (f"a value does not fit: {why}",)) from None
-    return datum
-
-
-def _write(document: Mapping[str, Any], parsed: Any, schema: Schema) -> bytes:
     buffer = BytesIO()
     try:
         fastavro.schemaless_writer(
-            buffer, parsed, document, strict=parsed is _parsed(schema), disable_tuple_notation=True
+            buffer, _parsed(schema), document, strict=True, disable_tuple_notation=True
         )
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as why:
         # fastavro's message quotes the value: only its kind may go on.
         what = f"a value is missing or does not fit ({type(why).__name__})"
         raise errors.EventRefused(schema.event_type, (what,)) from None
-    return buffer.getvalue()
+    datum = buffer.getvalue()
+    try:
+        _reader(schema).read(datum)
+    except NotOne as why:
+        raise errors.EventRefused(schema.event_type, (f"a value does not fit: {why}",)) from None
+    return datum
 
 
 @lru_cache(_SCHEMAS)
@@ -132,14 +129,14 @@ def _parsed(schema: Schema) -> Any:
 
 
 @lru_cache(_SCHEMAS)
-def _named(schema: Schema) -> Mapping[str, Any]:
-    return named_types(schema.parsed)
+def _reader(schema: Schema) -> DatumReader:
+    return DatumReader(schema.parsed)
 
 
 @lru_cache(_SCHEMAS)
-def _fields_before_revision(schema: Schema) -> Any:
+def _before_revision(schema: Schema) -> DatumReader:
     fields = schema.parsed["fields"]
     revision = next((at for at, each in enumerate(fields) if each["name"] == _REVISION), None)
     if revision is None or fields[revision]["type"] != "int":
         raise errors.SchemaRefused(schema.name, f"{_REVISION} is not a plain int of the event")
-    return fastavro.parse_schema({**schema.parsed, "fields": fields[:revision]})
+    return DatumReader({**schema.parsed, "fields": fields[:revision]})

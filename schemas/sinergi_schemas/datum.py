@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _MOST_NUMBER_BYTES = 10
 _MOST_DECIMAL_BYTES = 16
@@ -36,163 +35,202 @@ _MICROSECONDS = tuple(
         datetime.combine(date.max, time.max, UTC),
     )
 )
-# The method that reads a kind of type: a logical type, or else a plain one.
-_READERS = {
-    "record": "_record",
-    "array": "_array",
-    "enum": "_enum",
-    "boolean": "_boolean",
-    "int": "_int",
-    "long": "_long",
-    "float": "_float",
-    "double": "_double",
-    "bytes": "_bytes",
-    "string": "_string",
-    "uuid": "_uuid",
-    "date": "_date",
-    "timestamp-micros": "_moment",
-    "decimal": "_decimal",
-}
 
 
 class NotOne(ValueError):
     """The bytes are not one datum of the schema."""
 
 
-class Datum:
-    """One datum being read.
+@dataclass(slots=True)
+class _Cursor:
+    """Where in the bytes we are.
 
     Attributes:
-        liberties: whether it used one of the two freedoms that fastavro does not give.
+        liberties: whether one of the two freedoms was used that fastavro does not give.
     """
 
-    def __init__(self, datum: bytes, named: Mapping[str, Any]) -> None:
-        self._datum = datum
-        self._at = 0
-        self._named = named
-        self.liberties = False
+    datum: bytes
+    at: int = 0
+    liberties: bool = False
 
-    @classmethod
-    def read(
-        cls, datum: bytes, parsed: Any, named: Mapping[str, Any] | None = None
-    ) -> tuple[Any, bool]:
-        """The value under a schema of safe shape, and whether a liberty was taken.
-
-        Args:
-            named: the types that the schema defines, if they are known already.
-
-        Raises:
-            NotOne: it is not one datum of the schema, or breaks a rule of the contract.
-        """
-        reader = cls(datum, named_types(parsed) if named is None else named)
-        value = reader.value(parsed)
-        if reader._at != len(datum):
-            raise NotOne("bytes are left over")
-        return value, reader.liberties
-
-    def value(self, parsed: Any) -> Any:
-        """The value of type `parsed` that comes next."""
-        if isinstance(parsed, list):
-            return self._union(parsed)
-        if isinstance(parsed, str):
-            parsed = self._named.get(parsed, {"type": parsed})
-        kind = parsed.get("logicalType") or parsed["type"]
-        return getattr(self, _READERS[kind])(parsed)
-
-    def _take(self, length: int) -> bytes:
-        if length < 0 or self._at + length > len(self._datum):
+    def take(self, length: int) -> bytes:
+        """The next bytes, so many."""
+        start, self.at = self.at, self.at + length
+        if length < 0 or self.at > len(self.datum):
             raise NotOne("it ends too early")
-        self._at += length
-        return self._datum[self._at - length : self._at]
+        return self.datum[start : self.at]
 
-    def _number(self) -> int:
+    def number(self) -> int:
+        """The next zigzag variable-length integer; most are of one byte."""
+        at = self.at
+        if at == len(self.datum):
+            raise NotOne("it ends too early")
+        byte = self.datum[at]
+        if byte < 0x80:
+            self.at = at + 1
+            return (byte >> 1) ^ -(byte & 1)
+        return self._long_number()
+
+    def within(self, low: int, high: int) -> int:
+        """The next number, which must lie within bounds."""
+        number = self.number()
+        if not low <= number <= high:
+            raise NotOne("a number out of bounds")
+        return number
+
+    def string(self) -> str:
+        """The next text."""
+        try:
+            return self.take(self.number()).decode()
+        except UnicodeDecodeError:
+            raise NotOne("it is not UTF-8") from None  # which would quote the bytes
+
+    def _long_number(self) -> int:
         number = 0
         for shift in range(0, 7 * _MOST_NUMBER_BYTES, 7):
-            if self._at == len(self._datum):
+            if self.at == len(self.datum):
                 raise NotOne("it ends too early")
-            byte = self._datum[self._at]
-            self._at += 1
+            byte = self.datum[self.at]
+            self.at += 1
             number |= (byte & 0x7F) << shift
             if byte < 0x80:
                 number &= _LONG
                 return (number >> 1) ^ -(number & 1)
         raise NotOne(f"a number of more than {_MOST_NUMBER_BYTES} bytes")
 
-    def _within(self, low: int, high: int) -> int:
-        number = self._number()
-        if not low <= number <= high:
-            raise NotOne("a number out of bounds")
-        return number
 
-    def _union(self, branches: list[Any]) -> Any:
-        index = self._number()
-        self.liberties |= not 0 <= index <= 1
-        first, second = branches
-        null_is_next = (index == 0) if first == "null" else (index != 0)
-        return None if null_is_next else self.value(second if first == "null" else first)
+_Read = Callable[[_Cursor], Any]
 
-    def _record(self, parsed: Any) -> dict[str, Any]:
-        return {field["name"]: self.value(field["type"]) for field in parsed["fields"]}
 
-    def _array(self, parsed: Any) -> list[Any]:
-        items: list[Any] = []
-        while count := self._number():
-            if count < 0:  # then the block's length in bytes follows, for those who would skip it
-                self._number()
-            # The lowest long has no positive counterpart in 64 bits; the bulk decoder reads none.
-            number = abs(count) if count != _LOWEST_LONG else 0
-            items.extend(self.value(parsed["items"]) for _ in range(number))
-        return items
+class DatumReader:
+    """Reads datums of one schema of safe shape, whose types are looked at once and not each time.
 
-    def _enum(self, parsed: Any) -> str:
+    Args:
+        parsed: the schema as `json` reads it, or one of its types.
+        named: the types that the schema defines, where `parsed` does not define them itself.
+    """
+
+    def __init__(self, parsed: Any, named: Mapping[str, Any] | None = None) -> None:
+        self._named = named_types(parsed) if named is None else named
+        self._read = self._reader(parsed)
+
+    def read(self, datum: bytes) -> tuple[Any, bool]:
+        """The value, and whether a liberty was taken.
+
+        Raises:
+            NotOne: it is not one datum of the schema, or breaks a rule of the contract.
+        """
+        cursor = _Cursor(datum)
+        value = self._read(cursor)
+        if cursor.at != len(datum):
+            raise NotOne("bytes are left over")
+        return value, cursor.liberties
+
+    def length(self, data: bytes) -> int:
+        """How many bytes the datum takes that `data` begins with; raises `NotOne` as `read`."""
+        cursor = _Cursor(data)
+        self._read(cursor)
+        return cursor.at
+
+    def _reader(self, parsed: Any) -> _Read:
+        if isinstance(parsed, list):
+            return self._union(parsed)
+        if isinstance(parsed, str):
+            parsed = self._named.get(parsed, {"type": parsed})
+        kind = parsed.get("logicalType") or parsed["type"]
+        if kind in _PLAIN:
+            return _PLAIN[kind]
+        make: Callable[[Any], _Read] = getattr(self, _MADE[kind])
+        return make(parsed)
+
+    def _union(self, branches: list[Any]) -> _Read:
+        null_index = branches.index("null")
+        read = self._reader(branches[1 - null_index])
+
+        def union(cursor: _Cursor) -> Any:
+            index = cursor.number()
+            if not 0 <= index <= 1:
+                cursor.liberties = True
+                index = 1  # to the bulk decoder whatever is not the null's index is the other's
+                if null_index == 1:
+                    index = 0
+            return None if index == null_index else read(cursor)
+
+        return union
+
+    def _record(self, parsed: Any) -> _Read:
+        fields = [(field["name"], self._reader(field["type"])) for field in parsed["fields"]]
+
+        def record(cursor: _Cursor) -> dict[str, Any]:
+            return {name: read(cursor) for name, read in fields}
+
+        return record
+
+    def _array(self, parsed: Any) -> _Read:
+        read = self._reader(parsed["items"])
+
+        def array(cursor: _Cursor) -> list[Any]:
+            items: list[Any] = []
+            while count := cursor.number():
+                if count < 0:  # then the block's length in bytes follows, for those who skip it
+                    cursor.number()
+                # The lowest long has no positive counterpart in 64 bits; the bulk decoder reads
+                # none.
+                number = abs(count) if count != _LOWEST_LONG else 0
+                items.extend(read(cursor) for _ in range(number))
+            return items
+
+        return array
+
+    def _enum(self, parsed: Any) -> _Read:
         symbols: list[str] = parsed["symbols"]
-        return symbols[self._within(0, len(symbols) - 1)]
+        last = len(symbols) - 1
+        return lambda cursor: symbols[cursor.within(0, last)]
 
-    def _boolean(self, _: Any) -> bool:
-        start = self._at
-        number = self._within(-1, 0)  # as a long, the byte 0x01 is -1
-        self.liberties |= self._at - start > 1
-        return number == -1
+    def _decimal(self, parsed: Any) -> _Read:
+        bound, exponent = 10 ** parsed["precision"], -parsed.get("scale", 0)
 
-    def _int(self, _: Any) -> int:
-        return self._within(-(2**31), 2**31 - 1)
+        def decimal(cursor: _Cursor) -> Decimal:
+            data = cursor.take(cursor.number())
+            number = int.from_bytes(data, "big", signed=True)
+            if len(data) > _MOST_DECIMAL_BYTES or abs(number) >= bound:
+                raise NotOne("too many digits")
+            return Decimal(number).scaleb(exponent, _EXACT)
 
-    def _long(self, _: Any) -> int:
-        return self._number()
+        return decimal
 
-    def _date(self, _: Any) -> date:
-        return date.fromordinal(_EPOCH_DAY + self._within(*_DAYS))
 
-    def _moment(self, _: Any) -> datetime:
-        return _EPOCH + timedelta(microseconds=self._within(*_MICROSECONDS))
+def _boolean(cursor: _Cursor) -> bool:
+    start = cursor.at
+    number = cursor.within(-1, 0)  # as a long, the byte 0x01 is -1
+    if cursor.at - start > 1:
+        cursor.liberties = True
+    return number == -1
 
-    def _bytes(self, _: Any) -> bytes:
-        return self._take(self._number())
 
-    def _string(self, _: Any) -> str:
-        try:
-            return self._take(self._number()).decode()
-        except UnicodeDecodeError:
-            raise NotOne("it is not UTF-8") from None  # which would quote the bytes
+def _uuid(cursor: _Cursor) -> UUID:
+    text = cursor.string()
+    if _UUID_FORM.fullmatch(text) is None:
+        raise NotOne("it is no UUID in canonical form")
+    return UUID(text)
 
-    def _uuid(self, parsed: Any) -> UUID:
-        text = self._string(parsed)
-        if _UUID_FORM.fullmatch(text) is None:
-            raise NotOne("it is no UUID in canonical form")
-        return UUID(text)
 
-    def _decimal(self, parsed: Any) -> Decimal:
-        data = self._take(self._number())
-        number = int.from_bytes(data, "big", signed=True)
-        if len(data) > _MOST_DECIMAL_BYTES or abs(number) >= 10 ** parsed["precision"]:
-            raise NotOne("too many digits")
-        return Decimal(number).scaleb(-parsed.get("scale", 0), _EXACT)
-
-    def _float(self, _: Any) -> float:
-        return float(struct.unpack("<f", self._take(4))[0])
-
-    def _double(self, _: Any) -> float:
-        return float(struct.unpack("<d", self._take(8))[0])
+# How a kind of type is read, a logical type or else a plain one; or the method that makes it so.
+_PLAIN: Mapping[str, _Read] = {
+    "boolean": _boolean,
+    "int": lambda cursor: cursor.within(-(2**31), 2**31 - 1),
+    "long": _Cursor.number,
+    "float": lambda cursor: float(struct.unpack("<f", cursor.take(4))[0]),
+    "double": lambda cursor: float(struct.unpack("<d", cursor.take(8))[0]),
+    "bytes": lambda cursor: cursor.take(cursor.number()),
+    "string": _Cursor.string,
+    "uuid": _uuid,
+    "date": lambda cursor: date.fromordinal(_EPOCH_DAY + cursor.within(*_DAYS)),
+    "timestamp-micros": lambda cursor: (
+        _EPOCH + timedelta(microseconds=cursor.within(*_MICROSECONDS))
+    ),
+}
+_MADE = {"record": "_record", "array": "_array", "enum": "_enum", "decimal": "_decimal"}
 
 
 def named_types(parsed: Any) -> dict[str, Any]:

@@ -9,7 +9,13 @@ from confluent_kafka import Consumer, KafkaException
 from sinergi_schemas.kafka.faults import translated
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from confluent_kafka import KafkaError, TopicPartition
+
     from sinergi_schemas.kafka.connection import Connection
+
+    OnCommit = Callable[[KafkaError | None, list[TopicPartition]], None]
 
 _SETTINGS = {
     "enable.auto.commit": False,
@@ -36,15 +42,21 @@ _WITHOUT_GROUP = {
 }
 
 
-def open_consumer(connection: Connection, group: str | None) -> Consumer:
+def open_consumer(
+    connection: Connection, group: str | None, on_commit: OnCommit | None = None
+) -> Consumer:
     """A consumer in a group, or one that is outside of every group and assigns its own partitions.
+
+    Args:
+        on_commit: told within a poll what became of an asynchronous commit.
 
     Raises:
         KafkaSettingsRefused: librdkafka does not take the connection's options.
     """
     membership = _WITHOUT_GROUP if group is None else _membership(connection, group)
+    told = {"on_commit": on_commit} if on_commit else {}
     try:
-        return Consumer({**connection.settings(), **_SETTINGS, **membership})
+        return Consumer({**connection.settings(), **_SETTINGS, **membership, **told})
     except KafkaException as why:
         raise translated(why) from None
 

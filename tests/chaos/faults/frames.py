@@ -22,7 +22,7 @@ from chaos.patience import drawn
 from chaos.report import Report
 from sinergi_consumers.frames import decode
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.datum import Datum, NotOne
+from sinergi_schemas.datum import DatumReader, NotOne
 
 if TYPE_CHECKING:
     from chaos.services import Services
@@ -126,7 +126,7 @@ class Fuzz:
             decoded.refused[0].reason if decoded.refused else None,
         )
         try:
-            expected: str | None = _row(tuple(Datum.read(datum, parsed)[0].values()))
+            expected: str | None = _row(tuple(DatumReader(parsed).read(datum)[0].values()))
         except NotOne:
             expected = None
         if known.row != expected or (known.row is None) == (known.reason is None):
