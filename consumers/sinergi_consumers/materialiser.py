@@ -197,6 +197,8 @@ class Materialiser:
         If the group confirms that it is ours it is `waiting` then, and claimed again from the row.
         """
         share = Topic.parse(lost.topic), lost.partition
+        if share not in self._assignment.flowing:
+            return  # the group has given it away while the database had its batch
         _log.info("share lost", topic=lost.topic, partition=lost.partition)
         self._claims.pop(share, None)
         self._assignment.lose(share)
