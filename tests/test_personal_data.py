@@ -6,6 +6,7 @@ level, and then no line of a log, no error, no quarantine's message and no statu
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from dataclasses import replace
@@ -88,6 +89,22 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     set_up("debug", as_json=True)
     yield
     structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("everything_logged")
+def test_what_a_library_logs_is_a_line_of_ours_without_its_arguments(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    why = ValueError(NAME)
+    logging.getLogger("psycopg").warning("error ignored: %s", why, exc_info=why)
+    said = json.loads(capsys.readouterr().err)
+    del said["timestamp"]
+    assert said == {
+        "event": "error ignored: %s",
+        "library": "psycopg",
+        "level": "warning",
+        "why": "ValueError",
+    }
 
 
 def found_in(text: str) -> list[str]:

@@ -8,6 +8,15 @@ import sys
 import structlog
 
 
+class _Libraries(logging.Handler):
+    """What libraries log, in our form and without its arguments: they could quote a row."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say the template of a message, and the kind of an exception."""
+        why = {"why": record.exc_info[0].__name__} if record.exc_info and record.exc_info[0] else {}
+        structlog.get_logger().log(record.levelno, str(record.msg), library=record.name, **why)
+
+
 def set_up(level: str, *, as_json: bool) -> None:
     """Send everything that is logged at `level` or above to standard error."""
     render = (
@@ -27,3 +36,6 @@ def set_up(level: str, *, as_json: bool) -> None:
         logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    if not any(isinstance(each, _Libraries) for each in root.handlers):
+        root.addHandler(_Libraries(logging.WARNING))
