@@ -58,7 +58,7 @@ class Database:
         live = [each for each in self._from(floors.live, history=False) if self._is_free(each)]
         live = live[:most]
         rows = live or self._from(floors.history, history=True)[:most]
-        return Look([row(each) for each in rows], are_history=not live)
+        return Look([row(each) for each in rows], not live, floors.live, floors.history)
 
     def seal(self, rows: Iterable[Row]) -> None:
         for each in rows:
@@ -156,7 +156,7 @@ def test_once_a_minute_the_look_is_a_full_one() -> None:
     floors.before_look(0.0)
     for _ in range(2):
         floors.hear(Horizon(10, 10, 7, history_waits=False))
-    floors.after_look(Look([], are_history=True))
+    floors.after_look(Look([], are_history=True, live=0, history=0))
     floors.before_look(FULL_LOOK_SECONDS - 0.1)
     assert floors.live == 7
     floors.before_look(FULL_LOOK_SECONDS)

@@ -36,7 +36,7 @@ from sinergi_schemas import errors, message, topics
 from sinergi_schemas.agreement import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.kafka.admin import open_admin
-from sinergi_schemas.message import Envelope
+from sinergi_schemas.message import Envelope, Letterhead
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.checkpoint import Sealed
 from sinergi_schemas.seal.heads import Head
@@ -140,13 +140,8 @@ def expected_messages(world: World, partition: int) -> list[tuple[Any, ...]]:
         (
             record.encode(),
             message.frame(schema.id, bytes(datum)),
-            message.headers(
-                BUS,
-                world.topic,
-                record.encode(),
-                bytes(fingerprint),
-                index,
-                Envelope(event_id, recorded_at, trace),
+            Letterhead(BUS, world.topic, bytes(fingerprint)).headers(
+                record.encode(), index, Envelope(event_id, recorded_at, trace)
             )
             + checkpoints.get(index + 1, []),
         )

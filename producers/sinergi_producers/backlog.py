@@ -220,10 +220,11 @@ class Backlog:
 
     def waiting(self, floors: Floors) -> Look:
         """The next rows without a leaf, from the floors on: live ones, else history."""
+        from_live, from_history = floors.live, floors.history
         with self._database.serving() as connection:
-            live = connection.execute(_LIVE, (floors.live,), binary=True).fetchall()
-            found = live or connection.execute(_HISTORY, (floors.history,), binary=True).fetchall()
-        return Look([Row(*row) for row in found], are_history=not live)
+            live = connection.execute(_LIVE, (from_live,), binary=True).fetchall()
+            found = live or connection.execute(_HISTORY, (from_history,), binary=True).fetchall()
+        return Look(list(map(Row._make, found)), not live, from_live, from_history)
 
     def horizon(self, floors: Floors) -> Horizon:
         """How far ids are given out, and then which transactions are open.

@@ -23,10 +23,17 @@ FULL_LOOK_SECONDS = 60.0
 
 
 class Look(NamedTuple):
-    """The next rows without a leaf, by their ids; history only if nothing live waits."""
+    """The next rows without a leaf, by their ids; history only if nothing live waits.
+
+    Attributes:
+        live: the floor from which live rows were looked for.
+        history: the floor from which history was.
+    """
 
     rows: Sequence[Row]
     are_history: bool
+    live: int
+    history: int
 
 
 class Horizon(NamedTuple):
@@ -81,7 +88,12 @@ class Floors:
             self._candidate = horizon
 
     def after_look(self, look: Look) -> None:
-        """Raise a floor: what a look from there has shown is sealed or held by now."""
+        """Raise a floor: what a look from there has shown is sealed or held before the next one.
+
+        A look that started higher, before a reset, says nothing of what lies below.
+        """
+        if look.live > self.live or look.history > self.history:
+            return
         if not look.rows:
             self.live = self.history = self._settled
             return

@@ -7,20 +7,20 @@
     3. send them with an idempotent, gapless producer
     4. await every delivery report, and advance how far each tree is sent
 
-While much waits, three batches are in hand: the database writes down one (2), the one before it is
-handed to the client library (3), and the broker has that before (4). Whatever fails ends the term,
-and with it the Kafka client: behind a message that failed nothing of it may be delivered. The next
-term begins at 0 with what was sealed: the same bytes under the same leaf index, which every reader
-knows how to ignore.
+While much waits, three batches are in hand: the database writes down one and shows the next (2, 1),
+the one before it is handed to the client library (3), and the broker has that before (4). Whatever
+fails ends the term, and with it the Kafka client: behind a message that failed nothing of it may be
+delivered. The next term begins at 0 with what was sealed: the same bytes under the same leaf index,
+which every reader knows how to ignore.
 """
 
 from __future__ import annotations
 
 import gc
 import re
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -172,20 +172,22 @@ class Relay:
 
     def _loop(self, term: Term, stopping: Event) -> None:
         sealed = Batch()
+        look = self._look(term)  # 1
         while not (stopping.is_set() or term.is_outdated):
             self._keep(term)
-            look = self._look(term)  # 1
             batch = term.sealer.seal(look.rows, term.trees)  # 2, decided
-            with self._writing(term, look, batch):  # 2, committed when the block ends
+            with self._writing(term, look, batch) as written:  # 2, committed; 1 for the next
                 sent = self._settle(term)  # 4, for what is under way
                 term.sender.begin(sealed.growths)  # 3, for the batch before
             self._account(term, sent)
-            sealed = batch
-            if len(look.rows) < MOST_MESSAGES:
+            sealed, next_look = batch, written.result()
+            if next_look is None:
                 self._send(term, sealed)  # 3 and 4 at once: nothing more waits
                 sealed = Batch()
                 term.control.heads_if_due(term.sent)
                 stopping.wait(LOOK_SECONDS)
+                next_look = self._look(term)
+            look = next_look
         self._send(term, sealed)
 
     def _begin(self, epoch: int) -> Term:
@@ -295,26 +297,38 @@ class Relay:
             term.floors.reset()
 
     def _look(self, term: Term) -> Look:
+        return self._backlog.waiting(self._floors(term))
+
+    def _floors(self, term: Term) -> Floors:
+        """The floors as they are now; a copy, since the look is taken beside other work."""
         now = self._clock.monotonic()
         if now >= self._horizon_due:
             term.floors.hear(self._backlog.horizon(term.floors))
             self._horizon_due = now + _HORIZON_SECONDS
         term.floors.before_look(now)
-        return self._backlog.waiting(term.floors)
+        return replace(term.floors)
 
     @contextmanager
-    def _writing(self, term: Term, look: Look, batch: Batch) -> Iterator[None]:
-        """Write what was decided of a look beside what the block does; both end with it."""
-        written = self._hand.submit(self._backlog.seal, batch, term.epoch) if look.rows else None
-        try:
-            yield
-        finally:
-            if written:
-                written.result()
-        term.trees.update((each.share, each.after) for each in batch.growths)
+    def _writing(self, term: Term, look: Look, batch: Batch) -> Iterator[Future[Look | None]]:
+        """Write what was decided of a look beside what the block does; both end with it.
+
+        Where more waits than one look shows, the next one is taken behind the commit.
+        """
         term.floors.after_look(look)
+        floors = self._floors(term) if len(look.rows) == MOST_MESSAGES else None
+        written = self._hand.submit(self._write, batch, term.epoch, floors)
+        try:
+            yield written
+        finally:
+            written.result()
+        term.trees.update((each.share, each.after) for each in batch.growths)
         if batch.held:
             _log.warning("held: no agreement in force", rows=len(batch.held))
+
+    def _write(self, batch: Batch, epoch: int, floors: Floors | None) -> Look | None:
+        if batch.growths or batch.held:
+            self._backlog.seal(batch, epoch)
+        return self._backlog.waiting(floors) if floors else None
 
     def _send(self, term: Term, batch: Batch) -> None:
         self._account(term, self._settle(term))

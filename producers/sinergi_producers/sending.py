@@ -6,7 +6,7 @@ A message is a pure function of what is sealed, so that sending again sends the 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import KafkaException
 
@@ -14,7 +14,7 @@ from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.faults import translate, translated
 from sinergi_schemas.kafka.producer import open_producer
-from sinergi_schemas.message import Envelope
+from sinergi_schemas.message import Envelope, Letterhead
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError, Message, Producer
 
-    from sinergi_producers.sealing import Growth, Row
+    from sinergi_producers.sealing import Growth
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
@@ -45,12 +45,11 @@ class Sender:
         clock: Clock = SYSTEM,
     ) -> None:
         self._connection = connection
-        self._producer: Producer = open_producer(connection)
+        self._producer: Producer = open_producer(connection, undelivered=self._undelivered)
         self._bus = bus
         self._agency = agency
         self._catalog = catalog
         self._clock = clock
-        self._unreported = 0
         self._failure: KafkaError | None = None
         self._begun: list[Growth] = []
 
@@ -63,16 +62,18 @@ class Sender:
         for growth in growths:
             self._begun.append(growth)
             topic = Topic(self._agency, growth.share[0])
+            sheets = {
+                each: self._sheet(topic, each) for each in {r.fingerprint for r in growth.rows}
+            }
             last = growth.after.size - 1
             for leaf_index, row in enumerate(growth.rows, growth.start):
+                sheet = sheets[row.fingerprint]
                 envelope = Envelope(row.event_id, row.recorded_at, row.traceparent)
-                headers: Headers = [
-                    *message.headers(
-                        self._bus, topic, row.key, row.fingerprint, leaf_index, envelope
-                    ),
-                    *(message.seal_headers(growth.sealed) if leaf_index == last else ()),
-                ]
-                self._produce(topic.name, growth.share[1], row, headers)
+                headers: Headers = [*sheet.letterhead.headers(row.key, leaf_index, envelope)]
+                if leaf_index == last:
+                    headers += message.seal_headers(growth.sealed)
+                value = message.frame(sheet.schema_id, row.datum)
+                self._produce(topic.name, growth.share[1], row.key, value, headers)
 
     def settle(self, keep: Callable[[], None]) -> list[Growth]:
         """Wait until all that was begun is reported; what the broker has now.
@@ -84,12 +85,13 @@ class Sender:
             BrokerAway, BrokerRefuses, …: something was not delivered, or nothing has moved for
                 half a minute. This sender is then of no more use.
         """
-        moved, left = self._clock.monotonic(), self._unreported
-        while self._unreported and not self._failure:
+        moved, left = self._clock.monotonic(), len(self._producer)
+        while left and not self._failure:
             serve(self._producer, _WAIT_SECONDS)
             keep()
-            if self._unreported < left:
-                moved, left = self._clock.monotonic(), self._unreported
+            still = len(self._producer)
+            if still < left:
+                moved, left = self._clock.monotonic(), still
             elif self._clock.monotonic() - moved > _STALLED_SECONDS:
                 raise self._connection.login_refusal() or errors.BrokerAway(
                     f"{left} messages unreported for {_STALLED_SECONDS:.0f} s"
@@ -105,31 +107,35 @@ class Sender:
         with suppress(errors.SinergiError):  # it says again why it is of no more use
             serve(self._producer, _WAIT_SECONDS)
 
-    def _produce(self, topic: str, partition: int, row: Row, headers: Headers) -> None:
-        value = message.frame(self._schema_id(row.fingerprint), row.datum)
+    def _produce(
+        self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers
+    ) -> None:
         while not self._failure:
             try:
-                self._producer.produce(
-                    topic, value, row.key, partition, on_delivery=self._reported, headers=headers
-                )
+                self._producer.produce(topic, value, key, partition, headers=headers)
             except BufferError:
                 serve(self._producer, _WAIT_SECONDS)
             except KafkaException as why:
                 raise translated(why) from None
             else:
-                self._unreported += 1
                 return
 
-    def _schema_id(self, fingerprint: bytes) -> int:
+    def _sheet(self, topic: Topic, fingerprint: bytes) -> _Sheet:
         schema = self._catalog.by_fingerprint(fingerprint)
         if schema is None:
             raise errors.SchemaRefused(fingerprint.hex(), "this version does not have it")
-        return schema.id
+        return _Sheet(schema.id, Letterhead(self._bus, topic, fingerprint))
 
-    def _reported(self, error: KafkaError | None, _: Message) -> None:
-        self._unreported -= 1
+    def _undelivered(self, error: KafkaError | None, _: Message) -> None:
         if error is not None and self._failure is None:
             self._failure = error
+
+
+class _Sheet(NamedTuple):
+    """What all messages of one topic and schema are written on."""
+
+    schema_id: int
+    letterhead: Letterhead
 
 
 def serve(producer: Producer, seconds: float) -> None:

@@ -30,6 +30,9 @@ LEAF = "sinergi_leaf"
 CHECKPOINT = "sinergi_checkpoint"
 FRONTIER = "sinergi_frontier"
 
+_VERSION = ("ce_specversion", b"1.0")
+_CONTENT_TYPE = ("content-type", b"application/avro")
+
 
 class Envelope(NamedTuple):
     """What the headers say of an event besides its leaf; all of it also stands inside the datum."""
@@ -154,29 +157,34 @@ def frame(schema_id: int, datum: bytes) -> bytes:
     return b"\x00" + schema_id.to_bytes(4, "big") + datum
 
 
-def headers(
-    bus: str,
-    topic: Topic,
-    key: bytes,
-    fingerprint: bytes,
-    index: int,
-    envelope: Envelope,
-) -> list[tuple[str, bytes]]:
-    """A message's headers: CloudEvents 1.0 in binary mode (Kafka binding §3.2), then ours."""
-    found = [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", str(envelope.event_id).encode()),
-        ("ce_type", f"sinergi.{topic.event_type}".encode()),
-        ("ce_source", f"/{bus}/{topic.agency}".encode()),
-        ("ce_subject", key),
-        ("ce_time", envelope.recorded_at.isoformat().replace("+00:00", "Z").encode()),
-        ("content-type", b"application/avro"),
-        (SCHEMA, fingerprint.hex().encode()),
-        (LEAF, str(index).encode()),
-    ]
-    if envelope.traceparent:
-        found.append(("traceparent", envelope.traceparent.encode()))
-    return found
+class Letterhead:
+    """What is the same in the headers of all messages of one topic and schema.
+
+    CloudEvents 1.0 in binary mode (Kafka binding §3.2), then ours.
+    """
+
+    def __init__(self, bus: str, topic: Topic, fingerprint: bytes) -> None:
+        self._type = ("ce_type", f"sinergi.{topic.event_type}".encode())
+        self._source = ("ce_source", f"/{bus}/{topic.agency}".encode())
+        self._schema = (SCHEMA, fingerprint.hex().encode())
+
+    def headers(self, key: bytes, index: int, envelope: Envelope) -> list[tuple[str, bytes]]:
+        """A message's headers, in their order."""
+        event_id, recorded_at, traceparent = envelope
+        found = [
+            _VERSION,
+            ("ce_id", str(event_id).encode()),
+            self._type,
+            self._source,
+            ("ce_subject", key),
+            ("ce_time", recorded_at.isoformat().replace("+00:00", "Z").encode()),
+            _CONTENT_TYPE,
+            self._schema,
+            (LEAF, b"%d" % index),
+        ]
+        if traceparent:
+            found.append(("traceparent", traceparent.encode()))
+        return found
 
 
 def seal_headers(sealed: Sealed) -> list[tuple[str, bytes]]:

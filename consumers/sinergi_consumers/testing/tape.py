@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sinergi_schemas import codec, message
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.message import Envelope
+from sinergi_schemas.message import Envelope, Letterhead
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.writer import Writer
@@ -130,7 +130,7 @@ class Tape:
         key, fingerprint = record_id.encode(), self.schema.fingerprint
         index = self._writer.add(message.leaf_data(fingerprint, key, datum))
         envelope = Envelope(event_id, SYSTEM.now(), None)
-        headers = message.headers(self.bus, self.topic, key, fingerprint, index, envelope)
+        headers = Letterhead(self.bus, self.topic, fingerprint).headers(key, index, envelope)
         self._offset += 1
         return TapeMessage(
             self.topic.name,
