@@ -54,9 +54,13 @@ class _Row(NamedTuple):
 _TYPES = {"event_id": "uuid", "recorded_at": "timestamptz", "backfill": "boolean"} | dict.fromkeys(
     ("fingerprint", "datum_head", "datum_tail"), "bytea"
 )
-# Arrays for one event too: then there is one statement, and one way through the database.
+# Arrays cost twice as much as the values by themselves, where there is one of each.
+_PUT_ONE = sa.text(
+    "SELECT status, revision, fingerprint, datum FROM"  # noqa: S608 - our own names
+    f" sinergi_producer.put({', '.join(f':{name}' for name in _Row._fields)})"
+)
 _GIVEN = ", ".join(f"CAST(:{name} AS {_TYPES.get(name, 'text')}[])" for name in _Row._fields)
-_PUT = sa.text(
+_PUT_MANY = sa.text(
     "SELECT done.status, done.revision, done.fingerprint, done.datum"  # noqa: S608 - our own names
     f" FROM unnest({_GIVEN}) WITH ORDINALITY AS given ({', '.join(_Row._fields)}, place),"
     f" LATERAL sinergi_producer.put({', '.join(f'given.{name}' for name in _Row._fields)}) AS done"
@@ -242,10 +246,12 @@ _WHY = {
 
 
 def _put(connection: sa.Connection, rows: list[_Row]) -> list[_Result]:
-    columns = zip(*rows, strict=True)
-    given: dict[str, Any] = dict(zip(_Row._fields, map(list, columns), strict=True))
+    given: dict[str, Any] = rows[0]._asdict()
+    if len(rows) > 1:
+        given = dict(zip(_Row._fields, map(list, zip(*rows, strict=True)), strict=True))
     try:
-        return [_Result(*row) for row in connection.execute(_PUT, given)]
+        found = connection.execute(_PUT_ONE if len(rows) == 1 else _PUT_MANY, given)
+        return [_Result(*row) for row in found]
     except sa.exc.ProgrammingError as why:
         # Not from `why`: SQLAlchemy's text quotes what was sent, and so the event.
         state = getattr(why.orig, "sqlstate", None)
