@@ -36,6 +36,9 @@ class Keyless:
         is_lost = next(self._numbers) % _EVERY == 0 and self._losing.exists()
         self._producer.produce(topic, value, None if is_lost else key, *rest, **options)
 
+    def __len__(self) -> int:
+        return len(self._producer)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)
 
@@ -43,8 +46,8 @@ class Keyless:
 def start(losing: Path, settings: str) -> None:
     """Run the relay's own command on such a producer."""
 
-    def opened(connection: Connection) -> Keyless:
-        return Keyless(open_producer(connection), losing)
+    def opened(connection: Connection, **options: Any) -> Keyless:
+        return Keyless(open_producer(connection, **options), losing)
 
     vars(sending)["open_producer"] = opened
     sys.argv = ["sinergi", "--config", settings, "--log-json", "relay"]
