@@ -7,6 +7,7 @@
 #   make example      27,780 prison transfers from a file to two databases; FILE=… names another
 #   make bench        what it costs, measured here; ONLY=materialise for one part
 #   make chaos        faults on real processes, and a judge; SEED=… draws them again, ONLY=… a part
+#   make chaos-selftest  steps broken on purpose, each of which that judge must catch
 #   make clean        remove what these commands made in this folder
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PYTEST := $(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-.PHONY: demo test test-docker lint example bench chaos clean
+.PHONY: demo test test-docker lint example bench chaos chaos-selftest clean
 .DEFAULT_GOAL := test
 
 demo: $(READY)
@@ -42,6 +43,9 @@ bench: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+chaos-selftest: $(READY)
+	$(BIN)/python tests/chaos/selftest.py $(if $(ONLY),--only $(ONLY))
 
 # Installed anew only when what it is made of has changed; an editable install follows the sources.
 $(READY): pyproject.toml

@@ -219,6 +219,37 @@ class Judge:
         self._say(f"partition {partition}: its last checkpoint is not signed by {name}")
 
 
+class Fence:
+    """A claim of the judge's own: from here on nobody may move a position who has not claimed it.
+
+    It raises the epoch of every position, as another worker that claims it would. A worker may
+    claim it back, which raises the epoch again; moving it under an epoch that is the judge's is
+    what a worker does that has woken up too late.
+    """
+
+    def __init__(self, reader: str) -> None:
+        self._reader = reader
+        with psycopg.connect(reader) as connection:
+            rows = connection.execute(
+                "UPDATE sinergi_consumer.position SET epoch = epoch + 1"
+                " RETURNING projection, topic, partition, epoch, tree_size"
+            )
+            self._fenced = {tuple(place): (epoch, size) for *place, epoch, size in rows}
+
+    def problems(self) -> list[str]:
+        """The positions that were moved under the judge's epoch. A caller may ask at any time."""
+        found = []
+        with psycopg.connect(self._reader) as connection:
+            for *place, epoch, size in connection.execute(
+                "SELECT projection, topic, partition, epoch, tree_size"
+                " FROM sinergi_consumer.position"
+            ):
+                fenced, before = self._fenced.get(tuple(place), (-1, -1))
+                if epoch == fenced and size != before:
+                    found.append(f"{place[0]} was moved by a worker whose epoch was over")
+        return found
+
+
 def read(bootstrap: str, topic: str, partition: int) -> list[Message]:
     """Every message that lies in a partition now."""
     settings = {

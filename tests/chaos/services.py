@@ -26,6 +26,13 @@ _START_SECONDS = 90.0
 _END_SECONDS = 30.0
 
 
+# What a killed worker held goes to another within 3 s: there are many of them.
+_GROUPS = (
+    "session.timeout.ms=3000", "min.session.timeout.ms=3000",
+    "heartbeat.interval.ms=500", "min.heartbeat.interval.ms=500",
+)  # fmt: skip
+
+
 class Starter:
     """Starts programs from a thread that outlives all that it starts: a leashed program dies with
     the thread that started it.
@@ -51,6 +58,7 @@ class Broker(Kafka):
         return (
             super()._settings()
             + f"authorizer.class.name={authorizer}\nallow.everyone.if.no.acl.found=true\n"
+            + "".join(f"group.consumer.{name}\n" for name in _GROUPS)
         )
 
 

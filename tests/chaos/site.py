@@ -23,6 +23,7 @@ from chaos.patience import Overdue, until
 from chaos.processes import Worker, Workers
 from chaos.register import Load, Register
 from sinergi import migrate
+from sinergi_schemas.clock import SYSTEM
 from world import World
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ _MIGRATING = Lock()  # alembic keeps its state in a module
 _SETTLE_SECONDS = 180.0
 _READY_SECONDS = 60.0
 
+WORKER = Path(__file__).with_name("worker.py")
+_STILL_SECONDS = 6.0
+
 _EPOCH = "SELECT CASE WHEN holder IS NULL THEN 0 ELSE epoch END FROM sinergi_producer.lease"
+_LEAVES = "SELECT coalesce(sum(tree_size), 0) FROM sinergi_consumer.position"
 _SENT = "SELECT coalesce(sum(sent_size), 0) FROM sinergi_producer.tree"
 
 
@@ -87,6 +92,12 @@ class Site:
         """Start a materialiser."""
         return self.workers.start("materialise", self.reader_settings)
 
+    def tapped(self, work: str, orders: Path, *names: str) -> Worker:
+        """Start a relay or a materialiser with a tap in it; see `worker.py`."""
+        settings = self.agency_settings if work == "relay" else self.reader_settings
+        command = (sys.executable, str(WORKER), work, str(settings), str(orders), *names)
+        return self.workers.run(work, command)
+
     @property
     def epoch(self) -> int:
         """The epoch of the relay that leads; 0 while none does."""
@@ -122,6 +133,30 @@ class Site:
             _READY_SECONDS,
             "every materialiser has a share",
         )
+
+    def until_arrived(self, seconds: float = _SETTLE_SECONDS) -> float:
+        """Wait until the reader has all that is committed; how many seconds it took."""
+        committed = self.register.committed()
+        return until(lambda: self.materialised >= committed, seconds, f"{committed} events arrive")
+
+    def until_still(self) -> None:
+        """Wait until the reader has all that is committed, or nothing has moved for seconds."""
+        committed = self.register.committed()
+        seen, since = self._moved, SYSTEM.monotonic()
+
+        def still() -> bool:
+            nonlocal seen, since
+            now = self._moved
+            if now != seen:
+                seen, since = now, SYSTEM.monotonic()
+            return SYSTEM.monotonic() - since > _STILL_SECONDS
+
+        until(lambda: self.materialised >= committed or still(), _SETTLE_SECONDS, "nothing moves")
+
+    @property
+    def _moved(self) -> tuple[int, ...]:
+        leaves = self.world.ask(_LEAVES)[0][0]
+        return self.sent, int(leaves), self.materialised
 
     def status(self, settings: Path) -> dict[str, Any]:
         """What `sinergi status` says."""

@@ -1,0 +1,169 @@
+"""Steps broken on purpose, one at a time, and the traps that show it. The product has none of them.
+
+A weakness is laid into a process that the harness starts (`worker.py`); so is a trap, which is a
+fault that the sound product survives. `make chaos-selftest` lets the judge see both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from sinergi_consumers import quarantine, storing
+from sinergi_consumers.sinks.postgresql import PostgresqlSink, PostgresqlTransaction
+from sinergi_producers.backlog import Backlog
+from sinergi_producers.floor import Floors
+from sinergi_schemas import errors
+from sinergi_schemas.kafka import consumer
+from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.seal.reader import Reader, Verified
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from confluent_kafka import Consumer
+
+    from sinergi_consumers.position import Position
+    from sinergi_producers.floor import Look
+    from sinergi_producers.sealing import Batch, Share
+    from sinergi_schemas.seal.checkpoint import Sealed
+
+_FAILS = 2
+_TRUE, _FALSE = b"Lapas ", b"Lapis "
+
+
+def position_first() -> None:
+    """The position is advanced in a transaction of its own, before the rows."""
+    begin, advance = PostgresqlSink.transaction, PostgresqlTransaction.advance
+
+    def transaction(self: PostgresqlSink) -> AbstractContextManager[PostgresqlTransaction]:
+        _SINKS.append(self)
+        return begin(self)
+
+    def advanced(self: PostgresqlTransaction, *args: Any) -> Position:
+        own = _SINKS[-1]._database
+        other = type(own)(own._conninfo, "sinergi materialise")
+        with other.serving() as connection:
+            moved = advance(PostgresqlTransaction(connection, self._merges), *args)
+        other.close()
+        return moved
+
+    _replace(PostgresqlSink, "transaction", transaction)
+    _replace(PostgresqlTransaction, "advance", advanced)
+
+
+_SINKS: list[PostgresqlSink] = []
+
+
+def marked_first() -> None:
+    """What is sealed is marked as sent before it is delivered, and the mark is believed."""
+    seal = Backlog.seal
+
+    def sealed(self: Backlog, batch: Batch, epoch: int) -> None:
+        seal(self, batch, epoch)
+        self.mark_sent(batch.growths)
+
+    def rewind(self: Backlog, shown: Mapping[Share, int], epoch: int) -> dict[Share, Frontier]:
+        del shown, epoch
+        return self.sent()
+
+    _replace(Backlog, "seal", sealed)
+    _replace(Backlog, "rewind", rewind)
+
+
+def cursor() -> None:
+    """Rows are read behind the highest id that was ever seen, and not by their mark."""
+
+    def after_look(self: Floors, look: Look) -> None:
+        if look.rows:
+            self.live = look.rows[-1].id
+
+    _replace(Floors, "after_look", after_look)
+    _replace(Floors, "reset", lambda _: None)
+
+
+def no_epoch() -> None:
+    """A position is moved whoever has claimed it: under whatever epoch its row bears."""
+    advance = PostgresqlTransaction.advance
+
+    def advanced(
+        self: PostgresqlTransaction, projection: Any, batch: Any, position: Position, place: Any
+    ) -> Position:
+        row = self._connection.execute(
+            "SELECT epoch FROM sinergi_consumer.position"
+            " WHERE projection = %s AND topic = %s AND partition = %s",
+            (projection.name, batch.topic.name, batch.partition),
+        ).fetchone()
+        epoch = row[0] if row else position.epoch
+        return advance(self, projection, batch, replace(position, epoch=epoch), place)
+
+    _replace(PostgresqlTransaction, "advance", advanced)
+
+
+def no_seal() -> None:
+    """A checkpoint is believed as it arrives: neither its root nor its signature is compared."""
+
+    def believe(self: Reader, index: int, sealed: Sealed) -> Verified | None:
+        if index < self._frontier.size:
+            return None
+        start, frontier = self._frontier.size, Frontier(index + 1, tuple(sealed.frontier))
+        self._frontier = frontier
+        del self._pending[: frontier.size - start]
+        return Verified(start, frontier.size, frontier.root(), sealed.note, frontier)
+
+    _replace(Reader, "_judge_checkpoint", believe)
+
+
+def handler_ignored() -> None:
+    """The position moves although the rows could not be brought in."""
+    merge = quarantine.merge_or_set_apart
+
+    def merged(*args: Any) -> Iterator[Any]:
+        try:
+            yield from merge(*args)
+        except errors.Unavailable:
+            return
+
+    _replace(storing, "merge_or_set_apart", merged)
+
+
+def failing_merge() -> None:
+    """A trap: the second merge of this process finds no room on the disk."""
+    merge, turns = PostgresqlTransaction.merge, count(1)
+
+    def merged(self: PostgresqlTransaction, *args: Any) -> Any:
+        if next(turns) == _FAILS:
+            raise errors.DatabaseAway("53100")
+        return merge(self, *args)
+
+    _replace(PostgresqlTransaction, "merge", merged)
+
+
+def lying_broker() -> None:
+    """A trap: what the broker hands out says something else than what it was given."""
+    honest: type[Consumer] = vars(consumer)["Consumer"]
+
+    class Liar(honest):  # type: ignore[misc, valid-type] # the class is laid in at run time
+        def consume(self, *args: Any, **options: Any) -> list[Any]:
+            found: list[Any] = super().consume(*args, **options)
+            for each in found:
+                if each.error() is None:
+                    each.set_value(each.value().replace(_TRUE, _FALSE))
+            return found
+
+    _replace(consumer, "Consumer", Liar)
+
+
+def _replace(owner: object, name: str, by: object) -> None:
+    setattr(owner, name, by)
+
+
+ALL: dict[str, Callable[[], None]] = {
+    each.__name__: each
+    for each in (
+        position_first, marked_first, cursor, no_epoch, no_seal, handler_ignored,
+        failing_merge, lying_broker,
+    )
+}  # fmt: skip
