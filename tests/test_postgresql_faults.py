@@ -258,6 +258,47 @@ def test_a_read_only_standby_is_waited_for(site: Site) -> None:
     assert site.quarantine() == []
 
 
+# What the log then says, what makes the database so, and what mends it; both for new sessions.
+SICK = {
+    "too many connections": (
+        "ALTER DATABASE {name} CONNECTION LIMIT 0",
+        "ALTER DATABASE {name} CONNECTION LIMIT -1",
+    ),
+    "57014": (  # query_canceled
+        "ALTER ROLE {clerk} SET statement_timeout = '1ms'",
+        "ALTER ROLE {clerk} RESET statement_timeout",
+    ),
+    "53100": (  # disk_full
+        (
+            "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE EXCEPTION USING ERRCODE = 'disk_full'; END $$;"
+            " CREATE TRIGGER fill BEFORE INSERT ON sinergi.transfer"
+            " FOR EACH ROW EXECUTE FUNCTION fill()"
+        ),
+        "DROP TRIGGER fill ON sinergi.transfer",
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "sick", "mended"), [(k, *v) for k, v in SICK.items()])
+def test_a_sick_database_is_waited_for(site: Site, said: str, sick: str, mended: str) -> None:
+    url = sa.engine.make_url(site.url)
+    with clerk_of(site.owner) as clerk:
+        names = {"name": url.database, "clerk": clerk}
+        own = url.set(username=clerk, password=clerk).render_as_string(hide_password=False)
+        with site.working(own) as worker:
+            worker.store(worker.work([escorted("P/1", "P/1")]))
+            work = worker.work([escorted("P/2", "P/2")])
+            site.do(sick.format(**names), OFF)
+            with stored_meanwhile(worker, work) as retried:
+                try:
+                    retried(said)
+                finally:
+                    site.do(mended.format(**names), OFF)
+    assert site.ask("SELECT record_id FROM sinergi.transfer ORDER BY 1") == [("P/1",), ("P/2",)]
+    assert site.quarantine() == []
+
+
 def test_connections_that_are_cut_lose_nothing(site: Site) -> None:
     with site.working() as worker:
         for number in range(3):
@@ -339,16 +380,23 @@ def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], 
 @pytest.fixture
 def clerk(world: World) -> Iterator[str]:
     """The URL of the reader's database for a user who may do what a materialiser must."""
+    with clerk_of(world.consumer) as name:
+        url = sa.engine.make_url(world.consumer_url).set(username=name, password=name)
+        yield url.render_as_string(hide_password=False)
+
+
+@contextmanager
+def clerk_of(engine: sa.Engine) -> Iterator[str]:
+    """A user, and its password of the same name, with the rights of a materialiser."""
     name = f"clerk_{secrets.token_hex(4)}"
-    with world.consumer.begin() as connection:
+    with engine.begin() as connection:
         connection.execute(sa.text(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'"))
         for schema in ("sinergi", "sinergi_consumer"):
             connection.execute(sa.text(f"GRANT USAGE ON SCHEMA {schema} TO {name}"))
             rights = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA"
             connection.execute(sa.text(f"GRANT {rights} {schema} TO {name}"))
-    url = sa.engine.make_url(world.consumer_url).set(username=name, password=name)
-    yield url.render_as_string(hide_password=False)
-    with world.consumer.begin() as connection:
+    yield name
+    with engine.begin() as connection:
         connection.execute(sa.text(f"DROP OWNED BY {name}"))
         connection.execute(sa.text(f"DROP ROLE {name}"))
 

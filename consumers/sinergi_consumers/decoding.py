@@ -19,10 +19,12 @@ from sinergi_schemas import compatibility
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sinergi_consumers.partition import Batch
+    from sinergi_consumers.partition import Leaves
     from sinergi_schemas.catalog import Catalog, Schema
     from sinergi_schemas.message import Message
     from sinergi_schemas.topics import Topic
+
+AWAITING_SCHEMA = "awaiting-schema"
 
 _INDEX = "leaf_index"
 
@@ -34,11 +36,13 @@ class Unfit:
     Attributes:
         reason: the class of what is wrong, as quarantine keeps it.
         detail: what and where, without any value out of the event.
+        revision: the record's, where it can be read and believed.
     """
 
     message: Message
     reason: str
     detail: str
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,12 @@ class Decoder:
         }
         self._layout = Layout.of(self._newest)
 
-    def decode(self, batch: Batch) -> Decoded:
+    @property
+    def readable(self) -> list[bytes]:
+        """The fingerprints of the schemas whose events can be read here."""
+        return [each for each in self._versions if each not in self._obstacles]
+
+    def decode(self, batch: Leaves) -> Decoded:
         """The events of a batch. It raises nothing on account of what a message holds."""
         unfit: list[Unfit] = []
         decoded: list[pl.DataFrame] = []
@@ -77,7 +86,7 @@ class Decoder:
                 what = self._obstacles.get(
                     fingerprint, f"no schema of {self._newest.event_type} is {fingerprint.hex()}"
                 )
-                unfit.extend(Unfit(each, "awaiting-schema", what) for each in messages)
+                unfit.extend(Unfit(each, AWAITING_SCHEMA, what) for each in messages)
             else:
                 decoded.append(self._frame(batch.topic, schema, messages, unfit))
         events = pl.concat(decoded) if decoded else self.nothing()
@@ -115,6 +124,20 @@ class Decoder:
             pl.Series(_INDEX, [each.leaf_index for each in kept], pl.Int64)
         )
         return _consistent(events, topic, kept, unfit)
+
+
+class Decoders:
+    """A decoder for each event type, made when it is first wanted."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._made: dict[str, Decoder] = {}
+
+    def of(self, event_type: str) -> Decoder:
+        """The decoder of an event type."""
+        if event_type not in self._made:
+            self._made[event_type] = Decoder(self._catalog, event_type)
+        return self._made[event_type]
 
 
 def _obstacle(schema: Schema, newest: Schema) -> str:

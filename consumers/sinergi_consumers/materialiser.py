@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sinergi_consumers.decoding import Decoder
+from sinergi_consumers.decoding import Decoders
 from sinergi_consumers.partition import Partition
+from sinergi_consumers.retrying import Retrial
 from sinergi_consumers.storing import Claim, Stored, Work
 from sinergi_schemas import errors
 from sinergi_schemas.topics import Topic
@@ -65,10 +66,10 @@ class Materialiser:
         self._sink = store.sink
         self._receipts = receipts
         self._agreements = bus.agreements
-        self._catalog = bus.catalog
         self._clock = clock
         self._claims: dict[Share, Claim] = {}
-        self._decoders: dict[str, Decoder] = {}
+        self._decoders = Decoders(bus.catalog)
+        self._retrial = Retrial(store.sink, store.projections, self._decoders)
         self._unrecorded: dict[Share, errors.Broken] = {}
 
     def run(self, stopping: Event) -> None:
@@ -156,10 +157,7 @@ class Materialiser:
         return {share: claim for share, claim in self._claims.items() if share in flowing}
 
     def _decode(self, claim: Claim, batch: Batch) -> Work:
-        event_type = batch.topic.event_type
-        if event_type not in self._decoders:
-            self._decoders[event_type] = Decoder(self._catalog, event_type)
-        return Work(claim, batch, self._decoders[event_type].decode(batch))
+        return Work(claim, batch, self._decoders.of(batch.topic.event_type).decode(batch))
 
     def _hand_over(
         self, database: ThreadPoolExecutor, ready: Sequence[Work]
@@ -231,6 +229,8 @@ class Materialiser:
         topic, number = share
         place = self._assignment.place(share)
         positions = self._sink.claim(topic, number)
+        # An upgrade of this program is a new claim, so that what waited for a schema comes in now.
+        self._retrial.upgrade(topic, number)
         least = min(positions.values(), key=lambda each: each.frontier.size)
         keys = self._agreements.keys(topic.agency)
         partition = Partition(self._agreements.bus, topic, number, keys, least.frontier)

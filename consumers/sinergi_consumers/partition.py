@@ -8,7 +8,7 @@ the topic's owner.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sinergi_schemas import errors, message
 from sinergi_schemas.seal.reader import Reader
@@ -21,6 +21,25 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.merkle import Frontier
     from sinergi_schemas.seal.reader import Verified
     from sinergi_schemas.topics import Topic
+
+
+class Leaves(Protocol):
+    """Some leaves of one partition: a batch, or what is tried once more out of quarantine."""
+
+    @property
+    def topic(self) -> Topic:
+        """The topic that carried them."""
+
+    @property
+    def partition(self) -> int:
+        """The partition of the topic."""
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """Their messages, in the order of the leaves."""
+
+    def message(self, leaf_index: int) -> Message:
+        """The one at a leaf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +63,10 @@ class Batch:
     def end(self) -> int:
         """The tree size behind the batch."""
         return self.start + len(self.messages)
+
+    def message(self, leaf_index: int) -> Message:
+        """The one at a leaf."""
+        return self.messages[leaf_index - self.start]
 
     @property
     def frontier(self) -> Frontier:

@@ -11,6 +11,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 from polars.exceptions import PanicException
 
 from sinergi_consumers.decoding import Unfit
@@ -19,9 +20,7 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import polars as pl
-
-    from sinergi_consumers.partition import Batch
+    from sinergi_consumers.partition import Leaves
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.sinks import Transaction
 
@@ -29,7 +28,7 @@ _CONFLICT = "another event holds this revision of the record already; the first 
 
 
 def merge_or_set_apart(
-    transaction: Transaction, projection: Projection, batch: Batch, events: pl.DataFrame
+    transaction: Transaction, projection: Projection, leaves: Leaves, events: pl.DataFrame
 ) -> Iterator[Unfit]:
     """Merge events into a projection's tables; what could not pass, and why.
 
@@ -44,14 +43,15 @@ def merge_or_set_apart(
             conflicts = transaction.merge(projection, _rows(projection, events))
     except (errors.RowsRefused, errors.ProjectionFailed) as why:
         if events.height == 1:
-            yield _unfit(batch, events["leaf_index"][0], _reason(why), str(why))
+            yield _unfit(leaves, events, _reason(why), str(why))
             return
         half = events.height // 2
-        yield from merge_or_set_apart(transaction, projection, batch, events[:half])
-        yield from merge_or_set_apart(transaction, projection, batch, events[half:])
+        yield from merge_or_set_apart(transaction, projection, leaves, events[:half])
+        yield from merge_or_set_apart(transaction, projection, leaves, events[half:])
     else:
         for index in conflicts:
-            yield _unfit(batch, index, "revision-conflict", _CONFLICT)
+            event = events.filter(pl.col("leaf_index") == index)
+            yield _unfit(leaves, event, "revision-conflict", _CONFLICT)
 
 
 def _rows(projection: Projection, events: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
@@ -73,8 +73,9 @@ def _place(why: BaseException) -> str:
     return f"{Path(first.filename).name}:{first.lineno}"
 
 
-def _unfit(batch: Batch, index: int, reason: str, detail: str) -> Unfit:
-    return Unfit(batch.messages[index - batch.start], reason, detail)
+def _unfit(leaves: Leaves, event: pl.DataFrame, reason: str, detail: str) -> Unfit:
+    index, revision = event.select("leaf_index", "revision").row(0)
+    return Unfit(leaves.message(index), reason, detail, revision)
 
 
 def _reason(why: errors.SinergiError) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.assignment import Share
     from sinergi_consumers.decoding import Decoded, Unfit
-    from sinergi_consumers.partition import Batch, Partition
+    from sinergi_consumers.partition import Batch, Leaves, Partition
     from sinergi_consumers.position import Place, Position
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.sinks import Sink, Transaction
@@ -77,7 +77,7 @@ class Store:
         stopping: Event,
     ) -> None:
         self.sink = sink
-        self._projections = projections
+        self.projections = projections
         self._key = key
         self._clock = clock
         self._stopping = stopping
@@ -115,7 +115,7 @@ class Store:
         receipt = self._receipt(batch)
         apart: list[tuple[Projection, Unfit]] = []
         with self.sink.transaction() as transaction:
-            for each in self._projections:
+            for each in self.projections:
                 position = positions.get(each.name)
                 if position and position.frontier.size < batch.end:
                     # 4. advance the position, if it is still ours
@@ -134,20 +134,37 @@ class Store:
         self, transaction: Transaction, projection: Projection, work: Work, since: int
     ) -> list[Unfit]:
         """Merge what a projection has not seen; one that joined later starts inside the batch."""
-        events = work.decoded.events
+        decoded = work.decoded
         if since > work.batch.start:
-            events = events.filter(pl.col("leaf_index") >= since)
-        unfit = [each for each in work.decoded.unfit if each.message.leaf_index >= since]
-        unfit += merge_or_set_apart(transaction, projection, work.batch, events)
-        if unfit:
-            transaction.quarantine(projection, work.batch, unfit)
-        return unfit
+            decoded = replace(
+                decoded,
+                events=decoded.events.filter(pl.col("leaf_index") >= since),
+                unfit=[each for each in decoded.unfit if each.message.leaf_index >= since],
+            )
+        return take_in(transaction, projection, work.batch, decoded)
 
     def _receipt(self, batch: Batch) -> Receipt:
         """All projections are at the batch's end or beyond it, so its checkpoint is signed for."""
         now = self._clock.now()
         note = cosign(batch.checkpoints[-1].note, self._key, int(now.timestamp()))
         return Receipt(batch.topic.name, batch.partition, batch.end, note, now)
+
+
+def take_in(
+    transaction: Transaction, projection: Projection, leaves: Leaves, decoded: Decoded
+) -> list[Unfit]:
+    """Bring decoded leaves into a projection's tables and into its quarantine; the latter.
+
+    Raises:
+        Unavailable, DatabaseBroken: see `sinergi_consumers.quarantine`.
+    """
+    unfit = [
+        *decoded.unfit,
+        *merge_or_set_apart(transaction, projection, leaves, decoded.events),
+    ]
+    if unfit:
+        transaction.quarantine(projection, leaves, unfit)
+    return unfit
 
 
 def _tell(batch: Batch, apart: Sequence[tuple[Projection, Unfit]]) -> None:

@@ -455,6 +455,12 @@ class ReplayRefused(Refused):
     what: str
 
 
+class QuarantineRefused(Refused):
+    """Nothing was done about quarantine: {what}."""
+
+    what: str
+
+
 class TablesMissing(Refused):
     """{what} is not in the database. Run `sinergi db upgrade --role {role}` as its owner."""
 
@@ -471,7 +477,7 @@ class ProjectionRefused(Refused):
 
 class ProjectionFailed(Broken):
     """The projection {projection} failed on an event: {what}. Only this event is quarantined; mend
-    the projection, and fill its table anew (docs/tutorial-integrator.md).
+    the projection, and run `sinergi quarantine retry` (docs/tutorial-integrator.md).
     """
 
     projection: str

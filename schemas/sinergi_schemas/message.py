@@ -30,6 +30,7 @@ LEAF = "sinergi_leaf"
 CHECKPOINT = "sinergi_checkpoint"
 FRONTIER = "sinergi_frontier"
 
+_EVENT_ID = "ce_id"
 _VERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/avro")
 
@@ -46,6 +47,9 @@ class Message(NamedTuple):
     """One message read from a topic: where it lay, its leaf, and the checkpoint it carries.
 
     A named tuple and not a dataclass, since a batch holds 20,000 of them.
+
+    Attributes:
+        event_id: as a header has it, for people who look for an event; no seal covers it.
     """
 
     offset: int
@@ -54,6 +58,7 @@ class Message(NamedTuple):
     key: bytes
     datum: bytes
     sealed: Sealed | None
+    event_id: bytes | None = None
 
     @property
     def leaf_data(self) -> bytes:
@@ -76,6 +81,7 @@ def parse(received: Received) -> Message:
             _fingerprint(found[SCHEMA]),
             *_key_and_datum(received.key(), received.value()),
             None if note is None else _sealed(note, found[FRONTIER]),
+            found.get(_EVENT_ID),
         )
     except (ValueError, KeyError) as why:
         raise errors.MessageMalformed(
@@ -173,7 +179,7 @@ class Letterhead:
         event_id, recorded_at, traceparent = envelope
         found = [
             _VERSION,
-            ("ce_id", str(event_id).encode()),
+            (_EVENT_ID, str(event_id).encode()),
             self._type,
             self._source,
             ("ce_subject", key),

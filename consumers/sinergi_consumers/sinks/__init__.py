@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sinergi_consumers.decoding import Unfit
-    from sinergi_consumers.partition import Batch
+    from sinergi_consumers.partition import Batch, Leaves
     from sinergi_consumers.position import Place, Position
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.receipts import Receipt
+    from sinergi_consumers.retrying import Decision, Entry
     from sinergi_schemas.errors import Broken
+    from sinergi_schemas.message import Message
     from sinergi_schemas.topics import Topic
 
 
@@ -40,6 +42,8 @@ class Transaction(Protocol):
     def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
         """Put the rows of some events into a projection's tables, as its kind says.
 
+        What stands in quarantine of an earlier revision of their records is superseded.
+
         Returns:
             The leaf indexes of events whose revision another event holds already; only a history
             knows of all revisions, so that no other kind of projection tells.
@@ -49,8 +53,29 @@ class Transaction(Protocol):
         """
         ...
 
-    def quarantine(self, projection: Projection, batch: Batch, unfit: Iterable[Unfit]) -> None:
-        """Keep what could not become rows of a projection."""
+    def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
+        """Keep what could not become rows of a projection; again, where it is kept already.
+
+        It is superseded at once where a later revision of the record stands.
+        """
+        ...
+
+    def held(
+        self, projection: Projection, topic: Topic, partition: int, leaves: Sequence[int]
+    ) -> Sequence[Message]:
+        """What quarantine keeps at some leaves, below the position and not through by now.
+
+        Position and rows are held till the commit, so that neither a worker nor another retry
+        comes in between.
+        """
+        ...
+
+    def retried(self, entries: Sequence[Entry]) -> None:
+        """State that these are no longer in quarantine: they went through."""
+        ...
+
+    def decided(self, outcomes: Sequence[tuple[Entry, str]], decision: Decision) -> None:
+        """Keep who tried these once more, why, and what came of it."""
         ...
 
     def checkpoints(self, batch: Batch) -> None:
@@ -83,6 +108,12 @@ class Sink(Protocol):
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Begin; commit at the end of the block, roll back where it raises."""
+        ...
+
+    def awaiting(
+        self, topic: Topic, partition: int, fingerprints: Sequence[bytes]
+    ) -> Sequence[Entry]:
+        """What waits in quarantine for one of these schemas."""
         ...
 
     def halt(self, topic: Topic, partition: int, why: Broken) -> None:

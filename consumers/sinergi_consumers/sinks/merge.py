@@ -121,6 +121,39 @@ class Merge:
             winner=WINNER,
         )
 
+    @cached_property
+    def supersede_earlier(self) -> sql.Composed:
+        """Mark what quarantine keeps of earlier revisions of the records that have just won.
+
+        Where a revision could not be read the order of leaves tells: an outbox gives a record's
+        revisions out in their order.
+        """
+        return sql.SQL(
+            "WITH held AS MATERIALIZED (SELECT id, topic, partition, leaf_index, key, revision"
+            " FROM sinergi_consumer.quarantine WHERE projection = {name} AND state = 'open')"
+            " UPDATE sinergi_consumer.quarantine AS kept SET state = 'superseded'"
+            " FROM held, {winner} AS winner JOIN {incoming} AS arrived USING (leaf_index)"
+            " WHERE kept.id = held.id AND held.topic = arrived.topic"
+            " AND held.partition = arrived.partition"
+            " AND held.key = convert_to(arrived.record_id, 'UTF8') AND (arrived.revision >"
+            " held.revision OR held.revision IS NULL AND arrived.leaf_index > held.leaf_index)"
+        ).format(
+            name=sql.Literal(self.projection.name),
+            winner=WINNER,
+            incoming=incoming(self.projection.record),
+        )
+
+    @cached_property
+    def supersede_late(self) -> sql.Composed:
+        """Mark an event that has just come to quarantine, where a later revision stands already."""
+        return sql.SQL(
+            "UPDATE sinergi_consumer.quarantine AS held SET state = 'superseded'"
+            " FROM {real} AS stored WHERE held.projection = {name} AND held.topic = %s"
+            " AND held.partition = %s AND held.leaf_index = %s AND held.state = 'open'"
+            " AND stored.agency = %s AND stored.record_id = %s AND (stored.revision >"
+            " held.revision OR held.revision IS NULL AND stored.leaf_index > held.leaf_index)"
+        ).format(name=sql.Literal(self.projection.name), real=_real(self.projection.record))
+
     def delete_replaced(self, child: sa.Table) -> sql.Composed:
         """Take away the rows of revisions that no longer stand."""
         return sql.SQL(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import psycopg
 
+from sinergi_consumers.decoding import AWAITING_SCHEMA
 from sinergi_consumers.position import Place, Position
 from sinergi_consumers.projection import SCHEMA, Kind
 from sinergi_consumers.receipts import Receipt
+from sinergi_consumers.retrying import Entry
 from sinergi_consumers.sinks import merge
 from sinergi_consumers.sinks.merge import Merge
 from sinergi_schemas import errors
+from sinergi_schemas.message import Message
 from sinergi_schemas.postgresql import Database, translate
 from sinergi_schemas.seal.merkle import Frontier
 
@@ -24,15 +28,17 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from sinergi_consumers.decoding import Unfit
-    from sinergi_consumers.partition import Batch
+    from sinergi_consumers.partition import Batch, Leaves
     from sinergi_consumers.projection import Projection
+    from sinergi_consumers.retrying import Decision
     from sinergi_schemas.topics import Topic
 
 _OWN = {
     "position": ("projection", "topic", "partition", "tree_size", "frontier", "epoch"),
     "checkpoint": ("topic", "partition", "size", "root", "note"),
     "receipt": ("topic", "partition", "size", "note", "published_at"),
-    "quarantine": ("projection", "topic", "partition", "leaf_index", "reason", "datum"),
+    "quarantine": ("projection", "topic", "partition", "leaf_index", "event_id", "state"),
+    "decision": ("projection", "topic", "partition", "leaf_index", "action", "outcome"),
     "halt": ("topic", "partition", "reason", "detail"),
 }
 
@@ -112,6 +118,24 @@ class PostgresqlSink:
                 # A deferred constraint would speak only at the commit, too late to find its row.
                 connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 yield PostgresqlTransaction(connection, self._merges)
+
+    def awaiting(self, topic: Topic, partition: int, fingerprints: Sequence[bytes]) -> list[Entry]:
+        """What waits in quarantine for one of these schemas."""
+        with self._database.serving() as connection:
+            rows = connection.execute(
+                "SELECT projection, leaf_index FROM sinergi_consumer.quarantine"
+                " WHERE projection = ANY(%s) AND topic = %s AND partition = %s AND reason = %s"
+                " AND fingerprint = ANY(%s) AND state IN ('open', 'superseded')"
+                " ORDER BY projection, leaf_index",
+                (
+                    list(self._merges),
+                    topic.name,
+                    partition,
+                    AWAITING_SCHEMA,
+                    list(fingerprints),
+                ),
+            ).fetchall()
+        return [Entry(name, topic, partition, index) for name, index in rows]
 
     def halt(self, topic: Topic, partition: int, why: errors.Broken) -> None:
         """Keep for people why a partition stands still."""
@@ -206,6 +230,7 @@ class PostgresqlTransaction:
         self._connection.execute(merge.CLEAR_WINNER)
         arrived = self._copy(statements, record, rows[record.name])
         self._connection.execute(statements.upsert)
+        self._connection.execute(statements.supersede_earlier)
         won, replaced = self._connection.execute(merge.COUNT_WINNERS).fetchone() or (0, 0)
         for child in projection.children:
             if replaced:
@@ -216,19 +241,26 @@ class PostgresqlTransaction:
             return []  # a current table has forgotten earlier revisions and cannot tell
         return [index for (index,) in self._connection.execute(statements.conflicts)]
 
-    def quarantine(self, projection: Projection, batch: Batch, unfit: Iterable[Unfit]) -> None:
-        """Keep what could not become rows of a projection."""
+    def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
+        """Keep what could not become rows of a projection; again, where it is kept already."""
+        topic, partition = leaves.topic, leaves.partition
         with self._connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO sinergi_consumer.quarantine (projection, topic, partition,"
-                " leaf_index, reason, detail, fingerprint, key, datum)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                "INSERT INTO sinergi_consumer.quarantine AS held (projection, topic, partition,"
+                " leaf_index, event_id, revision, reason, detail, fingerprint, key, datum)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+                " ON CONFLICT (projection, topic, partition, leaf_index) DO UPDATE"
+                " SET revision = excluded.revision, reason = excluded.reason,"
+                " detail = excluded.detail,"
+                " state = CASE held.state WHEN 'retried' THEN 'open' ELSE held.state END",
                 [
                     (
                         projection.name,
-                        batch.topic.name,
-                        batch.partition,
+                        topic.name,
+                        partition,
                         each.message.leaf_index,
+                        _uuid(each.message.event_id),
+                        each.revision,
                         each.reason,
                         each.detail,
                         each.message.fingerprint,
@@ -236,6 +268,59 @@ class PostgresqlTransaction:
                         each.message.datum,
                     )
                     for each in unfit
+                ],
+            )
+            cursor.executemany(
+                self._merges[projection.name].supersede_late,
+                [
+                    (topic.name, partition, each.message.leaf_index, topic.agency, record_id)
+                    for each in unfit
+                    if (record_id := _record_id(each.message.key)) is not None
+                ],
+            )
+
+    def held(
+        self, projection: Projection, topic: Topic, partition: int, leaves: Sequence[int]
+    ) -> list[Message]:
+        """What quarantine keeps at some leaves, below the position and not through by now."""
+        where = (projection.name, topic.name, partition)
+        reached = self._connection.execute(
+            "SELECT tree_size FROM sinergi_consumer.position"
+            " WHERE projection = %s AND topic = %s AND partition = %s FOR UPDATE",
+            where,
+        ).fetchone()
+        if reached is None:
+            return []
+        rows = self._connection.execute(
+            "SELECT leaf_index, fingerprint, key, datum"
+            " FROM sinergi_consumer.quarantine"
+            " WHERE projection = %s AND topic = %s AND partition = %s AND leaf_index = ANY(%s)"
+            " AND leaf_index < %s AND state <> 'retried' ORDER BY leaf_index FOR UPDATE",
+            (*where, list(leaves), *reached),
+        )
+        return [
+            Message(0, index, fingerprint, key, datum, None)
+            for index, fingerprint, key, datum in rows
+        ]
+
+    def retried(self, entries: Sequence[Entry]) -> None:
+        """State that these are no longer in quarantine: they went through."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE sinergi_consumer.quarantine SET state = 'retried'"
+                " WHERE projection = %s AND topic = %s AND partition = %s AND leaf_index = %s",
+                [each.columns for each in entries],
+            )
+
+    def decided(self, outcomes: Sequence[tuple[Entry, str]], decision: Decision) -> None:
+        """Keep who tried these once more, why, and what came of it."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO sinergi_consumer.decision (projection, topic, partition, leaf_index,"
+                " action, outcome, decided_by, why) VALUES (%s, %s, %s, %s, 'retry', %s, %s, %s)",
+                [
+                    (*entry.columns, outcome, decision.by, decision.why)
+                    for entry, outcome in outcomes
                 ],
             )
 
@@ -270,3 +355,20 @@ class PostgresqlTransaction:
         ):
             copy.write(text)
         return rows.height
+
+
+def _uuid(text: bytes | None) -> UUID | None:
+    """An event's id out of a header; None where it is none."""
+    try:
+        return UUID((text or b"").decode("ascii"))
+    except ValueError:
+        return None
+
+
+def _record_id(key: bytes) -> str | None:
+    """A record's id out of a key; None where no table can hold it."""
+    try:
+        found = key.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in found else found

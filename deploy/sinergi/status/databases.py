@@ -56,7 +56,7 @@ _POSITIONS = """
 """
 _QUARANTINE = """
     SELECT topic, partition, reason, count(*) FROM sinergi_consumer.quarantine
-    GROUP BY topic, partition, reason ORDER BY topic, partition, reason
+    WHERE state = 'open' GROUP BY topic, partition, reason ORDER BY topic, partition, reason
 """
 _HALTS = "SELECT topic, partition, reason, detail, halted_at FROM sinergi_consumer.halt"
 

@@ -118,7 +118,7 @@ class Share:
         seconds_behind: age of the first message that is not in the tables, by its time on the
             broker; 0 where none is missing, None where that is not known.
         worker: the host that reads it, as the consumer group has it.
-        quarantined: events that could not become rows, by the reason; None where the database is
+        quarantined: open rows of quarantine, by the reason; None where the database is
             away, and with it whether the partition is halted.
     """
 

@@ -204,7 +204,8 @@ def _broken(topic: Read, share: Share) -> Iterator[Problem]:
     if share.quarantined:
         reasons = ", ".join(f"{count:,} {each}" for each, count in share.quarantined.items())
         what = f"{_count(sum(share.quarantined.values()), 'event')} of {place} in quarantine"
-        yield Problem(Kind.QUARANTINED, topic.topic, share.partition, f"{what} ({reasons})")
+        mend = "`sinergi quarantine list` shows them"
+        yield Problem(Kind.QUARANTINED, topic.topic, share.partition, f"{what} ({reasons}): {mend}")
 
 
 def _remarks(facts: Facts) -> Iterator[str]:

@@ -54,6 +54,10 @@ CREATE TABLE sinergi_consumer.quarantine (
     topic          text        NOT NULL,
     partition      integer     NOT NULL,
     leaf_index     bigint      NOT NULL,
+    event_id       uuid,
+    revision       integer,
+    state          text        NOT NULL DEFAULT 'open'
+        CHECK (state IN ('open', 'superseded', 'retried', 'discarded')),
     reason         text        NOT NULL,
     detail         text        NOT NULL,
     fingerprint    bytea       NOT NULL,
@@ -62,9 +66,29 @@ CREATE TABLE sinergi_consumer.quarantine (
     quarantined_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (projection, topic, partition, leaf_index)
 );
-COMMENT ON TABLE  sinergi_consumer.quarantine IS 'Events that are under the seal but could not become rows of a projection.';
+CREATE INDEX quarantine_open ON sinergi_consumer.quarantine (projection, topic, partition) WHERE state = 'open';
+COMMENT ON TABLE  sinergi_consumer.quarantine IS 'Events that are under the seal but could not become rows of a projection. A row is never deleted.';
+COMMENT ON COLUMN sinergi_consumer.quarantine.event_id IS 'As a header of the message says it: a hint, which no seal covers.';
+COMMENT ON COLUMN sinergi_consumer.quarantine.revision IS 'The record''s revision, where it could be read.';
+COMMENT ON COLUMN sinergi_consumer.quarantine.state IS 'open; superseded by a later revision of the record that went through; retried, and through; discarded by somebody.';
 COMMENT ON COLUMN sinergi_consumer.quarantine.reason IS 'The class of what is wrong, e.g. datum-invalid, rows-refused, revision-conflict, awaiting-schema.';
 COMMENT ON COLUMN sinergi_consumer.quarantine.detail IS 'What is wrong and where, without any value out of the event.';
+
+CREATE TABLE sinergi_consumer.decision (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    projection text        NOT NULL,
+    topic      text        NOT NULL,
+    partition  integer     NOT NULL,
+    leaf_index bigint      NOT NULL,
+    action     text        NOT NULL CHECK (action IN ('retry', 'discard')),
+    outcome    text        NOT NULL,
+    decided_by text        NOT NULL,
+    why        text        NOT NULL,
+    decided_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX decision_of_event ON sinergi_consumer.decision (topic, partition, leaf_index);
+COMMENT ON TABLE  sinergi_consumer.decision IS 'What was done about events in quarantine: by whom, when and why.';
+COMMENT ON COLUMN sinergi_consumer.decision.outcome IS 'retried or discarded; or, where it was tried in vain, the reason for which it stays.';
 
 CREATE TABLE sinergi_consumer.halt (
     topic     text        NOT NULL,

@@ -1,0 +1,173 @@
+"""What stands in quarantine and what was decided about it, for people to see, and to discard.
+
+What an event says is not among it: its key and its bytes are asked for one event at a time.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from psycopg import sql
+
+from sinergi_schemas.postgresql import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sinergi_consumers.retrying import Decision
+
+_ROWS = sql.SQL(
+    "SELECT id, state, reason, projection, topic, partition, leaf_index, event_id, revision,"
+    " quarantined_at, detail, encode(fingerprint, 'hex'), count(*) OVER ()"
+    " FROM sinergi_consumer.quarantine WHERE {} ORDER BY id LIMIT %s"
+)
+_DECISIONS = sql.SQL(
+    "SELECT d.action, d.outcome, d.decided_by, d.why, d.decided_at"
+    " FROM sinergi_consumer.decision AS d JOIN sinergi_consumer.quarantine AS q"
+    " USING (projection, topic, partition, leaf_index) WHERE q.id = %s ORDER BY d.id"
+)
+_CONTENTS = sql.SQL("SELECT key, datum FROM sinergi_consumer.quarantine WHERE id = %s")
+_DISCARD = sql.SQL(
+    "WITH done AS (UPDATE sinergi_consumer.quarantine SET state = 'discarded'"
+    " WHERE state IN ('open', 'superseded') AND {}"
+    " RETURNING projection, topic, partition, leaf_index)"
+    " INSERT INTO sinergi_consumer.decision (projection, topic, partition, leaf_index,"
+    " action, outcome, decided_by, why)"
+    " SELECT done.*, 'discard', 'discarded', %s, %s FROM done RETURNING id"
+)
+
+
+class State(StrEnum):
+    """What has become of an event in quarantine."""
+
+    OPEN = "open"
+    SUPERSEDED = "superseded"
+    RETRIED = "retried"
+    DISCARDED = "discarded"
+
+
+UNSETTLED = (State.OPEN, State.SUPERSEDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows of quarantine; what is None or empty does not choose.
+
+    Attributes:
+        ids: these rows.
+        states: rows in one of these states.
+    """
+
+    ids: Sequence[int] = ()
+    topic: str | None = None
+    partition: int | None = None
+    leaf_index: int | None = None
+    event_id: UUID | None = None
+    projection: str | None = None
+    reason: str | None = None
+    states: Sequence[State] = ()
+
+    def where(self) -> tuple[sql.Composed, list[object]]:
+        """The condition in SQL, and its values."""
+        chosen: list[object] = []
+        parts: list[sql.Composable] = [sql.SQL("true")]
+        for name in ("topic", "partition", "leaf_index", "event_id", "projection", "reason"):
+            value = getattr(self, name)
+            if value is not None:
+                parts.append(sql.SQL("{} = %s").format(sql.Identifier(name)))
+                chosen.append(value)
+        for name, values in (("id", self.ids), ("state", self.states)):
+            if values:
+                parts.append(sql.SQL("{} = ANY(%s)").format(sql.Identifier(name)))
+                chosen.append([*values])
+        return sql.SQL(" AND ").join(parts), chosen
+
+
+class Quarantined(NamedTuple):
+    """A row of quarantine.
+
+    Attributes:
+        event_id: as a header of the message says it: a hint.
+        revision: the record's, where it could be read.
+        fingerprint: of the schema that the event was written with, in hex.
+    """
+
+    id: int
+    state: str
+    reason: str
+    projection: str
+    topic: str
+    partition: int
+    leaf_index: int
+    event_id: UUID | None
+    revision: int | None
+    quarantined_at: datetime
+    detail: str
+    fingerprint: str
+
+
+class Decided(NamedTuple):
+    """What was done about an event in quarantine."""
+
+    action: str
+    outcome: str
+    decided_by: str
+    why: str
+    decided_at: datetime
+
+
+class Contents(NamedTuple):
+    """What an event in quarantine consists of: personal data, for whoever has asked for it."""
+
+    key: bytes
+    datum: bytes
+
+
+class Quarantine:
+    """The quarantine of a database, for people.
+
+    Args:
+        url: an SQLAlchemy URL of the consumer's database.
+
+    Every method raises `DatabaseAway` or `DatabaseBroken` where it does not serve us.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def rows(self, wanted: Wanted, most: int | None = None) -> tuple[list[Quarantined], int]:
+        """The oldest rows, at most so many, and how many there are in all."""
+        where, values = wanted.where()
+        found = self._ask(_ROWS.format(where), [*values, most])
+        return [Quarantined(*row[:-1]) for row in found], found[0][-1] if found else 0
+
+    def decisions(self, id_: int) -> list[Decided]:
+        """What was done about a row, the oldest first."""
+        return [Decided(*row) for row in self._ask(_DECISIONS, [id_])]
+
+    def contents(self, id_: int) -> Contents:
+        """Key and datum of a row."""
+        (row,) = self._ask(_CONTENTS, [id_])
+        return Contents(*row)
+
+    def discard(self, wanted: Wanted, decision: Decision) -> int:
+        """State that somebody gives rows up, and who and why; how many. They stay where they are.
+
+        Only what is unsettled can be discarded.
+        """
+        where, values = wanted.where()
+        return len(self._ask(_DISCARD.format(where), [*values, *decision]))
+
+    def _ask(
+        self, question: sql.SQL | sql.Composed, values: Sequence[object]
+    ) -> list[tuple[Any, ...]]:
+        with (
+            closing(Database(self._url, "sinergi quarantine")) as database,
+            database.serving() as connection,
+        ):
+            return connection.execute(question, values).fetchall()

@@ -1,0 +1,367 @@
+"""`sinergi quarantine`: what could not become rows, why, and what is done about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import socket
+from collections import Counter
+from contextlib import closing
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from sinergi.cli import root
+from sinergi.status.judgement import local
+from sinergi_consumers.quarantined import UNSETTLED, Quarantine, State, Wanted
+from sinergi_schemas import errors
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sinergi_consumers.quarantined import Decided, Quarantined
+    from sinergi_consumers.retrying import Decision, Entry, Outcome
+
+_WIDTH = 100
+_MOST = 100
+_FEW = 20
+
+app = typer.Typer(
+    name="quarantine",
+    help="What could not become rows, why, and what is done about it.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+class Which(StrEnum):
+    """In which state rows are looked for."""
+
+    OPEN = "open"
+    SUPERSEDED = "superseded"
+    RETRIED = "retried"
+    DISCARDED = "discarded"
+    UNSETTLED = "unsettled"
+    ALL = "all"
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        """The states that are meant."""
+        if self is Which.ALL:
+            return tuple(State)
+        return UNSETTLED if self is Which.UNSETTLED else (State(self.value),)
+
+
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Rows, as listed.")]
+OfTopic = Annotated[str | None, typer.Option("--topic", help="Of this topic only.")]
+OfPartition = Annotated[int | None, typer.Option("--partition", min=0, help="Of this partition.")]
+OfLeaf = Annotated[int | None, typer.Option("--leaf", min=0, help="The event at this leaf.")]
+OfEvent = Annotated[
+    UUID | None, typer.Option("--event", metavar="UUID", help="The event of this event_id.")
+]
+OfProjection = Annotated[str | None, typer.Option("--projection", help="Of this projection.")]
+OfReason = Annotated[
+    str | None, typer.Option("--reason", help="Of this class, as awaiting-schema or rows-refused.")
+]
+InState = Annotated[
+    Which | None, typer.Option("--state", help="In this state; unsettled is open or superseded.")
+]
+Why = Annotated[str, typer.Option("--why", help="Why, for those who ask later. It is recorded.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As one JSON document.")]
+
+
+@app.callback()
+def group() -> None:
+    """What could not become rows, why, and what is done about it."""
+
+
+@app.command("list")
+def list_(
+    topic: OfTopic = None,
+    partition: OfPartition = None,
+    leaf: OfLeaf = None,
+    event: OfEvent = None,
+    projection: OfProjection = None,
+    reason: OfReason = None,
+    state: InState = None,
+    most: Annotated[int, typer.Option("--limit", min=1, help="Show so many at most.")] = _MOST,
+    as_json: AsJson = False,
+) -> None:
+    """List events that are in quarantine, the oldest first; by default those that are unsettled.
+
+    Nothing that an event says is listed. Superseded: a later revision of the record went through.
+
+    Example: sinergi quarantine list --reason awaiting-schema
+    """
+    wanted = Wanted(
+        (), topic, partition, leaf, event, projection, reason, (state or Which.UNSETTLED).states
+    )
+    rows, count = _quarantine().rows(wanted, most)
+    if as_json:
+        _print_json({"count": count, "rows": [each._asdict() for each in rows]})
+        return
+    _console().print(_listed(rows))
+    typer.echo(f"sinergi: {count:,} in all, {len(rows):,} shown", err=True)
+
+
+@app.command()
+def show(
+    ids: Ids = None,
+    topic: OfTopic = None,
+    partition: OfPartition = None,
+    leaf: OfLeaf = None,
+    event: OfEvent = None,
+    projection: OfProjection = None,
+    reason: OfReason = None,
+    state: InState = None,
+    in_hex: Annotated[
+        bool, typer.Option("--hex", help="Key and datum too, in hex: they hold personal data.")
+    ] = False,
+    most: Annotated[int, typer.Option("--limit", min=1, help="Show so many at most.")] = _FEW,
+    as_json: AsJson = False,
+) -> None:
+    """Show rows of quarantine: what is wrong with each event, and what was done about it.
+
+    Examples:
+      sinergi quarantine show 17
+      sinergi quarantine show --topic sinergi.lapas-banyuwangi.transfer --partition 0 --leaf 12
+    """
+    chosen = Wanted(
+        ids or (), topic, partition, leaf, event, projection, reason, state.states if state else ()
+    )
+    quarantine = _quarantine()
+    rows, count = _chosen(quarantine, chosen, most)
+    told = [_told(quarantine, each, in_hex=in_hex) for each in rows]
+    if as_json:
+        _print_json({"count": count, "rows": told})
+        return
+    console = _console()
+    for row, each in zip(rows, told, strict=True):
+        console.print(_shown(row, each))
+    if count > len(rows):
+        typer.echo(f"sinergi: {count:,} in all, {len(rows):,} shown", err=True)
+
+
+@app.command()
+def retry(
+    why: Why,
+    ids: Ids = None,
+    topic: OfTopic = None,
+    partition: OfPartition = None,
+    leaf: OfLeaf = None,
+    event: OfEvent = None,
+    projection: OfProjection = None,
+    reason: OfReason = None,
+    state: InState = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try events again that are in quarantine, after what was wrong with them has been mended.
+
+    They take the road of the materialiser, which may run meanwhile. An event comes in once, and a
+    record's highest revision stands. What is refused again stays, with the reason of today. Events
+    that await a schema are tried by the materialiser itself when it starts with that schema.
+
+    Exit status: 0 all went through; 1 some did not; 2 it could not be done.
+
+    Example: sinergi quarantine retry --projection grams_by_region --why "mended in version 2"
+    """
+    chosen = _unsettled(ids, topic, partition, leaf, event, projection, reason, state)
+    decision = _decision(why)
+    rows, _ = _chosen(_quarantine(), chosen)
+    ids_of = {_place(each): each.id for each in rows}
+    outcomes = [
+        (ids_of[each.entry.columns], each) for each in _retried([*map(_entry, rows)], decision)
+    ]
+    _tell(outcomes, as_json=as_json)
+
+
+@app.command()
+def discard(
+    why: Why,
+    ids: Ids = None,
+    topic: OfTopic = None,
+    partition: OfPartition = None,
+    leaf: OfLeaf = None,
+    event: OfEvent = None,
+    projection: OfProjection = None,
+    reason: OfReason = None,
+    state: InState = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give events in quarantine up: status speaks of them no more. The rows stay, and who and why.
+
+    Exit status: 0 done; 1 none of them is unsettled; 2 it could not be done.
+
+    Example: sinergi quarantine discard 17 18 --why "agreed with lapas-banyuwangi on 3 March"
+    """
+    chosen = _unsettled(ids, topic, partition, leaf, event, projection, reason, state)
+    decision = _decision(why)
+    quarantine = _quarantine()
+    _chosen(quarantine, chosen, 1)
+    count = quarantine.discard(chosen, decision)
+    if as_json:
+        _print_json({"discarded": count})
+    else:
+        typer.echo(f"{count:,} discarded")
+    raise typer.Exit(0 if count else root.NOT_SO)
+
+
+def _quarantine() -> Quarantine:
+    return Quarantine(root.settings().consumer_database)
+
+
+def _unsettled(
+    ids: list[int] | None,
+    topic: str | None,
+    partition: int | None,
+    leaf: int | None,
+    event: UUID | None,
+    projection: str | None,
+    reason: str | None,
+    state: Which | None,
+) -> Wanted:
+    """What is to be dealt with: rows by their ids in any state, others as long as unsettled."""
+    given = (topic, partition, leaf, event, projection, reason)
+    if not ids and not any(each is not None for each in (*given, state)):
+        raise errors.QuarantineRefused("say which rows; --state open is all that are open")
+    states = state.states if state else () if ids else UNSETTLED
+    return Wanted(ids or (), *given, states)
+
+
+def _chosen(
+    quarantine: Quarantine, wanted: Wanted, most: int | None = None
+) -> tuple[list[Quarantined], int]:
+    rows, count = quarantine.rows(wanted, most)
+    if not rows:
+        raise errors.QuarantineRefused(
+            "no such row; `sinergi quarantine list --state all` shows all there are"
+        )
+    return rows, count
+
+
+def _decision(why: str) -> Decision:
+    """Who decides: the account of this process, on this machine."""
+    from sinergi_consumers.retrying import Decision  # noqa: PLC0415 - heavy: not for list and show
+
+    if not why.strip():
+        raise errors.QuarantineRefused("--why says nothing")
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in a container
+        name = f"user {os.getuid()}"
+    return Decision(f"{name}@{socket.gethostname()}", why)
+
+
+def _retried(entries: Sequence[Entry], decision: Decision) -> list[Outcome]:
+    from sinergi_consumers.decoding import Decoders  # noqa: PLC0415 - heavy: not for list and show
+    from sinergi_consumers.projection import projections_of  # noqa: PLC0415
+    from sinergi_consumers.retrying import Retrial  # noqa: PLC0415
+    from sinergi_consumers.sinks.postgresql import PostgresqlSink  # noqa: PLC0415
+    from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
+
+    catalog = Catalog.shipped()
+    projections = projections_of(catalog, (each.topic.event_type for each in entries))
+    with closing(PostgresqlSink(root.settings().consumer_database, projections)) as sink:
+        sink.check()
+        retrial = Retrial(sink, projections, Decoders(catalog))
+        return list(retrial.retry(entries, decision))
+
+
+def _entry(row: Quarantined) -> Entry:
+    from sinergi_consumers.retrying import Entry  # noqa: PLC0415 - heavy: not for list and show
+
+    return Entry(row.projection, Topic.parse(row.topic), row.partition, row.leaf_index)
+
+
+def _tell(outcomes: Sequence[tuple[int, Outcome]], *, as_json: bool) -> None:
+    """What came of a retry; the exit status says whether all went through."""
+    counts = Counter(each.result for _, each in outcomes)
+    if as_json:
+        rows = [{"id": id_, "result": each.result, "detail": each.detail} for id_, each in outcomes]
+        _print_json({"counts": counts, "rows": rows})
+    else:
+        typer.echo(", ".join(f"{count:,} {result}" for result, count in sorted(counts.items())))
+        left = [(id_, each) for id_, each in outcomes if not each.is_through]
+        if left:
+            table = _table("id", "result", "detail")
+            for id_, each in left[:_MOST]:
+                table.add_row(str(id_), each.result, each.detail)
+            _console().print(table)
+    raise typer.Exit(0 if all(each.is_through for _, each in outcomes) else root.NOT_SO)
+
+
+def _told(quarantine: Quarantine, row: Quarantined, *, in_hex: bool) -> dict[str, Any]:
+    """Everything about a row; the event itself only where it was asked for."""
+    told = row._asdict() | {"decisions": quarantine.decisions(row.id)}
+    if in_hex:
+        key, datum = quarantine.contents(row.id)
+        told |= {"key": key.hex(), "datum": datum.hex()}
+    return told
+
+
+def _shown(row: Quarantined, told: Mapping[str, Any]) -> Table:
+    table = Table(
+        box=None, show_header=False, title=f"{row.id} · {row.state}", title_justify="left"
+    )
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    decisions: list[Decided] = told["decisions"]
+    for name, value in (
+        ("event", f"{row.topic}/{row.partition}/{row.leaf_index}"),
+        ("event_id", row.event_id),
+        ("revision", row.revision),
+        ("projection", row.projection),
+        ("reason", row.reason),
+        ("detail", row.detail),
+        ("schema", row.fingerprint),
+        ("since", local(row.quarantined_at)),
+        *((each.action, f"{each.outcome}, {_by(each)}") for each in decisions),
+        *((name, told[name]) for name in ("key", "datum") if name in told),
+    ):
+        table.add_row(name, "" if value is None else str(value))
+    return table
+
+
+def _by(decided: Decided) -> str:
+    return f"{local(decided.decided_at)} by {decided.decided_by}: {decided.why}"
+
+
+def _listed(rows: Sequence[Quarantined]) -> Table:
+    table = _table("id", "state", "reason", "projection", "topic/partition/leaf", "since")
+    for each in rows:
+        table.add_row(
+            str(each.id),
+            each.state,
+            each.reason,
+            each.projection,
+            "/".join(map(str, _place(each)[1:])),
+            f"{each.quarantined_at.astimezone():%Y-%m-%d %H:%M}",
+        )
+    return table
+
+
+def _place(row: Quarantined) -> tuple[str, str, int, int]:
+    return row.projection, row.topic, row.partition, row.leaf_index
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _console() -> Console:
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=_WIDTH)
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    typer.echo(json.dumps(document, default=str, indent=2))

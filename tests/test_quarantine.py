@@ -1,0 +1,536 @@
+"""What is set apart is told, tried again, given up or superseded: once, and on the record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from importlib.resources import as_file, files
+from threading import Barrier
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+
+from sinergi import migrate
+from sinergi.cli.root import run
+from sinergi_consumers.bus import Bus
+from sinergi_consumers.decoding import Decoders
+from sinergi_consumers.projection import projection
+from sinergi_consumers.retrying import Decision, Entry, Retrial
+from sinergi_consumers.sinks.postgresql import PostgresqlSink, PostgresqlTransaction
+from sinergi_consumers.storing import Stored
+from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker, transfer
+from sinergi_consumers.testing.tape import Tape
+from sinergi_schemas import codec, errors
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.codes import PersonRole
+from sinergi_schemas.events import Person
+from test_personal_data import NAME, NIK, found_in, send
+from world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from uuid import UUID
+
+    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.testing.tape import TapeMessage
+    from sinergi_schemas.events import Transfer
+
+PROJECTIONS = (CURRENT, HISTORY)
+DECISION = Decision("a test", "to see what comes of it")
+NOT_FIVE = "ALTER TABLE sinergi.{} ADD CONSTRAINT not_five CHECK (movement_id IS DISTINCT FROM '5')"
+MENDED = "ALTER TABLE sinergi.{} DROP CONSTRAINT not_five"
+
+
+class Site:
+    """A consumer's database, a worker on it, and the command as its operator runs it."""
+
+    def __init__(
+        self,
+        url: str,
+        capsys: pytest.CaptureFixture[str],
+        projections: Sequence[Projection] = PROJECTIONS,
+    ) -> None:
+        self.url = url
+        self.capsys = capsys
+        self.projections = projections
+        self.tape = Tape(BUS, TOPIC)
+        self.engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+        migrate.upgrade(url, migrate.Role.CONSUMER, projections)
+
+    @contextmanager
+    def sink(self) -> Iterator[PostgresqlSink]:
+        with closing(PostgresqlSink(self.url, self.projections)) as sink:
+            yield sink
+
+    def take(self, *batches: Sequence[TapeMessage]) -> None:
+        """Materialise messages, as a worker that has just claimed the partition."""
+        with self.sink() as sink:
+            worker = Worker(sink, self.tape, self.projections)
+            for each in batches:
+                assert isinstance(worker.store(worker.received(each)), Stored)
+
+    def take_in(self, *transfers: Transfer) -> None:
+        self.take(self.tape.write(transfers))
+
+    def do(self, *statements: str) -> None:
+        with self.engine.connect() as connection:
+            for each in statements:
+                connection.execute(sa.text(each))
+
+    def ask(self, question: str) -> list[tuple[Any, ...]]:
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(question))]
+
+    def states(self) -> list[tuple[Any, ...]]:
+        return self.ask(
+            "SELECT projection, leaf_index, state, reason FROM sinergi_consumer.quarantine"
+            " ORDER BY 1, 2"
+        )
+
+    def sinergi(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit status, standard output and standard error of `sinergi quarantine …`."""
+        self.capsys.readouterr()
+        status = run(["--set", f"consumer.database={self.url}", "quarantine", *arguments])
+        return (status, *self.capsys.readouterr())
+
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        status, out, _ = self.sinergi("list", *arguments, "--json")
+        assert status == 0
+        return list(json.loads(out)["rows"])
+
+    def retry(self, *arguments: str) -> tuple[int, dict[str, int]]:
+        status, out, _ = self.sinergi("retry", *arguments, "--why", "mended", "--json")
+        return status, json.loads(out)["counts"]
+
+    def contents(self) -> dict[str, list[tuple[Any, ...]]]:
+        """All rows of all projections' tables."""
+        tables = [table.name for each in self.projections for table in each.tables]
+        return {name: sorted(self.ask(f"SELECT t::text FROM sinergi.{name} t")) for name in tables}
+
+
+@pytest.fixture
+def site(postgresql: str, capsys: pytest.CaptureFixture[str]) -> Site:
+    return Site(postgresql, capsys)
+
+
+@pytest.fixture
+def one_bad(site: Site) -> Site:
+    """Nine events, of which the one at leaf 5 was refused by the table of the history."""
+    site.do(NOT_FIVE.format("transfer_history"))
+    site.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
+    assert site.states() == [("transfer_history", 5, "open", "rows-refused")]
+    return site
+
+
+def unreadable(tape: Tape, record_id: str) -> tuple[UUID, str, bytes]:
+    """An event that is cut off, as `Tape.write_datums` takes it."""
+    event = tape.issued(transfer(record_id))
+    return event.event_id, record_id, codec.encode(event, tape.schema)[:-1]
+
+
+# What is told
+
+
+def test_each_way_of_choosing_lists_what_was_meant_and_nothing_else(site: Site) -> None:
+    site.do(NOT_FIVE.format("transfer_history"))
+    bad = transfer("P/5", movement_id="5")
+    cut = unreadable(site.tape, "P/2")
+    site.take(site.tape.write_datums([cut]), site.tape.write([transfer("P/1"), bad]))
+    both = ["transfer", "transfer_history"]
+    for arguments, expected in {
+        (): [*((name, 0) for name in both), (both[1], 2)],
+        ("--event", str(cut[0])): [(name, 0) for name in both],
+        ("--event", str(bad.event_id)): [(both[1], 2)],
+        ("--reason", "rows-refused"): [(both[1], 2)],
+        ("--projection", "transfer"): [(both[0], 0)],
+        ("--topic", TOPIC.name, "--partition", "0", "--leaf", "2"): [(both[1], 2)],
+        ("--topic", "sinergi.lapas-lain.transfer"): [],
+        ("--partition", "1"): [],
+        ("--state", "discarded"): [],
+        ("--limit", "1"): [(both[0], 0)],
+    }.items():
+        found = [(each["projection"], each["leaf_index"]) for each in site.rows(*arguments)]
+        assert sorted(found) == sorted(expected), arguments
+
+
+def test_a_list_fits_a_hundred_columns_and_says_how_many_there_are(site: Site) -> None:
+    site.take(site.tape.write_datums([unreadable(site.tape, f"P/{at}") for at in range(30)]))
+    status, out, err = site.sinergi("list", "--limit", "7")
+    assert status == 0
+    assert err == "sinergi: 60 in all, 7 shown\n"
+    assert max(map(len, out.splitlines())) <= 100
+    assert out.count("datum-invalid") == 7
+    status, out, _ = site.sinergi("show", "--leaf", "3")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_a_persons_name_is_shown_to_none_but_who_asks_for_the_bytes(site: Site) -> None:
+    person = Person(role=PersonRole.CONVICT, name=NAME, nik=NIK)
+    event = site.tape.issued(transfer(NIK, inmate=person))
+    datum = codec.encode(event, site.tape.schema)
+    site.take(site.tape.write_datums([(event.event_id, NIK, datum + b"\0")]))
+    said = [
+        site.sinergi(*arguments)
+        for arguments in (
+            ["list"],
+            ["list", "--json"],
+            ["show", "--leaf", "0"],
+            ["show", "--leaf", "0", "--json"],
+            ["retry", "--leaf", "0", "--why", "to see"],
+            ["retry", "--leaf", "0", "--why", "to see", "--json"],
+            ["discard", "--leaf", "0", "--why", "to see"],
+        )
+    ]
+    assert found_in(str(said)) == []
+    status, out, _ = site.sinergi("show", "--projection", "transfer", "--hex", "--json")
+    (row,) = json.loads(out)["rows"]
+    assert (status, bytes.fromhex(row["key"]).decode()) == (0, NIK)
+    assert bytes.fromhex(row["datum"]) == datum + b"\0"
+    assert NIK.encode().hex() in site.sinergi("show", "--leaf", "0", "--hex")[1].replace("\n", "")
+
+
+def test_what_cannot_be_done_is_one_clear_line(one_bad: Site) -> None:
+    site = one_bad
+    for arguments, said in {
+        ("retry", "--why", "x"): "say which rows",
+        ("discard", "--why", "x"): "say which rows",
+        ("discard", "--state", "open", "--why", " "): "--why says nothing",
+        ("retry", "99", "--why", "x"): "no such row",
+        ("show", "99"): "no such row",
+        ("show", "--reason", "x"): "no such row",
+        ("retry", "1"): "Missing option '--why'",
+        ("list", "--event", "x"): "Invalid value for '--event'",
+        ("list", "--state", "x"): "Invalid value for '--state'",
+    }.items():
+        status, out, err = site.sinergi(*arguments)
+        assert (status, out) == (2, ""), arguments
+        assert said in err
+    site.do("DROP TABLE sinergi_consumer.quarantine")
+    status, _, err = site.sinergi("list")
+    assert status == 2
+    assert "sinergi db upgrade" in err
+
+
+# What is tried again
+
+
+def test_what_was_mended_comes_in_once_and_it_is_known_who_has_done_it(one_bad: Site) -> None:
+    site = one_bad
+    assert site.retry("--reason", "rows-refused") == (1, {"rows-refused": 1})
+    assert site.states() == [("transfer_history", 5, "open", "rows-refused")]
+    site.do(MENDED.format("transfer_history"))
+    assert site.retry("--reason", "rows-refused") == (0, {"retried": 1})
+    assert site.states() == [("transfer_history", 5, "retried", "rows-refused")]
+    assert site.ask(
+        "SELECT count(*), count(DISTINCT leaf_index) FROM sinergi.transfer_history"
+    ) == [(9, 9)]
+    assert site.rows() == []
+    assert site.retry("1") == (1, {"not held": 1})
+    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(9,)]
+    status, out, _ = site.sinergi("show", "1", "--json")
+    decisions = json.loads(out)["rows"][0]["decisions"]
+    assert [each[:2] for each in decisions] == [["retry", "rows-refused"], ["retry", "retried"]]
+    assert all("@" in who and why == "mended" for _, _, who, why, _ in decisions)
+    assert status == 0
+
+
+def test_the_tables_are_those_in_which_nothing_was_ever_set_apart(
+    databases: Callable[[], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where later revisions, and a rival of the same revision, have come in meanwhile."""
+    lived, smooth = Site(databases(), capsys), Site(databases(), capsys)
+    lived.tape = smooth.tape
+    batches = [
+        smooth.tape.write(batch)
+        for batch in (
+            [transfer("P/1", movement_id="5"), transfer("P/2", movement_id="5")],
+            [transfer("P/2", 2, escort=()), transfer("P/3"), transfer("P/3", 2, movement_id="5")],
+            [transfer("P/3", 3), transfer("P/4", movement_id="5", escort=())],
+        )
+    ]
+    smooth.take(*batches)
+    for each in ("transfer", "transfer_history"):
+        lived.do(NOT_FIVE.format(each))
+    lived.take(*batches)
+    assert lived.contents() != smooth.contents()
+    for each in ("transfer", "transfer_history"):
+        lived.do(MENDED.format(each))
+    assert lived.retry("--state", "unsettled") == (0, {"retried": 8})
+    assert lived.contents() == smooth.contents()
+
+
+def test_a_rival_of_the_same_revision_stays_out_however_often_it_is_tried(site: Site) -> None:
+    site.take_in(transfer("P/1"), transfer("P/1"))
+    assert site.states() == [("transfer_history", 1, "open", "revision-conflict")]
+    assert site.retry("--leaf", "1") == (1, {"revision-conflict": 1})
+    assert site.ask("SELECT leaf_index FROM sinergi.transfer_history") == [(0,)]
+
+
+def test_of_two_retries_at_once_each_event_comes_in_by_one(site: Site) -> None:
+    site.do(NOT_FIVE.format("transfer_history"))
+    site.take_in(*(transfer(f"P/{at}", movement_id="5") for at in range(50)))
+    site.do(MENDED.format("transfer_history"))
+    entries = [Entry("transfer_history", TOPIC, 0, at) for at in range(50)]
+    together = Barrier(2)
+
+    def retry() -> list[str]:
+        with site.sink() as sink:
+            retrial = Retrial(sink, PROJECTIONS, Decoders(Catalog.shipped()))
+            together.wait()
+            return [each.result for each in retrial.retry(entries, DECISION)]
+
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.submit(retry), threads.submit(retry)
+        results = sorted([*one.result(), *other.result()])
+    assert results == ["not held"] * 50 + ["retried"] * 50
+    assert site.ask("SELECT count(*) FROM sinergi_consumer.decision") == [(50,)]
+    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(50,)]
+
+
+def test_a_retry_that_breaks_off_has_changed_nothing(
+    one_bad: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = one_bad
+    site.do(MENDED.format("transfer_history"))
+
+    def away(*_: Any) -> None:
+        raise errors.DatabaseAway("57P01")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PostgresqlTransaction, "decided", away)
+        status, out, err = site.sinergi("retry", "--leaf", "5", "--why", "mended")
+    assert (status, out) == (2, "")
+    assert "57P01" in err
+    assert site.states() == [("transfer_history", 5, "open", "rows-refused")]
+    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(8,)]
+    assert site.retry("--leaf", "5") == (0, {"retried": 1})
+
+
+def test_a_worker_and_a_retry_do_not_come_between_each_other(one_bad: Site) -> None:
+    """The worker goes on under the claim that it had, and its batches and the retry all stand."""
+    site = one_bad
+    site.do(MENDED.format("transfer_history"))
+    with site.sink() as sink:
+        worker = Worker(sink, site.tape, PROJECTIONS)
+        work = worker.work([transfer("P/9")])
+        assert site.retry("--leaf", "5") == (0, {"retried": 1})
+        assert isinstance(worker.store(work), Stored)
+    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(10,)]
+
+
+def test_what_a_projection_that_was_set_back_will_read_anew_is_left_to_it(one_bad: Site) -> None:
+    site = one_bad
+    site.do(
+        "TRUNCATE sinergi.transfer_history, sinergi.transfer_history_escort,"
+        " sinergi.transfer_history_related",
+        "UPDATE sinergi_consumer.position SET tree_size = 0, frontier = ''",
+    )
+    assert site.retry("--leaf", "5") == (1, {"not held": 1})
+    tape = Tape(BUS, TOPIC, key=site.tape.key)
+    site.tape = tape
+    site.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
+    assert site.states() == [("transfer_history", 5, "open", "rows-refused")]
+    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(8,)]
+
+
+def test_an_event_of_a_projection_that_is_gone_is_told_so(one_bad: Site) -> None:
+    one_bad.do("UPDATE sinergi_consumer.quarantine SET projection = 'grams'")
+    status, _, err = one_bad.sinergi("retry", "--leaf", "5", "--why", "x")
+    assert status == 2
+    assert "grams cannot be used: it is not installed here" in err
+
+
+# What is given up
+
+
+def test_what_is_discarded_stays_with_who_and_why_and_can_be_taken_back(one_bad: Site) -> None:
+    site = one_bad
+    status, out, _ = site.sinergi("discard", "--leaf", "5", "--why", "agreed by letter 7")
+    assert (status, out) == (0, "1 discarded\n")
+    assert site.states() == [("transfer_history", 5, "discarded", "rows-refused")]
+    assert site.rows() == []
+    assert site.ask("SELECT action, outcome, why FROM sinergi_consumer.decision") == [
+        ("discard", "discarded", "agreed by letter 7")
+    ]
+    assert site.sinergi("discard", "1", "--why", "again")[:2] == (1, "0 discarded\n")
+    site.do(MENDED.format("transfer_history"))
+    assert site.retry("1") == (0, {"retried": 1})
+    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(9,)]
+
+
+# What is superseded
+
+
+def test_a_later_revision_supersedes_what_could_not_be_read(site: Site) -> None:
+    """In the same batch, in a later one, and of the same record alone."""
+    cut = [unreadable(site.tape, name) for name in ("P/1", "P/2", "P/3")]
+    second = site.tape.issued(transfer("P/1", 2))
+    good = (second.event_id, "P/1", codec.encode(second, site.tape.schema))
+    site.take(site.tape.write_datums([*cut, good]))
+    both = ("transfer", "transfer_history")
+    found = {(name, leaf): state for name, leaf, state, _ in site.states()}
+    assert {found[name, 0] for name in both} == {"superseded"}
+    assert {found[name, leaf] for name in both for leaf in (1, 2)} == {"open"}
+    site.take_in(transfer("P/2", 2), transfer("P/9"))
+    found = {(name, leaf): state for name, leaf, state, _ in site.states()}
+    assert {found[name, 1] for name in both} == {"superseded"}
+    assert {found[name, 2] for name in both} == {"open"}
+
+
+def test_a_revision_refused_behind_a_later_one_is_superseded_at_once(site: Site) -> None:
+    site.do(NOT_FIVE.format("transfer"), NOT_FIVE.format("transfer_history"))
+    site.take_in(transfer("P/1", 3))
+    site.take_in(transfer("P/1", 2, movement_id="5"), transfer("P/1", 4, movement_id="5"))
+    assert site.states() == [
+        (name, leaf, state, "rows-refused")
+        for name in ("transfer", "transfer_history")
+        for leaf, state in ((1, "superseded"), (2, "open"))
+    ]
+
+
+def test_an_earlier_revision_that_comes_later_supersedes_nothing(site: Site) -> None:
+    site.do(NOT_FIVE.format("transfer"))
+    site.take_in(transfer("P/1", 3, movement_id="5"))
+    site.take_in(transfer("P/1", 2))
+    assert site.states() == [("transfer", 0, "open", "rows-refused")]
+    site.do(MENDED.format("transfer"))
+    assert site.retry("--leaf", "0") == (0, {"retried": 1})
+    assert site.ask("SELECT revision FROM sinergi.transfer") == [(3,)]
+
+
+def test_poison_is_set_apart_by_its_class_and_everything_else_comes_in(site: Site) -> None:
+    """A hundred bad events of five kinds in ten thousand, half of them corrected afterwards."""
+    tape, count = site.tape, 10_000
+    good = tape.issued(transfer("P/0"))
+
+    faults: list[dict[str, Any]] = [
+        {},  # cut off below
+        {},  # lengthened below
+        {"agency": "lapas-lain"},
+        {"revision": 0},
+        {"movement_id": "SP\0"},
+    ]
+
+    def written(at: int) -> tuple[UUID, str, bytes]:
+        kind = at // 100 % 5 if at % 100 == 7 else None
+        document = good.model_dump() | {"record_id": f"P/{at}"} | faults[kind or 0]
+        datum = codec.encode_document(document, tape.schema)
+        damaged = {0: datum[:-1], 1: datum + b"\0"}
+        return good.event_id, f"P/{at}", datum if kind is None else damaged.get(kind, datum)
+
+    datums = [written(at) for at in range(count)]
+    for start in range(0, count, 2_500):
+        site.take(tape.write_datums(datums[start : start + 2_500]))
+    site.take_in(*(transfer(f"P/{at}", 2) for at in range(7, count // 2, 100)))
+    for name in ("transfer", "transfer_history"):
+        assert site.ask(
+            "SELECT reason, state, count(*) FROM sinergi_consumer.quarantine"
+            f" WHERE projection = '{name}' GROUP BY 1, 2 ORDER BY 1, 2"
+        ) == [
+            (reason, state, number)
+            for reason, number in (
+                ("datum-invalid", 20),
+                ("foreign-agency", 10),
+                ("revision-invalid", 10),
+                ("rows-refused", 10),
+            )
+            for state in ("open", "superseded")
+        ]
+        expected = count - 100 + 50
+        assert site.ask(f"SELECT count(*) FROM sinergi.{name}") == [(expected,)]
+
+
+# What waited for a schema
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Catalog:
+    """The shipped schemas, and a second version of the transfer with one field more."""
+    folder = tmp_path / "avro"
+    with as_file(files("sinergi_schemas") / "avro") as shipped:
+        shutil.copytree(shipped, folder)
+    document = json.loads((folder / "transfer/1.avsc").read_text("utf-8"))
+    remark = {"name": "remark", "type": ["null", "string"], "default": None, "doc": "Anything."}
+    document["fields"].append(remark)
+    (folder / "transfer/2.avsc").write_text(json.dumps(document), "utf-8")
+    with (folder / "ids.toml").open("a", encoding="utf-8") as ids:
+        ids.write('"transfer/2" = 4\n')
+    return Catalog.load(folder)
+
+
+def ahead(tape: Tape, record_id: str) -> tuple[UUID, str, bytes]:
+    """An event of the grown schema."""
+    event = tape.issued(transfer(record_id))
+    document = event.model_dump() | {"remark": "of the second version"}
+    return event.event_id, record_id, codec.encode_document(document, tape.schema)
+
+
+def test_what_waited_for_a_schema_comes_in_by_itself_after_an_upgrade(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    grown: Catalog,
+) -> None:
+    (tmp_path / "world").mkdir()
+    world = World(tmp_path / "world", kafka, agency_slug, databases(), databases(), partitions=1)
+    tape = Tape(BUS, world.topic, catalog=grown, key=world.key)
+    send(world, tape.write_datums([ahead(tape, f"P/{at}") for at in range(20)]))
+    waiting = "SELECT 1 FROM sinergi_consumer.quarantine WHERE state = 'open'"
+    with world.materialising():
+        world.until(lambda: len(world.ask(waiting)) == 40, "all of them wait")
+    with world.materialising():  # the same program once more changes nothing
+        again = "SELECT 1 FROM sinergi_consumer.position WHERE epoch = 2"
+        world.until(lambda: len(world.ask(again)) == 2, "claimed once more")
+    assert len(world.ask(waiting)) == 40
+    assert world.count("sinergi.transfer") == 0
+    world.bus = Bus(world.connection, world.agreements, grown)
+    with world.materialising():
+        world.until_rows("sinergi.transfer_history", 20)
+    assert world.ask(waiting) == []
+    assert world.count("sinergi.transfer") == 20
+    assert world.ask("SELECT DISTINCT decided_by, outcome FROM sinergi_consumer.decision") == [
+        ("sinergi materialise", "retried")
+    ]
+
+
+def test_a_schema_that_is_still_unknown_is_waited_for_when_tried_by_hand(
+    site: Site, grown: Catalog
+) -> None:
+    site.tape = Tape(BUS, TOPIC, catalog=grown)
+    site.take(site.tape.write_datums([ahead(site.tape, "P/1")]))
+    assert site.retry("--reason", "awaiting-schema") == (1, {"awaiting-schema": 2})
+    assert {state for _, _, state, _ in site.states()} == {"open"}
+
+
+# An integrator's own
+
+
+def test_a_mended_projection_of_an_integrators_takes_its_own_events_back(
+    postgresql: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mended: list[bool] = []
+    table = sa.Table("own", sa.MetaData(), sa.Column("number", sa.Integer, nullable=False))
+
+    @projection("transfer", table=table)
+    def own(events: pl.DataFrame) -> pl.DataFrame:
+        if not mended and events["movement_id"].is_in(["5"]).any():
+            raise ValueError(NAME)
+        return events.select("event_id", pl.col("movement_id").cast(pl.Int32).alias("number"))
+
+    site = Site(postgresql, capsys, (CURRENT, own))
+    site.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
+    assert site.states() == [("own", 5, "open", "projection-failed")]
+    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(9,)]
+    mended.append(True)
+    with site.sink() as sink:
+        retrial = Retrial(sink, site.projections, Decoders(Catalog.shipped()))
+        (outcome,) = retrial.retry([Entry("own", TOPIC, 0, 5)], DECISION)
+    assert outcome.is_through
+    assert site.ask("SELECT number FROM sinergi.own ORDER BY 1") == [(at,) for at in range(9)]
