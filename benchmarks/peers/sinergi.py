@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 from peers import told
@@ -42,8 +43,11 @@ class _Ended(Store):
 
 
 def run(stage: Stage, url: str, kinds: Sequence[str]) -> tuple[float, float]:
-    """Materialise until standard input ends; when it began and when it had all."""
+    """Materialise until standard input ends; when it began and when it had all.
+
+    A worker that no partition was left for has done neither.
+    """
     stopping = told.stopping()
     store = stage.store(url, kinds, stopping, _Ended)
     stage.materialiser(store, stage.assignment(url, _Began)).run(stopping)
-    return _Began.at[0], _Ended.at[-1]
+    return min(_Began.at, default=math.inf), max(_Ended.at, default=-math.inf)
