@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+_NOT_COVERED = "no agreement in force covers it"
 _TABLES = ("head", "outbox", "tree", "checkpoint", "lease")
 _ROW = """id, event_id, event_type, convert_to(record_id, 'UTF8'), recorded_at, fingerprint, datum,
     traceparent"""
@@ -87,7 +88,7 @@ _MARK = """
 """
 _HOLD = "UPDATE sinergi_producer.outbox SET held = %s WHERE id = ANY(%s) AND leaf_index IS NULL"
 _RELEASE = """
-    UPDATE sinergi_producer.outbox SET held = NULL WHERE held IS NOT NULL AND event_type = ANY(%s)
+    UPDATE sinergi_producer.outbox SET held = NULL WHERE held = %s AND event_type = ANY(%s)
 """
 # What a crash of the server forgets of this is sent once more: not worth waiting for its disk.
 _SENT = """
@@ -251,12 +252,12 @@ class Backlog:
                 self._grow(connection, batch.growths, epoch)
                 self._mark(connection, batch.growths, epoch)
             if batch.held:
-                connection.execute(_HOLD, ("no agreement in force covers it", batch.held))
+                connection.execute(_HOLD, (_NOT_COVERED, batch.held))
 
     def release_held(self, event_types: Sequence[str]) -> int:
-        """Let rows that were held be tried again; how many."""
+        """Let rows be tried again that were held for want of an agreement; how many."""
         with self._database.serving() as connection:
-            return connection.execute(_RELEASE, (list(event_types),)).rowcount
+            return connection.execute(_RELEASE, (_NOT_COVERED, list(event_types))).rowcount
 
     def mark_sent(self, growths: Iterable[Growth]) -> None:
         """Note what the broker has confirmed."""

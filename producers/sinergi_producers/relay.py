@@ -32,7 +32,6 @@ from sinergi_producers.sealing import MOST_MESSAGES, Batch, Sealer
 from sinergi_producers.sending import Sender
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.admin import open_admin, partition_count
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ class Relay:
         self._renewal_due = now + self._seconds / 3
         self._reload_due = now
         agreements = self._identity.load()
-        counts = self._counts(agreements)
+        counts = tail.counts(self._connection, self._identity.agency, agreements)
         shares = [(name, number) for name, count in counts.items() for number in range(count)]
         self._backlog.plant(shares, epoch)
         trees = self._backlog.trees()
@@ -230,13 +229,12 @@ class Relay:
         """How many leaves the topics show; a tree does not grow where one shows too many."""
         agency = self._identity.agency
         places = {(Topic(agency, name).name, number): (name, number) for name, number in sizes}
-        found: dict[Share, int] = {}
-        for place, shown in tail.sizes(self._connection, places, self._clock).items():
-            share = places[place]
-            if shown > sizes[share]:
-                raise errors.OutboxBehindTopic(*place, sizes[share], shown)
-            found[share] = shown
-        return found
+        trees = {place: sizes[share] for place, share in places.items()}
+        found = tail.sizes(self._connection, trees, self._clock)
+        for place, shown in found.items():
+            if shown > trees[place]:
+                raise errors.OutboxBehindTopic(*place, trees[place], shown)
+        return {places[place]: shown for place, shown in found.items()}
 
     def _end(self, epoch: int, term: Term | None) -> None:
         """Whatever ended the term: deliver nothing more under it, and let a successor begin."""
@@ -247,17 +245,6 @@ class Relay:
             self._backlog.release(epoch)
         except errors.Unavailable as why:
             _log.warning("lease not given back; it ends by itself", why=str(why))
-
-    def _counts(self, agreements: Agreements) -> dict[str, int]:
-        """The partitions of each topic of ours, which the broker must count alike."""
-        admin = open_admin(self._connection)
-        counts: dict[str, int] = {}
-        for topic in agreements.published_by(self._identity.agency):
-            counts[topic.event_type] = agreements.partitions(topic)
-            found = partition_count(admin, topic.name)
-            if found != counts[topic.event_type]:
-                raise errors.PartitionsDiffer(topic.name, found, counts[topic.event_type])
-        return counts
 
     def _sealer(self, agreements: Agreements, counts: dict[str, int]) -> Sealer:
         agency = self._identity.agency

@@ -144,13 +144,19 @@ class EventDiffers(Refused):
 class OutboxBehindTopic(Refused):
     """{topic}/{partition} shows {shown} leaves, this outbox knows {known}: its database was
     restored from a backup, or another outbox writes there. Nothing is sealed, since that would make
-    two histories; restore a later backup, or find the other outbox.
+    two histories: stop every relay and run `sinergi outbox recover`, or find the other outbox.
     """
 
     topic: str
     partition: int
     known: int
     shown: int
+
+
+class RecoveryRefused(Refused):
+    """The outbox cannot be recovered: {what}. Nothing was changed."""
+
+    what: str
 
 
 class LeaseLost(Broken):

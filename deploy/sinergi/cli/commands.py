@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 ENTRIES = {
     "relay": Entry("relay:relay", _PUBLISHING, "Seal and send what the outbox holds."),
     "publish": Entry("publish:publish", _PUBLISHING, "Publish the rows of a file by a mapping."),
-    "outbox": Entry("outbox:app", _PUBLISHING, "What waits, or was refused, in the outbox."),
+    "outbox": Entry("outbox:app", _PUBLISHING, "What waits in the outbox; recover it."),
     "materialise": Entry("materialise:materialise", _READING, "Turn others' events into rows."),
     "quarantine": Entry("quarantine:app", _READING, "What could not become rows, and why."),
     "replay": Entry("replay:replay", _READING, "Read topics again, verified, without effects."),

@@ -1,0 +1,205 @@
+"""Topics that are not where, or what, they were: what moved is found, what is gone is named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import NewPartitions, NewTopic
+
+from sinergi.local import Local
+from sinergi_consumers.log import open_log
+from sinergi_schemas import topics
+from sinergi_schemas.kafka.admin import describe, open_admin
+from test_relay import until_sent, verified
+from world import World, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from confluent_kafka import Message
+
+HALTS = "SELECT partition, reason FROM sinergi_consumer.halt ORDER BY partition"
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    return World(tmp_path, kafka, agency_slug, databases(), databases())
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Iterator[str]:
+    """Where another Kafka is."""
+    with Local(tmp_path / "second") as local:
+        yield local.bootstrap
+
+
+def held(world: World, topic: str, partition: int) -> list[Message]:
+    with open_log(world.connection, topic, partition) as log:
+        low, high = log.bounds()
+        return [each for chunk in log.read(low, high) for each in chunk]
+
+
+def copied(world: World, bootstrap: str) -> None:
+    """Copy the topics to another cluster, where each message has another offset.
+
+    Messages at the head come twice, as from a mirror that was started again.
+    """
+    old = {
+        (name, number): held(world, name, number)
+        for name, count in (
+            (world.topic.name, world.partitions),
+            (topics.control_topic(world.publisher), 1),
+            (topics.receipts_topic(world.reader), 1),
+        )
+        for number in range(count)
+    }
+    world.kafka = bootstrap
+    del world.connection, world.bus
+    world._make_topics()
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
+    for (name, number), kept in old.items():
+        for each in (*kept[:5], *kept):
+            producer.produce(name, each.value(), each.key(), number, headers=each.headers())
+    assert producer.flush(30) == 0
+
+
+def deleted(world: World) -> None:
+    admin = open_admin(world.connection)
+    for gone in admin.delete_topics([world.topic.name]).values():
+        gone.result(timeout=30)
+    world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
+
+
+def made(world: World) -> None:
+    admin = open_admin(world.connection)
+    for done in admin.create_topics([NewTopic(world.topic.name, world.partitions, 1)]).values():
+        done.result(timeout=30)
+    world.until(lambda: bool(describe(admin, [world.topic.name])), "the topic is there again")
+
+
+def materialised(world: World) -> list[tuple[str, int]]:
+    return world.ask("SELECT record_id, revision FROM sinergi.transfer_history ORDER BY 1, 2")
+
+
+def test_on_another_cluster_with_other_offsets_everybody_goes_on_by_leaf_index(
+    world: World, second: str
+) -> None:
+    with world.relaying(), world.materialising():
+        world.publish(*(transfer(f"P/{number}") for number in range(40)))
+        world.until_rows("sinergi.transfer_history", 40)
+        until_sent(world, 40)
+    offsets = "SELECT partition, next_offset, cluster_id FROM sinergi_consumer.position ORDER BY 1"
+    before = world.ask(offsets)
+    copied(world, second)
+    with world.relaying(), world.materialising():
+        world.publish(*(transfer(f"P/{number}", "CORRECTED") for number in range(10)))
+        world.until_rows("sinergi.transfer_history", 50)
+        until_sent(world, 50)
+    assert {cluster for *_, cluster in before}.isdisjoint(
+        cluster for *_, cluster in world.ask(offsets)
+    )
+    assert len(materialised(world)) == len(set(materialised(world))) == 50
+    assert world.count("sinergi_consumer.halt") == world.count("sinergi_consumer.quarantine") == 0
+    assert verified(world) == (50, 10), "the ten are those that were copied twice"
+
+
+def test_a_topic_made_anew_is_read_on_once_its_owner_has_sent_everything_again(
+    world: World,
+) -> None:
+    with world.relaying(), world.materialising():
+        world.publish(*(transfer(f"P/{number}") for number in range(20)))
+        world.until_rows("sinergi.transfer_history", 20)
+        until_sent(world, 20)
+    deleted(world)
+    made(world)
+    with world.materialising(), world.relaying():
+        world.publish(transfer("Q/1"))
+        world.until_rows("sinergi.transfer_history", 21)
+    assert verified(world) == (21, 0)
+    assert world.count("sinergi_consumer.halt") == 0
+    assert len(materialised(world)) == len(set(materialised(world))) == 21
+
+
+def test_a_topic_made_anew_under_a_running_reader_loses_and_doubles_nothing(world: World) -> None:
+    """It may halt, since its next leaf is not there yet; started again it goes on."""
+    with world.materialising():
+        with world.relaying():
+            world.publish(*(transfer(f"P/{number}") for number in range(20)))
+            world.until_rows("sinergi.transfer_history", 20)
+            until_sent(world, 20)
+        deleted(world)
+        made(world)
+        with world.relaying():
+            world.publish(*(transfer(f"Q/{number}") for number in range(20)))
+            until_sent(world, 40)
+    with world.materialising():
+        world.until_rows("sinergi.transfer_history", 40)
+        world.until(lambda: world.count("sinergi_consumer.halt") == 0, "no partition is halted")
+    assert len(materialised(world)) == len(set(materialised(world))) == 40
+
+
+def test_a_topic_made_anew_in_which_leaves_are_missing_halts_and_skips_nothing(
+    world: World,
+) -> None:
+    with world.relaying(), world.materialising():
+        world.publish(*(transfer(f"P/{number}") for number in range(20)))
+        world.until_rows("sinergi.transfer_history", 20)
+    with world.relaying():
+        world.publish(*(transfer(f"Q/{number}") for number in range(40)))
+        until_sent(world, 60)
+        kept = [held(world, world.topic.name, number) for number in range(world.partitions)]
+    deleted(world)
+    made(world)
+    producer = Producer({"bootstrap.servers": world.kafka})
+    for number, all_ in enumerate(kept):
+        for each in all_[-3:]:
+            producer.produce(
+                world.topic.name, each.value(), each.key(), number, headers=each.headers()
+            )
+    assert producer.flush(30) == 0
+    with world.materialising():
+        world.until(lambda: world.count("sinergi_consumer.halt") == 2, "both partitions halt")
+    assert world.ask(HALTS) == [(0, "SealGap"), (1, "SealGap")]
+    assert len(materialised(world)) == 20
+
+
+def test_leaves_that_the_broker_has_deleted_halt_their_partition_and_no_other(
+    world: World,
+) -> None:
+    with world.relaying(), world.materialising():
+        world.publish(*(transfer(f"P/{number}") for number in range(20)))
+        world.until_rows("sinergi.transfer_history", 20)
+    with world.relaying():
+        world.publish(*(transfer(f"Q/{number}") for number in range(40)))
+        until_sent(world, 60)
+    end = len(held(world, world.topic.name, 0))
+    whole = len(held(world, world.topic.name, 1))
+    admin = open_admin(world.connection)
+    cut = TopicPartition(world.topic.name, 0, end - 1)
+    for done in admin.delete_records([cut]).values():
+        done.result(timeout=30)
+    ends = "SELECT DISTINCT tree_size FROM sinergi_consumer.position WHERE partition = {}".format
+    (known,) = world.ask(ends(0))
+    with world.materialising():
+        world.until(lambda: world.count("sinergi_consumer.halt") == 1, "the partition halts")
+        world.until(lambda: world.ask(ends(1)) == [(whole,)], "the other goes on")
+    assert world.ask(HALTS) == [(0, "OffsetGone")]
+    assert world.ask(ends(0)) == [known]
+    ((why,),) = world.ask("SELECT detail FROM sinergi_consumer.halt")
+    assert f"Leaf {known[0]} of {world.topic.name}/0" in why
+
+
+def test_partitions_added_behind_our_back_halt_the_topic_and_are_named(world: World) -> None:
+    with world.relaying(), world.materialising():
+        world.publish(*(transfer(f"P/{number}") for number in range(20)))
+        world.until_rows("sinergi.transfer_history", 20)
+    admin = open_admin(world.connection)
+    for done in admin.create_partitions([NewPartitions(world.topic.name, 3)]).values():
+        done.result(timeout=30)
+    with world.materialising():
+        world.until(lambda: world.count("sinergi_consumer.halt") == 3, "all partitions halt")
+    assert {reason for _, reason in world.ask(HALTS)} == {"PartitionsDiffer"}
+    assert len(materialised(world)) == 20

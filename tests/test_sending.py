@@ -1,0 +1,151 @@
+"""Who may not log in waits and says so; what is thrown away is never delivered."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from confluent_kafka.admin import NewTopic
+from structlog.testing import capture_logs
+
+from sinergi_producers.backlog import Backlog
+from sinergi_producers.floor import Floors
+from sinergi_producers.sealing import Sealer
+from sinergi_producers.sending import Sender
+from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.kafka import Connection
+from sinergi_schemas.kafka.admin import describe, open_admin
+from test_relay import messages, relay_of, sent, until_sent, verified
+from world import BUS, World, running, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sinergi_producers.sealing import Growth
+
+PASSWORD = "hush-hush"
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    return World(tmp_path, kafka, agency_slug, databases(), databases())
+
+
+@pytest.fixture
+def role(world: World) -> Iterator[str]:
+    """The name of a role that is not there yet; whoever makes it, it goes at the end."""
+    name = f"relay_{secrets.token_hex(4)}"
+    yield name
+    with world.producer.begin() as connection:
+        connection.execute(sa.text(f"DROP ROLE IF EXISTS {name}"))
+
+
+def growths(world: World, count: int) -> list[Growth]:
+    """Sealed leaves, as the relay hands them over."""
+    world.publish(*(transfer(f"P/{number}") for number in range(count)))
+    counts = {"transfer": world.partitions}
+    sealer = Sealer(BUS, world.publisher, [world.key], counts, lambda _: True)
+    with closing(Backlog(world.producer_url)) as backlog:
+        epoch = backlog.take()
+        assert epoch is not None
+        backlog.plant([("transfer", number) for number in range(world.partitions)], epoch)
+        return sealer.seal(backlog.waiting(Floors()).rows, backlog.trees()).growths
+
+
+def sender(world: World, connection: Connection | None = None) -> Sender:
+    return Sender(connection or world.connection, BUS, world.publisher, Catalog.shipped())
+
+
+def whys(logs: list[Any]) -> str:
+    return " ".join(str(each.get("why")) for each in list(logs) if each["event"] == "waiting")
+
+
+def test_what_is_discarded_is_never_delivered_when_the_brokers_take_messages_again(
+    world: World,
+) -> None:
+    """Kept in the client it would come behind what a successor sends, or beside it."""
+    admin = open_admin(world.connection)
+    for gone in admin.delete_topics([world.topic.name]).values():
+        gone.result(timeout=30)
+    world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
+    sealed = growths(world, 20)
+    old = sender(world)
+    old.begin(sealed)
+    old.discard()
+    assert len(old._producer) == 0
+    with pytest.raises(errors.SinergiError):
+        old.settle(lambda: None)
+    for made in admin.create_topics([NewTopic(world.topic.name, world.partitions, 1)]).values():
+        made.result(timeout=30)
+    new = sender(world)
+    new.begin(sealed)
+    assert new.settle(lambda: None) == sealed
+    assert sum(len(messages(world, None, each)) for each in range(world.partitions)) == 20
+    assert verified(world) == (20, 0)
+
+
+def test_a_sender_that_cannot_reach_the_brokers_is_discarded_at_once(world: World) -> None:
+    sealed = growths(world, 5)
+    nowhere = sender(world, Connection("127.0.0.1:1"))
+    nowhere.begin(sealed)
+    nowhere.discard()
+    assert len(nowhere._producer) == 0
+
+
+def test_a_relay_that_the_brokers_do_not_let_in_says_so_and_goes_on_once_they_do(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
+    options = {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "x",
+        "sasl.password": PASSWORD,
+    }
+    world.connection = Connection(world.kafka, options)
+    world.publish(transfer("P/1"))
+    with capture_logs() as logs, running(relay_of(world).run):
+        world.until(lambda: "do not let us in" in whys(logs), "it says that it may not log in")
+        assert sent(world) == 0
+        options.clear()
+        until_sent(world, 1)
+    assert "password_file" in whys(logs)
+    assert PASSWORD not in str(logs)
+
+
+def test_a_relay_told_to_stop_while_it_may_not_log_in_ends_and_may_say_why(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 1.0)
+    options = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN"}
+    options |= {"sasl.username": "x", "sasl.password": "y"}
+    world.connection = Connection(world.kafka, options)
+    with (
+        capture_logs() as logs,
+        suppress(errors.LoginRefused),
+        running(relay_of(world).run),
+    ):
+        world.until(lambda: "do not let us in" in whys(logs), "it says that it may not log in")
+
+
+def test_a_relay_that_its_database_does_not_let_in_says_so_and_goes_on_once_it_does(
+    world: World, role: str
+) -> None:
+    """It cannot be told from a server that is away: libpq gives no SQLSTATE for a login."""
+    world.publish(transfer("P/1"))
+    url = sa.engine.make_url(world.producer_url).set(username=role, password=PASSWORD)
+    relay = relay_of(world, None, Backlog(url.render_as_string(hide_password=False)))
+    with capture_logs() as logs, running(relay.run):
+        world.until(lambda: f'"{role}"' in whys(logs), "it says that it may not log in")
+        assert "FATAL" in whys(logs)
+        with world.producer.begin() as connection:
+            command = f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{PASSWORD}'"
+            connection.execute(sa.text(command))
+        until_sent(world, 1)
+    assert [each["event"] for each in logs].count("waiting") == 1, "said once, and not each second"
+    assert PASSWORD not in str(logs)
