@@ -6,7 +6,7 @@
 #   make lint         ruff, strict types, who may import whom
 #   make example      27,780 prison transfers from a file to two databases; FILE=… names another
 #   make bench        what it costs, measured here; ONLY=materialise for one part
-#   make chaos        faults on real processes, and a judge; SEED=… draws them again, ONLY=… a part
+#   make chaos        faults on real processes, and a judge; SEED=… again, ONLY=… a part, HOURS=…
 #   make chaos-selftest  steps broken on purpose, each of which that judge must catch
 #   make clean        remove what these commands made in this folder
 
@@ -42,7 +42,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY))
 
 chaos: $(READY)
-	$(BIN)/python tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) \
+	  $(if $(HOURS),--hours $(HOURS)) --plot build/chaos.svg
 
 chaos-selftest: $(READY)
 	$(BIN)/python tests/chaos/selftest.py $(if $(ONLY),--only $(ONLY))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -20,6 +21,7 @@ class Report:
     Attributes:
         faults: how many were injected.
         recovery_s: the longest time from a fault, or from its mending, until work went on.
+        recoveries: each of these times by the kind of fault, where a part has kinds.
         problems: everything that should not be; none means that the part's promise holds.
     """
 
@@ -32,18 +34,23 @@ class Report:
     resent: int = 0
     recovery_s: float = 0.0
     seconds: float = 0.0
+    recoveries: list[tuple[str, float]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def fault(self, recovery_s: float) -> None:
+    def fault(self, recovery_s: float, kind: str = "") -> None:
         """Count a fault, and how long it took until work went on."""
         self.faults += 1
         self.recovery_s = max(self.recovery_s, recovery_s)
+        if kind:
+            self.recoveries.append((kind, recovery_s))
 
     def add(self, other: Report) -> None:
         """Add what a part of this part has found."""
         self.take(other)
         self.faults += other.faults
+        self.recoveries += other.recoveries
         self.recovery_s = max(self.recovery_s, other.recovery_s)
+        self.seconds += other.seconds
 
     def take(self, verdict: Verdict | Report) -> None:
         """Add what the judge has found."""
@@ -78,6 +85,20 @@ def table(reports: Sequence[Report], seed: str) -> Table:
             f"{each.seconds:.0f} s",
             "holds" if each.holds else "[bold red]BROKEN",
         )
+    return found
+
+
+def kinds(reports: Sequence[Report]) -> Table:
+    """The faults of all parts by their kinds, and how long it took until work went on."""
+    times: dict[str, list[float]] = {}
+    for kind, seconds in (one for each in reports for one in each.recoveries):
+        times.setdefault(kind, []).append(seconds)
+    found = Table(title="until work went on", title_justify="left")
+    found.add_column("fault")
+    for name in ("faults", "median", "longest"):
+        found.add_column(name, justify="right")
+    for kind, those in sorted(times.items()):
+        found.add_row(kind, f"{len(those):,}", f"{median(those):.1f} s", f"{max(those):.1f} s")
     return found
 
 

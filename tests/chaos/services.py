@@ -7,9 +7,11 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from chaos.patience import until
+from chaos.proxy import Proxy
 from sinergi.local import process
 from sinergi.local.kafka import Kafka
 from sinergi.local.postgresql import Postgresql
@@ -50,15 +52,29 @@ class Starter:
         self._thread.shutdown()
 
 
+@dataclass(frozen=True)
 class Broker(Kafka):
-    """The local Kafka with rights that can be taken away: what no rule speaks of is permitted."""
+    """The local Kafka with rights that can be taken away: what no rule speaks of is permitted.
+
+    Attributes:
+        behind: a second port it listens on; who comes by it is told to come by `proxy` again.
+    """
+
+    behind: int = 0
+    proxy: int = 0
 
     def _settings(self) -> str:
+        here, controller = self.address, f"127.0.0.1:{self.state.controller_port}"
         authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
         return (
             super()._settings()
             + f"authorizer.class.name={authorizer}\nallow.everyone.if.no.acl.found=true\n"
             + "".join(f"group.consumer.{name}\n" for name in _GROUPS)
+            # What stands here last holds.
+            + f"listeners=BROKER://{here},CONTROLLER://{controller},PROXIED://127.0.0.1:{self.behind}\n"
+            + f"advertised.listeners=BROKER://{here},PROXIED://127.0.0.1:{self.proxy}\n"
+            + "listener.security.protocol.map="
+            + "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT\n"
         )
 
 
@@ -96,6 +112,14 @@ class Server:
         self._process = None
 
 
+class Links(NamedTuple):
+    """The proxies before the three servers; who is to be cut off goes by them."""
+
+    kafka: Proxy
+    agency: Proxy
+    reader: Proxy
+
+
 class Services:
     """The three servers of a run, in one folder. As a context manager it stops them at the end."""
 
@@ -103,15 +127,21 @@ class Services:
         self._stack = ExitStack()
         self.starter = Starter()
         self._stack.callback(self.starter.close)
-        self._broker = Broker(*_state(folder / "kafka"))
-        self._agency = Postgresql(*_state(folder / "agency"))
-        self._reader = Postgresql(*_state(folder / "reader"))
+        places = [_state(folder / name) for name in ("kafka", "agency", "reader")]
+        # Kafka's place has a port for a PostgreSQL too, which nobody uses.
+        self.links = Links(*(Proxy(state.postgresql_port) for _, state in places))
+        behind, proxy = self.links.kafka.target, self.links.kafka.port
+        self._broker = Broker(*places[0], behind=behind, proxy=proxy)
+        self._agency = Postgresql(*places[1])
+        self._reader = Postgresql(*places[2])
         self.kafka = Server(self._broker, self.starter)
         self.agency = Server(self._agency, self.starter)
         self.reader = Server(self._reader, self.starter)
 
     def __enter__(self) -> Self:
         try:
+            for link in self.links:
+                self._stack.enter_context(link)
             for each in (self.kafka, self.agency, self.reader):
                 self._stack.callback(each.stop)
                 each.start()
@@ -127,6 +157,11 @@ class Services:
     def bootstrap(self) -> str:
         """Where Kafka's clients find it."""
         return self._broker.address
+
+    @property
+    def proxied_bootstrap(self) -> str:
+        """Where they find it by the proxy, also every further connection."""
+        return f"127.0.0.1:{self.links.kafka.port}"
 
     def agency_database(self, name: str) -> str:
         """The URL of a database in the agency's server."""

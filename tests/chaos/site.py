@@ -8,6 +8,7 @@ import json
 import secrets
 import subprocess
 import sys
+import tomllib
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,6 +180,19 @@ class Site:
         except Overdue as late:
             report.problems.append(f"{late}: {arrived()} have")
         report.take(Judge(self.case).compare(tables=tables))
+
+    def behind_proxies(self) -> None:
+        """From here on let processes reach Kafka and their databases by the proxies."""
+        links = self.services.links
+        for file, part, link in (
+            (self.agency_settings, "producer", links.agency),
+            (self.reader_settings, "consumer", links.reader),
+        ):
+            settings = tomllib.loads(file.read_text("utf-8"))
+            url = make_url(settings[part]["database"]).set(port=link.port)
+            settings[part]["database"] = url.render_as_string(hide_password=False)
+            settings["kafka"]["bootstrap"] = self.services.proxied_bootstrap
+            file.write_text(tomli_w.dumps(settings), encoding="utf-8")
 
     def _agency_settings(self) -> Path:
         keys = self.world.folder / "agency" / "keys"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from concurrent.futures import Future
 from enum import StrEnum
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 _OURS = ("sinergi_producers", "sinergi_consumers", "sinergi_schemas")
 _DEEP = 2
+# Nothing is sent by it, so that no network can make it fail; psycopg would not bear it either.
+_STAYS_HERE = "BasePipeline._enter_gen"
 _SAID = "made to fail"
 
 
@@ -154,7 +157,10 @@ def _lay_postgresql(tap: Tap) -> None:
         return tap.call("connect", lambda: connect(*args, **options), fail)
 
     def tapped_wait(self: psycopg.Connection, generator: Any, *rest: Any) -> Any:
-        what = generator.gi_code.co_name.strip("_").removesuffix("_gen")
+        name = generator.gi_code.co_qualname
+        if name == _STAYS_HERE:
+            return wait(self, generator, *rest)
+        what = name.rpartition(".")[2].strip("_").removesuffix("_gen")
 
         def fail(_: object) -> Any:
             raise _cut(self)
@@ -168,7 +174,8 @@ def _lay_postgresql(tap: Tap) -> None:
 def _cut(connection: psycopg.Connection | None) -> psycopg.OperationalError:
     """The connection is gone, and nobody knows what the server still did."""
     if connection is not None:
-        connection.close()
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
     return psycopg.OperationalError(_SAID)
 
 
