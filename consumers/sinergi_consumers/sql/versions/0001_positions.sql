@@ -66,7 +66,7 @@ CREATE TABLE sinergi_consumer.quarantine (
     quarantined_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (projection, topic, partition, leaf_index)
 );
-CREATE INDEX quarantine_open ON sinergi_consumer.quarantine (projection, topic, partition) WHERE state = 'open';
+CREATE INDEX quarantine_open ON sinergi_consumer.quarantine (projection, topic, partition, leaf_index) WHERE state = 'open';
 COMMENT ON TABLE  sinergi_consumer.quarantine IS 'Events that are under the seal but could not become rows of a projection. A row is never deleted.';
 COMMENT ON COLUMN sinergi_consumer.quarantine.event_id IS 'As a header of the message says it: a hint, which no seal covers.';
 COMMENT ON COLUMN sinergi_consumer.quarantine.revision IS 'The record''s revision, where it could be read.';
