@@ -27,7 +27,12 @@ def draw(reports: Sequence[Report], file: Path) -> None:
         .mark_tick(thickness=1.5)
         .encode(
             x=alt.X("seconds:Q", scale=alt.Scale(type="log"), title="seconds until work went on"),
-            y=alt.Y("fault:N", sort=alt.EncodingSortField("seconds", "max"), title=None),
+            y=alt.Y(
+                "fault:N",
+                sort=alt.EncodingSortField("seconds", "max"),
+                title=None,
+                axis=alt.Axis(labelLimit=_WIDTH),
+            ),
         )
     )
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = _Run(Path(stack.enter_context(name)), asked.seed, err)
         reports = run.all(asked.only or list(PARTS), asked.hours)
     Console(width=_WIDTH).print(table(reports, asked.seed), kinds(reports))
-    if asked.plot:
+    if asked.plot and any(each.recoveries for each in reports):
         from chaos.plot import draw
 
         draw(reports, asked.plot)
