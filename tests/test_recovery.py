@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 import tomli_w
 from confluent_kafka import Producer
+from sqlalchemy.orm import Session
 
 from sinergi.cli import root
 from sinergi_producers.backlog import Backlog
@@ -299,14 +300,18 @@ def test_another_history_than_the_databases_own_is_never_adopted(
     assert world.ask("SELECT count(*) FROM sinergi_producer.outbox", world.producer) == [(4,)]
 
 
-def test_an_event_that_a_stranger_put_behind_a_checkpoint_is_not_adopted(world: World) -> None:
+@pytest.mark.parametrize("change", ["datum", "key"])
+def test_what_a_stranger_put_behind_a_checkpoint_and_is_no_event_is_not_adopted(
+    world: World, change: str
+) -> None:
     with world.relaying():
         world.publish(transfer("P/1"))
         until_sent(world, 1)
     ((partition,),) = world.ask("SELECT partition FROM sinergi_producer.outbox", world.producer)
     ((key, value, headers),) = expected_messages(world, partition)
     forged = [(name, b"1" if name == "sinergi_leaf" else said) for name, said in headers[:9]]
-    produce(world, partition, [(key, value + b"\x00", forged)])
+    message = (key, value + b"\x00", forged) if change == "datum" else (b"P/2", value, forged)
+    produce(world, partition, [message])
     with pytest.raises(errors.DatumInvalid):
         recovery(world).apply(vouched=True)
     assert sent(world) == 1
@@ -327,6 +332,27 @@ def test_nobody_recovers_while_a_relay_leads(world: World, backup: Callable[[str
     recovery(world).apply()
     assert sent(world) == 1
     leader.close()
+
+
+def test_a_transaction_that_has_published_is_waited_for_and_no_event_of_it_is_passed_over(
+    world: World, backup: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = backup(world.producer_url)
+    with world.relaying():
+        world.publish(transfer("P/1"))
+        until_sent(world, 1)
+    restore(world, earlier)
+    monkeypatch.setattr("sinergi_schemas.postgresql._SETTINGS", "SET lock_timeout = '200ms'")
+    with Session(world.producer) as session:
+        world.outbox.publish(session, transfer("P/1", risk="HIGH"))
+        with pytest.raises(errors.DatabaseAway, match="55P03"):
+            recovery(world).apply()
+        assert sent(world) == 0
+        session.commit()
+    recovery(world).apply()
+    with world.relaying(), world.materialising():
+        world.until_rows("sinergi.transfer_history", 2)
+    is_whole(world)
 
 
 def test_an_old_leaf_sent_again_behind_newer_ones_does_not_hide_them(

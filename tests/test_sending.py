@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import closing, suppress
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,3 +150,27 @@ def test_a_relay_that_its_database_does_not_let_in_says_so_and_goes_on_once_it_d
         until_sent(world, 1)
     assert [each["event"] for each in logs].count("waiting") == 1, "said once, and not each second"
     assert PASSWORD not in str(logs)
+
+
+def test_a_materialiser_waits_for_its_databases_login_and_ends_at_one_that_kafka_refuses(
+    world: World, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka gives a code for it: at the start it is a mistake in the settings."""
+    world.publish(transfer("P/1"))
+    right = world.consumer_url
+    url = sa.engine.make_url(right).set(username=role, password=PASSWORD)
+    world.consumer_url = url.render_as_string(hide_password=False)
+    with world.relaying(), capture_logs() as logs, world.materialising():
+        world.until(lambda: f'"{role}"' in str(logs), "it says that it may not log in")
+        with world.producer.begin() as connection:
+            command = f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{PASSWORD}'"
+            connection.execute(sa.text(command))
+        world.until_rows("sinergi.transfer_history", 1)
+    assert PASSWORD not in str(logs)
+    world.consumer_url = right
+    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
+    options = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN"}
+    options |= {"sasl.username": "x", "sasl.password": PASSWORD}
+    world.connection = Connection(world.kafka, options)
+    with pytest.raises(errors.LoginRefused):
+        world.materialiser(Event()).run(Event())

@@ -48,10 +48,9 @@ _CHECKPOINT = """
     INSERT INTO sinergi_producer.checkpoint (event_type, partition, size, root, frontier, note)
     VALUES (%s, %s, %s, %s, %s, %s)
 """
-_INSERT = """
-    INSERT INTO sinergi_producer.outbox (event_id, event_type, record_id, revision, recorded_at,
-        fingerprint, datum, partition, leaf_index)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+_COPY = """
+    COPY sinergi_producer.outbox (event_id, event_type, record_id, revision, recorded_at,
+        fingerprint, datum, partition, leaf_index) FROM STDIN
 """
 _MARK = """
     UPDATE sinergi_producer.outbox SET revision = %s, recorded_at = %s, fingerprint = %s,
@@ -61,7 +60,8 @@ _RENUMBER = "UPDATE sinergi_producer.outbox SET revision = %s, datum = %s WHERE 
 _WITHHOLD = "UPDATE sinergi_producer.outbox SET held = %s WHERE id = %s"
 _HEAD = """
     INSERT INTO sinergi_producer.head (event_type, record_id, revision, action)
-    VALUES (%s, %s, %s, %s) ON CONFLICT (event_type, record_id)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::integer[], %s::text[])
+    ON CONFLICT (event_type, record_id)
     DO UPDATE SET revision = excluded.revision, action = excluded.action
 """
 
@@ -171,24 +171,21 @@ class Adopting:
                     for row, event in settlement.known
                 ],
             )
-            cursor.executemany(
-                _INSERT,
-                [
-                    (
-                        *(event.event_id, *event.record, event.revision, event.recorded_at),
-                        *(event.fingerprint, event.datum, event.share[1], event.leaf_index),
+            with cursor.copy(_COPY) as copy:
+                for event in settlement.forgotten:
+                    copy.write_row(
+                        (
+                            *(event.event_id, *event.record, event.revision, event.recorded_at),
+                            *(event.fingerprint, event.datum, event.share[1], event.leaf_index),
+                        )
                     )
-                    for event in settlement.forgotten
-                ],
-            )
             cursor.executemany(
                 _RENUMBER,
                 [(each.revision, each.datum, each.row.id) for each in settlement.renumbered],
             )
             cursor.executemany(_WITHHOLD, [(WITHHELD, row.id) for row in settlement.withheld])
-            cursor.executemany(
-                _HEAD, [(*record, *head) for record, head in settlement.heads.items()]
-            )
+            heads = [(*record, *head) for record, head in settlement.heads.items()]
+            cursor.execute(_HEAD, [[each[at] for each in heads] for at in range(4)])
 
 
 def _rows(connection: psycopg.Connection, events: Sequence[Found]) -> list[Row]:

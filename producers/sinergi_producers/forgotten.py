@@ -137,9 +137,12 @@ def found(share: Share, message: Message, catalog: Catalog, *, is_proved: bool) 
 
     Raises:
         SchemaRefused: this version does not have its schema.
-        DatumInvalid: it is not one of its schema.
+        DatumInvalid: it is not one of its schema, or stands under another record's key.
     """
-    document = codec.decode(message.datum, _schema(message.fingerprint, catalog))
+    schema = _schema(message.fingerprint, catalog)
+    document = codec.decode(message.datum, schema)
+    if document["record_id"].encode() != message.key:
+        raise errors.DatumInvalid(schema.name, "its message bears another record's key")
     return Found(
         share,
         message.leaf_index,
