@@ -54,14 +54,14 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._do(asyncio.start_server(self._accept, sock=self._listening))
+        self._do(self._begin())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._do(self._cut())
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._listening.close()
+        self._loop.close()
 
     def turn(self, weather: Weather, late_seconds: float = 0.0) -> None:
         """Let the weather on this link change."""
@@ -81,6 +81,17 @@ class Proxy:
 
     def _do(self, what: Coroutine[object, object, object]) -> None:
         asyncio.run_coroutine_threadsafe(what, self._loop).result(_BIND_SECONDS)
+
+    async def _begin(self) -> None:
+        self._server = await asyncio.start_server(self._accept, sock=self._listening)
+
+    async def _end(self) -> None:
+        self._server.close()
+        await self._cut()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _turn(self, weather: Weather) -> None:
         self._weather = weather

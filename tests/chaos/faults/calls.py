@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from chaos.judge import Fence, Judge
+from chaos.judge import Judge
 from chaos.patience import Overdue, drawn, until
 from chaos.report import Report
 from chaos.site import site
@@ -48,7 +48,13 @@ _TAKE_LEASE = (
     "UPDATE sinergi_producer.tree SET epoch = epoch + 1",
 )
 # What was read elsewhere is looked for by its leaf, which takes calls of its own.
-_MOVE = "UPDATE sinergi_consumer.position SET cluster_id = 'elsewhere'"
+# Locks are taken in the order in which a materialiser takes them.
+_MOVE = """
+    WITH held AS MATERIALIZED (
+        SELECT projection FROM sinergi_consumer.position ORDER BY projection FOR UPDATE)
+    UPDATE sinergi_consumer.position SET cluster_id = 'elsewhere', epoch = epoch + 1
+    WHERE projection IN (SELECT projection FROM held)
+"""
 _LET_GO = "UPDATE sinergi_producer.lease SET expires_at = '-infinity'"
 
 
@@ -248,7 +254,6 @@ class _Subject:
         else:
             with self._bus.world.consumer.begin() as connection:
                 connection.execute(sa.text(_MOVE))
-            Fence(self._bus.case.reader)
 
     def _publish(self) -> None:
         for _ in range(_LOT // 2):

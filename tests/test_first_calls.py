@@ -1,0 +1,26 @@
+"""First calls that fail: a few out of all that `make chaos ONLY=calls` lets fail in their turn."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from chaos.faults import calls
+from chaos.services import Services
+from chaos.site import Scale
+
+SEED = "make test"
+EVERY = 60
+FEWEST = 4
+
+
+def test_nothing_is_lost_doubled_or_forged_by_calls_that_fail_in_their_turn() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="chaos-") as name,
+        Services(Path(name) / "services") as services,
+    ):
+        report = calls.run(services, Path(name) / "calls", SEED, Scale(0, EVERY))
+    assert report.problems == []
+    assert (report.lost, report.doubled, report.forged) == (0, 0, 0)
+    assert report.faults >= FEWEST
+    assert report.events > 0
