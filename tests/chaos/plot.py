@@ -23,7 +23,7 @@ def draw(reports: Sequence[Report], file: Path) -> None:
         for kind, seconds in each.recoveries
     ]
     points = (
-        alt.Chart(alt.Data(values=values))  # type: ignore[no-untyped-call] # altair has none
+        alt.Chart(alt.InlineData(values))
         .mark_tick(thickness=1.5)
         .encode(
             x=alt.X("seconds:Q", scale=alt.Scale(type="log"), title="seconds until work went on"),
