@@ -45,9 +45,9 @@ PARTS: dict[str, tuple[Part, Scale]] = {
     "frames": (frames.run, Scale(200_000, 4)),
     "calls": (calls.run, Scale(0, 1)),
     "schedule": (schedule.run, Scale(5_000, 50)),
-    "kill": (kill.run, Scale(8_000, 10)),
-    "stop": (stop.run, Scale(6_000, 2)),
-    "outage": (outage.run, Scale(6_000, 2)),
+    "kill": (kill.run, Scale(20_000, 25)),
+    "stop": (stop.run, Scale(6_000, 3)),
+    "outage": (outage.run, Scale(12_000, 4)),
     "outbox": (outbox.run, Scale(50_000, 16)),
     "produce": (produce.run, Scale(10_000, 1)),
 }
