@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -306,6 +308,26 @@ def test_connections_that_are_cut_lose_nothing(site: Site) -> None:
             site.do(OFF)
     assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(3,)]
     assert site.quarantine() == []
+
+
+def test_a_host_that_vanishes_without_a_word_is_given_up_within_half_a_minute(
+    postgresql: str,
+) -> None:
+    with closing(Database(postgresql, "test")) as database, database.serving() as connection:
+        mine = os.dup(connection.fileno())
+        with socket.socket(fileno=mine) as tcp:
+            assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle, interval, count, unheard = (
+                tcp.getsockopt(socket.IPPROTO_TCP, each)
+                for each in (
+                    socket.TCP_KEEPIDLE,
+                    socket.TCP_KEEPINTVL,
+                    socket.TCP_KEEPCNT,
+                    socket.TCP_USER_TIMEOUT,
+                )
+            )
+    assert idle + interval * count <= 30
+    assert unheard <= 30_000
 
 
 def test_a_row_held_longer_than_our_patience_is_waited_for(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import structlog
@@ -54,6 +54,15 @@ _END_STILL = """
 """
 
 CONNECT_SECONDS = 10
+
+# A host that vanishes without a word is given up within half a minute; the system's defaults are
+# hours. A server that stands still while its system answers is waited for.
+_PROBES: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 
 
 class Database:
@@ -119,6 +128,7 @@ class Database:
                 autocommit=True,
                 connect_timeout=CONNECT_SECONDS,
                 application_name=self._application,
+                **_PROBES,
             )
             self._connection.execute(_SETTINGS)
         return self._connection
