@@ -42,6 +42,16 @@ def held(world: World, topic: str, partition: int) -> list[Message]:
         return [each for chunk in log.read(low, high) for each in chunk]
 
 
+def left_behind(world: World) -> None:
+    """The reader has 20 of the 60 leaves that are on the topic."""
+    with world.relaying(), world.materialising():
+        world.publish(*(transfer(f"P/{number}") for number in range(20)))
+        world.until_rows("sinergi.transfer_history", 20)
+    with world.relaying():
+        world.publish(*(transfer(f"Q/{number}") for number in range(40)))
+        until_sent(world, 60)
+
+
 def copied(world: World, bootstrap: str) -> None:
     """Copy the topics to another cluster, where each message has another offset.
 
@@ -144,13 +154,8 @@ def test_a_topic_made_anew_under_a_running_reader_loses_and_doubles_nothing(worl
 def test_a_topic_made_anew_in_which_leaves_are_missing_halts_and_skips_nothing(
     world: World,
 ) -> None:
-    with world.relaying(), world.materialising():
-        world.publish(*(transfer(f"P/{number}") for number in range(20)))
-        world.until_rows("sinergi.transfer_history", 20)
-    with world.relaying():
-        world.publish(*(transfer(f"Q/{number}") for number in range(40)))
-        until_sent(world, 60)
-        kept = [held(world, world.topic.name, number) for number in range(world.partitions)]
+    left_behind(world)
+    kept = [held(world, world.topic.name, number) for number in range(world.partitions)]
     deleted(world)
     made(world)
     producer = Producer({"bootstrap.servers": world.kafka})
@@ -169,12 +174,7 @@ def test_a_topic_made_anew_in_which_leaves_are_missing_halts_and_skips_nothing(
 def test_leaves_that_the_broker_has_deleted_halt_their_partition_and_no_other(
     world: World,
 ) -> None:
-    with world.relaying(), world.materialising():
-        world.publish(*(transfer(f"P/{number}") for number in range(20)))
-        world.until_rows("sinergi.transfer_history", 20)
-    with world.relaying():
-        world.publish(*(transfer(f"Q/{number}") for number in range(40)))
-        until_sent(world, 60)
+    left_behind(world)
     end = len(held(world, world.topic.name, 0))
     whole = len(held(world, world.topic.name, 1))
     admin = open_admin(world.connection)

@@ -37,6 +37,12 @@ def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], 
 
 
 @pytest.fixture
+def narrow(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    """One whose topic has a single partition, so that the order of all leaves is known."""
+    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+
+
+@pytest.fixture
 def backup(services: Services) -> Iterator[Callable[[str], str]]:
     """Copies the database of a URL as it is now; the copy's URL."""
     server = sa.create_engine(
@@ -206,83 +212,68 @@ def test_what_was_published_since_the_restore_follows_what_the_topic_shows(
 
 
 def test_what_no_checkpoint_proves_is_taken_on_only_if_a_person_vouches_for_it(
-    tmp_path: Path,
-    kafka: str,
-    agency_slug: str,
-    databases: Callable[[], str],
-    backup: Callable[[str], str],
+    narrow: World, backup: Callable[[str], str]
 ) -> None:
     """The relay died in the midst of a batch, and readers hold its leaves back already."""
-    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    with world.relaying():
-        world.publish(transfer("P/1"))
-        until_sent(world, 1)
-    earlier = backup(world.producer_url)
-    with world.materialising():
-        world.publish(*(transfer(f"Q/{number}") for number in range(5)))
-        sealed_only(world)
-        produce(world, 0, expected_messages(world, 0)[1:-1])
-        restore(world, earlier)
-        (extent,) = recovery(world).plan().extents
+    with narrow.relaying():
+        narrow.publish(transfer("P/1"))
+        until_sent(narrow, 1)
+    earlier = backup(narrow.producer_url)
+    with narrow.materialising():
+        narrow.publish(*(transfer(f"Q/{number}") for number in range(5)))
+        sealed_only(narrow)
+        produce(narrow, 0, expected_messages(narrow, 0)[1:-1])
+        restore(narrow, earlier)
+        (extent,) = recovery(narrow).plan().extents
         assert (extent.known, extent.proved, extent.shown) == (1, 1, 5)
-        done = recovery(world).apply()
+        done = recovery(narrow).apply()
         assert [each.leaf_index for each in done.left] == [1, 2, 3, 4]
         assert done.settlement.forgotten == []
-        assert sent(world) == 1
+        assert sent(narrow) == 1
         with pytest.raises(errors.OutboxBehindTopic):
-            relay_of(world).run(Event())
-        assert not recovery(world).apply(vouched=True).left
-        with world.relaying():
-            world.publish(transfer("R/1"))
-            until_sent(world, 6)
-            world.until_rows("sinergi.transfer_history", 6)
-    is_whole(world)
+            relay_of(narrow).run(Event())
+        assert not recovery(narrow).apply(vouched=True).left
+        with narrow.relaying():
+            narrow.publish(transfer("R/1"))
+            until_sent(narrow, 6)
+            narrow.until_rows("sinergi.transfer_history", 6)
+    is_whole(narrow)
 
 
 def test_what_nothing_proves_is_left_and_what_is_proved_before_it_is_not(
-    tmp_path: Path,
-    kafka: str,
-    agency_slug: str,
-    databases: Callable[[], str],
-    backup: Callable[[str], str],
+    narrow: World, backup: Callable[[str], str]
 ) -> None:
     """The tail is a stranger's: the topic is made anew, and its owner sends what is its own."""
-    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    earlier = backup(world.producer_url)
-    with world.relaying():
-        world.publish(*(transfer(f"P/{number}") for number in range(5)))
-        until_sent(world, 5)
-    later = backup(world.producer_url)
-    world.publish(transfer("X/1"))
-    sealed_only(world)
-    ((key, value, headers),) = expected_messages(world, 0)[5:]
-    produce(world, 0, [(key, value, headers[:9])])
-    restore(world, earlier)
-    done = recovery(world).apply()
+    earlier = backup(narrow.producer_url)
+    with narrow.relaying():
+        narrow.publish(*(transfer(f"P/{number}") for number in range(5)))
+        until_sent(narrow, 5)
+    later = backup(narrow.producer_url)
+    narrow.publish(transfer("X/1"))
+    sealed_only(narrow)
+    ((key, value, headers),) = expected_messages(narrow, 0)[5:]
+    produce(narrow, 0, [(key, value, headers[:9])])
+    restore(narrow, earlier)
+    done = recovery(narrow).apply()
     assert ([each.leaf_index for each in done.left], len(done.settlement.forgotten)) == ([5], 5)
     question = "SELECT size, sent_size, frontier FROM sinergi_producer.tree"
-    tree = world.ask(question, world.producer)
-    restore(world, later)
-    assert tree == world.ask(question, world.producer)
+    tree = narrow.ask(question, narrow.producer)
+    restore(narrow, later)
+    assert tree == narrow.ask(question, narrow.producer)
 
 
 def test_a_tail_without_a_checkpoint_is_proved_by_the_rows_of_the_backup(
-    tmp_path: Path,
-    kafka: str,
-    agency_slug: str,
-    databases: Callable[[], str],
-    backup: Callable[[str], str],
+    narrow: World, backup: Callable[[str], str]
 ) -> None:
-    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    world.publish(*(transfer(f"Q/{number}") for number in range(5)))
-    earlier = backup(world.producer_url)
-    sealed_only(world)
-    produce(world, 0, expected_messages(world, 0)[:-1])
-    restore(world, earlier)
-    recovery(world).apply()
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 5)
-    is_whole(world)
+    narrow.publish(*(transfer(f"Q/{number}") for number in range(5)))
+    earlier = backup(narrow.producer_url)
+    sealed_only(narrow)
+    produce(narrow, 0, expected_messages(narrow, 0)[:-1])
+    restore(narrow, earlier)
+    recovery(narrow).apply()
+    with narrow.relaying(), narrow.materialising():
+        narrow.until_rows("sinergi.transfer_history", 5)
+    is_whole(narrow)
 
 
 def test_another_history_than_the_databases_own_is_never_adopted(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sinergi_producers.backlog import relay_lease
 from sinergi_producers.forgotten import WITHHELD, Row
 from sinergi_schemas import errors
-from sinergi_schemas.lease import Lease
 from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
@@ -95,9 +92,8 @@ class Adoption:
     """
 
     def __init__(self, url: str) -> None:
-        holder = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
         self._database = Database(url, "sinergi outbox")
-        self._lease = Lease("sinergi_producer.lease", "relay", holder)
+        self._lease = relay_lease()
 
     def look(self, events: Sequence[Found]) -> list[Row]:
         """The rows that have to do with some events, as they are at this moment."""

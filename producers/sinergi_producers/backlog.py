@@ -124,6 +124,12 @@ _LEAVES = f"""
 """  # noqa: S608 - our own names
 
 
+def relay_lease(seconds: float = SECONDS) -> Lease:
+    """The lease of an outbox's one leader, to be taken by a holder of whom there is no second."""
+    holder = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
+    return Lease("sinergi_producer.lease", "relay", holder, seconds)
+
+
 class Backlog:
     """What a relay reads and writes; everything that it writes is guarded by its epoch.
 
@@ -133,9 +139,8 @@ class Backlog:
     """
 
     def __init__(self, url: str, seconds: float = SECONDS) -> None:
-        holder = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
         self._database = Database(url, "sinergi relay")
-        self._lease = Lease("sinergi_producer.lease", "relay", holder, seconds)
+        self._lease = relay_lease(seconds)
         self.term_seconds = seconds
 
     def check(self) -> None:
