@@ -32,7 +32,7 @@ from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import translate, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from confluent_kafka import Consumer, Message
@@ -124,15 +124,11 @@ class Assignment:
         part = _PART
         while part == _PART and messages < _MOST_MESSAGES and size < _MOST_BYTES:
             chunk = self._consumer.consume(_PART, _POLL_SECONDS)
-            arrival, self._gone = Arrival({}, self._gone), set()
-            for each in chunk:
-                self._take(each, arrival)
-                size += len(each)
+            arrival = self._arrival(chunk)
+            size += sum(map(len, chunk))
             part = len(chunk)
             messages += part
             del chunk
-            for share in arrival.messages.keys() - self._flowing.keys():
-                del arrival.messages[share]
             yield arrival
 
     def keep_alive(self) -> None:
@@ -140,7 +136,7 @@ class Assignment:
         flowing = [TopicPartition(topic.name, number) for topic, number in self._flowing]
         self._consumer.pause(flowing)
         for each in self._consumer.consume(1, 0):
-            self._take(each, Arrival({}, self._gone))
+            self._hear(each)
         self._consumer.resume([each for each in flowing if self._share(each) in self._flowing])
 
     def place(self, share: Share) -> Place:
@@ -239,15 +235,32 @@ class Assignment:
                 if error is None and each.error is None:
                     self._lost.pop(share, None)
 
-    def _take(self, each: Message, arrival: Arrival) -> None:
+    def _arrival(self, chunk: Sequence[Message]) -> Arrival:
+        """What a chunk holds of the shares that flow; what the broker says besides is heard."""
+        found: dict[tuple[str | None, int | None], list[Message]] = {}
+        for each in chunk:
+            if each.error() is None:
+                found.setdefault((each.topic(), each.partition()), []).append(each)
+            else:
+                self._hear(each)
+        messages = {
+            share: found[share[0].name, share[1]]
+            for share in self._flowing
+            if (share[0].name, share[1]) in found
+        }
+        gone, self._gone = self._gone, set()
+        return Arrival(messages, gone)
+
+    def _hear(self, each: Message) -> None:
+        """What is no message but a word of the broker's, on a topic or on everything."""
         error = each.error()
         topic, number = self._topics.get(each.topic() or ""), each.partition()
+        if error is None:
+            return
         if topic is None or number is None:
-            _log.warning("broker says", why=translate(error) if error else "a foreign topic")
-        elif error is None:
-            arrival.messages.setdefault((topic, number), []).append(each)
+            _log.warning("broker says", why=str(translate(error)))
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            arrival.gone.add((topic, number))
+            self._gone.add((topic, number))
         elif error.code() != KafkaError._PARTITION_EOF:
             _log.warning("broker says", topic=topic.name, why=str(translate(error)))
 

@@ -73,23 +73,22 @@ def parse(received: Received) -> Message:
         MessageMalformed: no Confluent frame, no key, or a header of ours is missing or unreadable.
     """
     found: dict[str, bytes] = dict(received.headers() or ())
+    key, value = received.key(), received.value()
+    if key is None or not value or value[0] or len(value) < FRAME_LENGTH:
+        raise _malformed(received, "no key or no Confluent frame")
     try:
         note = found.get(CHECKPOINT)
         return Message(
             received.offset() or 0,
             _index(found[LEAF]),
             _fingerprint(found[SCHEMA]),
-            *_key_and_datum(received.key(), received.value()),
+            key,
+            value[FRAME_LENGTH:],
             None if note is None else _sealed(note, found[FRONTIER]),
             found.get(_EVENT_ID),
         )
     except (ValueError, KeyError) as why:
-        raise errors.MessageMalformed(
-            received.topic() or "",
-            received.partition() or 0,
-            received.offset() or 0,
-            _plain(why),
-        ) from None
+        raise _malformed(received, _plain(why)) from None
 
 
 class Received(Protocol):
@@ -114,10 +113,10 @@ class Received(Protocol):
         """The headers in order, as pairs of text and bytes; none where there are none."""
 
 
-def _key_and_datum(key: bytes | None, value: bytes | None) -> tuple[bytes, bytes]:
-    if key is None or value is None or value[:1] != b"\x00" or len(value) < FRAME_LENGTH:
-        raise ValueError("no key or no Confluent frame")
-    return key, value[FRAME_LENGTH:]
+def _malformed(received: Received, why: str) -> errors.MessageMalformed:
+    return errors.MessageMalformed(
+        received.topic() or "", received.partition() or 0, received.offset() or 0, why
+    )
 
 
 def _index(text: bytes) -> int:
@@ -127,14 +126,10 @@ def _index(text: bytes) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _known_fingerprint(text: bytes) -> bytes:
-    return bytes.fromhex(text.decode("ascii"))
-
-
 def _fingerprint(text: bytes) -> bytes:
     if len(text) != 2 * FINGERPRINT_LENGTH:
         raise ValueError(f"{SCHEMA} is not 64 hexadecimal digits")
-    return _known_fingerprint(text)
+    return bytes.fromhex(text.decode("ascii"))
 
 
 def _sealed(note: bytes, frontier: bytes) -> Sealed:

@@ -20,7 +20,7 @@ from sinergi_consumers.projection import SCHEMA, Kind
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import sqlalchemy as sa
 
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 
 WINNER = sql.Identifier("sinergi_winner")
 
+_ROWS_IN_ONE_PART = 4_000
+
 # `xmax` tells an updated row from an inserted one: only updated records have children to replace.
 MAKE_WINNER = sql.SQL(
     "CREATE TEMPORARY TABLE IF NOT EXISTS {} (agency text, record_id text, leaf_index bigint,"
     " replaced boolean)"
 ).format(WINNER)
 CLEAR_WINNER = sql.SQL("TRUNCATE {}").format(WINNER)
-COUNT_WINNERS = sql.SQL("SELECT count(*), count(*) FILTER (WHERE replaced) FROM {}").format(WINNER)
+ANY_REPLACED = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE replaced)").format(WINNER)
 
 
 def incoming(table: sa.Table) -> sql.Identifier:
@@ -42,22 +44,23 @@ def incoming(table: sa.Table) -> sql.Identifier:
     return sql.Identifier(f"incoming_{table.name}")
 
 
-def as_csv(table: sa.Table, rows: pl.DataFrame) -> bytes:
-    """Rows as `Merge.copy` takes them in.
+def as_csv(table: sa.Table, rows: pl.DataFrame) -> Iterator[bytes]:
+    """Rows as `Merge.copy` takes them in, in parts: the database reads one while the next is made.
 
     Raises:
         ProjectionFailed: a column is of a kind that no table holds, as a list.
     """
     columns = [column.name for column in table.columns]
     octets = cs.binary().bin.encode("hex").str.replace("^", "\\x")
-    text = BytesIO()
-    try:
-        rows.select(columns).with_columns(octets).write_csv(text, include_header=False)
-    except pl.exceptions.PolarsError as why:
-        raise errors.ProjectionFailed(
-            table.name, f"rows are no CSV: {type(why).__name__}"
-        ) from None
-    return text.getvalue()
+    for part in rows.iter_slices(_ROWS_IN_ONE_PART):
+        text = BytesIO()
+        try:
+            part.select(columns).with_columns(octets).write_csv(text, include_header=False)
+        except pl.exceptions.PolarsError as why:
+            raise errors.ProjectionFailed(
+                table.name, f"rows are no CSV: {type(why).__name__}"
+            ) from None
+        yield text.getvalue()
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,10 @@ class Merge:
 
     @cached_property
     def upsert(self) -> sql.Composed:
-        """Let the revisions that stand into the record table, and note them as winners."""
+        """Let the revisions that stand into the record table: as many rows as it says it touched.
+
+        Where children follow they are noted as winners, which takes as long as a fifth of it.
+        """
         record = self.projection.record
         key = _names(self.projection.kind.key)
         if self.projection.kind is Kind.CURRENT:
@@ -105,12 +111,10 @@ class Merge:
         else:
             order = sql.SQL("{}, leaf_index").format(key)
             conflict = sql.SQL("DO NOTHING")
-        return sql.SQL(
-            "WITH stands AS (INSERT INTO {real} AS stored ({columns})"
+        let_in = sql.SQL(
+            "INSERT INTO {real} AS stored ({columns})"
             " SELECT DISTINCT ON ({key}) {columns} FROM {incoming} ORDER BY {order}"
             " ON CONFLICT ({key}) {conflict}"
-            " RETURNING stored.agency, stored.record_id, stored.leaf_index, stored.xmax <> 0)"
-            " INSERT INTO {winner} SELECT * FROM stands"
         ).format(
             real=_real(record),
             columns=_columns(record),
@@ -118,12 +122,18 @@ class Merge:
             incoming=incoming(record),
             order=order,
             conflict=conflict,
-            winner=WINNER,
         )
+        if not self.projection.children:
+            return let_in
+        return sql.SQL(
+            "WITH stands AS ({}"
+            " RETURNING stored.agency, stored.record_id, stored.leaf_index, stored.xmax <> 0)"
+            " INSERT INTO {} SELECT * FROM stands"
+        ).format(let_in, WINNER)
 
     @cached_property
     def supersede_earlier(self) -> sql.Composed:
-        """Mark what quarantine keeps of earlier revisions of the records that have just won.
+        """Mark what quarantine keeps of earlier revisions, where one that arrived stands now.
 
         Where a revision could not be read the order of leaves tells: an outbox gives a record's
         revisions out in their order.
@@ -132,15 +142,16 @@ class Merge:
             "WITH held AS MATERIALIZED (SELECT id, topic, partition, leaf_index, key, revision"
             " FROM sinergi_consumer.quarantine WHERE projection = {name} AND state = 'open')"
             " UPDATE sinergi_consumer.quarantine AS kept SET state = 'superseded'"
-            " FROM held, {winner} AS winner JOIN {incoming} AS arrived USING (leaf_index)"
+            " FROM held, {incoming} AS arrived JOIN {real} AS stored"
+            " USING (agency, record_id, leaf_index)"
             " WHERE kept.id = held.id AND held.topic = arrived.topic"
             " AND held.partition = arrived.partition"
             " AND held.key = convert_to(arrived.record_id, 'UTF8') AND (arrived.revision >"
             " held.revision OR held.revision IS NULL AND arrived.leaf_index > held.leaf_index)"
         ).format(
             name=sql.Literal(self.projection.name),
-            winner=WINNER,
             incoming=incoming(self.projection.record),
+            real=_real(self.projection.record),
         )
 
     @cached_property
@@ -172,8 +183,7 @@ class Merge:
     def conflicts(self) -> sql.Composed:
         """The leaves whose revision is held by another event.
 
-        Only who has not won can be one. They are few, and each is looked up by its key: a plain
-        join would walk through the whole table.
+        Each is looked up by its key: a plain join would walk through the whole table.
         """
         record = self.projection.record
         same_key = sql.SQL(" AND ").join(
@@ -184,10 +194,8 @@ class Merge:
             "SELECT arrived.leaf_index FROM {incoming} AS arrived, LATERAL ("
             "SELECT stored.revision, stored.event_id FROM {real} AS stored WHERE {same_key} LIMIT 1"
             ") AS stands WHERE stands.revision = arrived.revision"
-            " AND stands.event_id <> arrived.event_id AND NOT EXISTS ("
-            "SELECT FROM {winner} AS winner WHERE winner.leaf_index = arrived.leaf_index)"
-            " ORDER BY arrived.leaf_index"
-        ).format(incoming=incoming(record), real=_real(record), same_key=same_key, winner=WINNER)
+            " AND stands.event_id <> arrived.event_id ORDER BY arrived.leaf_index"
+        ).format(incoming=incoming(record), real=_real(record), same_key=same_key)
 
 
 def _real(table: sa.Table) -> sql.Identifier:

@@ -227,19 +227,26 @@ class PostgresqlTransaction:
         """Put the rows of some events in; the leaves whose revision another event holds."""
         statements = self._merges[projection.name]
         record = projection.record
-        self._connection.execute(merge.CLEAR_WINNER)
         arrived = self._copy(statements, record, rows[record.name])
-        self._connection.execute(statements.upsert)
+        if projection.children:
+            self._connection.execute(merge.CLEAR_WINNER)
+        won = self._connection.execute(statements.upsert).rowcount
         self._connection.execute(statements.supersede_earlier)
-        won, replaced = self._connection.execute(merge.COUNT_WINNERS).fetchone() or (0, 0)
-        for child in projection.children:
+        if projection.children:
+            self._merge_children(statements, projection.children, rows)
+        if won == arrived or projection.kind is not Kind.HISTORY:
+            return []  # a current table has forgotten earlier revisions and cannot tell
+        return [index for (index,) in self._connection.execute(statements.conflicts)]
+
+    def _merge_children(
+        self, statements: Merge, children: Iterable[sa.Table], rows: Mapping[str, pl.DataFrame]
+    ) -> None:
+        (replaced,) = self._connection.execute(merge.ANY_REPLACED).fetchone() or (False,)
+        for child in children:
             if replaced:
                 self._connection.execute(statements.delete_replaced(child))
             if self._copy(statements, child, rows[child.name]):
                 self._connection.execute(statements.insert_children(child))
-        if won == arrived or projection.kind is not Kind.HISTORY:
-            return []  # a current table has forgotten earlier revisions and cannot tell
-        return [index for (index,) in self._connection.execute(statements.conflicts)]
 
     def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
         """Keep what could not become rows of a projection; again, where it is kept already."""
@@ -348,12 +355,12 @@ class PostgresqlTransaction:
         self._connection.execute(statements.clear(table))
         if rows.is_empty():
             return 0
-        text = merge.as_csv(table, rows)
         with (
             self._connection.cursor() as cursor,
             cursor.copy(statements.copy(table)) as copy,
         ):
-            copy.write(text)
+            for part in merge.as_csv(table, rows):
+                copy.write(part)
         return rows.height
 
 
