@@ -107,19 +107,26 @@ class Tap:
         self._armed: Armed | None = None
         self._turns = 0
 
-    def call(self, what: str, make: Callable[[], T], fail: Callable[[T | None], T]) -> T:
+    def call(
+        self,
+        what: str,
+        make: Callable[[], T],
+        fail: Callable[[T | None], T],
+        fail_before: Callable[[], T] | None = None,
+    ) -> T:
         """Make a call, or let it fail as was said.
 
         Args:
             what: the kind of call.
             fail: how it fails, given what it returned if it was made.
+            fail_before: how it fails without taking place, where that is another way.
         """
         name = f"{_place(sys._getframe(1))} {what}"
         with self._lock:
             os.write(self._log, f"{name}\n".encode())
             mode = self._mode(name)
         if mode is Mode.BEFORE:
-            return fail(None)
+            return fail_before() if fail_before else fail(None)
         made = make()
         if mode is Mode.KILL:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -162,10 +169,18 @@ def _lay_postgresql(tap: Tap) -> None:
             return wait(self, generator, *rest)
         what = name.rpartition(".")[2].strip("_").removesuffix("_gen")
 
+        def make() -> Any:
+            return wait(self, generator, *rest)
+
         def fail(_: object) -> Any:
             raise _cut(self)
 
-        return tap.call(what, lambda: wait(self, generator, *rest), fail)
+        def fail_before() -> Any:
+            # The driver keeps its books on transactions while it waits: let it find out by itself.
+            _cut(self)
+            return make()
+
+        return tap.call(what, make, fail, fail_before)
 
     _replace(psycopg, "connect", tapped_connect)
     _replace(psycopg.Connection, "wait", tapped_wait)
