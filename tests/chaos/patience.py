@@ -12,10 +12,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOOK_SECONDS = 0.02
+_BROKEN_OFF = Event()
 
 
 class Overdue(Exception):
     """Something did not come about in time."""
+
+
+class BrokenOff(Exception):
+    """The whole run is broken off: whoever waits gives up, and what it has started ends."""
+
+
+def break_off() -> None:
+    """Let everybody in this process who waits, or is about to, raise `BrokenOff`."""
+    _BROKEN_OFF.set()
+
+
+def go_on() -> None:
+    """Nothing, unless the run is broken off.
+
+    Raises:
+        BrokenOff: it is.
+    """
+    if _BROKEN_OFF.is_set():
+        raise BrokenOff
 
 
 def until(is_so: Callable[[], object], seconds: float, what: str) -> float:
@@ -34,7 +54,8 @@ def until(is_so: Callable[[], object], seconds: float, what: str) -> float:
 
 def pause(seconds: float) -> None:
     """Let a drawn moment pass."""
-    Event().wait(seconds)
+    _BROKEN_OFF.wait(seconds)
+    go_on()
 
 
 def drawn(seed: str, *words: object) -> Random:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
@@ -19,13 +20,17 @@ class Report:
     """One part.
 
     Attributes:
-        faults: how many were injected.
+        part: what it does, in words.
+        name: by which it is asked for.
+        faults: how many hit processes, services and connections.
+        in_data: how many others, by kind: batches of damaged datums, transactions that end badly.
         recovery_s: the longest time from a fault, or from its mending, until work went on.
         recoveries: each of these times by the kind of fault, where a part has kinds.
         problems: everything that should not be; none means that the part's promise holds.
     """
 
     part: str
+    name: str = ""
     faults: int = 0
     events: int = 0
     lost: int = 0
@@ -34,6 +39,7 @@ class Report:
     resent: int = 0
     recovery_s: float = 0.0
     seconds: float = 0.0
+    in_data: Counter[str] = field(default_factory=Counter)
     recoveries: list[tuple[str, float]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -48,6 +54,7 @@ class Report:
         """Add what a part of this part has found."""
         self.take(other)
         self.faults += other.faults
+        self.in_data += other.in_data
         self.recoveries += other.recoveries
         self.recovery_s = max(self.recovery_s, other.recovery_s)
         self.seconds += other.seconds
@@ -69,23 +76,34 @@ class Report:
 
 def table(reports: Sequence[Report], seed: str) -> Table:
     """All parts, one row each."""
-    found = Table(title=f"seed {seed}", title_justify="left")
-    found.add_column("part")
-    for name in ("faults", "events", "lost", "doubled", "forged", "sent again", "recovery", "took"):
-        found.add_column(name, justify="right")
+    found = Table(title=f"seed {seed}", title_justify="left", show_footer=True)
+    found.add_column("part", "all")
+    totals = [sum(column) for column in zip(*map(_counts, reports), strict=True)]
+    for name, total in zip(_COUNTS, totals, strict=True):
+        found.add_column(name, f"{total:,}", justify="right")
+    longest = max((each.recovery_s for each in reports), default=0.0)
+    found.add_column("recovery", f"{longest:.1f} s", justify="right")
+    found.add_column("took", justify="right")
     found.add_column("")
     for each in reports:
-        counts = (
-            each.faults, each.events, each.lost, each.doubled, each.forged, each.resent,
-        )  # fmt: skip
         found.add_row(
-            each.part,
-            *(f"{count:,}" for count in counts),
-            f"{each.recovery_s:.1f} s",
+            each.name,
+            *(f"{count:,}" for count in _counts(each)),
+            f"{each.recovery_s:.1f} s" if each.faults else "",
             f"{each.seconds:.0f} s",
             "holds" if each.holds else "[bold red]BROKEN",
         )
     return found
+
+
+_COUNTS = ("faults", "in data", "events", "lost", "doubled", "forged", "sent again")
+
+
+def _counts(report: Report) -> tuple[int, ...]:
+    return (
+        report.faults, report.in_data.total(), report.events,
+        report.lost, report.doubled, report.forged, report.resent,
+    )  # fmt: skip
 
 
 def kinds(reports: Sequence[Report]) -> Table:
@@ -93,12 +111,17 @@ def kinds(reports: Sequence[Report]) -> Table:
     times: dict[str, list[float]] = {}
     for kind, seconds in (one for each in reports for one in each.recoveries):
         times.setdefault(kind, []).append(seconds)
-    found = Table(title="until work went on", title_justify="left")
+    in_data: Counter[str] = sum((each.in_data for each in reports), Counter())
+    found = Table(title="faults by kind, and until work went on", title_justify="left")
     found.add_column("fault")
     for name in ("faults", "median", "longest"):
         found.add_column(name, justify="right")
-    for kind, those in sorted(times.items()):
+    for kind, those in sorted(times.items(), key=lambda one: one[0].lower()):
         found.add_row(kind, f"{len(those):,}", f"{median(those):.1f} s", f"{max(those):.1f} s")
+    if times and in_data:
+        found.add_section()
+    for kind, count in sorted(in_data.items()):
+        found.add_row(f"{kind} (in data)", f"{count:,}")
     return found
 
 
@@ -107,6 +130,7 @@ def document(reports: Sequence[Report], seed: str) -> dict[str, object]:
     return {
         "seed": seed,
         "faults": sum(each.faults for each in reports),
+        "faults_in_data": sum(each.in_data.total() for each in reports),
         "events": sum(each.events for each in reports),
         "lost": sum(each.lost for each in reports),
         "doubled": sum(each.doubled for each in reports),

@@ -12,11 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import signal
 import sys
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,22 +23,22 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chaos.faults import calls, frames, kill, outage, outbox, produce, schedule, stop
-from chaos.patience import Overdue
+from chaos.lanes import Lanes, Untold
+from chaos.patience import break_off
 from chaos.report import Report, document, kinds, table
-from chaos.services import Services
 from chaos.site import Scale
-from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    Part = Callable[[Services, Path, str, Scale], Report]
+    from chaos.lanes import Parts
 
 _SILENT = 50
 _WIDTH = 110
-_HOUR = 3_600.0
+_FEWEST = 500
+"""A whole run with fewer faults of processes, services and connections proves too little."""
 
-PARTS: dict[str, tuple[Part, Scale]] = {
+PARTS: Parts = {
     "frames": (frames.run, Scale(200_000, 4)),
     "calls": (calls.run, Scale(0, 1)),
     "schedule": (schedule.run, Scale(5_000, 50)),
@@ -51,76 +48,49 @@ PARTS: dict[str, tuple[Part, Scale]] = {
     "outbox": (outbox.run, Scale(50_000, 16)),
     "produce": (produce.run, Scale(10_000, 1)),
 }
+"""The longest first."""
+ALONE = ("schedule", "outage")
+"""These take servers away from everybody who is on them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts that are asked for; the exit status."""
     asked = _arguments(arguments)
-    err = Console(stderr=True, highlight=False)
+    err = Console(stderr=True, highlight=False, soft_wrap=True)
     err.print(f"seed {asked.seed}  (again: make chaos SEED={asked.seed})")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_SILENT))
-    with ExitStack() as stack:
-        name = tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)
-        run = _Run(Path(stack.enter_context(name)), asked.seed, err)
-        reports = run.all(asked.only or list(PARTS), asked.hours)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: break_off())
+    try:
+        reports = Lanes(PARTS, ALONE, asked.seed, lambda report: _say(err, report)).run(
+            asked.only or list(PARTS), asked.hours
+        )
+    except Untold as why:
+        err.print(f"make chaos: {why}", markup=False)
+        return 2
     Console(width=_WIDTH).print(table(reports, asked.seed), kinds(reports))
     if asked.plot and any(each.recoveries for each in reports):
         from chaos.plot import draw
 
         draw(reports, asked.plot)
-        err.print(f"plot: {asked.plot}", soft_wrap=True)
+        err.print(f"plot: {asked.plot}")
+    faults = sum(each.faults for each in reports)
+    is_enough = bool(asked.only) or faults >= _FEWEST
+    if not is_enough:
+        err.print(f"make chaos: {faults} faults are fewer than {_FEWEST}, which proves too little")
     print(json.dumps(document(reports, asked.seed)))  # noqa: T201 - what machines read
-    return 0 if all(each.holds for each in reports) else 1
+    return 0 if is_enough and all(each.holds for each in reports) else 1
 
 
-class _Run:
-    """The parts one after another on the same servers; frames need none and run beside them."""
-
-    def __init__(self, folder: Path, seed: str, err: Console) -> None:
-        self._folder = folder
-        self._seed = seed
-        self._err = err
-
-    def all(self, parts: Sequence[str], hours: float) -> list[Report]:
-        """What each has found, in their order, over all times that it was run."""
-        end = SYSTEM.monotonic() + hours * _HOUR
-        with Services(self._folder / "services") as services:
-            found = self._once(parts, services, self._seed)
-            for number in count(1):
-                if SYSTEM.monotonic() >= end:
-                    break
-                seed = f"{self._seed}/{number}"
-                for one, more in zip(found, self._once(parts, services, seed), strict=True):
-                    one.add(more)
-        return found
-
-    def _once(self, parts: Sequence[str], services: Services, seed: str) -> list[Report]:
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
-        folder.chmod(0o711)
-        beside = [part for part in parts if part == "frames"]
-        with ThreadPoolExecutor(1, "beside") as thread:
-            later = [thread.submit(self._part, part, services, folder, seed) for part in beside]
-            now = [self._part(part, services, folder, seed) for part in parts if part not in beside]
-            return [*(each.result() for each in later), *now]
-
-    def _part(self, part: str, services: Services, folder: Path, seed: str) -> Report:
-        run, scale = PARTS[part]
-        begun = SYSTEM.monotonic()
-        try:
-            report = run(services, folder / part, seed, scale)
-        except Overdue as late:
-            report = Report(part, problems=[str(late)])
-        report.seconds = SYSTEM.monotonic() - begun
-        self._say(report)
-        return report
-
-    def _say(self, report: Report) -> None:
-        verdict = "holds" if report.holds else "BROKEN"
-        self._err.print(
-            f"{report.part}: {verdict} ({report.faults:,} faults, {report.seconds:.0f} s)"
-        )
-        for each in report.problems:
-            self._err.print(f"    {each}", markup=False)
+def _say(err: Console, report: Report) -> None:
+    verdict = "holds" if report.holds else "BROKEN"
+    in_data = f", {report.in_data.total():,} in data" if report.in_data else ""
+    err.print(
+        f"{report.name}: {verdict} ({report.faults:,} faults{in_data}, {report.seconds:.0f} s):"
+        f" {report.part}"
+    )
+    for each in report.problems:
+        err.print(f"    {each}", markup=False)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chaos.site import Site
 
 _SILENT = 50
-_WIDTH = 130
+_WIDTH = 110
 _SHOWN = 60
 _LOT = 40
 _AT_ONCE = 3

@@ -37,7 +37,9 @@ _RECORDS = 300
 _TURNS = (1, 3)
 """Of calls that repeat within a lot these are made to fail."""
 _JUDGED_EVERY = 20
-_SITE_FAULTS = 120
+_SITES = 2
+_FEWEST = 20
+"""A bus of its own is not worth while for fewer faults than these."""
 _FIRED_SECONDS = 30.0
 _CALLED_SECONDS = 2.0
 _SHOWN = 400
@@ -55,6 +57,11 @@ _MOVE = """
     UPDATE sinergi_consumer.position SET cluster_id = 'elsewhere', epoch = epoch + 1
     WHERE projection IN (SELECT projection FROM held)
 """
+_KINDS = {
+    Mode.BEFORE: "error before a call",
+    Mode.AFTER: "error after a call",
+    Mode.KILL: "kill -9 after a call",
+}
 _LET_GO = "UPDATE sinergi_producer.lease SET expires_at = '-infinity'"
 
 
@@ -97,21 +104,38 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
 
 
 def _all(services: Services, folder: Path, work: str, seed: str, step: int) -> Report:
-    """Record one kind of process, and fail its calls, on a fresh bus now and then."""
+    """Record one kind of process, and fail its calls: on that bus, and on others beside it."""
     folder.mkdir()
     report = Report(work)
-    with site(services, folder / "recorded", partitions=1) as bus:
-        faults = _Subject(bus, work, drawn(seed, work)).record()
-    rng = drawn(seed, work, "order")
-    rng.shuffle(faults)
-    chosen = faults[::step]
-    for number, start in enumerate(range(0, len(chosen), _SITE_FAULTS)):
-        found = Report(work)
+
+    def elsewhere(number: int, faults: Sequence[Fault]) -> Report:
         with site(services, folder / str(number), partitions=1) as bus:
-            subject = _Subject(bus, work, drawn(seed, work, number))
-            subject.fail_all(chosen[start : start + _SITE_FAULTS], found)
-        report.add(found)
+            return _Subject(bus, work, drawn(seed, work, number)).fail_all(faults)
+
+    with (
+        ThreadPoolExecutor(_SITES) as threads,
+        site(services, folder / "recorded", partitions=1) as bus,
+    ):
+        subject = _Subject(bus, work, drawn(seed, work))
+        faults = subject.record()
+        drawn(seed, work, "order").shuffle(faults)
+        here, *rest = _shared(faults[::step])
+        jobs = [threads.submit(elsewhere, *each) for each in enumerate(rest, 1)]
+        report.add(subject.fail_all(here))
+        for job in jobs:
+            report.add(job.result())
     return report
+
+
+def _shared(faults: Sequence[Fault]) -> list[Sequence[Fault]]:
+    """The faults of each bus."""
+    sites = min(_SITES, max(1, len(faults) // _FEWEST))
+    return [faults[number::sites] for number in range(sites)]
+
+
+def _kind(fault: Fault, work: str) -> str:
+    who = "relay" if work == "relay" else "materialiser"
+    return f"{_KINDS[fault.armed.mode]} of a {who}"
 
 
 class _Subject:
@@ -153,19 +177,20 @@ class _Subject:
             for mode in Mode
         ]
 
-    def fail_all(self, faults: Sequence[Fault], report: Report) -> None:
+    def fail_all(self, faults: Sequence[Fault]) -> Report:
         """Fail these calls one after another, and let the judge compare now and then."""
-        self._start()
+        report = Report(self._work)
         self._publish()
         self._go_on()
         for number, fault in enumerate(faults, 1):
             try:
-                report.fault(self._fail(fault), f"{self._work}: {fault.armed.mode} a call")
+                report.fault(self._fail(fault), _kind(fault, self._work))
             except Overdue as late:
                 report.problems.append(f"{fault}: {late}")
                 self._orders.disarm()
             if number % _JUDGED_EVERY == 0 or number == len(faults):
                 self._judge(faults[max(0, number - _JUDGED_EVERY) : number], report)
+        return report
 
     def _fail(self, fault: Fault) -> float:
         """Fail one call; how long it took until everything had arrived."""

@@ -12,13 +12,14 @@ import os
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from chaos.damage import Writer, record
-from chaos.patience import drawn
+from chaos.patience import drawn, until
 from chaos.report import Report
 from sinergi_consumers.frames import decode
 from sinergi_schemas.catalog import Catalog
@@ -32,40 +33,64 @@ if TYPE_CHECKING:
 _POOL = 60
 _BATCHES = 500
 _MOST_IN_BATCH = 6
+_MOST_SECONDS = 3_600.0
+_AT_ONCE = 2
 _SPARE_BYTES = 2**29
 _SHIPPED = 20
 """Of so many pools one is of a shipped schema, which costs ten times as much."""
 
 
 def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
-    """`scale.events` batches in `scale.rounds` processes, one after another."""
+    """`scale.events` batches in `scale.rounds` processes, some of them at once."""
     del services
     folder.mkdir()
     report = Report("frames of damaged datums")
-    each = scale.events // scale.rounds
-    for number in range(scale.rounds):
-        command = [sys.executable, "-m", "chaos.faults.frames", f"{seed}/{number}", str(each)]
-        said = folder / f"{number}.log"
-        with said.open("ab") as log:
-            done = subprocess.run(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                check=False,
-                cwd=Path(__file__).parents[2],
-                env=os.environ | {"RUST_BACKTRACE": "0"},
-            )
-        if done.returncode != 0:
-            last = said.read_text("utf-8", errors="replace")[-500:]
-            report.problems.append(f"process {number} ended with {done.returncode}: {last}")
-            continue
-        found = json.loads(done.stdout)
-        report.faults += found["batches"]
-        report.events += found["datums"]
-        report.problems += found["problems"]
-        if not found["refused"] or not found["kept"]:
-            report.problems.append("nothing was proved: all datums had the same verdict")
+
+    def fuzz(number: int) -> Report:
+        return _fuzz(folder / str(number), f"{seed}/{number}", scale.events // scale.rounds)
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for found in threads.map(fuzz, range(scale.rounds)):
+            report.add(found)
     return report
+
+
+def _fuzz(place: Path, seed: str, batches: int) -> Report:
+    """So many batches in a process of their own."""
+    report = Report("")
+    command = [sys.executable, "-m", "chaos.faults.frames", seed, str(batches)]
+    said, answer = place.with_suffix(".log"), place.with_suffix(".json")
+    status = _run(command, said, answer)
+    if status != 0:
+        last = said.read_text("utf-8", errors="replace")[-500:]
+        report.problems.append(f"process {place.name} ended with {status}: {last}")
+        return report
+    found = json.loads(answer.read_text("utf-8"))
+    report.in_data["batch of damaged datums"] += found["batches"]
+    report.events += found["datums"]
+    report.problems += found["problems"]
+    if not found["refused"] or not found["kept"]:
+        report.problems.append("nothing was proved: all datums had the same verdict")
+    return report
+
+
+def _run(command: list[str], said: Path, answer: Path) -> int:
+    """Run a command to its end, or to that of the whole run; its exit status."""
+    with said.open("ab") as log, answer.open("wb") as out:
+        running = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=log,
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"RUST_BACKTRACE": "0"},
+        )
+    try:
+        until(lambda: running.poll() is not None, _MOST_SECONDS, f"{said.stem} has fuzzed")
+    finally:
+        running.kill()
+        running.wait()
+    return running.returncode
 
 
 @dataclass(frozen=True)

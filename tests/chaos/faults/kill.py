@@ -29,14 +29,16 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
         with bus.load(f"{seed}/kill", writers=3) as load:
             share = scale.events // (2 * scale.rounds)
             with ThreadPoolExecutor(2) as killers:
-                kills = (_kill_relays, _kill_materialisers)
-                jobs = [
-                    killers.submit(each, bus, load, share, drawn(seed, each.__name__), scale.rounds)
-                    for each in kills
-                ]
-            for job in jobs:
+                kills = {"relay": _kill_relays, "materialiser": _kill_materialisers}
+                jobs = {
+                    work: killers.submit(
+                        each, bus, load, share, drawn(seed, each.__name__), scale.rounds
+                    )
+                    for work, each in kills.items()
+                }
+            for work, job in jobs.items():
                 for recovery in job.result():
-                    report.fault(recovery)
+                    report.fault(recovery, f"kill -9 {work}")
             last = bus.relay(), bus.materialiser()
             load.allow(scale.events - 2 * scale.rounds * share)
             bus.until_written(load)

@@ -28,11 +28,13 @@ class Outage:
     """A service that goes away.
 
     Attributes:
+        name: what people call it.
         seen_by: the settings of the side whose status must say so.
         called: what status calls the service.
         agency_writes: whether the agency can commit meanwhile.
     """
 
+    name: str
     server: Server
     seen_by: Path
     called: str
@@ -45,9 +47,17 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     with site(services, folder) as bus:
         rng = drawn(seed, "outage")
         outages = [
-            Outage(services.kafka, bus.agency_settings, "broker"),
-            Outage(services.agency, bus.agency_settings, "producer database", agency_writes=False),
-            Outage(services.reader, bus.reader_settings, "consumer database"),
+            Outage("Kafka", services.kafka, bus.agency_settings, "broker"),
+            Outage(
+                "the agency's database",
+                services.agency,
+                bus.agency_settings,
+                "producer database",
+                agency_writes=False,
+            ),
+            Outage(
+                "the reader's database", services.reader, bus.reader_settings, "consumer database"
+            ),
         ]
         share = scale.events // (len(outages) * scale.rounds)
         with bus.load(f"{seed}/outage") as load:
@@ -92,7 +102,8 @@ def _take_away(  # noqa: PLR0913 - an outage is all of these
         committed = bus.register.committed()
         arrives = f"{committed} events arrive after {outage.called} is back"
         until(lambda: bus.materialised >= committed, _BACK_SECONDS, arrives)
-        report.fault(SYSTEM.monotonic() - back)
+        end = "stopped" if in_order else "killed"
+        report.fault(SYSTEM.monotonic() - back, f"{outage.name} {end}")
     except Overdue as late:
         report.problems.append(str(late))
 

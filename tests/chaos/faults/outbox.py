@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from chaos.patience import drawn, pause
+from chaos.patience import drawn, go_on, pause
 from chaos.register import RolledBack
 from chaos.report import Report
 from chaos.site import site, stop_all
@@ -55,6 +55,15 @@ class Tally:
     long: int = 0
 
 
+_COUNTED = {
+    "committed": "",
+    "rolled_back": "transaction rolled back",
+    "deadlocks": "deadlock",
+    "long": "transaction of seconds",
+}
+"""Each of these numbers must not be 0; those with words are faults."""
+
+
 @dataclass(frozen=True)
 class Duel:
     """What one of two writers does so that PostgreSQL must roll one of them back."""
@@ -88,10 +97,12 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
             tallies = list(threads.map(partial(writing.run, seed), duels(scale.rounds)))
         bus.settle(report)
         stop_all(report, relay, materialiser)
-        report.faults = sum(each.rolled_back + each.deadlocks + each.long for each in tallies)
-        for name in ("committed", "rolled_back", "deadlocks", "long"):
-            if not sum(getattr(each, name) for each in tallies):
+        for name, kind in _COUNTED.items():
+            count = sum(getattr(each, name) for each in tallies)
+            if not count:
                 report.problems.append(f"nothing was proved: no transaction was {name}")
+            if kind:
+                report.in_data[kind] += count
     return report
 
 
@@ -133,6 +144,7 @@ class _Writing:
             yield first.pop() if first else rng.choices(list(_SHARES), list(_SHARES.values()))[0]
 
     def _take(self) -> bool:
+        go_on()
         with self._lock:
             self._left -= 1
             return self._left >= 0

@@ -94,7 +94,7 @@ def _refuse(bus: Site, rng: Random, report: Report, refusal: Refusal, batch: int
         _publish(bus, rng, batch, large=True)
         _until_waits(report, relay, before, refusal)
     try:
-        report.fault(bus.until_sent())
+        report.fault(bus.until_sent(), f"Kafka refuses: {refusal.name}")
     except Overdue as late:
         report.problems.append(f"{refusal.name}, though it is mended: {late}")
     materialiser = bus.materialiser()

@@ -62,7 +62,7 @@ def _stop_relay(
     pause(rng.uniform(0, 1))
     leader.pause()
     load.allow(half)
-    _take_over(report, other, lambda: bus.epoch > epoch, RELAY_SECONDS)
+    _take_over(report, "relay", other, lambda: bus.epoch > epoch, RELAY_SECONDS)
     bus.until_written(load)
     bus.until_sent()
     leader.resume()
@@ -82,7 +82,9 @@ def _stop_materialiser(
     load.allow(half)
     bus.until_written(load)
     committed = bus.register.committed()
-    _take_over(report, other, lambda: bus.materialised >= committed, MATERIALISER_SECONDS)
+    _take_over(
+        report, "materialiser", other, lambda: bus.materialised >= committed, MATERIALISER_SECONDS
+    )
     claims = _claims(stopped)
     stopped.resume()
     try:
@@ -91,9 +93,11 @@ def _stop_materialiser(
         report.problems.append(str(late))
 
 
-def _take_over(report: Report, other: Worker, has: Callable[[], bool], seconds: float) -> None:
+def _take_over(
+    report: Report, work: str, other: Worker, has: Callable[[], bool], seconds: float
+) -> None:
     try:
-        report.fault(until(has, seconds, f"{other.name} takes over"))
+        report.fault(until(has, seconds, f"{other.name} takes over"), f"SIGSTOP {work}")
     except Overdue as late:
         report.problems.append(str(late))
 
