@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOOK_SECONDS = 0.02
+_SELDOM_SECONDS = 0.2
+_LOOKS = 40
+"""A time is measured to this part of itself."""
 _BROKEN_OFF = Event()
 
 
@@ -46,9 +49,29 @@ def until(is_so: Callable[[], object], seconds: float, what: str) -> float:
     """
     begun = SYSTEM.monotonic()
     while not is_so():
-        if SYSTEM.monotonic() - begun > seconds:
+        waited = SYSTEM.monotonic() - begun
+        if waited > seconds:
             raise Overdue(f"after {seconds:.0f} s still not: {what}")
-        pause(_LOOK_SECONDS)
+        # Looking costs too, most of all where many look.
+        pause(min(max(_LOOK_SECONDS, waited / _LOOKS), _SELDOM_SECONDS))
+    return SYSTEM.monotonic() - begun
+
+
+def until_grown(measure: Callable[[], int], enough: int, seconds: float, what: str) -> float:
+    """Wait until a number is large enough, for as long as it grows; how many seconds it took.
+
+    Raises:
+        Overdue: it is not, and has not grown for `seconds`.
+    """
+    begun = SYSTEM.monotonic()
+    seen = measure()
+
+    def has_grown() -> bool:
+        return measure() > seen
+
+    while seen < enough:
+        until(has_grown, seconds, what)
+        seen = measure()
     return SYSTEM.monotonic() - begun
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,8 +49,9 @@ class Worker:
 
     def kill(self) -> None:
         """End it by SIGKILL, which it can neither hear nor prepare for."""
-        self.process.kill()
-        self.process.wait(_END_SECONDS)
+        with suppress(psutil.NoSuchProcess):
+            self.process.kill()
+        self.process.wait(_END_SECONDS)  # also of one that died by itself, or it stays a zombie
 
     def pause(self) -> None:
         """Let it stand still (SIGSTOP)."""
@@ -82,8 +84,7 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         for each in self._all:
-            if each.runs:
-                each.kill()
+            each.kill()
 
     def start(self, work: str, settings: Path) -> Worker:
         """Start `sinergi <work>`; what it says goes to a log of its own."""

@@ -120,9 +120,9 @@ class Load:
             self._waiting += events
 
     @property
-    def is_done(self) -> bool:
-        """Whether all that is allowed is committed."""
-        return self._waiting == 0
+    def waiting(self) -> int:
+        """How many of the allowed events are not committed."""
+        return self._waiting
 
     def _write(self, rng: Random) -> None:
         while not self._stopping.is_set():

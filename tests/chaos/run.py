@@ -41,7 +41,7 @@ _FEWEST = 500
 PARTS: Parts = {
     "frames": (frames.run, Scale(200_000, 4)),
     "calls": (calls.run, Scale(0, 1)),
-    "schedule": (schedule.run, Scale(5_000, 50)),
+    "schedule": (schedule.run, Scale(6_000, 80)),
     "kill": (kill.run, Scale(20_000, 25)),
     "stop": (stop.run, Scale(6_000, 3)),
     "outage": (outage.run, Scale(12_000, 4)),

@@ -18,6 +18,7 @@ from sinergi.local.postgresql import Postgresql
 from sinergi.local.state import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import psutil
@@ -142,9 +143,9 @@ class Services:
         try:
             for link in self.links:
                 self._stack.enter_context(link)
-            for each in (self.kafka, self.agency, self.reader):
-                self._stack.callback(each.stop)
-                each.start()
+            servers = (self.kafka, self.agency, self.reader)
+            self._stack.callback(_at_once, Server.stop, servers)
+            _at_once(Server.start, servers)
         except BaseException:
             self._stack.close()
             raise
@@ -170,6 +171,11 @@ class Services:
     def reader_database(self, name: str) -> str:
         """The URL of a database in the reader's server."""
         return self._reader.database(name)
+
+
+def _at_once(do: Callable[[Server], object], servers: Sequence[Server]) -> None:
+    with ThreadPoolExecutor(len(servers)) as threads:
+        list(threads.map(do, servers))
 
 
 def _state(folder: Path) -> tuple[Path, State]:

@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 
 import sinergi_schemas
 from chaos.judge import Case, Judge
-from chaos.patience import Overdue, until
+from chaos.patience import Overdue, until, until_grown
 from chaos.processes import Worker, Workers
 from chaos.register import Load, Register
 from sinergi import migrate
@@ -116,12 +116,14 @@ class Site:
 
     def until_written(self, load: Load) -> None:
         """Wait until the writers have committed all that they may."""
-        until(lambda: load.is_done, _SETTLE_SECONDS, "everything is written")
+        until_grown(lambda: -load.waiting, 0, _SETTLE_SECONDS, "everything is written")
 
     def until_sent(self) -> float:
         """Wait until the broker has confirmed all that is committed; how many seconds it took."""
         committed = self.register.committed()
-        return until(lambda: self.sent >= committed, _SETTLE_SECONDS, f"{committed} events sent")
+        return until_grown(
+            lambda: self.sent, committed, _SETTLE_SECONDS, f"{committed} events sent"
+        )
 
     def until_leads(self, after: int = 0) -> float:
         """Wait for a relay to take the lease after an epoch; how many seconds it took."""
@@ -138,7 +140,9 @@ class Site:
     def until_arrived(self, seconds: float = _SETTLE_SECONDS) -> float:
         """Wait until the reader has all that is committed; how many seconds it took."""
         committed = self.register.committed()
-        return until(lambda: self.materialised >= committed, seconds, f"{committed} events arrive")
+        return until_grown(
+            lambda: self.materialised, committed, seconds, f"{committed} events arrive"
+        )
 
     def until_still(self) -> None:
         """Wait until the reader has all that is committed, or nothing has moved for seconds."""
@@ -176,7 +180,7 @@ class Site:
             return self.materialised if tables else self.sent
 
         try:
-            until(lambda: arrived() >= committed, _SETTLE_SECONDS, f"{committed} events arrive")
+            until_grown(arrived, committed, _SETTLE_SECONDS, f"{committed} events arrive")
         except Overdue as late:
             report.problems.append(f"{late}: {arrived()} have")
         report.take(Judge(self.case).compare(tables=tables))

@@ -158,7 +158,7 @@ class _Subject:
         self._start()  # the very first start makes calls that no later one makes
         self._publish()
         self._go_on()
-        self._kill()
+        self._stop()
         seen: dict[str, Phase] = {}
         turns: Counter[str] = Counter()
         for phase in (Phase.START, Phase.WORK, Phase.CLAIM, Phase.STOP):
@@ -180,7 +180,10 @@ class _Subject:
     def fail_all(self, faults: Sequence[Fault]) -> Report:
         """Fail these calls one after another, and let the judge compare now and then."""
         report = Report(self._work)
+        if self._worker is None:
+            self._start()
         self._publish()
+        self._go_on()
         self._go_on()
         for number, fault in enumerate(faults, 1):
             try:
@@ -195,7 +198,7 @@ class _Subject:
     def _fail(self, fault: Fault) -> float:
         """Fail one call; how long it took until everything had arrived."""
         if fault.phase is Phase.START:
-            self._kill()
+            self._stop()  # and not killed, or the group would wait for it
         self._orders.arm(fault.armed)
         self._bring_about(fault.phase)
         until(lambda: self._has_failed(fault.phase), _FIRED_SECONDS, "it is called")
@@ -260,10 +263,6 @@ class _Subject:
         if self._work == "relay":
             self._ask(_LET_GO)
         self._worker = self._bus.tapped(self._work, self._folder)
-
-    def _kill(self) -> None:
-        if self._worker is not None and self._worker.runs:
-            self._worker.kill()
 
     def _stop(self) -> None:
         """Ask it to end, and see that it does; with which status is another matter."""

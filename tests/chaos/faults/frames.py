@@ -83,7 +83,8 @@ def _run(command: list[str], said: Path, answer: Path) -> int:
             stdout=out,
             stderr=log,
             cwd=Path(__file__).parents[2],
-            env=os.environ | {"RUST_BACKTRACE": "0"},
+            env=os.environ | {"RUST_BACKTRACE": "0", "POLARS_MAX_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C is for us alone
         )
     try:
         until(lambda: running.poll() is not None, _MOST_SECONDS, f"{said.stem} has fuzzed")

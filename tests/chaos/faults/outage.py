@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chaos.patience import Overdue, drawn, pause, until
+from chaos.patience import Overdue, drawn, pause
 from chaos.report import Report
 from chaos.site import site, stop_all
 from sinergi_schemas.clock import SYSTEM
@@ -99,13 +99,11 @@ def _take_away(  # noqa: PLR0913 - an outage is all of these
     back = SYSTEM.monotonic()
     try:
         bus.until_written(load)
-        committed = bus.register.committed()
-        arrives = f"{committed} events arrive after {outage.called} is back"
-        until(lambda: bus.materialised >= committed, _BACK_SECONDS, arrives)
+        bus.until_arrived(_BACK_SECONDS)
         end = "stopped" if in_order else "killed"
         report.fault(SYSTEM.monotonic() - back, f"{outage.name} {end}")
     except Overdue as late:
-        report.problems.append(str(late))
+        report.problems.append(f"though {outage.name} is back: {late}")
 
 
 def _told(bus: Site, report: Report, outage: Outage) -> None:
