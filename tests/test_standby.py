@@ -1,0 +1,102 @@
+"""A reader's PostgreSQL fails over to a standby: a real one, out of pg_basebackup, read-only until
+somebody promotes it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+
+from chaos.services import Server, Starter, _state
+from sinergi import migrate
+from sinergi.local.postgresql import Postgresql
+from sinergi_consumers.sinks.postgresql import PostgresqlSink
+from sinergi_consumers.storing import Stored
+from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker, transfer
+from sinergi_consumers.testing.tape import Tape
+from world import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECTIONS = (CURRENT, HISTORY)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two servers of one address, of which one runs."""
+
+    primary: Server
+    standby: Server
+
+    def fail_over(self) -> None:
+        """The primary dies, and the standby answers in its place."""
+        self.primary.crash()
+        self.standby.start()
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    with (
+        tempfile.TemporaryDirectory(prefix="standby-", ignore_cleanup_errors=True) as name,
+        closing(Starter()) as starter,
+    ):
+        folder, state = _state(Path(name) / "primary")
+        (other := folder.with_name("standby")).mkdir()
+        other.chmod(0o777)  # the server's own user makes its data folder there
+        first = Postgresql(folder, state)
+        pair = Pair(Server(first, starter), Server(Postgresql(other, state), starter))
+        try:
+            pair.primary.start()
+            yield pair
+        finally:
+            pair.primary.stop()
+            pair.standby.stop()
+
+
+def copy(pair: Pair) -> None:
+    """Take the base backup that the standby starts from."""
+    first, second = pair.primary.service, pair.standby.service
+    assert isinstance(first, Postgresql)
+    assert isinstance(second, Postgresql)
+    url = sa.engine.make_url(first.url("postgres")).set(drivername="postgresql")
+    program = str(first._programs() / "pg_basebackup")
+    source = f"--dbname={url.render_as_string(hide_password=False)}"
+    order = (program, source, f"--pgdata={second._data}", "--write-recovery-conf")
+    first._program((*order, "--checkpoint=fast", "--wal-method=stream")).run()
+
+
+def test_a_failover_to_a_read_only_standby_is_waited_for_and_nothing_is_set_apart(
+    pair: Pair,
+) -> None:
+    service = pair.primary.service
+    assert isinstance(service, Postgresql)
+    url = service.database("reader")
+    migrate.upgrade(url, migrate.Role.CONSUMER, PROJECTIONS)
+    tape = Tape(BUS, TOPIC)
+    with closing(PostgresqlSink(url, PROJECTIONS)) as sink, ThreadPoolExecutor(1) as thread:
+        worker = Worker(sink, tape, PROJECTIONS)
+        assert isinstance(worker.store(worker.work([transfer("P/1")])), Stored)
+        copy(pair)
+        pair.fail_over()
+        with service.connect() as connection, capture_logs() as logs:
+            assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+            done = thread.submit(worker.store, worker.work([transfer("P/2")]))
+            until(lambda: any("25006" in str(each) for each in list(logs)), "it waits")
+            assert not done.done()
+            connection.execute("SELECT pg_promote()")
+            assert isinstance(done.result(), Stored)
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        question = "SELECT record_id FROM sinergi.transfer_history ORDER BY 1"
+        assert connection.execute(question).fetchall() == [("P/1",), ("P/2",)]
+        held = connection.execute("SELECT count(*) FROM sinergi_consumer.quarantine")
+        assert held.fetchone() == (0,)
