@@ -231,6 +231,34 @@ def test_an_event_that_only_another_kind_of_producer_could_write_is_set_apart_al
         assert value not in detail
 
 
+def test_every_row_that_is_refused_for_itself_is_found_and_no_other(postgresql: str) -> None:
+    """Also behind texts of many lines, side by side, at both ends, and in a child table."""
+    site = Site(postgresql, (CURRENT,))
+    site.do("ALTER TABLE sinergi.transfer ADD CHECK (movement_id <> 'not here')")
+    changes: list[dict[str, Any]] = [
+        {"movement_id": 'a\n"b"\r\n,\n' if number % 3 else "plain"} for number in range(1_200)
+    ]
+    guilty = (0, 499, 500, 501, 502, 777, 1_198, 1_199)
+    for number in guilty[::2]:
+        changes[number] = {"movement_id": "two\nlines and\0"}
+    for number in guilty[1::2]:
+        changes[number] = {"movement_id": "not here"}
+    changes[640] = {"escort": [{"escort_agency": "\n\0", "count": 1}] * 2}
+    datums = [hand_made(transfer(f"P/{at}"), site.tape, **each) for at, each in enumerate(changes)]
+    with site.working() as worker:
+        work = worker.received(site.tape.write_datums(datums))
+        with worker.sink.transaction() as transaction:
+            found = transaction.refused(CURRENT, CURRENT.rows(work.decoded.events))
+        assert sorted(found) == sorted([*guilty, 640])
+        codes = {index: why.sqlstate for index, why in found.items()}
+        assert {codes[each] for each in (*guilty[::2], 640)} == {"22021"}
+        assert {codes[each] for each in guilty[1::2]} == {"23514"}
+        assert isinstance(worker.store(work), Stored)
+    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(1_200 - len(guilty) - 1,)]
+    held = [index for _, index, _ in site.quarantine()]
+    assert held == sorted([*guilty, 640])
+
+
 def escorted(record_id: str, by: str) -> Transfer:
     return transfer(record_id, escort=({"escort_agency": by, "count": 1},))
 
@@ -299,6 +327,25 @@ def test_a_sick_database_is_waited_for(site: Site, said: str, sick: str, mended:
                     site.do(mended.format(**names), OFF)
     assert site.ask("SELECT record_id FROM sinergi.transfer ORDER BY 1") == [("P/1",), ("P/2",)]
     assert site.quarantine() == []
+
+
+def test_a_disk_that_fills_while_rows_are_set_apart_sets_none_of_the_others_apart(
+    site: Site,
+) -> None:
+    sick, mended = SICK["53100"]
+    events = [transfer(f"P/{number}") for number in range(9)]
+    datums = [hand_made(each, site.tape) for each in events]
+    datums[4] = hand_made(events[4], site.tape, movement_id="SP\0001")
+    with site.working() as worker:
+        work = worker.received(site.tape.write_datums(datums))
+        site.do(sick)
+        with stored_meanwhile(worker, work) as retried:
+            retried("53100")
+            assert site.quarantine() == []
+            site.do(mended)
+    both = [(name, 4, "rows-refused") for name in ("transfer", "transfer_history")]
+    assert [each for each in site.quarantine() if each[0] != "escort_limits"] == both
+    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(8,)]
 
 
 def test_connections_that_are_cut_lose_nothing(site: Site) -> None:

@@ -1,8 +1,10 @@
 """Merging with the guilty set apart: one bad event never holds up its neighbours.
 
-A frame of events that a projection or the database refuses is halved, each half in a savepoint of
-its own, until the events that cannot pass stand alone; they go to quarantine in the transaction
-that brings the others' rows.
+Where a projection or the database refuses a frame of events, those are looked for first that cannot
+pass whatever stands beside them: on which the projection fails, or of which the database does not
+take a row. Each is judged alone. The others are merged together, each attempt in a savepoint of its
+own; if that is refused, by another row's key or by a trigger, they are halved until the guilty
+stand alone. All of these go to quarantine in the transaction that brings the others' rows.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ from sinergi_consumers.decoding import Unfit
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sinergi_consumers.partition import Leaves
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.sinks import Transaction
 
+_Refusal = errors.RowsRefused | errors.ProjectionFailed
+
+_INDEX = "leaf_index"
 _CONFLICT = "another event holds this revision of the record already; the first leaf stands"
 
 
@@ -38,20 +43,91 @@ def merge_or_set_apart(
     """
     if events.is_empty():
         return
-    try:
-        with transaction.savepoint():
-            conflicts = transaction.merge(projection, _rows(projection, events))
-    except (errors.RowsRefused, errors.ProjectionFailed) as why:
-        if events.height == 1:
-            yield _unfit(leaves, events, _reason(why), str(why))
-            return
-        half = events.height // 2
-        yield from merge_or_set_apart(transaction, projection, leaves, events[:half])
-        yield from merge_or_set_apart(transaction, projection, leaves, events[half:])
+    outcome = _attempt(transaction, projection, events)
+    if isinstance(outcome, _Refusal) and events.height > 1:
+        guilty = _guilty(transaction, projection, events)
+        yield from _unfit(leaves, events, guilty)
+        others = events.filter(~pl.col(_INDEX).is_in([*guilty]))
+        yield from _halved(transaction, projection, leaves, others)
     else:
-        for index in conflicts:
-            event = events.filter(pl.col("leaf_index") == index)
-            yield _unfit(leaves, event, "revision-conflict", _CONFLICT)
+        yield from _told(leaves, events, outcome)
+
+
+def _halved(
+    transaction: Transaction, projection: Projection, leaves: Leaves, events: pl.DataFrame
+) -> Iterator[Unfit]:
+    if events.is_empty():
+        return
+    outcome = _attempt(transaction, projection, events)
+    if isinstance(outcome, _Refusal) and events.height > 1:
+        half = events.height // 2
+        yield from _halved(transaction, projection, leaves, events[:half])
+        yield from _halved(transaction, projection, leaves, events[half:])
+    else:
+        yield from _told(leaves, events, outcome)
+
+
+def _attempt(
+    transaction: Transaction, projection: Projection, events: pl.DataFrame
+) -> Sequence[int] | _Refusal:
+    """Merge all events or none: the leaves in conflict with others, or why it was refused."""
+    try:
+        rows = _rows(projection, events)
+        with transaction.savepoint():
+            return transaction.merge(projection, rows)
+    except (errors.RowsRefused, errors.ProjectionFailed) as why:
+        return why
+
+
+def _guilty(
+    transaction: Transaction, projection: Projection, events: pl.DataFrame
+) -> dict[int, _Refusal]:
+    """The leaves that cannot pass whatever stands beside them, and why."""
+    found: dict[int, _Refusal] = {}
+    made: dict[object, list[Mapping[str, pl.DataFrame]]] = {}
+    for part, rows in _projected(projection, events):
+        if isinstance(rows, errors.ProjectionFailed):
+            found[part[_INDEX][0]] = rows
+        else:
+            alike = tuple(tuple(each.schema.items()) for each in rows.values())
+            made.setdefault(alike, []).append(rows)
+    for parts in made.values():
+        together = {name: pl.concat([each[name] for each in parts]) for name in parts[0]}
+        for index in transaction.refused(projection, together):
+            if why := _refused_alone(transaction, projection, events, index):
+                found[index] = why
+    return found
+
+
+def _refused_alone(
+    transaction: Transaction, projection: Projection, events: pl.DataFrame, index: int
+) -> errors.RowsRefused | None:
+    """Why the database does not take the rows of the event at a leaf; None if it does.
+
+    They are made anew, since an integrator's code may give others to an event in company.
+    """
+    ((_, rows),) = _projected(projection, events.filter(pl.col(_INDEX) == index))
+    if isinstance(rows, errors.ProjectionFailed):
+        return None
+    return transaction.refused(projection, rows).get(index)
+
+
+def _projected(
+    projection: Projection, events: pl.DataFrame
+) -> Iterator[tuple[pl.DataFrame, Mapping[str, pl.DataFrame] | errors.ProjectionFailed]]:
+    """Events with the rows that a projection makes of them; alone, those on which it fails."""
+    try:
+        rows = _rows(projection, events)
+    except errors.ProjectionFailed as why:
+        if events.height == 1:
+            yield events, why
+            return
+    else:
+        yield events, rows
+        return
+    half = events.height // 2
+    yield from _projected(projection, events[:half])
+    yield from _projected(projection, events[half:])
 
 
 def _rows(projection: Projection, events: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
@@ -73,10 +149,30 @@ def _place(why: BaseException) -> str:
     return f"{Path(first.filename).name}:{first.lineno}"
 
 
-def _unfit(leaves: Leaves, event: pl.DataFrame, reason: str, detail: str) -> Unfit:
-    index, revision = event.select("leaf_index", "revision").row(0)
-    return Unfit(leaves.message(index), reason, detail, revision)
+def _told(
+    leaves: Leaves, events: pl.DataFrame, outcome: Sequence[int] | _Refusal
+) -> Iterator[Unfit]:
+    """What came of an attempt that is the last for these events."""
+    if isinstance(outcome, _Refusal):
+        yield from _unfit(leaves, events, {events[_INDEX][0]: outcome})
+    else:
+        yield from _unfit(leaves, events, dict.fromkeys(outcome))
 
 
-def _reason(why: errors.SinergiError) -> str:
-    return "rows-refused" if isinstance(why, errors.RowsRefused) else "projection-failed"
+def _unfit(
+    leaves: Leaves, events: pl.DataFrame, guilty: Mapping[int, _Refusal | None]
+) -> Iterator[Unfit]:
+    """The events at some leaves, with what each is guilty of; None is a conflict of revisions."""
+    if not guilty:
+        return
+    those = events.filter(pl.col(_INDEX).is_in([*guilty]))
+    for index, revision in those.select(_INDEX, "revision").iter_rows():
+        why = guilty[index]
+        reason, detail = ("revision-conflict", _CONFLICT) if why is None else _said(why)
+        yield Unfit(leaves.message(index), reason, detail, revision)
+
+
+def _said(why: _Refusal) -> tuple[str, str]:
+    if isinstance(why, errors.RowsRefused):
+        return "rows-refused", str(why)
+    return "projection-failed", str(why)

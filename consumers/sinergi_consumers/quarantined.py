@@ -32,10 +32,18 @@ _DECISIONS = sql.SQL(
     " USING (projection, topic, partition, leaf_index) WHERE q.id = %s ORDER BY d.id"
 )
 _CONTENTS = sql.SQL("SELECT key, datum FROM sinergi_consumer.quarantine WHERE id = %s")
+_PARTS = sql.SQL(
+    "SELECT DISTINCT projection, topic, partition FROM sinergi_consumer.quarantine"
+    " WHERE state IN ('open', 'superseded') AND {} ORDER BY 1, 2, 3"
+)
+HOLD = (
+    "SELECT tree_size FROM sinergi_consumer.position"
+    " WHERE projection = %s AND topic = %s AND partition = %s FOR UPDATE"
+)
 _DISCARD = sql.SQL(
     "WITH done AS (UPDATE sinergi_consumer.quarantine SET state = 'discarded'"
-    " WHERE state IN ('open', 'superseded') AND {}"
-    " RETURNING projection, topic, partition, leaf_index)"
+    " WHERE state IN ('open', 'superseded') AND projection = %s AND topic = %s AND partition = %s"
+    " AND {} RETURNING projection, topic, partition, leaf_index)"
     " INSERT INTO sinergi_consumer.decision (projection, topic, partition, leaf_index,"
     " action, outcome, decided_by, why)"
     " SELECT done.*, 'discard', 'discarded', %s, %s FROM done RETURNING id"
@@ -158,16 +166,25 @@ class Quarantine:
     def discard(self, wanted: Wanted, decision: Decision) -> int:
         """State that somebody gives rows up, and who and why; how many. They stay where they are.
 
-        Only what is unsettled can be discarded.
+        Only what is unsettled can be discarded. Each position is held in its turn, as a worker and
+        a retry hold it before they touch its quarantine, so that nobody waits for the other's rows.
+        Where the database goes away in between, what belongs to the positions before is done.
         """
         where, values = wanted.where()
-        return len(self._ask(_DISCARD.format(where), [*values, *decision]))
+        count = 0
+        with closing(self._open()) as database, database.serving() as connection:
+            for part in connection.execute(_PARTS.format(where), values).fetchall():
+                with connection.transaction():
+                    connection.execute(HOLD, part)
+                    done = connection.execute(_DISCARD.format(where), [*part, *values, *decision])
+                    count += done.rowcount
+        return count
 
     def _ask(
         self, question: sql.SQL | sql.Composed, values: Sequence[object]
     ) -> list[tuple[Any, ...]]:
-        with (
-            closing(Database(self._url, "sinergi quarantine")) as database,
-            database.serving() as connection,
-        ):
+        with closing(self._open()) as database, database.serving() as connection:
             return connection.execute(question, values).fetchall()
+
+    def _open(self) -> Database:
+        return Database(self._url, "sinergi quarantine")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.receipts import Receipt
     from sinergi_consumers.retrying import Decision, Entry
-    from sinergi_schemas.errors import Broken
+    from sinergi_schemas.errors import Broken, RowsRefused
     from sinergi_schemas.message import Message
     from sinergi_schemas.topics import Topic
 
@@ -50,6 +50,16 @@ class Transaction(Protocol):
 
         Raises:
             RowsRefused: the database does not take one of the rows.
+        """
+        ...
+
+    def refused(
+        self, projection: Projection, rows: Mapping[str, pl.DataFrame]
+    ) -> Mapping[int, RowsRefused]:
+        """The leaves of some events of which the database does not take a row, and why.
+
+        Only what a row is refused for by itself counts. What other rows, a trigger or an index say
+        of it `merge` alone knows.
         """
         ...
 

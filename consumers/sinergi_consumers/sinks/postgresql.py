@@ -11,9 +11,10 @@ import psycopg
 from sinergi_consumers.decoding import AWAITING_SCHEMA
 from sinergi_consumers.position import Place, Position
 from sinergi_consumers.projection import SCHEMA, Kind
+from sinergi_consumers.quarantined import HOLD
 from sinergi_consumers.receipts import Receipt
 from sinergi_consumers.retrying import Entry
-from sinergi_consumers.sinks import merge
+from sinergi_consumers.sinks import merge, sieve
 from sinergi_consumers.sinks.merge import Merge
 from sinergi_schemas import errors
 from sinergi_schemas.message import Message
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.retrying import Decision
     from sinergi_schemas.topics import Topic
+
+_MOST_LEFT = 2_000
 
 _OWN = {
     "position": ("projection", "topic", "partition", "tree_size", "frontier", "epoch"),
@@ -187,6 +190,8 @@ class PostgresqlTransaction:
     def __init__(self, connection: psycopg.Connection, merges: Mapping[str, Merge]) -> None:
         self._connection = connection
         self._merges = merges
+        # Rows that attempts have left in the temporary tables, dead ones too, once one was refused.
+        self._left: int | None = None
 
     def advance(
         self, projection: Projection, batch: Batch, position: Position, place: Place
@@ -218,6 +223,9 @@ class PostgresqlTransaction:
     def savepoint(self) -> Iterator[None]:
         """A part of the transaction that can fail alone."""
         try:
+            if self._left is not None and self._left > _MOST_LEFT:
+                self._connection.execute(merge.clear_all(self._merges.values()))
+                self._left = 0
             with self._connection.transaction():
                 yield
         except psycopg.Error as error:
@@ -229,7 +237,8 @@ class PostgresqlTransaction:
         record = projection.record
         arrived = self._copy(statements, record, rows[record.name])
         if projection.children:
-            self._connection.execute(merge.CLEAR_WINNER)
+            many = self._left is None
+            self._connection.execute(merge.CLEAR_WINNER if many else merge.EMPTY_WINNER)
         won = self._connection.execute(statements.upsert).rowcount
         self._connection.execute(statements.supersede_earlier)
         if projection.children:
@@ -247,6 +256,19 @@ class PostgresqlTransaction:
                 self._connection.execute(statements.delete_replaced(child))
             if self._copy(statements, child, rows[child.name]):
                 self._connection.execute(statements.insert_children(child))
+
+    def refused(
+        self, projection: Projection, rows: Mapping[str, pl.DataFrame]
+    ) -> Mapping[int, errors.RowsRefused]:
+        """The leaves of which a row is not taken in for what stands in it, and why."""
+        statements = self._merges[projection.name]
+        try:
+            found = sieve.refused(self._connection, statements, rows)
+        except psycopg.Error as error:
+            raise translate(error) from None
+        before = _MOST_LEFT if self._left is None else self._left
+        self._left = before + sum(each.height for each in rows.values())
+        return found
 
     def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
         """Keep what could not become rows of a projection; again, where it is kept already."""
@@ -291,11 +313,7 @@ class PostgresqlTransaction:
     ) -> list[Message]:
         """What quarantine keeps at some leaves, below the position and not through by now."""
         where = (projection.name, topic.name, partition)
-        reached = self._connection.execute(
-            "SELECT tree_size FROM sinergi_consumer.position"
-            " WHERE projection = %s AND topic = %s AND partition = %s FOR UPDATE",
-            where,
-        ).fetchone()
+        reached = self._connection.execute(HOLD, where).fetchone()
         if reached is None:
             return []
         rows = self._connection.execute(
@@ -352,15 +370,19 @@ class PostgresqlTransaction:
         )
 
     def _copy(self, statements: Merge, table: sa.Table, rows: pl.DataFrame) -> int:
-        self._connection.execute(statements.clear(table))
+        if self._left is None:
+            self._connection.execute(statements.clear(table))
+        else:
+            self._connection.execute(statements.empty(table))
+            self._left += rows.height
         if rows.is_empty():
             return 0
         with (
             self._connection.cursor() as cursor,
             cursor.copy(statements.copy(table)) as copy,
         ):
-            for part in merge.as_csv(table, rows):
-                copy.write(part)
+            for part in rows.iter_slices(merge.ROWS_IN_ONE_PART):
+                copy.write(merge.as_csv(table, part))
         return rows.height
 
 
