@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from importlib.resources import as_file, files
 from threading import Barrier
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 import pytest
@@ -19,6 +19,7 @@ from sinergi.cli.root import run
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.decoding import Decoders
 from sinergi_consumers.projection import projection
+from sinergi_consumers.quarantined import Quarantine, Wanted
 from sinergi_consumers.retrying import Decision, Entry, Retrial
 from sinergi_consumers.sinks.postgresql import PostgresqlSink, PostgresqlTransaction
 from sinergi_consumers.storing import Stored
@@ -29,7 +30,7 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.codes import PersonRole
 from sinergi_schemas.events import Person
 from test_personal_data import NAME, NIK, found_in, send
-from world import World
+from world import World, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -193,6 +194,38 @@ def test_a_persons_name_is_shown_to_none_but_who_asks_for_the_bytes(site: Site) 
     assert (status, bytes.fromhex(row["key"]).decode()) == (0, NIK)
     assert bytes.fromhex(row["datum"]) == datum + b"\0"
     assert NIK.encode().hex() in site.sinergi("show", "--leaf", "0", "--hex")[1].replace("\n", "")
+
+
+def test_the_bytes_of_one_event_go_to_a_file_of_its_owners_or_into_a_pipe(
+    postgresql: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    site = Site(postgresql, cast("Any", capfdbinary))
+    cut, other = unreadable(site.tape, "P/1"), unreadable(site.tape, "P/2")
+    site.take(site.tape.write_datums([cut, other]))
+    file = tmp_path / "event.avro"
+    command = ["--set", f"consumer.database={site.url}", "quarantine", "show", "--leaf", "0"]
+    capfdbinary.readouterr()
+    assert run([*command, "--output", str(file)]) == 0
+    assert capfdbinary.readouterr() == (b"", b"")
+    assert file.read_bytes() == cut[2]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert run([*command, "--output", "-"]) == 0
+    assert capfdbinary.readouterr() == (cut[2], b"")
+    file.write_bytes(b"somebody's")
+    for arguments, said in {
+        ("--output", str(file)): "is there already, and is not written over",
+        ("--output", str(tmp_path / "none" / "event")): "(No such file or directory)",
+        ("--output", str(file / "event")): "(Not a directory)",
+        ("--output", "-", "--hex"): "leave --hex and --json",
+    }.items():
+        assert run([*command, *arguments]) == 2, arguments
+        out, err = capfdbinary.readouterr()
+        assert out == b""
+        assert said in err.decode()
+        assert err.count(b"\n") == 1
+    assert file.read_bytes() == b"somebody's"
+    assert run([*command[:-2], "--projection", "transfer", "--output", "-"]) == 2
+    assert b"takes one event" in capfdbinary.readouterr().err
 
 
 def test_what_cannot_be_done_is_one_clear_line(one_bad: Site) -> None:
@@ -362,6 +395,29 @@ def test_what_is_discarded_stays_with_who_and_why_and_can_be_taken_back(one_bad:
     site.do(MENDED.format("transfer_history"))
     assert site.retry("1") == (0, {"retried": 1})
     assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(9,)]
+
+
+def test_who_discards_waits_for_a_worker_and_neither_is_broken_off(site: Site) -> None:
+    """The worker supersedes the later row first; by themselves they are discarded in order."""
+    both = [unreadable(site.tape, name) for name in ("P/1", "P/2")]
+    site.take(site.tape.write_datums(both))
+    locked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname ="
+    with site.sink() as sink, ThreadPoolExecutor(1) as thread:
+        worker = Worker(sink, site.tape, PROJECTIONS)
+        work = worker.work([transfer("P/2", 2), transfer("P/1", 2)])
+        with sink.transaction() as transaction:
+            position = worker.claim.positions[CURRENT.name]
+            transaction.advance(CURRENT, work.batch, position, worker.claim.place)
+            second, first = (CURRENT.rows(work.decoded.events[at : at + 1]) for at in (0, 1))
+            transaction.merge(CURRENT, second)
+            done = thread.submit(
+                Quarantine(site.url).discard, Wanted(projection="transfer"), DECISION
+            )
+            until(lambda: bool(site.ask(f"{locked} current_database()")), "it waits")
+            transaction.merge(CURRENT, first)
+        assert done.result() == 2
+    assert [row[2] for row in site.states() if row[0] == "transfer"] == ["discarded"] * 2
+    assert site.ask("SELECT count(*) FROM sinergi_consumer.decision") == [(2,)]
 
 
 # What is superseded

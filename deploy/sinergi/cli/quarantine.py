@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from contextlib import closing
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sinergi.cli import root
+from sinergi.cli import raw, root
 from sinergi.status.judgement import local
 from sinergi_consumers.quarantined import UNSETTLED, Quarantine, State, Wanted
 from sinergi_schemas import errors
@@ -124,19 +125,37 @@ def show(
     in_hex: Annotated[
         bool, typer.Option("--hex", help="Key and datum too, in hex: they hold personal data.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the one event's datum there as it is, and nothing else; - is standard"
+            " output. It holds personal data.",
+        ),
+    ] = None,
     most: Annotated[int, typer.Option("--limit", min=1, help="Show so many at most.")] = _FEW,
     as_json: AsJson = False,
 ) -> None:
     """Show rows of quarantine: what is wrong with each event, and what was done about it.
 
+    A file that is there already is not written over.
+
     Examples:
       sinergi quarantine show 17
+      sinergi quarantine show 17 --output 17.avro
       sinergi quarantine show --topic sinergi.lapas-banyuwangi.transfer --partition 0 --leaf 12
     """
     chosen = Wanted(
         ids or (), topic, partition, leaf, event, projection, reason, state.states if state else ()
     )
     quarantine = _quarantine()
+    if output is not None:
+        if in_hex or as_json:
+            raise errors.QuarantineRefused(
+                "--output writes the bytes alone; leave --hex and --json"
+            )
+        raw.write(quarantine.contents(_one(quarantine, chosen).id).datum, output)
+        return
     rows, count = _chosen(quarantine, chosen, most)
     told = [_told(quarantine, each, in_hex=in_hex) for each in rows]
     if as_json:
@@ -244,6 +263,16 @@ def _chosen(
             "no such row; `sinergi quarantine list --state all` shows all there are"
         )
     return rows, count
+
+
+def _one(quarantine: Quarantine, wanted: Wanted) -> Quarantined:
+    """A row of the one event that is meant; several projections may have set it apart."""
+    rows, _ = _chosen(quarantine, wanted)
+    if len({_place(each)[1:] for each in rows}) > 1:
+        raise errors.QuarantineRefused(
+            "--output takes one event, and these are several; say --leaf"
+        )
+    return rows[0]
 
 
 def _decision(why: str) -> Decision:
