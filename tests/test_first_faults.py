@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.faults import frames, kill, outage, outbox, produce, stop
+from chaos.faults import frames, kill, outage, outbox, poison, produce, stop
 from chaos.services import Services
 from chaos.site import Scale
 
@@ -31,6 +31,7 @@ BESIDE: dict[str, tuple[Callable[..., Report], Scale]] = {
     "outbox": (outbox.run, Scale(600, 16)),
     "produce": (partial(produce.run, refusals=REFUSALS), Scale(150, 1)),
     "frames": (frames.run, Scale(600, 1)),
+    "poison": (poison.run, Scale(2_000, 100)),
 }
 ALONE: dict[str, tuple[Callable[..., Report], Scale]] = {"outage": (outage.run, Scale(600, 1))}
 
@@ -57,6 +58,7 @@ def reports() -> Iterator[dict[str, Report]]:
         pytest.param("outbox", 1, id="16 writers with rollbacks, deadlocks, long transactions"),
         pytest.param("produce", 1, id="what Kafka refuses for good in the middle of a batch"),
         pytest.param("frames", 600, id="batches of damaged datums"),
+        pytest.param("poison", 100, id="bad events of every class"),
         pytest.param("outage", 3, id="Kafka and both PostgreSQL stopped and started"),
     ],
 )

@@ -26,6 +26,7 @@ class Report:
         in_data: how many others, by kind: batches of damaged datums, transactions that end badly.
         recovery_s: the longest time from a fault, or from its mending, until work went on.
         recoveries: each of these times by the kind of fault, where a part has kinds.
+        notes: what was measured besides, in words.
         problems: everything that should not be; none means that the part's promise holds.
     """
 
@@ -41,6 +42,7 @@ class Report:
     seconds: float = 0.0
     in_data: Counter[str] = field(default_factory=Counter)
     recoveries: list[tuple[str, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def fault(self, recovery_s: float, kind: str = "") -> None:
@@ -56,6 +58,7 @@ class Report:
         self.faults += other.faults
         self.in_data += other.in_data
         self.recoveries += other.recoveries
+        self.notes += other.notes
         self.recovery_s = max(self.recovery_s, other.recovery_s)
         self.seconds += other.seconds
 

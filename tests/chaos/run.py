@@ -22,7 +22,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from chaos.faults import calls, frames, kill, outage, outbox, produce, schedule, stop
+from chaos.faults import calls, frames, kill, outage, outbox, poison, produce, schedule, stop
 from chaos.lanes import Lanes, Untold
 from chaos.patience import break_off
 from chaos.report import Report, document, kinds, table
@@ -47,6 +47,7 @@ PARTS: Parts = {
     "outage": (outage.run, Scale(12_000, 4)),
     "outbox": (outbox.run, Scale(50_000, 16)),
     "produce": (produce.run, Scale(10_000, 1)),
+    "poison": (poison.run, Scale(1_000_000, 10_000)),
 }
 """The longest first."""
 ALONE = ("schedule", "outage")
