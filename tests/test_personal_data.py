@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 import structlog
+import tomli_w
 
 from sinergi import migrate
 from sinergi.cli.logs import set_up
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 NAME = "Kenari Purwaningrum"
 NIK = "3510106708450001"
+DEBUG = ("--debug", "--log-level", "debug")
 # As text, and as PostgreSQL, Python and JSON may write it where it is taken for bytes.
 CANARIES = (NAME, "Kenari", NIK, b"Kenari".hex(), NIK.encode().hex())
 
@@ -191,7 +193,114 @@ def test_no_name_and_no_number_leaves_the_tables_made_for_it(
     said.append(capfd.readouterr())
     assert run(["--config", str(world.reader_settings), "--debug", "replay", world.topic.name]) != 0
     said.append(capfd.readouterr().err)
+    for each in (
+        ["list", "--json"],
+        ["show", "--limit", "99"],
+        ["retry", "--projection", "transfer", "--why", "to see"],
+        ["retry", "--projection", "inmates", "--why", "to see"],  # which is not installed
+        ["discard", "--state", "open", "--why", "to see"],
+    ):
+        run([*DEBUG, "--config", str(world.reader_settings), "quarantine", *each])
+        said.append(capfd.readouterr())
+        assert said[-1] != ("", "")
+    said.append(caplog.text)
     assert found_in(str(said)) == []
+
+
+REGISTER = f"""Nomor,Tanggal,Nama,NIK,Tujuan
+1,03/02/2026,{NAME},{NIK},Lapas Rekaan
+2,{NAME},{NAME},{NIK},Lapas Rekaan
+3,03/02/2026,{NAME},{NIK}0,Lapas Rekaan
+4,03/02/2026,{NAME},{NIK},
+5,03/02/2026,"{NAME}\x07",{NIK},Lapas Rekaan
+6,03/02/2026,{NAME},{NIK},Lapas Rekaan,{NIK}
+"""
+MAPPING = """
+event_type = "transfer"
+[fields]
+record_id = "Nomor"
+action.constant = "RECORDED"
+purpose.constant = "PRISON_SECURITY"
+handling.constant = "R"
+zone.constant = "Asia/Jakarta"
+occurred_at = { column = "Tanggal", format = "%d/%m/%Y" }
+departed_at = { column = "Tanggal", format = "%d/%m/%Y" }
+origin.name.constant = "Lapas Rekaan"
+destination.name = "Tujuan"
+reason.constant = "OTHER"
+inmate.role.constant = "CONVICT"
+inmate.name = "Nama"
+inmate.nik = "NIK"
+"""
+
+
+@pytest.mark.usefixtures("everything_logged")
+def test_no_name_and_no_number_is_told_on_the_road_onto_the_bus(
+    world: World,
+    databases: Callable[[], str],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Intake, publish, relay, what waits, status, and what a restored database takes back."""
+    register = world.folder / "register" / "register.csv"
+    register.parent.mkdir()
+    mapping = register.with_name("mapping.toml")
+    register.write_text(REGISTER, "utf-8")
+    mapping.write_text(MAPPING, "utf-8")
+    said: list[object] = []
+
+    def sinergi(*arguments: object) -> int:
+        capfd.readouterr()
+        status = run([*DEBUG, "--config", str(agency_settings(world)), *map(str, arguments)])
+        said.append(capfd.readouterr())
+        return status
+
+    assert sinergi("publish", register, "--mapping", mapping) == 1
+    refused = register.with_name(f"{register.name}.refused.ndjson").read_text("utf-8")
+    assert [json.loads(each)["line"] for each in refused.splitlines()] == [3, 4, 5, 6, 7]
+    said.append(refused)
+    person = Person(role=PersonRole.CONVICT, name=NAME, nik=NIK)
+    for unfit in (
+        transfer("P/1", "CORRECTED", inmate=person),
+        transfer("P/1", "RETRACTED", inmate=person),
+        transfer("1", inmate=person),
+    ):
+        with pytest.raises(errors.Refused) as caught:
+            world.publish(unfit)
+        said.append(traceback.format_exception(caught.value))
+    assert sinergi("outbox", "list") == 0
+    with world.relaying():
+        world.publish(transfer("P/2", inmate=person))
+        told = "SELECT 1 FROM sinergi_producer.outbox WHERE leaf_index IS NULL"
+        world.until(lambda: world.ask(told, world.producer) == [], "all sealed")
+        sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
+        world.until(lambda: world.ask(sent, world.producer) == [(2,)], "all sent")
+    assert sinergi("status", "--json") in {0, 1}
+    world.producer_url = databases()  # as of a backup from before the first event
+    assert sinergi("relay") == 2
+    assert sinergi("outbox", "recover") == 1
+    assert sinergi("outbox", "recover", "--apply", "--json") == 0
+    said.append(caplog.text)
+    assert "topic" in str(said)
+    assert found_in(str(said)) == []
+
+
+def agency_settings(world: World) -> Path:
+    """The file with which the publisher's processes start."""
+    keys = world.folder / "agency"
+    keys.mkdir(exist_ok=True)
+    if not (keys / "own.key").exists():
+        world.key.save(keys / "own.key")
+    settings = {
+        "agency": world.publisher,
+        "agreements": str(world.folder),
+        "keys": str(keys),
+        "kafka": {"bootstrap": world.kafka},
+        "producer": {"database": world.producer_url},
+    }
+    file = keys / "sinergi.toml"
+    file.write_text(tomli_w.dumps(settings), encoding="utf-8")
+    return file
 
 
 @pytest.mark.parametrize("header", [None, "sinergi_leaf", "sinergi_checkpoint", "sinergi_frontier"])
