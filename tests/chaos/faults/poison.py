@@ -87,9 +87,9 @@ class Planned(NamedTuple):
     corrected: bool = False
 
     @property
-    def event_id(self) -> UUID:
-        """Its own."""
-        return UUID(_EVENT[:-12] + f"{self.leaf:012x}")
+    def event_id(self) -> str:
+        """Its own, a UUID."""
+        return f"{_EVENT[:-12]}{self.leaf:012x}"
 
     @property
     def row(self) -> tuple[object, ...]:
@@ -212,7 +212,7 @@ class Forms:
         form = self.first if planned.revision == 1 else self.second
         if planned.kind == "revision against action":
             form = self.contradictory
-        event = str(planned.event_id).encode()
+        event = planned.event_id.encode()
         whole = form.replace(_RECORD.encode(), planned.record.encode())
         whole = whole.replace(_EVENT.encode(), event)
         match planned.kind:
@@ -265,7 +265,7 @@ def _fill(bus: Site, reader: psycopg.Connection, planned: Iterator[Planned]) -> 
 
 def _published(planned: Planned, forms: Forms) -> tuple[UUID, str, bytes]:
     key = f"K{planned.leaf:08d}" if planned.kind == "another's key" else planned.record
-    return planned.event_id, key, forms.datum(planned)
+    return UUID(planned.event_id), key, forms.datum(planned)
 
 
 def _grown(schema: Schema) -> Schema:
