@@ -28,7 +28,7 @@ def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(
         postgresql,
         "_SETTINGS",
-        postgresql._SETTINGS.replace("lock_timeout = '5s'", "lock_timeout = '1s'"),
+        postgresql._SETTINGS.replace("lock_timeout = '2s'", "lock_timeout = '1s'"),
     )
     return str(request.getfixturevalue("postgresql"))
 

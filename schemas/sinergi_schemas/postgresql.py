@@ -39,8 +39,9 @@ _AWAY_EXACTLY = (
 _KNOWS_NAMES_ONLY = ("aclchk.c", "parse_relation.c", "namespace.c")
 
 # A stopped process that holds a row must not stop its successor (lock_timeout), and must not hold
-# it for ever (idle_in_transaction_session_timeout).
-_SETTINGS = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'"
+# it for ever (idle_in_transaction_session_timeout). Who waits looks after whoever stands still each
+# time that the former runs out: what it adds to the latter is how late a successor begins.
+_SETTINGS = "SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '10s'"
 
 # The latter only counts between statements. A process that was stopped in the midst of a COPY or of
 # a pipeline leaves a session that waits for its client for ever, and no timeout of the server ends

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chaos.site import Scale, Site
 
 # The lease of a relay runs for 10 s; a lock that it holds is broken after another 10, and one that
-# waits for it gives up after 5.
+# waits for it gives up after 2.
 RELAY_SECONDS = 30.0
 # The group gives a silent member's shares away after 8 s; locks as above.
 MATERIALISER_SECONDS = 30.0
