@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 import sinergi_schemas
 from chaos.judge import Case, Judge, read
 from chaos.register import Register
+from chaos.witness import Claim, Patient, fenced_by_themselves, rebalances, robbed
 from sinergi_schemas import message
 from sinergi_schemas.kafka.producer import open_producer
 from world import World
@@ -133,3 +134,68 @@ def test_it_sees_each_message_that_the_owner_never_sent(world: World, case: Case
 
 def _libpq(url: str | sa.URL) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+# The witness of `make chaos ONLY=rebalance`
+
+
+@dataclass
+class Said:
+    """A worker's log."""
+
+    said: list[dict[str, Any]]
+    pid: int = 0
+
+    @property
+    def process(self) -> Said:
+        return self
+
+
+def claims(*workers: str) -> list[Claim]:
+    """Claims of one partition, one after another."""
+    return [Claim(at, "transfer", 0, at, each) for at, each in enumerate(workers, 1)]
+
+
+def lost(epoch: int) -> dict[str, Any]:
+    return {"event": "share lost", "projection": "transfer", "partition": 0, "epoch": epoch}
+
+
+@pytest.mark.parametrize(
+    ("made", "epoch", "problems"),
+    [
+        pytest.param(claims("a", "b"), 1, 0, id="to another"),
+        pytest.param(claims("a", "a", "b"), 1, 1, id="to itself"),
+        pytest.param(claims("a"), 1, 1, id="to nobody"),
+    ],
+)
+def test_a_share_that_its_worker_lost_to_itself_is_seen(
+    made: list[Claim], epoch: int, problems: int
+) -> None:
+    workers: Any = {"a": Said([lost(epoch)])}
+    assert len(fenced_by_themselves(made, {}, workers)) == problems
+
+
+@pytest.mark.parametrize(("holder", "problems"), [("host 7 x", 0), ("host 8 y", 1), (None, 1)])
+def test_a_lease_that_its_relay_lost_to_itself_is_seen(holder: str | None, problems: int) -> None:
+    workers: Any = {"relay-1": Said([{"event": "lease lost", "epoch": 4}], pid=8)}
+    terms = {5: holder} if holder else {}
+    assert len(fenced_by_themselves([], terms, workers)) == problems
+
+
+def test_a_rebalance_is_counted_where_a_worker_came_to_hold_something_or_lost_all() -> None:
+    assert rebalances(claims("a", "a")) == 1
+    assert rebalances(claims("a", "b", "b", "a")) == 5
+
+
+def test_whoever_had_to_claim_again_when_another_woke_up_was_robbed() -> None:
+    assert robbed(claims("b"), ["b"]) == []
+    assert len(robbed(claims("b", "a"), ["b"])) == 1
+
+
+def test_what_was_left_alone_is_measured_from_when_there_was_something_to_do() -> None:
+    patient = Patient()
+    for now, state, is_waiting in [
+        (0, 1, False), (9, 1, True), (12, 1, True), (13, 2, True), (15, 2, True), (90, 2, False),
+    ]:  # fmt: skip
+        patient.look(state, is_waiting=is_waiting, now=now)
+    assert patient.longest == 3

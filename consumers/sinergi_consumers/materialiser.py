@@ -200,8 +200,14 @@ class Materialiser:
         share = Topic.parse(lost.topic), lost.partition
         if share not in self._assignment.flowing:
             return  # the group has given it away while the database had its batch
-        _log.info("share lost", topic=lost.topic, partition=lost.partition)
-        self._claims.pop(share, None)
+        held = self._claims.pop(share).positions[lost.projection]
+        _log.info(
+            "share lost",
+            topic=lost.topic,
+            partition=lost.partition,
+            projection=lost.projection,
+            epoch=held.epoch,
+        )
         self._assignment.lose(share)
 
     def _halt(self, broken: Mapping[Share, errors.Broken]) -> None:

@@ -144,7 +144,7 @@ class Relay:
                 try:
                     self._lead(patience, stopping)
                 except errors.LeaseLost as why:
-                    _log.warning("lease lost", why=str(why))
+                    _log.warning("lease lost", why=str(why), epoch=why.epoch)
                 except _MENDED_BY_OTHERS as why:
                     if stopping.is_set():
                         raise

@@ -22,7 +22,18 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from chaos.faults import calls, frames, kill, outage, outbox, poison, produce, schedule, stop
+from chaos.faults import (
+    calls,
+    frames,
+    kill,
+    outage,
+    outbox,
+    poison,
+    produce,
+    rebalance,
+    schedule,
+    stop,
+)
 from chaos.lanes import Lanes, Untold
 from chaos.patience import break_off
 from chaos.report import Report, document, kinds, table
@@ -44,6 +55,7 @@ PARTS: Parts = {
     "schedule": (schedule.run, Scale(6_000, 80)),
     "kill": (kill.run, Scale(20_000, 25)),
     "stop": (stop.run, Scale(6_000, 3)),
+    "rebalance": (rebalance.run, Scale(6_000, 100)),
     "outage": (outage.run, Scale(12_000, 4)),
     "outbox": (outbox.run, Scale(50_000, 16)),
     "produce": (produce.run, Scale(10_000, 1)),

@@ -1,0 +1,243 @@
+"""Three materialisers on six partitions that join and leave at random, beside two relays that take
+over from one another: stopped in order, killed, or stopped still until they are thrown out.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+import tomli_w
+
+from chaos.patience import drawn, pause, until
+from chaos.report import Report
+from chaos.site import site, stop_all
+from chaos.witness import Witness, fenced_by_themselves, named, owners, rebalances, robbed
+from sinergi_schemas import lease
+from sinergi_schemas.clock import SYSTEM
+from world import running
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+    from random import Random
+
+    from chaos.processes import Worker
+    from chaos.register import Load
+    from chaos.services import Services
+    from chaos.site import Scale, Site
+
+PARTITIONS = 6
+WORKERS = 3
+# Nothing that is to be done may wait longer for somebody who does it. A relay that is gone leaves
+# its lease behind, and a materialiser that stands still its locks, for as long.
+LEFT_ALONE_SECONDS = lease.SECONDS + 5.0
+
+_SETTLED_SECONDS = 60.0
+_AWAKE_SECONDS = 30.0
+_PULSE_SECONDS = 0.1
+_PULSE_EVENTS = 5
+_STOPPED, _KILLED, _STILL = "stopped in order", "killed", "standing still"
+_WAYS = (_STOPPED, _KILLED, _STILL)
+_WEIGHTS = (5, 2, 2)
+_RELAY_WEIGHTS = (2, 1, 1)
+_BETWEEN_SECONDS = (0.0, 0.5)
+_LEADS_SECONDS = (1.0, 5.0)
+
+
+def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
+    """Go on until there were `scale.rounds` rebalances; at least `scale.events` events."""
+    report = Report("workers that join and leave, relays that take over")
+    with site(services, folder, PARTITIONS) as bus:
+        witness = Witness(bus.case)
+        crew = Crew(bus, witness, drawn(seed, "materialisers"), report)
+        pair = Pair(bus, drawn(seed, "relays"), report)
+        with bus.load(f"{seed}/rebalance") as load:
+            pair.begin()
+            crew.begin()
+            with witness.watching():
+                with _publishing(load, scale.events), running(pair.change):
+                    crew.change(scale.rounds)
+                bus.until_written(load)
+                bus.settle(report)
+        stop_all(report, *pair.relays, *crew.present.values())
+        _judge(report, witness, crew, pair)
+    return report
+
+
+@contextmanager
+def _publishing(load: Load, least: int) -> Iterator[None]:
+    """Let an agency write a little every moment while the block lasts, then what is left to do."""
+    written = 0
+
+    def work(stopping: threading.Event) -> None:
+        nonlocal written
+        while not stopping.wait(_PULSE_SECONDS):
+            if load.is_done:
+                load.allow(_PULSE_EVENTS)
+                written += _PULSE_EVENTS
+
+    with running(work):
+        yield
+    load.allow(max(0, least - written))
+
+
+@dataclass
+class Crew:
+    """The materialisers.
+
+    Attributes:
+        present: those that are to work, by the name under which they claim.
+        all: everyone that was ever started.
+    """
+
+    bus: Site
+    witness: Witness
+    rng: Random
+    report: Report
+    present: dict[str, Worker] = field(default_factory=dict)
+    all: dict[str, Worker] = field(default_factory=dict)
+    names: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def begin(self) -> None:
+        """Start three, and wait until they share the partitions."""
+        for _ in range(WORKERS):
+            self._join()
+        self._until_shared("three share")
+
+    def change(self, rounds: int) -> None:
+        """Let workers leave and join until there were so many rebalances more than the first."""
+        first = rebalances(self.witness.claims())
+        while rebalances(self.witness.claims()) - first < rounds:
+            self._change()
+
+    def _change(self) -> None:
+        """One or two leave, and as many come again: others in their place, or they themselves."""
+        leaving = self.rng.sample(sorted(self.present), self.rng.choice((1, 1, 2)))
+        ways = self.rng.choices(_WAYS, _WEIGHTS, k=len(leaving))
+        asleep = {}
+        for name, way in zip(leaving, ways, strict=True):
+            worker = self.present.pop(name)
+            pause(self.rng.uniform(*_BETWEEN_SECONDS))
+            begun = SYSTEM.monotonic()
+            if way == _STILL:
+                worker.pause()
+                asleep[name] = worker
+            elif way == _KILLED:
+                worker.kill()
+            else:
+                stop_all(self.report, worker)
+            if self.rng.random() < 0.5 or not self.present:
+                self._join()
+            self._until_gone(name)
+            self.report.fault(SYSTEM.monotonic() - begun, f"a materialiser {way}")
+        while len(self.present) + len(asleep) < WORKERS:
+            self._join()
+        self._until_shared(f"{sorted(self.present)} share")
+        if asleep:
+            self._wake(asleep)
+
+    def _wake(self, asleep: dict[str, Worker]) -> None:
+        """Let those go on who were thrown out: they join again, and rob nobody."""
+        last = self.witness.claims()[-1].id
+        for each in asleep.values():
+            each.resume()
+        self.present |= asleep
+        begun = SYSTEM.monotonic()
+        self._until_shared(f"{sorted(asleep)} share again")
+        self.report.fault(SYSTEM.monotonic() - begun, "a materialiser awake again")
+        self.report.problems += robbed(self.witness.claims(last), asleep)
+
+    def _join(self) -> None:
+        name = f"m{next(self.names)}"
+        settings = tomllib.loads(self.bus.reader_settings.read_text("utf-8"))
+        settings["consumer"]["database"] = named(settings["consumer"]["database"], name)
+        file = self.bus.reader_settings.with_name(f"{name}.toml")
+        file.write_text(tomli_w.dumps(settings), encoding="utf-8")
+        self.present[name] = self.all[name] = self.bus.workers.start("materialise", file)
+
+    def _until_gone(self, name: str) -> None:
+        """Wait until others have claimed all that a worker held."""
+        until(
+            lambda: name not in owners(self.witness.claims()).values(),
+            _SETTLED_SECONDS,
+            f"{name} holds nothing",
+        )
+
+    def _until_shared(self, what: str) -> None:
+        """Wait until all that are present hold shares, as many as their neighbours or one more."""
+
+        def is_shared() -> bool:
+            held = Counter(owners(self.witness.claims()).values())
+            return (
+                held.keys() == self.present.keys() and max(held.values()) - min(held.values()) <= 1
+            )
+
+        until(is_shared, _SETTLED_SECONDS, what)
+
+
+@dataclass
+class Pair:
+    """The relays: one leads, one stands by.
+
+    Attributes:
+        relays: both, the leader first.
+    """
+
+    bus: Site
+    rng: Random
+    report: Report
+    relays: list[Worker] = field(default_factory=list)
+    all: list[Worker] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Start both."""
+        first = self._join()
+        self.bus.until_leads()
+        self.relays = [first, self._join()]
+
+    def change(self, stopping: threading.Event) -> None:
+        """Take the leader away again and again until `stopping` is set."""
+        while not stopping.wait(self.rng.uniform(*_LEADS_SECONDS)):
+            self._change(self.rng.choices(_WAYS, _RELAY_WEIGHTS)[0])
+
+    def _change(self, way: str) -> None:
+        leader, other = self.relays
+        epoch, begun = self.bus.epoch, SYSTEM.monotonic()
+        if way == _STILL:
+            leader.pause()
+        elif way == _KILLED:
+            leader.kill()
+        else:
+            stop_all(self.report, leader)
+        self.bus.until_leads(after=epoch)
+        self.report.fault(SYSTEM.monotonic() - begun, f"a relay {way}")
+        if way == _STILL:
+            lost = _lost(leader)
+            leader.resume()
+            until(lambda: _lost(leader) > lost, _AWAKE_SECONDS, f"{leader.name} has heard of it")
+        self.relays = [other, leader if way == _STILL else self._join()]
+
+    def _join(self) -> Worker:
+        self.all.append(self.bus.relay())
+        return self.all[-1]
+
+
+def _lost(relay: Worker) -> int:
+    return sum(each["event"] == "lease lost" for each in relay.said)
+
+
+def _judge(report: Report, witness: Witness, crew: Crew, pair: Pair) -> None:
+    """Nobody was fenced by itself, and nothing was left alone."""
+    workers = crew.all | {each.name: each for each in pair.all}
+    report.problems += fenced_by_themselves(witness.claims(), witness.terms(), workers)
+    patients = {f"partition {each}": one for each, one in sorted(witness.partitions.items())}
+    for name, patient in {"outbox": witness.outbox, **patients}.items():
+        report.recoveries.append((f"{name.split()[0]} left alone", patient.longest))
+        if patient.longest > LEFT_ALONE_SECONDS:
+            report.problems.append(f"{name} was left alone for {patient.longest:.1f} s")
