@@ -78,7 +78,7 @@ def _publishing(load: Load, least: int) -> Iterator[None]:
     def work(stopping: threading.Event) -> None:
         nonlocal written
         while not stopping.wait(_PULSE_SECONDS):
-            if load.is_done:
+            if not load.waiting:
                 load.allow(_PULSE_EVENTS)
                 written += _PULSE_EVENTS
 
