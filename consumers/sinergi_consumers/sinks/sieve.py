@@ -103,8 +103,15 @@ def _line(error: psycopg.Error, table: str) -> int:
 
 
 def _row(rows: pl.DataFrame, line: int) -> int | None:
-    """The row that a line belongs to, since a text may have lines of its own; None for none."""
-    inner = pl.sum_horizontal(cs.string().str.count_matches("\n", literal=True))
+    """The row that a line belongs to, since a text may have lines of its own; None for none.
+
+    PostgreSQL counts the line feeds within quotes, once it has seen that lines end with one: within
+    the first row it counts carriage returns.
+    """
+    counts = [
+        pl.sum_horizontal(cs.string().str.count_matches(sign, literal=True)) for sign in "\r\n"
+    ]
+    inner = pl.when(pl.int_range(pl.len()) == 0).then(counts[0]).otherwise(counts[1])
     lines = rows.select((inner.cum_sum() + pl.int_range(1, pl.len() + 1)).alias("last"))["last"]
     at = lines.search_sorted(line)
     return int(at) if 0 < line <= lines[-1] else None
