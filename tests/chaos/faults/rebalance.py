@@ -44,9 +44,9 @@ _PULSE_SECONDS = 0.1
 _PULSE_EVENTS = 5
 _STOPPED, _KILLED, _STILL = "stopped in order", "killed", "standing still"
 _WAYS = (_STOPPED, _KILLED, _STILL)
-_WEIGHTS = (5, 2, 2)
+_WEIGHTS = (6, 2, 2)
 _RELAY_WEIGHTS = (2, 1, 1)
-_BETWEEN_SECONDS = (0.0, 0.5)
+_BETWEEN_SECONDS = (0.0, 0.3)
 _LEADS_SECONDS = (1.0, 5.0)
 
 
@@ -218,18 +218,16 @@ class Pair:
         self.bus.until_leads(after=epoch)
         self.report.fault(SYSTEM.monotonic() - begun, f"a relay {way}")
         if way == _STILL:
-            lost = _lost(leader)
+            # It says that its lease is lost; or, stopped in the midst of a transaction, that the
+            # database has closed its connection.
+            heard = len(leader.said)
             leader.resume()
-            until(lambda: _lost(leader) > lost, _AWAKE_SECONDS, f"{leader.name} has heard of it")
+            until(lambda: len(leader.said) > heard, _AWAKE_SECONDS, f"{leader.name} wakes up")
         self.relays = [other, leader if way == _STILL else self._join()]
 
     def _join(self) -> Worker:
         self.all.append(self.bus.relay())
         return self.all[-1]
-
-
-def _lost(relay: Worker) -> int:
-    return sum(each["event"] == "lease lost" for each in relay.said)
 
 
 def _judge(report: Report, witness: Witness, crew: Crew, pair: Pair) -> None:
