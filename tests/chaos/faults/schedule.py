@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import sqlalchemy as sa
-
+from chaos.disk import full
 from chaos.patience import Overdue, drawn, pause
 from chaos.proxy import Weather
 from chaos.report import Report
@@ -35,15 +34,6 @@ _GOES_ON_SECONDS = 120.0
 _SECONDS = (0.1, 3.0)
 _STILL_SECONDS = (0.5, 6.0)
 _LATE_SECONDS = (0.02, 0.3)
-
-# What the server itself says when its disk is full, for the tables that are written at every batch.
-_FULL = """
-    CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql
-    AS 'BEGIN RAISE EXCEPTION ''no space left on device'' USING ERRCODE = ''disk_full''; END';
-    CREATE TRIGGER full_disk BEFORE INSERT ON {table}
-    FOR EACH STATEMENT EXECUTE FUNCTION public.full_disk()
-"""
-_ROOM = "DROP FUNCTION public.full_disk CASCADE"
 
 
 @dataclass
@@ -192,9 +182,6 @@ def _weather(stage: Stage, link: Proxy, weather: Weather) -> Iterator[None]:
 def _full(stage: Stage, table: str) -> Iterator[None]:
     world = stage.bus.world
     engine = world.producer if table.startswith("sinergi_producer") else world.consumer
-    with engine.begin() as connection:
-        connection.execute(sa.text(_FULL.format(table=table)))
-    yield
-    pause(stage.rng.uniform(*_SECONDS))
-    with engine.begin() as connection:
-        connection.execute(sa.text(_ROOM))
+    with full(engine, table):
+        yield
+        pause(stage.rng.uniform(*_SECONDS))

@@ -1,0 +1,265 @@
+"""The runbooks about agencies that are away and disks that are full, step by step.
+
+Each runs on servers that can be taken away, with the processes that users start, and ends with the
+judge of `make chaos`: every event that was committed is there once, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import tomllib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+import tomli_w
+from confluent_kafka.admin import AdminClient
+
+from chaos.disk import full
+from chaos.patience import until
+from chaos.report import Report
+from chaos.services import Services
+from chaos.site import Site, site, stop_all
+from sinergi_producers.backlog import Backlog
+from sinergi_producers.relay import Identity, Relay
+from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+from world import DATABASE, TERM_SECONDS, running, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaos.processes import Worker
+
+SECONDS = 90.0
+WEEK = timedelta(days=7)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Services]:
+    with (
+        tempfile.TemporaryDirectory(prefix="runbooks-") as name,
+        Services(Path(name) / "services") as found,
+    ):
+        yield found
+
+
+@dataclass
+class Play:
+    """A bus, and what its agency commits."""
+
+    bus: Site
+    numbers: int = 0
+    workers: list[Worker] = field(default_factory=list)
+
+    def publish(self, events: int = 20) -> None:
+        with self.bus.register.engine.begin() as connection:
+            for _ in range(events):
+                self.numbers += 1
+                self.bus.register.move(connection, f"M/{self.numbers}", f"Lapas {self.numbers}")
+
+    def relay(self) -> Worker:
+        self.workers.append(self.bus.relay())
+        return self.workers[-1]
+
+    def materialiser(self) -> Worker:
+        self.workers.append(self.bus.materialiser())
+        return self.workers[-1]
+
+    def stop(self, *workers: Worker) -> None:
+        report = Report("")
+        stop_all(report, *workers)
+        assert report.problems == []
+        self.workers = [each for each in self.workers if each not in workers]
+
+    def lines(self, settings: Path, status: int) -> str:
+        """What status says, and that it ends with this exit status."""
+        said = self.bus.status(settings)
+        assert said["exit_status"] == status, said["lines"]
+        return "\n".join(said["lines"])
+
+    def until_lines(self, settings: Path, words: str) -> None:
+        """Wait until status says some words."""
+        until(lambda: words in str(self.bus.status(settings)["lines"]), SECONDS, words)
+
+    def until_arrived(self) -> None:
+        self.bus.until_arrived(SECONDS)
+
+    def end(self) -> None:
+        """Everything agrees, on the topic and in the tables."""
+        report = Report("")
+        self.bus.settle(report)
+        self.stop(*self.workers)
+        assert report.problems == []
+        assert report.events == self.numbers
+
+
+@pytest.fixture
+def play(servers: Services, tmp_path: Path) -> Iterator[Play]:
+    tmp_path.chmod(0o711)
+    with site(servers, tmp_path / "bus") as bus:
+        yield Play(bus)
+
+
+def said(worker: Worker, words: str) -> None:
+    """Wait until a process has logged some words."""
+    until(
+        lambda: any(words in str(each) for each in worker.said),
+        SECONDS,
+        f"{worker.name} says: {words}",
+    )
+
+
+# An agency is away for a week
+
+
+class WeekAgo:
+    """A clock that stands a week behind."""
+
+    def now(self) -> datetime:
+        return SYSTEM.now() - WEEK
+
+    def monotonic(self) -> float:
+        return SYSTEM.monotonic()
+
+
+def relayed_a_week_ago(bus: Site, events: int) -> None:
+    """The last that was heard of the agency: it has sent all, and signed its heads."""
+    world = bus.world
+    identity = Identity(world.publisher, [world.key], lambda: world.agreements)
+    backlog = Backlog(world.producer_url, TERM_SECONDS)
+    relay = Relay(identity, backlog, world.connection, Catalog.shipped(), clock=WeekAgo())
+    with running(relay.run):
+        until(lambda: bus.sent == events, SECONDS, "all is sent")
+
+
+def test_a_producer_that_is_dead_is_told_from_one_to_whom_nothing_happened(play: Play) -> None:
+    bus = play.bus
+    play.publish()
+    relayed_a_week_ago(bus, 20)
+    play.materialiser()
+    play.until_arrived()
+    away = play.lines(bus.reader_settings, 0)
+    assert "all is well" in away, "nothing that is on the topic is missing"
+    assert f"{bus.world.publisher} has signed no heads since" in away
+    assert "its relay is not at work" in away
+    play.publish()
+    waiting = play.lines(bus.agency_settings, 1)
+    assert "20 rows of" in waiting
+    assert "none leads" in waiting
+    assert "start `sinergi relay`" in waiting
+    play.relay()
+    play.until_arrived()
+    assert "heads" not in play.lines(bus.reader_settings, 0)
+    play.end()
+
+
+def test_a_reader_that_was_away_so_long_that_the_group_is_forgotten_misses_nothing(
+    play: Play,
+) -> None:
+    bus = play.bus
+    play.relay()
+    reader = play.materialiser()
+    play.publish()
+    play.until_arrived()
+    play.stop(reader)
+    play.publish()
+    bus.until_sent()
+    group = f"{bus.world.reader}.{DATABASE}"
+    assert f"none is in the group {group}" in play.lines(bus.reader_settings, 1)
+    # What a broker does with a group by itself after offsets.retention.minutes.
+    admin = AdminClient({"bootstrap.servers": bus.services.bootstrap})
+    for gone in admin.delete_consumer_groups([group]).values():
+        gone.result()
+    assert "20 events of" in play.lines(bus.reader_settings, 1)
+    play.materialiser()
+    play.until_arrived()
+    play.end()
+
+
+def agreed(bus: Site, file: str, number: str, since: datetime, end: datetime) -> None:
+    """Write an agreement file that says the same for other days."""
+    original = tomllib.loads((bus.world.folder / "pks.toml").read_text("utf-8"))
+    original["in_force"] = {"from": since, "until": end}
+    for each in original["numbers"]:
+        each["number"] = f"{number}/{each['party']}"
+    (bus.world.folder / file).write_text(tomli_w.dumps(original), encoding="utf-8")
+
+
+def test_rows_whose_agreement_ran_out_meanwhile_are_held_until_a_new_one_covers_them(
+    play: Play,
+) -> None:
+    bus = play.bus
+    play.materialiser()
+    play.publish()
+    yesterday = SYSTEM.now().replace(microsecond=0) - timedelta(days=1)
+    agreed(bus, "pks.toml", "PKS/1", datetime(2020, 1, 1, tzinfo=UTC), yesterday)
+    relay = play.relay()
+    play.until_lines(bus.agency_settings, "held: no agreement in force covers it")
+    assert bus.sent == 0
+    del bus.world.agreements, bus.world.outbox
+    with bus.world.producer.begin() as connection, pytest.raises(errors.NotAgreed):
+        bus.world.outbox.publish(connection, transfer("M/0"))
+    agreed(bus, "pks-2.toml", "PKS/2", yesterday, datetime(2099, 1, 1, tzinfo=UTC))
+    play.stop(relay)
+    play.relay()
+    play.until_arrived()
+    play.lines(bus.agency_settings, 0)
+    play.end()
+
+
+# A disk is full
+
+
+def test_an_agencys_database_without_room_refuses_its_transactions_and_loses_nothing(
+    play: Play,
+) -> None:
+    bus = play.bus
+    play.materialiser()
+    play.publish()
+    with full(bus.world.producer, "sinergi_producer.outbox", "sinergi_producer.checkpoint"):
+        with pytest.raises(sa.exc.OperationalError) as caught:
+            play.publish()
+        play.numbers -= 1
+        assert getattr(caught.value.orig, "sqlstate", None) == "53100"
+        relay = play.relay()
+        said(relay, "53100")
+        assert "20 rows of" in waits(play, bus.agency_settings)
+        assert bus.sent == 0
+        assert relay.runs
+    play.publish()
+    play.until_arrived()
+    said(relay, "going on")
+    play.end()
+
+
+def waits(play: Play, settings: Path) -> str:
+    """What status says of rows that a relay has not sealed for a minute."""
+    with play.bus.world.producer.begin() as connection:
+        connection.execute(
+            sa.text(
+                "UPDATE sinergi_producer.outbox"
+                " SET recorded_at = recorded_at - interval '2 minutes'"
+            )
+        )
+    return play.lines(settings, 1)
+
+
+def test_a_readers_database_without_room_waits_and_sets_nothing_apart(play: Play) -> None:
+    bus = play.bus
+    play.relay()
+    reader = play.materialiser()
+    play.publish()
+    play.until_arrived()
+    with full(bus.world.consumer, "sinergi_consumer.checkpoint", "sinergi.transfer_history"):
+        play.publish()
+        said(reader, "53100")
+        assert reader.runs
+        assert bus.world.count("sinergi_consumer.quarantine") == 0
+        assert bus.materialised == 20
+    play.until_arrived()
+    play.end()
