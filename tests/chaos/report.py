@@ -23,6 +23,7 @@ class Report:
         part: what it does, in words.
         name: by which it is asked for.
         faults: how many hit processes, services and connections.
+        passed_over: how many were planned and could not be brought about.
         in_data: how many others, by kind: batches of damaged datums, transactions that end badly.
         recovery_s: the longest time from a fault, or from its mending, until work went on.
         recoveries: each of these times by the kind of fault, where a part has kinds.
@@ -33,6 +34,7 @@ class Report:
     part: str
     name: str = ""
     faults: int = 0
+    passed_over: int = 0
     events: int = 0
     lost: int = 0
     doubled: int = 0
@@ -56,6 +58,7 @@ class Report:
         """Add what a part of this part has found."""
         self.take(other)
         self.faults += other.faults
+        self.passed_over += other.passed_over
         self.in_data += other.in_data
         self.recoveries += other.recoveries
         self.notes += other.notes
@@ -133,6 +136,7 @@ def document(reports: Sequence[Report], seed: str) -> dict[str, object]:
     return {
         "seed": seed,
         "faults": sum(each.faults for each in reports),
+        "faults_passed_over": sum(each.passed_over for each in reports),
         "faults_in_data": sum(each.in_data.total() for each in reports),
         "events": sum(each.events for each in reports),
         "lost": sum(each.lost for each in reports),

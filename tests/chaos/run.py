@@ -97,11 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say(err: Console, report: Report) -> None:
     verdict = "holds" if report.holds else "BROKEN"
-    in_data = f", {report.in_data.total():,} in data" if report.in_data else ""
-    err.print(
-        f"{report.name}: {verdict} ({report.faults:,} faults{in_data}, {report.seconds:.0f} s):"
-        f" {report.part}"
-    )
+    counts = [f"{report.faults:,} faults"]
+    if report.passed_over:
+        counts.append(f"{report.passed_over} passed over")
+    if report.in_data:
+        counts.append(f"{report.in_data.total():,} in data")
+    counts.append(f"{report.seconds:.0f} s")
+    err.print(f"{report.name}: {verdict} ({', '.join(counts)}): {report.part}")
     for each in report.problems:
         err.print(f"    {each}", markup=False)
 

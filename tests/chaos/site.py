@@ -9,12 +9,13 @@ import secrets
 import subprocess
 import sys
 import tomllib
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
 import tomli_w
 from sqlalchemy.engine import make_url
 
@@ -39,6 +40,7 @@ _READY_SECONDS = 60.0
 
 WORKER = Path(__file__).with_name("worker.py")
 _STILL_SECONDS = 6.0
+_WRITERS = 20
 
 _EPOCH = "SELECT CASE WHEN holder IS NULL THEN 0 ELSE epoch END FROM sinergi_producer.lease"
 _LEAVES = "SELECT coalesce(sum(tree_size), 0) FROM sinergi_consumer.position"
@@ -65,6 +67,7 @@ class Site:
             self.world = World(
                 folder, services.bootstrap, f"lapas-{name}", producer, consumer, partitions
             )
+        self.world.producer, self.world.consumer = map(_pooled, (producer, consumer))
         self.services = services
         self.register = Register(self.world.producer, self.world.outbox)
         self.register.prepare()
@@ -80,6 +83,11 @@ class Site:
             key=str(self.world.key.public),
             schemas=Path(sinergi_schemas.__file__).parent / "avro" / "transfer",
         )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        for each in (self.world.producer, self.world.consumer):
+            each.dispose()
 
     def load(self, seed: str, records: int = 1_000, writers: int = 2) -> Load:
         """Writers for the agency's register."""
@@ -220,7 +228,7 @@ def site(services: Services, folder: Path, partitions: int = 3) -> Iterator[Site
     folder.mkdir()
     with ExitStack() as stack:
         workers = stack.enter_context(Workers(services.starter, folder / "logs"))
-        yield Site(services, folder, workers, partitions)
+        yield stack.enter_context(closing(Site(services, folder, workers, partitions)))
 
 
 def stop_all(report: Report, *workers: Worker) -> None:
@@ -230,6 +238,11 @@ def stop_all(report: Report, *workers: Worker) -> None:
         if status != 0:
             last = each.log.read_text("utf-8").strip().splitlines()[-1:]
             report.problems.append(f"{each.name} ended with {status}: {last}")
+
+
+def _pooled(url: str) -> sa.Engine:
+    """To be asked many times a second; a connection that broke meanwhile is replaced."""
+    return sa.create_engine(url, pool_pre_ping=True, max_overflow=_WRITERS)
 
 
 def _libpq(url: str) -> str:

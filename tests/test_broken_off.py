@@ -1,0 +1,53 @@
+"""`make chaos` broken off: nothing that it started is left, one line says why, the status is 2."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from chaos.lanes import Lanes, Untold
+from chaos.patience import until
+
+RUN = Path(__file__).parent / "chaos" / "run.py"
+SECONDS = 60.0
+
+
+class Usage(NamedTuple):
+    free: int
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_who_breaks_a_run_off_finds_no_process_and_no_folder_of_it_left(by: signal.Signals) -> None:
+    with tempfile.TemporaryDirectory(prefix="room-") as room:
+        running = subprocess.Popen(
+            [sys.executable, str(RUN), "--only", "kill"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TMPDIR": room},
+        )
+        until(lambda: [*Path(room).glob("chaos-*/*/services/*/*.log")], SECONDS, "a server starts")
+        running.send_signal(by)
+        _, said = running.communicate(timeout=SECONDS)
+        assert running.returncode == 2
+        assert said.splitlines()[1:] == ["make chaos: it was broken off"]
+        assert not [*Path(room).iterdir()]
+        assert not [
+            each.pid
+            for each in psutil.process_iter(["cmdline"])
+            if any(room in word for word in each.info["cmdline"] or ())
+        ]
+
+
+def test_a_run_without_room_is_told_so_and_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=2**20))
+    with pytest.raises(Untold, match="has 1 MiB left, and 512 are needed; TMPDIR names another"):
+        Lanes({}, (), "seed", lambda _: None).run([], 0)
