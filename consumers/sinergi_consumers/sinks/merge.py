@@ -150,12 +150,15 @@ class Merge:
             "WITH held AS MATERIALIZED (SELECT id, topic, partition, leaf_index, key, revision"
             " FROM sinergi_consumer.quarantine WHERE projection = {name} AND state = 'open')"
             " UPDATE sinergi_consumer.quarantine AS kept SET state = 'superseded'"
-            " FROM held, {incoming} AS arrived JOIN {real} AS stored"
-            " USING (agency, record_id, leaf_index)"
+            " FROM held, {incoming} AS arrived"
             " WHERE kept.id = held.id AND held.topic = arrived.topic"
             " AND held.partition = arrived.partition"
             " AND held.key = convert_to(arrived.record_id, 'UTF8') AND (arrived.revision >"
             " held.revision OR held.revision IS NULL AND arrived.leaf_index > held.leaf_index)"
+            # OFFSET 0 has each of these few looked up; a join would walk through the whole table.
+            " AND EXISTS (SELECT FROM {real} AS stored WHERE stored.agency = arrived.agency"
+            " AND stored.record_id = arrived.record_id"
+            " AND stored.leaf_index = arrived.leaf_index OFFSET 0)"
         ).format(
             name=sql.Literal(self.projection.name),
             incoming=incoming(self.projection.record),
@@ -174,11 +177,18 @@ class Merge:
         ).format(name=sql.Literal(self.projection.name), real=_real(self.projection.record))
 
     def delete_replaced(self, child: sa.Table) -> sql.Composed:
-        """Take away the rows of revisions that no longer stand."""
+        """Take away the rows of revisions that no longer stand.
+
+        Each record is looked up by its key, and each row of it by its place: with a plain join
+        PostgreSQL walks through the whole table, since it knows nothing of the winners.
+        """
         return sql.SQL(
-            "DELETE FROM {} AS stored USING {} AS winner WHERE winner.replaced"
+            "DELETE FROM {real} AS stored USING {winner} AS winner WHERE winner.replaced"
             " AND stored.agency = winner.agency AND stored.record_id = winner.record_id"
-        ).format(_real(child), WINNER)
+            " AND stored.ctid = ANY (ARRAY(SELECT gone.place FROM {winner} AS winner, LATERAL ("
+            "SELECT stored.ctid AS place FROM {real} AS stored WHERE stored.agency = winner.agency"
+            " AND stored.record_id = winner.record_id OFFSET 0) AS gone WHERE winner.replaced))"
+        ).format(real=_real(child), winner=WINNER)
 
     def insert_children(self, child: sa.Table) -> sql.Composed:
         """Put in the rows of the revisions that stand; a batch is of one partition."""
