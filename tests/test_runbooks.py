@@ -18,7 +18,7 @@ import sqlalchemy as sa
 import tomli_w
 from confluent_kafka.admin import AdminClient
 
-from chaos.disk import full
+from chaos.disk import fill, full
 from chaos.patience import until
 from chaos.report import Report
 from chaos.services import Services
@@ -262,4 +262,26 @@ def test_a_readers_database_without_room_waits_and_sets_nothing_apart(play: Play
         assert bus.world.count("sinergi_consumer.quarantine") == 0
         assert bus.materialised == 20
     play.until_arrived()
+    play.end()
+
+
+def test_a_broker_without_room_ends_and_all_arrives_once_it_is_started_with_room(
+    play: Play,
+) -> None:
+    bus, kafka = play.bus, play.bus.services.kafka
+    relay = play.relay()
+    reader = play.materialiser()
+    play.publish()
+    play.until_arrived()
+    fill(kafka.running)
+    play.publish()
+    until(lambda: not kafka.runs, SECONDS, "the broker has ended")
+    for settings in (bus.agency_settings, bus.reader_settings):
+        assert play.lines(settings, 2).startswith("broker ")
+    play.publish()
+    kafka.stop()
+    kafka.start()
+    play.until_arrived()
+    assert relay.runs
+    assert reader.runs
     play.end()

@@ -2,11 +2,13 @@
 
 Nobody needs the right to mount anything for it. PostgreSQL writes into Linux's own full device from
 within the statement that is to fail, and answers with the error that it has for any full disk
-(`ENOSPC`, SQLSTATE 53100, as measured on a file system without room).
+(`ENOSPC`, SQLSTATE 53100, as measured on a file system without room). A Kafka may not make its
+files any longer (RLIMIT_FSIZE): to its log directory that is an input/output error like any other.
 """
 
 from __future__ import annotations
 
+import resource
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ import sqlalchemy as sa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import psutil
 
 _FUNCTION = """
     CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql
@@ -38,3 +42,9 @@ def full(engine: sa.Engine, *tables: str) -> Iterator[None]:
     finally:
         with engine.begin() as connection:
             connection.execute(sa.text(_ROOM))
+
+
+def fill(process: psutil.Process) -> None:
+    """Let no file of a process grow any more; one that is started anew may grow its files."""
+    _, most = process.rlimit(resource.RLIMIT_FSIZE)
+    process.rlimit(resource.RLIMIT_FSIZE, (1, most))

@@ -42,10 +42,7 @@ class Worker:
     @property
     def runs(self) -> bool:
         """Whether it has not ended."""
-        try:
-            return bool(self.process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return False
+        return alive(self.process)
 
     def kill(self) -> None:
         """End it by SIGKILL, which it can neither hear nor prepare for."""
@@ -98,3 +95,11 @@ class Workers:
         process = self._starter.start(Program(command, log))
         self._all.append(Worker(name, process, log))
         return self._all[-1]
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process has not ended, though perhaps nobody has asked for its status yet."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from chaos.patience import until
+from chaos.processes import alive
 from chaos.proxy import Proxy
 from sinergi.local import process
 from sinergi.local.kafka import Kafka
@@ -92,6 +93,22 @@ class Server:
     def name(self) -> str:
         """What it is, for people."""
         return self.service.name
+
+    @property
+    def running(self) -> psutil.Process:
+        """The process that runs.
+
+        Raises:
+            RuntimeError: it was not started, or was stopped.
+        """
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._process
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and alive(self._process)
 
     def start(self) -> float:
         """Start it and wait until it answers; how many seconds that took."""
