@@ -53,13 +53,13 @@ PARTS: Parts = {
     "frames": (frames.run, Scale(200_000, 4)),
     "calls": (calls.run, Scale(0, 1)),
     "schedule": (schedule.run, Scale(6_000, 80)),
+    "poison": (poison.run, Scale(1_000_000, 10_000)),
     "kill": (kill.run, Scale(20_000, 25)),
     "stop": (stop.run, Scale(6_000, 3)),
     "rebalance": (rebalance.run, Scale(6_000, 100)),
     "outage": (outage.run, Scale(12_000, 4)),
     "outbox": (outbox.run, Scale(50_000, 16)),
     "produce": (produce.run, Scale(10_000, 1)),
-    "poison": (poison.run, Scale(1_000_000, 10_000)),
 }
 """The longest first."""
 ALONE = ("schedule", "outage")
