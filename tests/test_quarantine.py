@@ -21,7 +21,8 @@ from sinergi_consumers.decoding import Decoders
 from sinergi_consumers.projection import projection
 from sinergi_consumers.quarantined import Quarantine, Wanted
 from sinergi_consumers.retrying import Decision, Entry, Retrial
-from sinergi_consumers.sinks.postgresql import PostgresqlSink, PostgresqlTransaction
+from sinergi_consumers.sinks.postgresql import PostgresqlSink
+from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
 from sinergi_consumers.storing import Stored
 from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker, transfer
 from sinergi_consumers.testing.tape import Tape

@@ -1,4 +1,4 @@
-"""The runbooks about agencies that are away and disks that are full, step by step.
+"""The runbooks about agencies, disks and brokers that are gone for a while, step by step.
 
 Each runs on servers that can be taken away, with the processes that users start, and ends with the
 judge of `make chaos`: every event that was committed is there once, and nothing else is.
@@ -6,12 +6,15 @@ judge of `make chaos`: every event that was committed is there once, and nothing
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 import tempfile
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -284,4 +287,38 @@ def test_a_broker_without_room_ends_and_all_arrives_once_it_is_started_with_room
     play.until_arrived()
     assert relay.runs
     assert reader.runs
+    play.end()
+
+
+# A broker is lost
+
+
+def sinergi(settings: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "sinergi", "--config", str(settings), *words)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+
+
+def test_the_only_broker_lost_with_its_disk_is_filled_again_from_the_outbox(
+    play: Play,
+) -> None:
+    bus, kafka = play.bus, play.bus.services.kafka
+    relay = play.relay()
+    reader = play.materialiser()
+    play.publish()
+    play.until_arrived()
+    play.stop(relay, reader)
+    kafka.crash()
+    shutil.rmtree(kafka.service.folder / "kafka")
+    play.publish()
+    kafka.start()
+    play.until_lines(bus.agency_settings, "is not on the broker: run `sinergi provision apply`")
+    done: Any = sinergi(bus.agency_settings, "provision", "apply")
+    assert done.returncode == 0, done.stderr
+    relay = play.relay()
+    said(relay, "topic has lost what it had: sending again")
+    bus.until_sent()
+    play.materialiser()
+    play.until_arrived()
+    play.lines(bus.agency_settings, 0)
+    assert "halted" not in play.lines(bus.reader_settings, 0)
     play.end()

@@ -438,16 +438,21 @@ def test_ctrl_c_while_a_file_is_published_leaves_whole_batches_and_a_second_run_
     agency.write("transfers.csv", "\n".join([HEADER, *lines, ""]).encode())
     before = agency.files()
     command = [sys.executable, "-m", "sinergi", *PUBLISH.split()]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        until(lambda: agency.events() > 0, "a first batch is in the outbox")
+    with (
+        sa.create_engine(agency.database, poolclass=sa.NullPool).connect() as other,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        # The third batch waits for a record that somebody else is about to publish.
+        other.execute(
+            sa.text("INSERT INTO sinergi_producer.head VALUES ('transfer', '2500', 1, 'RECORDED')")
+        )
+        until(lambda: agency.events() == 2_000, "two batches are in the outbox")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", "sinergi: stopped\n")
-    stopped = agency.events()
-    assert stopped < len(lines)
-    assert stopped % 1_000 == 0
+    assert agency.events() == 2_000
     assert agency.files() == before
     assert run(PUBLISH.split()) == 0
     assert run(PUBLISH.split()) == 0  # and a third finds everything there

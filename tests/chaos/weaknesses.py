@@ -11,7 +11,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sinergi_consumers import quarantine, storing
-from sinergi_consumers.sinks.postgresql import PostgresqlSink, PostgresqlTransaction
+from sinergi_consumers.sinks.postgresql import PostgresqlSink
+from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
 from sinergi_producers.backlog import Backlog
 from sinergi_producers.floor import Floors
 from sinergi_schemas import errors

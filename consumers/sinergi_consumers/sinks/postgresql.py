@@ -4,37 +4,27 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from uuid import UUID
-
-import psycopg
 
 from sinergi_consumers.decoding import AWAITING_SCHEMA
 from sinergi_consumers.position import Place, Position
-from sinergi_consumers.projection import SCHEMA, Kind
-from sinergi_consumers.quarantined import HOLD
+from sinergi_consumers.projection import SCHEMA
 from sinergi_consumers.receipts import Receipt
 from sinergi_consumers.retrying import Entry
-from sinergi_consumers.sinks import merge, sieve
+from sinergi_consumers.sinks import merge
 from sinergi_consumers.sinks.merge import Merge
+from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
 from sinergi_schemas import errors
-from sinergi_schemas.message import Message
-from sinergi_schemas.postgresql import Database, translate
+from sinergi_schemas.postgresql import Database
 from sinergi_schemas.seal.merkle import Frontier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    import polars as pl
-    import sqlalchemy as sa
+    import psycopg
 
-    from sinergi_consumers.decoding import Unfit
-    from sinergi_consumers.partition import Batch, Leaves
     from sinergi_consumers.projection import Projection
-    from sinergi_consumers.retrying import Decision
     from sinergi_schemas.topics import Topic
-
-_MOST_LEFT = 2_000
 
 _OWN = {
     "position": ("projection", "topic", "partition", "tree_size", "frontier", "epoch"),
@@ -182,222 +172,3 @@ class PostgresqlSink:
                 for table in each.projection.tables:
                     connection.execute(each.make_incoming(table))
             self._prepared = connection
-
-
-class PostgresqlTransaction:
-    """See `sinergi_consumers.sinks.Transaction`."""
-
-    def __init__(self, connection: psycopg.Connection, merges: Mapping[str, Merge]) -> None:
-        self._connection = connection
-        self._merges = merges
-        # Rows that attempts have left in the temporary tables, dead ones too, once one was refused.
-        self._left: int | None = None
-
-    def advance(
-        self, projection: Projection, batch: Batch, position: Position, place: Place
-    ) -> Position:
-        """Move a projection's position to the end of the batch, if it is still ours."""
-        moved = self._connection.execute(
-            "UPDATE sinergi_consumer.position SET tree_size = %s, frontier = %s, cluster_id = %s,"
-            " topic_id = %s, next_offset = %s, moved_at = clock_timestamp()"
-            " WHERE projection = %s AND topic = %s AND partition = %s"
-            " AND epoch = %s AND tree_size = %s",
-            (
-                batch.end,
-                batch.frontier.to_bytes(),
-                place.cluster_id,
-                place.topic_id,
-                batch.next_offset,
-                projection.name,
-                batch.topic.name,
-                batch.partition,
-                position.epoch,
-                position.frontier.size,
-            ),
-        )
-        if moved.rowcount != 1:
-            raise errors.PositionLost(projection.name, batch.topic.name, batch.partition)
-        return Position(batch.frontier, position.epoch, place, batch.next_offset)
-
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        """A part of the transaction that can fail alone."""
-        try:
-            if self._left is not None and self._left > _MOST_LEFT:
-                self._connection.execute(merge.clear_all(self._merges.values()))
-                self._left = 0
-            with self._connection.transaction():
-                yield
-        except psycopg.Error as error:
-            raise translate(error) from None
-
-    def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
-        """Put the rows of some events in; the leaves whose revision another event holds."""
-        statements = self._merges[projection.name]
-        record = projection.record
-        arrived = self._copy(statements, record, rows[record.name])
-        if projection.children:
-            many = self._left is None
-            self._connection.execute(merge.CLEAR_WINNER if many else merge.EMPTY_WINNER)
-        won = self._connection.execute(statements.upsert).rowcount
-        self._connection.execute(statements.supersede_earlier)
-        if projection.children:
-            self._merge_children(statements, projection.children, rows)
-        if won == arrived or projection.kind is not Kind.HISTORY:
-            return []  # a current table has forgotten earlier revisions and cannot tell
-        return [index for (index,) in self._connection.execute(statements.conflicts)]
-
-    def _merge_children(
-        self, statements: Merge, children: Iterable[sa.Table], rows: Mapping[str, pl.DataFrame]
-    ) -> None:
-        (replaced,) = self._connection.execute(merge.ANY_REPLACED).fetchone() or (False,)
-        for child in children:
-            if replaced:
-                self._connection.execute(statements.delete_replaced(child))
-            if self._copy(statements, child, rows[child.name]):
-                self._connection.execute(statements.insert_children(child))
-
-    def refused(
-        self, projection: Projection, rows: Mapping[str, pl.DataFrame]
-    ) -> Mapping[int, errors.RowsRefused]:
-        """The leaves of which a row is not taken in for what stands in it, and why."""
-        statements = self._merges[projection.name]
-        try:
-            found = sieve.refused(self._connection, statements, rows)
-        except psycopg.Error as error:
-            raise translate(error) from None
-        before = _MOST_LEFT if self._left is None else self._left
-        self._left = before + sum(each.height for each in rows.values())
-        return found
-
-    def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
-        """Keep what could not become rows of a projection; again, where it is kept already."""
-        topic, partition = leaves.topic, leaves.partition
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO sinergi_consumer.quarantine AS held (projection, topic, partition,"
-                " leaf_index, event_id, revision, reason, detail, fingerprint, key, datum)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (projection, topic, partition, leaf_index) DO UPDATE"
-                " SET revision = excluded.revision, reason = excluded.reason,"
-                " detail = excluded.detail,"
-                " state = CASE held.state WHEN 'retried' THEN 'open' ELSE held.state END",
-                [
-                    (
-                        projection.name,
-                        topic.name,
-                        partition,
-                        each.message.leaf_index,
-                        _uuid(each.message.event_id),
-                        each.revision,
-                        each.reason,
-                        each.detail,
-                        each.message.fingerprint,
-                        each.message.key,
-                        each.message.datum,
-                    )
-                    for each in unfit
-                ],
-            )
-            cursor.executemany(
-                self._merges[projection.name].supersede_late,
-                [
-                    (topic.name, partition, each.message.leaf_index, topic.agency, record_id)
-                    for each in unfit
-                    if (record_id := _record_id(each.message.key)) is not None
-                ],
-            )
-
-    def held(
-        self, projection: Projection, topic: Topic, partition: int, leaves: Sequence[int]
-    ) -> list[Message]:
-        """What quarantine keeps at some leaves, below the position and not through by now."""
-        where = (projection.name, topic.name, partition)
-        reached = self._connection.execute(HOLD, where).fetchone()
-        if reached is None:
-            return []
-        rows = self._connection.execute(
-            "SELECT leaf_index, fingerprint, key, datum"
-            " FROM sinergi_consumer.quarantine"
-            " WHERE projection = %s AND topic = %s AND partition = %s AND leaf_index = ANY(%s)"
-            " AND leaf_index < %s AND state <> 'retried' ORDER BY leaf_index FOR UPDATE",
-            (*where, list(leaves), *reached),
-        )
-        return [
-            Message(0, index, fingerprint, key, datum, None)
-            for index, fingerprint, key, datum in rows
-        ]
-
-    def retried(self, entries: Sequence[Entry]) -> None:
-        """State that these are no longer in quarantine: they went through."""
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                "UPDATE sinergi_consumer.quarantine SET state = 'retried'"
-                " WHERE projection = %s AND topic = %s AND partition = %s AND leaf_index = %s",
-                [each.columns for each in entries],
-            )
-
-    def decided(self, outcomes: Sequence[tuple[Entry, str]], decision: Decision) -> None:
-        """Keep who tried these once more, why, and what came of it."""
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO sinergi_consumer.decision (projection, topic, partition, leaf_index,"
-                " action, outcome, decided_by, why) VALUES (%s, %s, %s, %s, 'retry', %s, %s, %s)",
-                [
-                    (*entry.columns, outcome, decision.by, decision.why)
-                    for entry, outcome in outcomes
-                ],
-            )
-
-    def checkpoints(self, batch: Batch) -> None:
-        """Keep every checkpoint that was met in the batch."""
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO sinergi_consumer.checkpoint (topic, partition, size, root, note)"
-                " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, size) DO NOTHING",
-                [
-                    (batch.topic.name, batch.partition, each.end, each.root, each.note)
-                    for each in batch.checkpoints
-                ],
-            )
-
-    def receipt(self, receipt: Receipt) -> None:
-        """Keep a receipt, to be published after the commit."""
-        self._connection.execute(
-            "INSERT INTO sinergi_consumer.receipt (topic, partition, size, note, signed_at)"
-            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, size) DO NOTHING",
-            (receipt.topic, receipt.partition, receipt.size, receipt.note, receipt.signed_at),
-        )
-
-    def _copy(self, statements: Merge, table: sa.Table, rows: pl.DataFrame) -> int:
-        if self._left is None:
-            self._connection.execute(statements.clear(table))
-        else:
-            self._connection.execute(statements.empty(table))
-            self._left += rows.height
-        if rows.is_empty():
-            return 0
-        with (
-            self._connection.cursor() as cursor,
-            cursor.copy(statements.copy(table)) as copy,
-        ):
-            for part in rows.iter_slices(merge.ROWS_IN_ONE_PART):
-                copy.write(merge.as_csv(table, part))
-        return rows.height
-
-
-def _uuid(text: bytes | None) -> UUID | None:
-    """An event's id out of a header; None where it is none."""
-    try:
-        return UUID((text or b"").decode("ascii"))
-    except ValueError:
-        return None
-
-
-def _record_id(key: bytes) -> str | None:
-    """A record's id out of a key; None where no table can hold it."""
-    try:
-        found = key.decode()
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in found else found

@@ -65,8 +65,7 @@ def _stop_relay(
     _take_over(report, "relay", other, lambda: bus.epoch > epoch, RELAY_SECONDS)
     bus.until_written(load)
     bus.until_sent()
-    leader.resume()
-    _awake(report, leader, "lease lost")
+    _wake(report, leader)
     return [other, leader]
 
 
@@ -102,10 +101,16 @@ def _take_over(
         report.problems.append(str(late))
 
 
-def _awake(report: Report, worker: Worker, event: str) -> None:
-    """It must hear that it is too late, and go on living."""
+def _wake(report: Report, leader: Worker) -> None:
+    """It must hear that it is too late, and go on living.
+
+    It says that its lease is lost; or, stopped in the midst of a transaction, that the database has
+    closed its connection.
+    """
+    heard = len(leader.said)
+    leader.resume()
     try:
-        until(lambda: worker.says(event), _AWAKE_SECONDS, f"{worker.name} says: {event}")
+        until(lambda: len(leader.said) > heard, _AWAKE_SECONDS, f"{leader.name} wakes up")
     except Overdue as late:
         report.problems.append(str(late))
 
