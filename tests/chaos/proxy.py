@@ -110,15 +110,15 @@ class Proxy:
                 return
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
             self._open.add(back)
+            carrying = [
+                asyncio.create_task(self._carry(reader, back)),
+                asyncio.create_task(self._carry(there, writer)),
+            ]
             try:
-                await asyncio.wait(
-                    [
-                        asyncio.create_task(self._carry(reader, back)),
-                        asyncio.create_task(self._carry(there, writer)),
-                    ],
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
+                await asyncio.wait(carrying, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                for each in carrying:
+                    each.cancel()
                 self._open.discard(back)
                 back.close()
         except OSError:
