@@ -19,7 +19,7 @@ import traceback
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import pytest
 import sqlalchemy as sa
@@ -128,11 +128,19 @@ class Agency:
 
     def events(self) -> int:
         """How many stand in the outbox."""
+        return self._count("sinergi_producer.outbox")
+
+    def waiting(self) -> int:
+        """How many connections to its database wait for a lock."""
+        lock = "wait_event_type = 'Lock' AND datname = current_database()"
+        return self._count(f"pg_stat_activity WHERE {lock}")
+
+    def _count(self, rows: LiteralString) -> int:
         with (
             closing(postgresql.Database(self.database, "a test")) as database,
             database.serving() as session,
         ):
-            row = session.execute("SELECT count(*) FROM sinergi_producer.outbox").fetchone()
+            row = session.execute(f"SELECT count(*) FROM {rows}").fetchone()
         assert row
         return int(row[0])
 
@@ -449,6 +457,7 @@ def test_ctrl_c_while_a_file_is_published_leaves_whole_batches_and_a_second_run_
             sa.text("INSERT INTO sinergi_producer.head VALUES ('transfer', '2500', 1, 'RECORDED')")
         )
         until(lambda: agency.events() == 2_000, "two batches are in the outbox")
+        until(lambda: agency.waiting() == 1, "the third waits")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", "sinergi: stopped\n")
