@@ -7,12 +7,14 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from importlib.resources import as_file, files
+from secrets import token_hex
 from threading import Barrier
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 import pytest
 import sqlalchemy as sa
+from psycopg import sql
 
 from sinergi import migrate
 from sinergi.cli.root import run
@@ -21,12 +23,13 @@ from sinergi_consumers.decoding import Decoders
 from sinergi_consumers.projection import projection
 from sinergi_consumers.quarantined import Quarantine, Wanted
 from sinergi_consumers.retrying import Decision, Entry, Retrial
+from sinergi_consumers.sinks.merge import Merge
 from sinergi_consumers.sinks.postgresql import PostgresqlSink
 from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
 from sinergi_consumers.storing import Stored
 from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker, transfer
 from sinergi_consumers.testing.tape import Tape
-from sinergi_schemas import codec, errors
+from sinergi_schemas import codec, errors, postgresql
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.codes import PersonRole
 from sinergi_schemas.events import Person
@@ -459,6 +462,31 @@ def test_an_earlier_revision_that_comes_later_supersedes_nothing(site: Site) -> 
     site.do(MENDED.format("transfer"))
     assert site.retry("--leaf", "0") == (0, {"retried": 1})
     assert site.ask("SELECT revision FROM sinergi.transfer") == [(3,)]
+
+
+def test_who_arrives_is_looked_up_by_key_however_many_are_in_quarantine(site: Site) -> None:
+    site.take(site.tape.write_datums([unreadable(site.tape, "P/1")]))
+    site.do(
+        "INSERT INTO sinergi_consumer.quarantine (projection, topic, partition, leaf_index, reason,"
+        " detail, fingerprint, key, datum) SELECT projection, topic, partition, n, reason, detail,"
+        " fingerprint, convert_to('Q/' || n, 'UTF8'), datum"
+        " FROM sinergi_consumer.quarantine, generate_series(1, 2000) AS n"
+    )
+    question = sql.SQL("EXPLAIN {}").format(Merge(CURRENT).supersede_earlier)
+    with closing(postgresql.Database(site.url, "a test")) as database, database.serving() as own:
+        own.execute(Merge(CURRENT).make_incoming(CURRENT.record))
+        steps = [line for (line,) in own.execute(question)]
+    assert any("Index Scan using quarantine_by_key" in line for line in steps), steps
+    assert not any("Seq Scan on quarantine" in line for line in steps), steps
+
+
+def test_a_key_of_any_length_is_kept(site: Site) -> None:
+    key = token_hex(20_000)  # an index of sorted keys would take some 2,700 bytes
+    event = site.tape.issued(transfer("P/1"))
+    datum = codec.encode(event, site.tape.schema)
+    site.take(site.tape.write_datums([(event.event_id, key, datum)]))
+    assert {row[2:] for row in site.states()} == {("open", "foreign-key")}
+    assert site.ask("SELECT DISTINCT key FROM sinergi_consumer.quarantine") == [(key.encode(),)]
 
 
 def test_poison_is_set_apart_by_its_class_and_everything_else_comes_in(site: Site) -> None:

@@ -10,6 +10,7 @@ stand alone. All of these go to quarantine in the transaction that brings the ot
 from __future__ import annotations
 
 import traceback
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from sinergi_consumers.decoding import Unfit
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sinergi_consumers.partition import Leaves
     from sinergi_consumers.projection import Projection
@@ -83,33 +84,31 @@ def _guilty(
     transaction: Transaction, projection: Projection, events: pl.DataFrame
 ) -> dict[int, _Refusal]:
     """The leaves that cannot pass whatever stands beside them, and why."""
+    found = _refusals(transaction, projection, [events])
+    suspect = [leaf for leaf, why in found.items() if isinstance(why, errors.RowsRefused)]
+    # Their rows are made anew, since an integrator's code may give others to an event in company.
+    alone = events.filter(pl.col(_INDEX).is_in(suspect)).iter_slices(1)
+    failed = {leaf: why for leaf, why in found.items() if leaf not in suspect}
+    return failed | _refusals(transaction, projection, alone)
+
+
+def _refusals(
+    transaction: Transaction, projection: Projection, parts: Iterable[pl.DataFrame]
+) -> dict[int, _Refusal]:
+    """The leaves on which the projection fails, or of which the database does not take a row."""
     found: dict[int, _Refusal] = {}
     made: dict[object, list[Mapping[str, pl.DataFrame]]] = {}
-    for part, rows in _projected(projection, events):
+    for events, rows in chain.from_iterable(_projected(projection, part) for part in parts):
         if isinstance(rows, errors.ProjectionFailed):
-            found[part[_INDEX][0]] = rows
+            found[events[_INDEX][0]] = rows
         else:
             alike = tuple(tuple(each.schema.items()) for each in rows.values())
             made.setdefault(alike, []).append(rows)
-    for parts in made.values():
-        together = {name: pl.concat([each[name] for each in parts]) for name in parts[0]}
-        for index in transaction.refused(projection, together):
-            if why := _refused_alone(transaction, projection, events, index):
-                found[index] = why
+    for alike_parts in made.values():
+        first = alike_parts[0]
+        together = {name: pl.concat([each[name] for each in alike_parts]) for name in first}
+        found |= transaction.refused(projection, together)
     return found
-
-
-def _refused_alone(
-    transaction: Transaction, projection: Projection, events: pl.DataFrame, index: int
-) -> errors.RowsRefused | None:
-    """Why the database does not take the rows of the event at a leaf; None if it does.
-
-    They are made anew, since an integrator's code may give others to an event in company.
-    """
-    ((_, rows),) = _projected(projection, events.filter(pl.col(_INDEX) == index))
-    if isinstance(rows, errors.ProjectionFailed):
-        return None
-    return transaction.refused(projection, rows).get(index)
 
 
 def _projected(

@@ -145,20 +145,23 @@ class Merge:
 
         Where a revision could not be read the order of leaves tells: an outbox gives a record's
         revisions out in their order.
+
+        Each record that arrived is looked up by its key, and OFFSET 0 keeps it so: PostgreSQL knows
+        nothing of what arrived, and would compare every row of it with every one in quarantine.
         """
         return sql.SQL(
-            "WITH held AS MATERIALIZED (SELECT id, topic, partition, leaf_index, key, revision"
-            " FROM sinergi_consumer.quarantine WHERE projection = {name} AND state = 'open')"
-            " UPDATE sinergi_consumer.quarantine AS kept SET state = 'superseded'"
-            " FROM held, {incoming} AS arrived"
-            " WHERE kept.id = held.id AND held.topic = arrived.topic"
-            " AND held.partition = arrived.partition"
-            " AND held.key = convert_to(arrived.record_id, 'UTF8') AND (arrived.revision >"
-            " held.revision OR held.revision IS NULL AND arrived.leaf_index > held.leaf_index)"
-            # OFFSET 0 has each of these few looked up; a join would walk through the whole table.
-            " AND EXISTS (SELECT FROM {real} AS stored WHERE stored.agency = arrived.agency"
-            " AND stored.record_id = arrived.record_id"
-            " AND stored.leaf_index = arrived.leaf_index OFFSET 0)"
+            "UPDATE sinergi_consumer.quarantine AS kept SET state = 'superseded'"
+            " WHERE kept.id = ANY (ARRAY(SELECT held.id FROM {incoming} AS arrived, LATERAL ("
+            "SELECT id, projection, topic, partition, leaf_index, revision"
+            " FROM sinergi_consumer.quarantine WHERE state = 'open'"
+            " AND key = convert_to(arrived.record_id, 'UTF8') OFFSET 0) AS held, LATERAL ("
+            "SELECT FROM {real} AS stored WHERE stored.agency = arrived.agency"
+            " AND stored.record_id = arrived.record_id AND stored.leaf_index = arrived.leaf_index"
+            " AND stored.leaf_index <> held.leaf_index OFFSET 0) AS stands"
+            " WHERE EXISTS (SELECT FROM sinergi_consumer.quarantine WHERE projection = {name}"
+            " AND state = 'open') AND held.projection = {name} AND held.topic = arrived.topic"
+            " AND held.partition = arrived.partition AND (arrived.revision > held.revision"
+            " OR held.revision IS NULL AND arrived.leaf_index > held.leaf_index)))"
         ).format(
             name=sql.Literal(self.projection.name),
             incoming=incoming(self.projection.record),

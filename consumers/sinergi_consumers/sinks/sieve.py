@@ -9,10 +9,9 @@ number is read out of it.
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
 
-import polars as pl
-import polars.selectors as cs
 import psycopg
 
 from sinergi_consumers.sinks import merge
@@ -20,8 +19,9 @@ from sinergi_schemas import errors
 from sinergi_schemas.postgresql import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    import polars as pl
     import sqlalchemy as sa
 
     from sinergi_consumers.sinks.merge import Merge
@@ -66,33 +66,45 @@ class _Copy(NamedTuple):
 
     def refused(self, rows: pl.DataFrame) -> Iterator[tuple[int, errors.RowsRefused]]:
         """The leaves of the rows at which a COPY breaks off; the next one begins behind each."""
+        texts = _texts(merge.as_csv(self.table, rows))
         start = 0
-        while start < rows.height:
-            piece = rows[start : start + _PIECE]
+        while start < len(texts):
+            piece = texts[start : start + _PIECE]
             why, line = self.attempt(piece) or (None, 0)
-            at = _row(piece, line)
+            at = _place(piece, line)
             if why is None or at is None:
-                start += piece.height
+                start += len(piece)
             else:
-                yield piece["leaf_index"][at], why
+                yield rows["leaf_index"][start + at], why
                 start += at + 1
 
-    def attempt(self, rows: pl.DataFrame) -> tuple[errors.RowsRefused, int] | None:
+    def attempt(self, texts: Sequence[bytes]) -> tuple[errors.RowsRefused, int] | None:
         """Why rows are not taken in, and the line that the server names; None if they are."""
-        text = merge.as_csv(self.table, rows)
         try:
             with (
                 self.connection.transaction(force_rollback=True),
                 self.connection.cursor() as cursor,
                 cursor.copy(self.statements.copy(self.table)) as copy,
             ):
-                copy.write(text)
+                copy.write(b"".join(texts))
         except psycopg.Error as error:
             meant = translate(error)
             if not isinstance(meant, errors.RowsRefused):
                 raise
             return meant, _line(error, merge.incoming(self.table).as_string(None))
         return None
+
+
+def _texts(csv: bytes) -> list[bytes]:
+    """A CSV row by row: a line feed ends a row where all quotes before it are closed."""
+    found: list[bytes] = []
+    begun = b""
+    for line in BytesIO(csv):
+        begun += line
+        if begun.count(b'"') % 2 == 0:
+            found.append(begun)
+            begun = b""
+    return found
 
 
 def _line(error: psycopg.Error, table: str) -> int:
@@ -102,16 +114,15 @@ def _line(error: psycopg.Error, table: str) -> int:
     return int(number[0]) if number else 0
 
 
-def _row(rows: pl.DataFrame, line: int) -> int | None:
+def _place(texts: Sequence[bytes], line: int) -> int | None:
     """The row that a line belongs to, since a text may have lines of its own; None for none.
 
     PostgreSQL counts the line feeds within quotes, once it has seen that lines end with one: within
     the first row it counts carriage returns.
     """
-    counts = [
-        pl.sum_horizontal(cs.string().str.count_matches(sign, literal=True)) for sign in "\r\n"
-    ]
-    inner = pl.when(pl.int_range(pl.len()) == 0).then(counts[0]).otherwise(counts[1])
-    lines = rows.select((inner.cum_sum() + pl.int_range(1, pl.len() + 1)).alias("last"))["last"]
-    at = lines.search_sorted(line)
-    return int(at) if 0 < line <= lines[-1] else None
+    last = 0
+    for at, text in enumerate(texts):
+        last += text.count(b"\n") if at else 1 + text.count(b"\r")
+        if 0 < line <= last:
+            return at
+    return None
