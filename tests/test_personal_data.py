@@ -16,7 +16,6 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 import structlog
-import tomli_w
 
 from sinergi import migrate
 from sinergi.cli.logs import set_up
@@ -251,7 +250,7 @@ def test_no_name_and_no_number_is_told_on_the_road_onto_the_bus(
 
     def sinergi(*arguments: object) -> int:
         capfd.readouterr()
-        status = run([*DEBUG, "--config", str(agency_settings(world)), *map(str, arguments)])
+        status = run([*DEBUG, "--config", str(world.agency_settings), *map(str, arguments)])
         said.append(capfd.readouterr())
         return status
 
@@ -283,24 +282,6 @@ def test_no_name_and_no_number_is_told_on_the_road_onto_the_bus(
     said.append(caplog.text)
     assert "topic" in str(said)
     assert found_in(str(said)) == []
-
-
-def agency_settings(world: World) -> Path:
-    """The file with which the publisher's processes start."""
-    keys = world.folder / "agency"
-    keys.mkdir(exist_ok=True)
-    if not (keys / "own.key").exists():
-        world.key.save(keys / "own.key")
-    settings = {
-        "agency": world.publisher,
-        "agreements": str(world.folder),
-        "keys": str(keys),
-        "kafka": {"bootstrap": world.kafka},
-        "producer": {"database": world.producer_url},
-    }
-    file = keys / "sinergi.toml"
-    file.write_text(tomli_w.dumps(settings), encoding="utf-8")
-    return file
 
 
 @pytest.mark.parametrize("header", [None, "sinergi_leaf", "sinergi_checkpoint", "sinergi_frontier"])

@@ -188,12 +188,10 @@ def test_a_relay_killed_between_sending_and_marking_loses_and_doubles_nothing(
     assert verified(world) == (300, 300)
 
 
-def test_sigterm_seals_nothing_more_sends_what_is_sealed_and_exits_0(
-    world: World, tmp_path: Path
-) -> None:
+def test_sigterm_seals_nothing_more_sends_what_is_sealed_and_exits_0(world: World) -> None:
     world.publish(transfer("P/0"))
     clone(world, 4 * MOST_MESSAGES)
-    with relay_process(world, tmp_path) as child:
+    with relay_process(world) as child:
         world.until(lambda: sent(world) > 0, "something is sent")
         child.send_signal(signal.SIGTERM)
         assert child.wait(PATIENCE_SECONDS) == 0
@@ -462,22 +460,9 @@ def set_topic(world: World, name: str, value: str) -> None:
 
 
 @contextmanager
-def relay_process(world: World, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def relay_process(world: World) -> Iterator[subprocess.Popen[str]]:
     """The command as an agency runs it; killed if the block leaves it running."""
-    keys = folder / "keys"
-    keys.mkdir()
-    world.key.save(keys / "own.key")
-    settings = {
-        "agency": world.publisher,
-        "agreements": str(world.folder),
-        "keys": str(keys),
-        "kafka": {"bootstrap": world.kafka},
-        "producer": {"database": world.producer_url},
-    }
-    file = folder / "settings" / "sinergi.toml"
-    file.parent.mkdir()
-    file.write_text(tomli_w.dumps(settings), encoding="utf-8")
-    command = [sys.executable, "-m", "sinergi", "--config", str(file), "relay"]
+    command = [sys.executable, "-m", "sinergi", "--config", str(world.agency_settings), "relay"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as child:
         try:
             yield child

@@ -155,17 +155,27 @@ class World:
         )
 
     @cached_property
+    def agency_settings(self) -> Path:
+        """The file with which the publisher's processes start."""
+        producer = {"producer": {"database": self.producer_url}}
+        return self._settings("agency", self.publisher, self.key, producer)
+
+    @cached_property
     def reader_settings(self) -> Path:
         """The file with which the reader's processes start."""
-        keys = self.folder / "reader" / "keys"
+        consumer = {"consumer": {"database": self.consumer_url, "name": DATABASE}}
+        return self._settings("reader", self.reader, self.receipt_key, consumer)
+
+    def _settings(self, place: str, agency: str, key: SigningKey, part: dict[str, Any]) -> Path:
+        keys = self.folder / place / "keys"
         keys.mkdir(parents=True)
-        self.receipt_key.save(keys / "receipts.key")
+        key.save(keys / "own.key")
         settings = {
-            "agency": self.reader,
+            "agency": agency,
             "agreements": str(self.folder),
             "keys": str(keys),
             "kafka": {"bootstrap": self.kafka},
-            "consumer": {"database": self.consumer_url, "name": DATABASE},
+            **part,
         }
         file = keys.with_name("sinergi.toml")
         file.write_text(tomli_w.dumps(settings), encoding="utf-8")

@@ -72,7 +72,7 @@ class Site:
         self.register = Register(self.world.producer, self.world.outbox)
         self.register.prepare()
         self.workers = workers
-        self.agency_settings = self._agency_settings()
+        self.agency_settings = self.world.agency_settings
         self.reader_settings = self.world.reader_settings
         self.case = Case(
             agency=_libpq(producer),
@@ -205,21 +205,6 @@ class Site:
             settings[part]["database"] = url.render_as_string(hide_password=False)
             settings["kafka"]["bootstrap"] = self.services.proxied_bootstrap
             file.write_text(tomli_w.dumps(settings), encoding="utf-8")
-
-    def _agency_settings(self) -> Path:
-        keys = self.world.folder / "agency" / "keys"
-        keys.mkdir(parents=True)
-        self.world.key.save(keys / "own.key")
-        file = keys.with_name("sinergi.toml")
-        settings = {
-            "agency": self.world.publisher,
-            "agreements": str(self.world.folder),
-            "keys": str(keys),
-            "kafka": {"bootstrap": self.services.bootstrap},
-            "producer": {"database": self.world.producer_url},
-        }
-        file.write_text(tomli_w.dumps(settings), encoding="utf-8")
-        return file
 
 
 @contextmanager

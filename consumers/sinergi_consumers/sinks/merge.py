@@ -36,12 +36,7 @@ MAKE_WINNER = sql.SQL(
     "CREATE TEMPORARY TABLE IF NOT EXISTS {} (agency text, record_id text, leaf_index bigint,"
     " replaced boolean)"
 ).format(WINNER)
-CLEAR_WINNER = sql.SQL("TRUNCATE {}").format(WINNER)
 ANY_REPLACED = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE replaced)").format(WINNER)
-
-# Within a transaction a TRUNCATE leaves dead rows in the catalog, which every later statement walks
-# through: of hundreds each costs more than the one before.
-EMPTY_WINNER = sql.SQL("DELETE FROM {}").format(WINNER)
 
 
 def incoming(table: sa.Table) -> sql.Identifier:
@@ -82,14 +77,6 @@ class Merge:
         return sql.SQL(
             "CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {} INCLUDING CONSTRAINTS)"
         ).format(incoming(table), _real(table))
-
-    def clear(self, table: sa.Table) -> sql.Composed:
-        """Empty the temporary table; ON COMMIT DELETE ROWS would empty all of them each time."""
-        return sql.SQL("TRUNCATE {}").format(incoming(table))
-
-    def empty(self, table: sa.Table) -> sql.Composed:
-        """The same where few rows stand in it, and for the hundredth time in a transaction."""
-        return sql.SQL("DELETE FROM {}").format(incoming(table))
 
     def copy(self, table: sa.Table) -> sql.Composed:
         """Take rows in as CSV, the columns in the table's order."""
@@ -219,7 +206,18 @@ class Merge:
         ).format(incoming=incoming(record), real=_real(record), same_key=same_key)
 
 
-def clear_all(merges: Iterable[Merge]) -> sql.Composed:
+def empty(table: sql.Identifier, *, again: bool) -> sql.Composed:
+    """Empty a temporary table; ON COMMIT DELETE ROWS would empty all of them each time.
+
+    Args:
+        again: it is done many times in this transaction. A TRUNCATE leaves dead rows in the
+            catalog, which every later statement walks through: of hundreds each costs more than
+            the one before.
+    """
+    return sql.SQL("DELETE FROM {}" if again else "TRUNCATE {}").format(table)
+
+
+def empty_all(merges: Iterable[Merge]) -> sql.Composed:
     """Empty all temporary tables at once."""
     tables = [incoming(table) for each in merges for table in each.projection.tables]
     return sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join([WINNER, *tables]))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import polars as pl
     import sqlalchemy as sa
+    from psycopg import sql
 
     from sinergi_consumers.decoding import Unfit
     from sinergi_consumers.partition import Batch, Leaves
@@ -73,7 +74,7 @@ class PostgresqlTransaction:
         """A part of the transaction that can fail alone."""
         try:
             if self._left is not None and self._left > _MOST_LEFT:
-                self._connection.execute(merge.clear_all(self._merges.values()))
+                self._connection.execute(merge.empty_all(self._merges.values()))
                 self._left = 0
             with self._connection.transaction():
                 yield
@@ -86,8 +87,7 @@ class PostgresqlTransaction:
         record = projection.record
         arrived = self._copy(statements, record, rows[record.name])
         if projection.children:
-            many = self._left is None
-            self._connection.execute(merge.CLEAR_WINNER if many else merge.EMPTY_WINNER)
+            self._empty(merge.WINNER)
         won = self._connection.execute(statements.upsert).rowcount
         self._connection.execute(statements.supersede_earlier)
         if projection.children:
@@ -218,11 +218,12 @@ class PostgresqlTransaction:
             (receipt.topic, receipt.partition, receipt.size, receipt.note, receipt.signed_at),
         )
 
+    def _empty(self, table: sql.Identifier) -> None:
+        self._connection.execute(merge.empty(table, again=self._left is not None))
+
     def _copy(self, statements: Merge, table: sa.Table, rows: pl.DataFrame) -> int:
-        if self._left is None:
-            self._connection.execute(statements.clear(table))
-        else:
-            self._connection.execute(statements.empty(table))
+        self._empty(merge.incoming(table))
+        if self._left is not None:
             self._left += rows.height
         if rows.is_empty():
             return 0
