@@ -290,6 +290,21 @@ def test_extreme_bytes_get_the_verdict_that_their_vector_names(path: Path) -> No
         assert plain(DatumReader(parsed).read(datum)[0]) == {"x": vector["value"]}
 
 
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_the_verdict_is_the_same_beside_a_datum_that_cannot_be_read(path: Path) -> None:
+    """What reads is taken out of several frames then, and put together."""
+    vector = json.loads(path.read_text())
+    datum, parsed = bytes.fromhex(vector["datum"]), record_of(vector["type"])
+    decoded = decode([datum, b"", datum], schema_of(parsed))
+    refused = {each.index: each.reason for each in decoded.refused}
+    if "refused" in vector:
+        assert refused == {0: vector["refused"], 1: MALFORMED, 2: vector["refused"]}
+        assert decoded.frame.is_empty()
+    else:
+        assert refused == {1: MALFORMED}
+        assert plain(decoded.frame["x"].to_list()) == [vector["value"]] * 2
+
+
 def test_there_are_vectors() -> None:
     assert len(VECTORS) > 40
 

@@ -80,19 +80,20 @@ def decode(datums: Sequence[bytes], schema: Schema) -> Decoded:
     for places, rows in _cut(container, datums, range(len(datums)), schema):
         if rows is None:
             refused += (Refusal(place, MALFORMED) for place in places)
-        else:
-            read += places
-            frames.append(rows)
+            continue
+        # Before they are put together: polars panics at a decimal beyond its digits in a frame
+        # that is copied.
+        broken = _broken(rows, lowered)
+        refused += (Refusal(places[row], reason) for row, reason in broken.items())
+        fine = [row for row in range(rows.height) if row not in broken]
+        read += [places[row] for row in fine]
+        frames.append(rows[fine] if broken else rows)
     rows = pl.concat(frames) if frames else container.rows([]).select("datum")
     if len(frames) > 1:
         order = pl.Series(read).arg_sort()
         read, rows = sorted(read), rows[order]
-    broken = _broken(rows, lowered)
-    refused += (Refusal(read[row], reason) for row, reason in broken.items())
-    fine = [row for row in range(rows.height) if row not in broken]
-    kept = [read[row] for row in fine]
     refused.sort(key=lambda each: each.index)
-    return Decoded(_raised(rows[fine] if broken else rows, lowered), kept, refused)
+    return Decoded(_raised(rows, lowered), read, refused)
 
 
 class _Container(NamedTuple):
