@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
+from sinergi_consumers.stalls import Stalls
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.topics import Topic
 from world import World, running, transfer, until
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
     from pathlib import Path
 
-    from sinergi_consumers.assignment import Arrival
+    from sinergi_consumers.assignment import Arrival, Assignment
     from sinergi_consumers.materialiser import Materialiser
 
     Log = list[MutableMapping[str, Any]]
@@ -119,6 +121,40 @@ def fenced_by_itself(log: Log) -> list[Any]:
         elif each["event"] == "share lost" and claimant[share] == each["worker"]:
             found.append(share)
     return found
+
+
+def test_a_client_that_delivers_no_more_is_replaced(
+    world: World, agency: Agency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As librdkafka may where a broker goes away at the wrong moment; here somebody pauses it."""
+    monkeypatch.setattr("sinergi_consumers.assignment._LOOK_SECONDS", 0.3)
+    with materialising(world, "A") as worker:
+        agency.publish(20)
+        agency.until_all_is_there()
+        assignment = worker._assignment
+        client = assignment._consumer
+        for _ in range(4):
+            until_it_looks(assignment)
+        assert assignment._consumer is client, "it has nothing to deliver"
+        client.pause(client.assignment())
+        agency.publish(20)
+        agency.until_all_is_there()
+        assert assignment._consumer is not client
+
+
+def until_it_looks(assignment: Assignment) -> None:
+    due = assignment._look_due
+    until(lambda: assignment._look_due > due, "it looks")
+
+
+def test_a_share_that_stands_still_is_worth_a_new_client_less_and_less_often() -> None:
+    stalls, share, other = Stalls(), (Topic("lapas-rekaan", "transfer"), 0), (Topic("a", "b"), 1)
+    worth = [bool(stalls.look({share: 5, other: 7}, {share: 6, other: 7})) for _ in range(10)]
+    assert [at for at, tried in enumerate(worth) if tried] == [1, 2, 4, 8]
+    assert not stalls.look({}, {share: 6}), "it does not flow while another client joins"
+    assert not stalls.look({share: 6}, {share: 6}), "it is where the topic ends"
+    assert not stalls.look({share: 6}, {share: 7}), "more has come since"
+    assert stalls.look({share: 6}, {share: 8}) == {share}
 
 
 def test_workers_that_come_and_go_share_the_partitions(world: World, agency: Agency) -> None:

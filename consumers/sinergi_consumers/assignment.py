@@ -8,22 +8,28 @@ A worker that stood still for long wakes up in the belief that its shares are st
 meets the epoch of its successor. Claiming again it would take the share from the rightful worker.
 So a share that was lost to another claim waits until the group confirms it: Kafka takes a commit of
 offsets from a present member alone.
+
+A client that delivers nothing though there is more (see `stalls`) is replaced by another one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from sinergi_consumers.log import open_log
 from sinergi_consumers.position import Place
+from sinergi_consumers.stalls import Stalls
 from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import (
+    Admin,
     cluster_id,
     describe,
+    ends,
     open_admin,
     partition_count,
     topic_id,
@@ -32,12 +38,13 @@ from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import translate, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from confluent_kafka import Consumer, Message
 
     from sinergi_consumers.position import Position
+    from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.topics import Topic
 
@@ -50,6 +57,9 @@ _POLL_SECONDS = 0.1
 _PART = 1_000
 _MOST_MESSAGES = 20_000
 _MOST_BYTES = 32 * 1024 * 1024
+_LOOK_SECONDS = 10.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +82,22 @@ class Assignment:
         counts: the topics to read, and how many partitions the agreement gives each.
     """
 
-    def __init__(self, connection: Connection, group: str, counts: Mapping[Topic, int]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        group: str,
+        counts: Mapping[Topic, int],
+        clock: Clock = SYSTEM,
+    ) -> None:
         self._connection = connection
+        self._group = group
+        self._clock = clock
         self._counts = counts
         self._topics = {each.name: each for each in counts}
-        self._consumer: Consumer = open_consumer(connection, group, on_commit=self._on_commit)
+        self._consumer = self._open()
         self._admin = open_admin(connection)
+        self._stalls = Stalls()
+        self._look_due = 0.0
         self._mine: set[Share] = set()
         self._flowing: dict[Share, int] = {}
         self._lost: dict[Share, int] = {}
@@ -102,7 +122,8 @@ class Assignment:
             NotPermitted: one of them may not be looked at.
             Unavailable: the brokers are away.
         """
-        return sorted(self._topics.keys() - describe(self._admin, self._topics).keys())
+        there = self._answer(lambda admin: describe(admin, self._topics))
+        return sorted(self._topics.keys() - there.keys())
 
     def subscribe(self) -> None:
         """Join the group; shares come with the polls that follow."""
@@ -130,6 +151,8 @@ class Assignment:
             messages += part
             del chunk
             yield arrival
+        if not messages:
+            self._look()
 
     def keep_alive(self) -> None:
         """Stay a member of the group while nothing can be taken in: the database is away."""
@@ -147,10 +170,10 @@ class Assignment:
             Unavailable: the broker is away, or the topic is not there.
         """
         topic, _ = share
-        found = partition_count(self._admin, topic.name)
+        found = self._answer(lambda admin: partition_count(admin, topic.name))
         if found != self._counts[topic]:
             raise errors.PartitionsDiffer(topic.name, found, self._counts[topic])
-        return Place(cluster_id(self._admin), topic_id(self._admin, topic.name))
+        return self._answer(lambda admin: Place(cluster_id(admin), topic_id(admin, topic.name)))
 
     def flow(self, share: Share, position: Position, place: Place) -> None:
         """Let a share flow from a position onwards.
@@ -206,6 +229,52 @@ class Assignment:
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
+
+    def _open(self) -> Consumer:
+        return open_consumer(self._connection, self._group, on_commit=self._on_commit)
+
+    def _answer(self, ask: Callable[[Admin], T]) -> T:
+        """What the brokers answer; a client that gets no answer is not asked again.
+
+        Raises:
+            Unavailable: the brokers are away, or it was this client's fault.
+        """
+        try:
+            return ask(self._admin)
+        except errors.Unavailable:
+            self._admin = open_admin(self._connection)
+            raise
+
+    def _look(self) -> None:
+        """Now and then, while nothing arrives: does what flows stand still though it is behind?"""
+        if not self._flowing or self._clock.monotonic() < self._look_due:
+            return
+        self._look_due = self._clock.monotonic() + _LOOK_SECONDS
+        try:
+            here = self._consumer.position(
+                [TopicPartition(topic.name, number) for topic, number in self._flowing]
+            )
+            last = self._answer(lambda admin: ends(admin, here))
+        except (KafkaException, errors.Unavailable, errors.NotPermitted) as why:
+            _log.info("not looked whether shares stand still", why=str(why))
+            return
+        # What has delivered nothing yet has no position: it is where it was let flow.
+        places = {self._share(at): max(at.offset, self._flowing[self._share(at)]) for at in here}
+        stalled = self._stalls.look(places, {self._share(at): at.offset for at in last})
+        if stalled:
+            self._begin_anew(stalled)
+
+    def _begin_anew(self, stalled: AbstractSet[Share]) -> None:
+        """Leave the group with a client that delivers no more, and join it with another one."""
+        names = sorted(f"{topic.name}/{number}" for topic, number in stalled)
+        _log.warning("shares stand still: another consumer is tried", shares=names)
+        self._consumer.close()
+        for held in (self._mine, self._asked, self._halted, self._gone):
+            held.clear()
+        self._flowing.clear()
+        self._lost.clear()
+        self._consumer = self._open()
+        self.subscribe()
 
     def _stop(self, share: Share) -> None:
         topic, number = share

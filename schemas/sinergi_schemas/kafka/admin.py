@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.faults import translated
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka.connection import Connection
 
 _SECONDS = 10.0
+_LOOK_SECONDS = 2.0
 _ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
 _AWAKE_SECONDS = 0.2
@@ -119,6 +120,21 @@ def partition_count(admin: Admin, topic: str) -> int:
         SinergiError: see `Admin.answer`.
     """
     return len(_one(admin, topic).partitions)
+
+
+def ends(admin: Admin, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
+    """The same partitions, each with the offset behind its last message; it is asked in passing.
+
+    Raises:
+        SinergiError: see `Admin.answer`.
+    """
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the library says no types here
+    wanted = {TopicPartition(each.topic, each.partition): latest for each in partitions}
+    asked = admin.list_offsets(wanted, request_timeout=_LOOK_SECONDS)
+    return [
+        TopicPartition(at.topic, at.partition, admin.answer(future).offset)
+        for at, future in asked.items()
+    ]
 
 
 def _one(admin: Admin, topic: str) -> TopicDescription:
