@@ -37,7 +37,6 @@ from sinergi_schemas.agreement import Agreements
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
-from sinergi_schemas.kafka.producer import open_producer
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic
@@ -125,7 +124,7 @@ class Stage:
 
     def materialiser(self, store: Store, assignment: Assignment) -> Materialiser:
         """A materialiser as `sinergi materialise` puts it together."""
-        receipts = Receipts(READER, DATABASE, open_producer(self.connection, gapless=False))
+        receipts = Receipts(READER, DATABASE, self.connection)
         bus = Bus(self.connection, self.agreements, self.catalog)
         return Materialiser(assignment, store, receipts, bus, SYSTEM)
 

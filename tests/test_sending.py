@@ -12,19 +12,26 @@ import sqlalchemy as sa
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
+from sinergi_consumers.receipts import Receipt, Receipts
 from sinergi_producers.backlog import Backlog
+from sinergi_producers.control import Control
 from sinergi_producers.floor import Floors
 from sinergi_producers.sealing import Sealer
 from sinergi_producers.sending import Sender
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.topics import control_topic, receipts_topic
+from test_kafka import Ticking
 from test_relay import messages, relay_of, sent, until_sent, verified
-from world import BUS, World, running, transfer
+from world import BUS, DATABASE, World, running, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from sinergi_producers.sealing import Growth
@@ -174,3 +181,48 @@ def test_a_materialiser_waits_for_its_databases_login_and_ends_at_one_that_kafka
     world.connection = Connection(world.kafka, options)
     with pytest.raises(errors.LoginRefused):
         world.materialiser(Event()).run(Event())
+
+
+# A client that reaches no broker any more
+
+
+class Hurried(Ticking):
+    """A clock that a test moves on, through today."""
+
+    def now(self) -> datetime:
+        return SYSTEM.now()
+
+
+NOWHERE = Connection("127.0.0.1:1")
+
+
+def test_heads_that_one_client_does_not_get_out_are_told_by_another(world: World) -> None:
+    clock = Hurried()
+    control = Control(NOWHERE, BUS, world.publisher, [world.key], clock)
+    trees = {("transfer", 0): Frontier.empty()}
+    control.heads(trees)
+    control._connection = world.connection
+    clock.seconds = 20.0
+    control.heads(trees)
+    assert len(control._producer) == 2
+    clock.seconds = 61.0
+    control.heads(trees)
+    control.finish()
+    (told,) = messages(world, control_topic(world.publisher))
+    assert told.key() == b"heads"
+
+
+def test_receipts_that_one_client_does_not_get_out_are_published_by_another(world: World) -> None:
+    clock = Hurried()
+    receipts = Receipts(world.reader, DATABASE, NOWHERE, clock)
+    made = [Receipt(world.topic.name, 0, size, f"note {size}", clock.now()) for size in (1, 2)]
+    receipts.send(made[:1])
+    receipts.send(made[1:])
+    receipts._connection = world.connection
+    clock.seconds = 61.0
+    receipts.send([])
+    assert receipts.finish(30) == made[1:], "the newer one covers the older"
+    (told,) = messages(world, receipts_topic(world.reader))
+    assert told.value() == b"note 2"
+    receipts.send([])
+    assert not receipts.finish(1)

@@ -36,7 +36,6 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
-from sinergi_schemas.kafka.producer import open_producer
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import Topic
 
@@ -149,7 +148,7 @@ class World:
         return Materialiser(
             Assignment(self.connection, f"{self.reader}.{DATABASE}", {self.topic: self.partitions}),
             Store(sink, chosen, self.receipt_key, SYSTEM, stopping),
-            Receipts(self.reader, DATABASE, open_producer(self.connection, gapless=False)),
+            Receipts(self.reader, DATABASE, self.connection),
             self.bus,
             SYSTEM,
         )

@@ -14,14 +14,21 @@ import structlog
 from confluent_kafka import KafkaException
 
 from sinergi_schemas import topics
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.producer import Reports, open_producer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from confluent_kafka import KafkaError, Message, Producer
+    from confluent_kafka import KafkaError, Message
+
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka import Connection
 
 _log = structlog.get_logger(__name__)
+
+_STALLED_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +45,30 @@ class Receipt:
 class Receipts:
     """Publishes receipts to `sinergi.<agency>.receipts` and tells which have arrived."""
 
-    def __init__(self, agency: str, database: str, producer: Producer) -> None:
+    def __init__(
+        self, agency: str, database: str, connection: Connection, clock: Clock = SYSTEM
+    ) -> None:
         self._topic = topics.receipts_topic(agency)
         self._database = database
-        self._producer = producer
+        self._connection = connection
+        self._clock = clock
+        self._open()
         self._arrived: list[Receipt] = []
+        self._awaited: dict[tuple[str, int], Receipt] = {}
 
     def send(self, receipts: Iterable[Receipt]) -> None:
         """Hand receipts to the client library. What it does not take stays unpublished.
 
-        A later receipt of the same partition covers it, and the next start sends the newest again.
+        A later receipt of the same partition covers it, and the next start sends the newest again;
+        so does another client, where this one gets no reports any more.
         """
-        for each in receipts:
+        awaited = {(each.topic, each.partition): each for each in receipts}
+        if self._reports.still_seconds > _STALLED_SECONDS:
+            _log.warning("receipts not published", awaited=len(self._producer))
+            self._open()
+            awaited = self._awaited | awaited
+        self._awaited |= awaited
+        for each in awaited.values():
             try:
                 self._producer.produce(
                     self._topic,
@@ -72,10 +91,16 @@ class Receipts:
         self._producer.flush(seconds)
         return self.arrived()
 
+    def _open(self) -> None:
+        self._producer = open_producer(self._connection, gapless=False)
+        self._reports = Reports(self._producer, self._clock)
+
     def _on_delivery(self, receipt: Receipt) -> Callable[[KafkaError | None, Message], None]:
         def delivered(error: KafkaError | None, _: Message) -> None:
             if error is None:
                 self._arrived.append(receipt)
+                if self._awaited.get((receipt.topic, receipt.partition)) is receipt:
+                    del self._awaited[receipt.topic, receipt.partition]
             else:
                 _log.warning("receipt not published", topic=receipt.topic, why=error.name())
 

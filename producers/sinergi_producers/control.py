@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import structlog
 from confluent_kafka import KafkaException
 
-from sinergi_producers.sending import serve
+from sinergi_producers.sending import STALLED_SECONDS, serve
 from sinergi_schemas import errors, topics
-from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.kafka.producer import Reports, open_producer
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.heads import Head, Heads
 from sinergi_schemas.topics import Topic
@@ -48,12 +48,12 @@ class Control:
         clock: Clock,
     ) -> None:
         self._connection = connection
-        self._producer = open_producer(connection, gapless=False)
+        self._clock = clock
+        self._open()
         self._topic = topics.control_topic(agency)
         self._bus = bus
         self._agency = agency
         self._keys = keys
-        self._clock = clock
         self._due = 0.0
         self._schemas: tuple[Schema, ...] = ()
         self._is_incomplete = False
@@ -87,7 +87,13 @@ class Control:
         """Wait a while for what is under way."""
         self._serve(_PARTING_SECONDS)
 
+    def _open(self) -> None:
+        self._producer = open_producer(self._connection, gapless=False)
+        self._reports = Reports(self._producer, self._clock)
+
     def _tell(self, key: str, value: bytes) -> None:
+        if self._reports.still_seconds > STALLED_SECONDS:
+            self._begin_anew(f"{len(self._producer)} messages unreported")
         try:
             self._producer.produce(
                 self._topic, key=key.encode(), value=value, partition=0, on_delivery=self._reported
@@ -105,7 +111,7 @@ class Control:
     def _begin_anew(self, why: str) -> None:
         """Drop the client with all that it keeps: only the newest of each key matters."""
         _log.warning("control topic not written", why=why)
-        self._producer = open_producer(self._connection, gapless=False)
+        self._open()
         self._is_incomplete = True
 
     def _reported(self, error: KafkaError | None, _: Message) -> None:

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.faults import translate, translated
-from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.kafka.producer import Reports, open_producer
 from sinergi_schemas.message import Envelope, Letterhead
 from sinergi_schemas.topics import Topic
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[str, str | bytes | None]]
 
-_STALLED_SECONDS = 30.0
+STALLED_SECONDS = 30.0
 _WAIT_SECONDS = 0.5
 
 
@@ -85,16 +85,13 @@ class Sender:
             BrokerAway, BrokerRefuses, …: something was not delivered, or nothing has moved for
                 half a minute. This sender is then of no more use.
         """
-        moved, left = self._clock.monotonic(), len(self._producer)
-        while left and not self._failure:
+        reports = Reports(self._producer, self._clock)
+        while (left := len(self._producer)) and not self._failure:
             serve(self._producer, _WAIT_SECONDS)
             keep()
-            still = len(self._producer)
-            if still < left:
-                moved, left = self._clock.monotonic(), still
-            elif self._clock.monotonic() - moved > _STALLED_SECONDS:
+            if reports.still_seconds > STALLED_SECONDS:
                 raise self._connection.login_refusal() or errors.BrokerAway(
-                    f"{left} messages unreported for {_STALLED_SECONDS:.0f} s"
+                    f"{left} messages unreported for {STALLED_SECONDS:.0f} s"
                 )
         if self._failure:
             raise translate(self._failure)

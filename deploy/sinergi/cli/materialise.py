@@ -44,7 +44,6 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
     from sinergi_consumers.storing import Store  # noqa: PLC0415
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
     from sinergi_schemas.clock import SYSTEM  # noqa: PLC0415
-    from sinergi_schemas.kafka.producer import open_producer  # noqa: PLC0415
 
     agreements, connection, catalog = (
         settings.agreements(),
@@ -61,7 +60,7 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
     return Materialiser(
         Assignment(connection, group, topics),
         Store(sink, projections, key, SYSTEM, stopping),
-        Receipts(settings.agency, settings.consumer_name, open_producer(connection, gapless=False)),
+        Receipts(settings.agency, settings.consumer_name, connection),
         Bus(connection, agreements, catalog),
         SYSTEM,
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError, Message
 
+    from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka.connection import Connection
 
     OnDelivery = Callable[[KafkaError | None, Message], None]
@@ -26,6 +27,28 @@ _SETTINGS = {
     "compression.type": "lz4",
     "linger.ms": 5,
 }
+
+
+class Reports:
+    """How long the delivery reports of a producer have stood still.
+
+    A client that reaches its brokers no more may never do so again; another one does.
+    """
+
+    def __init__(self, producer: Producer, clock: Clock) -> None:
+        self._producer = producer
+        self._clock = clock
+        self._left = len(producer)
+        self._moved = clock.monotonic()
+
+    @property
+    def still_seconds(self) -> float:
+        """Since when none has come, though some are awaited; as seen by those who ask."""
+        now, left = self._clock.monotonic(), len(self._producer)
+        if not left or left < self._left:
+            self._moved = now
+        self._left = left
+        return now - self._moved
 
 
 def open_producer(
