@@ -275,7 +275,10 @@ def test_no_name_and_no_number_is_told_on_the_road_onto_the_bus(
         sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
         world.until(lambda: world.ask(sent, world.producer) == [(2,)], "all sent")
     assert sinergi("status", "--json") in {0, 1}
-    world.producer_url = databases()  # as of a backup from before the first event
+    old, world.producer_url = world.producer_url, databases()  # a backup from before all events
+    settings = world.agency_settings.read_text("utf-8")
+    assert old in settings
+    world.agency_settings.write_text(settings.replace(old, world.producer_url), "utf-8")
     assert sinergi("relay") == 2
     assert sinergi("outbox", "recover") == 1
     assert sinergi("outbox", "recover", "--apply", "--json") == 0

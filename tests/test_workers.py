@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from sinergi_consumers.stalls import Stalls
+from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.topics import Topic
 from world import World, running, transfer, until
@@ -140,6 +141,23 @@ def test_a_client_that_delivers_no_more_is_replaced(
         agency.publish(20)
         agency.until_all_is_there()
         assert assignment._consumer is not client
+
+
+def test_a_look_that_the_brokers_refuse_ends_nothing(
+    world: World, agency: Agency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise errors.BrokerRefuses("no leaders found")
+
+    monkeypatch.setattr("sinergi_consumers.assignment._LOOK_SECONDS", 0.3)
+    monkeypatch.setattr("sinergi_consumers.assignment.ends", refuse)
+    with materialising(world, "A") as worker:
+        agency.publish(20)
+        agency.until_all_is_there()
+        for _ in range(3):
+            until_it_looks(worker._assignment)
+        agency.publish(20)
+        agency.until_all_is_there()
 
 
 def until_it_looks(assignment: Assignment) -> None:

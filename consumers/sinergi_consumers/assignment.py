@@ -255,7 +255,8 @@ class Assignment:
                 [TopicPartition(topic.name, number) for topic, number in self._flowing]
             )
             last = self._answer(lambda admin: ends(admin, here))
-        except (KafkaException, errors.Unavailable, errors.NotPermitted) as why:
+        except (KafkaException, errors.SinergiError) as why:
+            # Whatever it is, reading meets it too, and knows whether it is to end for it.
             _log.info("not looked whether shares stand still", why=str(why))
             return
         # What has delivered nothing yet has no position: it is where it was let flow.
@@ -268,7 +269,10 @@ class Assignment:
         """Leave the group with a client that delivers no more, and join it with another one."""
         names = sorted(f"{topic.name}/{number}" for topic, number in stalled)
         _log.warning("shares stand still: another consumer is tried", shares=names)
-        self._consumer.close()
+        try:
+            self._consumer.close()
+        except KafkaException as why:
+            _log.info("consumer not closed in order", why=why.args[0].name())
         for held in (self._mine, self._asked, self._halted, self._gone):
             held.clear()
         self._flowing.clear()

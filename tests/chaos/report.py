@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -82,7 +83,13 @@ class Report:
 
 def table(reports: Sequence[Report], seed: str) -> Table:
     """All parts, one row each."""
-    found = Table(title=f"seed {seed}", title_justify="left", show_footer=True)
+    found = Table(
+        title=f"seed {seed}",
+        title_justify="left",
+        show_footer=True,
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
     found.add_column("part", "all")
     totals = [sum(column) for column in zip(*map(_counts, reports), strict=True)]
     for name, total in zip(_COUNTS, totals, strict=True):
@@ -102,7 +109,7 @@ def table(reports: Sequence[Report], seed: str) -> Table:
     return found
 
 
-_COUNTS = ("faults", "in data", "events", "lost", "doubled", "forged", "sent again")
+_COUNTS = ("faults", "in data", "events", "lost", "doubled", "forged", "resent")
 
 
 def _counts(report: Report) -> tuple[int, ...]:
@@ -118,7 +125,7 @@ def kinds(reports: Sequence[Report]) -> Table:
     for kind, seconds in (one for each in reports for one in each.recoveries):
         times.setdefault(kind, []).append(seconds)
     in_data: Counter[str] = sum((each.in_data for each in reports), Counter())
-    found = Table(title="faults by kind, and until work went on", title_justify="left")
+    found = Table(title="faults by kind, and until work went on", title_justify="left", box=SIMPLE)
     found.add_column("fault")
     for name in ("faults", "median", "longest"):
         found.add_column(name, justify="right")

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from chaos.lanes import Parts
 
 _SILENT = 50
-_WIDTH = 110
+_WIDTH = 100
 _FEWEST = 500
 """A whole run with fewer faults of processes, services and connections proves too little."""
 
@@ -104,7 +104,7 @@ def _say(err: Console, report: Report) -> None:
         counts.append(f"{report.in_data.total():,} in data")
     counts.append(f"{report.seconds:.0f} s")
     err.print(f"{report.name}: {verdict} ({', '.join(counts)}): {report.part}")
-    for each in report.problems:
+    for each in (*report.notes, *report.problems):
         err.print(f"    {each}", markup=False)
 
 
