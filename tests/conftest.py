@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class Road:
 
 
 _ROAD = pytest.StashKey[Road]()
+_BLOCKED = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,6 +94,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             os.environ |= {KAFKA: found.kafka, POSTGRESQL: found.postgresql}
     except (images.NoContainers, errors.SinergiError) as why:
         raise pytest.UsageError(f"no services to test with: {why}") from None
+
+
+def pytest_runtest_teardown() -> None:
+    """Block no more signals than before: a command that was run in this process has blocked some,
+    and the processes that later tests start would not hear of Ctrl-C.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
 
 
 def _road(wanted: str | None) -> Road:
