@@ -31,6 +31,8 @@ from chaos.patience import Overdue, until
 from chaos.services import Services
 from chaos.site import site
 from chaos.tap import Armed, Mode, Orders
+from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
+from sinergi_producers.sending import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,12 +123,17 @@ class Finding:
         return not self.sound and any(self.trial.sign in each for each in self.broken)
 
 
+def _named(place: Callable[..., object]) -> str:
+    """How the tap names the calls that a place of the product makes."""
+    return f"{place.__module__}.{place.__name__}"
+
+
 def _die_between_position_and_rows(play: Play) -> None:
     play.start("relay", weak=False)
     worker, orders = play.start("materialise")
     play.publish()
     play.bus.until_arrived()
-    play.kill_at(worker, orders, "sinergi_consumers.sinks.postgresql.checkpoints")
+    play.kill_at(worker, orders, _named(PostgresqlTransaction.checkpoints))
     play.start("materialise")
 
 
@@ -135,7 +142,7 @@ def _die_before_delivery(play: Play) -> None:
     worker, orders = play.start("relay")
     play.publish()
     play.bus.until_arrived()
-    play.kill_at(worker, orders, "sinergi_producers.sending._produce")
+    play.kill_at(worker, orders, _named(Sender._produce))
     play.start("relay")
     play.publish()
 
