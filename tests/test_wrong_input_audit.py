@@ -247,6 +247,6 @@ def test_ctrl_c_stops_a_replay_and_leaves_no_file(ask: Callable[..., Asked]) -> 
             broker.settimeout(30)
             broker.accept()[0].close()  # it is under way
             process.send_signal(signal.SIGINT)
-            assert process.wait(9) == root.STOPPED  # and not after a timeout of ten seconds
+            assert process.wait(6) == root.STOPPED  # and not after a timeout of ten seconds
             assert process.stderr.read().splitlines()[-1] == "sinergi: stopped"
     assert not list(Path.cwd().glob("events*"))

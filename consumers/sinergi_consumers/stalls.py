@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sinergi_schemas.topics import Topic
-
-    Share = tuple[Topic, int]
+    from sinergi_consumers.assignment import Share
 
 
 class Stalls:
