@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka import Connection
 
 _CHUNK = 5_000
+_MOST_BYTES = 8 * 1024 * 1024
+# Fetched by so few at a time, since a message may be a megabyte.
+_PART = 32
 _POLL_SECONDS = 0.5
 _SILENT_POLLS = 60
+# Messages that are not ours, passed over at one place while a leaf is looked for.
+_MOST_JUNK = 100
 
 
 class Log:
@@ -45,36 +50,81 @@ class Log:
     def read(self, start: int, end: int, most: int = _CHUNK) -> Iterator[list[Message]]:
         """The messages with offsets in `[start, end)`, in chunks of at most so many.
 
+        A chunk ends early where it has reached 8 MiB.
+
         Raises:
             TopicAway: the broker has gone silent for half a minute before `end`.
         """
         self._consumer.assign([TopicPartition(self.topic, self.partition, start)])
         silent = 0
         while start < end:
-            # It waits for as many as it is asked for: never ask for more than there are.
-            chunk = self._consumer.consume(min(most, end - start), _POLL_SECONDS)
-            for each in chunk:
-                raise_for(each.error())
-            within = [each for each in chunk if _offset(each) < end]
-            if within:
+            chunk, is_heard = self._chunk(start, end, most)
+            if chunk:
                 silent = 0
-                start = _offset(within[-1]) + 1
-                yield within
+                start = _offset(chunk[-1]) + 1
+                yield chunk
             elif (silent := silent + 1) > _SILENT_POLLS:
                 raise errors.TopicAway(self.topic, f"silent at offset {start} of {end}")
-            elif chunk or self._at_end(end):
+            elif is_heard or self._at_end(end):
                 return
 
     def find(self, index: int) -> int:
-        """An offset from which reading onwards meets a leaf; the first one where it is gone."""
+        """An offset from which reading onwards meets a leaf; the first one where it is gone.
+
+        Anybody who may write to the topic can put a message there that claims any leaf, and lead a
+        bisection too far. So the offset is never above the one that counting gives: each message
+        carries one leaf at most, and so a leaf never lies before as many messages as its index.
+        """
         low, high = self.bounds()
-        return find_offset(low, high, index, self._index_at)
+        return min(find_offset(low, high, index, self._index_at), self._counted(low, high, index))
+
+    def _counted(self, low: int, high: int, index: int) -> int:
+        """The lowest offset at which a leaf can lie, unless leaves before it are missing.
+
+        Of the first messages the one that claims the highest leaf says where the partition begins:
+        whoever lies can make it too high, and the offset too low, and not the other way round.
+        """
+        end = min(high, low + _MOST_JUNK)
+        found = ((at, _leaf(each)) for at, each in self._numbered(low, end))
+        first = max((leaf - (at - low) for at, leaf in found if leaf is not None), default=low)
+        return min(high, low + max(0, index - max(first, low)))
 
     def _index_at(self, offset: int) -> int | None:
+        """The leaf of the first message of ours at or behind an offset; None if there is none.
+
+        Where many follow that are none of ours it is None too: the leaf is then looked for before
+        them.
+        """
         _, high = self.bounds()
-        for chunk in self.read(offset, high, most=1):
-            return message.parse(chunk[0]).leaf_index
-        return None
+        within = self._numbered(offset, min(high, offset + _MOST_JUNK))
+        leaves = (_leaf(each) for _, each in within)
+        return next((each for each in leaves if each is not None), None)
+
+    def _numbered(self, start: int, end: int) -> Iterator[tuple[int, Message]]:
+        """Messages with their offsets, few at a time, since the first one is mostly enough."""
+        for chunk in self.read(start, end, most=1):
+            for each in chunk:
+                yield _offset(each), each
+
+    def _chunk(self, start: int, end: int, most: int) -> tuple[list[Message], bool]:
+        """The next messages below `end`, and whether anything came at all."""
+        chunk: list[Message] = []
+        size = 0
+        while len(chunk) < most and size < _MOST_BYTES:
+            # It waits for as many as it is asked for: never ask for more than there are.
+            wanted = min(_PART, most - len(chunk), end - start)
+            part = self._consumer.consume(wanted, _POLL_SECONDS)
+            for each in part:
+                raise_for(each.error())
+            within = [each for each in part if _offset(each) < end]
+            chunk += within
+            size += sum(map(_size, within))
+            if len(within) < wanted:
+                return chunk, bool(part)
+            start = _offset(within[-1]) + 1
+            if start >= end:
+                break
+        return chunk, True
 
     def _at_end(self, end: int) -> bool:
         """Whether what is left before `end` is no message: offsets may have holes."""
@@ -85,6 +135,24 @@ class Log:
 def _offset(each: Message) -> int:
     """The offset; only a message that was never sent has none."""
     return each.offset() or 0
+
+
+def _leaf(received: Message) -> int | None:
+    """The leaf that a message claims to be; None where it is no message of ours."""
+    try:
+        return message.parse(received).leaf_index
+    except errors.MessageMalformed:
+        return None
+
+
+def _size(each: Message) -> int:
+    """The bytes of a message: value, key and headers, each of which may be the large part."""
+    try:
+        headers: Any = each.headers() or ()
+    except UnicodeDecodeError:  # a name that is no text: whoever parses the message refuses it
+        return _MOST_BYTES
+    parts = (each.value(), each.key(), *(part for _, part in headers))
+    return sum(len(part) for part in parts if part)
 
 
 @contextmanager

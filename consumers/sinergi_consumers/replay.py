@@ -17,7 +17,7 @@ from sinergi_consumers.log import open_log
 from sinergi_consumers.partition import Partition
 from sinergi_schemas import errors, message
 from sinergi_schemas.kafka.admin import open_admin, partition_count
-from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.seal.merkle import Frontier, leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,18 +161,19 @@ def differing_leaf(bus: Bus, partition: int, leaves: range, one: str, other: str
 
     A root tells that a batch is wrong, not which leaf of it is: only a second copy can.
     """
-    ours, theirs = (_leaves(bus.connection, name, partition, leaves) for name in (one, other))
+    ours, theirs = (_hashes(bus.connection, name, partition, leaves) for name in (one, other))
     return next((at for at in leaves if ours.get(at) != theirs.get(at)), None)
 
 
-def _leaves(connection: Connection, topic: str, partition: int, leaves: range) -> dict[int, bytes]:
+def _hashes(connection: Connection, topic: str, partition: int, leaves: range) -> dict[int, bytes]:
+    """The hashes of some leaves: the leaves themselves may be of any size."""
     found: dict[int, bytes] = {}
     with open_log(connection, topic, partition) as log:
         _, high = log.bounds()
         for chunk in log.read(log.find(leaves.start), high):
             for each in map(message.parse, chunk):
                 if each.leaf_index in leaves:
-                    found.setdefault(each.leaf_index, each.leaf_data)
+                    found.setdefault(each.leaf_index, leaf_hash(each.leaf_data))
             if len(found) == len(leaves):
                 break
     return found

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 TAIL = 100
 _SECONDS = 10.0
 _POLL_SECONDS = 0.1
-_CHUNK = 500
+_CHUNK = 32  # fetched at a time: a message may be a megabyte
+_HEADS = b"heads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,32 +97,38 @@ class Broker:
         high = self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {each: Bounds(low[each], high[each]) for each in high}
 
-    def tails(self, bounds: Mapping[Number, Bounds]) -> dict[Number, list[Message]]:
-        """The last messages of each partition, up to its end."""
-        found: dict[Number, list[Message]] = {each: [] for each in bounds}
-        starts = {
-            each: max(within.low, within.high - TAIL)
-            for each, within in bounds.items()
-            if within.high > within.low
+    def leaves(self, bounds: Mapping[Number, Bounds]) -> dict[Number, int | None]:
+        """How many leaves partitions show by their last messages; None where none is ours."""
+        found: dict[Number, int | None] = {
+            each: 0 if within.high == within.low == 0 else None for each, within in bounds.items()
         }
-        for number, received in self._read(starts, bounds):
-            found[number].append(received)
+        for number, received in self._tails(bounds):
+            at = leaf_index(received)
+            if at is not None:
+                found[number] = max(found[number] or 0, at + 1)
         return found
 
-    def heads(self, agreements: Agreements, agency: str, tail: Sequence[Message]) -> Heads | None:
-        """The newest heads in the tail of an agency's control topic, if there are any.
+    def heads_notes(self, bounds: Mapping[Number, Bounds]) -> dict[Number, bytes]:
+        """The newest heads in the tails of control topics, as they stand there."""
+        found: dict[Number, bytes] = {}
+        for number, received in self._tails(bounds):
+            if received.key() == _HEADS:
+                found[number] = received.value() or b""
+        return found
+
+    def heads(self, agreements: Agreements, agency: str, note: bytes | None) -> Heads | None:
+        """Heads as they stand in an agency's control topic, verified; None if there are none.
 
         Raises:
             SealBroken: they are not what the agency signed.
         """
-        notes = [each.value() for each in tail if each.key() == b"heads"]
-        if not notes:
+        if note is None:
             return None
         try:
-            note = (notes[-1] or b"").decode()
+            text = note.decode()
         except UnicodeDecodeError:
             raise errors.NoteMalformed("heads are not text") from None
-        return heads.verify(note, agreements.bus, agency, agreements.keys(agency))
+        return heads.verify(text, agreements.bus, agency, agreements.keys(agency))
 
     def first_at(
         self, number: Number, within: Bounds, index: int, offset: int | None
@@ -157,6 +164,15 @@ class Broker:
             for each in member.assignment.topic_partitions
         }
         return Group(len(members), hosts)
+
+    def _tails(self, bounds: Mapping[Number, Bounds]) -> Iterator[tuple[Number, Message]]:
+        """The last messages of each partition, one at a time: none of them is kept."""
+        starts = {
+            each: max(within.low, within.high - TAIL)
+            for each, within in bounds.items()
+            if within.high > within.low
+        }
+        return self._read(starts, bounds)
 
     def _offsets(self, places: Sequence[TopicPartition], spec: OffsetSpec) -> dict[Number, int]:
         if not places:
@@ -221,14 +237,6 @@ def leaf_index(received: Message) -> int | None:
         return message.parse(received).leaf_index
     except errors.MessageMalformed:
         return None
-
-
-def leaves(tail: Iterable[Message], within: Bounds) -> int | None:
-    """How many leaves a partition shows by its last messages; None where none of them is ours."""
-    if within.high == within.low == 0:
-        return 0
-    known = [at for each in tail if (at := leaf_index(each)) is not None]
-    return max(known) + 1 if known else None
 
 
 def _time(received: Message) -> datetime | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sinergi.settings import masked
 from sinergi.status import databases
-from sinergi.status.broker import Broker, leaves
+from sinergi.status.broker import Broker
 from sinergi.status.databases import PositionRow, TreeRow, WaitingRows
 from sinergi.status.facts import (
     Away,
@@ -126,7 +126,9 @@ class _Gathering:
             owners = sorted({Topic.parse(each).agency for each in others})
             controls = {each: (control_topic(each), 0) for each in owners}
             found = broker.topics([*own, *others, *(name for name, _ in controls.values())])
-            bounds = broker.bounds(each for each in controls.values() if each[0] in found)
+            notes = broker.heads_notes(
+                broker.bounds(each for each in controls.values() if each[0] in found)
+            )
             shares = [
                 (name, number)
                 for name, count in others.items()
@@ -134,16 +136,15 @@ class _Gathering:
                 for number in range(min(count, found[name].partitions))
             ]
             # After the heads: what they state was in the topics by then.
-            bounds |= broker.bounds(shares)
-            tails = broker.tails(bounds)
+            bounds = broker.bounds(shares)
             heads: dict[str, Heads | None] = {}
             faults: dict[str, str] = {}
             for agency, control in controls.items():
                 try:
-                    heads[agency] = broker.heads(self.agreements, agency, tails.get(control, ()))
+                    heads[agency] = broker.heads(self.agreements, agency, notes.get(control))
                 except errors.SealBroken as why:
                     faults[agency] = str(why)
-            available = {each: leaves(tails[each], bounds[each]) for each in shares}
+            available = broker.leaves(bounds)
             missing_since: dict[Number, datetime | None] = {}
             for each, known in available.items():
                 at = _lowest(stored, each, found[each[0]].place)
