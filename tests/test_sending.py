@@ -201,15 +201,65 @@ def test_heads_that_one_client_does_not_get_out_are_told_by_another(world: World
     control = Control(NOWHERE, BUS, world.publisher, [world.key], clock)
     trees = {("transfer", 0): Frontier.empty()}
     control.heads(trees)
-    control._connection = world.connection
+    control._topic._connection = world.connection
     clock.seconds = 20.0
     control.heads(trees)
-    assert len(control._producer) == 2
     clock.seconds = 61.0
     control.heads(trees)
-    control.finish()
+    world.until(lambda: not finished(control), "the heads are there")
     (told,) = messages(world, control_topic(world.publisher))
     assert told.key() == b"heads"
+
+
+def finished(control: Control) -> int:
+    """How many values are still missing on the control topic, once what is under way is awaited."""
+    control.finish()
+    return len(control._topic._missing)
+
+
+def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(
+    world: World,
+) -> None:
+    """Heads are a minute apart, and a client is given up after half a minute without a report."""
+    clock = Hurried()
+    control = Control(world.connection, BUS, world.publisher, [world.key], clock)
+    trees = {("transfer", 0): Frontier.empty()}
+    producer = control._topic._producer
+    schemas = len(Catalog.shipped().versions("transfer"))
+
+    def arrives(count: int) -> None:
+        """They arrive while nobody looks: the reports wait inside the client."""
+        topic = control_topic(world.publisher)
+        world.until(lambda: len(messages(world, topic)) == schemas + count, f"{count} heads")
+
+    with capture_logs() as logs:
+        control.schemas(Catalog.shipped().versions("transfer"))
+        for minute in range(3):
+            clock.seconds = 60.0 * minute
+            control.heads_if_due(trees)
+            arrives(minute + 1)
+    assert control._topic._producer is producer
+    assert not [each for each in logs if each["event"] != "librdkafka"]
+
+
+def test_the_reports_of_a_busy_process_are_taken_before_its_client_is_given_up(
+    world: World,
+) -> None:
+    """The materialiser looks at its receipts again only when the database has ended a batch."""
+    clock = Hurried()
+    receipts = Receipts(world.reader, DATABASE, world.connection, clock)
+    receipt = Receipt(world.topic.name, 0, 1, "note", clock.now())
+    receipts.send([receipt])
+    assert receipts.arrived() in ([], [receipt])
+    world.until(
+        lambda: len(messages(world, receipts_topic(world.reader))) == 1, "the receipt is there"
+    )
+    producer = receipts._topic._producer
+    clock.seconds = 600.0
+    with capture_logs() as logs:
+        world.until(lambda: not receipts.finish(1), "nothing more is reported")
+    assert receipts._topic._producer is producer
+    assert not [each for each in logs if each["event"] != "librdkafka"]
 
 
 def test_receipts_that_one_client_does_not_get_out_are_published_by_another(world: World) -> None:
@@ -218,11 +268,17 @@ def test_receipts_that_one_client_does_not_get_out_are_published_by_another(worl
     made = [Receipt(world.topic.name, 0, size, f"note {size}", clock.now()) for size in (1, 2)]
     receipts.send(made[:1])
     receipts.send(made[1:])
-    receipts._connection = world.connection
+    assert not receipts.arrived()
+    receipts._topic._connection = world.connection
     clock.seconds = 61.0
-    receipts.send([])
-    assert receipts.finish(30) == made[1:], "the newer one covers the older"
+    arrived: list[Receipt] = []
+
+    def has_arrived() -> bool:
+        arrived.extend(receipts.finish(1))
+        return bool(arrived)
+
+    world.until(has_arrived, "one has arrived")
+    assert arrived == made[1:], "the newer one covers the older"
     (told,) = messages(world, receipts_topic(world.reader))
     assert told.value() == b"note 2"
-    receipts.send([])
     assert not receipts.finish(1)

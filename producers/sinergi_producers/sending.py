@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.faults import translate, translated
-from sinergi_schemas.kafka.producer import Reports, open_producer
+from sinergi_schemas.kafka.producer import Reports, open_producer, serve
 from sinergi_schemas.message import Envelope, Letterhead
 from sinergi_schemas.topics import Topic
 
@@ -89,7 +89,7 @@ class Sender:
         while (left := len(self._producer)) and not self._failure:
             serve(self._producer, _WAIT_SECONDS)
             keep()
-            if reports.still_seconds > STALLED_SECONDS:
+            if reports.are_missing_for(STALLED_SECONDS):
                 raise self._connection.login_refusal() or errors.BrokerAway(
                     f"{left} messages unreported for {STALLED_SECONDS:.0f} s"
                 )
@@ -133,22 +133,3 @@ class _Sheet(NamedTuple):
 
     schema_id: int
     letterhead: Letterhead
-
-
-def serve(producer: Producer, seconds: float) -> None:
-    """Let a client hand out its delivery reports until none is missing, for some time at most.
-
-    A fatal error is raised in the midst of the reports. There the client library garbles it: what
-    arrives may be a SystemError, with the error as its cause or without it.
-
-    Raises:
-        BrokerAway, BrokerRefuses, …: the client has broken off and is of no more use.
-    """
-    try:
-        producer.flush(seconds)
-    except KafkaException as why:
-        raise translated(why) from None
-    except SystemError as why:
-        if isinstance(why.__cause__, KafkaException):
-            raise translated(why.__cause__) from None
-        raise errors.BrokerRefuses("the client has broken off") from None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, Producer
 
+from sinergi_schemas import errors
 from sinergi_schemas.kafka.faults import translated
 
 if TYPE_CHECKING:
@@ -28,27 +29,43 @@ _SETTINGS = {
     "linger.ms": 5,
 }
 
+_LAST_SECONDS = 2.0
+
 
 class Reports:
-    """How long the delivery reports of a producer have stood still.
+    """How long a producer has waited for delivery reports without getting any.
 
-    A client that reaches its brokers no more may never do so again; another one does.
+    A client that has lost its brokers may never reach them again, where another one does.
     """
 
     def __init__(self, producer: Producer, clock: Clock) -> None:
         self._producer = producer
         self._clock = clock
-        self._left = len(producer)
+        self._left = 0
         self._moved = clock.monotonic()
 
-    @property
-    def still_seconds(self) -> float:
-        """Since when none has come, though some are awaited; as seen by those who ask."""
+    def are_missing_for(self, seconds: float) -> bool:
+        """Take the reports that are there; whether none has come for so long, though some should.
+
+        The time counts from the call that first found something missing, so that a producer which
+        is looked at once a minute is not taken for one that has stood still for a minute. Nor is
+        one whose whole process stood still: its reports get a moment to come.
+
+        Raises:
+            BrokerAway, BrokerRefuses, …: see `serve`.
+        """
+        if self._observe(0) <= seconds:
+            return False
+        return self._observe(_LAST_SECONDS) > seconds
+
+    def _observe(self, wait_seconds: float) -> float:
+        """The seconds since something was reported, 0 if nothing is missing."""
+        serve(self._producer, wait_seconds)
         now, left = self._clock.monotonic(), len(self._producer)
-        if not left or left < self._left:
+        if not self._left or left < self._left:
             self._moved = now
         self._left = left
-        return now - self._moved
+        return now - self._moved if left else 0.0
 
 
 def open_producer(
@@ -73,3 +90,25 @@ def open_producer(
         return Producer(settings)
     except KafkaException as why:
         raise translated(why) from None
+
+
+def serve(producer: Producer, seconds: float) -> None:
+    """Let a client hand out its delivery reports until none is missing, for some time at most.
+
+    A fatal error is raised in the midst of the reports. There the client library garbles it: what
+    arrives may be a SystemError, with the error as its cause or without it.
+
+    Raises:
+        BrokerAway, BrokerRefuses, …: the client has broken off and is of no more use.
+    """
+    try:
+        if seconds:
+            producer.flush(seconds)
+        else:
+            producer.poll(0)
+    except KafkaException as why:
+        raise translated(why) from None
+    except SystemError as why:
+        if isinstance(why.__cause__, KafkaException):
+            raise translated(why.__cause__) from None
+        raise errors.BrokerRefuses("the client has broken off") from None
