@@ -45,7 +45,8 @@ def offsets() -> st.SearchStrategy[timezone]:
 
 def instants() -> st.SearchStrategy[datetime]:
     """Aware datetimes in odd zones and at odd offsets, in the years 1 to 9999 also in UTC."""
-    return st.datetimes(
+    ends = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
+    return st.sampled_from(ends) | st.datetimes(
         datetime(1, 1, 3),  # noqa: DTZ001 - the zone follows
         datetime(9999, 12, 29),  # noqa: DTZ001
         timezones=st.just(UTC) | st.timezones() | offsets(),

@@ -48,10 +48,15 @@ def missed(seizure: Seizure) -> Iterator[str]:
 def working_days_after(start: date, count: int) -> date:
     """The day that lies `count` working days after `start`, which does not count itself."""
     day = start
-    while count:
+    while count and day < date.max:
         day += timedelta(days=1)
         count -= day.weekday() < _SATURDAY
     return day
+
+
+def _days_after(start: date, count: int) -> date:
+    """The day that lies `count` days after `start`, or the calendar's last one."""
+    return date.fromordinal(min(start.toordinal() + count, date.max.toordinal()))
 
 
 def _permit_is_late(seizure: Seizure, seized: date, told: date | None) -> bool:
@@ -68,8 +73,12 @@ def _lab_is_late(exhibit: Exhibit, seized: date, told: date | None) -> bool:
         tested: date | None = letter.date
     else:
         tested = told if exhibit.is_suspected else None
-    return tested is not None and tested > seized + timedelta(days=_LAB_DAYS)
+    return tested is not None and tested > _days_after(seized, _LAB_DAYS)
 
 
 def _day(instant: datetime, zone: str) -> date:
-    return instant.astimezone(ZoneInfo(zone)).date()
+    """The day on the clocks of a zone; of an instant beyond its calendar, the day in UTC."""
+    try:
+        return instant.astimezone(ZoneInfo(zone)).date()
+    except OverflowError:
+        return instant.date()
