@@ -200,6 +200,24 @@ def test_a_time_that_came_twice_is_refused_or_warns_as_the_mapping_says(load: An
     assert "occurred_at: the clocks showed this time twice" in reading.warnings
 
 
+@pytest.mark.parametrize("mark", ["%%H", "%%A"])
+def test_a_doubled_percent_sign_is_a_percent_sign_and_no_directive(load: Any, mark: str) -> None:
+    document = transfer()
+    for name in ("occurred_at", "departed_at"):
+        document["fields"][name] = {"column": "Tanggal", "format": f"%d/%m/%Y {mark}"}
+    event = read(load(document), Tanggal=f"3/2/2025 {mark[1:]}").event
+    assert event is not None
+    assert event.occurred_precision is Precision.DAY
+
+
+def test_a_moment_beyond_the_calendar_refuses_its_row(load: Any) -> None:
+    found = breaches(read(load(transfer()), Tanggal="01/01/0001", Jam="00.00"))
+    assert sorted(found) == [
+        "departed_at: lies outside the years 1 to 9999 in UTC",
+        "occurred_at: lies outside the years 1 to 9999 in UTC",
+    ]
+
+
 def test_a_number_is_read_with_the_stated_marks_only(load: Any) -> None:
     document = transfer()
     document["numbers"] = {"decimal": ",", "thousands": "."}
@@ -282,6 +300,15 @@ def test_everything_wrong_is_said_at_once_with_the_nearest_right_name(load: Any)
         ("fields.reason", {"column": "Alasan", "constant": "OTHER"}, "exactly one of column"),
         ("fields.departed_at.format", "%d/%m/%Y %Q", "%Q is not read here"),
         ("fields.departed_at.format", "%d/%m/%Y %I.%M", "%I and %p go together"),
+        ("fields.departed_at.format", "%d/%m/%Y%", "% is not read here"),
+        ("fields.departed_at.format", "%d/%d/%m/%Y", "says the day twice"),
+        ("fields.departed_at.format", "%d/%m/%B/%Y", "says the month twice"),
+        ("fields.departed_at.format", "%d/%m/%y %Y", "says the year twice"),
+        ("fields.departed_at.format", "%A %a %d/%m/%Y", "says the weekday twice"),
+        ("fields.departed_at.format", "%d/%m/%Y %H %I%p", "says the hour twice"),
+        ("fields.departed_at.format", "%d/%m/%Y %M", "says the minute without the hour"),
+        ("fields.departed_at.format", "%d/%m/%Y %H.%S", "says the second without the minute"),
+        ("fields.departed_at.format", "%d/%m/%Y %H.%f", "says the fraction without the second"),
         ("fields.departed_at.codes", "reasons", "codes says nothing about this field"),
         ("fields.escort", "Lapas", "is a list; write a list of tables"),
         ("fields.escort", [{"escort_agency": "Lapas", "cont": "Brimob"}], "did you mean count?"),

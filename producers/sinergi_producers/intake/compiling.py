@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import types
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from sinergi_producers.intake import date_format
 from sinergi_producers.intake.sources import (
     Cell,
     Constant,
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 # Set by publish, or by intake itself, and so not the mapping's to set.
 FILLED_IN = frozenset({"event_id", "agency", "revision", "agreement", "recorded_at"})
-
-_DIRECTIVE = re.compile(r"%(.)")
-_DIRECTIVES = frozenset("aAbBdmyYHIMSpfz%")
-_PARTS = (("year", "yY"), ("month", "mbB"), ("day", "d"))
 
 
 class Compiler:
@@ -205,15 +201,8 @@ class Compiler:
         if not spec.formats:
             self._problem(path, 'is a date; write its format, such as "%d/%m/%Y"')
         for form in spec.formats:
-            directives = _DIRECTIVE.findall(form)
-            strange = [f"%{one}" for one in directives if one not in _DIRECTIVES]
-            if strange or form.replace("%%", "").endswith("%"):
-                self._problem(path, f"{form!r}: {' '.join(strange) or '%'} is not read here")
-            for part, signs in _PARTS:
-                if not set(directives) & set(signs):
-                    self._problem(path, f"{form!r} does not say the {part}")
-            if ("I" in directives) != ("p" in directives):
-                self._problem(path, f"{form!r}: %I and %p go together; %H counts to 24")
+            for what in date_format.problems(form):
+                self._problem(path, f"{form!r} {what}")
 
     def _check_zone(self, compiled: Record) -> None:
         zone = compiled.fields.get("zone")

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
+from sinergi_producers.intake.date_format import DateFormat
 from sinergi_schemas.codes import Precision
 
 if TYPE_CHECKING:
@@ -19,44 +20,9 @@ if TYPE_CHECKING:
 
 Ambiguous = Literal["refuse", "earlier", "later"]
 
-_HOUR = re.compile(r"%[HIcXTs]")
-_WEEKDAY = re.compile(r"%[aA]")
-_ENGLISH = {
-    # Months (bulan), in full and as registers shorten them.
-    "januari": "January",
-    "februari": "February",
-    "pebruari": "February",
-    "maret": "March",
-    "april": "April",
-    "mei": "May",
-    "juni": "June",
-    "juli": "July",
-    "agustus": "August",
-    "september": "September",
-    "oktober": "October",
-    "november": "November",
-    "nopember": "November",
-    "desember": "December",
-    "agu": "Aug",
-    "agt": "Aug",
-    "ags": "Aug",
-    "okt": "Oct",
-    "nop": "Nov",
-    "des": "Dec",
-    # Weekdays (hari).
-    "senin": "Monday",
-    "selasa": "Tuesday",
-    "rabu": "Wednesday",
-    "kamis": "Thursday",
-    "jumat": "Friday",
-    "jum'at": "Friday",
-    "sabtu": "Saturday",
-    "minggu": "Sunday",
-    "ahad": "Sunday",
-}
 _GROUP = 3  # digits between two marks of thousands
 _DIGITS = re.compile(r"[0-9]+")
-_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_MOST_DIGITS = 40  # no field holds as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +45,7 @@ class DateForm:
     """How a file writes its dates and times.
 
     Args:
-        formats: strptime formats; a text that two of them read differently is refused.
+        formats: see `date_format`; a text that two of them read differently is refused.
         indonesian: whether months and weekdays are written in Indonesian.
         ambiguous: what to do with a local time that the clock showed twice.
         precision: as stated; None means DAY without an hour, else EXACT.
@@ -106,8 +72,15 @@ class DateForm:
             ValueError: it names none, or two, or a local time that the zone never had.
         """
         naive, form = self._parse(text)
-        timed = _HOUR.search(form) is not None
-        precision = self.precision or (Precision.EXACT if timed else Precision.DAY)
+        precision = self.precision or (Precision.EXACT if form.is_timed else Precision.DAY)
+        try:
+            return self._on_the_clocks(naive, zone, precision, timed=form.is_timed)
+        except OverflowError:
+            raise ValueError("lies outside the years 1 to 9999 in UTC") from None
+
+    def _on_the_clocks(
+        self, naive: datetime, zone: ZoneInfo | None, precision: Precision, *, timed: bool
+    ) -> Moment:
         if naive.tzinfo is not None:
             return Moment(naive.astimezone(UTC), precision)
         if zone is None:
@@ -127,31 +100,21 @@ class DateForm:
         chosen = first if self.ambiguous == "earlier" else second
         return Moment(chosen.astimezone(UTC), precision, ambiguous=True)
 
-    def _parse(self, text: str) -> tuple[datetime, str]:
-        plain = _WORD.sub(_translated, text) if self.indonesian else text
-        found: dict[datetime, str] = {}
-        for form in self.formats:
-            if (read := _read(plain, form)) is not None:
-                found.setdefault(read, form)
+    def _parse(self, text: str) -> tuple[datetime, DateFormat]:
+        found: dict[datetime, tuple[DateFormat, bool]] = {}
+        for each in self.formats:
+            form = DateFormat.of(each, indonesian=self.indonesian)
+            if read := form.read(text):
+                found.setdefault(read.at, (form, read.weekday_fits))
         if not found:
             raise ValueError(f"not a date of the form {' or '.join(self.formats)}")
         if len(found) > 1:
-            raise ValueError(
-                f"two dates at once: {' and '.join(found.values())} read it differently"
-            )
-        (parsed, form), *_ = found.items()
-        if _WEEKDAY.search(form) and not _names_weekday(plain, parsed):
+            forms = " and ".join(form.text for form, _ in found.values())
+            raise ValueError(f"two dates at once: {forms} read it differently")
+        ((parsed, (form, weekday_fits)),) = found.items()
+        if not weekday_fits:
             raise ValueError("the weekday is not that of the date")
         return parsed, form
-
-
-def _translated(word: re.Match[str]) -> str:
-    return _ENGLISH.get(word[0].lower(), word[0])
-
-
-def _names_weekday(text: str, parsed: datetime) -> bool:
-    words = {word.lower() for word in _WORD.findall(text)}
-    return bool(words & {parsed.strftime("%A").lower(), parsed.strftime("%a").lower()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +136,7 @@ class NumberForm:
             ValueError: it is not written in this form.
         """
         whole, mark, fraction = text.partition(self.decimal) if self.decimal else (text, "", "")
-        if mark and not _DIGITS.fullmatch(fraction):
+        if mark and not (_DIGITS.fullmatch(fraction) and len(fraction) <= _MOST_DIGITS):
             raise ValueError(self._rule("a number"))
         return Decimal(self._ungrouped(whole, "a number") + ("." + fraction if mark else ""))
 
@@ -193,6 +156,8 @@ class NumberForm:
             digits = "".join((first, *groups))
             if not grouped or not 1 <= len(first) <= _GROUP or not _DIGITS.fullmatch(digits):
                 raise ValueError(self._rule(what))
+        if len(digits) > _MOST_DIGITS:
+            raise ValueError(f"{what} of more than {_MOST_DIGITS} digits")
         return ("-" if text.startswith("-") else "") + digits
 
     def _rule(self, what: str) -> str:
@@ -202,11 +167,3 @@ class NumberForm:
             if mark
         ]
         return f"not {what} with {' and '.join(marks)}" if marks else f"not {what} in plain digits"
-
-
-def _read(text: str, form: str) -> datetime | None:
-    """A date of one form, or None where it has another."""
-    try:
-        return datetime.strptime(text, form)  # noqa: DTZ007 - the zone follows
-    except ValueError:
-        return None
