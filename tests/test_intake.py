@@ -30,6 +30,7 @@ from sinergi_schemas.errors import (
     MappingRefused,
     NotAgreed,
     OutputRefused,
+    RowsRefused,
 )
 from sinergi_schemas.seal.keys import SigningKey
 
@@ -209,6 +210,26 @@ def test_what_the_outbox_refuses_costs_only_its_own_lines(mapping: Mapping, regi
     assert shelf.calls < 20
 
 
+def test_what_the_database_refuses_costs_only_its_own_lines(
+    mapping: Mapping, register: Path
+) -> None:
+    class Database(Shelf):
+        def __call__(self, events: Sequence[Event]) -> list[Published]:
+            if any(event.record_id in {"7", "700"} for event in events):
+                self.calls += 1
+                raise RowsRefused("23514", "outbox, record_id")
+            return super().__call__(events)
+
+    write(register, *(good(str(number)) for number in range(1000)))
+    shelf = Database()
+    summary = take_in(mapping, register, shelf)
+    assert (summary.published, summary.refused) == (998, 2)
+    assert [each["line"] for each in told(register)] == [9, 702]
+    rule = "the database does not take it (SQLSTATE 23514, outbox, record_id)"
+    assert told(register)[0]["problems"][0]["rule"] == rule
+    assert shelf.calls < 50
+
+
 def test_a_batch_refused_throughout_is_not_tried_a_thousand_times_whole(
     mapping: Mapping, register: Path
 ) -> None:
@@ -245,6 +266,52 @@ def test_a_mapping_for_another_file_publishes_nothing(mapping: Mapping, register
     with pytest.raises(MappingRefused, match=r"'Nomor'.*did you mean Nomer"):
         take_in(mapping, register, shelf)
     assert shelf.calls == 0
+
+
+# Numbers that a spreadsheet has rounded
+
+
+def with_niks(tmp_path: Path, register: Path, niks: Sequence[str]) -> Summary:
+    inmate = {"role": {"constant": "CONVICT"}, "name": "Nama", "nik": "NIK"}
+    fields = {**MAPPING["fields"], "inmate": inmate}  # type: ignore[dict-item]
+    path = tmp_path / "mapping.toml"
+    path.write_text(tomli_w.dumps({**MAPPING, "fields": fields}))
+    lines = [f"{good(str(number))},Contoh,{nik}" for number, nik in enumerate(niks)]
+    register.write_text("\n".join((f"{HEADER},Nama,NIK", *lines)))
+    return take_in(Mapping.load(path), register, None)
+
+
+def true_niks(count: int) -> list[str]:
+    return [f"99999901019{number % 100:02}{1 + number // 100:03}" for number in range(count)]
+
+
+@pytest.mark.parametrize("spared", [0, 5])
+def test_a_column_of_niks_that_nearly_all_end_in_0_is_warned_of(
+    tmp_path: Path, register: Path, capsys: pytest.CaptureFixture[str], spared: int
+) -> None:
+    niks = true_niks(100)
+    niks = [*niks[:spared], *(f"{nik[:10]}{at:05}0" for at, nik in enumerate(niks[spared:]))]
+    summary = with_niks(tmp_path, register, niks)
+    assert summary.rounded == ("NIK",)
+    assert summary.document()["rounded"] == ["NIK"]
+    assert command(register, "-m", tmp_path / "mapping.toml", "--dry-run") == 0
+    assert "warning: column 'NIK'" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    "niks",
+    [
+        [f"999999010190{number:04}" for number in range(1, 200)],
+        ["9999990101900010"] * 50,
+        ["9999990101900010", "9999990101900020"],
+        [""] * 20,
+    ],
+    ids=["as they are given out", "one person's", "two", "none"],
+)
+def test_a_column_of_niks_of_which_some_end_in_0_is_not_warned_of(
+    tmp_path: Path, register: Path, niks: list[str]
+) -> None:
+    assert with_niks(tmp_path, register, niks).rounded == ()
 
 
 # The file of refused lines

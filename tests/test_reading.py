@@ -5,20 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tracemalloc
-from datetime import UTC, date, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sinergi_producers.intake import date_format
 from sinergi_producers.intake.identity import row_event_id
 from sinergi_producers.intake.reading import DelimitedFile, FileForm, Row
 from sinergi_producers.intake.values import DateForm, NumberForm
 from sinergi_schemas.errors import InputChanged, InputRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VECTORS = Path(__file__).parent / "vectors" / "intake"
 AUCKLAND = ZoneInfo("Pacific/Auckland")
@@ -96,6 +104,96 @@ def test_a_cell_of_several_lines_bears_its_first_line_where_the_mapping_allows_i
         Row(2, ["1", "two / lines"]),
         Row(4, ["2", "x"]),
     ]
+
+
+ROWS_ABOUT = ((2, ["1", "before"]), (6, ["9", "behind"]))
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (b'2,"one\n3,two\n4,three"\n', "a line break in a quoted cell"),
+        (b'"two\n3,two\n4",three\n', "a line break in a quoted cell"),
+        (b'2,"a ""quoted"" word\r\n3,two\r\n4,""three"\r\n', "a line break in a quoted cell"),
+        (b'"2\n3","three\n4"\n', "a line break in a quoted cell"),
+        (b'"the "old" name\n3,two\n4",three\n', "behind a closing quote"),
+        (b'2, "one\n3,two\n4,three"\n', "a space before the quote"),
+        (b'\r2,"one\n3,two\n4,three"\n', "carriage return"),
+        (b'2,"\xff one\n3,two\n4,three"\n', "a line break in a quoted cell"),
+        (b'2,"' + b"x" * 140_000 + b'\n3,two\n4,three"\n', "longer than 131,072"),
+        (b'2,"' + b"x" * 1_100_000 + b'\n3,two\n4,three"\n', "line longer than 1,048,576"),
+    ],
+)
+def test_no_line_inside_a_quoted_cell_is_read_as_a_row(
+    register: Path, broken: bytes, said: str
+) -> None:
+    register.write_bytes(b"a,b\n1,before\n" + broken + b"9,behind\n")
+    found = rows(register)
+    assert [(row.line, row.cells) for row in found if not row.fault] == list(ROWS_ABOUT)
+    (refused,) = [row for row in found if row.fault]
+    assert refused.line == 3
+    assert said in refused.fault
+    assert "all 3 lines up to its end are refused" in refused.fault
+
+
+def test_a_quoted_cell_of_two_lines_counts_them(register: Path) -> None:
+    register.write_bytes(b'a,b\n1,"one\n2,two"\n')
+    (refused,) = rows(register)
+    assert "all 2 lines" in refused.fault
+
+
+@pytest.mark.parametrize("line_breaks", [None, " / "])
+@given(
+    table=st.lists(
+        st.lists(
+            st.sampled_from(["", "x", "1,y", "p\n1,y", "\n", 'say "x"', 'a\n"b",\nc', '"'])
+            | st.text(st.sampled_from('ab,"\n '), max_size=12),
+            min_size=2,
+            max_size=2,
+        ),
+        max_size=6,
+    ),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_only_whole_rows_are_read_from_a_file_of_which_some_cells_hold_line_breaks(
+    tmp_path_factory: pytest.TempPathFactory,
+    line_breaks: str | None,
+    table: list[list[str]],
+    end: str,
+) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=end)
+    wanted, line = [], 2
+    writer.writerow(["a", "b"])
+    for row in table:
+        writer.writerow(row)
+        breaks = sum(cell.count("\n") for cell in row)
+        if not breaks or line_breaks is not None:
+            cells = [cell.replace("\n", line_breaks or "").strip(" \t\u00a0") for cell in row]
+            wanted.append((line, cells))
+        line += 1 + breaks
+    path = tmp_path_factory.mktemp("read") / "table.csv"
+    path.write_bytes(text.getvalue().encode())
+    found = rows(path, FileForm(line_breaks=line_breaks))
+    assert [(row.line, row.cells) for row in found if not row.fault] == wanted
+    assert len(found) == len(table)
+
+
+@given(text=st.text(st.sampled_from('ab,"\r\n\0 \xff'), max_size=60), breaks=st.booleans())
+def test_whatever_a_file_holds_each_of_its_lines_is_in_one_row(
+    tmp_path_factory: pytest.TempPathFactory, text: str, *, breaks: bool
+) -> None:
+    path = tmp_path_factory.mktemp("read") / "table.csv"
+    path.write_bytes(b"a,b\n" + text.encode("latin-1"))
+    found = rows(path, FileForm(line_breaks=" " if breaks else None))
+    after = 2 + text.count("\n") + (text[-1:] not in {"", "\n"})
+    lines = [*(row.line for row in found), after]
+    assert lines[0] == 2
+    for row, (line, behind) in zip(found, pairwise(lines), strict=True):
+        assert behind > line
+        if row.fault:
+            said = re.search(r"all (\d+) lines", row.fault)
+            assert behind - line == (int(said[1]) if said else 1) or breaks
 
 
 @pytest.mark.parametrize("tail", [b"", b'9,"quoted, later"\n'])
@@ -182,6 +280,10 @@ def test_the_stated_encoding_is_read_with_or_without_its_mark(
 @pytest.mark.parametrize(
     ("stated", "content", "said"),
     [
+        ("idna", b"a,b\n", "an encoding of names"),
+        ("punycode", b"a,b\n", "an encoding of names"),
+        ("utf-8\0", b"a,b\n", "not a text encoding"),
+        ("utf-7", b"a,+3P8-\n", "line 1 should be the header"),
         ("windows-1252", "a,b\n".encode("utf-8-sig"), "byte order mark of utf-8"),
         ("utf-8", "a,b\n".encode("utf-16"), "byte order mark of utf-16"),
         ("utf-16", "a,b\n".encode("utf-16-le"), "utf-16-le or -be"),
@@ -255,15 +357,47 @@ def test_an_offset_in_the_text_needs_no_zone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "form"),
+    ("text", "form", "day"),
     [
-        ("Senin, 10 Februari 2025", "%A, %d %B %Y"),
-        ("senin, 10 pebruari 2025", "%A, %d %B %Y"),
-        ("10 Feb 2025", "%d %b %Y"),
+        ("Senin, 10 Februari 2025", "%A, %d %B %Y", date(2025, 2, 10)),
+        ("senin, 10 pebruari 2025", "%A, %d %B %Y", date(2025, 2, 10)),
+        ("Sen 10 Peb 2025", "%a %d %b %Y", date(2025, 2, 10)),
+        ("10 Feb 2025", "%d %b %Y", date(2025, 2, 10)),
+        ("1 Mrt 2025", "%d %b %Y", date(2025, 3, 1)),
+        ("30 Sept 2025", "%d %b %Y", date(2025, 9, 30)),
+        ("7 AGUST 2025", "%d %b %Y", date(2025, 8, 7)),
+        ("10 Nopember 2025", "%d %B %Y", date(2025, 11, 10)),
+        ("Ahad, 2 Maret 2025", "%A, %d %B %Y", date(2025, 3, 2)),
+        ("Jumat, 14 Maret 2025", "%A, %d %B %Y", date(2025, 3, 14)),
+        ("Jum''at, 14 Maret 2025", "%A, %d %B %Y", date(2025, 3, 14)),
+        ("Jumat 14Maret2025", "%A %d%B%Y", date(2025, 3, 14)),
+        ("14\u00a0Maret  2025", "%d %B %Y", date(2025, 3, 14)),
     ],
 )
-def test_indonesian_months_and_weekdays(text: str, form: str) -> None:
-    assert DateForm((form,), indonesian=True).read_date(text) == date(2025, 2, 10)
+def test_indonesian_months_and_weekdays(text: str, form: str, day: date) -> None:
+    assert DateForm((form,), indonesian=True).read_date(text) == day
+
+
+@pytest.mark.parametrize("mark", "'`\u00b4\u02bb\u02bc\u02be\u2018\u2019\u201b\u2032\uff07")
+def test_friday_is_read_with_any_apostrophe(mark: str) -> None:
+    form = DateForm(("%A, %d-%m-%Y",), indonesian=True)
+    assert form.read_date(f"JUM{mark}AT, 14-03-2025") == date(2025, 3, 14)
+    with pytest.raises(ValueError, match="weekday"):
+        form.read_date(f"jum{mark}at, 13-03-2025")
+
+
+@pytest.mark.parametrize("name", ["\u017fept", "o\u212at", "Juniper", "Jum-at"])
+def test_a_letter_that_only_looks_like_another_names_no_month(name: str) -> None:
+    with pytest.raises(ValueError, match="not a date"):
+        DateForm(("%d %b %Y",), indonesian=True).read_date(f"1 {name} 2025")
+
+
+def test_no_two_names_side_by_side_read_as_two_others() -> None:
+    names = [*date_format._named(date_format._MONTHS_ENGLISH + date_format._MONTHS_INDONESIAN)]
+    days = [*date_format._named(date_format._WEEKDAYS_ENGLISH + date_format._WEEKDAYS_INDONESIAN)]
+    for first, second in ((names, days), (days, names), (names, ["am", "pm"])):
+        together = [f"{one}{other}" for one in first for other in second]
+        assert len(set(together)) == len(together)
 
 
 def test_a_weekday_that_is_not_the_dates_own_is_refused() -> None:
@@ -276,6 +410,108 @@ def test_a_date_that_two_formats_read_differently_is_refused() -> None:
     with pytest.raises(ValueError, match="two dates"):
         form.read_date("10/2/2025")
     assert form.read_date("13/2/2025") == form.read_date("2/13/2025") == date(2025, 2, 13)
+
+
+@pytest.mark.parametrize(
+    ("form", "full", "short"),
+    [
+        ("%d%m%Y", "01112020", ["1112020", "111120", "011120201"]),
+        ("%Y%m%d", "20201101", ["2020111", "202011 1"]),
+        ("%d%m%y", "011120", ["11120", "1112020"]),
+        ("%Y-%m-%d %H%M", "2020-11-01 0110", ["2020-11-01 110", "2020-11-01 01100"]),
+        ("%d/%m/%Y %I%M%p", "01/11/2020 0110am", ["01/11/2020 110am"]),
+        ("%d.%m.20%y", "01.11.2020", ["01.11.202020", "01.11.20 20"]),
+        ("%d.20%m.%Y", "01.2011.2020", ["01.201.2020"]),
+        ("%Y-%m-%dT%H:%M:%S%f", "2020-11-01T01:10:05", []),
+        ("%f%S %d/%m/%Y %H:%M", "00000059 01/11/2020 01:10", ["559 01/11/2020 01:10"]),
+        ("%z%d/%m/%Y", "+070001/11/2020", ["+0701/11/2020"]),
+    ],
+)
+def test_digits_that_touch_are_read_at_full_width_only(
+    form: str, full: str, short: list[str]
+) -> None:
+    reader = DateForm((form,))
+    if short:
+        assert reader.read_date(full) == date(2020, 11, 1)
+    for text in short:
+        with pytest.raises(ValueError, match="not a date"):
+            reader.read_date(text)
+
+
+_SIGNS = st.sampled_from(
+    ["%d", "%m", "%Y", "%y", "%H", "%M", "%S", "%f", "%B", "%z", "1", "/", " "]
+)
+
+
+@given(signs=st.lists(_SIGNS, max_size=9), text=st.text("0123456789/ +Z", max_size=24))
+def test_a_text_has_one_reading_or_none(signs: list[str], text: str) -> None:
+    """Every way to cut the text into the directives of the format, tried one by one."""
+    form = "".join(["%d", *signs])
+    if list(date_format.problems(form)):
+        return
+    found = DateForm((form,))
+    try:
+        read = found.read_date(text)
+    except ValueError:
+        return
+    assert set(_cuts(form, text)) == {read}
+
+
+WIDTHS = {"d": [1, 2], "m": [1, 2], "y": [2], "Y": [4], "H": [1, 2], "M": [1, 2], "S": [1, 2]}
+WIDTHS |= {"f": [*range(1, 10)], "z": [1, 3, 5, 6, 7, 9]}
+
+
+def _cuts(form: str, text: str) -> Iterator[date]:
+    for said in _cut(form, text, {}):
+        century = 1900 if said.get("y", 0) >= 69 else 2000
+        with suppress(ValueError):
+            time(said.get("H", 0), said.get("M", 0), said.get("S", 0))
+            yield date(said.get("Y", century + said.get("y", 0)), said["m"], said["d"])
+
+
+def _cut(form: str, text: str, said: dict[str, int]) -> Iterator[dict[str, int]]:
+    if not form:
+        if not text:
+            yield said
+    elif form[0] != "%":
+        if text.startswith(form[0]):
+            yield from _cut(form[1:], text[1:], said)
+    else:
+        for width in WIDTHS[form[1]]:
+            head, rest = text[:width], text[width:]
+            kind = r"Z|[+-]\d\d(:?\d\d(:?\d\d)?)?" if form[1] == "z" else r"\d+"
+            if len(head) == width and re.fullmatch(kind, head):
+                number = int(head) if form[1] != "z" else 0
+                yield from _cut(form[2:], rest, {**said, form[1]: number})
+
+
+def test_what_stands_behind_the_microsecond_is_left_out() -> None:
+    form = DateForm(("%Y-%m-%dT%H:%M:%S.%f%z",))
+    for fraction, microsecond in (("1", 100_000), ("1234567", 123_456), ("999999999", 999_999)):
+        moment = form.read_moment(f"2025-03-03T17:00:00.{fraction}+07:00", None)
+        assert moment.at == datetime(2025, 3, 3, 10, 0, 0, microsecond, UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("01/01/0001 00.00", "Asia/Jakarta"),
+        ("31/12/9999 23.59", "America/New_York"),
+        ("01/01/0001 00.00", "Pacific/Auckland"),
+    ],
+)
+def test_a_moment_beyond_the_calendar_in_utc_is_refused(text: str, zone: str) -> None:
+    with pytest.raises(ValueError, match="outside the years 1 to 9999"):
+        DateForm(("%d/%m/%Y %H.%M",)).read_moment(text, ZoneInfo(zone))
+
+
+def test_an_offset_beyond_the_calendar_is_refused_too() -> None:
+    for text in ("0001-01-01T00:00+07:00", "9999-12-31T23:59-07:00"):
+        with pytest.raises(ValueError, match="outside the years"):
+            DateForm(("%Y-%m-%dT%H:%M%z",)).read_moment(text, None)
+    for text in ("2025-01-01T00:00+24:00", "2025-01-01T00:00+07:60"):
+        with pytest.raises(ValueError, match="not a date"):
+            DateForm(("%Y-%m-%dT%H:%M%z",)).read_moment(text, None)
 
 
 # Numbers

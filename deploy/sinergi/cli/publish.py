@@ -66,6 +66,10 @@ def publish(
     if summary.unmapped:
         names = ", ".join(summary.unmapped)
         typer.echo(f"sinergi: columns that the mapping neither uses nor ignores: {names}", err=True)
+    for name in summary.rounded:
+        what = "nearly all numbers of 16 digits end in 0, as a spreadsheet rounds a NIK"
+        remedy = "write the file anew from its source, with this column as text"
+        typer.echo(f"sinergi: warning: column {name!r}: {what}; {remedy}", err=True)
     if summary.refused:
         typer.echo(f"sinergi: {summary.refused} refused lines are told in {told}", err=True)
         raise typer.Exit(_REFUSED)

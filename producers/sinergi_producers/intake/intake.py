@@ -22,6 +22,7 @@ from sinergi_producers.intake.mapping import (
     breaches_of,
 )
 from sinergi_producers.intake.reading import DelimitedFile
+from sinergi_producers.intake.rounding import LongNumbers
 from sinergi_producers.intake.sources import Breach
 from sinergi_schemas.errors import (
     ActionRefused,
@@ -31,6 +32,7 @@ from sinergi_schemas.errors import (
     EventRefused,
     EventsRefused,
     IntakeStopped,
+    RowsRefused,
 )
 from sinergi_schemas.postgresql import translate
 
@@ -56,6 +58,7 @@ class Publishing(Protocol):
 
         Raises:
             EventsRefused: one of them is refused; it says which.
+            RowsRefused: the database does not take one of them.
         """
         ...
 
@@ -118,7 +121,7 @@ class Summary:
     """What the intake of a file came to.
 
     `lines` are the rows that hold something; each is published, already there, refused or, in a
-    trial run, ready.
+    trial run, ready. `rounded` are columns of long numbers that a spreadsheet has rounded.
     """
 
     lines: int = 0
@@ -129,6 +132,7 @@ class Summary:
     refused: int = 0
     warned: int = 0
     unmapped: tuple[str, ...] = ()
+    rounded: tuple[str, ...] = ()
     refusals: Tally = field(default_factory=Tally)
     warnings: Tally = field(default_factory=Tally)
 
@@ -143,6 +147,7 @@ class Summary:
             "ready": self.ready,
             "blank": self.blank,
             "unmapped": list(self.unmapped),
+            "rounded": list(self.rounded),
             "refusals": [each.document() for each in self.refusals.findings()],
             "warnings": [each.document() for each in self.warnings.findings()],
         }
@@ -163,6 +168,7 @@ class Intake:
         self._mapping = mapping
         self._publish = publish
         self._refused_lines = refused_lines
+        self._long_numbers = LongNumbers({})
         self.summary = Summary()
 
     def run(self, path: Path, progress: Callable[[int, int], None]) -> Summary:
@@ -181,6 +187,7 @@ class Intake:
         with DelimitedFile(path, self._mapping.form) as file:
             bound = self._mapping.bind(file.header, file.digest)
             self.summary.unmapped = bound.unmapped
+            self._long_numbers = LongNumbers({name: bound.places[name] for name in bound.columns})
             readings = self._readings(file, bound)
             while batch := list(islice(readings, BATCH)):
                 file.check_unchanged()
@@ -190,6 +197,7 @@ class Intake:
                     before = batch[0].line - 1
                     raise IntakeStopped(str(path), before, error.why) from error
                 progress(file.position, file.size)
+        self.summary.rounded = self._long_numbers.rounded()
         return self.summary
 
     def _readings(self, file: DelimitedFile, bound: BoundMapping) -> Iterator[Reading]:
@@ -198,6 +206,7 @@ class Intake:
                 self.summary.blank += 1
             else:
                 self.summary.lines += 1
+                self._long_numbers.add(row.cells)
                 yield bound.read(row)
 
     def _settle(self, batch: list[Reading]) -> None:
@@ -228,12 +237,19 @@ class Intake:
         except EventsRefused as error:
             guilty = readings[error.place]
             rest = [reading for reading in readings if reading is not guilty]
-            middle = len(rest) // 2
-            refused: dict[int, Sequence[Breach]] = {guilty.line: _about_the_row(error)}
-            return refused | self._published(rest[:middle]) | self._published(rest[middle:])
+            return {guilty.line: _about_the_row(error)} | self._halved(rest)
+        except RowsRefused as error:
+            if len(readings) > 1:
+                return self._halved(readings)
+            rule = f"the database does not take it (SQLSTATE {error.sqlstate}, {error.what})"
+            return {readings[0].line: (Breach("", rule),)}
         self.summary.published += sum(each.is_new for each in done)
         self.summary.already += sum(not each.is_new for each in done)
         return {}
+
+    def _halved(self, readings: list[Reading]) -> dict[int, Sequence[Breach]]:
+        middle = len(readings) // 2
+        return self._published(readings[:middle]) | self._published(readings[middle:])
 
     def _count_refused(self, line: int, breaches: Sequence[Breach]) -> None:
         self.summary.refused += 1

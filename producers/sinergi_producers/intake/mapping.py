@@ -121,6 +121,11 @@ class BoundMapping:
     digest: bytes
     unmapped: tuple[str, ...]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that events are made of."""
+        return tuple(self.mapping.record.columns())
+
     def read(self, row: Row) -> Reading:
         """The event that a row stands for, or every rule that it breaks."""
         if row.fault:

@@ -1,8 +1,11 @@
 """A delimited file, cut into numbered rows in constant memory.
 
-A line is what ends with a line feed (LF or CR LF), counted from 1 as an editor and `sed -n` count
-it; a row bears the number of its first line. A row that cannot be read is given with its fault, and
+A row bears the number of its first line. A row that cannot be read is given with its fault, and
 reading goes on at the line behind it. Quoting is RFC 4180 §2 by the csv module in strict mode.
+
+What stands inside a quoted cell is never read as a row of its own: where a cell holds a line break
+that the mapping does not allow, or its quotes are damaged, all lines up to the one that closes the
+quote are refused as one row. A quote that no line closes costs its own line alone.
 """
 
 from __future__ import annotations
@@ -13,11 +16,11 @@ import hashlib
 import io
 import os
 import re
-from collections import deque
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sinergi_producers.intake.lines import LIMIT, Lines
 from sinergi_schemas.errors import InputChanged, InputRefused
 
 if TYPE_CHECKING:
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-_LINE_LIMIT = 1 << 20  # characters of one row; an event takes a quarter of it at most
-_MARK = "\udcff"  # stands for what did not decode: no decoder gives a lone surrogate
+    from sinergi_producers.intake.lines import Line
+
+_MARK = "\udcff"  # stands for what did not decode
+# Marks, and what decoders such as that of UTF-7 give for half a character: no text holds either.
+_NOT_TEXT = re.compile("[\ud800-\udfff]")
 _MARKS_OF_ORDER = (
     (codecs.BOM_UTF32_LE, {"utf-32", "utf-32-le"}),
     (codecs.BOM_UTF32_BE, {"utf-32", "utf-32-be"}),
@@ -35,13 +41,11 @@ _MARKS_OF_ORDER = (
     (codecs.BOM_UTF16_BE, {"utf-16", "utf-16-be"}),
 )
 _NEED_MARK = {"utf-16", "utf-32"}
+_NAMES_OF_HOSTS = {"idna", "punycode"}
 _SPACE = " \t\u00a0"
 _LINE_BREAK = re.compile("\r?\n")
 _FAULTS = (
-    (
-        "unexpected end",
-        "a quote is left open: double it, or set file.line_breaks if cells hold some",
-    ),
+    ("unexpected end", "a quote is left open: double it if it belongs to the text"),
     ("expected after", "text behind a closing quote: a quote inside a cell is written twice"),
     ("new-line character", "a carriage return inside the row"),
     ("field larger", "a cell longer than 131,072 characters"),
@@ -103,13 +107,12 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
     def __init__(self, path: Path, form: FileForm) -> None:
         self.path = path
         self._form = form
-        self._line = 0
-        self._pushed_back: deque[str] = deque()
+        self._quotes = _Quotes(form)
         self._binary = _opened(path)
         try:
             self._stamp = self._stamped()
             self.digest = hashlib.file_digest(self._binary, "sha256").digest()
-            self._text = self._decoded()
+            self._lines = Lines(self._decoded(), form.quote)
             self.header = self._read_header()
         except BaseException:
             self._binary.close()
@@ -140,11 +143,11 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
             InputChanged: the file was written to since it was opened.
         """
         if self._stamped() != self._stamp:
-            raise InputChanged(str(self.path), self._line)
+            raise InputChanged(str(self.path), self._lines.number)
 
     def __iter__(self) -> Iterator[Row]:
         """The rows behind the header, blank ones too, each with its line and its fault if any."""
-        while line := self._next_line():
+        while line := self._lines.next():
             yield self._row(line, expected=len(self.header))
 
     def _stamped(self) -> tuple[int, int]:
@@ -175,13 +178,13 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
 
     def _read_header(self) -> list[str]:
         for _ in range(self._form.header_line - 1):
-            self._next_line()
-        line = self._next_line()
-        if not line:
+            self._lines.next()
+        line = self._lines.next()
+        if line is None:
             raise InputRefused(
                 str(self.path),
                 f"the mapping says that line {self._form.header_line} is the header, and the file"
-                f" ends with line {self._line}",
+                f" ends with line {self._lines.number}",
             )
         row = self._row(line, expected=None)
         if row.fault or row.blank:
@@ -189,30 +192,61 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
             raise InputRefused(str(self.path), f"line {row.line} should be the header, but {fault}")
         return [" ".join(cell.split()) for cell in row.cells]
 
-    def _next_line(self) -> str:
-        line = (
-            self._pushed_back.popleft() if self._pushed_back else self._text.readline(_LINE_LIMIT)
-        )
-        if line:
-            self._line += 1
-        return line
-
-    def _row(self, first: str, *, expected: int | None) -> Row:
-        number = self._line
+    def _row(self, first: Line, *, expected: int | None) -> Row:
+        number = self._lines.number
         taken = [first]
+        count = 0  # of the lines that are the row's; 0 as long as it is not known
         try:
-            cells = next(csv.reader(self._lines_of_row(taken), strict=True, **self._dialect()))
+            cells = next(csv.reader(self._texts(taken), strict=True, **self._dialect()))
         except csv.Error as error:
-            self._pushed_back.extendleft(reversed(taken[1:]))
-            self._line = number
-            cells, fault = [], _fault(error)
-            del taken[1:]
+            fault = _fault(error)
         else:
-            cells, fault = self._checked("".join(taken), cells, expected)
-        if len(taken[-1]) == _LINE_LIMIT and not taken[-1].endswith("\n"):
-            self._skip_rest()
-            cells, fault = [], f"a line longer than {_LINE_LIMIT:,} characters"
-        return Row(number, cells, fault)
+            fault = self._misquoted(taken)
+            count = len(taken) if len(taken) > 1 else 0
+        if taken[count - 1 if count else 0].is_cut:
+            fault, count = f"a line longer than {LIMIT:,} characters", 0
+        if fault:
+            count = count or self._count(taken)
+            self._lines.give_back(taken[count:])
+            together = f"; all {count} lines up to its end are refused" if count > 1 else ""
+            return Row(number, [], fault + together)
+        return Row(number, *self._checked("".join(line.text for line in taken), cells, expected))
+
+    def _misquoted(self, taken: list[Line]) -> str:
+        """What is wrong with the quotes of a row that the csv module takes."""
+        if len(taken) > 1 and self._form.line_breaks is None:
+            return "a line break in a quoted cell; set file.line_breaks if cells hold some"
+        if sum(line.quotes for line in taken) % 2 == 0:
+            return ""
+        if len(taken) > 1:
+            return "a quote in a quoted cell is not doubled"
+        if self._quotes.are_indented(taken[0].text):
+            return "a space before the quote that opens a cell"
+        return ""
+
+    def _count(self, taken: list[Line]) -> int:
+        """How many lines a row with a fault takes: up to the line that closes its quote.
+
+        Outside quoted cells quotes come in pairs, so an odd number of them leaves a cell open.
+        """
+        if not self._quotes.open_a_cell(taken[0].text):
+            return 1
+        quotes = length = 0
+        for place, line in enumerate(self._behind(taken)):
+            quotes += line.quotes
+            length += len(line.text) if place else 0
+            if quotes % 2 == 0:
+                return place + 1 if not place or self._quotes.close_a_cell(line.text) else 1
+            if length >= LIMIT:
+                return 1
+        return 1
+
+    def _behind(self, taken: list[Line]) -> Iterator[Line]:
+        """The lines taken so far, and those behind them, which are taken too."""
+        yield from list(taken)
+        while line := self._lines.next():
+            taken.append(line)
+            yield line
 
     def _checked(self, text: str, cells: list[str], expected: int | None) -> tuple[list[str], str]:
         if text.count("\n") > 1:
@@ -220,7 +254,7 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
                 _LINE_BREAK.sub(lambda _: self._form.line_breaks or "", each) for each in cells
             ]
         cells = [cell.strip(_SPACE) for cell in cells]
-        if _MARK in text:
+        if _NOT_TEXT.search(text):
             return [], f"bytes that are not {self._form.encoding}"
         if "\0" in text:
             return [], "a NUL character"
@@ -228,19 +262,14 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
             return [], f"{_counted(len(cells))} where the header has {expected}"
         return cells, ""
 
-    def _lines_of_row(self, taken: list[str]) -> Iterator[str]:
-        yield taken[0]
-        length = len(taken[0])
-        if self._form.line_breaks is None:
-            return
-        while length < _LINE_LIMIT and (line := self._next_line()):
+    def _texts(self, taken: list[Line]) -> Iterator[str]:
+        """The lines as the csv module asks for them, as long as a cell is open."""
+        yield taken[0].text
+        length = len(taken[0].text)
+        while length < LIMIT and (line := self._lines.next()):
             taken.append(line)
-            length += len(line)
-            yield line
-
-    def _skip_rest(self) -> None:
-        while (rest := self._text.readline(_LINE_LIMIT)) and not rest.endswith("\n"):
-            continue
+            length += len(line.text)
+            yield line.text
 
     def _dialect(self) -> dict[str, Any]:
         quote = self._form.quote
@@ -249,6 +278,29 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
             "quotechar": quote or None,
             "quoting": csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         }
+
+
+class _Quotes:
+    """Which quotes of a line may open or close a cell."""
+
+    def __init__(self, form: FileForm) -> None:
+        quote, end = re.escape(form.quote), re.escape(form.delimiter)
+        space = "[" + "".join(re.escape(each) for each in _SPACE if each != form.delimiter) + "]"
+        self._opening = re.compile(f"(?:^|{end}){space}*{quote}" if quote else "(?!)")
+        self._indented = re.compile(f"(?:^|{end}){space}+{quote}" if quote else "(?!)")
+        self._closing = re.compile(f"{quote}{space}*(?:{end}|\r?\n?$)" if quote else "(?!)")
+
+    def open_a_cell(self, text: str) -> bool:
+        """Whether a cell begins with one."""
+        return self._opening.search(text) is not None
+
+    def are_indented(self, text: str) -> bool:
+        """Whether a cell begins with spaces and one, which the csv module takes for text."""
+        return self._indented.search(text) is not None
+
+    def close_a_cell(self, text: str) -> bool:
+        """Whether a cell ends with one."""
+        return self._closing.search(text) is not None
 
 
 def _opened(path: Path) -> io.BufferedReader:
@@ -265,9 +317,12 @@ def _opened(path: Path) -> io.BufferedReader:
 def _codec_name(path: Path, encoding: str) -> str:
     try:
         "".encode(encoding)
-        return codecs.lookup(encoding).name
-    except LookupError as error:
+        name = codecs.lookup(encoding).name
+    except (LookupError, ValueError) as error:
         raise InputRefused(str(path), f"{encoding} is not a text encoding that we know") from error
+    if name in _NAMES_OF_HOSTS:
+        raise InputRefused(str(path), f"{encoding} is an encoding of names, not of files")
+    return name
 
 
 def _fault(error: csv.Error) -> str:
