@@ -163,6 +163,7 @@ class Stage:
             [self.key("publisher")],
             {self.event_type: self.partitions},
             lambda _: True,
+            self.agreements.ring,
         )
         sender = Sender(self.connection, BUS, self.publisher, self.catalog)
         trees = {(self.event_type, at): Frontier.empty() for at in range(self.partitions)}

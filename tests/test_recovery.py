@@ -81,7 +81,9 @@ def sealed_only(world: World) -> None:
     assert epoch is not None
     backlog.plant([("transfer", number) for number in range(world.partitions)], epoch)
     counts = {"transfer": world.partitions}
-    sealer = Sealer(BUS, world.publisher, [world.key], counts, lambda _: True)
+    sealer = Sealer(
+        BUS, world.publisher, [world.key], counts, lambda _: True, world.agreements.ring
+    )
     backlog.seal(sealer.seal(backlog.waiting(Floors()).rows, backlog.trees()), epoch)
     backlog.release(epoch)
     backlog.close()

@@ -40,6 +40,7 @@ from sinergi_schemas.message import Envelope, Letterhead
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.checkpoint import Sealed
 from sinergi_schemas.seal.heads import Head
+from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.reader import Reader
 from world import BUS, TERM_SECONDS, World, running, transfer
@@ -83,7 +84,7 @@ def verified(world: World) -> tuple[int, int]:
     leaves = resends = 0
     for partition in range(world.partitions):
         origin = f"{BUS}/{world.topic.name}/{partition}"
-        reader = Reader(origin, [world.key.public], Frontier.empty())
+        reader = Reader(origin, KeyRing.of(world.key.public), Frontier.empty())
         for each in map(message.parse, messages(world, partition=partition)):
             reader.feed(each.leaf_index, each.leaf_data, each.sealed)
         assert reader.pending == 0, "the topic ends behind its last checkpoint"
@@ -223,7 +224,9 @@ def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(world: World) -> 
     epoch = late.take()
     assert epoch == 1
     late.plant([("transfer", number) for number in range(world.partitions)], epoch)
-    sealer = Sealer(BUS, world.publisher, [world.key], {"transfer": 2}, lambda _: True)
+    sealer = Sealer(
+        BUS, world.publisher, [world.key], {"transfer": 2}, lambda _: True, world.agreements.ring
+    )
     batch = sealer.seal(late.waiting(Floors()).rows, late.trees())
     with world.producer.begin() as connection:
         connection.execute(sa.text("UPDATE sinergi_producer.lease SET expires_at = '-infinity'"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,16 @@ NOTES = Path(__file__).parent / "vectors/seal/notes"
 PETER: dict[str, Any] = json.loads((NOTES / "peter-neumann.json").read_text())
 WITNESS: str = json.loads((NOTES / "arche2025h1.json").read_text())["witness"]
 LATEST = (1 << 63) - 1
+POINTS: dict[str, list[str]] = json.loads((NOTES.parent / "public-keys.json").read_text())
+ORDER_OF_THE_CURVE = 2**252 + 27742317777372353535851937790883648493
 OWNER = "sinergi.example/lapas-banyuwangi"
+
+
+def text_of(name: str, algorithm: Algorithm, public: bytes) -> str:
+    """The text form of a key, whatever its bytes are."""
+    body = bytes([algorithm]) + public
+    digest = sha256(name.encode() + b"\n" + body).hexdigest()[:8]
+    return f"{name}+{digest}+{base64.b64encode(body).decode()}"
 
 
 def test_the_published_key_reads_signs_and_verifies() -> None:
@@ -55,6 +66,58 @@ def test_a_key_is_not_of_another_algorithm_or_length() -> None:
             VerifyingKey.parse(f"name+00000000+{material}")
     with pytest.raises(ValueError, match=r"."):
         VerifyingKey(OWNER, Algorithm.ED25519, b"\0" * 31)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("small_order", "it is of small order"),
+        ("not_canonical", "it is not canonical"),
+        ("not_on_the_curve", "it is no point of the curve"),
+        ("mixed_order", "it is not of prime order"),
+    ],
+)
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_a_public_key_that_no_generator_makes_is_refused(
+    kind: str, why: str, algorithm: Algorithm
+) -> None:
+    for each in POINTS[kind]:
+        with pytest.raises(ValueError, match=why):
+            VerifyingKey(OWNER, algorithm, bytes.fromhex(each))
+        with pytest.raises(ValueError, match=why):
+            VerifyingKey.parse(text_of(OWNER, algorithm, bytes.fromhex(each)))
+
+
+def test_every_number_from_the_prime_on_is_refused_whatever_its_sign() -> None:
+    for y in range(2**255 - 19, 2**255):
+        for sign in (0, 1 << 255):
+            with pytest.raises(ValueError, match="not canonical"):
+                VerifyingKey(OWNER, Algorithm.ED25519, (y + sign).to_bytes(32, "little"))
+
+
+def test_the_public_keys_of_the_standard_are_taken() -> None:
+    for each in POINTS["published"]:
+        assert VerifyingKey(OWNER, Algorithm.ED25519, bytes.fromhex(each)).id
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=32, max_size=32))
+def test_what_a_generator_makes_is_taken(seed: bytes) -> None:
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    assert VerifyingKey(OWNER, Algorithm.ED25519, public).public == public
+
+
+def test_a_signature_has_one_form() -> None:
+    """A scalar with the order of the curve added is the same number, and no signature."""
+    key = SigningKey.generate(OWNER)
+    signature = key.sign(b"text\n")
+    scalar = int.from_bytes(signature[32:], "little")
+    for again in range(1, 9):
+        other = (scalar + again * ORDER_OF_THE_CURVE).to_bytes(33, "little")[:32]
+        assert not key.public.verify(signature[:32] + other, b"text\n")
+    for each in (*POINTS["small_order"], *POINTS["not_canonical"]):
+        for rest in (signature[32:], bytes(32)):
+            assert not key.public.verify(bytes.fromhex(each) + rest, b"text\n")
 
 
 def test_the_representation_of_a_private_key_does_not_show_it() -> None:

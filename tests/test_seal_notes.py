@@ -16,6 +16,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.seal.checkpoint import Checkpoint
 from sinergi_schemas.seal.heads import Head, Heads
+from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.seal.keys import Algorithm, SigningKey, VerifyingKey
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier, inclusion_proof, leaf_hash
 from sinergi_schemas.seal.note import Note, parse_note, sign_note, verify_note
@@ -33,11 +34,12 @@ ORIGIN: str = TOPIC["origin"]
 KEYS = list(map(SigningKey.parse, TOPIC["owner_private"]))
 OWNER = [key.public for key in KEYS]
 READER = SigningKey.parse(TOPIC["reader_private"])
+RING = KeyRing((KeySpan(OWNER[0], 7), KeySpan(OWNER[1])))
 STRANGER = SigningKey.generate(OWNER[0].name)
 
 
 def good() -> Checkpoint:
-    return checkpoint.verify(GOOD, ORIGIN, OWNER)
+    return checkpoint.verify(GOOD, ORIGIN, RING)
 
 
 # Published vectors, and ours
@@ -53,7 +55,7 @@ def test_the_published_note_is_made_and_verified_byte_for_byte() -> None:
 
 def test_a_checkpoint_of_a_public_log_verifies_with_its_witness() -> None:
     owner, witness = map(VerifyingKey.parse, (ARCHE["public"], ARCHE["witness"]))
-    found = checkpoint.verify(ARCHE["note"], owner.name, [owner])
+    found = checkpoint.verify(ARCHE["note"], owner.name, KeyRing.of(owner))
     assert (found.size, found.root) == (ARCHE["size"], base64.b64decode(ARCHE["root"]))
     note = parse_note(ARCHE["note"])
     assert checkpoint.verify_cosignature(note, witness) == ARCHE["witnessed_at"]
@@ -105,7 +107,7 @@ def test_receipt_heads_and_proof_are_the_pinned_ones() -> None:
 @pytest.mark.parametrize("path", MALFORMED, ids=lambda path: path.stem)
 def test_a_malformed_checkpoint_is_refused_even_if_truly_signed(path: Path) -> None:
     with pytest.raises(errors.NoteMalformed) as refused:
-        checkpoint.verify(path.read_bytes().decode(), ORIGIN, OWNER)
+        checkpoint.verify(path.read_bytes().decode(), ORIGIN, RING)
     assert ORIGIN in str(refused.value)
 
 
@@ -123,44 +125,44 @@ def test_no_change_of_one_character_goes_unnoticed(data: st.DataObject) -> None:
     changed = GOOD[:at] + put + GOOD[at + 1 :]
     if changed != GOOD:
         with pytest.raises(errors.SealBroken):
-            checkpoint.verify(changed, ORIGIN, OWNER)
+            checkpoint.verify(changed, ORIGIN, RING)
 
 
 def test_signatures_of_unknown_keys_are_passed_over() -> None:
     note = parse_note(GOOD)
     theirs = parse_note(sign_note(note.text, [STRANGER, SigningKey.generate("other.example")]))
     both = Note(note.text, (*theirs.signatures, *note.signatures))
-    assert checkpoint.verify(str(both), ORIGIN, OWNER) == good()
+    assert checkpoint.verify(str(both), ORIGIN, RING) == good()
 
 
 def test_a_note_signed_by_nobody_we_know_is_refused() -> None:
     note = sign_note(parse_note(GOOD).text, [STRANGER])
     with pytest.raises(errors.SignatureMissing, match="lapas-banyuwangi"):
-        checkpoint.verify(note, ORIGIN, OWNER)
+        checkpoint.verify(note, ORIGIN, RING)
     with pytest.raises(errors.SignatureMissing, match="nobody"):
-        checkpoint.verify(GOOD, ORIGIN, [])
+        checkpoint.verify(GOOD, ORIGIN, KeyRing(()))
 
 
 def test_a_false_signature_of_a_known_key_refuses_the_note_beside_a_true_one() -> None:
     note = parse_note(sign_note(parse_note(GOOD).text, KEYS))
     false = replace(note.signatures[1], value=note.signatures[0].value)
     with pytest.raises(errors.SignatureInvalid):
-        checkpoint.verify(str(replace(note, signatures=(note.signatures[0], false))), ORIGIN, OWNER)
+        checkpoint.verify(str(replace(note, signatures=(note.signatures[0], false))), ORIGIN, RING)
 
 
-def test_either_key_suffices_while_keys_change() -> None:
+def test_a_note_of_both_keys_holds_for_whoever_knows_one_of_them() -> None:
     note = checkpoint.sign(good(), KEYS)
-    for keys in (OWNER, OWNER[:1], OWNER[1:]):
-        assert checkpoint.verify(note, ORIGIN, keys) == good()
+    for ring in (RING, KeyRing.of(OWNER[0]), KeyRing.of(OWNER[1])):
+        assert checkpoint.verify(note, ORIGIN, ring) == good()
     with pytest.raises(errors.SignatureMissing):
-        checkpoint.verify(GOOD, ORIGIN, OWNER[1:])
+        checkpoint.verify(GOOD, ORIGIN, KeyRing.of(OWNER[1]))
 
 
 def test_sixteen_signatures_are_taken() -> None:
     note = parse_note(GOOD)
     more = [SigningKey.generate(f"other.example/{at}") for at in range(15)]
     note = Note(note.text, (*parse_note(sign_note(note.text, more)).signatures, *note.signatures))
-    assert checkpoint.verify(str(note), ORIGIN, OWNER) == good()
+    assert checkpoint.verify(str(note), ORIGIN, RING) == good()
 
 
 @pytest.mark.parametrize("text", ["", "no newline", "a\tb\n", "a\r\n", "\ud7ff\x00\n"])
@@ -194,15 +196,15 @@ def test_an_impossible_checkpoint_is_not_signed(wrong: Checkpoint) -> None:
 def test_a_checkpoint_of_another_partition_is_foreign() -> None:
     other = replace(good(), origin=ORIGIN[:-1] + "1")
     with pytest.raises(errors.OriginForeign) as refused:
-        checkpoint.verify(checkpoint.sign(other, KEYS), ORIGIN, OWNER)
+        checkpoint.verify(checkpoint.sign(other, KEYS), ORIGIN, RING)
     assert (refused.value.origin, refused.value.found) == (ORIGIN, other.origin)
 
 
 def test_further_lines_are_covered_by_the_signature_and_mean_nothing() -> None:
     note = sign_note(str(good()) + "more\n", KEYS[:1])
-    assert checkpoint.verify(note, ORIGIN, OWNER) == good()
+    assert checkpoint.verify(note, ORIGIN, RING) == good()
     with pytest.raises(errors.SignatureInvalid):
-        checkpoint.verify(note.replace("more", "mere"), ORIGIN, OWNER)
+        checkpoint.verify(note.replace("more", "mere"), ORIGIN, RING)
 
 
 # Receipts
@@ -211,7 +213,7 @@ def test_further_lines_are_covered_by_the_signature_and_mean_nothing() -> None:
 def test_a_receipt_tells_when_and_leaves_the_checkpoint_as_it_was() -> None:
     note = checkpoint.cosign(GOOD, READER, 1_740_000_000)
     assert note.startswith(GOOD)
-    assert checkpoint.verify(note, ORIGIN, OWNER) == good()
+    assert checkpoint.verify(note, ORIGIN, RING) == good()
     assert checkpoint.verify_cosignature(parse_note(note), READER.public) == 1_740_000_000
 
 
@@ -223,7 +225,7 @@ def test_an_owners_signature_is_no_receipt_and_a_receipt_no_owners_signature() -
     assert checkpoint.verify_cosignature(parse_note(GOOD), OWNER[0]) is None
     only = Note(parse_note(GOOD).text, parse_note(TOPIC["receipt"]).signatures[1:])
     with pytest.raises(errors.SignatureMissing):
-        checkpoint.verify(str(only), ORIGIN, [*OWNER, READER.public])
+        checkpoint.verify(str(only), ORIGIN, KeyRing((*RING.spans, KeySpan(READER.public))))
 
 
 def test_a_receipt_moved_in_time_or_to_another_checkpoint_is_false() -> None:
@@ -337,7 +339,7 @@ LEAF = bytes.fromhex(TOPIC["messages"][2]["leaf_data"])
 
 
 def test_a_proof_says_under_which_checkpoint_a_leaf_stands() -> None:
-    assert PROOF.verify(LEAF, ORIGIN, OWNER).size == 7
+    assert PROOF.verify(LEAF, ORIGIN, RING).size == 7
 
 
 def test_a_proof_of_another_leaf_place_path_or_topic_is_refused() -> None:
@@ -349,13 +351,13 @@ def test_a_proof_of_another_leaf_place_path_or_topic_is_refused() -> None:
         replace(PROOF, note=GOOD),
     ):
         with pytest.raises(errors.ProofFalse):
-            false.verify(LEAF, ORIGIN, OWNER)
+            false.verify(LEAF, ORIGIN, RING)
     with pytest.raises(errors.ProofFalse):
-        PROOF.verify(LEAF + b"\0", ORIGIN, OWNER)
+        PROOF.verify(LEAF + b"\0", ORIGIN, RING)
     with pytest.raises(errors.OriginForeign):
-        PROOF.verify(LEAF, ORIGIN + "1", OWNER)
+        PROOF.verify(LEAF, ORIGIN + "1", RING)
     with pytest.raises(errors.SignatureMissing):
-        PROOF.verify(LEAF, ORIGIN, [STRANGER.public])
+        PROOF.verify(LEAF, ORIGIN, KeyRing.of(STRANGER.public))
 
 
 def test_the_extra_line_of_a_foreign_proof_is_passed_over() -> None:
@@ -379,7 +381,7 @@ def test_the_extra_line_of_a_foreign_proof_is_passed_over() -> None:
 def test_a_proof_out_of_form_is_refused(old: str, new: str) -> None:
     assert old in TOPIC["proof"]
     with pytest.raises(errors.NoteMalformed):
-        Proof.parse(TOPIC["proof"].replace(old, new, 1)).verify(LEAF, ORIGIN, OWNER)
+        Proof.parse(TOPIC["proof"].replace(old, new, 1)).verify(LEAF, ORIGIN, RING)
 
 
 def test_a_path_longer_than_any_tree_is_refused() -> None:
@@ -390,7 +392,7 @@ def test_a_path_longer_than_any_tree_is_refused() -> None:
 
 def test_messages_of_errors_name_what_and_where() -> None:
     with pytest.raises(errors.OriginForeign) as refused:
-        checkpoint.verify(GOOD, "sinergi.example/other/0", OWNER)
+        checkpoint.verify(GOOD, "sinergi.example/other/0", RING)
     assert ORIGIN in str(refused.value)
     assert "sinergi.example/other/0" in str(refused.value)
 

@@ -22,6 +22,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.message import leaf_data
 from sinergi_schemas.seal import checkpoint
 from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.seal.merkle import Frontier, leaf_hash, root_of
 from sinergi_schemas.seal.reader import REMEMBERED, Reader, Verified
@@ -71,7 +72,7 @@ def seal(
 
 
 def fresh(tree: Frontier | None = None) -> Reader:
-    return Reader(ORIGIN, [KEY.public], tree or Frontier.empty())
+    return Reader(ORIGIN, KeyRing.of(KEY.public), tree or Frontier.empty())
 
 
 def feed(reader: Reader, tape: Iterable[Sent]) -> list[Verified]:
@@ -107,7 +108,7 @@ def test_every_batch_of_an_honest_topic_is_verified_once(batches: list[list[byte
     for each in verified:
         assert each.root == root_of([leaf_hash(sent.data) for sent in tape[: each.end]])
         assert each.frontier.root() == each.root
-        assert checkpoint.verify(each.note, ORIGIN, [KEY.public]).size == each.end
+        assert checkpoint.verify(each.note, ORIGIN, KeyRing.of(KEY.public)).size == each.end
     assert (reader.size, reader.pending, reader.resends) == (len(tape), 0, 0)
 
 
@@ -159,13 +160,21 @@ def test_a_lost_checkpoint_is_made_good_by_the_next() -> None:
     assert [each[:2] for each in verified] == [(0, 5)]
 
 
-def test_both_keys_verify_while_the_owner_changes_them() -> None:
+@pytest.mark.parametrize("last", [1, 2, 3, 9])
+def test_a_topic_is_read_across_the_replacement_of_its_owners_key(last: int) -> None:
+    """Both sign up to the old one's last size; readers of either agreement follow as far."""
     new = SigningKey.generate(KEY.name)
-    writer = Writer(ORIGIN, [KEY, new], Frontier.empty())
-    writer.add(FIVE[0].data)
-    sealed = writer.checkpoint()
-    for keys in ([KEY.public], [new.public], [KEY.public, new.public]):
-        assert Reader(ORIGIN, keys, Frontier.empty()).feed(0, FIVE[0].data, sealed)
+    ring = KeyRing((KeySpan(KEY.public, last), KeySpan(new.public)))
+    reader, before = Reader(ORIGIN, ring, Frontier.empty()), fresh()
+    writer = Writer(ORIGIN, [KEY], Frontier.empty())
+    for size in range(1, 6):
+        writer = Writer(ORIGIN, ring.signers(ORIGIN, size, [KEY, new]), writer.frontier)
+        data = leaf_data(FINGERPRINT, b"key", b"%d" % size)
+        writer.add(data)
+        sealed = writer.checkpoint()
+        assert reader.feed(size - 1, data, sealed)
+        if size <= last:
+            assert before.feed(size - 1, data, sealed)
 
 
 # What somebody between owner and reader can do
@@ -321,7 +330,8 @@ def test_a_checkpoint_by_anybody_but_the_owner_is_refused() -> None:
     sealed = seal([[b"a"]], key=STRANGER)[0].sealed
     assert sealed
     only_receipt = Sealed(checkpoint.cosign(sealed.note, receipts, 1), sealed.frontier)
-    reader = Reader(ORIGIN, [KEY.public, receipts.public], Frontier.empty())
+    ring = KeyRing((KeySpan(KEY.public, 9), KeySpan(receipts.public)))
+    reader = Reader(ORIGIN, ring, Frontier.empty())
     with pytest.raises(errors.SignatureMissing):
         reader.feed(0, FIVE[0].data, only_receipt)
 

@@ -7,13 +7,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sinergi_producers.sealing import Row, Sealer
+from sinergi_schemas import errors
 from sinergi_schemas.message import leaf_data
+from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.seal.reader import Reader
 from sinergi_schemas.topics import partition_for
 
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 BUS, AGENCY = "sinergi.test.example", "lapas-rekaan"
 KEY = SigningKey.generate(f"{BUS}/{AGENCY}")
 COUNTS = {"transfer": 3, "seizure": 2}
-SEALER = Sealer(BUS, AGENCY, [KEY], COUNTS, lambda _: True)
+SEALER = Sealer(BUS, AGENCY, [KEY], COUNTS, lambda _: True, lambda *_: KeyRing.of(KEY.public))
 
 
 def row(number: int, event_type: str = "transfer", key: str | None = None) -> Row:
@@ -64,7 +68,7 @@ def test_every_row_becomes_one_leaf_in_order_and_every_checkpoint_verifies(
     trees = empty_trees()
     readers = {
         (name, number): Reader(
-            f"{BUS}/sinergi.{AGENCY}.{name}/{number}", [KEY.public], Frontier.empty()
+            f"{BUS}/sinergi.{AGENCY}.{name}/{number}", KeyRing.of(KEY.public), Frontier.empty()
         )
         for name, number in trees
     }
@@ -98,13 +102,38 @@ def test_rows_that_no_agreement_covers_are_held_and_get_no_leaf() -> None:
     assert sorted(each.id for growth in batch.growths for each in growth.rows) == [1, 3]
 
 
-def test_both_keys_sign_while_one_replaces_the_other() -> None:
+def changing(last: int) -> tuple[Sealer, SigningKey]:
+    """A sealer whose key is replaced after a size, and the new key."""
     newer = SigningKey.generate(f"{BUS}/{AGENCY}")
-    batch = replace(SEALER, keys=[KEY, newer]).seal([row(1)], empty_trees())
+    ring = KeyRing((KeySpan(KEY.public, last), KeySpan(newer.public)))
+    return replace(SEALER, keys=[newer, KEY], ring=lambda *_: ring), newer
+
+
+def test_after_its_last_size_a_replaced_key_signs_nothing_and_need_not_be_there() -> None:
+    sealer, newer = changing(0)
+    for keys in ([newer], [newer, KEY]):
+        (growth,) = replace(sealer, keys=keys).seal([row(1)], empty_trees()).growths
+        (signature,) = parse_note(growth.sealed.note).signatures
+        assert signature.claims(newer.public)
+
+
+def test_nothing_is_sealed_without_the_key_that_must_sign_it() -> None:
+    sealer, newer = changing(1)
+    with pytest.raises(
+        errors.SigningKeyMissing, match=r"transfer/\d for 1 leaves must be signed by"
+    ):
+        replace(sealer, keys=[newer]).seal([row(1)], empty_trees())
+    with pytest.raises(errors.SigningKeyMissing, match="for 2 leaves"):
+        replace(sealer, keys=[KEY]).seal([row(1, key="P"), row(2, key="P")], empty_trees())
+
+
+def test_both_keys_sign_while_one_replaces_the_other() -> None:
+    sealer, newer = changing(1)
+    batch = sealer.seal([row(1)], empty_trees())
     (growth,) = batch.growths
     origin = f"{BUS}/sinergi.{AGENCY}.transfer/{growth.share[1]}"
     for key in (KEY, newer):
-        reader = Reader(origin, [key.public], Frontier.empty())
+        reader = Reader(origin, KeyRing.of(key.public), Frontier.empty())
         each = growth.rows[0]
         assert reader.feed(0, leaf_data(each.fingerprint, each.key, each.datum), growth.sealed)
 

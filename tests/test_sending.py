@@ -57,7 +57,9 @@ def growths(world: World, count: int) -> list[Growth]:
     """Sealed leaves, as the relay hands them over."""
     world.publish(*(transfer(f"P/{number}") for number in range(count)))
     counts = {"transfer": world.partitions}
-    sealer = Sealer(BUS, world.publisher, [world.key], counts, lambda _: True)
+    sealer = Sealer(
+        BUS, world.publisher, [world.key], counts, lambda _: True, world.agreements.ring
+    )
     with closing(Backlog(world.producer_url)) as backlog:
         epoch = backlog.take()
         assert epoch is not None
@@ -198,7 +200,7 @@ NOWHERE = Connection("127.0.0.1:1")
 
 def test_heads_that_one_client_does_not_get_out_are_told_by_another(world: World) -> None:
     clock = Hurried()
-    control = Control(NOWHERE, BUS, world.publisher, [world.key], clock)
+    control = Control(NOWHERE, BUS, world.publisher, [world.key], world.agreements.ring, clock)
     trees = {("transfer", 0): Frontier.empty()}
     control.heads(trees)
     control._topic._connection = world.connection
@@ -222,7 +224,9 @@ def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(
 ) -> None:
     """Heads are a minute apart, and a client is given up after half a minute without a report."""
     clock = Hurried()
-    control = Control(world.connection, BUS, world.publisher, [world.key], clock)
+    control = Control(
+        world.connection, BUS, world.publisher, [world.key], world.agreements.ring, clock
+    )
     trees = {("transfer", 0): Frontier.empty()}
     producer = control._topic._producer
     schemas = len(Catalog.shipped().versions("transfer"))

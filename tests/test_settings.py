@@ -239,7 +239,8 @@ def test_a_second_key_in_the_folder_signs_too_once_the_agreement_shows_it(tmp_pa
     made = founded(tmp_path)
     following = SigningKey.generate(f"{BUS}/{BNNK}")
     following.save(tmp_path / "keys" / "following.key")
-    line = f'keys = ["{following.public}", "{made.key}"]'
+    until = "until = { seizure = [120, 97, 104] }"
+    line = f'keys = ["{following.public}"]\nreplaced_keys = [{{ key = "{made.key}", {until} }}]'
     (tmp_path / "agreements" / "pks.toml").write_text(_with_line(EXAMPLE.read_text(), line))
     settings = load(made.settings, {}, {})
     keys = {key.public for key in settings.signing_keys(settings.agreements())}

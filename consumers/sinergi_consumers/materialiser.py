@@ -244,7 +244,7 @@ class Materialiser:
         # An upgrade of this program is a new claim, so that what waited for a schema comes in now.
         self._retrial.upgrade(topic, number)
         least = min(positions.values(), key=lambda each: each.frontier.size)
-        keys = self._agreements.keys(topic.agency)
+        keys = self._agreements.ring(topic, number)
         partition = Partition(self._agreements.bus, topic, number, keys, least.frontier)
         self._assignment.flow(share, least, place)
         _log.info("share claimed", topic=topic.name, partition=number, leaf=least.frontier.size)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sinergi_schemas.message import Message, Received
-    from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.merkle import Frontier
     from sinergi_schemas.seal.reader import Verified
     from sinergi_schemas.topics import Topic
@@ -77,9 +77,7 @@ class Batch:
 class Partition:
     """A partition being read from a known tree onwards."""
 
-    def __init__(
-        self, bus: str, topic: Topic, number: int, keys: Sequence[VerifyingKey], tree: Frontier
-    ) -> None:
+    def __init__(self, bus: str, topic: Topic, number: int, keys: KeyRing, tree: Frontier) -> None:
         self.topic = topic
         self.number = number
         self._reader = Reader(f"{bus}/{topic.name}/{number}", keys, tree)

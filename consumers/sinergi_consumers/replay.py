@@ -141,7 +141,7 @@ class Replay:
     def _batches(self, number: int) -> Iterator[Batch]:
         tally = Tally(number)
         self.tallies.append(tally)
-        keys = self._bus.agreements.keys(self._topic.agency)
+        keys = self._bus.agreements.ring(self._topic, number)
         partition = Partition(self._bus.agreements.bus, self._topic, number, keys, Frontier.empty())
         with open_log(self._bus.connection, self._name, number) as log:
             low, high = log.bounds()

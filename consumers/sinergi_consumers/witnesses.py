@@ -175,7 +175,8 @@ def _newest(bus: Bus, name: str, wanted: _Wanted) -> tuple[list[str], Junk]:
 
 def _heads(bus: Bus, topic: Topic, note: str) -> list[Witness]:
     agreements = bus.agreements
-    stated = heads.verify(note, agreements.bus, topic.agency, agreements.keys(topic.agency))
+    signed = heads.verify(note, agreements.bus, topic.agency, agreements.keys(topic.agency))
+    stated = agreements.credible(signed)
     at = datetime.fromtimestamp(stated.posix_time, UTC)
     name = f"{agreements.bus}/{topic.agency}"
     return [
@@ -191,7 +192,7 @@ def _receipt(bus: Bus, topic: Topic, reader: str, note: str) -> list[Witness]:
     stem, _, number = checkpoint.parse(parsed).origin.rpartition("/")
     if stem != f"{agreements.bus}/{topic.name}" or not number.isdigit():
         return []
-    stated = checkpoint.verify(note, f"{stem}/{number}", agreements.keys(topic.agency))
+    stated = checkpoint.verify(note, f"{stem}/{number}", agreements.ring(topic, int(number)))
     keys = agreements.receipt_keys(reader)
     for key in keys:
         at = checkpoint.verify_cosignature(parsed, key)

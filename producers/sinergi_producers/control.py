@@ -16,12 +16,13 @@ from sinergi_schemas.seal.heads import Head, Heads
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sinergi_producers.sealing import Share
     from sinergi_schemas.catalog import Schema
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.keys import SigningKey
     from sinergi_schemas.seal.merkle import Frontier
 
@@ -39,6 +40,7 @@ class Control:
         bus: str,
         agency: str,
         keys: Sequence[SigningKey],
+        ring: Callable[[Topic, int], KeyRing],
         clock: Clock,
     ) -> None:
         self._topic = CompactedTopic(
@@ -48,6 +50,7 @@ class Control:
         self._bus = bus
         self._agency = agency
         self._keys = keys
+        self._ring = ring
         self._due = 0.0
 
     def schemas(self, schemas: Iterable[Schema]) -> None:
@@ -57,16 +60,27 @@ class Control:
         self._topic.serve()
 
     def heads(self, trees: Mapping[Share, Frontier]) -> None:
-        """Write all trees, as far as the broker has them, in one signed note."""
+        """Write all trees, as far as the broker has them, in one signed note.
+
+        While a key is being replaced both sign, each for the trees that it must or may sign.
+        """
         stated = tuple(
             Head(Topic(self._agency, name).name, number, tree.size, tree.root())
             for (name, number), tree in sorted(trees.items())
         )
         now = int(self._clock.now().timestamp())
-        note = heads.sign(Heads(self._bus, self._agency, now, stated), self._keys)
+        note = heads.sign(Heads(self._bus, self._agency, now, stated), self._signers(trees))
         self._topic.put(_HEADS, note.encode())
         self._topic.serve()
         self._due = self._clock.monotonic() + HEADS_SECONDS
+
+    def _signers(self, trees: Mapping[Share, Frontier]) -> list[SigningKey]:
+        signing = [
+            key
+            for (name, number), tree in sorted(trees.items())
+            for key in self._ring(Topic(self._agency, name), number).held(tree.size, self._keys)
+        ]
+        return list(dict.fromkeys(signing))
 
     def heads_if_due(self, trees: Mapping[Share, Frontier]) -> None:
         """Take reports, and write the heads again after a minute without news."""

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.message import Message
-    from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
+    from sinergi_schemas.seal.key_ring import KeyRing
+    from sinergi_schemas.seal.keys import SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,8 @@ class Recovery:
     def _grounds(self, readings: Sequence[_Reading], left: Sequence[Found]) -> list[Ground]:
         doubtful = {each.share for each in left}
         grounds = [
-            each.ground([] if each.share in doubtful else self._identity.keys) for each in readings
+            each.ground([] if each.share in doubtful else self._identity.held())
+            for each in readings
         ]
         return [each for each in grounds if each.checkpoints]
 
@@ -171,14 +173,14 @@ class Recovery:
             backlog.check()
             trees = backlog.trees()
         counts = tail.counts(self._connection, agency, agreements)
-        keys = agreements.keys(agency)
         readings: dict[tail.Place, _Reading] = {}
         for name, count in counts.items():
             topic = Topic(agency, name)
             for number in range(count):
                 tree = trees.get((name, number), Frontier.empty())
                 origin = f"{agreements.bus}/{topic.name}/{number}"
-                readings[topic.name, number] = _Reading((name, number), topic, origin, keys, tree)
+                ring = agreements.ring(topic, number)
+                readings[topic.name, number] = _Reading((name, number), topic, origin, ring, tree)
         sizes = {place: each.tree.size for place, each in readings.items()}
         for place, message in tail.beyond(self._connection, sizes, self._clock):
             readings[place].take(message)
@@ -206,7 +208,7 @@ class _Reading:
         share: Share,
         topic: Topic,
         origin: str,
-        keys: Sequence[VerifyingKey],
+        ring: KeyRing,
         tree: Frontier,
     ) -> None:
         self.share = share
@@ -214,7 +216,8 @@ class _Reading:
         self.leaves: list[Message] = []
         self._topic = topic
         self._origin = origin
-        self._reader = Reader(origin, keys, tree)
+        self._ring = ring
+        self._reader = Reader(origin, ring, tree)
         self._checkpoints: list[Verified] = []
         self._shown = 0
 
@@ -246,12 +249,17 @@ class _Reading:
         """What the tree gains.
 
         Args:
-            keys: they sign a checkpoint for the leaves behind the last one, yet to be sent;
-                without keys these leaves are left.
+            keys: those that must or may sign a checkpoint for the leaves behind the last one, yet
+                to be sent; without keys these leaves are left.
+
+        Raises:
+            SigningKeyMissing: the key that must sign it is not among them.
         """
         checkpoints = list(self._checkpoints)
         if keys and self._reader.pending:
-            writer = Writer(self._origin, keys, self._reader.frontier)
+            size = self.tree.size + len(self.leaves)
+            signers = self._ring.signers(self._origin, size, keys)
+            writer = Writer(self._origin, signers, self._reader.frontier)
             for each in self.leaves[self.proved - self.tree.size :]:
                 writer.add(each.leaf_data)
             sealed, after = writer.checkpoint(), writer.frontier

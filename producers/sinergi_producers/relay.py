@@ -71,12 +71,19 @@ class Identity:
     """Who relays: the agency, the keys that sign for it, and the agreements it is bound by.
 
     Attributes:
+        keys: the private keys that are held now.
         load: reads the agreements; asked again each minute, so that a new version needs no restart.
+        load_keys: reads the private keys, likewise; without it they stay as they are.
     """
 
     agency: str
     keys: Sequence[SigningKey]
     load: Callable[[], Agreements]
+    load_keys: Callable[[], Sequence[SigningKey]] | None = None
+
+    def held(self) -> Sequence[SigningKey]:
+        """The private keys as they are now."""
+        return self.load_keys() if self.load_keys else self.keys
 
 
 @dataclass(slots=True)
@@ -84,7 +91,8 @@ class Term:
     """What a leader holds in hand under one lease.
 
     Attributes:
-        is_outdated: a new agreement speaks of other topics: begin another term.
+        versions: the hashes of the agreements under which it began.
+        is_outdated: the agreements or the private keys are others by now: begin another term.
     """
 
     epoch: int
@@ -93,6 +101,7 @@ class Term:
     sender: Sender
     trees: dict[Share, Frontier]
     sent: dict[Share, Frontier]
+    versions: frozenset[str]
     floors: Floors = field(default_factory=Floors)
     is_outdated: bool = False
 
@@ -194,7 +203,7 @@ class Relay:
         now = self._clock.monotonic()
         self._renewal_due = now + self._seconds / 3
         self._reload_due = now
-        agreements = self._identity.load()
+        agreements, keys = self._identity.load(), self._identity.held()
         counts = tail.counts(self._connection, self._identity.agency, agreements)
         shares = [(name, number) for name, count in counts.items() for number in range(count)]
         self._backlog.plant(shares, epoch)
@@ -205,14 +214,15 @@ class Relay:
             self._connection,
             agreements.bus,
             self._identity.agency,
-            self._identity.keys,
+            keys,
+            agreements.ring,
             self._clock,
         )
         control.schemas(each for name in counts for each in self._catalog.versions(name))
         _log.info("leading", agency=self._identity.agency, epoch=epoch)
         return Term(
             epoch,
-            self._sealer(agreements, counts),
+            self._sealer(agreements, keys, counts),
             control,
             Sender(
                 self._connection,
@@ -223,6 +233,7 @@ class Relay:
             ),
             trees,
             sent,
+            _versions(agreements),
         )
 
     def _shown(self, sizes: Mapping[Share, int]) -> dict[Share, int]:
@@ -246,16 +257,19 @@ class Relay:
         except errors.Unavailable as why:
             _log.warning("lease not given back; it ends by itself", why=str(why))
 
-    def _sealer(self, agreements: Agreements, counts: dict[str, int]) -> Sealer:
+    def _sealer(
+        self, agreements: Agreements, keys: Sequence[SigningKey], counts: dict[str, int]
+    ) -> Sealer:
         agency = self._identity.agency
         return Sealer(
             agreements.bus,
             agency,
-            self._identity.keys,
+            keys,
             counts,
             lambda name: (
                 name in counts and agreements.covering(agency, name, self._clock.now()) is not None
             ),
+            agreements.ring,
         )
 
     def _keep(self, term: Term) -> None:
@@ -269,16 +283,15 @@ class Relay:
             self._reload_due = now + _RELOAD_SECONDS
 
     def _reload(self, term: Term) -> None:
-        """Read the agreements again, and let rows try again that a new version may cover."""
+        """Read agreements and keys again, and let rows try again that an agreement may cover."""
         try:
-            agreements = self._identity.load()
-        except errors.AgreementRefused as why:
+            agreements, keys = self._identity.load(), self._identity.held()
+        except (errors.AgreementRefused, errors.SettingsRefused, errors.KeyFileRefused) as why:
             _log.error("agreements not loaded again; the old ones hold", why=str(why))
             return
-        published = {each.event_type for each in agreements.published_by(self._identity.agency)}
-        if published - set(term.sealer.counts):
+        held = {each.public for each in term.sealer.keys}
+        if _versions(agreements) != term.versions or {each.public for each in keys} != held:
             term.is_outdated = True
-        term.sealer = self._sealer(agreements, dict(term.sealer.counts))
         covered = [name for name in term.sealer.counts if term.sealer.is_agreed(name)]
         if self._backlog.release_held(covered):
             term.floors.reset()
@@ -338,6 +351,10 @@ class Relay:
         while growths := self._backlog.unsent():
             term.sender.begin(growths)
             self._account(term, self._settle(term))
+
+
+def _versions(agreements: Agreements) -> frozenset[str]:
+    return frozenset(each.hash for each in agreements)
 
 
 class _Patience:

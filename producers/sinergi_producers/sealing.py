@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sinergi_schemas.seal.checkpoint import Sealed
+    from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.keys import SigningKey
     from sinergi_schemas.seal.merkle import Frontier
 
@@ -79,7 +80,9 @@ class Sealer:
 
     Attributes:
         counts: the partitions of each event type's topic.
+        keys: the private keys that are held; for each tree those sign that must or may.
         is_agreed: whether an agreement in force lets the agency publish an event type.
+        ring: the keys of a topic-partition, from the agreements.
     """
 
     bus: str
@@ -87,9 +90,14 @@ class Sealer:
     keys: Sequence[SigningKey]
     counts: Mapping[str, int]
     is_agreed: Callable[[str], bool]
+    ring: Callable[[Topic, int], KeyRing]
 
     def seal(self, rows: Iterable[Row], trees: Mapping[Share, Frontier]) -> Batch:
-        """Give rows their leaves, in their order, and sign each tree that grew."""
+        """Give rows their leaves, in their order, and sign each tree that grew.
+
+        Raises:
+            SigningKeyMissing: a key that must sign a tree is not held.
+        """
         batch = Batch()
         by_share: dict[Share, list[Row]] = {}
         agreed: dict[str, bool] = {}
@@ -114,7 +122,9 @@ class Sealer:
     def _grow(self, share: Share, rows: Sequence[Row], tree: Frontier) -> Growth:
         event_type, partition = share
         topic = Topic(self.agency, event_type)
-        writer = Writer(f"{self.bus}/{topic.name}/{partition}", self.keys, tree)
+        origin = f"{self.bus}/{topic.name}/{partition}"
+        keys = self.ring(topic, partition).signers(origin, tree.size + len(rows), self.keys)
+        writer = Writer(origin, keys, tree)
         for row in rows:
             writer.add(leaf_data(row.fingerprint, row.key, row.datum))
         sealed = writer.checkpoint()

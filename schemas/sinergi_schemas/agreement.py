@@ -5,9 +5,12 @@ Keys, partitions and permissions are taken from here and from nowhere else.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import agreement_file, errors
+from sinergi_schemas.seal.key_ring import KeyRing
+from sinergi_schemas.seal.note import key_names
 from sinergi_schemas.terms import Agreement, Party, ReceiptKey, Terms
 from sinergi_schemas.toml_file import Problem
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from sinergi_schemas.seal.heads import Heads
     from sinergi_schemas.seal.keys import VerifyingKey
     from sinergi_schemas.topics import Topic
 
@@ -122,12 +126,42 @@ class Agreements:
         """The topics that an agency owns, in force at a moment or ever, sorted."""
         return [topic for topic in self.topics(at) if topic.agency == agency]
 
-    def keys(self, agency: str) -> list[VerifyingKey]:
-        """The keys that may sign an agency's checkpoints, the newest agreement's first.
+    def ring(self, topic: Topic, partition: int) -> KeyRing:
+        """The keys that sign the checkpoints of a topic-partition, by tree size.
 
-        Earlier agreements count too: what was sealed under them stays sealed.
+        They are those of the newest agreement that covers the topic, replaced ones included, and of
+        no other: an agreement on something else gives its parties no key for this topic. Without
+        such an agreement the ring is empty.
         """
-        return _distinct(key for party in self._party(agency) for key in party.keys)
+        for each in self:
+            if each.covers(topic.agency, topic.event_type):
+                is_there = partition in range(each.events[topic.event_type].partitions)
+                party = each.parties[topic.agency]
+                return party.ring(topic.event_type, partition) if is_there else KeyRing(())
+        return KeyRing(())
+
+    def keys(self, agency: str) -> list[VerifyingKey]:
+        """Every key that any agreement gives an agency, the newest first.
+
+        They sign what is said of no single topic: the heads in its control topic. What one of them
+        says of a topic counts only if the ring of that topic accepts it.
+        """
+        return _distinct(key for party in self._party(agency) for key in reversed(party.keys))
+
+    def credible(self, stated: Heads) -> Heads:
+        """The lines of verified heads that are signed by the key of their own topic and size.
+
+        A key that an agreement on something else gives an agency can sign heads, but no line of
+        them about this topic holds; nor does one that a replaced key signs beyond its last size.
+        """
+        known = {each.name: each for each in self.published_by(stated.agency)}
+        lines = tuple(
+            each
+            for each in stated.heads
+            if each.topic in known
+            and self.ring(known[each.topic], each.partition).accepts(each.size, stated.signers)
+        )
+        return replace(stated, heads=lines)
 
     def receipt_keys(self, agency: str) -> list[VerifyingKey]:
         """The keys of an agency's databases, named `<bus>/<agency>/<database>`."""
@@ -160,8 +194,27 @@ def _between(one: Agreement, other: Agreement) -> Iterator[Problem]:
             if owner != key.name:
                 what = f"{key.name} is the same key as {owner} in {other.path}; make another"
                 yield Problem(f"parties.{name}.keys", what)
+    for name in sorted(one.parties.keys() & other.parties.keys()):
+        yield from _of_keys(name, one, other)
     for topic in sorted({*one.topics()} & {*other.topics()}):
         yield from _about(topic, one, other)
+
+
+def _of_keys(agency: str, one: Agreement, other: Agreement) -> Iterator[Problem]:
+    """Two files may know different keys of an agency only where one tells which replaced which."""
+    ours, theirs = (each.parties[agency].keys for each in (one, other))
+    at = f"parties.{agency}.keys"
+    common = min(len(ours), len(theirs))
+    if ours[:common] != theirs[:common]:
+        what = f"is {key_names(ours)}, but {key_names(theirs)} in {other.path}, and neither file"
+        hint = "shows the other's among its replaced_keys; ask the agency which are its own"
+        yield Problem(at, f"{what} {hint}")
+    elif len(ours) < len(theirs) and any(
+        topic.agency == agency for topic in {*one.topics()} & {*other.topics()}
+    ):
+        what = f"ends with {key_names(ours[-1:])}, which {key_names(theirs[common : common + 1])}"
+        hint = "replaces: this file is the newer one, and has to show it"
+        yield Problem(at, f"{what} of {other.path} {hint}")
 
 
 def _about(topic: Topic, one: Agreement, other: Agreement) -> Iterator[Problem]:

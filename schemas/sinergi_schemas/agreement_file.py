@@ -5,124 +5,49 @@
     legal_basis = ["…"]
     numbers = [{ party = "…", number = "…" }, …]      one for each party
     [in_force]                                        from, until, zone
-    [parties.<agency>]                                name, keys, receipt_keys
+    [parties.<agency>]                                name, keys, replaced_keys, receipt_keys
     [events.<event type>]                             publishers, readers, purposes, partitions, …
 
-A key stands in one place only: who signed would be anybody's guess otherwise.
+A key stands in one place only: who signed would be anybody's guess otherwise. One key of a party
+signs. A key that was replaced stays in the file, the oldest first, with the last tree size that it
+may sign in each partition, since what it has signed is proved by nothing else:
+
+    [[parties.<agency>.replaced_keys]]
+    key = "…"
+    until = { transfer = [120, 97, 104] }
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field
-
 from sinergi_schemas import errors, toml_file
+from sinergi_schemas.agreement_tables import (
+    EventsTable,
+    HeadTable,
+    InForceTable,
+    NumbersTable,
+    PartyTable,
+)
 from sinergi_schemas.codes import Purpose
 from sinergi_schemas.seal.keys import Algorithm, VerifyingKey
-from sinergi_schemas.terms import Agreement, Party, ReceiptKey, Terms
-from sinergi_schemas.toml_file import Problem, Table
-from sinergi_schemas.topics import is_bus, is_slug
+from sinergi_schemas.terms import Agreement, Party, ReceiptKey, ReplacedKey, Terms
+from sinergi_schemas.toml_file import Problem
+from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_PERIOD = re.compile(r"P(?=\d)(\d+Y)?(\d+M)?(\d+D)?")
-_MOST_PARTITIONS = 1_000
 _TAKEN_TYPES = frozenset({"control", "receipts"})
 _FEWEST_PARTIES = 2
 
 KindT = TypeVar("KindT")
-
-
-def _written(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise ValueError("must be one line of readable text; write it without control characters")
-    return text
-
-
-def _bus(text: str) -> str:
-    if not is_bus(text):
-        raise ValueError(f"{text!r} cannot name a bus; write lower-case words with dots between")
-    return text
-
-
-def _retention(text: str) -> str:
-    if text != "forever" and not _PERIOD.fullmatch(text):
-        raise ValueError(f'{text!r} is not a period; write one as "P5Y", or "forever"')
-    return text
-
-
-def _purpose(text: str) -> str:
-    known = [each.value for each in Purpose if each is not Purpose.UNKNOWN]
-    if text not in known:
-        raise ValueError(f"{text} is no purpose; {toml_file.did_you_mean(text, known)}")
-    return text
-
-
-Written = Annotated[str, AfterValidator(_written)]
-Several = Annotated[list[Written], Field(min_length=1)]
-
-
-class _Head(Table):
-    bus: Annotated[str, AfterValidator(_bus)] = Field(
-        description='the bus\'s name, as "sinergi.banyuwangi.example"'
-    )
-    title: Written = Field(description="the agreement's title in quotes")
-    legal_basis: Several = Field(description='laws and regulations, as ["UU 35/2009", …]')
-
-
-class _Number(Table):
-    party: str = Field(description='the agency, as "lapas-banyuwangi"')
-    number: Written = Field(description="the number that this party gave the agreement")
-
-
-class _Numbers(Table):
-    numbers: list[_Number] = Field(
-        description='[{ party = "…", number = "…" }, …], one for each party'
-    )
-
-
-class _InForce(Table):
-    start: Any = Field(alias="from", description="a date, as 2025-10-23")
-    until: Any = Field(default=None, description="the last day, as 2030-10-22")
-    zone: str | None = Field(default=None, description='an IANA zone, as "Asia/Jakarta"')
-
-
-class _ReceiptKey(Table):
-    database: str = Field(description='the database, as "register"')
-    key: str = Field(description="the public key that `sinergi init` printed")
-
-
-class _Party(Table):
-    name: Written = Field(description="the party's name in quotes")
-    keys: list[str] = Field(
-        min_length=1, description="the public key that `sinergi init` printed, in brackets"
-    )
-    receipt_keys: list[_ReceiptKey] = Field(
-        default=[], description='[{ database = "…", key = "…" }, …]'
-    )
-
-
-class _Events(Table):
-    publishers: list[str] = Field(min_length=1, description="the agencies that publish")
-    readers: list[str] = Field(min_length=1, description="the agencies that read")
-    purposes: list[Annotated[str, AfterValidator(_purpose)]] = Field(
-        min_length=1, description='what the events may be used for, as ["INVESTIGATION"]'
-    )
-    partitions: int = Field(
-        ge=1, le=_MOST_PARTITIONS, description="a count that you will never change, as 3"
-    )
-    retention: Annotated[str, AfterValidator(_retention)] = Field(
-        description='how long a reader may keep rows: a period as "P5Y", or "forever"'
-    )
 
 
 def parse(path: Path, data: bytes) -> Agreement:
@@ -166,7 +91,7 @@ class _Examination:
     def run(self, path: Path, digest: str) -> tuple[Agreement | None, list[Problem]]:
         """The agreement, or everything that is wrong."""
         self._outline()
-        head = self._check(_Head, self._part(*_Head.model_fields), "")
+        head = self._check(HeadTable, self._part(*HeadTable.model_fields), "")
         numbers = self._numbers()
         starts, ends = self._in_force()
         parties = [self._party(name, numbers.get(name, "")) for name in self._parties]
@@ -187,7 +112,7 @@ class _Examination:
         return agreement, []
 
     def _outline(self) -> None:
-        known = {*_Head.model_fields, "numbers", "in_force", "parties", "events"}
+        known = {*HeadTable.model_fields, "numbers", "in_force", "parties", "events"}
         for key in sorted(self._raw.keys() - known):
             self._say(key, f"there is no such key; {toml_file.did_you_mean(key, known)}")
         if len(self._parties) < _FEWEST_PARTIES:
@@ -202,7 +127,7 @@ class _Examination:
                 self._say(f"events.{name}", 'cannot name an event type; write one as "seizure"')
 
     def _numbers(self) -> dict[str, str]:
-        self._check(_Numbers, self._part("numbers"), "")
+        self._check(NumbersTable, self._part("numbers"), "")
         found = [(i, each) for i, each in _members(self._raw, "numbers", dict) if "party" in each]
         for index, each in found:
             self._known_party(f"numbers.{index}.party", each["party"])
@@ -218,7 +143,7 @@ class _Examination:
         if "in_force" not in self._raw:
             self._say("in_force", "it is missing; write [in_force] with from, until and zone")
             return None, None
-        self._check(_InForce, self._raw["in_force"], "in_force")
+        self._check(InForceTable, self._raw["in_force"], "in_force")
         raw = _table(self._raw, "in_force")
         zone = self._zone(raw.get("zone"))
         starts = self._instant("from", raw, zone, timedelta(0))
@@ -259,25 +184,72 @@ class _Examination:
 
     def _party(self, name: str, number: str) -> Party | None:
         at = f"parties.{name}"
-        found = self._check(_Party, self._parties[name], at)
+        found = self._check(PartyTable, self._parties[name], at)
         raw = _table(self._parties, name)
         keys = [
             self._key(f"{at}.keys.{index}", text, Algorithm.ED25519, name)
             for index, text in _members(raw, "keys", str)
         ]
+        if len(keys) > 1:
+            what = f"holds {len(keys)} keys, and one signs; put those that it replaced into"
+            self._say(f"{at}.keys", f"{what} replaced_keys, each with the last sizes it may sign")
+        replaced = self._replaced_keys(f"{at}.replaced_keys", raw, name)
         receipts = [
             self._receipt_key(f"{at}.receipt_keys.{index}", each, name)
             for index, each in _members(raw, "receipt_keys", dict)
         ]
-        if found is None:
+        if found is None or not keys or keys[0] is None:
             return None
         return Party(
             agency=name,
             name=found.name,
             number=number,
-            keys=tuple(key for key in keys if key),
+            key=keys[0],
+            replaced_keys=tuple(replaced),
             receipt_keys=tuple(each for each in receipts if each),
         )
+
+    def _replaced_keys(self, at: str, raw: dict[str, Any], agency: str) -> list[ReplacedKey]:
+        found: list[ReplacedKey] = []
+        before: dict[str, tuple[int, ...]] = {}
+        for index, each in _members(raw, "replaced_keys", dict):
+            where = f"{at}.{index}"
+            until = self._until(f"{where}.until", each, agency)
+            for name in sorted(until.keys() & before.keys()):
+                pairs = zip(until[name], before[name], strict=False)
+                if any(last < earlier for last, earlier in pairs):
+                    what = "ends before the key that it replaced; list the oldest key first"
+                    self._say(f"{where}.until.{name}", what)
+            before = until
+            text = each.get("key")
+            if isinstance(text, str):
+                key = self._key(f"{where}.key", text, Algorithm.ED25519, agency)
+                found += [ReplacedKey(key, MappingProxyType(until))] if key else []
+        return found
+
+    def _until(self, at: str, raw: dict[str, Any], agency: str) -> dict[str, tuple[int, ...]]:
+        """The last sizes of a replaced key, for each partition of all that its agency publishes."""
+        given, published = _table(raw, "until"), self._published(agency)
+        for name in sorted(given.keys() - published.keys()):
+            self._say(f"{at}.{name}", f"{agency} does not publish this here; remove it")
+        for name in sorted(published.keys() - given.keys()):
+            self._say(at, f"{name} is missing; write its last sizes, one for each partition")
+        sizes = {name: tuple(size for _, size in _members(given, name, int)) for name in given}
+        for name in sorted(published.keys() & given.keys()):
+            count = len(sizes[name])
+            if count != published[name]:
+                what = f"holds {count} sizes for {published[name]} partitions; write one for each"
+                self._say(f"{at}.{name}", what)
+        return sizes
+
+    def _published(self, agency: str) -> dict[str, object]:
+        """The event types that an agency publishes, with their partitions as they are written."""
+        return {
+            name: terms.get("partitions")
+            for name, terms in self._events.items()
+            if isinstance(terms, dict)
+            and agency in dict(_members(terms, "publishers", str)).values()
+        }
 
     def _receipt_key(self, at: str, raw: dict[str, Any], agency: str) -> ReceiptKey | None:
         database, text = raw.get("database"), raw.get("key")
@@ -308,7 +280,7 @@ class _Examination:
 
     def _terms(self, name: str) -> Terms | None:
         at = f"events.{name}"
-        found = self._check(_Events, self._events[name], at)
+        found = self._check(EventsTable, self._events[name], at)
         raw = _table(self._events, name)
         publishers = self._agencies(at, raw, "publishers")
         readers = self._agencies(at, raw, "readers")

@@ -190,6 +190,16 @@ class KeyFileRefused(Refused):
     what: str
 
 
+class SigningKeyMissing(Refused):
+    """A checkpoint of {origin} for {size} leaves must be signed by {key}, which is not in the
+    folder of private keys. Put its file there, or load the agreement that replaces it.
+    """
+
+    origin: str
+    size: int
+    key: str
+
+
 class SealBroken(Broken):
     """A topic is not what its owner sealed. Compare it with another copy, and ask its owner."""
 
@@ -218,6 +228,17 @@ class SignatureMissing(SealBroken):
 
     subject: str
     keys: str
+
+
+class KeyReplaced(SignatureMissing):
+    """{subject} of {size} leaves is signed by {signer}, which was replaced and signs nothing above
+    {last} leaves; {keys} must sign it. Either its owner's relay has not loaded the agreement that
+    replaces the key, or somebody signs with the old key. Ask its owner.
+    """
+
+    size: int
+    signer: str
+    last: int
 
 
 class OriginForeign(SealBroken):

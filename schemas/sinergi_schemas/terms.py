@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -28,6 +29,19 @@ class ReceiptKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacedKey:
+    """A key that another one has replaced, by tree size and not by clock.
+
+    Attributes:
+        until: the last tree size that it may sign, for each partition of each event type that the
+            agreement lets its agency publish.
+    """
+
+    key: VerifyingKey
+    until: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Party:
     """One side of the agreement.
 
@@ -35,15 +49,29 @@ class Party:
         agency: its slug on the bus.
         name: as it stands in the agreement.
         number: the number that this party gave the agreement; each party gives its own.
-        keys: those that may sign its checkpoints and heads; several while one replaces another.
+        key: the one that signs its checkpoints and heads.
+        replaced_keys: those that it replaced, the oldest first. What they have signed stays sealed.
         receipt_keys: those of its databases.
     """
 
     agency: str
     name: str
     number: str
-    keys: tuple[VerifyingKey, ...]
+    key: VerifyingKey
+    replaced_keys: tuple[ReplacedKey, ...]
     receipt_keys: tuple[ReceiptKey, ...]
+
+    @property
+    def keys(self) -> tuple[VerifyingKey, ...]:
+        """All its keys for checkpoints, the oldest first; each replaced the one before."""
+        return (*(each.key for each in self.replaced_keys), self.key)
+
+    def ring(self, event_type: str, partition: int) -> KeyRing:
+        """The keys of one of its topic-partitions, of an event type that it may publish."""
+        replaced = (
+            KeySpan(each.key, each.until[event_type][partition]) for each in self.replaced_keys
+        )
+        return KeyRing((*replaced, KeySpan(self.key)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from sinergi_schemas import codec, message
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.message import Envelope, Letterhead
+from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.writer import Writer
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.catalog import Schema
     from sinergi_schemas.events import Event
-    from sinergi_schemas.seal.keys import VerifyingKey
     from sinergi_schemas.topics import Topic
 
 AGREEMENT = "0" * 64
@@ -92,9 +92,9 @@ class Tape:
         self._offset = 0
 
     @property
-    def keys(self) -> list[VerifyingKey]:
-        """The owner's public keys, as an agreement would name them."""
-        return [self.key.public]
+    def keys(self) -> KeyRing:
+        """The owner's public key, as an agreement would name it."""
+        return KeyRing.of(self.key.public)
 
     def write(self, events: Sequence[Event]) -> list[TapeMessage]:
         """Messages of some events, the last one with a checkpoint.

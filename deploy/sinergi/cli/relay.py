@@ -10,6 +10,7 @@ from sinergi.signals import stopping as on_signals
 if TYPE_CHECKING:
     from sinergi.settings import Settings
     from sinergi_producers.relay import Relay
+    from sinergi_schemas.seal.keys import SigningKey
 
 
 def relay() -> None:
@@ -35,9 +36,11 @@ def assemble(settings: Settings) -> Relay:
     from sinergi_producers.relay import Identity, Relay  # noqa: PLC0415
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
-    keys = settings.signing_keys(settings.agreements())
+    def keys() -> list[SigningKey]:
+        return settings.signing_keys(settings.agreements())
+
     return Relay(
-        Identity(settings.agency, keys, settings.agreements),
+        Identity(settings.agency, keys(), settings.agreements, keys),
         Backlog(settings.producer_database),
         settings.connection(),
         Catalog.shipped(),

@@ -128,7 +128,9 @@ class Broker:
             text = note.decode()
         except UnicodeDecodeError:
             raise errors.NoteMalformed("heads are not text") from None
-        return heads.verify(text, agreements.bus, agency, agreements.keys(agency))
+        return agreements.credible(
+            heads.verify(text, agreements.bus, agency, agreements.keys(agency))
+        )
 
     def first_at(
         self, number: Number, within: Bounds, index: int, offset: int | None

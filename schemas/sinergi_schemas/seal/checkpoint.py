@@ -33,6 +33,7 @@ from sinergi_schemas.seal.note import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
 
 
@@ -82,18 +83,18 @@ def parse(note: Note) -> Checkpoint:
     return Checkpoint(lines[0], size, parse_root(lines[2], size))
 
 
-def verify(note: str, origin: str, keys: Sequence[VerifyingKey]) -> Checkpoint:
-    """The checkpoint of an origin, from a note that one of the keys has signed.
+def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
+    """The checkpoint of an origin, from a note signed by the key that must sign its size.
 
     Args:
         note: as it was read.
         origin: `<bus>/<topic>/<partition>`, which the note must be about.
-        keys: the owner's; those of receipts do not count.
+        keys: the owner's, for this topic-partition; those of receipts do not count.
 
     Raises:
         NoteMalformed: it is no checkpoint.
         OriginForeign: it is about another topic or partition.
-        SignatureInvalid, SignatureMissing: see `verify_note`.
+        SignatureInvalid, SignatureMissing: see `KeyRing.verify`.
     """
     try:
         parsed = parse_note(note)
@@ -102,7 +103,7 @@ def verify(note: str, origin: str, keys: Sequence[VerifyingKey]) -> Checkpoint:
         raise errors.NoteMalformed(f"{why.what}; it was read at {origin}") from None
     if stated.origin != origin:
         raise errors.OriginForeign(origin, parsed.subject)
-    verify_note(parsed, keys)
+    keys.verify(parsed, stated.size)
     return stated
 
 

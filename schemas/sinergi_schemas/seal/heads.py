@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
@@ -40,12 +40,18 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """All trees of an agency at one time (seconds since 1970), in the order of their lines."""
+    """All trees of an agency at one time (seconds since 1970), in the order of their lines.
+
+    Attributes:
+        signers: the keys that have signed them, where they were verified. A line holds only if one
+            of these is the key that must sign a tree of its topic, partition and size.
+    """
 
     bus: str
     agency: str
     posix_time: int
     heads: tuple[Head, ...]
+    signers: tuple[VerifyingKey, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "heads", tuple(sorted(self.heads, key=str)))
@@ -68,15 +74,21 @@ def sign(heads: Heads, keys: Iterable[SigningKey]) -> str:
 
 
 def verify(note: str, bus: str, agency: str, keys: Sequence[VerifyingKey]) -> Heads:
-    """The heads of a note that the agency has signed.
+    """The heads of a note that the agency has signed, with the keys that have.
 
     Raises:
         NoteMalformed: it is not the heads of that agency.
         SignatureInvalid, SignatureMissing: it is not signed as it should be.
     """
     parsed = parse_note(note)
-    verify_note(parsed, keys)
-    return _parse(parsed.text, bus, agency)
+    true = verify_note(parsed, keys)
+    text = parsed.text.encode()
+    signers = tuple(
+        key
+        for key in keys
+        if any(each.claims(key) and key.verify(each.value, text) for each in true)
+    )
+    return replace(_parse(parsed.text, bus, agency), signers=signers)
 
 
 def _parse(text: str, bus: str, agency: str) -> Heads:

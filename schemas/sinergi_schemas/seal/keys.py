@@ -24,6 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from sinergi_schemas import errors
+from sinergi_schemas.seal.points import check_public_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,8 @@ class VerifyingKey:
     """A public key, its name and what it may sign.
 
     Raises:
-        ValueError: the name cannot stand in a signature line, or the key has not 32 bytes.
+        ValueError: the name cannot stand in a signature line, or the key is none that an honest
+            generator makes; see `points`.
     """
 
     name: str
@@ -59,6 +61,7 @@ class VerifyingKey:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        check_public_key(self.public)
         object.__setattr__(self, "id", _key_id(self.name, self.algorithm, self.public))
         object.__setattr__(self, "_key", Ed25519PublicKey.from_public_bytes(self.public))
 

@@ -116,8 +116,13 @@ def verify_note(
             raise errors.SignatureInvalid(each.name, note.subject)
         true += [each] if claimed else []
     if not true:
-        raise errors.SignatureMissing(note.subject, _names(trusted))
+        raise errors.SignatureMissing(note.subject, key_names(trusted))
     return true
+
+
+def key_names(keys: Iterable[VerifyingKey]) -> str:
+    """The beginnings of the keys' texts, as the agreement shows them."""
+    return ", ".join(sorted({f"{key.name}+{key.id.hex()}" for key in keys})) or "nobody"
 
 
 def parse_size(text: str) -> int:
@@ -169,8 +174,3 @@ def _signature(line: str) -> Signature:
     if len(value) <= _ID_LENGTH:
         raise errors.NoteMalformed("a signature is too short")
     return Signature(parts[1], value[:_ID_LENGTH], value[_ID_LENGTH:])
-
-
-def _names(keys: Iterable[VerifyingKey]) -> str:
-    """The beginnings of the keys' texts, as the agreement shows them."""
-    return ", ".join(sorted({f"{key.name}+{key.id.hex()}" for key in keys})) or "nobody"

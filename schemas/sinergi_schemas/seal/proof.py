@@ -21,10 +21,8 @@ from sinergi_schemas.seal.merkle import HASH_LENGTH, leaf_hash, verify_inclusion
 from sinergi_schemas.seal.note import parse_base64, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sinergi_schemas.seal.checkpoint import Checkpoint
-    from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.seal.key_ring import KeyRing
 
 _FIRST = "c2sp.org/tlog-proof@v1"
 _LONGEST_PATH = 63
@@ -64,7 +62,7 @@ class Proof:
         steps = (base64.b64encode(step).decode() for step in self.path)
         return "\n".join([_FIRST, f"index {self.index}", *steps]) + f"\n\n{self.note}"
 
-    def verify(self, leaf_data: bytes, origin: str, keys: Sequence[VerifyingKey]) -> Checkpoint:
+    def verify(self, leaf_data: bytes, origin: str, keys: KeyRing) -> Checkpoint:
         """See that the owner of a topic sealed a leaf at this index, and say under what.
 
         Raises:

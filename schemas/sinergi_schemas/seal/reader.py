@@ -29,10 +29,8 @@ from sinergi_schemas.seal import checkpoint
 from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
-    from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.merkle import Frontier
 
 REMEMBERED = 1_000
@@ -58,14 +56,14 @@ class Reader:
 
     Args:
         origin: `<bus>/<topic>/<partition>`.
-        keys: the owner's, from the agreement.
+        keys: the owner's for this topic-partition, from the agreements.
         frontier: the tree that was verified before.
 
     Attributes:
         resends: messages that were ignored as known.
     """
 
-    def __init__(self, origin: str, keys: Sequence[VerifyingKey], frontier: Frontier) -> None:
+    def __init__(self, origin: str, keys: KeyRing, frontier: Frontier) -> None:
         self._origin = origin
         self._keys = keys
         self._frontier = frontier
