@@ -18,6 +18,8 @@ from structlog.testing import capture_logs
 
 from chaos.services import Server, Starter, _state
 from sinergi import migrate
+from sinergi.local import programs
+from sinergi.local.account import Account
 from sinergi.local.postgresql import Postgresql
 from sinergi_consumers.sinks.postgresql import PostgresqlSink
 from sinergi_consumers.storing import Stored
@@ -52,7 +54,6 @@ def pair() -> Iterator[Pair]:
     ):
         folder, state = _state(Path(name) / "primary")
         (other := folder.with_name("standby")).mkdir()
-        other.chmod(0o777)  # the server's own user makes its data folder there
         first = Postgresql(folder, state)
         pair = Pair(Server(first, starter), Server(Postgresql(other, state), starter))
         try:
@@ -69,10 +70,14 @@ def copy(pair: Pair) -> None:
     assert isinstance(first, Postgresql)
     assert isinstance(second, Postgresql)
     url = sa.engine.make_url(first.url("postgres")).set(drivername="postgresql")
-    program = str(first._programs() / "pg_basebackup")
+    account = Account.of_server()
+    second._data.mkdir(mode=0o700)
+    account.give(second._data)
+    program = str(programs.find(account) / "pg_basebackup")
     source = f"--dbname={url.render_as_string(hide_password=False)}"
-    order = (program, source, f"--pgdata={second._data}", "--write-recovery-conf")
-    first._program((*order, "--checkpoint=fast", "--wal-method=stream")).run()
+    order = (program, source, "--pgdata=/proc/self/fd/3", "--write-recovery-conf")
+    command = (*order, "--checkpoint=fast", "--wal-method=stream")
+    first._program(command, account, second._data).run()
 
 
 def test_a_failover_to_a_read_only_standby_is_waited_for_and_nothing_is_set_apart(

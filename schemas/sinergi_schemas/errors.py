@@ -623,6 +623,22 @@ class LocalMissing(Refused):
     what: str
 
 
+class LocalUserMissing(Refused):
+    """PostgreSQL refuses to run as root, and this machine has no user `{user}` for it. Add one, or
+    run this as an ordinary user.
+    """
+
+    user: str
+
+
+class LocalProgramsUnreachable(Refused):
+    """The user that PostgreSQL runs as can run its programs nowhere. {tried}. Mend one of these
+    places, or set TMPDIR to a folder that everybody may enter and run programs from.
+    """
+
+    tried: str
+
+
 class DownloadFailed(Refused):
     """{what} of Kafka cannot be fetched: {why}. Check the network, or name a mirror in jgo's
     settings; then run this again: what has come already is kept.
@@ -642,7 +658,7 @@ class PortTaken(Refused):
 
 
 class LocalFailed(Broken):
-    """The local {service} does not start: {what}. It says why at the end of {log}."""
+    """The local {service} does not start: {what}. Its log is {log}."""
 
     service: str
     what: str

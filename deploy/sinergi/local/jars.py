@@ -2,14 +2,17 @@
 
 `kafka.lock` names each jar that the broker needs: coordinates, size in bytes, SHA-256. jgo fetches
 those that are missing into the cache that it shares with Maven, from the repositories of its own
-settings. A jar that is not the locked one is never run. `python -m sinergi.local.jars` resolves
-the dependencies anew and prints a fresh lock.
+settings. Where another user has filled that cache, its jars are used so far as they can be read,
+and the others are fetched into a cache of our own. A jar that is not the locked one is never run.
+`python -m sinergi.local.jars` resolves the dependencies anew and prints a fresh lock.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,8 +45,11 @@ class Jar:
     sha256: str
 
     def is_at(self, path: Path) -> bool:
-        """Whether this very jar is there."""
-        return path.is_file() and path.stat().st_size == self.size and _digest(path) == self.sha256
+        """Whether this very jar is there, for us to read."""
+        try:
+            return path.stat().st_size == self.size and _digest(path) == self.sha256
+        except OSError:
+            return False
 
 
 def locked() -> list[Jar]:
@@ -52,27 +58,67 @@ def locked() -> list[Jar]:
     return [Jar(coordinates, int(size), sha256) for coordinates, size, sha256 in words]
 
 
-def class_path(console: Console | None) -> list[Path]:
+def class_path(console: Console | None, folder: Path | None = None) -> list[Path]:
     """Where the jars are, once those that are missing have been fetched.
 
     Args:
         console: shows a bar while something is fetched.
+        folder: takes the jars where no cache can be written.
 
     Raises:
         LocalMissing: jgo is not installed.
         DownloadFailed: a jar cannot be had, or is not the one that was locked.
     """
-    context = _context()
-    artifacts = {jar: _artifact(context, jar) for jar in locked()}
-    missing = [jar for jar, artifact in artifacts.items() if not jar.is_at(_path(artifact))]
+    caches = _caches(folder)
+    contexts = [_context(cache) for cache in caches]
+    found = {jar: _find(jar, contexts) for jar in locked()}
+    missing = [jar for jar, path in found.items() if path is None]
     if missing:
-        with _alone(context.repo_cache):
-            _fetch(missing, console)
-    return [_path(artifact) for artifact in artifacts.values()]
+        found |= _fetch_into_one_of(caches, missing, console)
+    return [path.absolute() for path in found.values() if path is not None]
 
 
-def _context(advance: Callable[[int], None] | None = None) -> MavenContext:
-    """Give the user's cache and repositories, by jgo's own settings."""
+def _caches(folder: Path | None) -> list[Path]:
+    """The caches where jars may lie: the one that is shared with Maven, our own, the folder's."""
+    own = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    caches = [_context().repo_cache, own / "sinergi" / "jars"]
+    return caches if folder is None else [*caches, folder / "jars"]
+
+
+def _find(jar: Jar, contexts: list[MavenContext]) -> Path | None:
+    paths = (_path(_artifact(context, jar)) for context in contexts)
+    return next((path for path in paths if jar.is_at(path)), None)
+
+
+def _fetch_into_one_of(
+    caches: list[Path], missing: list[Jar], console: Console | None
+) -> dict[Jar, Path | None]:
+    """Fetch jars into the first cache that we may write.
+
+    Raises:
+        DownloadFailed: a jar cannot be had, or no cache can be written.
+    """
+    refused: list[str] = []
+    for cache in caches:
+        try:
+            with _alone(cache):
+                return dict(_fetch(cache, missing, console))
+        except _CacheRefused as why:
+            refused.append(str(why))
+    raise errors.DownloadFailed("the jars", "; ".join(refused))
+
+
+class _CacheRefused(Exception):
+    """A cache that cannot be written, by its path, and why."""
+
+    def __init__(self, path: Path, why: OSError) -> None:
+        super().__init__(f"{path}: {why.strerror}")
+
+
+def _context(
+    cache: Path | None = None, advance: Callable[[int], None] | None = None
+) -> MavenContext:
+    """Give the user's repositories, and his cache unless another is named, by jgo's settings."""
     try:
         from jgo.config import GlobalSettings  # noqa: PLC0415 - jgo is an extra
         from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - jgo is an extra
@@ -84,10 +130,13 @@ def _context(advance: Callable[[int], None] | None = None) -> MavenContext:
     def one(_name: str, _size: int) -> Iterator[Callable[[int], None]]:
         yield advance or (lambda _bytes: None)
 
-    settings = GlobalSettings.load()
+    try:
+        settings = GlobalSettings.load()
+    except OSError:  # they are another user's
+        settings = GlobalSettings()
     return MavenContext(
         resolver=PythonResolver(progress_callback=one),
-        repo_cache=settings.repo_cache,
+        repo_cache=cache or settings.repo_cache,
         remote_repos={"central": MAVEN_CENTRAL_URL, **settings.repositories},
     )
 
@@ -110,13 +159,13 @@ def _alone(cache: Path) -> Iterator[None]:
         cache.mkdir(parents=True, exist_ok=True)
         lock = (cache / ".sinergi.lock").open("w")
     except OSError as why:
-        raise errors.DownloadFailed("the jars", f"{cache}: {why.strerror}") from None
+        raise _CacheRefused(cache, why) from None
     with lock:
         flock(lock, LOCK_EX)
         yield
 
 
-def _fetch(jars: list[Jar], console: Console | None) -> None:
+def _fetch(cache: Path, jars: list[Jar], console: Console | None) -> list[tuple[Jar, Path]]:
     from rich.console import Console as Screen  # noqa: PLC0415 - only where there is something to show
     from rich.progress import (  # noqa: PLC0415 - as above
         BarColumn,
@@ -135,20 +184,21 @@ def _fetch(jars: list[Jar], console: Console | None) -> None:
     screen = console or Screen(stderr=True, quiet=True)
     with Progress(*columns, console=screen, transient=True) as progress:
         bar = progress.add_task("Fetching Kafka, once", total=sum(jar.size for jar in jars))
-        context = _context(lambda size: progress.advance(bar, size))
+        context = _context(cache, lambda size: progress.advance(bar, size))
         pool = ThreadPoolExecutor(_AT_ONCE)
         try:
-            list(pool.map(lambda jar: _fetch_one(context, jar), jars))
+            return list(pool.map(lambda jar: (jar, _fetch_one(context, jar)), jars))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _fetch_one(context: MavenContext, jar: Jar) -> None:
+def _fetch_one(context: MavenContext, jar: Jar) -> Path:
     """Fetch one jar, unless another process did it while we waited."""
     artifact = _artifact(context, jar)
     path = _path(artifact)
     if jar.is_at(path):
-        return
+        return path
+    _make_room(path)
     try:
         for attempt in stamina.retry_context(on=OSError, attempts=3, timeout=60):
             with attempt:
@@ -162,6 +212,21 @@ def _fetch_one(context: MavenContext, jar: Jar) -> None:
     if not jar.is_at(path):
         path.unlink()
         raise errors.DownloadFailed(jar.coordinates, f"what came has not SHA-256 {jar.sha256}")
+    return path
+
+
+def _make_room(path: Path) -> None:
+    """Have a folder that we may write for a jar, and nothing in its place.
+
+    Raises:
+        _CacheRefused: a part of the cache belongs to somebody else.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as why:
+        raise _CacheRefused(path.parent, why) from None
 
 
 def _digest(path: Path) -> str:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sinergi.local.state import State
 
 _HEAP = "384m"
+# By names within the working directory: commas, backslashes and letters beyond ASCII in a whole
+# path would each mean something else in Kafka's settings.
+_PROPERTIES = "kafka.properties"
+_DATA = "kafka"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,10 @@ class Kafka:
             DownloadFailed: Kafka cannot be had.
             LocalFailed: the storage cannot be formatted.
         """
-        java = self._java(jars.class_path(self.console))
-        self._properties.write_text(self._settings(), "ascii")
+        java = self._java(jars.class_path(self.console, self.folder))
+        (self.folder / _PROPERTIES).write_text(self._settings(), "ascii")
         self._format(java)
-        return self._program((*java, "kafka.Kafka", str(self._properties)))
+        return self._program((*java, "kafka.Kafka", _PROPERTIES))
 
     def answers(self) -> bool:
         """Whether this broker, and no other, serves clients."""
@@ -82,15 +86,11 @@ class Kafka:
             return False
 
     @property
-    def _properties(self) -> Path:
-        return self.folder / "kafka.properties"
-
-    @property
     def _data(self) -> Path:
-        return self.folder / "kafka"
+        return self.folder / _DATA
 
     def _program(self, command: tuple[str, ...]) -> Program:
-        return Program(command, self.log, stops_by=self.stops_by)
+        return Program(command, self.log, stops_by=self.stops_by, folder=self.folder)
 
     def _java(self, class_path: list[Path]) -> tuple[str, ...]:
         try:
@@ -118,11 +118,12 @@ class Kafka:
             return
         shutil.rmtree(self._data, ignore_errors=True)
         tool = (*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format")
-        order = (f"--cluster-id={self.state.cluster_id}", "--config", str(self._properties))
+        order = (f"--cluster-id={self.state.cluster_id}", "--config", _PROPERTIES)
         try:
             self._program((*tool, *order)).run()
-        except subprocess.CalledProcessError:
-            raise errors.LocalFailed(self.name, "no storage", str(self.log)) from None
+        except subprocess.CalledProcessError as failure:
+            what = f"its storage cannot be formatted: {failure.output}"
+            raise errors.LocalFailed(self.name, what, str(self.log)) from None
 
     def _settings(self) -> str:
         """The broker's settings: what a bus of several brokers would have, with one of each."""
@@ -136,7 +137,7 @@ class Kafka:
             "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "BROKER",
             "controller.listener.names": "CONTROLLER",
-            "log.dirs": str(self._data),
+            "log.dirs": _DATA,
             "auto.create.topics.enable": "false",
             "unclean.leader.election.enable": "false",
             "log.message.timestamp.type": "LogAppendTime",

@@ -1,11 +1,17 @@
-"""What stands between us and a service at its start: it prepares the process, then becomes it.
+"""What runs between us and a service at its start: it prepares the process, then becomes it.
 
 Run as a script of its own, and not as code between fork and exec, since a parent with threads must
 not run Python there. It closes what it inherited; detaches from the terminal, so that Ctrl-C
-reaches us alone; ties the service's life to its parent's, where that is wanted (prctl(2),
-PR_SET_PDEATHSIG); and, where we are root, becomes the user `nobody`, since PostgreSQL refuses root.
+reaches us alone; opens the service's folder; becomes another user, where that is wanted; and ties
+the service's life to its parent's, where that is wanted (prctl(2), PR_SET_PDEATHSIG).
 
-    leash.py PARENT SIGNAL USER -- COMMAND…     PARENT 0: outlive it; USER "": stay who we are
+    leash.py PARENT SIGNAL USER FOLDER -- COMMAND…
+
+PARENT is 0 for a service that outlives us. USER is empty to stay who we are, a name to become that
+user, or `=` and a name to appear as that user in a user namespace of its own, for a root that may
+not become anybody else. FOLDER, unless empty, becomes the working directory and file descriptor 3.
+It is opened before the user changes, so a user who may not enter the folders above it reaches it as
+/proc/self/fd/3.
 """
 
 from __future__ import annotations
@@ -14,52 +20,71 @@ import ctypes
 import os
 import pwd
 import sys
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
-_PR_CAP_AMBIENT = 47
-_PR_CAP_AMBIENT_RAISE = 2
-_CAPABILITY_VERSION_3 = 0x20080522
-_CAP_DAC_OVERRIDE = 1
+_CLONE_NEWUSER = 0x10000000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _prctl(option: int, *arguments: int) -> bool:
-    words = [ctypes.c_ulong(argument) for argument in (*arguments, 0, 0, 0, 0)[:4]]
-    return bool(_libc.prctl(option, *words) == 0)
+def _open(folder: str) -> None:
+    """Make a folder the working directory and the lowest free file descriptor, which is 3."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    os.set_inheritable(descriptor, True)  # noqa: FBT003 - it takes no keywords
+    os.fchdir(descriptor)
 
 
 def _become(name: str) -> None:
-    """Be another user who may nevertheless enter root's folders.
-
-    The programs and the data may lie in a folder that only root may enter. One capability is kept
-    for that; where the kernel does not know how, the folders must be open to others.
-    """
+    """Be another user; with root's user ids, every capability of root goes."""
     user = pwd.getpwnam(name)
-    _prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
     os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
-    kept = 1 << _CAP_DAC_OVERRIDE
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    sets = (ctypes.c_uint32 * 6)(kept, kept, kept, 0, 0, 0)
-    if _libc.capset(header, sets) == 0:
-        _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE)
+
+
+def _appear_as(name: str) -> None:
+    """Stay who we are outside, and have another user's ids in a user namespace."""
+    user, ours, group = pwd.getpwnam(name), os.geteuid(), os.getegid()
+    if _libc.unshare(_CLONE_NEWUSER):
+        number = ctypes.get_errno()
+        raise OSError(number, f"no user namespace: {os.strerror(number)}")
+    Path("/proc/self/setgroups").write_text("deny", "ascii")
+    Path("/proc/self/gid_map").write_text(f"{user.pw_gid} {group} 1", "ascii")
+    Path("/proc/self/uid_map").write_text(f"{user.pw_uid} {ours} 1", "ascii")
+
+
+def _change_user(user: str) -> None:
+    name = user.removeprefix("=")
+    try:
+        if user.startswith("="):
+            _appear_as(name)
+        elif user:
+            _become(name)
+    except (KeyError, OSError) as why:
+        sys.exit(
+            f"error: it may not run as root, and root cannot become the user {name} here "
+            f"({why}). Start it as an ordinary user, or give root CAP_SETUID, CAP_SETGID, "
+            "CAP_CHOWN, CAP_KILL and CAP_DAC_OVERRIDE"
+        )
 
 
 def main(arguments: list[str]) -> None:
     """Become the command; the last thing this process does as itself."""
-    parent, signal, user, _, *command = arguments
+    parent, signal, user, folder, _, *command = arguments
     os.closerange(3, 65536)
     os.setsid()
-    if user:
-        _become(user)
+    if folder:
+        _open(folder)
+    _change_user(user)
     if int(parent):
-        _prctl(_PR_SET_PDEATHSIG, int(signal))
+        _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(int(signal)), *[ctypes.c_ulong(0)] * 3)
         if os.getppid() != int(parent):
             sys.exit("the parent has gone")
-    os.execv(command[0], command)  # noqa: S606 - the one thing this is for
+    try:
+        os.execv(command[0], command)  # noqa: S606 - the one thing this is for
+    except OSError as why:
+        sys.exit(f"error: {command[0]} cannot be run: {why.strerror}")
 
 
 if __name__ == "__main__":

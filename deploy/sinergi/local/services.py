@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
@@ -172,7 +171,8 @@ class Local:
         for port in service.ports:
             if not is_free(port):
                 raise errors.PortTaken(service.name, port)
-        self._started.append(_Running(service, program, program.start(leashed=leashed)))
+        logged = program.logged
+        self._started.append(_Running(service, program, program.start(leashed=leashed), logged))
 
     def _await(self, started: Sequence[_Running]) -> None:
         """Wait until all that was started answers as itself."""
@@ -181,18 +181,11 @@ class Local:
         while waiting:
             for running in waiting:
                 if process.ended_within(running.process, _LOOK_SECONDS):
-                    raise self._failure(running.service)
+                    raise running.failure()
                 if self._clock.monotonic() > until:
                     what = f"no answer within {_PATIENCE_SECONDS:.0f} s"
                     raise errors.LocalFailed(running.service.name, what, str(running.service.log))
             waiting = [running for running in waiting if not running.answers()]
-
-    def _failure(self, service: Kafka | Postgresql) -> errors.SinergiError:
-        """Why a service has ended: its port is the first suspect."""
-        for port in service.ports:
-            if not is_free(port):
-                return errors.PortTaken(service.name, port)
-        return errors.LocalFailed(service.name, "it ended", str(service.log))
 
     def _stop_started(self) -> None:
         while self._started:
@@ -210,9 +203,9 @@ class Local:
     def _alone(self) -> Iterator[None]:
         """Hold the folder, made if need be, against other commands."""
         try:
-            # PostgreSQL may have to pass as another user (see `leash`), who needs no more.
+            # Where root starts it, PostgreSQL must not come out of its data folder through `..`.
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            self._folder.chmod(0o700)
             lock = (self._folder / "lock").open("w")
         except OSError as why:
             raise errors.LocalFolderRefused(str(self._folder), str(why.strerror)) from None
@@ -228,7 +221,16 @@ class _Running:
     service: Kafka | Postgresql
     program: Program
     process: psutil.Process
+    logged: int
 
     def answers(self) -> bool:
         """Whether it serves clients; asked over the network only once its port is taken."""
         return not is_free(self.service.ports[0]) and self.service.answers()
+
+    def failure(self) -> errors.SinergiError:
+        """Why it has ended: its port is the first suspect."""
+        for port in self.service.ports:
+            if not is_free(port):
+                return errors.PortTaken(self.service.name, port)
+        reason = self.program.reason(self.logged)
+        return errors.LocalFailed(self.service.name, reason, str(self.service.log))
