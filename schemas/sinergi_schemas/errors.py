@@ -623,12 +623,13 @@ class LocalMissing(Refused):
     what: str
 
 
-class LocalUserMissing(Refused):
-    """PostgreSQL refuses to run as root, and this machine has no user `{user}` for it. Add one, or
-    run this as an ordinary user.
+class LocalRootRefused(Refused):
+    """PostgreSQL refuses to run as root, and root cannot become another user here: {why}. Run this
+    as an ordinary user, or give root CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID and
+    CAP_SETUID, as containers usually do.
     """
 
-    user: str
+    why: str
 
 
 class LocalProgramsUnreachable(Refused):

@@ -72,7 +72,7 @@ class Account:
         try:
             return pwd.getpwnam(_NOT_ROOT)
         except KeyError:
-            raise errors.LocalUserMissing(_NOT_ROOT) from None
+            raise errors.LocalRootRefused(f"there is no user {_NOT_ROOT}") from None
 
     @cached_property
     def _can_become(self) -> bool:

@@ -12,6 +12,8 @@ user, or `=` and a name to appear as that user in a user namespace of its own, f
 not become anybody else. FOLDER, unless empty, becomes the working directory and file descriptor 3.
 It is opened before the user changes, so a user who may not enter the folders above it reaches it as
 /proc/self/fd/3.
+
+Exit status 126 says that it could not become the user.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ import os
 import pwd
 import sys
 from pathlib import Path
+
+NO_USER = 126
 
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER = 0x10000000
@@ -62,11 +66,8 @@ def _change_user(user: str) -> None:
         elif user:
             _become(name)
     except (KeyError, OSError) as why:
-        sys.exit(
-            f"error: it may not run as root, and root cannot become the user {name} here "
-            f"({why}). Start it as an ordinary user, or give root CAP_SETUID, CAP_SETGID, "
-            "CAP_CHOWN, CAP_KILL and CAP_DAC_OVERRIDE"
-        )
+        sys.stderr.write(f"error: root cannot become the user {name} here: {why}\n")
+        sys.exit(NO_USER)
 
 
 def main(arguments: list[str]) -> None:

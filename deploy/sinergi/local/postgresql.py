@@ -63,7 +63,7 @@ class Postgresql:
 
         Raises:
             LocalMissing: there is no PostgreSQL for this machine.
-            LocalUserMissing: we are root, and there is nobody else that it can run as.
+            LocalRootRefused: we are root, and it can run as nobody else.
             LocalProgramsUnreachable: the user that it runs as can run its programs nowhere.
             LocalFailed: the data folder cannot be made.
         """

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sinergi.local.leash import NO_USER
 from sinergi.local.process import Program
 from sinergi_schemas import errors
 
@@ -41,6 +42,7 @@ def find(account: Account) -> Path:
     Raises:
         LocalMissing: there is no PostgreSQL for this machine.
         LocalProgramsUnreachable: the account can run them nowhere.
+        LocalRootRefused: we are root, and cannot run them as the account.
     """
     site = _site()
     why = _why_not(site / _BIN, account)
@@ -77,6 +79,8 @@ def _why_not(programs: Path, account: Account) -> str:
         try:
             Program((str(programs / "initdb"), "--version"), Path(log.name), account.word).run()
         except subprocess.CalledProcessError as failure:
+            if failure.returncode == NO_USER:
+                raise errors.LocalRootRefused(failure.output.rpartition(": ")[2]) from None
             return str(failure.output)
     return ""
 

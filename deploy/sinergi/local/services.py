@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from sinergi.local.process import Program
 
-_PATIENCE_SECONDS = 60.0
+# For a process that has not ended: as long as a slow and busy machine could possibly need.
+_PATIENCE_SECONDS = 300.0
 _LOOK_SECONDS = 0.05
 
 
