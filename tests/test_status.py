@@ -14,6 +14,7 @@ import structlog
 import tomli_w
 from confluent_kafka import Producer
 
+from foreign import contradict
 from sinergi.cli import root
 from sinergi.status.facts import (
     Away,
@@ -121,13 +122,6 @@ def until_sent(world: World, count: int) -> None:
 def closed_port() -> str:
     with socket.create_server(("127.0.0.1", 0)) as once:
         return f"127.0.0.1:{once.getsockname()[1]}"
-
-
-def write(world: World, partition: int, value: bytes) -> None:
-    """Put a message of somebody else's into the topic."""
-    producer = Producer({"bootstrap.servers": world.kafka})
-    producer.produce(world.topic.name, key=b"foreign", value=value, partition=partition)
-    assert producer.flush(30) == 0
 
 
 def test_all_is_well_when_everything_published_is_in_the_tables(desk: Desk) -> None:
@@ -276,12 +270,15 @@ def test_events_in_quarantine_are_counted_by_reason(desk: Desk) -> None:
 
 
 def test_a_halted_partition_is_told_with_its_reason_and_the_others_go_on(desk: Desk) -> None:
-    """Also where the foreign message is the last one, and nothing comes behind it."""
+    """Also where the message that contradicts is the last one, and nothing comes behind it."""
     world = desk.world
     world.publish(*fifty())
     with world.relaying():
         until_sent(world, 50)
-        write(world, 0, b"nothing of ours")
+        (sealed,) = world.ask(
+            "SELECT size FROM sinergi_producer.tree WHERE partition = 0", world.producer
+        )[0]
+        contradict(world, 0, sealed + 1)
         with world.materialising():
             world.until(lambda: world.count("sinergi_consumer.halt") == 1, "the partition halted")
             world.publish(*(transfer(f"Q/{number}") for number in range(50)))
@@ -298,13 +295,14 @@ def test_a_halted_partition_is_told_with_its_reason_and_the_others_go_on(desk: D
     assert document["exit_status"] == status == 1
     assert kinds(document) == {"halted"}
     first, second = shares(document)
-    assert first["halt"]["reason"] == "MessageMalformed"
+    assert first["halt"]["reason"] == "SealMismatch"
+    assert datetime.fromisoformat(first["halt"]["looks_at"]).tzinfo is not None
     assert datetime.fromisoformat(first["halt"]["since"]).tzinfo is not None
     assert first["available"] == ends[0] > min(first["materialised"].values()) > 0
     assert first["seconds_behind"] > 0
     assert (second["halt"], second["seconds_behind"]) == (None, 0)
     assert f"{world.topic.name}/0 is halted since" in out.splitlines()[0]
-    assert "MessageMalformed" in out.splitlines()[0]
+    assert "SealMismatch" in out.splitlines()[0]
 
 
 def test_a_cut_off_end_shows_against_the_owners_signed_heads(desk: Desk) -> None:
@@ -506,7 +504,7 @@ def test_a_projection_that_lags_behind_the_others_counts() -> None:
 
 
 def test_the_worst_is_said_first_and_an_away_service_before_all() -> None:
-    halt = Halt("SealGap", "Leaf 12 comes where leaf 10 should.", NOW)
+    halt = Halt("SealGap", "It lacks leaf 10.", NOW, NOW)
     facts = reading(halt=halt, quarantined={"datum-invalid": 2}, available=12, seconds_behind=90.0)
     assert [each.kind.value for each in judge(facts).problems] == ["halted", "quarantined"]
     assert judge(facts).exit_status == 1

@@ -15,7 +15,7 @@ A client that delivers nothing though there is more (see `stalls`) is replaced b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -68,11 +68,27 @@ class Arrival:
 
     Attributes:
         messages: those of each share, in the order of its topic.
+        ended: the shares of which nothing more lies on the broker behind these messages.
         gone: the shares whose next offset the broker no longer has.
     """
 
     messages: dict[Share, list[Message]]
+    ended: set[Share]
     gone: set[Share]
+
+
+class Start(NamedTuple):
+    """From where a share is read.
+
+    Attributes:
+        offset: the first one that is read.
+        low: the first one that the broker has.
+        searched: it was looked for by what unverified messages say, and may lie too far behind.
+    """
+
+    offset: int
+    low: int
+    searched: bool
 
 
 class Assignment:
@@ -175,7 +191,7 @@ class Assignment:
             raise errors.PartitionsDiffer(topic.name, found, self._counts[topic])
         return self._answer(lambda admin: Place(cluster_id(admin), topic_id(admin, topic.name)))
 
-    def flow(self, share: Share, position: Position, place: Place) -> None:
+    def flow(self, share: Share, position: Position, place: Place) -> Start:
         """Let a share flow from a position onwards.
 
         Raises:
@@ -185,11 +201,23 @@ class Assignment:
         topic, number = share
         with open_log(self._connection, topic.name, number) as log:
             low, high = log.bounds()
-            offset = position.offset_at(place)
-            if offset is None:
-                offset = log.find(position.frontier.size)
+            known = position.offset_at(place)
+            offset = log.find(position.frontier.size) if known is None else known
         if not low <= offset <= high:
             raise errors.OffsetGone(topic.name, number, position.frontier.size)
+        self._assign(share, offset)
+        return Start(offset, low, searched=known is None and offset > low)
+
+    def go_back(self, share: Share, offset: int) -> None:
+        """Read a share that flows again from an earlier offset.
+
+        Raises:
+            Unavailable: the broker is away.
+        """
+        self._assign(share, offset)
+
+    def _assign(self, share: Share, offset: int) -> None:
+        topic, number = share
         here = [TopicPartition(topic.name, number, offset)]
         try:
             # Assigned anew and not sought: a seek fails where the broker has said meanwhile that it
@@ -208,10 +236,14 @@ class Assignment:
         self._stop(share)
 
     def halt(self, share: Share) -> None:
-        """Let a share stand still until it is assigned again."""
+        """Let a share stand still until it is released, or assigned again."""
         self._stop(share)
         if share in self._mine:
             self._halted.add(share)
+
+    def release(self, share: Share) -> None:
+        """Let a halted share be claimed again."""
+        self._halted.discard(share)
 
     def commit(self, offsets: Iterable[tuple[Share, int]]) -> None:
         """Tell the broker where the group is, for the tools that show lag. Nothing reads it."""
@@ -309,20 +341,23 @@ class Assignment:
                     self._lost.pop(share, None)
 
     def _arrival(self, chunk: Sequence[Message]) -> Arrival:
-        """What a chunk holds of the shares that flow; what the broker says besides is heard."""
-        found: dict[tuple[str | None, int | None], list[Message]] = {}
+        """What a chunk holds of the shares that flow, and what the broker says of them."""
+        found: dict[Share, list[Message]] = {}
+        ended: set[Share] = set()
+        flowing = {(topic.name, number): (topic, number) for topic, number in self._flowing}
         for each in chunk:
-            if each.error() is None:
-                found.setdefault((each.topic(), each.partition()), []).append(each)
-            else:
+            share = flowing.get((each.topic() or "", each.partition() or 0))
+            error = each.error()
+            if error is None:
+                if share is not None:
+                    found.setdefault(share, []).append(each)
+                    ended.discard(share)
+            elif error.code() != KafkaError._PARTITION_EOF:
                 self._hear(each)
-        messages = {
-            share: found[share[0].name, share[1]]
-            for share in self._flowing
-            if (share[0].name, share[1]) in found
-        }
+            elif share is not None:
+                ended.add(share)
         gone, self._gone = self._gone, set()
-        return Arrival(messages, gone)
+        return Arrival(found, ended, gone)
 
     def _hear(self, each: Message) -> None:
         """What is no message but a word of the broker's, on a topic or on everything."""
@@ -334,7 +369,7 @@ class Assignment:
             _log.warning("broker says", why=str(translate(error)))
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._gone.add((topic, number))
-        elif error.code() != KafkaError._PARTITION_EOF:
+        elif error.code() != KafkaError._PARTITION_EOF:  # as told to `keep_alive`
             _log.warning("broker says", topic=topic.name, why=str(translate(error)))
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -19,12 +19,14 @@ from __future__ import annotations
 import gc
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
 from sinergi_consumers.decoding import Decoders
 from sinergi_consumers.partition import Partition
+from sinergi_consumers.pauses import Pauses
 from sinergi_consumers.retrying import Retrial
 from sinergi_consumers.storing import Claim, Stored, Work
 from sinergi_schemas import errors
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.receipts import Receipt, Receipts
     from sinergi_consumers.storing import Store
     from sinergi_schemas.clock import Clock
+    from sinergi_schemas.seal.merkle import Frontier
 
 _log = structlog.get_logger(__name__)
 
@@ -47,6 +50,7 @@ _MADE_BEFORE_COLLECTION = 50_000
 _PATIENCE_SECONDS = 20.0
 _PARTING_SECONDS = 10.0
 _PAUSE_SECONDS = 1.0
+_MOST_UNCLAIMED_SECONDS = 10.0
 
 Outcome = Stored | errors.PositionLost | errors.Unavailable
 
@@ -71,7 +75,9 @@ class Materialiser:
         self._claims: dict[Share, Claim] = {}
         self._decoders = Decoders(bus.catalog)
         self._retrial = Retrial(store.sink, store.projections, self._decoders)
-        self._unrecorded: dict[Share, errors.Broken] = {}
+        self._halts = Pauses(clock)
+        self._unclaimed = Pauses(clock, _MOST_UNCLAIMED_SECONDS)
+        self._unrecorded: dict[Share, tuple[errors.Broken, float]] = {}
 
     def run(self, stopping: Event) -> None:
         """Materialise until `stopping` is set; then finish what the database has in hand.
@@ -90,11 +96,12 @@ class Materialiser:
             with ThreadPoolExecutor(1, "database") as database:
                 storing: Future[list[Outcome]] | None = None
                 while not stopping.is_set():
-                    gone = self._take()  # 1 and 2, part by part
-                    batches, broken = self._cut(gone)
+                    gone, ended = self._take()  # 1 and 2, part by part
+                    batches, broken = self._cut(gone, ended)
                     ready = [self._decode(*each) for each in batches]  # 3
                     self._settle(storing)  # the outcome of 4–6 for the batch before, and its 7
                     self._halt(broken)
+                    self._report()
                     self._claim()
                     storing = self._hand_over(database, ready)  # 4–6
                     if storing:
@@ -125,37 +132,80 @@ class Materialiser:
         except errors.NotPermitted as why:
             _log.warning("topics not looked at", why=str(why))
 
-    def _take(self) -> set[Share]:
-        """Poll, and verify what comes; the shares whose next message the broker no longer has."""
+    def _take(self) -> tuple[set[Share], set[Share]]:
+        """Poll, and verify what comes.
+
+        Returns:
+            The shares whose next message the broker no longer has, and those read to their end.
+        """
         gone: set[Share] = set()
+        ended: set[Share] = set()
         for arrival in self._assignment.poll():
             for share, messages in arrival.messages.items():
                 self._claims[share].partition.take(messages)
             gone |= arrival.gone
-        return gone
+            ended = (ended - arrival.messages.keys()) | arrival.ended
+        return gone, ended
 
     def _cut(
-        self, gone: set[Share]
-    ) -> tuple[list[tuple[Claim, Batch]], dict[Share, errors.Broken]]:
+        self, gone: set[Share], ended: set[Share]
+    ) -> tuple[list[tuple[Claim, Batch]], dict[Share, errors.Broken | errors.Unavailable]]:
         """The batches that stand under a checkpoint, and the shares that do not hold.
 
         What is broken behind a batch shows in the next round, when the batch is stored.
         """
         ours = self._ours()
-        broken: dict[Share, errors.Broken] = {
+        broken: dict[Share, errors.Broken | errors.Unavailable] = {
             share: errors.OffsetGone(share[0].name, share[1], ours[share].partition.size)
             for share in gone & ours.keys()
         }
         batches: list[tuple[Claim, Batch]] = []
         for share, claim in ours.items():
             try:
-                batch = claim.partition.cut()
-            except errors.Broken as why:
+                batch = self._judge(claim, ended=share in ended)
+            except (errors.Broken, errors.Unavailable) as why:
                 broken[share] = why
             else:
                 if batch:
                     batches.append((claim, batch))
         return batches, broken
+
+    def _judge(self, claim: Claim, *, ended: bool) -> Batch | None:
+        """What of a share is verified by now; where it is to be read again, that is begun.
+
+        Raises:
+            Broken: the topic is not what its owner sealed.
+            Unavailable: the broker is away.
+        """
+        partition, searched = claim.partition, claim.start.searched and not claim.is_sound
+        try:
+            batch = partition.cut(final=ended)
+        except errors.Broken:
+            if not searched:
+                raise
+            self._read_from_first(claim)
+            return None
+        if partition.rewind is not None:
+            self._assignment.go_back(claim.share, partition.rewind)
+            partition.rewind = None
+        elif not claim.is_sound and (batch or ended):
+            self._is_sound(claim)
+        return batch
+
+    def _read_from_first(self, claim: Claim) -> None:
+        """The place from which a share is read was looked for, and nothing there bears it out."""
+        topic, number = claim.share
+        _log.info("topic read from its first message", topic=topic.name, partition=number)
+        claim.partition = self._partition(topic, number, claim.partition.frontier)
+        claim.start = claim.start._replace(offset=claim.start.low, searched=False)
+        self._assignment.go_back(claim.share, claim.start.low)
+
+    def _is_sound(self, claim: Claim) -> None:
+        """A share was read on, or to its end, without an objection."""
+        with self._unhurried("share not recorded as sound yet"):
+            self._sink.sound(*claim.share)
+            claim.is_sound = True
+            self._halts.forget(claim.share)
 
     def _ours(self) -> dict[Share, Claim]:
         """The claims whose shares flow."""
@@ -213,29 +263,76 @@ class Materialiser:
         )
         self._assignment.lose(share)
 
-    def _halt(self, broken: Mapping[Share, errors.Broken]) -> None:
-        """Stop the shares that do not hold, loudly; the others go on."""
+    def _halt(self, broken: Mapping[Share, errors.Broken | errors.Unavailable]) -> None:
+        """Stop the shares that do not hold, loudly, for a while; the others go on."""
         for share, why in broken.items():
             topic, number = share
-            _log.error("share halted", topic=topic.name, partition=number, why=str(why))
             self._claims.pop(share, None)
             self._assignment.halt(share)
-            self._unrecorded[share] = why
+            if isinstance(why, errors.Unavailable):
+                self._pause(share, why)
+                continue
+            seconds = self._halts.begin(share)
+            _log.error(
+                "share halted",
+                topic=topic.name,
+                partition=number,
+                why=str(why),
+                next_look_seconds=seconds,
+            )
+            self._unrecorded[share] = why, seconds
         with self._unhurried("halt not recorded yet"):
-            for share, why in list(self._unrecorded.items()):
-                self._sink.halt(*share, why)
+            for share, (why, seconds) in list(self._unrecorded.items()):
+                looks_at = self._clock.now() + timedelta(seconds=seconds)
+                self._sink.halt(*share, why, looks_at)
                 del self._unrecorded[share]
+
+    def _pause(self, share: Share, why: errors.SinergiError) -> None:
+        """Leave a share that cannot be claimed now alone for a while."""
+        topic, number = share
+        seconds = self._unclaimed.begin(share)
+        _log.warning(
+            "share not claimed yet",
+            topic=topic.name,
+            partition=number,
+            why=str(why),
+            next_try_seconds=seconds,
+        )
+        self._assignment.halt(share)
+
+    def _report(self) -> None:
+        """Log what was skipped, once for each cause and share, and keep its count for people."""
+        for share, claim in self._claims.items():
+            topic, number = share
+            skipped = claim.partition.noise.drain()
+            for each in skipped:
+                if each.is_new:
+                    _log.warning(
+                        "messages skipped",
+                        topic=topic.name,
+                        partition=number,
+                        why=each.cause,
+                        offset=each.first,
+                        messages=each.count,
+                    )
+            if skipped:
+                with self._unhurried("skipped messages not counted"):
+                    self._sink.skipped(topic, number, skipped)
 
     def _claim(self) -> None:
         """Claim the shares that the group has given us and the database does not know of yet."""
         for share in self._claims.keys() - self._assignment.flowing:
             del self._claims[share]
+        for share in (*self._halts.over(), *self._unclaimed.over()):
+            self._assignment.release(share)
         for share in sorted(self._assignment.waiting):
             try:
-                with self._unhurried("share not claimed yet"):
-                    self._claims[share] = self._claim_one(share)
+                self._claims[share] = self._claim_one(share)
+                self._unclaimed.forget(share)
             except errors.Broken as why:
                 self._halt({share: why})
+            except (errors.Unavailable, errors.NotPermitted) as why:
+                self._pause(share, why)
 
     def _claim_one(self, share: Share) -> Claim:
         topic, number = share
@@ -244,11 +341,14 @@ class Materialiser:
         # An upgrade of this program is a new claim, so that what waited for a schema comes in now.
         self._retrial.upgrade(topic, number)
         least = min(positions.values(), key=lambda each: each.frontier.size)
-        keys = self._agreements.ring(topic, number)
-        partition = Partition(self._agreements.bus, topic, number, keys, least.frontier)
-        self._assignment.flow(share, least, place)
+        partition = self._partition(topic, number, least.frontier)
+        start = self._assignment.flow(share, least, place)
         _log.info("share claimed", topic=topic.name, partition=number, leaf=least.frontier.size)
-        return Claim(share, partition, positions, place)
+        return Claim(share, partition, positions, place, start)
+
+    def _partition(self, topic: Topic, number: int, tree: Frontier) -> Partition:
+        keys = self._agreements.ring(topic, number)
+        return Partition(self._agreements.bus, topic, number, keys, tree)
 
     def _part(self) -> None:
         """Leave in order: receipts out, the group told, the connection given back."""

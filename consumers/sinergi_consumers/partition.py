@@ -1,8 +1,13 @@
-"""One partition of a topic as it is being read: messages in, verified batches out.
+"""One topic-partition as it is being read: messages in, verified batches out.
 
 The materialiser, replay and verification read through this, so that there is one answer to what a
 topic says. Nothing is decoded here, and nothing leaves that does not stand under a checkpoint of
 the topic's owner.
+
+Anybody may have written to the topic. Messages that wait for a checkpoint are kept up to a number
+of bytes; of the others only hash and offset are known. Where a checkpoint covers such a message,
+`rewind` says from which offset the topic is to be read again, and what is read then is picked by
+offset and hash.
 """
 
 from __future__ import annotations
@@ -11,6 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sinergi_schemas import errors, message
+from sinergi_schemas.seal.candidates import WINDOW
+from sinergi_schemas.seal.merkle import leaf_hash
 from sinergi_schemas.seal.reader import Reader
 
 if TYPE_CHECKING:
@@ -19,8 +26,12 @@ if TYPE_CHECKING:
     from sinergi_schemas.message import Message, Received
     from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.merkle import Frontier
+    from sinergi_schemas.seal.noise import Noise
     from sinergi_schemas.seal.reader import Verified
     from sinergi_schemas.topics import Topic
+
+MOST_BYTES = 12 * 1024 * 1024  # a relay's batch is 8 MiB and one event; the next one may begin
+_MOST_DOUBTED = 20_000
 
 
 class Leaves(Protocol):
@@ -49,7 +60,7 @@ class Batch:
     Attributes:
         messages: one a leaf, in order, resends left out.
         checkpoints: those met on the way, at least one; the last one stands at `end`.
-        next_offset: the offset behind the message that carried the last checkpoint.
+        next_offset: the offset from which the leaf `end` is met.
     """
 
     topic: Topic
@@ -75,16 +86,43 @@ class Batch:
 
 
 class Partition:
-    """A partition being read from a known tree onwards."""
+    """A partition being read from a known tree onwards.
 
-    def __init__(self, bus: str, topic: Topic, number: int, keys: KeyRing, tree: Frontier) -> None:
+    Args:
+        compare: tell resends from other leaves under a sealed index; see `Reader`.
+
+    Attributes:
+        noise: what was skipped.
+        rewind: the offset from which the topic must be read again; None where it is read on. The
+            caller sets it to None when it has gone back.
+        next_offset: the offset behind the last message that was judged.
+    """
+
+    def __init__(
+        self,
+        bus: str,
+        topic: Topic,
+        number: int,
+        keys: KeyRing,
+        tree: Frontier,
+        *,
+        compare: bool = False,
+    ) -> None:
         self.topic = topic
         self.number = number
-        self._reader = Reader(f"{bus}/{topic.name}/{number}", keys, tree)
+        self.rewind: int | None = None
+        self.next_offset = 0
+        self._origin = f"{bus}/{topic.name}/{number}"
+        self._reader = Reader(self._origin, keys, tree, compare=compare)
         self._start = tree.size
-        self._held: list[Message] = []
+        self._kept: dict[int, Message] = {}
+        self._bytes = 0
+        self._absent: dict[int, bytes] = {}
+        self._incomplete: Verified | None = None
+        self._ready: list[Message] = []
         self._checkpoints: list[Verified] = []
-        self._next_offset = 0
+        self._resume = 0
+        self._doubted = 0
         self._broken: errors.Broken | None = None
 
     @property
@@ -93,59 +131,142 @@ class Partition:
         return self._start
 
     @property
-    def held(self) -> int:
-        """The leaves held back because no checkpoint has covered them yet."""
-        return len(self._held)
+    def frontier(self) -> Frontier:
+        """The tree that is verified."""
+        return self._reader.frontier
 
     @property
-    def broken(self) -> errors.Broken | None:
-        """Why nothing more will be given out, once a message did not hold."""
-        return self._broken
+    def pending(self) -> int:
+        """The leaves that no checkpoint has covered yet."""
+        return self._reader.pending
+
+    @property
+    def resends(self) -> int:
+        """The messages that were ignored as known."""
+        return self._reader.resends
+
+    @property
+    def noise(self) -> Noise:
+        """What was skipped."""
+        return self._reader.noise
+
+    @property
+    def objection(self) -> errors.Broken | None:
+        """What a valid checkpoint says that the messages so far do not bear out."""
+        return self._broken or self._reader.objection
 
     def receive(self, received: Iterable[Received]) -> Batch | None:
         """Verify messages in their order on the topic; what is verified by now.
 
         Raises:
-            SealBroken, MessageMalformed: see `cut`.
+            SealBroken, OffsetGone: see `cut`.
         """
         self.take(received)
         return self.cut()
 
     def take(self, received: Iterable[Received]) -> None:
-        """Verify messages in their order on the topic. Behind one that does not hold none counts.
+        """Verify messages in their order on the topic.
 
         They may come in parts of any size, each of which can be let go at once.
         """
-        if self._broken:
-            return
-        try:
-            for each in received:
-                parsed = message.parse(each)
-                fresh = parsed.leaf_index == self._start + len(self._held)
-                verified = self._reader.feed(parsed.leaf_index, parsed.leaf_data, parsed.sealed)
-                if fresh:
-                    self._held.append(parsed)
-                if verified:
-                    self._checkpoints.append(verified)
-                    self._next_offset = parsed.offset + 1
-        except errors.Broken as broken:
-            self._broken = broken
+        for each in received:
+            if self._broken or self.rewind is not None:
+                return  # nothing counts any more, or until the caller has gone back
+            offset = each.offset() or 0
+            try:
+                if offset < self.next_offset:
+                    self._pick(each, offset)
+                else:
+                    self._judge(each, offset)
+            except errors.Broken as why:
+                self._broken = why
 
-    def cut(self) -> Batch | None:
+    def cut(self, *, final: bool = False) -> Batch | None:
         """What is verified by now, cut at the last checkpoint; what comes behind is held back.
 
-        Where a message did not hold, what was verified before it is still given out first.
+        Args:
+            final: nothing more has arrived, so that no message under way can answer an objection.
 
         Raises:
-            SealBroken: the messages are not what the topic's owner sealed.
-            MessageMalformed: one of them is no message of ours.
+            SealBroken: the messages are not what the topic's owner sealed. What was verified before
+                them is given out first.
+            OffsetGone: a message was deleted before it could be read again.
         """
+        while not self._incomplete and (verified := self._reader.settle(final=final)):
+            self._take_messages(verified)
         checkpoints, self._checkpoints = self._checkpoints, []
-        if not checkpoints:
-            if self._broken:
-                raise self._broken
-            return None
-        start, count = self._start, checkpoints[-1].end - self._start
-        ready, self._held = self._held[:count], self._held[count:]
-        self._start += count
-        return Batch(self.topic, self.number, start, ready, checkpoints, self._next_offset)
+        if checkpoints:
+            start, ready = self._start, self._ready
+            self._start, self._ready = start + len(ready), []
+            return Batch(self.topic, self.number, start, ready, checkpoints, self._resume)
+        if self._broken:
+            raise self._broken
+        objection = self._reader.objection
+        if objection and (final or self._doubted > _MOST_DOUBTED):
+            raise objection
+        return None
+
+    def _judge(self, received: Received, offset: int) -> None:
+        """Feed the next message to the reader."""
+        if self._incomplete:
+            raise errors.OffsetGone(self.topic.name, self.number, self._incomplete.start)
+        self.next_offset = offset + 1
+        try:
+            parsed = message.parse(received)
+        except errors.MessageMalformed as why:
+            self.noise.add(why.what, offset)
+            return
+        room = len(parsed.datum) + len(parsed.key)
+        ahead = parsed.leaf_index - self._reader.size
+        if 0 <= ahead < WINDOW and self._bytes + room <= MOST_BYTES:
+            self._kept[offset] = parsed
+            self._bytes += room
+        verified = self._reader.feed(parsed.leaf_index, parsed.leaf_data, parsed.sealed, offset)
+        if verified:
+            self._take_messages(verified)
+        elif self._reader.objection:
+            self._doubted += 1
+
+    def _take_messages(self, verified: Verified) -> None:
+        """Take the messages of verified leaves; those that were not kept are read again."""
+        kept = self._kept
+        if all(offset in kept for offset in verified.offsets):
+            self._complete(verified)
+            return
+        leaves = zip(verified.offsets, verified.leaves, strict=True)
+        self._absent = {offset: leaf for offset, leaf in leaves if offset not in kept}
+        wanted = set(verified.offsets)
+        self._kept = {offset: each for offset, each in kept.items() if offset in wanted}
+        self._bytes = sum(len(each.datum) + len(each.key) for each in self._kept.values())
+        self._incomplete, self.rewind = verified, min(self._absent)
+
+    def _pick(self, received: Received, offset: int) -> None:
+        """Keep a message that is read again, if it is one of those that a checkpoint covers."""
+        leaf = self._absent.pop(offset, None)
+        if leaf is None or self._incomplete is None:
+            return
+        parsed = message.parse(received)
+        self._bytes += len(parsed.datum) + len(parsed.key)
+        start, end = self._incomplete.start, self._incomplete.end
+        if self._bytes > MOST_BYTES:
+            raise errors.BatchTooLarge(self._origin, start, end, MOST_BYTES)
+        if leaf_hash(parsed.leaf_data) != leaf:
+            raise errors.SealMismatch(self._origin, start, end)
+        self._kept[offset] = parsed
+        if not self._absent:
+            verified, self._incomplete = self._incomplete, None
+            self._complete(verified)
+
+    def _complete(self, verified: Verified) -> None:
+        kept, count = self._kept, len(verified.offsets)
+        self._ready += map(kept.__getitem__, verified.offsets)
+        self._checkpoints.append(verified)
+        if len(kept) == count or self._bytes > MOST_BYTES // 2:
+            # What is left over is likely noise, and must not take the room of the next batch.
+            self._kept, self._bytes = {}, 0
+        else:
+            self._kept = {at: each for at, each in kept.items() if each.leaf_index >= verified.end}
+            self._bytes = sum(len(each.datum) + len(each.key) for each in self._kept.values())
+        earliest = self._reader.earliest
+        self._resume = self.next_offset if earliest is None else min(earliest, self.next_offset)
+        self._doubted = 0

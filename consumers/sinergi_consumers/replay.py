@@ -18,6 +18,7 @@ from sinergi_consumers.partition import Partition
 from sinergi_schemas import errors, message
 from sinergi_schemas.kafka.admin import open_admin, partition_count
 from sinergi_schemas.seal.merkle import Frontier, leaf_hash
+from sinergi_schemas.seal.noise import Noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.decoding import Unfit
+    from sinergi_consumers.log import Log
     from sinergi_consumers.partition import Batch
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.message import Received
     from sinergi_schemas.topics import Topic
 
 
@@ -66,6 +69,7 @@ class Tally:
         note: the last checkpoint, as its owner signed it; empty before the first.
         shown: events that were handed out.
         unfit: events under the seal that do not decode or contradict themselves.
+        noise: messages that no checkpoint covers and that were skipped.
     """
 
     partition: int
@@ -76,6 +80,7 @@ class Tally:
     note: str = ""
     shown: int = 0
     unfit: list[Unfit] = field(default_factory=list)
+    noise: Noise = field(default_factory=Noise)
 
 
 class Replay:
@@ -142,18 +147,38 @@ class Replay:
         tally = Tally(number)
         self.tallies.append(tally)
         keys = self._bus.agreements.ring(self._topic, number)
-        partition = Partition(self._bus.agreements.bus, self._topic, number, keys, Frontier.empty())
+        partition = Partition(
+            self._bus.agreements.bus, self._topic, number, keys, Frontier.empty(), compare=True
+        )
+        tally.noise = partition.noise
         with open_log(self._bus.connection, self._name, number) as log:
-            low, high = log.bounds()
-            for chunk in log.read(low, high):
-                batch = partition.receive(chunk)
-                tally.offsets = ((chunk[-1].offset() or 0) + 1, high)
-                tally.unsealed = partition.held
-                if batch:
-                    tally.verified, tally.note = batch.end, batch.checkpoints[-1].note
-                    tally.roots.update((each.end, each.root) for each in batch.checkpoints)
-                    yield batch
-            partition.receive(())
+            for batch in _read(log, partition, tally):
+                tally.verified, tally.note = batch.end, batch.checkpoints[-1].note
+                tally.roots.update((each.end, each.root) for each in batch.checkpoints)
+                yield batch
+
+
+def _read(log: Log, partition: Partition, tally: Tally) -> Iterator[Batch]:
+    """The verified batches of a partition from its first message to its last one of now.
+
+    Raises:
+        SealBroken: what is there is not what its owner sealed.
+    """
+    low, high = log.bounds()
+    start: int | None = low
+    while start is not None:
+        for chunk in log.read(start, high):
+            batch = partition.receive(chunk)
+            tally.offsets = (partition.next_offset, high)
+            tally.unsealed = partition.pending
+            if batch:
+                yield batch
+            if partition.rewind is not None:
+                break
+        while partition.rewind is None and (batch := partition.cut(final=True)):
+            yield batch
+        tally.unsealed = partition.pending
+        start, partition.rewind = partition.rewind, None
 
 
 def differing_leaf(bus: Bus, partition: int, leaves: range, one: str, other: str) -> int | None:
@@ -171,9 +196,17 @@ def _hashes(connection: Connection, topic: str, partition: int, leaves: range) -
     with open_log(connection, topic, partition) as log:
         _, high = log.bounds()
         for chunk in log.read(log.find(leaves.start), high):
-            for each in map(message.parse, chunk):
-                if each.leaf_index in leaves:
+            for each in map(_parsed, chunk):
+                if each and each.leaf_index in leaves:
                     found.setdefault(each.leaf_index, leaf_hash(each.leaf_data))
             if len(found) == len(leaves):
                 break
     return found
+
+
+def _parsed(received: Received) -> message.Message | None:
+    """The message; None where it is not one of ours."""
+    try:
+        return message.parse(received)
+    except errors.MessageMalformed:
+        return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from threading import Event
 
-    from sinergi_consumers.assignment import Share
+    from sinergi_consumers.assignment import Share, Start
     from sinergi_consumers.decoding import Decoded, Unfit
     from sinergi_consumers.partition import Batch, Leaves, Partition
     from sinergi_consumers.position import Place, Position
@@ -33,12 +33,19 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Claim:
-    """A share that this worker may write: its reader, and where each projection is."""
+    """A share that this worker may write: its reader, and where each projection is.
+
+    Attributes:
+        start: from where it is read.
+        is_sound: it was read on, or to its end, without an objection.
+    """
 
     share: Share
     partition: Partition
     positions: Mapping[str, Position]
     place: Place
+    start: Start
+    is_sound: bool = False
 
 
 @dataclass(frozen=True, slots=True)

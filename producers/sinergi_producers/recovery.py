@@ -263,6 +263,6 @@ class _Reading:
             for each in self.leaves[self.proved - self.tree.size :]:
                 writer.add(each.leaf_data)
             sealed, after = writer.checkpoint(), writer.frontier
-            last = Verified(self.proved, after.size, after.root(), sealed.note, after)
+            last = Verified(self.proved, after.size, after.root(), sealed.note, after, (), ())
             checkpoints.append(last)
         return Ground(self.share, self.tree.size, checkpoints, self.proved)

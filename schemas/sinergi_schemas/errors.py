@@ -6,7 +6,7 @@
     │   └── SettingsRefused …    a file, flag or setting that cannot be used
     ├── Broken        the peer's fault: halt what it touches, loudly
     │   └── SealBroken …         what the topic says does not hold under its owner's seal: note,
-    │                            signature, origin, gap, mismatch, rollback, missing tail, fork
+    │                            signature, origin, gap, mismatch, missing tail, fork
     └── Unavailable   nobody's fault: try again, for ever, and say so
 
 The first paragraph of a class's docstring is its message, with the attributes filled in; it says
@@ -170,8 +170,8 @@ class LeaseLost(Broken):
 
 
 class MessageMalformed(Broken):
-    """The message at offset {offset} of {topic}/{partition} is not one of ours: {what}. Nobody but
-    the topic's owner may write there: let the broker's operator look at who did.
+    """The message at offset {offset} of {topic}/{partition} is not one of ours: {what}. It is
+    skipped. Only the topic's owner may write there: let the broker's operator look at who did.
     """
 
     topic: str
@@ -248,24 +248,42 @@ class OriginForeign(SealBroken):
     found: str
 
 
-class CheckpointMisplaced(SealBroken):
-    """The checkpoint of size {size} stands at leaf {index} of {origin}, where it cannot be:
-    messages are missing before it, or it was moved.
+class SealGap(SealBroken):
+    """{origin} lacks leaf {index}, though its owner's checkpoint covers {size} leaves: messages are
+    missing. Restore them from another copy of the topic.
+
+    Attributes:
+        index: the first leaf that is missing.
+        size: the size of the tree under the checkpoint.
+    """
+
+    origin: str
+    index: int
+    size: int
+
+
+class CheckpointTooWide(SealBroken):
+    """A checkpoint of {origin} covers {size} leaves, and the last one before it only {known}: more
+    than {most} leaves between two are never taken. Compare the topic with another copy: a
+    checkpoint between them was changed, or its owner's relay does not keep to the limit.
     """
 
     origin: str
     size: int
-    index: int
+    known: int
+    most: int
 
 
-class SealGap(SealBroken):
-    """Leaf {found} of {origin} comes where leaf {expected} should: messages are missing between, or
-    were moved. Restore them from another copy of the topic.
+class BatchTooLarge(SealBroken):
+    """The leaves {start} to {end} (exclusive) of {origin} take more than {most} bytes under one
+    checkpoint, which no relay of ours makes. Its owner must look at the relay; nothing behind them
+    is read.
     """
 
     origin: str
-    found: int
-    expected: int
+    start: int
+    end: int
+    most: int
 
 
 class SealMismatch(SealBroken):
@@ -276,25 +294,6 @@ class SealMismatch(SealBroken):
     origin: str
     start: int
     end: int
-
-
-class FrontierForeign(SealBroken):
-    """The frontier stated beside the checkpoint of size {size} of {origin} is not that of its tree:
-    the header was changed on its way. Ask who else writes to the topic.
-    """
-
-    origin: str
-    size: int
-
-
-class SealRollback(SealBroken):
-    """{origin} states a tree of size {size} after {known} leaves: an older message was put there
-    again, or its history was shortened. Compare it with another copy, and ask its owner.
-    """
-
-    origin: str
-    size: int
-    known: int
 
 
 class TailMissing(SealBroken):

@@ -10,13 +10,16 @@ hints for ours; whoever reads them checks them against the leaf, or against the 
 
 from __future__ import annotations
 
+import binascii
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sinergi_schemas import errors
 from sinergi_schemas.seal.checkpoint import Sealed
+from sinergi_schemas.seal.note import MOST_CHARACTERS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
     from uuid import UUID
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 FRAME_LENGTH = 5
 FINGERPRINT_LENGTH = 32
+_MOST_DIGITS = 18
+_ZERO = ord("0")
+_MOST_FRONTIER_BYTES = 63 * 32
 
 SCHEMA = "sinergi_schema"
 LEAF = "sinergi_leaf"
@@ -31,6 +37,7 @@ CHECKPOINT = "sinergi_checkpoint"
 FRONTIER = "sinergi_frontier"
 
 _EVENT_ID = "ce_id"
+_READ = frozenset({SCHEMA, LEAF, CHECKPOINT, FRONTIER, _EVENT_ID})
 _VERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/avro")
 
@@ -69,26 +76,61 @@ class Message(NamedTuple):
 def parse(received: Received) -> Message:
     """Take apart a message as the client library hands it over.
 
+    Headers of ours are read in one form only, each at most once. Headers of others may be anything.
+
     Raises:
-        MessageMalformed: no Confluent frame, no key, or a header of ours is missing or unreadable.
+        MessageMalformed: no key, no Confluent frame, or a header of ours is missing, stands twice
+            or is not in its form. Nothing else is raised, whatever the message holds.
     """
-    found: dict[str, bytes] = dict(received.headers() or ())
+    try:
+        return _parsed(received)
+    except SystemError:
+        # What confluent_kafka (2.16) raises where the name of a header is not UTF-8. Asked a second
+        # time it hands out headers that crash the process, so each message is parsed once.
+        raise _malformed(received, "the name of a header is not text") from None
+    except KeyError as why:
+        raise _malformed(received, f"the header {why.args[0]} is missing") from None
+    except UnicodeDecodeError:
+        raise _malformed(received, "a header is not text") from None
+    except ValueError as why:
+        raise _malformed(received, str(why)) from None
+
+
+def _parsed(received: Received) -> Message:
+    """The message, or a ValueError, KeyError or SystemError that says what is wrong with it."""
     key, value = received.key(), received.value()
     if key is None or not value or value[0] or len(value) < FRAME_LENGTH:
-        raise _malformed(received, "no key or no Confluent frame")
-    try:
-        note = found.get(CHECKPOINT)
-        return Message(
-            received.offset() or 0,
-            _index(found[LEAF]),
-            _fingerprint(found[SCHEMA]),
-            key,
-            value[FRAME_LENGTH:],
-            None if note is None else _sealed(note, found[FRONTIER]),
-            found.get(_EVENT_ID),
-        )
-    except (ValueError, KeyError) as why:
-        raise _malformed(received, _plain(why)) from None
+        raise ValueError("no key or no Confluent frame")
+    found = _ours(received.headers() or ())
+    note, frontier = found.get(CHECKPOINT), found.get(FRONTIER)
+    return Message(
+        received.offset() or 0,
+        _index(found[LEAF]),
+        _fingerprint(found[SCHEMA]),
+        key,
+        value[FRAME_LENGTH:],
+        None if note is None else _sealed(note, frontier),
+        found.get(_EVENT_ID),
+    )
+
+
+def _ours(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, bytes]:
+    """The headers that are read here.
+
+    Raises:
+        ValueError: one of ours has no value or stands twice.
+    """
+    found: dict[str, bytes] = {}
+    for name, value in pairs:
+        if name in _READ:
+            if name in found:
+                raise ValueError(f"the header {name} stands twice")
+            if value is None:
+                if name == _EVENT_ID:
+                    continue
+                raise ValueError(f"the header {name} has no value")
+            found[name] = value
+    return found
 
 
 class Received(Protocol):
@@ -120,32 +162,39 @@ def _malformed(received: Received, why: str) -> errors.MessageMalformed:
 
 
 def _index(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 18:
-        raise ValueError(f"{LEAF} is not a decimal number")
+    if not text.isdigit() or len(text) > _MOST_DIGITS or (text[0] == _ZERO and len(text) > 1):
+        raise ValueError(f"{LEAF} is not a plain decimal number")
     return int(text)
 
 
 @lru_cache(maxsize=1024)
 def _fingerprint(text: bytes) -> bytes:
-    if len(text) != 2 * FINGERPRINT_LENGTH:
-        raise ValueError(f"{SCHEMA} is not 64 hexadecimal digits")
-    return bytes.fromhex(text.decode("ascii"))
+    found = _hexadecimal(text)
+    if found is None or len(found) != FINGERPRINT_LENGTH:
+        raise ValueError(f"{SCHEMA} is not 64 hexadecimal digits in lower case")
+    return found
 
 
-def _sealed(note: bytes, frontier: bytes) -> Sealed:
-    hashes = bytes.fromhex(frontier.decode("ascii"))
-    if len(hashes) % FINGERPRINT_LENGTH:
-        raise ValueError(f"{FRONTIER} is not a row of SHA-256 hashes")
+def _sealed(note: bytes, frontier: bytes | None) -> Sealed:
+    """A checkpoint with the frontier stated beside it, which is only a hint and may be anything."""
+    if len(note) > MOST_CHARACTERS:
+        raise ValueError(f"{CHECKPOINT} is longer than {MOST_CHARACTERS} bytes")
+    hashes = _hexadecimal(frontier or b"") or b""
+    if len(hashes) % FINGERPRINT_LENGTH or len(hashes) > _MOST_FRONTIER_BYTES:
+        hashes = b""
     return Sealed(
         note.decode(),
         [hashes[at : at + 32] for at in range(0, len(hashes), FINGERPRINT_LENGTH)],
     )
 
 
-def _plain(why: ValueError | KeyError) -> str:
-    if isinstance(why, KeyError):
-        return f"the header {why.args[0]} is missing"
-    return "a header is not text" if isinstance(why, UnicodeDecodeError) else str(why)
+def _hexadecimal(text: bytes) -> bytes | None:
+    """Bytes out of lower-case hexadecimal digits; None where it is anything else."""
+    try:
+        found = binascii.unhexlify(text)
+    except binascii.Error:
+        return None
+    return found if text == binascii.hexlify(found) else None
 
 
 def leaf_data(fingerprint: bytes, key: bytes, datum: bytes) -> bytes:

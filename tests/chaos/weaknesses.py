@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from sinergi_consumers.position import Position
     from sinergi_producers.floor import Look
     from sinergi_producers.sealing import Batch, Share
-    from sinergi_schemas.seal.checkpoint import Sealed
 
 _FAILS = 2
 _TRUE, _FALSE = b"Lapas ", b"Lapis "
@@ -106,15 +105,19 @@ def no_epoch() -> None:
 def no_seal() -> None:
     """A checkpoint is believed as it arrives: neither its root nor its signature is compared."""
 
-    def believe(self: Reader, index: int, sealed: Sealed) -> Verified | None:
-        if index < self._frontier.size:
+    def believe(self: Reader) -> Verified | None:
+        size = min(self._open)
+        stated, note, hint = self._open.pop(size)
+        count = size - self.size
+        leaves = self._candidates._leaves[:count]
+        offsets = self._candidates._offsets[:count]
+        if len(leaves) < count:
             return None
-        start, frontier = self._frontier.size, Frontier(index + 1, tuple(sealed.frontier))
-        self._frontier = frontier
-        del self._pending[: frontier.size - start]
-        return Verified(start, frontier.size, frontier.root(), sealed.note, frontier)
+        start, self._frontier = self.size, Frontier(size, tuple(hint))
+        self._candidates.advance(size)
+        return Verified(start, size, stated.root, note, self._frontier, leaves, offsets)
 
-    _replace(Reader, "_judge_checkpoint", believe)
+    _replace(Reader, "_try_smallest", believe)
 
 
 def handler_ignored() -> None:

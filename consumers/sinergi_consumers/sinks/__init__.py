@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.retrying import Decision, Entry
     from sinergi_schemas.errors import Broken, RowsRefused
     from sinergi_schemas.message import Message
+    from sinergi_schemas.seal.noise import Skipped
     from sinergi_schemas.topics import Topic
 
 
@@ -113,7 +114,10 @@ class Sink(Protocol):
         ...
 
     def claim(self, topic: Topic, partition: int) -> dict[str, Position]:
-        """Take a partition: raise the epoch of each projection's position and read it."""
+        """Take a partition: raise the epoch of each projection's position and read it.
+
+        What stands in `halt` stays until `sound`.
+        """
         ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
@@ -126,8 +130,19 @@ class Sink(Protocol):
         """What waits in quarantine for one of these schemas."""
         ...
 
-    def halt(self, topic: Topic, partition: int, why: Broken) -> None:
-        """Keep for people why a partition stands still."""
+    def halt(self, topic: Topic, partition: int, why: Broken, looks_at: datetime) -> None:
+        """Keep for people why a partition stands still, and when it is looked at again.
+
+        Since when it stands still is kept as long as the reason is the same.
+        """
+        ...
+
+    def sound(self, topic: Topic, partition: int) -> None:
+        """State that a partition stands still no longer."""
+        ...
+
+    def skipped(self, topic: Topic, partition: int, skipped: Sequence[Skipped]) -> None:
+        """Add what was skipped since the last call to what is kept for people, by its cause."""
         ...
 
     def unpublished(self) -> list[Receipt]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from sinergi_consumers.projection import Projection
+    from sinergi_schemas.seal.noise import Skipped
     from sinergi_schemas.topics import Topic
 
 _OWN = {
@@ -32,8 +33,34 @@ _OWN = {
     "receipt": ("topic", "partition", "size", "note", "published_at"),
     "quarantine": ("projection", "topic", "partition", "leaf_index", "event_id", "state"),
     "decision": ("projection", "topic", "partition", "leaf_index", "action", "outcome"),
-    "halt": ("topic", "partition", "reason", "detail"),
+    "halt": ("topic", "partition", "reason", "detail", "looks_at", "looks"),
+    "skipped": ("topic", "partition", "cause", "messages", "first_offset", "last_offset"),
 }
+
+
+_HALT = """
+    INSERT INTO sinergi_consumer.halt AS h (topic, partition, reason, detail, looks_at)
+    VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT (topic, partition) DO UPDATE SET
+        reason = excluded.reason, detail = excluded.detail, looks_at = excluded.looks_at,
+        looks = h.looks + 1,
+        halted_at = CASE WHEN h.reason = excluded.reason THEN h.halted_at
+                         ELSE excluded.halted_at END
+"""
+
+# A worker that starts again reads some messages again, which are not counted twice.
+_SKIPPED = """
+    INSERT INTO sinergi_consumer.skipped AS s
+        (topic, partition, cause, messages, first_offset, last_offset)
+    VALUES (%s, %s, %s, %s, %s, %s)
+    ON CONFLICT (topic, partition, cause) DO UPDATE SET
+        messages = CASE WHEN excluded.first_offset > s.last_offset
+                        THEN s.messages + excluded.messages
+                        ELSE greatest(s.messages, excluded.messages) END,
+        first_offset = least(s.first_offset, excluded.first_offset),
+        last_offset = greatest(s.last_offset, excluded.last_offset),
+        last_at = excluded.last_at
+"""
 
 
 class PostgresqlSink:
@@ -88,10 +115,6 @@ class PostgresqlSink:
                 " next_offset",
                 (topic.name, partition, names),
             ).fetchall()
-            connection.execute(
-                "DELETE FROM sinergi_consumer.halt WHERE topic = %s AND partition = %s",
-                (topic.name, partition),
-            )
         return {
             name: Position(
                 Frontier.parse(size, bytes(frontier)),
@@ -130,15 +153,29 @@ class PostgresqlSink:
             ).fetchall()
         return [Entry(name, topic, partition, index) for name, index in rows]
 
-    def halt(self, topic: Topic, partition: int, why: errors.Broken) -> None:
-        """Keep for people why a partition stands still."""
+    def halt(self, topic: Topic, partition: int, why: errors.Broken, looks_at: datetime) -> None:
+        """Keep for people why a partition stands still, and when it is looked at again."""
+        with self._database.serving() as connection:
+            reason = type(why).__name__
+            connection.execute(_HALT, (topic.name, partition, reason, str(why), looks_at))
+
+    def sound(self, topic: Topic, partition: int) -> None:
+        """State that a partition stands still no longer."""
         with self._database.serving() as connection:
             connection.execute(
-                "INSERT INTO sinergi_consumer.halt (topic, partition, reason, detail)"
-                " VALUES (%s, %s, %s, %s) ON CONFLICT (topic, partition) DO UPDATE"
-                " SET reason = excluded.reason, detail = excluded.detail,"
-                " halted_at = clock_timestamp()",
-                (topic.name, partition, type(why).__name__, str(why)),
+                "DELETE FROM sinergi_consumer.halt WHERE topic = %s AND partition = %s",
+                (topic.name, partition),
+            )
+
+    def skipped(self, topic: Topic, partition: int, skipped: Sequence[Skipped]) -> None:
+        """Add what was skipped since the last call to what is kept for people, by its cause."""
+        with self._database.serving() as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                _SKIPPED,
+                [
+                    (topic.name, partition, each.cause, each.count, each.first, each.last)
+                    for each in skipped
+                ],
             )
 
     def unpublished(self) -> list[Receipt]:

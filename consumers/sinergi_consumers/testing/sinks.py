@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from sinergi_consumers.assignment import Start
 from sinergi_consumers.decoding import Decoder
 from sinergi_consumers.partition import Partition
 from sinergi_consumers.position import Place
@@ -115,7 +116,8 @@ class Worker:
         positions = self.sink.claim(tape.topic, tape.number)
         least = min((each.frontier for each in positions.values()), key=lambda each: each.size)
         partition = Partition(tape.bus, tape.topic, tape.number, tape.keys, least)
-        self.claim = Claim((tape.topic, tape.number), partition, positions, PLACE)
+        start = Start(0, 0, searched=False)
+        self.claim = Claim((tape.topic, tape.number), partition, positions, PLACE, start)
         return self.claim
 
     def work(self, events: Sequence[Event]) -> Work:

@@ -58,7 +58,7 @@ _QUARANTINE = """
     SELECT topic, partition, reason, count(*) FROM sinergi_consumer.quarantine
     WHERE state = 'open' GROUP BY topic, partition, reason ORDER BY topic, partition, reason
 """
-_HALTS = "SELECT topic, partition, reason, detail, halted_at FROM sinergi_consumer.halt"
+_HALTS = "SELECT topic, partition, reason, detail, halted_at, looks_at FROM sinergi_consumer.halt"
 
 
 class TreeRow(NamedTuple):
@@ -145,8 +145,10 @@ def consumer_rows(url: str) -> ConsumerRows:
             for topic, number, reason, count in connection.execute(_QUARANTINE).fetchall()
         )
         halts = {
-            (topic, number): Halt(reason, detail, since.astimezone(UTC))
-            for topic, number, reason, detail, since in connection.execute(_HALTS)
+            (topic, number): Halt(
+                reason, detail, since.astimezone(UTC), looks_at and looks_at.astimezone(UTC)
+            )
+            for topic, number, reason, detail, since, looks_at in connection.execute(_HALTS)
         }
     return ConsumerRows(_with_newcomers(positions), quarantined, halts)
 

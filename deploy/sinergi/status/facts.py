@@ -100,11 +100,16 @@ class Publishing:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Why a partition stands still."""
+    """Why a partition stands still.
+
+    Attributes:
+        looks_at: when its materialiser looks at it again; None where an older one halted it.
+    """
 
     reason: str
     detail: str
     since: datetime
+    looks_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

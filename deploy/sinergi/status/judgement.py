@@ -195,8 +195,10 @@ def _broken(topic: Read, share: Share) -> Iterator[Problem]:
     if share.halt:
         why = f"({share.halt.reason}): {share.halt.detail}"
         what = f"{place} is halted since {local(share.halt.since)} {why}"
-        mend = "Once it is mended, start `sinergi materialise` anew."
-        yield Problem(Kind.HALTED, topic.topic, share.partition, f"{what} {mend}")
+        mend = "The materialiser looks at it again by itself"
+        if share.halt.looks_at:
+            mend = f"{mend}, next at {local(share.halt.looks_at)}"
+        yield Problem(Kind.HALTED, topic.topic, share.partition, f"{what} {mend}.")
     if share.signed and share.available is not None and share.available < share.signed:
         what = f"{place} shows {share.available:,} leaves where its owner signed {share.signed:,}"
         mend = "its end was cut off, or is being sent again"

@@ -67,7 +67,12 @@ def open_consumer(
 
 def _membership(connection: Connection, group: str) -> dict[str, Any]:
     """A group's own settings; the newer protocol refuses to be told an assignor."""
-    found = {"group.id": group, "group.protocol": connection.group_protocol}
+    found: dict[str, Any] = {
+        "group.id": group,
+        "group.protocol": connection.group_protocol,
+        # Only what is read to its end can be judged: what is missing may still be under way.
+        "enable.partition.eof": True,
+    }
     if connection.group_protocol == "classic":
         found["partition.assignment.strategy"] = "cooperative-sticky"
     return found

@@ -1,23 +1,23 @@
 """The reading side of a seal: what a topic says, judged against its owner's checkpoints.
 
-The rules, in the order in which a message meets them. `size` is how many leaves are verified; the
-pending leaves come after them and have no checkpoint yet.
+Noise is skipped and reported; a contradiction halts. A message that no valid checkpoint of the
+owner covers decides nothing. The rules, in the order in which a message meets them; `size` is how
+many leaves are verified.
 
-    1. Its leaf index is above the next one: a gap.
-    2. Its index is below the size: a resend, ignored and counted. That leaf is forgotten by now,
-       and is not compared.
-    3. Its index lies within the pending leaves: a resend, which must be the same leaf again, and
-       is counted. Another one is a fork.
-    4. It is the next leaf, and becomes pending.
-    5. It carries a checkpoint: for this origin, and signed by the owner.
-    6. A tree of that size was seen before: its root must be the same. Another one is a fork.
-    7. The checkpoint's size is the index + 1: a smaller one is a rollback, and a larger one stands
-       in the wrong place.
-    8. It is above the size: the leaves up to it must have that root, else a mismatch that names
-       their batch, and the frontier that the message states. Then they are verified.
+    1. Its leaf index is below the size: it is a resend, or another leaf under a sealed index. Both
+       are skipped.
+    2. Its index is within the window behind the size: it becomes a candidate for its index.
+       Further ahead it is skipped.
+    3. It carries a checkpoint. One that the owner has not signed for this origin is skipped.
+    4. A tree of that size was seen before: its root must be the same. Another root is a fork, which
+       is final: the owner has signed two histories.
+    5. The checkpoint's size is above the size: the candidates up to it must lead to its root (see
+       `candidates`). Then they are verified, and the others at their indexes are skipped.
+    6. Otherwise the checkpoint stays open, and the reader has an objection: leaves are missing, or
+       differ, or are too many. Messages that are still to come may answer it; whoever reads raises
+       it once nothing more arrives. No later checkpoint is taken before an open one.
 
-Nothing is verified by arriving: what stays pending when a topic ends was never sealed. After an
-error nothing pending is kept, and every message meets the same error until `reset`.
+Where a checkpoint stands does not matter, since its signature says what it covers.
 """
 
 from __future__ import annotations
@@ -25,15 +25,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_schemas import errors
-from sinergi_schemas.seal import checkpoint
-from sinergi_schemas.seal.merkle import leaf_hash
+from sinergi_schemas.seal import checkpoint, noise
+from sinergi_schemas.seal.candidates import WINDOW, Candidates
+from sinergi_schemas.seal.merkle import Frontier, leaf_hash
+from sinergi_schemas.seal.noise import Noise
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinergi_schemas.seal.candidates import Chosen
     from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
     from sinergi_schemas.seal.key_ring import KeyRing
-    from sinergi_schemas.seal.merkle import Frontier
 
 REMEMBERED = 1_000
+MOST_OPEN = 16
+_PREFIX = 8
+_LEAST_FRESH = 64
 
 
 class Verified(NamedTuple):
@@ -42,6 +49,7 @@ class Verified(NamedTuple):
     Attributes:
         note: the checkpoint as its owner signed it.
         frontier: the tree of size `end`.
+        leaves, offsets: their hashes and the offsets of their messages, in the order of the leaves.
     """
 
     start: int
@@ -49,28 +57,48 @@ class Verified(NamedTuple):
     root: bytes
     note: str
     frontier: Frontier
+    leaves: Sequence[bytes]
+    offsets: Sequence[int]
+
+
+class _Open(NamedTuple):
+    """A valid checkpoint that the candidates do not bear out yet; `hint` is its frontier or ()."""
+
+    stated: Checkpoint
+    note: str
+    hint: Sequence[bytes]
 
 
 class Reader:
-    """One partition's tree, followed from a known frontier.
+    """One topic-partition's tree, followed from a known frontier.
 
     Args:
         origin: `<bus>/<topic>/<partition>`.
         keys: the owner's for this topic-partition, from the agreements.
         frontier: the tree that was verified before.
+        compare: remember a part of every leaf hash, and tell a resend from another leaf under a
+            sealed index. It takes 8 bytes a leaf.
 
     Attributes:
+        noise: what was skipped.
         resends: messages that were ignored as known.
     """
 
-    def __init__(self, origin: str, keys: KeyRing, frontier: Frontier) -> None:
+    def __init__(
+        self, origin: str, keys: KeyRing, frontier: Frontier, *, compare: bool = False
+    ) -> None:
         self._origin = origin
         self._keys = keys
         self._frontier = frontier
-        self._pending: list[bytes] = []
-        self._next = frontier.size
+        self._candidates = Candidates(frontier.size)
         self._roots = {frontier.size: frontier.root()}
-        self._broken: errors.SealBroken | None = None
+        self._open: dict[int, _Open] = {}
+        self._smallest = -1
+        self._fresh = self._due = 0
+        self._objection: errors.SealBroken | None = None
+        self._first = frontier.size
+        self._prefixes = bytearray() if compare else None
+        self.noise = Noise()
         self.resends = 0
 
     @property
@@ -86,69 +114,139 @@ class Reader:
     @property
     def pending(self) -> int:
         """How many leaves wait for a checkpoint."""
-        return len(self._pending)
+        return self._candidates.count
 
-    def feed(self, index: int, leaf_data: bytes, sealed: Sealed | None) -> Verified | None:
+    @property
+    def earliest(self) -> int | None:
+        """The lowest offset of a leaf that waits for a checkpoint, or None."""
+        return self._candidates.earliest()
+
+    @property
+    def objection(self) -> errors.SealBroken | None:
+        """What a valid checkpoint says that the messages so far do not bear out."""
+        return self._objection
+
+    def feed(
+        self, index: int, leaf_data: bytes, sealed: Sealed | None, offset: int = 0
+    ) -> Verified | None:
         """Judge the next message of the topic; what became verified by it.
 
         Raises:
-            SealBroken: one of its kinds, by the rules above.
+            SealFork: the owner has signed two histories. Every later message meets it again.
         """
-        if self._broken:
-            raise self._broken
+        if isinstance(self._objection, errors.SealFork):
+            raise self._objection
+        if index >= self._frontier.size:
+            self._keep(index, leaf_hash(leaf_data), offset)
+        elif self._prefixes is None:
+            self.resends += 1
+        else:
+            self._compare(index, leaf_hash(leaf_data), offset)
+        return self._meet(sealed, index, offset) if sealed else None
+
+    def settle(self, *, final: bool = False) -> Verified | None:
+        """Try the smallest open checkpoint with what has arrived since; what became verified.
+
+        Call it until it returns None. The more often it was in vain, the more must have arrived.
+
+        Args:
+            final: nothing more will arrive: try it if anything has arrived.
+        """
+        if self._open and (self._fresh >= self._due or (final and self._fresh)):
+            return self._try_smallest()
+        return None
+
+    def _keep(self, index: int, leaf: bytes, offset: int) -> None:
+        """Rule 2."""
+        if index >= self._frontier.size + WINDOW:
+            self.noise.add(noise.OUTSIDE, offset, index)
+        elif not self._candidates.add(index, leaf, offset):
+            self.resends += 1
+        elif index < self._smallest:
+            self._fresh += 1
+
+    def _compare(self, index: int, leaf: bytes, offset: int) -> None:
+        """Rule 1, for a reader that remembers its leaves."""
+        at = (index - self._first) * _PREFIX
+        known = self._prefixes[at : at + _PREFIX] if self._prefixes is not None and at >= 0 else b""
+        if known and known != leaf[:_PREFIX]:
+            self.noise.add(noise.ALTERED, offset, index)
+        else:
+            self.resends += 1
+
+    def _meet(self, sealed: Sealed, index: int, offset: int) -> Verified | None:
+        """Rules 3 to 6."""
         try:
-            if index == self._next:  # rule 4
-                self._pending.append(leaf_hash(leaf_data))
-                self._next += 1
-            else:
-                self._judge_place(index, leaf_data)
-            return self._judge_checkpoint(index, sealed) if sealed else None
-        except errors.SealBroken as broken:
-            self._forget()
-            self._broken = broken
-            raise
-
-    def reset(self) -> None:
-        """Forget what is pending, and the error: the topic is read again from the verified size."""
-        self._forget()
-        self._broken = None
-
-    def _forget(self) -> None:
-        self._pending = []
-        self._next = self._frontier.size
-
-    def _judge_place(self, index: int, leaf_data: bytes) -> None:
-        if index > self._next:  # rule 1
-            raise errors.SealGap(self._origin, index, self._next)
-        ahead = index - self._frontier.size
-        if ahead >= 0 and self._pending[ahead] != leaf_hash(leaf_data):  # rule 3
-            raise errors.SealFork(self._origin, index + 1)
-        self.resends += 1  # rules 2 and 3
-
-    def _judge_checkpoint(self, index: int, sealed: Sealed) -> Verified | None:
-        stated = checkpoint.verify(sealed.note, self._origin, self._keys)  # rule 5
-        if self._roots.get(stated.size, stated.root) != stated.root:  # rule 6
-            raise errors.SealFork(self._origin, stated.size)
-        if stated.size <= index:  # rule 7
-            raise errors.SealRollback(self._origin, stated.size, index + 1)
-        if stated.size > index + 1:
-            raise errors.CheckpointMisplaced(self._origin, stated.size, index)
-        return self._close(stated, sealed) if stated.size > self._frontier.size else None
-
-    def _close(self, stated: Checkpoint, sealed: Sealed) -> Verified:
-        """Rule 8."""
-        start, count = self._frontier.size, stated.size - self._frontier.size
-        frontier = self._frontier.extend(self._pending[:count])
-        if frontier.root() != stated.root:
-            raise errors.SealMismatch(self._origin, start, stated.size)
-        if tuple(sealed.frontier) != frontier.hashes:
-            raise errors.FrontierForeign(self._origin, stated.size)
-        self._frontier = frontier
-        del self._pending[:count]
+            stated = checkpoint.verify(sealed.note, self._origin, self._keys)
+        except errors.SealBroken as why:
+            self.noise.add(f"{noise.FOREIGN_CHECKPOINT} ({type(why).__name__})", offset, index)
+            return None
+        if self._roots.get(stated.size, stated.root) != stated.root:
+            self._objection = errors.SealFork(self._origin, stated.size)
+            raise self._objection
+        if stated.size <= self._frontier.size:
+            return None
         self._remember(stated)
-        return Verified(start, stated.size, stated.root, sealed.note, frontier)
+        hint = tuple(sealed.frontier)
+        if not _is_frontier(hint, stated):
+            self.noise.add(noise.FALSE_FRONTIER, offset, index)
+            hint = ()
+        return self._take(_Open(stated, sealed.note, hint))
+
+    def _take(self, new: _Open) -> Verified | None:
+        """Put a checkpoint to the open ones, and try it if it is the smallest and not a copy."""
+        size = new.stated.size
+        known = self._open.get(size)
+        if known is None or (new.hint and not known.hint):
+            self._open[size] = new
+        if len(self._open) > MOST_OPEN:
+            del self._open[sorted(self._open)[-2]]
+        if known is None and size == min(self._open):
+            return self._try_smallest()
+        return self.settle()
+
+    def _try_smallest(self) -> Verified | None:
+        """Rule 5 for the smallest open checkpoint, or else rule 6."""
+        self._smallest = min(self._open)
+        stated, note, hint = self._open[self._smallest]
+        self._fresh, self._due = 0, max(_LEAST_FRESH, 2 * self._due)
+        self._objection = self._obstacle(stated)
+        if self._objection is None:
+            found = self._candidates.choose(self._frontier, stated, hint)
+            if found:
+                return self._close(stated, note, found)
+            self._objection = errors.SealMismatch(self._origin, self.size, stated.size)
+        return None
+
+    def _obstacle(self, stated: Checkpoint) -> errors.SealBroken | None:
+        """Why a checkpoint cannot be tried, or None."""
+        if stated.size > self.size + WINDOW:
+            return errors.CheckpointTooWide(self._origin, stated.size, self.size, WINDOW)
+        missing = self._candidates.missing(stated.size)
+        return None if missing is None else errors.SealGap(self._origin, missing, stated.size)
+
+    def _close(self, stated: Checkpoint, note: str, found: Chosen) -> Verified:
+        start, self._frontier = self.size, found.frontier
+        for index, offset in found.rejected:
+            self.noise.add(noise.ALTERED, offset, index)
+        if self._prefixes is not None:
+            self._prefixes += b"".join(leaf[:_PREFIX] for leaf in found.leaves)
+        self._candidates.advance(stated.size)
+        del self._open[stated.size]
+        self._smallest = min(self._open, default=-1)
+        # The next open checkpoint, if there is one, is tried with what is there.
+        self._fresh, self._due = 1, 0
+        return Verified(
+            start, self.size, stated.root, note, found.frontier, found.leaves, found.offsets
+        )
 
     def _remember(self, stated: Checkpoint) -> None:
         self._roots[stated.size] = stated.root
         if len(self._roots) > REMEMBERED:
             del self._roots[next(iter(self._roots))]
+
+
+def _is_frontier(hashes: tuple[bytes, ...], stated: Checkpoint) -> bool:
+    """Whether some hashes are the frontier of a checkpoint's tree: then they have its root."""
+    fits = len(hashes) == stated.size.bit_count()
+    return fits and Frontier(stated.size, hashes).root() == stated.root

@@ -1,0 +1,47 @@
+"""When a topic-partition that stands still is looked at again, with growing pauses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sinergi_consumers.assignment import Share
+    from sinergi_schemas.clock import Clock
+
+FIRST_SECONDS = 2.0
+MOST_SECONDS = 300.0
+
+
+class Pauses:
+    """The pauses of the topic-partitions that do not go on, each twice as long as the one before.
+
+    Args:
+        clock: for durations.
+        most: the longest pause, in seconds.
+    """
+
+    def __init__(self, clock: Clock, most: float = MOST_SECONDS) -> None:
+        self._clock = clock
+        self._most = most
+        self._seconds: dict[Share, float] = {}
+        self._due: dict[Share, float] = {}
+
+    def begin(self, share: Share) -> float:
+        """Begin the next pause of a topic-partition; its length in seconds."""
+        seconds = min(2 * self._seconds.get(share, FIRST_SECONDS / 2), self._most)
+        self._seconds[share] = seconds
+        self._due[share] = self._clock.monotonic() + seconds
+        return seconds
+
+    def over(self) -> list[Share]:
+        """The topic-partitions whose pause has just ended; each is given out once."""
+        now = self._clock.monotonic()
+        found = [share for share, due in self._due.items() if due <= now]
+        for share in found:
+            del self._due[share]
+        return found
+
+    def forget(self, share: Share) -> None:
+        """A topic-partition goes on: its next pause is a first one."""
+        self._seconds.pop(share, None)
+        self._due.pop(share, None)
