@@ -24,7 +24,7 @@ from sinergi_consumers.storing import Stored
 from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker, transfer
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec, errors
-from sinergi_schemas.postgresql import Database, translate
+from sinergi_schemas.postgresql import Database, session, translate
 from world import World, until
 from world import transfer as published
 
@@ -122,8 +122,11 @@ MEANINGS: dict[str, type[errors.SinergiError]] = {
     "57P03": AWAY,  # cannot_connect_now
     "58030": AWAY,  # io_error
     "25006": AWAY,  # read_only_sql_transaction
+    "25P04": AWAY,  # transaction_timeout
     "25P03": AWAY,  # idle_in_transaction_session_timeout
     "25P02": BROKEN,  # in_failed_sql_transaction
+    "26000": errors.PoolerRefused,  # invalid_sql_statement_name
+    "42P05": errors.PoolerRefused,  # duplicate_prepared_statement
     "28P01": BROKEN,  # invalid_password
     "3D000": BROKEN,  # invalid_catalog_name
     "3F000": BROKEN,  # invalid_schema_name
@@ -273,21 +276,6 @@ def hand_made(event: Transfer, tape: Tape, **changes: Any) -> tuple[Any, str, by
 # A database that does not serve: it is waited for, and nothing is quarantined
 
 
-def test_a_read_only_standby_is_waited_for(site: Site) -> None:
-    name = sa.engine.make_url(site.url).database
-    with site.working() as worker:
-        worker.store(worker.work([escorted("P/1", "P/1")]))
-        site.do(f"ALTER DATABASE {name} SET default_transaction_read_only = on", OFF)
-        work = worker.work([escorted("P/2", "P/2")])
-        with stored_meanwhile(worker, work) as retried:
-            retried("25006")
-            assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(1,)]
-            readable = "SET default_transaction_read_only = off"
-            site.do(readable, f"ALTER DATABASE {name} RESET default_transaction_read_only", OFF)
-    assert site.ask("SELECT record_id FROM sinergi.transfer ORDER BY 1") == [("P/1",), ("P/2",)]
-    assert site.quarantine() == []
-
-
 # What the log then says, what makes the database so, and what mends it; both for new sessions.
 SICK = {
     "too many connections": (
@@ -295,8 +283,13 @@ SICK = {
         "ALTER DATABASE {name} CONNECTION LIMIT -1",
     ),
     "57014": (  # query_canceled
-        "ALTER ROLE {clerk} SET statement_timeout = '1ms'",
-        "ALTER ROLE {clerk} RESET statement_timeout",
+        (
+            "CREATE FUNCTION cancel() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE EXCEPTION USING ERRCODE = 'query_canceled'; END $$;"
+            " CREATE TRIGGER cancel BEFORE INSERT ON sinergi.transfer"
+            " FOR EACH ROW EXECUTE FUNCTION cancel()"
+        ),
+        "DROP TRIGGER cancel ON sinergi.transfer",
     ),
     "53100": (  # disk_full
         (
@@ -396,9 +389,7 @@ def test_a_transaction_that_stood_still_too_long_is_begun_again(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after SIGSTOP: the server has given up the rows that it held."""
-    monkeypatch.setattr(
-        "sinergi_schemas.postgresql._SETTINGS", "SET idle_in_transaction_session_timeout = '50ms'"
-    )
+    monkeypatch.setitem(session.SETTINGS, "idle_in_transaction_session_timeout", "'50ms'")
     with site.working() as worker:
         work = worker.work([escorted("P/1", "P/1")])
         stood: list[int] = []

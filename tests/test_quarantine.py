@@ -23,7 +23,7 @@ from sinergi_consumers.decoding import Decoders
 from sinergi_consumers.projection import projection
 from sinergi_consumers.quarantined import Quarantine, Wanted
 from sinergi_consumers.retrying import Decision, Entry, Retrial
-from sinergi_consumers.sinks.merge import Merge
+from sinergi_consumers.sinks.merge import Merge, make_all
 from sinergi_consumers.sinks.postgresql import PostgresqlSink
 from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
 from sinergi_consumers.storing import Stored
@@ -474,7 +474,7 @@ def test_who_arrives_is_looked_up_by_key_however_many_are_in_quarantine(site: Si
     )
     question = sql.SQL("EXPLAIN {}").format(Merge(CURRENT).supersede_earlier)
     with closing(postgresql.Database(site.url, "a test")) as database, database.serving() as own:
-        own.execute(Merge(CURRENT).make_incoming(CURRENT.record))
+        own.execute(make_all([Merge(CURRENT)], kept=True))
         steps = [line for (line,) in own.execute(question)]
     assert any("Index Scan using quarantine_by_key" in line for line in steps), steps
     assert not any("Seq Scan on quarantine" in line for line in steps), steps

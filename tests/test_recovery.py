@@ -21,6 +21,7 @@ from sinergi_producers.relay import Identity
 from sinergi_producers.sealing import Sealer
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.postgresql import session as postgresql_session
 from test_relay import expected_messages, messages, relay_of, sent, until_sent, verified
 from world import BUS, World, transfer
 
@@ -335,7 +336,7 @@ def test_a_transaction_that_has_published_is_waited_for_and_no_event_of_it_is_pa
         world.publish(transfer("P/1"))
         until_sent(world, 1)
     restore(world, earlier)
-    monkeypatch.setattr("sinergi_schemas.postgresql._SETTINGS", "SET lock_timeout = '200ms'")
+    monkeypatch.setitem(postgresql_session.SETTINGS, "lock_timeout", "'200ms'")
     with Session(world.producer) as session:
         world.outbox.publish(session, transfer("P/1", risk="HIGH"))
         with pytest.raises(errors.DatabaseAway, match="55P03"):

@@ -142,7 +142,7 @@ def test_a_password_comes_from_its_file_and_is_never_shown(file: Path) -> None:
     assert connection.options["security.protocol"] == "sasl_ssl"
     assert "hush" not in repr(connection)
     assert "hush" not in repr(settings.entries())
-    assert settings.consumer_database.startswith("postgresql+psycopg://bnnk:hush@db/x")
+    assert settings.consumer_database.startswith("postgresql://bnnk:hush@db/x")
 
 
 def test_a_user_without_a_password_is_refused(file: Path) -> None:
@@ -158,7 +158,18 @@ def test_a_user_without_a_password_is_refused(file: Path) -> None:
         ("postgresql://a:b@c/d", "postgresql://a:***@c/d"),
         ("postgresql://a:b:c@d:5/e", "postgresql://a:***@d:5/e"),
         ("postgresql://a:b%40@c/d?password=e", "postgresql://a:***@c/d?password=***"),
-        ("postgresql://a:b@c@d/e?sslpassword=f&x=y", "postgresql://a:***@d/e?sslpassword=***&x=y"),
+        (
+            "postgresql://a:b@c@d/e?sslpassword=f&sslmode=prefer",
+            "postgresql://a:***@d/e?sslpassword=***&sslmode=prefer",
+        ),
+        ("postgresql://a:b@c/d?passwrd=e", "postgresql://***"),
+        ("postgresql://a:b/c@d/e", "postgresql://***"),
+        ("postgresql+psycopg://a:b/c@d/e", "postgresql+psycopg://***"),
+        ("postgresql+psycopg://a:b@c/d", "postgresql+psycopg://a:***@c/d"),
+        ("postgres://a:b@c,d:5/e?password=f", "postgres://a:***@c,d:5/e?password=***"),
+        ("host=c user=a password='b c'", "user=a password=*** host=c"),
+        ("password = b nonsense", "***"),
+        ("service=register", "service=register"),
         ("postgresql://a@c/d", "postgresql://a@c/d"),
         ("host:9092", "host:9092"),
         (None, None),

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from sinergi_schemas import errors, postgresql
-from sinergi_schemas.postgresql import Database
+from sinergi_schemas import errors
+from sinergi_schemas.postgresql import Database, connection, session
 from world import until
 
 if TYPE_CHECKING:
@@ -24,12 +24,8 @@ TAKE = "UPDATE sinergi_producer.lease SET epoch = epoch + 1"
 @pytest.fixture
 def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database whose users lose patience after a second."""
-    monkeypatch.setattr(postgresql, "_STILL_SECONDS", 0.5)
-    monkeypatch.setattr(
-        postgresql,
-        "_SETTINGS",
-        postgresql._SETTINGS.replace("lock_timeout = '2s'", "lock_timeout = '1s'"),
-    )
+    monkeypatch.setattr(connection, "_STILL_SECONDS", 0.5)
+    monkeypatch.setitem(session.SETTINGS, "lock_timeout", "'1s'")
     return str(request.getfixturevalue("postgresql"))
 
 
@@ -54,13 +50,13 @@ def stopped_in_a_pipeline(connection: psycopg.Connection) -> Iterator[None]:
 def holding(url: str, application: str) -> Iterator[psycopg.Connection]:
     """A session that holds what `TAKE` needs."""
     conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = psycopg.connect(conninfo, application_name=application)
-    connection.execute(postgresql._SETTINGS)
-    connection.execute("SELECT * FROM sinergi_producer.lease FOR UPDATE")
+    opened = psycopg.connect(conninfo, application_name=application)
+    opened.execute(session.statements(opened.info.server_version))
+    opened.execute("SELECT * FROM sinergi_producer.lease FOR UPDATE")
     try:
-        yield connection
+        yield opened
     finally:
-        connection.close()
+        opened.close()
 
 
 def is_taken(database: Database) -> bool:

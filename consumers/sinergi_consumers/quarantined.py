@@ -172,9 +172,11 @@ class Quarantine:
         """
         where, values = wanted.where()
         count = 0
-        with closing(self._open()) as database, database.serving() as connection:
-            for part in connection.execute(_PARTS.format(where), values).fetchall():
-                with connection.transaction():
+        with closing(self._open()) as database:
+            with database.reading() as connection:
+                parts = connection.execute(_PARTS.format(where), values).fetchall()
+            for part in parts:
+                with database.serving() as connection:
                     connection.execute(HOLD, part)
                     done = connection.execute(_DISCARD.format(where), [*part, *values, *decision])
                     count += done.rowcount
@@ -183,7 +185,7 @@ class Quarantine:
     def _ask(
         self, question: sql.SQL | sql.Composed, values: Sequence[object]
     ) -> list[tuple[Any, ...]]:
-        with closing(self._open()) as database, database.serving() as connection:
+        with closing(self._open()) as database, database.reading() as connection:
             return connection.execute(question, values).fetchall()
 
     def _open(self) -> Database:

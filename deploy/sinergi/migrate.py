@@ -15,12 +15,34 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from sinergi_schemas import errors, postgresql
+from sinergi_schemas import errors
+from sinergi_schemas.postgresql import session, translate
+from sinergi_schemas.postgresql.engine import engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sinergi_consumers.projection import Projection
+
+
+# For whoever runs the script: one transaction, which leaves nothing behind in the session.
+_PREAMBLE = f"""BEGIN;
+
+SET LOCAL search_path = {session.SEARCH_PATH};
+
+SET LOCAL client_encoding = 'UTF8';
+
+SET LOCAL standard_conforming_strings = on;
+
+DO $$ BEGIN
+    IF current_setting('server_encoding') <> 'UTF8' THEN
+        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+            MESSAGE = 'this database keeps text as ' || current_setting('server_encoding')
+                || ', which does not hold every name: make one with ENCODING UTF8';
+    END IF;
+END $$;
+
+"""
 
 
 class Role(StrEnum):
@@ -39,7 +61,8 @@ def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> lis
     """Bring the tables of a role up to date, those of the projections too.
 
     Args:
-        url: an SQLAlchemy URL of the database, as somebody who may create schemas.
+        url: where the database is, as somebody who may create schemas; see
+            `sinergi_schemas.postgresql.address`.
         projections: for a consumer, those that live there.
 
     Returns:
@@ -48,12 +71,11 @@ def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> lis
     Raises:
         DatabaseAway: the database does not answer.
         DatabaseBroken: the user may not create what is missing.
+        EncodingRefused: the database cannot hold every text.
+        PoolerRefused: the pooler before it does not give transactions.
     """
-    engine = sa.create_engine(
-        url, poolclass=sa.NullPool, connect_args={"connect_timeout": postgresql.CONNECT_SECONDS}
-    )
     try:
-        with engine.begin() as connection:
+        with engine(url, "sinergi db") as opened, opened.begin() as connection:
             connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {role.schema}"))
             config = _config(role)
             config.attributes["connection"] = connection
@@ -67,6 +89,7 @@ def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> lis
 def script(role: Role, projections: Sequence[Projection] = ()) -> str:
     """The same for an empty database as SQL, for a DBA to read and to run."""
     output = StringIO()
+    output.write(_PREAMBLE)
     config = _config(role)
     config.attributes["output"] = output
     command.upgrade(config, "head", sql=True)
@@ -75,6 +98,7 @@ def script(role: Role, projections: Sequence[Projection] = ()) -> str:
 
         for statement in tables.statements(projections, {}):
             output.write(f"{statement};\n\n")
+    output.write("COMMIT;\n")
     return output.getvalue()
 
 
@@ -103,5 +127,5 @@ def _translated(why: sa.exc.DBAPIError) -> errors.SinergiError:
     import psycopg  # noqa: PLC0415 - only where there is such an error
 
     if isinstance(why.orig, psycopg.Error):
-        return postgresql.translate(why.orig)
+        return translate(why.orig)
     return errors.DatabaseAway("none")

@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
-_SECRETS = (
-    re.compile(r"(://[^:/@?]*:)[^/?]*(?=@)"),
-    re.compile(r"([?&][a-z]*password=)[^&]*"),
-)
+# What can be a database's address, by its scheme or as key/value pairs.
+_ADDRESS = re.compile(r"postgres(ql)?(\+\w+)?://|\w+\s*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +64,12 @@ class Settings:
 
     @property
     def producer_database(self) -> str:
-        """The SQLAlchemy URL of the database in which this agency publishes."""
+        """Where the database is in which this agency publishes, as `Database` takes it."""
         return self.values.producer.database or self._unset("producer.database", "publishing")
 
     @property
     def consumer_database(self) -> str:
-        """The SQLAlchemy URL of the database into which is materialised."""
+        """Where the database is into which is materialised, as `Database` takes it."""
         return self.values.consumer.database or self._unset("consumer.database", "materialising")
 
     @property
@@ -198,12 +196,12 @@ def load(
 
 
 def masked(value: str | int | None) -> str | int | None:
-    """A value without the password that a URL may hold."""
-    if not isinstance(value, str) or "://" not in value:
+    """A value without the passwords that a database's address may hold."""
+    if not isinstance(value, str) or not _ADDRESS.match(value):
         return value
-    for secret in _SECRETS:
-        value = secret.sub(r"\1***", value)
-    return value
+    from sinergi_schemas.postgresql import address  # noqa: PLC0415 - heavy: where it is needed
+
+    return address.masked(value)
 
 
 def stray_variables(environment: Mapping[str, str] = os.environ) -> list[str]:

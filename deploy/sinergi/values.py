@@ -24,20 +24,11 @@ def _agency(text: str) -> str:
 
 
 def _database(text: str) -> str:
-    """Whatever PostgreSQL's own tools take, as an SQLAlchemy URL with the driver we ship."""
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - heavy: only where a database is named
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - as above
+    """Whatever PostgreSQL's own tools take, or an SQLAlchemy URL with the driver we ship."""
+    from sinergi_schemas.postgresql.address import conninfo  # noqa: PLC0415 - heavy: where needed
 
-    scheme, mark, rest = text.partition("://")
-    url = f"postgresql+psycopg://{rest}"
-    if not mark or scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
-        raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
-    try:
-        make_url(url)
-    except (ValueError, ArgumentError):
-        what = "its port is no number, or it cannot be read"
-        raise ValueError(f"{what}; write it as postgresql://user@host:5432/name") from None
-    return url
+    conninfo(text)
+    return text
 
 
 def _bus(text: str) -> str:

@@ -110,7 +110,7 @@ class Adoption:
             RecoveryRefused: a relay leads.
             DatabaseAway: somebody has been publishing for longer than we may wait.
         """
-        with self._database.serving() as connection, connection.transaction():
+        with self._database.serving() as connection:
             epoch = self._lease.take(connection)
             if epoch is None:
                 holder = connection.execute(_HOLDER).fetchone()

@@ -134,7 +134,7 @@ class Backlog:
     """What a relay reads and writes; everything that it writes is guarded by its epoch.
 
     Args:
-        url: an SQLAlchemy URL of the agency's database.
+        url: where the agency's database is.
         seconds: the lease's term.
     """
 
@@ -273,7 +273,7 @@ class Backlog:
 
     def unsent(self) -> list[Growth]:
         """For each tree the next batch that is sealed and not confirmed, as it was sealed."""
-        with self._database.serving() as connection, connection.transaction():
+        with self._database.serving() as connection:
             sent = {
                 (name, number): size
                 for name, number, size in connection.execute(
@@ -340,7 +340,7 @@ class Backlog:
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection]:
-        with self._database.serving() as connection, connection.transaction():
+        with self._database.serving() as connection:
             yield connection
 
 

@@ -45,7 +45,7 @@ def waiting(url: str, kind: Kind | None, most: int) -> tuple[list[Waiting], int]
     """The oldest rows without a leaf, and how many there are in all.
 
     Args:
-        url: an SQLAlchemy URL of the agency's database.
+        url: where the agency's database is.
         kind: only those; None for all.
         most: how many at most.
 
@@ -53,7 +53,7 @@ def waiting(url: str, kind: Kind | None, most: int) -> tuple[list[Waiting], int]
         DatabaseAway, DatabaseBroken: the database does not answer, or has no such tables.
     """
     which = f"leaf_index IS NULL AND {_WHICH[kind] if kind else 'true'}"
-    with closing(Database(url, "sinergi outbox")) as database, database.serving() as connection:
+    with closing(Database(url, "sinergi outbox")) as database, database.reading() as connection:
         rows = connection.execute(
             f"SELECT {_COLUMNS}, count(*) OVER () FROM sinergi_producer.outbox"  # noqa: S608 - ours
             f" WHERE {which} ORDER BY id LIMIT %s",

@@ -537,6 +537,24 @@ class DatabaseBroken(Broken):
     what: str
 
 
+class EncodingRefused(Refused):
+    """The database {database} keeps text as {encoding}, which does not hold every name. Make one
+    with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name that in sinergi.toml.
+    """
+
+    database: str
+    encoding: str
+
+
+class PoolerRefused(Refused):
+    """The connection pooler before the database does not serve us ({said}). Set its pool_mode to
+    transaction or session, leave `options` out of the URL, and let clients prepare no statements
+    (psycopg: prepare_threshold=None); or connect past it.
+    """
+
+    said: str
+
+
 class RowsRefused(Refused):
     """The database refused rows (SQLSTATE {sqlstate}, {what}); mend the events or the table."""
 

@@ -26,22 +26,28 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.projection import Projection
 
-WINNER = sql.Identifier("sinergi_winner")
+_TEMPORARY = "pg_temp"
+WINNER = sql.Identifier(_TEMPORARY, "sinergi_winner")
 
 # The database reads one part while the next is made.
 ROWS_IN_ONE_PART = 4_000
 
 # `xmax` tells an updated row from an inserted one: only updated records have children to replace.
-MAKE_WINNER = sql.SQL(
-    "CREATE TEMPORARY TABLE IF NOT EXISTS {} (agency text, record_id text, leaf_index bigint,"
-    " replaced boolean)"
-).format(WINNER)
+_MAKE_WINNER = sql.SQL(
+    "CREATE TEMPORARY TABLE {} (agency text, record_id text, leaf_index bigint, replaced boolean)"
+    " {}"
+)
 ANY_REPLACED = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE replaced)").format(WINNER)
 
 
 def incoming(table: sa.Table) -> sql.Identifier:
     """The temporary table that rows for `table` arrive in."""
-    return sql.Identifier(f"incoming_{table.name}")
+    return sql.Identifier(_TEMPORARY, incoming_name(table))
+
+
+def incoming_name(table: sa.Table) -> str:
+    """The same as PostgreSQL tells it, without its schema."""
+    return f"incoming_{table.name}"
 
 
 def as_csv(table: sa.Table, rows: pl.DataFrame) -> bytes:
@@ -68,19 +74,19 @@ class Merge:
 
     projection: Projection
 
-    def make_incoming(self, table: sa.Table) -> sql.Composed:
-        """Make the temporary table for a table's rows, once a connection.
+    def make_incoming(self, table: sa.Table, on_commit: sql.SQL) -> sql.Composed:
+        """Make the temporary table for a table's rows.
 
         With the real table's checks: a row that does not stand in the end is judged all the same,
         so that the verdict on an event does not depend on how batches are cut.
         """
-        return sql.SQL(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {} INCLUDING CONSTRAINTS)"
-        ).format(incoming(table), _real(table))
+        return sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS) {}").format(
+            incoming(table), _real(table), on_commit
+        )
 
     def copy(self, table: sa.Table) -> sql.Composed:
         """Take rows in as CSV, the columns in the table's order."""
-        return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
+        return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')").format(
             incoming(table), _columns(table)
         )
 
@@ -204,6 +210,26 @@ class Merge:
             ") AS stands WHERE stands.revision = arrived.revision"
             " AND stands.event_id <> arrived.event_id ORDER BY arrived.leaf_index"
         ).format(incoming=incoming(record), real=_real(record), same_key=same_key)
+
+
+def make_all(merges: Iterable[Merge], *, kept: bool) -> sql.Composed:
+    """Make all temporary tables at once.
+
+    Args:
+        kept: they stay for the transactions to come, since the session is ours. Else they go with
+            this one, and those of others that left theirs in the session go first.
+    """
+    on_commit = sql.SQL("ON COMMIT PRESERVE ROWS" if kept else "ON COMMIT DROP")
+    tables = [(each, table) for each in merges for table in each.projection.tables]
+    names = [WINNER, *(incoming(table) for _, table in tables)]
+    drop = sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(", ").join(names))
+    return sql.SQL("; ").join(
+        [
+            *([] if kept else [drop]),
+            _MAKE_WINNER.format(WINNER, on_commit),
+            *(each.make_incoming(table, on_commit) for each, table in tables),
+        ]
+    )
 
 
 def empty(table: sql.Identifier, *, again: bool) -> sql.Composed:

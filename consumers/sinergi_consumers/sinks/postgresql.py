@@ -67,12 +67,13 @@ class PostgresqlSink:
     """A PostgreSQL database as a sink; see `sinergi_consumers.sinks.Sink`.
 
     Args:
-        url: an SQLAlchemy URL of the database.
+        url: where the database is; see `sinergi_schemas.postgresql.address`.
         projections: those that live in it.
     """
 
     def __init__(self, url: str, projections: Sequence[Projection]) -> None:
-        self._database = Database(url, "sinergi materialise")
+        # The readers of its tables may see them through policies; those may hold for us as well.
+        self._database = Database(url, "sinergi materialise", row_security=True)
         self._merges = {each.name: Merge(each) for each in projections}
         self._prepared: psycopg.Connection | None = None
 
@@ -106,7 +107,7 @@ class PostgresqlSink:
             for name, each in self._merges.items()
             if each.projection.event_type == topic.event_type
         )
-        with self._database.serving() as connection, connection.transaction():
+        with self._database.serving() as connection:
             rows = connection.execute(
                 "INSERT INTO sinergi_consumer.position AS p (projection, topic, partition)"
                 " SELECT name, %s, %s FROM unnest(%s::text[]) AS name ORDER BY name"
@@ -129,11 +130,13 @@ class PostgresqlSink:
     def transaction(self) -> Iterator[PostgresqlTransaction]:
         """Begin; commit at the end of the block, roll back where it raises."""
         with self._database.serving() as connection:
-            self._prepare(connection)
-            with connection.transaction():
-                # A deferred constraint would speak only at the commit, too late to find its row.
-                connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                yield PostgresqlTransaction(connection, self._merges)
+            if self._prepared is not connection:
+                self._prepare(connection)
+            # A deferred constraint would speak only at the commit, too late to find its row.
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            yield PostgresqlTransaction(connection, self._merges)
+        # Committed, and so the temporary tables are there to stay, where the session is ours.
+        self._prepared = None if self._database.is_pooled else connection
 
     def awaiting(self, topic: Topic, partition: int, fingerprints: Sequence[bytes]) -> list[Entry]:
         """What waits in quarantine for one of these schemas."""
@@ -202,10 +205,5 @@ class PostgresqlSink:
         self._database.close()
 
     def _prepare(self, connection: psycopg.Connection) -> None:
-        # Outside every transaction: a savepoint that is rolled back would take the tables along.
-        if self._prepared is not connection:
-            connection.execute(merge.MAKE_WINNER)
-            for each in self._merges.values():
-                for table in each.projection.tables:
-                    connection.execute(each.make_incoming(table))
-            self._prepared = connection
+        """Make the temporary tables, before any savepoint: rolled back it would take them along."""
+        connection.execute(merge.make_all(self._merges.values(), kept=not self._database.is_pooled))

@@ -91,7 +91,7 @@ class _Copy(NamedTuple):
             meant = translate(error)
             if not isinstance(meant, errors.RowsRefused):
                 raise
-            return meant, _line(error, merge.incoming(self.table).as_string(None))
+            return meant, _line(error, merge.incoming_name(self.table))
         return None
 
 
@@ -109,7 +109,7 @@ def _texts(csv: bytes) -> list[bytes]:
 
 def _line(error: psycopg.Error, table: str) -> int:
     """The number behind the table's name, in whatever language the server speaks; 0 for none."""
-    where = (error.diag.context or "").partition(table.strip('"'))[2]
+    where = (error.diag.context or "").partition(table)[2]
     number = _NUMBER.search(where)
     return int(number[0]) if number else 0
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import sqlalchemy as sa
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -22,7 +21,7 @@ from sinergi_producers.intake.refusals import RefusedLines
 from sinergi_producers.outbox import Outbox
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.postgresql import CONNECT_SECONDS
+from sinergi_schemas.postgresql.engine import engine
 
 _REFUSED = 1
 
@@ -89,12 +88,9 @@ def _outbox(*, dry_run: bool) -> Iterator[Publishing | None]:
         yield None
         return
     settings = root.settings()
-    waiting = {"connect_timeout": CONNECT_SECONDS}
-    engine = sa.create_engine(settings.producer_database, pool_size=1, connect_args=waiting)
-    try:
-        yield into(Outbox(settings.agency, settings.agreements(), Catalog.shipped()), engine)
-    finally:
-        engine.dispose()
+    outbox = Outbox(settings.agency, settings.agreements(), Catalog.shipped())
+    with engine(settings.producer_database, "sinergi publish") as opened:
+        yield into(outbox, opened)
 
 
 @contextmanager

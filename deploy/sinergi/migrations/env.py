@@ -9,8 +9,12 @@ schema = config.attributes["schema"]
 version_table = {"version_table": "version", "version_table_schema": schema}
 
 if context.is_offline_mode():
+    # Its caller begins the one transaction that holds everything.
     context.configure(
-        dialect_name="postgresql", output_buffer=config.attributes["output"], **version_table
+        dialect_name="postgresql",
+        output_buffer=config.attributes["output"],
+        transactional_ddl=False,
+        **version_table,
     )
     context.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     with context.begin_transaction():

@@ -175,8 +175,7 @@ def _looking(url: str, role: str) -> Iterator[psycopg.Connection]:
     """One state of a database, whatever others write meanwhile."""
     database = Database(url, "sinergi status")
     try:
-        with database.serving() as connection, connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        with database.reading() as connection:
             yield connection
     except errors.DatabaseBroken as why:
         if why.sqlstate in _NO_TABLE:

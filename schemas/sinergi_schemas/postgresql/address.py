@@ -1,0 +1,88 @@
+"""Where a database is, in whatever form PostgreSQL's own tools take it.
+
+That is a URI (`postgresql://…`) or key/value pairs, both read by libpq itself: several hosts,
+`target_session_attrs`, `options`, `service`, `passfile` and the rest mean what they mean to psql.
+A URL of SQLAlchemy's (`postgresql+psycopg://…`) is read as SQLAlchemy reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_OF_SQLALCHEMY = "postgresql+psycopg"
+_SCHEMES = ("postgresql", "postgres", _OF_SQLALCHEMY)
+_HIDDEN = "***"
+
+_SECRET = {each.keyword.decode() for each in pq.Conninfo.get_defaults() if each.dispchar == b"*"}
+# Behind the user, up to the last @ before the path; and the parameters of a query.
+_IN_URL = re.compile(rf"(://[^:/@?]*:)[^/?]*(?=@)|([?&](?:{'|'.join(sorted(_SECRET))})=)[^&]*")
+
+_FORM = "write it as postgresql://user@host:5432/name"
+
+
+def conninfo(url: str) -> str:
+    """A database's address as libpq's key/value pairs.
+
+    Raises:
+        ValueError: it is none; the message quotes nothing of it, since a password may stand there.
+    """
+    scheme, mark, _ = url.partition("://")
+    if not mark and "=" not in url:
+        raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
+    if mark and "=" not in scheme and scheme not in _SCHEMES:
+        raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
+    try:
+        parts = _of_sqlalchemy(url) if scheme == _OF_SQLALCHEMY else conninfo_to_dict(url)
+        made = make_conninfo(**parts)
+    except psycopg.ProgrammingError:
+        raise ValueError(f"cannot be read; {_FORM}") from None
+    ports = str(parts.get("port") or "").split(",")
+    if not all(not each or (each.isdecimal() and 0 < int(each) < 65_536) for each in ports):
+        raise ValueError(f"its port is no number; {_FORM}")
+    return made
+
+
+def masked(url: str) -> str:
+    """A database's address for people to read: without its passwords.
+
+    Where it cannot be told for certain what of it is a password, nothing of it is shown.
+    """
+    scheme, mark, _ = url.partition("://")
+    try:
+        parts: dict[str, Any] = {**conninfo_to_dict(conninfo(url))}
+        secret = _SECRET & parts.keys()
+        if not secret:
+            return url
+        if not mark:
+            return make_conninfo(**parts | dict.fromkeys(secret, _HIDDEN))
+        shown = _IN_URL.sub(rf"\g<1>\g<2>{_HIDDEN}", url)
+        again = conninfo_to_dict(conninfo(shown))
+        if all(again[name] == _HIDDEN for name in secret):
+            return shown
+    except ValueError:
+        return f"{scheme}://{_HIDDEN}" if mark else _HIDDEN
+    return f"{scheme}://{_HIDDEN}"
+
+
+def _of_sqlalchemy(url: str) -> Mapping[str, Any]:
+    from sqlalchemy.dialects.postgresql.psycopg import dialect  # noqa: PLC0415 - only for such URLs
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - as above
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - as above
+
+    try:
+        # SQLAlchemy leaves these untyped.
+        _, found = dialect().create_connect_args(make_url(url))  # type: ignore[no-untyped-call]
+    except ArgumentError:
+        raise ValueError(f"cannot be read; {_FORM}") from None
+    except ValueError:
+        raise ValueError(f"its port is no number; {_FORM}") from None
+    return dict(found)

@@ -1,0 +1,61 @@
+"""An SQLAlchemy engine whose transactions state what all of ours state."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+import sqlalchemy as sa
+
+from sinergi_schemas.postgresql import session
+from sinergi_schemas.postgresql.address import conninfo
+from sinergi_schemas.postgresql.connection import open_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Somebody waits for the command, and others' transactions may hold what it needs for longer than a
+# process that runs for ever would stand.
+_SETTINGS = session.SETTINGS | {
+    "lock_timeout": "'30s'",
+    "idle_in_transaction_session_timeout": "'60s'",
+}
+
+
+@contextmanager
+def engine(url: str, application: str) -> Iterator[sa.Engine]:
+    """An engine of one connection, given back at the end of the block.
+
+    Args:
+        url: where the database is; see `sinergi_schemas.postgresql.address`.
+        application: our name in `pg_stat_activity`.
+
+    Raises:
+        EncodingRefused: while it is used: the database cannot hold every text.
+    """
+    address = conninfo(url)
+
+    def connect() -> psycopg.Connection:
+        """A connection in a transaction already: SQLAlchemy asks questions before it begins one."""
+        made = open_connection(address, application)
+        made.autocommit = False
+        made.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        made.read_only = made.deferrable = False
+        made.execute(session.statements(made.info.server_version, settings=_SETTINGS))
+        return made
+
+    found = sa.create_engine(
+        "postgresql+psycopg://", creator=connect, pool_size=1, use_native_hstore=False
+    )
+
+    @sa.event.listens_for(found, "begin")
+    def state(connection: sa.Connection) -> None:
+        own = connection.connection.driver_connection
+        assert isinstance(own, psycopg.Connection)
+        own.execute(session.statements(own.info.server_version, settings=_SETTINGS))
+
+    try:
+        yield found
+    finally:
+        found.dispose()

@@ -1,0 +1,89 @@
+"""What each transaction of ours states before anything else.
+
+A session inherits settings from the server, the database, the role, the URL and the environment,
+and any of them may change what a statement means. Behind a connection pooler in transaction mode,
+sessions belong to nobody: what a transaction finds was left by others, and what it leaves others
+find. So every setting that matters is stated by every transaction, for itself alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+WRITING = "ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
+READING = "ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE"
+
+# By this path nothing is found that a user without special rights can make: no function, operator,
+# type or cast of the schema `public` stands in for one of PostgreSQL's own.
+SEARCH_PATH = "pg_catalog, pg_temp"
+
+# Values as in SQL. The timeouts come first, so that an inherited one has no time to run out.
+SETTINGS: dict[str, str] = {
+    "statement_timeout": "0",
+    # A stopped process that holds a row must not stop its successor (lock_timeout), and must not
+    # hold it for ever (idle_in_transaction_session_timeout). Who waits looks after whoever stands
+    # still each time that the former runs out: what it adds to the latter is how late a successor
+    # begins.
+    "lock_timeout": "'2s'",
+    "idle_in_transaction_session_timeout": "'10s'",
+    "search_path": SEARCH_PATH,
+    "client_encoding": "'UTF8'",
+    "datestyle": "'ISO, YMD'",
+    "intervalstyle": "'postgres'",
+    "timezone": "'UTC'",
+    "standard_conforming_strings": "on",
+    "escape_string_warning": "on",
+    "backslash_quote": "safe_encoding",
+    "array_nulls": "on",
+    "bytea_output": "'hex'",
+    "extra_float_digits": "1",
+    "xmloption": "content",
+    "xmlbinary": "base64",
+    "transform_null_equals": "off",
+    "exit_on_error": "off",
+    "check_function_bodies": "on",
+}
+# Settings that older servers do not know, and the version that brought them.
+_SINCE: dict[str, tuple[int, str]] = {"transaction_timeout": (170_000, "0")}
+
+# What commits is on disk before we say so. Only what is stronger than that stays as it is.
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+    " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+)
+
+
+def statements(
+    server_version: int,
+    *,
+    row_security: bool = False,
+    settings: Mapping[str, str] = SETTINGS,
+) -> bytes:
+    """The statements that state everything, for the transaction in which they are run.
+
+    Args:
+        server_version: as libpq counts, e.g. 180004.
+        row_security: whether a table's policies may hide rows from us. Where they may not, a table
+            with policies for our role is an error instead.
+        settings: values as in SQL.
+    """
+    newer = {name: value for name, (since, value) in _SINCE.items() if server_version >= since}
+    every = newer | {**settings, "row_security": "on" if row_security else "off"}
+    stated = [f"SET LOCAL {name} = {value}" for name, value in every.items()]
+    return "; ".join([*stated, _DURABLE]).encode()
+
+
+def begin(mode: str, server_version: int, *, row_security: bool) -> bytes:
+    """Begin a transaction and state everything, in one round trip.
+
+    Args:
+        mode: `WRITING` or `READING`.
+        server_version, row_security: see `statements`.
+    """
+    return b"BEGIN %s; %s" % (
+        mode.encode(),
+        statements(server_version, row_security=row_security),
+    )
