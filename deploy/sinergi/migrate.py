@@ -30,8 +30,6 @@ _PREAMBLE = f"""BEGIN;
 
 SET LOCAL search_path = {session.SEARCH_PATH};
 
-SET LOCAL client_encoding = 'UTF8';
-
 SET LOCAL standard_conforming_strings = on;
 
 DO $$ BEGIN
@@ -41,6 +39,8 @@ DO $$ BEGIN
                 || ', which does not hold every name: make one with ENCODING UTF8';
     END IF;
 END $$;
+
+SET LOCAL client_encoding = 'UTF8';
 
 """
 

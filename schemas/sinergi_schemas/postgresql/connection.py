@@ -198,12 +198,14 @@ def open_connection(address: str, application: str) -> psycopg.Connection:
 
 
 def _check_encoding(connection: psycopg.Connection) -> None:
-    encoding = connection.info.parameter_status("server_encoding")
-    if encoding is None:  # a pooler may not report it
-        found = connection.execute("SHOW server_encoding").fetchone()
+    # Asked of libpq: for some encodings Python has no codec, and the driver would say no more.
+    pgconn = connection.pgconn
+    encoding = (pgconn.parameter_status(b"server_encoding") or b"").decode()
+    if not encoding:  # a pooler may not report it
+        found = connection.execute(b"SHOW server_encoding").fetchone()
         encoding = str(found[0]) if found else "unknown"
     if encoding != _ENCODING:
-        raise errors.EncodingRefused(connection.info.dbname, encoding)
+        raise errors.EncodingRefused(pgconn.db.decode(errors="replace"), encoding)
 
 
 def _roll_back(connection: psycopg.Connection) -> None:
