@@ -32,6 +32,7 @@ from sinergi.settings import load
 from sinergi_schemas import errors, postgresql
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import admin
+from sinergi_schemas.postgresql import connection as connections
 from test_intake import HEADER, MAPPING, good
 from world import transfer, until
 
@@ -153,7 +154,7 @@ def make_agency(
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
         monkeypatch.delenv(name)
     monkeypatch.setattr("sinergi.cli.relay.on_signals", threading.Event)
-    monkeypatch.setattr(postgresql, "CONNECT_SECONDS", 2)
+    monkeypatch.setitem(connections.DEFAULTS, "connect_timeout", 2)
     monkeypatch.setattr(admin, "_SECONDS", 2)
     monkeypatch.chdir(tmp_path)
     slug = f"lapas-{secrets.token_hex(4)}"

@@ -26,8 +26,8 @@ from sinergi.founding import Plan, found
 from sinergi.settings import load
 from sinergi_consumers.testing.sinks import transfer
 from sinergi_consumers.testing.tape import Tape
-from sinergi_schemas import postgresql as connections
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.postgresql import connection as connections
 from sinergi_schemas.topics import Topic
 from test_projection import Database, own
 from world import running, until
@@ -103,7 +103,7 @@ def make_reader(
     """Founds an agency whose settings name a database; its programmer stands in its folder."""
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(connections, "CONNECT_SECONDS", 2)
+    monkeypatch.setitem(connections.DEFAULTS, "connect_timeout", 2)
     monkeypatch.chdir(tmp_path)
     suffix = secrets.token_hex(4)
     yield lambda url: Reader(tmp_path, f"bnnk-{suffix}", f"lapas-{suffix}", url, kafka)

@@ -40,7 +40,7 @@ _ENCODING = "UTF8"
 # Where the address says nothing else. A host that vanishes without a word is given up within half a
 # minute; the system's defaults are hours. A server that stands still while its system answers is
 # waited for.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -187,7 +187,7 @@ def open_connection(address: str, application: str) -> psycopg.Connection:
         autocommit=True,
         prepare_threshold=None,
         application_name=application,
-        **{name: value for name, value in _DEFAULTS.items() if name not in said},
+        **{name: value for name, value in DEFAULTS.items() if name not in said},
     )
     try:
         _check_encoding(connection)
