@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -199,7 +200,11 @@ BAD = {
     ),
     "an unknown event type": (
         {"event_type": "escape"},
-        r"guards cannot be used: there is no event type 'escape'; there are seizure, ",
+        r"guards cannot be used: there is no event type 'escape'; known are seizure, ",
+    ),
+    "a misspelt event type": (
+        {"event_type": "tranfer"},
+        r"guards cannot be used: there is no event type 'tranfer'; did you mean transfer\?",
     ),
     "a table of the contract's": (
         {"table": "transfer"},
@@ -211,7 +216,11 @@ BAD = {
     ),
     "a reserved column": (
         {"column": "leaf_index"},
-        r"ProjectionRefused: .*guards.* its table declares leaf_index itself",
+        r"guards cannot be used: its table declares leaf_index itself",
+    ),
+    "a system column": (
+        {"column": "xmin"},
+        r"guards cannot be used: xmin is a column that PostgreSQL has in every table",
     ),
     "a name that is none": ({"table": "Guards!"}, r"a table's name is lower-case letters"),
 }
@@ -243,6 +252,33 @@ def test_a_projection_of_an_event_type_that_is_not_read_here_is_left_alone(packa
     distribution(packages)
     names = [each.name for each in projections_of(Catalog.shipped(), ["seizure"])]
     assert names == ["seizure", "seizure_history"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"event_type": ["seizure", "transfer"]}, "it reads one event type; declare another"),
+        ({"event_type": ("transfer",)}, "it reads one event type"),
+        ({"event_type": None}, "it reads one event type"),
+        ({"event_type": "seizure,transfer"}, "there is no event type 'seizure,transfer'"),
+        ({"event_type": "Transfer"}, "did you mean transfer?"),
+        ({"event_type": "suspicious_visit"}, "did you mean suspicious-visit?"),
+        ({"table": "own"}, "its table is no sqlalchemy.Table but str"),
+        ({"kind": "history"}, "its kind is Kind.CURRENT or Kind.HISTORY"),
+    ],
+)
+def test_a_projection_is_refused_where_it_is_declared(changes: dict[str, Any], said: str) -> None:
+    table = sa.Table("own", sa.MetaData(), sa.Column("number", sa.Integer))
+    declared: dict[str, Any] = {"event_type": "transfer", "table": table} | changes
+    with pytest.raises(errors.ProjectionRefused, match=re.escape(said)):
+        projection(**declared)
+
+
+@pytest.mark.parametrize("column", ["ctid", "xmax", "tableoid", "x" * 64, "é" * 32])
+def test_no_column_is_declared_that_no_table_can_have(column: str) -> None:
+    table = sa.Table("own", sa.MetaData(), sa.Column(column, sa.Text))
+    with pytest.raises(errors.ProjectionRefused, match="column"):
+        projection("transfer", table=table)
 
 
 @pytest.mark.parametrize("column", PROVENANCE)
@@ -315,6 +351,10 @@ def _numbers(events: pl.DataFrame) -> pl.DataFrame:
     return events.select("event_id", pl.lit(1).alias("number"))
 
 
+def _with_number(events: pl.DataFrame, number: pl.Expr) -> pl.DataFrame:
+    return events.select("event_id", number.alias("number"))
+
+
 FAULTS: dict[str, Callable[[pl.DataFrame], Any]] = {
     "raises": _raises,
     "panics": lambda events: events.select(pl.col("escort").map_elements(_raises)),
@@ -331,6 +371,19 @@ FAULTS: dict[str, Callable[[pl.DataFrame], Any]] = {
     "bytes": lambda events: _numbers(events).with_columns(pl.lit(b"\x00").alias("number")),
     "a text": lambda events: _numbers(events).with_columns(pl.lit(SECRET).alias("number")),
     "a null": lambda events: _numbers(events).with_columns(pl.lit(None, pl.Int32).alias("number")),
+    "a duration": lambda events: _with_number(events, pl.duration(days=1)),
+    "an array": lambda events: _with_number(events, pl.lit([1, 2]).cast(pl.Array(pl.Int64, 2))),
+    "a struct": lambda events: _with_number(events, pl.struct(a=1)),
+    "an object": lambda events: _numbers(events).with_columns(
+        pl.Series("number", [object()] * events.height, dtype=pl.Object)
+    ),
+    "a date beyond the calendar": lambda events: _with_number(
+        events, pl.lit(2**31 - 1, pl.Int32).cast(pl.Date)
+    ),
+    "a time beyond the calendar": lambda events: _with_number(
+        events, pl.lit(-(2**63)).cast(pl.Datetime("us", "UTC"))
+    ),
+    "an endless number": lambda events: _with_number(events, pl.lit(float("nan"))),
     "a number too large": lambda events: _numbers(events).with_columns(
         pl.lit(2**40).alias("number")
     ),
@@ -359,6 +412,62 @@ def test_what_an_integrators_code_does_wrong_costs_its_own_table_that_event(
     assert (name, leaf) == ("own", 5)
     assert reason in {"projection-failed", "rows-refused"}
     assert SECRET not in detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "beyond"),
+    [
+        (sa.Date(), pl.lit(2**31 - 1, pl.Int32).cast(pl.Date)),
+        (sa.Date(), pl.lit(-719_163, pl.Int32).cast(pl.Date)),
+        (sa.DateTime(timezone=True), pl.lit(2**63 - 1).cast(pl.Datetime("us", "UTC"))),
+        (sa.DateTime(), pl.lit(2**63 - 1).cast(pl.Datetime("ms"))),
+        (sa.Interval(), pl.duration(days=1)),
+        (sa.ARRAY(sa.Integer), pl.lit([1, 2]).cast(pl.Array(pl.Int64, 2))),
+        (sa.JSON(), pl.struct(a=1)),
+    ],
+    ids=str,
+)
+def test_a_column_that_cannot_be_written_costs_the_event_that_holds_it(
+    postgresql: str, kind: sa.types.TypeEngine[Any], beyond: pl.Expr
+) -> None:
+    def rows(events: pl.DataFrame) -> pl.DataFrame:
+        if events["record_id"].is_in(["P/5"]).any():
+            return events.select("event_id", beyond.alias("it"))
+        return events.select("event_id", pl.lit(None, pl.String).alias("it"))
+
+    table = sa.Table("own", sa.MetaData(), sa.Column("it", kind))
+    database = Database(postgresql, projection("transfer", table=table)(rows))
+    tape = Tape(BUS, TOPIC)
+    database.take(tape, tape.write([at_revision(f"P/{number}") for number in range(8)]))
+    assert database.ask("SELECT count(*) FROM sinergi.own") == [(7,)]
+    assert database.ask("SELECT leaf_index, reason FROM sinergi_consumer.quarantine") == [
+        (5, "projection-failed")
+    ]
+
+
+NAMES = ["50%", "%s", "%(x)s", "%%", "a b", 'say "it"', "Nama", "select", "position", "é" * 31]
+NAMES += ["a:b", ":x", "\\:y", "{}", "stored", "excluded", "replaced", "value", "x" * 63, "$1", "?"]
+
+
+def test_a_column_of_any_name_is_made_and_filled(postgresql: str) -> None:
+    columns = [sa.Column(name, sa.Integer, comment=f"% of {name}") for name in NAMES]
+    table = sa.Table("own", sa.MetaData(), *columns)
+    given = [pl.lit(at, pl.Int32).alias(name) for at, name in enumerate(NAMES)]
+    numbered = projection("transfer", table=table)(lambda events: events.select("event_id", *given))
+    database = Database(postgresql, numbered)
+    tape = Tape(BUS, TOPIC)
+    database.take(tape, tape.write([at_revision("P/1")]), tape.write([at_revision("P/1", 2)]))
+    engine = sa.create_engine(postgresql, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT * FROM sinergi.own").mappings().one()
+        comments = {
+            each["name"]: each["comment"]
+            for each in sa.inspect(connection).get_columns("own", schema="sinergi")
+        }
+    assert [found[name] for name in NAMES] == list(range(len(NAMES)))
+    assert [comments[name] for name in NAMES] == [f"% of {name}" for name in NAMES]
+    assert found["revision"] == 2
+    assert migrate.upgrade(postgresql, migrate.Role.CONSUMER, [numbered]) == []
 
 
 def test_events_that_share_an_id_get_each_their_own_rows(postgresql: str) -> None:

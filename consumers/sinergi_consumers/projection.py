@@ -27,14 +27,18 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from sinergi_consumers.layout import POSITION, Layout
+from sinergi_consumers.naming import column_problem
+from sinergi_consumers.writable import unwritable
 from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.toml_file import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     import polars as pl
 
-    from sinergi_schemas.catalog import Catalog, Schema
+    from sinergi_schemas.catalog import Schema
 
 SCHEMA = "sinergi"
 GROUP = "sinergi.projections"
@@ -111,16 +115,12 @@ def projection(
         kind: which revisions of a record stand.
 
     Raises:
-        ProjectionRefused: a column has a name that Sinergi adds itself, or the table's name is
-            not a plain one.
+        ProjectionRefused: it cannot be made or filled as it is declared.
     """
+    _check_declared(event_type, table, kind)
 
     def declare(rows: Callable[[pl.DataFrame], pl.DataFrame]) -> Projection:
         name = table.name
-        _check_name(name)
-        taken = [column.name for column in table.columns if column.name in PROVENANCE]
-        if taken:
-            raise errors.ProjectionRefused(name, f"its table declares {', '.join(taken)} itself")
         metadata = sa.MetaData(schema=SCHEMA)
         record = sa.Table(
             f"{name}_record",
@@ -147,6 +147,8 @@ def installed() -> tuple[Projection, ...]:
     for entry in entry_points(group=GROUP):
         try:
             loaded = entry.load()
+        except errors.ProjectionRefused:
+            raise
         except Exception as why:
             said = " ".join(str(why).split())
             raise errors.ProjectionRefused(entry.name, f"{type(why).__name__}: {said}") from why
@@ -165,10 +167,7 @@ def projections_of(catalog: Catalog, event_types: Iterable[str]) -> tuple[Projec
     wanted = sorted(set(event_types))
     own = installed()
     for each in own:
-        if each.event_type not in catalog.event_types:
-            known = ", ".join(catalog.event_types)
-            what = f"there is no event type {each.event_type!r}; there are {known}"
-            raise errors.ProjectionRefused(each.name, what)
+        _check_event_type(each.name, each.event_type, catalog)
     ready = [kind(catalog.newest(name)) for name in wanted for kind in (current, history)]
     found = (*ready, *(each for each in own if each.event_type in wanted))
     owners: dict[str, str] = {}
@@ -244,6 +243,8 @@ def _joining(
         )
         if carried["leaf_index"].null_count():
             raise errors.ProjectionFailed(child.name, "a row carries an event_id not given to it")
+        if what := unwritable(carried.select(own)):
+            raise errors.ProjectionFailed(child.name, what)
         return {record.name: provenance, child.name: carried}
 
     return joined
@@ -265,8 +266,36 @@ def _provenance(key: tuple[str, ...]) -> list[sa.Column[Any]]:
     ]
 
 
-def _check_name(name: str) -> None:
+def _check_declared(event_type: object, table: object, kind: object) -> None:
+    """Refuse a projection that could not be made or filled.
+
+    Raises:
+        ProjectionRefused: with the first thing that is wrong.
+    """
+    if not isinstance(table, sa.Table):
+        what = f"its table is no sqlalchemy.Table but {type(table).__name__}"
+        raise errors.ProjectionRefused(str(table), what)
+    name = table.name
     if not _NAME.fullmatch(name):
         raise errors.ProjectionRefused(
             name, "a table's name is lower-case letters, digits and underscores, at most 40"
         )
+    if not isinstance(event_type, str):
+        what = "it reads one event type; declare another projection, with a table of its own"
+        raise errors.ProjectionRefused(name, f"{what}, for each further one")
+    _check_event_type(name, event_type, Catalog.shipped())
+    if not isinstance(kind, Kind):
+        raise errors.ProjectionRefused(name, "its kind is Kind.CURRENT or Kind.HISTORY")
+    taken = [column.name for column in table.columns if column.name in PROVENANCE]
+    if taken:
+        raise errors.ProjectionRefused(name, f"its table declares {', '.join(taken)} itself")
+    for column in table.columns:
+        if what := column_problem(column.name):
+            raise errors.ProjectionRefused(name, what)
+
+
+def _check_event_type(name: str, event_type: str, catalog: Catalog) -> None:
+    if event_type not in catalog.event_types:
+        hint = did_you_mean(event_type, catalog.event_types)
+        what = f"there is no event type {event_type!r}; {hint}"
+        raise errors.ProjectionRefused(name, what)

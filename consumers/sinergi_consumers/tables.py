@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.projection import Projection
 
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
+# With the default style of parameters, SQLAlchemy doubles each % in a name or comment.
+_DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call] # it has no types
 
 
 def columns_in(connection: sa.Connection) -> dict[str, dict[str, bool]]:

@@ -16,6 +16,7 @@ import polars as pl
 import polars.selectors as cs
 from psycopg import sql
 
+from sinergi_consumers.naming import INCOMING
 from sinergi_consumers.projection import SCHEMA, Kind
 from sinergi_schemas import errors
 
@@ -47,7 +48,7 @@ def incoming(table: sa.Table) -> sql.Identifier:
 
 def incoming_name(table: sa.Table) -> str:
     """The same as PostgreSQL tells it, without its schema."""
-    return f"incoming_{table.name}"
+    return f"{INCOMING}{table.name}"
 
 
 def as_csv(table: sa.Table, rows: pl.DataFrame) -> bytes:
@@ -61,7 +62,7 @@ def as_csv(table: sa.Table, rows: pl.DataFrame) -> bytes:
     text = BytesIO()
     try:
         rows.select(columns).with_columns(octets).write_csv(text, include_header=False)
-    except pl.exceptions.PolarsError as why:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as why:
         raise errors.ProjectionFailed(
             table.name, f"rows are no CSV: {type(why).__name__}"
         ) from None

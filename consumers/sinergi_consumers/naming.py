@@ -1,0 +1,29 @@
+"""Which names PostgreSQL takes for the tables and columns of a projection."""
+
+from __future__ import annotations
+
+MOST_BYTES = 63  # PostgreSQL cuts a longer name off, and two may become one
+INCOMING = "incoming_"  # stands before a table's name in that of the table its rows arrive in
+
+# PostgreSQL manual, "System Columns": no table can have a column of these names.
+SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+
+
+def column_problem(name: str) -> str | None:
+    """Why a column cannot have this name, if so."""
+    if name in SYSTEM_COLUMNS:
+        return f"{name} is a column that PostgreSQL has in every table"
+    if not name or "\0" in name:
+        return "a column has a name, without NUL characters"
+    length = len(name.encode())
+    if length > MOST_BYTES:
+        return f"the column {name} has a name of {length} bytes, above {MOST_BYTES}"
+    return None
+
+
+def table_problem(name: str) -> str | None:
+    """Why a table cannot have this name, if so."""
+    length, most = len(name.encode()), MOST_BYTES - len(INCOMING)
+    if length > most:
+        return f"the table {name} has a name of {length} bytes, above {most}"
+    return None
