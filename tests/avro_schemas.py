@@ -37,6 +37,13 @@ def record_of(*fields: dict[str, Any]) -> dict[str, Any]:
     return {"type": "record", "name": "Probe", "fields": list(fields)}
 
 
+def event_of(*fields: dict[str, Any]) -> dict[str, Any]:
+    """The same with the fields that a reader asks of every event before them."""
+    kinds = {"agency": "string", "record_id": "string", "revision": "int", "event_id": UUID}
+    kinds |= {"action": enum_of("Action", "RECORDED", "CORRECTED", "RETRACTED")}
+    return record_of(*(field(name, kind) for name, kind in kinds.items()), *fields)
+
+
 def enum_of(name: str, *symbols: str) -> dict[str, Any]:
     """An enum as the contract wants it."""
     return {"type": "enum", "name": name, "symbols": [*symbols, "UNKNOWN"], "default": "UNKNOWN"}

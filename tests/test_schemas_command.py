@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from avro_schemas import field, record_of
+from avro_schemas import event_of, field
 from sinergi.cli.root import run
 from sinergi_schemas.catalog import Catalog
 
@@ -27,8 +27,8 @@ def write(folder: Path, *versions: dict[str, Any]) -> Path:
     return folder
 
 
-ONE = record_of(field("x", "int"))
-WIDER = record_of(field("x", "long"), field("y", "int"))
+ONE = event_of(field("x", "int"))
+WIDER = event_of(field("x", "long"), field("y", "int"))
 
 
 def test_the_list_has_a_line_for_every_schema(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +91,7 @@ def test_check_of_the_shipped_schemas_is_status_0(capsys: pytest.CaptureFixture[
 def test_check_of_a_folder_that_fits_is_status_0(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    folder = write(tmp_path, ONE, record_of(field("x", "int"), field("y", ["null", "int"])))
+    folder = write(tmp_path, ONE, event_of(field("x", "int"), field("y", ["null", "int"])))
     assert run(["schemas", "check", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"compatible": True, "findings": []}
 
@@ -111,7 +111,7 @@ def test_check_names_each_field_that_breaks_and_why_and_is_status_1(
 
 
 def test_check_as_json_names_the_rules(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    undocumented = record_of({"name": "x", "type": "int"})
+    undocumented = event_of({"name": "x", "type": "int"})
     assert run(["schemas", "check", str(write(tmp_path, undocumented, WIDER)), "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["compatible"] is False

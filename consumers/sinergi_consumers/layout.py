@@ -73,11 +73,16 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """One child table: the list it holds, and the columns of an element."""
+    """One child table: the list it holds, and the columns of an element.
+
+    Attributes:
+        of_records: whether an element is a record, or else a single value.
+    """
 
     name: str
     doc: str
     elements: tuple[Field, ...]
+    of_records: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,9 @@ class Layout:
             if found.kind == "array":
                 doc = field.get("doc", "")
                 element = {"type": found.definition["items"], "name": "value", "doc": doc}
-                lists.append(List(field["name"], doc, tuple(_elements(element, types))))
+                of_records = types.of(element["type"]).kind == "record"
+                elements = tuple(_elements(element, types))
+                lists.append(List(field["name"], doc, elements, of_records))
             else:
                 fields.extend(_flatten(field, (), types, nullable=False))
         told = schema.parsed.get("doc", "")
@@ -125,7 +132,7 @@ class Layout:
             .with_columns(pl.int_ranges(pl.col(of.name).list.len()).alias(POSITION))
             .explode([of.name, POSITION])
         )
-        if [field.path for field in of.elements] == [("value",)]:
+        if not of.of_records:
             return exploded.rename({of.name: "value"})
         values = exploded.select([*keep, POSITION, of.name]).unnest(of.name)
         return values.select([*keep, POSITION, *(field.expression for field in of.elements)])

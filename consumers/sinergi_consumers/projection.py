@@ -243,8 +243,8 @@ def _joining(
         )
         if carried["leaf_index"].null_count():
             raise errors.ProjectionFailed(child.name, "a row carries an event_id not given to it")
-        if what := unwritable(carried.select(own)):
-            raise errors.ProjectionFailed(child.name, what)
+        if obstacle := unwritable(carried.select(own)):
+            raise errors.ProjectionFailed(child.name, obstacle)
         return {record.name: provenance, child.name: carried}
 
     return joined
@@ -290,8 +290,8 @@ def _check_declared(event_type: object, table: object, kind: object) -> None:
     if taken:
         raise errors.ProjectionRefused(name, f"its table declares {', '.join(taken)} itself")
     for column in table.columns:
-        if what := column_problem(column.name):
-            raise errors.ProjectionRefused(name, what)
+        if problem := column_problem(column.name):
+            raise errors.ProjectionRefused(name, problem)
 
 
 def _check_event_type(name: str, event_type: str, catalog: Catalog) -> None:

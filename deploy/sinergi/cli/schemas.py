@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sinergi_schemas import compatibility
+from sinergi_schemas import compatibility, errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.fields import Types
 
@@ -80,7 +80,7 @@ def check_schemas(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Check that each version reads the events of every other, and keeps to our own rules.
+    """Check that each version reads the events of every other, and that tables can be made of it.
 
     The exit status is 0 if it does, 1 if it does not (each line says which field, and why),
     2 if the folder cannot be read.
@@ -89,7 +89,7 @@ def check_schemas(
     """
     shipped = Catalog.shipped()
     catalog = shipped if folder is None else Catalog.load(folder)
-    judgements = compatibility.judge(catalog, shipped)
+    judgements = [*compatibility.judge(catalog, shipped), *_judged_as_tables(catalog)]
     found = [(each, finding) for each in judgements for finding in each.findings]
     if as_json:
         document = {"compatible": not found, "findings": [_plain(*each) for each in found]}
@@ -102,6 +102,20 @@ def check_schemas(
             typer.echo(f"each reads the events of every other version: {names}")
     if found:
         raise typer.Exit(1)
+
+
+def _judged_as_tables(catalog: Catalog) -> list[Judgement]:
+    """What keeps readers from making tables of the schemas.
+
+    Raises:
+        ExtraMissing: the libraries of a reader are not installed.
+    """
+    try:
+        from sinergi_consumers import schema_tables  # noqa: PLC0415 - list and show need no polars
+    except ModuleNotFoundError as why:
+        library = (why.name or "").partition(".")[0]
+        raise errors.ExtraMissing("sinergi schemas check", library, "consumers") from None
+    return schema_tables.judge(catalog)
 
 
 def _row(schema: Schema) -> dict[str, Any]:
