@@ -13,11 +13,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from sinergi_producers.outbox import MOST_BYTES, Outbox
+from sinergi_producers.outbox import Outbox
 from sinergi_schemas import codec, errors
 from sinergi_schemas.agreement import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM, new_event_id
+from sinergi_schemas.limits import MOST_DATUM_BYTES
 from world import transfer
 
 if TYPE_CHECKING:
@@ -224,7 +225,10 @@ def test_an_event_above_its_largest_size_is_refused(engine: sa.Engine) -> None:
         }
         for number in range(1000)
     )
-    with Session(engine) as session, pytest.raises(errors.EventRefused, match=str(MOST_BYTES)):
+    with (
+        Session(engine) as session,
+        pytest.raises(errors.EventRefused, match=str(MOST_DATUM_BYTES)),
+    ):
         outbox().publish(session, transfer("P/1", related=related))
 
 

@@ -15,6 +15,7 @@ from sinergi_consumers import frames
 from sinergi_consumers.conforming import conform
 from sinergi_consumers.layout import Layout
 from sinergi_schemas import compatibility
+from sinergi_schemas.limits import MOST_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,6 +173,11 @@ def _consistent(
         "foreign-key": (
             pl.col("record_id").cast(pl.Binary) == pl.lit(keys),
             "record_id is not the key of the message",
+        ),
+        # Tables are keyed by it, and no index of a database takes in a key of any length.
+        "key-too-long": (
+            pl.col("record_id").str.len_bytes() <= MOST_KEY_BYTES,
+            f"record_id is longer than {MOST_KEY_BYTES} bytes",
         ),
         "revision-invalid": (
             (pl.col("revision") >= 1)

@@ -78,6 +78,7 @@ class Projection:
         children: the tables with any number of rows for each of these.
         rows: a frame of events to a frame of rows a table, by the table's name. The frame of
             events has the columns of `Layout.flatten` and those of `PROVENANCE`.
+        is_by_event: whether `rows` gives an event the same rows in any company.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Projection:
     record: sa.Table
     children: tuple[sa.Table, ...]
     rows: Callable[[pl.DataFrame], Mapping[str, pl.DataFrame]]
+    is_by_event: bool = False
 
     @property
     def tables(self) -> tuple[sa.Table, ...]:
@@ -213,7 +215,7 @@ def _default(schema: Schema, kind: Kind) -> Projection:
             made[table.name] = layout.elements(events, each, list(PROVENANCE))
         return made
 
-    return Projection(name, schema.event_type, kind, record, children, rows)
+    return Projection(name, schema.event_type, kind, record, children, rows, is_by_event=True)
 
 
 def _joining(

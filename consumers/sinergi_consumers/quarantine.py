@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _Refusal = errors.RowsRefused | errors.ProjectionFailed
 
 _INDEX = "leaf_index"
+_ALONE = 200
 _CONFLICT = "another event holds this revision of the record already; the first leaf stands"
 
 
@@ -85,11 +86,15 @@ def _guilty(
 ) -> dict[int, _Refusal]:
     """The leaves that cannot pass whatever stands beside them, and why."""
     found = _refusals(transaction, projection, [events])
+    if projection.is_by_event:
+        return found
     suspect = [leaf for leaf, why in found.items() if isinstance(why, errors.RowsRefused)]
+    guilty = {leaf: why for leaf, why in found.items() if leaf not in {*suspect}}
     # Their rows are made anew, since an integrator's code may give others to an event in company.
-    alone = events.filter(pl.col(_INDEX).is_in(suspect)).iter_slices(1)
-    failed = {leaf: why for leaf, why in found.items() if leaf not in suspect}
-    return failed | _refusals(transaction, projection, alone)
+    for start in range(0, len(suspect), _ALONE):
+        some = events.filter(pl.col(_INDEX).is_in(suspect[start : start + _ALONE]))
+        guilty |= _refusals(transaction, projection, some.iter_slices(1))
+    return guilty
 
 
 def _refusals(
@@ -98,7 +103,8 @@ def _refusals(
     """The leaves on which the projection fails, or of which the database does not take a row."""
     found: dict[int, _Refusal] = {}
     made: dict[object, list[Mapping[str, pl.DataFrame]]] = {}
-    for events, rows in chain.from_iterable(_projected(projection, part) for part in parts):
+    projected = (_projected(transaction, projection, part) for part in parts)
+    for events, rows in chain.from_iterable(projected):
         if isinstance(rows, errors.ProjectionFailed):
             found[events[_INDEX][0]] = rows
         else:
@@ -112,9 +118,10 @@ def _refusals(
 
 
 def _projected(
-    projection: Projection, events: pl.DataFrame
+    transaction: Transaction, projection: Projection, events: pl.DataFrame
 ) -> Iterator[tuple[pl.DataFrame, Mapping[str, pl.DataFrame] | errors.ProjectionFailed]]:
     """Events with the rows that a projection makes of them; alone, those on which it fails."""
+    transaction.keep_alive()
     try:
         rows = _rows(projection, events)
     except errors.ProjectionFailed as why:
@@ -125,8 +132,8 @@ def _projected(
         yield events, rows
         return
     half = events.height // 2
-    yield from _projected(projection, events[:half])
-    yield from _projected(projection, events[half:])
+    yield from _projected(transaction, projection, events[:half])
+    yield from _projected(transaction, projection, events[half:])
 
 
 def _rows(projection: Projection, events: pl.DataFrame) -> Mapping[str, pl.DataFrame]:

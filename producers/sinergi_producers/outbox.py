@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sinergi_schemas import codec, errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.events import parse
+from sinergi_schemas.limits import MOST_DATUM_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.events import Event
 
-MOST_BYTES = 256 * 1024
 _CHUNK = 1_000
 
 # W3C Trace Context §3.2, version 00.
@@ -186,9 +186,9 @@ class Outbox:
         schema = self._catalog.newest(event.event_type)
         head, tail = codec.encode_around_revision(issued, schema)
         size = len(head) + len(tail)
-        if size > MOST_BYTES:
+        if size > MOST_DATUM_BYTES:
             raise errors.EventRefused(
-                event.event_type, (f"it is {size} bytes long, above {MOST_BYTES}",)
+                event.event_type, (f"it is {size} bytes long, above {MOST_DATUM_BYTES}",)
             )
         row = _Row(
             issued.event_id,

@@ -40,6 +40,13 @@ class Transaction(Protocol):
         """A part of the transaction that can fail alone."""
         ...
 
+    def keep_alive(self) -> None:
+        """Call it now and then while nothing is asked of the database for seconds.
+
+        A database may end a session that stands still in a transaction, which is no fault of its.
+        """
+        ...
+
     def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
         """Put the rows of some events into a projection's tables, as its kind says.
 

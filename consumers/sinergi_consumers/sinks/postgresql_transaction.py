@@ -13,6 +13,7 @@ from sinergi_consumers.projection import Kind
 from sinergi_consumers.quarantined import HOLD
 from sinergi_consumers.sinks import merge, sieve
 from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.message import Message
 from sinergi_schemas.postgresql import translate
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 _MOST_LEFT = 2_000
+_STILL_SECONDS = 2.0
 
 
 class PostgresqlTransaction:
@@ -42,6 +44,7 @@ class PostgresqlTransaction:
         self._merges = merges
         # Rows that attempts have left in the temporary tables, dead ones too, once one was refused.
         self._left: int | None = None
+        self._asked = SYSTEM.monotonic()
 
     def advance(
         self, projection: Projection, batch: Batch, position: Position, place: Place
@@ -80,6 +83,16 @@ class PostgresqlTransaction:
                 yield
         except psycopg.Error as error:
             raise translate(error) from None
+
+    def keep_alive(self) -> None:
+        """Ask for nothing, at most every other second (idle_in_transaction_session_timeout)."""
+        now = SYSTEM.monotonic()
+        if now - self._asked > _STILL_SECONDS:
+            self._asked = now
+            try:
+                self._connection.execute("SELECT")
+            except psycopg.Error as error:
+                raise translate(error) from None
 
     def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
         """Put the rows of some events in; the leaves whose revision another event holds."""

@@ -9,9 +9,11 @@ number is read out of it.
 from __future__ import annotations
 
 import re
-from io import BytesIO
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+import polars as pl
+import polars.selectors as cs
 import psycopg
 
 from sinergi_consumers.sinks import merge
@@ -19,14 +21,19 @@ from sinergi_schemas import errors
 from sinergi_schemas.postgresql import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    import polars as pl
     import sqlalchemy as sa
 
     from sinergi_consumers.sinks.merge import Merge
 
-_PIECE = 500  # rows a COPY: what was sent behind a bad one was sent in vain
+# Rows and bytes of one COPY: what was sent behind a bad row was sent in vain.
+_PIECE = 500
+_PIECE_BYTES = 1024 * 1024
+_ROWS_IN_MEMORY = 4_000
+# No quantifier gives back what it has taken, so that a text of line feeds costs what it is long.
+_ROW = re.compile(rb'(?:[^"\n]++|"[^"]*+")*+\n')
+_NO_NUL = ("22021", "CharacterNotInRepertoire")  # as PostgreSQL and psycopg name it
 _NUMBER = re.compile(r"\d+")
 
 
@@ -43,9 +50,21 @@ def refused(
     found: dict[int, errors.RowsRefused] = {}
     for table in statements.projection.tables:
         if _can_be_sent(table, rows[table.name]):
-            for leaf, why in _Copy(connection, statements, table).refused(rows[table.name]):
-                found.setdefault(leaf, why)
+            for leaf in _unstorable(rows[table.name]):
+                found.setdefault(leaf, errors.RowsRefused(*_NO_NUL))
+            copy = _Copy(connection, statements, table)
+            for part in rows[table.name].iter_slices(_ROWS_IN_MEMORY):
+                copy.refused(part, found)
     return found
+
+
+def _unstorable(rows: pl.DataFrame) -> list[int]:
+    """The leaves of rows with a text that no PostgreSQL stores: it has no NUL, whatever the column.
+
+    Told without the database, so that a batch full of them costs no COPY for each.
+    """
+    holding = pl.any_horizontal(pl.lit(value=False), cs.string().str.contains("\0", literal=True))
+    return rows.filter(holding)["leaf_index"].to_list()
 
 
 def _can_be_sent(table: sa.Table, rows: pl.DataFrame) -> bool:
@@ -64,19 +83,22 @@ class _Copy(NamedTuple):
     statements: Merge
     table: sa.Table
 
-    def refused(self, rows: pl.DataFrame) -> Iterator[tuple[int, errors.RowsRefused]]:
-        """The leaves of the rows at which a COPY breaks off; the next one begins behind each."""
-        texts = _texts(merge.as_csv(self.table, rows))
-        start = 0
-        while start < len(texts):
-            piece = texts[start : start + _PIECE]
-            why, line = self.attempt(piece) or (None, 0)
-            at = _place(piece, line)
+    def refused(self, rows: pl.DataFrame, found: dict[int, errors.RowsRefused]) -> None:
+        """Add the leaves of the rows at which a COPY breaks off; the next one begins behind each.
+
+        One row tells enough of its event: of a leaf that is found nothing more is sent, or an event
+        with a long list of bad elements would take a COPY for each.
+        """
+        leaves = rows["leaf_index"].to_list()
+        left = deque(zip(leaves, _texts(merge.as_csv(self.table, rows)), strict=True))
+        while left:
+            piece = _piece(left, found)
+            why, line = self.attempt([text for _, text in piece]) or (None, 0)
+            at = _place([text for _, text in piece], line)
             if why is None or at is None:
-                start += len(piece)
-            else:
-                yield rows["leaf_index"][start + at], why
-                start += at + 1
+                continue
+            found.setdefault(piece[at][0], why)
+            left.extendleft(reversed(piece[at + 1 :]))
 
     def attempt(self, texts: Sequence[bytes]) -> tuple[errors.RowsRefused, int] | None:
         """Why rows are not taken in, and the line that the server names; None if they are."""
@@ -95,16 +117,21 @@ class _Copy(NamedTuple):
         return None
 
 
+def _piece(left: deque[tuple[int, bytes]], found: Mapping[int, object]) -> list[tuple[int, bytes]]:
+    """Take the rows of the next COPY from those that are left."""
+    piece: list[tuple[int, bytes]] = []
+    size = 0
+    while left and len(piece) < _PIECE and size < _PIECE_BYTES:
+        leaf, text = left.popleft()
+        if leaf not in found:
+            piece.append((leaf, text))
+            size += len(text)
+    return piece
+
+
 def _texts(csv: bytes) -> list[bytes]:
     """A CSV row by row: a line feed ends a row where all quotes before it are closed."""
-    found: list[bytes] = []
-    begun = b""
-    for line in BytesIO(csv):
-        begun += line
-        if begun.count(b'"') % 2 == 0:
-            found.append(begun)
-            begun = b""
-    return found
+    return _ROW.findall(csv)
 
 
 def _line(error: psycopg.Error, table: str) -> int:

@@ -18,6 +18,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from sinergi_schemas.limits import MOST_KEY_BYTES
 from sinergi_schemas.topics import is_slug
 
 Hashed = TypeVar("Hashed", bound=Hashable)
@@ -28,7 +29,6 @@ WEIGHT_PLACES = 4
 
 _STEP = Decimal(1).scaleb(-WEIGHT_PLACES)
 _MOST_WEIGHT = Decimal(10) ** (WEIGHT_DIGITS - WEIGHT_PLACES)
-_MOST_KEY_BYTES = 256
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cf"})
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -61,8 +61,8 @@ def distinct(values: tuple[Hashed, ...]) -> tuple[Hashed, ...]:
 
 
 def _key(text: str) -> str:
-    if len(text.encode()) > _MOST_KEY_BYTES:
-        raise refusal("key_too_long", f"is longer than {_MOST_KEY_BYTES} bytes")
+    if len(text.encode()) > MOST_KEY_BYTES:
+        raise refusal("key_too_long", f"is longer than {MOST_KEY_BYTES} bytes")
     return text
 
 
@@ -163,7 +163,7 @@ Text = Annotated[str, _text(300), AfterValidator(plain)]
 LongText = Annotated[str, _text(20_000), AfterValidator(plain)]
 """Free text, up to 20,000 characters; also without line breaks, which are control characters."""
 
-Key = Annotated[str, _text(_MOST_KEY_BYTES), AfterValidator(plain), AfterValidator(_key)]
+Key = Annotated[str, _text(MOST_KEY_BYTES), AfterValidator(plain), AfterValidator(_key)]
 """Names a record in an agency's own system: up to 256 bytes of UTF-8."""
 
 Slug = Annotated[str, _text(63), AfterValidator(_slug)]

@@ -1,0 +1,190 @@
+"""Whatever an event holds, its neighbours are in the tables in a time that grows with its size."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from time import process_time
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+
+from sinergi import migrate
+from sinergi_consumers.sinks import merge, sieve
+from sinergi_consumers.sinks.postgresql import PostgresqlSink
+from sinergi_consumers.storing import Stored
+from sinergi_consumers.testing.sinks import (
+    BUS,
+    CURRENT,
+    FEW_ESCORTS,
+    HISTORY,
+    TOPIC,
+    Worker,
+    transfer,
+)
+from sinergi_consumers.testing.tape import Tape
+from sinergi_schemas import codec
+from sinergi_schemas.limits import MOST_KEY_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sinergi_consumers.projection import Projection
+
+PROJECTIONS = (CURRENT, HISTORY)
+NEIGHBOURS = 300
+LINE_FEEDS = "\n" * 220_000 + "\0"
+LONG_LIST = [{"escort_agency": "\0", "count": None}] * 9_000
+
+Crafted = tuple[str, dict[str, Any]]
+
+
+class Desk:
+    """A consumer's database and a worker on it, which is given whatever somebody has crafted."""
+
+    def __init__(self, url: str, projections: Sequence[Projection]) -> None:
+        migrate.upgrade(url, migrate.Role.CONSUMER, projections)
+        self.engine = sa.create_engine(url, poolclass=sa.NullPool)
+        self.projections = projections
+        self.url = url
+        self.tape = Tape(BUS, TOPIC)
+
+    def take(self, *crafted: Crafted) -> float:
+        """Materialise events as one batch; the seconds of this process's own work."""
+        with closing(PostgresqlSink(self.url, self.projections)) as sink:
+            worker = Worker(sink, self.tape, self.projections)
+            messages = self.tape.write_datums([self._datum(*each) for each in crafted])
+            begun = process_time()
+            assert isinstance(worker.store(worker.received(messages)), Stored)
+            return process_time() - begun
+
+    def ask(self, question: str) -> list[tuple[Any, ...]]:
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(question))]
+
+    def reasons(self) -> dict[str, int]:
+        return dict(
+            self.ask("SELECT reason, count(*) FROM sinergi_consumer.quarantine GROUP BY reason")
+        )
+
+    def _datum(self, record_id: str, values: dict[str, Any]) -> Any:
+        issued = self.tape.issued(transfer("P/0"))
+        document = issued.model_dump() | {"record_id": record_id} | values
+        return (
+            issued.event_id,
+            record_id,
+            codec.encode_document(document, self.tape.schema),
+        )
+
+
+@pytest.fixture
+def desk(postgresql: str) -> Desk:
+    return Desk(postgresql, PROJECTIONS)
+
+
+def neighbours(count: int = NEIGHBOURS) -> list[Crafted]:
+    return [(f"P/{number}", {}) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("crafted", "reason"),
+    [
+        (("P/x", {"reason_as_written": LINE_FEEDS}), "rows-refused"),
+        (("P/x", {"reason_as_written": LINE_FEEDS.replace("\n", '"\n')[:-1]}), ""),
+        (("P/x", {"reason_as_written": '"' * 200_000 + "\0"}), "rows-refused"),
+        (("P/x", {"escort": LONG_LIST}), "rows-refused"),
+        (("P/" + "x" * 200_000, {}), "key-too-long"),
+    ],
+    ids=["line feeds", "quotes and line feeds", "quotes", "a list", "a key"],
+)
+def test_one_crafted_event_does_not_hold_up_its_neighbours(
+    desk: Desk, crafted: Crafted, reason: str
+) -> None:
+    assert desk.take(*neighbours(), crafted, ("P/last", {})) < 10
+    through = NEIGHBOURS + 1 + (not reason)
+    assert desk.ask("SELECT count(*) FROM sinergi.transfer_history") == [(through,)]
+    assert desk.reasons() == ({reason: 2} if reason else {})
+
+
+def test_a_batch_in_which_every_event_is_bad_in_several_ways_takes_seconds(desk: Desk) -> None:
+    bad = {"reason_as_written": "\0" * 9, "movement_id": "\0", "escort": LONG_LIST[:20]}
+    assert desk.take(*((f"P/{number}", bad) for number in range(2_000))) < 20
+    assert desk.reasons() == {"rows-refused": 4_000}
+
+
+def test_an_event_with_a_long_list_of_bad_elements_costs_one_copy_and_not_one_an_element(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(postgresql, (FEW_ESCORTS,))
+    attempts: list[int] = []
+    attempt = sieve._Copy.attempt
+
+    def counted(self: Any, texts: Sequence[bytes]) -> Any:
+        attempts.append(len(texts))
+        return attempt(self, texts)
+
+    monkeypatch.setattr(sieve._Copy, "attempt", counted)
+    crowd = [{"escort_agency": "Brimob", "count": 100}] * 3_000
+    desk.take(("P/1", {"escort": crowd}), ("P/2", {}), ("P/3", {"escort": crowd}))
+    assert desk.reasons() == {"rows-refused": 2}
+    assert desk.ask("SELECT DISTINCT record_id FROM sinergi.few_escorts") == [("P/2",)]
+    assert len(attempts) < 20
+
+
+@pytest.mark.parametrize("text", ["\n" * 99, '"', '"\n', 'a"b\n"', "", "\r\n", ",", "a,\n", "é\n"])
+def test_a_csv_falls_into_the_rows_that_it_was_made_of(text: str) -> None:
+    table = sa.Table("t", sa.MetaData(), sa.Column("a", sa.Text), sa.Column("b", sa.Text))
+    rows = pl.DataFrame({"a": [text, "plain", None, text], "b": [text, None, text, "x"]})
+    texts = sieve._texts(merge.as_csv(table, rows))
+    assert texts == [merge.as_csv(table, rows[at]) for at in range(rows.height)]
+
+
+def test_a_text_of_line_feeds_falls_into_rows_in_a_time_that_grows_with_its_size() -> None:
+    def seconds(size: int, text: str) -> float:
+        csv = b'1,"' + text.encode() * size + b'"\n'
+        begun = process_time()
+        assert sieve._texts(csv) == [csv]
+        return process_time() - begun
+
+    for text in ("\n", '""', '"" \n', "x"):
+        assert seconds(1_000_000, text) < 2, text
+
+
+def test_projections_that_fail_on_every_event_do_not_let_the_database_end_the_session(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(postgresql, (FEW_ESCORTS,))
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "sinergi_consumers.sinks.postgresql_transaction._STILL_SECONDS", 0.0, raising=True
+    )
+    monkeypatch.setattr(
+        "sinergi_consumers.sinks.postgresql_transaction.PostgresqlTransaction.keep_alive",
+        _noted(asked),
+    )
+    fails = {"escort": [{"escort_agency": "Meledak", "count": 1}]}
+    desk.take(*((f"P/{number}", fails) for number in range(30)))
+    assert desk.reasons() == {"projection-failed": 30}
+    assert len(asked) > 30
+
+
+def _noted(asked: list[str]) -> Callable[..., None]:
+    from sinergi_consumers.sinks.postgresql_transaction import (
+        PostgresqlTransaction,
+    )
+
+    original = PostgresqlTransaction.keep_alive
+
+    def noted(self: PostgresqlTransaction) -> None:
+        asked.append("")
+        original(self)
+
+    return noted
+
+
+def test_a_key_as_long_as_the_contract_allows_is_taken_in(desk: Desk) -> None:
+    desk.take(("x" * MOST_KEY_BYTES, {}), ("é" * (MOST_KEY_BYTES // 2), {}))
+    assert desk.reasons() == {}
+    desk.take(("y" * (MOST_KEY_BYTES + 1), {}), ("é" * (MOST_KEY_BYTES // 2) + "y", {}))
+    assert desk.reasons() == {"key-too-long": 4}
