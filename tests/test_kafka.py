@@ -82,9 +82,9 @@ def test_a_refused_login_is_remembered_until_a_broker_answers() -> None:
     connection = Connection("nowhere:1")
     connection.complaints.hear(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
     connection.complaints.hear(KafkaError(KafkaError._TRANSPORT, "closed"))
-    assert "wrong password" in str(connection.login_refusal())
+    assert "wrong password" in str(connection.away("no answer"))
     connection.complaints.settled()
-    assert connection.login_refusal() is None
+    assert isinstance(connection.away("no answer"), errors.BrokerAway)
 
 
 def test_secrets_do_not_show_in_a_connection() -> None:

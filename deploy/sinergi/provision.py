@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.kafka.admin import Admin
+    from sinergi_schemas.kafka.connection import Attempt
 
 _SECONDS = 30.0
 _PAUSE_SECONDS = 0.02
@@ -198,7 +199,10 @@ class Cluster:
             return {}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics_there]
         asked = self._admin.describe_configs(resources, request_timeout=_SECONDS)
-        settings = {each.name: self._admin.answer(future) for each, future in asked.items()}
+        settings = {
+            each.name: self._admin.answer(future, self._attempt("DescribeConfigs", each.name))
+            for each, future in asked.items()
+        }
         return {
             name: Found(
                 partitions=len(topic.partitions),
@@ -218,12 +222,12 @@ class Cluster:
         asked = self._admin.create_topics(
             new, operation_timeout=_SECONDS, request_timeout=2 * _SECONDS
         )
-        for future in asked.values():
+        for name, future in asked.items():
             try:
-                future.result()
+                self._admin.wait_for(future)
             except KafkaException as why:
                 if why.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise self._admin.fault(why) from None
+                    raise self._admin.fault(why, self._attempt("Create", name)) from None
 
     def _await(self, steps: Sequence[Step]) -> None:
         """Wait until the brokers show what was done: the controller knows it before they do."""
@@ -258,5 +262,8 @@ class Cluster:
         ]
         if resources:
             asked = self._admin.incremental_alter_configs(resources, request_timeout=_SECONDS)
-            for future in asked.values():
-                self._admin.answer(future)
+            for each, future in asked.items():
+                self._admin.answer(future, self._attempt("AlterConfigs", each.name))
+
+    def _attempt(self, operation: str, topic: str) -> Attempt:
+        return self._admin.connection.attempt(operation, [topic])

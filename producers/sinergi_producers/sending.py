@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.connection import Attempt
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -50,7 +51,7 @@ class Sender:
         self._agency = agency
         self._catalog = catalog
         self._clock = clock
-        self._failure: KafkaError | None = None
+        self._failure: errors.SinergiError | None = None
         self._begun: list[Growth] = []
 
     def begin(self, growths: Iterable[Growth]) -> None:
@@ -85,16 +86,20 @@ class Sender:
             BrokerAway, BrokerRefuses, …: something was not delivered, or nothing has moved for
                 half a minute. This sender is then of no more use.
         """
-        reports = Reports(self._producer, self._clock)
-        while (left := len(self._producer)) and not self._failure:
-            serve(self._producer, _WAIT_SECONDS)
-            keep()
-            if reports.are_missing_for(STALLED_SECONDS):
-                raise self._connection.login_refusal() or errors.BrokerAway(
-                    f"{left} messages unreported for {STALLED_SECONDS:.0f} s"
-                )
+        reports = Reports(self._producer, self._clock, self._attempt)
+        try:
+            while (left := len(self._producer)) and not self._failure:
+                serve(self._producer, _WAIT_SECONDS, self._attempt)
+                keep()
+                if reports.are_missing_for(STALLED_SECONDS):
+                    said = f"{left} messages unreported for {STALLED_SECONDS:.0f} s"
+                    raise self._connection.away(said)
+        except errors.BrokerRefuses:
+            # The client breaks off at the first message that fails; its report says why.
+            if not self._failure:
+                raise
         if self._failure:
-            raise translate(self._failure)
+            raise self._failure
         sent, self._begun = self._begun, []
         return sent
 
@@ -102,7 +107,7 @@ class Sender:
         """Drop what is not delivered yet; it will be sent again by another sender."""
         self._producer.purge()
         with suppress(errors.SinergiError):  # it says again why it is of no more use
-            serve(self._producer, _WAIT_SECONDS)
+            serve(self._producer, _WAIT_SECONDS, self._attempt)
 
     def _produce(
         self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers
@@ -111,9 +116,9 @@ class Sender:
             try:
                 self._producer.produce(topic, value, key, partition, headers=headers)
             except BufferError:
-                serve(self._producer, _WAIT_SECONDS)
+                serve(self._producer, _WAIT_SECONDS, self._attempt)
             except KafkaException as why:
-                raise translated(why) from None
+                raise translated(why, self._attempt) from None
             else:
                 return
 
@@ -123,9 +128,16 @@ class Sender:
             raise errors.SchemaRefused(fingerprint.hex(), "this version does not have it")
         return _Sheet(schema.id, Letterhead(self._bus, topic, fingerprint))
 
-    def _undelivered(self, error: KafkaError | None, _: Message) -> None:
+    def _undelivered(self, error: KafkaError | None, failed: Message) -> None:
         if error is not None and self._failure is None:
-            self._failure = error
+            attempt = self._connection.attempt("Write", [failed.topic() or ""])
+            self._failure = translate(error, attempt)
+
+    @property
+    def _attempt(self) -> Attempt:
+        """What is being sent, for an error that names no topic."""
+        names = {Topic(self._agency, each.share[0]).name for each in self._begun}
+        return self._connection.attempt("Write", names)
 
 
 class _Sheet(NamedTuple):

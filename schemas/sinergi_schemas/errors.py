@@ -392,19 +392,42 @@ class NothingToRead(Refused):
 
 
 class LoginRefused(Refused):
-    """The brokers do not let us in ({said}). Check security, username and password_file under
-    [kafka] in sinergi.toml, and whether this user exists on the brokers.
+    """The brokers do not let us in: {what} ({said}). Mend {setting} under [kafka] in sinergi.toml.
+
+    Attributes:
+        setting: the one that is wrong.
+        said: by the brokers or their client.
     """
 
+    setting: str
+    what: str
     said: str
 
 
 class NotPermitted(Refused):
-    """The brokers let us in but do not permit this ({said}). Run `sinergi provision plan`, or ask
-    their operator what this user may do.
+    """{principal} lacks the right {operation} on {resource} ({said}). The brokers' operator gives
+    it: `kafka-acls --add --allow-principal '{principal}' --operation {operation} {flags}`.
+
+    Attributes:
+        kind: topic, group, cluster or transactional-id, as `kafka-acls` has them.
+        names: of the topics, or of the group; nothing for the cluster.
     """
 
+    principal: str
+    operation: str
+    kind: str
+    names: tuple[str, ...]
     said: str
+
+    @property
+    def resource(self) -> str:
+        """What the right is missing on."""
+        return f"{self.kind} {', '.join(self.names)}" if self.names else f"the {self.kind}"
+
+    @property
+    def flags(self) -> str:
+        """The same for `kafka-acls`."""
+        return " ".join(f"--{self.kind} {name}" for name in self.names) or f"--{self.kind}"
 
 
 class BrokerTooOld(Refused):
@@ -416,9 +439,12 @@ class BrokerTooOld(Refused):
 
 
 class KafkaSettingsRefused(Refused):
-    """The Kafka client does not take its settings ({said}). Mend [kafka] in sinergi.toml."""
+    """The Kafka client does not take its settings ({said}). Mend {setting} under [kafka] in
+    sinergi.toml.
+    """
 
     said: str
+    setting: str
 
 
 class BrokerAway(Unavailable):

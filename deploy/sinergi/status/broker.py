@@ -20,7 +20,7 @@ from confluent_kafka.admin import OffsetSpec
 from sinergi_consumers.position import Place, find_offset
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.admin import cluster_id, describe, open_admin
+from sinergi_schemas.kafka.admin import cluster_id, describe, offsets, open_admin
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translated
 from sinergi_schemas.seal import heads
@@ -154,12 +154,13 @@ class Broker:
         """Who is in a consumer group; nobody where there is none of that name."""
         asked = self._admin.describe_consumer_groups([name], request_timeout=_SECONDS)
         try:
-            members = asked[name].result().members
+            members = self._admin.wait_for(asked[name]).members
         except KafkaException as why:
             error = why.args[0]
             if isinstance(error, KafkaError) and error.code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return Group(0, {})
-            raise self._admin.fault(why) from None
+            attempt = self._admin.connection.attempt("Describe", group=name)
+            raise self._admin.fault(why, attempt) from None
         hosts = {
             (each.topic, each.partition): str(member.host).lstrip("/")
             for member in members
@@ -177,12 +178,8 @@ class Broker:
         return self._read(starts, bounds)
 
     def _offsets(self, places: Sequence[TopicPartition], spec: OffsetSpec) -> dict[Number, int]:
-        if not places:
-            return {}
-        asked = self._admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_SECONDS)
         return {
-            (each.topic, each.partition): int(self._admin.answer(future).offset)
-            for each, future in asked.items()
+            (each.topic, each.partition): each.offset for each in offsets(self._admin, places, spec)
         }
 
     def _index_at(self, number: Number, within: Bounds, offset: int) -> int | None:

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.faults import translated
 
 if TYPE_CHECKING:
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
 
     from confluent_kafka.admin._topic import TopicDescription
 
-    from sinergi_schemas.kafka.connection import Connection
+    from sinergi_schemas.kafka.connection import Attempt, Connection
 
 _SECONDS = 10.0
 _LOOK_SECONDS = 2.0
 _ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
 _AWAKE_SECONDS = 0.2
+_REFUSED_SECONDS = 2.0
 
 T = TypeVar("T")
 
@@ -35,25 +37,48 @@ class Admin(AdminClient):
         super().__init__(connection.settings())
         self.connection = connection
 
-    def answer(self, future: Future[T]) -> T:
+    def answer(self, future: Future[T], attempt: Attempt | None = None) -> T:
         """Wait for what a call of this client gives.
+
+        Args:
+            attempt: what the call tries, for NotPermitted to say.
 
         Raises:
             SinergiError: see `faults.translate`; a refused login is said instead of a timeout.
         """
         try:
-            value = _result(future)
+            value = self.wait_for(future)
         except KafkaException as why:
-            raise self.fault(why) from None
+            raise self.fault(why, attempt) from None
         self.connection.complaints.settled()
         return value
 
-    def fault(self, why: KafkaException) -> errors.SinergiError:
+    def fault(self, why: KafkaException, attempt: Attempt | None = None) -> errors.SinergiError:
         """What an exception of this client means, once what was said on the side is heard too."""
         self.poll(0)
-        fault = translated(why)
-        refusal = self.connection.login_refusal()
-        return refusal if refusal and isinstance(fault, errors.BrokerAway) else fault
+        found = translated(why, attempt or self.connection.attempt("Describe"))
+        return self.connection.away(found.said) if isinstance(found, errors.BrokerAway) else found
+
+    def wait_for(self, future: Future[T]) -> T:
+        """Wait for what a call of this client gives, or for the exception that it raises.
+
+        It is awake now and then. A signal may reach a thread of the client library; the main thread
+        hears of it only between two waits, and Ctrl-C is not to take as long as a broker that does
+        not answer. Nor is a login that the brokers have refused.
+        """
+        refused_since: float | None = None
+        while not future.done():
+            wait([future], _AWAKE_SECONDS)
+            self.poll(0)
+            now = SYSTEM.monotonic()
+            if self.connection.complaints.login is None:
+                refused_since = None
+            elif refused_since is None:
+                refused_since = now
+            elif now - refused_since > _REFUSED_SECONDS:
+                # Another broker of the cluster may still let us in; none has so far.
+                raise self.connection.complaints.refusal() or errors.BrokerAway("no answer")
+        return future.result()
 
 
 def open_admin(connection: Connection) -> Admin:
@@ -98,7 +123,7 @@ def describe(admin: Admin, topics: Iterable[str]) -> dict[str, TopicDescription]
     if not names:
         return {}
     asked = admin.describe_topics(TopicCollection(names), request_timeout=_SECONDS)
-    found = {name: _if_present(admin, future) for name, future in asked.items()}
+    found = {name: _if_present(admin, name, future) for name, future in asked.items()}
     return {name: topic for name, topic in found.items() if topic is not None}
 
 
@@ -126,15 +151,40 @@ def ends(admin: Admin, partitions: Iterable[TopicPartition]) -> list[TopicPartit
     """The same partitions, each with the offset behind its last message; it is asked in passing.
 
     Raises:
-        SinergiError: see `Admin.answer`.
+        SinergiError: see `offsets`.
     """
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the library says no types here
-    wanted = {TopicPartition(each.topic, each.partition): latest for each in partitions}
-    asked = admin.list_offsets(wanted, request_timeout=_LOOK_SECONDS)
-    return [
-        TopicPartition(at.topic, at.partition, admin.answer(future).offset)
-        for at, future in asked.items()
-    ]
+    return offsets(admin, partitions, latest, _LOOK_SECONDS)
+
+
+def offsets(
+    admin: Admin,
+    partitions: Iterable[TopicPartition],
+    spec: OffsetSpec,
+    seconds: float = _SECONDS,
+) -> list[TopicPartition]:
+    """The same partitions, each with an offset that the brokers know.
+
+    Raises:
+        NotPermitted, TopicAway: naming the topic, of which the library says nothing.
+        SinergiError: see `Admin.answer`.
+    """
+    wanted = {TopicPartition(each.topic, each.partition): spec for each in partitions}
+    if not wanted:
+        return []
+    asked = admin.list_offsets(wanted, request_timeout=seconds)
+    try:
+        return [
+            TopicPartition(at.topic, at.partition, admin.answer(future).offset)
+            for at, future in asked.items()
+        ]
+    except (errors.BrokerRefuses, errors.BrokerAway):
+        # A topic that may not be described looks like one without leaders.
+        names = {each.topic for each in wanted}
+        missing = sorted(names - describe(admin, names).keys())
+        if missing:
+            raise errors.TopicAway(missing[0], "the brokers do not have it") from None
+        raise
 
 
 def _one(admin: Admin, topic: str) -> TopicDescription:
@@ -144,22 +194,13 @@ def _one(admin: Admin, topic: str) -> TopicDescription:
     return found
 
 
-def _if_present(admin: Admin, future: Future[TopicDescription]) -> TopicDescription | None:
+def _if_present(
+    admin: Admin, name: str, future: Future[TopicDescription]
+) -> TopicDescription | None:
     try:
-        return _result(future)
+        return admin.wait_for(future)
     except KafkaException as why:
         error = why.args[0]
         if isinstance(error, KafkaError) and error.code() in _ABSENT:
             return None
-        raise admin.fault(why) from None
-
-
-def _result(future: Future[T]) -> T:
-    """Wait for a future, and be awake now and then.
-
-    A signal may reach a thread of the client library; the main thread hears of it only between two
-    waits, and Ctrl-C is not to take as long as a broker that does not answer.
-    """
-    while not future.done():
-        wait([future], _AWAKE_SECONDS)
-    return future.result()
+        raise admin.fault(why, admin.connection.attempt("Describe", [name])) from None

@@ -51,6 +51,7 @@ class CompactedTopic:
     ) -> None:
         self._connection = connection
         self._topic = topic
+        self._attempt = connection.attempt("Write", [topic])
         self._clock = clock
         self._stalled_seconds = stalled_seconds
         self._missing: dict[bytes, bytes] = {}
@@ -74,16 +75,14 @@ class CompactedTopic:
         """
         try:
             if seconds:
-                serve(self._producer, seconds)
+                serve(self._producer, seconds, self._attempt)
             is_stalled = self._reports.are_missing_for(self._stalled_seconds)
         except errors.SinergiError as why:
             self._break(why)
         else:
             if is_stalled:
-                self._warn(
-                    self._connection.login_refusal()
-                    or errors.BrokerAway(f"no delivery report for {self._stalled_seconds:.0f} s")
-                )
+                said = f"no delivery report for {self._stalled_seconds:.0f} s"
+                self._warn(self._connection.away(said))
                 self._begin_anew()
         if self._refused and self._clock.monotonic() >= self._retry_due:
             self._retry()
@@ -92,7 +91,7 @@ class CompactedTopic:
 
     def _open(self) -> None:
         self._producer = open_producer(self._connection, gapless=False)
-        self._reports = Reports(self._producer, self._clock)
+        self._reports = Reports(self._producer, self._clock, self._attempt)
         self._is_broken = False
 
     def _produce(self, key: bytes) -> None:
@@ -107,7 +106,7 @@ class CompactedTopic:
         except BufferError:
             self._refuse(key, errors.BrokerAway("the client takes no more messages"))
         except KafkaException as why:
-            self._refuse(key, translated(why))
+            self._refuse(key, translated(why, self._attempt))
 
     def _on_delivery(self, record: Record) -> Callable[[KafkaError | None, Message], None]:
         producer = self._producer
@@ -116,7 +115,7 @@ class CompactedTopic:
             if error is None:
                 self._confirm(record)
             elif self._producer is producer and self._missing.get(record.key) == record.value:
-                self._refuse(record.key, translate(error))
+                self._refuse(record.key, translate(error, self._attempt))
 
         return delivered
 

@@ -7,14 +7,29 @@ the call that suffers merely times out. So a connection remembers what its clien
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sinergi_schemas import errors
 from sinergi_schemas.kafka.complaints import ClientLog, Complaints
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from sinergi_schemas import errors
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a client tries to do, so that an error can name the right that is missing.
+
+    Attributes:
+        principal: who tries it, as Kafka's ACLs name him.
+        operation: as Kafka's ACLs name it: Read, Write, Describe, Create, …
+    """
+
+    principal: str
+    operation: str
+    topics: tuple[str, ...] = ()
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +55,37 @@ class Connection:
             "bootstrap.servers": self.bootstrap,
             "client.id": "sinergi",
             "error_cb": self.complaints.hear,
-            "logger": ClientLog(),
+            "logger": ClientLog(self.complaints),
             "reconnect.backoff.ms": 200,
             "reconnect.backoff.max.ms": 5_000,
         }
 
-    def login_refusal(self) -> errors.LoginRefused | None:
-        """Why the brokers do not let us in, where they have said so: ask when a call timed out."""
-        return self.complaints.login
+    @property
+    def principal(self) -> str:
+        """Who we are to the brokers, as their ACLs name us."""
+        if self.options.get("security.protocol", "").lower().startswith("sasl"):
+            return f"User:{self.options.get('sasl.username', '')}"
+        certificate = self.options.get("ssl.certificate.location")
+        return f"User:{_subject(Path(certificate))}" if certificate else "User:ANONYMOUS"
+
+    def attempt(
+        self, operation: str, topics: Iterable[str] = (), group: str | None = None
+    ) -> Attempt:
+        """Something that a client of this connection tries to do."""
+        return Attempt(self.principal, operation, tuple(sorted(topics)), group)
+
+    def away(self, said: str) -> errors.LoginRefused | errors.BrokerAway:
+        """The error for a call that got no answer: what was told on the side says more."""
+        refusal = self.complaints.refusal()
+        return refusal or errors.BrokerAway(self.complaints.hint or said)
+
+
+def _subject(certificate: Path) -> str:
+    """The subject of a client's certificate, which Kafka makes its principal of."""
+    from cryptography import x509  # noqa: PLC0415 - only for those who log in by a certificate
+
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError):
+        return f"<the subject of {certificate}>"
+    return found.subject.rfc4514_string()

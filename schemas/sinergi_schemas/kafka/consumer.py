@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from sinergi_schemas.kafka.faults import translated
+from sinergi_schemas import errors
+from sinergi_schemas.kafka.faults import translate, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from confluent_kafka import KafkaError, TopicPartition
+    from confluent_kafka import Message, TopicPartition
 
-    from sinergi_schemas.kafka.connection import Connection
+    from sinergi_schemas.kafka.connection import Attempt, Connection
 
     OnCommit = Callable[[KafkaError | None, list[TopicPartition]], None]
 
@@ -37,13 +38,82 @@ _SETTINGS = {
     "fetch.message.max.bytes": 16 * 1024,
 }
 
-# Who reads without a group assigns partitions itself and never meets the group's coordinator, but
-# librdkafka wants a name all the same.
+# Who reads without a group assigns partitions itself and stores nothing with the group's
+# coordinator, but librdkafka wants a name all the same, and looks for the coordinator.
 _WITHOUT_GROUP = {
     "group.id": "sinergi-without-group",
     # It jumps about, and a jump waits for the fetch before it.
     "fetch.wait.max.ms": 10,
 }
+
+
+_SECONDS = 10.0
+_RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
+_NOT_SHOWN = frozenset(
+    {
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
+
+
+class UngroupedConsumer(Consumer):
+    """A consumer that reads topics and needs no right on any group."""
+
+    def __init__(self, connection: Connection, settings: dict[str, Any]) -> None:
+        super().__init__(settings)
+        self._connection = connection
+
+    def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
+        """The next messages, and errors in place of messages, but none about the group.
+
+        Raises:
+            NotPermitted: naming a topic that may not be read.
+        """
+        return [each for each in super().consume(num_messages, timeout) if not self._is_group(each)]
+
+    def get_watermark_offsets(
+        self, partition: TopicPartition, *args: Any, **kwargs: Any
+    ) -> tuple[int, int]:
+        """The first offset of a topic-partition, and the one behind its last message.
+
+        Raises:
+            NotPermitted, TopicAway: naming the topic, of which the library says nothing.
+            SinergiError: see `faults.translate`.
+        """
+        try:
+            return super().get_watermark_offsets(partition, *args, **kwargs)
+        except KafkaException as why:
+            attempt = self._connection.attempt("Read", [partition.topic])
+            found = translated(why, attempt)
+            if why.args[0].code() in _NOT_SHOWN:
+                raise self._why_not_shown(partition.topic, attempt) or found from None
+            if isinstance(found, errors.BrokerAway):
+                found = self._connection.away(found.said)
+            raise found from None
+
+    def _is_group(self, each: Message) -> bool:
+        error = each.error()
+        if error is None or error.code() not in _RIGHTS:
+            return False
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise translate(error, self._connection.attempt("Read", [each.topic() or ""]))
+        return True
+
+    def _why_not_shown(self, topic: str, attempt: Attempt) -> errors.SinergiError | None:
+        """Why the brokers do not show a topic, or None where they do."""
+        try:
+            error = self.list_topics(topic, timeout=_SECONDS).topics[topic].error
+        except KafkaException as why:
+            return translated(why, attempt)
+        if error is None:
+            return None
+        found = translate(error, attempt)
+        if isinstance(found, errors.NotPermitted):
+            return found
+        return errors.TopicAway(topic, "the brokers do not have it")
 
 
 def open_consumer(
@@ -59,8 +129,9 @@ def open_consumer(
     """
     membership = _WITHOUT_GROUP if group is None else _membership(connection, group)
     told = {"on_commit": on_commit} if on_commit else {}
+    settings = {**connection.settings(), **_SETTINGS, **membership, **told}
     try:
-        return Consumer({**connection.settings(), **_SETTINGS, **membership, **told})
+        return UngroupedConsumer(connection, settings) if group is None else Consumer(settings)
     except KafkaException as why:
         raise translated(why) from None
 

@@ -1,10 +1,14 @@
-"""What an error of librdkafka means for us: one table, so that every room judges alike."""
+"""What an error of librdkafka means for us: one table, so that everybody judges alike."""
 
 from __future__ import annotations
 
 from confluent_kafka import KafkaError, KafkaException
 
 from sinergi_schemas import errors
+from sinergi_schemas.kafka.connection import Attempt
+from sinergi_schemas.kafka.diagnosis import diagnose, plain, setting_of
+
+_UNKNOWN = Attempt("User:<unknown>", "<unknown>")
 
 _NO_ENTRY = frozenset(
     {
@@ -15,14 +19,17 @@ _NO_ENTRY = frozenset(
         KafkaError.ILLEGAL_SASL_STATE,
     }
 )
-_NOT_PERMITTED = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.SECURITY_DISABLED,
-    }
-)
+# Missing rights, and the kind of resource that `kafka-acls` calls so.
+_NOT_PERMITTED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "cluster",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional-id",
+    KafkaError.DELEGATION_TOKEN_AUTHORIZATION_FAILED: "delegation-token",
+}
+# A client that is of no more use says why only in words.
+_IN_WORDS = frozenset({KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE})
+_NOT_PERMITTED_IN_WORDS = {KafkaError(code).str(): code for code in _NOT_PERMITTED}
 _TOO_OLD = frozenset(
     {
         KafkaError.UNSUPPORTED_VERSION,
@@ -100,41 +107,77 @@ Fault = (
 )
 
 
-def translate(error: KafkaError) -> Fault:
+def translate(error: KafkaError, attempt: Attempt = _UNKNOWN) -> Fault:
     """The error of ours that stands for one of librdkafka's.
 
     LoginRefused, NotPermitted, BrokerTooOld and KafkaSettingsRefused want a person; BrokerAway is
     tried again; BrokerRefuses is everything else, also a client that has to be thrown away.
+
+    Args:
+        attempt: what was tried, for NotPermitted to say.
     """
     code, said = error.code(), _said(error)
+    kind = _kind(error)
+    if kind:
+        return _not_permitted(kind, attempt, said)
     if code in _NO_ENTRY:
-        return errors.LoginRefused(said)
-    if code in _NOT_PERMITTED:
-        return errors.NotPermitted(said)
+        return _login_refused(said)
     if code in _TOO_OLD:
         return errors.BrokerTooOld(said)
     if code in _SETTINGS:
-        return errors.KafkaSettingsRefused(said)
+        return errors.KafkaSettingsRefused(said, setting_of(said))
     if not error.fatal() and (code in _AWAY or error.retriable()):
         return errors.BrokerAway(said)
     return errors.BrokerRefuses(said)
 
 
-def translated(exception: KafkaException) -> Fault:
+def translated(exception: KafkaException, attempt: Attempt = _UNKNOWN) -> Fault:
     """The same for an exception that a client has raised."""
     error = exception.args[0]
-    return translate(error) if isinstance(error, KafkaError) else errors.BrokerRefuses(str(error))
+    if not isinstance(error, KafkaError):
+        return errors.BrokerRefuses(str(error))
+    return translate(error, attempt)
 
 
-def raise_for(error: KafkaError | None) -> None:
+def raise_for(error: KafkaError | None, attempt: Attempt = _UNKNOWN) -> None:
     """Raise what an error means, if there is one.
 
     Raises:
         SinergiError: see `translate`.
     """
     if error is not None:
-        raise translate(error)
+        raise translate(error, attempt)
+
+
+def _kind(error: KafkaError) -> str | None:
+    """The kind of resource on which a right is missing; None where it is something else."""
+    code = error.code()
+    if code in _IN_WORDS:
+        said = error.str()
+        code = next((each for text, each in _NOT_PERMITTED_IN_WORDS.items() if text in said), code)
+    return _NOT_PERMITTED.get(code)
+
+
+def _not_permitted(kind: str, attempt: Attempt, said: str) -> errors.NotPermitted:
+    operation = attempt.operation
+    if kind == "topic":
+        return errors.NotPermitted(attempt.principal, operation, kind, attempt.topics, said)
+    if kind == "group" and attempt.group is not None:
+        return errors.NotPermitted(attempt.principal, operation, kind, (attempt.group,), said)
+    if kind == "cluster" and operation == "Write" and attempt.topics:
+        # An idempotent producer needs no right on the cluster if it may write to some topic.
+        return errors.NotPermitted(attempt.principal, operation, "topic", attempt.topics, said)
+    return errors.NotPermitted(attempt.principal, operation, kind, (), said)
+
+
+def _login_refused(said: str) -> errors.LoginRefused:
+    found = diagnose(said)
+    if found is None:
+        return errors.LoginRefused(
+            "security, mechanism, username and password_file", "the login is refused", said
+        )
+    return errors.LoginRefused(found.setting, found.what, said)
 
 
 def _said(error: KafkaError) -> str:
-    return f"{error.name()}: {error.str()}"
+    return f"{error.name()}: {plain(error.str())}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
 
     from sinergi_schemas.clock import Clock
-    from sinergi_schemas.kafka.connection import Connection
+    from sinergi_schemas.kafka.connection import Attempt, Connection
 
     OnDelivery = Callable[[KafkaError | None, Message], None]
 
@@ -38,9 +38,10 @@ class Reports:
     A client that has lost its brokers may never reach them again, where another one does.
     """
 
-    def __init__(self, producer: Producer, clock: Clock) -> None:
+    def __init__(self, producer: Producer, clock: Clock, attempt: Attempt) -> None:
         self._producer = producer
         self._clock = clock
+        self._attempt = attempt
         self._left = 0
         self._moved = clock.monotonic()
 
@@ -60,7 +61,7 @@ class Reports:
 
     def _observe(self, wait_seconds: float) -> float:
         """The seconds since something was reported, 0 if nothing is missing."""
-        serve(self._producer, wait_seconds)
+        serve(self._producer, wait_seconds, self._attempt)
         now, left = self._clock.monotonic(), len(self._producer)
         if not self._left or left < self._left:
             self._moved = now
@@ -92,11 +93,14 @@ def open_producer(
         raise translated(why) from None
 
 
-def serve(producer: Producer, seconds: float) -> None:
+def serve(producer: Producer, seconds: float, attempt: Attempt) -> None:
     """Let a client hand out its delivery reports until none is missing, for some time at most.
 
     A fatal error is raised in the midst of the reports. There the client library garbles it: what
     arrives may be a SystemError, with the error as its cause or without it.
+
+    Args:
+        attempt: what the client writes to, for NotPermitted to say.
 
     Raises:
         BrokerAway, BrokerRefuses, …: the client has broken off and is of no more use.
@@ -107,8 +111,8 @@ def serve(producer: Producer, seconds: float) -> None:
         else:
             producer.poll(0)
     except KafkaException as why:
-        raise translated(why) from None
+        raise translated(why, attempt) from None
     except SystemError as why:
         if isinstance(why.__cause__, KafkaException):
-            raise translated(why.__cause__) from None
+            raise translated(why.__cause__, attempt) from None
         raise errors.BrokerRefuses("the client has broken off") from None

@@ -1,0 +1,275 @@
+"""A Kafka of the tests' own that asks for a login, speaks TLS, and permits what an ACL permits.
+
+Five listeners: one without a login for whoever sets things up, and four for the clients under
+test. Nobody has a right but those that a test gives.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from sinergi.local import process
+from sinergi.local.kafka import Kafka
+from sinergi.local.state import State
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka import Connection
+from sinergi_schemas.kafka.admin import Admin, describe, open_admin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+START_SECONDS = 90.0
+USER, PASSWORD = "relay-user", "hush-hush"
+
+_JAAS = (
+    "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    f' username="admin" password="admin-secret" user_{USER}="{PASSWORD}";'
+)
+
+
+class Authority:
+    """A certificate authority that only one test run knows."""
+
+    def __init__(self, name: str) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.certificate = self._sign(self._name, self._key, is_authority=True)
+
+    def write(self, path: Path) -> Path:
+        """The authority's own certificate, as a client trusts it."""
+        path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    def write_server(self, path: Path) -> Path:
+        """A server's key and certificate for 127.0.0.1, in one file as Kafka takes it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
+        certificate = self._sign(name, key, is_authority=False)
+        pem = serialization.Encoding.PEM
+        private = key.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        path.write_bytes(private + certificate.public_bytes(pem))
+        return path
+
+    def _sign(
+        self, name: x509.Name, key: EllipticCurvePrivateKey, *, is_authority: bool
+    ) -> x509.Certificate:
+        now = SYSTEM.now()
+        constraints = x509.BasicConstraints(ca=is_authority, path_length=None)
+        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=2))
+            .add_extension(constraints, critical=True)
+            .add_extension(names, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+
+@dataclass(frozen=True)
+class SecuredKafka(Kafka):
+    """The local Kafka with four more listeners, and rights by ACL alone."""
+
+    login: int = 0
+    tls: int = 0
+    login_tls: int = 0
+    mutual: int = 0
+    certificates: str = ""
+    authorities: str = ""
+
+    def _settings(self) -> str:
+        ports = {"LOGIN": self.login, "TLS": self.tls, "LOGINTLS": self.login_tls}
+        ports |= {"MUTUAL": self.mutual}
+        more = "".join(f",{name}://127.0.0.1:{port}" for name, port in ports.items())
+        settings = {
+            "listeners": f"BROKER://{self.address},"
+            f"CONTROLLER://127.0.0.1:{self.state.controller_port}{more}",
+            "advertised.listeners": f"BROKER://{self.address}{more}",
+            "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+            "LOGIN:SASL_PLAINTEXT,TLS:SSL,LOGINTLS:SASL_SSL,MUTUAL:SSL",
+            "listener.name.mutual.ssl.client.auth": "required",
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": self.authorities,
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.login.plain.sasl.jaas.config": _JAAS,
+            "listener.name.logintls.plain.sasl.jaas.config": _JAAS,
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": self.certificates,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+            "allow.everyone.if.no.acl.found": "false",
+            # A login that was refused is answered after this; the default is as long.
+            "connection.failed.authentication.delay.ms": "100",
+        }
+        # What stands here last holds.
+        return super()._settings() + "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+@dataclass(frozen=True)
+class Secured:
+    """A running broker, and what a test does with it."""
+
+    kafka: SecuredKafka
+    ca_file: Path
+    other_ca_file: Path
+
+    @property
+    def bootstrap(self) -> str:
+        """Where whoever sets things up finds it, without a login."""
+        return self.kafka.address
+
+    @property
+    def login(self) -> str:
+        """Where a client with a login finds it."""
+        return f"127.0.0.1:{self.kafka.login}"
+
+    @property
+    def tls(self) -> str:
+        """Where a client that speaks TLS finds it."""
+        return f"127.0.0.1:{self.kafka.tls}"
+
+    @property
+    def login_tls(self) -> str:
+        """Where a client with a login that speaks TLS finds it."""
+        return f"127.0.0.1:{self.kafka.login_tls}"
+
+    @property
+    def mutual(self) -> str:
+        """Where a client that has a certificate finds it."""
+        return f"127.0.0.1:{self.kafka.mutual}"
+
+    @cached_property
+    def admin(self) -> Admin:
+        """Somebody who may do everything."""
+        return open_admin(Connection(self.bootstrap))
+
+    def options(self, **changes: str) -> dict[str, str]:
+        """What a client says to log in; a change is named with _ for the dots."""
+        found = {
+            "security.protocol": "sasl_plaintext",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": USER,
+            "sasl.password": PASSWORD,
+        }
+        return found | {name.replace("_", "."): value for name, value in changes.items()}
+
+    def connection(self, **changes: str) -> Connection:
+        """A client that logs in as `USER`, and has the rights that were given."""
+        return Connection(self.login, self.options(**changes))
+
+    def topic(self, name: str, partitions: int = 1) -> None:
+        """Make a topic, and wait until the broker shows it."""
+        self.admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
+        while name not in describe(self.admin, [name]):
+            pass
+
+    def permit(self, resource: ResourceType, name: str, *operations: AclOperation) -> None:
+        """Give `USER` rights on one resource, or on all with `*`."""
+        bindings = [self._binding(resource, name, each) for each in operations]
+        if not bindings:
+            return
+        for future in self.admin.create_acls(bindings).values():
+            future.result(30)
+
+    def forbid(self, resource: ResourceType, name: str, operation: AclOperation) -> None:
+        """Take a right away that others imply."""
+        binding = self._binding(resource, name, operation, AclPermissionType.DENY)
+        for future in self.admin.create_acls([binding]).values():
+            future.result(30)
+
+    def forget(self) -> None:
+        """Take all rights away."""
+        everything = AclBindingFilter(
+            ResourceType.ANY,
+            None,  # type: ignore[arg-type]  # the library takes it for "any"
+            ResourcePatternType.ANY,
+            None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        for future in self.admin.delete_acls([everything]).values():
+            future.result(30)
+
+    @staticmethod
+    def _binding(
+        resource: ResourceType,
+        name: str,
+        operation: AclOperation,
+        permission: AclPermissionType = AclPermissionType.ALLOW,
+    ) -> AclBinding:
+        return AclBinding(
+            resource,
+            name,
+            ResourcePatternType.LITERAL,
+            f"User:{USER}",
+            "*",
+            operation,
+            permission,
+        )
+
+
+@contextmanager
+def secured(folder: Path) -> Iterator[Secured]:
+    """A broker that runs while the block lasts."""
+    state = State.of(folder)
+    authority, other = Authority("tests"), Authority("somebody else")
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    login, tls, login_tls, mutual = ports
+    kafka = SecuredKafka(
+        folder,
+        state,
+        login=login,
+        tls=tls,
+        login_tls=login_tls,
+        mutual=mutual,
+        certificates=str(authority.write_server(folder / "broker.pem")),
+        authorities=str(authority.write(folder / "ca.pem")),
+    )
+    program = kafka.program()
+    # A leashed program dies with the thread that started it.
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(program.start, leashed=True).result()
+        try:
+            end, pause = SYSTEM.monotonic() + START_SECONDS, threading.Event()
+            while not kafka.answers():
+                assert running.is_running(), kafka.log.read_text()
+                assert SYSTEM.monotonic() < end, kafka.log.read_text()
+                pause.wait(0.2)
+            yield Secured(kafka, folder / "ca.pem", other.write(folder / "other.pem"))
+        finally:
+            process.stop(running, kafka.stops_by)

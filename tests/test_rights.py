@@ -1,0 +1,391 @@
+"""Settings and rights that the brokers refuse: each error names what is wrong, and says it once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tomli_w
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AclOperation, ResourceType
+from structlog.testing import capture_logs
+
+from secured import PASSWORD, USER, Secured, secured
+from sinergi.provision import Cluster, Wanted
+from sinergi_consumers import witnesses
+from sinergi_consumers.log import open_log
+from sinergi_schemas import errors
+from sinergi_schemas.kafka import Connection
+from sinergi_schemas.kafka.admin import cluster_id, describe, ends, open_admin
+from sinergi_schemas.topics import control_topic, receipts_topic
+from test_kafka import send
+from test_relay import relay_of, sent, until_sent
+from world import DATABASE, World, running, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TOPIC, GROUP = ResourceType.TOPIC, ResourceType.GROUP
+READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    with secured(tmp_path_factory.mktemp("secured")) as found:
+        yield found
+
+
+@pytest.fixture
+def world(tmp_path: Path, broker: Secured, agency_slug: str, databases: Callable[[], str]) -> World:
+    """A bus whose topics are there, and on which `USER` has no right yet."""
+    broker.forget()
+    world = World(tmp_path, broker.bootstrap, agency_slug, databases(), databases())
+    world.connection = broker.connection()
+    return world
+
+
+@pytest.fixture
+def topic(broker: Secured, topic_name: Callable[[], str]) -> str:
+    """A topic with one message, on which `USER` has no right."""
+    broker.forget()
+    name = topic_name()
+    broker.topic(name)
+    send(broker.bootstrap, name, 1)
+    return name
+
+
+# Settings
+
+
+def asked(address: str, options: dict[str, str]) -> errors.SinergiError:
+    """What a client says that asks a broker for its name."""
+    with capture_logs() as logs, pytest.raises(errors.SinergiError) as raised:
+        cluster_id(open_admin(Connection(address, options)))
+    loud = [each for each in logs if each["log_level"] not in ("debug", "info")]
+    assert not loud, "what the error says is not logged besides"
+    return raised.value
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that waits for 3 seconds."""
+    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
+
+
+@pytest.mark.parametrize("security", ["plaintext", "sasl_plaintext", "ssl", "sasl_ssl"])
+@pytest.mark.parametrize("listener", ["bootstrap", "login", "tls", "login_tls"])
+@pytest.mark.usefixtures("hasty")
+def test_a_wrong_security_protocol_is_named(broker: Secured, security: str, listener: str) -> None:
+    address = getattr(broker, listener)
+    options = {"security.protocol": security, "ssl.ca.location": str(broker.ca_file)}
+    if security.startswith("sasl"):
+        options = broker.options() | options
+    expected = {"bootstrap": "plaintext", "login": "sasl_plaintext"}
+    expected |= {"tls": "ssl", "login_tls": "sasl_ssl"}
+    if expected[listener] == security:
+        assert cluster_id(open_admin(Connection(address, options)))
+        return
+    why = asked(address, options)
+    assert isinstance(why, errors.LoginRefused | errors.BrokerAway)
+    assert "security" in str(why)
+    assert "password" not in str(why)
+
+
+@pytest.mark.parametrize(
+    ("change", "setting"),
+    [
+        ({"sasl.mechanism": "SCRAM-SHA-512"}, "mechanism"),
+        ({"sasl.password": "another"}, "username or password_file"),
+        ({"sasl.username": "somebody"}, "username or password_file"),
+        ({"ssl.ca.location": "another authority"}, "ca_file"),
+        ({"ssl.ca.location": None}, "ca_file"),
+    ],
+)
+@pytest.mark.parametrize("listener", ["login", "login_tls"])
+@pytest.mark.usefixtures("hasty")
+def test_a_wrong_login_or_authority_names_the_setting(
+    broker: Secured, listener: str, change: dict[str, Any], setting: str
+) -> None:
+    security = {"login": "sasl_plaintext", "login_tls": "sasl_ssl"}[listener]
+    options = broker.options() | {"security.protocol": security}
+    if security == "sasl_ssl":
+        options |= {"ssl.ca.location": str(broker.ca_file)}
+    elif setting == "ca_file":
+        return  # a connection without TLS has no authority
+    if change == {"ssl.ca.location": "another authority"}:
+        change = {"ssl.ca.location": str(broker.other_ca_file)}
+    options = {key: value for key, value in (options | change).items() if value is not None}
+    why = asked(getattr(broker, listener), options)
+    assert isinstance(why, errors.LoginRefused)
+    assert why.setting == setting
+    assert f"Mend {setting} under [kafka]" in str(why)
+    assert PASSWORD not in str(why)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_client_certificate_that_is_missing_names_the_setting(broker: Secured) -> None:
+    options = {"security.protocol": "ssl", "ssl.ca.location": str(broker.ca_file)}
+    why = asked(broker.mutual, options)
+    assert isinstance(why, errors.LoginRefused)
+    assert why.setting == "certificate_file and private_key_file"
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_host_that_the_certificate_does_not_name_is_told_beside_the_authority(
+    broker: Secured,
+) -> None:
+    options = {"security.protocol": "ssl", "ssl.ca.location": str(broker.ca_file)}
+    why = asked(broker.tls.replace("127.0.0.1", "localhost"), options)
+    assert isinstance(why, errors.LoginRefused)
+    assert "another host than bootstrap names" in str(why)
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_an_authority_that_cannot_be_read_names_the_setting(
+    tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content:
+        file.write_text(content)
+    options = {"security.protocol": "ssl", "ssl.ca.location": str(file)}
+    with pytest.raises(errors.KafkaSettingsRefused, match=r"Mend ca_file under \[kafka\]"):
+        open_admin(Connection("127.0.0.1:1", options))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_port_where_no_kafka_answers_names_bootstrap(services: Any) -> None:
+    from sqlalchemy.engine import make_url
+
+    url = make_url(services.postgresql)
+    why = asked(f"{url.host}:{url.port}", {})
+    assert isinstance(why, errors.BrokerAway)
+    assert "check bootstrap" in str(why)
+
+
+@pytest.mark.parametrize(
+    ("kafka", "setting"),
+    [
+        ({"security": "SSL", "ca_file": "other.pem"}, "ca_file"),
+        ({"security": "SASL_PLAINTEXT", "mechanism": "SCRAM-SHA-512"}, "mechanism"),
+        ({"security": "SASL_PLAINTEXT", "mechanism": "PLAIN", "username": "x"}, "username"),
+    ],
+)
+def test_a_command_names_the_wrong_setting_in_its_one_line(
+    world: World, broker: Secured, tmp_path: Path, kafka: dict[str, str], setting: str
+) -> None:
+    folder = tmp_path / "settings"
+    folder.mkdir()
+    address = broker.tls if kafka["security"] == "SSL" else broker.login
+    found = {"bootstrap": address} | kafka
+    if "ca_file" in found:
+        found["ca_file"] = str(broker.other_ca_file)
+    else:
+        (folder / "password").write_text(PASSWORD)
+        found = {"username": USER, "password_file": "password"} | found
+    settings = {"agency": world.reader, "agreements": str(world.folder), "kafka": found}
+    (folder / "sinergi.toml").write_text(tomli_w.dumps(settings))
+    command = [sys.executable, "-m", "sinergi", "--config", str(folder / "sinergi.toml")]
+    done = subprocess.run(
+        [*command, "provision", "plan"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert f"Mend {setting}" in done.stderr
+
+
+# Rights
+
+
+def test_what_reads_without_a_group_needs_a_right_on_its_topic_and_on_no_group(
+    broker: Secured, topic: str
+) -> None:
+    broker.permit(TOPIC, topic, READ)
+    with open_log(broker.connection(), topic, 0) as log:
+        low, high = log.bounds()
+        read = [each for chunk in log.read(low, high) for each in chunk]
+        assert [each.value() for each in read] == [b"0"]
+        # The broker refuses the group meanwhile, each half second, and nobody minds.
+        assert not [each for _ in range(4) for each in log._consumer.consume(10, 0.5)]
+
+
+@pytest.mark.parametrize("rights", [(), (DESCRIBE,)])
+def test_a_reader_without_the_right_to_a_topic_names_it(
+    broker: Secured, topic: str, rights: tuple[AclOperation, ...]
+) -> None:
+    broker.permit(TOPIC, topic, *rights)
+    with pytest.raises(errors.NotPermitted) as why:
+        read_all(broker.connection(), topic)
+    assert is_about(why.value, "Read", topic)
+
+
+def read_all(connection: Connection, topic: str) -> list[bytes | None]:
+    """The values of a topic's messages."""
+    with open_log(connection, topic, 0) as log:
+        low, high = log.bounds()
+        return [each.value() for chunk in log.read(low, high) for each in chunk]
+
+
+def test_a_topic_that_is_not_there_is_not_taken_for_one_that_may_not_be_read(
+    broker: Secured, topic: str
+) -> None:
+    broker.permit(TOPIC, "*", READ)
+    with pytest.raises(errors.TopicAway, match="absent"):
+        read_all(broker.connection(), f"{topic}-absent")
+    with pytest.raises(errors.TopicAway, match="absent"):
+        ends(open_admin(broker.connection()), [TopicPartition(f"{topic}-absent", 0)])
+
+
+def test_who_asks_about_a_topic_without_the_right_names_it(broker: Secured, topic: str) -> None:
+    admin = open_admin(broker.connection())
+    for ask in (lambda: describe(admin, [topic]), lambda: ends(admin, [TopicPartition(topic, 0)])):
+        with pytest.raises(errors.NotPermitted) as why:
+            ask()
+        assert is_about(why.value, "Describe", topic)
+
+
+def test_who_provisions_without_the_right_names_topic_and_operation(
+    broker: Secured, topic: str
+) -> None:
+    cluster = Cluster(open_admin(broker.connection()))
+    broker.permit(TOPIC, "*", DESCRIBE)
+    with pytest.raises(errors.NotPermitted) as why:
+        cluster.plan([Wanted(topic, 1, {"retention.ms": "-1"})])
+    assert is_about(why.value, "DescribeConfigs", topic)
+    broker.permit(TOPIC, "*", AclOperation.DESCRIBE_CONFIGS)
+    for name, operation in ((topic, "AlterConfigs"), (f"{topic}-new", "Create")):
+        steps = cluster.plan([Wanted(name, 1, {"retention.ms": "1000"})])
+        with pytest.raises(errors.NotPermitted) as why:
+            cluster.apply(steps)
+        assert is_about(why.value, operation, name)
+
+
+@pytest.mark.parametrize("rights", [(), (DESCRIBE,)])
+def test_a_relay_that_may_not_write_names_the_topic_and_goes_on_once_it_may(
+    world: World, broker: Secured, rights: tuple[AclOperation, ...]
+) -> None:
+    world.publish(transfer("P/1"))
+    broker.permit(TOPIC, world.topic.name, *rights)
+    with capture_logs() as logs, running(relay_of(world).run):
+        world.until(lambda: is_said(logs, "waiting", world.topic.name), "it says what it lacks")
+        assert sent(world) == 0
+        broker.permit(TOPIC, world.topic.name, READ, WRITE)
+        until_sent(world, 1)
+        # The events go out, though the heads may not.
+        control = control_topic(world.publisher)
+        world.until(lambda: is_said(logs, "topic is not written", control), "and that heads lack")
+        broker.permit(TOPIC, control, WRITE)
+        world.until(
+            lambda: "topic is written again" in [each["event"] for each in list(logs)],
+            "the heads go out",
+        )
+    waits = [each["why"] for each in logs if each["event"] == "waiting"]
+    assert len(waits) == len(set(waits)), "each cause is said once"
+
+
+def test_a_materialiser_that_may_not_write_receipts_names_their_topic_and_goes_on(
+    world: World, broker: Secured
+) -> None:
+    ours = world.connection
+    world.connection = Connection(broker.bootstrap)
+    world.publish(transfer("P/1"))
+    with world.relaying():
+        until_sent(world, 1)
+    world.connection = ours
+    broker.permit(TOPIC, world.topic.name, READ)
+    broker.permit(GROUP, "*", READ)
+    receipts = receipts_topic(world.reader)
+    with capture_logs() as logs, world.materialising():
+        world.until_rows("sinergi.transfer_history", 1)
+        world.until(
+            lambda: is_said(logs, "topic is not written", receipts), "it says what it lacks"
+        )
+        broker.permit(TOPIC, receipts, WRITE)
+        published = "SELECT count(*) FROM sinergi_consumer.receipt WHERE published_at IS NOT NULL"
+        world.until(lambda: world.ask(published) == [(1,)], "the receipt goes out")
+
+
+Right = tuple[ResourceType, str, tuple[AclOperation, ...]]
+
+# What docs/runbooks.md says that each process needs, and nothing more.
+NEEDS: dict[str, tuple[str, Callable[[World], list[Right]]]] = {
+    "relay": (
+        "Read, Write on its own event topics; Write on its own control topic",
+        lambda world: [
+            (TOPIC, world.topic.name, (READ, WRITE)),
+            (TOPIC, control_topic(world.publisher), (WRITE,)),
+        ],
+    ),
+    "materialise": (
+        "Read on the event topics; Write on its own receipts topic; Read on the group",
+        lambda world: [
+            (TOPIC, world.topic.name, (READ,)),
+            (TOPIC, receipts_topic(world.reader), (WRITE,)),
+            (GROUP, f"{world.reader}.{DATABASE}", (READ,)),
+        ],
+    ),
+    "replay": (
+        "Read on the event topic, its owner's control topic and the parties' receipts topics",
+        lambda world: [
+            (TOPIC, world.topic.name, (READ,)),
+            (TOPIC, control_topic(world.publisher), (READ,)),
+            (TOPIC, receipts_topic(world.reader), (READ,)),
+            (TOPIC, receipts_topic(world.publisher), (READ,)),
+        ],
+    ),
+}
+
+
+def test_each_process_needs_the_rights_that_the_runbook_names_and_no_more(
+    world: World, broker: Secured
+) -> None:
+    runbook = (Path(__file__).parents[1] / "docs" / "runbooks.md").read_text("utf-8")
+
+    def grant(process: str) -> None:
+        told, needs = NEEDS[process]
+        assert told in " ".join(runbook.split())
+        broker.forget()
+        for resource, name, operations in needs(world):
+            broker.permit(resource, name, *operations)
+
+    world.publish(transfer("P/1"))
+    with capture_logs() as logs:
+        grant("relay")
+        with world.relaying():
+            until_sent(world, 1)
+        grant("materialise")
+        with world.materialising():
+            world.until_rows("sinergi.transfer_history", 1)
+            published = (
+                "SELECT count(*) FROM sinergi_consumer.receipt WHERE published_at > '-infinity'"
+            )
+            world.until(lambda: world.ask(published) == [(1,)], "the receipt is published")
+        grant("replay")
+        for name in (
+            world.topic.name,
+            control_topic(world.publisher),
+            receipts_topic(world.reader),
+        ):
+            read_all(world.connection, name)
+        testimony = witnesses.gather(world.bus, world.topic)
+    assert {each.kind for each in testimony.witnesses} == {"heads", "receipt"}
+    assert "lacks the right" not in str(logs)
+
+
+def is_about(why: errors.SinergiError, operation: str, topic: str) -> bool:
+    assert isinstance(why, errors.NotPermitted)
+    assert f"User:{USER} lacks the right {operation} on topic {topic}" in str(why)
+    assert f"--operation {operation} --topic {topic}`" in str(why)
+    return True
+
+
+def is_said(logs: list[Any], event: str, topic: str) -> bool:
+    """Whether a line names who lacks a right on a topic."""
+    return any(
+        each["event"] == event
+        and f"User:{USER} lacks the right" in each["why"]
+        and f"topic {topic}" in each["why"]
+        for each in list(logs)
+    )
