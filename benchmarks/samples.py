@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 SEED = 40_2013
+NO_AGREEMENT = "0" * 64
 FLAT = "flat"
 SEIZURE = "seizure"
 
@@ -43,8 +44,14 @@ def catalog(event_type: str) -> Catalog:
     return Catalog(Catalog.shipped().versions(event_type))
 
 
-def documents(event_type: str, agency: str, count: int) -> Iterator[Document]:
-    """So many events of a type, in the order in which they are published."""
+def documents(
+    event_type: str, agency: str, count: int, agreement: str = NO_AGREEMENT
+) -> Iterator[Document]:
+    """So many events of a type, in the order in which they are published.
+
+    Args:
+        agreement: the hash of the one that they fall under; readers set apart those without it.
+    """
     draw = random.Random(SEED)  # noqa: S311 - samples, no secrets
     body = _BODIES[event_type]
     revisions: list[int] = []
@@ -65,14 +72,16 @@ def documents(event_type: str, agency: str, count: int) -> Iterator[Document]:
             "occurred_at": at,
             "recorded_at": at + timedelta(minutes=7),
             "zone": "Asia/Jakarta",
+            "agreement": agreement,
+            "purpose": "INVESTIGATION",
         } | body(draw, at)
 
 
-def rows(event_type: str, agency: str, count: int) -> Iterator[Row]:
+def rows(event_type: str, agency: str, count: int, agreement: str = NO_AGREEMENT) -> Iterator[Row]:
     """The same events as rows of an outbox."""
     schema = catalog(event_type).newest(event_type)
     parsed = fastavro.parse_schema(schema.parsed)
-    for number, document in enumerate(documents(event_type, agency, count), start=1):
+    for number, document in enumerate(documents(event_type, agency, count, agreement), start=1):
         datum = BytesIO()
         fastavro.schemaless_writer(datum, parsed, document)
         yield Row(
@@ -91,14 +100,14 @@ def event(agency: str, number: int) -> Seizure:
     """A seizure of a new record, as an agency hands it to `publish`; its commit is its time."""
     draw = random.Random(SEED + number)  # noqa: S311 - samples, no secrets
     now = SYSTEM.now()
-    body = {name: value for name, value in _seizure(draw, now).items() if name != "agreement"}
     common = {
         "record_id": f"LP/{agency}/{number}",
         "action": "RECORDED",
         "occurred_at": now,
         "zone": "Asia/Jakarta",
+        "purpose": "INVESTIGATION",
     }
-    return Seizure.model_validate(common | body)
+    return Seizure.model_validate(common | _seizure(draw, now))
 
 
 def _event_id(draw: random.Random, at: datetime) -> UUID:
@@ -172,8 +181,6 @@ def _exhibit(draw: random.Random, label: str) -> Document:
 def _seizure(draw: random.Random, at: datetime) -> Document:
     return {
         "occurred_precision": "EXACT",
-        "agreement": "0" * 64,
-        "purpose": "INVESTIGATION",
         "handling": "R",
         "source_grade": None,
         "case_number": f"LKN/{draw.randrange(10_000)}/I/2025",

@@ -125,7 +125,7 @@ class Stage:
     def materialiser(self, store: Store, assignment: Assignment) -> Materialiser:
         """A materialiser as `sinergi materialise` puts it together."""
         receipts = Receipts(READER, DATABASE, self.connection)
-        bus = Bus(self.connection, self.agreements, self.catalog)
+        bus = Bus(self.connection, self.agreements, self.catalog, READER)
         return Materialiser(assignment, store, receipts, bus, SYSTEM)
 
     def assignment(self, url: str, kind: type[Assignment] = Assignment) -> Assignment:
@@ -167,7 +167,8 @@ class Stage:
         )
         sender = Sender(self.connection, BUS, self.publisher, self.catalog)
         trees = {(self.event_type, at): Frontier.empty() for at in range(self.partitions)}
-        rows = samples.rows(self.event_type, self.publisher, count)
+        (agreement,) = self.agreements
+        rows = samples.rows(self.event_type, self.publisher, count, agreement.hash)
         while chunk := list(islice(rows, MOST_MESSAGES)):
             batch = sealer.seal(chunk, trees)
             sender.begin(batch.growths)

@@ -210,6 +210,31 @@ def test_nothing_is_published_that_no_agreement_in_force_covers(
     assert ask(engine, "SELECT count(*) FROM sinergi_producer.head") == [(0,)]
 
 
+def test_an_event_falls_under_the_agreement_that_was_in_force_when_it_was_recorded(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    """Readers hold it to that one; where none was in force they would set it apart."""
+    text = (EXAMPLE / "banyuwangi.toml").read_text(encoding="utf-8")
+    (tmp_path / "now.toml").write_text(text, encoding="utf-8")
+    before = text.replace("2025-10-23", "2020-10-23").replace("2030-10-22", "2025-10-22")
+    (tmp_path / "before.toml").write_text(before, encoding="utf-8")
+    agreements = Agreements.load(tmp_path)
+    now = outbox()
+    now._agreements = agreements
+    at = datetime(2024, 1, 2, tzinfo=UTC)
+    with Session(engine) as session, session.begin():
+        found = now.publish(
+            session, transfer("P/1", occurred_at=at, departed_at=at, recorded_at=at)
+        )
+        named = agreements.by_hash(found.agreement)
+        assert named
+        assert named.path.name == "before.toml"
+        early = at.replace(year=2019)
+        unagreed = transfer("P/2", occurred_at=early, departed_at=early, recorded_at=early)
+        with pytest.raises(errors.EventRefused, match="recorded_at: no agreement on this event"):
+            now.publish(session, unagreed)
+
+
 def test_an_outbox_speaks_for_no_other_agency(engine: sa.Engine) -> None:
     with Session(engine) as session, pytest.raises(errors.EventRefused, match="agency"):
         outbox().publish(session, transfer("P/1", agency="bnnk-banyuwangi"))

@@ -159,9 +159,9 @@ def send(world: World, messages: Sequence[TapeMessage]) -> None:
 def test_no_name_and_no_number_leaves_the_tables_made_for_it(
     world: World, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    tape = Tape(BUS, world.topic, key=world.key)
+    tape = world.tape()
     written = tape.write_datums(events(tape))
-    unknown = Tape(BUS, world.topic, key=world.key)
+    unknown = world.tape()
     with world.materialising(PROJECTIONS):
         send(world, written)
         size = f"SELECT 1 FROM sinergi_consumer.position WHERE tree_size = {len(written)}"

@@ -6,6 +6,8 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from hashlib import sha256
 from importlib.resources import as_file, files
 from secrets import token_hex
 from threading import Barrier
@@ -14,11 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 import polars as pl
 import pytest
 import sqlalchemy as sa
+import tomli_w
 from psycopg import sql
 
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi_consumers.bus import Bus
 from sinergi_consumers.decoding import Decoders
 from sinergi_consumers.projection import projection
 from sinergi_consumers.quarantined import Quarantine, Wanted
@@ -33,8 +35,9 @@ from sinergi_schemas import codec, errors, postgresql
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.codes import PersonRole
 from sinergi_schemas.events import Person
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from test_personal_data import NAME, NIK, found_in, send
-from world import World, until
+from world import World, agreement, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.testing.tape import TapeMessage
     from sinergi_schemas.events import Transfer
 
+READER = "bnnk-rekaan"
 PROJECTIONS = (CURRENT, HISTORY)
 DECISION = Decision("a test", "to see what comes of it")
 NOT_FIVE = "ALTER TABLE sinergi.{} ADD CONSTRAINT not_five CHECK (movement_id IS DISTINCT FROM '5')"
@@ -58,12 +62,19 @@ class Site:
         self,
         url: str,
         capsys: pytest.CaptureFixture[str],
+        agreements: Path,
         projections: Sequence[Projection] = PROJECTIONS,
     ) -> None:
         self.url = url
+        self.agreements = agreements
         self.capsys = capsys
         self.projections = projections
-        self.tape = Tape(BUS, TOPIC)
+        key = SigningKey.generate(f"{BUS}/{TOPIC.agency}")
+        receipts = SigningKey.generate(f"{BUS}/{READER}/main", Algorithm.COSIGNATURE)
+        document = tomli_w.dumps(agreement(key.public, receipts.public)).encode()
+        agreements.mkdir()
+        (agreements / "pks.toml").write_bytes(document)
+        self.tape = Tape(BUS, TOPIC, key=key, agreement=sha256(document).hexdigest())
         self.engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
         migrate.upgrade(url, migrate.Role.CONSUMER, projections)
 
@@ -100,7 +111,9 @@ class Site:
     def sinergi(self, *arguments: str) -> tuple[int, str, str]:
         """Exit status, standard output and standard error of `sinergi quarantine …`."""
         self.capsys.readouterr()
-        status = run(["--set", f"consumer.database={self.url}", "quarantine", *arguments])
+        given = {"consumer.database": self.url, "agreements": self.agreements, "agency": READER}
+        flags = [part for key, value in given.items() for part in ("--set", f"{key}={value}")]
+        status = run([*flags, "quarantine", *arguments])
         return (status, *self.capsys.readouterr())
 
     def rows(self, *arguments: str) -> list[dict[str, Any]]:
@@ -119,8 +132,8 @@ class Site:
 
 
 @pytest.fixture
-def site(postgresql: str, capsys: pytest.CaptureFixture[str]) -> Site:
-    return Site(postgresql, capsys)
+def site(postgresql: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Site:
+    return Site(postgresql, capsys, tmp_path / "agreements")
 
 
 @pytest.fixture
@@ -203,7 +216,7 @@ def test_a_persons_name_is_shown_to_none_but_who_asks_for_the_bytes(site: Site) 
 def test_the_bytes_of_one_event_go_to_a_file_of_its_owners_or_into_a_pipe(
     postgresql: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    site = Site(postgresql, cast("Any", capfdbinary))
+    site = Site(postgresql, cast("Any", capfdbinary), tmp_path / "agreements")
     cut, other = unreadable(site.tape, "P/1"), unreadable(site.tape, "P/2")
     site.take(site.tape.write_datums([cut, other]))
     file = tmp_path / "event.avro"
@@ -278,11 +291,11 @@ def test_what_was_mended_comes_in_once_and_it_is_known_who_has_done_it(one_bad: 
 
 
 def test_the_tables_are_those_in_which_nothing_was_ever_set_apart(
-    databases: Callable[[], str], capsys: pytest.CaptureFixture[str]
+    databases: Callable[[], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Also where later revisions, and a rival of the same revision, have come in meanwhile."""
-    lived, smooth = Site(databases(), capsys), Site(databases(), capsys)
-    lived.tape = smooth.tape
+    lived, smooth = (Site(databases(), capsys, tmp_path / name) for name in ("lived", "smooth"))
+    lived.tape, lived.agreements = smooth.tape, smooth.agreements
     batches = [
         smooth.tape.write(batch)
         for batch in (
@@ -318,7 +331,7 @@ def test_of_two_retries_at_once_each_event_comes_in_by_one(site: Site) -> None:
 
     def retry() -> list[str]:
         with site.sink() as sink:
-            retrial = Retrial(sink, PROJECTIONS, Decoders(Catalog.shipped()))
+            retrial = Retrial(sink, PROJECTIONS, Decoders(Catalog.shipped(), None))
             together.wait()
             return [each.result for each in retrial.retry(entries, DECISION)]
 
@@ -369,7 +382,7 @@ def test_what_a_projection_that_was_set_back_will_read_anew_is_left_to_it(one_ba
         "UPDATE sinergi_consumer.position SET tree_size = 0, frontier = ''",
     )
     assert site.retry("--leaf", "5") == (1, {"not held": 1})
-    tape = Tape(BUS, TOPIC, key=site.tape.key)
+    tape = Tape(BUS, TOPIC, key=site.tape.key, agreement=site.tape.agreement)
     site.tape = tape
     site.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
     assert site.states() == [("transfer_history", 5, "open", "rows-refused")]
@@ -565,7 +578,7 @@ def test_what_waited_for_a_schema_comes_in_by_itself_after_an_upgrade(
 ) -> None:
     (tmp_path / "world").mkdir()
     world = World(tmp_path / "world", kafka, agency_slug, databases(), databases(), partitions=1)
-    tape = Tape(BUS, world.topic, catalog=grown, key=world.key)
+    tape = world.tape(catalog=grown)
     send(world, tape.write_datums([ahead(tape, f"P/{at}") for at in range(20)]))
     waiting = "SELECT 1 FROM sinergi_consumer.quarantine WHERE state = 'open'"
     with world.materialising():
@@ -575,7 +588,7 @@ def test_what_waited_for_a_schema_comes_in_by_itself_after_an_upgrade(
         world.until(lambda: len(world.ask(again)) == 2, "claimed once more")
     assert len(world.ask(waiting)) == 40
     assert world.count("sinergi.transfer") == 0
-    world.bus = Bus(world.connection, world.agreements, grown)
+    world.bus = replace(world.bus, catalog=grown)
     with world.materialising():
         world.until_rows("sinergi.transfer_history", 20)
     assert world.ask(waiting) == []
@@ -588,7 +601,7 @@ def test_what_waited_for_a_schema_comes_in_by_itself_after_an_upgrade(
 def test_a_schema_that_is_still_unknown_is_waited_for_when_tried_by_hand(
     site: Site, grown: Catalog
 ) -> None:
-    site.tape = Tape(BUS, TOPIC, catalog=grown)
+    site.tape = Tape(BUS, TOPIC, catalog=grown, agreement=site.tape.agreement)
     site.take(site.tape.write_datums([ahead(site.tape, "P/1")]))
     assert site.retry("--reason", "awaiting-schema") == (1, {"awaiting-schema": 2})
     assert {state for _, _, state, _ in site.states()} == {"open"}
@@ -598,7 +611,7 @@ def test_a_schema_that_is_still_unknown_is_waited_for_when_tried_by_hand(
 
 
 def test_a_mended_projection_of_an_integrators_takes_its_own_events_back(
-    postgresql: str, capsys: pytest.CaptureFixture[str]
+    postgresql: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     mended: list[bool] = []
     table = sa.Table("own", sa.MetaData(), sa.Column("number", sa.Integer, nullable=False))
@@ -609,13 +622,13 @@ def test_a_mended_projection_of_an_integrators_takes_its_own_events_back(
             raise ValueError(NAME)
         return events.select("event_id", pl.col("movement_id").cast(pl.Int32).alias("number"))
 
-    site = Site(postgresql, capsys, (CURRENT, own))
+    site = Site(postgresql, capsys, tmp_path / "agreements", (CURRENT, own))
     site.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
     assert site.states() == [("own", 5, "open", "projection-failed")]
     assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(9,)]
     mended.append(True)
     with site.sink() as sink:
-        retrial = Retrial(sink, site.projections, Decoders(Catalog.shipped()))
+        retrial = Retrial(sink, site.projections, Decoders(Catalog.shipped(), None))
         (outcome,) = retrial.retry([Entry("own", TOPIC, 0, 5)], DECISION)
     assert outcome.is_through
     assert site.ask("SELECT number FROM sinergi.own ORDER BY 1") == [(at,) for at in range(9)]

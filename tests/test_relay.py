@@ -446,8 +446,8 @@ def held(world: World) -> int:
 
 def ended(world: World, folder: Path) -> Agreements:
     """The same agreement, no longer in force."""
-    document = world._agreement()
-    document["in_force"]["until"] = document["in_force"]["from"].replace(year=2021)
+    starts = world.agreement["in_force"]["from"]
+    document = world.agreement | {"in_force": {"from": starts, "until": starts.replace(year=2021)}}
     other = folder / "ended"
     other.mkdir()
     (other / "pks.toml").write_text(tomli_w.dumps(document), encoding="utf-8")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -27,6 +27,7 @@ from sinergi_consumers.receipts import Receipts
 from sinergi_consumers.sinks.postgresql import PostgresqlSink
 from sinergi_consumers.storing import Store
 from sinergi_consumers.testing.sinks import transfer as at_revision
+from sinergi_consumers.testing.tape import Tape
 from sinergi_producers.backlog import Backlog
 from sinergi_producers.outbox import Outbox
 from sinergi_producers.relay import Identity, Relay
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sinergi_schemas.events import Transfer
+    from sinergi_schemas.seal.keys import VerifyingKey
 
 BUS = "sinergi.test.example"
 DATABASE = "main"
@@ -95,11 +97,16 @@ class World:
         self.receipt_key = SigningKey.generate(
             f"{BUS}/{self.reader}/{DATABASE}", Algorithm.COSIGNATURE
         )
-        (self.folder / "pks.toml").write_text(tomli_w.dumps(self._agreement()), encoding="utf-8")
+        (self.folder / "pks.toml").write_text(tomli_w.dumps(self.agreement), encoding="utf-8")
         self._make_topics()
         migrate.upgrade(self.consumer_url, migrate.Role.CONSUMER, self.projections)
         self.producer = sa.create_engine(self.producer_url, poolclass=sa.NullPool)
         self.consumer = sa.create_engine(self.consumer_url, poolclass=sa.NullPool)
+
+    @cached_property
+    def agreement(self) -> dict[str, Any]:
+        """What its agreement says, for a test to write another version of."""
+        return agreement(self.key.public, self.receipt_key.public, self.partitions)
 
     @cached_property
     def agreements(self) -> Agreements:
@@ -111,7 +118,7 @@ class World:
 
     @cached_property
     def bus(self) -> Bus:
-        return Bus(self.connection, self.agreements, Catalog.shipped())
+        return Bus(self.connection, self.agreements, Catalog.shipped(), self.reader)
 
     @cached_property
     def projections(self) -> tuple[Projection, ...]:
@@ -124,6 +131,11 @@ class World:
     def publish(self, *events: Transfer) -> None:
         with Session(self.producer) as session, session.begin():
             self.outbox.publish_many(session, events)
+
+    def tape(self, number: int = 0, catalog: Catalog | None = None) -> Tape:
+        """A partition of its topic, for a publisher who writes what an outbox would refuse."""
+        (agreed,) = self.agreements
+        return Tape(BUS, self.topic, number, catalog, self.key, agreed.hash)
 
     @contextmanager
     def relaying(self) -> Iterator[None]:
@@ -220,41 +232,45 @@ class World:
         for made in admin.create_topics(wanted).values():
             made.result(timeout=30)
 
-    def _agreement(self) -> dict[str, Any]:
-        return {
-            "bus": BUS,
-            "title": "Kerja sama rekaan",
-            "legal_basis": ["Undang-Undang Nomor 35 Tahun 2009 tentang Narkotika"],
-            "numbers": [
-                {"party": self.publisher, "number": "PKS/1"},
-                {"party": self.reader, "number": "PKS/2"},
-            ],
-            "in_force": {
-                "from": datetime(2020, 1, 1, tzinfo=UTC),
-                "until": datetime(2099, 1, 1, tzinfo=UTC),
+
+def agreement(
+    publisher: VerifyingKey, receipts: VerifyingKey, partitions: int = 1, **changes: Any
+) -> dict[str, Any]:
+    """An agreement on transfers between the agency of a key and that of a key for receipts."""
+    agency, reader = publisher.name.split("/")[1], receipts.name.split("/")[1]
+    return {
+        "bus": BUS,
+        "title": "Kerja sama rekaan",
+        "legal_basis": ["Undang-Undang Nomor 35 Tahun 2009 tentang Narkotika"],
+        "numbers": [{"party": agency, "number": "PKS/1"}, {"party": reader, "number": "PKS/2"}],
+        "in_force": {
+            "from": datetime(2020, 1, 1, tzinfo=UTC),
+            "until": datetime(2099, 1, 1, tzinfo=UTC),
+        },
+        "parties": {
+            agency: {"name": "Lapas Rekaan", "keys": [str(publisher)], "receipt_keys": []},
+            reader: {
+                "name": "BNNK Rekaan",
+                "keys": [str(_signs_nothing(reader).public)],
+                "receipt_keys": [{"database": DATABASE, "key": str(receipts)}],
             },
-            "parties": {
-                self.publisher: {
-                    "name": "Lapas Rekaan",
-                    "keys": [str(self.key.public)],
-                    "receipt_keys": [],
-                },
-                self.reader: {
-                    "name": "BNNK Rekaan",
-                    "keys": [str(SigningKey.generate(f"{BUS}/{self.reader}").public)],
-                    "receipt_keys": [{"database": DATABASE, "key": str(self.receipt_key.public)}],
-                },
-            },
-            "events": {
-                "transfer": {
-                    "publishers": [self.publisher],
-                    "readers": [self.reader],
-                    "purposes": ["PRISON_SECURITY"],
-                    "partitions": self.partitions,
-                    "retention": "P5Y",
-                }
-            },
-        }
+        },
+        "events": {
+            "transfer": {
+                "publishers": [agency],
+                "readers": [reader],
+                "purposes": ["PRISON_SECURITY"],
+                "partitions": partitions,
+                "retention": "P5Y",
+            }
+        },
+    } | changes
+
+
+@lru_cache
+def _signs_nothing(agency: str) -> SigningKey:
+    """The one key of an agency that only reads, in all agreements of this process."""
+    return SigningKey.generate(f"{BUS}/{agency}")
 
 
 def until(is_so: Callable[[], bool], what: str) -> None:

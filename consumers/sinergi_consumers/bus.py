@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sinergi_consumers.agreed import Agreed
+
 if TYPE_CHECKING:
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.catalog import Catalog
@@ -17,9 +19,16 @@ class Bus:
 
     Attributes:
         agreements: they name the owners' keys, which are taken from nowhere else.
+        reader: the agency that reads; None for an audit of what others share.
         catalog: the schemas that are known here.
     """
 
     connection: Connection
     agreements: Agreements
     catalog: Catalog
+    reader: str | None = None
+
+    @property
+    def agreed(self) -> Agreed:
+        """What events are held to."""
+        return Agreed(self.agreements, self.reader)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from sinergi_consumers import frames
+from sinergi_consumers.agreed import NOT_AGREED
 from sinergi_consumers.conforming import conform
 from sinergi_consumers.layout import Layout
 from sinergi_schemas import compatibility
@@ -20,6 +21,7 @@ from sinergi_schemas.limits import MOST_KEY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sinergi_consumers.agreed import Agreed
     from sinergi_consumers.partition import Leaves
     from sinergi_schemas.catalog import Catalog, Schema
     from sinergi_schemas.message import Message
@@ -60,9 +62,14 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes batches of one event type to the newest schema known here."""
+    """Decodes batches of one event type to the newest schema known here.
 
-    def __init__(self, catalog: Catalog, event_type: str) -> None:
+    Args:
+        agreed: what events are held to; without it they are not held to the agreement they name.
+    """
+
+    def __init__(self, catalog: Catalog, event_type: str, agreed: Agreed | None = None) -> None:
+        self._agreed = agreed
         self._newest = catalog.newest(event_type)
         self._versions = {each.fingerprint: each for each in catalog.versions(event_type)}
         self._obstacles = {
@@ -93,6 +100,7 @@ class Decoder:
         events = pl.concat(decoded) if decoded else self.nothing()
         if len(decoded) > 1:
             events = events.sort(_INDEX)
+        events = self._hold(batch, events, unfit)
         return Decoded(
             events.with_columns(
                 pl.lit(batch.topic.name).alias("topic"),
@@ -100,6 +108,16 @@ class Decoder:
             ),
             unfit,
         )
+
+    def _hold(self, batch: Leaves, events: pl.DataFrame, unfit: list[Unfit]) -> pl.DataFrame:
+        """The events that an agreement allows; the others become unfit."""
+        broken = self._agreed.violations(batch.topic, events) if self._agreed else {}
+        if not broken:
+            return events
+        is_broken = pl.col(_INDEX).is_in([*broken])
+        for index, revision in events.filter(is_broken).select(_INDEX, "revision").iter_rows():
+            unfit.append(Unfit(batch.message(index), NOT_AGREED, broken[index], revision))
+        return events.filter(~is_broken)
 
     def nothing(self) -> pl.DataFrame:
         """A frame without events, for its columns."""
@@ -128,16 +146,21 @@ class Decoder:
 
 
 class Decoders:
-    """A decoder for each event type, made when it is first wanted."""
+    """A decoder for each event type, made when it is first wanted.
 
-    def __init__(self, catalog: Catalog) -> None:
+    Attributes:
+        agreed: what events are held to; see `Decoder`.
+    """
+
+    def __init__(self, catalog: Catalog, agreed: Agreed | None) -> None:
+        self.agreed = agreed
         self._catalog = catalog
         self._made: dict[str, Decoder] = {}
 
     def of(self, event_type: str) -> Decoder:
         """The decoder of an event type."""
         if event_type not in self._made:
-            self._made[event_type] = Decoder(self._catalog, event_type)
+            self._made[event_type] = Decoder(self._catalog, event_type, self.agreed)
         return self._made[event_type]
 
 

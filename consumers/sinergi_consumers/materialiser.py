@@ -73,7 +73,7 @@ class Materialiser:
         self._agreements = bus.agreements
         self._clock = clock
         self._claims: dict[Share, Claim] = {}
-        self._decoders = Decoders(bus.catalog)
+        self._decoders = Decoders(bus.catalog, bus.agreed)
         self._retrial = Retrial(store.sink, store.projections, self._decoders)
         self._halts = Pauses(clock)
         self._unclaimed = Pauses(clock, _MOST_UNCLAIMED_SECONDS)

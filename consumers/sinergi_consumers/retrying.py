@@ -1,4 +1,4 @@
-"""Events in quarantine tried once more, by a person or after an upgrade.
+"""Events in quarantine tried once more, by a person, after an upgrade or under a new agreement.
 
 They take the road of the materialiser, on which they were set apart: the same decoding, the same
 merge, and so the same verdict where nothing was mended. What goes through stands as if it had come
@@ -7,12 +7,13 @@ at its time, since a record's highest revision wins whatever the order. The topi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from sinergi_consumers.agreed import NOT_AGREED
 from sinergi_consumers.storing import take_in
 from sinergi_schemas import errors
 
@@ -55,6 +56,7 @@ class Decision(NamedTuple):
 
 
 UPGRADED = Decision("sinergi materialise", "its schema is known here now")
+AGREED = Decision("sinergi materialise", "an agreement that allows it is loaded now")
 
 
 class Outcome(NamedTuple):
@@ -95,6 +97,7 @@ class Retrial:
     sink: Sink
     projections: Sequence[Projection]
     decoders: Decoders
+    _tried: set[tuple[Topic, int]] = field(default_factory=set)
 
     def retry(self, entries: Sequence[Entry], decision: Decision) -> Iterator[Outcome]:
         """Try entries again, some in a transaction; what came of each, when it is committed.
@@ -115,21 +118,32 @@ class Retrial:
                 yield from self._retry(known[name], topic, partition, some, decision)
 
     def upgrade(self, topic: Topic, partition: int) -> None:
-        """Try again what a partition's events waited for: schemas that are known here by now.
+        """Try again what a partition's events waited for: a schema, or an agreement, known by now.
+
+        What no agreement allows is looked at once by each retrial, since its agreements stay the
+        same; and where none allows it now nothing is written.
 
         Raises:
             Unavailable, DatabaseBroken: as `retry`.
         """
         readable = self.decoders.of(topic.event_type).readable
-        entries = self.sink.awaiting(topic, partition, readable)
-        through = sum(each.is_through for each in self.retry(entries, UPGRADED))
-        if entries:
+        self._tell(topic, partition, self.sink.awaiting(topic, partition, readable), UPGRADED)
+        if (topic, partition) not in self._tried:
+            self._tell(topic, partition, self.sink.not_agreed(topic, partition), AGREED)
+            self._tried.add((topic, partition))
+
+    def _tell(
+        self, topic: Topic, partition: int, entries: Sequence[Entry], decision: Decision
+    ) -> None:
+        outcomes = list(self.retry(entries, decision))
+        tried = [each for each in outcomes if decision is UPGRADED or each.result != NOT_AGREED]
+        if tried:
             _log.info(
                 "quarantine retried",
                 topic=topic.name,
                 partition=partition,
-                events=len(entries),
-                through=through,
+                events=len(tried),
+                through=sum(each.is_through for each in tried),
             )
 
     def _retry(
@@ -143,7 +157,13 @@ class Retrial:
         with self.sink.transaction() as transaction:
             held = Held(topic, partition, transaction.held(projection, topic, partition, leaves))
             decoded = self.decoders.of(topic.event_type).decode(held)
-            unfit = {
+            unfit = {each.message.leaf_index: (each.reason, each.detail) for each in decoded.unfit}
+            if decision is AGREED:
+                # What is still not agreed stands in quarantine as it is; nobody has decided.
+                decoded = replace(
+                    decoded, unfit=[each for each in decoded.unfit if each.reason != NOT_AGREED]
+                )
+            unfit |= {
                 each.message.leaf_index: (each.reason, each.detail)
                 for each in take_in(transaction, projection, held, decoded)
             }
@@ -153,7 +173,8 @@ class Retrial:
                 for index in leaves
             ]
             transaction.retried([each.entry for each in outcomes if each.is_through])
-            told = [(each.entry, each.result) for each in outcomes if each.result != GONE]
+            quiet = {GONE, NOT_AGREED} if decision is AGREED else {GONE}
+            told = [(each.entry, each.result) for each in outcomes if each.result not in quiet]
             transaction.decided(told, decision)
         return outcomes
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.agreement import Agreement, Agreements
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.events import Event
@@ -172,16 +172,15 @@ class Outbox:
     ) -> tuple[Event, _Row]:
         """Everything that can be refused or computed without the database."""
         now = self._clock.now()
-        agreement = self._agreements.covering(self._agency, event.event_type, now)
-        if agreement is None:
-            raise errors.NotAgreed(f"sinergi.{self._agency}.{event.event_type}")
+        recorded_at = event.recorded_at or now
+        agreement = self._agreement(event.event_type, now, recorded_at)
         purposes = agreement.events[event.event_type].purposes
         if event.purpose not in purposes:
             agreed = ", ".join(purposes)
             what = f"purpose: the agreement shares this event type for {agreed} only"
             raise errors.EventRefused(event.event_type, (what,))
         issued = event.issued(
-            agency=self._agency, agreement=agreement.hash, recorded_at=event.recorded_at or now
+            agency=self._agency, agreement=agreement.hash, recorded_at=recorded_at
         )
         schema = self._catalog.newest(event.event_type)
         head, tail = codec.encode_around_revision(issued, schema)
@@ -203,6 +202,18 @@ class Outbox:
             backfill,
         )
         return issued, row
+
+    def _agreement(self, event_type: str, now: datetime, recorded_at: datetime) -> Agreement:
+        """The agreement under which an event is published: readers hold it to `recorded_at`."""
+        found = self._agreements.covering(self._agency, event_type, now)
+        if found is None:
+            raise errors.NotAgreed(f"sinergi.{self._agency}.{event_type}")
+        if not found.in_force(recorded_at):
+            found = self._agreements.covering(self._agency, event_type, recorded_at)
+        if found is None:
+            what = "recorded_at: no agreement on this event type was in force then"
+            raise errors.EventRefused(event_type, (what,))
+        return found
 
     def _published(self, issued: Event, result: _Result) -> Published:
         match result.status:

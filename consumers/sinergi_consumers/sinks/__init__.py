@@ -137,6 +137,10 @@ class Sink(Protocol):
         """What waits in quarantine for one of these schemas."""
         ...
 
+    def not_agreed(self, topic: Topic, partition: int) -> Sequence[Entry]:
+        """What waits in quarantine for an agreement that allows it."""
+        ...
+
     def halt(self, topic: Topic, partition: int, why: Broken, looks_at: datetime) -> None:
         """Keep for people why a partition stands still, and when it is looked at again.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sinergi_consumers.agreed import NOT_AGREED
 from sinergi_consumers.decoding import AWAITING_SCHEMA
 from sinergi_consumers.position import Place, Position
 from sinergi_consumers.projection import SCHEMA
@@ -140,18 +141,28 @@ class PostgresqlSink:
 
     def awaiting(self, topic: Topic, partition: int, fingerprints: Sequence[bytes]) -> list[Entry]:
         """What waits in quarantine for one of these schemas."""
+        return self._waiting(topic, partition, AWAITING_SCHEMA, list(fingerprints))
+
+    def not_agreed(self, topic: Topic, partition: int) -> list[Entry]:
+        """What waits in quarantine for an agreement that allows it."""
+        return self._waiting(topic, partition, NOT_AGREED)
+
+    def _waiting(
+        self, topic: Topic, partition: int, reason: str, fingerprints: list[bytes] | None = None
+    ) -> list[Entry]:
         with self._database.serving() as connection:
             rows = connection.execute(
                 "SELECT projection, leaf_index FROM sinergi_consumer.quarantine"
                 " WHERE projection = ANY(%s) AND topic = %s AND partition = %s AND reason = %s"
-                " AND fingerprint = ANY(%s) AND state IN ('open', 'superseded')"
-                " ORDER BY projection, leaf_index",
+                " AND (%s::bytea[] IS NULL OR fingerprint = ANY(%s))"
+                " AND state IN ('open', 'superseded') ORDER BY projection, leaf_index",
                 (
                     list(self._merges),
                     topic.name,
                     partition,
-                    AWAITING_SCHEMA,
-                    list(fingerprints),
+                    reason,
+                    fingerprints,
+                    fingerprints,
                 ),
             ).fetchall()
         return [Entry(name, topic, partition, index) for name, index in rows]

@@ -72,6 +72,7 @@ class Tape:
         catalog: where the newest schema of the topic's event type is taken from; assign another
             to `schema`, and what is written from then on is written with that.
         key: the owner's; made anew where none is given.
+        agreement: the hash of the agreement that its events name.
     """
 
     def __init__(
@@ -81,10 +82,12 @@ class Tape:
         number: int = 0,
         catalog: Catalog | None = None,
         key: SigningKey | None = None,
+        agreement: str = AGREEMENT,
     ) -> None:
         self.bus = bus
         self.topic = topic
         self.number = number
+        self.agreement = agreement
         self.key = key or SigningKey.generate(f"{bus}/{topic.agency}")
         self.catalog = catalog or Catalog.shipped()
         self.schema: Schema = self.catalog.newest(topic.event_type)
@@ -121,7 +124,7 @@ class Tape:
             return event
         return event.issued(
             agency=self.topic.agency,
-            agreement=AGREEMENT,
+            agreement=self.agreement,
             recorded_at=event.recorded_at or SYSTEM.now(),
             revision=event.revision or 1,
         )

@@ -289,17 +289,19 @@ def _decision(why: str) -> Decision:
 
 
 def _retried(entries: Sequence[Entry], decision: Decision) -> list[Outcome]:
-    from sinergi_consumers.decoding import Decoders  # noqa: PLC0415 - heavy: not for list and show
+    from sinergi_consumers.agreed import Agreed  # noqa: PLC0415 - heavy: not for list and show
+    from sinergi_consumers.decoding import Decoders  # noqa: PLC0415
     from sinergi_consumers.projection import projections_of  # noqa: PLC0415
     from sinergi_consumers.retrying import Retrial  # noqa: PLC0415
     from sinergi_consumers.sinks.postgresql import PostgresqlSink  # noqa: PLC0415
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
-    catalog = Catalog.shipped()
+    settings, catalog = root.settings(), Catalog.shipped()
+    agreed = Agreed(settings.agreements(), settings.agency)
     projections = projections_of(catalog, (each.topic.event_type for each in entries))
-    with closing(PostgresqlSink(root.settings().consumer_database, projections)) as sink:
+    with closing(PostgresqlSink(settings.consumer_database, projections)) as sink:
         sink.check()
-        retrial = Retrial(sink, projections, Decoders(catalog))
+        retrial = Retrial(sink, projections, Decoders(catalog, agreed))
         return list(retrial.retry(entries, decision))
 
 

@@ -21,12 +21,10 @@ from chaos.patience import Overdue, drawn, until
 from chaos.report import Report
 from chaos.site import site, stop_all
 from sinergi_consumers.testing.sinks import transfer
-from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec
 from sinergi_schemas.catalog import Catalog, Schema
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.producer import open_producer
-from world import BUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from chaos.processes import Worker
     from chaos.services import Services
     from chaos.site import Scale, Site
+    from sinergi_consumers.testing.tape import Tape
 
 _BATCH = 2_000
 _SECONDS = 900.0
@@ -233,7 +232,7 @@ class Forms:
 
 def _fill(bus: Site, reader: psycopg.Connection, planned: Iterator[Planned]) -> None:
     """Seal and send what is planned, and note it."""
-    tape = Tape(BUS, bus.world.topic, key=bus.world.key)
+    tape = bus.world.tape()
     known, unknown = tape.schema, _grown(tape.schema)
     forms = Forms.of(tape)
     producer = open_producer(bus.world.connection, gapless=False)
