@@ -204,7 +204,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     assert run(*known, "provision", "apply")[0] == 0
     status, out, _ = run(*known, "provision", "plan")
     assert status == 0
-    assert out.count(" ok ") == 3
+    assert out.count("  ok") == 3
     agreement.write_text(agreement.read_text().replace("partitions = 2", "partitions = 3"))
     assert run(*known, "provision", "plan")[0] == 2
     status, _, err = run(*known, "provision", "apply")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import date, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +28,7 @@ from sinergi_schemas.errors import (
     IntakeStopped,
     MappingRefused,
     NotAgreed,
+    OutputExists,
     OutputRefused,
     RowsRefused,
 )
@@ -36,6 +36,7 @@ from sinergi_schemas.seal.keys import SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from sinergi_schemas.events import Event
 
@@ -104,7 +105,7 @@ def good(number: str, day: str = "2/7/2018") -> str:
 
 
 def take_in(mapping: Mapping, path: Path, publish: room.Publishing | None) -> Summary:
-    with RefusedLines(path.with_suffix(".refused")) as refused:
+    with RefusedLines(path.with_suffix(".refused"), force=True) as refused:
         summary = Intake(mapping, publish, refused).run(path, no_bar)
     assert summary.lines == (summary.published + summary.already + summary.refused + summary.ready)
     return summary
@@ -317,13 +318,38 @@ def test_a_column_of_niks_of_which_some_end_in_0_is_not_warned_of(
 # The file of refused lines
 
 
-def test_the_file_of_refused_lines_is_of_the_last_run(mapping: Mapping, register: Path) -> None:
+def test_the_file_of_refused_lines_is_of_the_last_run_that_may_replace_it(
+    mapping: Mapping, register: Path
+) -> None:
+    path = register.with_suffix(".refused")
+    write(register, good("1"), good("2"))
+    take_in(mapping, register, Shelf())
+    assert not path.exists()
     write(register, good("1"), good("2", "never"))
     take_in(mapping, register, Shelf())
     assert len(told(register)) == 1
+    with pytest.raises(OutputExists, match="is there already"), RefusedLines(path):
+        raise AssertionError
+    assert len(told(register)) == 1
     write(register, good("1"), good("2"))
     take_in(mapping, register, Shelf())
-    assert not register.with_suffix(".refused").exists()
+    assert told(register) == []
+
+
+def test_an_intake_that_stops_leaves_the_file_of_refused_lines_as_it_was(
+    mapping: Mapping, register: Path
+) -> None:
+    """So that the same command goes on, and tells all of them."""
+
+    def stopped(_done: int, _size: int) -> None:
+        raise KeyboardInterrupt
+
+    path = register.with_suffix(".refused")
+    write(register, good("1", "never"))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt), RefusedLines(path) as refused:
+            Intake(mapping, Shelf(), refused).run(register, stopped)
+        assert sorted(register.parent.iterdir()) == sorted([mapping.path, register])
 
 
 def test_a_file_that_cannot_be_written_is_named(
@@ -356,8 +382,12 @@ def test_a_trial_run_needs_no_settings_and_tells_by_its_status(
     assert command(register, "--mapping", mapping.path, "--dry-run") == 1
     shown = capsys.readouterr()
     assert "not a date of the form" in " ".join(shown.out.split())
-    assert f"1 refused lines are told in {register}.refused.ndjson" in shown.err
-    assert Path(f"{register}.refused.ndjson").exists()
+    assert "sinergi: 1 refused line; --refused FILE has each of them told" in shown.err
+    assert sorted(register.parent.iterdir()) == sorted([mapping.path, register])
+    lines = register.with_name("lines.ndjson")
+    assert command(register, "-m", mapping.path, "--dry-run", "--refused", lines) == 1
+    assert f"sinergi: 1 refused line in {lines}\n" in capsys.readouterr().err
+    assert json.loads(lines.read_text())["line"] == 3
 
 
 def test_what_cannot_be_done_is_one_clear_line_and_status_2(

@@ -232,7 +232,7 @@ def test_the_bytes_of_one_event_go_to_a_file_of_its_owners_or_into_a_pipe(
     for arguments, said in {
         ("--output", str(file)): "is there already, and is not written over",
         ("--output", str(tmp_path / "none" / "event")): "(No such file or directory)",
-        ("--output", str(file / "event")): "(Not a directory)",
+        ("--output", str(file / "event")): f"({file} is no folder)",
         ("--output", "-", "--hex"): "leave --hex and --json",
     }.items():
         assert run([*command, *arguments]) == 2, arguments

@@ -83,11 +83,11 @@ def ask(
         (["replay", TOPIC, "--out", "table.txt"], "a table is for the screen"),
         (
             ["replay", "sinergi.lapas-banyuwangi.transfer", "--output", "csv", "--out", "no/x.csv"],
-            "no/x.csv cannot be written (No such file or directory); name another file with --out",
+            "no/x.csv cannot be written (No such file or directory); name another file.",
         ),
         (
             ["replay", "sinergi.lapas-banyuwangi.transfer", "--output", "csv", "--out", "."],
-            ". cannot be written (Is a directory)",
+            ". cannot be written (it is a folder)",
         ),
         (["replay", TOPIC], f"No agreement in force speaks of {TOPIC}"),
         (["replay", "sinergi.bnnk-banyuwangi.transfer"], "No agreement in force speaks of sinergi"),
@@ -143,6 +143,9 @@ def test_a_broker_away_leaves_the_file_of_last_time_as_it_was(
     before = sorted(Path.cwd().iterdir())
     topic = "sinergi.lapas-banyuwangi.transfer"
     found = ask("replay", topic, "--output", "csv", "--out", "events.csv")
+    assert (found.status, found.out) == (root.COULD_NOT, "")
+    assert found.line.startswith("sinergi: events.csv is there already, and is not written over")
+    found = ask("replay", topic, "--output", "csv", "--out", "events.csv", "--force")
     assert found.status == root.COULD_NOT
     assert found.line.startswith("sinergi: The brokers do not answer (")
     assert Path("events.csv").read_text(encoding="utf-8") == "of last time"
@@ -214,7 +217,8 @@ def test_notes_that_find_no_room_are_named(ask: Callable[..., Asked], world: Wor
     Path("taken").write_text("a file", encoding="utf-8")
     found = ask(*here(world), "replay", world.topic.name, "--notes", "taken")
     assert found.status == root.COULD_NOT
-    assert "sinergi: The replay cannot be done: taken cannot be written (File exists)" in found.err
+    assert "sinergi: taken cannot be written (it is no folder); name another one." in found.err
+    assert found.out == ""
 
 
 def test_a_reader_that_has_had_enough_is_no_disproof(

@@ -25,6 +25,7 @@ from sinergi_schemas import errors, topics
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import broker_count, describe
+from sinergi_schemas.plain_text import counted, listing
 from sinergi_schemas.toml_file import did_you_mean
 
 if TYPE_CHECKING:
@@ -137,11 +138,12 @@ def compare(want: Iterable[Wanted], found: Mapping[str, Found], copies: int) -> 
 def _step(want: Wanted, found: Found | None, copies: int) -> Step:
     if found is None:
         settings = {**want.settings, **_insync(copies)}
-        what = f"{want.partitions} partitions, {copies} copies"
+        what = f"{counted(want.partitions, 'partition')}, {counted(copies, 'copy', 'copies')}"
         return Step(want.name, Verdict.CREATE, want.partitions, copies, settings, what)
     if found.partitions != want.partitions:
         what = (
-            f"it has {found.partitions} partitions where the agreement says {want.partitions}; "
+            f"it has {counted(found.partitions, 'partition')} where the agreement says "
+            f"{want.partitions}; "
             "a count is fixed for the topic's life, so restore it or mend the agreement"
         )
         return Step(want.name, Verdict.REFUSED, found.partitions, found.copies, {}, what)
@@ -187,8 +189,8 @@ class Cluster:
         """
         refused = [step for step in steps if step.verdict is Verdict.REFUSED]
         if refused:
-            lines = "".join(f"\n  {step.topic}: {step.what}" for step in refused)
-            raise errors.ProvisionRefused(lines)
+            lines = [f"{step.topic}: {step.what}" for step in refused]
+            raise errors.ProvisionRefused(listing(lines))
         self._create([step for step in steps if step.verdict is Verdict.CREATE])
         self._change([step for step in steps if step.verdict is Verdict.CHANGE])
         self._await(steps)

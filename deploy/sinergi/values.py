@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sinergi_schemas import errors
+from sinergi_schemas.plain_text import listing
 from sinergi_schemas.topics import is_bus, is_slug
 
 FILE_NAME = "sinergi.toml"
@@ -153,7 +154,7 @@ def variable(key: str) -> str:
 
 def refused(*lines: str) -> errors.SettingsRefused:
     """The error that lists what is wrong, a line each."""
-    return errors.SettingsRefused("".join(f"\n  {line}" for line in lines))
+    return errors.SettingsRefused(listing(lines))
 
 
 def unset(key: str, wanted_by: str, *, has_file: bool = True) -> NoReturn:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import agreement_file, errors
+from sinergi_schemas.plain_text import listing
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.note import key_names
 from sinergi_schemas.terms import Agreement, Party, ReceiptKey, Terms
@@ -59,12 +60,11 @@ class Agreements:
             files = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
             read = [(each, each.read_bytes()) for each in files]
         except OSError as why:
-            raise errors.AgreementRefused(
-                str(folder), f"\n  {why.filename}: cannot be read ({why.strerror})"
-            ) from None
+            what = f"{why.filename}: cannot be read ({why.strerror})"
+            raise errors.AgreementRefused(str(folder), listing([what])) from None
         if not read:
             hint = "holds no agreement; put the parties' *.toml files there"
-            raise errors.AgreementRefused(str(folder), f"\n  {folder}: {hint}")
+            raise errors.AgreementRefused(str(folder), listing([f"{folder}: {hint}"]))
         examined = [(path, *agreement_file.examine(path, data)) for path, data in read]
         lines = "".join(agreement_file.listing(path, problems) for path, _, problems in examined)
         if lines:

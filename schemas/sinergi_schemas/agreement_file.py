@@ -26,7 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sinergi_schemas import errors, toml_file
+from sinergi_schemas import errors, plain_text, toml_file
 from sinergi_schemas.agreement_tables import (
     EventsTable,
     HeadTable,
@@ -64,7 +64,7 @@ def parse(path: Path, data: bytes) -> Agreement:
 
 def listing(path: Path, problems: Iterable[Problem]) -> str:
     """Problems of one file, one to a line."""
-    return "".join(f"\n  {path}: {each}" for each in problems)
+    return plain_text.listing(f"{path}: {each}" for each in problems)
 
 
 def examine(path: Path, data: bytes) -> tuple[Agreement | None, list[Problem]]:

@@ -11,7 +11,9 @@
 
 The first paragraph of a class's docstring is its message, with the attributes filled in; it says
 what is wrong, where, and how to mend it. No message ever carries personal data: attributes are
-names of things, numbers and digests, never the contents of an event.
+names of things, numbers and digests, never the contents of an event. A name that comes from
+somewhere else (a file, a table, a broker) may hold anything: in the message it stands as plain text
+on one line. Only `listing` has several, and whoever makes one has each line made plain.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from typing import dataclass_transform
+
+from sinergi_schemas.plain_text import plain, plain_lines
+
+_SEVERAL_LINES = ("listing",)
 
 
 @dataclass_transform(eq_default=False)
@@ -45,7 +51,10 @@ class _Attributes(dict[str, object]):
         self._error = error
 
     def __missing__(self, name: str) -> object:
-        return getattr(self._error, name)
+        value: object = getattr(self._error, name)
+        if not isinstance(value, str):
+            return value
+        return plain_lines(value) if name in _SEVERAL_LINES else plain(value)
 
 
 class Refused(SinergiError):
@@ -588,6 +597,23 @@ class RowsRefused(Refused):
     what: str
 
 
+# Files that a command writes
+
+
+class OutputRefused(Refused):
+    """{path} cannot be written ({why}); {remedy}."""
+
+    path: str
+    why: str
+    remedy: str = "name another file"
+
+
+class OutputExists(Refused):
+    """{path} is there already, and is not written over: name another file, or say --force."""
+
+    path: str
+
+
 # Intake
 
 
@@ -614,15 +640,6 @@ class IntakeStopped(Unavailable):
 
     path: str
     line: int
-    why: str
-
-
-class OutputRefused(Refused):
-    """{path} cannot be written: {why}. Name another file; what was published stays, and the same
-    command goes on where it stopped.
-    """
-
-    path: str
     why: str
 
 

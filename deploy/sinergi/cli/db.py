@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sinergi import migrate
-from sinergi.cli import root
+from sinergi.cli import root, terminal
 from sinergi.migrate import Role
+from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
     from sinergi_consumers.projection import Projection
@@ -48,12 +49,15 @@ def upgrade(
     """
     projections = _projections() if role is Role.CONSUMER else ()
     if as_sql:
-        typer.echo(migrate.script(role, projections))
+        script = f"{migrate.script(role, projections)}\n"
+        if not script.isascii():  # the comments of an integrator's own table
+            script = f"SET client_encoding = 'UTF8';\n\n{script}"
+        terminal.show_bytes(script.encode())
         return
     url = _url(database, role)
     done = migrate.upgrade(url, role, projections)
-    changed = f"; {len(done)} statements for the projections' tables" if done else ""
-    typer.echo(f"sinergi: the tables of a {role.value} are up to date{changed}", err=True)
+    changed = f"; {counted(len(done), 'statement')} for the projections' tables" if done else ""
+    terminal.note(f"sinergi: the tables of a {role.value} are up to date{changed}")
 
 
 def _url(database: str | None, role: Role) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from sinergi.cli import terminal
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -46,15 +46,14 @@ def demo(
         try:
             outcome = play(folder, Screen(beside_data=as_json), interruption.check)
         except errors.DemoFailed as why:
-            typer.echo(f"sinergi: {why}", err=True)
+            terminal.note(f"sinergi: {why}")
             raise typer.Exit(_NOT_SO) from None
     if as_json:
-        typer.echo(json.dumps(outcome.document(), indent=2))
+        terminal.show_json(outcome.document())
     if keep is not None:
-        typer.echo(
+        terminal.note(
             f"sinergi: kept. To look again: `sinergi local up --folder {keep / 'services'}`, then "
-            f"`sinergi --config {keep}/<agency>/sinergi.toml status`.",
-            err=True,
+            f"`sinergi --config {keep}/<agency>/sinergi.toml status`."
         )
     if not outcome.reckoning.is_equal:
         raise typer.Exit(_NOT_SO)

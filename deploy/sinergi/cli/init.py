@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sinergi.cli import terminal
 from sinergi.founding import Plan, found
 
 
@@ -30,15 +30,16 @@ def init(
     """
     plan = Plan(agency, bus, database=name, producer=database, consumer=database, kafka=kafka)
     made = found(folder, plan)
-    typer.echo(f"wrote {made.settings} and keys in {made.settings.parent / 'keys'}", err=True)
+    terminal.note(f"wrote {made.settings} and keys in {made.settings.parent / 'keys'}")
     if as_json:
         document = {
             "settings": str(made.settings),
             "key": str(made.key),
             "receipt_key": str(made.receipt_key),
         }
-        typer.echo(json.dumps(document, indent=2))
+        terminal.show_json(document)
         return
     agreements = made.settings.parent / "agreements"
-    typer.echo(f"for the agreement that goes into the folder {agreements}:\n", err=True)
-    typer.echo(made.party(agency, name), nl=False)
+    terminal.note(f"for the agreement that goes into the folder {agreements}:")
+    terminal.note("")
+    terminal.show_text(made.party(agency, name))

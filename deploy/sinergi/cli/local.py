@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from sinergi.cli import terminal
 from sinergi.local import Local, Status
 
 if TYPE_CHECKING:
@@ -85,8 +84,8 @@ def _print(found: Status, *, as_json: bool) -> None:
             "running": found.running,
             **{name: {"address": one.address, "pid": one.pid} for name, one in services.items()},
         }
-        typer.echo(json.dumps(document, indent=2))
+        terminal.show_json(document)
         return
     for name, one in services.items():
         state = f"pid {one.pid}" if one.pid else "stopped"
-        sys.stdout.write(f"{name:<12}{state:<14}{one.address}\n")
+        terminal.say(f"{name:<12}{state:<14}{one.address}")

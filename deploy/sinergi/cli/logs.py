@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TYPE_CHECKING, Any
 
 import structlog
+
+from sinergi_schemas.plain_text import plain, plain_lines
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
+
+_SEVERAL_LINES = ("exception",)  # a traceback
 
 
 class _Libraries(logging.Handler):
@@ -19,10 +27,10 @@ class _Libraries(logging.Handler):
 
 def set_up(level: str, *, as_json: bool) -> None:
     """Send everything that is logged at `level` or above to standard error."""
-    render = (
-        structlog.processors.JSONRenderer(default=str)
+    render: list[Any] = (
+        [structlog.processors.JSONRenderer(default=str), _plain_json]
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else [_plain, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     structlog.configure(
         processors=[
@@ -30,7 +38,7 @@ def set_up(level: str, *, as_json: bool) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            render,
+            *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
@@ -39,3 +47,21 @@ def set_up(level: str, *, as_json: bool) -> None:
     root = logging.getLogger()
     if not any(isinstance(each, _Libraries) for each in root.handlers):
         root.addHandler(_Libraries(logging.WARNING))
+
+
+def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Have each value as plain text on one line, whoever gave it: a broker, a file, a database.
+
+    All that is no text is shown by its `repr`, which escapes it already.
+    """
+    return {
+        key: (plain_lines(value) if key in _SEVERAL_LINES else plain(value))
+        if isinstance(value, str)
+        else value
+        for key, value in event.items()
+    }
+
+
+def _plain_json(_logger: WrappedLogger, _method: str, line: str) -> str:
+    """The line as it is, but for the one control character that JSON leaves (U+007F)."""
+    return plain(line)

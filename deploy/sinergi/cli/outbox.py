@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from sinergi.cli import root
-from sinergi_producers.waiting import Kind, Waiting, waiting
+from sinergi.cli import root, terminal
+from sinergi.cli.tables import Cell, Column, Kind
+from sinergi_producers import waiting
+from sinergi_producers.waiting import Waiting
+from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sinergi_producers.forgotten import Found, Row
-    from sinergi_producers.recovery import Plan, Recovery
+    from sinergi_producers.recovery import Extent, Plan, Recovery
 
 _OUTCOMES = {
     "forgotten": "forgotten here: gets its row, leaf {leaf} of partition {partition}",
@@ -26,6 +26,29 @@ _OUTCOMES = {
     "renumbered": "published since: becomes revision {new_revision}",
     "withheld": "published since: held, its record is retracted",
 }
+
+_WAITING = (
+    Column("id", Kind.NUMBER),
+    Column("event type"),
+    Column("record"),
+    Column("rev.", Kind.NUMBER),
+    Column("recorded at"),
+    Column("why it waits", Kind.PROSE),
+)
+_EXTENTS = (
+    Column("topic", Kind.HEADING),
+    Column("part.", Kind.NUMBER),
+    Column("database knows", Kind.NUMBER),
+    Column("topic proves", Kind.NUMBER),
+    Column("topic shows", Kind.NUMBER),
+)
+_TOUCHED = (
+    Column("event type"),
+    Column("record", Kind.HEADING),
+    Column("rev.", Kind.NUMBER),
+    Column("event"),
+    Column("what becomes of it", Kind.PROSE),
+)
 
 app = typer.Typer(
     name="outbox",
@@ -57,29 +80,21 @@ def list_(
 
     Example: sinergi outbox list --held
     """
-    kind = None if held == unsealed else Kind.HELD if held else Kind.UNSEALED
-    rows, count = waiting(root.settings().producer_database, kind, most)
+    which = waiting.Kind.HELD if held else waiting.Kind.UNSEALED
+    kind = None if held == unsealed else which
+    rows, count = waiting.waiting(root.settings().producer_database, kind, most)
     if as_json:
         document = {"count": count, "rows": [each._asdict() for each in rows]}
-        typer.echo(json.dumps(document, default=str, indent=2))
+        terminal.show_json(document, default=str)
         return
-    Console().print(_table(rows))
-    typer.echo(f"sinergi: {count} in all, {len(rows)} shown", err=True)
+    terminal.show_table(_WAITING, map(_row, rows))
+    terminal.note(f"sinergi: {count:,} in all, {len(rows):,} shown")
 
 
-def _table(rows: list[Waiting]) -> Table:
-    table = Table("id", "event type", "record", "revision", "recorded at", "why it waits")
-    for each in rows:
-        why = each.held or ("history waits for what is live" if each.backfill else "for the relay")
-        table.add_row(
-            str(each.id),
-            each.event_type,
-            each.record_id,
-            str(each.revision),
-            each.recorded_at.isoformat(timespec="seconds"),
-            why,
-        )
-    return table
+def _row(row: Waiting) -> list[str]:
+    why = row.held or ("history waits for what is live" if row.backfill else "for the relay")
+    at = row.recorded_at.isoformat(timespec="seconds")
+    return [str(row.id), row.event_type, row.record_id, str(row.revision), at, why]
 
 
 @app.command()
@@ -106,14 +121,14 @@ def recover(
     recovery = _recovery()
     plan = recovery.apply(vouched=vouch) if apply else recovery.plan(vouched=vouch)
     if as_json:
-        typer.echo(json.dumps(_document(plan, applied=apply), default=str, indent=2))
+        terminal.show_json(_document(plan, applied=apply), default=str)
     else:
         _show(plan)
     if plan.left:
-        count = len(plan.left)
-        typer.echo(f"sinergi: {count} events left that nothing proves; see --vouch", err=True)
+        left = counted(len(plan.left), "event")
+        terminal.note(f"sinergi: {left} left that nothing proves; see --vouch")
     if plan.is_needed and not apply:
-        typer.echo("sinergi: nothing was changed; --apply does it", err=True)
+        terminal.note("sinergi: nothing was changed; --apply does it")
     if plan.left or (plan.is_needed and not apply):
         raise typer.Exit(root.NOT_SO)
 
@@ -176,17 +191,19 @@ def _named(each: Found | Row) -> dict[str, Any]:
 
 
 def _show(plan: Plan) -> None:
-    console = Console(markup=False)
-    extents = Table("topic", "part.", "database knows", "topic proves", "topic shows")
-    for each in plan.extents:
-        style = "yellow" if each.is_forgotten else None
-        numbers = (each.partition, each.known, each.proved, each.shown)
-        extents.add_row(each.topic, *map(str, numbers), style=style)
-    console.print(extents)
+    terminal.show_table(_EXTENTS, map(_extent, plan.extents))
     touched = list(_events(plan))
     if touched:
-        events = Table("event type", "record", "rev.", "event", "what becomes of it")
-        for one in touched:
-            named = (one["event_type"], one["record_id"], str(one["revision"]), one["event_id"])
-            events.add_row(*named, _OUTCOMES[one["outcome"]].format_map(one))
-        console.print(events)
+        terminal.say("")
+        terminal.show_table(_TOUCHED, map(_touched, touched))
+
+
+def _extent(extent: Extent) -> list[str | Cell]:
+    style = "yellow" if extent.is_forgotten else ""
+    numbers = (extent.partition, extent.known, extent.proved, extent.shown)
+    return [Cell(extent.topic, style), *(Cell(str(each), style) for each in numbers)]
+
+
+def _touched(event: dict[str, Any]) -> list[str]:
+    named = [event["event_type"], event["record_id"], str(event["revision"]), event["event_id"]]
+    return [*named, _OUTCOMES[event["outcome"]].format_map(event)]

@@ -1,34 +1,45 @@
-"""Events on their way out: to the terminal or to a file, frame by frame as they are verified."""
+"""Events on their way out: to the terminal or to a file, frame by frame as they are verified.
+
+NDJSON and parquet hold every value exactly. A table and CSV show what a terminal would obey, or
+nobody would see, as JSON escapes (`plain_text`).
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
-from errno import EISDIR
 from io import BytesIO
-from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from sinergi.cli import terminal
+from sinergi.cli.tables import Column, Kind
 from sinergi_schemas import errors
+from sinergi_schemas.output_file import STANDARD_OUTPUT, OutputFile
+from sinergi_schemas.plain_text import ENCODING_ERRORS, PATTERN, plain, plain_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
+    from pathlib import Path
 
-_COLUMNS = ("recorded at", "agency", "record", "rev.", "action", "part.", "leaf")
+_COLUMNS = (
+    Column("recorded at"),
+    Column("agency", Kind.HEADING),
+    Column("record"),
+    Column("rev.", Kind.NUMBER),
+    Column("action"),
+    Column("part.", Kind.NUMBER),
+    Column("leaf", Kind.NUMBER),
+)
 _SHOWN = ("agency", "record_id", "revision", "action", "partition", "leaf_index")
-_UNFOLDED = 10_000
-_OWNERS = 0o600  # events hold personal data
+# What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"); tabs and line ends
+# are escapes by then.
+_FORMULA = r"^[=+@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}-]"  # the last four are their wide forms
 
 
 class Output(StrEnum):
@@ -38,6 +49,21 @@ class Output(StrEnum):
     NDJSON = "ndjson"
     CSV = "csv"
     PARQUET = "parquet"
+
+
+class Destination(NamedTuple):
+    """How events are written, and where to.
+
+    Attributes:
+        path: None is standard output.
+        force: replace a file that is there already.
+        for_spreadsheets: keep a text from being taken for a formula.
+    """
+
+    output: Output
+    path: Path | None = None
+    force: bool = False
+    for_spreadsheets: bool = False
 
 
 class Writer(Protocol):
@@ -57,57 +83,68 @@ class _TableWriter:
     """
 
     def __init__(self) -> None:
-        self._table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-        for name in _COLUMNS:
-            self._table.add_column(name, overflow="fold")
+        self._rows: list[list[str]] = []
 
     def add(self, events: pl.DataFrame) -> None:
         for when, zone, *rest in events.select("recorded_at", "zone", *_SHOWN).iter_rows():
-            local = when.astimezone(ZoneInfo(zone)).isoformat(timespec="seconds")
-            self._table.add_row(local, *map(Text, map(str, rest)))
+            self._rows.append([_on_its_clocks(when, zone), *map(str, rest)])
 
     def finish(self) -> None:
-        # A terminal folds the cells; a file or a pipe gets one line a row, for grep.
-        Console(width=None if sys.stdout.isatty() else _UNFOLDED).print(self._table)
+        terminal.show_table(_COLUMNS, self._rows)
 
 
 class _NdjsonWriter:
     """One JSON object a line; decimals are strings, since a JSON number is none."""
 
-    def __init__(self, target: IO[bytes]) -> None:
+    def __init__(self, target: OutputFile) -> None:
         self._target = target
 
     def add(self, events: pl.DataFrame) -> None:
-        self._target.write(events.write_ndjson().encode())
+        self._target.write(_encoded(plain_lines(events.write_ndjson()), self._target))
 
     def finish(self) -> None:
-        self._target.flush()
+        """Everything is written already."""
 
 
 class _CsvWriter:
     """One line an event, under one header; a list stands in its cell as JSON."""
 
-    def __init__(self, target: IO[bytes]) -> None:
+    def __init__(self, target: OutputFile, *, for_spreadsheets: bool) -> None:
         self._target = target
+        self._for_spreadsheets = for_spreadsheets
         self._is_first = True
 
     def add(self, events: pl.DataFrame) -> None:
         flat = events.with_columns(
-            pl.Series(name, _as_json(events[name]), pl.String)
+            self._texts(_as_json(events[name]) if isinstance(kind, pl.List) else events[name])
             for name, kind in events.schema.items()
-            if isinstance(kind, pl.List)
+            if isinstance(kind, pl.List | pl.String)
         )
-        self._target.write(flat.write_csv(include_header=self._is_first).encode())
+        text = flat.write_csv(include_header=self._is_first)
+        self._target.write(_encoded(text, self._target))
         self._is_first = False
 
     def finish(self) -> None:
-        self._target.flush()
+        """Everything is written already."""
+
+    def _texts(self, column: pl.Series) -> pl.Series:
+        if column.str.contains(PATTERN).any():
+            column = pl.Series(column.name, [each and plain(each) for each in column], pl.String)
+        if self._for_spreadsheets and (formulas := column.str.contains(_FORMULA)).any():
+            return (
+                column.to_frame()
+                .select(
+                    pl.when(formulas).then("'" + pl.col(column.name)).otherwise(pl.col(column.name))
+                )
+                .to_series()
+            )
+        return column
 
 
 class _ParquetWriter:
     """One file, written when all events are known."""
 
-    def __init__(self, target: IO[bytes]) -> None:
+    def __init__(self, target: OutputFile) -> None:
         self._target = target
         self._frames: list[pl.DataFrame] = []
 
@@ -119,60 +156,61 @@ class _ParquetWriter:
         whole = BytesIO()
         pl.concat(self._frames).write_parquet(whole)
         self._target.write(whole.getbuffer())
-        self._target.flush()
 
 
 @contextmanager
-def open_writer(output: Output, path: Path | None) -> Iterator[Writer]:
+def open_writer(to: Destination) -> Iterator[Writer]:
     """A writer to a file, or to standard output; it is finished at the end of the block.
 
-    A file takes its name only then: what was there before stays until all that replaces it is
-    written, and nothing unfinished ever bears the name.
-
     Raises:
-        ReplayRefused: the file cannot be written, or the terminal is no place for this.
+        ReplayRefused: the terminal is no place for this, or the options contradict each other.
+        OutputExists, OutputRefused: the file cannot be written; see `output_file`.
     """
-    if output is Output.TABLE:
-        if path is not None:
+    if to.for_spreadsheets and to.output is not Output.CSV:
+        raise errors.ReplayRefused("--spreadsheet-safe goes with --output csv")
+    if to.output is Output.TABLE:
+        if to.path is not None:
             raise errors.ReplayRefused("a table is for the screen; with --out choose --output")
-        writer: Writer = _TableWriter()
+        table = _TableWriter()
+        yield table
+        table.finish()
+        return
+    with OutputFile.open(to.path or STANDARD_OUTPUT, force=to.force) as target:
+        if to.output is Output.PARQUET and target.is_terminal:
+            raise errors.ReplayRefused("parquet is no text for a terminal; say --out FILE")
+        writer = _writer(to, target)
         yield writer
         writer.finish()
-        return
-    if output is Output.PARQUET and path is None and sys.stdout.isatty():
-        raise errors.ReplayRefused("parquet is no text for a terminal; say --out FILE")
-    kinds: dict[Output, Callable[[IO[bytes]], Writer]] = {
+
+
+def _writer(to: Destination, target: OutputFile) -> Writer:
+    if to.output is Output.CSV:
+        return _CsvWriter(target, for_spreadsheets=to.for_spreadsheets)
+    kinds: dict[Output, Callable[[OutputFile], Writer]] = {
         Output.NDJSON: _NdjsonWriter,
-        Output.CSV: _CsvWriter,
         Output.PARQUET: _ParquetWriter,
     }
-    with _target(path) as target:
-        writer = kinds[output](target)
-        yield writer
-        writer.finish()
+    return kinds[to.output](target)
 
 
-@contextmanager
-def _target(path: Path | None) -> Iterator[IO[bytes]]:
-    if path is None:
-        yield sys.stdout.buffer
-        return
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
-        with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", delete=False) as file:
-            unfinished = Path(file.name)
-            try:
-                yield file
-                unfinished.chmod(_OWNERS)
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
-    except OSError as why:
-        what = f"{path} cannot be written ({why.strerror}); name another file with --out"
-        raise errors.ReplayRefused(what) from None
+def _encoded(text: str, target: OutputFile) -> bytes:
+    """Text as UTF-8, but for a person at a terminal in the terminal's encoding."""
+    if target.is_terminal:
+        return text.encode(sys.stdout.encoding or "ascii", ENCODING_ERRORS)
+    return text.encode()
 
 
-def _as_json(column: pl.Series) -> list[str]:
-    lines = column.to_frame("value").write_ndjson().splitlines()
-    return [json.dumps(json.loads(line)["value"], ensure_ascii=False) for line in lines]
+def _on_its_clocks(when: datetime, zone: str) -> str:
+    """A moment on an event's own clocks, or in UTC where its zone is none that we know."""
+    # ZoneInfoNotFoundError is a KeyError; a zone such as `America` is a folder; the last hours of
+    # the year 9999 are elsewhere in the year 10000.
+    with suppress(ValueError, OSError, KeyError, OverflowError):
+        when = when.astimezone(ZoneInfo(zone))
+    return when.isoformat(timespec="seconds")
+
+
+def _as_json(column: pl.Series) -> pl.Series:
+    # Only a line feed ends a line: text in JSON may hold what else Python takes for line ends.
+    lines = column.to_frame("value").write_ndjson().split("\n")[:-1]
+    texts = (json.dumps(json.loads(line)["value"], ensure_ascii=False) for line in lines)
+    return pl.Series(column.name, texts, pl.String)

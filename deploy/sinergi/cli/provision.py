@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from sinergi.cli import root
+from sinergi.cli import root, terminal
+from sinergi.cli.tables import Cell, Column, Kind
 from sinergi.provision import Cluster, Step, Verdict, remarks, wanted
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
@@ -23,6 +21,14 @@ _STYLES = {
     Verdict.CHANGE: "yellow",
     Verdict.REFUSED: "bold red",
 }
+
+_COLUMNS = (
+    Column("topic", Kind.HEADING),
+    Column("partitions", Kind.NUMBER),
+    Column("copies", Kind.NUMBER),
+    Column(""),
+    Column("what", Kind.PROSE),
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON document.")]
 
@@ -62,17 +68,18 @@ def _plan() -> tuple[Cluster, list[Step]]:
     agreements, now = settings.agreements(), SYSTEM.now()
     want = wanted(agreements, now)
     for remark in remarks(agreements, now):
-        typer.echo(f"sinergi: {remark}", err=True)
+        terminal.note(f"sinergi: {remark}")
     cluster = Cluster(open_admin(settings.connection()), settings.values.provision.replication)
     return cluster, cluster.plan(want)
 
 
 def _show(steps: list[Step], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps([asdict(step) for step in steps], indent=2))
+        terminal.show_json([asdict(step) for step in steps])
         return
-    table = Table("topic", "partitions", "copies", "", "what")
-    for step in steps:
-        verdict = f"[{_STYLES[step.verdict]}]{step.verdict}[/]"
-        table.add_row(step.topic, str(step.partitions), str(step.copies), verdict, step.what)
-    Console().print(table)
+    terminal.show_table(_COLUMNS, map(_row, steps))
+
+
+def _row(step: Step) -> list[str | Cell]:
+    verdict = Cell(step.verdict, _STYLES[step.verdict])
+    return [step.topic, str(step.partitions), str(step.copies), verdict, step.what]

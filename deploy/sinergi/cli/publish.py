@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from sinergi.cli import root
+from sinergi.cli import root, terminal
+from sinergi.cli.tables import Column, Kind
 from sinergi_producers.intake.intake import Finding, Intake, Publishing, Summary, into
 from sinergi_producers.intake.mapping import Mapping
 from sinergi_producers.intake.refusals import RefusedLines
 from sinergi_producers.outbox import Outbox
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.plain_text import counted, plain
 from sinergi_schemas.postgresql.engine import engine
 
 _REFUSED = 1
+_FOUND = (
+    Column("column"),
+    Column("field"),
+    Column("rule", Kind.PROSE),
+    Column("first on lines", Kind.PROSE),
+)
 
 
 def publish(
@@ -35,8 +40,15 @@ def publish(
     ] = False,
     refused: Annotated[
         Path | None,
-        typer.Option(help="Where refused lines are told; else FILE.refused.ndjson beside it."),
+        typer.Option(
+            metavar="FILE",
+            help="Where refused lines are told; else FILE.refused.ndjson beside it, and nowhere in"
+            " a --dry-run.",
+        ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a file of refused lines that is there.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as one document.")] = False,
 ) -> None:
     """Publish the rows of a file by a mapping.
@@ -49,34 +61,38 @@ def publish(
 
     Example: sinergi publish transfers.csv --mapping mapping.toml
     """
-    told = refused or file.parent / f"{file.name}.refused.ndjson"
-    _check_apart(told, file, mapping)
+    told = refused
+    if told is None and not dry_run:
+        told = file.parent / f"{file.name}.refused.ndjson"
+    if told is not None:
+        _check_apart(told, file, mapping)
     meaning = Mapping.load(mapping)
     with (
         _outbox(dry_run=dry_run) as publishing,
         _bar(file) as progress,
-        RefusedLines(told) as refused_lines,
+        RefusedLines(told, force=force) as refused_lines,
     ):
         summary = Intake(meaning, publishing, refused_lines).run(file, progress)
     if as_json:
-        typer.echo(json.dumps(summary.document()))
+        terminal.show_json(summary.document())
     else:
         _show(summary, dry_run=dry_run)
     if summary.unmapped:
         names = ", ".join(summary.unmapped)
-        typer.echo(f"sinergi: columns that the mapping neither uses nor ignores: {names}", err=True)
+        terminal.note(f"sinergi: columns that the mapping neither uses nor ignores: {names}")
     for name in summary.rounded:
         what = "nearly all numbers of 16 digits end in 0, as a spreadsheet rounds a NIK"
         remedy = "write the file anew from its source, with this column as text"
-        typer.echo(f"sinergi: warning: column {name!r}: {what}; {remedy}", err=True)
+        terminal.note(f"sinergi: warning: column {name!r}: {what}; {remedy}")
     if summary.refused:
-        typer.echo(f"sinergi: {summary.refused} refused lines are told in {told}", err=True)
+        where = f" in {told}" if told else "; --refused FILE has each of them told"
+        terminal.note(f"sinergi: {counted(summary.refused, 'refused line')}{where}")
         raise typer.Exit(_REFUSED)
 
 
 def _check_apart(told: Path, *given: Path) -> None:
     """Keep the file of refused lines from replacing what it tells about."""
-    if told.resolve() in {path.resolve() for path in given}:
+    if os.path.realpath(told) in {os.path.realpath(path) for path in given}:
         what = "the refused lines would replace it; name another file for them with --refused"
         raise errors.InputRefused(str(told), what)
 
@@ -96,21 +112,15 @@ def _outbox(*, dry_run: bool) -> Iterator[Publishing | None]:
 @contextmanager
 def _bar(file: Path) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error while it lasts; nothing where nobody watches."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
+    name = TextColumn("{task.description}", markup=False)
+    with terminal.progress(
+        name, BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     ) as progress:
-        task = progress.add_task(file.name, total=None)
+        task = progress.add_task(plain(file.name), total=None)
         yield lambda done, size: progress.update(task, completed=done, total=size)
 
 
 def _show(summary: Summary, *, dry_run: bool) -> None:
-    console = Console()
     counts = {
         "lines": summary.lines,
         **({"ready": summary.ready} if dry_run else {"published": summary.published}),
@@ -118,22 +128,18 @@ def _show(summary: Summary, *, dry_run: bool) -> None:
         "refused": summary.refused,
         "warned": summary.warned,
     }
-    table = Table(*counts, box=None, header_style="bold", pad_edge=False)
-    table.add_row(*(f"{count:,}" for count in counts.values()))
-    console.print(table)
+    columns = [Column(name, Kind.NUMBER) for name in counts]
+    terminal.show_table(columns, [[f"{count:,}" for count in counts.values()]])
     for title, findings in (
         ("refused", summary.refusals.findings()),
         ("warned", summary.warnings.findings()),
     ):
         if findings:
-            console.print(_table(title, findings))
+            terminal.say("")
+            terminal.show_table((Column(title, Kind.NUMBER), *_FOUND), map(_row, findings))
 
 
-def _table(title: str, findings: list[Finding]) -> Table:
-    table = Table(title, "column", "field", "rule", "first on lines", header_style="bold")
-    for each in findings:
-        first = ", ".join(map(str, each.lines))
-        columns = ", ".join(each.breach.columns)
-        cells = (f"{each.count:,}", columns, each.breach.field, each.breach.rule, first)
-        table.add_row(*map(Text, cells))
-    return table
+def _row(finding: Finding) -> list[str]:
+    breach = finding.breach
+    columns, first = ", ".join(breach.columns), ", ".join(map(str, finding.lines))
+    return [f"{finding.count:,}", columns, breach.field, breach.rule, first]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import socket
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from sinergi.cli import raw, root
+from sinergi.cli import root, terminal
+from sinergi.cli.tables import Column, Kind
 from sinergi.status.judgement import local
 from sinergi_consumers.quarantined import UNSETTLED, Quarantine, State, Wanted
 from sinergi_schemas import errors
+from sinergi_schemas.output_file import OutputFile
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -30,9 +28,21 @@ if TYPE_CHECKING:
     from sinergi_consumers.quarantined import Decided, Quarantined
     from sinergi_consumers.retrying import Decision, Entry, Outcome
 
-_WIDTH = 100
 _MOST = 100
 _FEW = 20
+_NAMES = 12
+
+_LISTED = (
+    Column("id", Kind.NUMBER),
+    Column("state"),
+    Column("reason"),
+    Column("projection"),
+    Column("topic", Kind.HEADING),
+    Column("part.", Kind.NUMBER),
+    Column("leaf", Kind.NUMBER),
+    Column("since"),
+)
+_LEFT = (Column("id", Kind.NUMBER), Column("result"), Column("detail", Kind.PROSE))
 
 app = typer.Typer(
     name="quarantine",
@@ -75,6 +85,7 @@ InState = Annotated[
     Which | None, typer.Option("--state", help="In this state; unsettled is open or superseded.")
 ]
 Why = Annotated[str, typer.Option("--why", help="Why, for those who ask later. It is recorded.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON document.")]
 
 
@@ -106,10 +117,10 @@ def list_(
     )
     rows, count = _quarantine().rows(wanted, most)
     if as_json:
-        _print_json({"count": count, "rows": [each._asdict() for each in rows]})
+        terminal.show_json({"count": count, "rows": [each._asdict() for each in rows]}, str)
         return
-    _console().print(_listed(rows))
-    typer.echo(f"sinergi: {count:,} in all, {len(rows):,} shown", err=True)
+    terminal.show_table(_LISTED, map(_row, rows))
+    terminal.note(f"sinergi: {count:,} in all, {len(rows):,} shown")
 
 
 @app.command()
@@ -133,12 +144,13 @@ def show(
             " output. It holds personal data.",
         ),
     ] = None,
+    force: Force = False,
     most: Annotated[int, typer.Option("--limit", min=1, help="Show so many at most.")] = _FEW,
     as_json: AsJson = False,
 ) -> None:
     """Show rows of quarantine: what is wrong with each event, and what was done about it.
 
-    A file that is there already is not written over.
+    A file that is there already is written over with --force only.
 
     Examples:
       sinergi quarantine show 17
@@ -154,18 +166,17 @@ def show(
             raise errors.QuarantineRefused(
                 "--output writes the bytes alone; leave --hex and --json"
             )
-        raw.write(quarantine.contents(_one(quarantine, chosen).id).datum, output)
+        _write_datum(quarantine, chosen, output, force=force)
         return
     rows, count = _chosen(quarantine, chosen, most)
     told = [_told(quarantine, each, in_hex=in_hex) for each in rows]
     if as_json:
-        _print_json({"count": count, "rows": told})
+        terminal.show_json({"count": count, "rows": told}, str)
         return
-    console = _console()
     for row, each in zip(rows, told, strict=True):
-        console.print(_shown(row, each))
+        _show(row, each)
     if count > len(rows):
-        typer.echo(f"sinergi: {count:,} in all, {len(rows):,} shown", err=True)
+        terminal.note(f"sinergi: {count:,} in all, {len(rows):,} shown")
 
 
 @app.command()
@@ -226,10 +237,20 @@ def discard(
     _chosen(quarantine, chosen, 1)
     count = quarantine.discard(chosen, decision)
     if as_json:
-        _print_json({"discarded": count})
+        terminal.show_json({"discarded": count})
     else:
-        typer.echo(f"{count:,} discarded")
+        terminal.say(f"{count:,} discarded")
     raise typer.Exit(0 if count else root.NOT_SO)
+
+
+def _write_datum(quarantine: Quarantine, chosen: Wanted, path: Path, *, force: bool) -> None:
+    """Write the datum of the one event that is chosen, and nothing of it to a terminal."""
+    OutputFile.check(path, force=force)
+    datum = quarantine.contents(_one(quarantine, chosen).id).datum
+    with OutputFile.open(path, force=force) as target:
+        if target.is_terminal:
+            raise errors.QuarantineRefused("bytes are no text for a terminal; name a file")
+        target.write(datum)
 
 
 def _quarantine() -> Quarantine:
@@ -316,15 +337,13 @@ def _tell(outcomes: Sequence[tuple[int, Outcome]], *, as_json: bool) -> None:
     counts = Counter(each.result for _, each in outcomes)
     if as_json:
         rows = [{"id": id_, "result": each.result, "detail": each.detail} for id_, each in outcomes]
-        _print_json({"counts": counts, "rows": rows})
+        terminal.show_json({"counts": counts, "rows": rows}, str)
     else:
-        typer.echo(", ".join(f"{count:,} {result}" for result, count in sorted(counts.items())))
-        left = [(id_, each) for id_, each in outcomes if not each.is_through]
+        terminal.say(", ".join(f"{count:,} {result}" for result, count in sorted(counts.items())))
+        left = [(id_, each) for id_, each in outcomes if not each.is_through][:_MOST]
         if left:
-            table = _table("id", "result", "detail")
-            for id_, each in left[:_MOST]:
-                table.add_row(str(id_), each.result, each.detail)
-            _console().print(table)
+            cells = [(str(id_), each.result, each.detail) for id_, each in left]
+            terminal.show_table(_LEFT, cells)
     raise typer.Exit(0 if all(each.is_through for _, each in outcomes) else root.NOT_SO)
 
 
@@ -337,13 +356,9 @@ def _told(quarantine: Quarantine, row: Quarantined, *, in_hex: bool) -> dict[str
     return told
 
 
-def _shown(row: Quarantined, told: Mapping[str, Any]) -> Table:
-    table = Table(
-        box=None, show_header=False, title=f"{row.id} · {row.state}", title_justify="left"
-    )
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+def _show(row: Quarantined, told: Mapping[str, Any]) -> None:
     decisions: list[Decided] = told["decisions"]
+    terminal.say(f"{row.id} · {row.state}", "bold")
     for name, value in (
         ("event", f"{row.topic}/{row.partition}/{row.leaf_index}"),
         ("event_id", row.event_id),
@@ -356,43 +371,18 @@ def _shown(row: Quarantined, told: Mapping[str, Any]) -> Table:
         *((each.action, f"{each.outcome}, {_by(each)}") for each in decisions),
         *((name, told[name]) for name in ("key", "datum") if name in told),
     ):
-        table.add_row(name, "" if value is None else str(value))
-    return table
+        terminal.say(f"{name:<{_NAMES}}{'' if value is None else value}".rstrip())
 
 
 def _by(decided: Decided) -> str:
     return f"{local(decided.decided_at)} by {decided.decided_by}: {decided.why}"
 
 
-def _listed(rows: Sequence[Quarantined]) -> Table:
-    table = _table("id", "state", "reason", "projection", "topic/partition/leaf", "since")
-    for each in rows:
-        table.add_row(
-            str(each.id),
-            each.state,
-            each.reason,
-            each.projection,
-            "/".join(map(str, _place(each)[1:])),
-            f"{each.quarantined_at.astimezone():%Y-%m-%d %H:%M}",
-        )
-    return table
+def _row(row: Quarantined) -> list[str]:
+    since = f"{row.quarantined_at.astimezone():%Y-%m-%d %H:%M}"
+    named = [str(row.id), row.state, row.reason, row.projection]
+    return [*named, row.topic, str(row.partition), str(row.leaf_index), since]
 
 
 def _place(row: Quarantined) -> tuple[str, str, int, int]:
     return row.projection, row.topic, row.partition, row.leaf_index
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in names:
-        table.add_column(name, overflow="fold")
-    return table
-
-
-def _console() -> Console:
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=_WIDTH)
-
-
-def _print_json(document: Mapping[str, Any]) -> None:
-    typer.echo(json.dumps(document, default=str, indent=2))

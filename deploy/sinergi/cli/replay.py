@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from sinergi.cli import root
-from sinergi.cli.output import Output, open_writer
+from sinergi.cli import root, terminal
+from sinergi.cli.output import Destination, Output, open_writer
 from sinergi_consumers.audit import Audit, Copies
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.replay import Wanted
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.output_file import AS_USUAL, OutputFile
+from sinergi_schemas.plain_text import counted
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -42,6 +43,16 @@ def replay(
     to_file: Annotated[
         Path | None, typer.Option("--out", help="Write to this file, not to standard output.")
     ] = None,
+    for_spreadsheets: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet-safe",
+            help="In CSV put ' before a text that a spreadsheet would take for a formula.",
+        ),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over files that are there already.")
+    ] = False,
     copy: Annotated[
         str | None, typer.Option(help="Read this topic instead, a copy of TOPIC.")
     ] = None,
@@ -75,13 +86,15 @@ def replay(
     wanted = _wanted(since, until, key)
     bus = _bus()
     audits = [Audit(bus, name, Copies(copy, against)) for name in names]
-    with open_writer(output, to_file) as writer:
+    if notes is not None:
+        _check_notes(notes, names, force=force)
+    with open_writer(Destination(output, to_file, force, for_spreadsheets)) as writer:
         for name, audit in zip(names, audits, strict=True):
             for events in _verifying(audit, wanted):
                 writer.add(events)
             _report(name, audit)
     if notes is not None:
-        _keep_notes(notes, names, audits)
+        _keep_notes(notes, names, audits, force=force)
     if any(audit.verdict.findings for audit in audits):
         raise typer.Exit(_DISPROVED)
 
@@ -97,10 +110,7 @@ def _verifying(audit: Audit, wanted: Wanted) -> Iterator[pl.DataFrame]:
     """The frames of an audit, with a bar on standard error while they come."""
     yield audit.nothing()
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
+    with terminal.progress(*columns) as progress:
         task = progress.add_task("", total=None)
         for events in audit.events(wanted):
             at, end = audit.tallies[-1].offsets
@@ -117,49 +127,63 @@ def _report(topic: Topic, audit: Audit) -> None:
             *((t.verified, t.unsealed, t.shown, len(t.unfit)) for t in audit.tallies), strict=True
         )
     )
-    said = f"{name}: {verified} leaves verified under {topic.agency}'s checkpoints, {shown} shown"
+    leaves = counted(verified, "leaf", "leaves")
+    said = f"{name}: {leaves} verified under {topic.agency}'s checkpoints, {shown:,} shown"
     if unsealed:
-        said += f"; {unsealed} messages behind the last checkpoint are not shown"
+        said += f"; not shown: {counted(unsealed, 'message')} behind the last checkpoint"
     if unfit:
-        said += f"; {unfit} sealed events are not of the contract and not shown"
-    typer.echo(said, err=True)
+        said += f"; not shown: {counted(unfit, 'sealed event')} not of the contract"
+    terminal.note(said)
     _report_witnesses(topic, audit)
     for finding in audit.verdict.findings:
-        typer.echo(f"sinergi: {finding.why}", err=True)
+        terminal.note(f"sinergi: {finding.why}")
         for remark in finding.remarks:
-            typer.echo(f"  {remark}", err=True)
+            terminal.note(f"  {remark}")
     count = len(audit.verdict.findings)
     verdict = "is" if not count else "is not"
-    found = f": {count} {'finding' if count == 1 else 'findings'}" if count else ""
-    typer.echo(f"verdict: {name} {verdict} what {topic.agency} sealed{found}", err=True)
+    found = f": {counted(count, 'finding')}" if count else ""
+    terminal.note(f"verdict: {name} {verdict} what {topic.agency} sealed{found}")
 
 
 def _report_witnesses(topic: Topic, audit: Audit) -> None:
     testimony = audit.verdict.testimony
-    receipts = sum(each.kind == "receipt" for each in testimony.witnesses)
+    count = sum(each.kind == "receipt" for each in testimony.witnesses)
+    receipts = counted(count, "receipt")
     if testimony.has_heads:
-        typer.echo(f"  witnesses: {topic.agency}'s heads, and {receipts} receipts", err=True)
+        terminal.note(f"  witnesses: {topic.agency}'s heads, and {receipts}")
     else:
-        what = f"no heads of {topic.agency} were found, and {receipts} receipts"
-        typer.echo(f"  witnesses: {what}; newer messages may be missing", err=True)
+        what = f"no heads of {topic.agency} were found, and {receipts}"
+        terminal.note(f"  witnesses: {what}; newer messages may be missing")
     if audit.verdict.compared is not None:
         against = audit.copies.against
-        typer.echo(f"  compared with {against}: {audit.verdict.compared} leaves", err=True)
+        leaves = counted(audit.verdict.compared, "leaf", "leaves")
+        terminal.note(f"  compared with {against}: {leaves}")
 
 
-def _keep_notes(folder: Path, topics: list[Topic], audits: list[Audit]) -> None:
+def _check_notes(folder: Path, topics: list[Topic], *, force: bool) -> None:
+    """Refuse, before the topics are read, what their notes would write over."""
+    if folder.exists() and not folder.is_dir():
+        raise errors.OutputRefused(str(folder), "it is no folder", "name another one")
+    for topic in topics if not force else ():
+        for there in folder.glob(f"{topic.name}.*.txt"):
+            raise errors.OutputExists(str(there))
+
+
+def _keep_notes(folder: Path, topics: list[Topic], audits: list[Audit], *, force: bool) -> None:
     """Write the signed notes into a folder, for other people's tools.
 
     Raises:
-        ReplayRefused: the folder does not take them.
+        OutputRefused: the folder does not take them.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for topic, audit in zip(topics, audits, strict=True):
-            for name, note in audit.notes().items():
-                (folder / f"{topic.name}.{name}.txt").write_text(note, encoding="utf-8")
     except OSError as why:
-        raise errors.ReplayRefused(f"{why.filename} cannot be written ({why.strerror})") from None
+        raise errors.OutputRefused(str(why.filename), str(why.strerror)) from None
+    for topic, audit in zip(topics, audits, strict=True):
+        for name, note in audit.notes().items():
+            path = folder / f"{topic.name}.{name}.txt"
+            with OutputFile.open(path, force=force, mode=AS_USUAL) as target:
+                target.write(note.encode())
 
 
 def _bus() -> Bus:

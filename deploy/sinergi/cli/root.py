@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import typer.core
 
-from sinergi.cli import commands
+from sinergi.cli import commands, terminal
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -131,6 +130,20 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, by default that of the process, and give its exit status."""
+    terminal.prepare()
+    status = _run(arguments)
+    try:
+        terminal.end()
+    except BrokenPipeError:
+        return UNHEARD
+    except errors.OutputRefused as why:
+        if status != COULD_NOT:  # which may have been said of this very output
+            _say(str(why), why)
+        return COULD_NOT
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         typer.main.get_command(app).main(args=arguments, prog_name="sinergi")
     except SystemExit as why:
@@ -164,5 +177,5 @@ def _where(why: Exception) -> str:
 
 def _say(text: str, why: Exception | None = None) -> None:
     if why is not None and _invocation.debug:
-        traceback.print_exception(why)
-    sys.stderr.write(f"sinergi: {text}\n")
+        terminal.note_lines("".join(traceback.format_exception(why)).rstrip("\n"))
+    terminal.note_lines(f"sinergi: {text}")

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sinergi.cli import terminal
+from sinergi.cli.tables import Column, Kind
 from sinergi_schemas import compatibility, errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.fields import Types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sinergi_schemas.catalog import Schema
     from sinergi_schemas.compatibility import Finding, Judgement
     from sinergi_schemas.fields import Field
 
 _SHORT = 16  # hexadecimal digits of a fingerprint that are enough to tell one by
 
-_UNFOLDED = 10_000
+_FIELDS = (Column("field"), Column("type"), Column("protected"), Column("meaning", Kind.PROSE))
 
 app = typer.Typer(
     name="schemas",
@@ -41,10 +39,12 @@ def list_schemas(*, as_json: AsJson = False) -> None:
     """
     rows = [_row(each) for each in Catalog.shipped().all()]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        terminal.show_json(rows)
         return
     short = [{**row, "fingerprint": row["fingerprint"][:_SHORT]} for row in rows]
-    _print_table(list(rows[0]), [[str(value) for value in row.values()] for row in short])
+    terminal.show_table(
+        [*map(Column, rows[0])], [[str(value) for value in row.values()] for row in short]
+    )
 
 
 @app.command("show")
@@ -59,16 +59,17 @@ def show_schema(
     """
     schema = Catalog.shipped().named(name)
     if raw:
-        typer.echo(schema.text, nl=False)
+        terminal.show_bytes(schema.text)
         return
     fields = list(Types(schema).fields())
-    typer.echo(f"{schema.name}, id {schema.id}, fingerprint {schema.fingerprint.hex()}")
-    typer.echo(f"{schema.parsed.get('doc', '')}\n")
-    _print_table(["field", "type", "protected", "meaning"], map(_cells, fields))
-    typer.echo()
+    terminal.say(f"{schema.name}, id {schema.id}, fingerprint {schema.fingerprint.hex()}")
+    terminal.say(schema.parsed.get("doc", ""))
+    terminal.say("")
+    terminal.show_table(_FIELDS, map(_cells, fields))
+    terminal.say("")
     enums = {each.type.removeprefix("list of "): each.symbols for each in fields if each.symbols}
     for enum, symbols in enums.items():
-        typer.echo(f"{enum}: {', '.join(symbols)}")
+        terminal.say(f"{enum}: {', '.join(symbols)}")
 
 
 @app.command("check")
@@ -93,13 +94,13 @@ def check_schemas(
     found = [(each, finding) for each in judgements for finding in each.findings]
     if as_json:
         document = {"compatible": not found, "findings": [_plain(*each) for each in found]}
-        typer.echo(json.dumps(document, indent=2))
+        terminal.show_json(document)
     else:
         for each in found:
-            typer.echo(_line(*each))
+            terminal.say(_line(*each))
         if not found:
             names = ", ".join(each.name for each in catalog.all())
-            typer.echo(f"each reads the events of every other version: {names}")
+            terminal.say(f"each reads the events of every other version: {names}")
     if found:
         raise typer.Exit(1)
 
@@ -143,17 +144,3 @@ def _plain(judgement: Judgement, finding: Finding) -> dict[str, Any]:
 def _line(judgement: Judgement, finding: Finding) -> str:
     against = "" if judgement.against is None else f" against {judgement.against.name}"
     return f"{judgement.schema.name}{against}: {finding.path or 'the event'}: {finding.text}"
-
-
-def _print_table(heads: list[str], rows: Iterable[list[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only where there is something to show
-    from rich.table import Table  # noqa: PLC0415 - as above
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    # A terminal folds the cells; a file or a pipe gets one line a row, for grep.
-    Console(width=None if sys.stdout.isatty() else _UNFOLDED).print(table)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from sinergi.cli import root
+from sinergi.cli import root, terminal
+from sinergi.cli.tables import Column
 from sinergi.settings import stray_variables
 
 
@@ -20,13 +18,15 @@ def settings(
     """Each setting, its value and where it comes from; passwords are masked."""
     found = root.settings()
     for stray in stray_variables():
-        typer.echo(f"sinergi: no setting is named {stray}", err=True)
+        terminal.note(f"sinergi: no setting is named {stray}")
     if as_json:
         file = str(found.file) if found.file else None
         entries = [asdict(each) for each in found.entries()]
-        typer.echo(json.dumps({"file": file, "settings": entries}, indent=2))
+        terminal.show_json({"file": file, "settings": entries})
         return
-    table = Table("setting", "value", "from", title=f"settings file: {found.file or 'none'}")
-    for each in found.entries():
-        table.add_row(each.key, "" if each.value is None else str(each.value), each.origin)
-    Console().print(table)
+    terminal.say(f"settings file: {found.file or 'none'}")
+    rows = [
+        (each.key, "" if each.value is None else str(each.value), each.origin)
+        for each in found.entries()
+    ]
+    terminal.show_table((Column("setting"), Column("value"), Column("from")), rows)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from sinergi.cli import root
+from sinergi.cli import root, terminal
+from sinergi.cli.tables import Column, Kind
 from sinergi.status import judgement
 from sinergi.status.judgement import WELL, judge, local, spoken
 from sinergi_schemas.clock import SYSTEM
@@ -21,7 +18,6 @@ if TYPE_CHECKING:
     from sinergi.status.facts import Facts, Publishing, Reading, Share
     from sinergi.status.judgement import Verdict
 
-_WIDTH = 100
 _STYLES = {WELL: "green", judgement.NOT_WELL: "bold red", judgement.UNKNOWN: "bold yellow"}
 _UNKNOWN = "?"
 
@@ -45,7 +41,7 @@ def status(
     facts = gather(root.settings(), SYSTEM)
     verdict = judge(facts)
     if as_json:
-        typer.echo(json.dumps(_document(facts, verdict), indent=2, default=_moment))
+        terminal.show_json(_document(facts, verdict), default=_moment)
     else:
         _print(facts, verdict)
     raise typer.Exit(verdict.exit_status)
@@ -72,52 +68,52 @@ def _moment(value: object) -> str:
 
 
 def _print(facts: Facts, verdict: Verdict) -> None:
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=_WIDTH)
     first, *more = verdict.lines
-    style = _STYLES[verdict.exit_status]
-    console.print(f"{facts.agency}: {first}", style=style, soft_wrap=True)
+    terminal.say(f"{facts.agency}: {first}", _STYLES[verdict.exit_status])
     for each in more:
-        console.print(f"  {each}", soft_wrap=True)
-    console.print(f"  at {local(facts.at)}", soft_wrap=True)
+        terminal.say(f"  {each}")
+    terminal.say(f"  at {local(facts.at)}")
     if facts.publishing:
-        console.print(_published(facts.publishing))
+        _show_published(facts.publishing)
     if facts.reading:
-        console.print(_read(facts.reading))
+        _show_read(facts.reading)
 
 
-def _published(side: Publishing) -> Table:
+def _show_published(side: Publishing) -> None:
     lease = side.lease
     relay = f"relay {lease.holder} leads" if lease.is_held else "no relay leads"
     until = f" until {local(lease.expires_at)}" if lease.is_held and lease.expires_at else ""
-    table = _table(
-        f"Published · {relay}{until}", "sealed", "sent", "unsealed", "oldest", "history", "held"
-    )
+    rows: list[tuple[str, ...]] = []
     for topic in side.topics:
-        for each in topic.partitions:
-            table.add_row(topic.topic, str(each.partition), f"{each.sealed:,}", f"{each.sent:,}")
-        table.add_row(
-            topic.topic,
-            "all",
-            f"{sum(each.sealed for each in topic.partitions):,}",
-            f"{sum(each.sent for each in topic.partitions):,}",
-            f"{topic.unsealed:,}",
-            spoken(topic.oldest_unsealed_seconds) if topic.unsealed else "",
-            f"{topic.history:,}",
-            f"{sum(topic.held.values()):,}",
+        rows += (
+            (topic.topic, str(each.partition), f"{each.sealed:,}", f"{each.sent:,}", "", "", "", "")
+            for each in topic.partitions
         )
-    return table
+        rows.append(
+            (
+                topic.topic,
+                "all",
+                f"{sum(each.sealed for each in topic.partitions):,}",
+                f"{sum(each.sent for each in topic.partitions):,}",
+                f"{topic.unsealed:,}",
+                spoken(topic.oldest_unsealed_seconds) if topic.unsealed else "",
+                f"{topic.history:,}",
+                f"{sum(topic.held.values()):,}",
+            )
+        )
+    title = f"Published · {relay}{until}"
+    _show_table(title, rows, "sealed", "sent", "unsealed", "oldest", "history", "held")
 
 
-def _read(side: Reading) -> Table:
+def _show_read(side: Reading) -> None:
     workers = _UNKNOWN if side.workers is None else f"{side.workers}"
     title = f"Read · workers in the group {side.group}: {workers}"
-    table = _table(title, "available", "materialised", "behind", "quarantine", "halted")
-    for topic in side.topics:
-        for each in topic.partitions:
-            table.add_row(topic.topic, str(each.partition), *_progress(each))
-    return table
+    rows = [
+        (topic.topic, str(each.partition), *_progress(each))
+        for topic in side.topics
+        for each in topic.partitions
+    ]
+    _show_table(title, rows, "available", "materialised", "behind", "quarantine", "halted")
 
 
 def _progress(share: Share) -> tuple[str, ...]:
@@ -130,15 +126,11 @@ def _progress(share: Share) -> tuple[str, ...]:
     )
 
 
-def _table(title: str, *numbers: str) -> Table:
-    table = Table(
-        title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), width=_WIDTH
-    )
-    table.add_column("topic", overflow="fold", ratio=1)
-    table.add_column("part.", justify="right", no_wrap=True)
-    for each in numbers:
-        table.add_column(each, justify="right", no_wrap=True)
-    return table
+def _show_table(title: str, rows: list[tuple[str, ...]], *numbers: str) -> None:
+    terminal.say("")
+    terminal.say(title, "bold")
+    columns = [Column("topic", Kind.HEADING), Column("part.", Kind.NUMBER)]
+    terminal.show_table([*columns, *(Column(each, Kind.NUMBER) for each in numbers)], rows)
 
 
 def _number(number: int | None) -> str:

@@ -16,6 +16,7 @@ from sinergi_producers.intake.spec import MappingSpec
 from sinergi_schemas import toml_file
 from sinergi_schemas.errors import EventRefused, MappingRefused
 from sinergi_schemas.events import MODELS, Event, parse
+from sinergi_schemas.plain_text import listing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,7 +180,7 @@ def _spec(path: Path) -> tuple[MappingSpec, list[toml_file.Problem]]:
 
 
 def _refused(path: Path, problems: Sequence[object]) -> MappingRefused:
-    return MappingRefused(str(path), "".join(f"\n  {problem}" for problem in problems))
+    return MappingRefused(str(path), listing(problems))
 
 
 def breaches_of(refused: EventRefused) -> tuple[Breach, ...]:

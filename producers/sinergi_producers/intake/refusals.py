@@ -7,13 +7,14 @@ Never what stands in the cells, so that it may be sent by any mail.
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Self, TextIO
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Self
 
 from sinergi_schemas.errors import OutputRefused
+from sinergi_schemas.output_file import AS_USUAL, OutputFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -21,32 +22,32 @@ if TYPE_CHECKING:
 
 
 class RefusedLines(AbstractContextManager["RefusedLines"]):
-    """Writes the refused lines; what an earlier run left under that name is replaced.
+    """Writes the refused lines, by the rule for all outputs (`output_file`).
+
+    A file is made only if a line is refused, and only when the whole input was read: where the
+    intake stops before, the next run of the same command tells all of them.
 
     Args:
         path: where to; None keeps no file.
+        force: replace a file that is there already, by an empty one if no line is refused.
     """
+
+    def __init__(self, path: Path | None, *, force: bool = False) -> None:
+        self._path = path
+        self._force = force
+        self._output: OutputFile | None = None
+        self._is_empty = True
 
     def __enter__(self) -> Self:
         """Make sure, before anything is published, that the file can be written.
 
         Raises:
+            OutputExists: it is there already, and not to be replaced.
             OutputRefused: it cannot.
         """
-        if self._path is None:
-            return self
-        try:
-            is_there = self._path.exists()
-            self._path.open("a").close()
-            if not is_there:
-                self._path.unlink()
-        except OSError as error:
-            raise OutputRefused(str(self._path), error.strerror or type(error).__name__) from error
+        if self._path is not None:
+            self._output = OutputFile.open(self._path, force=self._force, mode=AS_USUAL)
         return self
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._file: TextIO | None = None
 
     def add(self, line: int, breaches: Sequence[Breach]) -> None:
         """One refused line with all the rules it breaks.
@@ -54,14 +55,11 @@ class RefusedLines(AbstractContextManager["RefusedLines"]):
         Raises:
             OutputRefused: the file cannot be written.
         """
-        if self._path is None:
-            return
-        document = {"line": line, "problems": [breach._asdict() for breach in breaches]}
-        try:
-            self._file = self._file or self._path.open("w", encoding="utf-8")
-            self._file.write(json.dumps(document, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise OutputRefused(str(self._path), error.strerror or type(error).__name__) from error
+        self._is_empty = False
+        if self._output is not None:
+            document = {"line": line, "problems": [breach._asdict() for breach in breaches]}
+            with _midway():
+                self._output.write(f"{json.dumps(document)}\n".encode())
 
     def __exit__(
         self,
@@ -69,7 +67,20 @@ class RefusedLines(AbstractContextManager["RefusedLines"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
-        elif kind is None and self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._output is None:
+            return
+        if kind is not None or (self._is_empty and not self._output.is_replacing):
+            self._output.discard()
+            return
+        with _midway():
+            self._output.finish()
+
+
+@contextmanager
+def _midway() -> Iterator[None]:
+    """Say of an output that fails while events are published what is with them."""
+    try:
+        yield
+    except OutputRefused as why:
+        remedy = "what was published stays, and the same command goes on where it stopped"
+        raise OutputRefused(why.path, why.why, remedy) from None

@@ -1,0 +1,177 @@
+"""Tables of text, laid out for a width so that no value is cut and no word or time is broken.
+
+Where the columns do not fit, the rows stand under headings, one for each value of the column that
+may be one; where that does not fit either, each row is a block of lines, one for each column, as
+`psql` does it. Decisions only: what is laid out is printed by `terminal`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from itertools import groupby, zip_longest
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from rich.cells import cell_len
+
+from sinergi_schemas.plain_text import encodable, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+T = TypeVar("T")
+
+_GAP = 2
+_INDENT = 2
+_FEWEST_FOR_PROSE = 24
+_HEAD = "bold"
+
+
+class Kind(Enum):
+    """How a column may be laid out."""
+
+    TEXT = auto()  # on one line, never broken
+    NUMBER = auto()  # the same, to the right
+    PROSE = auto()  # broken between words where it has to be
+    HEADING = auto()  # as TEXT, and a heading over its rows where the table is too wide
+
+
+class Column(NamedTuple):
+    """A column: its name over it, and how it may be laid out."""
+
+    name: str
+    kind: Kind = Kind.TEXT
+
+
+class Cell(NamedTuple):
+    """A text and the style in which a terminal shows it."""
+
+    text: str
+    style: str = ""
+
+
+Line = list[Cell]
+
+
+def laid_out(
+    columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]], width: int, encoding: str
+) -> Iterator[Line]:
+    """The lines of a table, each as pieces with their styles.
+
+    Args:
+        width: of the terminal, in cells.
+        encoding: of the output; what it lacks stands as an escape.
+    """
+    cells = [[_fit(each, encoding) for each in row] for row in rows]
+    if (widths := _widths(columns, cells, width)) is not None:
+        yield from _flat(columns, cells, widths, "")
+        return
+    place = next((at for at, each in enumerate(columns) if each.kind is Kind.HEADING), None)
+    if place is not None:
+        rest = _without(columns, place)
+        widths = _widths(rest, [_without(row, place) for row in cells], width - _INDENT)
+        if widths is not None:
+            for heading, group in groupby(cells, key=lambda row: row[place].text):
+                yield [Cell(heading, _HEAD)]
+                inner = [_without(row, place) for row in group]
+                yield from _flat(rest, inner, widths, " " * _INDENT)
+            return
+    yield from _blocks(columns, cells, width)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A text broken between words; a word that is longer than a line stays whole.
+
+    Spaces that it begins with stand before each of its lines.
+    """
+    rest = text.lstrip(" ")
+    indent = text[: len(text) - len(rest)]
+    first, *words = rest.split(" ")
+    lines = [indent + first]
+    for word in words:
+        longer = f"{lines[-1]} {word}"
+        if cell_len(longer) > width:
+            lines.append(indent + word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _fit(cell: str | Cell, encoding: str) -> Cell:
+    text, style = cell if isinstance(cell, Cell) else (cell, "")
+    return Cell(encodable(plain(text), encoding), style)
+
+
+def _widths(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
+) -> list[int] | None:
+    """How wide each column is, or None where they do not fit beside each other."""
+    natural, least = [], []
+    for at, column in enumerate(columns):
+        texts = [column.name, *(row[at].text for row in rows)]
+        natural.append(max(map(cell_len, texts)))
+        if column.kind is Kind.PROSE:
+            longest = max(cell_len(word) for text in texts for word in text.split(" "))
+            least.append(max(longest, min(natural[-1], _FEWEST_FOR_PROSE)))
+        else:
+            least.append(natural[-1])
+    spare = width - sum(least) - _GAP * (len(columns) - 1)
+    if spare < 0:
+        return None
+    wanting = sorted(range(len(columns)), key=lambda at: natural[at] - least[at])
+    for left, at in zip(range(len(wanting), 0, -1), wanting, strict=True):
+        extra = min(natural[at] - least[at], spare // left)
+        least[at] += extra
+        spare -= extra
+    return least
+
+
+def _flat(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: Sequence[int], indent: str
+) -> Iterator[Line]:
+    heads = [Cell(each.name, _HEAD) for each in columns]
+    for row in (heads, *rows):
+        pieces = [
+            wrapped(cell.text, width) if column.kind is Kind.PROSE else [cell.text]
+            for cell, column, width in zip(row, columns, widths, strict=True)
+        ]
+        for texts in zip_longest(*pieces, fillvalue=""):
+            parts = zip(texts, row, columns, widths, strict=True)
+            line = [
+                _padded(Cell(text, cell.style), column, width)
+                for text, cell, column, width in parts
+            ]
+            line[-1] = line[-1]._replace(text=line[-1].text.rstrip(" "))
+            yield [Cell(indent), *_with_gaps(line)]
+
+
+def _blocks(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
+) -> Iterator[Line]:
+    names = max(cell_len(each.name) for each in columns)
+    for number, row in enumerate(rows):
+        if number:
+            yield []
+        for column, cell in zip(columns, row, strict=True):
+            room = width - names - _GAP
+            texts = wrapped(cell.text, room) if column.kind is Kind.PROSE else [cell.text]
+            for at, text in enumerate(texts):
+                name = "" if at else column.name
+                head = Cell(f"{name}{' ' * (names - cell_len(name) + _GAP)}", _HEAD)
+                yield [head, Cell(text, cell.style)]
+
+
+def _padded(cell: Cell, column: Column, width: int) -> Cell:
+    fill = " " * (width - cell_len(cell.text))
+    text = fill + cell.text if column.kind is Kind.NUMBER else cell.text + fill
+    return Cell(text, cell.style)
+
+
+def _with_gaps(line: Sequence[Cell]) -> Iterator[Cell]:
+    for at, cell in enumerate(line):
+        if at:
+            yield Cell(" " * _GAP)
+        yield cell
+
+
+def _without(items: Sequence[T], place: int) -> list[T]:
+    return [*items[:place], *items[place + 1 :]]
