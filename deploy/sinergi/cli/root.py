@@ -162,12 +162,23 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(why.__cause__, KeyboardInterrupt):
             _say("stopped")  # it fell into a C function, and Python made a SystemError of it
             return STOPPED
+        if isinstance(why, OSError) and _wrote_help(why):
+            said = why.strerror or type(why).__name__
+            unwritten = errors.OutputRefused(terminal.STANDARD_OUTPUT, said, "send it elsewhere")
+            _say(str(unwritten), why)
+            return COULD_NOT
         _say(
             f"this is a bug: {type(why).__name__} at {_where(why)}. Run it again as "
             "`sinergi --debug …` and report what it shows.",
             why,
         )
     return COULD_NOT
+
+
+def _wrote_help(why: OSError) -> bool:
+    """Whether it comes from the libraries that write the help, and nothing else."""
+    frames = traceback.extract_tb(why.__traceback__)
+    return bool(frames) and bool({"click", "rich", "typer"} & set(Path(frames[-1].filename).parts))
 
 
 def _where(why: Exception) -> str:

@@ -1,0 +1,569 @@
+"""What reaches a terminal: any text through every command that prints, at any width, in any coding.
+
+No escape sequence, bidi control, line end or markup of a text is obeyed; nothing is cut; nothing
+dies half done over a letter.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+import unicodedata
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+from unittest.mock import patch
+from uuid import UUID
+
+import polars as pl
+import pytest
+import structlog
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sinergi.cli import outbox, provision, publish, quarantine, root, schemas, status, terminal
+from sinergi.cli import settings as settings_command
+from sinergi.cli.logs import set_up
+from sinergi.cli.output import Destination, Output, open_writer
+from sinergi.cli.tables import Column, Kind, laid_out
+from sinergi.provision import Step, Verdict
+from sinergi.settings import Entry
+from sinergi.status import facts
+from sinergi.status.judgement import judge
+from sinergi_consumers.quarantined import Decided, Quarantined
+from sinergi_consumers.retrying import Entry as Retried
+from sinergi_consumers.retrying import Outcome
+from sinergi_producers.forgotten import Settlement
+from sinergi_producers.intake.intake import Summary, Tally
+from sinergi_producers.intake.sources import Breach
+from sinergi_producers.recovery import Extent, Plan
+from sinergi_producers.waiting import Waiting
+from sinergi_schemas import errors
+from sinergi_schemas.plain_text import PATTERN, encodable, listing, plain, plain_lines
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Given = Callable[[Callable[..., None]], Callable[..., None]]
+
+ROOT = Path(__file__).parents[1]
+CLI = ROOT / "deploy/sinergi/cli"
+NOW = datetime(2026, 3, 17, 6, 5, tzinfo=UTC)
+EVENT = UUID("01989d00-0000-7000-8000-000000000001")
+LONG = "sinergi.lembaga-pemasyarakatan-kelas-iia-banyuwangi.suspicious-visit"
+NASTY = (
+    "\x1b[2J\x1b]0;x\x07",
+    "\x9b31m",
+    "\u202eevil",
+    "a\u2028b",
+    "a\u2029b",
+    "a\nb",
+    "a\r\nb",
+    "a\x85b",
+    "[/b]",
+    "[bold red]x[/]",
+    "\ud800",
+    "\U000e0041",
+    "\u200b",
+    "\x7f",
+    ":smile:",
+    "%s {0} {x}",
+)
+TEXTS = st.lists(st.sampled_from(NASTY) | st.text(max_size=5), max_size=4).map("".join)
+
+
+@contextmanager
+def captured(encoding: str = "utf-8", *, columns: int | None = None) -> Iterator[Captured]:
+    """The two streams as a process has them that writes into files."""
+    found = Captured(encoding)
+    environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "FORCE_COLOR"}}
+    if columns:
+        environment["COLUMNS"] = str(columns)
+    with (
+        patch.object(sys, "stdout", found.out),
+        patch.object(sys, "stderr", found.err),
+        patch.dict(os.environ, environment, clear=True),
+    ):
+        terminal.prepare()
+        yield found
+        found.out.flush()
+        found.err.flush()
+
+
+class Captured:
+    """What was written."""
+
+    def __init__(self, encoding: str) -> None:
+        self.out, self.err = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        parts = (each.buffer.getvalue().decode(each.encoding) for each in (self.out, self.err))
+        return "".join(parts)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.text.split("\n")[:-1]
+
+
+def assert_plain(text: str) -> None:
+    """Hold text to Unicode itself, and not to what the product takes for plain."""
+    for character in set(text) - {"\n", " "}:
+        kind = unicodedata.category(character)
+        assert kind[0] not in "CZ" or kind == "Cn", f"{character!r} is {kind}"
+
+
+# Text
+
+
+def test_only_what_is_drawn_and_stays_in_its_place_is_shown_as_it_is() -> None:
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        kind = unicodedata.category(character)
+        is_drawn = kind[0] not in "CZ" or character == " "
+        if plain(character) == character:
+            assert is_drawn or kind == "Cn", hex(code)
+        elif is_drawn:  # the other code points that are drawn as nothing
+            assert kind in {"Mn", "Lo"}, hex(code)
+            assert code in {0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0} or (
+                0x180B <= code <= 0x180F or 0xFE00 <= code <= 0xFE0F or code >= 0xE0100
+            ), hex(code)
+
+
+def test_polars_and_python_agree_on_what_is_plain() -> None:
+    every = [chr(each) for each in range(sys.maxunicode + 1) if not 0xD800 <= each <= 0xDFFF]
+    found = pl.Series(every).str.contains(PATTERN)
+    assert [each != plain(each) for each in every] == found.to_list()
+
+
+@given(TEXTS)
+def test_json_stays_the_same_json(text: str) -> None:
+    assert json.loads(plain(json.dumps(text, ensure_ascii=False))) == json.loads(json.dumps(text))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "cp1252", "utf-16"])
+@given(text=TEXTS)
+def test_any_text_can_be_encoded(encoding: str, text: str) -> None:
+    assert_plain(encodable(plain(text), encoding))
+
+
+# Tables
+
+WHAT = "its newest messages were cut off, or are being sent again by its owner"
+COLUMNS = tuple(Column(each.name.lower(), each) for each in Kind)
+
+
+@given(
+    st.lists(st.lists(TEXTS, min_size=len(COLUMNS), max_size=len(COLUMNS)), max_size=4),
+    st.integers(20, 200),
+    st.sampled_from(["utf-8", "ascii"]),
+)
+def test_no_table_cuts_a_value_or_breaks_a_word(
+    rows: list[list[str]], width: int, encoding: str
+) -> None:
+    lines = [
+        "".join(each.text for each in line) for line in laid_out(COLUMNS, rows, width, encoding)
+    ]
+    whole = "\n".join(lines)
+    assert_plain(whole)
+    for row in rows:
+        for text, column in zip(row, COLUMNS, strict=True):
+            shown = encodable(plain(text), encoding)
+            parts = shown.split(" ") if column.kind is Kind.PROSE else [shown.strip(" ")]
+            assert all(part in whole for part in parts)
+
+
+def table(width: int, *topics: str) -> list[str]:
+    columns = (
+        Column("topic", Kind.HEADING),
+        Column("part.", Kind.NUMBER),
+        Column("since"),
+        Column("what", Kind.PROSE),
+    )
+    rows = [[topic, "0", "2026-03-17T06:05:00+07:00", WHAT] for topic in topics]
+    return ["".join(each.text for each in line) for line in laid_out(columns, rows, width, "utf-8")]
+
+
+def test_columns_that_fit_stand_beside_each_other() -> None:
+    assert table(200, "sinergi.a.transfer") == [
+        "topic               part.  since                      what",
+        f"sinergi.a.transfer      0  2026-03-17T06:05:00+07:00  {WHAT}",
+    ]
+
+
+def test_columns_that_do_not_fit_stand_under_headings() -> None:
+    assert table(80, f"{LONG}-one", f"{LONG}-two") == [
+        f"{LONG}-one",
+        "  part.  since                      what",
+        "      0  2026-03-17T06:05:00+07:00  its newest messages were cut off, or are",
+        "                                    being sent again by its owner",
+        f"{LONG}-two",
+        "  part.  since                      what",
+        "      0  2026-03-17T06:05:00+07:00  its newest messages were cut off, or are",
+        "                                    being sent again by its owner",
+    ]
+
+
+def test_a_narrow_terminal_gets_a_block_a_row() -> None:
+    assert table(40, "sinergi.a.transfer") == [
+        "topic  sinergi.a.transfer",
+        "part.  0",
+        "since  2026-03-17T06:05:00+07:00",
+        "what   its newest messages were cut off,",
+        "       or are being sent again by its",
+        "       owner",
+    ]
+
+
+# Every command that prints
+
+
+def waiting_rows(text: str, topic: str) -> None:
+    row = Waiting(1, EVENT, topic.rpartition(".")[2], text, 1, NOW, backfill=False, held=text)
+    with (
+        patch.object(root, "settings"),
+        patch("sinergi_producers.waiting.waiting", lambda *_: ([row, row._replace(id=2)], 2)),
+    ):
+        outbox.list_(held=False, unsealed=False, most=100, as_json=False)
+
+
+def recovered(text: str, topic: str) -> None:
+    extents = [Extent(topic, 0, 1, 2, 3), Extent(f"{topic}-two", 0, 1, 2, 3)]
+    event = {
+        "outcome": "forgotten",
+        "event_type": "transfer",
+        "record_id": text,
+        "revision": 1,
+        "event_id": str(EVENT),
+        "leaf": 1,
+        "partition": 2,
+    }
+    with patch.object(outbox, "_events", lambda _: [event]):
+        outbox._show(Plan(extents, Settlement(), []))
+
+
+def provisioned(text: str, topic: str) -> None:
+    steps = [
+        Step(f"{topic}-{number}", verdict, 1, 3, {}, f"cleanup.policy {text} → compact")
+        for number, verdict in enumerate(Verdict)
+    ]
+    provision._show(steps, as_json=False)
+
+
+def quarantined(text: str, topic: str) -> Quarantined:
+    return Quarantined(
+        7, "open", "awaiting-schema", "grams_by_region", topic, 0, 12, EVENT, 1, NOW, text, text
+    )
+
+
+def quarantine_listed(text: str, topic: str) -> None:
+    rows = [quarantined(text, topic), quarantined(text, f"{topic}-two")]
+    terminal.show_table(quarantine._LISTED, map(quarantine._row, rows))
+
+
+def quarantine_shown(text: str, topic: str) -> None:
+    row = quarantined(text, topic)
+    told = {"decisions": [Decided("retry", text, text, text, NOW)], "key": "00", "datum": "00"}
+    quarantine._show(row, told)
+
+
+def quarantine_retried(text: str, topic: str) -> None:
+    outcome = Outcome(Retried("p", Topic("a", "transfer"), 0, 1), "rows-refused", f"{topic} {text}")
+    with pytest.raises(Exception, match="1"):
+        quarantine._tell([(1, outcome)], as_json=False)
+
+
+def replayed(text: str, topic: str) -> None:
+    events = pl.DataFrame(
+        {
+            "recorded_at": [NOW, NOW],
+            "zone": ["Asia/Jakarta", text.replace("\ud800", "")],
+            "agency": [topic.split(".")[1]] * 2,
+            "record_id": [text.replace("\ud800", "")] * 2,
+            "revision": [1, 2],
+            "action": ["RECORDED", "CORRECTED"],
+            "partition": [0, 0],
+            "leaf_index": [1, 2],
+        }
+    )
+    with open_writer(Destination(Output.TABLE)) as writer:
+        writer.add(events)
+
+
+def set_to(text: str, topic: str) -> None:
+    class Found:
+        file = text
+
+        @staticmethod
+        def entries() -> list[Entry]:
+            return [Entry("keys", f"/srv/{text}", topic)]
+
+    with patch.object(root, "settings", Found):
+        settings_command.settings(as_json=False)
+
+
+def state(text: str, topic: str) -> None:
+    trees = (facts.Tree(0, 1_234_567, 1_234_000, 200.0), facts.Tree(1, 1, 1, 0.0))
+    share = facts.Share(0, 5, 9, {"p": 1}, 300.0, text, {text: 2}, facts.Halt("gap", text, NOW))
+    names = [topic, f"{topic}-two"]
+    published = tuple(facts.Published(n, 2, 1, 3, 4, NOW, 99.0, {text: 1}, trees) for n in names)
+    read = tuple(facts.Read(n, 1, 1, NOW, text, (share, share)) for n in names)
+    found = facts.Facts(
+        "lapas-rekaan",
+        NOW,
+        facts.Publishing(facts.Lease(text, NOW, is_held=True), published),
+        facts.Reading(text, 1, read),
+        (facts.Away(facts.Service.BROKER, text, text),),
+        (),
+    )
+    status._print(found, judge(found))
+
+
+def taken_in(text: str, topic: str) -> None:
+    tally = Tally()
+    tally.add(Breach(text, text, (topic, text)), 12)
+    publish._show(Summary(lines=1, refused=1, refusals=tally, warnings=tally), dry_run=False)
+
+
+def schemas_shown(text: str, topic: str) -> None:
+    terminal.show_table(schemas._FIELDS, [[topic, text, "yes", text]])
+
+
+PRINTING = [
+    waiting_rows,
+    recovered,
+    provisioned,
+    quarantine_listed,
+    quarantine_shown,
+    quarantine_retried,
+    replayed,
+    set_to,
+    state,
+    taken_in,
+    schemas_shown,
+]
+
+
+@pytest.mark.parametrize("printing", PRINTING)
+@given(text=TEXTS, encoding=st.sampled_from(["utf-8", "iso-8859-1", "ascii"]))
+@example(text="".join(NASTY), encoding="utf-8")
+def test_no_text_is_obeyed_by_a_terminal_whichever_command_shows_it(
+    printing: Callable[[str, str], None], text: str, encoding: str
+) -> None:
+    with captured(encoding) as plainly:
+        printing("x" if text else "", LONG)
+    with captured(encoding) as found:
+        printing(text, LONG)
+    assert_plain(found.text)
+    assert len(found.lines) == len(plainly.lines)  # a line of its own nobody gets
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("printing", PRINTING)
+def test_at_80_and_at_100_columns_nothing_is_cut_or_broken(
+    printing: Callable[[str, str], None], columns: int
+) -> None:
+    text = (
+        "held since the agreement ended at 2026-03-17T06:05:00+07:00, ask the parties for another"
+    )
+    with captured() as plainly:
+        printing(text, LONG)
+    with captured(columns=columns) as found:
+        printing(text, LONG)
+    words = set(plainly.text.split()) - {"topic", "record"}  # no name stands over a heading
+    assert words <= set(found.text.split())
+    if printing not in {quarantine_shown, state, set_to}:  # which say more than tables
+        assert [each for each in found.lines if len(each) > columns and text not in each] == []
+
+
+# Errors, logs and the streams
+
+
+def every_error() -> list[type[errors.SinergiError]]:
+    found, rest = [], [errors.SinergiError]
+    while rest:
+        kinds = rest.pop().__subclasses__()
+        found += kinds
+        rest += kinds
+    return [each for each in found if each.__module__ == errors.__name__]
+
+
+def filled(kind: type[errors.SinergiError], text: str) -> errors.SinergiError:
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for each in fields(kind):  # type: ignore[arg-type]
+        if each.name == "listing":
+            values[each.name] = listing([text])
+        else:
+            values[each.name] = {str: text, int: 3}.get(hints[each.name], (text,))
+    return kind(**values)
+
+
+@settings(max_examples=10)
+@given(TEXTS)
+@example("".join(NASTY))
+def test_no_error_is_obeyed_by_a_terminal(text: str) -> None:
+    kinds = every_error()
+    assert len(kinds) > 60
+    with captured() as found:
+        for kind in kinds:
+            said = str(filled(kind, text))
+            assert said.count("\n") == said.count("\n  ") == ("listing" in get_type_hints(kind))
+            root._say(said)
+    assert_plain(found.text)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@given(text=TEXTS)
+@example(text="".join(NASTY))
+def test_no_log_is_obeyed_by_a_terminal(*, as_json: bool, text: str) -> None:
+    with captured() as found:
+        set_up("debug", as_json=as_json)
+        log = structlog.get_logger()
+        log.warning(
+            text, said=text, listed=[text], named={text: text}, data=text.encode("utf-8", "replace")
+        )
+        log.warning("refused", why=ValueError(text), path=Path(text.replace("\0", "")))
+        structlog.reset_defaults()
+    assert_plain(found.text)
+    assert len(found.lines) == 2
+
+
+@given(TEXTS)
+def test_no_argument_of_ours_is_taken_for_markup(text: str) -> None:
+    for words in ([text], ["--log-level", text], ["replay", text], ["schemas", "show", text]):
+        with captured() as found:
+            assert root.run(["--config", "/dev/null", *words]) in {0, 2}
+        assert "this is a bug" not in found.text
+
+
+def test_every_command_prints_through_the_one_module() -> None:
+    allowed = {
+        "__init__.py": {"sys.stderr"},  # before anything is loaded
+        "local.py": {"Console"},  # handed on to what shows a bar
+        "logs.py": {"sys.stderr"},
+        "output.py": {"sys.stdout"},  # its encoding
+        "terminal.py": {"Console", "Progress", "sys.stdout", "sys.stderr"},
+    }
+    for path in sorted(CLI.glob("*.py")):
+        found = {
+            ast.unparse(node)
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Attribute | ast.Name)
+        }
+        direct = {
+            "print",
+            "typer.echo",
+            "click.echo",
+            "Console",
+            "Table",
+            "sys.stdout",
+            "sys.stderr",
+        }
+        assert found & direct <= allowed.get(path.name, set()), path.name
+
+
+ENCODINGS = [
+    {"PYTHONIOENCODING": "iso-8859-1"},
+    {"PYTHONIOENCODING": "ascii"},
+    {"PYTHONIOENCODING": "cp037"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"LC_ALL": "C"},
+]
+
+
+def sinergi(
+    folder: Path, environment: dict[str, str], *words: str
+) -> subprocess.CompletedProcess[bytes]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SINERGI_", "LC_", "LANG"))}
+    return subprocess.run(
+        [sys.executable, "-m", "sinergi", *words],
+        cwd=folder,
+        env=kept | environment,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "environment", ENCODINGS, ids=lambda each: " ".join(map("=".join, each.items()))
+)
+def test_no_output_encoding_ends_a_command_half_done(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    encoding = environment.get("PYTHONIOENCODING", "ascii")
+    made = sinergi(
+        tmp_path, environment, "init", "--agency", "bnnk-x", "--bus", "a.b", "--folder", "ö…"
+    )
+    assert (made.returncode, b"Error" in made.stderr) == (0, False)
+    assert "[parties.bnnk-x]" in made.stdout.decode(encoding, "replace")
+    (folder,) = tmp_path.iterdir()
+    assert sorted(each.name for each in folder.iterdir()) == ["agreements", "keys", "sinergi.toml"]
+    config = str(folder / "sinergi.toml")
+    assert sinergi(tmp_path, environment, "--config", config, "settings").returncode == 0
+    assert sinergi(tmp_path, environment, "--help").returncode == 0
+
+
+def test_a_schema_is_shown_byte_by_byte_in_every_encoding(tmp_path: Path) -> None:
+    shown = sinergi(
+        tmp_path, {"PYTHONIOENCODING": "ascii"}, "schemas", "show", "seizure/1", "--raw"
+    )
+    assert shown.stdout == (ROOT / "schemas/sinergi_schemas/avro/seizure/1.avsc").read_bytes()
+
+
+@pytest.mark.parametrize("words", [["schemas", "list"], ["schemas", "show", "seizure"], ["--help"]])
+def test_a_full_disk_is_told_and_is_no_bug(tmp_path: Path, words: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sinergi", *words],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    why = b"No space left on device"
+    said = b"sinergi: standard output cannot be written (%b); send it elsewhere.\n" % why
+    assert (done.returncode, done.stderr) == (root.COULD_NOT, said)
+
+
+def test_a_closed_standard_output_ends_no_command(tmp_path: Path) -> None:
+    line = f'"{sys.executable}" -m sinergi schemas list >&-'
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=False)  # noqa: S607
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_terminal_gets_styles_of_ours_and_of_nobody_else(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"SINERGI_KEYS": "/[bold red]\x1b[2J\u202e[/b]", "TERM": "xterm"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "sinergi", "settings"], cwd=tmp_path, stdout=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while chunk := _read(ours):
+            shown += chunk
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"\x1b[1m" in shown  # the heads of the columns
+    assert b"/[bold red]\\u001b[2J\\u202e[/b]" in shown
+    assert b"\x1b[2J" not in shown
+
+
+def _read(terminal_side: int) -> bytes:
+    try:
+        return os.read(terminal_side, 65_536)
+    except OSError:  # Linux says so of a terminal whose other end is closed
+        return b""
+
+
+def test_lines_of_ours_keep_their_line_feeds_and_nothing_else() -> None:
+    assert plain_lines("a\nb\r\u2028c") == "a\nb\\u000d\\u2028c"
