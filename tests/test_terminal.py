@@ -313,7 +313,9 @@ def set_to(text: str, topic: str) -> None:
 
 def state(text: str, topic: str) -> None:
     trees = (facts.Tree(0, 1_234_567, 1_234_000, 200.0), facts.Tree(1, 1, 1, 0.0))
-    share = facts.Share(0, 5, 9, {"p": 1}, 300.0, text, {text: 2}, facts.Halt("gap", text, NOW))
+    share = facts.Share(
+        0, 5, 9, {"p": 1}, 300.0, text, {text: 2}, facts.Halt("gap", text, NOW, NOW)
+    )
     names = [topic, f"{topic}-two"]
     published = tuple(facts.Published(n, 2, 1, 3, 4, NOW, 99.0, {text: 1}, trees) for n in names)
     read = tuple(facts.Read(n, 1, 1, NOW, text, (share, share)) for n in names)
