@@ -144,6 +144,11 @@ class Database:
     def _state(self, connection: psycopg.Connection, mode: str) -> None:
         version = connection.info.server_version
         connection.execute(session.begin(mode, version, row_security=self._row_security))
+        for name, value in session.REPORTED.items():
+            # The driver reads and writes values by what was reported last.
+            if connection.pgconn.parameter_status(name) != value:
+                connection.close()
+                raise errors.PoolerRefused(f"it does not report {name.decode()} of the session")
 
     def _open(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:

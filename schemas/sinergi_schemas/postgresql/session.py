@@ -46,6 +46,8 @@ SETTINGS: dict[str, str] = {
     "exit_on_error": "off",
     "check_function_bodies": "on",
 }
+# What the server reports of them, and so has to report where a pooler changes sessions.
+REPORTED = {b"client_encoding": b"UTF8", b"DateStyle": b"ISO, YMD", b"TimeZone": b"UTC"}
 # Settings that older servers do not know, and the version that brought them.
 _SINCE: dict[str, tuple[int, str]] = {"transaction_timeout": (170_000, "0")}
 
