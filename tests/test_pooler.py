@@ -35,11 +35,11 @@ PRODUCER = ("--role", "producer")
 LEFT = """
     SET search_path = public; SET statement_timeout = '1h'; SET bytea_output = 'escape';
     SET default_transaction_isolation = 'serializable';
-    CREATE TEMPORARY TABLE incoming_transfer (nothing integer);
-    CREATE TEMPORARY TABLE sinergi_winner (nothing integer);
-    CREATE TEMPORARY TABLE pg_class (nothing integer);
-    CREATE TEMPORARY TABLE "position" (nothing integer);
-    PREPARE p AS SELECT 1;
+    CREATE TEMPORARY TABLE IF NOT EXISTS incoming_transfer (nothing integer);
+    CREATE TEMPORARY TABLE IF NOT EXISTS sinergi_winner (nothing integer);
+    CREATE TEMPORARY TABLE IF NOT EXISTS pg_class (nothing integer);
+    CREATE TEMPORARY TABLE IF NOT EXISTS "position" (nothing integer);
+    DEALLOCATE ALL; PREPARE p AS SELECT 1;
 """
 # What a session holds that outlasts a transaction.
 HELD = """
