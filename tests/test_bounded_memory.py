@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Producer
 
-from measured import measured
+from measured import measured, peak
 from sinergi_consumers import witnesses
 from sinergi_consumers.log import open_log
 from sinergi_consumers.witnesses import Junk
@@ -105,3 +105,27 @@ def test_messages_that_claim_any_leaf_do_not_hide_a_leaf_that_is_looked_for(
             (first,) = next(log.read(log.find(leaf), end, most=1))
             assert message.parse(first).leaf_index <= leaf
         assert log.find(10**6) <= end
+
+
+def test_thousands_of_unsealed_leaves_do_not_fill_the_memory_of_a_reader(world: World) -> None:
+    """They cost the broker some 180 KB, and would take more than 3 GB."""
+    producer = Producer(
+        {"bootstrap.servers": world.kafka, "compression.type": "zstd", "linger.ms": 5}
+    )
+    for number in range(4_000):
+        headers: list[Any] = [
+            (message.LEAF, b"%d" % (COUNT + number)),
+            (message.SCHEMA, b"ab" * 32),
+        ]
+        value = message.frame(1, bytes(MEGABYTE))
+        producer.produce(world.topic.name, value, b"P/1", 0, headers=headers)
+        if number % 50 == 0:
+            producer.flush(30)
+    assert producer.flush(30) == 0
+    with world.worker("flooded") as worker:
+        world.until(lambda: worker.claimed == {0}, "the topic is claimed")
+        with world.relaying():
+            world.publish(*(transfer(f"Q/{number}") for number in range(COUNT)))
+            world.until_rows("sinergi.transfer_history", 2 * COUNT)
+        assert peak(worker.process.pid) < MOST_MIB
+    assert world.count("sinergi_consumer.halt") == 0

@@ -77,6 +77,7 @@ class Materialiser:
         self._retrial = Retrial(store.sink, store.projections, self._decoders)
         self._halts = Pauses(clock)
         self._unclaimed = Pauses(clock, _MOST_UNCLAIMED_SECONDS)
+        self._logged: set[tuple[Share, str]] = set()
         self._unrecorded: dict[Share, tuple[errors.Broken, float]] = {}
 
     def run(self, stopping: Event) -> None:
@@ -306,7 +307,8 @@ class Materialiser:
             topic, number = share
             skipped = claim.partition.noise.drain()
             for each in skipped:
-                if each.is_new:
+                if (share, each.cause) not in self._logged:
+                    self._logged.add((share, each.cause))
                     _log.warning(
                         "messages skipped",
                         topic=topic.name,

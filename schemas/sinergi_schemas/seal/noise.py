@@ -26,7 +26,6 @@ class Skipped:
         count: how many.
         first, last: offsets of the first and of the latest one.
         places: offset and leaf index (if known) of the first twenty.
-        is_new: nothing was skipped for this cause before.
     """
 
     cause: str
@@ -34,7 +33,6 @@ class Skipped:
     first: int = 0
     last: int = 0
     places: list[tuple[int, int | None]] = field(default_factory=list)
-    is_new: bool = True
 
     def add(self, offset: int, index: int | None) -> None:
         """Count one more."""
@@ -51,22 +49,18 @@ class Noise:
 
     def __init__(self) -> None:
         self._by_cause: dict[str, Skipped] = {}
-        self._drained: set[str] = set()
 
     def add(self, cause: str, offset: int, index: int | None = None) -> None:
         """Count a skipped message."""
         if cause not in self._by_cause and len(self._by_cause) >= _MOST_CAUSES:
             cause = _FURTHER
         if cause not in self._by_cause:
-            self._by_cause[cause] = Skipped(cause, is_new=cause not in self._drained)
+            self._by_cause[cause] = Skipped(cause)
         self._by_cause[cause].add(offset, index)
 
     def drain(self) -> list[Skipped]:
-        """What was skipped since the last call, which is then forgotten but for its causes."""
-        found = self.skipped
-        if found:
-            self._drained.update(list(self._by_cause)[: _MOST_CAUSES - len(self._drained)])
-            self._by_cause = {}
+        """What was skipped since the last call, which is then forgotten."""
+        found, self._by_cause = self.skipped, {}
         return found
 
     @property

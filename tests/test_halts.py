@@ -1,0 +1,216 @@
+"""A topic-partition that halted goes on by itself once the cause of the halt is mended.
+
+Each cause is brought about under a materialiser that runs, and mended behind it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import NewPartitions
+
+from foreign import contradict, false_seal, leaf, write_all
+from sinergi_consumers.pauses import FIRST_SECONDS, MOST_SECONDS, Pauses
+from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.topics import Topic
+from test_moved import deleted, held, made, materialised
+from test_relay import until_sent
+from world import World, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from confluent_kafka import Message
+
+SHARE = Topic("lapas-rekaan", "transfer"), 0
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+
+
+def halt(world: World) -> tuple[str, int, datetime | None]:
+    """Reason, number of looks and time of the next one; empty where nothing is halted."""
+    rows = world.ask("SELECT reason, looks, looks_at FROM sinergi_consumer.halt")
+    return rows[0] if rows else ("", 0, None)
+
+
+def until_halted(world: World, reason: str, looks: int = 1) -> None:
+    world.until(
+        lambda: halt(world)[0] == reason and halt(world)[1] >= looks,
+        f"halted by {reason} at look {looks}",
+    )
+
+
+def until_sound(world: World, rows: int) -> None:
+    world.until(lambda: halt(world)[0] == "", "no partition is halted")
+    world.until_rows("sinergi.transfer_history", rows)
+    assert len(materialised(world)) == len(set(materialised(world))) == rows
+    assert world.count("sinergi_consumer.quarantine") == 0
+
+
+def filled(world: World, count: int = 20) -> list[Message]:
+    """The messages of a topic that holds some events."""
+    with world.relaying():
+        world.publish(*(transfer(f"P/{number}") for number in range(count)))
+        until_sent(world, count)
+    return held(world, world.topic.name, 0)
+
+
+def put_back(world: World, messages: Iterable[Message], **changes: Any) -> None:
+    """Write messages of the owner's into its topic again."""
+    producer = Producer({"bootstrap.servers": world.kafka, "enable.idempotence": True})
+    for each in messages:
+        fields = {"value": each.value(), "key": each.key(), "headers": each.headers(), **changes}
+        producer.produce(world.topic.name, partition=0, **fields)
+    assert producer.flush(30) == 0
+
+
+def made_anew(world: World) -> None:
+    deleted(world)
+    made(world)
+
+
+def test_leaves_that_are_missing_in_a_restored_topic_are_read_once_they_are_put_there(
+    world: World,
+) -> None:
+    messages = filled(world)
+    made_anew(world)
+    put_back(world, messages[:5])
+    put_back(world, messages[7:])
+    with world.materialising():
+        until_halted(world, "SealGap", looks=2)
+        assert world.count("sinergi.transfer_history") == 0
+        (_, _, looks_at) = halt(world)
+        assert looks_at
+        assert looks_at > datetime(2026, 1, 1, tzinfo=UTC)
+        put_back(world, messages[5:7])
+        until_sound(world, 20)
+
+
+def test_a_leaf_that_was_changed_in_a_restored_topic_is_read_once_the_true_one_is_put_there(
+    world: World,
+) -> None:
+    messages = filled(world)
+    made_anew(world)
+    put_back(world, messages[:5])
+    put_back(world, messages[5:6], value=b"\0\0\0\0\1another")
+    put_back(world, messages[6:])
+    with world.materialising():
+        until_halted(world, "SealMismatch")
+        assert world.count("sinergi.transfer_history") == 0
+        put_back(world, messages[5:6])
+        until_sound(world, 20)
+
+
+def test_leaves_that_the_broker_deleted_are_read_once_their_owner_sends_them_again(
+    world: World,
+) -> None:
+    with world.materialising():
+        messages = filled(world, 5)
+        world.until_rows("sinergi.transfer_history", 5)
+    with world.relaying():
+        world.publish(*(transfer(f"Q/{number}") for number in range(10)))
+        until_sent(world, 15)
+    cut = TopicPartition(world.topic.name, 0, len(messages) + 5)
+    for done in open_admin(world.connection).delete_records([cut]).values():
+        done.result(timeout=30)
+    with world.materialising():
+        until_halted(world, "OffsetGone")
+        made_anew(world)
+        with world.relaying():
+            world.publish(transfer("R/1"))
+            until_sound(world, 16)
+
+
+def test_a_topic_with_other_partitions_is_read_once_it_is_made_anew(world: World) -> None:
+    filled(world)
+    admin = open_admin(world.connection)
+    for done in admin.create_partitions([NewPartitions(world.topic.name, 2)]).values():
+        done.result(timeout=30)
+    with world.materialising():
+        world.until(lambda: halt(world)[0] == "PartitionsDiffer", "the topic is halted")
+        assert world.count("sinergi.transfer_history") == 0
+        made_anew(world)
+        with world.relaying():
+            world.publish(transfer("R/1"))
+            world.until_rows("sinergi.transfer_history", 21)
+
+
+def test_a_checkpoint_of_more_than_five_thousand_leaves_is_passed_once_the_topic_is_made_anew(
+    world: World,
+) -> None:
+    messages = filled(world)
+    made_anew(world)
+    write_all(world, 0, [leaf(0, sealed=false_seal(world, 0, 6_000))])
+    with world.materialising():
+        until_halted(world, "CheckpointTooWide")
+        made_anew(world)
+        put_back(world, messages)
+        until_sound(world, 20)
+
+
+def test_two_histories_that_the_owner_signed_halt_until_the_topic_is_made_anew(
+    world: World,
+) -> None:
+    messages = filled(world)
+    size = len(messages)
+    with world.materialising():
+        world.until_rows("sinergi.transfer_history", 20)
+        contradict(world, 0, size)
+        until_halted(world, "SealFork")
+        assert world.count("sinergi.transfer_history") == 20
+    made_anew(world)
+    put_back(world, messages)
+    with world.materialising():
+        until_sound(world, 20)
+
+
+def test_what_halts_one_partition_leaves_the_others_alone(
+    tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
+) -> None:
+    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=2)
+    with world.materialising(), world.relaying():
+        world.publish(*(transfer(f"P/{number}") for number in range(20)))
+        world.until_rows("sinergi.transfer_history", 20)
+        contradict(world, 0, 4_000)
+        until_halted(world, "SealGap")
+        world.publish(*(transfer(f"Q/{number}") for number in range(20)))
+        until_sent(world, 40)
+        (size,) = world.ask(
+            "SELECT size FROM sinergi_producer.tree WHERE partition = 1", world.producer
+        )[0]
+        world.until_rows("sinergi.transfer_history", size)
+    assert {number for (number,) in world.ask("SELECT partition FROM sinergi_consumer.halt")} == {0}
+
+
+class Hands:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+
+def test_pauses_double_up_to_five_minutes_and_begin_anew_once_it_goes_on() -> None:
+    clock = Hands()
+    pauses = Pauses(clock)
+    lengths = [pauses.begin(SHARE) for _ in range(10)]
+    assert lengths[:4] == [FIRST_SECONDS, 4.0, 8.0, 16.0]
+    assert max(lengths) == lengths[-1] == MOST_SECONDS == 300.0
+    assert pauses.over() == []
+    clock.seconds = 300.0
+    assert pauses.over() == [SHARE]
+    assert pauses.over() == []
+    pauses.forget(SHARE)
+    assert pauses.begin(SHARE) == FIRST_SECONDS

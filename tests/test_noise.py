@@ -1,0 +1,250 @@
+"""Messages that the owner of a topic did not write decide nothing, whatever they hold."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from contextlib import closing, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreign import Headers, RawProducer, false_seal, leaf, write, write_all
+from sinergi_consumers.partition import MOST_BYTES, Partition
+from sinergi_consumers.replay import Replay, Wanted
+from sinergi_consumers.testing.sinks import transfer as at_revision
+from sinergi_consumers.testing.tape import Tape, TapeMessage
+from sinergi_schemas import errors, message
+from sinergi_schemas.seal.candidates import WINDOW
+from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
+from sinergi_schemas.seal.keys import SigningKey
+from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.topics import Topic
+from test_relay import until_sent
+from world import World, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+BUS = "sinergi.test.example"
+TOPIC = Topic("lapas-rekaan", "transfer")
+FIVE_HUNDRED_MIB = 500 * 1024 * 1024
+
+# Headers of every kind that was seen to end a process, and whatever else there may be.
+MALFORMED_INDEXES = (
+    *(b"00", b" 1", b"1 ", b"+1", b"-1", b"1_0", b"", b"9" * 30, b"1\n", b"\xff"),
+    "\N{ARABIC-INDIC DIGIT ONE}".encode(),
+)
+INDEXES = (*MALFORMED_INDEXES, b"0", b"1", b"2", b"3", b"999", b"%d" % 10**17)
+FINGERPRINTS = (b"ab" * 32, b"AB" * 32, b"ab " * 32, b" " * 64, b"ab" * 31 + b"a\n", b"zz" * 32)
+NAMES = (message.LEAF, message.SCHEMA, message.CHECKPOINT, message.FRONTIER, "ce_id", "", "x")
+ANY_VALUE = st.one_of(
+    st.none(),
+    st.sampled_from((*INDEXES, *FINGERPRINTS, b"no note", b"\xe2\x80\x94 x\n\n")),
+    st.binary(max_size=40),
+)
+HEADERS = st.lists(st.tuples(st.sampled_from(NAMES), ANY_VALUE), max_size=8)
+LIKELY_HEADERS = st.builds(
+    lambda index, fingerprint, more: [
+        (message.LEAF, index),
+        (message.SCHEMA, fingerprint),
+        *more,
+    ],
+    st.sampled_from(INDEXES),
+    st.sampled_from(FINGERPRINTS),
+    HEADERS,
+)
+BODIES = st.one_of(st.none(), st.binary(max_size=12), st.just(message.frame(1, b"datum")))
+STRANGE = st.tuples(BODIES, BODIES, st.one_of(HEADERS, LIKELY_HEADERS))
+
+
+def tape_message(
+    value: bytes | None, key: bytes | None, headers: Sequence[tuple[str, Any]]
+) -> TapeMessage:
+    return TapeMessage(TOPIC.name, 0, 0, key, value, tuple(headers))
+
+
+def renumbered(messages: Iterable[TapeMessage]) -> list[TapeMessage]:
+    return [replace(each, at=at) for at, each in enumerate(messages)]
+
+
+def partition_of(tape: Tape) -> Partition:
+    ring = KeyRing((KeySpan(tape.key.public),))
+    return Partition(BUS, TOPIC, 0, ring, Frontier.empty())
+
+
+def read(partition: Partition, messages: Sequence[TapeMessage]) -> list[message.Message]:
+    """What a partition gives out to a reader who goes back where it is told to."""
+    found: list[message.Message] = []
+    at: int | None = 0
+    while at is not None:
+        batch = partition.receive(messages[at:])
+        found += batch.messages if batch else ()
+        while partition.rewind is None and (batch := partition.cut(final=True)):
+            found += batch.messages
+        at, partition.rewind = partition.rewind, None
+    return found
+
+
+@settings(max_examples=400)
+@given(STRANGE)
+def test_a_strange_message_is_one_of_ours_or_malformed_and_nothing_else_is_raised(
+    strange: tuple[bytes | None, bytes | None, Headers],
+) -> None:
+    with suppress(errors.MessageMalformed):
+        parsed = message.parse(tape_message(*strange))
+        found = dict(strange[2])
+        assert found[message.LEAF] == b"%d" % parsed.leaf_index
+        assert found[message.SCHEMA] == parsed.fingerprint.hex().encode()
+
+
+@pytest.mark.parametrize("index", MALFORMED_INDEXES)
+def test_an_index_has_one_form(index: bytes) -> None:
+    headers = [(message.LEAF, index), (message.SCHEMA, b"ab" * 32)]
+    with pytest.raises(errors.MessageMalformed, match=message.LEAF):
+        message.parse(tape_message(message.frame(1, b""), b"key", headers))
+
+
+@pytest.mark.parametrize("fingerprint", FINGERPRINTS[1:])
+def test_a_fingerprint_has_one_form(fingerprint: bytes) -> None:
+    headers = [(message.LEAF, b"0"), (message.SCHEMA, fingerprint)]
+    with pytest.raises(errors.MessageMalformed, match=message.SCHEMA):
+        message.parse(tape_message(message.frame(1, b""), b"key", headers))
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.integers(min_value=1, max_value=4), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(min_value=0, max_value=20), STRANGE), max_size=12),
+)
+def test_strange_messages_anywhere_on_a_topic_change_nothing_of_what_is_read(
+    batches: list[int], strange: list[tuple[int, tuple[bytes | None, bytes | None, Headers]]]
+) -> None:
+    tape = Tape(BUS, TOPIC)
+    honest = [
+        each
+        for number, size in enumerate(batches)
+        for each in tape.write([at_revision(f"P/{number}/{at}") for at in range(size)])
+    ]
+    messages = list(honest)
+    for place, each in strange:
+        messages.insert(place % (len(messages) + 1), tape_message(*each))
+    found = read(partition_of(tape), renumbered(messages))
+    assert [each.leaf_index for each in found] == list(range(len(honest)))
+    assert [each.key for each in found] == [each.key_bytes for each in honest]
+
+
+def test_leaves_that_were_not_kept_are_read_again_once_a_checkpoint_covers_them() -> None:
+    tape = Tape(BUS, TOPIC)
+    honest = tape.write([at_revision(f"P/{number}") for number in range(20)])
+    size = MOST_BYTES // 8
+    flood = [tape_message(*leaf(index, bytes(size))) for index in range(1, 12)]
+    partition = partition_of(tape)
+    found = read(partition, renumbered([*flood, *honest, *flood]))
+    assert [each.key for each in found] == [each.key_bytes for each in honest]
+    assert partition.noise.count == 11
+
+
+def test_what_waits_for_a_checkpoint_is_bounded_in_bytes() -> None:
+    tape = Tape(BUS, TOPIC)
+    partition = partition_of(tape)
+    datum = bytes(900_000)
+    partition.take(replace(tape_message(*leaf(index, datum)), at=index) for index in range(WINDOW))
+    assert sum(len(each.datum) for each in partition._kept.values()) <= MOST_BYTES
+    assert partition.pending == WINDOW
+
+
+def test_an_owner_who_seals_more_bytes_than_a_relay_does_is_refused() -> None:
+    tape = Tape(BUS, TOPIC)
+    datum = bytes(900_000)
+    wide = tape.write_datums([(at_revision("P").event_id, f"P/{at}", datum) for at in range(20)])
+    with pytest.raises(errors.BatchTooLarge, match=TOPIC.name):
+        read(partition_of(tape), wide)
+
+
+# On real brokers
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+
+
+def strange_messages(seed: int, count: int) -> list[tuple[bytes | None, bytes | None, Headers]]:
+    """Messages as a program writes them that tries everything; some say that they are leaves."""
+    dice = random.Random(seed)  # noqa: S311 - a test draws from a seed
+    found = []
+    for _ in range(count):
+        headers: Headers = [
+            (dice.choice(NAMES[:-2]), dice.choice((*INDEXES, *FINGERPRINTS, None, b"x")))
+            for _ in range(dice.randrange(4))
+        ]
+        if dice.random() < 0.7:
+            headers += [(message.LEAF, b"%d" % dice.randrange(60)), (message.SCHEMA, b"ab" * 32)]
+        value = dice.choice((None, b"", b"x", message.frame(1, dice.randbytes(6))))
+        found.append((value, dice.choice((None, b"", b"key")), headers))
+    return found
+
+
+def test_noise_between_true_events_stops_neither_relay_nor_reader_nor_replay(world: World) -> None:
+    seed = secrets.randbelow(2**32)
+    print(f"seed {seed}")  # noqa: T201 - shown where the test fails
+    noise = strange_messages(seed, 120)
+    with closing(RawProducer(world.kafka)) as raw:
+        raw.write(world.topic.name, 0, [(b"\xff\xfe", b"a name that is not text")])
+        with world.materialising():
+            for turn in range(3):
+                write_all(world, 0, noise[turn * 40 : turn * 40 + 40])
+                with world.relaying():
+                    world.publish(*(transfer(f"P/{turn}/{number}") for number in range(15)))
+                    until_sent(world, 15 * (turn + 1))
+                world.until_rows("sinergi.transfer_history", 15 * (turn + 1))
+            raw.write(world.topic.name, 0, [(b"\xff", b"")])
+            world.until(
+                lambda: world.count("sinergi_consumer.skipped") > 0, "skipped messages counted"
+            )
+    assert world.count("sinergi_consumer.halt") == world.count("sinergi_consumer.quarantine") == 0
+    run = Replay(world.bus, world.topic)
+    assert sum(frame.height for frame in run.events(Wanted())) == 45
+    (tally,) = run.tallies
+    assert "the name of a header is not text" in [each.cause for each in tally.noise.skipped]
+    # Copies of leaves are told only where they are compared: 121 strange messages and more.
+    assert tally.noise.count >= 100
+
+
+def test_a_forged_copy_of_the_next_leaf_before_the_true_one_does_not_hold_it_up(
+    world: World,
+) -> None:
+    with world.materialising(), world.relaying():
+        for turn in range(3):
+            write_all(world, 0, [leaf(index) for index in (turn, turn, turn + 1, turn + 2)])
+            world.publish(transfer(f"P/{turn}"))
+            world.until_rows("sinergi.transfer_history", turn + 1)
+    assert world.count("sinergi_consumer.halt") == 0
+
+
+def test_a_checkpoint_of_a_stranger_over_all_leaves_decides_nothing(world: World) -> None:
+    stranger = SigningKey.generate(world.key.name)
+    with world.materialising(), world.relaying():
+        write_all(world, 0, [leaf(9, sealed=false_seal(world, 0, 10, stranger))])
+        world.publish(*(transfer(f"P/{number}") for number in range(5)))
+        world.until_rows("sinergi.transfer_history", 5)
+    (told,) = world.ask(
+        "SELECT cause, messages, first_offset FROM sinergi_consumer.skipped"
+        " WHERE cause LIKE 'a checkpoint%'"
+    )
+    assert told == ("a checkpoint that the owner did not sign (SignatureInvalid)", 1, 0)
+
+
+def test_a_null_value_is_skipped_and_its_neighbours_arrive(world: World) -> None:
+    with world.materialising(), world.relaying():
+        world.publish(transfer("P/1"))
+        until_sent(world, 1)
+        write(world, value=None, key=b"P/1")
+        write(world, value=b"x", key=None)
+        world.publish(transfer("P/2"))
+        world.until_rows("sinergi.transfer_history", 2)
