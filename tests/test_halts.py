@@ -118,7 +118,8 @@ def test_leaves_that_the_broker_deleted_are_read_once_their_owner_sends_them_aga
         world.publish(*(transfer(f"Q/{number}") for number in range(10)))
         until_sent(world, 15)
     cut = TopicPartition(world.topic.name, 0, len(messages) + 5)
-    for done in open_admin(world.connection).delete_records([cut]).values():
+    admin = open_admin(world.connection)
+    for done in admin.delete_records([cut]).values():
         done.result(timeout=30)
     with world.materialising():
         until_halted(world, "OffsetGone")
