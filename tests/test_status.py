@@ -27,6 +27,7 @@ from sinergi.status.facts import (
     Reading,
     Service,
     Share,
+    Strays,
     Tree,
 )
 from sinergi.status.judgement import judge, spoken
@@ -501,6 +502,13 @@ def test_what_waits_is_a_problem_after_a_minute(seconds: float, status: int) -> 
 def test_a_projection_that_lags_behind_the_others_counts() -> None:
     lagging = reading(materialised={"transfer": 10, "grams": 4}, seconds_behind=3600.0)
     assert judge(lagging).lines[0].startswith(f"6 events of {TOPIC}/0 not in the tables for 60 min")
+
+
+def test_skipped_messages_are_told_with_offset_and_count_and_are_no_problem() -> None:
+    verdict = judge(reading(strays=(Strays("no key or no Confluent frame", 3, 17),)))
+    assert verdict.exit_status == 0
+    said = f"3 messages of {TOPIC}/0 skipped from offset 17 on: no key or no Confluent frame"
+    assert f"note: {said}" in verdict.lines
 
 
 def test_the_worst_is_said_first_and_an_away_service_before_all() -> None:

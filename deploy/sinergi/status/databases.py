@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sinergi.status.facts import Halt, Lease
+from sinergi.status.facts import Halt, Lease, Strays
 from sinergi_consumers.position import Place
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
@@ -58,6 +58,10 @@ _QUARANTINE = """
     SELECT topic, partition, reason, count(*) FROM sinergi_consumer.quarantine
     WHERE state = 'open' GROUP BY topic, partition, reason ORDER BY topic, partition, reason
 """
+_STRAYS = """
+    SELECT topic, partition, cause, messages, first_offset FROM sinergi_consumer.skipped
+    ORDER BY topic, partition, cause
+"""
 _HALTS = "SELECT topic, partition, reason, detail, halted_at, looks_at FROM sinergi_consumer.halt"
 
 
@@ -102,6 +106,7 @@ class ConsumerRows:
     positions: Mapping[Number, Mapping[str, PositionRow]]
     quarantined: Mapping[Number, Mapping[str, int]]
     halts: Mapping[Number, Halt]
+    strays: Mapping[Number, list[Strays]]
 
 
 def producer_rows(url: str) -> ProducerRows:
@@ -150,7 +155,10 @@ def consumer_rows(url: str) -> ConsumerRows:
             )
             for topic, number, reason, detail, since, looks_at in connection.execute(_HALTS)
         }
-    return ConsumerRows(_with_newcomers(positions), quarantined, halts)
+        strays: dict[Number, list[Strays]] = {}
+        for topic, number, *found in connection.execute(_STRAYS):
+            strays.setdefault((topic, number), []).append(Strays(*found))
+    return ConsumerRows(_with_newcomers(positions), quarantined, halts, strays)
 
 
 def _with_newcomers(

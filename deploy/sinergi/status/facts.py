@@ -113,6 +113,15 @@ class Halt:
 
 
 @dataclass(frozen=True, slots=True)
+class Strays:
+    """Messages of one partition that are not its owner's and were skipped for one cause."""
+
+    cause: str
+    messages: int
+    first_offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Share:
     """One partition that is read into this agency's database.
 
@@ -125,6 +134,7 @@ class Share:
         worker: the host that reads it, as the consumer group has it.
         quarantined: open rows of quarantine, by the reason; None where the database is
             away, and with it whether the partition is halted.
+        strays: messages of others that were skipped, by cause; they stay on the topic.
     """
 
     partition: int
@@ -135,6 +145,7 @@ class Share:
     worker: str | None
     quarantined: Mapping[str, int] | None
     halt: Halt | None
+    strays: tuple[Strays, ...] = ()
 
     @property
     def lowest(self) -> int | None:

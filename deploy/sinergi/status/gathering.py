@@ -258,6 +258,7 @@ def _share(
         topics.group.hosts.get(share) if topics else None,
         stored.quarantined.get(share, {}) if stored else None,
         stored.halts.get(share) if stored else None,
+        tuple(stored.strays.get(share, ())) if stored else (),
     )
     if found.behind and topics:
         since = topics.missing_since.get(share)

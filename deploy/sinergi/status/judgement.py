@@ -214,6 +214,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
     for each in facts.unset:
         yield f"{each} is not set, though the agreements want it; that side is not shown"
     yield from _idle(facts)
+    yield from _strays(facts)
     owners = {}
     for topic in facts.reading.topics if facts.reading else ():
         if topic.found is not None and topic.heads_fault is None:
@@ -223,6 +224,17 @@ def _remarks(facts: Facts) -> Iterator[str]:
             yield f"{agency} has never signed its heads"
         elif (facts.at - at).total_seconds() > HEADS_SECONDS:
             yield f"{agency} has signed no heads since {local(at)}: its relay is not at work"
+
+
+def _strays(facts: Facts) -> Iterator[str]:
+    """Messages of others than the owners; nobody can take them away, and they do no harm."""
+    for topic in facts.reading.topics if facts.reading else ():
+        for share in topic.partitions:
+            for each in share.strays:
+                yield (
+                    f"{_count(each.messages, 'message')} of {topic.topic}/{share.partition} skipped"
+                    f" from offset {each.first_offset} on: {each.cause}"
+                )
 
 
 def _idle(facts: Facts) -> Iterator[str]:
