@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from sinergi import migrate
 from sinergi.cli.root import run
+from sinergi_consumers.projection import projection
 from sinergi_producers.outbox import Outbox
 from sinergi_schemas.agreement import Agreements
 from sinergi_schemas.catalog import Catalog
@@ -94,6 +95,104 @@ def test_the_sql_for_a_dba_makes_the_very_same_tables(
     before = catalogue(by_hand)
     assert run(["db", "upgrade", "--role", role, *as_flag(by_hand)]) == 0
     assert catalogue(by_hand) == before
+
+
+CHANGES = {
+    "another type": (
+        "ALTER TABLE sinergi.transfer ALTER COLUMN movement_id TYPE varchar(20)",
+        "sinergi.transfer.movement_id is character varying(20) and is declared text",
+        1,
+    ),
+    "another number": (
+        "ALTER TABLE sinergi.seizure_exhibits ALTER COLUMN net_weight_g TYPE numeric(6, 2)",
+        "sinergi.seizure_exhibits.net_weight_g is numeric(6,2) and is declared numeric(18,4)",
+        1,
+    ),
+    "NOT NULL": (
+        "ALTER TABLE sinergi.transfer ALTER COLUMN movement_id SET NOT NULL",
+        "sinergi.transfer.movement_id is NOT NULL and is declared to be null at times",
+        1,
+    ),
+    "null": (
+        "ALTER TABLE sinergi.transfer ALTER COLUMN reason DROP NOT NULL",
+        "sinergi.transfer.reason may be null and is declared NOT NULL",
+        0,
+    ),
+    "one more": (
+        "ALTER TABLE sinergi.transfer ADD COLUMN remark text",
+        "sinergi.transfer.remark is not declared; its rows stay, and new ones leave it empty",
+        0,
+    ),
+    "one more in the key": (
+        "ALTER TABLE sinergi.transfer DROP CONSTRAINT transfer_pkey, ADD PRIMARY KEY (event_id)",
+        "sinergi.transfer has the key (event_id) and is declared with (agency, record_id)",
+        1,
+    ),
+    "no key": (
+        "ALTER TABLE sinergi.transfer DROP CONSTRAINT transfer_pkey",
+        "sinergi.transfer has the key (none) and is declared with (agency, record_id)",
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "said", "status"), CHANGES.values(), ids=CHANGES.keys())
+def test_an_upgrade_says_which_columns_are_not_as_declared(
+    empty: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+    change: str,
+    said: str,
+    status: int,
+) -> None:
+    url = empty()
+    command = ["db", "upgrade", "--role", "consumer", *as_flag(url)]
+    assert run(command) == 0
+    assert "up to date" in capsys.readouterr().err
+    with psycopg.connect(conninfo(url)) as connection:
+        connection.execute(change.encode())
+    before = catalogue(url)
+    assert run(command) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "up to date" not in err
+    assert f"  {said}\n" in err
+    assert err.count("\n  sinergi.") == 1
+    assert catalogue(url) == before
+
+
+def test_a_column_that_is_not_there_is_made_and_what_differs_is_still_said(
+    empty: Callable[[], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = empty()
+    command = ["db", "upgrade", "--role", "consumer", *as_flag(url)]
+    assert run(command) == 0
+    with psycopg.connect(conninfo(url)) as connection:
+        connection.execute("ALTER TABLE sinergi.transfer DROP COLUMN reason")
+    capsys.readouterr()
+    assert run(command) == 0
+    err = capsys.readouterr().err
+    assert "2 statements for the projections' tables" in err
+    assert "sinergi.transfer.reason may be null and is declared NOT NULL" in err
+
+
+def test_every_type_that_a_projection_may_declare_is_found_again(postgresql: str) -> None:
+    kinds: list[Any] = [
+        sa.String,
+        sa.String(9),
+        sa.Float,
+        sa.Double,
+        sa.SmallInteger,
+        sa.DateTime,
+        sa.Time,
+    ]
+    kinds += [sa.Interval, sa.JSON, sa.ARRAY(sa.Integer), sa.LargeBinary, sa.Numeric, sa.Boolean]
+    kinds += [sa.Numeric(9, 3), sa.Uuid, sa.Date, sa.BigInteger, sa.DateTime(timezone=True)]
+    columns: list[sa.Column[Any]] = [sa.Column(f"50%_{at}", kind) for at, kind in enumerate(kinds)]
+    columns.append(sa.Column("id", sa.Integer, primary_key=True))
+    declared = projection("transfer", table=sa.Table("own", sa.MetaData(), *columns))
+    own = declared(lambda events: events)
+    migrate.upgrade(postgresql, migrate.Role.CONSUMER, [own])
+    assert migrate.differences(postgresql, [own]) == []
 
 
 def test_one_database_may_be_both(empty: Callable[[], str]) -> None:

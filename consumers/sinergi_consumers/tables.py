@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.projection import Projection
 
 # With the default style of parameters, SQLAlchemy doubles each % in a name or comment.
-_DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call] # it has no types
+DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call] # it has no types
 
 
 def columns_in(connection: sa.Connection) -> dict[str, dict[str, bool]]:
@@ -59,11 +59,11 @@ def _create(table: sa.Table) -> Iterator[str]:
 
 
 def _extend(table: sa.Table, found: Mapping[str, bool]) -> Iterator[str]:
-    target = _DIALECT.identifier_preparer.format_table(table)
-    quote = _DIALECT.identifier_preparer.quote
+    target = DIALECT.identifier_preparer.format_table(table)
+    quote = DIALECT.identifier_preparer.quote
     for column in table.columns:
         if column.name not in found:
-            kind = column.type.compile(_DIALECT)
+            kind = column.type.compile(DIALECT)
             yield f"ALTER TABLE {target} ADD {quote(column.name)} {kind}"
             yield from _comment(column)
     for name, nullable in found.items():
@@ -77,4 +77,4 @@ def _comment(column: sa.Column[object]) -> Iterator[str]:
 
 
 def _text(element: sa.schema.DDLElement) -> str:
-    return str(element.compile(dialect=_DIALECT)).strip()
+    return str(element.compile(dialect=DIALECT)).strip()

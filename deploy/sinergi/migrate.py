@@ -22,6 +22,7 @@ from sinergi_schemas.postgresql.engine import engine
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sinergi_consumers.differences import Difference
     from sinergi_consumers.projection import Projection
 
 
@@ -84,6 +85,24 @@ def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> lis
     except sa.exc.DBAPIError as why:
         raise _translated(why) from None
     return done
+
+
+def differences(url: str, projections: Sequence[Projection]) -> list[Difference]:
+    """Where the tables of projections are not as these declare them. It changes nothing.
+
+    Raises:
+        DatabaseAway: the database does not answer.
+        DatabaseBroken: the user may not make temporary tables.
+    """
+    if not projections:
+        return []
+    from sinergi_consumers import differences as found  # noqa: PLC0415 - as in `script`
+
+    try:
+        with engine(url, "sinergi db") as opened, opened.begin() as connection:
+            return list(found.differences(connection, projections))
+    except sa.exc.DBAPIError as why:
+        raise _translated(why) from None
 
 
 def script(role: Role, projections: Sequence[Projection] = ()) -> str:

@@ -42,6 +42,11 @@ def upgrade(
     """Make what is missing and bring the rest up to date; again and again changes nothing.
 
     Relay and materialiser need no right to create anything: run this as the database's owner.
+    Columns that are there are left as they are; where one is not as its projection declares it,
+    that is said.
+
+    Exit status 0: the tables are made; 1: a column is such that rows may be refused; 2: it could
+    not be done.
 
     Examples:
       sinergi db upgrade --role producer --database postgresql://owner@/sdp
@@ -57,7 +62,18 @@ def upgrade(
     url = _url(database, role)
     done = migrate.upgrade(url, role, projections)
     changed = f"; {counted(len(done), 'statement')} for the projections' tables" if done else ""
-    terminal.note(f"sinergi: the tables of a {role.value} are up to date{changed}")
+    differing = migrate.differences(url, projections)
+    if not differing:
+        terminal.note(f"sinergi: the tables of a {role.value} are up to date{changed}")
+        return
+    what = f"the tables of a {role.value} are there{changed}, and not all are as declared"
+    terminal.note(f"sinergi: {what}:")
+    for each in differing:
+        terminal.note(f"  {each}")
+    if any(each.breaks for each in differing):
+        remedy = "alter them as the database's owner, or give the projection another table"
+        terminal.note(f"sinergi: rows may be refused for this: {remedy}")
+        raise typer.Exit(root.NOT_SO)
 
 
 def _url(database: str | None, role: Role) -> str:
