@@ -49,9 +49,11 @@ def in_force(starts: datetime, ends: datetime) -> dict[str, Any]:
     return {"in_force": {"from": starts, "until": ends}}
 
 
-GOOD = read("good.toml")
 ENDED = read("ended.toml", **in_force(AT.replace(year=2010), AT.replace(year=2020)))
-COMING = read("coming.toml", **in_force(AT.replace(year=2040), AT.replace(year=2050)))
+GOOD = read("good.toml", replaces=[ENDED.hash])
+COMING = read(
+    "coming.toml", replaces=[GOOD.hash], **in_force(AT.replace(year=2040), AT.replace(year=2050))
+)
 ALL = Agreements([GOOD, ENDED, COMING])
 
 
@@ -115,7 +117,7 @@ def test_an_agreement_that_does_not_name_the_publisher_or_the_reader_allows_noth
     terms = replace(other.events["transfer"], readers=("polresta-rekaan",))
     unread = replace(other, hash="1" * 64, events={"transfer": terms})
     unpublished = replace(other, hash="2" * 64, events={"seizure": terms})
-    agreements = Agreements([GOOD])
+    agreements = Agreements([GOOD, ENDED])
     agreements._newest_first = (GOOD, unread, unpublished)
     assert why(event("1" * 64), event("2" * 64), agreements=agreements) == [
         f"other.toml, which it names, does not let {READER} read it",
@@ -170,7 +172,8 @@ def test_events_that_are_not_agreed_come_in_by_themselves_once_the_agreement_is_
     """They wait in quarantine meanwhile, and looking at them again writes nothing."""
     (tmp_path / "world").mkdir()
     world = World(tmp_path / "world", kafka, agency_slug, databases(), databases(), partitions=1)
-    later = world.agreement | {"title": "Addendum"}
+    (first,) = world.agreements
+    later = world.agreement | {"title": "Addendum", "replaces": [first.hash]}
     later["in_force"] = {"from": datetime(2026, 1, 1, tzinfo=UTC)}
     text = tomli_w.dumps(later)
     tape = world.tape()

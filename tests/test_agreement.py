@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import copy
+import json
 import tomllib
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import tomli_w
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sinergi_schemas.agreement import Agreement, Agreements
 from sinergi_schemas.agreement_file import parse
 from sinergi_schemas.errors import AgreementRefused, NotAgreed
-from sinergi_schemas.seal.keys import Algorithm, SigningKey
+from sinergi_schemas.seal import heads
+from sinergi_schemas.seal.heads import Head, Heads
+from sinergi_schemas.seal.key_ring import KeyRing
+from sinergi_schemas.seal.keys import Algorithm, SigningKey, VerifyingKey
 from sinergi_schemas.topics import Topic
+from test_seal_keys import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "agreement" / "banyuwangi.toml"
+VECTORS = Path(__file__).parent / "vectors" / "seal"
 PATH = Path("pks.toml")
 BUS = "sinergi.banyuwangi.example"
 LAPAS, BNNK, POLRESTA = "lapas-banyuwangi", "bnnk-banyuwangi", "polresta-banyuwangi"
@@ -281,10 +291,23 @@ def successor(raw: dict[str, Any]) -> dict[str, Any]:
     return later
 
 
+def together(raw: dict[str, Any], later: dict[str, Any]) -> Agreements:
+    """Two versions in one folder, of which the later one names the earlier one."""
+    earlier = read(raw)
+    document = tomli_w.dumps({"replaces": [earlier.hash]} | later).encode()
+    return Agreements([earlier, parse(Path("later.toml"), document)])
+
+
+def refused(raw: dict[str, Any], later: dict[str, Any]) -> list[str]:
+    with pytest.raises(AgreementRefused) as caught:
+        together(raw, later)
+    return str(caught.value).split("\n  ")[1:]
+
+
 def test_the_newest_in_force_holds(raw: dict[str, Any]) -> None:
     later = successor(raw)
     del later["events"]["suspicious-visit"]
-    agreements = Agreements([read(raw), read(later)])
+    agreements = together(raw, later)
 
     def title(event_type: str, year: int) -> str:
         found = agreements.covering(LAPAS, event_type, datetime(year, 6, 1, tzinfo=UTC))
@@ -312,7 +335,7 @@ def test_agreements_that_contradict_each_other_are_refused(
     later = successor(raw)
     spoil(later)
     with pytest.raises(AgreementRefused, match=what):
-        Agreements([read(raw), read(later)])
+        together(raw, later)
 
 
 def test_two_buses_in_one_folder_are_refused(raw: dict[str, Any]) -> None:
@@ -322,7 +345,7 @@ def test_two_buses_in_one_folder_are_refused(raw: dict[str, Any]) -> None:
         key = SigningKey.generate(f"other.example/{party}").public
         later["parties"][party] |= {"keys": [str(key)], "receipt_keys": []}
     with pytest.raises(AgreementRefused, match=f"bus: is other.example, but {BUS} in pks.toml"):
-        Agreements([read(raw), read(later)])
+        together(raw, later)
 
 
 def test_a_key_that_changes_hands_between_agreements_is_refused(raw: dict[str, Any]) -> None:
@@ -332,9 +355,225 @@ def test_a_key_that_changes_hands_between_agreements_is_refused(raw: dict[str, A
     stolen = replace(taken.public, name=f"{BUS}/{BNNK}")
     later["parties"][BNNK]["keys"] = [str(stolen)]
     with pytest.raises(AgreementRefused, match=f"{BUS}/{BNNK} is the same key as {BUS}/{LAPAS}"):
-        Agreements([read(raw), read(later)])
+        together(raw, later)
 
 
 def test_one_file_twice_is_refused(raw: dict[str, Any]) -> None:
     with pytest.raises(AgreementRefused, match="is the same file as"):
         Agreements([read(raw), read(raw)])
+
+
+# Whose keys count for what
+
+
+def replaced_by(raw: dict[str, Any], agency: str, new: str, **until: list[int]) -> None:
+    """Let an agreement state that a new key replaces the one that it shows."""
+    party = raw["parties"][agency]
+    old = {"key": party["keys"][0], "until": until}
+    party["replaced_keys"] = [*party.get("replaced_keys", []), old]
+    party["keys"] = [new]
+
+
+def only(raw: dict[str, Any], event_type: str) -> dict[str, Any]:
+    """An agreement of the same parties on one event type alone, and later."""
+    later = successor(raw)
+    later["events"] = {event_type: later["events"][event_type]}
+    return later
+
+
+ESCAPES = "suspicious-visit"
+UNTIL = {"seizure": [5, 0, 7], "transfer": [120, 97, 104], ESCAPES: [1, 2, 3]}
+
+
+def test_a_second_agreement_on_another_event_type_adds_no_key(raw: dict[str, Any]) -> None:
+    """A key of the prison's that nobody but the other side has seen forged rows under its name."""
+    del raw["events"][ESCAPES]
+    later = successor(raw)
+    later["events"] = {ESCAPES: raw["events"]["transfer"]}
+    theirs, ours = other_key(LAPAS), raw["parties"][LAPAS]["keys"][0]
+    later["parties"][LAPAS]["keys"] = [theirs]
+    (line,) = refused(raw, later)
+    assert line.startswith(f"later.toml: parties.{LAPAS}.keys: is {theirs[:-45]}, but {ours[:-45]}")
+    assert "in pks.toml, and neither file shows the other's among its replaced_keys" in line
+
+
+def test_a_key_that_a_second_agreement_declares_counts_for_its_own_event_type_only(
+    raw: dict[str, Any],
+) -> None:
+    del raw["events"][ESCAPES]
+    later = successor(raw)
+    later["events"] = {ESCAPES: raw["events"]["transfer"]}
+    replaced_by(later, LAPAS, other_key(LAPAS), **{ESCAPES: [0, 0, 0]})
+    agreements = together(raw, later)
+    old, new = (each.parties[LAPAS].key for each in (read(raw), read(later)))
+    assert agreements.ring(TRANSFER, 0).spans == KeyRing.of(old).spans
+    assert agreements.ring(Topic(LAPAS, ESCAPES), 2).allowed(1) == [new]
+    assert agreements.keys(LAPAS) == [new, old]
+
+
+def test_heads_of_a_key_from_another_agreement_say_nothing_of_a_topic(raw: dict[str, Any]) -> None:
+    """It can sign heads, and then states of its own event type only what they say of that."""
+    del raw["events"][ESCAPES]
+    later = successor(raw)
+    later["events"] = {ESCAPES: raw["events"]["transfer"]}
+    new = SigningKey.generate(f"{BUS}/{LAPAS}")
+    replaced_by(later, LAPAS, str(new.public), **{ESCAPES: [0, 0, 0]})
+    agreements = together(raw, later)
+    stated = tuple(
+        Head(f"sinergi.{LAPAS}.{name}", 0, 9, bytes(32))
+        for name in ("transfer", ESCAPES, "unheard-of")
+    )
+    note = heads.sign(Heads(BUS, LAPAS, 1, stated), [new])
+    found = agreements.credible(heads.verify(note, BUS, LAPAS, agreements.keys(LAPAS)))
+    assert [each.topic for each in found.heads] == [f"sinergi.{LAPAS}.{ESCAPES}"]
+
+
+def test_a_receipt_key_counts_for_what_its_agreement_lets_its_agency_read(
+    raw: dict[str, Any],
+) -> None:
+    later = only(raw, ESCAPES)
+    more = other_key(f"{BNNK}/second", Algorithm.COSIGNATURE)
+    later["parties"][BNNK]["receipt_keys"].append({"database": "second", "key": more})
+    agreements = together(raw, later)
+    assert more in map(str, agreements.receipt_keys(BNNK))
+    assert more in map(str, agreements.receipt_keys(BNNK, Topic(LAPAS, ESCAPES)))
+    assert more not in map(str, agreements.receipt_keys(BNNK, TRANSFER))
+    assert agreements.receipt_keys(BNNK, Topic(BNNK, "transfer")) == []
+
+
+def test_a_newer_file_keeps_every_receipt_key_of_a_database(raw: dict[str, Any]) -> None:
+    later = successor(raw)
+    kept = later["parties"][BNNK]["receipt_keys"][0]
+    new = {"database": "register", "key": other_key(f"{BNNK}/register", Algorithm.COSIGNATURE)}
+    later["parties"][BNNK]["receipt_keys"] = [new]
+    (line,) = refused(raw, later)
+    assert f"{BNNK}.receipt_keys: database register lacks {kept['key'][:-45]} of pks.toml" in line
+    later["parties"][BNNK]["receipt_keys"] = [new, kept]
+    assert [str(key) for key in together(raw, later).receipt_keys(BNNK)] == [
+        new["key"],
+        kept["key"],
+    ]
+
+
+# A key is replaced
+
+
+def test_the_newer_agreement_alone_proves_what_was_sealed_before_it(raw: dict[str, Any]) -> None:
+    later, new = successor(raw), other_key(LAPAS)
+    replaced_by(later, LAPAS, new, **UNTIL)
+    for agreements in (together(raw, later), Agreements([read(later)])):
+        old = read(raw).parties[LAPAS].key
+        for number, last in enumerate(UNTIL["transfer"]):
+            ring = agreements.ring(TRANSFER, number)
+            assert ring.allowed(last)[0] == old
+            assert [str(key) for key in ring.allowed(last + 1)] == [new]
+        assert agreements.ring(TRANSFER, 3).spans == agreements.ring(TRANSFER, -1).spans == ()
+
+
+def test_a_newer_file_that_forgets_a_replaced_key_is_refused(raw: dict[str, Any]) -> None:
+    second, third = successor(raw), successor(raw)
+    replaced_by(second, LAPAS, other_key(LAPAS), **UNTIL)
+    third["parties"][LAPAS]["keys"] = [other_key(LAPAS)]
+    third["in_force"]["from"] = datetime(2027, 1, 1, tzinfo=UTC)
+    (line,) = refused(second, third)
+    assert "and neither file shows the other's" in line
+
+
+def test_a_newer_file_that_goes_back_to_a_replaced_key_is_refused(raw: dict[str, Any]) -> None:
+    second, third = successor(raw), successor(raw)
+    replaced_by(second, LAPAS, other_key(LAPAS), **UNTIL)
+    third["in_force"]["from"] = datetime(2027, 1, 1, tzinfo=UTC)
+    (line,) = refused(second, third)
+    assert line.startswith(f"later.toml: parties.{LAPAS}.keys: ends with")
+    assert "of pks.toml replaces: this file is the newer one, and has to show it" in line
+
+
+def test_a_file_on_something_else_may_show_the_key_from_before_its_replacement(
+    raw: dict[str, Any],
+) -> None:
+    del raw["events"][ESCAPES]
+    replaced_by(
+        raw, LAPAS, other_key(LAPAS), **{key: UNTIL[key] for key in ("seizure", "transfer")}
+    )
+    later = successor(raw)
+    later["events"] = {ESCAPES: raw["events"]["transfer"]}
+    party = later["parties"][LAPAS]
+    party["keys"] = [party.pop("replaced_keys")[0]["key"]]
+    agreements = together(raw, later)
+    assert [str(key) for key in agreements.ring(Topic(LAPAS, ESCAPES), 0).allowed(9)] == party[
+        "keys"
+    ]
+
+
+def test_the_newest_file_on_a_topic_says_where_a_key_ends(raw: dict[str, Any]) -> None:
+    """A last size that was set too low is mended by another version."""
+    second, third, new = successor(raw), successor(raw), other_key(LAPAS)
+    replaced_by(second, LAPAS, new, **UNTIL)
+    replaced_by(third, LAPAS, new, **(UNTIL | {"transfer": [500, 500, 500]}))
+    third["in_force"]["from"] = datetime(2027, 1, 1, tzinfo=UTC)
+    assert together(second, third).ring(TRANSFER, 0).spans[0].last == 500
+
+
+# An old file is taken away
+
+
+def test_a_file_that_follows_another_names_it(raw: dict[str, Any]) -> None:
+    digest = read(raw).hash
+    (line,) = refused(raw, successor(raw) | {"replaces": []})
+    assert line.startswith("later.toml: replaces: does not name pks.toml, which covers")
+    assert line.endswith(f'add "{digest}" to it')
+
+
+def test_an_old_file_that_is_taken_away_is_missed_by_its_successor(raw: dict[str, Any]) -> None:
+    """Events name it by its hash: whoever reads them anew could not tell what it allowed."""
+    digest = read(raw).hash
+    with pytest.raises(AgreementRefused) as caught:
+        Agreements([read(successor(raw) | {"replaces": [digest]})])
+    assert f"replaces: the file with the SHA-256 {digest} is not here" in str(caught.value)
+    assert f"events of sinergi.{BNNK}.seizure, sinergi.{LAPAS}.seizure" in str(caught.value)
+
+
+def test_a_third_version_names_the_second_which_names_the_first(raw: dict[str, Any]) -> None:
+    first = read(raw)
+    second = read(successor(raw) | {"replaces": [first.hash]})
+    later = successor(raw) | {"title": "third", "replaces": [second.hash]}
+    later["in_force"] = {"from": datetime(2027, 1, 1, tzinfo=UTC)}
+    assert len(Agreements([first, second, read(later)]).versions) == 3
+    with pytest.raises(AgreementRefused, match="is not here"):
+        Agreements([first, read(later)])
+
+
+@pytest.mark.parametrize("kind", ["small_order", "not_canonical", "not_on_the_curve"])
+def test_a_key_with_which_anybody_signs_is_refused_in_every_place(
+    raw: dict[str, Any], kind: str
+) -> None:
+    """64 of 64 checkpoints were forged under such keys without a private key."""
+    points = json.loads((VECTORS / "public-keys.json").read_text())[kind]
+    for point in points:
+        spoiled = copy.deepcopy(raw)
+        text = text_of(f"{BUS}/{LAPAS}", Algorithm.ED25519, bytes.fromhex(point))
+        receipts = text_of(f"{BUS}/{LAPAS}/sdp", Algorithm.COSIGNATURE, bytes.fromhex(point))
+        spoiled["parties"][LAPAS]["keys"] = [text]
+        spoiled["parties"][LAPAS]["receipt_keys"][0]["key"] = receipts
+        replaced_by(spoiled, POLRESTA, other_key(POLRESTA), seizure=[1, 1, 1])
+        old = text_of(f"{BUS}/{POLRESTA}", Algorithm.ED25519, bytes.fromhex(point))
+        spoiled["parties"][POLRESTA]["replaced_keys"][0]["key"] = old
+        said = lines(spoiled)
+        for place in ("keys.0", "receipt_keys.0.key", "replaced_keys.0.key"):
+            assert any(f"{place}: cannot be read as a key: it is" in each for each in said), said
+
+
+def test_no_checkpoint_is_forged_under_a_key_of_small_order() -> None:
+    """64 are forged that OpenSSL takes, each without a private key; no ring can hold their keys."""
+    points = json.loads((VECTORS / "public-keys.json").read_text())["small_order"]
+    neutral = bytes.fromhex(points[0]) + bytes(32)
+    for number in range(64):
+        public = bytes.fromhex(points[number % len(points)])
+        key = Ed25519PublicKey.from_public_bytes(public)
+        for extra in count():
+            text = f"{BUS}/{TRANSFER.name}/0\n{number}\n{'A' * 43}=\n{extra}\n"
+            with suppress(InvalidSignature):
+                key.verify(neutral, text.encode())
+                break
+        with pytest.raises(ValueError, match="small order"):
+            VerifyingKey(f"{BUS}/{LAPAS}", Algorithm.ED25519, public)

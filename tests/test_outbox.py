@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
@@ -215,9 +216,10 @@ def test_an_event_falls_under_the_agreement_that_was_in_force_when_it_was_record
 ) -> None:
     """Readers hold it to that one; where none was in force they would set it apart."""
     text = (EXAMPLE / "banyuwangi.toml").read_text(encoding="utf-8")
-    (tmp_path / "now.toml").write_text(text, encoding="utf-8")
     before = text.replace("2025-10-23", "2020-10-23").replace("2030-10-22", "2025-10-22")
     (tmp_path / "before.toml").write_text(before, encoding="utf-8")
+    digest = sha256(before.encode()).hexdigest()
+    (tmp_path / "now.toml").write_text(f'replaces = ["{digest}"]\n{text}', encoding="utf-8")
     agreements = Agreements.load(tmp_path)
     now = outbox()
     now._agreements = agreements

@@ -134,7 +134,7 @@ class World:
 
     def tape(self, number: int = 0, catalog: Catalog | None = None) -> Tape:
         """A partition of its topic, for a publisher who writes what an outbox would refuse."""
-        (agreed,) = self.agreements
+        *_, agreed = self.agreements
         return Tape(BUS, self.topic, number, catalog, self.key, agreed.hash)
 
     @contextmanager

@@ -39,11 +39,6 @@ class Agreed:
     agreements: Agreements
     reader: str | None
 
-    @property
-    def versions(self) -> frozenset[str]:
-        """The hashes of the agreements: while they are the same, so is every answer."""
-        return frozenset(each.hash for each in self.agreements)
-
     def violations(self, topic: Topic, events: pl.DataFrame) -> dict[int, str]:
         """The leaves of events that no agreement allows, and why, without any value of the event.
 

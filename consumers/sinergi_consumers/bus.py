@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sinergi_consumers.agreed import Agreed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.kafka import Connection
@@ -20,6 +22,8 @@ class Bus:
     Attributes:
         agreements: they name the owners' keys, which are taken from nowhere else.
         reader: the agency that reads; None for an audit of what others share.
+        load: reads the agreements again, for whoever runs for ever; without it they stay as they
+            are.
         catalog: the schemas that are known here.
     """
 
@@ -27,6 +31,7 @@ class Bus:
     agreements: Agreements
     catalog: Catalog
     reader: str | None = None
+    load: Callable[[], Agreements] | None = None
 
     @property
     def agreed(self) -> Agreed:

@@ -24,10 +24,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sinergi_consumers.decoding import Decoders
-from sinergi_consumers.partition import Partition
+from sinergi_consumers.loaded import Loaded
 from sinergi_consumers.pauses import Pauses
-from sinergi_consumers.retrying import Retrial
 from sinergi_consumers.storing import Claim, Stored, Work
 from sinergi_schemas import errors
 from sinergi_schemas.topics import Topic
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from sinergi_consumers.receipts import Receipt, Receipts
     from sinergi_consumers.storing import Store
     from sinergi_schemas.clock import Clock
-    from sinergi_schemas.seal.merkle import Frontier
 
 _log = structlog.get_logger(__name__)
 
@@ -70,11 +67,9 @@ class Materialiser:
         self._store = store
         self._sink = store.sink
         self._receipts = receipts
-        self._agreements = bus.agreements
         self._clock = clock
         self._claims: dict[Share, Claim] = {}
-        self._decoders = Decoders(bus.catalog, bus.agreed)
-        self._retrial = Retrial(store.sink, store.projections, self._decoders)
+        self._loaded = Loaded(bus, store, clock)
         self._halts = Pauses(clock)
         self._unclaimed = Pauses(clock, _MOST_UNCLAIMED_SECONDS)
         self._logged: set[tuple[Share, str]] = set()
@@ -103,6 +98,7 @@ class Materialiser:
                     self._settle(storing)  # the outcome of 4–6 for the batch before, and its 7
                     self._halt(broken)
                     self._report()
+                    self._reload()
                     self._claim()
                     storing = self._hand_over(database, ready)  # 4–6
                     if storing:
@@ -197,7 +193,7 @@ class Materialiser:
         """The place from which a share is read was looked for, and nothing there bears it out."""
         topic, number = claim.share
         _log.info("topic read from its first message", topic=topic.name, partition=number)
-        claim.partition = self._partition(topic, number, claim.partition.frontier)
+        claim.partition = self._loaded.partition(topic, number, claim.partition.frontier)
         claim.start = claim.start._replace(offset=claim.start.low, searched=False)
         self._assignment.go_back(claim.share, claim.start.low)
 
@@ -214,7 +210,7 @@ class Materialiser:
         return {share: claim for share, claim in self._claims.items() if share in flowing}
 
     def _decode(self, claim: Claim, batch: Batch) -> Work:
-        return Work(claim, batch, self._decoders.of(batch.topic.event_type).decode(batch))
+        return Work(claim, batch, self._loaded.decoders.of(batch.topic.event_type).decode(batch))
 
     def _hand_over(
         self, database: ThreadPoolExecutor, ready: Sequence[Work]
@@ -321,6 +317,18 @@ class Materialiser:
                 with self._unhurried("skipped messages not counted"):
                     self._sink.skipped(topic, number, skipped)
 
+    def _reload(self) -> None:
+        """Where other agreements hold by now, read on from the database's positions under them.
+
+        What was decoded of a share under those before is dropped with its claim.
+        """
+        if self._loaded.reload():
+            for share in [*self._claims]:
+                del self._claims[share]
+                self._assignment.lose(share)
+            self._halts.end()
+            self._unclaimed.end()
+
     def _claim(self) -> None:
         """Claim the shares that the group has given us and the database does not know of yet."""
         for share in self._claims.keys() - self._assignment.flowing:
@@ -341,16 +349,12 @@ class Materialiser:
         place = self._assignment.place(share)
         positions = self._sink.claim(topic, number)
         # An upgrade of this program is a new claim, so that what waited for a schema comes in now.
-        self._retrial.upgrade(topic, number)
+        self._loaded.retrial.upgrade(topic, number)
         least = min(positions.values(), key=lambda each: each.frontier.size)
-        partition = self._partition(topic, number, least.frontier)
+        partition = self._loaded.partition(topic, number, least.frontier)
         start = self._assignment.flow(share, least, place)
         _log.info("share claimed", topic=topic.name, partition=number, leaf=least.frontier.size)
         return Claim(share, partition, positions, place, start)
-
-    def _partition(self, topic: Topic, number: int, tree: Frontier) -> Partition:
-        keys = self._agreements.ring(topic, number)
-        return Partition(self._agreements.bus, topic, number, keys, tree)
 
     def _part(self) -> None:
         """Leave in order: receipts out, the group told, the connection given back."""

@@ -33,6 +33,10 @@ class Pauses:
         self._due[share] = self._clock.monotonic() + seconds
         return seconds
 
+    def end(self) -> None:
+        """End every pause now: what has changed may mend any of them."""
+        self._due = dict.fromkeys(self._due, self._clock.monotonic())
+
     def over(self) -> list[Share]:
         """The topic-partitions whose pause has just ended; each is given out once."""
         now = self._clock.monotonic()

@@ -143,7 +143,7 @@ def _heads_wanted() -> _Wanted:
 
 def _receipts_wanted(bus: Bus, topic: Topic, reader: str) -> _Wanted:
     """The keys under which a reader's databases publish their receipts for a topic."""
-    keys = bus.agreements.receipt_keys(reader)
+    keys = bus.agreements.receipt_keys(reader, topic)
     databases = [each.name.rpartition("/")[2] for each in keys]
     numbers = range(bus.agreements.partitions(topic))
     any_of = "|".join(map(re.escape, databases)) or "(?!)"
@@ -193,7 +193,7 @@ def _receipt(bus: Bus, topic: Topic, reader: str, note: str) -> list[Witness]:
     if stem != f"{agreements.bus}/{topic.name}" or not number.isdigit():
         return []
     stated = checkpoint.verify(note, f"{stem}/{number}", agreements.ring(topic, int(number)))
-    keys = agreements.receipt_keys(reader)
+    keys = agreements.receipt_keys(reader, topic)
     for key in keys:
         at = checkpoint.verify_cosignature(parsed, key)
         if at is not None:

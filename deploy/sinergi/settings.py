@@ -135,8 +135,9 @@ class Settings:
             KeyFileRefused: a file in the folder is no key, or others may read it.
         """
         name = f"{agreements.bus}/{self.agency}/{self.consumer_name}"
-        known = {str(key) for key in agreements.receipt_keys(self.agency) if key.name == name}
-        return self._keys(known, f"the receipt key of database {self.consumer_name}")[0]
+        known = [str(key) for key in agreements.receipt_keys(self.agency) if key.name == name]
+        found = self._keys({*known}, f"the receipt key of database {self.consumer_name}")
+        return min(found, key=lambda each: known.index(str(each.public)))
 
     def _unset(self, key: str, wanted_by: str) -> NoReturn:
         unset(key, wanted_by, has_file=self.file is not None)

@@ -233,7 +233,7 @@ class Relay:
             ),
             trees,
             sent,
-            _versions(agreements),
+            agreements.versions,
         )
 
     def _shown(self, sizes: Mapping[Share, int]) -> dict[Share, int]:
@@ -290,7 +290,7 @@ class Relay:
             _log.error("agreements not loaded again; the old ones hold", why=str(why))
             return
         held = {each.public for each in term.sealer.keys}
-        if _versions(agreements) != term.versions or {each.public for each in keys} != held:
+        if agreements.versions != term.versions or {each.public for each in keys} != held:
             term.is_outdated = True
         covered = [name for name in term.sealer.counts if term.sealer.is_agreed(name)]
         if self._backlog.release_held(covered):
@@ -351,10 +351,6 @@ class Relay:
         while growths := self._backlog.unsent():
             term.sender.begin(growths)
             self._account(term, self._settle(term))
-
-
-def _versions(agreements: Agreements) -> frozenset[str]:
-    return frozenset(each.hash for each in agreements)
 
 
 class _Patience:

@@ -9,11 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import agreement_file, errors
+from sinergi_schemas.contradictions import contradictions
 from sinergi_schemas.plain_text import listing
 from sinergi_schemas.seal.key_ring import KeyRing
-from sinergi_schemas.seal.note import key_names
 from sinergi_schemas.terms import Agreement, Party, ReceiptKey, Terms
-from sinergi_schemas.toml_file import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +43,7 @@ class Agreements:
         )
         if not self._newest_first:
             raise errors.AgreementRefused("the list of agreements", "\n  it is empty")
-        found = list(_contradictions(self._newest_first))
+        found = list(contradictions(self._newest_first))
         if found:
             lines = "".join(agreement_file.listing(path, [problem]) for path, problem in found)
             raise errors.AgreementRefused(_names(self._newest_first), lines)
@@ -78,6 +77,11 @@ class Agreements:
     def bus(self) -> str:
         """The bus's name."""
         return self._newest_first[0].bus
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """The hashes of all files: while they are the same, so is every answer."""
+        return frozenset(each.hash for each in self)
 
     @property
     def agencies(self) -> list[str]:
@@ -163,69 +167,25 @@ class Agreements:
         )
         return replace(stated, heads=lines)
 
-    def receipt_keys(self, agency: str) -> list[VerifyingKey]:
-        """The keys of an agency's databases, named `<bus>/<agency>/<database>`."""
-        return _distinct(each.key for party in self._party(agency) for each in party.receipt_keys)
+    def receipt_keys(self, agency: str, topic: Topic | None = None) -> list[VerifyingKey]:
+        """The keys of an agency's databases, named `<bus>/<agency>/<database>`, the newest first.
+
+        Args:
+            topic: only those that sign receipts for it: an agreement that does not let the agency
+                read the topic gives no key for it.
+        """
+        return _distinct(
+            key.key
+            for each in self
+            if agency in each.parties and (topic is None or agency in each.readers(topic))
+            for key in each.parties[agency].receipt_keys
+        )
 
     def _party(self, agency: str) -> list[Party]:
         return [each.parties[agency] for each in self if agency in each.parties]
 
     def _at(self, at: datetime | None) -> list[Agreement]:
         return [each for each in self if at is None or each.in_force(at)]
-
-
-def _contradictions(agreements: tuple[Agreement, ...]) -> Iterator[tuple[Path, Problem]]:
-    """What does not go together, told at the later of two files."""
-    for index, one in enumerate(agreements):
-        for other in agreements[index + 1 :]:
-            yield from ((one.path, each) for each in _between(one, other))
-
-
-def _between(one: Agreement, other: Agreement) -> Iterator[Problem]:
-    if one.hash == other.hash:
-        yield Problem("", f"is the same file as {other.path}; remove one")
-        return
-    if one.bus != other.bus:
-        yield Problem("bus", f"is {one.bus}, but {other.bus} in {other.path}; a bus has one name")
-    owners = {key.public: key.name for party in other.parties.values() for key in party.keys}
-    for name, party in one.parties.items():
-        for key in party.keys:
-            owner = owners.get(key.public, key.name)
-            if owner != key.name:
-                what = f"{key.name} is the same key as {owner} in {other.path}; make another"
-                yield Problem(f"parties.{name}.keys", what)
-    for name in sorted(one.parties.keys() & other.parties.keys()):
-        yield from _of_keys(name, one, other)
-    for topic in sorted({*one.topics()} & {*other.topics()}):
-        yield from _about(topic, one, other)
-
-
-def _of_keys(agency: str, one: Agreement, other: Agreement) -> Iterator[Problem]:
-    """Two files may know different keys of an agency only where one tells which replaced which."""
-    ours, theirs = (each.parties[agency].keys for each in (one, other))
-    at = f"parties.{agency}.keys"
-    common = min(len(ours), len(theirs))
-    if ours[:common] != theirs[:common]:
-        what = f"is {key_names(ours)}, but {key_names(theirs)} in {other.path}, and neither file"
-        hint = "shows the other's among its replaced_keys; ask the agency which are its own"
-        yield Problem(at, f"{what} {hint}")
-    elif len(ours) < len(theirs) and any(
-        topic.agency == agency for topic in {*one.topics()} & {*other.topics()}
-    ):
-        what = f"ends with {key_names(ours[-1:])}, which {key_names(theirs[common : common + 1])}"
-        hint = "replaces: this file is the newer one, and has to show it"
-        yield Problem(at, f"{what} of {other.path} {hint}")
-
-
-def _about(topic: Topic, one: Agreement, other: Agreement) -> Iterator[Problem]:
-    key = f"events.{topic.event_type}"
-    ours, theirs = (each.events[topic.event_type].partitions for each in (one, other))
-    if ours != theirs:
-        what = f"is {ours} for {topic.name}, but {theirs} in {other.path}; it is fixed for ever"
-        yield Problem(f"{key}.partitions", what)
-    if one.starts == other.starts:
-        what = f"is the same as in {other.path}, so which holds for {topic.name} cannot be told"
-        yield Problem("in_force.from", what)
 
 
 def _distinct(keys: Iterable[VerifyingKey]) -> list[VerifyingKey]:

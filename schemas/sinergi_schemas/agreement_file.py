@@ -3,6 +3,7 @@
     bus = "sinergi.banyuwangi.example"
     title = "…"
     legal_basis = ["…"]
+    replaces = ["…"]                                  SHA-256 of earlier ones on the same topics
     numbers = [{ party = "…", number = "…" }, …]      one for each party
     [in_force]                                        from, until, zone
     [parties.<agency>]                                name, keys, replaced_keys, receipt_keys
@@ -106,6 +107,7 @@ class _Examination:
             starts=starts,
             ends=ends,
             legal_basis=tuple(head.legal_basis),
+            replaces=tuple(head.replaces),
             parties=MappingProxyType({each.agency: each for each in parties if each}),
             events=MappingProxyType({each.event_type: each for each in events if each}),
         )

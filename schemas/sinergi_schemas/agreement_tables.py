@@ -16,6 +16,7 @@ from sinergi_schemas.toml_file import Table
 from sinergi_schemas.topics import is_bus
 
 _PERIOD = re.compile(r"P(?=\d)(\d+Y)?(\d+M)?(\d+D)?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_PARTITIONS = 1_000
 
 
@@ -34,6 +35,12 @@ def _bus(text: str) -> str:
 def _retention(text: str) -> str:
     if text != "forever" and not _PERIOD.fullmatch(text):
         raise ValueError(f'{text!r} is not a period; write one as "P5Y", or "forever"')
+    return text
+
+
+def _digest(text: str) -> str:
+    if not _SHA256.fullmatch(text):
+        raise ValueError("is no SHA-256 of a file; write its 64 digits as `sha256sum` shows them")
     return text
 
 
@@ -56,6 +63,9 @@ class HeadTable(Table):
     )
     title: Written = Field(description="the agreement's title in quotes")
     legal_basis: Several = Field(description='laws and regulations, as ["UU 35/2009", …]')
+    replaces: list[Annotated[str, AfterValidator(_digest)]] = Field(
+        default=[], description="the SHA-256 of each agreement on the same topics before this one"
+    )
 
 
 class NumberTable(Table):

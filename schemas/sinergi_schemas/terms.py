@@ -102,6 +102,8 @@ class Agreement:
         hash: SHA-256 of the file's bytes in hex; every event names the version it falls under.
         bus: the bus's one name, the beginning of every origin and key name.
         starts, ends: in force from `starts` until just before `ends`, both in UTC.
+        replaces: the hashes of the agreements that it follows on the same topics. Events name them,
+            so that their files stay in the folder.
         legal_basis: the laws and regulations it rests on (dasar hukum).
     """
 
@@ -114,6 +116,7 @@ class Agreement:
     legal_basis: tuple[str, ...]
     parties: Mapping[str, Party]
     events: Mapping[str, Terms]
+    replaces: tuple[str, ...] = ()
 
     def in_force(self, at: datetime) -> bool:
         """Whether it holds at a moment."""

@@ -48,6 +48,7 @@ ENTRIES = {
     "demo": Entry("demo:demo", _RUNNING, "Three agencies on this machine, from start to end."),
     "local": Entry("local:app", _RUNNING, "Kafka and PostgreSQL on this machine."),
     "init": Entry("init:init", _RUNNING, "Write settings and keys for an agency."),
+    "keys": Entry("keys:app", _RUNNING, "Replace the key that signs checkpoints."),
     "settings": Entry("settings:settings", _RUNNING, "Each setting and where it comes from."),
     "provision": Entry("provision:app", _RUNNING, "Make the topics that the agreements want."),
     "db": Entry("db:app", _RUNNING, "Make and migrate the tables in a database."),

@@ -61,6 +61,6 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
         Assignment(connection, group, topics),
         Store(sink, projections, key, SYSTEM, stopping),
         Receipts(settings.agency, settings.consumer_name, connection),
-        Bus(connection, agreements, catalog, settings.agency),
+        Bus(connection, agreements, catalog, settings.agency, settings.agreements),
         SYSTEM,
     )

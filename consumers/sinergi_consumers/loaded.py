@@ -1,0 +1,84 @@
+"""The agreements as a running materialiser has them, read again now and then.
+
+Whatever depends on them is made anew with them: the keys of each partition, what events are held
+to, and the retrial of what no agreement allowed before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sinergi_consumers.agreed import Agreed
+from sinergi_consumers.decoding import Decoders
+from sinergi_consumers.partition import Partition
+from sinergi_consumers.retrying import Retrial
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from sinergi_consumers.bus import Bus
+    from sinergi_consumers.storing import Store
+    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.seal.merkle import Frontier
+    from sinergi_schemas.topics import Topic
+
+_log = structlog.get_logger(__name__)
+
+RELOAD_SECONDS = 60.0
+
+
+class Loaded:
+    """What a materialiser goes by, until the agreements are others.
+
+    Attributes:
+        decoders: they hold events to these agreements.
+        retrial: it tries again what they allow by now.
+    """
+
+    def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
+        self._bus = bus
+        self._store = store
+        self._clock = clock
+        self._due = clock.monotonic() + RELOAD_SECONDS
+        self._take(bus.agreements)
+
+    def partition(self, topic: Topic, number: int, tree: Frontier) -> Partition:
+        """A partition to be read from a tree onwards, under the keys of its owner."""
+        keys = self._agreements.ring(topic, number)
+        return Partition(self._agreements.bus, topic, number, keys, tree)
+
+    def reload(self) -> bool:
+        """Read the agreements again, once a minute; whether they are others now.
+
+        Where they cannot be read those before go on holding.
+        """
+        now = self._clock.monotonic()
+        if self._bus.load is None or now < self._due:
+            return False
+        self._due = now + RELOAD_SECONDS
+        try:
+            found = self._bus.load()
+        except (errors.AgreementRefused, errors.SettingsRefused) as why:
+            _log.error("agreements not loaded again; the old ones hold", why=str(why))
+            return False
+        if found.versions == self._agreements.versions:
+            return False
+        before = self._agreements
+        self._take(found)
+        _log.info("agreements loaded", agreements=len(found.versions))
+        self._tell_new(before, found)
+        return True
+
+    def _take(self, agreements: Agreements) -> None:
+        self._agreements = agreements
+        self.decoders = Decoders(self._bus.catalog, Agreed(agreements, self._bus.reader))
+        self.retrial = Retrial(self._store.sink, self._store.projections, self.decoders)
+
+    def _tell_new(self, before: Agreements, found: Agreements) -> None:
+        """Say which topics need a restart: the group is joined for those known at the start."""
+        reader = self._bus.reader
+        if reader is not None:
+            for each in sorted({*found.read_by(reader)} - {*before.read_by(reader)}):
+                _log.warning("topic not read before a restart", topic=each.name)

@@ -1,0 +1,53 @@
+"""`sinergi keys`: replace the key that signs an agency's checkpoints."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from sinergi import replacing
+from sinergi.cli import root
+
+app = typer.Typer(help="Replace the key that signs this agency's checkpoints.")
+
+
+@app.callback()
+def keys() -> None:
+    """Keys are replaced by tree size: up to the last size of the old one both sign."""
+
+
+@app.command()
+def replace(
+    margin: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="How many more leaves of each partition the old key signs; 0 if it is stolen.",
+        ),
+    ] = 1_000,
+) -> None:
+    """Make the next key, and print what the next agreement has to say of it.
+
+    Nothing changes before that agreement is loaded. Run again, it prints the same key with the
+    sizes of then. If the old key is stolen, stop every relay before you run it with `--margin 0`.
+
+    Example: sinergi keys replace > lines.toml
+    """
+    from sinergi_producers.backlog import Backlog  # noqa: PLC0415 - heavy: not for --help
+
+    settings = root.settings()
+    agreements, agency = settings.agreements(), settings.agency
+    with closing(Backlog(settings.producer_database)) as backlog:
+        backlog.check()
+        sizes = {share: tree.size for share, tree in backlog.trees().items()}
+    folder = settings.values.keys
+    key = replacing.following_key(folder, agreements.bus, agency, agreements.keys(agency))
+    for each in replacing.successors(agreements, agency, key.public, sizes, margin):
+        typer.echo(each)
+    typer.echo(
+        f"sinergi: the private key is in {folder}; back it up. Load the next agreement first where"
+        " this agency's relay runs, and everywhere before a partition passes its last size.",
+        err=True,
+    )

@@ -1,0 +1,186 @@
+"""An agency replaces its key as the runbook says, and what it sealed stays proved throughout."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tomli_w
+
+from sinergi import settings
+from sinergi.cli.root import run
+from sinergi_consumers import loaded
+from sinergi_producers import relay as relaying
+from sinergi_producers.backlog import Backlog
+from sinergi_producers.relay import Identity, Relay
+from sinergi_schemas import message
+from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.seal.note import parse_note
+from sinergi_schemas.seal.writer import Writer
+from test_personal_data import send
+from test_relay import messages
+from world import BUS, TERM_SECONDS, World, running, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sinergi_consumers.testing.tape import TapeMessage
+    from sinergi_schemas.seal.keys import VerifyingKey
+
+
+SKIPPED = "SELECT 1 FROM sinergi_consumer.skipped WHERE cause LIKE '%KeyReplaced%'"
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> World:
+    """Reader and relay have a folder of agreements each, which they read again each moment."""
+    monkeypatch.setattr(loaded, "RELOAD_SECONDS", 0.2)
+    monkeypatch.setattr(relaying, "_RELOAD_SECONDS", 0.2)
+    folder = tmp_path / "agency"
+    folder.mkdir()
+    world = World(folder, kafka, agency_slug, databases(), databases(), partitions=1)
+    readers = tmp_path / "reader"
+    readers.mkdir()
+    shutil.copy(folder / "pks.toml", readers)
+    world.bus = replace(world.bus, load=lambda: Agreements.load(readers))
+    return world
+
+
+def relay_of(world: World) -> Relay:
+    """A relay as the command puts it together, out of the agency's settings."""
+    found = settings.load(world.agency_settings, {}, {})
+
+    def keys() -> Any:
+        return found.signing_keys(found.agreements())
+
+    identity = Identity(found.agency, keys(), found.agreements, keys)
+    return Relay(
+        identity, Backlog(world.producer_url, TERM_SECONDS), world.connection, Catalog.shipped()
+    )
+
+
+def publish(world: World, *record_ids: str) -> None:
+    """Publish events one by one, each under a checkpoint of its own."""
+    for each in record_ids:
+        world.publish(transfer(each))
+        world.until(lambda: unsealed(world) == 0, "what was published is sealed")
+
+
+def leads(world: World, epoch: int) -> bool:
+    question = f"SELECT 1 FROM sinergi_producer.lease WHERE epoch >= {epoch}"
+    return bool(world.ask(question, world.producer))
+
+
+def unsealed(world: World) -> int:
+    question = "SELECT count(*) FROM sinergi_producer.outbox WHERE leaf_index IS NULL"
+    return int(world.ask(question, world.producer)[0][0])
+
+
+def replace_key(world: World, capsys: pytest.CaptureFixture[str], margin: int) -> str:
+    """Steps 1 and 2 of the runbook: the next agreement, with the lines that the command prints."""
+    capsys.readouterr()
+    command = ["--config", str(world.agency_settings), "keys", "replace", "--margin", str(margin)]
+    assert run(command) == 0
+    lines = tomllib.loads(capsys.readouterr().out)
+    document = world.agreement | {"replaces": lines["replaces"]}
+    document["parties"][world.publisher] |= lines["parties"][world.publisher]
+    document["in_force"]["from"] = datetime(2021, 1, 1, tzinfo=UTC)
+    return tomli_w.dumps(document)
+
+
+def signers(world: World) -> dict[int, list[bytes]]:
+    """By tree size, the ids of the keys that have signed the topic's checkpoints."""
+    found = {}
+    for each in map(message.parse, messages(world)):
+        if each.sealed:
+            note = parse_note(each.sealed.note)
+            found[int(note.text.split("\n")[1])] = [line.key_id for line in note.signatures]
+    return found
+
+
+def ids(*keys: VerifyingKey) -> list[bytes]:
+    return [each.id for each in keys]
+
+
+def test_a_key_is_replaced_while_everything_runs_and_nothing_becomes_unprovable(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = world.key.public
+    with running(relay_of(world).run), world.materialising():
+        publish(world, "P/1", "P/2")
+        text = replace_key(world, capsys, margin=2)  # leaves 3 and 4 bear both signatures
+        assert replace_key(world, capsys, margin=2) == text, "the same key again"
+        (world.folder / "next.toml").write_text(text, encoding="utf-8")
+        new = Agreements.load(world.folder).keys(world.publisher)[0]
+        told = "SELECT 1 FROM sinergi_producer.lease WHERE epoch > 1"
+        world.until(lambda: bool(world.ask(told, world.producer)), "the relay has loaded it")
+        publish(world, "P/3", "P/4", "P/5", "P/6")
+        # The reader knows the old agreement, and follows up to the last size of the old key.
+        world.until_rows("sinergi.transfer", 4)
+        world.until(lambda: 6 in signers(world), "all of them on the topic")
+        assert world.count("sinergi.transfer") == 4
+        shutil.copy(world.folder / "next.toml", tmp_path / "reader")
+        world.until_rows("sinergi.transfer", 6)
+    assert signers(world) == {
+        1: ids(old),
+        2: ids(old),
+        3: ids(old, new),
+        4: ids(old, new),
+        5: ids(new),
+        6: ids(new),
+    }
+    # The old private key is needed no more.
+    (world.agency_settings.parent / "keys" / "own.key").unlink()
+    with running(relay_of(world).run), world.materialising():
+        publish(world, "P/7")
+        world.until_rows("sinergi.transfer", 7)
+    assert world.count("sinergi_consumer.quarantine") == 0
+    # Whoever has only the newest agreements, and reads from the first leaf, proves all of it.
+    assert run(["--config", str(world.reader_settings), "replay", world.topic.name]) == 0
+    assert "is what" in "".join(capsys.readouterr())
+
+
+def test_whoever_has_the_replaced_key_adds_nothing(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(relay_of(world).run):
+        publish(world, "P/1", "P/2")
+    text = replace_key(world, capsys, margin=0)
+    (world.folder / "next.toml").write_text(text, encoding="utf-8")
+    shutil.copy(world.folder / "next.toml", tmp_path / "reader")
+    del world.agreements
+    world.bus = replace(world.bus, agreements=world.agreements)
+    with running(relay_of(world).run), world.materialising():
+        publish(world, "P/3")
+        world.until(lambda: 3 in signers(world), "the new key has signed")
+        send(world, forged(world))
+        world.until(lambda: bool(world.ask(SKIPPED)), "the reader has skipped what is forged")
+        publish(world, "P/4")
+        world.until_rows("sinergi.transfer", 4)
+    rows = world.ask("SELECT record_id FROM sinergi.transfer ORDER BY 1")
+    assert rows == [("P/1",), ("P/2",), ("P/3",), ("P/4",)]
+
+
+def forged(world: World) -> list[TapeMessage]:
+    """The next leaf of the topic, sealed with the old key alone."""
+    known = [each for each in map(message.parse, messages(world)) if each.sealed]
+    last = known[-1].sealed
+    assert last
+    tape = world.tape()
+    tape._writer = Writer(
+        f"{BUS}/{world.topic.name}/0", [world.key], Frontier(3, tuple(last.frontier))
+    )
+    return tape.write([transfer("FORGED")])
