@@ -131,6 +131,7 @@ def test_what_is_not_set_is_named_when_it_is_needed() -> None:
 
 def test_a_password_comes_from_its_file_and_is_never_shown(file: Path) -> None:
     secret = file.parent / "password"
+    secret.touch(0o600)
     secret.write_text("hush\n")
     flags = {
         "kafka.password_file": str(secret),

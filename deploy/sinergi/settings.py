@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 from pydantic import BaseModel
 
 from sinergi.values import FILE_NAME, PREFIX, Values, refused, unset, variable
-from sinergi_schemas import toml_file
+from sinergi_schemas import file_rights, toml_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +53,23 @@ class Settings:
         """Every setting, passwords masked."""
         flat = _leaves(self.values.model_dump(mode="json"))
         return [Entry(key, masked(value), self._origins.get(key, "default")) for key, value in flat]
+
+    def warnings(self) -> list[str]:
+        """What is dangerous about the settings file, and how to mend it."""
+        if self.file is None:
+            return []
+        mode = self.file.stat().st_mode
+        if not stat.S_ISREG(mode):
+            return []
+        found = []
+        if file_rights.is_everybodys(mode):
+            found.append(f"anybody may write {self.file}; `chmod o-w {self.file}`")
+        given = [each for each in self.entries() if each.origin == str(self.file)]
+        values = dict(_leaves(self.values.model_dump(mode="json")))
+        if file_rights.is_open(mode) and any(each.value != values[each.key] for each in given):
+            remedy = f"`chmod 600 {self.file}`, and think of a new one"
+            found.append(f"others may read {self.file}, which holds a password; {remedy}")
+        return found
 
     @property
     def agency(self) -> str:
