@@ -191,7 +191,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
         '[in_force]\nfrom = 2020-01-01\nzone = "Asia/Jakarta"\n'
         f"{''.join(parties)}"
         '[events.transfer]\npublishers = ["cli-one"]\nreaders = ["cli-two"]\n'
-        'purposes = ["ESCORT"]\npartitions = 2\nretention = "P1Y"\n'
+        'purposes = ["ESCORT"]\npartitions = 2\n'
     )
     known = ["--config", str(folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
     status, out, _ = run(*known, "provision", "plan", "--json")

@@ -259,6 +259,19 @@ def test_a_second_key_in_the_folder_signs_too_once_the_agreement_shows_it(tmp_pa
     assert keys == {made.key, following.public}
 
 
+def test_what_has_no_effect_in_an_agreement_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = founded(tmp_path)
+    text = EXAMPLE.read_text().replace("partitions = 3", 'partitions = 3\nretention = "P5Y"', 1)
+    (tmp_path / "agreements" / "pks.toml").write_text(text)
+    settings = load(made.settings, {}, {})
+    for _ in range(2):
+        settings.agreements()
+    said = "".join(capsys.readouterr())
+    assert said.count("pks.toml: events.seizure.retention: nothing goes by it") == 1
+
+
 def test_agreements_of_another_bus_are_refused(tmp_path: Path) -> None:
     made = founded(tmp_path)
     (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())

@@ -81,7 +81,6 @@ class Agency:
                     "readers": ["bnnk-rekaan"],
                     "purposes": ["STATISTICS"],
                     "partitions": 1,
-                    "retention": "forever",
                 }
             },
         }

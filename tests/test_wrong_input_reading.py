@@ -76,7 +76,6 @@ class Reader:
                     "readers": [self.slug],
                     "purposes": ["STATISTICS"],
                     "partitions": 1,
-                    "retention": "forever",
                 }
             },
         }

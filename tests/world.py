@@ -261,7 +261,6 @@ def agreement(
                 "readers": [reader],
                 "purposes": ["PRISON_SECURITY"],
                 "partitions": partitions,
-                "retention": "P5Y",
             }
         },
     } | changes

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 
+import structlog
 from pydantic import BaseModel
 
 from sinergi.values import FILE_NAME, PREFIX, Values, refused, unset, variable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.seal.keys import SigningKey
+
+_log = structlog.get_logger(__name__)
 
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
@@ -48,6 +51,7 @@ class Settings:
         self.values = values
         self.file = file
         self._origins = origins
+        self._remarked: set[str] = set()
 
     def entries(self) -> list[Entry]:
         """Every setting, passwords masked."""
@@ -118,6 +122,9 @@ class Settings:
         if self.values.bus not in (None, found.bus):
             what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
             raise refused(f"bus: {what} of {found.bus}; mend the one that is wrong")
+        for each in found:
+            for remark in each.remarks:
+                self._remark(f"{each.path}: {remark}")
         return found
 
     def outbox(self) -> Outbox:
@@ -156,6 +163,12 @@ class Settings:
         known = [str(key) for key in agreements.receipt_keys(self.agency) if key.name == name]
         found = self._keys({*known}, f"the receipt key of database {self.consumer_name}")
         return min(found, key=lambda each: known.index(str(each.public)))
+
+    def _remark(self, what: str) -> None:
+        """Say once what has no effect: the agreements are read again and again."""
+        if what not in self._remarked:
+            self._remarked.add(what)
+            _log.warning("without effect", what=what)
 
     def _unset(self, key: str, wanted_by: str) -> NoReturn:
         unset(key, wanted_by, has_file=self.file is not None)
