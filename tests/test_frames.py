@@ -29,6 +29,7 @@ from sinergi_consumers.lowering import lower
 from sinergi_schemas import errors
 from sinergi_schemas.datum import DatumReader, NotOne
 from sinergi_schemas.shape import MOST_COLUMNS
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -568,7 +569,7 @@ def in_a_limited_process(parsed: dict[str, Any], datums: list[bytes]) -> tuple[l
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         # A backtrace that finds no memory waits for a lock of its own for ever.
         env=os.environ | {"RUST_BACKTRACE": "0"},
     )
