@@ -219,6 +219,7 @@ class Stage:
                     "readers": [READER],
                     "purposes": ["INVESTIGATION"],
                     "partitions": self.partitions,
+                    "retention": "P5Y",
                 }
             },
         }

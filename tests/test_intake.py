@@ -446,6 +446,7 @@ def outbox(folder: Path, agency: str = "lapas-rekaan") -> Outbox:
                 "readers": ["bnnk-rekaan"],
                 "purposes": ["STATISTICS"],
                 "partitions": 2,
+                "retention": "forever",
             }
         },
     }

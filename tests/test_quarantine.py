@@ -37,8 +37,7 @@ from sinergi_schemas.codes import PersonRole
 from sinergi_schemas.events import Person
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from test_personal_data import NAME, NIK, found_in, send
-from waiting import until
-from world import World, agreement
+from world import World, agreement, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

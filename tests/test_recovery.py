@@ -23,7 +23,6 @@ from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql import session as postgresql_session
 from test_relay import expected_messages, messages, relay_of, sent, until_sent, verified
-from waiting import PATIENCE_SECONDS
 from world import BUS, World, transfer
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def produce(world: World, partition: int, found: list[tuple[Any, ...]]) -> None:
     producer = Producer({"bootstrap.servers": world.kafka})
     for key, value, headers in found:
         producer.produce(world.topic.name, value, key, partition, headers=headers)
-    assert producer.flush(PATIENCE_SECONDS) == 0
+    assert producer.flush(30) == 0
 
 
 def is_whole(world: World) -> None:
@@ -234,8 +233,6 @@ def test_what_no_checkpoint_proves_is_taken_on_only_if_a_person_vouches_for_it(
         assert [each.leaf_index for each in done.left] == [1, 2, 3, 4]
         assert done.settlement.forgotten == []
         assert sent(narrow) == 1
-        with pytest.raises(errors.OutboxBehindTopic):
-            relay_of(narrow).run(Event())
         assert not recovery(narrow).apply(vouched=True).left
         with narrow.relaying():
             narrow.publish(transfer("R/1"))
@@ -307,8 +304,8 @@ def test_what_a_stranger_put_behind_a_checkpoint_and_is_no_event_is_not_adopted(
     forged = [(name, b"1" if name == "sinergi_leaf" else said) for name, said in headers[:9]]
     message = (key, value + b"\x00", forged) if change == "datum" else (b"P/2", value, forged)
     produce(world, partition, [message])
-    with pytest.raises(errors.DatumInvalid):
-        recovery(world).apply(vouched=True)
+    done = recovery(world).apply(vouched=True)
+    assert (done.settlement.forgotten, done.left, done.is_needed) == ([], [], False)
     assert sent(world) == 1
 
 

@@ -30,8 +30,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql import connection as connections
 from sinergi_schemas.topics import Topic
 from test_projection import Database, own
-from waiting import until
-from world import running
+from world import running, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -77,6 +76,7 @@ class Reader:
                     "readers": [self.slug],
                     "purposes": ["STATISTICS"],
                     "partitions": 1,
+                    "retention": "forever",
                 }
             },
         }

@@ -39,7 +39,6 @@ from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import Topic
-from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,22 +47,10 @@ if TYPE_CHECKING:
     from sinergi_schemas.events import Transfer
     from sinergi_schemas.seal.keys import VerifyingKey
 
-__all__ = [
-    "BUS",
-    "DATABASE",
-    "TERM_SECONDS",
-    "Worker",
-    "World",
-    "agreement",
-    "running",
-    "transfer",
-    "until",
-]
-
 BUS = "sinergi.test.example"
 DATABASE = "main"
-# A relay that a busy machine keeps waiting does not lose its lease.
-TERM_SECONDS = 10.0
+DEADLINE_SECONDS = 40.0
+TERM_SECONDS = 3.0
 
 
 def transfer(record_id: str, action: str = "RECORDED", **changes: Any) -> Transfer:
@@ -243,7 +230,7 @@ class World:
             for name in (topics.control_topic(self.publisher), topics.receipts_topic(self.reader))
         ]
         for made in admin.create_topics(wanted).values():
-            made.result(timeout=PATIENCE_SECONDS)
+            made.result(timeout=30)
 
 
 def agreement(
@@ -274,6 +261,7 @@ def agreement(
                 "readers": [reader],
                 "purposes": ["PRISON_SECURITY"],
                 "partitions": partitions,
+                "retention": "P5Y",
             }
         },
     } | changes
@@ -283,6 +271,16 @@ def agreement(
 def _signs_nothing(agency: str) -> SigningKey:
     """The one key of an agency that only reads, in all agreements of this process."""
     return SigningKey.generate(f"{BUS}/{agency}")
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait for something of other threads or processes to come true."""
+    patience = threading.Event()
+    end = SYSTEM.monotonic() + DEADLINE_SECONDS
+    while not is_so():
+        if SYSTEM.monotonic() > end:
+            raise AssertionError(f"after {DEADLINE_SECONDS:.0f} s still not: {what}")
+        patience.wait(0.05)
 
 
 @contextmanager

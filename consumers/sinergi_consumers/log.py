@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -148,8 +148,8 @@ def _leaf(received: Message) -> int | None:
 def _size(each: Message) -> int:
     """The bytes of a message: value, key and headers, each of which may be the large part."""
     try:
-        headers: Any = each.headers() or ()
-    except UnicodeDecodeError:  # a name that is no text: whoever parses the message refuses it
+        headers = message.headers(each)
+    except ValueError:
         return _MOST_BYTES
     parts = (each.value(), each.key(), *(part for _, part in headers))
     return sum(len(part) for part in parts if part)

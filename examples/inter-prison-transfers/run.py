@@ -137,6 +137,7 @@ def agreement(agencies: list[Agency]) -> bytes:
                 "readers": list(READERS),
                 "purposes": ["STATISTICS"],
                 "partitions": 3,
+                "retention": "forever",
             }
         },
     }  # fmt: skip

@@ -20,6 +20,7 @@ from sinergi_schemas.seal.merkle import Frontier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     import psycopg
 
@@ -107,6 +108,15 @@ _REWIND = """
     WHERE t.event_type = shown.event_type AND t.partition = shown.partition
     AND t.sent_size > shown.size AND t.epoch = %s
     RETURNING t.event_type, t.partition, shown.size, t.sent_size
+"""
+_CONFIRMED = """
+    SELECT t.event_type, t.partition, t.sent_size, c.sealed_at
+    FROM sinergi_producer.tree AS t LEFT JOIN sinergi_producer.checkpoint AS c
+    ON (c.event_type, c.partition, c.size) = (t.event_type, t.partition, t.sent_size)
+"""
+_ROOTS = """
+    SELECT size, root FROM sinergi_producer.checkpoint
+    WHERE event_type = %s AND partition = %s AND size = ANY(%s)
 """
 _UNSENT = """
     SELECT c.event_type, c.partition, c.size, c.frontier, c.note
@@ -204,6 +214,17 @@ class Backlog:
                 " AND c.size = t.sent_size"
             ).fetchall()
         return {(name, number): Frontier.parse(size, data) for name, number, size, data in rows}
+
+    def confirmed(self) -> dict[Share, tuple[int, datetime | None]]:
+        """How many leaves of every tree the broker has, and when the last one was sealed."""
+        with self._database.serving() as connection:
+            rows = connection.execute(_CONFIRMED).fetchall()
+        return {(name, number): (size, at) for name, number, size, at in rows}
+
+    def roots(self, share: Share, sizes: Iterable[int]) -> dict[int, bytes]:
+        """The roots of one tree at those of some sizes at which it was signed."""
+        with self._database.serving() as connection:
+            return dict(connection.execute(_ROOTS, (*share, list(sizes))).fetchall())
 
     def rewind(self, shown: Mapping[Share, int], epoch: int) -> dict[Share, Frontier]:
         """Send again what a topic no longer shows; `sent` as it is then.

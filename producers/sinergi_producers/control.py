@@ -89,8 +89,5 @@ class Control:
             self.heads(trees)
 
     def finish(self) -> None:
-        """Wait until everything is written, for ten seconds at most.
-
-        What is not by then, the next leader writes as soon as it leads.
-        """
-        self._topic.finish(_PARTING_SECONDS)
+        """Wait a while for what is under way."""
+        self._topic.serve(_PARTING_SECONDS)

@@ -157,6 +157,27 @@ def found(share: Share, message: Message, catalog: Catalog, *, is_proved: bool) 
     )
 
 
+def credible(events: Sequence[Found], rows: Sequence[Row]) -> list[Found]:
+    """The events without those that nothing proves and that cannot be ours.
+
+    A copy of an event that is sealed already, or of one that stands before it, is somebody else's.
+    Nothing behind it on its topic-partition is taken on, since leaves have no gaps.
+    """
+    ours = {row.event_id: row for row in rows}
+    met: set[UUID] = set()
+    cut: set[Share] = set()
+    found = []
+    for each in events:
+        row = ours.get(each.event_id)
+        is_another = row is not None and (row.leaf_index is not None or row.record != each.record)
+        if not each.is_proved and (is_another or each.event_id in met):
+            cut.add(each.share)
+        if each.is_proved or each.share not in cut:
+            found.append(each)
+        met.add(each.event_id)
+    return found
+
+
 def settle(events: Iterable[Found], rows: Iterable[Row], catalog: Catalog) -> Settlement:
     """Decide what becomes of them.
 

@@ -1,7 +1,8 @@
 """The relay: from the outbox to the topics, one process an outbox, one leader at a time.
 
-    0. on taking the lease: refuse if a topic shows more than the database knows, as after a
-       restored backup; send again what is sealed and not confirmed, and what the topic has lost
+    0. on taking the lease: refuse if a checkpoint of our own on a topic covers more than the
+       database knows, as after a restored backup; send again what is sealed and not confirmed, and
+       what the topic has lost
     1. read the next rows without a leaf, by their mark
     2. seal them: leaves, trees and checkpoints, committed in the agency's database
     3. send them with an idempotent, gapless producer
@@ -26,16 +27,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_producers import tail
+from sinergi_producers.comparison import Comparison
 from sinergi_producers.control import Control
 from sinergi_producers.floor import Floors
 from sinergi_producers.sealing import MOST_MESSAGES, Batch, Sealer
 from sinergi_producers.sending import Sender
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from threading import Event
 
     from sinergi_producers.backlog import Backlog
@@ -128,6 +129,7 @@ class Relay:
         self._renewal_due = 0.0
         self._horizon_due = 0.0
         self._reload_due = 0.0
+        self._comparison = Comparison(backlog, connection, identity.agency, clock)
 
     def run(self, stopping: Event) -> None:
         """Relay until `stopping` is set; then seal nothing more and send what is sealed.
@@ -208,7 +210,7 @@ class Relay:
         shares = [(name, number) for name, count in counts.items() for number in range(count)]
         self._backlog.plant(shares, epoch)
         trees = self._backlog.trees()
-        shown = self._shown({share: trees[share].size for share in shares})
+        shown = self._comparison.shown(agreements, {share: trees[share].size for share in shares})
         sent = self._backlog.rewind(shown, epoch)
         control = Control(
             self._connection,
@@ -235,17 +237,6 @@ class Relay:
             sent,
             agreements.versions,
         )
-
-    def _shown(self, sizes: Mapping[Share, int]) -> dict[Share, int]:
-        """How many leaves the topics show; a tree does not grow where one shows too many."""
-        agency = self._identity.agency
-        places = {(Topic(agency, name).name, number): (name, number) for name, number in sizes}
-        trees = {place: sizes[share] for place, share in places.items()}
-        found = tail.sizes(self._connection, trees, self._clock)
-        for place, shown in found.items():
-            if shown > trees[place]:
-                raise errors.OutboxBehindTopic(*place, trees[place], shown)
-        return {places[place]: shown for place, shown in found.items()}
 
     def _end(self, epoch: int, term: Term | None) -> None:
         """Whatever ended the term: deliver nothing more under it, and let a successor begin."""

@@ -1,13 +1,20 @@
-"""What the topics of an agency show, read by nobody's group: how far they are, and what they hold.
+"""What the topics of an agency show of its trees, read outside every consumer group.
 
-A leaf lies at the offset of its index or behind it: each message raises the leaf index by one at
-most, and what is sent again lets it fall back. So whoever looks for a tree's last leaf and those
-beyond starts at the offset of its index, and reads past as many messages as were ever sent twice.
+Anybody may have written there. A message that no valid checkpoint of the agency covers decides
+nothing, however many there are, and wherever they lie: only a checkpoint that the agency itself has
+signed says how far a topic is.
+
+A leaf lies at the offset of its index or behind it, since a message carries one leaf at most. So
+whoever looks for a tree's last leaf starts at the offset of its index, or later: at the first
+message that the broker has stamped since that leaf was sealed. Where the clocks of broker and
+database do not agree, the checkpoint is not found there, and the rest is read as well.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -17,23 +24,65 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin, partition_count
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translated
+from sinergi_schemas.seal import checkpoint, noise
+from sinergi_schemas.seal.noise import Noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, Message
 
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.message import Message
+    from sinergi_schemas.seal.key_ring import KeyRing
 
 Place = tuple[str, int]
 """A topic's name and a partition."""
 
+UNKNOWN_LEAF = "a leaf that the outbox does not know, under no checkpoint of this agency"
+
 _SECONDS = 10.0
 _POLL_SECONDS = 0.5
-_CHUNK = 5_000
+# A message may have a megabyte.
+_CHUNK = 64
+_MOST_ROOTS = 1_000
+_CLOCKS_DIFFER = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A tree as the database has it, and the keys that sign it.
+
+    Attributes:
+        size: its leaves.
+        sent: those that the broker has confirmed.
+        sent_at: when the last one of these was sealed, by the database's clock.
+    """
+
+    origin: str
+    ring: KeyRing
+    size: int
+    sent: int = 0
+    sent_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What a topic-partition shows by checkpoints that its owner has signed.
+
+    Attributes:
+        size: of the largest tree.
+        roots: of the trees that were met last, by their sizes.
+        high: the offset behind the last message.
+        noise: what was skipped.
+    """
+
+    size: int = 0
+    roots: dict[int, bytes] = field(default_factory=dict)
+    high: int = 0
+    noise: Noise = field(default_factory=Noise)
 
 
 def counts(connection: Connection, agency: str, agreements: Agreements) -> dict[str, int]:
@@ -53,40 +102,51 @@ def counts(connection: Connection, agency: str, agreements: Agreements) -> dict[
     return expected
 
 
-def sizes(
-    connection: Connection, trees: Mapping[Place, int], clock: Clock = SYSTEM
-) -> dict[Place, int]:
-    """How many leaves each partition shows.
+def evidence(
+    connection: Connection, known: Mapping[Place, Known], clock: Clock = SYSTEM
+) -> dict[Place, Evidence]:
+    """What each topic-partition shows.
 
-    Where it shows fewer than its tree has this is by its last messages, and a leader that was late
-    may have sent older leaves again behind newer ones: then it is too few, never too many.
-
-    Args:
-        trees: the size of each tree as the database knows it.
+    Memory is bounded, and time grows with what was written behind the last confirmed leaf.
 
     Raises:
-        BrokerAway, TopicAway: they do not answer.
-        MessageMalformed: one of these messages is not one of ours.
+        SealFork: the owner has signed two trees of one size.
+        BrokerAway, TopicAway, NotPermitted: they cannot be read.
     """
-    found = dict.fromkeys(trees, 0)
-    for place, each in beyond(connection, trees, clock):
-        found[place] = max(found[place], each.leaf_index + 1)
+    found = {place: Evidence() for place in known}
+    with closing(open_consumer(connection, None)) as consumer:
+        try:
+            whole = {place: _span(consumer, place, each.sent) for place, each in known.items()}
+            for place, span in whole.items():
+                found[place].high = span.stop
+            late = {
+                place: _since(consumer, place, span, known[place].sent_at)
+                for place, span in whole.items()
+            }
+            for place, each in _between(consumer, late, clock):
+                _judge(found[place], known[place], each)
+            early = {
+                place: range(span.start, late[place].start)
+                for place, span in whole.items()
+                if found[place].size < known[place].sent
+            }
+            for place, each in _between(consumer, early, clock):
+                _judge(found[place], known[place], each)
+        except KafkaException as why:
+            raise translated(why) from None
     return found
 
 
 def beyond(
     connection: Connection, trees: Mapping[Place, int], clock: Clock = SYSTEM
 ) -> Iterator[tuple[Place, Message]]:
-    """The messages beyond each tree, and before them its last leaf or what is last there.
-
-    Older ones may be among them. Nothing is verified here.
+    """The messages that may hold leaves beyond each tree, and some before. Nothing is verified.
 
     Args:
         trees: the size of each tree as the database knows it.
 
     Raises:
-        BrokerAway, TopicAway: they do not answer.
-        MessageMalformed: one of these messages is not one of ours.
+        BrokerAway, TopicAway, NotPermitted: they cannot be read.
     """
     with closing(open_consumer(connection, None)) as consumer:
         try:
@@ -96,10 +156,47 @@ def beyond(
             raise translated(why) from None
 
 
+def _judge(found: Evidence, known: Known, received: Message) -> None:
+    """Take a message into account if a checkpoint of the owner stands on it."""
+    offset = received.offset() or 0
+    try:
+        parsed = message.parse(received)
+    except errors.MessageMalformed as why:
+        found.noise.add(why.what, offset)
+        return
+    if parsed.sealed is None:
+        if parsed.leaf_index >= known.size:
+            found.noise.add(UNKNOWN_LEAF, offset, parsed.leaf_index)
+        return
+    try:
+        stated = checkpoint.verify(parsed.sealed.note, known.origin, known.ring)
+    except errors.SealBroken as why:
+        cause = f"{noise.FOREIGN_CHECKPOINT} ({type(why).__name__})"
+        found.noise.add(cause, offset, parsed.leaf_index)
+        return
+    if found.roots.setdefault(stated.size, stated.root) != stated.root:
+        raise errors.SealFork(known.origin, stated.size)
+    if len(found.roots) > _MOST_ROOTS:
+        del found.roots[next(iter(found.roots))]
+    found.size = max(found.size, stated.size)
+
+
 def _span(consumer: Consumer, place: Place, size: int) -> range:
     """The offsets at which a tree's last leaf and those beyond it may lie; at least the last."""
     low, high = consumer.get_watermark_offsets(TopicPartition(*place), timeout=_SECONDS)
     return range(max(low, min(size, high) - 1), high)
+
+
+def _since(consumer: Consumer, place: Place, span: range, at: datetime | None) -> range:
+    """The part of some offsets that the broker has stamped since a moment, clocks apart."""
+    if at is None or not span:
+        return span
+    milliseconds = int((at - _CLOCKS_DIFFER).timestamp() * 1000)
+    (found,) = consumer.offsets_for_times(
+        [TopicPartition(*place, max(0, milliseconds))], timeout=_SECONDS
+    )
+    start = found.offset if found.offset >= 0 else span.stop
+    return range(min(max(span.start, start), span.stop), span.stop)
 
 
 def _between(
@@ -107,6 +204,8 @@ def _between(
 ) -> Iterator[tuple[Place, Message]]:
     starts = [TopicPartition(*place, span.start) for place, span in spans.items() if span]
     left = sum(map(len, spans.values()))
+    if not left:
+        return
     consumer.assign(starts)
     heard = clock.monotonic()
     while left:
@@ -115,9 +214,9 @@ def _between(
         for each in chunk:
             raise_for(each.error())
             place, offset = (each.topic() or "", each.partition() or 0), each.offset() or 0
-            if offset in spans[place]:
+            if offset in spans.get(place, ()):
                 left -= 1
-                yield place, message.parse(each)
+                yield place, each
         if chunk:
             heard = clock.monotonic()
         elif _is_read(consumer, starts, spans):

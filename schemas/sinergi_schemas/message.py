@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import binascii
 from functools import lru_cache
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sinergi_schemas import errors
@@ -19,7 +20,7 @@ from sinergi_schemas.seal.checkpoint import Sealed
 from sinergi_schemas.seal.note import MOST_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -37,6 +38,10 @@ CHECKPOINT = "sinergi_checkpoint"
 FRONTIER = "sinergi_frontier"
 
 _EVENT_ID = "ce_id"
+
+# Called as a method, in a loop that has become hot, CPython 3.11 does not look whether the library
+# has reported an error, and goes on with headers that crash the process.
+_headers_of = methodcaller("headers")
 _READ = frozenset({SCHEMA, LEAF, CHECKPOINT, FRONTIER, _EVENT_ID})
 _VERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/avro")
@@ -84,10 +89,6 @@ def parse(received: Received) -> Message:
     """
     try:
         return _parsed(received)
-    except SystemError:
-        # What confluent_kafka (2.16) raises where the name of a header is not UTF-8. Asked a second
-        # time it hands out headers that crash the process, so each message is parsed once.
-        raise _malformed(received, "the name of a header is not text") from None
     except KeyError as why:
         raise _malformed(received, f"the header {why.args[0]} is missing") from None
     except UnicodeDecodeError:
@@ -97,11 +98,11 @@ def parse(received: Received) -> Message:
 
 
 def _parsed(received: Received) -> Message:
-    """The message, or a ValueError, KeyError or SystemError that says what is wrong with it."""
+    """The message, or a ValueError or KeyError that says what is wrong with it."""
     key, value = received.key(), received.value()
     if key is None or not value or value[0] or len(value) < FRAME_LENGTH:
         raise ValueError("no key or no Confluent frame")
-    found = _ours(received.headers() or ())
+    found = _ours(headers(received))
     note, frontier = found.get(CHECKPOINT), found.get(FRONTIER)
     return Message(
         received.offset() or 0,
@@ -131,6 +132,23 @@ def _ours(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, bytes]:
                 raise ValueError(f"the header {name} has no value")
             found[name] = value
     return found
+
+
+def headers(received: Received) -> Sequence[tuple[str, bytes | None]]:
+    """The headers of a message, in their order.
+
+    Raises:
+        ValueError: the name of one is not UTF-8.
+    """
+    try:
+        return _headers_of(received) or ()
+    except (SystemError, UnicodeDecodeError):
+        # confluent_kafka (2.16) keeps what it has made of them so far, and hands it out when it is
+        # asked again: whoever looks at that crashes the process.
+        forget: Callable[[list[Any]], None] | None = getattr(received, "set_headers", None)
+        if forget:
+            forget([])
+        raise ValueError("the name of a header is not text") from None
 
 
 class Received(Protocol):

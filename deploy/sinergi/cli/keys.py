@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sinergi import replacing
-from sinergi.cli import root, terminal
+from sinergi.cli import root
 
 app = typer.Typer(help="Replace the key that signs this agency's checkpoints.")
 
@@ -45,8 +45,9 @@ def replace(
     folder = settings.values.keys
     key = replacing.following_key(folder, agreements.bus, agency, agreements.keys(agency))
     for each in replacing.successors(agreements, agency, key.public, sizes, margin):
-        terminal.show_text(f"{each}\n")
-    terminal.note(
+        typer.echo(each)
+    typer.echo(
         f"sinergi: the private key is in {folder}; back it up. Load the next agreement first where"
-        " this agency's relay runs, and everywhere before a partition passes its last size."
+        " this agency's relay runs, and everywhere before a partition passes its last size.",
+        err=True,
     )

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sinergi_producers.forgotten import Found, Row
-    from sinergi_producers.recovery import Extent, Plan, Recovery
+    from sinergi_producers.topic_reading import Extent
+from sinergi_producers.recovery import Plan, Recovery
 
 _OUTCOMES = {
     "forgotten": "forgotten here: gets its row, leaf {leaf} of partition {partition}",

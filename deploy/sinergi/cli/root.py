@@ -49,10 +49,7 @@ class Invocation:
         """
         from sinergi.settings import load  # noqa: PLC0415 - not for --help
 
-        found = load(self.config, self.overrides)
-        for each in found.warnings():
-            terminal.warn(each)
-        return found
+        return load(self.config, self.overrides)
 
 
 _invocation = Invocation()

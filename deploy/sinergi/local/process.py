@@ -19,8 +19,7 @@ from pathlib import Path
 import psutil
 
 _LEASH = Path(__file__).with_name("leash.py")
-# A database or a broker that stops in order writes first, and a slow disk takes its time.
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 20.0
 _LOG_BYTES = 1 << 20
 _REASON_CHARACTERS = 400
 # As PostgreSQL, its tools, Java and `leash` begin what they say of an error.
@@ -140,7 +139,7 @@ def find(mark: str) -> psutil.Process | None:
 
 
 def stop(process: psutil.Process, gently: signal.Signals) -> None:
-    """Ask a process to stop, wait for it, and kill it if it does not within a minute."""
+    """Ask a process to stop, wait for it, and kill it if it does not within 20 seconds."""
     try:
         process.send_signal(gently)
         process.wait(_PATIENCE_SECONDS)

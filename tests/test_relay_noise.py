@@ -1,0 +1,336 @@
+"""What anybody may write to an agency's topics stops neither its relay nor its recovery."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from contextlib import closing
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka.admin import NewTopic
+from structlog.testing import capture_logs
+
+import raw_produce
+from foreign import Headers, contradict, false_seal, leaf, write_all
+from sinergi_producers import tail
+from sinergi_producers.backlog import Backlog
+from sinergi_producers.comparison import Comparison
+from sinergi_schemas import errors, message
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.seal import checkpoint
+from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+from sinergi_schemas.seal.keys import SigningKey
+from test_recovery import backup, produce, recovery, restore, sealed_only
+from test_relay import expected_messages, messages, relay_of, sent, until_sent
+from world import BUS, World, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["backup"]
+
+Wire = tuple[bytes | None, bytes | None, Headers]
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    """One topic-partition, so that the order of all leaves is known."""
+    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+
+
+def noise(world: World, known: int) -> list[Wire]:
+    """Messages of every kind that no checkpoint of the owner covers.
+
+    Args:
+        known: leaves that the owner has sent.
+    """
+    stranger = SigningKey.generate(f"{BUS}/{world.publisher}")
+    own = [(value, key, headers) for key, value, headers in expected_messages(world, 0)]
+    value, key, headers = own[-1]
+    name = "sinergi_leaf"
+
+    def numbered(text: bytes) -> Wire:
+        return value, key, [(at, text if at == name else said) for at, said in headers]
+
+    elsewhere = Checkpoint(f"{BUS}/{world.topic.name}/7", known + 5, secrets.token_bytes(32))
+    return [
+        leaf(999),
+        leaf(known, sealed=false_seal(world, 0, known + 1, stranger)),
+        leaf(known, sealed=Sealed(checkpoint.sign(elsewhere, [world.key]), ())),
+        leaf(known, sealed=Sealed("no note", ())),
+        leaf(known - 1, datum=b"altered"),
+        *own,
+        (None, b"P/1", []),
+        (b"", b"P/1", []),
+        (value, None, headers),
+        (value, key, []),
+        (value, key, [*headers, (name, b"0")]),
+        (value, key, [(at, None) for at, _ in headers]),
+        *map(numbered, (b"007", b"+7", b" 7", b"-1", b"9" * 30, b"\xd9\xa7", b"")),
+        # A copy of an event of ours that is whole, under the next leaf.
+        (value, key, [(at, b"%d" % known if at == name else said) for at, said in headers[:9]]),
+    ]
+
+
+def raw_noise(world: World, known: int) -> None:
+    """What no client library sends."""
+    index = b"%d" % known
+    for headers in (
+        [(b"\xff\xfe", b"x")],
+        [(b"\xff\xfe", None), (b"sinergi_leaf", index)],
+        [(b"sinergi_leaf", index), (b"sinergi_leaf", None)],
+    ):
+        raw_produce.produce(world.kafka, world.topic.name, 0, b"\0\0\0\0\1x", b"P/1", headers)
+    raw_produce.produce(world.kafka, world.topic.name, 0, None, None)
+
+
+def skipped(logs: list[Any]) -> list[dict[str, Any]]:
+    return [each for each in list(logs) if each["event"] == "messages skipped"]
+
+
+def test_noise_of_every_kind_neither_ends_a_relay_nor_hides_what_it_has_sent(world: World) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(9)))
+    with world.relaying():
+        until_sent(world, 9)
+    write_all(world, 0, noise(world, 9))
+    raw_noise(world, 9)
+    with capture_logs() as logs, world.materialising():
+        with world.relaying():
+            world.publish(transfer("P/9"))
+            until_sent(world, 10)
+            world.until_rows("sinergi.transfer_history", 10)
+        assert world.count("sinergi_consumer.halt") == 0
+    found = [each for each in skipped(logs) if "topic" in each]
+    assert {each["topic"] for each in found} == {world.topic.name}
+    assert all(each["messages"] > 0 and each["offset"] >= 9 for each in found)
+    assert not [each for each in logs if each["event"].startswith("topic has lost")]
+
+
+def test_header_names_that_are_not_text_never_crash_a_process(world: World) -> None:
+    """The client library hands out broken headers for them, in a hot loop without a word."""
+    with world.relaying():
+        world.publish(*(transfer(f"P/{number}") for number in range(100)))
+        until_sent(world, 100)
+    for _ in range(20):
+        raw_noise(world, 100)
+    refused = 0
+    for each in messages(world):
+        for _ in range(2):
+            try:
+                message.parse(each)
+            except errors.MessageMalformed:
+                refused += 1
+    assert refused == 2 * 20 * 4
+
+
+def test_each_cause_is_reported_once_however_often_the_relay_begins_anew(world: World) -> None:
+    world.publish(transfer("P/1"))
+    with world.relaying():
+        until_sent(world, 1)
+    write_all(world, 0, [leaf(999), leaf(998), (None, b"x", []), (None, b"y", [])])
+    with closing(Backlog(world.producer_url)) as backlog, capture_logs() as logs:
+        comparison = Comparison(backlog, world.connection, world.publisher, SYSTEM)
+        for _ in range(3):
+            assert comparison.shown(world.agreements, {("transfer", 0): 1}) == {("transfer", 0): 1}
+    assert [(each["why"], each["offset"], each["messages"]) for each in skipped(logs)] == [
+        (tail.UNKNOWN_LEAF, 1, 2),
+        ("no key or no Confluent frame", 3, 2),
+    ]
+
+
+def test_a_valid_checkpoint_beyond_the_outbox_is_found_behind_any_noise(world: World) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(9)))
+    with world.relaying():
+        until_sent(world, 9)
+    write_all(world, 0, noise(world, 9))
+    contradict(world, 0, 12)
+    write_all(world, 0, noise(world, 9) * 20)
+    with pytest.raises(errors.OutboxBehindTopic, match="shows 12 leaves, this outbox knows 9"):
+        relay_of(world).run(Event())
+
+
+def test_another_tree_of_a_size_that_the_outbox_has_signed_is_a_fork(world: World) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(9)))
+    with world.relaying():
+        until_sent(world, 9)
+    contradict(world, 0, 9)
+    with pytest.raises(errors.SealFork):
+        relay_of(world).run(Event())
+
+
+def test_much_junk_at_the_end_is_passed_over(world: World) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(9)))
+    with world.relaying():
+        until_sent(world, 9)
+    write_all(world, 0, [leaf(number, datum=b"x") for number in range(10, 30_000)])
+    began = SYSTEM.monotonic()
+    with capture_logs() as logs, world.relaying():
+        world.publish(transfer("P/9"))
+        until_sent(world, 10)
+    assert SYSTEM.monotonic() - began < 30
+    assert sum(each["messages"] for each in skipped(logs)) == 29_990
+
+
+def test_junk_from_before_the_last_leaf_is_not_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish(transfer("P/0"))
+    with world.relaying():
+        until_sent(world, 1)
+    write_all(world, 0, [leaf(number) for number in range(10, 3_000)])
+    with world.relaying():
+        world.publish(transfer("P/1"))
+        until_sent(world, 2)
+    monkeypatch.setattr(tail, "_CLOCKS_DIFFER", tail._CLOCKS_DIFFER * 0)
+    parsed: list[int] = []
+    parse = message.parse
+
+    def counted(received: Any) -> Any:
+        parsed.append(received.offset())
+        return parse(received)
+
+    monkeypatch.setattr(message, "parse", counted)
+    compare(world, 2, 2)
+    assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_clocks_that_differ_cost_time_and_nothing_else(world: World, hours: int) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(9)))
+    with world.relaying():
+        until_sent(world, 9)
+    with world.producer.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE sinergi_producer.checkpoint"
+            f" SET sealed_at = sealed_at + interval '{hours} hours'"
+        )
+    write_all(world, 0, noise(world, 9))
+    compare(world, 9, 9)
+
+
+def compare(world: World, known: int, shown: int) -> None:
+    """See how many leaves the topic shows to an outbox."""
+    with closing(Backlog(world.producer_url)) as backlog:
+        comparison = Comparison(backlog, world.connection, world.publisher, SYSTEM)
+        found = comparison.shown(world.agreements, {("transfer", 0): known})
+    assert found == {("transfer", 0): shown}
+
+
+def test_a_copy_of_the_last_message_does_not_hide_that_a_topic_was_lost(world: World) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(9)))
+    with world.relaying():
+        until_sent(world, 9)
+    last = expected_messages(world, 0)[-1]
+    admin = open_admin(world.connection)
+    for gone in admin.delete_topics([world.topic.name]).values():
+        gone.result(timeout=30)
+    world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
+    for made in admin.create_topics([NewTopic(world.topic.name, 1, 1)]).values():
+        made.result(timeout=30)
+    world.until(lambda: bool(describe(admin, [world.topic.name])), "the topic is there")
+    produce(world, 0, [last])
+    with world.relaying(), world.materialising():
+        world.publish(transfer("P/9"))
+        until_sent(world, 10)
+        world.until_rows("sinergi.transfer_history", 10)
+    assert len(messages(world)) == 11
+
+
+# Recovery
+
+
+def test_recovery_takes_back_what_the_topic_proves_from_among_noise_of_every_kind(
+    world: World, backup: Callable[[str], str]
+) -> None:
+    with world.relaying():
+        world.publish(*(transfer(f"P/{number}") for number in range(5)))
+        until_sent(world, 5)
+    earlier = backup(world.producer_url)
+    # Forged copies of the next leaves stand before the true ones.
+    write_all(world, 0, noise(world, 5) + [leaf(number) for number in range(5, 9)])
+    raw_noise(world, 5)
+    with world.relaying():
+        world.publish(*(transfer(f"Q/{number}") for number in range(4)))
+        until_sent(world, 9)
+    write_all(world, 0, noise(world, 9))
+    raw_noise(world, 9)
+    restore(world, earlier)
+    with pytest.raises(errors.OutboxBehindTopic, match="shows 9 leaves, this outbox knows 5"):
+        relay_of(world).run(Event())
+    with capture_logs() as logs:
+        done = recovery(world).apply()
+    assert sorted(each.record_id for each in done.settlement.forgotten) == [
+        f"Q/{number}" for number in range(4)
+    ]
+    assert skipped(logs)
+    assert not recovery(world).plan().is_needed
+    assert sent(world) == 9
+    with world.relaying():
+        world.publish(transfer("R/1"))
+        until_sent(world, 10)
+
+
+def test_noise_alone_is_nothing_to_recover(world: World) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(9)))
+    with world.relaying():
+        until_sent(world, 9)
+    write_all(world, 0, noise(world, 9))
+    raw_noise(world, 9)
+    for vouched in (False, True):
+        plan = recovery(world).apply(vouched=vouched)
+        assert not plan.is_needed
+        assert not plan.left
+        assert (plan.settlement.forgotten, plan.settlement.known) == ([], [])
+    assert sent(world) == 9
+
+
+def test_a_checkpoint_whose_leaves_are_not_there_is_never_adopted(world: World) -> None:
+    world.publish(*(transfer(f"P/{number}") for number in range(9)))
+    with world.relaying():
+        until_sent(world, 9)
+    contradict(world, 0, 12)
+    with pytest.raises(errors.SealBroken):
+        recovery(world).apply(vouched=True)
+    assert sent(world) == 9
+
+
+def test_leaves_that_no_checkpoint_covers_do_not_hold_the_relay(
+    world: World, backup: Callable[[str], str]
+) -> None:
+    """A relay died in the midst of a batch, and its database was restored to before it."""
+    with world.relaying():
+        world.publish(transfer("P/1"))
+        until_sent(world, 1)
+    earlier = backup(world.producer_url)
+    world.publish(*(transfer(f"Q/{number}") for number in range(5)))
+    sealed_only(world)
+    produce(world, 0, expected_messages(world, 0)[1:-1])
+    restore(world, earlier)
+    with world.relaying(), world.materialising():
+        world.publish(transfer("R/1"), transfer("R/2"))
+        until_sent(world, 3)
+        world.until_rows("sinergi.transfer_history", 3)
+        assert world.count("sinergi_consumer.halt") == 0
+    found = world.ask("SELECT record_id FROM sinergi.transfer_history ORDER BY 1")
+    assert found == [("P/1",), ("R/1",), ("R/2",)]
+
+
+def test_mixed_at_random_noise_never_changes_what_is_recovered(
+    world: World, backup: Callable[[str], str]
+) -> None:
+    dice = random.Random(20260609)  # noqa: S311 - a seed for a test
+    earlier = backup(world.producer_url)
+    for batch in range(6):
+        with world.relaying():
+            world.publish(*(transfer(f"{batch}/{number}") for number in range(dice.randint(1, 8))))
+            total = world.ask("SELECT count(*) FROM sinergi_producer.outbox", world.producer)[0][0]
+            until_sent(world, total)
+        strays = noise(world, total)
+        write_all(world, 0, [dice.choice(strays) for _ in range(dice.randint(0, 30))])
+    restore(world, earlier)
+    assert len(recovery(world).apply().settlement.forgotten) == total
+    assert sent(world) == total
