@@ -143,6 +143,7 @@ def taken_in(folder: Path, mapping: Path) -> dict[str, Any]:
     file, told = folder / "file.csv", folder / "refused.ndjson"
     try:
         meaning = Mapping.load(mapping)
+        told.unlink(missing_ok=True)
         with RefusedLines(told) as refused_lines:
             intake = Intake(meaning, None, refused_lines)
             summary: dict[str, Any] = intake.run(file, lambda *_: None).document()

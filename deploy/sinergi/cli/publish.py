@@ -104,8 +104,9 @@ def _outbox(*, dry_run: bool) -> Iterator[Publishing | None]:
         yield None
         return
     settings = root.settings()
+    database = settings.producer_database
     outbox = Outbox(settings.agency, settings.agreements(), Catalog.shipped())
-    with engine(settings.producer_database, "sinergi publish") as opened:
+    with engine(database, "sinergi publish") as opened:
         yield into(outbox, opened)
 
 
