@@ -219,7 +219,6 @@ class Stage:
                     "readers": [READER],
                     "purposes": ["INVESTIGATION"],
                     "partitions": self.partitions,
-                    "retention": "P5Y",
                 }
             },
         }

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from testcontainers.core.waiting_utils import WaitStrategyTarget
 
-_START_SECONDS = 60
+_START_SECONDS = 180
 _LOOK_SECONDS = 0.2
 _USUAL = "--encoding=UTF8 --no-locale --locale-provider=builtin --builtin-locale=C.UTF-8"
 

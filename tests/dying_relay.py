@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sinergi_producers.sealing import Growth
 
-TERM_SECONDS = 1.0
+TERM_SECONDS = 5.0
 
 
 class StandsStill(Backlog):

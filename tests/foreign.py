@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 from sinergi_schemas import message
 from sinergi_schemas.seal import checkpoint
 from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+from waiting import PATIENCE_SECONDS
 from world import BUS
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def write_all(
     producer = Producer({"bootstrap.servers": world.kafka, "linger.ms": 20})
     for value, key, headers in messages:
         producer.produce(world.topic.name, value, key, partition, headers=headers)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
 
 
 def leaf(

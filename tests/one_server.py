@@ -22,7 +22,7 @@ from sinergi.local.state import State
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 180
 _CAPABILITIES = "SELECT line FROM told WHERE line LIKE 'Cap%%' AND line NOT LIKE 'CapBnd%%'"
 
 

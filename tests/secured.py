@@ -36,6 +36,7 @@ from sinergi.local.state import State
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import Admin, describe, open_admin
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,7 +191,7 @@ class Secured:
 
     def topic(self, name: str, partitions: int = 1) -> None:
         """Make a topic, and wait until the broker shows it."""
-        self.admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
+        self.admin.create_topics([NewTopic(name, partitions, 1)])[name].result(PATIENCE_SECONDS)
         while name not in describe(self.admin, [name]):
             pass
 
@@ -200,13 +201,13 @@ class Secured:
         if not bindings:
             return
         for future in self.admin.create_acls(bindings).values():
-            future.result(30)
+            future.result(PATIENCE_SECONDS)
 
     def forbid(self, resource: ResourceType, name: str, operation: AclOperation) -> None:
         """Take a right away that others imply."""
         binding = self._binding(resource, name, operation, AclPermissionType.DENY)
         for future in self.admin.create_acls([binding]).values():
-            future.result(30)
+            future.result(PATIENCE_SECONDS)
 
     def forget(self) -> None:
         """Take all rights away."""
@@ -220,7 +221,7 @@ class Secured:
             AclPermissionType.ANY,
         )
         for future in self.admin.delete_acls([everything]).values():
-            future.result(30)
+            future.result(PATIENCE_SECONDS)
 
     @staticmethod
     def _binding(

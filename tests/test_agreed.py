@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sinergi_consumers.agreed import NOT_AGREED, Agreed
 from sinergi_consumers.decoding import Decoder
 from sinergi_consumers.partition import Partition
+from sinergi_consumers.replay import Replay, Wanted
 from sinergi_consumers.testing.sinks import TOPIC, transfer
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec
@@ -197,3 +198,19 @@ def test_events_that_are_not_agreed_come_in_by_themselves_once_the_agreement_is_
     assert world.ask("SELECT DISTINCT decided_by, outcome, why FROM sinergi_consumer.decision") == [
         ("sinergi materialise", "retried", "an agreement that allows it is loaded now")
     ]
+
+
+def test_a_replay_hands_out_what_no_agreement_allows_and_counts_it_apart(
+    tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
+) -> None:
+    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    tape = world.tape()
+    good = tape.write([transfer("P/1")])
+    tape.agreement = "0" * 64
+    send(world, [*good, *tape.write([transfer("P/2")])])
+    replay = Replay(replace(world.bus, reader=None), world.topic)
+    shown = [leaf for frame in replay.events(Wanted()) for leaf in frame["leaf_index"]]
+    (tally,) = replay.tallies
+    assert shown == [0, 1]
+    assert tally.not_agreed.keys() == {1}
+    assert tally.not_agreed[1].startswith("no agreement here has the hash")

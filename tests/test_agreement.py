@@ -221,7 +221,6 @@ SPOILED = [
     (put(0, "events", "seizure", "partitions"), "events.seizure.partitions: must be at least 1"),
     (put("3", "events", "seizure", "partitions"), "must be a whole number, not text"),
     (put(bool(1), "events", "seizure", "partitions"), "must be a whole number, not true or false"),
-    (put("5 years", "events", "seizure", "retention"), "'5 years' is not a period"),
 ]
 
 
@@ -243,14 +242,14 @@ def test_everything_wrong_is_said_at_once(raw: dict[str, Any]) -> None:
     raw["parties"][POLRESTA]["receipt_keys"][0]["database"] = "-"
     raw["events"]["seizure"]["partitions"] = -1
     raw["events"]["seizure"]["readers"] = ["nobody-here"]
-    raw["events"]["transfer"]["retention"] = 5
-    raw["events"]["control"] = copy.deepcopy(raw["events"]["transfer"]) | {"retention": "P1Y"}
+    raw["events"]["transfer"]["purposes"] = 5
+    raw["events"]["control"] = copy.deepcopy(raw["events"]["transfer"]) | {"purposes": ["ESCORT"]}
     keys = sorted(line.split(": ")[0] for line in lines(raw))
     assert keys == [
         "events.control",
         "events.seizure.partitions",
         "events.seizure.readers.0",
-        "events.transfer.retention",
+        "events.transfer.purposes",
         "in_force.zone",
         "numbers.0.number",
         f"parties.{BNNK}.nme",
@@ -361,6 +360,22 @@ def test_a_key_that_changes_hands_between_agreements_is_refused(raw: dict[str, A
 def test_one_file_twice_is_refused(raw: dict[str, Any]) -> None:
     with pytest.raises(AgreementRefused, match="is the same file as"):
         Agreements([read(raw), read(raw)])
+
+
+def test_a_retention_is_taken_and_remarked_since_a_signed_file_cannot_be_changed(
+    raw: dict[str, Any],
+) -> None:
+    assert read(raw).remarks == ()
+    raw["events"]["seizure"]["retention"] = "P5Y"
+    (remark,) = read(raw).remarks
+    assert remark.startswith(
+        "events.seizure.retention: nothing goes by it: Sinergi deletes no rows"
+    )
+    assert not hasattr(read(raw).events["seizure"], "retention")
+    raw["events"]["seizure"]["retention"] = "5 years"
+    assert lines(raw) == [
+        'events.seizure.retention: \'5 years\' is not a period; write one as "P5Y", or "forever"'
+    ]
 
 
 # Whose keys count for what

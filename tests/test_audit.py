@@ -16,6 +16,7 @@ from sinergi_schemas import errors, topics
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
 from test_replay import one_byte_changed
+from waiting import PATIENCE_SECONDS
 from world import World, transfer
 
 if TYPE_CHECKING:
@@ -50,12 +51,12 @@ def copied(world: World, *changes: Change) -> str:
     """A copy of the topic, each partition after its change."""
     name = f"copy.{world.topic.name}"
     admin = open_admin(world.connection)
-    admin.create_topics([NewTopic(name, 2, 1)])[name].result(30)
+    admin.create_topics([NewTopic(name, 2, 1)])[name].result(PATIENCE_SECONDS)
     producer = Producer({"bootstrap.servers": world.kafka})
     for number, change in enumerate(changes):
         for each in change(messages(world, number)):
             producer.produce(name, each.value(), each.key(), number, headers=each.headers())
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     return name
 
 
@@ -123,12 +124,12 @@ def test_heads_that_were_tampered_with_are_a_finding_and_missing_ones_are_told(
     producer = Producer({"bootstrap.servers": world.kafka})
     for value in (b"nonsense", "a\n1\nx\n\n— b AAAAAAAA\n".encode()):
         producer.produce(control, value, b"heads", 0)
-        assert producer.flush(30) == 0
+        assert producer.flush(PATIENCE_SECONDS) == 0
         _, verdict = audited(world, Copies())
         (finding,) = verdict.findings
         assert finding.why.startswith(f"In {control}: ")
     producer.produce(control, None, b"heads", 0)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     shown, verdict = audited(world, Copies())
     assert (shown, verdict.findings) == (COUNT, [])
     assert not verdict.testimony.has_heads

@@ -13,6 +13,7 @@ from sinergi_consumers import witnesses
 from sinergi_consumers.log import open_log
 from sinergi_consumers.witnesses import Junk
 from sinergi_schemas import message, topics
+from waiting import PATIENCE_SECONDS
 from world import World, transfer
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def write(world: World, topic: str, values: Iterable[bytes], compression: str = 
         producer.produce(topic, value, b"%d" % number, 0)  # a batch each: it holds a megabyte
         if number % 50 == 0:
             producer.flush(30)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
 
 
 def test_a_receipts_topic_full_of_junk_is_passed_over_in_bounded_memory(world: World) -> None:
@@ -73,7 +74,7 @@ def test_what_a_reader_says_of_other_topics_is_no_junk(world: World) -> None:
     producer = Producer({"bootstrap.servers": world.kafka})
     for key in (b"main/sinergi.polres-rekaan.visit/3", b"other/x/1", b"\xff"):
         producer.produce(receipts, b"nonsense", key, 0)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     found = witnesses.gather(world.bus, world.topic)
     with open_log(world.connection, receipts, 0) as log:
         _, end = log.bounds()
@@ -98,7 +99,7 @@ def test_messages_that_claim_any_leaf_do_not_hide_a_leaf_that_is_looked_for(
     for number in range(200):
         value = b"\0" * 9 if number % 2 else b"junk"
         producer.produce(name, value, b"P/1", 0, headers=headers)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     with open_log(world.connection, name, 0) as log:
         _, end = log.bounds()
         for leaf in range(COUNT):

@@ -16,9 +16,9 @@ import pytest
 
 from chaos.lanes import Lanes, Untold
 from chaos.patience import until
+from waiting import PATIENCE_SECONDS
 
 RUN = Path(__file__).parent / "chaos" / "run.py"
-SECONDS = 60.0
 
 
 class Usage(NamedTuple):
@@ -33,9 +33,13 @@ def test_who_breaks_a_run_off_finds_no_process_and_no_folder_of_it_left() -> Non
             text=True,
             env=os.environ | {"TMPDIR": room},
         )
-        until(lambda: [*Path(room).glob("chaos-*/*/services/*/*.log")], SECONDS, "a server starts")
+        until(
+            lambda: [*Path(room).glob("chaos-*/*/services/*/*.log")],
+            PATIENCE_SECONDS,
+            "a server starts",
+        )
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=SECONDS)
+        _, said = running.communicate(timeout=PATIENCE_SECONDS)
         assert running.returncode == 2
         assert said.splitlines()[1:] == ["make chaos: it was broken off"]
         assert not [*Path(room).iterdir()]

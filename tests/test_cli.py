@@ -18,6 +18,7 @@ import structlog
 import sinergi
 from sinergi.cli import commands, root
 from sinergi_schemas import errors
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,7 +192,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
         '[in_force]\nfrom = 2020-01-01\nzone = "Asia/Jakarta"\n'
         f"{''.join(parties)}"
         '[events.transfer]\npublishers = ["cli-one"]\nreaders = ["cli-two"]\n'
-        'purposes = ["ESCORT"]\npartitions = 2\nretention = "P1Y"\n'
+        'purposes = ["ESCORT"]\npartitions = 2\n'
     )
     known = ["--config", str(folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
     status, out, _ = run(*known, "provision", "plan", "--json")
@@ -212,11 +213,20 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     assert "sinergi.cli-one.transfer: it has 2 partitions where the agreement says 3" in err
 
 
+# A command that would wait for a silent broker for an hour, and not for ten seconds as usual.
+PATIENT = """
+from sinergi.cli import main
+from sinergi_schemas.kafka import admin
+admin._SECONDS = 3_600.0
+main()
+"""
+
+
 def test_ctrl_c_ends_a_process_at_once_with_status_130_and_one_line(tmp_path: Path) -> None:
     """A real process, stopped while it waits for a broker that takes its call and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sinergi", "provision", "plan"],
+            [sys.executable, "-c", PATIENT, "provision", "plan"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -229,7 +239,7 @@ def test_ctrl_c_ends_a_process_at_once_with_status_130_and_one_line(tmp_path: Pa
         )
         with process, silent.accept()[0]:
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=8)
+            out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, out, err.splitlines()[-1]) == (130, "", "sinergi: stopped")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +206,20 @@ def test_one_database_may_be_both(empty: Callable[[], str]) -> None:
         "sinergi_consumer",
         "sinergi_producer",
     }
+
+
+def test_tables_are_made_from_below_a_folder_with_a_percent_sign(
+    empty: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "50%s %(here)s"
+    for package in ("sinergi", "sinergi_producers"):
+        for inner in ("migrations", "sql"):
+            if (files(package) / inner).is_dir():
+                shutil.copytree(str(files(package) / inner), place / package / inner)
+    monkeypatch.setattr(migrate, "files", lambda package: place / package)
+    url = empty()
+    assert run(["db", "upgrade", "--role", "producer", *as_flag(url)]) == 0
+    assert catalogue(url)
 
 
 def test_everything_of_a_producer_says_what_it_is(postgresql: str) -> None:

@@ -136,7 +136,7 @@ def test_stopped_in_the_middle_it_leaves_no_process_and_no_port(
 
     assert process.returncode == status
     assert output == ""
-    _, alive = psutil.wait_procs(children, timeout=30)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_SECONDS)
     assert alive == []
     state = json.loads((kept / "services" / "state.json").read_text("utf-8"))
     ports = [value for name, value in state.items() if name.endswith("_port")]

@@ -29,6 +29,7 @@ from sinergi_consumers.lowering import lower
 from sinergi_schemas import errors
 from sinergi_schemas.datum import DatumReader, NotOne
 from sinergi_schemas.shape import MOST_COLUMNS
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,8 +150,8 @@ PLAIN_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
     "int": st.integers(-(2**31), 2**31 - 1),
     "long": st.integers(-(2**63), 2**63 - 1),
-    "float": st.floats(width=32, allow_nan=False),
-    "double": st.floats(allow_nan=False),
+    "float": st.floats(width=32, allow_nan=False, allow_infinity=False),
+    "double": st.floats(allow_nan=False, allow_infinity=False),
     "bytes": st.binary(max_size=20),
     "string": st.text(max_size=20),
 }
@@ -245,6 +246,43 @@ def test_a_damaged_datum_is_refused_or_read_as_fastavro_reads_it(
         assert rows[index] == alike(expected)
         if not liberties:
             assert rows[index] == alike(by_fastavro(datum, parsed))
+
+
+@given(batches(), st.sampled_from([math.nan, math.inf, -math.inf, -math.nan]), st.data())
+def test_both_decoders_refuse_what_is_no_finite_number(
+    batch: tuple[dict[str, Any], list[bytes]], number: float, data: st.DataObject
+) -> None:
+    """Wherever it stands, and its neighbours come in."""
+    parsed, datums = batch
+    kind = data.draw(st.sampled_from(["float", "double"]))
+    wrap = data.draw(st.sampled_from([lambda each: each, lambda each: {"x": each}]))
+    inner = (
+        kind
+        if wrap(0) == 0
+        else {"type": "record", "name": "In", "fields": [{"name": "x", "type": kind}]}
+    )
+    shape, values = data.draw(
+        st.sampled_from(
+            [
+                (inner, [wrap(number), wrap(1.5)]),
+                (["null", inner], [wrap(number), None]),
+                ({"type": "array", "items": inner}, [[wrap(1.5), wrap(number)], []]),
+            ]
+        )
+    )
+    whole = {**parsed, "fields": [*parsed["fields"], {"name": "number", "type": shape}]}
+    last = {"type": "record", "name": "Last", "fields": whole["fields"][-1:]}
+    tails = [encode({"number": each}, last) for each in values]
+    mixed = [datum + tail for datum in datums for tail in tails]
+    decoded = decode(mixed, schema_of(whole))
+    assert decoded.kept == list(range(1, len(mixed), 2))
+    assert all("number" in each.reason and "finite" in each.reason for each in decoded.refused)
+    for place, datum in enumerate(mixed):
+        if place % 2:
+            DatumReader(whole).read(datum)
+        else:
+            with pytest.raises(NotOne, match="not a finite number"):
+                DatumReader(whole).read(datum)
 
 
 @given(mutated_batches())
@@ -531,7 +569,7 @@ def in_a_limited_process(parsed: dict[str, Any], datums: list[bytes]) -> tuple[l
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         # A backtrace that finds no memory waits for a lock of its own for ever.
         env=os.environ | {"RUST_BACKTRACE": "0"},
     )

@@ -446,7 +446,6 @@ def outbox(folder: Path, agency: str = "lapas-rekaan") -> Outbox:
                 "readers": ["bnnk-rekaan"],
                 "purposes": ["STATISTICS"],
                 "partitions": 2,
-                "retention": "forever",
             }
         },
     }

@@ -18,6 +18,7 @@ from chaos.register import Register
 from chaos.witness import Claim, Patient, fenced_by_themselves, rebalances, robbed
 from sinergi_schemas import message
 from sinergi_schemas.kafka.producer import open_producer
+from waiting import PATIENCE_SECONDS
 from world import World
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def test_it_sees_each_message_that_the_owner_never_sent(world: World, case: Case
             (name, str(index).encode() if name == message.LEAF else value) for name, value in said
         ]
         producer.produce(world.topic.name, sent.value(), sent.key(), 0, headers=headers)
-        assert producer.flush(30) == 0
+        assert producer.flush(PATIENCE_SECONDS) == 0
         assert any(found in each for each in Judge(case).compare().problems)
 
 

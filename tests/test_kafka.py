@@ -16,14 +16,13 @@ from sinergi_schemas.kafka.complaints import Complaints
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translate
 from sinergi_schemas.kafka.producer import open_producer
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from confluent_kafka import Message
-
-SECONDS = 20
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def send(kafka: str, topic: str, count: int) -> None:
             partition=0,
             on_delivery=lambda error, _: reports.append(error),
         )
-    assert producer.flush(SECONDS) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     assert reports == [None] * count
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.lease import Lease
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ def test_a_lease_is_free_again_when_it_is_released(connection: psycopg.Connectio
 
 def test_a_lease_ends_by_itself_by_the_databases_clock(connection: psycopg.Connection) -> None:
     assert lease("first", seconds=0.2).take(connection) == 1
-    end = SYSTEM.monotonic() + 30
+    end = SYSTEM.monotonic() + PATIENCE_SECONDS
     while (epoch := lease("second").take(connection)) is None:
         assert SYSTEM.monotonic() < end
     assert epoch == 2
@@ -98,6 +99,6 @@ def test_time_is_that_of_the_clock_and_not_of_the_transaction(
     first = lease("first", seconds=0.1)
     with connection.transaction():
         assert first.take(connection) == 1
-        end = SYSTEM.monotonic() + 30
+        end = SYSTEM.monotonic() + PATIENCE_SECONDS
         while lease("second").take(connection) is None:
             assert SYSTEM.monotonic() < end

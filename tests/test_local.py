@@ -18,7 +18,7 @@ from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -27,12 +27,13 @@ import pytest
 import stamina
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+import waiting
 from sinergi.local import Local, jars, process
 from sinergi.local.kafka import Kafka
 from sinergi.local.postgresql import Postgresql
 from sinergi.local.state import State, is_free
 from sinergi_schemas import errors
-from sinergi_schemas.clock import SYSTEM
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,11 +57,8 @@ def home() -> Iterator[Path]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that nobody announces, and fail if it does not come within a minute."""
-    end = SYSTEM.monotonic() + 60
-    while not condition():
-        assert SYSTEM.monotonic() < end
-        Event().wait(0.01)
+    """Wait for something that nobody announces, and look often, since it may pass."""
+    waiting.until(condition, "it has come", look_seconds=0.01)
 
 
 def pids(local: Local) -> tuple[int | None, int | None]:
@@ -116,7 +114,7 @@ def test_what_they_hold_survives_kill_9_and_comes_back_at_the_same_address(home:
     killed = processes(local)
     for each in killed:
         each.kill()
-    psutil.wait_procs(killed, timeout=30)
+    psutil.wait_procs(killed, timeout=PATIENCE_SECONDS)
     assert not local.status().running
 
     after = local.up()
@@ -126,7 +124,10 @@ def test_what_they_hold_survives_kill_9_and_comes_back_at_the_same_address(home:
         before.kafka.address,
         before.postgresql.address,
     )
-    assert len(admin(local).list_topics("kept", timeout=30).topics["kept"].partitions) == 2
+    assert (
+        len(admin(local).list_topics("kept", timeout=PATIENCE_SECONDS).topics["kept"].partitions)
+        == 2
+    )
     with database(local) as connection:
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
 
@@ -157,7 +158,7 @@ def test_what_a_killed_program_held_dies_with_it(tmp_path: Path) -> None:
         assert len(running) == 2
         running += [child for each in running for child in each.children()]
         parent.kill()
-    assert psutil.wait_procs(running, timeout=30)[1] == []
+    assert psutil.wait_procs(running, timeout=PATIENCE_SECONDS)[1] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -168,7 +169,7 @@ def test_up_that_is_interrupted_leaves_nothing_running(
     with subprocess.Popen([*SINERGI, "local", "up", "--folder", str(folder)]) as command:
         until(lambda: (folder / "state.json").exists() and None not in pids(Local(folder))[:1])
         command.send_signal(number)
-        assert command.wait(60) == 130
+        assert command.wait(PATIENCE_SECONDS) == 130
     assert pids(Local(folder)) == (None, None)
 
 

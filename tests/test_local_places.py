@@ -21,6 +21,7 @@ from sinergi.local.process import Program
 from sinergi.local.state import State
 from sinergi_schemas import errors
 from test_local import admin, database, mirror, pids
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,7 +165,10 @@ def test_both_services_start_below_a_name_of_many_characters(place: Path) -> Non
     with Local(folder) as local:
         with database(local) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
-        assert admin(local).list_topics(timeout=30).cluster_id == State.of(folder).cluster_id
+        assert (
+            admin(local).list_topics(timeout=PATIENCE_SECONDS).cluster_id
+            == State.of(folder).cluster_id
+        )
     assert (folder / "kafka" / "meta.properties").exists()
     assert (folder / "postgresql" / "PG_VERSION").exists()
     assert pids(local) == (None, None)

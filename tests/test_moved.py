@@ -13,6 +13,7 @@ from sinergi_consumers.log import open_log
 from sinergi_schemas import topics
 from sinergi_schemas.kafka.admin import describe, open_admin
 from test_relay import until_sent, verified
+from waiting import PATIENCE_SECONDS
 from world import World, transfer
 
 if TYPE_CHECKING:
@@ -73,20 +74,20 @@ def copied(world: World, bootstrap: str) -> None:
     for (name, number), kept in old.items():
         for each in (*kept[:5], *kept):
             producer.produce(name, each.value(), each.key(), number, headers=each.headers())
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
 
 
 def deleted(world: World) -> None:
     admin = open_admin(world.connection)
     for gone in admin.delete_topics([world.topic.name]).values():
-        gone.result(timeout=30)
+        gone.result(timeout=PATIENCE_SECONDS)
     world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
 
 
 def made(world: World) -> None:
     admin = open_admin(world.connection)
     for done in admin.create_topics([NewTopic(world.topic.name, world.partitions, 1)]).values():
-        done.result(timeout=30)
+        done.result(timeout=PATIENCE_SECONDS)
     world.until(lambda: bool(describe(admin, [world.topic.name])), "the topic is there again")
 
 
@@ -125,11 +126,13 @@ def test_a_topic_made_anew_is_read_on_once_its_owner_has_sent_everything_again(
         until_sent(world, 20)
     deleted(world)
     made(world)
+    # Who comes first is open: a reader that claims a partition whose next leaf its owner has not
+    # sent again yet halts it, and goes on once the leaf is there.
     with world.materialising(), world.relaying():
         world.publish(transfer("Q/1"))
         world.until_rows("sinergi.transfer_history", 21)
+        world.until(lambda: world.count("sinergi_consumer.halt") == 0, "no partition is halted")
     assert verified(world) == (21, 0)
-    assert world.count("sinergi_consumer.halt") == 0
     assert len(materialised(world)) == len(set(materialised(world))) == 21
 
 
@@ -164,7 +167,7 @@ def test_a_topic_made_anew_in_which_leaves_are_missing_halts_and_skips_nothing(
             producer.produce(
                 world.topic.name, each.value(), each.key(), number, headers=each.headers()
             )
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     with world.materialising():
         world.until(lambda: world.count("sinergi_consumer.halt") == 2, "both partitions halt")
     assert world.ask(HALTS) == [(0, "SealGap"), (1, "SealGap")]
@@ -180,7 +183,7 @@ def test_leaves_that_the_broker_has_deleted_halt_their_partition_and_no_other(
     admin = open_admin(world.connection)
     cut = TopicPartition(world.topic.name, 0, end - 1)
     for done in admin.delete_records([cut]).values():
-        done.result(timeout=30)
+        done.result(timeout=PATIENCE_SECONDS)
     ends = "SELECT DISTINCT tree_size FROM sinergi_consumer.position WHERE partition = {}".format
     (known,) = world.ask(ends(0))
     with world.materialising():
@@ -198,7 +201,7 @@ def test_partitions_added_behind_our_back_halt_the_topic_and_are_named(world: Wo
         world.until_rows("sinergi.transfer_history", 20)
     admin = open_admin(world.connection)
     for done in admin.create_partitions([NewPartitions(world.topic.name, 3)]).values():
-        done.result(timeout=30)
+        done.result(timeout=PATIENCE_SECONDS)
     with world.materialising():
         world.until(lambda: world.count("sinergi_consumer.halt") == 3, "all partitions halt")
     assert {reason for _, reason in world.ask(HALTS)} == {"PartitionsDiffer"}

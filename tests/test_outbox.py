@@ -20,6 +20,7 @@ from sinergi_schemas.agreement import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM, new_event_id
 from sinergi_schemas.limits import MOST_DATUM_BYTES
+from waiting import PATIENCE_SECONDS
 from world import transfer
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def at_once(action: Callable[[int], Any]) -> list[Any]:
     barrier = Barrier(THREADS)
 
     def run(number: int) -> Any:
-        barrier.wait(timeout=30)
+        barrier.wait(timeout=PATIENCE_SECONDS)
         try:
             return action(number)
         except errors.SinergiError as why:
@@ -289,7 +290,7 @@ def test_a_first_event_rolled_back_leaves_the_record_to_the_one_who_waited(
         waiting = thread.submit(publish, engine, transfer("P/1"))
         _until_somebody_waits_for_a_lock(engine)
         session.rollback()
-        assert waiting.result(timeout=30)[0].revision == 1
+        assert waiting.result(timeout=PATIENCE_SECONDS)[0].revision == 1
     assert revisions(engine, "P/1") == [1]
 
 
@@ -406,6 +407,6 @@ def test_an_event_of_a_stated_revision_is_refused(engine: sa.Engine) -> None:
 
 
 def _until_somebody_waits_for_a_lock(engine: sa.Engine) -> None:
-    end = SYSTEM.monotonic() + 30
+    end = SYSTEM.monotonic() + PATIENCE_SECONDS
     while not ask(engine, "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
         assert SYSTEM.monotonic() < end, "nobody waits for a lock"

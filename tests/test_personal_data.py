@@ -30,6 +30,7 @@ from sinergi_schemas.events import Person
 from sinergi_schemas.kafka.producer import open_producer
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic
+from waiting import PATIENCE_SECONDS
 from world import BUS, World, transfer
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def send(world: World, messages: Sequence[TapeMessage]) -> None:
             headers=[*each.headers()],
             partition=each.partition(),
         )
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.usefixtures("everything_logged")

@@ -25,7 +25,8 @@ from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec, errors
 from sinergi_schemas.postgresql import Database, session, translate
-from world import World, until
+from waiting import PATIENCE_SECONDS, until
+from world import World
 from world import transfer as published
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from sinergi_consumers.storing import Work
     from sinergi_schemas.events import Transfer
 
-PATIENCE_SECONDS = 40
 SECRET = "Slamet Riyadi 3510101708450001"  # a made-up person's
 
 

@@ -175,9 +175,7 @@ def test_an_installed_projection_is_made_and_filled_by_the_commands_as_they_are(
     distribution(packages)
     monkeypatch.setenv("PYTHONPATH", str(packages))
     command = [sys.executable, "-m", "sinergi", "--config", str(world.reader_settings)]
-    subprocess.run(
-        [*command, "db", "upgrade", "--role", "consumer"], check=True, env=os.environ, timeout=60
-    )
+    subprocess.run([*command, "db", "upgrade", "--role", "consumer"], check=True, env=os.environ)
     world.publish(*(transfer(f"P/{number}") for number in range(20)))
     world.publish(transfer("P/3", "CORRECTED", escort=({"escort_agency": "TNI", "count": 9},)))
     world.publish(transfer("P/4", "CORRECTED", escort=()))

@@ -37,7 +37,8 @@ from sinergi_schemas.codes import PersonRole
 from sinergi_schemas.events import Person
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from test_personal_data import NAME, NIK, found_in, send
-from world import World, agreement, until
+from waiting import until
+from world import World, agreement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -23,6 +23,7 @@ from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql import session as postgresql_session
 from test_relay import expected_messages, messages, relay_of, sent, until_sent, verified
+from waiting import PATIENCE_SECONDS
 from world import BUS, World, transfer
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def produce(world: World, partition: int, found: list[tuple[Any, ...]]) -> None:
     producer = Producer({"bootstrap.servers": world.kafka})
     for key, value, headers in found:
         producer.produce(world.topic.name, value, key, partition, headers=headers)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
 
 
 def is_whole(world: World) -> None:

@@ -43,6 +43,7 @@ from sinergi_schemas.seal.heads import Head
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.reader import Reader
+from waiting import PATIENCE_SECONDS
 from world import BUS, TERM_SECONDS, World, running, transfer
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 DYING = Path(__file__).with_name("dying_relay.py")
-PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -396,7 +396,7 @@ def test_the_control_topic_tells_the_schemas_and_the_signed_heads(world: World) 
 def test_a_broker_that_counts_other_partitions_is_refused(world: World) -> None:
     admin = open_admin(world.connection)
     for made in admin.create_partitions([NewPartitions(world.topic.name, 3)]).values():
-        made.result(timeout=30)
+        made.result(timeout=PATIENCE_SECONDS)
     with pytest.raises(errors.PartitionsDiffer):
         relay_of(world).run(Event())
 
@@ -422,11 +422,11 @@ def test_what_a_topic_has_lost_is_sent_again(world: World) -> None:
         until_sent(world, 9)
     admin = open_admin(world.connection)
     for gone in admin.delete_topics([world.topic.name]).values():
-        gone.result(timeout=30)
+        gone.result(timeout=PATIENCE_SECONDS)
     with capture_logs() as logs, world.relaying():
         world.until(lambda: any("do not have it" in str(each) for each in list(logs)), "it waits")
         for made in admin.create_topics([NewTopic(world.topic.name, world.partitions, 1)]).values():
-            made.result(timeout=30)
+            made.result(timeout=PATIENCE_SECONDS)
         world.publish(transfer("P/9"))
         until_sent(world, 10)
     assert verified(world) == (10, 0)
@@ -459,7 +459,7 @@ def set_topic(world: World, name: str, value: str) -> None:
     resource = ConfigResource(ResourceType.TOPIC, world.topic.name, incremental_configs=[entry])
     admin = open_admin(world.connection)
     for done in admin.incremental_alter_configs([resource]).values():
-        done.result(timeout=30)
+        done.result(timeout=PATIENCE_SECONDS)
 
 
 @contextmanager

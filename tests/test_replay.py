@@ -16,6 +16,7 @@ from sinergi_consumers.log import open_log
 from sinergi_consumers.replay import Replay, Wanted, differing_leaf
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import open_admin
+from waiting import PATIENCE_SECONDS
 from world import World, transfer
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ def copied(world: World, change: Callable[[list[Message]], list[Message | Change
     """A copy of the topic in another one, after a change."""
     name = f"copy.{world.topic.name}"
     admin = open_admin(world.connection)
-    admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
+    admin.create_topics([NewTopic(name, 1, 1)])[name].result(PATIENCE_SECONDS)
     with open_log(world.connection, world.topic.name, 0) as log:
         messages = [each for chunk in log.read(*log.bounds()) for each in chunk]
     producer = Producer({"bootstrap.servers": world.kafka})
     for each in change(messages):
         headers: Any = each.headers()
         producer.produce(name, each.value(), each.key(), 0, headers=headers)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     return name
 
 
@@ -149,7 +150,7 @@ def test_messages_sent_twice_are_shown_once(world: World) -> None:
 def test_a_message_of_a_stranger_is_skipped_and_counted(world: World) -> None:
     producer = Producer({"bootstrap.servers": world.kafka})
     producer.produce(world.topic.name, b"anything", b"key", 0)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     run = Replay(world.bus, world.topic)
     assert sum(frame.height for frame in run.events(Wanted())) == COUNT
     (tally,) = run.tallies

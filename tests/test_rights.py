@@ -183,6 +183,7 @@ def test_a_command_names_the_wrong_setting_in_its_one_line(
     if "ca_file" in found:
         found["ca_file"] = str(broker.other_ca_file)
     else:
+        (folder / "password").touch(0o600)
         (folder / "password").write_text(PASSWORD)
         found = {"username": USER, "password_file": "password"} | found
     settings = {"agency": world.reader, "agreements": str(world.folder), "kafka": found}

@@ -31,6 +31,7 @@ from sinergi_producers.relay import Identity, Relay
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
+from waiting import PATIENCE_SECONDS
 from world import DATABASE, TERM_SECONDS, running, transfer
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from chaos.processes import Worker
 
-SECONDS = 90.0
 WEEK = timedelta(days=7)
 
 
@@ -87,10 +87,10 @@ class Play:
 
     def until_lines(self, settings: Path, words: str) -> None:
         """Wait until status says some words."""
-        until(lambda: words in str(self.bus.status(settings)["lines"]), SECONDS, words)
+        until(lambda: words in str(self.bus.status(settings)["lines"]), PATIENCE_SECONDS, words)
 
     def until_arrived(self) -> None:
-        self.bus.until_arrived(SECONDS)
+        self.bus.until_arrived(PATIENCE_SECONDS)
 
     def end(self) -> None:
         """Everything agrees, on the topic and in the tables."""
@@ -112,7 +112,7 @@ def said(worker: Worker, words: str) -> None:
     """Wait until a process has logged some words."""
     until(
         lambda: any(words in str(each) for each in worker.said),
-        SECONDS,
+        PATIENCE_SECONDS,
         f"{worker.name} says: {words}",
     )
 
@@ -137,7 +137,7 @@ def relayed_a_week_ago(bus: Site, events: int) -> None:
     backlog = Backlog(world.producer_url, TERM_SECONDS)
     relay = Relay(identity, backlog, world.connection, Catalog.shipped(), clock=WeekAgo())
     with running(relay.run):
-        until(lambda: bus.sent == events, SECONDS, "all is sent")
+        until(lambda: bus.sent == events, PATIENCE_SECONDS, "all is sent")
 
 
 def test_a_producer_that_is_dead_is_told_from_one_to_whom_nothing_happened(play: Play) -> None:
@@ -278,7 +278,7 @@ def test_a_broker_without_room_ends_and_all_arrives_once_it_is_started_with_room
     play.until_arrived()
     fill(kafka.running)
     play.publish()
-    until(lambda: not kafka.runs, SECONDS, "the broker has ended")
+    until(lambda: not kafka.runs, PATIENCE_SECONDS, "the broker has ended")
     for settings in (bus.agency_settings, bus.reader_settings):
         assert play.lines(settings, 2).startswith("broker ")
     play.publish()
@@ -295,7 +295,9 @@ def test_a_broker_without_room_ends_and_all_arrives_once_it_is_started_with_room
 
 def sinergi(settings: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-m", "sinergi", "--config", str(settings), *words)
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
 
 
 def test_the_only_broker_lost_with_its_disk_is_filled_again_from_the_outbox(

@@ -23,10 +23,12 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.kafka.compacted import CompactedTopic
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import control_topic, receipts_topic
 from test_kafka import Ticking
 from test_relay import messages, relay_of, sent, until_sent, verified
+from waiting import PATIENCE_SECONDS
 from world import BUS, DATABASE, World, running, transfer
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def test_what_is_discarded_is_never_delivered_when_the_brokers_take_messages_aga
     """Kept in the client it would come behind what a successor sends, or beside it."""
     admin = open_admin(world.connection)
     for gone in admin.delete_topics([world.topic.name]).values():
-        gone.result(timeout=30)
+        gone.result(timeout=PATIENCE_SECONDS)
     world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
     sealed = growths(world, 20)
     old = sender(world)
@@ -91,7 +93,7 @@ def test_what_is_discarded_is_never_delivered_when_the_brokers_take_messages_aga
     with pytest.raises(errors.SinergiError):
         old.settle(lambda: None)
     for made in admin.create_topics([NewTopic(world.topic.name, world.partitions, 1)]).values():
-        made.result(timeout=30)
+        made.result(timeout=PATIENCE_SECONDS)
     new = sender(world)
     new.begin(sealed)
     assert new.settle(lambda: None) == sealed
@@ -206,17 +208,58 @@ def test_heads_that_one_client_does_not_get_out_are_told_by_another(world: World
     control._topic._connection = world.connection
     clock.seconds = 20.0
     control.heads(trees)
+    assert control._topic._missing, "half a minute has not gone by"
     clock.seconds = 61.0
     control.heads(trees)
-    world.until(lambda: not finished(control), "the heads are there")
+    world.until(lambda: bool(messages(world, control_topic(world.publisher))), "the heads arrive")
     (told,) = messages(world, control_topic(world.publisher))
     assert told.key() == b"heads"
 
 
-def finished(control: Control) -> int:
-    """How many values are still missing on the control topic, once what is under way is awaited."""
+def test_a_leader_that_parts_with_a_client_that_reaches_nobody_writes_by_another(
+    world: World,
+) -> None:
+    control = Control(NOWHERE, BUS, world.publisher, [world.key], world.agreements.ring, SYSTEM)
+    control.heads({("transfer", 0): Frontier.empty()})
+    control._topic._connection = world.connection
+    world.until(lambda: not left_after_finish(control), "the heads arrive")
+    (told,) = messages(world, control_topic(world.publisher))
+    assert told.key() == b"heads"
+
+
+def left_after_finish(control: Control) -> int:
+    """How many values are missing after the leader has parted."""
     control.finish()
     return len(control._topic._missing)
+
+
+def test_what_is_refused_while_a_leader_parts_is_written_again_before_it_goes(
+    world: World,
+) -> None:
+    """As by a broker that does not know yet of a topic that was just made."""
+    control = Control(
+        world.connection, BUS, world.publisher, [world.key], world.agreements.ring, SYSTEM
+    )
+    refusal = errors.BrokerAway("the topic is not known yet")
+    control._topic.put(b"heads", b"note")
+    control._topic._producer.purge()
+    control._topic._refuse(b"heads", refusal)
+    world.until(lambda: not left_after_finish(control), "the heads arrive")
+    assert [each.value() for each in messages(world, control_topic(world.publisher))] == [b"note"]
+
+
+def test_what_somebody_has_to_mend_first_does_not_hold_up_a_leader_that_parts(
+    world: World,
+) -> None:
+    """It would be refused for the whole hour that is given here."""
+    topic = CompactedTopic(world.connection, control_topic(world.publisher), SYSTEM, 30.0)
+    with capture_logs() as logs:
+        topic.put(b"heads", bytes(10_000_000))
+        assert topic.finish(3_600.0) == []
+    assert [each["event"] for each in logs if each["log_level"] == "warning"] == [
+        "topic is not written",
+        "topic left unwritten",
+    ]
 
 
 def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(

@@ -131,6 +131,7 @@ def test_what_is_not_set_is_named_when_it_is_needed() -> None:
 
 def test_a_password_comes_from_its_file_and_is_never_shown(file: Path) -> None:
     secret = file.parent / "password"
+    secret.touch(0o600)
     secret.write_text("hush\n")
     flags = {
         "kafka.password_file": str(secret),
@@ -256,6 +257,19 @@ def test_a_second_key_in_the_folder_signs_too_once_the_agreement_shows_it(tmp_pa
     settings = load(made.settings, {}, {})
     keys = {key.public for key in settings.signing_keys(settings.agreements())}
     assert keys == {made.key, following.public}
+
+
+def test_what_has_no_effect_in_an_agreement_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = founded(tmp_path)
+    text = EXAMPLE.read_text().replace("partitions = 3", 'partitions = 3\nretention = "P5Y"', 1)
+    (tmp_path / "agreements" / "pks.toml").write_text(text)
+    settings = load(made.settings, {}, {})
+    for _ in range(2):
+        settings.agreements()
+    said = "".join(capsys.readouterr())
+    assert said.count("pks.toml: events.seizure.retention: nothing goes by it") == 1
 
 
 def test_agreements_of_another_bus_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from waiting import PATIENCE_SECONDS
+
 PROGRAM = """
 import sys
 from threading import Event
@@ -37,7 +39,7 @@ def started(how: str) -> subprocess.Popen[str]:
 def test_one_signal_lets_the_work_in_hand_be_finished(number: signal.Signals) -> None:
     with started("once") as program:
         program.send_signal(number)
-        assert program.communicate(timeout=20)[0].endswith("in order\n")
+        assert program.communicate(timeout=PATIENCE_SECONDS)[0].endswith("in order\n")
     assert program.returncode == 0
 
 
@@ -47,5 +49,5 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
         assert program.stdout is not None
         assert "in order\n" in iter(program.stdout.readline, "")
         program.send_signal(signal.SIGINT)
-        program.communicate(timeout=20)
+        program.communicate(timeout=PATIENCE_SECONDS)
     assert program.returncode == 130

@@ -25,7 +25,7 @@ from sinergi_consumers.sinks.postgresql import PostgresqlSink
 from sinergi_consumers.storing import Stored
 from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker, transfer
 from sinergi_consumers.testing.tape import Tape
-from world import until
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

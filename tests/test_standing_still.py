@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database, connection, session
-from world import until
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -31,7 +31,8 @@ from sinergi.status.facts import (
     Tree,
 )
 from sinergi.status.judgement import judge, spoken
-from world import DATABASE, World, transfer, until
+from waiting import PATIENCE_SECONDS, until
+from world import DATABASE, World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -317,10 +318,10 @@ def test_a_cut_off_end_shows_against_the_owners_signed_heads(desk: Desk) -> None
         until_sent(world, 50)
     admin = open_admin(world.connection)
     for gone in admin.delete_topics([world.topic.name]).values():
-        gone.result(timeout=30)
+        gone.result(timeout=PATIENCE_SECONDS)
     world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
     for made in admin.create_topics([NewTopic(world.topic.name, 2, 1)]).values():
-        made.result(timeout=30)
+        made.result(timeout=PATIENCE_SECONDS)
     world.until(lambda: bool(describe(admin, [world.topic.name])), "the topic is there again")
     document = desk.reader()
     assert document["exit_status"] == 1
@@ -332,7 +333,7 @@ def test_heads_that_their_owner_did_not_sign_are_not_believed(desk: Desk) -> Non
     world = desk.world
     producer = Producer({"bootstrap.servers": world.kafka})
     producer.produce(f"sinergi.{world.publisher}.control", key=b"heads", value=b"what I say")
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_SECONDS) == 0
     document = desk.reader()
     assert document["exit_status"] == 1
     assert kinds(document) == {"heads"}
@@ -431,7 +432,7 @@ def test_a_topic_that_is_not_there_names_the_command_that_makes_it(desk: Desk) -
     world = desk.world
     admin = open_admin(world.connection)
     for gone in admin.delete_topics([world.topic.name]).values():
-        gone.result(timeout=30)
+        gone.result(timeout=PATIENCE_SECONDS)
     world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
     for document in (desk.publisher(), desk.reader()):
         assert document["exit_status"] == 1

@@ -7,6 +7,7 @@ dies half done over a letter.
 from __future__ import annotations
 
 import ast
+import csv
 import io
 import json
 import os
@@ -77,6 +78,7 @@ NASTY = (
     "\x7f",
     ":smile:",
     "%s {0} {x}",
+    "=1+1",
 )
 TEXTS = st.lists(st.sampled_from(NASTY) | st.text(max_size=5), max_size=4).map("".join)
 
@@ -386,6 +388,71 @@ def test_at_80_and_at_100_columns_nothing_is_cut_or_broken(
     assert words <= set(found.text.split())
     if printing not in {quarantine_shown, state, set_to}:  # which say more than tables
         assert [each for each in found.lines if len(each) > columns and text not in each] == []
+
+
+# Events for programs
+
+
+def written(events: pl.DataFrame, path: Path, **options: Any) -> str:
+    with open_writer(Destination(path=path, force=True, **options)) as writer:
+        writer.add(events[:1])
+        writer.add(events[1:])
+    return path.read_text("utf-8")
+
+
+def of_texts(texts: list[str]) -> pl.DataFrame:
+    whole = [each.replace("\ud800", "") for each in texts]
+    lists = [[{"note": each, "count": 1}] for each in whole]
+    return pl.DataFrame({"text": whole, "list": lists, "number": [-1] * len(whole)})
+
+
+@settings(max_examples=30)
+@given(st.lists(TEXTS, min_size=1, max_size=3))
+@example(list(NASTY))
+def test_ndjson_is_exact_and_csv_a_line_an_event(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    events, path = of_texts(texts), tmp_path_factory.getbasetemp() / "events"
+    ndjson = written(events, path, output=Output.NDJSON)
+    assert_plain(ndjson)
+    assert [json.loads(each) for each in ndjson.split("\n")[:-1]] == events.to_dicts()
+    for for_spreadsheets in (False, True):
+        text = written(events, path, output=Output.CSV, for_spreadsheets=for_spreadsheets)
+        assert_plain(text)
+        rows = list(csv.reader(io.StringIO(text)))
+        assert len(rows) == len(text.split("\n")) - 1 == len(texts) + 1
+        for (shown, listed, number), row in zip(rows[1:], events.to_dicts(), strict=True):
+            assert json.loads(listed) == row["list"]
+            assert number == "-1"
+            assert shown.removeprefix("'" if for_spreadsheets else "") == plain(row["text"]) or (
+                shown == plain(row["text"])
+            )
+            assert not for_spreadsheets or shown[:1] not in set("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("-5", "'-5"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("+62 811", "'+62 811"),
+        ("\uff1d1", "'\uff1d1"),
+        ("'=1", "'=1"),
+        ("1=1", "1=1"),
+        ("\t=1", "\\u0009=1"),
+    ],
+)
+def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path, text: str, cell: str) -> None:
+    events, path = pl.DataFrame({"text": [text]}), tmp_path / "events.csv"
+    assert written(events, path, output=Output.CSV) == f"text\n{plain(text)}\n"
+    safe = written(events, path, output=Output.CSV, for_spreadsheets=True)
+    assert next(csv.reader(safe.splitlines()[1:])) == [cell]
+    with (
+        pytest.raises(errors.ReplayRefused, match="--spreadsheet-safe goes with --output csv"),
+        open_writer(Destination(Output.NDJSON, path, for_spreadsheets=True)),
+    ):
+        pass
 
 
 # Errors, logs and the streams

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import pytest
 import sqlalchemy as sa
 
-from world import until
+from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +159,7 @@ class Terminal:
             try:
                 yield
                 process.send_signal(signal.SIGINT)
-                assert process.wait(30) == 0, log.read_text()
+                assert process.wait(PATIENCE_SECONDS) == 0, log.read_text()
             finally:
                 process.kill()
 

@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from test_tutorial_agency import MOST_COLUMNS, Command, Terminal, blocks
-from world import until
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

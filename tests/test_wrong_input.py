@@ -34,7 +34,8 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import admin
 from sinergi_schemas.postgresql import connection as connections
 from test_intake import HEADER, MAPPING, good
-from world import transfer, until
+from waiting import PATIENCE_SECONDS, until
+from world import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +82,6 @@ class Agency:
                     "readers": ["bnnk-rekaan"],
                     "purposes": ["STATISTICS"],
                     "partitions": 1,
-                    "retention": "forever",
                 }
             },
         }
@@ -460,7 +460,7 @@ def test_ctrl_c_while_a_file_is_published_leaves_whole_batches_and_a_second_run_
         until(lambda: agency.events() == 2_000, "two batches are in the outbox")
         until(lambda: agency.waiting() == 1, "the third waits")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, out, err) == (130, "", "sinergi: stopped\n")
     assert agency.events() == 2_000
     assert agency.files() == before

@@ -18,6 +18,8 @@ import tomli_w
 from sinergi.cli import root
 from sinergi_schemas.kafka import admin
 from sinergi_schemas.seal.keys import SigningKey
+from test_cli import PATIENT
+from waiting import PATIENCE_SECONDS
 from world import BUS, World, transfer
 
 if TYPE_CHECKING:
@@ -234,7 +236,7 @@ def test_a_reader_that_has_had_enough_is_no_disproof(
             assert process.stderr is not None
             process.stdout.close()
             said = process.stderr.read().decode()
-            assert process.wait(30) == root.UNHEARD, said
+            assert process.wait(PATIENCE_SECONDS) == root.UNHEARD, said
         assert "bug" not in said
 
 
@@ -245,12 +247,12 @@ def test_ctrl_c_stops_a_replay_and_leaves_no_file(ask: Callable[..., Asked]) -> 
         mute = f"kafka.bootstrap=127.0.0.1:{broker.getsockname()[1]}"
         words = ["--set", mute, "replay", topic, "--output", "csv", "--out", "events.csv"]
         with subprocess.Popen(
-            [sys.executable, "-m", "sinergi", *words], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", PATIENT, *words], stderr=subprocess.PIPE, text=True
         ) as process:
             assert process.stderr is not None
-            broker.settimeout(30)
+            broker.settimeout(PATIENCE_SECONDS)
             broker.accept()[0].close()  # it is under way
             process.send_signal(signal.SIGINT)
-            assert process.wait(6) == root.STOPPED  # and not after a timeout of ten seconds
+            assert process.wait(PATIENCE_SECONDS) == root.STOPPED
             assert process.stderr.read().splitlines()[-1] == "sinergi: stopped"
     assert not list(Path.cwd().glob("events*"))

@@ -30,7 +30,8 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql import connection as connections
 from sinergi_schemas.topics import Topic
 from test_projection import Database, own
-from world import running, until
+from waiting import until
+from world import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -76,7 +77,6 @@ class Reader:
                     "readers": [self.slug],
                     "purposes": ["STATISTICS"],
                     "partitions": 1,
-                    "retention": "forever",
                 }
             },
         }

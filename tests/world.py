@@ -39,6 +39,7 @@ from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import Topic
+from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,10 +48,22 @@ if TYPE_CHECKING:
     from sinergi_schemas.events import Transfer
     from sinergi_schemas.seal.keys import VerifyingKey
 
+__all__ = [
+    "BUS",
+    "DATABASE",
+    "TERM_SECONDS",
+    "Worker",
+    "World",
+    "agreement",
+    "running",
+    "transfer",
+    "until",
+]
+
 BUS = "sinergi.test.example"
 DATABASE = "main"
-DEADLINE_SECONDS = 40.0
-TERM_SECONDS = 3.0
+# A relay that a busy machine keeps waiting does not lose its lease.
+TERM_SECONDS = 10.0
 
 
 def transfer(record_id: str, action: str = "RECORDED", **changes: Any) -> Transfer:
@@ -230,7 +243,7 @@ class World:
             for name in (topics.control_topic(self.publisher), topics.receipts_topic(self.reader))
         ]
         for made in admin.create_topics(wanted).values():
-            made.result(timeout=30)
+            made.result(timeout=PATIENCE_SECONDS)
 
 
 def agreement(
@@ -261,7 +274,6 @@ def agreement(
                 "readers": [reader],
                 "purposes": ["PRISON_SECURITY"],
                 "partitions": partitions,
-                "retention": "P5Y",
             }
         },
     } | changes
@@ -271,16 +283,6 @@ def agreement(
 def _signs_nothing(agency: str) -> SigningKey:
     """The one key of an agency that only reads, in all agreements of this process."""
     return SigningKey.generate(f"{BUS}/{agency}")
-
-
-def until(is_so: Callable[[], bool], what: str) -> None:
-    """Wait for something of other threads or processes to come true."""
-    patience = threading.Event()
-    end = SYSTEM.monotonic() + DEADLINE_SECONDS
-    while not is_so():
-        if SYSTEM.monotonic() > end:
-            raise AssertionError(f"after {DEADLINE_SECONDS:.0f} s still not: {what}")
-        patience.wait(0.05)
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - librdkafka's own codes are public with an underscore
 """The partitions that the consumer group has given to this worker, and what arrives from them.
 
 The group decides who should read a partition; the epoch in the database decides who may write.
@@ -369,7 +370,8 @@ class Assignment:
             _log.warning("broker says", why=str(translate(error)))
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._gone.add((topic, number))
-        elif error.code() != KafkaError._PARTITION_EOF:  # as told to `keep_alive`
+        # As told to `keep_alive`.
+        elif error.code() != KafkaError._PARTITION_EOF:
             _log.warning("broker says", topic=topic.name, why=str(translate(error)))
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -292,6 +292,7 @@ _UUID_TEXT = Value(
     "not a UUID in canonical form (lower case, hyphens)",
     lambda values: values.str.contains(_UUID),
 )
+_FINITE = Value("not a finite number", lambda values: values.is_finite())
 _PLAIN = {
     "boolean": _Found(
         "long", _between(-1, 0, "neither true nor false", lambda values: values == -1)
@@ -300,8 +301,8 @@ _PLAIN = {
         "long", _between(*_INT32, "beyond 32 bits", lambda values: values.cast(pl.Int32))
     ),
     "long": _Found("long", Value()),
-    "float": _Found("float", Value(), width=4),
-    "double": _Found("double", Value(), width=8),
+    "float": _Found("float", _FINITE, width=4),
+    "double": _Found("double", _FINITE, width=8),
     "bytes": _Found("bytes", Value()),
     "string": _Found("string", Value()),
 }

@@ -67,7 +67,7 @@ class Receipts:
 
     def finish(self, seconds: float) -> list[Receipt]:
         """Wait for outstanding receipts, at most so long; those that arrived."""
-        return self._take(self._topic.serve(seconds))
+        return self._take(self._topic.finish(seconds))
 
     def _take(self, records: Iterable[Record]) -> list[Receipt]:
         """The receipts of these records; nobody waits for older ones of the same keys any more."""

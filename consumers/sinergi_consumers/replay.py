@@ -69,6 +69,8 @@ class Tally:
         note: the last checkpoint, as its owner signed it; empty before the first.
         shown: events that were handed out.
         unfit: events under the seal that do not decode or contradict themselves.
+        not_agreed: events that no agreement allows, by leaf, and why; they are handed out all the
+            same.
         noise: messages that no checkpoint covers and that were skipped.
     """
 
@@ -80,6 +82,7 @@ class Tally:
     note: str = ""
     shown: int = 0
     unfit: list[Unfit] = field(default_factory=list)
+    not_agreed: dict[int, str] = field(default_factory=dict)
     noise: Noise = field(default_factory=Noise)
 
 
@@ -115,6 +118,7 @@ class Replay:
             decoded = self._decoder.decode(batch)
             tally = self.tallies[-1]
             tally.unfit.extend(decoded.unfit)
+            tally.not_agreed |= self._bus.agreed.violations(self._topic, decoded.events)
             chosen = wanted.choose(decoded.events)
             tally.shown += chosen.height
             yield chosen

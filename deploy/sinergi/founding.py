@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import os
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
@@ -15,9 +15,14 @@ from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sinergi_schemas.seal.keys import VerifyingKey
+
+_USUAL = 0o777  # less the umask
+_SHARED = 0o755  # agreements are no secret, but nobody else may add one
+_OWNERS_FOLDER, _OWNERS = 0o700, 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,19 @@ def found(folder: Path, plan: Plan) -> Founded:
     """Write an agency's settings and keys into a folder, and make the folder of agreements.
 
     Raises:
+        FoundingRefused: as `founding`.
+    """
+    with founding(folder, plan) as made:
+        return made
+
+
+@contextmanager
+def founding(folder: Path, plan: Plan) -> Iterator[Founded]:
+    """The same, undone where the block raises: whoever did not learn the keys has none.
+
+    Raises:
         FoundingRefused: a name or address cannot be used, or a file is there already; nothing was
             written.
-        KeyFileRefused: a key cannot be written.
     """
     document = _settings(plan)
     _check(plan, document)
@@ -78,19 +93,39 @@ def found(folder: Path, plan: Plan) -> Founded:
     name = f"{plan.bus}/{plan.agency}"
     key = SigningKey.generate(name)
     receipt_key = SigningKey.generate(f"{name}/{plan.database}", Algorithm.COSIGNATURE)
-    try:
-        keys.mkdir(mode=0o700, parents=True, exist_ok=True)
-        agreements.mkdir(exist_ok=True)
-        with ExitStack() as undoing:  # all of it, or nothing
-            for path in (settings, key_file, receipt_file):
-                undoing.callback(partial(path.unlink, missing_ok=True))
-            key.save(key_file)
-            receipt_key.save(receipt_file)
-            settings.write_text(tomli_w.dumps(document), encoding="utf-8")
-            undoing.pop_all()
-    except OSError as why:
-        raise errors.FoundingRefused(f"{why.filename}: {why.strerror}") from None
-    return Founded(settings, key.public, receipt_key.public)
+    with ExitStack() as undoing:  # all of it, or nothing
+        try:
+            for path, mode in ((folder, _USUAL), (keys, _OWNERS_FOLDER), (agreements, _SHARED)):
+                _make_folder(path, mode, undoing)
+            for path, text in (
+                (key_file, f"{key.private_text()}\n"),
+                (receipt_file, f"{receipt_key.private_text()}\n"),
+                (settings, tomli_w.dumps(document)),  # a database's address may hold a password
+            ):
+                _write(path, text, undoing)
+        except OSError as why:
+            raise errors.FoundingRefused(f"{why.filename}: {why.strerror}") from None
+        yield Founded(settings, key.public, receipt_key.public)
+        undoing.pop_all()
+
+
+def _make_folder(path: Path, mode: int, undoing: ExitStack) -> None:
+    """Make a folder and those above it, as far as they are not there."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent, _USUAL, undoing)
+    path.mkdir(mode=mode)
+    undoing.callback(path.rmdir)
+
+
+def _write(path: Path, text: str, undoing: ExitStack) -> None:
+    """Write a new file that only its owner may read, down to the disk."""
+    made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNERS)
+    undoing.callback(path.unlink)
+    with os.fdopen(made, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(made)
 
 
 def _check(plan: Plan, document: dict[str, Any]) -> None:

@@ -133,11 +133,15 @@ def _projection_tables(connection: sa.Connection, projections: Sequence[Projecti
 
 
 def _config(role: Role) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(files("sinergi") / "migrations"))
     versions = files(f"sinergi_{role.value}s") / "sql" / "versions"
-    config.set_main_option("version_locations", str(versions))
-    config.set_main_option("path_separator", "os")
+    options = {
+        "script_location": str(files("sinergi") / "migrations"),
+        "version_locations": str(versions),
+        "path_separator": "newline",  # a path may hold any other character
+    }
+    config = Config()
+    for name, value in options.items():
+        config.set_main_option(name, value.replace("%", "%%"))  # % interpolates there
     config.attributes["schema"] = role.schema
     return config
 

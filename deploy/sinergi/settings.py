@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 
+import structlog
 from pydantic import BaseModel
 
 from sinergi.values import FILE_NAME, PREFIX, Values, refused, unset, variable
-from sinergi_schemas import toml_file
+from sinergi_schemas import file_rights, toml_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.seal.keys import SigningKey
+
+_log = structlog.get_logger(__name__)
 
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
@@ -47,11 +51,29 @@ class Settings:
         self.values = values
         self.file = file
         self._origins = origins
+        self._remarked: set[str] = set()
 
     def entries(self) -> list[Entry]:
         """Every setting, passwords masked."""
         flat = _leaves(self.values.model_dump(mode="json"))
         return [Entry(key, masked(value), self._origins.get(key, "default")) for key, value in flat]
+
+    def warnings(self) -> list[str]:
+        """What is dangerous about the settings file, and how to mend it."""
+        if self.file is None:
+            return []
+        mode = self.file.stat().st_mode
+        if not stat.S_ISREG(mode):
+            return []
+        found = []
+        if file_rights.is_everybodys(mode):
+            found.append(f"anybody may write {self.file}; `chmod o-w {self.file}`")
+        given = [each for each in self.entries() if each.origin == str(self.file)]
+        values = dict(_leaves(self.values.model_dump(mode="json")))
+        if file_rights.is_open(mode) and any(each.value != values[each.key] for each in given):
+            remedy = f"`chmod 600 {self.file}`, and think of a new one"
+            found.append(f"others may read {self.file}, which holds a password; {remedy}")
+        return found
 
     @property
     def agency(self) -> str:
@@ -100,6 +122,9 @@ class Settings:
         if self.values.bus not in (None, found.bus):
             what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
             raise refused(f"bus: {what} of {found.bus}; mend the one that is wrong")
+        for each in found:
+            for remark in each.remarks:
+                self._remark(f"{each.path}: {remark}")
         return found
 
     def outbox(self) -> Outbox:
@@ -138,6 +163,12 @@ class Settings:
         known = [str(key) for key in agreements.receipt_keys(self.agency) if key.name == name]
         found = self._keys({*known}, f"the receipt key of database {self.consumer_name}")
         return min(found, key=lambda each: known.index(str(each.public)))
+
+    def _remark(self, what: str) -> None:
+        """Say once what has no effect: the agreements are read again and again."""
+        if what not in self._remarked:
+            self._remarked.add(what)
+            _log.warning("without effect", what=what)
 
     def _unset(self, key: str, wanted_by: str) -> NoReturn:
         unset(key, wanted_by, has_file=self.file is not None)

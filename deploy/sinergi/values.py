@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sinergi_schemas import errors
+from sinergi_schemas import errors, file_rights
 from sinergi_schemas.plain_text import listing
 from sinergi_schemas.topics import is_bus, is_slug
 
@@ -75,7 +76,8 @@ class Kafka(Group):
         """What librdkafka calls these, where they are set.
 
         Raises:
-            SettingsRefused: a user without a password, or a password file that cannot be read.
+            SettingsRefused: a user without a password; or a file with a password or a key that
+                cannot be read, or that others may read.
         """
         found = {"security.protocol": self.security.lower()}
         if self.security.startswith("SASL"):
@@ -84,6 +86,8 @@ class Kafka(Group):
                 "sasl.username": self.username or unset("kafka.username", self.security),
                 "sasl.password": self._password(),
             }
+        if self.private_key_file is not None:
+            _secret("kafka.private_key_file", self.private_key_file, "key")
         files = {
             "ssl.ca.location": self.ca_file,
             "ssl.certificate.location": self.certificate_file,
@@ -94,10 +98,11 @@ class Kafka(Group):
     def _password(self) -> str:
         if self.password_file is None:
             unset("kafka.password_file", self.security)
+        data = _secret("kafka.password_file", self.password_file, "password")
         try:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as why:
-            what = f"{self.password_file} cannot be read ({type(why).__name__})"
+            return data.decode("utf-8-sig").rstrip("\r\n")
+        except UnicodeDecodeError:
+            what = f"{self.password_file} cannot be read (it is not UTF-8)"
             raise refused(f"kafka.password_file: {what}") from None
 
 
@@ -171,3 +176,20 @@ def unset(key: str, wanted_by: str, *, has_file: bool = True) -> NoReturn:
     what = f"is not set, but {wanted_by} needs it; write {name} {where} in {FILE_NAME}"
     hint = "" if has_file else f"; there is no {FILE_NAME} here: `sinergi init` writes one"
     raise refused(f"{key}: {what} or set {variable(key)}{hint}")
+
+
+def _secret(key: str, path: Path, what: str) -> bytes:
+    """What a file holds that only its owner may read.
+
+    Raises:
+        SettingsRefused: it cannot be read, or others may read it as well.
+    """
+    try:
+        with path.open("rb") as file:
+            mode, data = os.fstat(file.fileno()).st_mode, file.read()
+    except OSError as why:
+        raise refused(f"{key}: {path} cannot be read ({why.strerror})") from None
+    if file_rights.is_open(mode):
+        remedy = f"`chmod 600 {path}`, and think of a new {what}"
+        raise refused(f"{key}: others may read or write {path}; {remedy}")
+    return data

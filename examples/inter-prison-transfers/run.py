@@ -137,7 +137,6 @@ def agreement(agencies: list[Agency]) -> bytes:
                 "readers": list(READERS),
                 "purposes": ["STATISTICS"],
                 "partitions": 3,
-                "retention": "forever",
             }
         },
     }  # fmt: skip

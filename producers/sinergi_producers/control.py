@@ -89,5 +89,8 @@ class Control:
             self.heads(trees)
 
     def finish(self) -> None:
-        """Wait a while for what is under way."""
-        self._topic.serve(_PARTING_SECONDS)
+        """Wait until everything is written, for ten seconds at most.
+
+        What is not by then, the next leader writes as soon as it leads.
+        """
+        self._topic.finish(_PARTING_SECONDS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sinergi_schemas import agreement_file, errors
 from sinergi_schemas.contradictions import contradictions
+from sinergi_schemas.file_rights import is_everybodys
 from sinergi_schemas.plain_text import listing
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.terms import Agreement, Party, ReceiptKey, Terms
@@ -58,9 +59,14 @@ class Agreements:
         try:
             files = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
             read = [(each, each.read_bytes()) for each in files]
+            everybodys = [each for each in (folder, *files) if is_everybodys(each.stat().st_mode)]
         except OSError as why:
             what = f"{why.filename}: cannot be read ({why.strerror})"
             raise errors.AgreementRefused(str(folder), listing([what])) from None
+        if everybodys:
+            what = "anybody may write there, and so let any key sign; `chmod o-w` it, and look at"
+            lines = listing(f"{each}: {what} what it holds" for each in everybodys)
+            raise errors.AgreementRefused(str(folder), lines)
         if not read:
             hint = "holds no agreement; put the parties' *.toml files there"
             raise errors.AgreementRefused(str(folder), listing([f"{folder}: {hint}"]))

@@ -42,7 +42,7 @@ from sinergi_schemas.toml_file import Problem
 from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _TAKEN_TYPES = frozenset({"control", "receipts"})
@@ -101,6 +101,7 @@ class _Examination:
             return None, self._problems
         agreement = Agreement(
             path=path,
+            remarks=tuple(self._remarks()),
             hash=digest,
             bus=head.bus,
             title=head.title,
@@ -112,6 +113,13 @@ class _Examination:
             events=MappingProxyType({each.event_type: each for each in events if each}),
         )
         return agreement, []
+
+    def _remarks(self) -> Iterator[str]:
+        for name, terms in self._events.items():
+            if "retention" in terms:
+                what = "nothing goes by it: Sinergi deletes no rows, and the topics keep everything"
+                hint = "leave it out of the next version; the agreement's own text may say it"
+                yield f"events.{name}.retention: {what}; {hint}"
 
     def _outline(self) -> None:
         known = {*HeadTable.model_fields, "numbers", "in_force", "parties", "events"}
@@ -297,7 +305,6 @@ class _Examination:
             readers=tuple(readers),
             purposes=tuple(Purpose[each] for each in found.purposes),
             partitions=found.partitions,
-            retention=found.retention,
         )
 
     def _agencies(self, at: str, raw: dict[str, Any], role: str) -> list[str]:

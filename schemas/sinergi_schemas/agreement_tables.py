@@ -134,6 +134,6 @@ class EventsTable(Table):
     partitions: int = Field(
         ge=1, le=_MOST_PARTITIONS, description="a count that you will never change, as 3"
     )
-    retention: Annotated[str, AfterValidator(_retention)] = Field(
-        description='how long a reader may keep rows: a period as "P5Y", or "forever"'
-    )
+    # Once part of the format. It is taken for the sake of signed files: events name them by their
+    # hash, so that they cannot be changed. Nothing goes by it; see `Agreement.remarks`.
+    retention: Annotated[str, AfterValidator(_retention)] | None = None

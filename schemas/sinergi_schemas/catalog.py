@@ -174,7 +174,7 @@ def _files(folder: Traversable) -> Iterator[tuple[str, int, bytes]]:
 def _ids(folder: Traversable, names: Collection[str]) -> dict[str, int]:
     """The ids of the schemas `names`: one for each, and none for anything else."""
     try:
-        ids = tomllib.loads((folder / _IDS).read_bytes().decode())
+        ids = tomllib.loads((folder / _IDS).read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError):
         raise errors.SchemaRefused(_IDS, "it is missing or not TOML in UTF-8") from None
     for name, number in ids.items():

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
+from math import isfinite
 from typing import Any
 from uuid import UUID
 
@@ -208,6 +209,12 @@ def _boolean(cursor: _Cursor) -> bool:
     return number == -1
 
 
+def _finite(number: float) -> float:
+    if not isfinite(number):  # JSON has neither NaN nor infinities, and no two NaN are equal
+        raise NotOne("not a finite number")
+    return number
+
+
 def _uuid(cursor: _Cursor) -> UUID:
     text = cursor.string()
     if _UUID_FORM.fullmatch(text) is None:
@@ -220,8 +227,8 @@ _PLAIN: Mapping[str, _Read] = {
     "boolean": _boolean,
     "int": lambda cursor: cursor.within(-(2**31), 2**31 - 1),
     "long": _Cursor.number,
-    "float": lambda cursor: float(struct.unpack("<f", cursor.take(4))[0]),
-    "double": lambda cursor: float(struct.unpack("<d", cursor.take(8))[0]),
+    "float": lambda cursor: _finite(struct.unpack("<f", cursor.take(4))[0]),
+    "double": lambda cursor: _finite(struct.unpack("<d", cursor.take(8))[0]),
     "bytes": lambda cursor: cursor.take(cursor.number()),
     "string": _Cursor.string,
     "uuid": _uuid,

@@ -5,6 +5,7 @@ A logical type has no default but the null of an optional field.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _PLAIN: dict[str, tuple[type, ...]] = {
     "bytes": (str,),
     "string": (str,),
 }
+_LARGEST = {"float": 3.4028234663852886e38, "double": sys.float_info.max}
 _BOUNDS = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 
 
@@ -57,5 +59,8 @@ def _is_plain(default: Any, plain: str) -> bool:
             return type(default) is int and low <= default <= high
         case "bytes":
             return isinstance(default, str) and default.isascii()  # one code point a byte
+        case "float" | "double":  # JSON can write 1e999, which is infinite
+            largest = _LARGEST[plain]
+            return type(default) in _PLAIN[plain] and -largest <= default <= largest
         case _:
             return type(default) in _PLAIN[plain]

@@ -81,8 +81,6 @@ class Terms:
     Attributes:
         purposes: what the readers may use the events for (tujuan).
         partitions: of each publisher's topic, fixed for the topic's life.
-        retention: how long a reader may keep rows: an ISO 8601 period, or `forever`. The topics
-            themselves keep everything, since a seal covers everything.
     """
 
     event_type: str
@@ -90,7 +88,6 @@ class Terms:
     readers: tuple[str, ...]
     purposes: tuple[Purpose, ...]
     partitions: int
-    retention: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +99,7 @@ class Agreement:
         hash: SHA-256 of the file's bytes in hex; every event names the version it falls under.
         bus: the bus's one name, the beginning of every origin and key name.
         starts, ends: in force from `starts` until just before `ends`, both in UTC.
+        remarks: what stands in the file and has no effect, a line each, with the key.
         replaces: the hashes of the agreements that it follows on the same topics. Events name them,
             so that their files stay in the folder.
         legal_basis: the laws and regulations it rests on (dasar hukum).
@@ -117,6 +115,7 @@ class Agreement:
     parties: Mapping[str, Party]
     events: Mapping[str, Terms]
     replaces: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = field(default=(), compare=False)
 
     def in_force(self, at: datetime) -> bool:
         """Whether it holds at a moment."""

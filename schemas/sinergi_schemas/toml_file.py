@@ -64,13 +64,13 @@ TableT = TypeVar("TableT", bound=BaseModel)
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """The file as a mapping.
+    """The file as a mapping; a byte order mark, which editors on Windows put first, is no fault.
 
     Raises:
         ValueError: it is not UTF-8 or not TOML; the message says where.
     """
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as why:
         raise ValueError(f"byte {why.start} is not UTF-8; save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as why:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from sinergi.local.process import Program
 
-_START_SECONDS = 90.0
-_END_SECONDS = 30.0
+_START_SECONDS = 180.0
+_END_SECONDS = 60.0
 
 
 # What a killed worker held goes to another within 3 s: there are many of them.

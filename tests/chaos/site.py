@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _MIGRATING = Lock()  # alembic keeps its state in a module
 _SETTLE_SECONDS = 180.0
-_READY_SECONDS = 60.0
+_READY_SECONDS = 180.0
 
 WORKER = Path(__file__).with_name("worker.py")
 _STILL_SECONDS = 6.0

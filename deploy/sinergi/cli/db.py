@@ -54,10 +54,7 @@ def upgrade(
     """
     projections = _projections() if role is Role.CONSUMER else ()
     if as_sql:
-        script = f"{migrate.script(role, projections)}\n"
-        if not script.isascii():  # the comments of an integrator's own table
-            script = f"SET client_encoding = 'UTF8';\n\n{script}"
-        terminal.show_bytes(script.encode())
+        terminal.show_bytes(f"{migrate.script(role, projections)}\n".encode())
         return
     url = _url(database, role)
     done = migrate.upgrade(url, role, projections)

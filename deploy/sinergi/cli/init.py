@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sinergi.cli import terminal
-from sinergi.founding import Plan, found
+from sinergi.founding import Founded, Plan, founding
 
 
 def init(
@@ -29,8 +29,15 @@ def init(
     Nothing is ever overwritten. Private keys are readable by their owner only; back them up.
     """
     plan = Plan(agency, bus, database=name, producer=database, consumer=database, kafka=kafka)
-    made = found(folder, plan)
-    terminal.note(f"wrote {made.settings} and keys in {made.settings.parent / 'keys'}")
+    with founding(folder, plan) as made:
+        _tell(made, agency, name, as_json=as_json)
+        terminal.end()  # where nobody can be told the keys, none are made
+
+
+def _tell(made: Founded, agency: str, name: str, *, as_json: bool) -> None:
+    """Say what was made, and what has to stand in the agreement."""
+    folder = made.settings.parent
+    terminal.note(f"wrote {made.settings} and keys in {folder / 'keys'}")
     if as_json:
         document = {
             "settings": str(made.settings),
@@ -39,7 +46,6 @@ def init(
         }
         terminal.show_json(document)
         return
-    agreements = made.settings.parent / "agreements"
-    terminal.note(f"for the agreement that goes into the folder {agreements}:")
+    terminal.note(f"for the agreement that goes into the folder {folder / 'agreements'}:")
     terminal.note("")
     terminal.show_text(made.party(agency, name))

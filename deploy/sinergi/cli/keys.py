@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sinergi import replacing
-from sinergi.cli import root
+from sinergi.cli import root, terminal
 
 app = typer.Typer(help="Replace the key that signs this agency's checkpoints.")
 
@@ -45,9 +45,8 @@ def replace(
     folder = settings.values.keys
     key = replacing.following_key(folder, agreements.bus, agency, agreements.keys(agency))
     for each in replacing.successors(agreements, agency, key.public, sizes, margin):
-        typer.echo(each)
-    typer.echo(
+        terminal.show_text(f"{each}\n")
+    terminal.note(
         f"sinergi: the private key is in {folder}; back it up. Load the next agreement first where"
-        " this agency's relay runs, and everywhere before a partition passes its last size.",
-        err=True,
+        " this agency's relay runs, and everywhere before a partition passes its last size."
     )

@@ -130,14 +130,10 @@ class _CsvWriter:
     def _texts(self, column: pl.Series) -> pl.Series:
         if column.str.contains(PATTERN).any():
             column = pl.Series(column.name, [each and plain(each) for each in column], pl.String)
-        if self._for_spreadsheets and (formulas := column.str.contains(_FORMULA)).any():
-            return (
-                column.to_frame()
-                .select(
-                    pl.when(formulas).then("'" + pl.col(column.name)).otherwise(pl.col(column.name))
-                )
-                .to_series()
-            )
+        if self._for_spreadsheets:
+            texts = pl.col(column.name)
+            safe = pl.when(texts.str.contains(_FORMULA)).then("'" + texts).otherwise(texts)
+            column = column.to_frame().select(safe.alias(column.name)).to_series()
         return column
 
 

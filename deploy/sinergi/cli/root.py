@@ -49,7 +49,10 @@ class Invocation:
         """
         from sinergi.settings import load  # noqa: PLC0415 - not for --help
 
-        return load(self.config, self.overrides)
+        found = load(self.config, self.overrides)
+        for each in found.warnings():
+            terminal.warn(each)
+        return found
 
 
 _invocation = Invocation()

@@ -59,6 +59,13 @@ def note(text: str) -> None:
     sys.stderr.write(f"{plain(text)}\n")
 
 
+def warn(text: str) -> None:
+    """Say on standard error, as a line of the log, what is dangerous and hinders nothing."""
+    import structlog  # noqa: PLC0415 - only where there is something to warn of
+
+    structlog.get_logger().warning(text)
+
+
 def note_lines(text: str) -> None:
     """Write an error to standard error, whose message may list things on lines of their own."""
     sys.stderr.write(f"{plain_lines(text)}\n")

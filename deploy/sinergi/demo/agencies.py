@@ -245,7 +245,6 @@ def _agreement(founded: Mapping[str, Founded]) -> dict[str, object]:
                 "readers": _EVERYBODY,
                 "purposes": _PURPOSES[name],
                 "partitions": _PARTITIONS,
-                "retention": "P5Y",
             }
             for name, publishers in _PUBLISHERS.items()
         },

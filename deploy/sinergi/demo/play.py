@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sinergi.demo.screen import Screen
     from sinergi.demo.teller import Told
 
-_SETTLING_SECONDS = 45.0
+_SETTLING_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)

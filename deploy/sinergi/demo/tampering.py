@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sinergi.demo.agencies import Bench
     from sinergi_schemas.topics import Topic
 
-_FLUSH_SECONDS = 10.0
+_FLUSH_SECONDS = 60.0
 _PLACES = 4
 
 

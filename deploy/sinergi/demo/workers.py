@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from sinergi.demo.agencies import Agency, Bench
 
 _LOOK_SECONDS = 0.1
-_READY_SECONDS = 60.0
+# None of these is a promise: a process that has ended is noticed at once, and one that works may
+# take long on a slow machine that does other things besides.
+_READY_SECONDS = 300.0
 
 _LEADS = "SELECT FROM sinergi_producer.lease WHERE holder IS NOT NULL"
 _CLAIMED = "SELECT DISTINCT topic, partition FROM sinergi_consumer.position"
-_PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 60.0
 
 
 class Work(StrEnum):
@@ -77,7 +79,7 @@ class Workers:
         """Wait until every relay leads, and every materialiser has all that it may read.
 
         Raises:
-            DemoFailed: one of them is not ready within a minute, or has ended.
+            DemoFailed: one of them is not ready within five minutes, or has ended.
         """
         agreements = bench.agreements
         shares = {
@@ -102,7 +104,7 @@ class Workers:
         worker.process.wait(_PATIENCE_SECONDS)
         return worker.process.pid
 
-    def wait_until(self, question: Callable[[], bool], seconds: float = 30.0) -> bool:
+    def wait_until(self, question: Callable[[], bool], seconds: float = _READY_SECONDS) -> bool:
         """Ask again and again until the answer is yes, or the time is up; the last answer.
 
         Raises:

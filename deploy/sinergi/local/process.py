@@ -19,7 +19,8 @@ from pathlib import Path
 import psutil
 
 _LEASH = Path(__file__).with_name("leash.py")
-_PATIENCE_SECONDS = 20.0
+# A database or a broker that stops in order writes first, and a slow disk takes its time.
+_PATIENCE_SECONDS = 60.0
 _LOG_BYTES = 1 << 20
 _REASON_CHARACTERS = 400
 # As PostgreSQL, its tools, Java and `leash` begin what they say of an error.
@@ -139,7 +140,7 @@ def find(mark: str) -> psutil.Process | None:
 
 
 def stop(process: psutil.Process, gently: signal.Signals) -> None:
-    """Ask a process to stop, wait for it, and kill it if it does not within 20 seconds."""
+    """Ask a process to stop, wait for it, and kill it if it does not within a minute."""
     try:
         process.send_signal(gently)
         process.wait(_PATIENCE_SECONDS)

@@ -9,12 +9,14 @@ that it does again.
 from __future__ import annotations
 
 import re
+from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from confluent_kafka import KafkaException
 
 from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.faults import translate, translated
 from sinergi_schemas.kafka.producer import Reports, open_producer, serve
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _PAUSE_SECONDS = (1.0, 60.0)
+_FINISH_PAUSE_SECONDS = 0.5
+_NEVER = Event()
 _NUMBERS = re.compile(r"\d+")
 
 
@@ -60,6 +64,7 @@ class CompactedTopic:
         self._is_broken = False
         self._pause, self._retry_due = _PAUSE_SECONDS[0], 0.0
         self._reported_why = ""
+        self._why: errors.SinergiError | None = None
         self._open()
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -88,6 +93,38 @@ class CompactedTopic:
             self._retry()
         arrived, self._arrived = self._arrived, []
         return arrived
+
+    def finish(self, seconds: float) -> list[Record]:
+        """Wait until every value has arrived, for some time at most; what has arrived.
+
+        Nobody comes back later to write again what is refused or gets no report. So what the
+        brokers refuse is written again at once, unless somebody has to mend the cause first, and
+        after half of the time another client writes all that is missing. The log says what is left.
+        """
+        # By the clock of the machine, since the client library waits by that one too.
+        end = SYSTEM.monotonic() + seconds
+        is_first = True
+        arrived = self.serve()
+        while self._missing and not self._is_hopeless and (left := end - SYSTEM.monotonic()) > 0:
+            if is_first and left < seconds / 2:
+                is_first = False
+                self._begin_anew()
+            elif self._refused:
+                _NEVER.wait(min(left, _FINISH_PAUSE_SECONDS))
+                self._retry()
+            arrived += self.serve(min(left, _FINISH_PAUSE_SECONDS))
+        if self._missing:
+            _log.warning("topic left unwritten", topic=self._topic, values=len(self._missing))
+        return arrived
+
+    @property
+    def _is_hopeless(self) -> bool:
+        """Whether all that is missing was refused, and neither time nor another client helps."""
+        return (
+            not self._is_broken
+            and self._refused >= self._missing.keys()
+            and not isinstance(self._why, errors.Unavailable)
+        )
 
     def _open(self) -> None:
         self._producer = open_producer(self._connection, gapless=False)
@@ -135,6 +172,7 @@ class CompactedTopic:
             self._retry_due = self._clock.monotonic() + self._pause
             self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
         self._refused.add(key)
+        self._why = why
         self._warn(why)
 
     def _break(self, why: errors.SinergiError) -> None:

@@ -40,6 +40,10 @@ def conninfo(url: str) -> str:
         raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
     if mark and "=" not in scheme and scheme not in _SCHEMES:
         raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
+    _, _, path = url.partition("?")[0].partition("://")[2].partition("/")
+    if mark and "=" not in scheme and scheme != _OF_SQLALCHEMY and "@" in path:
+        # To libpq it would be the database's name, and half of a password with it.
+        raise ValueError("has an @ behind a /; in a password write %2F for / and %40 for @")
     try:
         parts = _of_sqlalchemy(url) if scheme == _OF_SQLALCHEMY else conninfo_to_dict(url)
         made = make_conninfo(**parts)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sinergi_schemas import errors
+from sinergi_schemas import errors, file_rights
 from sinergi_schemas.seal.points import check_public_key
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _KEY_LENGTH = 32
 _TIME_LENGTH = 8
 _LATEST = (1 << 63) - 1
 _LONGEST_FILE = 4096
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Algorithm(IntEnum):
@@ -142,7 +141,7 @@ class SigningKey:
         except OSError as why:
             what = f"it cannot be read ({why.strerror})"
             raise errors.KeyFileRefused(str(path), what) from None
-        if mode & _OTHERS:
+        if file_rights.is_open(mode):
             raise errors.KeyFileRefused(
                 str(path),
                 f"others may read or write it; `chmod 600 {path}`, and think of a new key",
