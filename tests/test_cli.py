@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -95,7 +96,7 @@ def test_settings_show_each_value_and_who_said_so(
     assert seen["agency"] == (BNNK, "sinergi.toml")
     assert seen["kafka.bootstrap"] == ("here:9092", "SINERGI_KAFKA__BOOTSTRAP")
     assert seen["consumer.name"] == ("archive", "--set consumer.name")
-    assert seen["producer.database"][0] == "postgresql+psycopg://bnnk:***@db/register"
+    assert seen["producer.database"][0] == "postgresql://bnnk:***@db/register"
     assert "hush" not in out + run("settings")[1]
 
 
@@ -178,27 +179,28 @@ def test_init_prints_the_agencys_part_of_an_agreement(
 
 def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     """On an agreement of its own, so that no other test's topics are touched."""
-    bus, agencies = "cli.example", ("cli-one", "cli-two")
+    mark = secrets.token_hex(4)
+    bus, one, two = "cli.example", f"cli-{mark}-one", f"cli-{mark}-two"
     parties = []
-    for agency in agencies:
+    for agency in (one, two):
         status, out, _ = run("init", "--agency", agency, "--bus", bus, "--folder", agency)
         assert status == 0
         parties.append(out.replace("…", agency))
-    folder = Path("cli-one")
+    folder = Path(one)
     agreement = folder / "agreements" / "pks.toml"
     agreement.write_text(
         f'bus = "{bus}"\ntitle = "t"\nlegal_basis = ["l"]\n'
-        'numbers = [{ party = "cli-one", number = "1" }, { party = "cli-two", number = "2" }]\n'
+        f'numbers = [{{ party = "{one}", number = "1" }}, {{ party = "{two}", number = "2" }}]\n'
         '[in_force]\nfrom = 2020-01-01\nzone = "Asia/Jakarta"\n'
         f"{''.join(parties)}"
-        '[events.transfer]\npublishers = ["cli-one"]\nreaders = ["cli-two"]\n'
+        f'[events.transfer]\npublishers = ["{one}"]\nreaders = ["{two}"]\n'
         'purposes = ["ESCORT"]\npartitions = 2\n'
     )
     known = ["--config", str(folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
     status, out, _ = run(*known, "provision", "plan", "--json")
     names = {step["topic"]: step["verdict"] for step in json.loads(out)}
     assert names == dict.fromkeys(
-        ["sinergi.cli-one.control", "sinergi.cli-one.transfer", "sinergi.cli-two.receipts"],
+        [f"sinergi.{one}.control", f"sinergi.{one}.transfer", f"sinergi.{two}.receipts"],
         "create",
     )
     assert status == 1
@@ -210,7 +212,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     assert run(*known, "provision", "plan")[0] == 2
     status, _, err = run(*known, "provision", "apply")
     assert status == 2
-    assert "sinergi.cli-one.transfer: it has 2 partitions where the agreement says 3" in err
+    assert f"sinergi.{one}.transfer: it has 2 partitions where the agreement says 3" in err
 
 
 # A command that would wait for a silent broker for an hour, and not for ten seconds as usual.

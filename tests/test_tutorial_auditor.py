@@ -116,6 +116,7 @@ def desk(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], s
         "kafka": {"bootstrap": kafka},
         "consumer": {"name": DATABASE, "database": world.consumer_url},
     }
+    (tmp_path / "sinergi.toml").touch(0o600)
     (tmp_path / "sinergi.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
     with world.relaying(), world.materialising():
         world.until_rows("sinergi.transfer_history", LEAVES)

@@ -113,7 +113,8 @@ def _make_folder(path: Path, mode: int, undoing: ExitStack) -> None:
     """Make a folder and those above it, as far as they are not there."""
     if path.is_dir():
         return
-    _make_folder(path.parent, _USUAL, undoing)
+    if not path.parent.exists():
+        _make_folder(path.parent, _USUAL, undoing)
     path.mkdir(mode=mode)
     undoing.callback(path.rmdir)
 
