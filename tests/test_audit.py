@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
+from foreign import Headers, contradict, false_seal, leaf, write_all
+from sinergi.cli import root
+from sinergi_consumers import witnesses
 from sinergi_consumers.audit import Audit, Copies
 from sinergi_consumers.log import open_log
-from sinergi_consumers.replay import Wanted
+from sinergi_consumers.replay import Replay, Wanted
 from sinergi_consumers.witnesses import Witness, objection
-from sinergi_schemas import errors, topics
+from sinergi_schemas import errors, message, topics
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.seal import checkpoint, heads, noise
+from sinergi_schemas.seal.checkpoint import Checkpoint
+from sinergi_schemas.seal.heads import Head, Heads
+from sinergi_schemas.seal.keys import SigningKey
+from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier
+from sinergi_schemas.seal.writer import Writer
 from test_replay import one_byte_changed
 from waiting import PATIENCE_SECONDS
-from world import World, transfer
+from world import BUS, DATABASE, World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +42,7 @@ if TYPE_CHECKING:
     Change = Callable[[list[Message]], Sequence[Message | Changed]]
 
 COUNT = 30
+SEAL = (message.CHECKPOINT, message.FRONTIER)
 
 
 @pytest.fixture
@@ -108,7 +120,7 @@ def test_an_end_that_was_cut_off_is_known_by_heads_by_receipts_and_by_another_co
     (finding,) = verdict.findings
     assert f"/1 ends at 0 leaves, but by the heads that {world.bus.agreements.bus}" in finding.why
     assert f"it has {size}:" in finding.why
-    (remark,) = finding.remarks
+    _, remark = finding.remarks
     assert f"receipt that {world.receipt_key.name} signed" in remark
 
     _, verdict = audited(world, Copies(copy, world.topic.name))
@@ -117,22 +129,218 @@ def test_an_end_that_was_cut_off_is_known_by_heads_by_receipts_and_by_another_co
     assert verdict.compared == len(messages(world, 0))
 
 
-def test_heads_that_were_tampered_with_are_a_finding_and_missing_ones_are_told(
+def put(world: World, topic: str, key: bytes, *values: bytes | None) -> None:
+    producer = Producer({"bootstrap.servers": world.kafka})
+    for value in values:
+        producer.produce(topic, value, key, 0)
+    assert producer.flush(30) == 0
+
+
+def heads_note(world: World, sizes: dict[int, tuple[int, bytes]], at: int = 2_000_000_000) -> bytes:
+    """Heads as the owner signs them, of trees of these sizes and roots."""
+    stated = [Head(world.topic.name, number, *each) for number, each in sizes.items()]
+    signed = heads.sign(Heads(BUS, world.publisher, at, tuple(stated)), [world.key])
+    return signed.encode()
+
+
+def receipt_note(
+    world: World, partition: int, size: int, root: bytes, *, owner: SigningKey, at: int = 1
+) -> bytes:
+    """A receipt of the reader's over a checkpoint that somebody signed."""
+    origin = f"{BUS}/{world.topic.name}/{partition}"
+    note = checkpoint.sign(Checkpoint(origin, size, root), [owner])
+    return checkpoint.cosign(note, world.receipt_key, at).encode()
+
+
+def test_heads_that_the_owner_did_not_sign_are_passed_over_and_the_true_ones_count(
     world: World,
 ) -> None:
     control = topics.control_topic(world.publisher)
-    producer = Producer({"bootstrap.servers": world.kafka})
-    for value in (b"nonsense", "a\n1\nx\n\n— b AAAAAAAA\n".encode()):
-        producer.produce(control, value, b"heads", 0)
-        assert producer.flush(PATIENCE_SECONDS) == 0
-        _, verdict = audited(world, Copies())
-        (finding,) = verdict.findings
-        assert finding.why.startswith(f"In {control}: ")
-    producer.produce(control, None, b"heads", 0)
-    assert producer.flush(PATIENCE_SECONDS) == 0
+    put(world, control, b"heads", b"nonsense", "a\n1\nx\n\n— b AAAAAAAA\n".encode(), None)
     shown, verdict = audited(world, Copies())
     assert (shown, verdict.findings) == (COUNT, [])
-    assert not verdict.testimony.has_heads
+    assert verdict.testimony.has_heads
+    assert verdict.testimony.junk[control].count == 2
+    copy = copied(world, whole, nothing)
+    _, verdict = audited(world, Copies(copy))
+    assert "/1 ends at 0 leaves, but by the heads" in verdict.findings[0].why
+
+
+def test_old_heads_that_were_appended_again_do_not_hide_a_tail_that_was_cut_off(
+    world: World,
+) -> None:
+    size = len(messages(world, 1))
+    put(
+        world,
+        topics.control_topic(world.publisher),
+        b"heads",
+        heads_note(world, {1: (0, EMPTY_ROOT)}, at=1_000),
+    )
+    copy = copied(world, whole, nothing)
+    audit = Audit(world.bus, world.topic, Copies(copy))
+    assert sum(frame.height for frame in audit.events(Wanted())) == len(messages(world, 0))
+    assert f"it has {size}:" in audit.verdict.findings[0].why
+    (decrease,) = audit.verdict.testimony.decreases
+    assert (decrease.size, decrease.larger.size) == (0, size)
+    assert any("the larger one counts" in each for each in audit.remarks)
+
+
+@pytest.mark.parametrize("kind", ["heads", "receipt"])
+def test_a_witness_at_a_size_that_is_no_checkpoint_shows_another_history(
+    world: World, kind: str
+) -> None:
+    copy = copied(world, whole, whole)
+    size = len(messages(world, 0)) - 1
+    if kind == "heads":
+        note = heads_note(world, {0: (size, b"x" * 32)})
+        put(world, topics.control_topic(world.publisher), b"heads", note)
+    else:
+        note = receipt_note(world, 0, size, b"x" * 32, owner=world.key)
+        receipts = topics.receipts_topic(world.reader)
+        # Of the same reader the largest counts; so it is the only one of this database.
+        key = f"{DATABASE}/{world.topic.name}/0".encode()
+        put(world, receipts, key, note)
+    audit = Audit(world.bus, world.topic, Copies(copy))
+    audit.verdict.testimony = witnesses.gather(world.bus, world.topic)
+    stated = [
+        replace(each, size=size, root=b"x" * 32)
+        for each in audit.verdict.testimony.of(0)
+        if each.kind == kind
+    ]
+    tally = Replay(world.bus, world.topic).verify(0, {size})
+    (error,) = [
+        objection(each, f"{BUS}/{world.topic.name}/0", tally.verified, tally.roots)
+        for each in stated
+    ]
+    assert isinstance(error, errors.SealFork)
+    assert error.size == size
+
+
+def test_what_a_reader_alone_says_is_its_claim_and_does_not_disprove_an_honest_topic(
+    world: World,
+) -> None:
+    stranger = SigningKey.generate(world.key.name)
+    key = f"{DATABASE}/{world.topic.name}/0".encode()
+    bare = receipt_note(world, 0, 4_000, b"x" * 32, owner=stranger)
+    put(world, topics.receipts_topic(world.reader), key, bare)
+    shown, verdict = audited(world, Copies())
+    assert (shown, verdict.findings) == (COUNT, [])
+    (claim,) = verdict.testimony.claims
+    assert (claim.reader, claim.size) == (world.receipt_key.name, 4_000)
+    assert "that reader's word alone" in str(claim)
+    assert [each.kind for each in verdict.testimony.of(0)] == ["heads", "receipt"]
+
+
+@pytest.mark.parametrize("at", [10**17, 1_700_000_000_000, 0])
+def test_a_signed_time_beyond_the_calendar_ends_no_replay(world: World, at: int) -> None:
+    size = len(messages(world, 0)) + 1
+    put(
+        world,
+        topics.control_topic(world.publisher),
+        b"heads",
+        heads_note(world, {0: (size, b"x" * 32)}, at=at),
+    )
+    receipt = receipt_note(world, 0, size + 1, b"x" * 32, owner=world.key, at=at)
+    key = f"{DATABASE}/{world.topic.name}/0".encode()
+    put(world, topics.receipts_topic(world.reader), key, receipt)
+    shown, verdict = audited(world, Copies())
+    assert shown == COUNT
+    assert "a tail" not in verdict.findings[0].why
+    assert f"it has {size + 1}" in verdict.findings[0].why
+    assert ("a time that is none" in verdict.findings[0].why) == (at > 10**12)
+
+
+def signed_copy(world: World, change: int) -> str:
+    """A copy in which the owner itself has signed another leaf, and all behind it anew."""
+    all_ = messages(world, 0)
+    writer = Writer(f"{BUS}/{world.topic.name}/0", [world.key], Frontier.empty())
+    forked = []
+    for index, each in enumerate(all_):
+        value = each.value() or b""
+        if index == change:
+            value = value[:-1] + bytes([value[-1] ^ 1])
+        parsed = message.parse(each)
+        headers: Headers = [
+            (name, value) for name, value in dict(each.headers() or ()).items() if name not in SEAL
+        ]
+        data = message.leaf_data(parsed.fingerprint, parsed.key, value[message.FRAME_LENGTH :])
+        writer.add(data)
+        if parsed.sealed:
+            headers += message.seal_headers(writer.checkpoint())
+        forked.append((value, each.key(), headers))
+    name = f"forked.{world.topic.name}"
+    admin = open_admin(world.connection)
+    admin.create_topics([NewTopic(name, 2, 1)])[name].result(30)
+    producer = Producer({"bootstrap.servers": world.kafka})
+    for value, key, headers in forked:
+        producer.produce(name, value, key, 0, headers=headers)
+    for each in messages(world, 1):
+        producer.produce(name, each.value(), each.key(), 1, headers=each.headers())
+    assert producer.flush(30) == 0
+    return name
+
+
+def test_two_histories_that_the_owner_signed_are_told_leaf_by_leaf_and_both_are_named(
+    world: World,
+) -> None:
+    last = len(messages(world, 0)) - 1
+    fork = signed_copy(world, last)
+    _, verdict = audited(world, Copies(against=fork))
+    (finding,) = verdict.findings
+    assert f"shows two histories of {last + 1} leaves" in finding.why
+    assert f"leaf {last} is the first that differs" in finding.remarks[0]
+    assert finding.remarks[1].startswith(f"{world.topic.name}: {last + 1} leaves, root ")
+    assert finding.remarks[2].startswith(f"{fork}: {last + 1} leaves, root ")
+
+
+def test_a_second_history_of_the_owners_within_the_topic_is_told(world: World) -> None:
+    """Its checkpoint is of a size at which the first history has none."""
+    size = len(messages(world, 0)) - 1
+    contradict(world, 0, size)
+    _, verdict = audited(world, Copies())
+    (finding,) = verdict.findings
+    assert f"shows two histories of {size} leaves" in finding.why
+
+
+def test_everything_that_was_skipped_is_told_with_place_and_count(world: World) -> None:
+    end = len(messages(world, 0))
+    write_all(world, 0, [leaf(1), leaf(1), leaf(end), (b"x", b"y", []), leaf(10**6)])
+    write_all(world, 0, [leaf(0, sealed=false_seal(world, 0, 9, SigningKey.generate("a/b")))])
+    audit = Audit(world.bus, world.topic, Copies())
+    assert sum(frame.height for frame in audit.events(Wanted())) == COUNT
+    assert audit.verdict.findings == []
+    text = "\n".join(audit.remarks)
+    altered = f"3 messages skipped, {noise.ALTERED}: leaf 1 at offset {end}"
+    assert altered in text
+    assert f"1 messages skipped, {noise.OUTSIDE}: leaf 1000000 at offset {end + 4}" in text
+    assert f"no key or no Confluent frame: offset {end + 3}" in text
+    assert f"{noise.FOREIGN_CHECKPOINT} (SignatureMissing): leaf 0 at offset {end + 5}" in text
+    assert f"{world.topic.name}/0: 1 leaves behind the last checkpoint not shown" in text
+
+
+def test_a_record_that_is_not_there_is_told_and_exits_with_1(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--config", str(world.reader_settings), "replay", world.topic.name]
+    assert root.run([*command, "--key", "P/404", "--json"]) == 1
+    out, err = capfd.readouterr()
+    assert "no such record" in err
+    assert err.splitlines()[-1] == f"verdict: {world.topic.name} is what {world.publisher} sealed"
+    (document,) = json.loads(out)
+    assert (document["holds"], document["exit_status"]) == (True, 1)
+    assert document["record"] == {"key": "P/404", "found": False}
+    assert root.run([*command, "--key", "P/4", "--json"]) == 0
+    (document,) = json.loads(capfd.readouterr().out)
+    assert document["record"]["found"]
+    assert [each["leaves"] for each in document["partitions"]] == [
+        len(messages(world, number)) for number in range(2)
+    ]
+    assert document["partitions"][0]["signed_by"][0].startswith(world.key.name)
+    kinds = sorted((each["kind"], each["agrees"]) for each in document["witnesses"])
+    assert kinds == [("heads", True), ("heads", True), ("receipt", True), ("receipt", True)]
+    assert 0 <= document["heads"]["age_seconds"] < 600
+    assert root.run([*command, "--to", "2001-01-01T00:00Z", "--json"]) == 0
+    assert "no event of" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -141,7 +349,7 @@ def test_heads_that_were_tampered_with_are_a_finding_and_missing_ones_are_told(
         (7, b"a", None),
         (7, b"b", errors.SealFork),
         (8, b"a", errors.TailMissing),
-        (6, b"b", None),  # no checkpoint was met at that size: nothing to compare
+        (6, b"b", None),  # nobody asked for that size
     ],
 )
 def test_a_witness_objects_to_a_longer_or_another_history(

@@ -65,7 +65,7 @@ def test_a_receipts_topic_full_of_junk_is_passed_over_in_bounded_memory(world: W
 
     found = witnesses.gather(world.bus, world.topic)
     assert found.junk[receipts].count == 560
-    assert not found.broken
+    assert not found.claims
     assert [each.kind for each in found.of(0)] == ["heads", "receipt"]
 
 

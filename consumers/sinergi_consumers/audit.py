@@ -5,8 +5,12 @@ that one changed byte does not hide another, and asks the witnesses at the end.
 
     1. gather what was signed about the topic elsewhere, before it is read
     2. replay each partition; what does not hold is a finding, and is compared with the other copy
-    3. hold each partition that was read to its end against its witnesses
-    4. and against the other copy
+    3. hold each partition against its witnesses, at the very sizes that they state
+    4. and against checkpoints of smaller trees that stand behind larger ones
+    5. and against the other copy, leaf by leaf
+
+What speaks against the topic is a finding. What strangers wrote, what a reader alone says, and what
+is worth knowing is a remark.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sinergi_consumers import witnesses
-from sinergi_consumers.replay import Replay, differing_leaf
+from sinergi_consumers.replay import LEAF_BYTES, Replay, differing_leaf
 from sinergi_schemas import errors
+from sinergi_schemas.seal.merkle import EMPTY_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +31,10 @@ if TYPE_CHECKING:
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.replay import Tally, Wanted
     from sinergi_consumers.witnesses import Testimony
+    from sinergi_schemas.seal.noise import Skipped
     from sinergi_schemas.topics import Topic
 
+_PLACES = 3
 _COMPARED = 50_000  # leaves behind the last that holds, where no checkpoint bounds the damage
 
 
@@ -85,7 +92,7 @@ class Audit:
         self._topic = topic
         self.copies = copies
         self.name = copies.name or topic.name
-        self._replay = Replay(bus, topic, copies.name)
+        self._replay = Replay(bus, topic, copies.name, keeps_leaves=copies.against is not None)
         self._whole: list[Tally] = []
         self.verdict = Verdict(witnesses.Testimony())
 
@@ -93,6 +100,18 @@ class Audit:
     def tallies(self) -> list[Tally]:
         """What was seen of each partition so far."""
         return self._replay.tallies
+
+    @property
+    def shown(self) -> int:
+        """How many events were handed out."""
+        return sum(each.shown for each in self.tallies)
+
+    def root(self, partition: int, size: int) -> bytes | None:
+        """The root of a partition's tree of a size that somebody has signed, if it is that long."""
+        for tally in self.tallies:
+            if tally.partition == partition:
+                return tally.roots.get(size, EMPTY_ROOT if size == 0 else None)
+        return None
 
     def notes(self) -> dict[str, str]:
         """The signed notes that were met, under names that tell whose they are and of what."""
@@ -116,18 +135,42 @@ class Audit:
             Unavailable: the broker is away.
         """
         numbers = self._replay.partitions()
-        self.verdict.testimony = witnesses.gather(self._bus, self._topic)  # 1
-        for name, broken in self.verdict.testimony.broken:
-            self.verdict.findings.append(Finding(f"In {name}: {broken}"))
+        testimony = self.verdict.testimony = witnesses.gather(self._bus, self._topic)  # 1
         for number in numbers:
+            frames = self._replay.partition(number, wanted, testimony.sizes(number))
             try:
-                yield from self._replay.partition(number, wanted)  # 2
-                self._whole.append(self._replay.tallies[-1])
-            except (errors.SealBroken, errors.MessageMalformed) as why:
-                self._broken(self._replay.tallies[-1], why)
+                yield from frames  # 2
+                self._whole.append(self.tallies[-1])
+            except errors.SealBroken as why:
+                self._broken(self.tallies[-1], why)
         self._hear()  # 3
+        self._match()  # 4
         if self.copies.against:
-            self._compare(self.copies.against)  # 4
+            self._compare(self.copies.against)  # 5
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is worth knowing and does not speak against the topic, one line each."""
+        found = []
+        for tally in self.tallies:
+            name = f"{self.name}/{tally.partition}"
+            found += [
+                f"{name}: {each.count} messages skipped, {each.cause}{_places(each)}"
+                for each in tally.noise.skipped
+            ]
+            found += [
+                f"{name}: {each.count} sealed events not shown, {each.cause}{_places(each)}"
+                for each in tally.unfit.skipped
+            ]
+            found += [
+                f"{name}: {each.count} events are not agreed, {each.cause}{_places(each)}"
+                for each in tally.not_agreed.skipped
+            ]
+            if tally.unsealed:
+                found.append(
+                    f"{name}: {tally.unsealed} leaves behind the last checkpoint not shown"
+                )
+        return [*found, *self.verdict.testimony.remarks]
 
     def _origin(self, number: int) -> str:
         return f"{self._bus.agreements.bus}/{self._topic.name}/{number}"
@@ -144,50 +187,85 @@ class Audit:
     def _difference(self, tally: Tally, why: errors.Broken, other: str) -> str:
         end = why.end if isinstance(why, errors.SealMismatch) else tally.verified + _COMPARED
         leaves = range(tally.verified, end)
-        try:
-            leaf = differing_leaf(self._bus, tally.partition, leaves, self.name, other)
-        except errors.MessageMalformed as malformed:
-            return f"cannot be compared with {other} leaf by leaf: {malformed}"
+        leaf = differing_leaf(self._bus, tally.partition, leaves, self.name, other)
         if leaf is None:
-            return f"compared with {other}: no leaf differs, but their order or their seals do"
+            return f"compared with {other}: no leaf differs, but their seals do"
         return f"compared with {other}: leaf {leaf} differs"
 
     def _hear(self) -> None:
         """Tell each partition's largest contradiction once, and who else speaks of one."""
-        for tally in self._whole:
+        whole = {each.partition for each in self._whole}
+        for tally in self.tallies:
             origin = self._origin(tally.partition)
             heard = [
                 (each, error)
                 for each in self.verdict.testimony.of(tally.partition)
-                if (error := witnesses.objection(each, origin, tally.verified, tally.roots))
+                # Of a partition that was not read to its end nobody knows how long it is.
+                if (tally.partition in whole or each.size <= tally.verified)
+                and (error := witnesses.objection(each, origin, tally.verified, tally.roots))
             ]
             if heard:
-                (_, first), *more = heard
-                remarks = tuple(f"by {each} it has {each.size}" for each, _ in more)
-                self.verdict.findings.append(Finding(str(first), remarks))
+                (first, error), *more = heard
+                said = f"{first} states {first.size} leaves and the root {first.root.hex()}"
+                remarks = (said, *(f"by {each} it has {each.size}" for each, _ in more))
+                self.verdict.findings.append(Finding(str(error), remarks))
+
+    def _match(self) -> None:
+        """Compare checkpoints that the owner signed of smaller trees than those before them."""
+        for tally in [each for each in self._whole if each.unmatched]:
+            again = Replay(self._bus, self._topic, self.copies.name)
+            roots = again.verify(tally.partition, tally.unmatched.keys()).roots
+            for size, root in sorted(tally.unmatched.items()):
+                if roots.get(size, root) != root:
+                    fork = errors.SealFork(self._origin(tally.partition), size)
+                    self.verdict.findings.append(Finding(str(fork)))
+                    break
 
     def _compare(self, against: str) -> None:
-        """Hold what is whole against another copy: its history, and its end."""
-        other = Replay(self._bus, self._topic, against)
+        """Hold what is verified against another copy: leaf by leaf, and their ends."""
+        other = Replay(self._bus, self._topic, against, keeps_leaves=True)
         other.partitions()
         common = 0
         for tally in self._whole:
             try:
                 theirs = other.verify(tally.partition)
-            except (errors.SealBroken, errors.MessageMalformed) as why:
+            except errors.SealBroken as why:
                 self.verdict.findings.append(Finding(f"{against} does not hold itself: {why}"))
-                continue
-            common += min(tally.verified, theirs.verified)
-            fork = next((n for n, root in theirs.roots.items() if _differs(tally, n, root)), None)
-            if fork is not None:
-                split = errors.SealFork(self._origin(tally.partition), fork)
-                self.verdict.findings.append(Finding(f"Compared with {against}: {split}"))
-            elif theirs.verified > tally.verified:
-                origin = self._origin(tally.partition)
+                theirs = other.tallies[-1]
+                is_whole = False
+            else:
+                is_whole = True
+            least = min(tally.verified, theirs.verified)
+            origin = self._origin(tally.partition)
+            leaf = _first_difference(tally, theirs, least)
+            common += least if leaf is None else leaf
+            if leaf is not None:
+                fork = errors.SealFork(origin, leaf + 1)
+                remarks = (
+                    f"leaf {leaf} is the first that differs; both are under its owner's signature",
+                    f"{self.name}: {tally.verified} leaves, root {tally.root.hex()}",
+                    f"{against}: {theirs.verified} leaves, root {theirs.root.hex()}",
+                )
+                self.verdict.findings.append(Finding(f"Compared with {against}: {fork}", remarks))
+            elif is_whole and theirs.verified > tally.verified:
                 tail = errors.TailMissing(origin, tally.verified, theirs.verified, against)
                 self.verdict.findings.append(Finding(str(tail)))
         self.verdict.compared = common
 
 
-def _differs(tally: Tally, size: int, root: bytes) -> bool:
-    return tally.roots.get(size, root) != root
+def _first_difference(ours: Tally, theirs: Tally, end: int) -> int | None:
+    """The first leaf below `end` in which two histories differ, or None."""
+    one, other = ours.leaves or b"", theirs.leaves or b""
+    if one[: end * LEAF_BYTES] == other[: end * LEAF_BYTES]:
+        return None
+    return next(index for index in range(end) if ours.leaf(index) != theirs.leaf(index))
+
+
+def _places(skipped: Skipped) -> str:
+    """The first places of skipped messages, for people."""
+    found = [
+        f"offset {offset}" if leaf is None else f"leaf {leaf} at offset {offset}"
+        for offset, leaf in skipped.places[:_PLACES]
+    ]
+    more = ", …" if skipped.count > len(found) else ""
+    return f": {', '.join(found)}{more}"

@@ -146,6 +146,11 @@ class Partition:
         return self._reader.resends
 
     @property
+    def unmatched(self) -> dict[int, bytes]:
+        """Checkpoints that could not be compared yet; see `Reader`."""
+        return self._reader.unmatched
+
+    @property
     def noise(self) -> Noise:
         """What was skipped."""
         return self._reader.noise

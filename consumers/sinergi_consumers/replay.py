@@ -17,20 +17,22 @@ from sinergi_consumers.log import open_log
 from sinergi_consumers.partition import Partition
 from sinergi_schemas import errors, message
 from sinergi_schemas.kafka.admin import open_admin, partition_count
-from sinergi_schemas.seal.merkle import Frontier, leaf_hash
+from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from sinergi_schemas.seal.noise import Noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from sinergi_consumers.bus import Bus
-    from sinergi_consumers.decoding import Unfit
     from sinergi_consumers.log import Log
     from sinergi_consumers.partition import Batch
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.message import Received
     from sinergi_schemas.topics import Topic
+
+LEAF_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +66,52 @@ class Tally:
     Attributes:
         verified: leaves under a valid checkpoint.
         offsets: how far it is on the topic, and where the topic ends.
-        unsealed: messages behind the last checkpoint; their batch is not complete yet.
-        roots: of the trees under the checkpoints, by size.
+        unsealed: leaves behind the last checkpoint; their batch is not complete yet.
+        root: of the tree of all verified leaves.
+        roots: of the trees of the sizes that were asked for, by size.
         note: the last checkpoint, as its owner signed it; empty before the first.
         shown: events that were handed out.
-        unfit: events under the seal that do not decode or contradict themselves.
-        not_agreed: events that no agreement allows, by leaf, and why; they are handed out all the
+        unfit: events under the seal that do not decode or contradict themselves, by reason.
+        not_agreed: events that no agreement allows, by the reason; they are handed out all the
             same.
-        noise: messages that no checkpoint covers and that were skipped.
+        noise: messages that no checkpoint covers and that were skipped, by cause.
+        resends: messages that were ignored as known.
+        leaves: 16 bytes of each leaf hash, where they are kept for a comparison.
+        unmatched: roots by size of checkpoints that stand behind those of larger trees and were not
+            compared.
     """
 
     partition: int
     verified: int = 0
     unsealed: int = 0
     offsets: tuple[int, int] = (0, 0)
+    root: bytes = EMPTY_ROOT
     roots: dict[int, bytes] = field(default_factory=dict)
     note: str = ""
     shown: int = 0
-    unfit: list[Unfit] = field(default_factory=list)
-    not_agreed: dict[int, str] = field(default_factory=dict)
+    unfit: Noise = field(default_factory=Noise)
+    not_agreed: Noise = field(default_factory=Noise)
     noise: Noise = field(default_factory=Noise)
+    resends: int = 0
+    leaves: bytearray | None = None
+    unmatched: dict[int, bytes] = field(default_factory=dict)
+
+    def leaf(self, index: int) -> bytes:
+        """The kept part of a leaf hash."""
+        return bytes((self.leaves or b"")[index * LEAF_BYTES : (index + 1) * LEAF_BYTES])
+
+    def take(self, batch: Batch, before: Frontier, sizes: AbstractSet[int]) -> None:
+        """Count a verified batch behind the tree `before`, and note the roots of some sizes."""
+        for each in batch.checkpoints:
+            for size in sizes:
+                if each.start < size <= each.end:
+                    within = before.extend(each.leaves[: size - each.start])
+                    self.roots[size] = within.root()
+            if self.leaves is not None:
+                self.leaves += b"".join(leaf[:LEAF_BYTES] for leaf in each.leaves)
+            before = each.frontier
+        last = batch.checkpoints[-1]
+        self.verified, self.root, self.note = last.end, last.root, last.note
 
 
 class Replay:
@@ -92,13 +120,17 @@ class Replay:
     Args:
         copy: the topic to read instead, which is said to be a copy; its messages must still bear
             the seal of `topic`.
+        keeps_leaves: keep a part of each leaf hash, 16 bytes, for a comparison.
     """
 
-    def __init__(self, bus: Bus, topic: Topic, copy: str | None = None) -> None:
+    def __init__(
+        self, bus: Bus, topic: Topic, copy: str | None = None, *, keeps_leaves: bool = False
+    ) -> None:
         self._bus = bus
         self._topic = topic
         self._name = copy or topic.name
         self._decoder = Decoder(bus.catalog, topic.event_type)
+        self._keeps_leaves = keeps_leaves
         self.tallies: list[Tally] = []
 
     def events(self, wanted: Wanted) -> Iterator[pl.DataFrame]:
@@ -112,22 +144,36 @@ class Replay:
         for number in self.partitions():
             yield from self.partition(number, wanted)
 
-    def partition(self, number: int, wanted: Wanted) -> Iterator[pl.DataFrame]:
-        """As `events`, for one partition."""
-        for batch in self._batches(number):
+    def partition(
+        self, number: int, wanted: Wanted, sizes: AbstractSet[int] = frozenset()
+    ) -> Iterator[pl.DataFrame]:
+        """As `events`, for one partition.
+
+        Args:
+            sizes: the trees whose roots are to be noted in its tally.
+        """
+        tally = self._tally(number)
+        for batch in self._batches(tally, sizes):
             decoded = self._decoder.decode(batch)
-            tally = self.tallies[-1]
-            tally.unfit.extend(decoded.unfit)
-            tally.not_agreed |= self._bus.agreed.violations(self._topic, decoded.events)
+            for each in decoded.unfit:
+                tally.unfit.add(each.reason, each.message.offset, each.message.leaf_index)
+            not_agreed = self._bus.agreed.violations(self._topic, decoded.events)
+            for index, why in not_agreed.items():
+                tally.not_agreed.add(why, batch.message(index).offset, index)
             chosen = wanted.choose(decoded.events)
             tally.shown += chosen.height
             yield chosen
 
-    def verify(self, number: int) -> Tally:
-        """What one partition holds, without looking into its events."""
-        for _ in self._batches(number):
+    def verify(self, number: int, sizes: AbstractSet[int] = frozenset()) -> Tally:
+        """What one partition holds, without looking into its events.
+
+        Raises:
+            SealBroken: as `events`; what holds is in the tally all the same.
+        """
+        tally = self._tally(number)
+        for _ in self._batches(tally, sizes):
             pass
-        return self.tallies[-1]
+        return tally
 
     def nothing(self) -> pl.DataFrame:
         """A frame without events, for its columns."""
@@ -147,18 +193,21 @@ class Replay:
             raise errors.PartitionsDiffer(self._name, found, expected)
         return range(found)
 
-    def _batches(self, number: int) -> Iterator[Batch]:
-        tally = Tally(number)
+    def _tally(self, number: int) -> Tally:
+        tally = Tally(number, leaves=bytearray() if self._keeps_leaves else None)
         self.tallies.append(tally)
+        return tally
+
+    def _batches(self, tally: Tally, sizes: AbstractSet[int]) -> Iterator[Batch]:
+        number, tree = tally.partition, Frontier.empty()
         keys = self._bus.agreements.ring(self._topic, number)
-        partition = Partition(
-            self._bus.agreements.bus, self._topic, number, keys, Frontier.empty(), compare=True
-        )
-        tally.noise = partition.noise
+        bus = self._bus.agreements.bus
+        partition = Partition(bus, self._topic, number, keys, tree, compare=True)
+        tally.noise, tally.unmatched = partition.noise, partition.unmatched
         with open_log(self._bus.connection, self._name, number) as log:
             for batch in _read(log, partition, tally):
-                tally.verified, tally.note = batch.end, batch.checkpoints[-1].note
-                tally.roots.update((each.end, each.root) for each in batch.checkpoints)
+                tally.take(batch, tree, sizes)
+                tree = batch.frontier
                 yield batch
 
 
@@ -174,14 +223,13 @@ def _read(log: Log, partition: Partition, tally: Tally) -> Iterator[Batch]:
         for chunk in log.read(start, high):
             batch = partition.receive(chunk)
             tally.offsets = (partition.next_offset, high)
-            tally.unsealed = partition.pending
             if batch:
                 yield batch
             if partition.rewind is not None:
                 break
         while partition.rewind is None and (batch := partition.cut(final=True)):
             yield batch
-        tally.unsealed = partition.pending
+        tally.unsealed, tally.resends = partition.pending, partition.resends
         start, partition.rewind = partition.rewind, None
 
 

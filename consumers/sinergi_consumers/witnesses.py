@@ -4,33 +4,47 @@ A topic alone cannot show that its newest messages were cut off: what is left is
 and receipts lie in other topics and state how many leaves there were. They are read before the
 topic, which therefore shows no less than they state unless something is missing.
 
-Anybody who may write to such a topic can put any amount of anything there. So it is read as a
-stream: what is under no key of ours is passed over and counted.
+Anybody may have written to those topics too, so they are judged like the topic itself:
+
+    1. The largest statement counts, not the newest: an old one that was appended again hides
+       nothing. Such a decrease is reported.
+    2. A receipt is a witness against the owner only where the owner's own signature is under it. A
+       tree that only a reader signs is that reader's claim, and is reported as such.
+    3. What nobody has signed is passed over and counted.
+
+The topics are read as streams. Of the many statements under one key only those are verified that
+state more than what is known, and the newest of each part that is read.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.log import open_log
 from sinergi_schemas import errors, topics
+from sinergi_schemas.clock import moment
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.seal.note import MOST_CHARACTERS, parse_note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+    from datetime import datetime
+
+    from confluent_kafka import Message
 
     from sinergi_consumers.bus import Bus
     from sinergi_schemas.topics import Topic
 
-_HEADS = b"heads"
+HEADS, RECEIPT = "heads", "receipt"
+
+_HEADS_KEY = b"heads"
 _SCHEMA = re.compile(rb"schema/[0-9a-f]{64}")
 _MOST_BYTES = 4 * MOST_CHARACTERS  # of a note: a character has at most four
+_MOST_CLAIMS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +53,9 @@ class Witness:
 
     Attributes:
         name: the key's, `<bus>/<agency>` or `<bus>/<agency>/<database>`.
-        kind: "heads" or "receipt".
+        kind: `HEADS` or `RECEIPT`.
         size, root: the tree.
-        at: when it was signed.
+        at: when it was signed, by its signer's clock; None where that is no time.
         note: the whole signed note.
     """
 
@@ -50,11 +64,12 @@ class Witness:
     partition: int
     size: int
     root: bytes
-    at: datetime
+    at: datetime | None
     note: str
 
     def __str__(self) -> str:
-        return f"the {self.kind} that {self.name} signed at {self.at.isoformat()}"
+        when = "a time that is none" if self.at is None else self.at.isoformat()
+        return f"the {self.kind} that {self.name} signed at {when}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +80,83 @@ class Junk:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Decrease:
+    """A statement that was followed by a smaller one of the same signer.
+
+    Attributes:
+        larger: the one that counts.
+        size: what the later one states.
+        offset: where the later one lies in `topic`.
+    """
+
+    topic: str
+    larger: Witness
+    size: int
+    offset: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic} states {self.size} leaves of partition {self.larger.partition} at offset"
+            f" {self.offset}, behind {self.larger}, which states {self.larger.size}: the larger"
+            " one counts"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A tree that a reader says it has, and that the topic's owner did not sign."""
+
+    reader: str
+    partition: int
+    size: int
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reader} claims {self.size} leaves of partition {self.partition}, which their"
+            f" owner did not sign ({self.why}): it is that reader's word alone"
+        )
+
+
 @dataclass(slots=True)
 class Testimony:
     """All that was signed about one topic elsewhere.
 
     Attributes:
+        witnesses: the largest statement of each signer about each partition.
         has_heads: whether its owner's heads were there; without them a missing tail may pass.
-        broken: statements that do not hold themselves, each with the topic where it lies.
+        heads_at: when the owner signed its newest heads, by its clock.
+        decreases: statements behind which a smaller one stands.
+        claims: what readers say and the owner did not sign.
         junk: the messages that are no statement of anybody's, by the topic where they lie.
     """
 
     witnesses: list[Witness] = field(default_factory=list)
     has_heads: bool = False
-    broken: list[tuple[str, errors.SealBroken]] = field(default_factory=list)
+    heads_at: datetime | None = None
+    decreases: list[Decrease] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
     junk: dict[str, Junk] = field(default_factory=dict)
 
     def of(self, partition: int) -> list[Witness]:
         """The statements about one partition, that of the largest tree first."""
         found = (each for each in self.witnesses if each.partition == partition)
         return sorted(found, key=lambda each: (-each.size, each.kind, each.name))
+
+    def sizes(self, partition: int) -> set[int]:
+        """The tree sizes of a partition that somebody has signed."""
+        return {each.size for each in self.of(partition)}
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be said besides, one line each, and does not speak against the topic."""
+        junk = (
+            f"{each.count} messages of {topic} from offset {each.first} on are no statement of"
+            " anybody's and were passed over"
+            for topic, each in self.junk.items()
+        )
+        return [*map(str, self.decreases), *map(str, self.claims), *junk]
 
 
 def gather(bus: Bus, topic: Topic) -> Testimony:
@@ -97,20 +170,21 @@ def gather(bus: Bus, topic: Topic) -> Testimony:
     readers = {topics.receipts_topic(each): each for each in bus.agreements.agencies}
     for name in describe(open_admin(bus.connection), [control, *readers]):
         reader = readers.get(name)
-        wanted = _heads_wanted() if reader is None else _receipts_wanted(bus, topic, reader)
-        notes, junk = _newest(bus, name, wanted)
-        if junk.count:
-            found.junk[name] = junk
-        for note in notes:
-            try:
-                found.witnesses += (
-                    _heads(bus, topic, note)
-                    if reader is None
-                    else _receipt(bus, topic, reader, note)
-                )
-            except errors.SealBroken as broken:
-                found.broken.append((name, broken))
-        found.has_heads |= reader is None and bool(notes)
+        hearing = _Hearing(
+            name,
+            _heads_wanted() if reader is None else _receipts_wanted(bus, topic, reader),
+            _Heads(bus, topic) if reader is None else _Receipts(bus, topic, reader, found.claims),
+        )
+        with open_log(bus.connection, name, 0) as log:
+            for chunk in log.read(*log.bounds()):
+                hearing.take(chunk)
+        found.witnesses += hearing.best.values()
+        found.decreases += hearing.decreases.values()
+        if hearing.junk.count:
+            found.junk[name] = hearing.junk
+        if reader is None:
+            found.has_heads = hearing.is_heard
+            found.heads_at = hearing.newest_at
     return found
 
 
@@ -121,7 +195,7 @@ def objection(
 
     Args:
         size: how many of its leaves are verified.
-        roots: of its trees, by size, at each checkpoint.
+        roots: of its trees, by size: at each checkpoint and at each size that a witness states.
     """
     if witness.size > size:
         return errors.TailMissing(origin, size, witness.size, str(witness))
@@ -138,7 +212,7 @@ class _Wanted(NamedTuple):
 
 
 def _heads_wanted() -> _Wanted:
-    return _Wanted({_HEADS}, _SCHEMA)
+    return _Wanted({_HEADS_KEY}, _SCHEMA)
 
 
 def _receipts_wanted(bus: Bus, topic: Topic, reader: str) -> _Wanted:
@@ -153,51 +227,170 @@ def _receipts_wanted(bus: Bus, topic: Topic, reader: str) -> _Wanted:
     )
 
 
-def _newest(bus: Bus, name: str, wanted: _Wanted) -> tuple[list[str], Junk]:
-    """The newest value of each key that is looked for, and what is under no key of ours.
+class _Hearing:
+    """One topic of statements, taken in part by part.
 
-    The topic is read as a stream: one value a key is kept, cut where no note is as long, however
-    much somebody has written there.
+    Attributes:
+        best: the largest statement by signer and partition.
+        decreases: the first one of each signer and partition.
+        is_heard: at least one statement holds.
+        newest_at: the time of the newest statement that holds.
     """
-    newest: dict[bytes, bytes] = {}
-    first, count = 0, 0
-    with open_log(bus.connection, name, 0) as log:
-        for chunk in log.read(*log.bounds()):
-            for each in chunk:
-                key = each.key() or b""
-                if key in wanted.keys:
-                    newest[key] = (each.value() or b"")[:_MOST_BYTES]
-                elif not wanted.others.fullmatch(key):
-                    first, count = (first if count else each.offset() or 0), count + 1
-    notes = [value.decode(errors="replace") for _, value in sorted(newest.items()) if value]
-    return notes, Junk(first, count)
+
+    def __init__(self, topic: str, wanted: _Wanted, statements: _Heads | _Receipts) -> None:
+        self._topic = topic
+        self._wanted = wanted
+        self._statements = statements
+        self.best: dict[tuple[str, int], Witness] = {}
+        self.decreases: dict[tuple[str, int], Decrease] = {}
+        self.is_heard = False
+        self.newest_at: datetime | None = None
+        self._junk = (0, 0)
+
+    @property
+    def junk(self) -> Junk:
+        """What was passed over."""
+        return Junk(*self._junk)
+
+    def take(self, chunk: Sequence[Message]) -> None:
+        """Take the next messages of the topic, the newest of each key first."""
+        by_key: dict[bytes, list[Message]] = {}
+        for each in chunk:
+            key = each.key() or b""
+            if key in self._wanted.keys:
+                by_key.setdefault(key, []).append(each)
+            elif not self._wanted.others.fullmatch(key):
+                self._pass_over(each)
+        for messages in by_key.values():
+            self._take_key(messages)
+
+    def _take_key(self, messages: Sequence[Message]) -> None:
+        newest: list[Witness] = []
+        offset = 0
+        last: bytes | None = None
+        for each in reversed(messages):
+            value = each.value()
+            if not value or value == last:
+                continue  # it was deleted, or was said again
+            last = value
+            try:
+                note = value[:_MOST_BYTES].decode()
+                if newest and not self._statements.states_more(note, self._known(newest)):
+                    continue
+                stated = self._statements.verify(note)
+            except (UnicodeDecodeError, errors.SealBroken):
+                self._pass_over(each)
+                continue
+            if not newest:
+                newest, offset = stated, each.offset() or 0
+            self._hear(stated)
+        self._compare(newest, offset)
+
+    def _known(self, newest: Sequence[Witness]) -> dict[int, int]:
+        """The largest size of each partition that is known of these signers."""
+        names = {each.name for each in newest}
+        return {
+            partition: each.size for (name, partition), each in self.best.items() if name in names
+        }
+
+    def _hear(self, stated: Iterable[Witness]) -> None:
+        for each in stated:
+            self.is_heard = True
+            if each.at and (self.newest_at is None or each.at > self.newest_at):
+                self.newest_at = each.at
+            key = each.name, each.partition
+            if key not in self.best or each.size > self.best[key].size:
+                self.best[key] = each
+
+    def _compare(self, newest: Iterable[Witness], offset: int) -> None:
+        """See whether the newest statements of a part state less than earlier ones."""
+        for each in newest:
+            larger = self.best[each.name, each.partition]
+            if each.size < larger.size:
+                found = Decrease(self._topic, larger, each.size, offset)
+                self.decreases.setdefault((each.name, each.partition), found)
+
+    def _pass_over(self, each: Message) -> None:
+        first, count = self._junk
+        self._junk = (first if count else each.offset() or 0), count + 1
 
 
-def _heads(bus: Bus, topic: Topic, note: str) -> list[Witness]:
-    agreements = bus.agreements
-    signed = heads.verify(note, agreements.bus, topic.agency, agreements.keys(topic.agency))
-    stated = agreements.credible(signed)
-    at = datetime.fromtimestamp(stated.posix_time, UTC)
-    name = f"{agreements.bus}/{topic.agency}"
-    return [
-        Witness(name, "heads", each.partition, each.size, each.root, at, note)
-        for each in stated.heads
-        if each.topic == topic.name
-    ]
+class _Heads:
+    """Heads notes of a topic's owner."""
+
+    def __init__(self, bus: Bus, topic: Topic) -> None:
+        self._agreements = bus.agreements
+        self._topic = topic
+
+    def states_more(self, note: str, known: Mapping[int, int]) -> bool:
+        """Whether a note, which nobody has verified, states more leaves than are known."""
+        pattern = rf"^{re.escape(self._topic.name)}/(\d{{1,4}}) (\d{{1,18}}) "
+        found = re.findall(pattern, note, re.MULTILINE)
+        return any(int(size) > known.get(int(number), -1) for number, size in found)
+
+    def verify(self, note: str) -> list[Witness]:
+        """What a note states of the topic.
+
+        Raises:
+            SealBroken: the owner did not sign it.
+        """
+        agreements, agency = self._agreements, self._topic.agency
+        signed = heads.verify(note, agreements.bus, agency, agreements.keys(agency))
+        at = moment(signed.posix_time)
+        name = f"{agreements.bus}/{agency}"
+        return [
+            Witness(name, HEADS, each.partition, each.size, each.root, at, note)
+            for each in agreements.credible(signed).heads
+            if each.topic == self._topic.name
+        ]
 
 
-def _receipt(bus: Bus, topic: Topic, reader: str, note: str) -> list[Witness]:
-    agreements = bus.agreements
-    parsed = parse_note(note)
-    stem, _, number = checkpoint.parse(parsed).origin.rpartition("/")
-    if stem != f"{agreements.bus}/{topic.name}" or not number.isdigit():
-        return []
-    stated = checkpoint.verify(note, f"{stem}/{number}", agreements.ring(topic, int(number)))
-    keys = agreements.receipt_keys(reader, topic)
-    for key in keys:
-        at = checkpoint.verify_cosignature(parsed, key)
-        if at is not None:
-            when = datetime.fromtimestamp(at, UTC)
-            return [Witness(key.name, "receipt", int(number), stated.size, stated.root, when, note)]
-    names = ", ".join(key.name for key in keys) or "nobody"
-    raise errors.SignatureMissing(f"A receipt of {reader} for {stated.origin}", names)
+class _Receipts:
+    """Receipts of one reader's databases for a topic.
+
+    Args:
+        claims: takes the trees that the reader signed and the owner did not.
+    """
+
+    def __init__(self, bus: Bus, topic: Topic, reader: str, claims: list[Claim]) -> None:
+        self._agreements = bus.agreements
+        self._topic = topic
+        self._reader = reader
+        self._claims = claims
+
+    def states_more(self, note: str, known: Mapping[int, int]) -> bool:
+        """Whether a note, which nobody has verified, states more leaves than are known."""
+        stated = checkpoint.parse(parse_note(note))
+        number = stated.origin.rpartition("/")[2]
+        return not number.isdecimal() or stated.size > known.get(int(number[:9]), -1)
+
+    def verify(self, note: str) -> list[Witness]:
+        """What a note states of the topic; nothing where only the reader signed it.
+
+        Raises:
+            SealBroken: it is no receipt of this reader for this topic.
+        """
+        parsed = parse_note(note)
+        stated = checkpoint.parse(parsed)
+        stem, _, number = stated.origin.rpartition("/")
+        partitions = map(str, range(self._agreements.partitions(self._topic)))
+        if stem != f"{self._agreements.bus}/{self._topic.name}" or number not in partitions:
+            raise errors.OriginForeign(self._topic.name, parsed.subject)
+        keys = self._agreements.receipt_keys(self._reader, self._topic)
+        for key in keys:
+            at = checkpoint.verify_cosignature(parsed, key)
+            if at is not None:
+                break
+        else:
+            names = ", ".join(key.name for key in keys) or "nobody"
+            raise errors.SignatureMissing(f"A receipt for {stated.origin}", names)
+        ring = self._agreements.ring(self._topic, int(number))
+        try:
+            checkpoint.verify(note, stated.origin, ring)
+        except errors.SealBroken as why:
+            claim = Claim(key.name, int(number), stated.size, type(why).__name__)
+            if len(self._claims) < _MOST_CLAIMS and claim not in self._claims:
+                self._claims.append(claim)
+            return []
+        when = moment(at)
+        return [Witness(key.name, RECEIPT, int(number), stated.size, stated.root, when, note)]

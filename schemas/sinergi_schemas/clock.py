@@ -39,6 +39,14 @@ class SystemClock:
 SYSTEM = SystemClock()
 
 
+def moment(posix_time: int) -> datetime | None:
+    """The moment of a POSIX time in seconds; None where a foreign number is beyond the calendar."""
+    try:
+        return datetime.fromtimestamp(posix_time, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+
+
 def new_event_id() -> UUID:
     """A fresh UUIDv7 (RFC 9562 §5.7): it sorts by time of creation, which keeps indexes narrow."""
     return uuid_utils.compat.uuid7()

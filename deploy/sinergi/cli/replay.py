@@ -9,23 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from sinergi.cli import root, terminal
-from sinergi.cli.output import Destination, Output, open_writer
+from sinergi.cli import root, terminal, verdict
+from sinergi.cli.output import Destination, Output, Writer, open_writer
 from sinergi_consumers.audit import Audit, Copies
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.replay import Wanted
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.output_file import AS_USUAL, OutputFile
-from sinergi_schemas.plain_text import counted
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
-
-_DISPROVED = 1
 
 
 def replay(
@@ -59,6 +56,13 @@ def replay(
     against: Annotated[
         str | None, typer.Option(help="Another copy of TOPIC, to compare with leaf by leaf.")
     ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="The verdict as one JSON document, in place of the events unless --out is given.",
+        ),
+    ] = False,
     notes: Annotated[
         Path | None,
         typer.Option(
@@ -71,32 +75,50 @@ def replay(
     Nothing is written on the bus or in a database. A topic is also held against what its owner's
     heads and its readers' receipts state, so that a tail that was cut off is seen.
 
-    Exit status: 0 all of it holds; 1 something does not, and what holds is shown; 2 it could not be
-    told.
+    Exit status: 0 all of it holds; 1 something does not, and what holds is shown, or there is no
+    record of that --key; 2 it could not be told.
 
     Examples:
       sinergi replay sinergi.lapas-banyuwangi.transfer --key P/12 --output ndjson
       sinergi replay sinergi.bnnk-banyuwangi.seizure --from 2026-03-01T00:00+07:00
     """
-    names = [_topic(each) for each in topics]
-    if len(names) > 1 and (copy or against):
-        raise errors.ReplayRefused("--copy and --against go with a single TOPIC")
-    if len({each.event_type for each in names}) > 1 and output is not Output.NDJSON:
-        raise errors.ReplayRefused("events of several types have no common columns; use ndjson")
+    names = _topics(topics, output, is_alone=not copy and not against)
     wanted = _wanted(since, until, key)
     bus = _bus()
     audits = [Audit(bus, name, Copies(copy, against)) for name in names]
     if notes is not None:
         _check_notes(notes, names, force=force)
-    with open_writer(Destination(output, to_file, force, for_spreadsheets)) as writer:
-        for name, audit in zip(names, audits, strict=True):
-            for events in _verifying(audit, wanted):
-                writer.add(events)
-            _report(name, audit)
+    if as_json and to_file is None:
+        _run(audits, wanted, None)
+    else:
+        with open_writer(Destination(output, to_file, force, for_spreadsheets)) as writer:
+            _run(audits, wanted, writer)
     if notes is not None:
         _keep_notes(notes, names, audits, force=force)
-    if any(audit.verdict.findings for audit in audits):
-        raise typer.Exit(_DISPROVED)
+    is_filtered = since is not None or until is not None
+    for name, audit in zip(names, audits, strict=True):
+        verdict.report(name, audit, record=key, is_filtered=is_filtered)
+    if as_json:
+        pairs = zip(names, audits, strict=True)
+        terminal.show_json([verdict.document(*each, record=key) for each in pairs])
+    raise typer.Exit(max(verdict.exit_status(each, record=key) for each in audits))
+
+
+def _topics(words: list[str], output: Output, *, is_alone: bool) -> list[Topic]:
+    names = [_topic(each) for each in words]
+    if len(names) > 1 and not is_alone:
+        raise errors.ReplayRefused("--copy and --against go with a single TOPIC")
+    if len({each.event_type for each in names}) > 1 and output is not Output.NDJSON:
+        raise errors.ReplayRefused("events of several types have no common columns; use ndjson")
+    return names
+
+
+def _run(audits: list[Audit], wanted: Wanted, writer: Writer | None) -> None:
+    """Audit one topic after the other; the events that hold go to the writer, if there is one."""
+    for audit in audits:
+        for events in _verifying(audit, wanted):
+            if writer is not None:
+                writer.add(events)
 
 
 def _wanted(since: str | None, until: str | None, key: str | None) -> Wanted:
@@ -116,48 +138,6 @@ def _verifying(audit: Audit, wanted: Wanted) -> Iterator[pl.DataFrame]:
             at, end = audit.tallies[-1].offsets
             progress.update(task, completed=at, total=end)
             yield events
-
-
-def _report(topic: Topic, audit: Audit) -> None:
-    """What was verified and what does not hold, for people; the data is on standard output."""
-    name = audit.name
-    verified, unsealed, shown, unfit = (
-        sum(each)
-        for each in zip(
-            *((t.verified, t.unsealed, t.shown, len(t.unfit)) for t in audit.tallies), strict=True
-        )
-    )
-    leaves = counted(verified, "leaf", "leaves")
-    said = f"{name}: {leaves} verified under {topic.agency}'s checkpoints, {shown:,} shown"
-    if unsealed:
-        said += f"; not shown: {counted(unsealed, 'message')} behind the last checkpoint"
-    if unfit:
-        said += f"; not shown: {counted(unfit, 'sealed event')} not of the contract"
-    terminal.note(said)
-    _report_witnesses(topic, audit)
-    for finding in audit.verdict.findings:
-        terminal.note(f"sinergi: {finding.why}")
-        for remark in finding.remarks:
-            terminal.note(f"  {remark}")
-    count = len(audit.verdict.findings)
-    verdict = "is" if not count else "is not"
-    found = f": {counted(count, 'finding')}" if count else ""
-    terminal.note(f"verdict: {name} {verdict} what {topic.agency} sealed{found}")
-
-
-def _report_witnesses(topic: Topic, audit: Audit) -> None:
-    testimony = audit.verdict.testimony
-    count = sum(each.kind == "receipt" for each in testimony.witnesses)
-    receipts = counted(count, "receipt")
-    if testimony.has_heads:
-        terminal.note(f"  witnesses: {topic.agency}'s heads, and {receipts}")
-    else:
-        what = f"no heads of {topic.agency} were found, and {receipts}"
-        terminal.note(f"  witnesses: {what}; newer messages may be missing")
-    if audit.verdict.compared is not None:
-        against = audit.copies.against
-        leaves = counted(audit.verdict.compared, "leaf", "leaves")
-        terminal.note(f"  compared with {against}: {leaves}")
 
 
 def _check_notes(folder: Path, topics: list[Topic], *, force: bool) -> None:

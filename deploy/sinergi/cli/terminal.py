@@ -54,9 +54,12 @@ def say(text: str, style: str = "") -> None:
         _show(console, [Cell(each, style)])
 
 
-def note(text: str) -> None:
-    """Write a line to standard error."""
-    sys.stderr.write(f"{plain(text)}\n")
+def note(text: str, style: str = "") -> None:
+    """Write a line to standard error; a style shows on a terminal."""
+    if style and sys.stderr.isatty():
+        _console(stderr=True).print(plain(text), style=style, soft_wrap=True)
+    else:
+        sys.stderr.write(f"{plain(text)}\n")
 
 
 def warn(text: str) -> None:

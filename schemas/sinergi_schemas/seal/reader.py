@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 REMEMBERED = 1_000
 MOST_OPEN = 16
+MOST_UNMATCHED = 10_000
 _PREFIX = 8
 _LEAST_FRESH = 64
 
@@ -82,6 +83,8 @@ class Reader:
     Attributes:
         noise: what was skipped.
         resends: messages that were ignored as known.
+        unmatched: roots by size of checkpoints of smaller trees, which are not remembered and so
+            were not compared; filled where `compare` is set.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Reader:
         self._prefixes = bytearray() if compare else None
         self.noise = Noise()
         self.resends = 0
+        self.unmatched: dict[int, bytes] = {}
 
     @property
     def size(self) -> int:
@@ -185,6 +189,7 @@ class Reader:
             self._objection = errors.SealFork(self._origin, stated.size)
             raise self._objection
         if stated.size <= self._frontier.size:
+            self._leave(stated)
             return None
         self._remember(stated)
         hint = tuple(sealed.frontier)
@@ -192,6 +197,12 @@ class Reader:
             self.noise.add(noise.FALSE_FRONTIER, offset, index)
             hint = ()
         return self._take(_Open(stated, sealed.note, hint))
+
+    def _leave(self, stated: Checkpoint) -> None:
+        """Keep a checkpoint of a smaller tree that is not remembered, to be compared later."""
+        is_known = stated.size in self._roots
+        if self._prefixes is not None and not is_known and len(self.unmatched) < MOST_UNMATCHED:
+            self.unmatched[stated.size] = stated.root
 
     def _take(self, new: _Open) -> Verified | None:
         """Put a checkpoint to the open ones, and try it if it is the smallest and not a copy."""

@@ -1,0 +1,163 @@
+"""What an audit came to: in plain words for people, as one document for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sinergi.cli import terminal
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.plain_text import counted
+from sinergi_schemas.seal.note import parse_note
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sinergi_consumers.audit import Audit
+    from sinergi_consumers.replay import Tally
+    from sinergi_consumers.witnesses import Witness
+    from sinergi_schemas.seal.noise import Skipped
+    from sinergi_schemas.topics import Topic
+
+HOLDS, DISPROVED = 0, 1
+
+# Heads are signed every minute; a topic whose owner's heads are older may lack its newest messages.
+_HEADS_SECONDS = 180.0
+
+
+def exit_status(audit: Audit, *, record: str | None) -> int:
+    """0 where all of it holds; 1 where something does not, or the record asked for is not there."""
+    is_missing = record is not None and not audit.shown
+    return DISPROVED if audit.verdict.findings or is_missing else HOLDS
+
+
+def report(topic: Topic, audit: Audit, *, record: str | None, is_filtered: bool) -> None:
+    """Say what was verified and what does not hold on standard error, the verdict last."""
+    verified = counted(sum(each.verified for each in audit.tallies), "leaf", "leaves")
+    under = f"verified under {topic.agency}'s checkpoints"
+    terminal.note(f"{audit.name}: {verified} {under}, {audit.shown:,} shown")
+    for line in (*_witnesses(topic, audit), *audit.remarks):
+        terminal.note(f"  {line}")
+    for finding in audit.verdict.findings:
+        terminal.note(f"sinergi: {finding.why}")
+        for remark in finding.remarks:
+            terminal.note(f"  {remark}")
+    if record is not None and not audit.shown:
+        terminal.note(f"sinergi: no such record: nothing that holds in {audit.name} has this key")
+    elif is_filtered and not audit.shown:
+        terminal.note(f"  no event of {audit.name} lies within what was asked for")
+    holds = not audit.verdict.findings
+    terminal.note(f"verdict: {sentence(topic, audit)}", "green" if holds else "bold red")
+
+
+def sentence(topic: Topic, audit: Audit) -> str:
+    """The verdict in one line."""
+    count = len(audit.verdict.findings)
+    if count:
+        return f"{audit.name} is not what {topic.agency} sealed: {counted(count, 'finding')}"
+    return f"{audit.name} is what {topic.agency} sealed"
+
+
+def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any]:
+    """The verdict for programs."""
+    testimony = audit.verdict.testimony
+    return {
+        "topic": topic.name,
+        "read": audit.name,
+        "owner": topic.agency,
+        "holds": not audit.verdict.findings,
+        "verdict": sentence(topic, audit),
+        "exit_status": exit_status(audit, record=record),
+        "record": None if record is None else {"key": record, "found": audit.shown > 0},
+        "shown": audit.shown,
+        "partitions": [_partition(each) for each in audit.tallies],
+        "heads": {
+            "found": testimony.has_heads,
+            "signed_at": _iso(testimony.heads_at),
+            "age_seconds": _age(testimony.heads_at),
+        },
+        "witnesses": [_witness(each, audit) for each in testimony.witnesses],
+        "claims": [
+            {"reader": each.reader, "partition": each.partition, "size": each.size}
+            for each in testimony.claims
+        ],
+        "compared": None
+        if audit.copies.against is None
+        else {"with": audit.copies.against, "leaves": audit.verdict.compared},
+        "findings": [
+            {"why": each.why, "remarks": list(each.remarks)} for each in audit.verdict.findings
+        ],
+        "remarks": audit.remarks,
+    }
+
+
+def _witnesses(topic: Topic, audit: Audit) -> list[str]:
+    testimony = audit.verdict.testimony
+    receipts = counted(sum(each.kind == "receipt" for each in testimony.witnesses), "receipt")
+    age = _age(testimony.heads_at)
+    if not testimony.has_heads:
+        what = f"no heads of {topic.agency} were found, and {receipts}"
+        found = [f"witnesses: {what}; newer messages may be missing"]
+    elif age is None or age > _HEADS_SECONDS:
+        when = _iso(testimony.heads_at) or "a time that is none"
+        what = f"{topic.agency}'s heads of {when}, and {receipts}"
+        found = [f"witnesses: {what}; messages since then may be missing"]
+    else:
+        when = f"signed {age:.0f} s ago"
+        found = [f"witnesses: {topic.agency}'s heads, {when}, and {receipts}"]
+    if audit.verdict.compared is not None:
+        leaves = counted(audit.verdict.compared, "leaf", "leaves")
+        found.append(f"compared with {audit.copies.against}: {leaves}")
+    return found
+
+
+def _partition(tally: Tally) -> dict[str, Any]:
+    return {
+        "partition": tally.partition,
+        "leaves": tally.verified,
+        "root": tally.root.hex(),
+        "signed_by": _signers(tally.note),
+        "shown": tally.shown,
+        "behind_the_last_checkpoint": tally.unsealed,
+        "resends": tally.resends,
+        "skipped": [_skipped(each) for each in tally.noise.skipped],
+        "not_of_the_contract": [_skipped(each) for each in tally.unfit.skipped],
+        "not_agreed": [_skipped(each) for each in tally.not_agreed.skipped],
+    }
+
+
+def _signers(note: str) -> list[str]:
+    """The names of the keys under the last checkpoint, each with its id."""
+    if not note:
+        return []
+    return [f"{each.name}+{each.key_id.hex()}" for each in parse_note(note).signatures]
+
+
+def _skipped(skipped: Skipped) -> dict[str, Any]:
+    return {
+        "cause": skipped.cause,
+        "count": skipped.count,
+        "first_offset": skipped.first,
+        "places": [{"offset": offset, "leaf": leaf} for offset, leaf in skipped.places],
+    }
+
+
+def _witness(witness: Witness, audit: Audit) -> dict[str, Any]:
+    root = audit.root(witness.partition, witness.size)
+    return {
+        "kind": witness.kind,
+        "name": witness.name,
+        "partition": witness.partition,
+        "size": witness.size,
+        "root": witness.root.hex(),
+        "signed_at": _iso(witness.at),
+        # Null where so many leaves are not there, so that nothing can be compared.
+        "agrees": None if root is None else root == witness.root,
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _age(at: datetime | None) -> float | None:
+    return None if at is None else (SYSTEM.now() - at).total_seconds()
