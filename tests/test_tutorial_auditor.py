@@ -140,7 +140,7 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(desk: Desk
     assert desk.follow(state) == [0]
     assert desk.follow(record) == [0, 0, 0, 2]
     assert desk.follow(enemy) == [0] * 6
-    assert desk.follow(caught) == [1] * 6
+    assert desk.follow(caught) == [1] * 4 + [0] * 2
     assert desk.follow(by_hand) == [0, 0, 0]
     exported = (desk.folder / "0093.ndjson").read_text(encoding="utf-8").splitlines()
     assert len([line for line in exported if line.startswith("{")]) == 2

@@ -39,7 +39,7 @@ class SystemClock:
 SYSTEM = SystemClock()
 
 
-def moment(posix_time: int) -> datetime | None:
+def moment(posix_time: float) -> datetime | None:
     """The moment of a POSIX time in seconds; None where a foreign number is beyond the calendar."""
     try:
         return datetime.fromtimestamp(posix_time, UTC)

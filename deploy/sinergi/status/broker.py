@@ -6,7 +6,6 @@ Only the ends of the partitions are read, outside every consumer group, and all 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from confluent_kafka import (
@@ -19,7 +18,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from sinergi_consumers.position import Place, find_offset
 from sinergi_schemas import errors, message
-from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.clock import SYSTEM, moment
 from sinergi_schemas.kafka.admin import cluster_id, describe, offsets, open_admin
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translated
@@ -27,6 +26,7 @@ from sinergi_schemas.seal import heads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from confluent_kafka import Consumer, Message
 
@@ -242,4 +242,4 @@ def _time(received: Message) -> datetime | None:
     kind, milliseconds = received.timestamp()
     if kind == TIMESTAMP_NOT_AVAILABLE:
         return None
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment(milliseconds / 1000)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from sinergi.settings import masked
@@ -28,10 +27,12 @@ from sinergi.status.facts import (
     Tree,
 )
 from sinergi_schemas import errors
+from sinergi_schemas.clock import moment
 from sinergi_schemas.topics import Topic, control_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from sinergi.settings import Settings
     from sinergi.status.broker import Found, Group
@@ -228,7 +229,7 @@ def _reading(
                 name,
                 counts.get(name, 0),
                 _partitions(topics, name),
-                datetime.fromtimestamp(heads.posix_time, UTC) if heads else None,
+                moment(heads.posix_time) if heads else None,
                 topics.faults.get(agency) if topics else None,
                 tuple(_share((name, each), stored, topics, heads, now) for each in numbers),
             )
