@@ -118,6 +118,7 @@ def desk(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], s
     }
     (tmp_path / "sinergi.toml").touch(0o600)
     (tmp_path / "sinergi.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
+    (tmp_path / "sinergi.toml").chmod(0o600)  # it holds a password
     with world.relaying(), world.materialising():
         world.until_rows("sinergi.transfer_history", LEAVES)
         world.until(
