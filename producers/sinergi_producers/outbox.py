@@ -8,28 +8,26 @@ revision and stores the datum, and a refusal leaves the transaction as it was.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import sqlalchemy as sa
-
+from sinergi_producers.joining import join
 from sinergi_schemas import codec, errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.events import parse
+from sinergi_schemas.events import Event, parse
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
     from uuid import UUID
 
-    from sqlalchemy.orm import Session
-
+    from sinergi_producers.joining import Joined, Transaction
     from sinergi_schemas.agreement import Agreement, Agreements
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
-    from sinergi_schemas.events import Event
 
+_REVISION_BYTES = 5
 _CHUNK = 1_000
 
 # W3C Trace Context §3.2, version 00.
@@ -51,23 +49,27 @@ class _Row(NamedTuple):
     backfill: bool
 
 
-_TYPES = {"event_id": "uuid", "recorded_at": "timestamptz", "backfill": "boolean"} | dict.fromkeys(
+_TYPES = {"event_id": "uuid", "recorded_at": "timestamptz", "backfill": "bool"} | dict.fromkeys(
     ("fingerprint", "datum_head", "datum_tail"), "bytea"
 )
+# In binary form: what a text means depends on the caller's standard_conforming_strings, array_nulls
+# and DateStyle.
+_TYPED = [(f"%({name})b", f"pg_catalog.{_TYPES.get(name, 'text')}") for name in _Row._fields]
 # Arrays cost twice as much as the values by themselves, where there is one of each.
-_PUT_ONE = sa.text(
-    "SELECT status, revision, fingerprint, datum FROM"  # noqa: S608 - our own names
-    f" sinergi_producer.put({', '.join(f':{name}' for name in _Row._fields)})"
+_PUT_ONE = (
+    "SELECT status, revision, fingerprint, datum FROM sinergi_producer.put("  # noqa: S608 - ours
+    f"{', '.join(f'{given}::{kind}' for given, kind in _TYPED)})"
 )
-_GIVEN = ", ".join(f"CAST(:{name} AS {_TYPES.get(name, 'text')}[])" for name in _Row._fields)
-_PUT_MANY = sa.text(
+_PUT_MANY = (
     "SELECT done.status, done.revision, done.fingerprint, done.datum"  # noqa: S608 - our own names
-    f" FROM unnest({_GIVEN}) WITH ORDINALITY AS given ({', '.join(_Row._fields)}, place),"
+    # With several arrays `unnest` is syntax, and always PostgreSQL's own.
+    " FROM unnest("
+    f"{', '.join(f'{given}::{kind}[]' for given, kind in _TYPED)})"
+    f" WITH ORDINALITY AS given ({', '.join(_Row._fields)}, place),"
     f" LATERAL sinergi_producer.put({', '.join(f'given.{name}' for name in _Row._fields)}) AS done"
     " ORDER BY given.place"
 )
-_UNDEFINED = ("42883", "3F000")
-_NOT_PERMITTED = "42501"
+_REFUSED = "refused: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +97,18 @@ class Outbox:
         self._clock = clock
 
     def publish(
-        self, session: Session | sa.Connection, event: Event, *, traceparent: str | None = None
+        self, session: Transaction, event: Event, *, traceparent: str | None = None
     ) -> Event:
         """Put an event into the caller's transaction; it as it goes onto the bus.
 
         Under READ COMMITTED nothing has to be retried; under stricter isolation a serialisation
-        failure (40001) is the caller's to retry.
+        failure (40001) is the caller's to retry. The database's errors come as the caller's library
+        raises them, without a word of the event in their text.
 
         Args:
+            session: whatever holds the transaction: a Session or Connection of SQLAlchemy's, a
+                psycopg.Connection, or django.db.connection. With an AsyncSession call
+                `await session.run_sync(lambda sync: outbox.publish(sync, event))`.
             traceparent: the W3C trace context to hand on.
 
         Returns:
@@ -110,7 +116,8 @@ class Outbox:
             the outbox already, the event that is stored there.
 
         Raises:
-            EventRefused: it breaks a rule of the contract, or is above 256 KiB.
+            TransactionRefused: `session` is none of these, or in autocommit.
+            EventRefused: it breaks a rule of the contract, is above 256 KiB, or is no event.
             NotAgreed: no agreement in force lets the agency publish this event type.
             ActionRefused: the record's state does not allow the action.
             EventIdTaken: the `event_id` belongs to another record.
@@ -118,14 +125,16 @@ class Outbox:
             TablesMissing: `sinergi db upgrade` has not prepared the database.
             DatabaseBroken: the application's user may not use sinergi_producer.
         """
-        if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
+        _see_that_it_is_an_event(event)
+        if not _is_trace(traceparent):
             raise errors.EventRefused(event.event_type, ("traceparent: is not of version 00",))
+        joined = join(session)
         issued, row = self._prepare(event, traceparent, backfill=False)
-        (result,) = _put(_connection(session), [row])
+        (result,) = _put(joined, [row])
         return self._published(issued, result).event
 
     def publish_many(
-        self, session: Session | sa.Connection, events: Iterable[Event], *, backfill: bool = False
+        self, session: Transaction, events: Iterable[Event], *, backfill: bool = False
     ) -> list[Published]:
         """Put many events into the caller's transaction, all of them or none, in few round trips.
 
@@ -140,7 +149,10 @@ class Outbox:
 
         Raises:
             EventsRefused: one of them is refused, for the reasons of `publish`; it says which.
+            TransactionRefused, …: as for `publish`.
         """
+        _see_that_they_are_several(events)
+        joined = join(session)
         prepared = [
             (place, *self._prepare_one_of(place, event, backfill=backfill))
             for place, event in enumerate(events)
@@ -149,11 +161,10 @@ class Outbox:
             prepared, key=lambda each: (each[1].event_type, each[1].record_id, each[0])
         )
         done: dict[int, Published] = {}
-        connection = _connection(session)
-        with connection.begin_nested():
+        with joined.savepoint():
             for start in range(0, len(in_lock_order), _CHUNK):
                 chunk = in_lock_order[start : start + _CHUNK]
-                results = _put(connection, [row for _, _, row in chunk])
+                results = _put(joined, [row for _, _, row in chunk])
                 for (place, issued, _), result in zip(chunk, results, strict=True):
                     try:
                         done[place] = self._published(issued, result)
@@ -163,6 +174,7 @@ class Outbox:
 
     def _prepare_one_of(self, place: int, event: Event, *, backfill: bool) -> tuple[Event, _Row]:
         try:
+            _see_that_it_is_an_event(event)
             return self._prepare(event, None, backfill=backfill)
         except errors.Refused as why:
             raise errors.EventsRefused(place, str(why)) from why
@@ -184,7 +196,7 @@ class Outbox:
         )
         schema = self._catalog.newest(event.event_type)
         head, tail = codec.encode_around_revision(issued, schema)
-        size = len(head) + len(tail)
+        size = len(head) + len(tail) + _REVISION_BYTES
         if size > MOST_DATUM_BYTES:
             raise errors.EventRefused(
                 event.event_type, (f"it is {size} bytes long, above {MOST_DATUM_BYTES}",)
@@ -224,6 +236,9 @@ class Outbox:
                 return Published(self._stored(issued, result), is_new=False)
             case "other-record":
                 raise errors.EventIdTaken(str(issued.event_id))
+            case status if status.startswith(_REFUSED):
+                problem = status.removeprefix(_REFUSED)
+                raise errors.EventRefused(issued.event_type, (problem,))
             case status:
                 raise errors.ActionRefused(issued.action.value, _WHY[status])
 
@@ -256,22 +271,27 @@ _WHY = {
 }
 
 
-def _put(connection: sa.Connection, rows: list[_Row]) -> list[_Result]:
+def _put(joined: Joined, rows: list[_Row]) -> list[_Result]:
     given: dict[str, Any] = rows[0]._asdict()
-    if len(rows) > 1:
-        given = dict(zip(_Row._fields, map(list, zip(*rows, strict=True)), strict=True))
-    try:
-        found = connection.execute(_PUT_ONE if len(rows) == 1 else _PUT_MANY, given)
-        return [_Result(*row) for row in found]
-    except sa.exc.ProgrammingError as why:
-        # Not from `why`: SQLAlchemy's text quotes what was sent, and so the event.
-        state = getattr(why.orig, "sqlstate", None)
-        if state in _UNDEFINED:
-            raise errors.TablesMissing("sinergi_producer.put", "producer") from why.orig
-        if state == _NOT_PERMITTED:
-            raise errors.DatabaseBroken(state, str(why.orig).partition("\n")[0]) from why.orig
-        raise
+    if len(rows) == 1:
+        return [_Result(*row) for row in joined.rows(_PUT_ONE, given)]
+    given = dict(zip(_Row._fields, map(list, zip(*rows, strict=True)), strict=True))
+    # An array of nothing but NULL goes as text.
+    given["traceparent"] = [each or "" for each in given["traceparent"]]
+    return [_Result(*row) for row in joined.rows(_PUT_MANY, given)]
 
 
-def _connection(session: Session | sa.Connection) -> sa.Connection:
-    return session if isinstance(session, sa.Connection) else session.connection()
+def _is_trace(given: object) -> bool:
+    return given is None or (isinstance(given, str) and bool(_TRACEPARENT.fullmatch(given)))
+
+
+def _see_that_they_are_several(given: object) -> None:
+    if not isinstance(given, Iterable) or isinstance(given, Event):
+        what = "is not a list of events: give it to publish, or give a list"
+        raise errors.EventRefused(f"{type(given).__name__} given to publish_many", (what,))
+
+
+def _see_that_it_is_an_event(given: object) -> None:
+    if not isinstance(given, Event):
+        what = "is none: make one, such as sinergi.Transfer(…)"
+        raise errors.EventRefused(f"{type(given).__name__} given as an event", (what,))

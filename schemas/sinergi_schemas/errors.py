@@ -127,6 +127,13 @@ class EventsRefused(Refused):
     why: str
 
 
+class TransactionRefused(Refused):
+    """`publish` joins your own transaction on PostgreSQL, and {given} is none: {way}."""
+
+    given: str
+    way: str
+
+
 class ActionRefused(Refused):
     """The action {action} is not possible: {why}."""
 
@@ -164,6 +171,12 @@ class OutboxBehindTopic(Refused):
 
 class RecoveryRefused(Refused):
     """The outbox cannot be recovered: {what}. Nothing was changed."""
+
+    what: str
+
+
+class DiscardRefused(Refused):
+    """Nothing was discarded: {what}. `sinergi outbox list --held` shows what is held, and why."""
 
     what: str
 
