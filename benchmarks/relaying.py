@@ -56,7 +56,7 @@ def _fill(url: str, rows: list[Row]) -> None:
                         each.event_id,
                         each.event_type,
                         each.key.decode(),
-                        1,
+                        each.revision,
                         each.recorded_at,
                         each.fingerprint,
                         each.datum,

@@ -93,6 +93,7 @@ def rows(event_type: str, agency: str, count: int, agreement: str = NO_AGREEMENT
             schema.fingerprint,
             datum.getvalue(),
             None,
+            document["revision"],
         )
 
 

@@ -164,8 +164,10 @@ class Stage:
             {self.event_type: self.partitions},
             lambda _: True,
             self.agreements.ring,
+            lambda _: None,
         )
-        sender = Sender(self.connection, BUS, self.publisher, self.catalog)
+        ids = {each.fingerprint: each.id for each in self.catalog.all()}
+        sender = Sender(self.connection, BUS, self.publisher, ids)
         trees = {(self.event_type, at): Frontier.empty() for at in range(self.partitions)}
         (agreement,) = self.agreements
         rows = samples.rows(self.event_type, self.publisher, count, agreement.hash)

@@ -77,7 +77,8 @@ class OutboxMachine(RuleBasedStateMachine):
         super().__init__()
         self.outbox = Outbox(AGENCY, Agreements.load(EXAMPLE), Catalog.shipped())
         with self.engine.begin() as connection:
-            connection.execute(sa.text("TRUNCATE sinergi_producer.head, sinergi_producer.outbox"))
+            connection.execute(sa.text("DELETE FROM sinergi_producer.outbox"))
+            connection.execute(sa.text("DELETE FROM sinergi_producer.head"))
         self.session = Session(self.engine)
         self.committed, self.now = Model(), Model()
         self.given: list[Event] = []

@@ -84,7 +84,13 @@ def sealed_only(world: World) -> None:
     backlog.plant([("transfer", number) for number in range(world.partitions)], epoch)
     counts = {"transfer": world.partitions}
     sealer = Sealer(
-        BUS, world.publisher, [world.key], counts, lambda _: True, world.agreements.ring
+        BUS,
+        world.publisher,
+        [world.key],
+        counts,
+        lambda _: True,
+        world.agreements.ring,
+        lambda _: None,
     )
     backlog.seal(sealer.seal(backlog.waiting(Floors()).rows, backlog.trees()), epoch)
     backlog.release(epoch)

@@ -107,17 +107,25 @@ def until_sent(world: World, number: int) -> None:
 
 
 def clone(world: World, copies: int) -> None:
-    """Make many waiting rows out of the first one, faster than by publishing them."""
+    """Make many waiting rows out of the first one, faster than by publishing them.
+
+    A datum begins with event_id, agency and record_id, each behind its length in zigzag.
+    """
+    agency = 1 + len(world.publisher)
     with world.producer.begin() as connection:
         connection.execute(
             sa.text(
                 "INSERT INTO sinergi_producer.outbox"
                 " (event_id, event_type, record_id, revision, recorded_at, fingerprint, datum)"
-                " SELECT gen_random_uuid(), event_type, 'C/' || number, 1, recorded_at,"
-                " fingerprint, datum FROM sinergi_producer.outbox,"
-                " generate_series(1, :copies) AS number WHERE id = 1"
+                " SELECT copy.id, event_type, copy.record, 1, recorded_at, fingerprint,"
+                " 'H' || convert_to(copy.id::text, 'UTF8') || substring(datum, 38, :agency)"
+                " || set_byte('0', 0, 2 * length(copy.record)) || convert_to(copy.record, 'UTF8')"
+                " || substring(datum, 39 + :agency + length(record_id))"
+                " FROM sinergi_producer.outbox,"
+                " LATERAL (SELECT gen_random_uuid() AS id, 'C/' || number AS record"
+                " FROM generate_series(1, :copies) AS number) AS copy WHERE outbox.id = 1"
             ),
-            {"copies": copies},
+            {"agency": agency, "copies": copies},
         )
 
 
@@ -225,7 +233,13 @@ def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(world: World) -> 
     assert epoch == 1
     late.plant([("transfer", number) for number in range(world.partitions)], epoch)
     sealer = Sealer(
-        BUS, world.publisher, [world.key], {"transfer": 2}, lambda _: True, world.agreements.ring
+        BUS,
+        world.publisher,
+        [world.key],
+        {"transfer": 2},
+        lambda _: True,
+        world.agreements.ring,
+        lambda _: None,
     )
     batch = sealer.seal(late.waiting(Floors()).rows, late.trees())
     with world.producer.begin() as connection:

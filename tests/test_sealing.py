@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinergi_producers.sealing import Row, Sealer
+from sinergi_producers.sealing import NOT_COVERED, Row, Sealer
 from sinergi_schemas import errors
 from sinergi_schemas.message import leaf_data
 from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 BUS, AGENCY = "sinergi.test.example", "lapas-rekaan"
 KEY = SigningKey.generate(f"{BUS}/{AGENCY}")
 COUNTS = {"transfer": 3, "seizure": 2}
-SEALER = Sealer(BUS, AGENCY, [KEY], COUNTS, lambda _: True, lambda *_: KeyRing.of(KEY.public))
+SEALER = Sealer(
+    BUS, AGENCY, [KEY], COUNTS, lambda _: True, lambda *_: KeyRing.of(KEY.public), lambda _: None
+)
 
 
 def row(number: int, event_type: str = "transfer", key: str | None = None) -> Row:
@@ -98,7 +100,7 @@ def test_every_row_becomes_one_leaf_in_order_and_every_checkpoint_verifies(
 def test_rows_that_no_agreement_covers_are_held_and_get_no_leaf() -> None:
     sealer = replace(SEALER, is_agreed=lambda name: name != "seizure")
     batch = sealer.seal([row(1), row(2, "seizure"), row(3), row(4, "seizure")], empty_trees())
-    assert batch.held == [2, 4]
+    assert batch.held == {NOT_COVERED: [2, 4]}
     assert sorted(each.id for growth in batch.growths for each in growth.rows) == [1, 3]
 
 
@@ -140,4 +142,4 @@ def test_both_keys_sign_while_one_replaces_the_other() -> None:
 
 def test_nothing_waiting_grows_nothing() -> None:
     batch = SEALER.seal([], empty_trees())
-    assert (batch.growths, batch.held) == ([], [])
+    assert (batch.growths, batch.held) == ([], {})

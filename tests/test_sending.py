@@ -60,7 +60,13 @@ def growths(world: World, count: int) -> list[Growth]:
     world.publish(*(transfer(f"P/{number}") for number in range(count)))
     counts = {"transfer": world.partitions}
     sealer = Sealer(
-        BUS, world.publisher, [world.key], counts, lambda _: True, world.agreements.ring
+        BUS,
+        world.publisher,
+        [world.key],
+        counts,
+        lambda _: True,
+        world.agreements.ring,
+        lambda _: None,
     )
     with closing(Backlog(world.producer_url)) as backlog:
         epoch = backlog.take()
@@ -70,7 +76,8 @@ def growths(world: World, count: int) -> list[Growth]:
 
 
 def sender(world: World, connection: Connection | None = None) -> Sender:
-    return Sender(connection or world.connection, BUS, world.publisher, Catalog.shipped())
+    ids = {each.fingerprint: each.id for each in Catalog.shipped().all()}
+    return Sender(connection or world.connection, BUS, world.publisher, ids)
 
 
 def whys(logs: list[Any]) -> str:

@@ -203,7 +203,7 @@ def test_a_reader_of_the_page_sees_the_first_event_arrive(terminal: Terminal) ->
 
 def the_application_publishes_as_a_user_of_its_own(terminal: Terminal) -> None:
     """Section 10: with the rights that it lists and no others."""
-    (granting,) = [block for block in blocks(SECTIONS[9]) if block.language == "sql"]
+    granting, _ = [block for block in blocks(SECTIONS[9]) if block.language == "sql"]
     user = terminal.words[APP_USER]
     password = secrets.token_hex(8)
     owner = sa.create_engine(terminal.values["SDP"], poolclass=sa.NullPool)

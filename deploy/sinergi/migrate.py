@@ -7,6 +7,7 @@ is the owner's right; relay and materialiser need none to create anything.
 from __future__ import annotations
 
 from enum import StrEnum
+from importlib.metadata import version
 from importlib.resources import files
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 
 from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql import session, translate
 from sinergi_schemas.postgresql.engine import engine
 
@@ -81,6 +83,8 @@ def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> lis
             config = _config(role)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            if role is Role.PRODUCER:
+                connection.exec_driver_sql(_registration())
             done = _projection_tables(connection, projections)
     except sa.exc.DBAPIError as why:
         raise _translated(why) from None
@@ -112,6 +116,8 @@ def script(role: Role, projections: Sequence[Projection] = ()) -> str:
     config = _config(role)
     config.attributes["output"] = output
     command.upgrade(config, "head", sql=True)
+    if role is Role.PRODUCER:
+        output.write(f"{_registration()};\n\n")
     if projections:
         from sinergi_consumers import tables  # noqa: PLC0415 - a producer's host may lack polars
 
@@ -119,6 +125,19 @@ def script(role: Role, projections: Sequence[Projection] = ()) -> str:
             output.write(f"{statement};\n\n")
     output.write("COMMIT;\n")
     return output.getvalue()
+
+
+def _registration() -> str:
+    """The SQL that notes which schemas this version has, so that an older relay can name it."""
+    rows = ", ".join(
+        f"(pg_catalog.decode('{each.fingerprint.hex()}', 'hex'), '{each.event_type}',"
+        f" {each.version}, {each.id}, '{version('sinergi')}')"
+        for each in Catalog.shipped().all()
+    )
+    return (
+        "INSERT INTO sinergi_producer.known_schema (fingerprint, event_type, version, id, sinergi)"  # noqa: S608 - our own schemas
+        f" VALUES {rows} ON CONFLICT (fingerprint) DO NOTHING"
+    )
 
 
 def _projection_tables(connection: sa.Connection, projections: Sequence[Projection]) -> list[str]:

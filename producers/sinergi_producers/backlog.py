@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_producers.floor import Horizon, Look
+from sinergi_producers.releasing import release
+from sinergi_producers.row_check import IS_BEHIND, ROW, KnownSchema
 from sinergi_producers.sealing import MOST_BYTES, MOST_MESSAGES, Growth, Row
 from sinergi_schemas import errors
 from sinergi_schemas.lease import SECONDS, Lease
@@ -29,14 +31,10 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_NOT_COVERED = "no agreement in force covers it"
-_TABLES = ("head", "outbox", "tree", "checkpoint", "lease")
-_ROW = """id, event_id, event_type, convert_to(record_id, 'UTF8'), recorded_at, fingerprint, datum,
-    traceparent"""
-
+_TABLES = ("head", "outbox", "tree", "checkpoint", "lease", "known_schema")
 # At most so many rows, and no more than their bytes allow, but always one.
 _WAITING = f"""
-    SELECT {_ROW} FROM (
+    SELECT {ROW}, {IS_BEHIND} FROM (
         SELECT *, sum(length(datum)) OVER (ORDER BY id) - length(datum) AS bytes_before
         FROM sinergi_producer.outbox AS waiting
         WHERE leaf_index IS NULL AND held IS NULL AND {{which}}
@@ -88,9 +86,6 @@ _MARK = """
     WHERE o.id = sealed.id AND o.leaf_index IS NULL AND o.id BETWEEN %s AND %s
 """
 _HOLD = "UPDATE sinergi_producer.outbox SET held = %s WHERE id = ANY(%s) AND leaf_index IS NULL"
-_RELEASE = """
-    UPDATE sinergi_producer.outbox SET held = NULL WHERE held = %s AND event_type = ANY(%s)
-"""
 # What a crash of the server forgets of this is sent once more: not worth waiting for its disk.
 _SENT = """
     UPDATE sinergi_producer.tree AS t SET sent_size = sent.size
@@ -128,7 +123,7 @@ _UNSENT = """
         AND next.size > t.sent_size)
 """
 _LEAVES = f"""
-    SELECT {_ROW} FROM sinergi_producer.outbox
+    SELECT {ROW} FROM sinergi_producer.outbox
     WHERE event_type = %s AND partition = %s AND leaf_index >= %s AND leaf_index < %s
     ORDER BY leaf_index
 """  # noqa: S608 - our own names
@@ -277,13 +272,27 @@ class Backlog:
             if batch.growths:
                 self._grow(connection, batch.growths, epoch)
                 self._mark(connection, batch.growths, epoch)
-            if batch.held:
-                connection.execute(_HOLD, (_NOT_COVERED, batch.held))
+            for why, ids in batch.held.items():
+                connection.execute(_HOLD, (why, ids))
 
-    def release_held(self, event_types: Sequence[str]) -> int:
-        """Let rows be tried again that were held for want of an agreement; how many."""
+    def release_held(self, event_types: Sequence[str], fingerprints: Sequence[bytes]) -> int:
+        """Let rows be tried again whose reason may be gone; how many.
+
+        Args:
+            event_types: those that an agreement in force covers.
+            fingerprints: of the schemas that this version has.
+        """
+        with self._transaction() as connection:
+            return release(connection, event_types, fingerprints)
+
+    def known_schemas(self) -> dict[bytes, KnownSchema]:
+        """The schemas of all versions of Sinergi that have upgraded this database."""
         with self._database.serving() as connection:
-            return connection.execute(_RELEASE, (_NOT_COVERED, list(event_types))).rowcount
+            rows = connection.execute(
+                "SELECT fingerprint, event_type, version, id, sinergi"
+                " FROM sinergi_producer.known_schema"
+            ).fetchall()
+        return {fingerprint: KnownSchema(*rest) for fingerprint, *rest in rows}
 
     def mark_sent(self, growths: Iterable[Growth]) -> None:
         """Note what the broker has confirmed."""

@@ -30,6 +30,7 @@ from sinergi_producers import tail
 from sinergi_producers.comparison import Comparison
 from sinergi_producers.control import Control
 from sinergi_producers.floor import Floors
+from sinergi_producers.row_check import RowCheck
 from sinergi_producers.sealing import MOST_MESSAGES, Batch, Sealer
 from sinergi_producers.sending import Sender
 from sinergi_schemas import errors
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from sinergi_producers.backlog import Backlog
     from sinergi_producers.floor import Look
-    from sinergi_producers.sealing import Growth, Share
+    from sinergi_producers.sealing import Growth, Row, Share
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
@@ -230,7 +231,7 @@ class Relay:
                 self._connection,
                 agreements.bus,
                 self._identity.agency,
-                self._catalog,
+                self._schema_ids(),
                 self._clock,
             ),
             trees,
@@ -248,6 +249,21 @@ class Relay:
         except errors.Unavailable as why:
             _log.warning("lease not given back; it ends by itself", why=str(why))
 
+    def _schema_ids(self) -> dict[bytes, int]:
+        """The number of each schema by its fingerprint, ours and those of newer versions.
+
+        A newer relay may have led before this one, and sealed what this one has to send.
+        """
+        known = self._backlog.known_schemas()
+        return {fingerprint: each.id for fingerprint, each in known.items()} | {
+            each.fingerprint: each.id for each in self._catalog.all()
+        }
+
+    def _check(self) -> Callable[[Row], str | None]:
+        """Says why a row cannot be sent; names the versions that this database knows of."""
+        known = self._backlog.known_schemas()
+        return RowCheck(self._identity.agency, self._catalog, known).fault
+
     def _sealer(
         self, agreements: Agreements, keys: Sequence[SigningKey], counts: dict[str, int]
     ) -> Sealer:
@@ -261,6 +277,7 @@ class Relay:
                 name in counts and agreements.covering(agency, name, self._clock.now()) is not None
             ),
             agreements.ring,
+            self._check(),
         )
 
     def _keep(self, term: Term) -> None:
@@ -284,7 +301,9 @@ class Relay:
         if agreements.versions != term.versions or {each.public for each in keys} != held:
             term.is_outdated = True
         covered = [name for name in term.sealer.counts if term.sealer.is_agreed(name)]
-        if self._backlog.release_held(covered):
+        term.sealer = replace(term.sealer, fault=self._check())
+        known = [each.fingerprint for each in self._catalog.all()]
+        if self._backlog.release_held(covered, known):
             term.floors.reset()
 
     def _look(self, term: Term) -> Look:
@@ -313,8 +332,8 @@ class Relay:
         finally:
             written.result()
         term.trees.update((each.share, each.after) for each in batch.growths)
-        if batch.held:
-            _log.warning("held: no agreement in force", rows=len(batch.held))
+        for why, ids in batch.held.items():
+            _log.warning("rows held: see `sinergi outbox list --held`", why=why, rows=len(ids))
 
     def _write(self, batch: Batch, epoch: int, floors: Floors | None) -> Look | None:
         if batch.growths or batch.held:

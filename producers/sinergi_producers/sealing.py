@@ -28,18 +28,30 @@ Share = tuple[str, int]
 MOST_MESSAGES = 5_000
 MOST_BYTES = 8 * 1024 * 1024
 
+NOT_COVERED = "no agreement in force covers it"
+BEHIND = "an earlier revision of its record is held"
+
 
 class Row(NamedTuple):
-    """An outbox row, as far as its message needs it."""
+    """An outbox row, as far as its message needs it.
+
+    Attributes:
+        event_id: as text where it comes from the database.
+        oddity: what is wrong with the row itself; its datum is empty where that is too long.
+        is_behind: an earlier revision of its record is held.
+    """
 
     id: int
-    event_id: UUID
+    event_id: UUID | str
     event_type: str
     key: bytes
     recorded_at: datetime
     fingerprint: bytes
     datum: bytes
     traceparent: str | None
+    revision: int = 1
+    oddity: str | None = None
+    is_behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +79,11 @@ class Batch:
     """What becomes of some waiting rows: the trees grow, and some rows are held back.
 
     Attributes:
-        held: the ids of rows that no agreement in force covers any more.
+        held: the ids of these rows by the reason, which is text without any value of a row.
     """
 
     growths: list[Growth] = field(default_factory=list)
-    held: list[int] = field(default_factory=list)
+    held: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,7 @@ class Sealer:
         keys: the private keys that are held; for each tree those sign that must or may.
         is_agreed: whether an agreement in force lets the agency publish an event type.
         ring: the keys of a topic-partition, from the agreements.
+        fault: why a row cannot be sent, if so.
     """
 
     bus: str
@@ -91,9 +104,12 @@ class Sealer:
     counts: Mapping[str, int]
     is_agreed: Callable[[str], bool]
     ring: Callable[[Topic, int], KeyRing]
+    fault: Callable[[Row], str | None]
 
     def seal(self, rows: Iterable[Row], trees: Mapping[Share, Frontier]) -> Batch:
         """Give rows their leaves, in their order, and sign each tree that grew.
+
+        A row that is held keeps back the later revisions of its record, and nothing else.
 
         Raises:
             SigningKeyMissing: a key that must sign a tree is not held.
@@ -101,15 +117,23 @@ class Sealer:
         batch = Batch()
         by_share: dict[Share, list[Row]] = {}
         agreed: dict[str, bool] = {}
+        held: set[tuple[str, bytes]] = set()
         for row in rows:
             if row.event_type not in agreed:
                 agreed[row.event_type] = row.event_type in self.counts and self.is_agreed(
                     row.event_type
                 )
-            if agreed[row.event_type]:
+            if not agreed[row.event_type]:
+                why: str | None = NOT_COVERED
+            elif row.is_behind or (held and (row.event_type, row.key) in held):
+                why = BEHIND
+            else:
+                why = self.fault(row)
+            if why is None:
                 by_share.setdefault(self._share(row), []).append(row)
             else:
-                batch.held.append(row.id)
+                batch.held.setdefault(why, []).append(row.id)
+                held.add((row.event_type, row.key))
         batch.growths = [
             self._grow(share, given, trees[share]) for share, given in by_share.items()
         ]

@@ -18,12 +18,11 @@ from sinergi_schemas.message import Envelope, Letterhead
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from confluent_kafka import KafkaError, Message, Producer
 
     from sinergi_producers.sealing import Growth
-    from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.connection import Attempt
@@ -35,21 +34,25 @@ _WAIT_SECONDS = 0.5
 
 
 class Sender:
-    """Sends the leaves of one agency. After a failure it is thrown away and made anew."""
+    """Sends the leaves of one agency. After a failure it is thrown away and made anew.
+
+    Args:
+        schema_ids: the number of each schema in the Confluent framing, by its fingerprint.
+    """
 
     def __init__(
         self,
         connection: Connection,
         bus: str,
         agency: str,
-        catalog: Catalog,
+        schema_ids: Mapping[bytes, int],
         clock: Clock = SYSTEM,
     ) -> None:
         self._connection = connection
         self._producer: Producer = open_producer(connection, undelivered=self._undelivered)
         self._bus = bus
         self._agency = agency
-        self._catalog = catalog
+        self._schema_ids = schema_ids
         self._clock = clock
         self._failure: errors.SinergiError | None = None
         self._begun: list[Growth] = []
@@ -123,10 +126,11 @@ class Sender:
                 return
 
     def _sheet(self, topic: Topic, fingerprint: bytes) -> _Sheet:
-        schema = self._catalog.by_fingerprint(fingerprint)
-        if schema is None:
-            raise errors.SchemaRefused(fingerprint.hex(), "this version does not have it")
-        return _Sheet(schema.id, Letterhead(self._bus, topic, fingerprint))
+        schema_id = self._schema_ids.get(fingerprint)
+        if schema_id is None:
+            what = "it was sealed by a newer version of Sinergi; install that one again"
+            raise errors.SchemaRefused(fingerprint.hex(), what)
+        return _Sheet(schema_id, Letterhead(self._bus, topic, fingerprint))
 
     def _undelivered(self, error: KafkaError | None, failed: Message) -> None:
         if error is not None and self._failure is None:

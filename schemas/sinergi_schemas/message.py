@@ -50,7 +50,7 @@ _CONTENT_TYPE = ("content-type", b"application/avro")
 class Envelope(NamedTuple):
     """What the headers say of an event besides its leaf; all of it also stands inside the datum."""
 
-    event_id: UUID
+    event_id: UUID | str
     recorded_at: datetime
     traceparent: str | None
 

@@ -1,4 +1,4 @@
-"""`sinergi outbox list | recover`: what waits in this agency's outbox; what a restore has lost."""
+"""`sinergi outbox list | discard | recover`: what waits here, and what a restore has lost."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def list_(
 ) -> None:
     """List the events that are not sealed yet, the oldest first.
 
-    A held row is tried again by itself when an agreement that covers it is loaded.
+    A held row is tried again by itself when what it lacks is there: an agreement that covers it, a
+    version that has its schema, the revision before it. What cannot be mended, discard.
 
     Example: sinergi outbox list --held
     """
@@ -96,6 +97,23 @@ def _row(row: Waiting) -> list[str]:
     why = row.held or ("history waits for what is live" if row.backfill else "for the relay")
     at = row.recorded_at.isoformat(timespec="seconds")
     return [str(row.id), row.event_type, row.record_id, str(row.revision), at, why]
+
+
+@app.command()
+def discard(
+    ids: Annotated[list[int], typer.Argument(help="Rows, as `outbox list --held` shows them.")],
+) -> None:
+    """Delete rows that the relay holds and that nobody can mend; they never were on the bus.
+
+    All of them or none. The record stands as it did before, and what was held behind is released.
+    Run it as the database's owner.
+
+    Example: sinergi outbox discard 4711
+    """
+    from sinergi_producers import discarding  # noqa: PLC0415 - only here
+
+    discarding.discard(root.settings().producer_database, ids)
+    typer.echo(f"sinergi: discarded: {', '.join(map(str, ids))}", err=True)
 
 
 @app.command()

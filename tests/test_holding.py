@@ -1,0 +1,446 @@
+"""The relay seals only what it can send; the rest is held with its reason and blocks nothing."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from hypothesis import given as given_any
+from hypothesis import strategies as st
+from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
+
+import strategies
+from avro_schemas import damage
+from sinergi_producers import discarding
+from sinergi_producers import relay as relay_module
+from sinergi_producers.backlog import Backlog
+from sinergi_producers.outbox import Outbox
+from sinergi_producers.relay import Identity, Relay
+from sinergi_producers.row_check import TOO_LONG, UNKNOWN_SCHEMA, KnownSchema, RowCheck
+from sinergi_producers.sealing import BEHIND, Row, Sealer
+from sinergi_schemas import codec, errors
+from sinergi_schemas.catalog import Catalog, Schema
+from sinergi_schemas.clock import new_event_id
+from sinergi_schemas.limits import MOST_DATUM_BYTES
+from sinergi_schemas.seal.key_ring import KeyRing
+from sinergi_schemas.seal.merkle import Frontier
+from test_application_rights import GRANTS, PUT, given, user
+from test_db import conninfo
+from test_relay import held, messages, until_sent, verified
+from test_sealing import KEY, row
+from world import TERM_SECONDS, World, running, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sinergi_schemas.events import Event
+
+AGENCY = "lapas-rekaan"
+DOCS = Path(__file__).parent.parent / "docs"
+SHIPPED = Catalog.shipped()
+RELAY_GRANTS = (
+    "GRANT USAGE ON SCHEMA sinergi_producer TO {role}",
+    "GRANT SELECT, UPDATE ON sinergi_producer.outbox TO {role}",
+    "GRANT SELECT ON SEQUENCE sinergi_producer.outbox_id_seq TO {role}",
+    "GRANT SELECT, INSERT, UPDATE ON sinergi_producer.tree TO {role}",
+    "GRANT SELECT, INSERT ON sinergi_producer.checkpoint TO {role}",
+    "GRANT SELECT, UPDATE ON sinergi_producer.lease TO {role}",
+    "GRANT SELECT ON sinergi_producer.known_schema TO {role}",
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that looks each moment for what may be released."""
+    monkeypatch.setattr(relay_module, "_RELOAD_SECONDS", 0.2)
+
+
+# Decided
+
+
+def row_of(event: Event, **changes: Any) -> Row:
+    """The row of an event as it stands in the outbox."""
+    schema = SHIPPED.newest(event.event_type)
+    made = Row(
+        1,
+        str(event.event_id),
+        event.event_type,
+        event.record_id.encode(),
+        event.recorded_at,  # type: ignore[arg-type]
+        schema.fingerprint,
+        codec.encode(event, schema),
+        None,
+        event.revision,
+    )
+    return made._replace(**changes)
+
+
+def fault(found: Row, agency: str, known: dict[bytes, KnownSchema] | None = None) -> str | None:
+    return RowCheck(agency, SHIPPED, known or {}).fault(found)
+
+
+@given_any(strategies.events())
+def test_every_event_that_publish_can_store_is_sent(event: Event) -> None:
+    assert fault(row_of(event), event.agency) is None
+
+
+@given_any(strategies.events(), st.data())
+def test_what_the_strict_reader_refuses_or_reads_as_another_event_is_held(
+    event: Event, data: st.DataObject
+) -> None:
+    found = row_of(event)
+    found = found._replace(datum=data.draw(damage(found.datum)))
+    schema = SHIPPED.newest(event.event_type)
+    try:
+        document = codec.decode(found.datum, schema)
+    except errors.DatumInvalid:
+        is_itself = False
+    else:
+        is_itself = (
+            document["event_id"],
+            document["agency"],
+            document["record_id"],
+            document["revision"],
+        ) == (event.event_id, event.agency, event.record_id, event.revision)
+    assert (fault(found, event.agency) is None) == is_itself
+
+
+def issued(**changes: Any) -> Event:
+    event = transfer("P/1", **changes)
+    recorded_at = event.occurred_at
+    return event.issued(agency=AGENCY, agreement="0" * 64, recorded_at=recorded_at, revision=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"event_id": str(new_event_id())}, "not the event that its row says"),
+        ({"key": b"P/2"}, "not the event that its row says"),
+        ({"revision": 2}, "not the event that its row says"),
+        ({"event_type": "seizure"}, "schema is one of another event type"),
+        ({"fingerprint": bytes(32)}, UNKNOWN_SCHEMA),
+        ({"fingerprint": b""}, UNKNOWN_SCHEMA),
+        ({"datum": b""}, "not one of transfer/"),
+        ({"datum": b"\xff" * 1000}, "not one of transfer/"),
+        ({"oddity": TOO_LONG}, TOO_LONG),
+    ],
+)
+def test_each_fault_has_its_reason(changes: dict[str, Any], why: str) -> None:
+    assert why in str(fault(row_of(issued(), **changes), AGENCY))
+
+
+def test_another_agencys_event_is_held() -> None:
+    assert "not the event" in str(fault(row_of(issued()), "bnnk-rekaan"))
+
+
+def test_the_version_that_has_a_newer_schema_is_named() -> None:
+    newer = {bytes(32): KnownSchema("transfer", 9, 77, "4.2.0")}
+    why = fault(row_of(issued(), fingerprint=bytes(32)), AGENCY, newer)
+    assert why == f"{UNKNOWN_SCHEMA} transfer/9: install Sinergi 4.2.0 or newer"
+
+
+@given_any(
+    st.lists(st.tuples(st.sampled_from("ABC"), st.booleans()), max_size=12),
+    st.sets(st.sampled_from("ABC")),
+)
+def test_a_held_row_keeps_back_the_later_ones_of_its_record_and_no_other(
+    rows: list[tuple[str, bool]], behind: set[str]
+) -> None:
+    bad = {number for number, (_, is_bad) in enumerate(rows) if is_bad}
+    sealer = Sealer(
+        "b",
+        AGENCY,
+        [KEY],
+        {"transfer": 1},
+        lambda _: True,
+        lambda *_: KeyRing.of(KEY.public),
+        lambda r: "bad" if r.id in bad else None,
+    )
+    waiting = [
+        row(number, key=record)._replace(is_behind=record in behind)
+        for number, (record, _) in enumerate(rows)
+    ]
+    batch = sealer.seal(waiting, {("transfer", 0): Frontier.empty()})
+    blocked = set(behind)
+    expected: dict[int, str | None] = {}
+    for number, (record, is_bad) in enumerate(rows):
+        expected[number] = BEHIND if record in blocked else "bad" if is_bad else None
+        if is_bad:
+            blocked.add(record)
+    found = {each: why for why, ids in batch.held.items() for each in ids}
+    sealed = {each.id for growth in batch.growths for each in growth.rows}
+    assert found == {number: why for number, why in expected.items() if why}
+    assert sealed == {number for number, why in expected.items() if not why}
+
+
+# On the bus
+
+
+def reasons(world: World) -> dict[str, str]:
+    """Why each record's row is held."""
+    asked = "SELECT record_id, held FROM sinergi_producer.outbox WHERE held IS NOT NULL"
+    return dict(world.ask(asked, world.producer))
+
+
+def insert(world: World, record: str, **columns: Any) -> None:
+    """A row of the table's owner's making, out of the first one."""
+    names = ("event_id", "event_type", "record_id", "revision", "recorded_at", "fingerprint")
+    values = {name: name for name in (*names, "datum", "traceparent")}
+    values |= {"event_id": "gen_random_uuid()", "record_id": ":record"} | columns
+    with world.producer.begin() as connection:
+        connection.execute(
+            sa.text(
+                f"INSERT INTO sinergi_producer.outbox ({', '.join(values)})"
+                f" SELECT {', '.join(values.values())} FROM sinergi_producer.outbox WHERE id = 1"
+            ),
+            {"record": record},
+        )
+
+
+def test_whatever_an_application_puts_the_relay_goes_on_and_says_what_it_holds(
+    world: World,
+) -> None:
+    world.publish(transfer("P/1"))
+    with (
+        user(world.producer_url, *GRANTS) as application,
+        psycopg.connect(conninfo(application), autocommit=True) as connection,
+    ):
+        put: dict[str, dict[str, Any]] = {
+            "unknown": {"fingerprint": bytes(32)},
+            "rubbish": {"head": b"\xff" * 100},
+            "empty": {"head": b"", "tail": b""},
+            "large": {"head": bytes(MOST_DATUM_BYTES - 1000), "tail": b""},
+            "other": {},
+            "type": {"type": "seizure"},
+            "nobody": {"type": "nobody-reads"},
+        }
+        for record, changes in put.items():
+            unfit = given(record=record, event_id=new_event_id(), **changes)
+            assert connection.execute(PUT.encode(), unfit).fetchone() == ("put",)
+    world.publish(transfer("P/2"))
+    with capture_logs() as logs, world.relaying():
+        until_sent(world, 2)
+        world.until(lambda: held(world) == 7, "the others are held")
+        world.publish(transfer("P/3"))
+        until_sent(world, 3)
+    assert verified(world) == (3, 0)
+    found = reasons(world)
+    assert "discard" in found["unknown"]
+    assert found["rubbish"].startswith("its datum is not one of transfer/1: ")
+    assert found["nobody"] == found["type"] == "no agreement in force covers it"
+    told = [each["why"] for each in logs if each["event"].startswith("rows held")]
+    assert set(told) == set(found.values())
+
+
+def test_rows_that_the_tables_owner_has_spoilt_are_held(world: World) -> None:
+    """As rows may stand there from before `put` looked at what it was given."""
+    world.publish(transfer("P/1"))
+    spoilt: dict[str, dict[str, str]] = {
+        "large": {"datum": "convert_to(repeat('x', 3000000), 'UTF8')"},
+        "infinite": {"recorded_at": "'infinity'"},
+        "ancient": {"recorded_at": "'0044-03-15 BC'"},
+        "trace": {"traceparent": "repeat('x', 2000000)"},
+        "r" * 300: {},
+        "negative": {"revision": "-5"},
+        "prints": {"fingerprint": "convert_to(repeat('x', 1000000), 'UTF8')"},
+        "types": {"event_type": "repeat('x', 2000)"},
+    }
+    for record, columns in spoilt.items():
+        insert(world, record, **columns)
+    world.publish(transfer("P/2"))
+    with world.relaying():
+        until_sent(world, 2)
+        world.until(lambda: held(world) == len(spoilt), "the others are held")
+    found = reasons(world)
+    assert found["large"] == TOO_LONG
+    assert "recorded_at" in found["infinite"]
+    assert "recorded_at" in found["ancient"]
+    assert "traceparent" in found["trace"]
+    assert "record_id" in found["r" * 300]
+    assert verified(world) == (2, 0)
+
+
+def records(world: World) -> list[str]:
+    """The records on the topic, in the order of its leaves."""
+    return [(each.key() or b"").decode() for each in messages(world)]
+
+
+@pytest.mark.usefixtures("brisk")
+def test_a_records_order_holds_though_a_revision_is_held_and_mended(world: World) -> None:
+    world.publish(transfer("A"), transfer("B"))
+    good = "SELECT datum FROM sinergi_producer.outbox WHERE record_id = 'A' AND revision = 1"
+    ((datum,),) = world.ask(good, world.producer)
+    spoil = "UPDATE sinergi_producer.outbox SET datum = :datum, held = NULL WHERE id = 1"
+    with world.producer.begin() as connection:
+        connection.execute(sa.text(spoil), {"datum": b"rubbish"})
+    world.publish(transfer("A", "CORRECTED"))
+    with world.relaying():
+        world.until(lambda: held(world) == 2, "both revisions are held")
+        world.publish(transfer("A", "CORRECTED"), transfer("C"))
+        world.until(lambda: held(world) == 3, "a later one too")
+        until_sent(world, 2)
+        with world.producer.begin() as connection:
+            connection.execute(sa.text(spoil), {"datum": datum})
+        until_sent(world, 5)
+    assert records(world) == ["B", "C", "A", "A", "A"]
+    order = "SELECT revision FROM sinergi_producer.outbox WHERE record_id = 'A' ORDER BY leaf_index"
+    assert world.ask(order, world.producer) == [(1,), (2,), (3,)]
+
+
+@pytest.mark.usefixtures("brisk")
+def test_what_cannot_be_mended_is_discarded_and_the_record_goes_on(world: World) -> None:
+    world.publish(transfer("A"))
+    with world.relaying():
+        until_sent(world, 1)
+        insert(world, "A", revision="2", datum="'rubbish'")
+        insert(world, "N", datum="'rubbish'")
+        with world.producer.begin() as connection:
+            for each in (
+                "UPDATE sinergi_producer.head SET revision = 2, action = 'CORRECTED'",
+                "INSERT INTO sinergi_producer.head VALUES ('transfer', 'N', 1, 'RECORDED')",
+            ):
+                connection.exec_driver_sql(each)
+        world.publish(transfer("A", "CORRECTED"))
+        world.until(lambda: held(world) == 3, "all three are held")
+        ids = dict(
+            world.ask(
+                f"SELECT record_id, id FROM sinergi_producer.outbox WHERE held <> '{BEHIND}'",
+                world.producer,
+            )
+        )
+        for wrong in ([1], [ids["A"], 1], [9999]):
+            with pytest.raises(errors.DiscardRefused):
+                discarding.discard(world.producer_url, wrong)
+        discarding.discard(world.producer_url, list(ids.values()))
+        until_sent(world, 2)
+        world.publish(transfer("A", "RETRACTED"), transfer("N"))
+        until_sent(world, 4)
+    assert verified(world) == (4, 0)
+    rows = "SELECT record_id, revision FROM sinergi_producer.outbox ORDER BY leaf_index"
+    assert world.ask(rows, world.producer) == [("A", 1), ("A", 3), ("A", 4), ("N", 1)]
+
+
+def test_discarding_the_newest_revision_sets_the_record_back(world: World) -> None:
+    world.publish(transfer("A"), transfer("A", "CORRECTED"), transfer("A", "RETRACTED"))
+    with world.producer.begin() as connection:
+        connection.exec_driver_sql("UPDATE sinergi_producer.outbox SET held = 'x' WHERE id > 1")
+    for left, expected in ((3, (2, "CORRECTED")), (2, (1, "RECORDED"))):
+        discarding.discard(world.producer_url, [left])
+        heads = "SELECT revision, action FROM sinergi_producer.head"
+        assert world.ask(heads, world.producer) == [expected]
+
+
+@pytest.mark.usefixtures("brisk")
+def test_a_row_of_a_newer_schema_waits_for_the_version_that_has_it(world: World) -> None:
+    """An application of a later version publishes; its relay is installed a while after."""
+    text = SHIPPED.newest("transfer").text.replace(b'"doc": "', b'"doc": "Newer. ', 1)
+    newer = Catalog([*SHIPPED.all(), Schema.from_bytes("transfer", 2, 77, text)])
+    schema = newer.newest("transfer")
+    with world.producer.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO sinergi_producer.known_schema"
+                " (fingerprint, event_type, version, id, sinergi)"
+                " VALUES (:fingerprint, 'transfer', 2, 77, '4.2.0')"
+            ),
+            {"fingerprint": schema.fingerprint},
+        )
+    world.publish(transfer("A"))
+    with Session(world.producer) as session, session.begin():
+        Outbox(world.publisher, world.agreements, newer).publish(session, transfer("B"))
+    world.publish(transfer("B", "CORRECTED"), transfer("C"))
+    with running(relaying(world, SHIPPED).run):
+        until_sent(world, 2)
+        world.until(lambda: held(world) == 2, "both revisions of B are held")
+    assert reasons(world)["B"] in {
+        f"{UNKNOWN_SCHEMA} transfer/2: install Sinergi 4.2.0 or newer",
+        BEHIND,
+    }
+    newest = "SELECT held FROM sinergi_producer.outbox WHERE record_id = 'B' AND revision = 1"
+    ((why,),) = world.ask(newest, world.producer)
+    assert why == f"{UNKNOWN_SCHEMA} transfer/2: install Sinergi 4.2.0 or newer"
+    with running(relaying(world, newer).run):
+        until_sent(world, 4)
+    assert records(world) == ["A", "C", "B", "B"]
+    assert verified(world) == (4, 0)
+
+
+def test_what_a_newer_relay_has_sealed_an_older_one_sends(world: World) -> None:
+    """A standby of the former version takes over in the midst of an upgrade."""
+    text = SHIPPED.newest("transfer").text.replace(b'"doc": "', b'"doc": "Newer. ', 1)
+    newer = Catalog([*SHIPPED.all(), Schema.from_bytes("transfer", 2, 77, text)])
+    world.publish(transfer("A"))
+    with Session(world.producer) as session, session.begin():
+        Outbox(world.publisher, world.agreements, newer).publish(session, transfer("B"))
+    with running(relaying(world, newer).run):
+        until_sent(world, 2)
+    with world.producer.begin() as connection:
+        connection.exec_driver_sql("UPDATE sinergi_producer.tree SET sent_size = 0")
+        connection.execute(
+            sa.text(
+                "INSERT INTO sinergi_producer.known_schema"
+                " (fingerprint, event_type, version, id, sinergi)"
+                " VALUES (:fingerprint, 'transfer', 2, 77, '4.2.0')"
+            ),
+            {"fingerprint": newer.newest("transfer").fingerprint},
+        )
+    with running(relaying(world, SHIPPED).run):
+        until_sent(world, 2)
+    first, again = messages(world)[:2], messages(world)[2:]
+    assert [each.value() for each in first] == [each.value() for each in again]
+    assert verified(world) == (2, 2)
+
+
+def relaying(world: World, catalog: Catalog) -> Relay:
+    identity = Identity(world.publisher, [world.key], lambda: world.agreements)
+    return Relay(identity, Backlog(world.producer_url, TERM_SECONDS), world.connection, catalog)
+
+
+# A relay with rights of its own
+
+
+@contextmanager
+def relaying_as_a_user(world: World) -> Iterator[str]:
+    owner = world.producer_url
+    with user(owner, *RELAY_GRANTS) as url:
+        world.producer_url = url
+        try:
+            with world.relaying():
+                yield url
+        finally:
+            world.producer_url = owner
+
+
+def test_a_relay_needs_the_documented_rights_and_no_more(world: World) -> None:
+    page = DOCS.joinpath("tutorial-agency.md").read_text("utf-8")
+    for each in RELAY_GRANTS:
+        assert f"{each.format(role='sdp_relay')};" in page
+    insert_bad = {"datum": "'rubbish'"}
+    world.publish(transfer("A"))
+    insert(world, "bad", **insert_bad)
+    with relaying_as_a_user(world) as url:
+        until_sent(world, 1)
+        world.until(lambda: held(world) == 1, "the bad one is held")
+        with psycopg.connect(conninfo(url), autocommit=True) as connection:
+            for attack in (
+                "DELETE FROM sinergi_producer.outbox",
+                "DELETE FROM sinergi_producer.checkpoint",
+                "UPDATE sinergi_producer.checkpoint SET note = ''",
+                "UPDATE sinergi_producer.head SET revision = 1",
+                "INSERT INTO sinergi_producer.outbox DEFAULT VALUES",
+                "TRUNCATE sinergi_producer.outbox",
+                "UPDATE sinergi_producer.outbox SET datum = '' WHERE id = 1",
+            ):
+                with pytest.raises(psycopg.Error):
+                    connection.execute(attack.encode())
+    assert verified(world) == (1, 0)
