@@ -222,20 +222,20 @@ class Partition:
             self.noise.add(why.what, offset)
             return
         room = len(parsed.datum) + len(parsed.key)
-        ahead = parsed.leaf_index - self._reader.size
-        if 0 <= ahead < WINDOW and self._bytes + room <= MOST_BYTES:
+        index, reader = parsed.leaf_index, self._reader
+        if 0 <= index - reader.size < WINDOW and self._bytes + room <= MOST_BYTES:
             self._kept[offset] = parsed
             self._bytes += room
-        verified = self._reader.feed(parsed.leaf_index, parsed.leaf_data, parsed.sealed, offset)
+        verified = reader.feed(index, parsed.leaf_data, parsed.sealed, offset)
         if verified:
             self._take_messages(verified)
-        elif self._reader.objection:
+        elif reader.objection:
             self._doubted += 1
 
     def _take_messages(self, verified: Verified) -> None:
         """Take the messages of verified leaves; those that were not kept are read again."""
         kept = self._kept
-        if all(offset in kept for offset in verified.offsets):
+        if kept.keys() >= set(verified.offsets):
             self._complete(verified)
             return
         leaves = zip(verified.offsets, verified.leaves, strict=True)

@@ -11,6 +11,7 @@ hints for ours; whoever reads them checks them against the leaf, or against the 
 from __future__ import annotations
 
 import binascii
+from collections import Counter
 from functools import lru_cache
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -102,36 +103,31 @@ def _parsed(received: Received) -> Message:
     key, value = received.key(), received.value()
     if key is None or not value or value[0] or len(value) < FRAME_LENGTH:
         raise ValueError("no key or no Confluent frame")
-    found = _ours(headers(received))
-    note, frontier = found.get(CHECKPOINT), found.get(FRONTIER)
+    pairs = headers(received)
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        _check_doubles(pairs)
     return Message(
         received.offset() or 0,
         _index(found[LEAF]),
         _fingerprint(found[SCHEMA]),
         key,
         value[FRAME_LENGTH:],
-        None if note is None else _sealed(note, frontier),
+        _sealed(found[CHECKPOINT], found.get(FRONTIER)) if CHECKPOINT in found else None,
         found.get(_EVENT_ID),
     )
 
 
-def _ours(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, bytes]:
-    """The headers that are read here.
+def _check_doubles(pairs: Iterable[tuple[str, bytes | None]]) -> None:
+    """Refuse a message in which a header of ours stands twice; others may.
 
     Raises:
-        ValueError: one of ours has no value or stands twice.
+        ValueError: one does.
     """
-    found: dict[str, bytes] = {}
-    for name, value in pairs:
-        if name in _READ:
-            if name in found:
-                raise ValueError(f"the header {name} stands twice")
-            if value is None:
-                if name == _EVENT_ID:
-                    continue
-                raise ValueError(f"the header {name} has no value")
-            found[name] = value
-    return found
+    names = Counter(name for name, _ in pairs)
+    for name in _READ:
+        if names[name] > 1:
+            raise ValueError(f"the header {name} stands twice")
 
 
 def headers(received: Received) -> Sequence[tuple[str, bytes | None]]:
@@ -179,22 +175,26 @@ def _malformed(received: Received, why: str) -> errors.MessageMalformed:
     )
 
 
-def _index(text: bytes) -> int:
-    if not text.isdigit() or len(text) > _MOST_DIGITS or (text[0] == _ZERO and len(text) > 1):
+def _index(text: bytes | None) -> int:
+    if not text or not text.isdigit() or len(text) > _MOST_DIGITS:
+        raise ValueError(f"{LEAF} is not a plain decimal number")
+    if text[0] == _ZERO and len(text) > 1:
         raise ValueError(f"{LEAF} is not a plain decimal number")
     return int(text)
 
 
 @lru_cache(maxsize=1024)
-def _fingerprint(text: bytes) -> bytes:
-    found = _hexadecimal(text)
+def _fingerprint(text: bytes | None) -> bytes:
+    found = _hexadecimal(text or b"")
     if found is None or len(found) != FINGERPRINT_LENGTH:
         raise ValueError(f"{SCHEMA} is not 64 hexadecimal digits in lower case")
     return found
 
 
-def _sealed(note: bytes, frontier: bytes | None) -> Sealed:
+def _sealed(note: bytes | None, frontier: bytes | None) -> Sealed:
     """A checkpoint with the frontier stated beside it, which is only a hint and may be anything."""
+    if note is None:
+        raise ValueError(f"the header {CHECKPOINT} has no value")
     if len(note) > MOST_CHARACTERS:
         raise ValueError(f"{CHECKPOINT} is longer than {MOST_CHARACTERS} bytes")
     hashes = _hexadecimal(frontier or b"") or b""

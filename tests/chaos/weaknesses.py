@@ -114,6 +114,7 @@ def no_seal() -> None:
         if len(leaves) < count:
             return None
         start, self._frontier = self.size, Frontier(size, tuple(hint))
+        self.size = size
         self._candidates.advance(size)
         return Verified(start, size, stated.root, note, self._frontier, leaves, offsets)
 

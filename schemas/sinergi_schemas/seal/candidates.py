@@ -63,18 +63,18 @@ class Candidates:
 
     Args:
         start: the size of that tree, which is the index of the next leaf.
+
+    Attributes:
+        next: the first index that no unbroken row of candidates reaches.
     """
 
     def __init__(self, start: int) -> None:
         self._start = start
+        self._end = start + WINDOW
+        self.next = start
         self._leaves: list[bytes] = []
         self._offsets: list[int] = []
         self._others: dict[int, dict[bytes, int]] = {}
-
-    @property
-    def next(self) -> int:
-        """The first index that no unbroken row of candidates reaches."""
-        return self._start + len(self._leaves)
 
     @property
     def count(self) -> int:
@@ -88,11 +88,12 @@ class Candidates:
         Raises:
             ValueError: the index lies outside the window.
         """
-        at = index - self._start
-        if at == len(self._leaves) and at < WINDOW:
+        if index == self.next and index < self._end:
             self._leaves.append(leaf)
             self._offsets.append(offset)
+            self.next += 1
             return True
+        at = index - self._start
         if not 0 <= at < WINDOW:
             raise ValueError(f"leaf {index} lies outside the window")
         if at < len(self._leaves) and self._leaves[at] == leaf:
@@ -135,13 +136,14 @@ class Candidates:
         del self._leaves[:count]
         del self._offsets[:count]
         self._others = {at: here for at, here in self._others.items() if at >= size}
-        self._start = size
-        while (here := self._others.get(self.next)) and self.next - size < WINDOW:
+        self._start, self._end = size, size + WINDOW
+        self.next = size + len(self._leaves)
+        while (here := self._others.get(self.next)) and self.next < self._end:
             leaf = next(iter(here))
-            self._leaves.append(leaf)
-            self._offsets.append(here.pop(leaf))
+            offset = here.pop(leaf)
             if not here:
-                del self._others[self.next - 1]
+                del self._others[self.next]
+            self.add(self.next, leaf, offset)
 
     def earliest(self) -> int | None:
         """The lowest offset of a candidate, or None where there are none."""

@@ -81,6 +81,8 @@ class Reader:
             sealed index. It takes 8 bytes a leaf.
 
     Attributes:
+        size: how many leaves are verified.
+        objection: what a valid checkpoint says that the messages so far do not bear out, or None.
         noise: what was skipped.
         resends: messages that were ignored as known.
         unmatched: roots by size of checkpoints of smaller trees, which are not remembered and so
@@ -98,17 +100,14 @@ class Reader:
         self._open: dict[int, _Open] = {}
         self._smallest = -1
         self._fresh = self._due = 0
-        self._objection: errors.SealBroken | None = None
+        self.objection: errors.SealBroken | None = None
+        self._fork: errors.SealFork | None = None
+        self.size = frontier.size
         self._first = frontier.size
         self._prefixes = bytearray() if compare else None
         self.noise = Noise()
         self.resends = 0
         self.unmatched: dict[int, bytes] = {}
-
-    @property
-    def size(self) -> int:
-        """How many leaves are verified."""
-        return self._frontier.size
 
     @property
     def frontier(self) -> Frontier:
@@ -125,11 +124,6 @@ class Reader:
         """The lowest offset of a leaf that waits for a checkpoint, or None."""
         return self._candidates.earliest()
 
-    @property
-    def objection(self) -> errors.SealBroken | None:
-        """What a valid checkpoint says that the messages so far do not bear out."""
-        return self._objection
-
     def feed(
         self, index: int, leaf_data: bytes, sealed: Sealed | None, offset: int = 0
     ) -> Verified | None:
@@ -138,9 +132,9 @@ class Reader:
         Raises:
             SealFork: the owner has signed two histories. Every later message meets it again.
         """
-        if isinstance(self._objection, errors.SealFork):
-            raise self._objection
-        if index >= self._frontier.size:
+        if self._fork:
+            raise self._fork
+        if index >= self.size:
             self._keep(index, leaf_hash(leaf_data), offset)
         elif self._prefixes is None:
             self.resends += 1
@@ -162,7 +156,7 @@ class Reader:
 
     def _keep(self, index: int, leaf: bytes, offset: int) -> None:
         """Rule 2."""
-        if index >= self._frontier.size + WINDOW:
+        if index >= self.size + WINDOW:
             self.noise.add(noise.OUTSIDE, offset, index)
         elif not self._candidates.add(index, leaf, offset):
             self.resends += 1
@@ -186,9 +180,9 @@ class Reader:
             self.noise.add(f"{noise.FOREIGN_CHECKPOINT} ({type(why).__name__})", offset, index)
             return None
         if self._roots.get(stated.size, stated.root) != stated.root:
-            self._objection = errors.SealFork(self._origin, stated.size)
-            raise self._objection
-        if stated.size <= self._frontier.size:
+            self._fork = self.objection = errors.SealFork(self._origin, stated.size)
+            raise self._fork
+        if stated.size <= self.size:
             self._leave(stated)
             return None
         self._remember(stated)
@@ -221,12 +215,12 @@ class Reader:
         self._smallest = min(self._open)
         stated, note, hint = self._open[self._smallest]
         self._fresh, self._due = 0, max(_LEAST_FRESH, 2 * self._due)
-        self._objection = self._obstacle(stated)
-        if self._objection is None:
+        self.objection = self._obstacle(stated)
+        if self.objection is None:
             found = self._candidates.choose(self._frontier, stated, hint)
             if found:
                 return self._close(stated, note, found)
-            self._objection = errors.SealMismatch(self._origin, self.size, stated.size)
+            self.objection = errors.SealMismatch(self._origin, self.size, stated.size)
         return None
 
     def _obstacle(self, stated: Checkpoint) -> errors.SealBroken | None:
@@ -238,6 +232,7 @@ class Reader:
 
     def _close(self, stated: Checkpoint, note: str, found: Chosen) -> Verified:
         start, self._frontier = self.size, found.frontier
+        self.size = found.frontier.size
         for index, offset in found.rejected:
             self.noise.add(noise.ALTERED, offset, index)
         if self._prefixes is not None:
