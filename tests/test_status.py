@@ -14,7 +14,7 @@ import structlog
 import tomli_w
 from confluent_kafka import Producer
 
-from foreign import contradict
+from foreign import contradict, leaf, write_all
 from sinergi.cli import root
 from sinergi.status.facts import (
     Away,
@@ -31,6 +31,7 @@ from sinergi.status.facts import (
     Tree,
 )
 from sinergi.status.judgement import judge, spoken
+from test_relay import messages
 from waiting import PATIENCE_SECONDS, until
 from world import DATABASE, World, transfer
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from conftest import Services
     from sinergi_schemas.events import Transfer
 
 
@@ -175,13 +177,134 @@ def test_a_row_that_waits_while_no_relay_leads_is_the_first_thing_said(desk: Des
     assert "sinergi relay" in first
 
 
-def test_an_idle_side_with_nothing_waiting_is_well_and_noted(desk: Desk) -> None:
+def test_a_side_whose_process_does_not_run_is_not_well_though_nothing_waits(desk: Desk) -> None:
     document = desk.publisher()
-    assert (document["exit_status"], document["problems"]) == (0, [])
-    assert document["remarks"] == ["no relay leads"]
+    assert (document["exit_status"], kinds(document)) == (1, {"no-relay"})
+    assert document["lines"] == [
+        "no relay leads, though nothing waits for it: start `sinergi relay`"
+    ]
     document = desk.reader()
-    assert (document["exit_status"], document["problems"]) == (0, [])
+    assert (document["exit_status"], kinds(document)) == (1, {"no-materialiser"})
+    assert "though nothing waits for it: start `sinergi materialise`" in document["lines"][0]
     assert [each["available"] for each in shares(document)] == [0, 0]
+
+
+@pytest.mark.parametrize("database", ["nowhere", "not prepared"])
+def test_an_agency_that_reads_nothing_needs_no_database_for_it(
+    desk: Desk, database: str, services: Services
+) -> None:
+    """`sinergi init` names the agency's database for both sides."""
+    world = desk.world
+    nowhere = f"postgresql+psycopg://nobody@{closed_port()}/nothing"
+    url = nowhere if database == "nowhere" else services.postgresql
+    with world.relaying():
+        world.publish(transfer("P/1"))
+        until_sent(world, 1)
+        document = desk.publisher(consumer={"database": url, "name": DATABASE})
+    assert document["away"] == []
+    assert document["exit_status"] == 0
+    assert document["reading"] is None
+    document = desk.reader(producer={"database": url})
+    assert document["away"] == []
+    assert document["publishing"] is None
+
+
+def test_a_publisher_sees_how_far_each_reader_is(desk: Desk) -> None:
+    world = desk.world
+    with world.relaying():
+        world.publish(*fifty())
+        until_sent(world, 50)
+        assert received(desk) == {None}
+        with world.materialising():
+            world.until(lambda: None not in received(desk), "the receipts are there")
+        world.publish(*(transfer(f"Q/{number}") for number in range(10)))
+        until_sent(world, 60)
+        document = desk.publisher()
+        _, out, _ = desk.run(world.publisher)
+    (topic,) = document["publishing"]["topics"]
+    assert sum(each["size"] for each in topic["readers"]) == 50
+    assert {each["reader"] for each in topic["readers"]} == {f"{world.reader}/{DATABASE}"}
+    assert all(datetime.fromisoformat(each["at"]).tzinfo for each in topic["readers"])
+    assert document["exit_status"] == 0
+    assert f"{world.reader}/{DATABASE}" in out
+    assert "Received · as the readers' signed receipts say" in out
+
+
+def test_what_a_reader_has_not_signed_says_nothing_of_how_far_it_is(desk: Desk) -> None:
+    """Nor does an old receipt that is appended again hide a newer one."""
+    world = desk.world
+    topic = f"sinergi.{world.reader}.receipts"
+    with world.relaying(), world.materialising():
+        world.publish(*fifty())
+        world.until(lambda: sum(each or 0 for each in received(desk)) > 0, "a receipt is there")
+        old = {each.key(): each.value() for each in messages(world, topic)}
+        world.publish(*(transfer(f"Q/{number}") for number in range(50)))
+        world.until(lambda: total(desk) == 100, "all receipts are there")
+    producer = Producer({"bootstrap.servers": world.kafka})
+    for key, value in old.items():
+        size = b"\n99999999\n".join((value or b"").split(b"\n", 2)[::2])
+        for noise in (None, b"", b"\xff", size, value):
+            for _ in range(30):
+                producer.produce(topic, noise, key)
+    assert producer.flush(30) == 0
+    assert total(desk) == 100
+
+
+def received(desk: Desk) -> set[int | None]:
+    (topic,) = desk.publisher()["publishing"]["topics"]
+    return {each["size"] for each in topic["readers"]}
+
+
+def total(desk: Desk) -> int:
+    (topic,) = desk.publisher()["publishing"]["topics"]
+    return sum(each["size"] or 0 for each in topic["readers"])
+
+
+def test_an_event_that_two_projections_refuse_counts_once(desk: Desk) -> None:
+    world = desk.world
+    world.publish(*fifty())
+    with world.consumer.begin() as connection:
+        for table in ("transfer", "transfer_history"):
+            connection.exec_driver_sql(
+                f"ALTER TABLE sinergi.{table} ADD CHECK (record_id NOT IN ('P/7', 'P/8'))"
+            )
+    with world.relaying(), world.materialising():
+        world.until_rows("sinergi.transfer_history", 48)
+        world.until(lambda: world.count("sinergi_consumer.quarantine") == 4, "both refuse them")
+        document = desk.reader()
+    assert sum(each["quarantined_events"] for each in shares(document)) == 2
+    lines = [each for each in document["lines"] if "in quarantine" in each]
+    assert sum(int(each.split()[0]) for each in lines) == 2
+
+
+def test_noise_at_the_end_of_a_topic_does_not_change_how_far_it_is(desk: Desk) -> None:
+    world = desk.world
+    world.publish(*fifty())
+    with world.relaying(), world.materialising():
+        world.until_rows("sinergi.transfer_history", 50)
+        until_sent(world, 50)
+        for partition in range(world.partitions):
+            write_all(world, partition, [leaf(999), (None, b"x", [])] * 300)
+        until(lambda: not desk.reader()["problems"], "the heads are there")
+        document = desk.reader()
+    assert sum(each["available"] for each in shares(document)) == 50
+    assert document["exit_status"] == 0
+
+
+def test_heads_of_others_and_old_ones_again_do_not_hide_the_newest(desk: Desk) -> None:
+    world = desk.world
+    control = f"sinergi.{world.publisher}.control"
+    with world.relaying():
+        world.publish(*fifty())
+        until_sent(world, 50)
+    known = [each.value() for each in messages(world, control) if each.key() == b"heads"]
+    producer = Producer({"bootstrap.servers": world.kafka})
+    for noise in (b"what I say", None, b"\xff\xfe", known[0]):
+        producer.produce(control, noise, b"heads")
+    assert producer.flush(30) == 0
+    document = desk.reader()
+    assert "heads" not in kinds(document)
+    assert sum(each["signed"] for each in shares(document)) == 50
 
 
 def test_a_row_that_a_leading_relay_leaves_for_a_minute_is_stuck(desk: Desk) -> None:
@@ -207,7 +330,7 @@ def test_held_rows_are_told_with_their_reason(desk: Desk) -> None:
         connection.exec_driver_sql("UPDATE sinergi_producer.outbox SET held = 'not in force'")
     document = desk.publisher()
     assert document["exit_status"] == 1
-    assert kinds(document) == {"held"}
+    assert kinds(document) == {"held", "no-relay"}
     assert document["publishing"]["topics"][0]["held"] == {"not in force": 1}
 
 
@@ -336,7 +459,7 @@ def test_heads_that_their_owner_did_not_sign_are_not_believed(desk: Desk) -> Non
     assert producer.flush(PATIENCE_SECONDS) == 0
     document = desk.reader()
     assert document["exit_status"] == 1
-    assert kinds(document) == {"heads"}
+    assert kinds(document) == {"heads", "no-materialiser"}
     assert [each["signed"] for each in shares(document)] == [None, None]
 
 
@@ -401,7 +524,7 @@ def test_a_reader_that_never_publishes_needs_no_tables_for_it(desk: Desk) -> Non
     with desk.world.consumer.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA sinergi_producer CASCADE")
     document = desk.reader(producer={"database": url})
-    assert (document["exit_status"], document["away"]) == (0, [])
+    assert (kinds(document), document["away"]) == ({"no-materialiser"}, [])
 
 
 def test_a_projection_that_no_worker_fills_yet_is_behind_where_others_are_not(desk: Desk) -> None:
@@ -409,7 +532,7 @@ def test_a_projection_that_no_worker_fills_yet_is_behind_where_others_are_not(de
     world.publish(*fifty())
     with world.relaying(), world.materialising():
         world.until_rows("sinergi.transfer_history", 50)
-    assert desk.reader()["exit_status"] == 0
+    assert desk.reader()["lines"][0].startswith("no materialiser")
     with world.consumer.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO sinergi_consumer.position (projection, topic, partition, tree_size,"
@@ -436,7 +559,7 @@ def test_a_topic_that_is_not_there_names_the_command_that_makes_it(desk: Desk) -
     world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
     for document in (desk.publisher(), desk.reader()):
         assert document["exit_status"] == 1
-        assert kinds(document) == {"topic"}
+        assert kinds(document) - {"no-relay", "no-materialiser"} == {"topic"}
         assert "sinergi provision apply" in document["lines"][0]
 
 
@@ -448,7 +571,6 @@ def test_settings_without_any_database_are_refused(desk: Desk) -> None:
 
 def test_a_side_that_the_agreements_want_and_the_settings_lack_is_noted(desk: Desk) -> None:
     document = desk.publisher(producer={}, consumer={"database": desk.world.consumer_url})
-    assert document["exit_status"] == 0
     assert document["publishing"] is None
     assert any(each.startswith("producer.database is not set") for each in document["remarks"])
 

@@ -27,7 +27,8 @@ def status(
 ) -> None:
     """Say how far every topic and partition is, and first of all what is wrong.
 
-    Published: sealed, sent, and the rows that wait, by topic. Read: available on the broker,
+    Published: sealed, sent, and the rows that wait, by topic. Received: how far each reader of a
+    published topic is, by the receipts that it has signed. Read: available on the broker,
     materialised by the projection that is least far, behind by its oldest missing message.
     The topics are not verified here; `sinergi materialise` and `sinergi replay` do that.
 
@@ -103,6 +104,26 @@ def _show_published(side: Publishing) -> None:
         )
     title = f"Published · {relay}{until}"
     _show_table(title, rows, "sealed", "sent", "unsealed", "oldest", "history", "held")
+    _show_received(side)
+
+
+def _show_received(side: Publishing) -> None:
+    """How far the readers of what is published are."""
+    rows = []
+    for topic in side.topics:
+        sent = {each.partition: each.sent for each in topic.partitions}
+        for each in topic.readers:
+            received = each.size or 0
+            missing = max(0, sent.get(each.partition, 0) - received)
+            at = local(each.at) if each.at else "never"
+            numbers = (_number(received), _number(missing))
+            rows.append((topic.topic, str(each.partition), each.reader, *numbers, at))
+    if rows:
+        terminal.say("")
+        terminal.say("Received · as the readers' signed receipts say", "bold")
+        columns = [Column("topic", Kind.HEADING), Column("part.", Kind.NUMBER), Column("reader")]
+        columns += [Column("received", Kind.NUMBER), Column("missing", Kind.NUMBER), Column("at")]
+        terminal.show_table(columns, rows)
 
 
 def _show_read(side: Reading) -> None:
@@ -121,7 +142,7 @@ def _progress(share: Share) -> tuple[str, ...]:
         _number(share.available),
         _number(share.lowest),
         _UNKNOWN if share.seconds_behind is None else spoken(share.seconds_behind),
-        _number(None if share.quarantined is None else sum(share.quarantined.values())),
+        _number(share.quarantined_events),
         _UNKNOWN if share.quarantined is None else "yes" if share.halt else "",
     )
 

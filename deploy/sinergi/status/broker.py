@@ -5,6 +5,7 @@ Only the ends of the partitions are read, outside every consumer group, and all 
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,9 @@ from sinergi_schemas.clock import SYSTEM, moment
 from sinergi_schemas.kafka.admin import cluster_id, describe, offsets, open_admin
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translated
-from sinergi_schemas.seal import heads
+from sinergi_schemas.seal import checkpoint, heads
+from sinergi_schemas.seal.note import MOST_CHARACTERS
+from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,8 +39,12 @@ if TYPE_CHECKING:
 
     Number = tuple[str, int]
 
-# A message that is none of ours, and a resend under way, do not hide how far a topic is.
+# Messages of others, and a batch under way, do not hide how far a topic is: the first look is at so
+# many messages, and further ones at ten times as many each.
 TAIL = 100
+MOST_TAIL = 10_000
+_CONTROL_TAIL = 5_000
+_MOST_NOTES = 64
 _SECONDS = 10.0
 _POLL_SECONDS = 0.1
 _CHUNK = 32  # fetched at a time: a message may be a megabyte
@@ -97,40 +104,62 @@ class Broker:
         high = self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {each: Bounds(low[each], high[each]) for each in high}
 
-    def leaves(self, bounds: Mapping[Number, Bounds]) -> dict[Number, int | None]:
-        """How many leaves partitions show by their last messages; None where none is ours."""
+    def leaves(
+        self, agreements: Agreements, bounds: Mapping[Number, Bounds]
+    ) -> dict[Number, int | None]:
+        """How many leaves partitions show by the checkpoints of their owners near their ends.
+
+        None where there is no such checkpoint within the last `MOST_TAIL` messages: what others
+        have written there says nothing.
+        """
         found: dict[Number, int | None] = {
             each: 0 if within.high == within.low == 0 else None for each, within in bounds.items()
         }
-        for number, received in self._tails(bounds):
-            at = leaf_index(received)
-            if at is not None:
-                found[number] = max(found[number] or 0, at + 1)
+        end, length = dict(bounds), TAIL
+        while end and length <= MOST_TAIL:
+            for number, received in self._tails(end, length):
+                size = _covered(received, agreements, number)
+                if size is not None:
+                    found[number] = max(found[number] or 0, size)
+            # What was read is not read again.
+            end = {
+                each: Bounds(within.low, within.high - length)
+                for each, within in end.items()
+                if found[each] is None and within.high - length > within.low
+            }
+            length *= 10
         return found
 
-    def heads_notes(self, bounds: Mapping[Number, Bounds]) -> dict[Number, bytes]:
-        """The newest heads in the tails of control topics, as they stand there."""
-        found: dict[Number, bytes] = {}
-        for number, received in self._tails(bounds):
+    def heads_notes(self, bounds: Mapping[Number, Bounds]) -> dict[Number, list[bytes]]:
+        """The newest heads in the tails of control topics, as they stand there, oldest first."""
+        found: dict[Number, deque[bytes]] = {}
+        for number, received in self._tails(bounds, _CONTROL_TAIL):
             if received.key() == _HEADS:
-                found[number] = received.value() or b""
-        return found
+                notes = found.setdefault(number, deque(maxlen=_MOST_NOTES))
+                notes.append((received.value() or b"")[: 4 * MOST_CHARACTERS])
+        return {number: [*notes] for number, notes in found.items()}
 
-    def heads(self, agreements: Agreements, agency: str, note: bytes | None) -> Heads | None:
-        """Heads as they stand in an agency's control topic, verified; None if there are none.
+    def heads(self, agreements: Agreements, agency: str, notes: Sequence[bytes]) -> Heads | None:
+        """The newest heads that an agency has signed among some; None if there are none at all.
 
         Raises:
-            SealBroken: they are not what the agency signed.
+            SealBroken: none of them is what the agency signed.
         """
-        if note is None:
-            return None
-        try:
-            text = note.decode()
-        except UnicodeDecodeError:
-            raise errors.NoteMalformed("heads are not text") from None
-        return agreements.credible(
-            heads.verify(text, agreements.bus, agency, agreements.keys(agency))
-        )
+        best: Heads | None = None
+        broken: errors.SealBroken | None = None
+        for note in notes:
+            try:
+                stated = heads.verify(
+                    note.decode(errors="replace"), agreements.bus, agency, agreements.keys(agency)
+                )
+            except errors.SealBroken as why:
+                broken = why
+            else:
+                if best is None or stated.posix_time >= best.posix_time:
+                    best = stated
+        if best is None and broken:
+            raise broken
+        return agreements.credible(best) if best else None
 
     def first_at(
         self, number: Number, within: Bounds, index: int, offset: int | None
@@ -168,10 +197,12 @@ class Broker:
         }
         return Group(len(members), hosts)
 
-    def _tails(self, bounds: Mapping[Number, Bounds]) -> Iterator[tuple[Number, Message]]:
+    def _tails(
+        self, bounds: Mapping[Number, Bounds], length: int
+    ) -> Iterator[tuple[Number, Message]]:
         """The last messages of each partition, one at a time: none of them is kept."""
         starts = {
-            each: max(within.low, within.high - TAIL)
+            each: max(within.low, within.high - length)
             for each, within in bounds.items()
             if within.high > within.low
         }
@@ -228,6 +259,19 @@ class Broker:
             for each in positions
             if each.offset >= ends[each.topic, each.partition]
         ]
+
+
+def _covered(received: Message, agreements: Agreements, number: Number) -> int | None:
+    """The tree size of the owner's checkpoint that a message bears; None where there is none."""
+    topic, partition = Topic.parse(number[0]), number[1]
+    origin = f"{agreements.bus}/{topic.name}/{partition}"
+    try:
+        sealed = message.parse(received).sealed
+        if sealed is None:
+            return None
+        return checkpoint.verify(sealed.note, origin, agreements.ring(topic, partition)).size
+    except (errors.MessageMalformed, errors.SealBroken):
+        return None
 
 
 def leaf_index(received: Message) -> int | None:

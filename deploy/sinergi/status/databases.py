@@ -54,9 +54,12 @@ _POSITIONS = """
     SELECT topic, partition, projection, tree_size, cluster_id, topic_id, next_offset
     FROM sinergi_consumer.position ORDER BY topic, partition, projection
 """
+# By reason, and together; an event that several projections refuse counts once.
 _QUARANTINE = """
-    SELECT topic, partition, reason, count(*) FROM sinergi_consumer.quarantine
-    WHERE state = 'open' GROUP BY topic, partition, reason ORDER BY topic, partition, reason
+    SELECT topic, partition, reason, count(DISTINCT leaf_index)
+    FROM sinergi_consumer.quarantine WHERE state = 'open'
+    GROUP BY GROUPING SETS ((topic, partition, reason), (topic, partition))
+    ORDER BY topic, partition, reason
 """
 _STRAYS = """
     SELECT topic, partition, cause, messages, first_offset FROM sinergi_consumer.skipped
@@ -105,6 +108,7 @@ class ConsumerRows:
 
     positions: Mapping[Number, Mapping[str, PositionRow]]
     quarantined: Mapping[Number, Mapping[str, int]]
+    quarantined_events: Mapping[Number, int]
     halts: Mapping[Number, Halt]
     strays: Mapping[Number, list[Strays]]
 
@@ -145,10 +149,11 @@ def consumer_rows(url: str) -> ConsumerRows:
             place = Place(*at) if all(at) else None
             row = PositionRow(size, place, offset)
             positions.setdefault((topic, number), {})[projection] = row
+        counts = connection.execute(_QUARANTINE).fetchall()
         quarantined = _nested(
-            ((topic, number), reason, count)
-            for topic, number, reason, count in connection.execute(_QUARANTINE).fetchall()
+            ((topic, number), reason, count) for topic, number, reason, count in counts if reason
         )
+        events = {(topic, number): count for topic, number, why, count in counts if why is None}
         halts = {
             (topic, number): Halt(
                 reason, detail, since.astimezone(UTC), looks_at and looks_at.astimezone(UTC)
@@ -158,7 +163,7 @@ def consumer_rows(url: str) -> ConsumerRows:
         strays: dict[Number, list[Strays]] = {}
         for topic, number, *found in connection.execute(_STRAYS):
             strays.setdefault((topic, number), []).append(Strays(*found))
-    return ConsumerRows(_with_newcomers(positions), quarantined, halts, strays)
+    return ConsumerRows(_with_newcomers(positions), quarantined, events, halts, strays)
 
 
 def _with_newcomers(

@@ -62,6 +62,22 @@ class Tree:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """How far one reader is in one partition that this agency owns.
+
+    Attributes:
+        reader: `<agency>/<database>`.
+        size: the leaves that its largest valid receipt is for; None where there is none.
+        at: when that was signed.
+    """
+
+    reader: str
+    partition: int
+    size: int | None
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """A topic that this agency owns. A row has a partition from its sealing on, not before.
 
@@ -71,6 +87,7 @@ class Published:
         history: rows of history that wait: they are sealed when nothing else waits.
         oldest_unsealed_at: `recorded_at` of the oldest row that waits, history apart.
         held: rows that the relay leaves aside, by the reason.
+        readers: how far each database of each reader is; empty where that is not known.
     """
 
     topic: str
@@ -82,6 +99,7 @@ class Published:
     oldest_unsealed_seconds: float
     held: Mapping[str, int]
     partitions: tuple[Tree, ...]
+    readers: tuple[Acknowledged, ...] = ()
 
     @property
     def waiting(self) -> int:
@@ -92,10 +110,15 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """The side of the outbox."""
+    """The side of the outbox.
+
+    Attributes:
+        unknown: why it is not known how far some readers are.
+    """
 
     lease: Lease
     topics: tuple[Published, ...]
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +155,11 @@ class Share:
         seconds_behind: age of the first message that is not in the tables, by its time on the
             broker; 0 where none is missing, None where that is not known.
         worker: the host that reads it, as the consumer group has it.
-        quarantined: open rows of quarantine, by the reason; None where the database is
-            away, and with it whether the partition is halted.
+        quarantined: events in quarantine, by the reason; None where the database is away, and
+            with it whether the partition is halted.
         strays: messages of others that were skipped, by cause; they stay on the topic.
+        quarantined_events: events in quarantine for any reason; one that two projections refuse
+            counts once.
     """
 
     partition: int
@@ -146,6 +171,7 @@ class Share:
     quarantined: Mapping[str, int] | None
     halt: Halt | None
     strays: tuple[Strays, ...] = ()
+    quarantined_events: int | None = None
 
     @property
     def lowest(self) -> int | None:

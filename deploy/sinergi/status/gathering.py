@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sinergi.settings import masked
 from sinergi.status import databases
-from sinergi.status.broker import Broker
+from sinergi.status.acknowledged import acknowledged
+from sinergi.status.broker import Broker, Group
 from sinergi.status.databases import PositionRow, TreeRow, WaitingRows
 from sinergi.status.facts import (
     Away,
@@ -31,12 +32,13 @@ from sinergi_schemas.clock import moment
 from sinergi_schemas.topics import Topic, control_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sinergi.settings import Settings
-    from sinergi.status.broker import Found, Group
+    from sinergi.status.broker import Found
     from sinergi.status.databases import ConsumerRows, ProducerRows
+    from sinergi.status.facts import Acknowledged
     from sinergi_consumers.position import Place
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.clock import Clock
@@ -58,6 +60,8 @@ class _Topics:
     faults: Mapping[str, str]
     missing_since: Mapping[Number, datetime | None]
     group: Group
+    readers: Mapping[Topic, Sequence[Acknowledged]]
+    unknown: Sequence[str]
 
 
 def gather(settings: Settings, clock: Clock) -> Facts:
@@ -86,13 +90,15 @@ class _Gathering:
         own = _counts(self.agreements, self.agreements.published_by(agency))
         others = _counts(self.agreements, self.agreements.read_by(agency))
         producer, consumer = values.producer.database, values.consumer.database
-        look = databases.producer_rows if own else _rows_if_prepared
-        sent = producer and self._ask(Service.PRODUCER, producer, look)
-        stored = consumer and self._ask(Service.CONSUMER, consumer, databases.consumer_rows)
+        sent = producer and self._look(Service.PRODUCER, producer, databases.producer_rows, own)
+        stored = consumer and self._look(
+            Service.CONSUMER, consumer, databases.consumer_rows, others
+        )
+        reads = bool(consumer and (others or stored))
         topics = self._ask(
             Service.BROKER,
             self.connection.bootstrap,
-            lambda _: self._topics(own, others if consumer else {}, stored or None),
+            lambda _: self._topics(own, others if reads else {}, stored or None),
         )
         now = self.clock.now()
         wanted = {"producer.database": own, "consumer.database": others}
@@ -101,7 +107,7 @@ class _Gathering:
             agency,
             now,
             _publishing(agency, own, sent, topics, now) if sent else None,
-            _reading(self._group, others, stored or None, topics, now) if consumer else None,
+            _reading(self._group, others, stored or None, topics, now) if reads else None,
             tuple(self.away),
             tuple(key for key, names in wanted.items() if names and not given[key]),
         )
@@ -109,6 +115,20 @@ class _Gathering:
     @property
     def _group(self) -> str:
         return f"{self.settings.agency}.{self.settings.consumer_name}"
+
+    def _look(
+        self, service: Service, url: str, question: Callable[[str], T], topics: Mapping[str, int]
+    ) -> T | None:
+        """What a database holds. One for which there are no topics need not be there.
+
+        `sinergi init` names the agency's database for both sides.
+        """
+        if topics:
+            return self._ask(service, url, question)
+        try:
+            return question(url)
+        except (errors.TablesMissing, errors.DatabaseAway):
+            return None
 
     def _ask(self, service: Service, where: str, question: Callable[[str], T]) -> T | None:
         try:
@@ -142,10 +162,10 @@ class _Gathering:
             faults: dict[str, str] = {}
             for agency, control in controls.items():
                 try:
-                    heads[agency] = broker.heads(self.agreements, agency, notes.get(control))
+                    heads[agency] = broker.heads(self.agreements, agency, notes.get(control, ()))
                 except errors.SealBroken as why:
                     faults[agency] = str(why)
-            available = broker.leaves(bounds)
+            available = broker.leaves(self.agreements, bounds)
             missing_since: dict[Number, datetime | None] = {}
             for each, known in available.items():
                 at = _lowest(stored, each, found[each[0]].place)
@@ -153,17 +173,11 @@ class _Gathering:
                     missing_since[each] = broker.first_at(
                         each, bounds[each], at.tree_size, at.next_offset
                     )
-            return _Topics(
-                found, available, heads, faults, missing_since, broker.group(self._group)
+            readers, unknown = acknowledged(
+                self.connection, self.agreements, (Topic.parse(each) for each in own)
             )
-
-
-def _rows_if_prepared(url: str) -> ProducerRows | None:
-    """For an agency that publishes nothing: `sinergi init` names its database for both sides."""
-    try:
-        return databases.producer_rows(url)
-    except errors.TablesMissing:
-        return None
+            group = broker.group(self._group) if others else Group(0, {})
+            return _Topics(found, available, heads, faults, missing_since, group, readers, unknown)
 
 
 def _lowest(stored: ConsumerRows | None, share: Number, place: Place) -> PositionRow:
@@ -183,7 +197,8 @@ def _publishing(
     known = {name for name, _ in rows.trees} | {*rows.live} | {*rows.history} | {*rows.held}
     names = sorted({*counts, *(Topic(agency, each).name for each in known)})
     published = (_published(each, counts.get(each, 0), rows, topics, now) for each in names)
-    return Publishing(rows.lease, tuple(published))
+    unknown = tuple(topics.unknown) if topics else ()
+    return Publishing(rows.lease, tuple(published), unknown)
 
 
 def _published(
@@ -203,6 +218,7 @@ def _published(
         _age(live.oldest_at, now),
         rows.held.get(event_type, {}),
         tuple(_tree(each, trees.get(each, TreeRow(0, 0, None)), now) for each in numbers),
+        tuple(topics.readers.get(Topic.parse(name), ())) if topics else (),
     )
 
 
@@ -260,6 +276,7 @@ def _share(
         stored.quarantined.get(share, {}) if stored else None,
         stored.halts.get(share) if stored else None,
         tuple(stored.strays.get(share, ())) if stored else (),
+        stored.quarantined_events.get(share, 0) if stored else None,
     )
     if found.behind and topics:
         since = topics.missing_since.get(share)

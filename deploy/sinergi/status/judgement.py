@@ -111,19 +111,8 @@ def local(at: datetime) -> str:
 
 
 def _publishing(side: Publishing) -> Iterator[Problem]:
-    waiting = [each for each in side.topics if each.waiting]
-    if waiting and not side.lease.is_held:
-        count = sum(each.waiting for each in waiting)
-        names = _names([each.topic for each in waiting])
-        until = side.lease.expires_at
-        since = f" since {local(until)}" if until else ""
-        yield Problem(
-            Kind.NO_RELAY,
-            waiting[0].topic if len(waiting) == 1 else None,
-            None,
-            f"{_count(count, 'row')} of {names} waiting for a relay, and none leads{since}: "
-            "start `sinergi relay`",
-        )
+    if not side.lease.is_held and side.topics:
+        yield _no_relay(side)
     for each in side.topics:
         yield from _topic(each)
         if side.lease.is_held:
@@ -131,6 +120,24 @@ def _publishing(side: Publishing) -> Iterator[Problem]:
         for reason, count in each.held.items():
             what = f"{_count(count, 'row')} of {each.topic} held: {reason}"
             yield Problem(Kind.HELD, each.topic, None, what)
+
+
+def _no_relay(side: Publishing) -> Problem:
+    waiting = [each for each in side.topics if each.waiting]
+    until = side.lease.expires_at
+    since = f" since {local(until)}" if until else ""
+    if waiting:
+        count = sum(each.waiting for each in waiting)
+        names = _names([each.topic for each in waiting])
+        what = f"{_count(count, 'row')} of {names} waiting for a relay, and none leads{since}"
+    else:
+        what = f"no relay leads{since}, though nothing waits for it"
+    return Problem(
+        Kind.NO_RELAY,
+        waiting[0].topic if len(waiting) == 1 else None,
+        None,
+        f"{what}: start `sinergi relay`",
+    )
 
 
 def _stuck(topic: Published, although: str) -> Iterator[Problem]:
@@ -166,6 +173,9 @@ def _reading(side: Reading) -> Iterator[Problem]:
         what = (
             f"{count} of {names} waiting for a materialiser, and none is in the group {side.group}"
         )
+        yield Problem(Kind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`")
+    elif side.workers == 0 and side.topics:
+        what = f"no materialiser is in the group {side.group}, though nothing waits for it"
         yield Problem(Kind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`")
     elif behind:
         for topic, each in behind:
@@ -205,7 +215,8 @@ def _broken(topic: Read, share: Share) -> Iterator[Problem]:
         yield Problem(Kind.CUT, topic.topic, share.partition, f"{what}: {mend}")
     if share.quarantined:
         reasons = ", ".join(f"{count:,} {each}" for each, count in share.quarantined.items())
-        what = f"{_count(sum(share.quarantined.values()), 'event')} of {place} in quarantine"
+        count = share.quarantined_events or max(share.quarantined.values())
+        what = f"{_count(count, 'event')} of {place} in quarantine"
         mend = "`sinergi quarantine list` shows them"
         yield Problem(Kind.QUARANTINED, topic.topic, share.partition, f"{what} ({reasons}): {mend}")
 
@@ -213,7 +224,7 @@ def _broken(topic: Read, share: Share) -> Iterator[Problem]:
 def _remarks(facts: Facts) -> Iterator[str]:
     for each in facts.unset:
         yield f"{each} is not set, though the agreements want it; that side is not shown"
-    yield from _idle(facts)
+    yield from facts.publishing.unknown if facts.publishing else ()
     yield from _strays(facts)
     owners = {}
     for topic in facts.reading.topics if facts.reading else ():
@@ -235,18 +246,6 @@ def _strays(facts: Facts) -> Iterator[str]:
                     f"{_count(each.messages, 'message')} of {topic.topic}/{share.partition} skipped"
                     f" from offset {each.first_offset} on: {each.cause}"
                 )
-
-
-def _idle(facts: Facts) -> Iterator[str]:
-    """Who is not at work while nothing is known to wait for it."""
-    published = facts.publishing.topics if facts.publishing else ()
-    read = facts.reading.topics if facts.reading else ()
-    rows_wait = any(each.waiting for each in published)
-    events_wait = any(each.behind for topic in read for each in topic.partitions)
-    if facts.publishing and not facts.publishing.lease.is_held and not rows_wait:
-        yield "no relay leads"
-    if facts.reading and facts.reading.workers == 0 and not events_wait:
-        yield f"no materialiser is in the group {facts.reading.group}"
 
 
 def _well(facts: Facts) -> str:

@@ -1,0 +1,139 @@
+"""How far the readers of an agency's topics are, as their signed receipts say.
+
+A receipt counts only where both signatures hold: the owner's over the checkpoint, and the reader's
+database's over that. Anybody who may write to a receipts topic can put other things there, and old
+receipts again. The largest tree wins, whatever comes behind it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi.status.facts import Acknowledged
+from sinergi_consumers.log import open_log
+from sinergi_schemas import errors, topics
+from sinergi_schemas.seal import checkpoint
+from sinergi_schemas.seal.note import MOST_CHARACTERS, parse_note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.topics import Topic
+
+_MOST_WAITING = 64
+_MOST_BYTES = 4 * MOST_CHARACTERS  # of a note: a character has at most four
+
+
+class _Place(NamedTuple):
+    """One of our topic-partitions, and a database that reads it."""
+
+    topic: Topic
+    partition: int
+    database: str
+
+
+def acknowledged(
+    connection: Connection, agreements: Agreements, own: Iterable[Topic]
+) -> tuple[dict[Topic, list[Acknowledged]], list[str]]:
+    """What each database of each reader has acknowledged of some topics, and what is not known.
+
+    Raises:
+        Unavailable: the brokers are away.
+    """
+    found: dict[Topic, list[Acknowledged]] = defaultdict(list)
+    unknown: list[str] = []
+    by_reader: dict[str, list[Topic]] = defaultdict(list)
+    for topic in own:
+        for reader in agreements.readers(topic):
+            if reader != topic.agency:
+                by_reader[reader].append(topic)
+    for reader, read in sorted(by_reader.items()):
+        try:
+            best_of = _read(connection, agreements, reader, read)
+        except (errors.NotPermitted, errors.TopicAway) as why:
+            unknown.append(f"how far {reader} is, is not known: {why}")
+            continue
+        for place, best in best_of.items():
+            found[place.topic].append(best)
+    return found, unknown
+
+
+def _read(
+    connection: Connection, agreements: Agreements, reader: str, read: Iterable[Topic]
+) -> dict[_Place, Acknowledged]:
+    """The best receipt of each of a reader's databases, by what it is about."""
+    best_of = {
+        f"{database}/{topic.name}/{number}".encode(): _Best(
+            agreements, reader, _Place(topic, number, database)
+        )
+        for topic in read
+        for key in agreements.receipt_keys(reader, topic)
+        for database in [key.name.rpartition("/")[2]]
+        for number in range(agreements.partitions(topic))
+    }
+    with open_log(connection, topics.receipts_topic(reader), 0) as log:
+        for chunk in log.read(*log.bounds()):
+            for each in chunk:
+                best = best_of.get(each.key() or b"")
+                if best:
+                    best.consider((each.value() or b"")[:_MOST_BYTES].decode(errors="replace"))
+    return {best.place: best.finish() for best in best_of.values()}
+
+
+class _Best:
+    """The largest valid receipt among many, with few signatures verified and few notes kept."""
+
+    def __init__(self, agreements: Agreements, reader: str, place: _Place) -> None:
+        self.place = place
+        self._best = Acknowledged(f"{reader}/{place.database}", place.partition, None, None)
+        self._origin = f"{agreements.bus}/{place.topic.name}/{place.partition}"
+        self._ring = agreements.ring(place.topic, place.partition)
+        name = f"{agreements.bus}/{reader}/{place.database}"
+        keys = agreements.receipt_keys(reader, place.topic)
+        self._keys = [key for key in keys if key.name == name]
+        self._waiting: dict[str, int] = {}
+
+    def consider(self, note: str) -> None:
+        """Take a note that may be a receipt."""
+        try:
+            size = checkpoint.parse(parse_note(note)).size
+        except errors.NoteMalformed:
+            return
+        if size > (self._best.size or 0):
+            self._waiting[note] = size
+            if len(self._waiting) > _MOST_WAITING:
+                self._verify_largest()
+
+    def finish(self) -> Acknowledged:
+        """The best one."""
+        while self._waiting:
+            self._verify_largest()
+        return self._best
+
+    def _verify_largest(self) -> None:
+        """Take the largest one out; where it is valid, no smaller one matters any more."""
+        note = max(self._waiting, key=self._waiting.__getitem__)
+        size = self._waiting.pop(note)
+        try:
+            checkpoint.verify(note, self._origin, self._ring)
+            parsed = parse_note(note)
+            times = [checkpoint.verify_cosignature(parsed, key) for key in self._keys]
+        except errors.SealBroken:
+            return
+        at = max((each for each in times if each is not None), default=None)
+        if at is not None:
+            self._best = replace(self._best, size=size, at=_moment(at))
+            self._waiting = {each: of for each, of in self._waiting.items() if of > size}
+
+
+def _moment(posix_time: int) -> datetime | None:
+    """A signed time as a moment; None where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(posix_time, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
