@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import tomli_w
@@ -71,8 +72,8 @@ def asked(address: str, options: dict[str, str]) -> errors.SinergiError:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that waits for 3 seconds."""
-    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
+    """A client that waits for 2 seconds."""
+    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 2.0)
 
 
 @pytest.mark.parametrize("security", ["plaintext", "sasl_plaintext", "ssl", "sasl_ssl"])
@@ -289,12 +290,7 @@ def test_a_relay_that_may_not_write_names_the_topic_and_goes_on_once_it_may(
 def test_a_materialiser_that_may_not_write_receipts_names_their_topic_and_goes_on(
     world: World, broker: Secured
 ) -> None:
-    ours = world.connection
-    world.connection = Connection(broker.bootstrap)
-    world.publish(transfer("P/1"))
-    with world.relaying():
-        until_sent(world, 1)
-    world.connection = ours
+    publish_one(world, broker)
     broker.permit(TOPIC, world.topic.name, READ)
     broker.permit(GROUP, "*", READ)
     receipts = receipts_topic(world.reader)
@@ -306,6 +302,51 @@ def test_a_materialiser_that_may_not_write_receipts_names_their_topic_and_goes_o
         broker.permit(TOPIC, receipts, WRITE)
         published = "SELECT count(*) FROM sinergi_consumer.receipt WHERE published_at IS NOT NULL"
         world.until(lambda: world.ask(published) == [(1,)], "the receipt goes out")
+
+
+@pytest.mark.parametrize("rights", [(), (DESCRIBE,)])
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_a_materialiser_that_may_not_join_its_group_names_it_and_goes_on_once_it_may(
+    world: World,
+    broker: Secured,
+    protocol: Literal["consumer", "classic"],
+    rights: tuple[AclOperation, ...],
+) -> None:
+    group = f"{world.reader}.{DATABASE}"
+    publish_one(world, broker)
+    world.connection = replace(world.connection, group_protocol=protocol)
+    broker.permit(TOPIC, world.topic.name, READ)
+    broker.permit(GROUP, group, *rights)
+    with capture_logs() as logs, world.materialising():
+        lacks = f"User:{USER} lacks the right Read on group {group}"
+        world.until(lambda: lacks in str(list(logs)), "it says what it lacks")
+        broker.permit(GROUP, group, READ)
+        world.until_rows("sinergi.transfer_history", 1)
+    assert len([each for each in logs if lacks in str(each)]) <= 2, "said once a client's word"
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_a_materialiser_that_may_not_read_a_topic_names_it_and_goes_on_once_it_may(
+    world: World, broker: Secured, protocol: Literal["consumer", "classic"]
+) -> None:
+    publish_one(world, broker)
+    world.connection = replace(world.connection, group_protocol=protocol)
+    broker.permit(GROUP, f"{world.reader}.{DATABASE}", READ)
+    with capture_logs() as logs, world.materialising():
+        lacks = f"User:{USER} lacks the right Read on topic {world.topic.name}"
+        world.until(lambda: lacks in str(list(logs)), "it says what it lacks")
+        broker.permit(TOPIC, world.topic.name, READ)
+        world.until_rows("sinergi.transfer_history", 1)
+
+
+def publish_one(world: World, broker: Secured) -> None:
+    """Publish one event by a relay that may do everything."""
+    ours = world.connection
+    world.connection = Connection(broker.bootstrap)
+    world.publish(transfer("P/1"))
+    with world.relaying():
+        until_sent(world, 1)
+    world.connection = ours
 
 
 Right = tuple[ResourceType, str, tuple[AclOperation, ...]]

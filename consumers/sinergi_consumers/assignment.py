@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from sinergi_consumers.group_complaints import Complaints
 from sinergi_consumers.log import open_log
 from sinergi_consumers.position import Place
 from sinergi_consumers.stalls import Stalls
@@ -36,7 +37,7 @@ from sinergi_schemas.kafka.admin import (
     topic_id,
 )
 from sinergi_schemas.kafka.consumer import open_consumer
-from sinergi_schemas.kafka.faults import translate, translated
+from sinergi_schemas.kafka.faults import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -113,6 +114,7 @@ class Assignment:
         self._topics = {each.name: each for each in counts}
         self._consumer = self._open()
         self._admin = open_admin(connection)
+        self._complaints = Complaints(connection, group, self._topics, clock)
         self._stalls = Stalls()
         self._look_due = 0.0
         self._mine: set[Share] = set()
@@ -280,6 +282,8 @@ class Assignment:
 
     def _look(self) -> None:
         """Now and then, while nothing arrives: does what flows stand still though it is behind?"""
+        if self._complaints.wants_another_client():
+            self._begin_anew(set())
         if not self._flowing or self._clock.monotonic() < self._look_due:
             return
         self._look_due = self._clock.monotonic() + _LOOK_SECONDS
@@ -300,8 +304,9 @@ class Assignment:
 
     def _begin_anew(self, stalled: AbstractSet[Share]) -> None:
         """Leave the group with a client that delivers no more, and join it with another one."""
-        names = sorted(f"{topic.name}/{number}" for topic, number in stalled)
-        _log.warning("shares stand still: another consumer is tried", shares=names)
+        if stalled:
+            names = sorted(f"{topic.name}/{number}" for topic, number in stalled)
+            _log.warning("shares stand still: another consumer is tried", shares=names)
         try:
             self._consumer.close()
         except KafkaException as why:
@@ -361,18 +366,16 @@ class Assignment:
         return Arrival(found, ended, gone)
 
     def _hear(self, each: Message) -> None:
-        """What is no message but a word of the broker's, on a topic or on everything."""
-        error = each.error()
-        topic, number = self._topics.get(each.topic() or ""), each.partition()
-        if error is None:
+        """Take an error that was delivered in place of a message, on a topic or on everything."""
+        error, topic, number = each.error(), self._topics.get(each.topic() or ""), each.partition()
+        if error is None or error.code() == KafkaError._PARTITION_EOF:  # as told to `keep_alive`
             return
         if topic is None or number is None:
-            _log.warning("broker says", why=str(translate(error)))
+            self._complaints.take(error)
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._gone.add((topic, number))
-        # As told to `keep_alive`.
-        elif error.code() != KafkaError._PARTITION_EOF:
-            _log.warning("broker says", topic=topic.name, why=str(translate(error)))
+        else:
+            self._complaints.take(error, topic.name)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Nothing is fetched while a share is paused, so any offset would do; but one that has to be
@@ -382,6 +385,7 @@ class Assignment:
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
         self._mine |= {self._share(each) for each in partitions}
+        self._complaints.settled()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gone = {self._share(each) for each in partitions}

@@ -143,6 +143,8 @@ def _membership(connection: Connection, group: str) -> dict[str, Any]:
         "group.protocol": connection.group_protocol,
         # Only what is read to its end can be judged: what is missing may still be under way.
         "enable.partition.eof": True,
+        # A right or a topic that comes later is met within a minute; the default is five.
+        "topic.metadata.refresh.interval.ms": 60_000,
     }
     if connection.group_protocol == "classic":
         found["partition.assignment.strategy"] = "cooperative-sticky"
