@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi.status.facts import Acknowledged
 from sinergi_consumers.log import open_log
 from sinergi_schemas import errors, topics
+from sinergi_schemas.clock import moment
 from sinergi_schemas.seal import checkpoint
 from sinergi_schemas.seal.note import MOST_CHARACTERS, parse_note
 
@@ -127,13 +127,5 @@ class _Best:
             return
         at = max((each for each in times if each is not None), default=None)
         if at is not None:
-            self._best = replace(self._best, size=size, at=_moment(at))
+            self._best = replace(self._best, size=size, at=moment(at))
             self._waiting = {each: of for each, of in self._waiting.items() if of > size}
-
-
-def _moment(posix_time: int) -> datetime | None:
-    """A signed time as a moment; None where no calendar has it."""
-    try:
-        return datetime.fromtimestamp(posix_time, UTC)
-    except (OverflowError, OSError, ValueError):
-        return None
