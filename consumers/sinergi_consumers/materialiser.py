@@ -26,6 +26,7 @@ import structlog
 
 from sinergi_consumers.loaded import Loaded
 from sinergi_consumers.pauses import Pauses
+from sinergi_consumers.position_check import PositionCheck
 from sinergi_consumers.storing import Claim, Stored, Work
 from sinergi_schemas import errors
 from sinergi_schemas.topics import Topic
@@ -74,6 +75,7 @@ class Materialiser:
         self._unclaimed = Pauses(clock, _MOST_UNCLAIMED_SECONDS)
         self._logged: set[tuple[Share, str]] = set()
         self._unrecorded: dict[Share, tuple[errors.Broken, float]] = {}
+        self._position_check = PositionCheck(store.sink, clock)
 
     def run(self, stopping: Event) -> None:
         """Materialise until `stopping` is set; then finish what the database has in hand.
@@ -99,6 +101,7 @@ class Materialiser:
                     self._halt(broken)
                     self._report()
                     self._reload()
+                    self._check_positions()
                     self._claim()
                     storing = self._hand_over(database, ready)  # 4–6
                     if storing:
@@ -242,8 +245,14 @@ class Materialiser:
         )
         self._mark_published(self._receipts.arrived())
 
+    def _check_positions(self) -> None:
+        """See now and then that the database has kept what is stored, though nothing arrives."""
+        with self._unhurried("positions not looked at"):
+            for each in self._position_check.lost(self._claims):
+                self._drop(each)
+
     def _drop(self, lost: errors.PositionLost) -> None:
-        """Another worker has claimed the share: what is in hand is worth nothing any more.
+        """Another worker has claimed the share, or its rows went back: what is in hand is void.
 
         If the group confirms that it is ours it is `waiting` then, and claimed again from the row.
         """

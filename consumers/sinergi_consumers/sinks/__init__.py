@@ -127,6 +127,14 @@ class Sink(Protocol):
         """
         ...
 
+    def reached(self, topics: Sequence[str]) -> Mapping[tuple[str, str, int], tuple[int, int]]:
+        """How far each projection is in each partition of some topics, and under which epoch.
+
+        Returns:
+            Tree size and epoch, by projection, topic and partition.
+        """
+        ...
+
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Begin; commit at the end of the block, roll back where it raises."""
         ...

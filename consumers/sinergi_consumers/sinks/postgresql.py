@@ -127,6 +127,16 @@ class PostgresqlSink:
             for name, size, frontier, epoch, cluster, topic_id, offset in rows
         }
 
+    def reached(self, topics: Sequence[str]) -> dict[tuple[str, str, int], tuple[int, int]]:
+        """How far each projection is in each partition of some topics, and under which epoch."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT projection, topic, partition, tree_size, epoch"
+                " FROM sinergi_consumer.position WHERE topic = ANY(%s)",
+                (list(topics),),
+            ).fetchall()
+        return {(name, topic, number): (size, epoch) for name, topic, number, size, epoch in rows}
+
     @contextmanager
     def transaction(self) -> Iterator[PostgresqlTransaction]:
         """Begin; commit at the end of the block, roll back where it raises."""
