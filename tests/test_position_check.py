@@ -176,7 +176,7 @@ def test_what_we_commit_outlives_a_crash_of_a_server_that_commits_asynchronously
                 server.crash()
                 server.start()
                 with database.serving() as connection:
-                    assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
                     assert connection.execute("SELECT number FROM kept.row").fetchone() == (1,)
+                    assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
         finally:
             server.stop()
