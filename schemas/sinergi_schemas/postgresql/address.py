@@ -8,7 +8,8 @@ A URL of SQLAlchemy's (`postgresql+psycopg://…`) is read as SQLAlchemy reads i
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import pq
@@ -16,7 +17,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
 _OF_SQLALCHEMY = "postgresql+psycopg"
 _SCHEMES = ("postgresql", "postgres", _OF_SQLALCHEMY)
@@ -77,14 +77,20 @@ def masked(url: str) -> str:
     return f"{scheme}://{_HIDDEN}"
 
 
-def _of_sqlalchemy(url: str) -> Mapping[str, Any]:
+@cache
+def _dialect() -> Any:
+    """SQLAlchemy's own knowledge of the driver; making it takes a while."""
     from sqlalchemy.dialects.postgresql.psycopg import dialect  # noqa: PLC0415 - only for such URLs
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - as above
+
+    return dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
+
+
+def _of_sqlalchemy(url: str) -> Mapping[str, Any]:
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - only for such URLs
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - as above
 
     try:
-        # SQLAlchemy leaves these untyped.
-        _, found = dialect().create_connect_args(make_url(url))  # type: ignore[no-untyped-call]
+        _, found = _dialect().create_connect_args(make_url(url))
     except ArgumentError:
         raise ValueError(f"cannot be read; {_FORM}") from None
     except ValueError:

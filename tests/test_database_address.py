@@ -1,0 +1,221 @@
+"""Whatever PostgreSQL's own tools take as a database's address works, for every command alike."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import closing
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
+
+from sinergi import migrate
+from sinergi.cli.root import run
+from sinergi.settings import load
+from sinergi_schemas import errors
+from sinergi_schemas.postgresql import Database
+from sinergi_schemas.postgresql.address import conninfo, masked
+from sinergi_schemas.postgresql.engine import engine
+from world import World, transfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Services
+
+NAME = "gudang data é'\\%"
+
+
+@pytest.fixture
+def site(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A database and a user whose names and password have characters of every kind."""
+    made = Site(services.postgresql, f"clerk {secrets.token_hex(3)}", "p/s@s:w#r d%'\\é")
+    with psycopg.connect(conninfo(services.postgresql), autocommit=True) as server:
+        server.execute(
+            f"CREATE ROLE \"{made.user}\" SUPERUSER LOGIN PASSWORD '{made.quoted}'".encode()
+        )
+        server.execute(f'CREATE DATABASE "{made.database}"'.encode())
+        (tmp_path / "services.conf").write_text(
+            f"[register]\nhost={made.host}\nport={made.port}\ndbname={made.database}\n"
+            f"user={made.user}\n"
+        )
+        secret = tmp_path / "passwords"
+        password = made.password.replace("\\", "\\\\").replace(":", "\\:")
+        secret.write_text(f"*:*:*:*:{password}\n")
+        secret.chmod(0o600)
+        monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services.conf"))
+        monkeypatch.setenv("PGPASSFILE", str(secret))
+        yield made
+        server.execute(f'DROP DATABASE "{made.database}" WITH (FORCE)'.encode())
+        server.execute(f'DROP ROLE "{made.user}"'.encode())
+
+
+class Site:
+    def __init__(self, server: str, user: str, password: str) -> None:
+        place = sa.make_url(server)
+        self.host, self.port = str(place.host), int(place.port or 5432)
+        self.user, self.password = user, password
+        self.database = f"{NAME} {secrets.token_hex(3)}"
+
+    @property
+    def quoted(self) -> str:
+        return self.password.replace("'", "''")
+
+    def written(self, form: str) -> str:
+        """The address in a form, with everything that has to be quoted there."""
+        values = {
+            "host": self.host,
+            "port": str(self.port),
+            "away": "1",
+            "user": self.user,
+            "password": self.password,
+            "database": self.database,
+        }
+        if "://" in form:
+            return form.format(**{name: quote(value, safe="") for name, value in values.items()})
+        escaped = {n: v.replace("\\", "\\\\").replace("'", "\\'") for n, v in values.items()}
+        return form.format(**escaped)
+
+
+FORMS = {
+    "a URI": "postgresql://{user}:{password}@{host}:{port}/{database}",
+    "the short scheme": "postgres://{user}:{password}@{host}:{port}/{database}",
+    "SQLAlchemy's": "postgresql+psycopg://{user}:{password}@{host}:{port}/{database}",
+    "parameters alone": (
+        "postgresql:///?host={host}&port={port}&dbname={database}&user={user}&password={password}"
+    ),
+    "options with spaces": (
+        "postgresql://{user}:{password}@{host}:{port}/{database}"
+        "?options=-c%20search_path%3Dpublic%20-c%20application_name%3Dtheirs"
+    ),
+    "several hosts": (
+        "postgresql://{user}:{password}@{host}:{away},{host}:{port}/{database}"
+        "?target_session_attrs=read-write&connect_timeout=5"
+    ),
+    "several hosts of SQLAlchemy's": (
+        "postgresql+psycopg://{user}:{password}@/{database}?host={host}:{away}&host={host}:{port}"
+    ),
+    "a primary": (
+        "postgresql://{user}:{password}@{host}:{port}/{database}?target_session_attrs=primary"
+    ),
+    "a password file": "postgresql://{user}@{host}:{port}/{database}",
+    "a service": "postgresql://?service=register",
+    "key and value": (
+        "host={host} port={port} dbname='{database}' user='{user}' password='{password}'"
+    ),
+    "a service by key and value": "service=register",
+    "no encryption asked for": (
+        "postgresql://{user}:{password}@{host}:{port}/{database}?sslmode=prefer&gssencmode=disable"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_address_is_taken_as_psql_takes_it(site: Site, form: str) -> None:
+    url = site.written(FORMS[form])
+    with closing(Database(url, "a test")) as database, database.serving() as connection:
+        found = connection.execute("SELECT current_database(), session_user").fetchone()
+        assert found == (site.database, site.user)
+    with engine(url, "a test") as opened, opened.begin() as begun:
+        assert begun.exec_driver_sql("SELECT current_database()").scalar() == site.database
+    settings = load(None, {"producer.database": url, "consumer.database": url}, {})
+    assert settings.producer_database == settings.consumer_database == url
+    for each in settings.entries():
+        assert site.password not in str(each.value)
+        assert quote(site.password, safe="") not in str(each.value)
+    assert site.password not in masked(url)
+
+
+@pytest.fixture
+def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+    return World(tmp_path, kafka, agency_slug, databases(), databases())
+
+
+@pytest.mark.parametrize("form", ["several hosts", "options with spaces", "a service"])
+def test_every_command_takes_the_same_address(
+    site: Site, form: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = site.written(FORMS[form])
+    for role in migrate.Role:
+        assert run(["db", "upgrade", "--role", role.value, "--database", url]) == 0
+    world.producer = world.consumer = sa.create_engine(
+        "postgresql+psycopg://",
+        poolclass=sa.NullPool,
+        creator=lambda: psycopg.connect(conninfo(url)),
+    )
+    world.producer_url = world.consumer_url = url
+    with world.relaying(), world.materialising():
+        world.publish(transfer("P/1"))
+        world.until_rows("sinergi.transfer_history", 1)
+    for settings, command in (
+        (world.agency_settings, ["status"]),
+        (world.reader_settings, ["status"]),
+        (world.agency_settings, ["outbox", "list"]),
+        (world.agency_settings, ["outbox", "recover"]),
+        (world.reader_settings, ["quarantine", "list"]),
+        (world.agency_settings, ["settings"]),
+    ):
+        assert run(["--config", str(settings), *command]) in (0, 1), command
+        said = capsys.readouterr()
+        assert "is away" not in said.out, command
+        assert "Traceback" not in said.err, command
+        assert site.password not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://x/y", "no PostgreSQL URL"),
+        ("register", "no PostgreSQL URL"),
+        ("", "no PostgreSQL URL"),
+        ("postgresql://a:geheim@h:x/d", "port is no number"),
+        ("postgresql://a:geheim@h:0/d", "port is no number"),
+        ("postgresql://a:geheim@h:65536/d", "port is no number"),
+        ("postgresql://a:geheim@h:1,i:x/d", "port is no number"),
+        ("postgresql+psycopg://a:geheim@h:x/d", "port is no number"),
+        ("postgresql://a:ge/heim@h/d", "port is no number"),
+        ("postgresql://a@h/d?passwrd=geheim", "cannot be read"),
+        ("host=h password=geheim nonsense", "cannot be read"),
+        ("hst=geheim", "cannot be read"),
+        ("postgresql+psycopg://", None),
+        ("postgresql://", None),
+    ],
+)
+def test_what_is_no_address_is_refused_without_quoting_it(url: str, said: str | None) -> None:
+    if said is None:
+        assert conninfo(url) == ""
+        return
+    with pytest.raises(ValueError, match=said) as caught:
+        conninfo(url)
+    assert "heim" not in str(caught.value)
+    assert "heim" not in masked(url)
+    with pytest.raises(errors.SettingsRefused, match=said) as refused:
+        load(None, {"producer.database": url}, {}).producer_database  # noqa: B018 - it is refused
+    assert "heim" not in str(refused.value)
+
+
+SECRET = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=6, max_size=20)
+
+
+@given(SECRET)
+def test_no_password_is_shown_whatever_it_is(secret: str) -> None:
+    word = f"geheim{secret}"
+    key_value = word.replace("\\", "\\\\").replace("'", "\\'")
+    encoded = quote(word, safe="")
+    for url in (
+        f"postgresql://u:{encoded}@h/d",
+        f"postgresql://h/d?user=u&password={encoded}",
+        f"postgresql+psycopg://u:{encoded}@h/d?sslmode=prefer",
+        f"host=h password='{key_value}' dbname=d",
+        f"postgresql://u:{word}@h/d",
+        f"postgresql+psycopg://u:{word}@h/d",
+    ):
+        assert "geheim" not in masked(url), url
+    assert conninfo_to_dict(conninfo(f"postgresql://u:{encoded}@h/d"))["password"] == word
+    assert conninfo_to_dict(conninfo(f"host=h password='{key_value}'"))["password"] == word
