@@ -270,3 +270,15 @@ def test_publish_relay_materialiser_and_the_commands_run_nothing_that_somebody_p
         run(["--config", str(settings), *command])
         assert "Traceback" not in capsys.readouterr().err, command
     assert [marks(url) for url in both] == [[], []]
+
+
+@pytest.mark.parametrize("role", migrate.Role)
+def test_every_function_of_ours_pins_its_search_path(postgresql: str, role: migrate.Role) -> None:
+    with psycopg.connect(conninfo(postgresql)) as connection:
+        found = connection.execute(
+            "SELECT p.oid::regprocedure::text, proconfig FROM pg_proc AS p"
+            " WHERE pronamespace::regnamespace::text = %s",
+            [role.schema],
+        ).fetchall()
+    pinned = "search_path=pg_catalog, pg_temp"
+    assert [name for name, settings in found if pinned not in (settings or ())] == []

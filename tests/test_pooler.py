@@ -34,7 +34,7 @@ PRODUCER = ("--role", "producer")
 # What somebody who knows nothing of us has left in a session, some of it under our names.
 LEFT = """
     SET search_path = public; SET statement_timeout = '1h'; SET bytea_output = 'escape';
-    SET default_transaction_isolation = 'serializable';
+    SET standard_conforming_strings = off; SET default_transaction_isolation = 'serializable';
     CREATE TEMPORARY TABLE IF NOT EXISTS incoming_transfer (nothing integer);
     CREATE TEMPORARY TABLE IF NOT EXISTS sinergi_winner (nothing integer);
     CREATE TEMPORARY TABLE IF NOT EXISTS pg_class (nothing integer);
