@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
 FINGERPRINT = bytes(32)
 
 Headers = list[tuple[str, str | bytes | None]]
+Wire = tuple[bytes | None, bytes | None, Headers]
+
+# Headers of every kind that was seen to end a process, and whatever else there may be.
+MALFORMED_INDEXES = (
+    *(b"00", b" 1", b"1 ", b"+1", b"-1", b"1_0", b"", b"9" * 30, b"1\n", b"\xff"),
+    "\N{ARABIC-INDIC DIGIT ONE}".encode(),
+)
+INDEXES = (*MALFORMED_INDEXES, b"0", b"1", b"2", b"3", b"999", b"%d" % 10**17)
+FINGERPRINTS = (b"ab" * 32, b"AB" * 32, b"ab " * 32, b" " * 64, b"ab" * 31 + b"a\n", b"zz" * 32)
+NAMES = (message.LEAF, message.SCHEMA, message.CHECKPOINT, message.FRONTIER, "ce_id", "", "x")
 
 
 def write(
@@ -63,10 +74,32 @@ def leaf(
     return message.frame(1, secrets.token_bytes(8) if datum is None else datum), b"forged", headers
 
 
+def strange_messages(seed: int, count: int) -> list[Wire]:
+    """Messages as a program writes them that tries everything; some say that they are leaves."""
+    dice = random.Random(seed)  # noqa: S311 - a test draws from a seed
+    found = []
+    for _ in range(count):
+        headers: Headers = [
+            (dice.choice(NAMES[:-2]), dice.choice((*INDEXES, *FINGERPRINTS, None, b"x")))
+            for _ in range(dice.randrange(4))
+        ]
+        if dice.random() < 0.7:
+            headers += [(message.LEAF, b"%d" % dice.randrange(60)), (message.SCHEMA, b"ab" * 32)]
+        value = dice.choice((None, b"", b"x", message.frame(1, dice.randbytes(6))))
+        found.append((value, dice.choice((None, b"", b"key")), headers))
+    return found
+
+
 def false_seal(world: World, partition: int, size: int, key: SigningKey | None = None) -> Sealed:
     """A checkpoint over a tree that nobody has; signed by the owner where no key is given."""
-    stated = Checkpoint(f"{BUS}/{world.topic.name}/{partition}", size, secrets.token_bytes(32))
-    return Sealed(checkpoint.sign(stated, [key or world.key]), ())
+    root = secrets.token_bytes(32)
+    return false_seal_of(key or world.key, world.topic.name, partition, size, root)
+
+
+def false_seal_of(key: SigningKey, topic: str, partition: int, size: int, root: bytes) -> Sealed:
+    """The same for any topic, key and root."""
+    stated = Checkpoint(f"{BUS}/{topic}/{partition}", size, root)
+    return Sealed(checkpoint.sign(stated, [key]), ())
 
 
 def contradict(world: World, partition: int, size: int) -> None:

@@ -22,8 +22,8 @@ def produce(
     value: bytes | None,
     key: bytes | None,
     headers: Sequence[Header] = (),
-) -> None:
-    """Put one record onto a topic-partition, whose only broker is `bootstrap`."""
+) -> int:
+    """Put one record onto a topic-partition, whose only broker is `bootstrap`; its offset."""
     batch = _batch(_record(value, key, headers))
     name = topic.encode()
     body = (
@@ -37,8 +37,10 @@ def produce(
     host, _, port = bootstrap.rpartition(":")
     with socket.create_connection((host, int(port)), _SECONDS) as connection:
         connection.sendall(struct.pack(">i", len(body)) + body)
-        answer = connection.makefile("rb").read(4 + 4 + 4 + 2 + len(name) + 4 + 4 + 2)
-    assert struct.unpack(">h", answer[-2:]) == (0,), answer
+        answer = connection.makefile("rb").read(4 + 4 + 4 + 2 + len(name) + 4 + 4 + 2 + 8)
+    error, offset = struct.unpack(">hq", answer[-10:])
+    assert error == 0, answer
+    return int(offset)
 
 
 def _record(value: bytes | None, key: bytes | None, headers: Sequence[Header]) -> bytes:

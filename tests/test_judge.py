@@ -50,7 +50,13 @@ TABLES = [
     ),
     ("DELETE FROM sinergi.transfer_escort WHERE record_id = 'M/3'", "transfer_escort has 14"),
     ("UPDATE sinergi_consumer.position SET tree_size = 29", "is at 29 of 30"),
-    ("INSERT INTO sinergi_consumer.halt VALUES ('t', 0, 'seal-gap', 'x')", "in halt: seal-gap"),
+    (
+        (
+            "INSERT INTO sinergi_consumer.halt"
+            " SELECT topic, 0, 'seal-gap', 'x' FROM sinergi_consumer.position LIMIT 1"
+        ),
+        "in halt: seal-gap",
+    ),
 ]
 REGISTER = [
     ("INSERT INTO register.movement VALUES (gen_random_uuid(), 'M/99', 1, 'unheard', 1)", (3, 0)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -12,7 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreign import Headers, RawProducer, false_seal, leaf, write, write_all
+from foreign import (
+    FINGERPRINTS,
+    INDEXES,
+    MALFORMED_INDEXES,
+    NAMES,
+    Headers,
+    RawProducer,
+    false_seal,
+    leaf,
+    strange_messages,
+    write,
+    write_all,
+)
 from sinergi_consumers.partition import MOST_BYTES, Partition
 from sinergi_consumers.replay import Replay, Wanted
 from sinergi_consumers.testing.sinks import transfer as at_revision
@@ -34,14 +45,6 @@ BUS = "sinergi.test.example"
 TOPIC = Topic("lapas-rekaan", "transfer")
 FIVE_HUNDRED_MIB = 500 * 1024 * 1024
 
-# Headers of every kind that was seen to end a process, and whatever else there may be.
-MALFORMED_INDEXES = (
-    *(b"00", b" 1", b"1 ", b"+1", b"-1", b"1_0", b"", b"9" * 30, b"1\n", b"\xff"),
-    "\N{ARABIC-INDIC DIGIT ONE}".encode(),
-)
-INDEXES = (*MALFORMED_INDEXES, b"0", b"1", b"2", b"3", b"999", b"%d" % 10**17)
-FINGERPRINTS = (b"ab" * 32, b"AB" * 32, b"ab " * 32, b" " * 64, b"ab" * 31 + b"a\n", b"zz" * 32)
-NAMES = (message.LEAF, message.SCHEMA, message.CHECKPOINT, message.FRONTIER, "ce_id", "", "x")
 ANY_VALUE = st.one_of(
     st.none(),
     st.sampled_from((*INDEXES, *FINGERPRINTS, b"no note", b"\xe2\x80\x94 x\n\n")),
@@ -172,22 +175,6 @@ def test_an_owner_who_seals_more_bytes_than_a_relay_does_is_refused() -> None:
 @pytest.fixture
 def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
     return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-
-
-def strange_messages(seed: int, count: int) -> list[tuple[bytes | None, bytes | None, Headers]]:
-    """Messages as a program writes them that tries everything; some say that they are leaves."""
-    dice = random.Random(seed)  # noqa: S311 - a test draws from a seed
-    found = []
-    for _ in range(count):
-        headers: Headers = [
-            (dice.choice(NAMES[:-2]), dice.choice((*INDEXES, *FINGERPRINTS, None, b"x")))
-            for _ in range(dice.randrange(4))
-        ]
-        if dice.random() < 0.7:
-            headers += [(message.LEAF, b"%d" % dice.randrange(60)), (message.SCHEMA, b"ab" * 32)]
-        value = dice.choice((None, b"", b"x", message.frame(1, dice.randbytes(6))))
-        found.append((value, dice.choice((None, b"", b"key")), headers))
-    return found
 
 
 def test_noise_between_true_events_stops_neither_relay_nor_reader_nor_replay(world: World) -> None:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from confluent_kafka import Message
@@ -49,6 +50,8 @@ class Case:
         agency: libpq's name of the agency's database; `reader` likewise.
         key: the agency's public key, `name+hash+base64`, as the agreement shows it.
         schemas: the folder with the schema files of the event type.
+        foreign: the partition and offset of each message of the topic that the harness wrote in
+            the name of somebody else. The judge does not look at them.
     """
 
     agency: str
@@ -58,6 +61,12 @@ class Case:
     partitions: int
     key: str
     schemas: Path
+    foreign: AbstractSet[tuple[int, int]] = frozenset()
+
+    @property
+    def publisher(self) -> str:
+        """The agency's name, under which its rows stand beside those of other agencies."""
+        return self.key.partition("+")[0].rpartition("/")[2]
 
 
 @dataclass
@@ -127,7 +136,9 @@ class Judge:
                 return [
                     (event, Fact(*fact))
                     for event, *fact in connection.execute(
-                        f"SELECT event_id, record_id, revision, origin_name FROM {table}"
+                        "SELECT event_id, record_id, revision, origin_name"
+                        f" FROM {table} WHERE agency = %s",
+                        [self._case.publisher],
                     )
                 ]
 
@@ -141,17 +152,23 @@ class Judge:
             self._count(connection, "transfer_history_escort", sum(guards.values()))
             for table in ("quarantine", "halt"):
                 for reason, count in connection.execute(
-                    f"SELECT reason, count(*) FROM sinergi_consumer.{table} GROUP BY reason"
+                    f"SELECT reason, count(*) FROM sinergi_consumer.{table}"
+                    " WHERE topic = %s GROUP BY reason",
+                    [self._case.topic],
                 ):
                     self._say(f"{count} rows in {table}: {reason}")
             for name, size in connection.execute(
-                "SELECT projection, sum(tree_size) FROM sinergi_consumer.position GROUP BY 1"
+                "SELECT projection, sum(tree_size) FROM sinergi_consumer.position"
+                " WHERE topic = %s GROUP BY 1",
+                [self._case.topic],
             ):
                 if size != len(committed):
                     self._say(f"{name} is at {size} of {len(committed)} leaves")
 
     def _count(self, connection: psycopg.Connection, table: str, expected: int) -> None:
-        found = connection.execute(f"SELECT count(*) FROM sinergi.{table}").fetchone()
+        found = connection.execute(
+            f"SELECT count(*) FROM sinergi.{table} WHERE agency = %s", [self._case.publisher]
+        ).fetchone()
         if found != (expected,):
             self._say(f"{table} has {found and found[0]} rows and not {expected}")
 
@@ -174,7 +191,7 @@ class Judge:
         events: list[tuple[UUID, Fact]] = []
         leaves: list[bytes] = []
         note = ""
-        for each in read(self._case.bootstrap, self._case.topic, partition):
+        for each in self._read(partition):
             headers = _headers(each)
             index, data = int(headers["sinergi_leaf"]), _leaf(each, headers["sinergi_schema"])
             hashed = hashlib.sha256(b"\x00" + data).digest()
@@ -192,6 +209,10 @@ class Judge:
         if leaves:
             self._seal(partition, leaves, note)
         return events
+
+    def _read(self, partition: int) -> list[Message]:
+        foreign = {offset for number, offset in self._case.foreign if number == partition}
+        return read(self._case.bootstrap, self._case.topic, partition, foreign)
 
     def _event(self, message: Message, fingerprint: str) -> tuple[UUID, Fact]:
         datum = io.BytesIO((message.value() or b"")[_FRAME:])
@@ -250,8 +271,10 @@ class Fence:
         return found
 
 
-def read(bootstrap: str, topic: str, partition: int) -> list[Message]:
-    """Every message that lies in a partition now."""
+def read(
+    bootstrap: str, topic: str, partition: int, leave_out: AbstractSet[int] = frozenset()
+) -> list[Message]:
+    """Every message that lies in a partition now, but for those at some offsets."""
     settings = {
         "bootstrap.servers": bootstrap,
         "group.id": "judge",
@@ -270,7 +293,8 @@ def read(bootstrap: str, topic: str, partition: int) -> list[Message]:
             for each in chunk:
                 error = each.error()
                 if error is None:
-                    found.append(each)
+                    if each.offset() not in leave_out:
+                        found.append(each)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return found
                 else:
