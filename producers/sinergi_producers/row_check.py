@@ -88,32 +88,29 @@ class RowCheck:
 
     def fault(self, row: Row) -> str | None:
         """Why a row cannot be sent, in words that quote nothing of it; None where it can."""
-        if row.oddity is not None:
-            return row.oddity
-        form = self._forms.get(row.fingerprint)
+        _, event_id, event_type, key, _, fingerprint, datum, _, revision, oddity, _ = row
+        if oddity is not None:
+            return oddity
+        form = self._forms.get(fingerprint)
         if form is None:
-            return self._unknown(row.fingerprint)
-        if form.event_type != row.event_type:
+            return self._unknown(fingerprint)
+        if form.event_type != event_type:
             return _OTHER_TYPE
-        datum = row.datum
         try:
             form.check(datum)
         except NotOne as why:
             return f"its datum is not one of {form.name}: {why}"
         # Nearly always its identity is written in the shortest way, at its beginning.
-        key, revision = row.key, row.revision
-        if form.begins_with_identity and datum.startswith(
-            b"H%b%b%b%b%b"
-            % (
-                str(row.event_id).encode(),
-                self._agency_text,
-                number(len(key)),
-                key,
-                number(revision),
-            )
-        ):
+        written = (
+            str(event_id).encode(),
+            self._agency_text,
+            number(len(key)),
+            key,
+            number(revision),
+        )
+        if form.begins_with_identity and datum.startswith(b"H%b%b%b%b%b" % written):
             return None
-        stated = [str(row.event_id), self._agency, key.decode(), revision]
+        stated = [str(event_id), self._agency, key.decode(), revision]
         return None if form.identity(datum) == stated else _OTHER_EVENT
 
     def _unknown(self, fingerprint: bytes) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.connection import Attempt
 
-Headers = list[tuple[str, str | bytes | None]]
+Headers = list[tuple[str, bytes]]
 
 STALLED_SECONDS = 30.0
 _WAIT_SECONDS = 0.5
@@ -69,15 +69,16 @@ class Sender:
             sheets = {
                 each: self._sheet(topic, each) for each in {r.fingerprint for r in growth.rows}
             }
+            name, partition = topic.name, growth.share[1]
             last = growth.after.size - 1
             for leaf_index, row in enumerate(growth.rows, growth.start):
                 sheet = sheets[row.fingerprint]
                 envelope = Envelope(row.event_id, row.recorded_at, row.traceparent)
-                headers: Headers = [*sheet.letterhead.headers(row.key, leaf_index, envelope)]
+                headers = sheet.letterhead.headers(row.key, leaf_index, envelope)
                 if leaf_index == last:
                     headers += message.seal_headers(growth.sealed)
                 value = message.frame(sheet.schema_id, row.datum)
-                self._produce(topic.name, growth.share[1], row.key, value, headers)
+                self._produce(name, partition, row.key, value, headers)
 
     def settle(self, keep: Callable[[], None]) -> list[Growth]:
         """Wait until all that was begun is reported; what the broker has now.
@@ -117,7 +118,7 @@ class Sender:
     ) -> None:
         while not self._failure:
             try:
-                self._producer.produce(topic, value, key, partition, headers=headers)
+                self._producer.produce(topic, value, key, partition, headers=headers)  # type: ignore[arg-type]
             except BufferError:
                 serve(self._producer, _WAIT_SECONDS, self._attempt)
             except KafkaException as why:

@@ -41,9 +41,9 @@ def text(value: str | bytes) -> bytes:
 
 def number(value: int) -> bytes:
     """An int or long as Avro writes it: zigzag, then seven bits a byte, the lowest first."""
+    if 0 <= value < 64:
+        return _SHORTEST[value]
     left = value << 1 if value >= 0 else (-value << 1) - 1
-    if left < 0x80:
-        return _BYTES[left]
     found = bytearray()
     while left > 0x7F:
         found.append(left & 0x7F | 0x80)
@@ -52,7 +52,7 @@ def number(value: int) -> bytes:
     return bytes(found)
 
 
-_BYTES = [bytes([each]) for each in range(256)]
+_SHORTEST = [bytes([each << 1]) for each in range(64)]
 
 
 class QuickReader:
