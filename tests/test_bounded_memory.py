@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING, Any
 
+import fastavro
+import polars as pl
 import pytest
 from confluent_kafka import Producer
 
 from measured import measured, peak
-from sinergi_consumers import witnesses
+from sinergi_consumers import frames, witnesses
+from sinergi_consumers.decoding import Decoder, Parts
 from sinergi_consumers.log import open_log
+from sinergi_consumers.partition import Partition
+from sinergi_consumers.testing import sinks
+from sinergi_consumers.testing.tape import Tape
 from sinergi_consumers.witnesses import Junk
-from sinergi_schemas import message, topics
+from sinergi_schemas import codec, errors, message, topics
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.datum import NotOne
+from sinergi_schemas.events.common import RelatedRecord
+from sinergi_schemas.limits import MOST_DATUM_BYTES, MOST_ITEMS
+from sinergi_schemas.quick_datum import quick_reader
+from sinergi_schemas.seal.merkle import Frontier
 from waiting import PATIENCE_SECONDS
-from world import World, transfer
+from world import BUS, World, send, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+    from uuid import UUID
+
+    from sinergi_consumers.decoding import Decoded
+    from sinergi_schemas.events import Event
 
 COUNT = 30
 MOST_MIB = 400
@@ -130,3 +147,140 @@ def test_thousands_of_unsealed_leaves_do_not_fill_the_memory_of_a_reader(world: 
             world.until_rows("sinergi.transfer_history", 2 * COUNT)
         assert peak(worker.process.pid) < 500  # it would take more than 3 GB
     assert world.count("sinergi_consumer.halt") == 0
+
+
+def with_items(tape: Tape, event: Event, count: int) -> tuple[UUID, str, bytes]:
+    """An event whose last list has so many items of two bytes, as only somebody crafts it."""
+    datum = codec.encode(event.model_copy(update={"escort": ()}), tape.schema)
+    assert datum[-1] == 0
+    number = io.BytesIO()
+    fastavro.schemaless_writer(number, "long", count)
+    items = number.getvalue() + bytes(2 * count) if count else b""
+    return event.event_id, event.record_id, datum[:-1] + items + b"\0"
+
+
+def test_events_with_long_lists_are_set_apart_by_a_materialiser_of_bounded_memory(
+    tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
+) -> None:
+    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    tape = Tape(BUS, world.topic, key=world.key)
+    for window in range(5):  # 60 of 128 KB are what one checkpoint may cover
+        events = [world.issued(transfer(f"P/{window}/{at}")) for at in range(61)]
+        items = [64_000] * 60 + [3]
+        crafted = [with_items(tape, *each) for each in zip(events, items, strict=True)]
+        send(world, tape.write_datums(crafted))
+    with world.worker("w") as worker:
+        world.until(lambda: worker.claimed == {0}, "claimed")
+        for window in range(5):
+            world.until_rows("sinergi.transfer", window + 1)
+        assert peak(worker.process.pid) < MOST_MIB
+    reasons = world.ask("SELECT DISTINCT reason, detail FROM sinergi_consumer.quarantine")
+    assert reasons == [("datum-invalid", f"its lists hold more than {MOST_ITEMS} items")]
+
+
+def test_events_just_under_the_limit_become_rows_in_bounded_memory(
+    tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
+) -> None:
+    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    tape = Tape(BUS, world.topic, key=world.key)
+    events = [world.issued(transfer(f"P/{at}")) for at in range(12)]
+    send(world, tape.write_datums([with_items(tape, each, MOST_ITEMS) for each in events]))
+    with world.worker("w") as worker:
+        world.until(lambda: worker.claimed == {0}, "claimed")
+        world.until_rows("sinergi.transfer_history_escort", 12 * MOST_ITEMS)
+        assert peak(worker.process.pid) < MOST_MIB
+    assert world.count("sinergi_consumer.quarantine") == 0
+
+
+def decoded(tape: Tape, datums: list[tuple[UUID, str, bytes]]) -> tuple[list[Decoded], Decoded]:
+    """A batch in parts, and the same all at once."""
+    partition = Partition(BUS, tape.topic, 0, tape.keys, Frontier.empty())
+    batch = partition.receive(tape.write_datums(datums))
+    assert batch
+    decoder = Decoder(Catalog.shipped(), "transfer")
+    assert [each.events for each in Parts(decoder, batch)]
+    return list(decoder.parts(batch)), decoder.decode(batch)
+
+
+def test_a_batch_of_long_lists_falls_into_parts_that_together_are_the_whole() -> None:
+    tape = Tape(BUS, sinks.TOPIC)
+    events = [tape.issued(sinks.transfer(f"P/{at}")) for at in range(60)]
+    items = [MOST_ITEMS if at % 2 else at for at in range(58)] + [MOST_ITEMS + 1, 0]
+    datums = [with_items(tape, *each) for each in zip(events, items, strict=True)]
+    datums[7] = (*datums[7][:2], datums[7][2][:-1])
+    parts, whole = decoded(tape, datums)
+    rows = [each.events["escort"].list.len().sum() + each.events.height for each in parts]
+    assert len(parts) > 2
+    assert max(rows) <= 110_000
+    assert pl.concat([each.events for each in parts]).equals(whole.events)
+    unfit = [each.message.leaf_index for part in parts for each in part.unfit]
+    assert unfit == [each.message.leaf_index for each in whole.unfit] == [7, 58]
+
+
+def test_an_ordinary_batch_is_one_part() -> None:
+    tape = Tape(BUS, sinks.TOPIC)
+    events = [tape.issued(sinks.transfer(f"P/{at}")) for at in range(5_000)]
+    datums = [(each.event_id, each.record_id, codec.encode(each, tape.schema)) for each in events]
+    (part,), _ = decoded(tape, datums)
+    assert part.events.height == 5_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"escort": [{"escort_agency": "x", "count": 1}] * (MOST_ITEMS + 1)}, str(MOST_ITEMS)),
+        ({"reason_as_written": "x" * MOST_DATUM_BYTES}, str(MOST_DATUM_BYTES)),
+    ],
+    ids=["items", "bytes"],
+)
+def test_what_readers_set_apart_for_its_size_cannot_be_published(
+    changes: dict[str, Any], what: str
+) -> None:
+    tape = Tape(BUS, sinks.TOPIC)
+    document = tape.issued(sinks.transfer("P/1")).model_dump()
+    datum = codec.encode_document(document, tape.schema)
+    assert codec.decode(datum, tape.schema)["record_id"] == "P/1"
+    with pytest.raises(errors.EventRefused, match=what):
+        codec.encode_document(document | changes, tape.schema)
+
+
+def test_a_datum_above_the_contracts_size_is_never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    tape = Tape(BUS, sinks.TOPIC)
+    event = tape.issued(sinks.transfer("P/1", reason_as_written="x" * 300))
+    datum = codec.encode(event, tape.schema)
+    large = datum.replace(b"x" * 300, b"x" * MOST_DATUM_BYTES)
+    seen: list[int] = []
+    read = frames._Container.rows
+
+    def noted(self: Any, datums: Any) -> pl.DataFrame:
+        seen.extend(map(len, datums))
+        return read(self, datums)
+
+    monkeypatch.setattr(frames._Container, "rows", noted)
+    found = frames.decode([datum, large, datum], tape.schema)
+    assert found.kept == [0, 2]
+    assert found.refused == [frames.Refusal(1, f"it is above {MOST_DATUM_BYTES} bytes")]
+    assert max(seen) < MOST_DATUM_BYTES
+    with pytest.raises(errors.DatumInvalid, match=str(MOST_DATUM_BYTES)):
+        codec.decode(large, tape.schema)
+
+
+@pytest.mark.parametrize("count", [MOST_ITEMS, MOST_ITEMS + 1])
+def test_all_readers_draw_the_line_at_the_same_item(count: int) -> None:
+    tape = Tape(BUS, sinks.TOPIC)
+    event = tape.issued(sinks.transfer("P/1"))
+    place = {"other_agency": "a", "other_event_type": "b", "other_record_id": "c"}
+    related = (RelatedRecord.model_validate(place | {"relation": "SAME_CASE"}),)
+    one = event.model_copy(update={"related": related})
+    _, _, datum = with_items(tape, one, count - 1)
+    found = frames.decode([datum], tape.schema)
+    if count <= MOST_ITEMS:
+        assert len(codec.decode(datum, tape.schema)["escort"]) == count - 1
+        assert found.frame.height == 1
+        quick_reader(tape.schema).check(datum)
+    else:
+        with pytest.raises(errors.DatumInvalid, match=str(MOST_ITEMS)):
+            codec.decode(datum, tape.schema)
+        assert found.refused
+        with pytest.raises(NotOne, match=str(MOST_ITEMS)):
+            quick_reader(tape.schema).check(datum)

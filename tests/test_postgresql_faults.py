@@ -21,7 +21,15 @@ from sinergi import migrate
 from sinergi_consumers.projection import projection
 from sinergi_consumers.sinks.postgresql import PostgresqlSink
 from sinergi_consumers.storing import Stored
-from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker, transfer
+from sinergi_consumers.testing.sinks import (
+    BUS,
+    CURRENT,
+    HISTORY,
+    TOPIC,
+    Worker,
+    events_of,
+    transfer,
+)
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec, errors
 from sinergi_schemas.postgresql import Database, session, translate
@@ -251,7 +259,7 @@ def test_every_row_that_is_refused_for_itself_is_found_and_no_other(postgresql: 
     with site.working() as worker:
         work = worker.received(site.tape.write_datums(datums))
         with worker.sink.transaction() as transaction:
-            found = transaction.refused(CURRENT, CURRENT.rows(work.decoded.events))
+            found = transaction.refused(CURRENT, CURRENT.rows(events_of(work)))
         assert sorted(found) == sorted([*guilty, 640])
         codes = {index: why.sqlstate for index, why in found.items()}
         assert {codes[each] for each in (*guilty[::2], 640)} == {"22021"}

@@ -29,7 +29,15 @@ from sinergi_consumers.sinks.merge import Merge, make_all
 from sinergi_consumers.sinks.postgresql import PostgresqlSink
 from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
 from sinergi_consumers.storing import Stored
-from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker, transfer
+from sinergi_consumers.testing.sinks import (
+    BUS,
+    CURRENT,
+    HISTORY,
+    TOPIC,
+    Worker,
+    events_of,
+    transfer,
+)
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec, errors, postgresql
 from sinergi_schemas.catalog import Catalog
@@ -426,7 +434,7 @@ def test_who_discards_waits_for_a_worker_and_neither_is_broken_off(site: Site) -
         with sink.transaction() as transaction:
             position = worker.claim.positions[CURRENT.name]
             transaction.advance(CURRENT, work.batch, position, worker.claim.place)
-            second, first = (CURRENT.rows(work.decoded.events[at : at + 1]) for at in (0, 1))
+            second, first = (CURRENT.rows(events_of(work)[at : at + 1]) for at in (0, 1))
             transaction.merge(CURRENT, second)
             done = thread.submit(
                 Quarantine(site.url).discard, Wanted(projection="transfer"), DECISION

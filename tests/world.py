@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 import tomli_w
+from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 from sqlalchemy.orm import Session
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from sinergi_consumers.testing.tape import TapeMessage
     from sinergi_schemas.events import Transfer
     from sinergi_schemas.seal.keys import VerifyingKey
 
@@ -140,6 +142,14 @@ class World:
     @cached_property
     def outbox(self) -> Outbox:
         return Outbox(self.publisher, self.agreements, Catalog.shipped())
+
+    def issued(self, event: Transfer) -> Transfer:
+        """A transfer as the publisher issues it, under the agreement in force, at revision 1."""
+        agreement = self.agreements.covering(self.publisher, "transfer", SYSTEM.now())
+        assert agreement
+        return event.issued(
+            agency=self.publisher, agreement=agreement.hash, recorded_at=SYSTEM.now(), revision=1
+        )
 
     def publish(self, *events: Transfer) -> None:
         with Session(self.producer) as session, session.begin():
@@ -283,6 +293,16 @@ def agreement(
 def _signs_nothing(agency: str) -> SigningKey:
     """The one key of an agency that only reads, in all agreements of this process."""
     return SigningKey.generate(f"{BUS}/{agency}")
+
+
+def send(world: World, messages: Sequence[TapeMessage]) -> None:
+    """Put messages on a topic as they are, whoever has sealed them."""
+    producer = Producer({"bootstrap.servers": world.kafka})
+    for each in messages:
+        headers: Any = each.headers()
+        producer.produce(each.topic(), each.value(), each.key(), each.partition(), headers=headers)
+        producer.poll(0)
+    assert producer.flush(60) == 0
 
 
 @contextmanager

@@ -7,6 +7,7 @@ apart here, message by message, and never holds up its neighbours.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -19,7 +20,7 @@ from sinergi_schemas import compatibility
 from sinergi_schemas.limits import MOST_KEY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sinergi_consumers.agreed import Agreed
     from sinergi_consumers.partition import Leaves
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
 AWAITING_SCHEMA = "awaiting-schema"
 
 _INDEX = "leaf_index"
+
+# A part of a batch: rows of all its tables, and bytes in memory.
+_MOST_ROWS = 100_000
+_MOST_BYTES = 32 * 1024 * 1024
+_PORTION_BYTES = 1024 * 1024  # datums decoded before it is looked at what they have become
+# Datums and what they become: an ordinary event takes some four times its bytes, a list of nothing
+# more than twenty times.
+_ORDINARY = 8
+_SMALL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +95,34 @@ class Decoder:
         return [each for each in self._versions if each not in self._obstacles]
 
     def decode(self, batch: Leaves) -> Decoded:
-        """The events of a batch. It raises nothing on account of what a message holds."""
+        """The events of a batch, all at once, whatever room they take.
+
+        It raises nothing on account of what a message holds.
+        """
+        return self._decode(batch, batch.messages)
+
+    def parts(self, batch: Leaves) -> Iterator[Decoded]:
+        """The events of a batch in parts of bounded size, decoded as they are asked for.
+
+        An ordinary batch is one part. Where events have long lists there are more of them, of some
+        100,000 rows each, however large the batch is.
+        """
+        held: list[Decoded] = []
+        rows = size = 0
+        for portion in _portions(batch.messages):
+            for each in _slices(self._decode(batch, portion)):
+                count, weight = sum(_rows(each.events)), each.events.estimated_size()
+                if held and (rows + count > _MOST_ROWS or size + weight > _MOST_BYTES):
+                    yield _joined(held)
+                    held, rows, size = [], 0, 0
+                held.append(each)
+                rows, size = rows + count, size + int(weight)
+        yield _joined(held) if held else Decoded(self.nothing(), [])
+
+    def _decode(self, batch: Leaves, some: Sequence[Message]) -> Decoded:
         unfit: list[Unfit] = []
         decoded: list[pl.DataFrame] = []
-        for fingerprint, messages in _by_schema(batch.messages).items():
+        for fingerprint, messages in _by_schema(some).items():
             schema = self._versions.get(fingerprint)
             if schema is None or fingerprint in self._obstacles:
                 what = self._obstacles.get(
@@ -145,6 +179,33 @@ class Decoder:
         return _consistent(events, topic, kept, unfit)
 
 
+class Parts:
+    """The events of a batch, to be gone through any number of times.
+
+    An ordinary batch is decoded once, when this is made. One that would take many times the room of
+    its messages is decoded anew each time, a part after the other.
+    """
+
+    def __init__(self, decoder: Decoder, batch: Leaves) -> None:
+        self._decoder = decoder
+        self._batch = batch
+        self._ready = self._small()
+
+    def __iter__(self) -> Iterator[Decoded]:
+        """The parts in the order of their leaves."""
+        return iter(self._decoder.parts(self._batch) if self._ready is None else self._ready)
+
+    def _small(self) -> list[Decoded] | None:
+        most = _SMALL_BYTES + _ORDINARY * sum(len(each.datum) for each in self._batch.messages)
+        found: list[Decoded] = []
+        for each in self._decoder.parts(self._batch):
+            most -= int(each.events.estimated_size())
+            if most < 0:
+                return None
+            found.append(each)
+        return found
+
+
 class Decoders:
     """A decoder for each event type, made when it is first wanted.
 
@@ -170,6 +231,49 @@ def _obstacle(schema: Schema, newest: Schema) -> str:
         f"{each.path or schema.event_type}: {each.text}"
         for each in compatibility.findings(schema, newest)
     )
+
+
+def _portions(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Messages in their order, some at a time by the bytes of their datums."""
+    start = size = 0
+    for at, each in enumerate(messages):
+        size += len(each.datum)
+        if size >= _PORTION_BYTES:
+            yield messages[start : at + 1]
+            start, size = at + 1, 0
+    if start < len(messages):
+        yield messages[start:]
+
+
+def _rows(events: pl.DataFrame) -> pl.Series:
+    """How many rows events become, each with those of its lists."""
+    lists = [pl.col(name).list.len() for name, kind in events.schema.items() if kind == pl.List]
+    return events.select(rows=pl.sum_horizontal(pl.repeat(1, pl.len()), *lists)).to_series()
+
+
+def _slices(decoded: Decoded) -> Iterator[Decoded]:
+    """The same in pieces of bounded rows, the first one with what is unfit."""
+    events, unfit = decoded.events, decoded.unfit
+    place = _rows(events).cum_sum() // _MOST_ROWS
+    if not events.height or place[0] == place[-1]:
+        yield decoded
+        return
+    for start, length in zip(*_runs(place), strict=True):
+        yield Decoded(events[start : start + length], unfit)
+        unfit = []
+
+
+def _runs(values: pl.Series) -> tuple[list[int], list[int]]:
+    """Where runs of equal values begin, and how long they are."""
+    lengths = values.rle().struct.field("len").to_list()
+    return [*accumulate(lengths, initial=0)][:-1], lengths
+
+
+def _joined(parts: Sequence[Decoded]) -> Decoded:
+    if len(parts) == 1:
+        return parts[0]
+    events = pl.concat([each.events for each in parts])
+    return Decoded(events, [unfit for each in parts for unfit in each.unfit])
 
 
 def _by_schema(messages: Sequence[Message]) -> dict[bytes, list[Message]]:

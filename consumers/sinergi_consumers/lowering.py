@@ -58,6 +58,9 @@ class Column(Protocol):
     def raised(self, values: pl.Expr) -> pl.Expr | None:
         """`values` in the contract's types, or None where they are so already."""
 
+    def items(self, values: pl.Expr) -> pl.Expr | None:
+        """How many items the lists in `values` hold; None where there is no list."""
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -75,6 +78,10 @@ class Value:
     def raised(self, values: pl.Expr) -> pl.Expr | None:
         """`values` in the contract's type."""
         return None if self.raises is None else self.raises(values)
+
+    def items(self, _values: pl.Expr) -> pl.Expr | None:
+        """No lists."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,15 @@ class Record:
         ]
         return values.struct.with_fields(fields) if fields else None
 
+    def items(self, values: pl.Expr) -> pl.Expr | None:
+        """The items of all lists at any depth."""
+        counts = [
+            count
+            for name, column in self.fields.items()
+            if (count := column.items(values.struct.field(name))) is not None
+        ]
+        return pl.sum_horizontal(counts) if counts else None
+
 
 @dataclass(frozen=True, slots=True)
 class Array:
@@ -113,6 +129,12 @@ class Array:
         """The list of raised items."""
         raised = self.item.raised(pl.element())
         return None if raised is None else values.list.eval(raised)
+
+    def items(self, values: pl.Expr) -> pl.Expr:
+        """Its own items, and those of the lists in them."""
+        own = values.list.len().cast(pl.Int64).fill_null(0)
+        inner = self.item.items(pl.element())
+        return own if inner is None else own + values.list.eval(inner).list.sum().fill_null(0)
 
 
 @dataclass(frozen=True, slots=True)

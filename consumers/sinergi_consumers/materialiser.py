@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sinergi_consumers.decoding import Parts
 from sinergi_consumers.loaded import Loaded
 from sinergi_consumers.pauses import Pauses
 from sinergi_consumers.position_check import PositionCheck
@@ -213,7 +214,7 @@ class Materialiser:
         return {share: claim for share, claim in self._claims.items() if share in flowing}
 
     def _decode(self, claim: Claim, batch: Batch) -> Work:
-        return Work(claim, batch, self._loaded.decoders.of(batch.topic.event_type).decode(batch))
+        return Work(claim, batch, Parts(self._loaded.decoders.of(batch.topic.event_type), batch))
 
     def _hand_over(
         self, database: ThreadPoolExecutor, ready: Sequence[Work]

@@ -154,15 +154,15 @@ class Replay:
         """
         tally = self._tally(number)
         for batch in self._batches(tally, sizes):
-            decoded = self._decoder.decode(batch)
-            for each in decoded.unfit:
-                tally.unfit.add(each.reason, each.message.offset, each.message.leaf_index)
-            not_agreed = self._bus.agreed.violations(self._topic, decoded.events)
-            for index, why in not_agreed.items():
-                tally.not_agreed.add(why, batch.message(index).offset, index)
-            chosen = wanted.choose(decoded.events)
-            tally.shown += chosen.height
-            yield chosen
+            for part in self._decoder.parts(batch):
+                for each in part.unfit:
+                    tally.unfit.add(each.reason, each.message.offset, each.message.leaf_index)
+                not_agreed = self._bus.agreed.violations(self._topic, part.events)
+                for index, why in not_agreed.items():
+                    tally.not_agreed.add(why, batch.message(index).offset, index)
+                chosen = wanted.choose(part.events)
+                tally.shown += chosen.height
+                yield chosen
 
     def verify(self, number: int, sizes: AbstractSet[int] = frozenset()) -> Tally:
         """What one partition holds, without looking into its events.

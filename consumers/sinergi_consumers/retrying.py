@@ -20,7 +20,7 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sinergi_consumers.decoding import Decoders
+    from sinergi_consumers.decoding import Decoders, Unfit
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.sinks import Sink
     from sinergi_schemas.message import Message
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RETRIED = "retried"
 GONE = "not held"
 
-_MOST = 1_000  # a transaction: a worker of the partition waits for it
+_MOST = 200  # a transaction: a worker of the partition waits for it
 
 _log = structlog.get_logger(__name__)
 
@@ -156,17 +156,14 @@ class Retrial:
     ) -> list[Outcome]:
         with self.sink.transaction() as transaction:
             held = Held(topic, partition, transaction.held(projection, topic, partition, leaves))
-            decoded = self.decoders.of(topic.event_type).decode(held)
-            unfit = {each.message.leaf_index: (each.reason, each.detail) for each in decoded.unfit}
-            if decision is AGREED:
-                # What is still not agreed stands in quarantine as it is; nobody has decided.
-                decoded = replace(
-                    decoded, unfit=[each for each in decoded.unfit if each.reason != NOT_AGREED]
-                )
-            unfit |= {
-                each.message.leaf_index: (each.reason, each.detail)
-                for each in take_in(transaction, projection, held, decoded)
-            }
+            unfit: dict[int, tuple[str, str]] = {}
+            for part in self.decoders.of(topic.event_type).parts(held):
+                unfit |= _told(part.unfit)
+                if decision is AGREED:
+                    # What is still not agreed stands in quarantine as it is; nobody has decided.
+                    left = [each for each in part.unfit if each.reason != NOT_AGREED]
+                    part = replace(part, unfit=left)  # noqa: PLW2901 - the rest of the part
+                unfit |= _told(take_in(transaction, projection, held, part))
             tried = {each.leaf_index: unfit.get(each.leaf_index) for each in held.messages}
             outcomes = [
                 Outcome(Entry(projection.name, topic, partition, index), *_result(tried, index))
@@ -177,6 +174,10 @@ class Retrial:
             told = [(each.entry, each.result) for each in outcomes if each.result not in quiet]
             transaction.decided(told, decision)
         return outcomes
+
+
+def _told(unfit: Sequence[Unfit]) -> dict[int, tuple[str, str]]:
+    return {each.message.leaf_index: (each.reason, each.detail) for each in unfit}
 
 
 def _result(tried: Mapping[int, tuple[str, str] | None], index: int) -> tuple[str, str]:

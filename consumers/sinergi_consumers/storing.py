@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from sinergi_consumers.assignment import Share, Start
-    from sinergi_consumers.decoding import Decoded, Unfit
+    from sinergi_consumers.decoding import Decoded, Parts, Unfit
     from sinergi_consumers.partition import Batch, Leaves, Partition
     from sinergi_consumers.position import Place, Position
     from sinergi_consumers.projection import Projection
@@ -54,7 +54,7 @@ class Work:
 
     claim: Claim
     batch: Batch
-    decoded: Decoded
+    parts: Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ class Store:
         batch, claim = work.batch, work.claim
         positions = dict(claim.positions)
         receipt = self._receipt(batch)
+        due: list[tuple[Projection, int]] = []
         apart: list[tuple[Projection, Unfit]] = []
         with self.sink.transaction() as transaction:
             for each in self.projections:
@@ -127,8 +128,12 @@ class Store:
                 if position and position.frontier.size < batch.end:
                     # 4. advance the position, if it is still ours
                     positions[each.name] = transaction.advance(each, batch, position, claim.place)
+                    due.append((each, position.frontier.size))
+            for part in work.parts:
+                transaction.keep_alive()
+                for each, since in due:
                     # 5. merge rows, write quarantine rows …
-                    unfit = self._merge(transaction, each, work, since=position.frontier.size)
+                    unfit = _merge(transaction, each, batch, part, since)
                     apart += [(each, one) for one in unfit]
             # 5. … and the receipt
             transaction.checkpoints(batch)
@@ -137,24 +142,24 @@ class Store:
         _tell(batch, apart)
         return Stored(work, positions, receipt)
 
-    def _merge(
-        self, transaction: Transaction, projection: Projection, work: Work, since: int
-    ) -> list[Unfit]:
-        """Merge what a projection has not seen; one that joined later starts inside the batch."""
-        decoded = work.decoded
-        if since > work.batch.start:
-            decoded = replace(
-                decoded,
-                events=decoded.events.filter(pl.col("leaf_index") >= since),
-                unfit=[each for each in decoded.unfit if each.message.leaf_index >= since],
-            )
-        return take_in(transaction, projection, work.batch, decoded)
-
     def _receipt(self, batch: Batch) -> Receipt:
         """All projections are at the batch's end or beyond it, so its checkpoint is signed for."""
         now = self._clock.now()
         note = cosign(batch.checkpoints[-1].note, self._key, int(now.timestamp()))
         return Receipt(batch.topic.name, batch.partition, batch.end, note, now)
+
+
+def _merge(
+    transaction: Transaction, projection: Projection, batch: Batch, part: Decoded, since: int
+) -> list[Unfit]:
+    """Merge what a projection has not seen; one that joined later starts inside the batch."""
+    if since > batch.start:
+        part = replace(
+            part,
+            events=part.events.filter(pl.col("leaf_index") >= since),
+            unfit=[each for each in part.unfit if each.message.leaf_index >= since],
+        )
+    return take_in(transaction, projection, batch, part)
 
 
 def take_in(

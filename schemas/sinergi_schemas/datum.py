@@ -19,6 +19,8 @@ from math import isfinite
 from typing import Any
 from uuid import UUID
 
+from sinergi_schemas.limits import MOST_DATUM_BYTES, MOST_ITEMS, TOO_LARGE, TOO_MANY_ITEMS
+
 _MOST_NUMBER_BYTES = 10
 _MOST_DECIMAL_BYTES = 16
 _LONG = 2**64 - 1
@@ -48,11 +50,13 @@ class _Cursor:
 
     Attributes:
         liberties: whether one of the two freedoms was used that fastavro does not give.
+        items: how many items all lists have had so far.
     """
 
     datum: bytes
     at: int = 0
     liberties: bool = False
+    items: int = 0
 
     def take(self, length: int) -> bytes:
         """The next bytes, so many."""
@@ -121,6 +125,8 @@ class DatumReader:
         Raises:
             NotOne: it is not one datum of the schema, or breaks a rule of the contract.
         """
+        if len(datum) > MOST_DATUM_BYTES:
+            raise NotOne(TOO_LARGE)
         cursor = _Cursor(datum)
         value = self._read(cursor)
         if cursor.at != len(datum):
@@ -178,6 +184,9 @@ class DatumReader:
                 # The lowest long has no positive counterpart in 64 bits; the bulk decoder reads
                 # none.
                 number = abs(count) if count != _LOWEST_LONG else 0
+                cursor.items += number
+                if cursor.items > MOST_ITEMS:
+                    raise NotOne(TOO_MANY_ITEMS)
                 items.extend(read(cursor) for _ in range(number))
             return items
 

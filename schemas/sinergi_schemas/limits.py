@@ -6,5 +6,11 @@ somebody who does not hold the contract, and may be made to cost its readers mem
 
 from __future__ import annotations
 
-MOST_DATUM_BYTES = 256 * 1024
-MOST_KEY_BYTES = 256  # of a record_id, in UTF-8: tables are keyed by it
+from typing import Final
+
+MOST_DATUM_BYTES: Final = 256 * 1024
+MOST_ITEMS: Final = 10_000  # of all lists of an event together
+MOST_KEY_BYTES: Final = 256  # of a record_id, in UTF-8: tables are keyed by it
+
+TOO_LARGE = f"it is above {MOST_DATUM_BYTES} bytes"
+TOO_MANY_ITEMS = f"its lists hold more than {MOST_ITEMS} items"

@@ -18,6 +18,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sinergi_schemas.datum import DatumReader, NotOne, named_types
+from sinergi_schemas.limits import MOST_ITEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,6 +65,7 @@ class QuickReader:
 
     def __init__(self, parsed: Mapping[str, Any]) -> None:
         named = named_types(parsed)
+        self._strict = DatumReader(parsed, named)
         self._steps = [
             (step.match, step.end)
             for step in (
@@ -80,6 +82,10 @@ class QuickReader:
         Raises:
             NotOne: it is not, or does not.
         """
+        if len(datum) > MOST_ITEMS:
+            # Only then can its lists hold more than they may together, since an item has a byte.
+            self._strict.read(datum)
+            return
         at = 0
         for match, end in self._steps:
             found = match(datum, at)

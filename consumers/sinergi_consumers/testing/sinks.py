@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from sinergi_consumers.assignment import Start
-from sinergi_consumers.decoding import Decoder
+from sinergi_consumers.decoding import Decoder, Parts
 from sinergi_consumers.partition import Partition
 from sinergi_consumers.position import Place
 from sinergi_consumers.projection import current, history, projection
@@ -88,6 +88,11 @@ def transfer(record_id: str, revision: int = 1, **changes: Any) -> Transfer:
     return Transfer.model_validate(document | changes)
 
 
+def events_of(work: Work) -> pl.DataFrame:
+    """All events of a batch together."""
+    return pl.concat([each.events for each in work.parts])
+
+
 class Worker:
     """One materialiser's hands on a sink, moved by a test step by step.
 
@@ -132,7 +137,7 @@ class Worker:
 
     def ready(self, batch: Batch) -> Work:
         """The same for a batch that was received before."""
-        return Work(self.claim, batch, self._decoder.decode(batch))
+        return Work(self.claim, batch, Parts(self._decoder, batch))
 
     def store(self, work: Work) -> Stored | errors.PositionLost | errors.Unavailable:
         """Store it, and take the positions on as the loop does."""
@@ -179,7 +184,7 @@ class SinkContract:
         position = worker.claim.positions[CURRENT.name]
         with suppress(ZeroDivisionError), worker.sink.transaction() as transaction:
             transaction.advance(CURRENT, work.batch, position, PLACE)
-            transaction.merge(CURRENT, CURRENT.rows(work.decoded.events))
+            transaction.merge(CURRENT, CURRENT.rows(events_of(work)))
             raise ZeroDivisionError
         assert rows("SELECT * FROM sinergi.transfer") == []
         assert rows("SELECT max(tree_size) FROM sinergi_consumer.position") == [(0,)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
@@ -25,6 +26,21 @@ class _Libraries(logging.Handler):
         structlog.get_logger().log(record.levelno, str(record.msg), library=record.name, **why)
 
 
+class _Stderr(io.TextIOBase):
+    """Standard error as it is at each write: a thread may have taken its logger long before."""
+
+    def write(self, text: str) -> int:
+        """Write to what is standard error now."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush what is standard error now."""
+        sys.stderr.flush()
+
+
+_STDERR = cast("TextIO", _Stderr())
+
+
 def set_up(level: str, *, as_json: bool) -> None:
     """Send everything that is logged at `level` or above to standard error."""
     render: list[Any] = (
@@ -41,7 +57,7 @@ def set_up(level: str, *, as_json: bool) -> None:
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(_STDERR),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()

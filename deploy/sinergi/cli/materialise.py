@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi.cli import root
+from sinergi.cli.native_output import logged_native_output
 from sinergi.signals import stopping as on_signals
 from sinergi_schemas import errors
 
@@ -24,7 +25,8 @@ def materialise() -> None:
     Example: sinergi --config /etc/sinergi/sinergi.toml materialise
     """
     stopping = on_signals()
-    assemble(root.settings(), stopping).run(stopping)
+    with logged_native_output():
+        assemble(root.settings(), stopping).run(stopping)
 
 
 def assemble(settings: Settings, stopping: Event) -> Materialiser:

@@ -15,6 +15,7 @@ from uuid import UUID
 import typer
 
 from sinergi.cli import root, terminal
+from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.tables import Column, Kind
 from sinergi.status.judgement import local
 from sinergi_consumers.quarantined import UNSETTLED, Quarantine, State, Wanted
@@ -206,9 +207,9 @@ def retry(
     decision = _decision(why)
     rows, _ = _chosen(_quarantine(), chosen)
     ids_of = {_place(each): each.id for each in rows}
-    outcomes = [
-        (ids_of[each.entry.columns], each) for each in _retried([*map(_entry, rows)], decision)
-    ]
+    with logged_native_output():
+        tried = _retried([*map(_entry, rows)], decision)
+    outcomes = [(ids_of[each.entry.columns], each) for each in tried]
     _tell(outcomes, as_json=as_json)
 
 

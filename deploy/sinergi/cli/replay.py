@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from sinergi.cli import root, terminal, verdict
+from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.output import Destination, Output, Writer, open_writer
 from sinergi_consumers.audit import Audit, Copies
 from sinergi_consumers.bus import Bus
@@ -88,11 +89,12 @@ def replay(
     audits = [Audit(bus, name, Copies(copy, against)) for name in names]
     if notes is not None:
         _check_notes(notes, names, force=force)
-    if as_json and to_file is None:
-        _run(audits, wanted, None)
-    else:
-        with open_writer(Destination(output, to_file, force, for_spreadsheets)) as writer:
-            _run(audits, wanted, writer)
+    with logged_native_output():
+        if as_json and to_file is None:
+            _run(audits, wanted, None)
+        else:
+            with open_writer(Destination(output, to_file, force, for_spreadsheets)) as writer:
+                _run(audits, wanted, writer)
     if notes is not None:
         _keep_notes(notes, names, audits, force=force)
     is_filtered = since is not None or until is not None
