@@ -36,7 +36,7 @@ from sinergi_schemas.kafka.admin import (
     partition_count,
     topic_id,
 )
-from sinergi_schemas.kafka.consumer import open_consumer
+from sinergi_schemas.kafka.consumer import open_consumer, take
 from sinergi_schemas.kafka.faults import translated
 
 if TYPE_CHECKING:
@@ -161,13 +161,12 @@ class Assignment:
         """
         self._ask()
         messages = size = 0
-        part = _PART
-        while part == _PART and messages < _MOST_MESSAGES and size < _MOST_BYTES:
-            chunk = self._consumer.consume(_PART, _POLL_SECONDS)
+        is_more = True
+        while is_more and messages < _MOST_MESSAGES and size < _MOST_BYTES:
+            chunk, taken, is_more = take(self._consumer, _PART, _POLL_SECONDS)
             arrival = self._arrival(chunk)
-            size += sum(map(len, chunk))
-            part = len(chunk)
-            messages += part
+            size += taken
+            messages += len(chunk)
             del chunk
             yield arrival
         if not messages:

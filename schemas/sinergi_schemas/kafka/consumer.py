@@ -48,6 +48,8 @@ _WITHOUT_GROUP = {
 
 
 _SECONDS = 10.0
+_PART_BYTES = 4 * 1024 * 1024
+_FEW = 40
 _RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 _NOT_SHOWN = frozenset(
     {
@@ -149,3 +151,22 @@ def _membership(connection: Connection, group: str) -> dict[str, Any]:
     if connection.group_protocol == "classic":
         found["partition.assignment.strategy"] = "cooperative-sticky"
     return found
+
+
+def take(consumer: Consumer, most: int, seconds: float) -> tuple[list[Message], int, bool]:
+    """The next messages, at most so many or some 4 MiB; their bytes; whether more may be there.
+
+    They are taken few at a time, since each of a thousand may have a megabyte.
+
+    Args:
+        seconds: how long to wait where there are none.
+    """
+    chunk: list[Message] = []
+    size = 0
+    while len(chunk) < most and size < _PART_BYTES:
+        few = consumer.consume(_FEW, seconds)
+        chunk += few
+        size += sum(map(len, few))
+        if len(few) < _FEW:
+            return chunk, size, False
+    return chunk, size, True
