@@ -204,6 +204,8 @@ def test_clocks_that_differ_cost_time_and_nothing_else(world: World, hours: int)
     with world.relaying():
         until_sent(world, 9)
     with world.producer.begin() as connection:
+        # What was signed is guarded against every change.
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
         connection.exec_driver_sql(
             "UPDATE sinergi_producer.checkpoint"
             f" SET sealed_at = sealed_at + interval '{hours} hours'"

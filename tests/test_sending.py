@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
@@ -24,6 +25,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.compacted import CompactedTopic
+from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import control_topic, receipts_topic
 from test_kafka import Ticking
@@ -294,6 +296,30 @@ def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(
             arrives(minute + 1)
     assert control._topic._producer is producer
     assert not [each for each in logs if each["event"] != "librdkafka"]
+
+
+def test_what_others_put_in_place_of_schemas_and_heads_does_not_stay(world: World) -> None:
+    """The topic is compacted: a foreign value, or none, is what a newcomer would find."""
+    clock = Hurried()
+    control = Control(
+        world.connection, BUS, world.publisher, [world.key], world.agreements.ring, clock
+    )
+    schemas = Catalog.shipped().versions("transfer")
+    control.schemas(schemas)
+    control.heads({("transfer", 0): Frontier.empty()})
+    control.finish()
+    topic = control_topic(world.publisher)
+    stranger = Producer({"bootstrap.servers": world.kafka})
+    for number, lying in enumerate(messages(world, topic)):
+        stranger.produce(topic, None if number % 2 else b"\xff", lying.key())
+    assert stranger.flush(PATIENCE_SECONDS) == 0
+    clock.seconds = 3_601.0
+    control.heads_if_due({("transfer", 0): Frontier.empty()})
+    world.until(lambda: not left_after_finish(control), "all is written again")
+    newest = {each.key() or b"": each.value() or b"" for each in messages(world, topic)}
+    for each in schemas:
+        assert newest[f"schema/{each.fingerprint.hex()}".encode()] == each.text
+    heads.verify(newest[b"heads"].decode(), BUS, world.publisher, [world.key.public])
 
 
 def test_the_reports_of_a_busy_process_are_taken_before_its_client_is_given_up(

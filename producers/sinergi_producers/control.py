@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.merkle import Frontier
 
 HEADS_SECONDS = 60.0
+SCHEMAS_SECONDS = 3_600.0
 _PARTING_SECONDS = 10.0
 _HEADS = b"heads"
 
@@ -52,10 +53,14 @@ class Control:
         self._keys = keys
         self._ring = ring
         self._due = 0.0
+        self._schemas: tuple[Schema, ...] = ()
+        self._schemas_due = 0.0
 
     def schemas(self, schemas: Iterable[Schema]) -> None:
         """Write the schemas that events may bear."""
-        for each in schemas:
+        self._schemas = tuple(schemas)
+        self._schemas_due = self._clock.monotonic() + SCHEMAS_SECONDS
+        for each in self._schemas:
             self._topic.put(f"schema/{each.fingerprint.hex()}".encode(), each.text)
         self._topic.serve()
 
@@ -83,9 +88,16 @@ class Control:
         return list(dict.fromkeys(signing))
 
     def heads_if_due(self, trees: Mapping[Share, Frontier]) -> None:
-        """Take reports, and write the heads again after a minute without news."""
+        """Take reports, and write the heads again after a minute without news.
+
+        The schemas are written again each hour: who else may write there could have put other
+        values under their keys, and a compacted topic keeps only the last one.
+        """
         self._topic.serve()
-        if self._clock.monotonic() >= self._due:
+        now = self._clock.monotonic()
+        if now >= self._schemas_due:
+            self.schemas(self._schemas)
+        if now >= self._due:
             self.heads(trees)
 
     def finish(self) -> None:
