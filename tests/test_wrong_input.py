@@ -234,7 +234,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "no settings, no agreements": (
         lambda agency: agency.lose_everything(),
         "relay",
-        "agreements: is not set",
+        "agency: is not set",
     ),
     # agreements and keys
     "no agreement": (
