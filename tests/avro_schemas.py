@@ -129,7 +129,7 @@ _PLAIN_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
     "int": st.integers(-(2**31), 2**31 - 1),
     "long": st.integers(-(2**63), 2**63 - 1),
-    "double": st.floats(allow_nan=False),
+    "double": st.floats(allow_nan=False, allow_infinity=False),
     "bytes": st.binary(max_size=20),
     "string": st.text(max_size=20),
 }

@@ -91,7 +91,7 @@ def neighbours(count: int = NEIGHBOURS) -> list[Crafted]:
     ("crafted", "reason"),
     [
         (("P/x", {"reason_as_written": LINE_FEEDS}), "rows-refused"),
-        (("P/x", {"reason_as_written": LINE_FEEDS.replace("\n", '"\n')[:-1]}), ""),
+        (("P/x", {"reason_as_written": '"\n' * 120_000}), ""),
         (("P/x", {"reason_as_written": '"' * 200_000 + "\0"}), "rows-refused"),
         (("P/x", {"escort": LONG_LIST}), "rows-refused"),
         (("P/" + "x" * 200_000, {}), "key-too-long"),
