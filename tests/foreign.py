@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import random
 import secrets
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import confluent_kafka
 from confluent_kafka import Producer
 
 from sinergi_schemas import message
@@ -105,56 +102,3 @@ def false_seal_of(key: SigningKey, topic: str, partition: int, size: int, root: 
 def contradict(world: World, partition: int, size: int) -> None:
     """Let the owner sign a tree of a size that its topic never has."""
     write_all(world, partition, [leaf(size - 1, sealed=false_seal(world, partition, size))])
-
-
-class RawProducer:
-    """Writes messages that the usual client cannot, such as header names that are not text.
-
-    It calls the C library that the usual client brings along.
-    """
-
-    def __init__(self, bootstrap: str) -> None:
-        package = Path(confluent_kafka.__file__).parent
-        (library,) = package.parent.glob("confluent_kafka.libs/librdkafka-*")
-        self._c = ctypes.CDLL(str(library))
-        for name, result, arguments in _FUNCTIONS:
-            function = getattr(self._c, name)
-            function.restype, function.argtypes = result, arguments
-        why = ctypes.create_string_buffer(512)
-        conf = self._c.rd_kafka_conf_new()
-        self._c.rd_kafka_conf_set(conf, b"bootstrap.servers", bootstrap.encode(), why, 512)
-        self._client = self._c.rd_kafka_new(0, conf, why, 512)
-        assert self._client, why.value
-
-    def write(self, topic: str, partition: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Put one message with these headers into a topic."""
-        made = self._c.rd_kafka_headers_new(len(headers))
-        for name, value in headers:
-            self._c.rd_kafka_header_add(made, name, len(name), value, len(value))
-        pairs = (
-            (1, ctypes.c_char_p(topic.encode())),
-            (3, ctypes.c_int32(partition)),
-            (10, ctypes.c_void_p(made)),
-        )
-        tagged = [part for tag, value in pairs for part in (ctypes.c_int(tag), value)]
-        body = (ctypes.c_int(4), ctypes.c_char_p(b"value"), ctypes.c_size_t(5))
-        client = ctypes.c_void_p(self._client)
-        assert self._c.rd_kafka_producev(client, *tagged, *body, ctypes.c_int(0)) == 0
-        assert self._c.rd_kafka_flush(self._client, 30_000) == 0
-
-    def close(self) -> None:
-        """Give up the client."""
-        self._c.rd_kafka_destroy(self._client)
-
-
-_POINTER, _TEXT, _SIZE = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
-_FUNCTIONS: Sequence[tuple[str, Any, list[Any] | None]] = (
-    ("rd_kafka_conf_new", _POINTER, []),
-    ("rd_kafka_conf_set", ctypes.c_int, [_POINTER, _TEXT, _TEXT, _TEXT, _SIZE]),
-    ("rd_kafka_new", _POINTER, [ctypes.c_int, _POINTER, _TEXT, _SIZE]),
-    ("rd_kafka_headers_new", _POINTER, [_SIZE]),
-    ("rd_kafka_header_add", ctypes.c_int, [_POINTER, _TEXT, ctypes.c_ssize_t, _TEXT, _SIZE]),
-    ("rd_kafka_flush", ctypes.c_int, [_POINTER, ctypes.c_int]),
-    ("rd_kafka_destroy", None, [_POINTER]),
-    ("rd_kafka_producev", ctypes.c_int, None),  # takes any number of arguments
-)
