@@ -31,7 +31,10 @@ _DECISIONS = sql.SQL(
     " FROM sinergi_consumer.decision AS d JOIN sinergi_consumer.quarantine AS q"
     " USING (projection, topic, partition, leaf_index) WHERE q.id = %s ORDER BY d.id"
 )
-_CONTENTS = sql.SQL("SELECT key, datum FROM sinergi_consumer.quarantine WHERE id = %s")
+_CONTENTS = sql.SQL(
+    "SELECT d.key, d.datum FROM sinergi_consumer.quarantined_datum AS d"
+    " JOIN sinergi_consumer.quarantine USING (topic, partition, leaf_index) WHERE id = %s"
+)
 _PARTS = sql.SQL(
     "SELECT DISTINCT projection, topic, partition FROM sinergi_consumer.quarantine"
     " WHERE state IN ('open', 'superseded') AND {} ORDER BY 1, 2, 3"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import psycopg
 
 from sinergi_consumers.position import Place, Position
 from sinergi_consumers.projection import Kind
-from sinergi_consumers.quarantined import HOLD
 from sinergi_consumers.sinks import merge, sieve
+from sinergi_consumers.sinks.quarantine_rows import QuarantineRows
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.message import Message
 from sinergi_schemas.postgresql import translate
 
 if TYPE_CHECKING:
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.receipts import Receipt
     from sinergi_consumers.retrying import Decision, Entry
     from sinergi_consumers.sinks.merge import Merge
+    from sinergi_schemas.message import Message
     from sinergi_schemas.topics import Topic
 
 _MOST_LEFT = 2_000
@@ -42,6 +41,7 @@ class PostgresqlTransaction:
     def __init__(self, connection: psycopg.Connection, merges: Mapping[str, Merge]) -> None:
         self._connection = connection
         self._merges = merges
+        self._apart = QuarantineRows(connection)
         # Rows that attempts have left in the temporary tables, dead ones too, once one was refused.
         self._left: int | None = None
         self._asked = SYSTEM.monotonic()
@@ -134,82 +134,21 @@ class PostgresqlTransaction:
 
     def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
         """Keep what could not become rows of a projection; again, where it is kept already."""
-        topic, partition = leaves.topic, leaves.partition
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO sinergi_consumer.quarantine AS held (projection, topic, partition,"
-                " leaf_index, event_id, revision, reason, detail, fingerprint, key, datum)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-                " ON CONFLICT (projection, topic, partition, leaf_index) DO UPDATE"
-                " SET revision = excluded.revision, reason = excluded.reason,"
-                " detail = excluded.detail,"
-                " state = CASE held.state WHEN 'retried' THEN 'open' ELSE held.state END",
-                [
-                    (
-                        projection.name,
-                        topic.name,
-                        partition,
-                        each.message.leaf_index,
-                        _uuid(each.message.event_id),
-                        each.revision,
-                        each.reason,
-                        each.detail,
-                        each.message.fingerprint,
-                        each.message.key,
-                        each.message.datum,
-                    )
-                    for each in unfit
-                ],
-            )
-            cursor.executemany(
-                self._merges[projection.name].supersede_late,
-                [
-                    (topic.name, partition, each.message.leaf_index, topic.agency, record_id)
-                    for each in unfit
-                    if (record_id := _record_id(each.message.key)) is not None
-                ],
-            )
+        self._apart.keep(self._merges[projection.name], leaves, unfit)
 
     def held(
         self, projection: Projection, topic: Topic, partition: int, leaves: Sequence[int]
     ) -> list[Message]:
         """What quarantine keeps at some leaves, below the position and not through by now."""
-        where = (projection.name, topic.name, partition)
-        reached = self._connection.execute(HOLD, where).fetchone()
-        if reached is None:
-            return []
-        rows = self._connection.execute(
-            "SELECT leaf_index, fingerprint, key, datum"
-            " FROM sinergi_consumer.quarantine"
-            " WHERE projection = %s AND topic = %s AND partition = %s AND leaf_index = ANY(%s)"
-            " AND leaf_index < %s AND state <> 'retried' ORDER BY leaf_index FOR UPDATE",
-            (*where, list(leaves), *reached),
-        )
-        return [
-            Message(0, index, fingerprint, key, datum, None)
-            for index, fingerprint, key, datum in rows
-        ]
+        return self._apart.held(projection.name, topic, partition, leaves)
 
     def retried(self, entries: Sequence[Entry]) -> None:
         """State that these are no longer in quarantine: they went through."""
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                "UPDATE sinergi_consumer.quarantine SET state = 'retried'"
-                " WHERE projection = %s AND topic = %s AND partition = %s AND leaf_index = %s",
-                [each.columns for each in entries],
-            )
+        self._apart.retried(entries)
 
     def decided(self, outcomes: Sequence[tuple[Entry, str]], decision: Decision) -> None:
         """Keep who tried these once more, why, and what came of it."""
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO sinergi_consumer.decision (projection, topic, partition, leaf_index,"
-                " action, outcome, decided_by, why) VALUES (%s, %s, %s, %s, 'retry', %s, %s, %s)",
-                [
-                    (*entry.columns, outcome, decision.by, decision.why)
-                    for entry, outcome in outcomes
-                ],
-            )
+        self._apart.decided(outcomes, decision)
 
     def checkpoints(self, batch: Batch) -> None:
         """Keep every checkpoint that was met in the batch."""
@@ -247,20 +186,3 @@ class PostgresqlTransaction:
             for part in rows.iter_slices(merge.ROWS_IN_ONE_PART):
                 copy.write(merge.as_csv(table, part))
         return rows.height
-
-
-def _uuid(text: bytes | None) -> UUID | None:
-    """An event's id out of a header; None where it is none."""
-    try:
-        return UUID((text or b"").decode("ascii"))
-    except ValueError:
-        return None
-
-
-def _record_id(key: bytes) -> str | None:
-    """A record's id out of a key; None where no table can hold it."""
-    try:
-        found = key.decode()
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in found else found

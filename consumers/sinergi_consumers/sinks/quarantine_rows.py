@@ -1,0 +1,144 @@
+"""The statements on quarantine within a transaction of the sink of PostgreSQL."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sinergi_consumers.quarantined import HOLD
+from sinergi_schemas.message import Message
+from sinergi_schemas.seal.merkle import leaf_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import psycopg
+
+    from sinergi_consumers.decoding import Unfit
+    from sinergi_consumers.partition import Leaves
+    from sinergi_consumers.retrying import Decision, Entry
+    from sinergi_consumers.sinks.merge import Merge
+    from sinergi_schemas.topics import Topic
+
+_KEEP = """
+    INSERT INTO sinergi_consumer.quarantine AS held (projection, topic, partition, leaf_index,
+        event_id, revision, reason, detail, fingerprint, key_hash, leaf_hash, size)
+    SELECT %s, %s, %s, * FROM unnest(%s::bigint[], %s::uuid[], %s::integer[], %s::text[],
+        %s::text[], %s::bytea[], %s::bytea[], %s::bytea[], %s::integer[])
+    ON CONFLICT (projection, topic, partition, leaf_index) DO UPDATE
+    SET revision = excluded.revision, reason = excluded.reason, detail = excluded.detail,
+        state = CASE held.state WHEN 'retried' THEN 'open' ELSE held.state END
+"""
+_KEEP_DATUM = """
+    INSERT INTO sinergi_consumer.quarantined_datum (topic, partition, leaf_index, key, datum)
+    VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, leaf_index) DO NOTHING
+"""
+_HELD = """
+    SELECT leaf_index, fingerprint, d.key, d.datum
+    FROM sinergi_consumer.quarantine AS q
+    JOIN sinergi_consumer.quarantined_datum AS d USING (topic, partition, leaf_index)
+    WHERE projection = %s AND topic = %s AND partition = %s AND leaf_index = ANY(%s)
+        AND leaf_index < %s AND state <> 'retried' ORDER BY leaf_index FOR UPDATE OF q
+"""
+_RETRIED = """
+    UPDATE sinergi_consumer.quarantine SET state = 'retried'
+    WHERE projection = %s AND topic = %s AND partition = %s AND leaf_index = %s
+"""
+_DECIDED = """
+    INSERT INTO sinergi_consumer.decision (projection, topic, partition, leaf_index,
+        action, outcome, decided_by, why) VALUES (%s, %s, %s, %s, 'retry', %s, %s, %s)
+"""
+
+
+class QuarantineRows:
+    """Quarantine in one transaction; see `sinergi_consumers.sinks.Transaction`."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def keep(self, merge: Merge, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
+        """Keep what could not become rows of a projection; again, where it is kept already."""
+        name, topic, partition = merge.projection.name, leaves.topic, leaves.partition
+        found = {each.message.leaf_index: each for each in unfit}
+        columns = [*zip(*map(_columns, found.values()), strict=True)]
+        self._connection.execute(_KEEP, [name, topic.name, partition, *map(list, columns)])
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                _KEEP_DATUM,
+                [
+                    (topic.name, partition, index, each.message.key, each.message.datum)
+                    for index, each in found.items()
+                ],
+            )
+            cursor.executemany(
+                merge.supersede_late,
+                [
+                    (topic.name, partition, index, topic.agency, record_id)
+                    for index, each in found.items()
+                    if (record_id := _record_id(each.message.key)) is not None
+                ],
+            )
+
+    def held(
+        self, projection: str, topic: Topic, partition: int, leaves: Sequence[int]
+    ) -> list[Message]:
+        """What quarantine keeps at some leaves, below the position and not through by now."""
+        where = (projection, topic.name, partition)
+        reached = self._connection.execute(HOLD, where).fetchone()
+        if reached is None:
+            return []
+        rows = self._connection.execute(_HELD, (*where, list(leaves), *reached))
+        return [
+            Message(0, index, fingerprint, key, datum, None)
+            for index, fingerprint, key, datum in rows
+        ]
+
+    def retried(self, entries: Sequence[Entry]) -> None:
+        """State that these are no longer in quarantine: they went through."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_RETRIED, [each.columns for each in entries])
+
+    def decided(self, outcomes: Sequence[tuple[Entry, str]], decision: Decision) -> None:
+        """Keep who tried these once more, why, and what came of it."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                _DECIDED,
+                [
+                    (*entry.columns, outcome, decision.by, decision.why)
+                    for entry, outcome in outcomes
+                ],
+            )
+
+
+def _columns(unfit: Unfit) -> tuple[object, ...]:
+    """The part of a row that differs from event to event."""
+    message = unfit.message
+    return (
+        message.leaf_index,
+        _uuid(message.event_id),
+        unfit.revision,
+        unfit.reason,
+        unfit.detail,
+        message.fingerprint,
+        sha256(message.key).digest(),
+        leaf_hash(message.leaf_data),
+        len(message.key) + len(message.datum),
+    )
+
+
+def _uuid(text: bytes | None) -> UUID | None:
+    """An event's id out of a header; None where it is none."""
+    try:
+        return UUID((text or b"").decode("ascii"))
+    except ValueError:
+        return None
+
+
+def _record_id(key: bytes) -> str | None:
+    """A record's id out of a key; None where no table can hold it."""
+    try:
+        found = key.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in found else found
