@@ -75,7 +75,8 @@ def decoded(
     batch = partition.receive(tape.write_datums(datums))
     assert batch
     agreed = Agreed(agreements, reader)
-    return Decoder(Catalog.shipped(), TOPIC.event_type, agreed).decode(batch)
+    (part,) = Decoder(Catalog.shipped(), TOPIC.event_type, agreed).parts(batch)
+    return part
 
 
 def why(*events: Transfer, **how: Any) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import fastavro
@@ -13,7 +14,7 @@ from confluent_kafka import Producer
 
 from measured import measured, peak
 from sinergi_consumers import frames, witnesses
-from sinergi_consumers.decoding import Decoder, Parts
+from sinergi_consumers.decoding import Decoded, Decoder, Parts
 from sinergi_consumers.log import open_log
 from sinergi_consumers.partition import Partition
 from sinergi_consumers.testing import sinks
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-    from sinergi_consumers.decoding import Decoded
     from sinergi_schemas.events import Event
 
 COUNT = 30
@@ -193,13 +193,20 @@ def test_events_just_under_the_limit_become_rows_in_bounded_memory(
 
 
 def decoded(tape: Tape, datums: list[tuple[UUID, str, bytes]]) -> tuple[list[Decoded], Decoded]:
-    """A batch in parts, and the same all at once."""
+    """A batch in parts, and the same message by message, put together."""
     partition = Partition(BUS, tape.topic, 0, tape.keys, Frontier.empty())
     batch = partition.receive(tape.write_datums(datums))
     assert batch
     decoder = Decoder(Catalog.shipped(), "transfer")
     assert [each.events for each in Parts(decoder, batch)]
-    return list(decoder.parts(batch)), decoder.decode(batch)
+    alone = [
+        part
+        for each in batch.messages
+        for part in decoder.parts(replace(batch, start=each.leaf_index, messages=[each]))
+    ]
+    events = pl.concat([each.events for each in alone])
+    unfit = [one for each in alone for one in each.unfit]
+    return list(decoder.parts(batch)), Decoded(events, unfit)
 
 
 def test_a_batch_of_long_lists_falls_into_parts_that_together_are_the_whole() -> None:

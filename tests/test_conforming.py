@@ -139,7 +139,8 @@ def decoded(catalog: Catalog, reader: Catalog, *written: tuple[int, dict[str, An
     received = messages(tape, *written)
     batch = Partition(BUS, TOPIC, 0, tape.keys, Frontier.empty()).receive(received)
     assert batch is not None
-    return Decoder(reader, "probe").decode(batch)
+    (part,) = Decoder(reader, "probe").parts(batch)
+    return part
 
 
 def test_an_older_event_takes_the_defaults_of_fields_it_lacks(tmp_path: Path) -> None:

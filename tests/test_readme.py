@@ -142,7 +142,8 @@ def decoded(topic: Topic, event: sinergi.Event) -> Any:
     partition = Partition(tape.bus, topic, 0, tape.keys, Frontier.empty())
     batch = partition.receive(tape.write([event]))
     assert batch is not None
-    return Decoder(Catalog.shipped(), topic.event_type).decode(batch).events
+    (part,) = Decoder(Catalog.shipped(), topic.event_type).parts(batch)
+    return part.events
 
 
 def test_every_module_stands_on_the_map_of_the_architecture() -> None:

@@ -6,6 +6,7 @@ apart here, message by message, and never holds up its neighbours.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ _INDEX = "leaf_index"
 # A part of a batch: rows of all its tables, and bytes in memory.
 _MOST_ROWS = 100_000
 _MOST_BYTES = 32 * 1024 * 1024
-_PORTION_BYTES = 1024 * 1024  # datums decoded before it is looked at what they have become
+_PORTION_BYTES = 2 * 1024 * 1024  # datums decoded before it is looked at what they have become
 # Datums and what they become: an ordinary event takes some four times its bytes, a list of nothing
 # more than twenty times.
 _ORDINARY = 8
@@ -94,24 +95,17 @@ class Decoder:
         """The fingerprints of the schemas whose events can be read here."""
         return [each for each in self._versions if each not in self._obstacles]
 
-    def decode(self, batch: Leaves) -> Decoded:
-        """The events of a batch, all at once, whatever room they take.
-
-        It raises nothing on account of what a message holds.
-        """
-        return self._decode(batch, batch.messages)
-
     def parts(self, batch: Leaves) -> Iterator[Decoded]:
         """The events of a batch in parts of bounded size, decoded as they are asked for.
 
         An ordinary batch is one part. Where events have long lists there are more of them, of some
-        100,000 rows each, however large the batch is.
+        100,000 rows each, however large the batch is. Nothing that a message holds raises.
         """
         held: list[Decoded] = []
         rows = size = 0
         for portion in _portions(batch.messages):
-            for each in _slices(self._decode(batch, portion)):
-                count, weight = sum(_rows(each.events)), each.events.estimated_size()
+            for each, count in _slices(self._decode(batch, portion)):
+                weight = each.events.estimated_size()
                 if held and (rows + count > _MOST_ROWS or size + weight > _MOST_BYTES):
                     yield _joined(held)
                     held, rows, size = [], 0, 0
@@ -235,14 +229,13 @@ def _obstacle(schema: Schema, newest: Schema) -> str:
 
 def _portions(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
     """Messages in their order, some at a time by the bytes of their datums."""
-    start = size = 0
-    for at, each in enumerate(messages):
-        size += len(each.datum)
-        if size >= _PORTION_BYTES:
-            yield messages[start : at + 1]
-            start, size = at + 1, 0
-    if start < len(messages):
-        yield messages[start:]
+    ends = [*accumulate(len(each.datum) for each in messages)]
+    start = 0
+    while start < len(messages):
+        before = ends[start - 1] if start else 0
+        end = max(bisect_right(ends, before + _PORTION_BYTES), start + 1)
+        yield messages[start:end]
+        start = end
 
 
 def _rows(events: pl.DataFrame) -> pl.Series:
@@ -251,15 +244,17 @@ def _rows(events: pl.DataFrame) -> pl.Series:
     return events.select(rows=pl.sum_horizontal(pl.repeat(1, pl.len()), *lists)).to_series()
 
 
-def _slices(decoded: Decoded) -> Iterator[Decoded]:
-    """The same in pieces of bounded rows, the first one with what is unfit."""
+def _slices(decoded: Decoded) -> Iterator[tuple[Decoded, int]]:
+    """The same in pieces of bounded rows, each with its rows, the first one with what is unfit."""
     events, unfit = decoded.events, decoded.unfit
-    place = _rows(events).cum_sum() // _MOST_ROWS
+    rows = _rows(events)
+    place = rows.cum_sum() // _MOST_ROWS
     if not events.height or place[0] == place[-1]:
-        yield decoded
+        yield decoded, int(rows.sum())
         return
     for start, length in zip(*_runs(place), strict=True):
-        yield Decoded(events[start : start + length], unfit)
+        some = slice(start, start + length)
+        yield Decoded(events[some], unfit), int(rows[some].sum())
         unfit = []
 
 

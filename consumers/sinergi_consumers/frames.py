@@ -10,8 +10,8 @@ borders: each row begins at one of the n places where the first number stands, t
 so row i begins at place i, and it ends where the second number stands, just before place i + 1.
 Nobody can write a number that was drawn after the datum was sealed.
 
-They are read some at a time, by their bytes: a byte can be an item of a list, which takes many
-times the room in memory. A datum beyond the contract's size is refused without being read.
+A byte can be an item of a list, which takes many times the room in memory: the caller bounds the
+bytes of a call. A datum beyond the contract's size is refused without being read.
 
 A batch whose borders do not hold is halved; a small one is gone through by the strict reader, datum
 by datum, and what it takes is read again together, what it does not take each alone. It only sorts:
@@ -25,14 +25,13 @@ import json
 import secrets
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from sinergi_consumers.lowering import Rule, lower
+from sinergi_consumers.lowering import lower
 from sinergi_schemas.datum import DatumReader, NotOne
-from sinergi_schemas.limits import MOST_DATUM_BYTES, MOST_ITEMS, TOO_LARGE, TOO_MANY_ITEMS
+from sinergi_schemas.limits import MOST_DATUM_BYTES, TOO_LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +44,6 @@ MALFORMED = "not one datum of its schema"
 _NONCE_BITS = 62
 _MAGIC = b"Obj\x01"
 _SYNC_LENGTH = 16
-_MOST_BYTES = 1024 * 1024  # read at once
 _MOST_SUSPECT = 2_500  # the strict reader costs ten times as much a datum, and reads each once
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
@@ -84,8 +82,8 @@ def decode(datums: Sequence[bytes], schema: Schema) -> Decoded:
     read: list[int] = []
     refused: list[Refusal] = []
     refused += (Refusal(at, TOO_LARGE) for at, each in enumerate(datums) if _is_too_large(each))
-    cut = (_cut(container, datums, places, schema) for places in _portions(datums))
-    for places, rows in chain.from_iterable(cut):
+    readable = [at for at, each in enumerate(datums) if not _is_too_large(each)]
+    for places, rows in _cut(container, datums, readable, schema):
         if rows is None:
             refused += (Refusal(place, MALFORMED) for place in places)
             continue
@@ -147,21 +145,6 @@ def _is_too_large(datum: bytes) -> bool:
     return len(datum) > MOST_DATUM_BYTES
 
 
-def _portions(datums: Sequence[bytes]) -> Iterator[Sequence[int]]:
-    """The places of the datums that can be read, some at a time."""
-    portion: list[int] = []
-    size = 0
-    for place, datum in enumerate(datums):
-        if _is_too_large(datum):
-            continue
-        if portion and size + len(datum) > _MOST_BYTES:
-            yield portion
-            portion, size = [], 0
-        portion.append(place)
-        size += len(datum)
-    yield portion
-
-
 def _cut(
     container: _Container, datums: Sequence[bytes], places: Sequence[int], schema: Schema
 ) -> Iterator[tuple[Sequence[int], pl.DataFrame | None]]:
@@ -200,25 +183,17 @@ def _takes(reader: DatumReader, datum: bytes) -> bool:
 
 def _broken(rows: pl.DataFrame, lowered: Lowered) -> dict[int, str]:
     """The rows that break a rule, each with the first rule that it breaks."""
-    rules = [*_limits(lowered), *lowered.record.rules(pl.col("datum"), "")]
-    kept = rows.select(rule.kept.alias(str(at)) for at, rule in enumerate(rules))
+    kept = rows.select(rule.kept.alias(str(at)) for at, rule in enumerate(lowered.rules))
     broken: dict[int, str] = {}
-    for rule, column in zip(rules, kept, strict=True):
+    for rule, column in zip(lowered.rules, kept, strict=True):
         if not column.all():
             for row in (~column).arg_true():
                 broken.setdefault(row, f"{rule.path}: {rule.text}".removeprefix(": "))
     return dict(sorted(broken.items()))
 
 
-def _limits(lowered: Lowered) -> Iterator[Rule]:
-    items = lowered.record.items(pl.col("datum"))
-    if items is not None:
-        yield Rule("", TOO_MANY_ITEMS, items <= MOST_ITEMS)
-
-
 def _raised(rows: pl.DataFrame, lowered: Lowered) -> pl.DataFrame:
-    raised = lowered.record.raised(pl.col("datum"))
-    return (rows if raised is None else rows.select(raised)).unnest("datum")
+    return (rows if lowered.raised is None else rows.select(lowered.raised)).unnest("datum")
 
 
 def _long(number: int) -> bytes:

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import polars as pl
 
 from sinergi_schemas import errors
+from sinergi_schemas.limits import MOST_ITEMS, TOO_MANY_ITEMS
 from sinergi_schemas.shape import MOST_CELLS_PER_BYTE, MOST_COLUMNS, MOST_DIGITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 # What keeps a peer's schema from turning a few bytes into gigabytes: an absent record is one byte
 # on the wire and one cell in each of its columns. Inlining could also unfold a small file hugely.
@@ -139,10 +140,16 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A schema lowered: what polars is told, and the columns as the contract means them."""
+    """A schema lowered: what polars is told, and the columns as the contract means them.
+
+    Attributes:
+        rules: what a row whose column `datum` is the record must keep.
+        raised: that column in the contract's types; None where it is read in them.
+    """
 
     avro: Any
-    record: Record
+    rules: Sequence[Rule]
+    raised: pl.Expr | None
 
 
 @lru_cache(maxsize=256)
@@ -157,7 +164,15 @@ def lower(text: bytes) -> Lowered:
     found = _Lowering().of(schema, "", "the schema")
     if not isinstance(found.column, Record):
         raise errors.SchemaNotLowered("the schema", "it is no record")
-    return Lowered(found.avro, found.column)
+    datum = pl.col("datum")
+    rules = (*_limits(found.column, datum), *found.column.rules(datum, ""))
+    return Lowered(found.avro, rules, found.column.raised(datum))
+
+
+def _limits(record: Record, values: pl.Expr) -> Iterator[Rule]:
+    items = record.items(values)
+    if items is not None:
+        yield Rule("", TOO_MANY_ITEMS, items <= MOST_ITEMS)
 
 
 class _Found(NamedTuple):
