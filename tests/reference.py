@@ -113,7 +113,8 @@ def kinds(base: Kind) -> Iterator[Kind]:
 
 def message(kind: Kind) -> str:
     """The message of an error, with its attributes as `{name}`."""
-    return " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
+    said = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
+    return re.sub(r"\{(\w+):(\w+)\}", r"{\1} \2", said)
 
 
 def _commands() -> Iterator[str]:

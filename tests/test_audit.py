@@ -312,10 +312,10 @@ def test_everything_that_was_skipped_is_told_with_place_and_count(world: World) 
     text = "\n".join(audit.remarks)
     altered = f"3 messages skipped, {noise.ALTERED}: leaf 1 at offset {end}"
     assert altered in text
-    assert f"1 messages skipped, {noise.OUTSIDE}: leaf 1000000 at offset {end + 4}" in text
+    assert f"1 message skipped, {noise.OUTSIDE}: leaf 1000000 at offset {end + 4}" in text
     assert f"no key or no Confluent frame: offset {end + 3}" in text
     assert f"{noise.FOREIGN_CHECKPOINT} (SignatureMissing): leaf 0 at offset {end + 5}" in text
-    assert f"{world.topic.name}/0: 1 leaves behind the last checkpoint not shown" in text
+    assert f"{world.topic.name}/0: 1 leaf behind the last checkpoint not shown" in text
 
 
 def test_a_record_that_is_not_there_is_told_and_exits_with_1(

@@ -141,6 +141,18 @@ def test_whatever_a_command_raises_is_one_line(
     assert "Budi" not in err
 
 
+def test_with_json_logs_the_error_that_ends_a_command_is_a_json_line_too(run: Run) -> None:
+    status, out, err = run("--log-json", "--config", "nowhere.toml", "settings")
+    assert (status, out) == (2, "")
+    (line,) = map(json.loads, err.splitlines())
+    assert (line["level"], line["error"]) == ("error", "SettingsRefused")
+    assert "nowhere.toml: No such file or directory" in line["event"]
+    assert "Traceback" not in err
+    _, _, err = run("--debug", "--log-json", "--config", "nowhere.toml", "settings")
+    (line,) = map(json.loads, err.splitlines())
+    assert line["exception"].startswith("Traceback")
+
+
 def test_debug_shows_where_an_error_arose(run: Run) -> None:
     _, _, err = run("--debug", "--set", "nope=1", "settings")
     assert "Traceback" in err

@@ -241,7 +241,7 @@ def test_an_error_says_all_that_it_knows(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", SAYABLE, ids=lambda kind: kind.__name__)
 def test_an_error_says_how_to_mend_it(kind: Kind) -> None:
     message = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
-    told = TOLD.intersection(re.findall(r"\{(\w+)\}", message))
+    told = TOLD.intersection(re.findall(r"\{(\w+)\W", message))
     assert told or len(re.split(r"[.;:] ", message)) > 1, message
 
 

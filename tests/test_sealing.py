@@ -121,9 +121,7 @@ def test_after_its_last_size_a_replaced_key_signs_nothing_and_need_not_be_there(
 
 def test_nothing_is_sealed_without_the_key_that_must_sign_it() -> None:
     sealer, newer = changing(1)
-    with pytest.raises(
-        errors.SigningKeyMissing, match=r"transfer/\d for 1 leaves must be signed by"
-    ):
+    with pytest.raises(errors.SigningKeyMissing, match=r"transfer/\d for 1 leaf must be signed by"):
         replace(sealer, keys=[newer]).seal([row(1)], empty_trees())
     with pytest.raises(errors.SigningKeyMissing, match="for 2 leaves"):
         replace(sealer, keys=[KEY]).seal([row(1, key="P"), row(2, key="P")], empty_trees())

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from sinergi_consumers import witnesses
 from sinergi_consumers.replay import LEAF_BYTES, Replay, differing_leaf
 from sinergi_schemas import errors
+from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.merkle import EMPTY_ROOT
 
 if TYPE_CHECKING:
@@ -155,21 +156,21 @@ class Audit:
         for tally in self.tallies:
             name = f"{self.name}/{tally.partition}"
             found += [
-                f"{name}: {each.count} messages skipped, {each.cause}{_places(each)}"
+                f"{name}: {counted(each.count, 'message')} skipped, {each.cause}{_places(each)}"
                 for each in tally.noise.skipped
             ]
             found += [
-                f"{name}: {each.count} sealed events not shown, {each.cause}{_places(each)}"
+                f"{name}: {counted(each.count, 'sealed event')} not shown,"
+                f" {each.cause}{_places(each)}"
                 for each in tally.unfit.skipped
             ]
             found += [
-                f"{name}: {each.count} events are not agreed, {each.cause}{_places(each)}"
+                f"{name}: {counted(each.count, 'event')} not agreed, {each.cause}{_places(each)}"
                 for each in tally.not_agreed.skipped
             ]
             if tally.unsealed:
-                found.append(
-                    f"{name}: {tally.unsealed} leaves behind the last checkpoint not shown"
-                )
+                left = _leaves(tally.unsealed)
+                found.append(f"{name}: {left} behind the last checkpoint not shown")
         return [*found, *self.verdict.testimony.remarks]
 
     def _origin(self, number: int) -> str:
@@ -206,7 +207,7 @@ class Audit:
             ]
             if heard:
                 (first, error), *more = heard
-                said = f"{first} states {first.size} leaves and the root {first.root.hex()}"
+                said = f"{first} states {_leaves(first.size)} and the root {first.root.hex()}"
                 remarks = (said, *(f"by {each} it has {each.size}" for each, _ in more))
                 self.verdict.findings.append(Finding(str(error), remarks))
 
@@ -243,14 +244,18 @@ class Audit:
                 fork = errors.SealFork(origin, leaf + 1)
                 remarks = (
                     f"leaf {leaf} is the first that differs; both are under its owner's signature",
-                    f"{self.name}: {tally.verified} leaves, root {tally.root.hex()}",
-                    f"{against}: {theirs.verified} leaves, root {theirs.root.hex()}",
+                    f"{self.name}: {_leaves(tally.verified)}, root {tally.root.hex()}",
+                    f"{against}: {_leaves(theirs.verified)}, root {theirs.root.hex()}",
                 )
                 self.verdict.findings.append(Finding(f"Compared with {against}: {fork}", remarks))
             elif is_whole and theirs.verified > tally.verified:
                 tail = errors.TailMissing(origin, tally.verified, theirs.verified, against)
                 self.verdict.findings.append(Finding(str(tail)))
         self.verdict.compared = common
+
+
+def _leaves(count: int) -> str:
+    return counted(count, "leaf", "leaves")
 
 
 def _first_difference(ours: Tally, theirs: Tally, end: int) -> int | None:

@@ -26,6 +26,7 @@ from sinergi_consumers.log import open_log
 from sinergi_schemas import errors, topics
 from sinergi_schemas.clock import moment
 from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.seal.note import MOST_CHARACTERS, parse_note
 
@@ -97,9 +98,9 @@ class Decrease:
 
     def __str__(self) -> str:
         return (
-            f"{self.topic} states {self.size} leaves of partition {self.larger.partition} at offset"
-            f" {self.offset}, behind {self.larger}, which states {self.larger.size}: the larger"
-            " one counts"
+            f"{self.topic} states {counted(self.size, 'leaf', 'leaves')} of partition"
+            f" {self.larger.partition} at offset {self.offset}, behind {self.larger}, which states"
+            f" {self.larger.size}: the larger one counts"
         )
 
 
@@ -114,8 +115,9 @@ class Claim:
 
     def __str__(self) -> str:
         return (
-            f"{self.reader} claims {self.size} leaves of partition {self.partition}, which their"
-            f" owner did not sign ({self.why}): it is that reader's word alone"
+            f"{self.reader} claims {counted(self.size, 'leaf', 'leaves')} of partition"
+            f" {self.partition}, which their owner did not sign ({self.why}): it is that reader's"
+            " word alone"
         )
 
 
@@ -152,8 +154,8 @@ class Testimony:
     def remarks(self) -> list[str]:
         """What is to be said besides, one line each, and does not speak against the topic."""
         junk = (
-            f"{each.count} messages of {topic} from offset {each.first} on are no statement of"
-            " anybody's and were passed over"
+            f"{counted(each.count, 'message')} of {topic}, the first at offset {each.first},"
+            " skipped: no statement of anybody's"
             for topic, each in self.junk.items()
         )
         return [*map(str, self.decreases), *map(str, self.claims), *junk]

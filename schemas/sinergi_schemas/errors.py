@@ -9,11 +9,12 @@
     │                            signature, origin, gap, mismatch, missing tail, fork
     └── Unavailable   nobody's fault: try again, for ever, and say so
 
-The first paragraph of a class's docstring is its message, with the attributes filled in; it says
-what is wrong, where, and how to mend it. No message ever carries personal data: attributes are
-names of things, numbers and digests, never the contents of an event. A name that comes from
-somewhere else (a file, a table, a broker) may hold anything: in the message it stands as plain text
-on one line. Only `listing` has several, and whoever makes one has each line made plain.
+The first paragraph of a class's docstring is its message, with the attributes filled in, a number
+with its noun as `{size:leaves}`; it says what is wrong, where, and how to mend it. No message ever
+carries personal data: attributes are names of things, numbers and digests, never the contents of an
+event. A name that comes from somewhere else (a file, a table, a broker) may hold anything: in the
+message it stands as plain text on one line. Only `listing` has several, and whoever makes one has
+each line made plain.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import dataclass_transform
 from sinergi_schemas.plain_text import plain, plain_lines
 
 _SEVERAL_LINES = ("listing",)
+_ONE = {"leaves": "leaf"}
 
 
 @dataclass_transform(eq_default=False)
@@ -52,9 +54,20 @@ class _Attributes(dict[str, object]):
 
     def __missing__(self, name: str) -> object:
         value: object = getattr(self._error, name)
+        if type(value) is int:
+            return _Number(value)
         if not isinstance(value, str):
             return value
         return plain_lines(value) if name in _SEVERAL_LINES else plain(value)
+
+
+class _Number(int):
+    """A number that a message may ask for with its noun in the plural."""
+
+    def __format__(self, plural: str) -> str:
+        if not plural:
+            return str(int(self))
+        return f"{int(self)} {_ONE.get(plural, plural.removesuffix('s')) if self == 1 else plural}"
 
 
 class Refused(SinergiError):
@@ -158,7 +171,7 @@ class EventDiffers(Refused):
 
 
 class OutboxBehindTopic(Refused):
-    """{topic}/{partition} shows {shown} leaves, this outbox knows {known}: its database was
+    """{topic}/{partition} shows {shown:leaves}, this outbox knows {known}: its database was
     restored from a backup, or another outbox writes there. Nothing is sealed, since that would make
     two histories: stop every relay and run `sinergi outbox recover`, or find the other outbox.
     """
@@ -213,7 +226,7 @@ class KeyFileRefused(Refused):
 
 
 class SigningKeyMissing(Refused):
-    """A checkpoint of {origin} for {size} leaves must be signed by {key}, which is not in the
+    """A checkpoint of {origin} for {size:leaves} must be signed by {key}, which is not in the
     folder of private keys. Put its file there, or load the agreement that replaces it.
     """
 
@@ -253,8 +266,8 @@ class SignatureMissing(SealBroken):
 
 
 class KeyReplaced(SignatureMissing):
-    """{subject} of {size} leaves is signed by {signer}, which was replaced and signs nothing above
-    {last} leaves; {keys} must sign it. Either its owner's relay has not loaded the agreement that
+    """{subject} of {size:leaves} is signed by {signer}, which was replaced and signs nothing above
+    {last:leaves}; {keys} must sign it. Either its owner's relay has not loaded the agreement that
     replaces the key, or somebody signs with the old key. Ask its owner.
     """
 
@@ -271,7 +284,7 @@ class OriginForeign(SealBroken):
 
 
 class SealGap(SealBroken):
-    """{origin} lacks leaf {index}, though its owner's checkpoint covers {size} leaves: messages are
+    """{origin} lacks leaf {index}, though its owner's checkpoint covers {size:leaves}: messages are
     missing. Restore them from another copy of the topic.
 
     Attributes:
@@ -285,8 +298,8 @@ class SealGap(SealBroken):
 
 
 class CheckpointTooWide(SealBroken):
-    """A checkpoint of {origin} covers {size} leaves, and the last one before it only {known}: more
-    than {most} leaves between two are never taken. Compare the topic with another copy: a
+    """A checkpoint of {origin} covers {size:leaves}, and the last one before it only {known}: more
+    than {most:leaves} between two are never taken. Compare the topic with another copy: a
     checkpoint between them was changed, or its owner's relay does not keep to the limit.
     """
 
@@ -297,7 +310,7 @@ class CheckpointTooWide(SealBroken):
 
 
 class BatchTooLarge(SealBroken):
-    """The leaves {start} to {end} (exclusive) of {origin} take more than {most} bytes under one
+    """The leaves {start} to {end} (exclusive) of {origin} take more than {most:bytes} under one
     checkpoint, which no relay of ours makes. Its owner must look at the relay; nothing behind them
     is read.
     """
@@ -319,7 +332,7 @@ class SealMismatch(SealBroken):
 
 
 class TailMissing(SealBroken):
-    """{origin} ends at {size} leaves, but by {witness} it has {stated}: its newest messages were
+    """{origin} ends at {size:leaves}, but by {witness} it has {stated}: its newest messages were
     cut off, or the copy was made before. Restore them from another copy, or ask its owner.
     """
 
@@ -330,7 +343,7 @@ class TailMissing(SealBroken):
 
 
 class SealFork(SealBroken):
-    """{origin} shows two histories of {size} leaves. If both are signed, its owner made two; if
+    """{origin} shows two histories of {size:leaves}. If both are signed, its owner made two; if
     not, a message was slipped in. Keep both copies, and ask its owner.
     """
 
@@ -506,7 +519,7 @@ class OffsetGone(Broken):
 
 
 class PartitionsDiffer(Broken):
-    """{topic} has {found} partitions where the agreement says {expected}. A count is fixed for the
+    """{topic} has {found:partitions} where the agreement says {expected}. A count is fixed for the
     topic's life: let the broker's operator restore it.
     """
 

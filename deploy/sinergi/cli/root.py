@@ -39,6 +39,7 @@ class Invocation:
     config: Path | None = None
     overrides: dict[str, str] = field(default_factory=dict)
     debug: bool = False
+    log_json: bool = False
 
     @cached_property
     def settings(self) -> Settings:
@@ -108,7 +109,12 @@ def root(
         Level, typer.Option(envvar="SINERGI_LOG_LEVEL", help="What to say on standard error.")
     ] = "info",
     log_json: Annotated[
-        bool, typer.Option("--log-json", envvar="SINERGI_LOG_JSON", help="Log as JSON lines.")
+        bool,
+        typer.Option(
+            "--log-json",
+            envvar="SINERGI_LOG_JSON",
+            help="Write the log, and why a command ends, as JSON lines.",
+        ),
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", envvar="SINERGI_DEBUG", help="Show where an error arose.")
@@ -121,6 +127,7 @@ def root(
     _invocation.__dict__.pop("settings", None)
     _invocation.config = config
     _invocation.debug = debug
+    _invocation.log_json = log_json
     _invocation.overrides = dict(_assignment(each) for each in override or ())
 
 
@@ -190,6 +197,14 @@ def _where(why: Exception) -> str:
 
 
 def _say(text: str, why: Exception | None = None) -> None:
+    """Write why the command ends to standard error, as a line of the log where that is JSON."""
+    if _invocation.log_json:
+        import structlog  # noqa: PLC0415 - not for --help
+
+        known = {"error": type(why).__name__} if why else {}
+        trace = {"exc_info": why} if _invocation.debug else {}
+        structlog.get_logger().error(text, **known, **trace)
+        return
     if why is not None and _invocation.debug:
         terminal.note_lines("".join(traceback.format_exception(why)).rstrip("\n"))
     terminal.note_lines(f"sinergi: {text}")

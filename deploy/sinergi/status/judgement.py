@@ -158,7 +158,8 @@ def _topic(topic: Published | Read) -> Iterator[Problem]:
     if topic.found is None or not topic.agreed or topic.found == topic.agreed:
         return
     if topic.found:
-        what = f"{topic.topic} has {topic.found} partitions where the agreement says {topic.agreed}"
+        found = _count(topic.found, "partition")
+        what = f"{topic.topic} has {found} where the agreement says {topic.agreed}"
     else:
         what = f"{topic.topic} is not on the broker: run `sinergi provision apply`"
     yield Problem(Kind.TOPIC, topic.topic, None, what)
@@ -210,7 +211,8 @@ def _broken(topic: Read, share: Share) -> Iterator[Problem]:
             mend = f"{mend}, next at {local(share.halt.looks_at)}"
         yield Problem(Kind.HALTED, topic.topic, share.partition, f"{what} {mend}.")
     if share.signed and share.available is not None and share.available < share.signed:
-        what = f"{place} shows {share.available:,} leaves where its owner signed {share.signed:,}"
+        shown = _count(share.available, "leaf", "leaves")
+        what = f"{place} shows {shown} where its owner signed {share.signed:,}"
         mend = "its end was cut off, or is being sent again"
         yield Problem(Kind.CUT, topic.topic, share.partition, f"{what}: {mend}")
     if share.quarantined:
