@@ -227,6 +227,7 @@ def test_nothing_else_in_the_commands_writes_a_file() -> None:
     """Whoever opens a file to write beside the rule has its reason here."""
     reasons = {
         "deploy/sinergi/cli/terminal.py": "a stream that was closed before we began",
+        "deploy/sinergi/cli/native_output.py": "standard error, by another descriptor",
         "deploy/sinergi/founding.py": "an agency's own first files, never over others",
         "deploy/sinergi/local": "the services' own folder",
         "deploy/sinergi/demo": "the demo's own folder",

@@ -28,6 +28,7 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.codes import PersonRole
 from sinergi_schemas.events import Person
 from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.message import FRAME_LENGTH
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic
 from waiting import PATIENCE_SECONDS
@@ -162,12 +163,13 @@ def test_no_name_and_no_number_leaves_the_tables_made_for_it(
 ) -> None:
     tape = world.tape()
     written = tape.write_datums(events(tape))
-    unknown = world.tape()
     with world.materialising(PROJECTIONS):
         send(world, written)
         size = f"SELECT 1 FROM sinergi_consumer.position WHERE tree_size = {len(written)}"
         world.until(lambda: len(world.ask(size)) == len(PROJECTIONS), "all taken in")
-        send(world, [replace(unknown.write([transfer(NIK)])[0], value_bytes=NAME.encode())])
+        (altered,) = tape.write([transfer(NIK)])
+        frame = (altered.value_bytes or b"")[:FRAME_LENGTH]
+        send(world, [replace(altered, value_bytes=frame + NAME.encode())])
         world.until(lambda: world.count("sinergi_consumer.halt") == 1, "a share halted")
 
     reasons = world.ask("SELECT DISTINCT reason FROM sinergi_consumer.quarantine ORDER BY 1")

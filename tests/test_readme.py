@@ -113,12 +113,14 @@ def test_the_auditors_commands_answer(
     (lines,) = blocks("console", "You are the auditor")
     commands = [line.removeprefix("$ sinergi ") for line in lines.splitlines()]
     assert len(commands) == 5
-    for command in commands:
-        words = shlex.split(command.replace(AGENCY, world.publisher))
-        copy = words.index("--copy") + 1 if "--copy" in words else None
-        if copy:
-            words[copy] = world.topic.name
-        assert run(words) == 0, capfd.readouterr().err
+    with world.relaying(), world.materialising():
+        world.until_rows("sinergi.transfer", 1)
+        for command in commands:
+            words = shlex.split(command.replace(AGENCY, world.publisher))
+            copy = words.index("--copy") + 1 if "--copy" in words else None
+            if copy:
+                words[copy] = world.topic.name
+            assert run(words) == 0, capfd.readouterr()
     assert (world.folder / "transfers.parquet").stat().st_size > 0
 
 

@@ -69,8 +69,8 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
                     _take_away(bus, load, rng, report, outage, share, in_order=number % 2 == 0)
             bus.until_written(load)
         bus.settle(report)
-        stop_all(report, *workers)
         _well(bus, report)
+        stop_all(report, *workers)
     return report
 
 
