@@ -75,6 +75,22 @@ def test_a_library_that_writes_more_than_a_pipe_holds_is_never_waited_for() -> N
     assert all(json.loads(line)["bytes"] for line in lines[:-1])
 
 
+def test_a_process_with_thousands_of_open_files_loses_no_line() -> None:
+    """`select.select` takes no descriptor above 1,023."""
+    opened = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))\n"
+    opened += "held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]\n"
+    code = _PANICS.replace("with logged", f"{opened}with logged")
+    done = subprocess.run(
+        [sys.executable, "-c", code.format('os.write(2, b"S3CRET\\n")')],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *told, last = done.stderr.splitlines()
+    assert last == "behind"
+    assert [json.loads(each)["lines"] for each in told] == [1]
+
+
 def test_a_crash_is_told_on_the_true_standard_error() -> None:
     status, lines = run(_CRASH)
     assert status < 0

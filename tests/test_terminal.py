@@ -521,6 +521,7 @@ def test_every_command_prints_through_the_one_module() -> None:
         "__init__.py": {"sys.stderr"},  # before anything is loaded
         "local.py": {"Console"},  # handed on to what shows a bar
         "logs.py": {"sys.stderr"},
+        "native_output.py": {"sys.stderr"},  # another descriptor for it
         "output.py": {"sys.stdout"},  # its encoding
         "terminal.py": {"Console", "Progress", "sys.stdout", "sys.stderr"},
     }

@@ -138,7 +138,7 @@ def desk(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], s
 def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(desk: Desk) -> None:
     assert [section[3] for section in SECTIONS] == [str(number) for number in range(1, 8)]
     _, state, record, enemy, caught, by_hand, _ = SECTIONS
-    assert desk.follow(state) == [0]
+    assert desk.follow(state) == [1]
     assert desk.follow(record) == [0, 0, 0, 2]
     assert desk.follow(enemy) == [0] * 6
     assert desk.follow(caught) == [1] * 4 + [0] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 import tomli_w
+from confluent_kafka.admin import NewTopic
 
 from sinergi.cli import root
 from sinergi_schemas.kafka import admin
@@ -204,8 +206,26 @@ def test_an_agreement_with_another_key_proves_nothing_and_shows_nothing(
     text = agreement.read_text(encoding="utf-8").replace(str(world.key.public), str(other))
     agreement.write_text(text, encoding="utf-8")
     found = ask(*here(world), "replay", world.topic.name, "--output", "ndjson")
-    assert (found.status, found.out) == (root.NOT_SO, "")
-    assert f"is not signed by any of {other.name}+{other.id.hex()}." in found.err
+    assert (found.status, found.out) == (root.COULD_NOT, "")
+    assert "a checkpoint that the owner did not sign (SignatureMissing)" in found.err
+    name, agency = world.topic.name, world.publisher
+    assert f"verdict: {name} cannot be told to be what {agency} sealed: no leaf and" in found.err
+
+
+def test_an_emptied_topic_whose_heads_are_gone_too_is_not_told_to_be_whole(
+    ask: Callable[..., Asked], world: World
+) -> None:
+    agreement = world.folder / "pks.toml"
+    other = SigningKey.generate(f"{BUS}/{world.publisher}").public
+    text = agreement.read_text(encoding="utf-8").replace(str(world.key.public), str(other))
+    agreement.write_text(text, encoding="utf-8")  # no head is this key's
+    empty = f"copy.{world.topic.name}"
+    topics = admin.open_admin(world.connection)
+    topics.create_topics([NewTopic(empty, world.partitions, 1)])[empty].result(PATIENCE_SECONDS)
+    found = ask(*here(world), "replay", world.topic.name, "--copy", empty, "--json")
+    (verdict,) = json.loads(found.out)
+    assert (found.status, verdict["exit_status"]) == (root.COULD_NOT, root.COULD_NOT)
+    assert (verdict["holds"], verdict["findings"]) == (None, [])
 
 
 def test_a_copy_that_is_not_there_is_named(ask: Callable[..., Asked], world: World) -> None:

@@ -107,6 +107,18 @@ class Audit:
         """How many events were handed out."""
         return sum(each.shown for each in self.tallies)
 
+    @property
+    def holds(self) -> bool | None:
+        """Whether the topic is what its owner sealed; None where the owner has signed nothing.
+
+        Messages that no checkpoint covers are nobody's, and an empty topic without heads may be
+        one that was emptied: neither proves anything.
+        """
+        if self.verdict.findings:
+            return False
+        is_signed = self.verdict.testimony.has_heads or any(each.verified for each in self.tallies)
+        return True if is_signed else None
+
     def root(self, partition: int, size: int) -> bytes | None:
         """The root of a partition's tree of a size that somebody has signed, if it is that long."""
         for tally in self.tallies:

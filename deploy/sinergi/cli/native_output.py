@@ -32,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 _STDERR = 2
 _PLACE = re.compile(rb"panicked at ([^\s:]+:\d+):\d+:?$", re.MULTILINE)
-_QUIET_SECONDS = 0.05
+_QUIET_MILLISECONDS = 50
 _MOST_BYTES = 16 * 1024 * 1024  # told as one burst, at most
 _MOST_PLACES = 5
 _READ = 64 * 1024
@@ -83,11 +83,20 @@ def _is_standard(stream: object) -> bool:
 
 def _tell(outlet: int, ended: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    either = _readable(outlet, ended)
     while True:
         # The pipe itself ends later where a child of ours has inherited it.
-        ready, _, _ = select.select([outlet, ended], [], [])
+        ready = {descriptor for descriptor, _ in either.poll()}
         if outlet not in ready or not _tell_burst(outlet):
             return
+
+
+def _readable(*descriptors: int) -> select.poll:
+    """What waits for one of these to be readable; `select.select` takes none above 1,023."""
+    waiting = select.poll()
+    for each in descriptors:
+        waiting.register(each, select.POLLIN)
+    return waiting
 
 
 def _tell_burst(outlet: int) -> bool:
@@ -96,7 +105,8 @@ def _tell_burst(outlet: int) -> bool:
     lines = size = 0
     places: dict[str, None] = {}
     rest = b""
-    while size < _MOST_BYTES and select.select([outlet], [], [], _QUIET_SECONDS)[0]:
+    more = _readable(outlet)
+    while size < _MOST_BYTES and more.poll(_QUIET_MILLISECONDS):
         read = os.read(outlet, _READ)
         is_open = bool(read)
         if not is_open:

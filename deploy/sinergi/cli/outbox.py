@@ -113,7 +113,7 @@ def discard(
     from sinergi_producers import discarding  # noqa: PLC0415 - only here
 
     discarding.discard(root.settings().producer_database, ids)
-    typer.echo(f"sinergi: discarded: {', '.join(map(str, ids))}", err=True)
+    terminal.note(f"sinergi: discarded: {', '.join(map(str, ids))}")
 
 
 @app.command()

@@ -103,7 +103,7 @@ def replay(
     if as_json:
         pairs = zip(names, audits, strict=True)
         terminal.show_json([verdict.document(*each, record=key) for each in pairs])
-    raise typer.Exit(max(verdict.exit_status(each, record=key) for each in audits))
+    raise typer.Exit(verdict.worst({verdict.exit_status(each, record=key) for each in audits}))
 
 
 def _topics(words: list[str], output: Output, *, is_alone: bool) -> list[Topic]:

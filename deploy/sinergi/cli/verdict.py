@@ -10,6 +10,7 @@ from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.note import parse_note
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sinergi_consumers.audit import Audit
@@ -18,16 +19,27 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.noise import Skipped
     from sinergi_schemas.topics import Topic
 
-HOLDS, DISPROVED = 0, 1
+HOLDS, DISPROVED, UNTOLD = 0, 1, 2
+_STYLES = {True: "green", False: "bold red", None: "bold yellow"}
 
 # Heads are signed every minute; a topic whose owner's heads are older may lack its newest messages.
 _HEADS_SECONDS = 180.0
 
 
 def exit_status(audit: Audit, *, record: str | None) -> int:
-    """0 where all of it holds; 1 where something does not, or the record asked for is not there."""
+    """0 where all of it holds; 1 where something does not, or the record asked for is not there.
+
+    2 where the owner has signed nothing of it, so that nothing can be told.
+    """
+    if audit.holds is None:
+        return UNTOLD
     is_missing = record is not None and not audit.shown
-    return DISPROVED if audit.verdict.findings or is_missing else HOLDS
+    return DISPROVED if not audit.holds or is_missing else HOLDS
+
+
+def worst(statuses: Collection[int]) -> int:
+    """The exit status for several audits: what is disproved stands above what cannot be told."""
+    return DISPROVED if DISPROVED in statuses else max(statuses)
 
 
 def report(topic: Topic, audit: Audit, *, record: str | None, is_filtered: bool) -> None:
@@ -45,8 +57,7 @@ def report(topic: Topic, audit: Audit, *, record: str | None, is_filtered: bool)
         terminal.note(f"sinergi: no such record: nothing that holds in {audit.name} has this key")
     elif is_filtered and not audit.shown:
         terminal.note(f"  no event of {audit.name} lies within what was asked for")
-    holds = not audit.verdict.findings
-    terminal.note(f"verdict: {sentence(topic, audit)}", "green" if holds else "bold red")
+    terminal.note(f"verdict: {sentence(topic, audit)}", _STYLES[audit.holds])
 
 
 def sentence(topic: Topic, audit: Audit) -> str:
@@ -54,6 +65,11 @@ def sentence(topic: Topic, audit: Audit) -> str:
     count = len(audit.verdict.findings)
     if count:
         return f"{audit.name} is not what {topic.agency} sealed: {counted(count, 'finding')}"
+    if audit.holds is None:
+        return (
+            f"{audit.name} cannot be told to be what {topic.agency} sealed: no leaf and no heads"
+            f" are under a key of {topic.agency} that the agreements here name"
+        )
     return f"{audit.name} is what {topic.agency} sealed"
 
 
@@ -64,7 +80,7 @@ def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any
         "topic": topic.name,
         "read": audit.name,
         "owner": topic.agency,
-        "holds": not audit.verdict.findings,
+        "holds": audit.holds,
         "verdict": sentence(topic, audit),
         "exit_status": exit_status(audit, record=record),
         "record": None if record is None else {"key": record, "found": audit.shown > 0},
