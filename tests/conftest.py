@@ -8,12 +8,15 @@ A line at the head of the run says which it is, and why.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import shutil
 import signal
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,7 @@ import images
 from sinergi import migrate
 from sinergi.local import Local
 from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,6 +189,21 @@ def databases(_template: tuple[sa.Engine, str]) -> Iterator[Callable[[], str]]:
 def postgresql(databases: Callable[[], str]) -> str:
     """The URL of a fresh database with everybody's tables."""
     return databases()
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> Catalog:
+    """The shipped schemas, and a second version of the transfer with one field more."""
+    folder = tmp_path / "avro"
+    with as_file(files("sinergi_schemas") / "avro") as shipped:
+        shutil.copytree(shipped, folder)
+    document = json.loads((folder / "transfer/1.avsc").read_text("utf-8"))
+    remark = {"name": "remark", "type": ["null", "string"], "default": None, "doc": "Anything."}
+    document["fields"].append(remark)
+    (folder / "transfer/2.avsc").write_text(json.dumps(document), "utf-8")
+    with (folder / "ids.toml").open("a", encoding="utf-8") as ids:
+        ids.write('"transfer/2" = 4\n')
+    return Catalog.load(folder)
 
 
 @pytest.fixture

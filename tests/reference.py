@@ -60,6 +60,7 @@ MEANINGS = {
     "producer.database": "the database in which this agency publishes, `postgresql://user@host/name`",
     "consumer.database": "the database into which others' events are materialised",
     "consumer.name": "what that database is called on the bus: in its group and its receipts",
+    "consumer.quarantine_bytes": "what quarantine keeps of each publisher; the topic has the rest",
     "provision.replication": "copies of each partition; if unset three, or one a broker if fewer",
 }
 

@@ -264,7 +264,21 @@ def provisioned(text: str, topic: str) -> None:
 
 def quarantined(text: str, topic: str) -> Quarantined:
     return Quarantined(
-        7, "open", "awaiting-schema", "grams_by_region", topic, 0, 12, EVENT, 1, NOW, text, text
+        7,
+        "open",
+        "awaiting-schema",
+        "grams_by_region",
+        topic,
+        0,
+        12,
+        EVENT,
+        1,
+        NOW,
+        text,
+        text,
+        "00" * 32,
+        1_234,
+        kept=False,
     )
 
 

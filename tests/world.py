@@ -25,7 +25,7 @@ from sinergi_consumers.bus import Bus
 from sinergi_consumers.materialiser import Materialiser
 from sinergi_consumers.projection import Projection, projections_of
 from sinergi_consumers.receipts import Receipts
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
+from sinergi_consumers.sinks.postgresql import QUARANTINE_BYTES, PostgresqlSink
 from sinergi_consumers.storing import Store
 from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_consumers.testing.tape import Tape
@@ -102,6 +102,7 @@ class World:
     producer_url: str
     consumer_url: str
     partitions: int = 2
+    quarantine_bytes: int = QUARANTINE_BYTES
     key: SigningKey = field(init=False)
     receipt_key: SigningKey = field(init=False)
 
@@ -179,7 +180,7 @@ class World:
         self, stopping: threading.Event, projections: Sequence[Projection] | None = None
     ) -> Materialiser:
         chosen = self.projections if projections is None else projections
-        sink = PostgresqlSink(self.consumer_url, chosen)
+        sink = PostgresqlSink(self.consumer_url, chosen, self.quarantine_bytes)
         return Materialiser(
             Assignment(self.connection, f"{self.reader}.{DATABASE}", {self.topic: self.partitions}),
             Store(sink, chosen, self.receipt_key, SYSTEM, stopping),
@@ -197,7 +198,13 @@ class World:
     @cached_property
     def reader_settings(self) -> Path:
         """The file with which the reader's processes start."""
-        consumer = {"consumer": {"database": self.consumer_url, "name": DATABASE}}
+        consumer = {
+            "consumer": {
+                "database": self.consumer_url,
+                "name": DATABASE,
+                "quarantine_bytes": self.quarantine_bytes,
+            }
+        }
         return self._settings("reader", self.reader, self.receipt_key, consumer)
 
     def _settings(self, place: str, agency: str, key: SigningKey, part: dict[str, Any]) -> Path:

@@ -1,7 +1,7 @@
 """The agreements as a running materialiser has them, read again now and then.
 
 Whatever depends on them is made anew with them: the keys of each partition, what events are held
-to, and the retrial of what no agreement allowed before.
+to, and what is tried again that no agreement allowed before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_consumers.agreed import Agreed
+from sinergi_consumers.awaiting import Awaiting
 from sinergi_consumers.decoding import Decoders
+from sinergi_consumers.leaf_reading import LeafReading
 from sinergi_consumers.partition import Partition
 from sinergi_consumers.retrying import Retrial
 from sinergi_schemas import errors
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 RELOAD_SECONDS = 60.0
+_SILENT_POLLS = 10
 
 
 class Loaded:
@@ -34,7 +37,7 @@ class Loaded:
 
     Attributes:
         decoders: they hold events to these agreements.
-        retrial: it tries again what they allow by now.
+        awaiting: it tries again what they allow by now.
     """
 
     def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
@@ -74,7 +77,9 @@ class Loaded:
     def _take(self, agreements: Agreements) -> None:
         self._agreements = agreements
         self.decoders = Decoders(self._bus.catalog, Agreed(agreements, self._bus.reader))
-        self.retrial = Retrial(self._store.sink, self._store.projections, self.decoders)
+        reading = LeafReading(lambda: self._bus.connection, _SILENT_POLLS)
+        retrial = Retrial(self._store.sink, self._store.projections, self.decoders, reading)
+        self.awaiting = Awaiting(retrial, self._clock)
 
     def _tell_new(self, before: Agreements, found: Agreements) -> None:
         """Say which topics need a restart: the group is joined for those known at the start."""

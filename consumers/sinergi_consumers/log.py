@@ -18,22 +18,30 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
 
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.message import Received
 
 _CHUNK = 5_000
 _MOST_BYTES = 8 * 1024 * 1024
 # Fetched by so few at a time, since a message may be a megabyte.
 _PART = 32
 _POLL_SECONDS = 0.5
-_SILENT_POLLS = 60
+SILENT_POLLS = 60
 # Messages that are not ours, passed over at one place while a leaf is looked for.
 _MOST_JUNK = 100
 
 
 class Log:
-    """A partition as a tape: where it begins and ends, and its messages between two offsets."""
+    """A partition as a tape: where it begins and ends, and its messages between two offsets.
 
-    def __init__(self, consumer: Consumer, topic: str, partition: int) -> None:
+    Args:
+        silent_polls: after so many polls of half a second without an answer the topic is away.
+    """
+
+    def __init__(
+        self, consumer: Consumer, topic: str, partition: int, silent_polls: int = SILENT_POLLS
+    ) -> None:
         self._consumer = consumer
+        self._silent_polls = silent_polls
         self.topic = topic
         self.partition = partition
 
@@ -53,7 +61,7 @@ class Log:
         A chunk ends early where it has reached 8 MiB.
 
         Raises:
-            TopicAway: the broker has gone silent for half a minute before `end`.
+            TopicAway: the broker has gone silent before `end`, for half a minute as a rule.
         """
         self._consumer.assign([TopicPartition(self.topic, self.partition, start)])
         silent = 0
@@ -63,7 +71,7 @@ class Log:
                 silent = 0
                 start = _offset(chunk[-1]) + 1
                 yield chunk
-            elif (silent := silent + 1) > _SILENT_POLLS:
+            elif (silent := silent + 1) > self._silent_polls:
                 raise errors.TopicAway(self.topic, f"silent at offset {start} of {end}")
             elif is_heard or self._at_end(end):
                 return
@@ -137,12 +145,18 @@ def _offset(each: Message) -> int:
     return each.offset() or 0
 
 
-def _leaf(received: Message) -> int | None:
-    """The leaf that a message claims to be; None where it is no message of ours."""
+def ours(received: Received) -> message.Message | None:
+    """A message taken apart; None where it is no message of ours."""
     try:
-        return message.parse(received).leaf_index
+        return message.parse(received)
     except errors.MessageMalformed:
         return None
+
+
+def _leaf(received: Received) -> int | None:
+    """The leaf that a message claims to be; None where it is no message of ours."""
+    found = ours(received)
+    return None if found is None else found.leaf_index
 
 
 def _size(each: Message) -> int:
@@ -156,10 +170,12 @@ def _size(each: Message) -> int:
 
 
 @contextmanager
-def open_log(connection: Connection, topic: str, partition: int) -> Iterator[Log]:
+def open_log(
+    connection: Connection, topic: str, partition: int, silent_polls: int = SILENT_POLLS
+) -> Iterator[Log]:
     """A log that is closed at the end of the block."""
     consumer = open_consumer(connection, None)
     try:
-        yield Log(consumer, topic, partition)
+        yield Log(consumer, topic, partition, silent_polls)
     finally:
         consumer.close()

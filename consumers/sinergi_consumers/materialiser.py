@@ -104,6 +104,7 @@ class Materialiser:
                     self._reload()
                     self._check_positions()
                     self._claim()
+                    self._look_again()
                     storing = self._hand_over(database, ready)  # 4–6
                     if storing:
                         gc.collect()
@@ -359,12 +360,17 @@ class Materialiser:
         place = self._assignment.place(share)
         positions = self._sink.claim(topic, number)
         # An upgrade of this program is a new claim, so that what waited for a schema comes in now.
-        self._loaded.retrial.upgrade(topic, number)
+        self._loaded.awaiting.upgrade(topic, number)
         least = min(positions.values(), key=lambda each: each.frontier.size)
         partition = self._loaded.partition(topic, number, least.frontier)
         start = self._assignment.flow(share, least, place)
         _log.info("share claimed", topic=topic.name, partition=number, leaf=least.frontier.size)
         return Claim(share, partition, positions, place, start)
+
+    def _look_again(self) -> None:
+        """Try again a little of what quarantine holds without its bytes."""
+        with self._unhurried("quarantined events not read"):
+            self._loaded.awaiting.look(self._claims)
 
     def _part(self) -> None:
         """Leave in order: receipts out, the group told, the connection given back."""

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 _ROWS = sql.SQL(
     "SELECT id, state, reason, projection, topic, partition, leaf_index, event_id, revision,"
-    " quarantined_at, detail, encode(fingerprint, 'hex'), count(*) OVER ()"
-    " FROM sinergi_consumer.quarantine WHERE {} ORDER BY id LIMIT %s"
+    " quarantined_at, detail, encode(fingerprint, 'hex'), encode(leaf_hash, 'hex'), size,"
+    " EXISTS (SELECT FROM sinergi_consumer.quarantined_datum AS d WHERE d.topic = q.topic"
+    " AND d.partition = q.partition AND d.leaf_index = q.leaf_index), count(*) OVER ()"
+    " FROM sinergi_consumer.quarantine AS q WHERE {} ORDER BY id LIMIT %s"
 )
 _DECISIONS = sql.SQL(
     "SELECT d.action, d.outcome, d.decided_by, d.why, d.decided_at"
@@ -106,6 +108,9 @@ class Quarantined(NamedTuple):
         event_id: as a header of the message says it: a hint.
         revision: the record's, where it could be read.
         fingerprint: of the schema that the event was written with, in hex.
+        leaf_hash: as it was verified under the seal, in hex.
+        size: bytes of key and datum.
+        kept: whether they are kept here; else the topic has them.
     """
 
     id: int
@@ -120,6 +125,9 @@ class Quarantined(NamedTuple):
     quarantined_at: datetime
     detail: str
     fingerprint: str
+    leaf_hash: str
+    size: int
+    kept: bool
 
 
 class Decided(NamedTuple):
@@ -161,10 +169,10 @@ class Quarantine:
         """What was done about a row, the oldest first."""
         return [Decided(*row) for row in self._ask(_DECISIONS, [id_])]
 
-    def contents(self, id_: int) -> Contents:
-        """Key and datum of a row."""
-        (row,) = self._ask(_CONTENTS, [id_])
-        return Contents(*row)
+    def contents(self, id_: int) -> Contents | None:
+        """Key and datum of a row; None where they are not kept."""
+        rows = self._ask(_CONTENTS, [id_])
+        return Contents(*rows[0]) if rows else None
 
     def discard(self, wanted: Wanted, decision: Decision) -> int:
         """State that somebody gives rows up, and who and why; how many. They stay where they are.

@@ -2,16 +2,15 @@
 
 They take the road of the materialiser, on which they were set apart: the same decoding, the same
 merge, and so the same verdict where nothing was mended. What goes through stands as if it had come
-at its time, since a record's highest revision wins whatever the order. The topics are not read.
+at its time, since a record's highest revision wins whatever the order. A topic is read only for
+events whose bytes quarantine does not keep.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
-
-import structlog
 
 from sinergi_consumers.agreed import NOT_AGREED
 from sinergi_consumers.storing import take_in
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sinergi_consumers.decoding import Decoders, Unfit
+    from sinergi_consumers.leaf_reading import LeafReading
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.sinks import Sink
     from sinergi_schemas.message import Message
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 RETRIED = "retried"
 GONE = "not held"
+NOT_READ = "not read"
 
 _MOST = 200  # a transaction: a worker of the partition waits for it
-
-_log = structlog.get_logger(__name__)
+_MOST_BYTES = 8 * 1024 * 1024  # read again from a topic for one transaction
 
 
 class Entry(NamedTuple):
@@ -46,6 +46,18 @@ class Entry(NamedTuple):
     def columns(self) -> tuple[str, str, int, int]:
         """The same as in the database."""
         return self.projection, self.topic.name, self.partition, self.leaf_index
+
+
+class Unkept(NamedTuple):
+    """An event in quarantine whose bytes are not kept.
+
+    Attributes:
+        leaf_hash: as it was verified.
+        size: bytes of key and datum.
+    """
+
+    leaf_hash: bytes
+    size: int
 
 
 class Decision(NamedTuple):
@@ -63,7 +75,8 @@ class Outcome(NamedTuple):
     """What came of one entry.
 
     Attributes:
-        result: `RETRIED`; the reason for which it stays; or `GONE`.
+        result: `RETRIED`; the reason for which it stays; `NOT_READ`, where its bytes are not kept
+            and were not to be had; or `GONE`.
         detail: what is wrong and where, without any value out of the event.
     """
 
@@ -90,72 +103,112 @@ class Held:
         return next(each for each in self.messages if each.leaf_index == leaf_index)
 
 
-@dataclass
+class Portion(NamedTuple):
+    """Entries of one partition that are tried in one go.
+
+    Attributes:
+        entries: in the order of their leaves.
+        unkept: those leaves of which quarantine does not keep the bytes.
+    """
+
+    topic: Topic
+    partition: int
+    entries: Sequence[Entry]
+    unkept: Mapping[int, Unkept]
+
+
+@dataclass(frozen=True, slots=True)
 class Retrial:
-    """Tries again what a sink keeps in quarantine, for the projections that live in it."""
+    """Tries again what a sink keeps in quarantine, for the projections that live in it.
+
+    Attributes:
+        reading: where the bytes come from that quarantine does not keep.
+    """
 
     sink: Sink
     projections: Sequence[Projection]
     decoders: Decoders
-    _tried: set[tuple[Topic, int]] = field(default_factory=set)
+    reading: LeafReading
 
     def retry(self, entries: Sequence[Entry], decision: Decision) -> Iterator[Outcome]:
         """Try entries again, some in a transaction; what came of each, when it is committed.
+
+        Where a topic cannot be read, what quarantine does not keep of it is told as `NOT_READ`.
 
         Raises:
             ProjectionRefused: a projection is not installed here.
             Unavailable: the database is away; what was told by then is done.
             DatabaseBroken: a table or a privilege is missing.
         """
-        known = {each.name: each for each in self.projections}
+        known = {each.name for each in self.projections}
         for each in entries:
             if each.projection not in known:
                 raise errors.ProjectionRefused(each.projection, "it is not installed here")
-        for (name, topic, partition), group in groupby(sorted(entries), lambda each: each[:3]):
-            leaves = [each.leaf_index for each in group]
-            for start in range(0, len(leaves), _MOST):
-                some = leaves[start : start + _MOST]
-                yield from self._retry(known[name], topic, partition, some, decision)
+        for _, group in groupby(sorted(entries, key=leaf_of), lambda each: leaf_of(each)[:2]):
+            away: errors.SinergiError | None = None
+            for portion in self.portions([*group]):
+                read: Mapping[int, Message] = {}
+                try:
+                    read = {} if away else self.read(portion)
+                except (errors.Unavailable, errors.NotPermitted) as why:
+                    away = why
+                yield from self.retry_portion(portion, read, decision, away)
 
-    def upgrade(self, topic: Topic, partition: int) -> None:
-        """Try again what a partition's events waited for: a schema, or an agreement, known by now.
+    def portions(self, entries: Sequence[Entry]) -> Iterator[Portion]:
+        """Entries of one partition, in the order of their leaves, as transactions take them."""
+        for start in range(0, len(entries), _MOST):
+            some = entries[start : start + _MOST]
+            topic, partition, _ = leaf_of(some[0])
+            leaves = sorted({each.leaf_index for each in some})
+            unkept = self.sink.unkept(topic, partition, leaves)
+            for part in _parts(leaves, unkept):
+                those = [each for each in some if each.leaf_index in part]
+                yield Portion(topic, partition, those, {at: unkept[at] for at in part & {*unkept}})
 
-        What no agreement allows is looked at once by each retrial, since its agreements stay the
-        same; and where none allows it now nothing is written.
+    def read(self, portion: Portion, seconds: float | None = None) -> Mapping[int, Message]:
+        """Read what quarantine does not keep again; see `LeafReading.read`.
+
+        Raises:
+            Unavailable, NotPermitted: the topic cannot be read.
+        """
+        wanted = {at: each.leaf_hash for at, each in portion.unkept.items()}
+        return self.reading.read(portion.topic.name, portion.partition, wanted, seconds)
+
+    def retry_portion(
+        self,
+        portion: Portion,
+        read: Mapping[int, Message],
+        decision: Decision,
+        away: errors.SinergiError | None = None,
+    ) -> Iterator[Outcome]:
+        """Try entries again, in a transaction for each projection.
+
+        Args:
+            read: what was read again of them.
+            away: why nothing could be read.
 
         Raises:
             Unavailable, DatabaseBroken: as `retry`.
         """
-        readable = self.decoders.of(topic.event_type).readable
-        self._tell(topic, partition, self.sink.awaiting(topic, partition, readable), UPGRADED)
-        if (topic, partition) not in self._tried:
-            self._tell(topic, partition, self.sink.not_agreed(topic, partition), AGREED)
-            self._tried.add((topic, partition))
-
-    def _tell(
-        self, topic: Topic, partition: int, entries: Sequence[Entry], decision: Decision
-    ) -> None:
-        outcomes = list(self.retry(entries, decision))
-        tried = [each for each in outcomes if decision is UPGRADED or each.result != NOT_AGREED]
-        if tried:
-            _log.info(
-                "quarantine retried",
-                topic=topic.name,
-                partition=partition,
-                events=len(tried),
-                through=sum(each.is_through for each in tried),
-            )
+        known = {each.name: each for each in self.projections}
+        by_projection = sorted(portion.entries)
+        for name, group in groupby(by_projection, lambda each: each.projection):
+            yield from self._retry(known[name], [*group], read, decision, away)
 
     def _retry(
         self,
         projection: Projection,
-        topic: Topic,
-        partition: int,
-        leaves: Sequence[int],
+        entries: Sequence[Entry],
+        read: Mapping[int, Message],
         decision: Decision,
+        away: errors.SinergiError | None,
     ) -> list[Outcome]:
+        topic, partition, _ = leaf_of(entries[0])
+        leaves = [each.leaf_index for each in entries]
         with self.sink.transaction() as transaction:
-            held = Held(topic, partition, transaction.held(projection, topic, partition, leaves))
+            there = transaction.held(projection, topic, partition, leaves)
+            found = {at: each or read.get(at) for at, each in there.items()}
+            held = Held(topic, partition, [each for each in found.values() if each])
             unfit: dict[int, tuple[str, str]] = {}
             for part in self.decoders.of(topic.event_type).parts(held):
                 unfit |= _told(part.unfit)
@@ -164,23 +217,54 @@ class Retrial:
                     left = [each for each in part.unfit if each.reason != NOT_AGREED]
                     part = replace(part, unfit=left)  # noqa: PLW2901 - the rest of the part
                 unfit |= _told(take_in(transaction, projection, held, part))
-            tried = {each.leaf_index: unfit.get(each.leaf_index) for each in held.messages}
-            outcomes = [
-                Outcome(Entry(projection.name, topic, partition, index), *_result(tried, index))
-                for index in leaves
-            ]
+            outcomes = [Outcome(each, *_result(each, found, unfit, away)) for each in entries]
             transaction.retried([each.entry for each in outcomes if each.is_through])
-            quiet = {GONE, NOT_AGREED} if decision is AGREED else {GONE}
+            quiet = _quiet(decision)
             told = [(each.entry, each.result) for each in outcomes if each.result not in quiet]
             transaction.decided(told, decision)
         return outcomes
+
+
+def leaf_of(entry: Entry) -> tuple[Topic, int, int]:
+    """The leaf that an entry is about."""
+    return entry.topic, entry.partition, entry.leaf_index
+
+
+def _parts(leaves: Sequence[int], unkept: Mapping[int, Unkept]) -> Iterator[set[int]]:
+    """Leaves in groups that are not too much to read again at once."""
+    part: set[int] = set()
+    size = 0
+    for each in leaves:
+        more = unkept[each].size if each in unkept else 0
+        if part and size + more > _MOST_BYTES:
+            yield part
+            part, size = set(), 0
+        part.add(each)
+        size += more
+    if part:
+        yield part
 
 
 def _told(unfit: Sequence[Unfit]) -> dict[int, tuple[str, str]]:
     return {each.message.leaf_index: (each.reason, each.detail) for each in unfit}
 
 
-def _result(tried: Mapping[int, tuple[str, str] | None], index: int) -> tuple[str, str]:
-    if index not in tried:
+def _quiet(decision: Decision) -> frozenset[str]:
+    """The results of which no record is kept."""
+    if decision is AGREED:
+        return frozenset({GONE, NOT_READ, NOT_AGREED})
+    return frozenset({GONE, NOT_READ} if decision is UPGRADED else {GONE})
+
+
+def _result(
+    entry: Entry,
+    found: Mapping[int, Message | None],
+    unfit: Mapping[int, tuple[str, str]],
+    away: errors.SinergiError | None,
+) -> tuple[str, str]:
+    topic, partition, index = leaf_of(entry)
+    if index not in found:
         return GONE, "it is through already, or its projection will come by it anew"
-    return tried[index] or (RETRIED, "")
+    if found[index] is None:
+        return NOT_READ, str(away or errors.LeafNotRead(topic.name, partition, index))
+    return unfit.get(index, (RETRIED, ""))

@@ -119,12 +119,17 @@ class Consumer(Group):
 
     Attributes:
         name: of the database on the bus: in the consumer group and in the receipt key's name.
+        quarantine_bytes: room for events of each publisher that could not become rows; beyond it
+            only their leaf and why are kept, and they are read again from the topic.
     """
 
     database: Database | None = Field(
         default=None, description="a URL as postgresql://user@host/name"
     )
     name: Slug = "main"
+    quarantine_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=0, description="a count of bytes, as 67108864"
+    )
 
 
 class Provision(Group):

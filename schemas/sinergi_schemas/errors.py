@@ -542,6 +542,17 @@ class ReplayRefused(Refused):
     what: str
 
 
+class LeafNotRead(Refused):
+    """Quarantine does not keep the bytes of leaf {index} of {topic}/{partition}, and the topic does
+    not show the leaf as it was verified. Let the broker's operator restore the topic from a copy,
+    or run `sinergi quarantine discard`.
+    """
+
+    topic: str
+    partition: int
+    index: int
+
+
 class QuarantineRefused(Refused):
     """Nothing was done about quarantine: {what}."""
 

@@ -46,7 +46,7 @@ def position_first() -> None:
         own = _SINKS[-1]._database
         other = type(own)(own._conninfo, "sinergi materialise")
         with other.serving() as connection:
-            moved = advance(PostgresqlTransaction(connection, self._merges), *args)
+            moved = advance(PostgresqlTransaction(connection, self._merges, 0), *args)
         other.close()
         return moved
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.position import Place, Position
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.receipts import Receipt
-    from sinergi_consumers.retrying import Decision, Entry
+    from sinergi_consumers.retrying import Decision, Entry, Unkept
     from sinergi_schemas.errors import Broken, RowsRefused
     from sinergi_schemas.message import Message
     from sinergi_schemas.seal.noise import Skipped
@@ -74,14 +74,18 @@ class Transaction(Protocol):
     def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
         """Keep what could not become rows of a projection; again, where it is kept already.
 
-        It is superseded at once where a later revision of the record stands.
+        Where its owner has used up the room that a sink gives, or it is larger than the contract
+        allows, only its leaf hash and why it is unfit are kept. It is superseded at once where a
+        later revision of the record stands.
         """
         ...
 
     def held(
         self, projection: Projection, topic: Topic, partition: int, leaves: Sequence[int]
-    ) -> Sequence[Message]:
-        """What quarantine keeps at some leaves, below the position and not through by now.
+    ) -> Mapping[int, Message | None]:
+        """What quarantine holds at some leaves, below the position and not through by now.
+
+        By leaf index; None where it does not keep the bytes.
 
         Position and rows are held till the commit, so that neither a worker nor another retry
         comes in between.
@@ -147,6 +151,10 @@ class Sink(Protocol):
 
     def not_agreed(self, topic: Topic, partition: int) -> Sequence[Entry]:
         """What waits in quarantine for an agreement that allows it."""
+        ...
+
+    def unkept(self, topic: Topic, partition: int, leaves: Sequence[int]) -> Mapping[int, Unkept]:
+        """What quarantine holds at some leaves without their bytes, by leaf index."""
         ...
 
     def halt(self, topic: Topic, partition: int, why: Broken, looks_at: datetime) -> None:

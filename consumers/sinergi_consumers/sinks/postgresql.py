@@ -10,7 +10,7 @@ from sinergi_consumers.decoding import AWAITING_SCHEMA
 from sinergi_consumers.position import Place, Position
 from sinergi_consumers.projection import SCHEMA
 from sinergi_consumers.receipts import Receipt
-from sinergi_consumers.retrying import Entry
+from sinergi_consumers.retrying import Entry, Unkept
 from sinergi_consumers.sinks import merge
 from sinergi_consumers.sinks.merge import Merge
 from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
@@ -65,18 +65,35 @@ _SKIPPED = """
 """
 
 
+_UNKEPT = """
+    SELECT DISTINCT ON (leaf_index) leaf_index, leaf_hash, q.size
+    FROM sinergi_consumer.quarantine AS q
+    LEFT JOIN sinergi_consumer.quarantined_datum AS d USING (topic, partition, leaf_index)
+    WHERE topic = %s AND partition = %s AND leaf_index = ANY(%s) AND state <> 'retried'
+        AND d.topic IS NULL
+    ORDER BY leaf_index
+"""
+
+QUARANTINE_BYTES = 64 * 1024 * 1024
+
+
 class PostgresqlSink:
     """A PostgreSQL database as a sink; see `sinergi_consumers.sinks.Sink`.
 
     Args:
         url: where the database is; see `sinergi_schemas.postgresql.address`.
         projections: those that live in it.
+        quota: the bytes of events in quarantine that are kept here of each owner of topics; a few
+            more where several workers set events of one owner apart at the same time.
     """
 
-    def __init__(self, url: str, projections: Sequence[Projection]) -> None:
+    def __init__(
+        self, url: str, projections: Sequence[Projection], quota: int = QUARANTINE_BYTES
+    ) -> None:
         # The readers of its tables may see them through policies; those may hold for us as well.
         self._database = Database(url, "sinergi materialise", row_security=True)
         self._merges = {each.name: Merge(each) for each in projections}
+        self._quota = quota
         self._prepared: psycopg.Connection | None = None
 
     def check(self) -> None:
@@ -146,7 +163,7 @@ class PostgresqlSink:
                 self._prepare(connection)
             # A deferred constraint would speak only at the commit, too late to find its row.
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            yield PostgresqlTransaction(connection, self._merges)
+            yield PostgresqlTransaction(connection, self._merges, self._quota)
         # Committed, and so the temporary tables are there to stay, where the session is ours.
         self._prepared = None if self._database.is_pooled else connection
 
@@ -157,6 +174,12 @@ class PostgresqlSink:
     def not_agreed(self, topic: Topic, partition: int) -> list[Entry]:
         """What waits in quarantine for an agreement that allows it."""
         return self._waiting(topic, partition, NOT_AGREED)
+
+    def unkept(self, topic: Topic, partition: int, leaves: Sequence[int]) -> dict[int, Unkept]:
+        """What quarantine holds at some leaves without their bytes."""
+        with self._database.serving() as connection:
+            rows = connection.execute(_UNKEPT, (topic.name, partition, list(leaves))).fetchall()
+        return {index: Unkept(*row) for index, *row in rows}
 
     def _waiting(
         self, topic: Topic, partition: int, reason: str, fingerprints: list[bytes] | None = None

@@ -38,10 +38,12 @@ _STILL_SECONDS = 2.0
 class PostgresqlTransaction:
     """See `sinergi_consumers.sinks.Transaction`."""
 
-    def __init__(self, connection: psycopg.Connection, merges: Mapping[str, Merge]) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, merges: Mapping[str, Merge], quota: int
+    ) -> None:
         self._connection = connection
         self._merges = merges
-        self._apart = QuarantineRows(connection)
+        self._apart = QuarantineRows(connection, quota)
         # Rows that attempts have left in the temporary tables, dead ones too, once one was refused.
         self._left: int | None = None
         self._asked = SYSTEM.monotonic()
@@ -138,8 +140,8 @@ class PostgresqlTransaction:
 
     def held(
         self, projection: Projection, topic: Topic, partition: int, leaves: Sequence[int]
-    ) -> list[Message]:
-        """What quarantine keeps at some leaves, below the position and not through by now."""
+    ) -> dict[int, Message | None]:
+        """What quarantine holds at some leaves, below the position and not through by now."""
         return self._apart.held(projection.name, topic, partition, leaves)
 
     def retried(self, entries: Sequence[Entry]) -> None:

@@ -1,4 +1,8 @@
-"""The statements on quarantine within a transaction of the sink of PostgreSQL."""
+"""The statements on quarantine within a transaction of the sink of PostgreSQL.
+
+Key and datum are kept once an event, in the room that the owner of its topic has. Beyond it, and
+where an event is larger than the contract allows, only the rows are kept: the topic has the bytes.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,12 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sinergi_consumers.quarantined import HOLD
+from sinergi_schemas.limits import MOST_DATUM_BYTES
 from sinergi_schemas.message import Message
 from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import psycopg
 
@@ -30,14 +35,22 @@ _KEEP = """
     SET revision = excluded.revision, reason = excluded.reason, detail = excluded.detail,
         state = CASE held.state WHEN 'retried' THEN 'open' ELSE held.state END
 """
+# What was discarded stays so when a projection that was set back meets it again.
 _KEEP_DATUM = """
     INSERT INTO sinergi_consumer.quarantined_datum (topic, partition, leaf_index, key, datum)
-    VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, leaf_index) DO NOTHING
+    SELECT topic, partition, leaf_index, %s, %s FROM sinergi_consumer.quarantine
+    WHERE topic = %s AND partition = %s AND leaf_index = %s AND state IN ('open', 'superseded')
+    LIMIT 1 ON CONFLICT (topic, partition, leaf_index) DO NOTHING
 """
+_KEPT = """
+    SELECT leaf_index FROM sinergi_consumer.quarantined_datum
+    WHERE topic = %s AND partition = %s AND leaf_index = ANY(%s)
+"""
+_TAKEN = "SELECT coalesce(sum(size), 0) FROM sinergi_consumer.quarantined_datum WHERE owner = %s"
 _HELD = """
     SELECT leaf_index, fingerprint, d.key, d.datum
     FROM sinergi_consumer.quarantine AS q
-    JOIN sinergi_consumer.quarantined_datum AS d USING (topic, partition, leaf_index)
+    LEFT JOIN sinergi_consumer.quarantined_datum AS d USING (topic, partition, leaf_index)
     WHERE projection = %s AND topic = %s AND partition = %s AND leaf_index = ANY(%s)
         AND leaf_index < %s AND state <> 'retried' ORDER BY leaf_index FOR UPDATE OF q
 """
@@ -51,11 +64,24 @@ _DECIDED = """
 """
 
 
-class QuarantineRows:
-    """Quarantine in one transaction; see `sinergi_consumers.sinks.Transaction`."""
+_ROW_BYTES = 200  # as in the column `size`
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+
+class QuarantineRows:
+    """Quarantine in one transaction; see `sinergi_consumers.sinks.Transaction`.
+
+    The room that is left is summed up once a transaction, and only where something is unfit.
+    Workers do not wait for one another: of several that set events of one owner apart at the same
+    time each may use what the others use too, so that a quota is overshot by a batch each.
+
+    Args:
+        quota: the bytes that each owner may have here; see `quarantined_datum.size`.
+    """
+
+    def __init__(self, connection: psycopg.Connection, quota: int) -> None:
         self._connection = connection
+        self._quota = quota
+        self._room: int | None = None
 
     def keep(self, merge: Merge, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
         """Keep what could not become rows of a projection; again, where it is kept already."""
@@ -63,14 +89,8 @@ class QuarantineRows:
         found = {each.message.leaf_index: each for each in unfit}
         columns = [*zip(*map(_columns, found.values()), strict=True)]
         self._connection.execute(_KEEP, [name, topic.name, partition, *map(list, columns)])
+        self._keep_datums(topic, partition, {at: each.message for at, each in found.items()})
         with self._connection.cursor() as cursor:
-            cursor.executemany(
-                _KEEP_DATUM,
-                [
-                    (topic.name, partition, index, each.message.key, each.message.datum)
-                    for index, each in found.items()
-                ],
-            )
             cursor.executemany(
                 merge.supersede_late,
                 [
@@ -80,19 +100,41 @@ class QuarantineRows:
                 ],
             )
 
+    def _keep_datums(self, topic: Topic, partition: int, found: Mapping[int, Message]) -> None:
+        """Keep what there is room for, and is not kept for another projection already."""
+        where = (topic.name, partition)
+        small = {at: each for at, each in found.items() if _is_small(each)}
+        kept = {at for (at,) in self._connection.execute(_KEPT, (*where, list(small)))}
+        chosen = []
+        for at in sorted(small.keys() - kept):
+            key, datum = small[at].key, small[at].datum
+            size = len(key) + len(datum) + _ROW_BYTES
+            if size <= self._left(topic.agency):
+                self._room = self._left(topic.agency) - size
+                chosen.append((key, datum, *where, at))
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_KEEP_DATUM, chosen)
+
+    def _left(self, owner: str) -> int:
+        """The room of the one owner whose events this transaction is about."""
+        if self._room is None:
+            ((taken,),) = self._connection.execute(_TAKEN, [owner]).fetchall()
+            self._room = self._quota - int(taken)
+        return self._room
+
     def held(
         self, projection: str, topic: Topic, partition: int, leaves: Sequence[int]
-    ) -> list[Message]:
-        """What quarantine keeps at some leaves, below the position and not through by now."""
+    ) -> dict[int, Message | None]:
+        """What quarantine holds at some leaves, below the position and not through by now."""
         where = (projection, topic.name, partition)
         reached = self._connection.execute(HOLD, where).fetchone()
         if reached is None:
-            return []
+            return {}
         rows = self._connection.execute(_HELD, (*where, list(leaves), *reached))
-        return [
-            Message(0, index, fingerprint, key, datum, None)
+        return {
+            index: None if key is None else Message(0, index, fingerprint, key, datum, None)
             for index, fingerprint, key, datum in rows
-        ]
+        }
 
     def retried(self, entries: Sequence[Entry]) -> None:
         """State that these are no longer in quarantine: they went through."""
@@ -125,6 +167,11 @@ def _columns(unfit: Unfit) -> tuple[object, ...]:
         leaf_hash(message.leaf_data),
         len(message.key) + len(message.datum),
     )
+
+
+def _is_small(message: Message) -> bool:
+    """Whether it is no larger than the contract allows; of what is, nobody can make an event."""
+    return max(len(message.key), len(message.datum)) <= MOST_DATUM_BYTES
 
 
 def _uuid(text: bytes | None) -> UUID | None:

@@ -56,7 +56,8 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
     if not topics:
         raise errors.NothingToRead(str(settings.values.agreements), settings.agency)
     projections = projections_of(catalog, (each.event_type for each in topics))
-    sink = PostgresqlSink(settings.consumer_database, projections)
+    quota = settings.values.consumer.quarantine_bytes
+    sink = PostgresqlSink(settings.consumer_database, projections, quota)
     key = settings.receipt_key(agreements)
     group = f"{settings.agency}.{settings.consumer_name}"
     return Materialiser(

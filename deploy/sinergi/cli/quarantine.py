@@ -6,7 +6,6 @@ import os
 import pwd
 import socket
 from collections import Counter
-from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,24 +13,24 @@ from uuid import UUID
 
 import typer
 
-from sinergi.cli import root, terminal
+from sinergi.cli import quarantine_bytes, root, terminal
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.tables import Column, Kind
 from sinergi.status.judgement import local
 from sinergi_consumers.quarantined import UNSETTLED, Quarantine, State, Wanted
 from sinergi_schemas import errors
 from sinergi_schemas.output_file import OutputFile
-from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sinergi_consumers.quarantined import Decided, Quarantined
-    from sinergi_consumers.retrying import Decision, Entry, Outcome
+    from sinergi_consumers.retrying import Decision, Outcome
 
 _MOST = 100
 _FEW = 20
 _NAMES = 12
+_UNKEPT = "*"
 
 _LISTED = (
     Column("id", Kind.NUMBER),
@@ -110,6 +109,8 @@ def list_(
     """List events that are in quarantine, the oldest first; by default those that are unsettled.
 
     Nothing that an event says is listed. Superseded: a later revision of the record went through.
+    Of a leaf with a * only the topic has the event's bytes: they are larger than the contract
+    allows, their owner has used up its room (consumer.quarantine_bytes), or they are settled.
 
     Example: sinergi quarantine list --reason awaiting-schema
     """
@@ -121,6 +122,8 @@ def list_(
         terminal.show_json({"count": count, "rows": [each._asdict() for each in rows]}, str)
         return
     terminal.show_table(_LISTED, map(_row, rows))
+    if not all(each.kept for each in rows):
+        terminal.note(f"sinergi: {_UNKEPT} only the topic has the event's bytes")
     terminal.note(f"sinergi: {count:,} in all, {len(rows):,} shown")
 
 
@@ -151,7 +154,11 @@ def show(
 ) -> None:
     """Show rows of quarantine: what is wrong with each event, and what was done about it.
 
-    A file that is there already is written over with --force only.
+    A file that is there already is written over with --force only. What is not kept is read again
+    from the topic.
+
+    Exit status: 0 done; 1 an event's bytes are neither kept nor on the topic; 2 it could not be
+    done.
 
     Examples:
       sinergi quarantine show 17
@@ -170,14 +177,19 @@ def show(
         _write_datum(quarantine, chosen, output, force=force)
         return
     rows, count = _chosen(quarantine, chosen, most)
-    told = [_told(quarantine, each, in_hex=in_hex) for each in rows]
+    told = [each._asdict() | {"decisions": quarantine.decisions(each.id)} for each in rows]
+    missed = quarantine_bytes.add_contents(quarantine, rows, told) if in_hex else []
     if as_json:
         terminal.show_json({"count": count, "rows": told}, str)
-        return
-    for row, each in zip(rows, told, strict=True):
-        _show(row, each)
-    if count > len(rows):
+    else:
+        for row, each in zip(rows, told, strict=True):
+            _show(row, each)
+    for why in missed:
+        terminal.note(f"sinergi: {why}")
+    if count > len(rows) and not as_json:
         terminal.note(f"sinergi: {count:,} in all, {len(rows):,} shown")
+    if missed:
+        raise typer.Exit(root.NOT_SO)
 
 
 @app.command()
@@ -197,7 +209,8 @@ def retry(
 
     They take the road of the materialiser, which may run meanwhile. An event comes in once, and a
     record's highest revision stands. What is refused again stays, with the reason of today. Events
-    that await a schema are tried by the materialiser itself when it starts with that schema.
+    that await a schema are tried by the materialiser itself when it starts with that schema. What
+    is not kept is read again from the topic.
 
     Exit status: 0 all went through; 1 some did not; 2 it could not be done.
 
@@ -208,7 +221,7 @@ def retry(
     rows, _ = _chosen(_quarantine(), chosen)
     ids_of = {_place(each): each.id for each in rows}
     with logged_native_output():
-        tried = _retried([*map(_entry, rows)], decision)
+        tried = quarantine_bytes.retried(rows, decision)
     outcomes = [(ids_of[each.entry.columns], each) for each in tried]
     _tell(outcomes, as_json=as_json)
 
@@ -227,6 +240,8 @@ def discard(
     as_json: AsJson = False,
 ) -> None:
     """Give events in quarantine up: status speaks of them no more. The rows stay, and who and why.
+
+    Their bytes go, which gives their owner room again; the topic has them.
 
     Exit status: 0 done; 1 none of them is unsettled; 2 it could not be done.
 
@@ -247,7 +262,7 @@ def discard(
 def _write_datum(quarantine: Quarantine, chosen: Wanted, path: Path, *, force: bool) -> None:
     """Write the datum of the one event that is chosen, and nothing of it to a terminal."""
     OutputFile.check(path, force=force)
-    datum = quarantine.contents(_one(quarantine, chosen).id).datum
+    datum = quarantine_bytes.contents(quarantine, _one(quarantine, chosen)).datum
     with OutputFile.open(path, force=force) as target:
         if target.is_terminal:
             raise errors.QuarantineRefused("bytes are no text for a terminal; name a file")
@@ -310,29 +325,6 @@ def _decision(why: str) -> Decision:
     return Decision(f"{name}@{socket.gethostname()}", why)
 
 
-def _retried(entries: Sequence[Entry], decision: Decision) -> list[Outcome]:
-    from sinergi_consumers.agreed import Agreed  # noqa: PLC0415 - heavy: not for list and show
-    from sinergi_consumers.decoding import Decoders  # noqa: PLC0415
-    from sinergi_consumers.projection import projections_of  # noqa: PLC0415
-    from sinergi_consumers.retrying import Retrial  # noqa: PLC0415
-    from sinergi_consumers.sinks.postgresql import PostgresqlSink  # noqa: PLC0415
-    from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
-
-    settings, catalog = root.settings(), Catalog.shipped()
-    agreed = Agreed(settings.agreements(), settings.agency)
-    projections = projections_of(catalog, (each.topic.event_type for each in entries))
-    with closing(PostgresqlSink(settings.consumer_database, projections)) as sink:
-        sink.check()
-        retrial = Retrial(sink, projections, Decoders(catalog, agreed))
-        return list(retrial.retry(entries, decision))
-
-
-def _entry(row: Quarantined) -> Entry:
-    from sinergi_consumers.retrying import Entry  # noqa: PLC0415 - heavy: not for list and show
-
-    return Entry(row.projection, Topic.parse(row.topic), row.partition, row.leaf_index)
-
-
 def _tell(outcomes: Sequence[tuple[int, Outcome]], *, as_json: bool) -> None:
     """What came of a retry; the exit status says whether all went through."""
     counts = Counter(each.result for _, each in outcomes)
@@ -348,15 +340,6 @@ def _tell(outcomes: Sequence[tuple[int, Outcome]], *, as_json: bool) -> None:
     raise typer.Exit(0 if all(each.is_through for _, each in outcomes) else root.NOT_SO)
 
 
-def _told(quarantine: Quarantine, row: Quarantined, *, in_hex: bool) -> dict[str, Any]:
-    """Everything about a row; the event itself only where it was asked for."""
-    told = row._asdict() | {"decisions": quarantine.decisions(row.id)}
-    if in_hex:
-        key, datum = quarantine.contents(row.id)
-        told |= {"key": key.hex(), "datum": datum.hex()}
-    return told
-
-
 def _show(row: Quarantined, told: Mapping[str, Any]) -> None:
     decisions: list[Decided] = told["decisions"]
     terminal.say(f"{row.id} · {row.state}", "bold")
@@ -368,6 +351,8 @@ def _show(row: Quarantined, told: Mapping[str, Any]) -> None:
         ("reason", row.reason),
         ("detail", row.detail),
         ("schema", row.fingerprint),
+        ("leaf hash", row.leaf_hash),
+        ("bytes", f"{row.size:,}, {'kept' if row.kept else 'on the topic only'}"),
         ("since", local(row.quarantined_at)),
         *((each.action, f"{each.outcome}, {_by(each)}") for each in decisions),
         *((name, told[name]) for name in ("key", "datum") if name in told),
@@ -382,7 +367,8 @@ def _by(decided: Decided) -> str:
 def _row(row: Quarantined) -> list[str]:
     since = f"{row.quarantined_at.astimezone():%Y-%m-%d %H:%M}"
     named = [str(row.id), row.state, row.reason, row.projection]
-    return [*named, row.topic, str(row.partition), str(row.leaf_index), since]
+    leaf = f"{row.leaf_index}{'' if row.kept else _UNKEPT}"
+    return [*named, row.topic, str(row.partition), leaf, since]
 
 
 def _place(row: Quarantined) -> tuple[str, str, int, int]:
