@@ -24,7 +24,7 @@ from sinergi_consumers.testing.sinks import (
     transfer,
 )
 from sinergi_consumers.testing.tape import Tape
-from sinergi_schemas import codec
+from sinergi_schemas import codec, errors
 from sinergi_schemas.limits import MOST_KEY_BYTES
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ class Desk:
     def ask(self, question: str) -> list[tuple[Any, ...]]:
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text(question))]
+
+    def do(self, statement: str) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(sa.text(statement))
 
     def reasons(self) -> dict[str, int]:
         return dict(
@@ -111,6 +115,82 @@ def test_a_batch_in_which_every_event_is_bad_in_several_ways_takes_seconds(desk:
     bad = {"reason_as_written": "\0" * 9, "movement_id": "\0", "escort": LONG_LIST[:20]}
     assert desk.take(*((f"P/{number}", bad) for number in range(2_000))) < 20
     assert desk.reasons() == {"rows-refused": 4_000}
+
+
+REFUSING = {
+    "index": "CREATE UNIQUE INDEX ON sinergi.transfer_history (movement_id)",
+    "trigger": """
+        CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.movement_id = 'worse' THEN RAISE SQLSTATE '54001'; END IF;
+            IF NEW.movement_id = 'bad' THEN RAISE EXCEPTION 'no'; END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER refuses BEFORE INSERT ON sinergi.transfer_history
+            FOR EACH ROW EXECUTE FUNCTION refuses()
+    """,
+}
+
+
+@pytest.mark.parametrize("refuses", REFUSING)
+@pytest.mark.parametrize("bad", [1, 400, 2_500])
+def test_many_events_that_an_integrators_index_or_trigger_refuses_take_seconds(
+    postgresql: str, refuses: str, bad: int
+) -> None:
+    desk = Desk(postgresql, (HISTORY,))
+    desk.do(REFUSING[refuses])
+    good = [{"movement_id": None if refuses == "trigger" else f"m{at}"} for at in range(2_500)]
+    crafted = [(f"P/{at}", each) for at, each in enumerate(good)]
+    crafted[0] = ("P/0", {"movement_id": "bad"})
+    crafted += [(f"Q/{at}", {"movement_id": "bad"}) for at in range(bad)]
+    assert desk.take(*crafted) < 10
+    # Of those with one value a unique index takes the first.
+    refused = bad + (refuses == "trigger")
+    assert desk.reasons() == {"rows-refused": refused}
+    assert desk.ask("SELECT count(*) FROM sinergi.transfer_history") == [(len(crafted) - refused,)]
+
+
+def test_merged_one_by_one_events_become_the_tables_that_they_become_each_in_a_batch_of_its_own(
+    databases: Callable[[], str],
+) -> None:
+    """Revisions, lists and conflicts too, though an index refuses some of them."""
+    whole, single = (Desk(databases(), (*PROJECTIONS, FEW_ESCORTS)) for _ in range(2))
+    crafted: list[Crafted] = []
+    for at in range(60):
+        revision = 1 + at // 20
+        crowd = [{"escort_agency": f"e{at}/{item}", "count": item} for item in range(at % 4)]
+        values = {"revision": revision, "movement_id": f"m{at % 13 or at}", "escort": crowd}
+        values["action"] = "RECORDED" if revision == 1 else "CORRECTED"
+        crafted.append((f"P/{at % 20}", values))
+    crafted += [(f"P/{at}", {"movement_id": f"other{at}"}) for at in range(3)]
+    for desk in (whole, single):
+        for table in ("transfer", "transfer_history"):
+            desk.do(f"CREATE UNIQUE INDEX ON sinergi.{table} (movement_id)")
+        desk.do("CREATE UNIQUE INDEX ON sinergi.few_escorts (escort_agency)")
+    whole.take(*crafted)
+    for each in crafted:
+        single.take(each)
+    assert single.reasons()["rows-refused"] > 3
+    assert single.reasons()["revision-conflict"] == 3
+    for table in (table for each in (*PROJECTIONS, FEW_ESCORTS) for table in each.tables):
+        told = [name for name in ("movement_id", "escort_agency", "count") if name in table.columns]
+        columns = ", ".join(["record_id", "revision", "leaf_index", *told])
+        question = f"SELECT {columns} FROM sinergi.{table.name} ORDER BY {columns}"
+        assert whole.ask(question) == single.ask(question), table.name
+    question = (
+        "SELECT projection, leaf_index, reason, state FROM sinergi_consumer.quarantine"
+        " ORDER BY projection, leaf_index"
+    )
+    assert whole.ask(question) == single.ask(question)
+
+
+def test_a_trigger_that_speaks_of_no_row_is_not_taken_for_a_refusal_of_one(
+    postgresql: str,
+) -> None:
+    desk = Desk(postgresql, (HISTORY,))
+    desk.do(REFUSING["trigger"])
+    with pytest.raises(errors.DatabaseBroken, match="54001"):
+        desk.take(*((f"P/{each}", {"movement_id": each}) for each in ("bad", "worse")))
+    assert desk.ask("SELECT count(*) FROM sinergi.transfer_history") == [(0,)]
 
 
 def test_an_event_with_a_long_list_of_bad_elements_costs_one_copy_and_not_one_an_element(

@@ -2,14 +2,15 @@
 
 Where a projection or the database refuses a frame of events, those are looked for first that cannot
 pass whatever stands beside them: on which the projection fails, or of which the database does not
-take a row. Each is judged alone. The others are merged together, each attempt in a savepoint of its
-own; if that is refused, by another row's key or by a trigger, they are halved until the guilty
-stand alone. All of these go to quarantine in the transaction that brings the others' rows.
+take a row. Each is judged alone. The others are merged together; if that is refused, by another
+row's key or by a trigger, they are merged one by one. All that are refused go to quarantine in the
+transaction that brings the others' rows.
 """
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +22,14 @@ from sinergi_consumers.decoding import Unfit
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sinergi_consumers.partition import Leaves
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.sinks import Transaction
 
 _Refusal = errors.RowsRefused | errors.ProjectionFailed
+_Rows = Mapping[str, pl.DataFrame]
 
 _INDEX = "leaf_index"
 _ALONE = 200
@@ -49,24 +51,14 @@ def merge_or_set_apart(
     if isinstance(outcome, _Refusal) and events.height > 1:
         guilty = _guilty(transaction, projection, events)
         yield from _unfit(leaves, events, guilty)
-        others = events.filter(~pl.col(_INDEX).is_in([*guilty]))
-        yield from _halved(transaction, projection, leaves, others)
-    else:
-        yield from _told(leaves, events, outcome)
-
-
-def _halved(
-    transaction: Transaction, projection: Projection, leaves: Leaves, events: pl.DataFrame
-) -> Iterator[Unfit]:
-    if events.is_empty():
-        return
-    outcome = _attempt(transaction, projection, events)
-    if isinstance(outcome, _Refusal) and events.height > 1:
-        half = events.height // 2
-        yield from _halved(transaction, projection, leaves, events[:half])
-        yield from _halved(transaction, projection, leaves, events[half:])
-    else:
-        yield from _told(leaves, events, outcome)
+        events = events.filter(~pl.col(_INDEX).is_in([*guilty]))
+        if events.is_empty():
+            return
+        outcome = _attempt(transaction, projection, events)
+        if isinstance(outcome, _Refusal) and events.height > 1:
+            yield from _unfit(leaves, events, _one_by_one(transaction, projection, events))
+            return
+    yield from _told(leaves, events, outcome)
 
 
 def _attempt(
@@ -83,43 +75,86 @@ def _attempt(
 
 def _guilty(
     transaction: Transaction, projection: Projection, events: pl.DataFrame
-) -> dict[int, _Refusal]:
+) -> Mapping[int, _Refusal | None]:
     """The leaves that cannot pass whatever stands beside them, and why."""
-    found = _refusals(transaction, projection, [events])
+
+    def judge(rows: _Rows) -> Mapping[int, _Refusal]:
+        return transaction.refused(projection, rows)
+
+    return _judged(transaction, projection, events, judge)
+
+
+def _one_by_one(
+    transaction: Transaction, projection: Projection, events: pl.DataFrame
+) -> Mapping[int, _Refusal | None]:
+    """Merge events one by one: the leaves that do not stand, and why."""
+
+    def judge(rows: _Rows) -> Mapping[int, _Refusal | None]:
+        transaction.keep_alive()
+        try:
+            return transaction.merge_one_by_one(projection, rows)
+        except (errors.RowsRefused, errors.ProjectionFailed) as why:
+            leaves = rows[projection.record.name][_INDEX]
+            if leaves.len() == 1:
+                return {leaves[0]: why}
+        middle = pl.col(_INDEX) < leaves.sort()[leaves.len() // 2]
+        halves = [
+            {name: each.filter(one) for name, each in rows.items()} for one in (middle, ~middle)
+        ]
+        return {**judge(halves[0]), **judge(halves[1])}
+
+    return _judged(transaction, projection, events, judge)
+
+
+def _judged(
+    transaction: Transaction,
+    projection: Projection,
+    events: pl.DataFrame,
+    judge: Callable[[_Rows], Mapping[int, _Refusal | None]],
+) -> Mapping[int, _Refusal | None]:
+    """What becomes of events on which the projection fails, or of whose rows a judge says no.
+
+    Args:
+        judge: why the events of some rows do not stand; None for a conflict of revisions.
+    """
+    found: dict[int, _Refusal | None] = {}
+    refused: dict[int, _Refusal | None] = {}
+    for rows in _together(transaction, projection, [events], found):
+        refused |= judge(rows)
     if projection.is_by_event:
-        return found
-    suspect = [leaf for leaf, why in found.items() if isinstance(why, errors.RowsRefused)]
-    guilty = {leaf: why for leaf, why in found.items() if leaf not in {*suspect}}
+        return found | refused
+    found |= {leaf: None for leaf, why in refused.items() if why is None}
     # Their rows are made anew, since an integrator's code may give others to an event in company.
+    suspect = [leaf for leaf, why in refused.items() if why is not None]
     for start in range(0, len(suspect), _ALONE):
         some = events.filter(pl.col(_INDEX).is_in(suspect[start : start + _ALONE]))
-        guilty |= _refusals(transaction, projection, some.iter_slices(1))
-    return guilty
+        for rows in _together(transaction, projection, some.iter_slices(1), found):
+            found |= judge(rows)
+    return found
 
 
-def _refusals(
-    transaction: Transaction, projection: Projection, parts: Iterable[pl.DataFrame]
-) -> dict[int, _Refusal]:
-    """The leaves on which the projection fails, or of which the database does not take a row."""
-    found: dict[int, _Refusal] = {}
-    made: dict[object, list[Mapping[str, pl.DataFrame]]] = {}
+def _together(
+    transaction: Transaction,
+    projection: Projection,
+    parts: Iterable[pl.DataFrame],
+    failed: dict[int, _Refusal | None],
+) -> Iterator[_Rows]:
+    """The rows of parts of events, those of one shape together; adds to `failed` who has none."""
+    made: dict[object, list[_Rows]] = {}
     projected = (_projected(transaction, projection, part) for part in parts)
     for events, rows in chain.from_iterable(projected):
         if isinstance(rows, errors.ProjectionFailed):
-            found[events[_INDEX][0]] = rows
+            failed[events[_INDEX][0]] = rows
         else:
             alike = tuple(tuple(each.schema.items()) for each in rows.values())
             made.setdefault(alike, []).append(rows)
-    for alike_parts in made.values():
-        first = alike_parts[0]
-        together = {name: pl.concat([each[name] for each in alike_parts]) for name in first}
-        found |= transaction.refused(projection, together)
-    return found
+    for each in made.values():
+        yield {name: pl.concat([rows[name] for rows in each]) for name in each[0]}
 
 
 def _projected(
     transaction: Transaction, projection: Projection, events: pl.DataFrame
-) -> Iterator[tuple[pl.DataFrame, Mapping[str, pl.DataFrame] | errors.ProjectionFailed]]:
+) -> Iterator[tuple[pl.DataFrame, _Rows | errors.ProjectionFailed]]:
     """Events with the rows that a projection makes of them; alone, those on which it fails."""
     transaction.keep_alive()
     try:
@@ -136,7 +171,7 @@ def _projected(
     yield from _projected(transaction, projection, events[half:])
 
 
-def _rows(projection: Projection, events: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
+def _rows(projection: Projection, events: pl.DataFrame) -> _Rows:
     try:
         return projection.rows(events)
     except errors.ProjectionFailed:

@@ -61,6 +61,21 @@ class Transaction(Protocol):
         """
         ...
 
+    def merge_one_by_one(
+        self, projection: Projection, rows: Mapping[str, pl.DataFrame]
+    ) -> Mapping[int, RowsRefused | None]:
+        """The same, event by event in the order of their leaves; those that do not stand.
+
+        Each event is refused alone, for whatever reason the database has.
+
+        Returns:
+            Why each event is refused; None for one whose revision another event holds already.
+
+        Raises:
+            RowsRefused: a row is not even taken in for what stands in it; nothing is merged.
+        """
+        ...
+
     def refused(
         self, projection: Projection, rows: Mapping[str, pl.DataFrame]
     ) -> Mapping[int, RowsRefused]:

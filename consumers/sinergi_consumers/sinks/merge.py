@@ -82,13 +82,13 @@ class Merge:
         so that the verdict on an event does not depend on how batches are cut.
         """
         return sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS) {}").format(
-            incoming(table), _real(table), on_commit
+            incoming(table), real(table), on_commit
         )
 
     def copy(self, table: sa.Table) -> sql.Composed:
         """Take rows in as CSV, the columns in the table's order."""
         return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')").format(
-            incoming(table), _columns(table)
+            incoming(table), columns(table)
         )
 
     @cached_property
@@ -97,6 +97,17 @@ class Merge:
 
         Where children follow they are noted as winners, which takes as long as a fifth of it.
         """
+        let_in = self.let_in(sql.SQL("true"))
+        if not self.projection.children:
+            return let_in
+        return sql.SQL(
+            "WITH stands AS ({}"
+            " RETURNING stored.agency, stored.record_id, stored.leaf_index, stored.xmax <> 0)"
+            " INSERT INTO {} SELECT * FROM stands"
+        ).format(let_in, WINNER)
+
+    def let_in(self, which: sql.Composable) -> sql.Composed:
+        """Let the revisions that stand into the record table, of some rows that have arrived."""
         record = self.projection.record
         key = _names(self.projection.kind.key)
         if self.projection.kind is Kind.CURRENT:
@@ -113,25 +124,19 @@ class Merge:
         else:
             order = sql.SQL("{}, leaf_index").format(key)
             conflict = sql.SQL("DO NOTHING")
-        let_in = sql.SQL(
+        return sql.SQL(
             "INSERT INTO {real} AS stored ({columns})"
-            " SELECT DISTINCT ON ({key}) {columns} FROM {incoming} ORDER BY {order}"
+            " SELECT DISTINCT ON ({key}) {columns} FROM {incoming} WHERE {which} ORDER BY {order}"
             " ON CONFLICT ({key}) {conflict}"
         ).format(
-            real=_real(record),
-            columns=_columns(record),
+            real=real(record),
+            columns=columns(record),
             key=key,
             incoming=incoming(record),
+            which=which,
             order=order,
             conflict=conflict,
         )
-        if not self.projection.children:
-            return let_in
-        return sql.SQL(
-            "WITH stands AS ({}"
-            " RETURNING stored.agency, stored.record_id, stored.leaf_index, stored.xmax <> 0)"
-            " INSERT INTO {} SELECT * FROM stands"
-        ).format(let_in, WINNER)
 
     @cached_property
     def supersede_earlier(self) -> sql.Composed:
@@ -159,7 +164,7 @@ class Merge:
         ).format(
             name=sql.Literal(self.projection.name),
             incoming=incoming(self.projection.record),
-            real=_real(self.projection.record),
+            real=real(self.projection.record),
         )
 
     @cached_property
@@ -171,7 +176,7 @@ class Merge:
             " AND held.partition = %s AND held.leaf_index = %s AND held.state = 'open'"
             " AND stored.agency = %s AND stored.record_id = %s AND (stored.revision >"
             " held.revision OR held.revision IS NULL AND stored.leaf_index > held.leaf_index)"
-        ).format(name=sql.Literal(self.projection.name), real=_real(self.projection.record))
+        ).format(name=sql.Literal(self.projection.name), real=real(self.projection.record))
 
     def delete_replaced(self, child: sa.Table) -> sql.Composed:
         """Take away the rows of revisions that no longer stand.
@@ -185,14 +190,14 @@ class Merge:
             " AND stored.ctid = ANY (ARRAY(SELECT gone.place FROM {winner} AS winner, LATERAL ("
             "SELECT stored.ctid AS place FROM {real} AS stored WHERE stored.agency = winner.agency"
             " AND stored.record_id = winner.record_id OFFSET 0) AS gone WHERE winner.replaced))"
-        ).format(real=_real(child), winner=WINNER)
+        ).format(real=real(child), winner=WINNER)
 
     def insert_children(self, child: sa.Table) -> sql.Composed:
         """Put in the rows of the revisions that stand; a batch is of one partition."""
         return sql.SQL(
             "INSERT INTO {} ({columns}) SELECT {columns} FROM {} AS arrived"
             " WHERE EXISTS (SELECT FROM {} AS winner WHERE winner.leaf_index = arrived.leaf_index)"
-        ).format(_real(child), incoming(child), WINNER, columns=_columns(child))
+        ).format(real(child), incoming(child), WINNER, columns=columns(child))
 
     @cached_property
     def conflicts(self) -> sql.Composed:
@@ -210,7 +215,7 @@ class Merge:
             "SELECT stored.revision, stored.event_id FROM {real} AS stored WHERE {same_key} LIMIT 1"
             ") AS stands WHERE stands.revision = arrived.revision"
             " AND stands.event_id <> arrived.event_id ORDER BY arrived.leaf_index"
-        ).format(incoming=incoming(record), real=_real(record), same_key=same_key)
+        ).format(incoming=incoming(record), real=real(record), same_key=same_key)
 
 
 def make_all(merges: Iterable[Merge], *, kept: bool) -> sql.Composed:
@@ -250,11 +255,13 @@ def empty_all(merges: Iterable[Merge]) -> sql.Composed:
     return sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join([WINNER, *tables]))
 
 
-def _real(table: sa.Table) -> sql.Identifier:
+def real(table: sa.Table) -> sql.Identifier:
+    """The table itself."""
     return sql.Identifier(SCHEMA, table.name)
 
 
-def _columns(table: sa.Table) -> sql.Composed:
+def columns(table: sa.Table) -> sql.Composed:
+    """Its columns in their order."""
     return _names(column.name for column in table.columns)
 
 

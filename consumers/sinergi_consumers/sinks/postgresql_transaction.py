@@ -9,7 +9,7 @@ import psycopg
 
 from sinergi_consumers.position import Place, Position
 from sinergi_consumers.projection import Kind
-from sinergi_consumers.sinks import merge, sieve
+from sinergi_consumers.sinks import merge, one_by_one, sieve
 from sinergi_consumers.sinks.quarantine_rows import QuarantineRows
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
@@ -110,6 +110,22 @@ class PostgresqlTransaction:
         if won == arrived or projection.kind is not Kind.HISTORY:
             return []  # a current table has forgotten earlier revisions and cannot tell
         return [index for (index,) in self._connection.execute(statements.conflicts)]
+
+    def merge_one_by_one(
+        self, projection: Projection, rows: Mapping[str, pl.DataFrame]
+    ) -> Mapping[int, errors.RowsRefused | None]:
+        """Put the rows of some events in, each event alone; those that do not stand, and why."""
+        statements = self._merges[projection.name]
+        found: dict[int, errors.RowsRefused | None] = {}
+        with self.savepoint():
+            for table in projection.tables:
+                self._copy(statements, table, rows[table.name])
+            found |= one_by_one.merge_arrived(self._connection, statements)
+            self._connection.execute(statements.supersede_earlier)
+            if projection.kind is Kind.HISTORY:
+                conflicts = self._connection.execute(statements.conflicts)
+                found |= {index: found.get(index) for (index,) in conflicts}
+        return found
 
     def _merge_children(
         self, statements: Merge, children: Iterable[sa.Table], rows: Mapping[str, pl.DataFrame]
