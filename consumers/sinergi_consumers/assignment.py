@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from sinergi_consumers.position import Position
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.consumer import ReadingConsumer
+    from sinergi_schemas.kafka.unreadable import Unreadable
     from sinergi_schemas.topics import Topic
 
     Share = tuple[Topic, int]
@@ -72,11 +74,13 @@ class Arrival:
         messages: those of each share, in the order of its topic.
         ended: the shares of which nothing more lies on the broker behind these messages.
         gone: the shares whose next offset the broker no longer has.
+        unreadable: batches of these shares that were passed over.
     """
 
     messages: dict[Share, list[Message]]
     ended: set[Share]
     gone: set[Share]
+    unreadable: list[tuple[Share, Unreadable]]
 
 
 class Start(NamedTuple):
@@ -264,7 +268,7 @@ class Assignment:
         """Leave the group."""
         self._consumer.close()
 
-    def _open(self) -> Consumer:
+    def _open(self) -> ReadingConsumer:
         return open_consumer(self._connection, self._group, on_commit=self._on_commit)
 
     def _answer(self, ask: Callable[[Admin], T]) -> T:
@@ -362,7 +366,12 @@ class Assignment:
             elif share is not None:
                 ended.add(share)
         gone, self._gone = self._gone, set()
-        return Arrival(found, ended, gone)
+        passed = [
+            (flowing[each.topic, each.partition], each)
+            for each in self._consumer.drain_unreadable()
+            if (each.topic, each.partition) in flowing
+        ]
+        return Arrival(found, ended, gone, passed)
 
     def _hear(self, each: Message) -> None:
         """Take an error that was delivered in place of a message, on a topic or on everything."""

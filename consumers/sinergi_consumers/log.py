@@ -9,15 +9,17 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from sinergi_consumers.position import find_offset
 from sinergi_schemas import errors, message
-from sinergi_schemas.kafka.consumer import open_consumer
+from sinergi_schemas.kafka.consumer import open_consumer, weight
 from sinergi_schemas.kafka.faults import raise_for, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from confluent_kafka import Consumer, Message
+    from confluent_kafka import Message
 
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.consumer import ReadingConsumer
+    from sinergi_schemas.kafka.unreadable import Unreadable
     from sinergi_schemas.message import Received
 
 _CHUNK = 5_000
@@ -35,15 +37,23 @@ class Log:
 
     Args:
         silent_polls: after so many polls of half a second without an answer the topic is away.
+
+    Attributes:
+        unreadable: batches that were passed over since whoever reads has last emptied it.
     """
 
     def __init__(
-        self, consumer: Consumer, topic: str, partition: int, silent_polls: int = SILENT_POLLS
+        self,
+        consumer: ReadingConsumer,
+        topic: str,
+        partition: int,
+        silent_polls: int = SILENT_POLLS,
     ) -> None:
         self._consumer = consumer
         self._silent_polls = silent_polls
         self.topic = topic
         self.partition = partition
+        self.unreadable: list[Unreadable] = []
 
     def bounds(self) -> tuple[int, int]:
         """The first offset, and the one behind the last message."""
@@ -64,9 +74,12 @@ class Log:
             TopicAway: the broker has gone silent before `end`, for half a minute as a rule.
         """
         self._consumer.assign([TopicPartition(self.topic, self.partition, start)])
-        silent = 0
+        silent, passes = 0, self._consumer.passes
         while start < end:
             chunk, is_heard = self._chunk(start, end, most)
+            self.unreadable += self._consumer.drain_unreadable()
+            if self._consumer.passes > passes:
+                silent, passes = 0, self._consumer.passes
             if chunk:
                 silent = 0
                 start = _offset(chunk[-1]) + 1
@@ -126,7 +139,7 @@ class Log:
                 raise_for(each.error())
             within = [each for each in part if _offset(each) < end]
             chunk += within
-            size += sum(map(_size, within))
+            size += sum(map(weight, within))
             if len(within) < wanted:
                 return chunk, bool(part)
             start = _offset(within[-1]) + 1
@@ -157,16 +170,6 @@ def _leaf(received: Received) -> int | None:
     """The leaf that a message claims to be; None where it is no message of ours."""
     found = ours(received)
     return None if found is None else found.leaf_index
-
-
-def _size(each: Message) -> int:
-    """The bytes of a message: value, key and headers, each of which may be the large part."""
-    try:
-        headers = message.headers(each)
-    except ValueError:
-        return _MOST_BYTES
-    parts = (each.value(), each.key(), *(part for _, part in headers))
-    return sum(len(part) for part in parts if part)
 
 
 @contextmanager

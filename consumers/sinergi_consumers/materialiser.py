@@ -145,6 +145,8 @@ class Materialiser:
         for arrival in self._assignment.poll():
             for share, messages in arrival.messages.items():
                 self._claims[share].partition.take(messages)
+            for share, each in arrival.unreadable:
+                self._claims[share].partition.noise.add(each.cause, each.offset)
             gone |= arrival.gone
             ended = (ended - arrival.messages.keys()) | arrival.ended
         return gone, ended

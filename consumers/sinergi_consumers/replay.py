@@ -222,15 +222,24 @@ def _read(log: Log, partition: Partition, tally: Tally) -> Iterator[Batch]:
     while start is not None:
         for chunk in log.read(start, high):
             batch = partition.receive(chunk)
+            _report(log, partition)
             tally.offsets = (partition.next_offset, high)
             if batch:
                 yield batch
             if partition.rewind is not None:
                 break
+        _report(log, partition)
         while partition.rewind is None and (batch := partition.cut(final=True)):
             yield batch
         tally.unsealed, tally.resends = partition.pending, partition.resends
         start, partition.rewind = partition.rewind, None
+
+
+def _report(log: Log, partition: Partition) -> None:
+    """Count the batches that cannot be read among what was skipped."""
+    for each in log.unreadable:
+        partition.noise.add(each.cause, each.offset)
+    log.unreadable = []
 
 
 def differing_leaf(bus: Bus, partition: int, leaves: range, one: str, other: str) -> int | None:

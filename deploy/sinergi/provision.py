@@ -25,6 +25,7 @@ from sinergi_schemas import errors, topics
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import broker_count, describe
+from sinergi_schemas.limits import MOST_BATCH_BYTES
 from sinergi_schemas.plain_text import counted, listing
 from sinergi_schemas.toml_file import did_you_mean
 
@@ -42,18 +43,14 @@ _MOST_COPIES = 3
 
 # Everything stays: a seal covers all leaves from the first. The broker's own clock stamps, so that
 # a producer cannot pretend a time.
-_EVENTS = {
-    "cleanup.policy": "delete",
-    "retention.ms": "-1",
-    "retention.bytes": "-1",
+_ALL = {
     "message.timestamp.type": "LogAppendTime",
     "unclean.leader.election.enable": "false",
+    # A gzip batch of zeros unpacks in every reader to a thousand times its bytes.
+    "max.message.bytes": str(MOST_BATCH_BYTES),
 }
-_LATEST_ONLY = {
-    "cleanup.policy": "compact",
-    "message.timestamp.type": "LogAppendTime",
-    "unclean.leader.election.enable": "false",
-}
+_EVENTS = _ALL | {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+_LATEST_ONLY = _ALL | {"cleanup.policy": "compact"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.consumer import ReadingConsumer
     from sinergi_schemas.seal.key_ring import KeyRing
 
 Place = tuple[str, int]
@@ -125,6 +126,7 @@ def evidence(
             }
             for place, each in _between(consumer, late, clock):
                 _judge(found[place], known[place], each)
+            _report(consumer, found)
             early = {
                 place: range(span.start, late[place].start)
                 for place, span in whole.items()
@@ -132,6 +134,7 @@ def evidence(
             }
             for place, each in _between(consumer, early, clock):
                 _judge(found[place], known[place], each)
+            _report(consumer, found)
         except KafkaException as why:
             raise translated(why) from None
     return found
@@ -154,6 +157,12 @@ def beyond(
             yield from _between(consumer, spans, clock)
         except KafkaException as why:
             raise translated(why) from None
+
+
+def _report(consumer: ReadingConsumer, found: Mapping[Place, Evidence]) -> None:
+    """Count the batches that cannot be read among what was skipped."""
+    for each in consumer.drain_unreadable():
+        found[each.topic, each.partition].noise.add(each.cause, each.offset)
 
 
 def _judge(found: Evidence, known: Known, received: Message) -> None:
@@ -200,14 +209,14 @@ def _since(consumer: Consumer, place: Place, span: range, at: datetime | None) -
 
 
 def _between(
-    consumer: Consumer, spans: Mapping[Place, range], clock: Clock
+    consumer: ReadingConsumer, spans: Mapping[Place, range], clock: Clock
 ) -> Iterator[tuple[Place, Message]]:
     starts = [TopicPartition(*place, span.start) for place, span in spans.items() if span]
     left = sum(map(len, spans.values()))
     if not left:
         return
     consumer.assign(starts)
-    heard = clock.monotonic()
+    heard, passes = clock.monotonic(), consumer.passes
     while left:
         # It waits for as many as it is asked for: never ask for more than there are.
         chunk = consumer.consume(min(_CHUNK, left), _POLL_SECONDS)
@@ -217,7 +226,8 @@ def _between(
             if offset in spans.get(place, ()):
                 left -= 1
                 yield place, each
-        if chunk:
+        if chunk or consumer.passes > passes:
+            passes = consumer.passes
             heard = clock.monotonic()
         elif _is_read(consumer, starts, spans):
             return

@@ -11,6 +11,8 @@ from typing import Final
 MOST_DATUM_BYTES: Final = 256 * 1024
 MOST_ITEMS: Final = 10_000  # of all lists of an event together
 MOST_KEY_BYTES: Final = 256  # of a record_id, in UTF-8: tables are keyed by it
+# Of a batch as the brokers keep it: the largest event, with its key, its headers and a checkpoint.
+MOST_BATCH_BYTES: Final = MOST_DATUM_BYTES + 32 * 1024
 
 TOO_LARGE = f"it is above {MOST_DATUM_BYTES} bytes"
 TOO_MANY_ITEMS = f"its lists hold more than {MOST_ITEMS} items"

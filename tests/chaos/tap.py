@@ -21,7 +21,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import psycopg
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sinergi_schemas.kafka import admin, consumer, producer
 
@@ -204,7 +204,7 @@ def _lay_clients(tap: Tap) -> None:
             make = super().flush
             return int(tap.call("flush", lambda: make(*args, **options), _refuse))
 
-    class TappedConsumer(Consumer):
+    class TappedConsumer(consumer.ReadingConsumer):
         def consume(self, *args: Any, **options: Any) -> list[Any]:
             make = super().consume
             return tap.call(
@@ -222,7 +222,7 @@ def _lay_clients(tap: Tap) -> None:
             return tap.call("commit", lambda: make(*args, **options), _refuse)
 
     _replace(producer, "Producer", TappedProducer)
-    _replace(consumer, "Consumer", TappedConsumer)
+    _replace(consumer, "ReadingConsumer", TappedConsumer)
 
 
 def _lay_admin(tap: Tap) -> None:

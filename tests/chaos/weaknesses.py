@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from confluent_kafka import Consumer
-
     from sinergi_consumers.position import Position
     from sinergi_producers.floor import Look
     from sinergi_producers.sealing import Batch, Share
+    from sinergi_schemas.kafka.consumer import ReadingConsumer
 
 _FAILS = 2
 _TRUE, _FALSE = b"Lapas ", b"Lapis "
@@ -148,7 +147,7 @@ def failing_merge() -> None:
 
 def lying_broker() -> None:
     """A trap: what the broker hands out says something else than what it was given."""
-    honest: type[Consumer] = vars(consumer)["Consumer"]
+    honest: type[ReadingConsumer] = vars(consumer)["ReadingConsumer"]
 
     class Liar(honest):  # type: ignore[misc, valid-type] # the class is laid in at run time
         def consume(self, *args: Any, **options: Any) -> list[Any]:
@@ -158,7 +157,7 @@ def lying_broker() -> None:
                     each.set_value(each.value().replace(_TRUE, _FALSE))
             return found
 
-    _replace(consumer, "Consumer", Liar)
+    _replace(consumer, "ReadingConsumer", Liar)
 
 
 def _replace(owner: object, name: str, by: object) -> None:

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from confluent_kafka import Consumer, Message
+    from confluent_kafka import Message
 
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.consumer import ReadingConsumer
     from sinergi_schemas.seal.heads import Heads
 
     Number = tuple[str, int]
@@ -83,7 +84,7 @@ class Broker:
 
     def __init__(self, connection: Connection) -> None:
         self._admin = open_admin(connection)
-        self._consumer: Consumer = open_consumer(connection, None)
+        self._consumer: ReadingConsumer = open_consumer(connection, None)
 
     def close(self) -> None:
         """Give the connection back."""
@@ -235,7 +236,7 @@ class Broker:
                 number, offset = (each.topic() or "", each.partition() or 0), each.offset() or 0
                 if offset < bounds[number].high:
                     yield number, each
-            if chunk:
+            if chunk or self._consumer.drain_unreadable():
                 deadline = SYSTEM.monotonic() + _SECONDS
             for number in self._arrived(missing):
                 del missing[number]

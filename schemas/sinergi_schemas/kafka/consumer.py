@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from sinergi_schemas import errors
+from sinergi_schemas import errors, message
 from sinergi_schemas.kafka.faults import translate, translated
+from sinergi_schemas.kafka.unreadable import UnreadableBatches, is_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from confluent_kafka import Message, TopicPartition
+    from confluent_kafka import Message
 
     from sinergi_schemas.kafka.connection import Attempt, Connection
+    from sinergi_schemas.kafka.unreadable import Unreadable
 
     OnCommit = Callable[[KafkaError | None, list[TopicPartition]], None]
+
+_log = structlog.get_logger(__name__)
 
 _SETTINGS = {
     "enable.auto.commit": False,
@@ -35,7 +40,13 @@ _SETTINGS = {
     # The client unpacks all batches of an answer at once, whatever room it has: a megabyte of
     # zeros is a hundred bytes on the broker, and at the default of 1 MiB an answer holds gigabytes.
     # At least one batch always comes, so that batches of an ordinary size come as fast as before.
-    "fetch.message.max.bytes": 16 * 1024,
+    "fetch.message.max.bytes": 8 * 1024,
+    # librdkafka doubles the former where an answer holds no message, as where others abort their
+    # transactions. This one it keeps; it is never below `message.max.bytes`.
+    "fetch.max.bytes": 256 * 1024,
+    "message.max.bytes": 256 * 1024,
+    # A zstd batch that unpacks to more is refused. A batch of ours unpacks to a megabyte.
+    "receive.message.max.bytes": 16 * 1024 * 1024,
 }
 
 # Who reads without a group assigns partitions itself and stores nothing with the group's
@@ -49,7 +60,8 @@ _WITHOUT_GROUP = {
 
 _SECONDS = 10.0
 _PART_BYTES = 4 * 1024 * 1024
-_FEW = 40
+_FEW, _FEWEST = 40, 4
+_LARGE_BYTES = 32 * 1024
 _RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 _NOT_SHOWN = frozenset(
     {
@@ -61,12 +73,76 @@ _NOT_SHOWN = frozenset(
 )
 
 
-class UngroupedConsumer(Consumer):
-    """A consumer that reads topics and needs no right on any group."""
+class ReadingConsumer(Consumer):
+    """A consumer that passes over batches that cannot be read; see `unreadable`.
+
+    Attributes:
+        passes: how often it has read on behind such batches.
+    """
 
     def __init__(self, connection: Connection, settings: dict[str, Any]) -> None:
         super().__init__(settings)
         self._connection = connection
+        self._unreadable = UnreadableBatches(lambda: _open_probe(connection))
+        self._passed: dict[tuple[str, int], int] = {}
+        self.passes = 0
+
+    def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
+        """The next messages, and errors in place of messages, but none about unreadable batches."""
+        found = super().consume(num_messages, timeout)
+        if not any(is_unreadable(each.error()) for each in found):
+            return found
+        for each in found:
+            if is_unreadable(each.error()):
+                self._pass_over(each)
+        return [each for each in found if not is_unreadable(each.error())]
+
+    def drain_unreadable(self) -> list[Unreadable]:
+        """The batches that were passed over since the last call."""
+        return self._unreadable.drain()
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """As `Consumer.assign`."""
+        self._forget(partitions)
+        super().assign(partitions)
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        """As `Consumer.incremental_assign`."""
+        self._forget(partitions)
+        super().incremental_assign(partitions)
+
+    def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """As `Consumer.position`; behind a batch that was passed over it is the offset behind."""
+        found = super().position(partitions)
+        for each in found:
+            each.offset = max(each.offset, self._passed.get((each.topic, each.partition), -1))
+        return found
+
+    def close(self) -> None:
+        """As `Consumer.close`."""
+        super().close()
+        self._unreadable.close()
+
+    def _pass_over(self, met: Message) -> None:
+        """Read on behind a batch; where that fails, its error is delivered once more."""
+        topic, partition = met.topic() or "", met.partition() or 0
+        try:
+            offset = self._unreadable.behind(met)
+            self.seek(TopicPartition(topic, partition, offset))
+        except (KafkaException, errors.SinergiError) as why:
+            said = why.args[0].name() if isinstance(why, KafkaException) else str(why)
+            _log.info("batch not passed over yet", topic=topic, partition=partition, why=said)
+        else:
+            self._passed[topic, partition] = offset
+            self.passes += 1
+
+    def _forget(self, partitions: list[TopicPartition]) -> None:
+        for each in partitions:
+            self._passed.pop((each.topic, each.partition), None)
+
+
+class UngroupedConsumer(ReadingConsumer):
+    """A consumer that reads topics and needs no right on any group."""
 
     def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
         """The next messages, and errors in place of messages, but none about the group.
@@ -120,7 +196,7 @@ class UngroupedConsumer(Consumer):
 
 def open_consumer(
     connection: Connection, group: str | None, on_commit: OnCommit | None = None
-) -> Consumer:
+) -> ReadingConsumer:
     """A consumer in a group, or one that is outside of every group and assigns its own partitions.
 
     Args:
@@ -132,10 +208,17 @@ def open_consumer(
     membership = _WITHOUT_GROUP if group is None else _membership(connection, group)
     told = {"on_commit": on_commit} if on_commit else {}
     settings = {**connection.settings(), **_SETTINGS, **membership, **told}
+    kind = UngroupedConsumer if group is None else ReadingConsumer
     try:
-        return UngroupedConsumer(connection, settings) if group is None else Consumer(settings)
+        return kind(connection, settings)
     except KafkaException as why:
         raise translated(why) from None
+
+
+def _open_probe(connection: Connection) -> Consumer:
+    """A consumer that looks for the ends of unreadable batches."""
+    settings = {**connection.settings(), **_SETTINGS, **_WITHOUT_GROUP}
+    return Consumer({**settings, "enable.partition.eof": True, "fetch.error.backoff.ms": 10})
 
 
 def _membership(connection: Connection, group: str) -> dict[str, Any]:
@@ -156,17 +239,32 @@ def _membership(connection: Connection, group: str) -> dict[str, Any]:
 def take(consumer: Consumer, most: int, seconds: float) -> tuple[list[Message], int, bool]:
     """The next messages, at most so many or some 4 MiB; their bytes; whether more may be there.
 
-    They are taken few at a time, since each of a thousand may have a megabyte.
+    They are taken few at a time, since each of a thousand may have a megabyte; large ones four at a
+    time.
 
     Args:
         seconds: how long to wait where there are none.
     """
     chunk: list[Message] = []
-    size = 0
+    size, wanted = 0, _FEWEST
     while len(chunk) < most and size < _PART_BYTES:
-        few = consumer.consume(_FEW, seconds)
+        few = consumer.consume(wanted, seconds)
+        taken = sum(map(weight, few))
         chunk += few
-        size += sum(map(len, few))
-        if len(few) < _FEW:
+        size += taken
+        if len(few) < wanted:
             return chunk, size, False
+        wanted = _FEWEST if taken > wanted * _LARGE_BYTES else _FEW
     return chunk, size, True
+
+
+def weight(each: Message) -> int:
+    """The bytes of a message: value, key and headers, each of which may be the large part."""
+    if each.error() is not None:
+        return 0
+    try:
+        headers = message.headers(each)
+    except ValueError:
+        return _PART_BYTES
+    parts = (each.value(), each.key(), *(part for _, part in headers))
+    return sum(len(part) for part in parts if part)

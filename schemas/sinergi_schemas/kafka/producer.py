@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException, Producer
 
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.faults import translated
+from sinergi_schemas.limits import MOST_DATUM_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,8 @@ _SETTINGS = {
     "allow.auto.create.topics": False,
     "compression.type": "lz4",
     "linger.ms": 5,
+    # Of several messages together; a larger one is a batch of its own.
+    "batch.size": MOST_DATUM_BYTES,
 }
 
 _LAST_SECONDS = 2.0

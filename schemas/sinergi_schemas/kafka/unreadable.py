@@ -1,0 +1,151 @@
+"""Batches that the client library cannot read, and where they end.
+
+A compressed batch is unpacked as a whole. librdkafka refuses one that becomes larger than an answer
+may be (see `consumer`), that does not unpack, or whose checksum is wrong. It delivers an error in
+place of messages and fetches the same batch again, for ever. So the batch is passed over and
+reported. If it held leaves of the owner, the seal shows that they are missing.
+
+The error says at which offset the batch begins, and not where it ends. A fetch from any offset
+within it meets the same error, so the end is searched: with steps that double, then by halving.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from confluent_kafka import KafkaError, TopicPartition
+
+from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.faults import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from confluent_kafka import Consumer, Message
+
+    from sinergi_schemas.clock import Clock
+
+_CAUSES = {
+    KafkaError._BAD_COMPRESSION: "a batch that cannot be decompressed",
+    KafkaError._BAD_MSG: "a batch whose checksum is wrong",
+}
+
+_MOST_KNOWN = 1_000
+_ANSWER_SECONDS = 10.0
+_POLL_SECONDS = 0.5
+_WALK_SECONDS = 1.0
+
+
+class Unreadable(NamedTuple):
+    """A batch that was passed over.
+
+    Attributes:
+        offset: the first one of the batch.
+        cause: why it cannot be read.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    cause: str
+
+
+class _End(NamedTuple):
+    """The offset behind a batch; `is_unreadable` where the next batch cannot be read either."""
+
+    offset: int
+    is_unreadable: bool
+
+
+def is_unreadable(error: KafkaError | None) -> bool:
+    """Whether an error says that a batch cannot be read, at any later attempt either."""
+    return error is not None and error.code() in _CAUSES
+
+
+class UnreadableBatches:
+    """The batches that one consumer cannot read.
+
+    Args:
+        open_probe: gives a consumer outside of every group that reports ends of partitions. It is
+            opened when the first such batch is met.
+    """
+
+    def __init__(self, open_probe: Callable[[], Consumer], clock: Clock = SYSTEM) -> None:
+        self._open_probe = open_probe
+        self._clock = clock
+        self._probe: Consumer | None = None
+        self._ends: dict[tuple[str, int, int], _End] = {}
+        self._found: list[Unreadable] = []
+
+    def behind(self, met: Message) -> int:
+        """The offset behind a batch, and behind those that follow it and cannot be read either.
+
+        Where very many follow, the search ends after a second, at one of them.
+
+        Args:
+            met: the error that was delivered in place of the batch.
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        topic, partition, offset = met.topic() or "", met.partition() or 0, met.offset() or 0
+        error = met.error()
+        cause = _CAUSES[error.code()] if error else ""
+        deadline = self._clock.monotonic() + _WALK_SECONDS
+        while True:
+            end = self._ends.get((topic, partition, offset))
+            if end is None:
+                end = self._search(topic, partition, offset)
+                if len(self._ends) >= _MOST_KNOWN:
+                    del self._ends[next(iter(self._ends))]
+                self._ends[topic, partition, offset] = end
+                self._found.append(Unreadable(topic, partition, offset, cause))
+            if not end.is_unreadable or self._clock.monotonic() > deadline:
+                return end.offset
+            offset = end.offset
+
+    def drain(self) -> list[Unreadable]:
+        """The batches that were found since the last call."""
+        found, self._found = self._found, []
+        return found
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._probe is not None:
+            self._probe.close()
+
+    def _search(self, topic: str, partition: int, first: int) -> _End:
+        """Where the batch that begins at an offset ends."""
+        if self._probe is None:
+            self._probe = self._open_probe()
+        _, high = self._probe.get_watermark_offsets(
+            TopicPartition(topic, partition), timeout=_ANSWER_SECONDS
+        )
+        within, step, end = first, 1, _End(high, is_unreadable=False)
+        while within + 1 < end.offset:
+            at = min(within + step, (within + end.offset) // 2 if end.offset < high else high - 1)
+            met = self._unreadable_at(topic, partition, at)
+            if met is None:
+                end = _End(at, is_unreadable=False)
+            elif met != first:
+                end = _End(met, is_unreadable=True)
+            else:
+                within, step = at, 2 * step
+        return end
+
+    def _unreadable_at(self, topic: str, partition: int, offset: int) -> int | None:
+        """Where the unreadable batch begins that holds an offset; None where one can read on."""
+        assert self._probe is not None
+        self._probe.assign([TopicPartition(topic, partition, offset)])
+        why: errors.SinergiError = errors.TopicAway(topic, f"silent at offset {offset}")
+        deadline = self._clock.monotonic() + _ANSWER_SECONDS
+        while self._clock.monotonic() < deadline:
+            for each in self._probe.consume(1, _POLL_SECONDS):
+                error = each.error()
+                if error is None or error.code() == KafkaError._PARTITION_EOF:
+                    return None
+                if is_unreadable(error):
+                    return each.offset()
+                why = translate(error)
+        raise why
