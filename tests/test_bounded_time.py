@@ -171,11 +171,11 @@ def test_merged_one_by_one_events_become_the_tables_that_they_become_each_in_a_b
         single.take(each)
     assert single.reasons()["rows-refused"] > 3
     assert single.reasons()["revision-conflict"] == 3
-    for table in (table for each in (*PROJECTIONS, FEW_ESCORTS) for table in each.tables):
-        told = [name for name in ("movement_id", "escort_agency", "count") if name in table.columns]
+    for made in (table for each in (*PROJECTIONS, FEW_ESCORTS) for table in each.tables):
+        told = [name for name in ("movement_id", "escort_agency", "count") if name in made.columns]
         columns = ", ".join(["record_id", "revision", "leaf_index", *told])
-        question = f"SELECT {columns} FROM sinergi.{table.name} ORDER BY {columns}"
-        assert whole.ask(question) == single.ask(question), table.name
+        question = f"SELECT {columns} FROM sinergi.{made.name} ORDER BY {columns}"
+        assert whole.ask(question) == single.ask(question), made.name
     question = (
         "SELECT projection, leaf_index, reason, state FROM sinergi_consumer.quarantine"
         " ORDER BY projection, leaf_index"
