@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
     from pathlib import Path
 
-    from sinergi_consumers.assignment import Arrival, Assignment
+    from sinergi_consumers.arrival import Arrival
+    from sinergi_consumers.assignment import Assignment
     from sinergi_consumers.materialiser import Materialiser
 
     Log = list[MutableMapping[str, Any]]

@@ -15,12 +15,12 @@ A client that delivers nothing though there is more (see `stalls`) is replaced b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from sinergi_consumers.arrival import Arrival
 from sinergi_consumers.group_complaints import Complaints
 from sinergi_consumers.log import open_log
 from sinergi_consumers.position import Place
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.consumer import ReadingConsumer
-    from sinergi_schemas.kafka.unreadable import Unreadable
     from sinergi_schemas.topics import Topic
 
     Share = tuple[Topic, int]
@@ -64,23 +63,6 @@ _MOST_BYTES = 32 * 1024 * 1024
 _LOOK_SECONDS = 10.0
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A part of what has arrived.
-
-    Attributes:
-        messages: those of each share, in the order of its topic.
-        ended: the shares of which nothing more lies on the broker behind these messages.
-        gone: the shares whose next offset the broker no longer has.
-        unreadable: batches of these shares that were passed over.
-    """
-
-    messages: dict[Share, list[Message]]
-    ended: set[Share]
-    gone: set[Share]
-    unreadable: list[tuple[Share, Unreadable]]
 
 
 class Start(NamedTuple):
