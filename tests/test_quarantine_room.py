@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -15,21 +16,27 @@ import sqlalchemy as sa
 import tomli_w
 from alembic import command
 from confluent_kafka import TopicPartition
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from measured import peak
 from sinergi import migrate
 from sinergi.cli.root import run
+from sinergi_consumers.decoding import Unfit
 from sinergi_consumers.leaf_reading import LeafReading
-from sinergi_consumers.sinks.postgresql import QUARANTINE_BYTES
+from sinergi_consumers.quarantined import Quarantine, Wanted
+from sinergi_consumers.retrying import Entry, Held
+from sinergi_consumers.sinks.postgresql import QUARANTINE_BYTES, PostgresqlSink
 from sinergi_consumers.testing.sinks import BUS, TOPIC, transfer
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import errors, message
 from sinergi_schemas.agreement_file import parse
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.limits import MOST_DATUM_BYTES
-from sinergi_schemas.message import leaf_data
+from sinergi_schemas.message import Message, leaf_data
 from sinergi_schemas.postgresql.engine import engine
 from sinergi_schemas.seal.merkle import leaf_hash
-from test_quarantine import MENDED, NOT_FIVE, Site, ahead, unreadable
+from test_quarantine import DECISION, MENDED, NOT_FIVE, PROJECTIONS, Site, ahead, unreadable
 from waiting import until
 from world import World, send
 
@@ -39,7 +46,6 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.testing.tape import TapeMessage
     from sinergi_schemas.catalog import Catalog
-    from sinergi_schemas.message import Message
 
 DATUMS = "SELECT leaf_index, key, datum FROM sinergi_consumer.quarantined_datum ORDER BY 1"
 
@@ -60,6 +66,7 @@ def test_what_two_projections_set_apart_is_kept_once(site: Site) -> None:
 
 
 SIZE = 10_000  # of a datum
+MOST_MIB = 500
 ROW = SIZE + len("P/0") + 200
 TAKEN = "SELECT coalesce(sum(size), 0)::int FROM sinergi_consumer.quarantined_datum"
 
@@ -99,6 +106,12 @@ class Room:
         status, out, _ = self.sinergi("retry", *arguments, "--why", "mended", "--json")
         return status, json.loads(out)["counts"]
 
+    def remarks(self) -> list[str]:
+        """What `sinergi status` remarks."""
+        self.capsys.readouterr()
+        assert run(["--config", str(self.world.reader_settings), "status", "--json"]) in (0, 1)
+        return list(json.loads(self.capsys.readouterr().out)["remarks"])
+
     def kept(self) -> list[int]:
         leaves = "SELECT leaf_index FROM sinergi_consumer.quarantined_datum ORDER BY 1"
         return [leaf for (leaf,) in self.world.ask(leaves)]
@@ -134,6 +147,8 @@ def test_beyond_its_room_only_leaf_and_reason_are_kept_and_what_is_settled_makes
     tape = room.world.tape()
     room.take(hostile(tape, 5))
     assert room.kept() == [0, 1, 2]
+    remarks, owner = room.remarks(), room.world.publisher
+    assert any(f"keeps {3 * ROW:,} bytes of events of {owner}" in each for each in remarks)
     assert room.world.count("sinergi_consumer.quarantine WHERE state = 'open'") == 10
     rows = json.loads(room.sinergi("list", "--json")[1])["rows"]
     assert {(each["leaf_index"], each["kept"]) for each in rows} == {
@@ -153,6 +168,35 @@ def test_a_datum_above_the_contracts_size_is_never_kept(make_room: Callable[...,
     large, small = hostile(tape, 1, MOST_DATUM_BYTES + 1), hostile(tape, 1, MOST_DATUM_BYTES)
     room.take(large, small)
     assert room.kept() == [1]
+
+
+@pytest.mark.parametrize(("count", "size", "kept_mib"), [(200, 900_000, 0), (320, 250_000, 64)])
+def test_hostile_events_of_any_size_cost_a_reader_its_quota_and_small_rows(
+    make_room: Callable[..., Room], count: int, size: int, kept_mib: int
+) -> None:
+    """Also where the worker is killed while it sets them apart; and in bounded memory."""
+    room = make_room(QUARANTINE_BYTES)
+    world = room.world
+    tape = world.tape()
+    size_of = (
+        "SELECT sum(pg_total_relation_size(oid)) / 1048576.0 FROM pg_class WHERE relkind = 'r'"
+        " AND relnamespace = 'sinergi_consumer'::regnamespace"
+    )
+    before = float(world.ask(size_of.replace(":", r"\:"))[0][0])
+    for _ in range(0, count, 8):
+        send(world, hostile(tape, 8, size))
+    with world.worker("first") as worker:
+        world.until(lambda: world.count("sinergi_consumer.quarantine") > 0, "some are set apart")
+        worker.process.kill()
+    with world.worker("second") as worker:
+        moved = f"SELECT 1 FROM sinergi_consumer.position WHERE tree_size = {count}"
+        world.until(lambda: len(world.ask(moved)) == 2, "all are set apart")
+        mib = peak(worker.process.pid)
+    grown = float(world.ask(size_of.replace(":", r"\:"))[0][0]) - before
+    assert world.count("sinergi_consumer.quarantine") == 2 * count
+    assert len(room.kept()) == kept_mib * 1024 * 1024 // (size + 203)
+    assert grown < kept_mib * 1.1 + 2
+    assert mib < MOST_MIB
 
 
 def test_room_is_shared_by_the_partitions_of_an_owner(make_room: Callable[..., Room]) -> None:
@@ -288,6 +332,85 @@ def test_rows_that_are_deleted_give_their_bytes_up_as_well(site: Site) -> None:
     assert len(site.ask(DATUMS)) == 1
     site.do("DELETE FROM sinergi_consumer.quarantine")
     assert site.ask(DATUMS) == []
+
+
+LEAVES = [
+    Message(at, at, bytes(32), b"P/%d" % at, os.urandom(size), None)
+    for at, size in enumerate((0, 100, 300, 300, 700))
+]
+NAMES = ("transfer", "transfer_history")
+ACTIONS = st.tuples(
+    st.sampled_from(["set apart", "set apart", "retry", "discard", "delete"]),
+    st.sampled_from(NAMES),
+    st.integers(0, len(LEAVES) - 1),
+)
+
+
+@dataclass
+class Model:
+    """What quarantine promises: the state of each row, and of which leaves it keeps the bytes."""
+
+    quota: int
+    states: dict[tuple[str, int], str] = field(default_factory=dict)
+    kept: dict[int, int] = field(default_factory=dict)
+
+    def do(self, action: str, name: str, leaf: int) -> None:
+        state = self.states.get((name, leaf))
+        if action == "set apart":
+            self.states[name, leaf] = "discarded" if state == "discarded" else "open"
+            size = len(LEAVES[leaf].key) + len(LEAVES[leaf].datum) + 200
+            there = self.is_unsettled(leaf) and leaf not in self.kept
+            if there and sum(self.kept.values()) + size <= self.quota:
+                self.kept[leaf] = size
+        elif action == "delete":
+            self.states = {key: each for key, each in self.states.items() if key[0] != name}
+        elif action == "retry" and state:
+            self.states[name, leaf] = "retried"
+        elif action == "discard" and state == "open":
+            self.states[name, leaf] = "discarded"
+        self.kept = {at: size for at, size in self.kept.items() if self.is_unsettled(at)}
+
+    def is_unsettled(self, leaf: int) -> bool:
+        return any(self.states.get((name, leaf)) == "open" for name in NAMES)
+
+
+def act(site: Site, sink: PostgresqlSink, action: str, name: str, leaf: int) -> None:
+    if action == "set apart":
+        projection = {each.name: each for each in PROJECTIONS}[name]
+        unfit = [Unfit(LEAVES[leaf], "rows-refused", "x")]
+        with sink.transaction() as transaction:
+            transaction.quarantine(projection, Held(TOPIC, 0, [LEAVES[leaf]]), unfit)
+    elif action == "retry":
+        with sink.transaction() as transaction:
+            transaction.retried([Entry(name, TOPIC, 0, leaf)])
+    elif action == "discard":
+        Quarantine(site.url).discard(Wanted(projection=name, leaf_index=leaf), DECISION)
+    else:
+        site.do(f"DELETE FROM sinergi_consumer.quarantine WHERE projection = '{name}'")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(actions=st.lists(ACTIONS, max_size=15), quota=st.integers(0, 2_500))
+def test_whatever_is_done_the_bytes_of_what_is_unsettled_are_kept_within_the_quota(
+    site: Site, actions: list[tuple[str, str, int]], quota: int
+) -> None:
+    site.do("TRUNCATE sinergi_consumer.quarantine, sinergi_consumer.quarantined_datum")
+    model = Model(quota)
+    with (
+        closing(PostgresqlSink(site.url, PROJECTIONS, quota)) as sink,
+        site.engine.connect() as own,
+    ):
+        for each in actions:
+            act(site, sink, *each)
+            model.do(*each)
+            found = own.execute(
+                sa.text("SELECT projection, leaf_index, state FROM sinergi_consumer.quarantine")
+            )
+            assert {(name, leaf): state for name, leaf, state in found} == model.states
+            rows = own.execute(
+                sa.text("SELECT leaf_index, size FROM sinergi_consumer.quarantined_datum")
+            )
+            assert dict(map(tuple, rows)) == model.kept
 
 
 # What the materialiser tries again by itself

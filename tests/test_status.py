@@ -25,6 +25,7 @@ from sinergi.status.facts import (
     Publishing,
     Read,
     Reading,
+    Room,
     Service,
     Share,
     Strays,
@@ -632,6 +633,20 @@ def test_skipped_messages_are_told_with_offset_and_count_and_are_no_problem() ->
     assert verdict.exit_status == 0
     said = f"3 messages of {TOPIC}/0 skipped from offset 17 on: no key or no Confluent frame"
     assert f"note: {said}" in verdict.lines
+
+
+@pytest.mark.parametrize(
+    ("kept", "quota", "noted"),
+    [(1, 10**6, False), (900_000, 10**6, True), (1_100_000, 10**6, True), (5, 0, True)],
+)
+def test_an_owner_that_has_used_up_its_room_in_quarantine_is_noted(
+    kept: int, quota: int, *, noted: bool
+) -> None:
+    room = Room("lapas-rekaan", kept, quota)
+    verdict = judge(replace(FACTS, reading=Reading("bnnk-rekaan.main", 1, (READ,), (room,))))
+    assert verdict.exit_status == 0
+    assert any("has room for" in each for each in verdict.remarks) == noted
+    assert noted == any("sinergi quarantine discard" in each for each in verdict.lines)
 
 
 def test_the_worst_is_said_first_and_an_away_service_before_all() -> None:

@@ -61,6 +61,7 @@ _QUARANTINE = """
     GROUP BY GROUPING SETS ((topic, partition, reason), (topic, partition))
     ORDER BY topic, partition, reason
 """
+_KEPT = "SELECT owner, sum(size)::bigint FROM sinergi_consumer.quarantined_datum GROUP BY owner"
 _STRAYS = """
     SELECT topic, partition, cause, messages, first_offset FROM sinergi_consumer.skipped
     ORDER BY topic, partition, cause
@@ -104,11 +105,12 @@ class PositionRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConsumerRows:
-    """What the consumer's database holds, by topic and partition."""
+    """What the consumer's database holds, by topic and partition; bytes by the topics' owner."""
 
     positions: Mapping[Number, Mapping[str, PositionRow]]
     quarantined: Mapping[Number, Mapping[str, int]]
     quarantined_events: Mapping[Number, int]
+    quarantined_bytes: Mapping[str, int]
     halts: Mapping[Number, Halt]
     strays: Mapping[Number, list[Strays]]
 
@@ -154,6 +156,7 @@ def consumer_rows(url: str) -> ConsumerRows:
             ((topic, number), reason, count) for topic, number, reason, count in counts if reason
         )
         events = {(topic, number): count for topic, number, why, count in counts if why is None}
+        kept = dict(connection.execute(_KEPT).fetchall())
         halts = {
             (topic, number): Halt(
                 reason, detail, since.astimezone(UTC), looks_at and looks_at.astimezone(UTC)
@@ -163,7 +166,7 @@ def consumer_rows(url: str) -> ConsumerRows:
         strays: dict[Number, list[Strays]] = {}
         for topic, number, *found in connection.execute(_STRAYS):
             strays.setdefault((topic, number), []).append(Strays(*found))
-    return ConsumerRows(_with_newcomers(positions), quarantined, events, halts, strays)
+    return ConsumerRows(_with_newcomers(positions), quarantined, events, kept, halts, strays)
 
 
 def _with_newcomers(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sinergi_schemas.limits import MOST_DATUM_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -205,16 +207,32 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How much of one owner's events quarantine keeps, in bytes, and how much it may."""
+
+    owner: str
+    kept: int
+    quota: int
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether an event as large as the contract allows may find no room."""
+        return self.kept > 0 and self.quota - self.kept < MOST_DATUM_BYTES
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """The side of the tables.
 
     Attributes:
+        rooms: of the owners of whose events quarantine keeps any.
         workers: members of the consumer group; None where the broker is away.
     """
 
     group: str
     workers: int | None
     topics: tuple[Read, ...]
+    rooms: tuple[Room, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from sinergi.status.facts import (
     Publishing,
     Read,
     Reading,
+    Room,
     Service,
     Share,
     Tree,
@@ -107,10 +108,22 @@ class _Gathering:
             agency,
             now,
             _publishing(agency, own, sent, topics, now) if sent else None,
-            _reading(self._group, others, stored or None, topics, now) if reads else None,
+            self._reading(others, stored or None, topics, now) if reads else None,
             tuple(self.away),
             tuple(key for key, names in wanted.items() if names and not given[key]),
         )
+
+    def _reading(
+        self,
+        counts: Mapping[str, int],
+        stored: ConsumerRows | None,
+        topics: _Topics | None,
+        now: datetime,
+    ) -> Reading:
+        quota = self.settings.values.consumer.quarantine_bytes
+        kept = sorted(stored.quarantined_bytes.items()) if stored else ()
+        rooms = tuple(Room(owner, size, quota) for owner, size in kept)
+        return replace(_reading(self._group, counts, stored, topics, now), rooms=rooms)
 
     @property
     def _group(self) -> str:

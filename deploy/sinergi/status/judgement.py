@@ -228,6 +228,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
         yield f"{each} is not set, though the agreements want it; that side is not shown"
     yield from facts.publishing.unknown if facts.publishing else ()
     yield from _strays(facts)
+    yield from _rooms(facts)
     owners = {}
     for topic in facts.reading.topics if facts.reading else ():
         if topic.found is not None and topic.heads_fault is None:
@@ -248,6 +249,17 @@ def _strays(facts: Facts) -> Iterator[str]:
                     f"{_count(each.messages, 'message')} of {topic.topic}/{share.partition} skipped"
                     f" from offset {each.first_offset} on: {each.cause}"
                 )
+
+
+def _rooms(facts: Facts) -> Iterator[str]:
+    """Owners whose events quarantine keeps no more of; nothing is lost by it."""
+    for each in facts.reading.rooms if facts.reading else ():
+        if each.is_used_up:
+            yield (
+                f"quarantine keeps {each.kept:,} bytes of events of {each.owner} and has room for"
+                f" {each.quota:,}; the bytes of further ones stay on the topic alone. Make room by"
+                " `sinergi quarantine retry` or `sinergi quarantine discard`"
+            )
 
 
 def _well(facts: Facts) -> str:
