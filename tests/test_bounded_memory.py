@@ -16,7 +16,7 @@ from measured import measured, peak
 from sinergi_consumers import frames, witnesses
 from sinergi_consumers.decoding import Decoded, Decoder, Parts
 from sinergi_consumers.log import open_log
-from sinergi_consumers.partition import Partition
+from sinergi_consumers.partition import MOST_BYTES, Partition
 from sinergi_consumers.testing import sinks
 from sinergi_consumers.testing.tape import Tape
 from sinergi_consumers.witnesses import Junk
@@ -24,8 +24,15 @@ from sinergi_schemas import codec, errors, message, topics
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.datum import NotOne
 from sinergi_schemas.events.common import RelatedRecord
-from sinergi_schemas.limits import MOST_DATUM_BYTES, MOST_ITEMS
+from sinergi_schemas.limits import (
+    BYTES_OF_ITEM,
+    FREE_ITEMS,
+    MOST_DATUM_BYTES,
+    TOO_MANY_ITEMS,
+    most_items,
+)
 from sinergi_schemas.quick_datum import quick_reader
+from sinergi_schemas.seal.candidates import WINDOW
 from sinergi_schemas.seal.merkle import Frontier
 from waiting import PATIENCE_SECONDS
 from world import BUS, World, send, transfer
@@ -149,13 +156,20 @@ def test_thousands_of_unsealed_leaves_do_not_fill_the_memory_of_a_reader(world: 
     assert world.count("sinergi_consumer.halt") == 0
 
 
-def with_items(tape: Tape, event: Event, count: int) -> tuple[UUID, str, bytes]:
-    """An event whose last list has so many items of two bytes, as only somebody crafts it."""
+MANY = 8_000
+LARGE_ITEM = b"\x3c" + b"x" * 30 + b"\x00"  # of 32 bytes, of which an event may have 8,000
+SLIGHTLY_SMALLER = b"\x3a" + b"x" * 29 + b"\x00"
+
+
+def with_items(
+    tape: Tape, event: Event, count: int, item: bytes = bytes(2)
+) -> tuple[UUID, str, bytes]:
+    """An event whose last list has so many items, of two bytes as only somebody crafts them."""
     datum = codec.encode(event.model_copy(update={"escort": ()}), tape.schema)
     assert datum[-1] == 0
     number = io.BytesIO()
     fastavro.schemaless_writer(number, "long", count)
-    items = number.getvalue() + bytes(2 * count) if count else b""
+    items = number.getvalue() + item * count if count else b""
     return event.event_id, event.record_id, datum[:-1] + items + b"\0"
 
 
@@ -175,7 +189,7 @@ def test_events_with_long_lists_are_set_apart_by_a_materialiser_of_bounded_memor
             world.until_rows("sinergi.transfer", window + 1)
         assert peak(worker.process.pid) < MOST_MIB
     reasons = world.ask("SELECT DISTINCT reason, detail FROM sinergi_consumer.quarantine")
-    assert reasons == [("datum-invalid", f"its lists hold more than {MOST_ITEMS} items")]
+    assert reasons == [("datum-invalid", TOO_MANY_ITEMS)]
 
 
 def test_events_just_under_the_limit_become_rows_in_bounded_memory(
@@ -184,10 +198,11 @@ def test_events_just_under_the_limit_become_rows_in_bounded_memory(
     world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
     tape = Tape(BUS, world.topic, key=world.key)
     events = [world.issued(transfer(f"P/{at}")) for at in range(12)]
-    send(world, tape.write_datums([with_items(tape, each, MOST_ITEMS) for each in events]))
+    crafted = [with_items(tape, each, MANY, LARGE_ITEM) for each in events]
+    send(world, tape.write_datums(crafted))
     with world.worker("w") as worker:
         world.until(lambda: worker.claimed == {0}, "claimed")
-        world.until_rows("sinergi.transfer_history_escort", 12 * MOST_ITEMS)
+        world.until_rows("sinergi.transfer_history_escort", 12 * MANY)
         assert peak(worker.process.pid) < MOST_MIB
     assert world.count("sinergi_consumer.quarantine") == 0
 
@@ -212,9 +227,10 @@ def decoded(tape: Tape, datums: list[tuple[UUID, str, bytes]]) -> tuple[list[Dec
 def test_a_batch_of_long_lists_falls_into_parts_that_together_are_the_whole() -> None:
     tape = Tape(BUS, sinks.TOPIC)
     events = [tape.issued(sinks.transfer(f"P/{at}")) for at in range(60)]
-    items = [MOST_ITEMS if at % 2 else at for at in range(58)] + [MOST_ITEMS + 1, 0]
-    datums = [with_items(tape, *each) for each in zip(events, items, strict=True)]
+    items = [MANY if at % 2 else at for at in range(59)] + [0]
+    datums = [with_items(tape, *each, LARGE_ITEM) for each in zip(events, items, strict=True)]
     datums[7] = (*datums[7][:2], datums[7][2][:-1])
+    datums[58] = with_items(tape, events[58], 2 * FREE_ITEMS)
     parts, whole = decoded(tape, datums)
     rows = [each.events["escort"].list.len().sum() + each.events.height for each in parts]
     assert len(parts) > 2
@@ -235,7 +251,7 @@ def test_an_ordinary_batch_is_one_part() -> None:
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"escort": [{"escort_agency": "x", "count": 1}] * (MOST_ITEMS + 1)}, str(MOST_ITEMS)),
+        ({"escort": [{"escort_agency": "x", "count": 1}] * 200}, TOO_MANY_ITEMS),
         ({"reason_as_written": "x" * MOST_DATUM_BYTES}, str(MOST_DATUM_BYTES)),
     ],
     ids=["items", "bytes"],
@@ -272,22 +288,41 @@ def test_a_datum_above_the_contracts_size_is_never_decoded(monkeypatch: pytest.M
         codec.decode(large, tape.schema)
 
 
-@pytest.mark.parametrize("count", [MOST_ITEMS, MOST_ITEMS + 1])
-def test_all_readers_draw_the_line_at_the_same_item(count: int) -> None:
+@pytest.mark.parametrize("item", [bytes(2), b"\x00\x02\x02", b"\x04ab\x00", SLIGHTLY_SMALLER])
+@pytest.mark.parametrize("more", [0, 1])
+def test_all_readers_draw_the_line_at_the_same_item(item: bytes, more: int) -> None:
     tape = Tape(BUS, sinks.TOPIC)
     event = tape.issued(sinks.transfer("P/1"))
     place = {"other_agency": "a", "other_event_type": "b", "other_record_id": "c"}
     related = (RelatedRecord.model_validate(place | {"relation": "SAME_CASE"}),)
     one = event.model_copy(update={"related": related})
-    _, _, datum = with_items(tape, one, count - 1)
-    found = frames.decode([datum], tape.schema)
-    if count <= MOST_ITEMS:
-        assert len(codec.decode(datum, tape.schema)["escort"]) == count - 1
-        assert found.frame.height == 1
+
+    def crafted(count: int) -> bytes:
+        return with_items(tape, one, count, item)[2]
+
+    fits = [at for at in range(8_200) if 1 + at <= most_items(len(crafted(at)))]
+    assert fits == [*range(len(fits))]
+    assert len(fits) > FREE_ITEMS
+    datum = crafted(fits[-1] + more)
+    found = frames.decode([datum, crafted(0)], tape.schema)
+    if not more:
+        assert len(codec.decode(datum, tape.schema)["escort"]) == fits[-1]
+        assert found.frame.height == 2
         quick_reader(tape.schema).check(datum)
     else:
-        with pytest.raises(errors.DatumInvalid, match=str(MOST_ITEMS)):
+        with pytest.raises(errors.DatumInvalid, match=TOO_MANY_ITEMS):
             codec.decode(datum, tape.schema)
-        assert found.refused
-        with pytest.raises(NotOne, match=str(MOST_ITEMS)):
+        assert found.refused == [frames.Refusal(0, TOO_MANY_ITEMS)]
+        with pytest.raises(NotOne, match=TOO_MANY_ITEMS):
             quick_reader(tape.schema).check(datum)
+
+
+@pytest.mark.parametrize("event_type", Catalog.shipped().event_types)
+def test_events_of_short_lists_are_read_by_the_quick_reader_alone(event_type: str) -> None:
+    reader = quick_reader(Catalog.shipped().newest(event_type))
+    assert reader._most_quick_items <= FREE_ITEMS
+
+
+def test_a_window_of_the_smallest_items_becomes_rows_within_bounds() -> None:
+    """What a reader keeps of a batch, 12 MiB and 5,000 events, is less than a million items."""
+    assert WINDOW * FREE_ITEMS + MOST_BYTES // BYTES_OF_ITEM < 1_000_000

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PROJECTIONS = (CURRENT, HISTORY)
 NEIGHBOURS = 300
 LINE_FEEDS = "\n" * 220_000 + "\0"
-LONG_LIST = [{"escort_agency": "\0", "count": None}] * 9_000
+LONG_LIST = [{"escort_agency": "\0" * 30, "count": None}] * 7_000
 
 Crafted = tuple[str, dict[str, Any]]
 
@@ -205,7 +205,7 @@ def test_an_event_with_a_long_list_of_bad_elements_costs_one_copy_and_not_one_an
         return attempt(self, texts)
 
     monkeypatch.setattr(sieve._Copy, "attempt", counted)
-    crowd = [{"escort_agency": "Brimob", "count": 100}] * 3_000
+    crowd = [{"escort_agency": "Brimob" * 5, "count": 100}] * 3_000
     desk.take(("P/1", {"escort": crowd}), ("P/2", {}), ("P/3", {"escort": crowd}))
     assert desk.reasons() == {"rows-refused": 2}
     assert desk.ask("SELECT DISTINCT record_id FROM sinergi.few_escorts") == [("P/2",)]

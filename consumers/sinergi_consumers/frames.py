@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from sinergi_consumers.lowering import lower
+from sinergi_consumers.lowering import SIZE, lower
 from sinergi_schemas.datum import DatumReader, NotOne
 from sinergi_schemas.limits import MOST_DATUM_BYTES, TOO_LARGE
 
@@ -89,7 +89,7 @@ def decode(datums: Sequence[bytes], schema: Schema) -> Decoded:
             continue
         # Before they are put together: polars panics at a decimal beyond its digits in a frame
         # that is copied.
-        broken = _broken(rows, lowered)
+        broken = _broken(rows, [len(datums[place]) for place in places], lowered)
         refused += (Refusal(places[row], reason) for row, reason in broken.items())
         fine = [row for row in range(rows.height) if row not in broken]
         read += [places[row] for row in fine]
@@ -181,9 +181,14 @@ def _takes(reader: DatumReader, datum: bytes) -> bool:
     return True
 
 
-def _broken(rows: pl.DataFrame, lowered: Lowered) -> dict[int, str]:
-    """The rows that break a rule, each with the first rule that it breaks."""
-    kept = rows.select(rule.kept.alias(str(at)) for at, rule in enumerate(lowered.rules))
+def _broken(rows: pl.DataFrame, sizes: Sequence[int], lowered: Lowered) -> dict[int, str]:
+    """The rows that break a rule, each with the first rule that it breaks.
+
+    Args:
+        sizes: of their datums, in bytes.
+    """
+    sized = rows.with_columns(pl.Series(SIZE, sizes, pl.Int64))
+    kept = sized.select(rule.kept.alias(str(at)) for at, rule in enumerate(lowered.rules))
     broken: dict[int, str] = {}
     for rule, column in zip(lowered.rules, kept, strict=True):
         if not column.all():

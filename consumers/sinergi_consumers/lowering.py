@@ -25,11 +25,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import polars as pl
 
 from sinergi_schemas import errors
-from sinergi_schemas.limits import MOST_ITEMS, TOO_MANY_ITEMS
+from sinergi_schemas.limits import BYTES_OF_ITEM, FREE_ITEMS, TOO_MANY_ITEMS
 from sinergi_schemas.shape import MOST_CELLS_PER_BYTE, MOST_COLUMNS, MOST_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+SIZE = "size"  # the column beside "datum" that says how many bytes each datum has
 
 # What keeps a peer's schema from turning a few bytes into gigabytes: an absent record is one byte
 # on the wire and one cell in each of its columns. Inlining could also unfold a small file hugely.
@@ -143,7 +145,7 @@ class Lowered:
     """A schema lowered: what polars is told, and the columns as the contract means them.
 
     Attributes:
-        rules: what a row whose column `datum` is the record must keep.
+        rules: what a row must keep whose column `datum` is the record, and `SIZE` its size.
         raised: that column in the contract's types; None where it is read in them.
     """
 
@@ -172,7 +174,8 @@ def lower(text: bytes) -> Lowered:
 def _limits(record: Record, values: pl.Expr) -> Iterator[Rule]:
     items = record.items(values)
     if items is not None:
-        yield Rule("", TOO_MANY_ITEMS, items <= MOST_ITEMS)
+        most = FREE_ITEMS + pl.col(SIZE) // BYTES_OF_ITEM
+        yield Rule("", TOO_MANY_ITEMS, items <= most)
 
 
 class _Found(NamedTuple):

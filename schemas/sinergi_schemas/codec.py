@@ -50,7 +50,7 @@ def encode_around_revision(event: Event, schema: Schema) -> tuple[bytes, bytes]:
     before = _before_revision(schema)
     document = {**_document(event, schema, event.ISSUED - {_REVISION}), _REVISION: 0}
     datum = _encode(document, schema)
-    place = before.length(datum)
+    place, _ = before.length(datum)
     return datum[:place], datum[place + 1 :]
 
 

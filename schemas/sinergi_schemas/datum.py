@@ -19,7 +19,7 @@ from math import isfinite
 from typing import Any
 from uuid import UUID
 
-from sinergi_schemas.limits import MOST_DATUM_BYTES, MOST_ITEMS, TOO_LARGE, TOO_MANY_ITEMS
+from sinergi_schemas.limits import MOST_DATUM_BYTES, TOO_LARGE, TOO_MANY_ITEMS, most_items
 
 _MOST_NUMBER_BYTES = 10
 _MOST_DECIMAL_BYTES = 16
@@ -51,9 +51,11 @@ class _Cursor:
     Attributes:
         liberties: whether one of the two freedoms was used that fastavro does not give.
         items: how many items all lists have had so far.
+        most_items: how many they may have.
     """
 
     datum: bytes
+    most_items: int
     at: int = 0
     liberties: bool = False
     items: int = 0
@@ -127,17 +129,21 @@ class DatumReader:
         """
         if len(datum) > MOST_DATUM_BYTES:
             raise NotOne(TOO_LARGE)
-        cursor = _Cursor(datum)
+        cursor = _Cursor(datum, most_items(len(datum)))
         value = self._read(cursor)
         if cursor.at != len(datum):
             raise NotOne("bytes are left over")
         return value, cursor.liberties
 
-    def length(self, data: bytes) -> int:
-        """How many bytes the datum takes that `data` begins with; raises `NotOne` as `read`."""
-        cursor = _Cursor(data)
+    def length(self, data: bytes) -> tuple[int, int]:
+        """How many bytes the value takes that `data` begins with, and the items of its lists.
+
+        Raises:
+            NotOne: as `read`, but for the number of items, which is a rule for whole datums.
+        """
+        cursor = _Cursor(data, len(data))
         self._read(cursor)
-        return cursor.at
+        return cursor.at, cursor.items
 
     def _reader(self, parsed: Any) -> _Read:
         if isinstance(parsed, list):
@@ -185,7 +191,7 @@ class DatumReader:
                 # none.
                 number = abs(count) if count != _LOWEST_LONG else 0
                 cursor.items += number
-                if cursor.items > MOST_ITEMS:
+                if cursor.items > cursor.most_items:
                     raise NotOne(TOO_MANY_ITEMS)
                 items.extend(read(cursor) for _ in range(number))
             return items

@@ -18,7 +18,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sinergi_schemas.datum import DatumReader, NotOne, named_types
-from sinergi_schemas.limits import MOST_ITEMS
+from sinergi_schemas.limits import MOST_DATUM_BYTES, TOO_LARGE, most_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LONGEST_TEXT = 127
 _MOST_TEXTS = 6
 _MOST_TEXTS_OF_ITEM = 3
-_MOST_ITEMS = 32
+_MOST_ITEMS = 16
 _SCHEMAS = 256
 
 _Match = Callable[[bytes, int], "re.Match[bytes] | None"]
@@ -66,6 +66,8 @@ class QuickReader:
     def __init__(self, parsed: Mapping[str, Any]) -> None:
         named = named_types(parsed)
         self._strict = DatumReader(parsed, named)
+        lists = [each for each in parsed["fields"] if _is_list(each["type"])]
+        self._most_quick_items = _MOST_ITEMS * len(lists)
         self._steps = [
             (step.match, step.end)
             for step in (
@@ -82,16 +84,20 @@ class QuickReader:
         Raises:
             NotOne: it is not, or does not.
         """
-        if len(datum) > MOST_ITEMS:
-            # Only then can its lists hold more than they may together, since an item has a byte.
-            self._strict.read(datum)
-            return
-        at = 0
+        if len(datum) > MOST_DATUM_BYTES:
+            raise NotOne(TOO_LARGE)
+        at, items = 0, self._most_quick_items
         for match, end in self._steps:
             found = match(datum, at)
-            at = found.end() if found else end(datum, at)
+            if found:
+                at = found.end()
+            else:
+                at, more = end(datum, at)
+                items += more
         if at != len(datum):
             raise NotOne("bytes are left over")
+        if items > most_items(at):
+            self._strict.read(datum)  # which counts those of the quick lists as well
 
 
 @lru_cache(_SCHEMAS)
@@ -107,16 +113,24 @@ class _Run:
         self._fields, self._named = fields, named
         self.match: _Match = _compiled(fields, named).match
 
-    def end(self, datum: bytes, at: int) -> int:
+    def end(self, datum: bytes, at: int) -> tuple[int, int]:
         """Where they end that begin at `at`, where one is not of the usual form.
+
+        Returns:
+            The place, and how many items the strict reader has met.
 
         Raises:
             NotOne: the bytes are not these fields.
         """
+        items = 0
         for part in self._parts:
             found = part.match(datum, at)
-            at = found.end() if found else part.end(datum, at)
-        return at
+            if found:
+                at = found.end()
+            else:
+                at, more = part.end(datum, at)
+                items += more
+        return at, items
 
     @cached_property
     def _parts(self) -> list[_Part | _List]:
@@ -135,9 +149,10 @@ class _Part:
         self.match: _Match = _compiled(fields, named).match
         self._strict = DatumReader({"type": "record", "name": "_", "fields": fields}, named)
 
-    def end(self, datum: bytes, at: int) -> int:
-        """Where they end that begin at `at`, by the strict reader; raises `NotOne`."""
-        return at + self._strict.length(datum[at:])
+    def end(self, datum: bytes, at: int) -> tuple[int, int]:
+        """Where they end that begin at `at`, and their items, by the strict reader."""
+        length, items = self._strict.length(datum[at:])
+        return at + length, items
 
 
 class _List:
@@ -150,9 +165,13 @@ class _List:
         if _is_list(parsed) and not _holds_list(parsed["items"], named):
             self._item = re.compile(_expression(parsed["items"], named), re.DOTALL).match
 
-    def end(self, datum: bytes, at: int) -> int:
-        """Where it ends that begins at `at`, where it is not empty; raises `NotOne`."""
-        return self._quick_end(datum, at) or at + self._strict.length(datum[at:])
+    def end(self, datum: bytes, at: int) -> tuple[int, int]:
+        """Where it ends that begins at `at`, and what items the strict reader has met; `NotOne`."""
+        quick = self._quick_end(datum, at)
+        if quick is not None:
+            return quick, 0
+        length, items = self._strict.length(datum[at:])
+        return at + length, items
 
     def _quick_end(self, datum: bytes, at: int) -> int | None:
         """The same for a short list in one block; None where it is not, or not surely one."""

@@ -340,7 +340,7 @@ def _too_large(forge: Forge, dice: Random) -> Crafted:
 
 def _long_list(forge: Forge, dice: Random) -> Crafted:
     element = {"escort_agency": dice.choice(("", "\0", "Brimob")), "count": None}
-    return forge.event(dice, is_refused=False, escort=[element] * dice.choice((9_000, 25_000)))
+    return forge.event(dice, is_refused=False, escort=[element] * dice.choice((80, 9_000, 25_000)))
 
 
 def _line_feeds(forge: Forge, dice: Random) -> Crafted:
