@@ -168,6 +168,8 @@ def test_a_datum_above_the_contracts_size_is_never_kept(make_room: Callable[...,
     large, small = hostile(tape, 1, MOST_DATUM_BYTES + 1), hostile(tape, 1, MOST_DATUM_BYTES)
     room.take(large, small)
     assert room.kept() == [1]
+    assert room.retry("--leaf", "0") == (1, {"datum-invalid": 2})
+    assert room.kept() == [1]
 
 
 @pytest.mark.parametrize(("count", "size", "kept_mib"), [(200, 900_000, 0), (320, 250_000, 64)])
@@ -229,6 +231,15 @@ def refused_by_the_history(room: Room, count: int = 5) -> list[TapeMessage]:
     assert room.kept() == []
     room.do(MENDED.format("transfer_history"))
     return written
+
+
+def test_what_is_not_kept_is_superseded_by_a_later_revision(make_room: Callable[..., Room]) -> None:
+    room = make_room(0)
+    tape = room.world.tape()
+    room.take(tape.write_datums([unreadable(tape, "P/1"), unreadable(tape, "P/2")]))
+    room.take(tape.write([transfer("P/1", 2)]))
+    states = "SELECT DISTINCT leaf_index, state FROM sinergi_consumer.quarantine ORDER BY 1"
+    assert room.world.ask(states) == [(0, "superseded"), (1, "open")]
 
 
 def test_what_is_not_kept_is_tried_again_from_the_topic(make_room: Callable[..., Room]) -> None:
