@@ -280,7 +280,8 @@ def read(
         "group.id": "judge",
         "enable.auto.commit": False,
         "enable.partition.eof": True,
-        "isolation.level": "read_committed",
+        # As the readers do: a transaction of others that stays open must hide nothing.
+        "isolation.level": "read_uncommitted",
     }
     found: list[Message] = []
     with closing(Consumer(settings)) as consumer:

@@ -165,6 +165,9 @@ def offsets(
 ) -> list[TopicPartition]:
     """The same partitions, each with an offset that the brokers know.
 
+    By default, which this keeps, the end is the high watermark: open transactions of others do not
+    hide what lies behind them, and consumers of ours read as far.
+
     Raises:
         NotPermitted, TopicAway: naming the topic, of which the library says nothing.
         SinergiError: see `Admin.answer`.
