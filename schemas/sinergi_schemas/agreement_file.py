@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _TAKEN_TYPES = frozenset({"control", "receipts"})
 _FEWEST_PARTIES = 2
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
 
 KindT = TypeVar("KindT")
 
@@ -138,16 +140,20 @@ class _Examination:
 
     def _numbers(self) -> dict[str, str]:
         self._check(NumbersTable, self._part("numbers"), "")
-        found = [(i, each) for i, each in _members(self._raw, "numbers", dict) if "party" in each]
+        found = [
+            (index, each)
+            for index, each in _members(self._raw, "numbers", dict)
+            if isinstance(each.get("party"), str)
+        ]
         for index, each in found:
             self._known_party(f"numbers.{index}.party", each["party"])
-        times = Counter(str(each["party"]) for _, each in found)
+        times = Counter(each["party"] for _, each in found)
         for party in self._parties:
             if times[party] > 1:
                 self._say("numbers", f"{party} stands {times[party]} times; write one a party")
             if not times[party] and isinstance(self._raw.get("numbers"), list):
                 self._say("numbers", f'{party} has none; add {{ party = "{party}", number = "…" }}')
-        return {str(each["party"]): str(each.get("number")) for _, each in found}
+        return {each["party"]: str(each.get("number")) for _, each in found}
 
     def _in_force(self) -> tuple[datetime | None, datetime | None]:
         if "in_force" not in self._raw:
@@ -156,11 +162,13 @@ class _Examination:
         self._check(InForceTable, self._raw["in_force"], "in_force")
         raw = _table(self._raw, "in_force")
         zone = self._zone(raw.get("zone"))
-        starts = self._instant("from", raw, zone, timedelta(0))
-        ends = self._instant("until", raw, zone, timedelta(days=1))
-        if starts is not None and ends is not None and ends <= starts:
+        starts = self._instant("from", raw, zone, is_last=False)
+        ends = self._instant("until", raw, zone, is_last=True)
+        if starts == _LATEST:
+            self._say("in_force.from", "lies behind the end of the calendar; write an earlier date")
+        elif starts is not None and ends is not None and ends <= starts:
             self._say("in_force.until", "lies before from; write the later of the two there")
-        return starts, ends
+        return starts, None if ends == _LATEST else ends
 
     def _zone(self, name: object) -> ZoneInfo | None:
         if not isinstance(name, str):
@@ -172,20 +180,26 @@ class _Examination:
             return None
 
     def _instant(
-        self, key: str, raw: dict[str, Any], zone: ZoneInfo | None, day: timedelta
+        self, key: str, raw: dict[str, Any], zone: ZoneInfo | None, *, is_last: bool
     ) -> datetime | None:
         """A bound of the time in force. A date stands for midnight of that day or, as the last
         day, of the next one.
+
+        Where UTC has no such moment it is the first or the last one that UTC has: people write
+        9999-12-31 where they mean no end.
         """
         value, at = raw.get(key), f"in_force.{key}"
         if isinstance(value, datetime):
             if value.tzinfo is None:
                 self._say(at, "has no zone; write a date, or a time as 2025-10-23T00:00:00+07:00")
                 return None
-            return value.astimezone(UTC)
+            return _in_utc(value)
         if isinstance(value, date):
+            if zone is not None and is_last and value == date.max:
+                return _LATEST
             if zone is not None:
-                return datetime.combine(value + day, time(), zone).astimezone(UTC)
+                day = value + timedelta(days=1) if is_last else value
+                return _in_utc(datetime.combine(day, time(), zone))
             if "zone" not in raw:
                 self._say(at, 'is a date, so it needs a zone; add zone = "Asia/Jakarta"')
         elif value is not None:
@@ -247,8 +261,9 @@ class _Examination:
         sizes = {name: tuple(size for _, size in _members(given, name, int)) for name in given}
         for name in sorted(published.keys() & given.keys()):
             count = len(sizes[name])
-            if count != published[name]:
-                what = f"holds {count} sizes for {published[name]} partitions; write one for each"
+            partitions = published[name]
+            if isinstance(partitions, int) and count != partitions:
+                what = f"holds {count} sizes for {partitions} partitions; write one for each"
                 self._say(f"{at}.{name}", what)
         return sizes
 
@@ -317,8 +332,8 @@ class _Examination:
                 self._say(f"{at}.{role}", f"{agency} stands {times[agency]} times; write it once")
         return list(times)
 
-    def _known_party(self, at: str, agency: object) -> None:
-        if isinstance(agency, str) and agency not in self._parties:
+    def _known_party(self, at: str, agency: str) -> None:
+        if agency not in self._parties:
             hint = toml_file.did_you_mean(agency, self._parties)
             self._say(at, f"{agency} is no party of this agreement; {hint}")
 
@@ -334,6 +349,14 @@ class _Examination:
 
     def _say(self, key: str, what: str) -> None:
         self._problems.append(Problem(key, what))
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """A moment in UTC; the nearest one that UTC has, where the calendar begins or ends."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return _EARLIEST if moment.year == _EARLIEST.year else _LATEST
 
 
 def _table(raw: dict[str, Any], key: str) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from typing import (
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sinergi_schemas import toml_limits
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -67,14 +69,20 @@ def read(data: bytes) -> dict[str, Any]:
     """The file as a mapping; a byte order mark, which editors on Windows put first, is no fault.
 
     Raises:
-        ValueError: it is not UTF-8 or not TOML; the message says where.
+        ValueError: it is not UTF-8, not TOML, or beyond the limits of `toml_limits`; the message
+            says where. Nothing else is raised, whatever the file holds.
     """
     try:
-        return tomllib.loads(data.decode("utf-8-sig"))
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as why:
         raise ValueError(f"byte {why.start} is not UTF-8; save the file as UTF-8") from None
+    toml_limits.check_text(text)
+    try:
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as why:
         raise ValueError(f"it is not TOML: {why}") from None
+    toml_limits.check_values(document)
+    return document
 
 
 def check(model: type[TableT], value: object, at: str) -> tuple[TableT | None, list[Problem]]:
