@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions
+from structlog.testing import capture_logs
 
 from foreign import contradict, false_seal, leaf, write_all
 from sinergi_consumers.pauses import FIRST_SECONDS, MOST_SECONDS, Pauses
@@ -18,6 +19,7 @@ from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.topics import Topic
 from test_moved import deleted, held, made, materialised
 from test_relay import until_sent
+from waiting import PATIENCE_SECONDS
 from world import World, transfer
 
 if TYPE_CHECKING:
@@ -127,6 +129,68 @@ def test_leaves_that_the_broker_deleted_are_read_once_their_owner_sends_them_aga
         with world.relaying():
             world.publish(transfer("R/1"))
             until_sound(world, 16)
+
+
+def records_deleted(world: World, before: int) -> None:
+    admin = open_admin(world.connection)
+    cut = TopicPartition(world.topic.name, 0, before)
+    for done in admin.delete_records([cut]).values():
+        done.result(timeout=PATIENCE_SECONDS)
+
+
+def test_all_messages_deleted_and_sent_again_into_the_same_topic_end_the_halt(
+    world: World,
+) -> None:
+    with world.materialising():
+        filled(world, 5)
+        world.until_rows("sinergi.transfer_history", 5)
+    with world.relaying():
+        world.publish(*(transfer(f"Q/{number}") for number in range(5)))
+        until_sent(world, 10)
+    records_deleted(world, 10)
+    with world.materialising():
+        until_halted(world, "OffsetGone")
+        with world.relaying():
+            world.publish(transfer("R/1"))
+            until_sound(world, 11)
+
+
+def test_messages_deleted_under_a_running_reader_are_read_where_their_owner_sends_them_again(
+    world: World,
+) -> None:
+    with world.materialising():
+        messages = filled(world, 5)
+        world.until_rows("sinergi.transfer_history", 5)
+        # None of these is a leaf, so the reader loses nothing with them.
+        write_all(world, 0, [leaf(99)] * 5)
+        records_deleted(world, 10)
+        put_back(world, messages)
+        with world.relaying():
+            world.publish(transfer("Q/1"))
+            until_sound(world, 6)
+
+
+@pytest.mark.parametrize("offset", [3, 12, 15, 1_000])
+def test_an_offset_that_no_longer_holds_leads_to_the_leaf_and_to_no_halt(
+    world: World, offset: int
+) -> None:
+    """As where a log was cut on disk and sent again, so that other leaves lie there."""
+    with world.materialising():
+        filled(world, 5)
+        world.until_rows("sinergi.transfer_history", 5)
+    with world.relaying():
+        world.publish(*(transfer(f"Q/{number}") for number in range(10)))
+        until_sent(world, 15)
+    with world.consumer.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE sinergi_consumer.position SET next_offset = {offset}")
+    with capture_logs() as logs, world.materialising():
+        if offset == 15:  # nothing lies behind it, so only the next leaf shows what is missing
+            with world.relaying():
+                world.publish(transfer("R/1"))
+                until_sound(world, 16)
+        else:
+            until_sound(world, 15)
+            assert "share halted" not in {each["event"] for each in logs}
 
 
 def test_a_topic_with_other_partitions_is_read_once_it_is_made_anew(world: World) -> None:

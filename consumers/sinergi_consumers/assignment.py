@@ -15,7 +15,7 @@ A client that delivers nothing though there is more (see `stalls`) is replaced b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -25,6 +25,7 @@ from sinergi_consumers.group_complaints import Complaints
 from sinergi_consumers.log import open_log
 from sinergi_consumers.position import Place
 from sinergi_consumers.stalls import Stalls
+from sinergi_consumers.start import find_start
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
 
     from sinergi_consumers.position import Position
+    from sinergi_consumers.start import Start
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.consumer import ReadingConsumer
@@ -63,20 +65,6 @@ _MOST_BYTES = 32 * 1024 * 1024
 _LOOK_SECONDS = 10.0
 
 T = TypeVar("T")
-
-
-class Start(NamedTuple):
-    """From where a share is read.
-
-    Attributes:
-        offset: the first one that is read.
-        low: the first one that the broker has.
-        searched: it was looked for by what unverified messages say, and may lie too far behind.
-    """
-
-    offset: int
-    low: int
-    searched: bool
 
 
 class Assignment:
@@ -183,18 +171,13 @@ class Assignment:
         """Let a share flow from a position onwards.
 
         Raises:
-            OffsetGone: the leaf to go on from is no longer on the broker.
             Unavailable: the broker is away.
         """
         topic, number = share
         with open_log(self._connection, topic.name, number) as log:
-            low, high = log.bounds()
-            known = position.offset_at(place)
-            offset = log.find(position.frontier.size) if known is None else known
-        if not low <= offset <= high:
-            raise errors.OffsetGone(topic.name, number, position.frontier.size)
-        self._assign(share, offset)
-        return Start(offset, low, searched=known is None and offset > low)
+            start = find_start(log, position, place)
+        self._assign(share, start.offset)
+        return start
 
     def go_back(self, share: Share, offset: int) -> None:
         """Read a share that flows again from an earlier offset.
@@ -232,6 +215,10 @@ class Assignment:
     def release(self, share: Share) -> None:
         """Let a halted share be claimed again."""
         self._halted.discard(share)
+
+    def let_go(self, share: Share) -> None:
+        """Let a share that flows be claimed again at once."""
+        self._stop(share)
 
     def commit(self, offsets: Iterable[tuple[Share, int]]) -> None:
         """Tell the broker where the group is, for the tools that show lag. Nothing reads it."""

@@ -96,7 +96,8 @@ class Materialiser:
                 storing: Future[list[Outcome]] | None = None
                 while not stopping.is_set():
                     gone, ended = self._take()  # 1 and 2, part by part
-                    batches, broken = self._cut(gone, ended)
+                    self._find_again(gone)
+                    batches, broken = self._cut(ended)
                     ready = [self._decode(*each) for each in batches]  # 3
                     self._settle(storing)  # the outcome of 4–6 for the batch before, and its 7
                     self._halt(broken)
@@ -151,20 +152,22 @@ class Materialiser:
             ended = (ended - arrival.messages.keys()) | arrival.ended
         return gone, ended
 
+    def _find_again(self, gone: set[Share]) -> None:
+        """Claim shares anew whose offset the broker has no more: their leaf may lie elsewhere."""
+        for share in gone & self._ours().keys():
+            del self._claims[share]
+            self._assignment.let_go(share)
+
     def _cut(
-        self, gone: set[Share], ended: set[Share]
+        self, ended: set[Share]
     ) -> tuple[list[tuple[Claim, Batch]], dict[Share, errors.Broken | errors.Unavailable]]:
         """The batches that stand under a checkpoint, and the shares that do not hold.
 
         What is broken behind a batch shows in the next round, when the batch is stored.
         """
-        ours = self._ours()
-        broken: dict[Share, errors.Broken | errors.Unavailable] = {
-            share: errors.OffsetGone(share[0].name, share[1], ours[share].partition.size)
-            for share in gone & ours.keys()
-        }
+        broken: dict[Share, errors.Broken | errors.Unavailable] = {}
         batches: list[tuple[Claim, Batch]] = []
-        for share, claim in ours.items():
+        for share, claim in self._ours().items():
             try:
                 batch = self._judge(claim, ended=share in ended)
             except (errors.Broken, errors.Unavailable) as why:
@@ -181,11 +184,11 @@ class Materialiser:
             Broken: the topic is not what its owner sealed.
             Unavailable: the broker is away.
         """
-        partition, searched = claim.partition, claim.start.searched and not claim.is_sound
+        partition = claim.partition
         try:
-            batch = partition.cut(final=ended)
+            batch = claim.cut(ended=ended)
         except errors.Broken:
-            if not searched:
+            if claim.is_sound or claim.start.is_first:
                 raise
             self._read_from_first(claim)
             return None
@@ -197,12 +200,12 @@ class Materialiser:
         return batch
 
     def _read_from_first(self, claim: Claim) -> None:
-        """The place from which a share is read was looked for, and nothing there bears it out."""
+        """What lies behind the place from which a share is read does not bear it out."""
         topic, number = claim.share
         _log.info("topic read from its first message", topic=topic.name, partition=number)
         claim.partition = self._loaded.partition(topic, number, claim.partition.frontier)
-        claim.start = claim.start._replace(offset=claim.start.low, searched=False)
-        self._assignment.go_back(claim.share, claim.start.low)
+        claim.start = claim.start.first
+        self._assignment.go_back(claim.share, claim.start.offset)
 
     def _is_sound(self, claim: Claim) -> None:
         """A share was read on, or to its end, without an objection."""

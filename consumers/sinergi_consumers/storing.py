@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from threading import Event
 
-    from sinergi_consumers.assignment import Share, Start
+    from sinergi_consumers.assignment import Share
     from sinergi_consumers.decoding import Decoded, Parts, Unfit
     from sinergi_consumers.partition import Batch, Leaves, Partition
     from sinergi_consumers.position import Place, Position
     from sinergi_consumers.projection import Projection
     from sinergi_consumers.sinks import Sink, Transaction
+    from sinergi_consumers.start import Start
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.seal.keys import SigningKey
 
@@ -46,6 +47,32 @@ class Claim:
     place: Place
     start: Start
     is_sound: bool = False
+
+    def cut(self, *, ended: bool) -> Batch | None:
+        """What of the share is verified by now.
+
+        Args:
+            ended: it is read to its end.
+
+        Raises:
+            OffsetGone: its next leaf was deleted, and nothing that was read brings it again.
+            SealBroken: the messages are not what the topic's owner sealed.
+        """
+        partition, is_deleted = self.partition, self.start.is_deleted and not self.is_sound
+        try:
+            batch = partition.cut(final=ended)
+        except errors.SealGap:
+            if not is_deleted:
+                raise
+            raise self._gone from None
+        if is_deleted and ended and not batch and partition.rewind is None:
+            raise self._gone
+        return batch
+
+    @property
+    def _gone(self) -> errors.OffsetGone:
+        topic, number = self.share
+        return errors.OffsetGone(topic.name, number, self.partition.size)
 
 
 @dataclass(frozen=True, slots=True)

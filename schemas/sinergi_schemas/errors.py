@@ -510,7 +510,8 @@ class TopicAway(Unavailable):
 
 class OffsetGone(Broken):
     """Leaf {index} of {topic}/{partition} is no longer on the broker: it was deleted or the topic
-    made anew. Restore the topic from a copy; nothing after the gap is materialised.
+    made anew. Its owner's relay sends it again when it is started again; otherwise restore the
+    topic from a copy. Nothing after the gap is materialised.
     """
 
     topic: str

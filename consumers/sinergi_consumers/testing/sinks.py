@@ -17,11 +17,11 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from sinergi_consumers.assignment import Start
 from sinergi_consumers.decoding import Decoder, Parts
 from sinergi_consumers.partition import Partition
 from sinergi_consumers.position import Place
 from sinergi_consumers.projection import current, history, projection
+from sinergi_consumers.start import Start
 from sinergi_consumers.storing import Claim, Store, Stored, Work
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import errors
@@ -121,7 +121,7 @@ class Worker:
         positions = self.sink.claim(tape.topic, tape.number)
         least = min((each.frontier for each in positions.values()), key=lambda each: each.size)
         partition = Partition(tape.bus, tape.topic, tape.number, tape.keys, least)
-        start = Start(0, 0, searched=False)
+        start = Start(0, 0)
         self.claim = Claim((tape.topic, tape.number), partition, positions, PLACE, start)
         return self.claim
 
