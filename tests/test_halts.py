@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import NewPartitions
 from structlog.testing import capture_logs
 
 from foreign import contradict, false_seal, leaf, write_all
@@ -191,20 +190,6 @@ def test_an_offset_that_no_longer_holds_leads_to_the_leaf_and_to_no_halt(
         else:
             until_sound(world, 15)
             assert "share halted" not in {each["event"] for each in logs}
-
-
-def test_a_topic_with_other_partitions_is_read_once_it_is_made_anew(world: World) -> None:
-    filled(world)
-    admin = open_admin(world.connection)
-    for done in admin.create_partitions([NewPartitions(world.topic.name, 2)]).values():
-        done.result(timeout=30)
-    with world.materialising():
-        world.until(lambda: halt(world)[0] == "PartitionsDiffer", "the topic is halted")
-        assert world.count("sinergi.transfer_history") == 0
-        made_anew(world)
-        with world.relaying():
-            world.publish(transfer("R/1"))
-            world.until_rows("sinergi.transfer_history", 21)
 
 
 def test_a_checkpoint_of_more_than_five_thousand_leaves_is_passed_once_the_topic_is_made_anew(

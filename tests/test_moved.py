@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import NewPartitions, NewTopic
+from structlog.testing import capture_logs
 
+from foreign import write
 from sinergi.local import Local
+from sinergi_consumers.audit import Audit, Copies
 from sinergi_consumers.log import open_log
+from sinergi_consumers.replay import Wanted
 from sinergi_schemas import topics
-from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.kafka.admin import describe, open_admin, partition_count
 from test_relay import until_sent, verified
+from test_status import Desk, desk
 from waiting import PATIENCE_SECONDS
 from world import World, transfer
 
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from confluent_kafka import Message
+
+__all__ = ["desk"]
 
 HALTS = "SELECT partition, reason FROM sinergi_consumer.halt ORDER BY partition"
 
@@ -84,9 +91,10 @@ def deleted(world: World) -> None:
     world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
 
 
-def made(world: World) -> None:
+def made(world: World, partitions: int | None = None) -> None:
     admin = open_admin(world.connection)
-    for done in admin.create_topics([NewTopic(world.topic.name, world.partitions, 1)]).values():
+    topic = NewTopic(world.topic.name, partitions or world.partitions, 1)
+    for done in admin.create_topics([topic]).values():
         done.result(timeout=PATIENCE_SECONDS)
     world.until(lambda: bool(describe(admin, [world.topic.name])), "the topic is there again")
 
@@ -195,14 +203,60 @@ def test_leaves_that_the_broker_has_deleted_halt_their_partition_and_no_other(
     assert f"Leaf {known[0]} of {world.topic.name}/0" in why
 
 
-def test_partitions_added_behind_our_back_halt_the_topic_and_are_named(world: World) -> None:
+def partitions_added(world: World, count: int) -> None:
+    admin = open_admin(world.connection)
+    for done in admin.create_partitions([NewPartitions(world.topic.name, count)]).values():
+        done.result(timeout=PATIENCE_SECONDS)
+    world.until(lambda: partition_count(admin, world.topic.name) == count, "they are there")
+
+
+def test_partitions_added_behind_our_back_are_left_aside_and_told_and_all_goes_on(
+    desk: Desk,
+) -> None:
+    world = desk.world
     with world.relaying(), world.materialising():
         world.publish(*(transfer(f"P/{number}") for number in range(20)))
         world.until_rows("sinergi.transfer_history", 20)
-    admin = open_admin(world.connection)
-    for done in admin.create_partitions([NewPartitions(world.topic.name, 3)]).values():
-        done.result(timeout=PATIENCE_SECONDS)
-    with world.materialising():
-        world.until(lambda: world.count("sinergi_consumer.halt") == 3, "all partitions halt")
-    assert {reason for _, reason in world.ask(HALTS)} == {"PartitionsDiffer"}
-    assert len(materialised(world)) == 20
+        partitions_added(world, world.partitions + 1)
+        world.publish(*(transfer(f"Q/{number}") for number in range(20)))
+        world.until_rows("sinergi.transfer_history", 40)
+    write(world, world.partitions)
+    with capture_logs() as logs, world.relaying(), world.materialising():
+        world.publish(*(transfer(f"R/{number}") for number in range(20)))
+        world.until_rows("sinergi.transfer_history", 60)
+        until_sent(world, 60)
+        world.until(lambda: not desk.reader()["problems"], "the reader's side is well")
+        remarks = [desk.reader()["remarks"], desk.publisher()["remarks"]]
+    assert world.count("sinergi_consumer.halt") == 0
+    told = [each for each in logs if each["event"] == "partitions left aside"]
+    assert len(told) == 2, "the relay once, and the materialiser once"
+    said = f"{world.topic.name} has 3 partitions where the agreement says 2"
+    assert all(any(said in each for each in lines) for lines in remarks)
+    audit = Audit(world.bus, world.topic, Copies())
+    assert sum(each.height for each in audit.events(Wanted())) == 60
+    assert audit.holds
+    assert said in audit.remarks[0]
+
+
+def test_a_topic_that_lacks_a_partition_is_waited_for_until_it_is_added(world: World) -> None:
+    with world.relaying(), world.materialising():
+        world.publish(*(transfer(f"P/{number}") for number in range(20)))
+        world.until_rows("sinergi.transfer_history", 20)
+        until_sent(world, 20)
+    deleted(world)
+    made(world, 1)
+    with capture_logs() as logs, world.relaying(), world.materialising():
+        world.publish(*(transfer(f"Q/{number}") for number in range(20)))
+        world.until(
+            lambda: any(
+                each["event"] == "waiting" and "has 1 partition where" in each["why"]
+                for each in logs
+            ),
+            "the relay waits",
+        )
+        world.until(lambda: (0, "PartitionsDiffer") in world.ask(HALTS), "the reader halts")
+        partitions_added(world, 2)
+        world.until_rows("sinergi.transfer_history", 40)
+        until_sent(world, 40)
+        world.until(lambda: world.count("sinergi_consumer.halt") == 0, "no partition is halted")
+    assert len(materialised(world)) == len(set(materialised(world))) == 40

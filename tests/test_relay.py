@@ -19,7 +19,6 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
-    NewPartitions,
     NewTopic,
     ResourceType,
 )
@@ -405,14 +404,6 @@ def test_the_control_topic_tells_the_schemas_and_the_signed_heads(world: World) 
         Head(world.topic.name, partition, size, Frontier.parse(size, bytes(frontier)).root())
         for partition, size, frontier in rows
     )
-
-
-def test_a_broker_that_counts_other_partitions_is_refused(world: World) -> None:
-    admin = open_admin(world.connection)
-    for made in admin.create_partitions([NewPartitions(world.topic.name, 3)]).values():
-        made.result(timeout=PATIENCE_SECONDS)
-    with pytest.raises(errors.PartitionsDiffer):
-        relay_of(world).run(Event())
 
 
 def test_a_database_older_than_its_topic_is_refused_before_it_makes_two_histories(

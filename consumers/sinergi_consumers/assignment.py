@@ -34,11 +34,11 @@ from sinergi_schemas.kafka.admin import (
     describe,
     ends,
     open_admin,
-    partition_count,
     topic_id,
 )
 from sinergi_schemas.kafka.consumer import open_consumer, take
 from sinergi_schemas.kafka.faults import translated
+from sinergi_schemas.kafka.partitions import PartitionCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -90,6 +90,7 @@ class Assignment:
         self._admin = open_admin(connection)
         self._complaints = Complaints(connection, group, self._topics, clock)
         self._stalls = Stalls()
+        self._partition_check = PartitionCheck()
         self._look_due = 0.0
         self._mine: set[Share] = set()
         self._flowing: dict[Share, int] = {}
@@ -158,13 +159,12 @@ class Assignment:
         """Which incarnation of the topic, on which cluster, this worker reads.
 
         Raises:
-            PartitionsDiffer: the broker and the agreement count different partitions.
+            PartitionsDiffer: the topic has fewer partitions than the agreement says.
             Unavailable: the broker is away, or the topic is not there.
         """
         topic, _ = share
-        found = self._answer(lambda admin: partition_count(admin, topic.name))
-        if found != self._counts[topic]:
-            raise errors.PartitionsDiffer(topic.name, found, self._counts[topic])
+        agreed = self._counts[topic]
+        self._answer(lambda admin: self._partition_check.check(admin, topic.name, agreed))
         return self._answer(lambda admin: Place(cluster_id(admin), topic_id(admin, topic.name)))
 
     def flow(self, share: Share, position: Position, place: Place) -> Start:
@@ -361,7 +361,9 @@ class Assignment:
             each.offset = 0
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
-        self._mine |= {self._share(each) for each in partitions}
+        shares = {self._share(each) for each in partitions}
+        # Where somebody has added partitions they stay paused: they hold nothing of the owner's.
+        self._mine |= {each for each in shares if each[1] < self._counts[each[0]]}
         self._complaints.settled()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -144,7 +144,7 @@ class Audit:
 
         Raises:
             NotAgreed: no agreement speaks of the topic.
-            PartitionsDiffer: it has other partitions than the agreement says.
+            PartitionsDiffer: it has fewer partitions than the agreement says.
             Unavailable: the broker is away.
         """
         numbers = self._replay.partitions()
@@ -164,7 +164,7 @@ class Audit:
     @property
     def remarks(self) -> list[str]:
         """What is worth knowing and does not speak against the topic, one line each."""
-        found = []
+        found = [self._replay.added] if self._replay.added else []
         for tally in self.tallies:
             name = f"{self.name}/{tally.partition}"
             found += [

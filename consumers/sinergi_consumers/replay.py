@@ -17,6 +17,7 @@ from sinergi_consumers.log import open_log
 from sinergi_consumers.partition import Partition
 from sinergi_schemas import errors, message
 from sinergi_schemas.kafka.admin import open_admin, partition_count
+from sinergi_schemas.kafka.partitions import added
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from sinergi_schemas.seal.noise import Noise
 
@@ -121,6 +122,9 @@ class Replay:
         copy: the topic to read instead, which is said to be a copy; its messages must still bear
             the seal of `topic`.
         keeps_leaves: keep a part of each leaf hash, 16 bytes, for a comparison.
+
+    Attributes:
+        added: what is to be said of partitions that the agreement does not know; None without any.
     """
 
     def __init__(
@@ -132,13 +136,14 @@ class Replay:
         self._decoder = Decoder(bus.catalog, topic.event_type)
         self._keeps_leaves = keeps_leaves
         self.tallies: list[Tally] = []
+        self.added: str | None = None
 
     def events(self, wanted: Wanted) -> Iterator[pl.DataFrame]:
         """Frames of verified events, partition by partition, each in leaf order.
 
         Raises:
             SealBroken: the topic is not what its owner sealed; nothing of that batch is handed out.
-            PartitionsDiffer: it has other partitions than the agreement says.
+            PartitionsDiffer: it has fewer partitions than the agreement says.
             Unavailable: the broker is away.
         """
         for number in self.partitions():
@@ -180,18 +185,19 @@ class Replay:
         return self._decoder.nothing()
 
     def partitions(self) -> range:
-        """The numbers of its partitions.
+        """The numbers of its partitions that the agreement knows; others hold no event.
 
         Raises:
             NotAgreed: no agreement speaks of the topic.
-            PartitionsDiffer: it has other partitions than the agreement says.
+            PartitionsDiffer: it has fewer partitions than the agreement says.
             Unavailable: the broker is away, or does not have it.
         """
         expected = self._bus.agreements.partitions(self._topic)
         found = partition_count(open_admin(self._bus.connection), self._name)
-        if found != expected:
+        if found < expected:
             raise errors.PartitionsDiffer(self._name, found, expected)
-        return range(found)
+        self.added = added(self._name, found, expected)
+        return range(expected)
 
     def _tally(self, number: int) -> Tally:
         tally = Tally(number, leaves=bytearray() if self._keeps_leaves else None)

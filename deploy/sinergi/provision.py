@@ -138,11 +138,14 @@ def _step(want: Wanted, found: Found | None, copies: int) -> Step:
         what = f"{counted(want.partitions, 'partition')}, {counted(copies, 'copy', 'copies')}"
         return Step(want.name, Verdict.CREATE, want.partitions, copies, settings, what)
     if found.partitions != want.partitions:
-        what = (
-            f"it has {counted(found.partitions, 'partition')} where the agreement says "
-            f"{want.partitions}; "
-            "a count is fixed for the topic's life, so restore it or mend the agreement"
+        mend = (
+            "add the missing ones with `kafka-topics --alter`, or mend the agreement"
+            if found.partitions < want.partitions
+            else "the further ones are left aside. Kafka takes none away; leave them, or make the"
+            " topic anew (docs/runbooks.md)"
         )
+        there = counted(found.partitions, "partition")
+        what = f"it has {there} where the agreement says {want.partitions}; {mend}"
         return Step(want.name, Verdict.REFUSED, found.partitions, found.copies, {}, what)
     settings = {**want.settings, **_insync(found.copies)}
     differing = {key: value for key, value in settings.items() if found.settings.get(key) != value}

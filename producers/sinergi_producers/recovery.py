@@ -24,6 +24,7 @@ from sinergi_producers.comparison import Skipped
 from sinergi_producers.forgotten import Settlement, credible, settle
 from sinergi_producers.topic_reading import TopicReading
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.partitions import PartitionCheck
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic
 
@@ -158,7 +159,7 @@ class Recovery:
         with closing(Backlog(self._url)) as backlog:
             backlog.check()
             trees = backlog.trees()
-        counts = tail.counts(self._connection, agency, agreements)
+        counts = tail.counts(self._connection, agency, agreements, PartitionCheck())
         readings: dict[tail.Place, TopicReading] = {}
         for name, count in counts.items():
             topic = Topic(agency, name)

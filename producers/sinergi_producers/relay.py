@@ -35,6 +35,7 @@ from sinergi_producers.sealing import MOST_MESSAGES, Batch, Sealer
 from sinergi_producers.sending import Sender
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.partitions import PartitionCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,7 @@ _MENDED_BY_OTHERS = (
     errors.BrokerRefuses,
     errors.LoginRefused,
     errors.NotPermitted,
+    errors.PartitionsDiffer,
 )
 
 
@@ -130,18 +132,18 @@ class Relay:
         self._renewal_due = 0.0
         self._horizon_due = 0.0
         self._reload_due = 0.0
+        self._partition_check = PartitionCheck()
         self._comparison = Comparison(backlog, connection, identity.agency, clock)
 
     def run(self, stopping: Event) -> None:
         """Relay until `stopping` is set; then seal nothing more and send what is sealed.
 
-        A service that is away is waited for, for ever, and so is a right that the brokers' operator
-        has to give; a lost lease is competed for again.
+        A service that is away is waited for, for ever, and so is a right or a partition that the
+        brokers' operator has to give; a lost lease is competed for again.
 
         Raises:
             TablesMissing: the database was not prepared for this version.
             AgreementRefused: the agreements cannot be read.
-            PartitionsDiffer: the broker counts other partitions than the agreement.
             OutboxBehindTopic: the database is older than a topic.
             DatabaseBroken: the database refuses the work itself.
             BrokerTooOld, KafkaSettingsRefused: the client cannot work with this broker.
@@ -207,7 +209,9 @@ class Relay:
         self._renewal_due = now + self._seconds / 3
         self._reload_due = now
         agreements, keys = self._identity.load(), self._identity.held()
-        counts = tail.counts(self._connection, self._identity.agency, agreements)
+        counts = tail.counts(
+            self._connection, self._identity.agency, agreements, self._partition_check
+        )
         shares = [(name, number) for name, count in counts.items() for number in range(count)]
         self._backlog.plant(shares, epoch)
         trees = self._backlog.trees()

@@ -21,7 +21,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.admin import open_admin, partition_count
+from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translated
 from sinergi_schemas.seal import checkpoint, noise
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.consumer import ReadingConsumer
+    from sinergi_schemas.kafka.partitions import PartitionCheck
     from sinergi_schemas.seal.key_ring import KeyRing
 
 Place = tuple[str, int]
@@ -86,20 +87,20 @@ class Evidence:
     noise: Noise = field(default_factory=Noise)
 
 
-def counts(connection: Connection, agency: str, agreements: Agreements) -> dict[str, int]:
-    """The partitions of each topic of an agency, by event type, which the broker must count alike.
+def counts(
+    connection: Connection, agency: str, agreements: Agreements, partitions: PartitionCheck
+) -> dict[str, int]:
+    """The agreed partitions of each topic of an agency, by event type; the broker must have them.
 
     Raises:
-        PartitionsDiffer: it does not.
+        PartitionsDiffer: it has fewer.
         TopicAway, BrokerAway, NotPermitted, …: it does not say.
     """
     admin = open_admin(connection)
     expected: dict[str, int] = {}
     for topic in agreements.published_by(agency):
         expected[topic.event_type] = agreements.partitions(topic)
-        found = partition_count(admin, topic.name)
-        if found != expected[topic.event_type]:
-            raise errors.PartitionsDiffer(topic.name, found, expected[topic.event_type])
+        partitions.check(admin, topic.name, expected[topic.event_type])
     return expected
 
 

@@ -520,8 +520,8 @@ class OffsetGone(Broken):
 
 
 class PartitionsDiffer(Broken):
-    """{topic} has {found:partitions} where the agreement says {expected}. A count is fixed for the
-    topic's life: let the broker's operator restore it.
+    """{topic} has {found:partitions} where the agreement says {expected}. Let the brokers' operator
+    add the missing ones: `kafka-topics --alter --topic {topic} --partitions {expected}`.
     """
 
     topic: str

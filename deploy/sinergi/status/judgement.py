@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sinergi_schemas.kafka.partitions import added
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -154,12 +155,15 @@ def _stuck(topic: Published, although: str) -> Iterator[Problem]:
 
 
 def _topic(topic: Published | Read) -> Iterator[Problem]:
-    """Whether the broker has the topic as the agreement wants it; `agreed` is 0 without one."""
-    if topic.found is None or not topic.agreed or topic.found == topic.agreed:
+    """Whether the broker has what the agreement wants; `agreed` is 0 without one."""
+    if topic.found is None or topic.found >= topic.agreed:
         return
     if topic.found:
         found = _count(topic.found, "partition")
-        what = f"{topic.topic} has {found} where the agreement says {topic.agreed}"
+        what = (
+            f"{topic.topic} has {found} where the agreement says {topic.agreed}: let the brokers'"
+            " operator add the missing ones"
+        )
     else:
         what = f"{topic.topic} is not on the broker: run `sinergi provision apply`"
     yield Problem(Kind.TOPIC, topic.topic, None, what)
@@ -227,6 +231,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
     for each in facts.unset:
         yield f"{each} is not set, though the agreements want it; that side is not shown"
     yield from facts.publishing.unknown if facts.publishing else ()
+    yield from _added(facts)
     yield from _strays(facts)
     yield from _rooms(facts)
     owners = {}
@@ -238,6 +243,18 @@ def _remarks(facts: Facts) -> Iterator[str]:
             yield f"{agency} has never signed its heads"
         elif (facts.at - at).total_seconds() > HEADS_SECONDS:
             yield f"{agency} has signed no heads since {local(at)}: its relay is not at work"
+
+
+def _added(facts: Facts) -> Iterator[str]:
+    """Topics with partitions that no agreement knows; they do no harm, and nobody can mend it."""
+    topics: list[Published | Read] = []
+    topics += facts.publishing.topics if facts.publishing else ()
+    topics += facts.reading.topics if facts.reading else ()
+    for topic in topics:
+        if topic.found and topic.agreed:
+            why = added(topic.topic, topic.found, topic.agreed)
+            if why:
+                yield why
 
 
 def _strays(facts: Facts) -> Iterator[str]:
