@@ -501,11 +501,11 @@ def test_who_arrives_is_looked_up_by_key_however_many_are_in_quarantine(site: Si
         " reason, detail, fingerprint, sha256(convert_to('Q/' || n, 'UTF8')), leaf_hash, size"
         " FROM sinergi_consumer.quarantine, generate_series(1, 2000) AS n"
     )
-    question = sql.SQL("EXPLAIN {}").format(Merge(CURRENT).supersede_earlier)
+    question = sql.SQL("EXPLAIN {}").format(Merge(CURRENT).supersede_by_arrived)
     with closing(postgresql.Database(site.url, "a test")) as database, database.serving() as own:
         own.execute(make_all([Merge(CURRENT)], kept=True))
         steps = [line for (line,) in own.execute(question)]
-    assert any("Index Scan using quarantine_by_key" in line for line in steps), steps
+    assert any("Index Scan using quarantine_by_revision" in line for line in steps), steps
     assert not any("Seq Scan on quarantine" in line for line in steps), steps
 
 

@@ -139,44 +139,57 @@ class Merge:
         )
 
     @cached_property
-    def supersede_earlier(self) -> sql.Composed:
-        """Mark what quarantine keeps of earlier revisions, where one that arrived stands now.
+    def supersede_by_arrived(self) -> sql.Composed:
+        """Mark what quarantine keeps of earlier revisions of the records that have arrived."""
+        return self._supersede(
+            sql.SQL("SELECT DISTINCT agency, record_id, topic, partition FROM {}").format(
+                incoming(self.projection.record)
+            )
+        )
+
+    @cached_property
+    def supersede(self) -> sql.Composed:
+        """The same for some records: an agency, their ids, a topic and a partition."""
+        return self._supersede(
+            sql.SQL(
+                "SELECT %s::text AS agency, unnest(%s::text[]) AS record_id, %s::text AS topic,"
+                " %s::integer AS partition"
+            )
+        )
+
+    def _supersede(self, records: sql.Composable) -> sql.Composed:
+        """Mark what quarantine keeps of revisions below the highest that stands of each record.
 
         Where a revision could not be read the order of leaves tells: an outbox gives a record's
         revisions out in their order.
 
-        Each record that arrived is looked up by its key, and OFFSET 0 keeps it so: PostgreSQL knows
-        nothing of what arrived, and would compare every row of it with every one in quarantine.
+        A record costs three looks into indexes and what it marks, however many revisions of it
+        stand, arrive or stay in quarantine. OFFSET 0 keeps it so: PostgreSQL knows nothing of what
+        arrived, and would compare every row of it with every one in quarantine.
         """
+        held = sql.SQL(
+            "SELECT id FROM sinergi_consumer.quarantine"
+            " WHERE key_hash = sha256(convert_to(record.record_id, 'UTF8'))"
+            " AND projection || ' ' || topic || ' ' || partition::text || ' ' || state"
+            " = {} || ' ' || newest.topic || ' ' || newest.partition::text || ' open' AND "
+        ).format(sql.Literal(self.projection.name))
         return sql.SQL(
-            "UPDATE sinergi_consumer.quarantine AS kept SET state = 'superseded'"
-            " WHERE kept.id = ANY (ARRAY(SELECT held.id FROM {incoming} AS arrived, LATERAL ("
-            "SELECT id, projection, topic, partition, leaf_index, revision"
-            " FROM sinergi_consumer.quarantine WHERE state = 'open'"
-            " AND key_hash = sha256(convert_to(arrived.record_id, 'UTF8')) OFFSET 0) AS held,"
-            " LATERAL (SELECT FROM {real} AS stored WHERE stored.agency = arrived.agency"
-            " AND stored.record_id = arrived.record_id AND stored.leaf_index = arrived.leaf_index"
-            " AND stored.leaf_index <> held.leaf_index OFFSET 0) AS stands"
+            "UPDATE sinergi_consumer.quarantine SET state = 'superseded'"
+            " WHERE id = ANY (ARRAY(SELECT held.id FROM ({records}) AS record, LATERAL ("
+            "SELECT topic, partition, revision, leaf_index FROM {real} AS stored"
+            " WHERE stored.agency = record.agency AND stored.record_id = record.record_id"
+            " ORDER BY revision DESC LIMIT 1) AS newest, LATERAL ("
+            "{held} revision < newest.revision UNION ALL"
+            " {held} revision IS NULL AND leaf_index < newest.leaf_index OFFSET 0) AS held"
             " WHERE EXISTS (SELECT FROM sinergi_consumer.quarantine WHERE projection = {name}"
-            " AND state = 'open') AND held.projection = {name} AND held.topic = arrived.topic"
-            " AND held.partition = arrived.partition AND (arrived.revision > held.revision"
-            " OR held.revision IS NULL AND arrived.leaf_index > held.leaf_index)))"
+            " AND state = 'open')"
+            " AND newest.topic = record.topic AND newest.partition = record.partition))"
         ).format(
             name=sql.Literal(self.projection.name),
-            incoming=incoming(self.projection.record),
+            records=records,
             real=real(self.projection.record),
+            held=held,
         )
-
-    @cached_property
-    def supersede_late(self) -> sql.Composed:
-        """Mark an event that has just come to quarantine, where a later revision stands already."""
-        return sql.SQL(
-            "UPDATE sinergi_consumer.quarantine AS held SET state = 'superseded'"
-            " FROM {real} AS stored WHERE held.projection = {name} AND held.topic = %s"
-            " AND held.partition = %s AND held.leaf_index = %s AND held.state = 'open'"
-            " AND stored.agency = %s AND stored.record_id = %s AND (stored.revision >"
-            " held.revision OR held.revision IS NULL AND stored.leaf_index > held.leaf_index)"
-        ).format(name=sql.Literal(self.projection.name), real=real(self.projection.record))
 
     def delete_replaced(self, child: sa.Table) -> sql.Composed:
         """Take away the rows of revisions that no longer stand.

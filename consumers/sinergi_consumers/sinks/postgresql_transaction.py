@@ -104,7 +104,7 @@ class PostgresqlTransaction:
         if projection.children:
             self._empty(merge.WINNER)
         won = self._connection.execute(statements.upsert).rowcount
-        self._connection.execute(statements.supersede_earlier)
+        self._connection.execute(statements.supersede_by_arrived)
         if projection.children:
             self._merge_children(statements, projection.children, rows)
         if won == arrived or projection.kind is not Kind.HISTORY:
@@ -121,7 +121,7 @@ class PostgresqlTransaction:
             for table in projection.tables:
                 self._copy(statements, table, rows[table.name])
             found |= one_by_one.merge_arrived(self._connection, statements)
-            self._connection.execute(statements.supersede_earlier)
+            self._connection.execute(statements.supersede_by_arrived)
             if projection.kind is Kind.HISTORY:
                 conflicts = self._connection.execute(statements.conflicts)
                 found |= {index: found.get(index) for (index,) in conflicts}

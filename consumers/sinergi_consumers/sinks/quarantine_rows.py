@@ -90,15 +90,8 @@ class QuarantineRows:
         columns = [*zip(*map(_columns, found.values()), strict=True)]
         self._connection.execute(_KEEP, [name, topic.name, partition, *map(list, columns)])
         self._keep_datums(topic, partition, {at: each.message for at, each in found.items()})
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                merge.supersede_late,
-                [
-                    (topic.name, partition, index, topic.agency, record_id)
-                    for index, each in found.items()
-                    if (record_id := _record_id(each.message.key)) is not None
-                ],
-            )
+        records = {_record_id(each.message.key) for each in found.values()} - {None}
+        self._connection.execute(merge.supersede, [topic.agency, [*records], topic.name, partition])
 
     def _keep_datums(self, topic: Topic, partition: int, found: Mapping[int, Message]) -> None:
         """Keep what there is room for, and is not kept for another projection already."""
