@@ -7,6 +7,7 @@ import tomllib
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import process_time
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -200,3 +201,48 @@ def test_an_agreement_that_begins_behind_the_calendar_is_refused() -> None:
     data = AGREEMENT.read_bytes().replace(b"2025-10-23", b"9999-12-31T23:59:59-07:00")
     with pytest.raises(AgreementRefused, match=r"in_force\.from: lies behind the end of the cal"):
         parse(AGREEMENT, data)
+
+
+def names(form: str, count: int) -> str:
+    """A list of names that are like each other."""
+    return "[" + ", ".join(f'"{form.format(each)}"' for each in range(count)) + "]"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "[a]\nb." + "a." * 100_000 + "a = 1",
+        "".join(f"{'a.' * 15}b{each} = 1\n" for each in range(7_000)),
+        "".join(f"[parties.agency-number-{each}]\n" for each in range(1_000))
+        + f"[events.x]\nreaders = {names('agency-numbed-{}', 8_000)}",
+        f"[parties.{'ab' * 400}]\n[events.x]\nreaders = {names('ba' * 400 + '{}', 200)}",
+        "".join(f"[events.e{each}]\npublishers = ['a']\n" for each in range(4_000))
+        + f"[parties.a]\nreplaced_keys = [{'{},' * 30_000}]",
+        "".join(f"[events.e{each}]\npublisher = 1\n" for each in range(7_000)),
+        f"[events.x]\npurposes = {names('INVESTIGATIOM{}', 11_000)}",
+        f"replaces = {names('{:064x}', 3_900)}",
+    ],
+)
+def test_no_agreement_file_takes_long_to_refuse_or_fills_the_log(written: str) -> None:
+    begun = process_time()
+    with pytest.raises(AgreementRefused) as caught:
+        parse(Path("pks.toml"), written.encode())
+    assert process_time() - begun < 20  # it was minutes; the slowest now takes 4 s
+    assert len(str(caught.value).splitlines()) <= 52
+    assert len(str(caught.value)) < 60_000
+
+
+def test_of_a_thousand_problems_some_are_told_and_the_number_of_the_others() -> None:
+    text = AGREEMENT.read_text("utf-8").replace(
+        "title = ", "".join(f"titel{each} = 1\n" for each in range(200)) + "title = "
+    )
+    with pytest.raises(AgreementRefused, match=r"\n  and 150 more$") as caught:
+        parse(AGREEMENT, text.encode())
+    hinted = [line for line in str(caught.value).splitlines() if "did you mean title?" in line]
+    assert len(hinted) == 10
+
+
+def test_a_file_that_is_too_large_is_refused_by_its_size(tmp_path: Path) -> None:
+    (tmp_path / "pks.toml").write_bytes(b"#" * 10_000_000)
+    with pytest.raises(AgreementRefused, match=r"pks\.toml: it holds more than 262,144 bytes"):
+        Agreements.load(tmp_path)

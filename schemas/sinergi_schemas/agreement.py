@@ -14,6 +14,7 @@ from sinergi_schemas.file_rights import is_everybodys
 from sinergi_schemas.plain_text import listing
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.terms import Agreement, Party, ReceiptKey, Terms
+from sinergi_schemas.toml_limits import MOST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +47,7 @@ class Agreements:
             raise errors.AgreementRefused("the list of agreements", "\n  it is empty")
         found = list(contradictions(self._newest_first))
         if found:
-            lines = "".join(agreement_file.listing(path, [problem]) for path, problem in found)
+            lines = listing(f"{path}: {problem}" for path, problem in found)
             raise errors.AgreementRefused(_names(self._newest_first), lines)
 
     @classmethod
@@ -58,7 +59,7 @@ class Agreements:
         """
         try:
             files = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
-            read = [(each, each.read_bytes()) for each in files]
+            read = [(each, _beginning(each)) for each in files]
             everybodys = [each for each in (folder, *files) if is_everybodys(each.stat().st_mode)]
         except OSError as why:
             what = f"{why.filename}: cannot be read ({why.strerror})"
@@ -192,6 +193,12 @@ class Agreements:
 
     def _at(self, at: datetime | None) -> list[Agreement]:
         return [each for each in self if at is None or each.in_force(at)]
+
+
+def _beginning(file: Path) -> bytes:
+    """What a file holds, as far as it takes to see that it holds too much."""
+    with file.open("rb") as opened:
+        return opened.read(MOST_BYTES + 1)
 
 
 def _distinct(keys: Iterable[VerifyingKey]) -> list[VerifyingKey]:

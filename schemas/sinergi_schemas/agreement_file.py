@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _TAKEN_TYPES = frozenset({"control", "receipts"})
 _FEWEST_PARTIES = 2
+_MOST_PROBLEMS = 1_000
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -71,12 +72,21 @@ def listing(path: Path, problems: Iterable[Problem]) -> str:
 
 
 def examine(path: Path, data: bytes) -> tuple[Agreement | None, list[Problem]]:
-    """An agreement, or everything that is wrong in its file."""
+    """An agreement, or everything that is wrong in its file: as far as a thousand problems."""
     try:
         raw = toml_file.read(data)
     except ValueError as why:
         return None, [Problem("", str(why))]
-    return _Examination(raw).run(path, sha256(data).hexdigest())
+    examination = _Examination(raw)
+    try:
+        agreement = examination.run(path, sha256(data).hexdigest())
+    except _TooMuchWrong:
+        agreement = None
+    return agreement, examination.problems
+
+
+class _TooMuchWrong(Exception):
+    """There are as many problems as are looked for. Some grow with the square of the file."""
 
 
 class _Examination:
@@ -88,20 +98,21 @@ class _Examination:
         self._raw = raw
         self._parties = _table(raw, "parties")
         self._events = _table(raw, "events")
-        self._problems: list[Problem] = []
+        self.problems: list[Problem] = []
         self._owners: dict[bytes, str] = {}
+        self._published = self._event_types()
 
-    def run(self, path: Path, digest: str) -> tuple[Agreement | None, list[Problem]]:
-        """The agreement, or everything that is wrong."""
+    def run(self, path: Path, digest: str) -> Agreement | None:
+        """The agreement, or None where there are problems."""
         self._outline()
         head = self._check(HeadTable, self._part(*HeadTable.model_fields), "")
         numbers = self._numbers()
         starts, ends = self._in_force()
         parties = [self._party(name, numbers.get(name, "")) for name in self._parties]
         events = [self._terms(name) for name in self._events]
-        if self._problems or head is None or starts is None:
-            return None, self._problems
-        agreement = Agreement(
+        if self.problems or head is None or starts is None:
+            return None
+        return Agreement(
             path=path,
             remarks=tuple(self._remarks()),
             hash=digest,
@@ -114,7 +125,6 @@ class _Examination:
             parties=MappingProxyType({each.agency: each for each in parties if each}),
             events=MappingProxyType({each.event_type: each for each in events if each}),
         )
-        return agreement, []
 
     def _remarks(self) -> Iterator[str]:
         for name, terms in self._events.items():
@@ -126,7 +136,7 @@ class _Examination:
     def _outline(self) -> None:
         known = {*HeadTable.model_fields, "numbers", "in_force", "parties", "events"}
         for key in sorted(self._raw.keys() - known):
-            self._say(key, f"there is no such key; {toml_file.did_you_mean(key, known)}")
+            self._say_unknown(key, "there is no such key", key, known)
         if len(self._parties) < _FEWEST_PARTIES:
             self._say("parties", "must hold two parties or more; write [parties.<agency>] for each")
         if not self._events:
@@ -253,7 +263,7 @@ class _Examination:
 
     def _until(self, at: str, raw: dict[str, Any], agency: str) -> dict[str, tuple[int, ...]]:
         """The last sizes of a replaced key, for each partition of all that its agency publishes."""
-        given, published = _table(raw, "until"), self._published(agency)
+        given, published = _table(raw, "until"), self._published.get(agency, {})
         for name in sorted(given.keys() - published.keys()):
             self._say(f"{at}.{name}", f"{agency} does not publish this here; remove it")
         for name in sorted(published.keys() - given.keys()):
@@ -267,14 +277,14 @@ class _Examination:
                 self._say(f"{at}.{name}", what)
         return sizes
 
-    def _published(self, agency: str) -> dict[str, object]:
-        """The event types that an agency publishes, with their partitions as they are written."""
-        return {
-            name: terms.get("partitions")
-            for name, terms in self._events.items()
-            if isinstance(terms, dict)
-            and agency in dict(_members(terms, "publishers", str)).values()
-        }
+    def _event_types(self) -> dict[str, dict[str, object]]:
+        """The event types that each agency publishes, with their partitions as they are written."""
+        found: dict[str, dict[str, object]] = {}
+        for name in self._events:
+            terms = _table(self._events, name)
+            for _, agency in _members(terms, "publishers", str):
+                found.setdefault(agency, {})[name] = terms.get("partitions")
+        return found
 
     def _receipt_key(self, at: str, raw: dict[str, Any], agency: str) -> ReceiptKey | None:
         database, text = raw.get("database"), raw.get("key")
@@ -334,21 +344,33 @@ class _Examination:
 
     def _known_party(self, at: str, agency: str) -> None:
         if agency not in self._parties:
-            hint = toml_file.did_you_mean(agency, self._parties)
-            self._say(at, f"{agency} is no party of this agreement; {hint}")
+            what = f"{agency} is no party of this agreement"
+            self._say_unknown(at, what, agency, self._parties)
 
     def _check(
         self, model: type[toml_file.TableT], value: object, at: str
     ) -> toml_file.TableT | None:
-        found, problems = toml_file.check(model, value, at)
-        self._problems += problems
+        found, problems = toml_file.check(model, value, at, self._hints)
+        for each in problems:
+            self._say(*each)
         return found
+
+    @property
+    def _hints(self) -> int:
+        """How many more problems may bear a hint at a known name."""
+        return toml_file.MOST_HINTS - len(self.problems)
 
     def _part(self, *keys: str) -> dict[str, Any]:
         return {key: self._raw[key] for key in keys if key in self._raw}
 
+    def _say_unknown(self, key: str, what: str, name: str, known: Iterable[str]) -> None:
+        hint = toml_file.did_you_mean(name, known) if self._hints > 0 else "mend or remove it"
+        self._say(key, f"{what}; {hint}")
+
     def _say(self, key: str, what: str) -> None:
-        self._problems.append(Problem(key, what))
+        self.problems.append(Problem(key, what))
+        if len(self.problems) == _MOST_PROBLEMS:
+            raise _TooMuchWrong
 
 
 def _in_utc(moment: datetime) -> datetime:

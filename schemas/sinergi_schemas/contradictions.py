@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 
+_MOST_NAMES = 10
+
+
 def contradictions(agreements: tuple[Agreement, ...]) -> Iterator[tuple[Path, Problem]]:
     """What does not go together, told at the later of two files.
 
@@ -27,22 +30,29 @@ def contradictions(agreements: tuple[Agreement, ...]) -> Iterator[tuple[Path, Pr
     """
     by_hash = {each.hash: each for each in agreements}
     for index, one in enumerate(agreements):
+        names = _names(one.topics())
         for digest in sorted({*one.replaces} - {*by_hash}):
-            yield one.path, _absent(digest, one)
+            yield one.path, _absent(digest, names)
         for other in agreements[index + 1 :]:
             yield from ((one.path, each) for each in _between(one, other))
             if _common(one, other) and other.hash not in _replaced(one, by_hash):
                 yield one.path, _not_replaced(one, other)
 
 
-def _absent(digest: str, one: Agreement) -> Problem:
-    names = ", ".join(each.name for each in one.topics())
+def _names(topics: list[Topic]) -> str:
+    """Topics by name; of many, the first ones and how many more there are."""
+    names = ", ".join(each.name for each in topics[:_MOST_NAMES])
+    left = len(topics) - _MOST_NAMES
+    return f"{names} and {left:,} more" if left > 0 else names
+
+
+def _absent(digest: str, names: str) -> Problem:
     what = f"the file with the SHA-256 {digest} is not here, and events of {names} may name it"
     return Problem("replaces", f"{what}; put it back: they are not agreed without it")
 
 
 def _not_replaced(one: Agreement, other: Agreement) -> Problem:
-    names = ", ".join(each.name for each in _common(one, other))
+    names = _names(_common(one, other))
     what = f"does not name {other.path}, which covers {names} before it"
     return Problem("replaces", f'{what}; add "{other.hash}" to it')
 

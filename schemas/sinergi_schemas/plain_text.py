@@ -35,6 +35,10 @@ _UNFIT_IN_LINES = re.compile(rf"(?!\n)[{_INVISIBLE}\ud800-\udfff]")
 # The same set for polars: a column in which nothing matches needs no further look.
 PATTERN = "[" + re.sub(r"\\[uU]([0-9a-f]+)", r"\\x{\1}", _INVISIBLE) + "]"
 
+# How much an error lists.
+_MOST_LINES = 50
+_MOST_CHARACTERS = 1_000
+
 # The name of the error handler for encoders: `text.encode("ascii", ENCODING_ERRORS)`.
 ENCODING_ERRORS = "sinergi-escape"
 
@@ -57,8 +61,25 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def listing(lines: Iterable[object]) -> str:
-    """What an error lists behind its first line: each plain, on a line of its own."""
-    return "".join(f"\n  {plain(str(each))}" for each in lines)
+    """What an error lists behind its first line: each plain, on a line of its own.
+
+    A reader mends some dozens at a time: of more than that only the number is told, and of a line
+    that never ends only the beginning.
+    """
+    shown: list[str] = []
+    left = 0
+    for each in lines:
+        if len(shown) == _MOST_LINES:
+            left += 1
+        else:
+            shown.append(plain(_beginning(str(each))))
+    if left:
+        shown.append(f"and {left:,} more")
+    return "".join(f"\n  {each}" for each in shown)
+
+
+def _beginning(line: str) -> str:
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}…"
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:

@@ -26,6 +26,11 @@ from sinergi_schemas import toml_limits
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+# For how many problems of a file a known name is looked for, and among how many names.
+MOST_HINTS = 10
+_MOST_NAMES = 100
+_LONGEST_NAME = 100
+
 _KINDS = {
     "string_type": "text in quotes",
     "int_type": "a whole number",
@@ -72,6 +77,10 @@ def read(data: bytes) -> dict[str, Any]:
         ValueError: it is not UTF-8, not TOML, or beyond the limits of `toml_limits`; the message
             says where. Nothing else is raised, whatever the file holds.
     """
+    if len(data) > toml_limits.MOST_BYTES:
+        raise ValueError(
+            f"it holds more than {toml_limits.MOST_BYTES:,} bytes; write a shorter one"
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as why:
@@ -85,26 +94,40 @@ def read(data: bytes) -> dict[str, Any]:
     return document
 
 
-def check(model: type[TableT], value: object, at: str) -> tuple[TableT | None, list[Problem]]:
+def check(
+    model: type[TableT], value: object, at: str, hints: int = MOST_HINTS
+) -> tuple[TableT | None, list[Problem]]:
     """A table held to its model: the table, or everything that is wrong in it.
 
     Args:
         at: the key that the table stands under; empty for the whole file.
+        hints: how many of the problems may bear a hint at a known name, which takes time to find.
     """
     try:
         return model.model_validate(value), []
     except ValidationError as why:
         found = why.errors(include_url=False)
-        return None, [_problem(model, each, at) for each in found]
+        return None, [
+            _problem(model, each, at, with_hint=place < hints) for place, each in enumerate(found)
+        ]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint at the nearest of the known names, else a list of them."""
+    """A hint at the nearest of the known names, else a list of them.
+
+    To compare two names takes a time that grows with the product of their lengths: only names of an
+    ordinary length are compared, and as many as people look through.
+    """
     names = sorted(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"known are {', '.join(names)}" if names else "nothing is known here"
+    if len(name) <= _LONGEST_NAME:
+        compared = [each for each in names[:_MOST_NAMES] if len(each) <= _LONGEST_NAME]
+        near = get_close_matches(name, compared, n=1, cutoff=0.6)
+        if near:
+            return f"did you mean {near[0]}?"
+    if not names:
+        return "nothing is known here"
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return f"known are {', '.join(names[:_MOST_NAMES])}{more}"
 
 
 def kind_of(value: object) -> str:
@@ -120,15 +143,17 @@ def kind_of(value: object) -> str:
     return next((word for kind, word in kinds if isinstance(value, kind)), "a date or time")
 
 
-def _problem(model: type[BaseModel], found: ErrorDetails, at: str) -> Problem:
+def _problem(model: type[BaseModel], found: ErrorDetails, at: str, *, with_hint: bool) -> Problem:
     where = [at, *map(str, found["loc"])] if at else list(map(str, found["loc"]))
-    return Problem(".".join(where), _what(model, found))
+    return Problem(".".join(where), _what(model, found, with_hint=with_hint))
 
 
-def _what(model: type[BaseModel], found: ErrorDetails) -> str:
+def _what(model: type[BaseModel], found: ErrorDetails, *, with_hint: bool) -> str:
     kind, path = found["type"], found["loc"]
     if kind == "extra_forbidden":
-        return f"there is no such key; {did_you_mean(str(path[-1]), _keys(model, path[:-1]))}"
+        known = _keys(model, path[:-1])
+        hint = did_you_mean(str(path[-1]), known) if with_hint else "mend or remove it"
+        return f"there is no such key; {hint}"
     hint = _hint(model, path)
     if kind == "missing":
         return f"it is missing{hint}"

@@ -1,5 +1,7 @@
 """Limits that a TOML file keeps, checked before tomllib parses it and afterwards.
 
+An agreement of hundreds of parties has some hundred kilobytes.
+
 tomllib ends with a RecursionError where lists or tables are nested deeply, and it needs time that
 grows with the square of the number of parts of a key. The tokens of the file show both in one pass.
 Python's integers have no bound: one of thousands of digits cannot even be written into an error
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MOST_BYTES = 256 * 1024
 _MOST_LEVELS = 16
 _MOST_PARTS = 16
 _MOST_CHARACTERS = 1_000
