@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.faults import frames, kill, outage, outbox, poison, produce, stop
+from chaos.faults import foreign, frames, kill, outage, outbox, poison, produce, stop
 from chaos.services import Services
 from chaos.site import Scale
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ BESIDE: dict[str, tuple[Callable[..., Report], Scale]] = {
     "produce": (partial(produce.run, refusals=REFUSALS), Scale(150, 1)),
     "frames": (frames.run, Scale(600, 1)),
     "poison": (poison.run, Scale(2_000, 100)),
+    # How soon honest events arrive is measured by `make chaos`; a test has no time.
+    "foreign": (partial(foreign.run, promised_seconds=PATIENCE_SECONDS), Scale(200, 600)),
 }
 ALONE: dict[str, tuple[Callable[..., Report], Scale]] = {"outage": (outage.run, Scale(600, 1))}
 
@@ -59,6 +62,7 @@ def reports() -> Iterator[dict[str, Report]]:
         pytest.param("produce", 1, id="what Kafka refuses for good in the middle of a batch"),
         pytest.param("frames", 600, id="batches of damaged datums"),
         pytest.param("poison", 100, id="bad events of every class"),
+        pytest.param("foreign", 500, id="an operator who writes noise, a member who attacks"),
         pytest.param("outage", 3, id="Kafka and both PostgreSQL stopped and started"),
     ],
 )
