@@ -64,6 +64,9 @@ class Road:
     start: Callable[[ExitStack], Services]
 
 
+# A worker of pytest-xdist has it, and commands lay tables out for it.
+os.environ.pop("COLUMNS", None)
+
 _ROAD = pytest.StashKey[Road]()
 _BLOCKED = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 

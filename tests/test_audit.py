@@ -16,7 +16,7 @@ from sinergi_consumers import witnesses
 from sinergi_consumers.audit import Audit, Copies
 from sinergi_consumers.log import open_log
 from sinergi_consumers.replay import Replay, Wanted
-from sinergi_consumers.witnesses import Witness, objection
+from sinergi_consumers.testimony import Witness, objection
 from sinergi_schemas import errors, message, topics
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
@@ -25,6 +25,7 @@ from sinergi_schemas.seal.checkpoint import Checkpoint
 from sinergi_schemas.seal.heads import Head, Heads
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier
+from sinergi_schemas.seal.note import Note, parse_note
 from sinergi_schemas.seal.writer import Writer
 from test_replay import one_byte_changed
 from waiting import PATIENCE_SECONDS
@@ -229,6 +230,20 @@ def test_what_a_reader_alone_says_is_its_claim_and_does_not_disprove_an_honest_t
     assert (claim.reader, claim.size) == (world.receipt_key.name, 4_000)
     assert "that reader's word alone" in str(claim)
     assert [each.kind for each in verdict.testimony.of(0)] == ["heads", "receipt"]
+
+
+def test_a_receipt_without_its_owners_signature_accuses_nobody_where_the_topic_bears_it_out(
+    world: World,
+) -> None:
+    """Whoever may write to a receipts topic can take a line out of a true receipt."""
+    heard = witnesses.gather(world.bus, world.topic)
+    (note,) = [parse_note(each.note) for each in heard.of(0) if each.kind == "receipt"]
+    own = [each for each in note.signatures if each.claims(world.receipt_key.public)]
+    bare = str(Note(note.text, tuple(own))).encode()
+    key = f"{DATABASE}/{world.topic.name}/0".encode()
+    put(world, topics.receipts_topic(world.reader), key, bare)
+    shown, verdict = audited(world, Copies())
+    assert (shown, verdict.findings, verdict.testimony.claims) == (COUNT, [], [])
 
 
 @pytest.mark.parametrize("at", [10**17, 1_700_000_000_000, 0])

@@ -17,9 +17,9 @@ from sinergi_consumers import frames, witnesses
 from sinergi_consumers.decoding import Decoded, Decoder, Parts
 from sinergi_consumers.log import open_log
 from sinergi_consumers.partition import MOST_BYTES, Partition
+from sinergi_consumers.testimony import Junk
 from sinergi_consumers.testing import sinks
 from sinergi_consumers.testing.tape import Tape
-from sinergi_consumers.witnesses import Junk
 from sinergi_schemas import codec, errors, message, topics
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.datum import NotOne

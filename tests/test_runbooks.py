@@ -13,6 +13,7 @@ import tempfile
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from waiting import PATIENCE_SECONDS
 from world import DATABASE, TERM_SECONDS, running, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from chaos.processes import Worker
 
@@ -184,10 +185,24 @@ def test_a_reader_that_was_away_so_long_that_the_group_is_forgotten_misses_nothi
     play.end()
 
 
-def agreed(bus: Site, file: str, number: str, since: datetime, end: datetime) -> None:
-    """Write an agreement file that says the same for other days."""
+def agreed(
+    bus: Site,
+    file: str,
+    number: str,
+    since: datetime,
+    end: datetime,
+    *,
+    replaces: Sequence[str] = (),
+) -> None:
+    """Write an agreement file that says the same for other days.
+
+    Args:
+        replaces: the files that it follows.
+    """
+    files = [(bus.world.folder / each).read_bytes() for each in replaces]
     original = tomllib.loads((bus.world.folder / "pks.toml").read_text("utf-8"))
     original["in_force"] = {"from": since, "until": end}
+    original |= {"replaces": [sha256(each).hexdigest() for each in files]} if files else {}
     for each in original["numbers"]:
         each["number"] = f"{number}/{each['party']}"
     (bus.world.folder / file).write_text(tomli_w.dumps(original), encoding="utf-8")
@@ -207,7 +222,8 @@ def test_rows_whose_agreement_ran_out_meanwhile_are_held_until_a_new_one_covers_
     del bus.world.agreements, bus.world.outbox
     with bus.world.producer.begin() as connection, pytest.raises(errors.NotAgreed):
         bus.world.outbox.publish(connection, transfer("M/0"))
-    agreed(bus, "pks-2.toml", "PKS/2", yesterday, datetime(2099, 1, 1, tzinfo=UTC))
+    later = datetime(2099, 1, 1, tzinfo=UTC)
+    agreed(bus, "pks-2.toml", "PKS/2", yesterday, later, replaces=["pks.toml"])
     play.stop(relay)
     play.relay()
     # The file that these rows name was written over, so that no reader takes them as agreed.

@@ -19,7 +19,7 @@ from sinergi_schemas.seal.heads import Head, Heads
 from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.seal.keys import Algorithm, SigningKey, VerifyingKey
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier, inclusion_proof, leaf_hash
-from sinergi_schemas.seal.note import Note, parse_note, sign_note, verify_note
+from sinergi_schemas.seal.note import Note, Signature, parse_note, sign_note, verify_note
 from sinergi_schemas.seal.proof import Proof
 from sinergi_schemas.seal.writer import Writer
 
@@ -242,6 +242,52 @@ def test_a_receipt_moved_in_time_or_to_another_checkpoint_is_false() -> None:
     ):
         with pytest.raises(errors.SignatureInvalid):
             checkpoint.verify_cosignature(false, READER.public)
+
+
+def with_lines(note: str, *lines: Signature) -> str:
+    parsed = parse_note(note)
+    return str(Note(parsed.text, (*parsed.signatures, *lines)))
+
+
+def false_line(key: VerifyingKey) -> Signature:
+    return Signature(key.name, key.id, bytes(72))
+
+
+def test_a_false_line_under_a_readers_name_never_spoils_its_receipt() -> None:
+    """The owner, or whoever has written to the topic, may add any line to a checkpoint."""
+    spoilt = with_lines(GOOD, false_line(READER.public))
+    assert checkpoint.verify(spoilt, ORIGIN, RING) == good()
+    receipt = checkpoint.cosign(checkpoint.of_owner(spoilt, OWNER), READER, 1_740_000_000)
+    assert false_line(READER.public) not in parse_note(receipt).signatures
+    assert checkpoint.verify(receipt, ORIGIN, RING) == good()
+    assert checkpoint.verify_cosignature(parse_note(receipt), READER.public) == 1_740_000_000
+    again = parse_note(with_lines(receipt, false_line(READER.public)))
+    assert checkpoint.verify_cosignature(again, READER.public) == 1_740_000_000
+
+
+def test_a_checkpoint_has_few_signatures_one_under_each_key_and_few_bytes() -> None:
+    strangers = [SigningKey.generate(f"other.example/{at}") for at in range(16)]
+    first, *others = [false_line(each.public) for each in strangers]
+    assert len(others) + 1 == checkpoint.MOST_SIGNATURES
+    full = with_lines(GOOD, *others)
+    receipt = checkpoint.cosign(full, READER, 1)
+    for taken in (full, receipt):
+        assert checkpoint.verify(taken, ORIGIN, RING) == good()
+    with pytest.raises(errors.NoteMalformed, match="more than 16 signatures"):
+        checkpoint.verify(with_lines(receipt, first), ORIGIN, RING)
+    with pytest.raises(errors.NoteMalformed, match="two signatures under one key"):
+        checkpoint.verify(with_lines(GOOD, *parse_note(GOOD).signatures[:1]), ORIGIN, RING)
+    text = parse_note(GOOD).text
+    for more in ("x" * checkpoint.MOST_RECEIPT_BYTES, "\u00e9" * checkpoint.MOST_BYTES):
+        with pytest.raises(errors.NoteMalformed, match=f"more than {checkpoint.MOST_BYTES} bytes"):
+            checkpoint.verify(sign_note(f"{text}{more}\n", KEYS), ORIGIN, RING)
+
+
+def test_an_owner_with_many_keys_signs_with_no_more_than_a_reader_takes() -> None:
+    keys = [KEYS[1], *(SigningKey.generate(f"other.example/{at}") for at in range(20))]
+    note = checkpoint.sign(Checkpoint(ORIGIN, 0, EMPTY_ROOT), keys)
+    assert len(parse_note(note).signatures) == checkpoint.MOST_SIGNATURES
+    assert checkpoint.verify(note, ORIGIN, KeyRing.of(OWNER[1])).size == 0
 
 
 def test_no_receipt_is_given_for_what_is_no_checkpoint() -> None:

@@ -319,6 +319,17 @@ def test_a_checkpoint_that_is_not_the_owners_decides_nothing_wherever_it_stands(
     assert finish(fresh(), seal([[b"a", b"b"]], key=STRANGER)) == []
 
 
+def test_a_reader_keeps_no_signature_but_its_owners() -> None:
+    """A false line under a reader's own name would spoil the receipt that the reader gives."""
+    (last,) = [each.sealed for each in FIVE[4:] if each.sealed]
+    receipts = SigningKey.generate("sinergi.example/bnnk/main", Algorithm.COSIGNATURE)
+    spoilt = checkpoint.cosign(last.note, receipts, 1)
+    changed = replace(FIVE[4], sealed=replace(last, note=spoilt))
+    found = finish(fresh(), [*FIVE[:4], changed])
+    assert [each.end for each in found] == [2, 5]
+    assert found[-1].note == last.note != spoilt
+
+
 def test_an_old_checkpoint_under_a_later_leaf_decides_nothing() -> None:
     reader = fresh()
     finish(reader, [*FIVE[:4], replace(FIVE[4], sealed=FIVE[1].sealed)])

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sinergi_consumers import witnesses
+from sinergi_consumers import testimony, witnesses
 from sinergi_consumers.replay import LEAF_BYTES, Replay, differing_leaf
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import counted
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.replay import Tally, Wanted
-    from sinergi_consumers.witnesses import Testimony
+    from sinergi_consumers.testimony import Testimony
     from sinergi_schemas.seal.noise import Skipped
     from sinergi_schemas.topics import Topic
 
@@ -95,7 +95,7 @@ class Audit:
         self.name = copies.name or topic.name
         self._replay = Replay(bus, topic, copies.name, keeps_leaves=copies.against is not None)
         self._whole: list[Tally] = []
-        self.verdict = Verdict(witnesses.Testimony())
+        self.verdict = Verdict(testimony.Testimony())
 
     @property
     def tallies(self) -> list[Tally]:
@@ -148,9 +148,9 @@ class Audit:
             Unavailable: the broker is away.
         """
         numbers = self._replay.partitions()
-        testimony = self.verdict.testimony = witnesses.gather(self._bus, self._topic)  # 1
+        stated = self.verdict.testimony = witnesses.gather(self._bus, self._topic)  # 1
         for number in numbers:
-            frames = self._replay.partition(number, wanted, testimony.sizes(number))
+            frames = self._replay.partition(number, wanted, stated.sizes(number))
             try:
                 yield from frames  # 2
                 self._whole.append(self.tallies[-1])
@@ -210,12 +210,13 @@ class Audit:
         whole = {each.partition for each in self._whole}
         for tally in self.tallies:
             origin = self._origin(tally.partition)
+            self.verdict.testimony.settle(tally.partition, tally.roots)
             heard = [
                 (each, error)
                 for each in self.verdict.testimony.of(tally.partition)
                 # Of a partition that was not read to its end nobody knows how long it is.
                 if (tally.partition in whole or each.size <= tally.verified)
-                and (error := witnesses.objection(each, origin, tally.verified, tally.roots))
+                and (error := testimony.objection(each, origin, tally.verified, tally.roots))
             ]
             if heard:
                 (first, error), *more = heard

@@ -9,7 +9,8 @@ Anybody may have written to those topics too, so they are judged like the topic 
     1. The largest statement counts, not the newest: an old one that was appended again hides
        nothing. Such a decrease is reported.
     2. A receipt is a witness against the owner only where the owner's own signature is under it. A
-       tree that only a reader signs is that reader's claim, and is reported as such.
+       tree that only a reader signs is that reader's claim, and is reported as such, unless the
+       topic shows that the owner signed it: anybody can take a signature out of a receipt.
     3. What nobody has signed is passed over and counted.
 
 The topics are read as streams. Of the many statements under one key only those are verified that
@@ -19,14 +20,14 @@ state more than what is known, and the newest of each part that is read.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.log import open_log
+from sinergi_consumers.testimony import HEADS, RECEIPT, Claim, Decrease, Junk, Testimony, Witness
 from sinergi_schemas import errors, topics
 from sinergi_schemas.clock import moment
 from sinergi_schemas.kafka.admin import describe, open_admin
-from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.seal.note import MOST_CHARACTERS, parse_note
 
@@ -40,125 +41,10 @@ if TYPE_CHECKING:
     from sinergi_consumers.bus import Bus
     from sinergi_schemas.topics import Topic
 
-HEADS, RECEIPT = "heads", "receipt"
-
 _HEADS_KEY = b"heads"
 _SCHEMA = re.compile(rb"schema/[0-9a-f]{64}")
-_MOST_BYTES = 4 * MOST_CHARACTERS  # of a note: a character has at most four
 _MOST_CLAIMS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Witness:
-    """A signed statement about the tree of one partition, from outside its topic.
-
-    Attributes:
-        name: the key's, `<bus>/<agency>` or `<bus>/<agency>/<database>`.
-        kind: `HEADS` or `RECEIPT`.
-        size, root: the tree.
-        at: when it was signed, by its signer's clock; None where that is no time.
-        note: the whole signed note.
-    """
-
-    name: str
-    kind: str
-    partition: int
-    size: int
-    root: bytes
-    at: datetime | None
-    note: str
-
-    def __str__(self) -> str:
-        when = "a time that is none" if self.at is None else self.at.isoformat()
-        return f"the {self.kind} that {self.name} signed at {when}"
-
-
-@dataclass(frozen=True, slots=True)
-class Junk:
-    """Messages of a topic that were passed over: the offset of the first one, and how many."""
-
-    first: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Decrease:
-    """A statement that was followed by a smaller one of the same signer.
-
-    Attributes:
-        larger: the one that counts.
-        size: what the later one states.
-        offset: where the later one lies in `topic`.
-    """
-
-    topic: str
-    larger: Witness
-    size: int
-    offset: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.topic} states {counted(self.size, 'leaf', 'leaves')} of partition"
-            f" {self.larger.partition} at offset {self.offset}, behind {self.larger}, which states"
-            f" {self.larger.size}: the larger one counts"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A tree that a reader says it has, and that the topic's owner did not sign."""
-
-    reader: str
-    partition: int
-    size: int
-    why: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.reader} claims {counted(self.size, 'leaf', 'leaves')} of partition"
-            f" {self.partition}, which their owner did not sign ({self.why}): it is that reader's"
-            " word alone"
-        )
-
-
-@dataclass(slots=True)
-class Testimony:
-    """All that was signed about one topic elsewhere.
-
-    Attributes:
-        witnesses: the largest statement of each signer about each partition.
-        has_heads: whether its owner's heads were there; without them a missing tail may pass.
-        heads_at: when the owner signed its newest heads, by its clock.
-        decreases: statements behind which a smaller one stands.
-        claims: what readers say and the owner did not sign.
-        junk: the messages that are no statement of anybody's, by the topic where they lie.
-    """
-
-    witnesses: list[Witness] = field(default_factory=list)
-    has_heads: bool = False
-    heads_at: datetime | None = None
-    decreases: list[Decrease] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
-    junk: dict[str, Junk] = field(default_factory=dict)
-
-    def of(self, partition: int) -> list[Witness]:
-        """The statements about one partition, that of the largest tree first."""
-        found = (each for each in self.witnesses if each.partition == partition)
-        return sorted(found, key=lambda each: (-each.size, each.kind, each.name))
-
-    def sizes(self, partition: int) -> set[int]:
-        """The tree sizes of a partition that somebody has signed."""
-        return {each.size for each in self.of(partition)}
-
-    @property
-    def remarks(self) -> list[str]:
-        """What is to be said besides, one line each, and does not speak against the topic."""
-        junk = (
-            f"{counted(each.count, 'message')} of {topic}, the first at offset {each.first},"
-            " skipped: no statement of anybody's"
-            for topic, each in self.junk.items()
-        )
-        return [*map(str, self.decreases), *map(str, self.claims), *junk]
+_MOST_BARE = 1_000  # of one key: signed by a reader, without its owner's signature
 
 
 def gather(bus: Bus, topic: Topic) -> Testimony:
@@ -188,22 +74,6 @@ def gather(bus: Bus, topic: Topic) -> Testimony:
             found.has_heads = hearing.is_heard
             found.heads_at = hearing.newest_at
     return found
-
-
-def objection(
-    witness: Witness, origin: str, size: int, roots: Mapping[int, bytes]
-) -> errors.SealBroken | None:
-    """What a witness holds against a partition that was read to its end, or None.
-
-    Args:
-        size: how many of its leaves are verified.
-        roots: of its trees, by size: at each checkpoint and at each size that a witness states.
-    """
-    if witness.size > size:
-        return errors.TailMissing(origin, size, witness.size, str(witness))
-    if roots.get(witness.size, witness.root) != witness.root:
-        return errors.SealFork(origin, witness.size)
-    return None
 
 
 class _Wanted(NamedTuple):
@@ -240,6 +110,7 @@ class _Hearing:
     """
 
     def __init__(self, topic: str, wanted: _Wanted, statements: _Heads | _Receipts) -> None:
+        self._bare: Counter[bytes] = Counter()
         self._topic = topic
         self._wanted = wanted
         self._statements = statements
@@ -263,10 +134,10 @@ class _Hearing:
                 by_key.setdefault(key, []).append(each)
             elif not self._wanted.others.fullmatch(key):
                 self._pass_over(each)
-        for messages in by_key.values():
-            self._take_key(messages)
+        for key, messages in by_key.items():
+            self._take_key(key, messages)
 
-    def _take_key(self, messages: Sequence[Message]) -> None:
+    def _take_key(self, key: bytes, messages: Sequence[Message]) -> None:
         newest: list[Witness] = []
         offset = 0
         last: bytes | None = None
@@ -275,14 +146,18 @@ class _Hearing:
             if not value or value == last:
                 continue  # it was deleted, or was said again
             last = value
+            if len(value) > self._statements.most_bytes or self._bare[key] > _MOST_BARE:
+                self._pass_over(each)
+                continue
             try:
-                note = value[:_MOST_BYTES].decode()
+                note = value.decode()
                 if newest and not self._statements.states_more(note, self._known(newest)):
                     continue
                 stated = self._statements.verify(note)
             except (UnicodeDecodeError, errors.SealBroken):
                 self._pass_over(each)
                 continue
+            self._bare[key] += not stated
             if not newest:
                 newest, offset = stated, each.offset() or 0
             self._hear(stated)
@@ -318,7 +193,13 @@ class _Hearing:
 
 
 class _Heads:
-    """Heads notes of a topic's owner."""
+    """Heads notes of a topic's owner.
+
+    Attributes:
+        most_bytes: of a note: a character has at most four.
+    """
+
+    most_bytes = 4 * MOST_CHARACTERS
 
     def __init__(self, bus: Bus, topic: Topic) -> None:
         self._agreements = bus.agreements
@@ -352,7 +233,12 @@ class _Receipts:
 
     Args:
         claims: takes the trees that the reader signed and the owner did not.
+
+    Attributes:
+        most_bytes: of a receipt.
     """
+
+    most_bytes = checkpoint.MOST_RECEIPT_BYTES
 
     def __init__(self, bus: Bus, topic: Topic, reader: str, claims: list[Claim]) -> None:
         self._agreements = bus.agreements
@@ -390,7 +276,7 @@ class _Receipts:
         try:
             checkpoint.verify(note, stated.origin, ring)
         except errors.SealBroken as why:
-            claim = Claim(key.name, int(number), stated.size, type(why).__name__)
+            claim = Claim(key.name, int(number), stated.size, stated.root, type(why).__name__)
             if len(self._claims) < _MOST_CLAIMS and claim not in self._claims:
                 self._claims.append(claim)
             return []

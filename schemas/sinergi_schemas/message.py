@@ -17,8 +17,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sinergi_schemas import errors
-from sinergi_schemas.seal.checkpoint import Sealed
-from sinergi_schemas.seal.note import MOST_CHARACTERS
+from sinergi_schemas.seal.checkpoint import MOST_BYTES, Sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -195,8 +194,8 @@ def _sealed(note: bytes | None, frontier: bytes | None) -> Sealed:
     """A checkpoint with the frontier stated beside it, which is only a hint and may be anything."""
     if note is None:
         raise ValueError(f"the header {CHECKPOINT} has no value")
-    if len(note) > MOST_CHARACTERS:
-        raise ValueError(f"{CHECKPOINT} is longer than {MOST_CHARACTERS} bytes")
+    if len(note) > MOST_BYTES:
+        raise ValueError(f"{CHECKPOINT} is longer than {MOST_BYTES} bytes")
     hashes = _hexadecimal(frontier or b"") or b""
     if len(hashes) % FINGERPRINT_LENGTH or len(hashes) > _MOST_FRONTIER_BYTES:
         hashes = b""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.audit import Audit
     from sinergi_consumers.replay import Tally
-    from sinergi_consumers.witnesses import Witness
+    from sinergi_consumers.testimony import Witness
     from sinergi_schemas.seal.noise import Skipped
     from sinergi_schemas.topics import Topic
 

@@ -16,7 +16,7 @@ from sinergi_consumers.log import open_log
 from sinergi_schemas import errors, topics
 from sinergi_schemas.clock import moment
 from sinergi_schemas.seal import checkpoint
-from sinergi_schemas.seal.note import MOST_CHARACTERS, parse_note
+from sinergi_schemas.seal.note import parse_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 _MOST_WAITING = 64
-_MOST_BYTES = 4 * MOST_CHARACTERS  # of a note: a character has at most four
 
 
 class _Place(NamedTuple):
@@ -80,8 +79,9 @@ def _read(
         for chunk in log.read(*log.bounds()):
             for each in chunk:
                 best = best_of.get(each.key() or b"")
-                if best:
-                    best.consider((each.value() or b"")[:_MOST_BYTES].decode(errors="replace"))
+                note = each.value() or b""
+                if best and len(note) <= checkpoint.MOST_RECEIPT_BYTES:
+                    best.consider(note.decode(errors="replace"))
     return {best.place: best.finish() for best in best_of.values()}
 
 

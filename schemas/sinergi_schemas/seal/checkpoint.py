@@ -9,13 +9,18 @@ The text is a C2SP tlog-checkpoint, a receipt a C2SP tlog-cosignature under it:
     — <bus>/<agency> …                  the owner; both its keys while it changes them
     — <bus>/<agency>/<database> …       whoever has materialised the tree
 
-The specification allows further lines of text; they mean nothing here.
+The specification allows further lines of text, which mean nothing here, and signatures of anybody.
+Whoever signs a checkpoint can add as many as he likes, and each reader pays for them; so a
+checkpoint has at most `MOST_BYTES` and `MOST_SIGNATURES`, one under each key. A reader keeps and
+cosigns only the signatures of the owner's keys: a false line under the reader's own name never
+becomes part of its receipt.
 """
 
 from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
@@ -27,7 +32,6 @@ from sinergi_schemas.seal.note import (
     parse_root,
     parse_size,
     sign_note,
-    verify_note,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +39,11 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
+
+MOST_BYTES = 4 * 1024
+MOST_SIGNATURES = 16  # as many as C2SP signed-note asks of everybody
+MOST_RECEIPT_BYTES = MOST_BYTES + 1024
+_COSIGNATURES = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +67,13 @@ class Sealed:
 
 
 def sign(checkpoint: Checkpoint, keys: Iterable[SigningKey]) -> str:
-    """The signed note of a checkpoint.
+    """The signed note of a checkpoint, by the first `MOST_SIGNATURES` of some keys.
 
     Raises:
         NoteMalformed: there is no key, or there can be no such checkpoint.
         ValueError: a key is one of receipts.
     """
-    note = sign_note(str(checkpoint), keys)
+    note = sign_note(str(checkpoint), islice(keys, MOST_SIGNATURES))
     if parse(parse_note(note)) != checkpoint:
         raise errors.NoteMalformed("an origin is one line")
     return note
@@ -86,6 +95,8 @@ def parse(note: Note) -> Checkpoint:
 def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
     """The checkpoint of an origin, from a note signed by the key that must sign its size.
 
+    A receipt is such a note, with one signature more.
+
     Args:
         note: as it was read.
         origin: `<bus>/<topic>/<partition>`, which the note must be about.
@@ -97,7 +108,7 @@ def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
         SignatureInvalid, SignatureMissing: see `KeyRing.verify`.
     """
     try:
-        parsed = parse_note(note)
+        parsed = _parse_bounded(note)
         stated = parse(parsed)
     except errors.NoteMalformed as why:
         raise errors.NoteMalformed(f"{why.what}; it was read at {origin}") from None
@@ -105,6 +116,28 @@ def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
         raise errors.OriginForeign(origin, parsed.subject)
     keys.verify(parsed, stated.size)
     return stated
+
+
+def _parse_bounded(note: str) -> Note:
+    if len(note.encode()) > MOST_RECEIPT_BYTES:
+        raise errors.NoteMalformed(f"a checkpoint of more than {MOST_BYTES} bytes")
+    parsed = parse_note(note)
+    if len(parsed.signatures) > MOST_SIGNATURES + _COSIGNATURES:
+        raise errors.NoteMalformed(f"a checkpoint with more than {MOST_SIGNATURES} signatures")
+    if len({(each.name, each.key_id) for each in parsed.signatures}) < len(parsed.signatures):
+        raise errors.NoteMalformed("a checkpoint with two signatures under one key")
+    return parsed
+
+
+def of_owner(note: str, keys: Iterable[VerifyingKey]) -> str:
+    """A verified checkpoint's note with one signature of each of its owner's keys, and no other.
+
+    Raises:
+        NoteMalformed: it is no checkpoint.
+    """
+    parsed = _parse_bounded(note)
+    made = (next((each for each in parsed.signatures if each.claims(key)), None) for key in keys)
+    return str(Note(parsed.text, tuple(each for each in made if each)))
 
 
 def cosign(note: str, key: SigningKey, posix_time: int) -> str:
@@ -121,14 +154,18 @@ def cosign(note: str, key: SigningKey, posix_time: int) -> str:
 
 
 def verify_cosignature(note: Note, key: VerifyingKey) -> int | None:
-    """When a key cosigned a note (seconds since 1970), or None where it did not.
+    """When a key cosigned a note first (seconds since 1970), or None where it did not.
+
+    One that holds suffices: anybody can write a false one beside it.
 
     Raises:
-        SignatureInvalid: there is a cosignature under that key which does not hold.
+        SignatureInvalid: there are cosignatures under that key, and none of them holds.
     """
-    if key.algorithm is not Algorithm.COSIGNATURE or not any(
-        each.claims(key) for each in note.signatures
-    ):
+    claimed = [each for each in note.signatures if each.claims(key)]
+    if key.algorithm is not Algorithm.COSIGNATURE or not claimed:
         return None
-    true = verify_note(note, [key], Algorithm.COSIGNATURE)
+    text = note.text.encode()
+    true = [each for each in claimed if key.verify(each.value, text)]
+    if not true:
+        raise errors.SignatureInvalid(key.name, note.subject)
     return min(cosigned_at(each.value) for each in true)

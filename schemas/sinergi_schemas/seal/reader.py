@@ -48,7 +48,7 @@ class Verified(NamedTuple):
     """The leaves `[start, end)` under a checkpoint that holds.
 
     Attributes:
-        note: the checkpoint as its owner signed it.
+        note: the checkpoint with its owner's signatures and no others.
         frontier: the tree of size `end`.
         leaves, offsets: their hashes and the offsets of their messages, in the order of the leaves.
     """
@@ -190,7 +190,8 @@ class Reader:
         if not _is_frontier(hint, stated):
             self.noise.add(noise.FALSE_FRONTIER, offset, index)
             hint = ()
-        return self._take(_Open(stated, sealed.note, hint))
+        note = checkpoint.of_owner(sealed.note, self._keys.allowed(stated.size))
+        return self._take(_Open(stated, note, hint))
 
     def _leave(self, stated: Checkpoint) -> None:
         """Keep a checkpoint of a smaller tree that is not remembered, to be compared later."""
