@@ -479,6 +479,41 @@ def test_events_that_share_an_id_get_each_their_own_rows(postgresql: str) -> Non
     ]
 
 
+@pytest.mark.parametrize("sharing", [2, 400])
+def test_events_that_share_an_id_cost_a_call_for_each_of_them_and_no_more(
+    postgresql: str, sharing: int
+) -> None:
+    seen: list[int] = []
+
+    def rows(events: pl.DataFrame) -> pl.DataFrame:
+        assert not events["event_id"].is_duplicated().any()
+        seen.append(events.height)
+        return _numbers(events).group_by("event_id").agg(pl.col("number").sum())
+
+    database = Database(postgresql, own(rows))
+    tape, ids = Tape(BUS, TOPIC), [uuid4() for _ in range(400 // sharing)]
+    database.take(
+        tape, tape.write([at_revision(f"P/{n}", event_id=ids[n // sharing]) for n in range(400)])
+    )
+    assert seen == [400 // sharing] * sharing
+    assert database.ask("SELECT count(DISTINCT record_id), sum(number) FROM sinergi.own") == [
+        (400, 400)
+    ]
+
+
+def test_of_events_that_share_an_id_the_one_that_fails_goes_to_quarantine_alone(
+    postgresql: str,
+) -> None:
+    def rows(events: pl.DataFrame) -> pl.DataFrame:
+        return _raises(events) if "P/30" in events["record_id"] else _numbers(events)
+
+    database = Database(postgresql, own(rows))
+    tape, one = Tape(BUS, TOPIC), uuid4()
+    database.take(tape, tape.write([at_revision(f"P/{n}", event_id=one) for n in range(60)]))
+    assert database.ask("SELECT leaf_index FROM sinergi_consumer.quarantine") == [(30,)]
+    assert database.ask("SELECT count(*) FROM sinergi.own") == [(59,)]
+
+
 # Living through it and rebuilding
 
 

@@ -24,6 +24,7 @@ from enum import StrEnum
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import sqlalchemy as sa
 
 from sinergi_consumers.layout import POSITION, Layout
@@ -35,8 +36,6 @@ from sinergi_schemas.toml_file import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-    import polars as pl
 
     from sinergi_schemas.catalog import Schema
 
@@ -51,6 +50,7 @@ PROVENANCE: tuple[str, ...] = (
     "partition",
     "leaf_index",
 )
+_REPEAT = "\0repeat"  # no table has a column of this name
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -113,7 +113,8 @@ def projection(
     Args:
         event_type: the event type it reads, e.g. `seizure`.
         table: the table it fills, with its own columns only; Sinergi adds those of `PROVENANCE`,
-            and joins their values by the `event_id` that each row must carry.
+            and joins their values by the `event_id` that each row must carry. Of events that bear
+            one `event_id` the function is given the first ones, then the second ones, and so on.
         kind: which revisions of a record stand.
 
     Raises:
@@ -223,10 +224,7 @@ def _joining(
 ) -> Callable[[pl.DataFrame], dict[str, pl.DataFrame]]:
     own = [column.name for column in child.columns if column.name not in PROVENANCE]
 
-    def joined(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        if events["event_id"].is_duplicated().any():
-            # Nothing can be joined by it then. One by one each of them can.
-            raise errors.ProjectionFailed(child.name, "two events bear one event_id")
+    def checked(events: pl.DataFrame) -> pl.DataFrame:
         made = rows(events)
         if not isinstance(made, type(events)):
             what = f"it gives {type(made).__name__}, not a DataFrame"
@@ -239,17 +237,32 @@ def _joining(
             raise errors.ProjectionFailed(
                 child.name, f"its rows have {', '.join(strange)}, which its table has not"
             )
-        provenance = events.select(PROVENANCE)
-        carried = made.select(["event_id", *own]).join(
-            provenance, on="event_id", how="left", maintain_order="left"
+        return made.select(["event_id", *own])
+
+    def joined(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        repeat = pl.int_range(pl.len()).over("event_id").alias(_REPEAT)
+        provenance = events.select(*PROVENANCE, repeat)
+        made = [
+            checked(part).with_columns(pl.lit(number).alias(_REPEAT))
+            for number, part in enumerate(_partitioned(events, provenance[_REPEAT]))
+        ]
+        carried = pl.concat(made, how="vertical_relaxed").join(
+            provenance, on=["event_id", _REPEAT], how="left", maintain_order="left"
         )
         if carried["leaf_index"].null_count():
             raise errors.ProjectionFailed(child.name, "a row carries an event_id not given to it")
         if obstacle := unwritable(carried.select(own)):
             raise errors.ProjectionFailed(child.name, obstacle)
-        return {record.name: provenance, child.name: carried}
+        return {record.name: provenance.drop(_REPEAT), child.name: carried.drop(_REPEAT)}
 
     return joined
+
+
+def _partitioned(events: pl.DataFrame, repeat: pl.Series) -> list[pl.DataFrame]:
+    """The first events of each event_id, then the second ones, and so on."""
+    if not (repeat > 0).any():
+        return [events]
+    return events.with_columns(repeat).partition_by(_REPEAT, include_key=False)
 
 
 def _provenance(key: tuple[str, ...]) -> list[sa.Column[Any]]:
