@@ -1,13 +1,18 @@
-"""An agreement file that cannot be used stops nothing that runs."""
+"""An agreement file that cannot be used, or that names what this version lacks, stops nothing."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import tomli_w
+from confluent_kafka.admin import NewTopic
+from structlog.testing import capture_logs
 
+from sinergi.cli.root import run
 from sinergi_consumers import loaded
 from sinergi_producers import relay as relaying
 from sinergi_producers.backlog import Backlog
@@ -15,6 +20,8 @@ from sinergi_producers.relay import Identity, Relay
 from sinergi_schemas.agreement import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.errors import AgreementRefused
+from sinergi_schemas.kafka.admin import open_admin
+from waiting import PATIENCE_SECONDS
 from world import TERM_SECONDS, World, running, transfer
 
 if TYPE_CHECKING:
@@ -72,3 +79,72 @@ def test_running_processes_keep_their_agreements_beside_a_file_that_cannot_be_us
             world.until(lambda: len(refused) == 2, f"both have refused the {name} file")
             world.publish(transfer(f"T/{count}"))
             world.until_rows("sinergi.transfer", count)
+
+
+def of_an_unknown_type(world: World) -> str:
+    """A valid agreement by which both agencies publish and read what only a newer version knows."""
+    terms = world.agreement["events"]["transfer"]
+    both = {
+        "publishers": [world.publisher, world.reader],
+        "readers": [world.publisher, world.reader],
+    }
+    return tomli_w.dumps(world.agreement | {"events": {"gossip": terms | both}})
+
+
+def make_topics(world: World) -> None:
+    """What `sinergi provision apply` makes of it."""
+    admin = open_admin(world.connection)
+    names = [f"sinergi.{each}.gossip" for each in (world.publisher, world.reader)]
+    for made in admin.create_topics([NewTopic(each, 1, 1) for each in names]).values():
+        made.result(timeout=PATIENCE_SECONDS)
+
+
+def test_what_is_known_goes_on_when_an_agreement_on_an_unknown_event_type_is_loaded(
+    world: World,
+) -> None:
+    make_topics(world)
+    world.bus = replace(world.bus, load=lambda: Agreements.load(world.folder))
+    identity = Identity(world.publisher, [world.key], lambda: Agreements.load(world.folder))
+    backlog = Backlog(world.producer_url, TERM_SECONDS)
+    relay = Relay(identity, backlog, world.connection, Catalog.shipped())
+    with capture_logs() as log, running(relay.run), world.materialising():
+        world.publish(transfer("T/0"))
+        world.until_rows("sinergi.transfer", 1)
+        (world.folder / "gossip.toml").write_text(of_an_unknown_type(world), encoding="utf-8")
+        told = {
+            "this version does not know an event type of the agreements",
+            "topic not read, since this version does not know its event type",
+        }
+        world.until(lambda: told <= {each["event"] for each in log}, "both have said so")
+        world.publish(transfer("T/1"))
+        world.until_rows("sinergi.transfer", 2)
+    assert all("install the version" in each["mend"] for each in log if "mend" in each)
+
+
+def test_processes_start_beside_an_agreement_on_an_unknown_event_type(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_topics(world)
+    (world.folder / "gossip.toml").write_text(of_an_unknown_type(world), encoding="utf-8")
+    world.publish(transfer("T/0"))
+    with world.relaying(), world.worker("a") as worker:
+        world.until_rows("sinergi.transfer", 1)
+        (warning,) = [each for each in worker.said if each.get("event_type") == "gossip"]
+        assert warning["topic"] == f"sinergi.{world.publisher}.gossip"
+        assert warning["level"] == "warning"
+        assert "install the version of Sinergi that has it" in warning["mend"]
+    capsys.readouterr()
+    assert run(["--config", str(world.reader_settings), "status", "--json"]) in {0, 1}
+    document = json.loads(capsys.readouterr().out)
+    assert [each["topic"] for each in document["reading"]["topics"]] == [world.topic.name]
+    for agency in (world.publisher, world.reader):
+        said = f"sinergi.{agency}.gossip is left aside, since this version does not know the event"
+        assert any(each.startswith(said) for each in document["remarks"])
+
+
+def test_a_materialiser_with_nothing_but_unknown_event_types_to_read_says_so(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (world.folder / "pks.toml").write_text(of_an_unknown_type(world), encoding="utf-8")
+    assert run(["--config", str(world.reader_settings), "materialise"]) == 2
+    assert "There is no event type gossip; there are seizure" in capsys.readouterr().err

@@ -19,9 +19,12 @@ from sinergi_consumers.retrying import Retrial
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.storing import Store
     from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.seal.merkle import Frontier
     from sinergi_schemas.topics import Topic
@@ -85,5 +88,25 @@ class Loaded:
         """Say which topics need a restart: the group is joined for those known at the start."""
         reader = self._bus.reader
         if reader is not None:
-            for each in sorted({*found.read_by(reader)} - {*before.read_by(reader)}):
+            new = sorted({*found.read_by(reader)} - {*before.read_by(reader)})
+            for each in known_here(new, self._bus.catalog):
                 _log.warning("topic not read before a restart", topic=each.name)
+
+
+def known_here(topics: Iterable[Topic], catalog: Catalog) -> list[Topic]:
+    """The topics whose event types this version knows; of the others the log says so.
+
+    Agreements are made among many agencies, which do not all have the newest version.
+    """
+    found = []
+    for each in topics:
+        if each.event_type in catalog.event_types:
+            found.append(each)
+        else:
+            _log.warning(
+                "topic not read, since this version does not know its event type",
+                topic=each.name,
+                event_type=each.event_type,
+                mend="install the version of Sinergi that has it",
+            )
+    return found

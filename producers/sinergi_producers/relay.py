@@ -225,7 +225,14 @@ class Relay:
             agreements.ring,
             self._clock,
         )
-        control.schemas(each for name in counts for each in self._catalog.versions(name))
+        known = counts.keys() & {*self._catalog.event_types}
+        control.schemas(each for name in sorted(known) for each in self._catalog.versions(name))
+        for name in sorted(counts.keys() - known):
+            _log.warning(
+                "this version does not know an event type of the agreements",
+                event_type=name,
+                mend="install the version of Sinergi that has it",
+            )
         _log.info("leading", agency=self._identity.agency, epoch=epoch)
         return Term(
             epoch,

@@ -116,7 +116,9 @@ class SchemaRefused(Refused):
 
 
 class EventTypeUnknown(Refused):
-    """There is no event type {event_type}; there are {known}."""
+    """There is no event type {event_type}; there are {known}. Write one of these, or install the
+    version of Sinergi that has it.
+    """
 
     event_type: str
     known: str

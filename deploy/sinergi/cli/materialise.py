@@ -36,9 +36,11 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
         SettingsRefused: a setting is missing.
         AgreementRefused: the agreements cannot be used.
         NothingToRead: they let this agency read nothing.
+        EventTypeUnknown: this version knows no event type that they let it read.
     """
     from sinergi_consumers.assignment import Assignment  # noqa: PLC0415 - heavy: not for --help
     from sinergi_consumers.bus import Bus  # noqa: PLC0415
+    from sinergi_consumers.loaded import known_here  # noqa: PLC0415
     from sinergi_consumers.materialiser import Materialiser  # noqa: PLC0415
     from sinergi_consumers.projection import projections_of  # noqa: PLC0415
     from sinergi_consumers.receipts import Receipts  # noqa: PLC0415
@@ -52,9 +54,12 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
         settings.connection(),
         Catalog.shipped(),
     )
-    topics = {each: agreements.partitions(each) for each in agreements.read_by(settings.agency)}
-    if not topics:
+    agreed = agreements.read_by(settings.agency)
+    if not agreed:
         raise errors.NothingToRead(str(settings.values.agreements), settings.agency)
+    topics = {each: agreements.partitions(each) for each in known_here(agreed, catalog)}
+    if not topics:
+        raise errors.EventTypeUnknown(agreed[0].event_type, ", ".join(catalog.event_types))
     projections = projections_of(catalog, (each.event_type for each in topics))
     quota = settings.values.consumer.quarantine_bytes
     sink = PostgresqlSink(settings.consumer_database, projections, quota)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from sinergi_schemas.topics import Topic
+
 
 class Service(StrEnum):
     """What facts come from."""
@@ -243,6 +245,7 @@ class Facts:
         publishing: None where its database is away, or this agency's settings name none.
         reading: None where the settings name no consumer database.
         unset: settings that the agreements would want and that are not there.
+        unknown: topics that it may write or read, of event types that this version lacks.
     """
 
     agency: str
@@ -251,3 +254,4 @@ class Facts:
     reading: Reading | None
     away: tuple[Away, ...]
     unset: tuple[str, ...]
+    unknown: tuple[Topic, ...] = ()

@@ -29,6 +29,7 @@ from sinergi.status.facts import (
     Tree,
 )
 from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import moment
 from sinergi_schemas.topics import Topic, control_topic
 
@@ -88,8 +89,10 @@ class _Gathering:
 
     def facts(self) -> Facts:
         agency, values = self.settings.agency, self.settings.values
-        own = _counts(self.agreements, self.agreements.published_by(agency))
-        others = _counts(self.agreements, self.agreements.read_by(agency))
+        known = Catalog.shipped().event_types
+        published, read = self.agreements.published_by(agency), self.agreements.read_by(agency)
+        own = _counts(self.agreements, published)
+        others = _counts(self.agreements, (each for each in read if each.event_type in known))
         producer, consumer = values.producer.database, values.consumer.database
         sent = producer and self._look(Service.PRODUCER, producer, databases.producer_rows, own)
         stored = consumer and self._look(
@@ -111,6 +114,7 @@ class _Gathering:
             self._reading(others, stored or None, topics, now) if reads else None,
             tuple(self.away),
             tuple(key for key, names in wanted.items() if names and not given[key]),
+            tuple(each for each in (*published, *read) if each.event_type not in known),
         )
 
     def _reading(

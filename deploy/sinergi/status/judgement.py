@@ -228,8 +228,13 @@ def _broken(topic: Read, share: Share) -> Iterator[Problem]:
 
 
 def _remarks(facts: Facts) -> Iterator[str]:
-    for each in facts.unset:
-        yield f"{each} is not set, though the agreements want it; that side is not shown"
+    for key in facts.unset:
+        yield f"{key} is not set, though the agreements want it; that side is not shown"
+    for each in facts.unknown:
+        yield (
+            f"{each.name} is left aside, since this version does not know the event type"
+            f" {each.event_type}; install the version of Sinergi that has it"
+        )
     yield from facts.publishing.unknown if facts.publishing else ()
     yield from _added(facts)
     yield from _strays(facts)
