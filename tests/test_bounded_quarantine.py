@@ -11,7 +11,7 @@ from psycopg import sql
 
 from sinergi_consumers.sinks import merge
 from sinergi_consumers.sinks.merge import Merge
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
+from sinergi_consumers.sinks.postgresql import _UNKEPT, PostgresqlSink
 from sinergi_consumers.storing import Stored
 from sinergi_consumers.testing.sinks import CURRENT, HISTORY, TOPIC, Worker, transfer
 from sinergi_schemas import codec, postgresql
@@ -37,7 +37,7 @@ def revisions(numbers: Sequence[int]) -> list[tuple[str, dict[str, Any]]]:
     return [("X", {"revision": each, "action": actions.get(each, "CORRECTED")}) for each in numbers]
 
 
-def rows_seen(desk: Desk, statement: sql.Composed, values: Sequence[object] = ()) -> int:
+def rows_seen(desk: Desk, statement: sql.Composable, values: Sequence[object] = ()) -> int:
     """The rows that all steps of a statement see, all revisions that stand having arrived."""
     every = [Merge(each) for each in PROJECTIONS]
     with closing(postgresql.Database(desk.url, "a test")) as database, database.serving() as own:
@@ -109,6 +109,25 @@ def test_one_statement_supersedes_whatever_a_batch_brings_to_quarantine(
     desk.take(*revisions([HIGHEST] * 300))
     assert desk.reasons() == {"revision-conflict": 299}
     assert asked == [HISTORY.name]
+
+
+@pytest.mark.parametrize("known", ["nothing", "few"])
+def test_events_are_not_compared_with_every_datum_that_is_kept(postgresql: str, known: str) -> None:
+    desk = Desk(postgresql, PROJECTIONS)
+    if known == "few":
+        desk.do(KEPT.format(topic=f"'{TOPIC.name}'", revision="1", first=1, last=5))
+        desk.do("ANALYZE")
+    seen = []
+    for first, last in ((10_001, 12_000), (12_001, 14_000)):
+        desk.do(KEPT.format(topic=f"'{TOPIC.name}'", revision="1", first=first, last=last))
+        desk.do(
+            "INSERT INTO sinergi_consumer.quarantined_datum (topic, partition, leaf_index, key,"
+            " datum) SELECT topic, partition, leaf_index, '', '' FROM sinergi_consumer.quarantine"
+            f" WHERE leaf_index BETWEEN {first} AND {last} AND leaf_index % 2 = 0"
+        )
+        values = [TOPIC.name, 0, [*range(10_001, last + 1)]]
+        seen.append(rows_seen(desk, sql.SQL(_UNKEPT), values))
+    assert seen[1] < 2.2 * seen[0] < 30_000
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -65,12 +65,15 @@ _SKIPPED = """
 """
 
 
+# OFFSET 0: in a plain join PostgreSQL may compare every event with every datum that is kept.
 _UNKEPT = """
     SELECT DISTINCT ON (leaf_index) leaf_index, leaf_hash, q.size
     FROM sinergi_consumer.quarantine AS q
-    LEFT JOIN sinergi_consumer.quarantined_datum AS d USING (topic, partition, leaf_index)
     WHERE topic = %s AND partition = %s AND leaf_index = ANY(%s) AND state <> 'retried'
-        AND d.topic IS NULL
+        AND NOT EXISTS (
+            SELECT FROM sinergi_consumer.quarantined_datum AS d WHERE d.topic = q.topic
+                AND d.partition = q.partition AND d.leaf_index = q.leaf_index OFFSET 0
+        )
     ORDER BY leaf_index
 """
 
