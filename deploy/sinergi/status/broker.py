@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import (
     TIMESTAMP_NOT_AVAILABLE,
-    KafkaError,
     KafkaException,
     TopicPartition,
 )
@@ -23,6 +22,7 @@ from sinergi_schemas.clock import SYSTEM, moment
 from sinergi_schemas.kafka.admin import cluster_id, describe, offsets, open_admin
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translated
+from sinergi_schemas.kafka.groups import members
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.seal.note import MOST_CHARACTERS
 from sinergi_schemas.topics import Topic
@@ -70,10 +70,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A consumer group: how many members it has, and which host reads each partition."""
+    """A consumer group: its members of ours, which host has each partition, and other members."""
 
     members: int
     hosts: Mapping[Number, str]
+    foreign: tuple[str, ...] = ()
 
 
 class Broker:
@@ -182,21 +183,10 @@ class Broker:
 
     def group(self, name: str) -> Group:
         """Who is in a consumer group; nobody where there is none of that name."""
-        asked = self._admin.describe_consumer_groups([name], request_timeout=_SECONDS)
-        try:
-            members = self._admin.wait_for(asked[name]).members
-        except KafkaException as why:
-            error = why.args[0]
-            if isinstance(error, KafkaError) and error.code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return Group(0, {})
-            attempt = self._admin.connection.attempt("Describe", group=name)
-            raise self._admin.fault(why, attempt) from None
-        hosts = {
-            (each.topic, each.partition): str(member.host).lstrip("/")
-            for member in members
-            for each in member.assignment.topic_partitions
-        }
-        return Group(len(members), hosts)
+        found = members(self._admin, name)
+        hosts = {place: each.host for each in found for place in each.partitions}
+        foreign = tuple(str(each) for each in found if not each.is_ours)
+        return Group(len(found) - len(foreign), hosts, foreign)
 
     def _tails(
         self, bounds: Mapping[Number, Bounds], length: int

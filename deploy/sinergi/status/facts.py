@@ -228,13 +228,15 @@ class Reading:
 
     Attributes:
         rooms: of the owners of whose events quarantine keeps any.
-        workers: members of the consumer group; None where the broker is away.
+        workers: materialisers in the consumer group; None where the broker is away.
+        foreign: other members of the group, by client id and host.
     """
 
     group: str
     workers: int | None
     topics: tuple[Read, ...]
     rooms: tuple[Room, ...] = ()
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

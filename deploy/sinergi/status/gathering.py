@@ -267,7 +267,8 @@ def _reading(
                 tuple(_share((name, each), stored, topics, heads, now) for each in numbers),
             )
         )
-    return Reading(group, topics.group.members if topics else None, tuple(read))
+    workers, foreign = (topics.group.members, topics.group.foreign) if topics else (None, ())
+    return Reading(group, workers, tuple(read), foreign=foreign)
 
 
 def _share(

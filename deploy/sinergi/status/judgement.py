@@ -39,6 +39,7 @@ class Kind(StrEnum):
     CUT = "cut"
     HEADS = "heads"
     TOPIC = "topic"
+    FOREIGN_MEMBER = "foreign-member"
     NO_RELAY = "no-relay"
     NO_MATERIALISER = "no-materialiser"
     UNSEALED = "unsealed"
@@ -185,6 +186,10 @@ def _reading(side: Reading) -> Iterator[Problem]:
     elif behind:
         for topic, each in behind:
             yield from _behind(topic, each)
+    for member in side.foreign:
+        what = f"{member} is in the group {side.group} and is no materialiser of this agency"
+        mend = "let the brokers' operator end it, and give the group to this agency alone (ACLs)"
+        yield Problem(Kind.FOREIGN_MEMBER, None, None, f"{what}: {mend}")
     faults = {Topic.parse(topic.topic).agency: topic for topic in side.topics if topic.heads_fault}
     for agency, topic in faults.items():
         what = f"the heads of {agency} cannot be believed: {topic.heads_fault}"

@@ -16,6 +16,9 @@ from sinergi_schemas.kafka.complaints import ClientLog, Complaints
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+CLIENT_ID = "sinergi"
+"""What all clients of ours call themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -53,7 +56,7 @@ class Connection:
         return {
             **self.options,
             "bootstrap.servers": self.bootstrap,
-            "client.id": "sinergi",
+            "client.id": CLIENT_ID,
             "error_cb": self.complaints.hear,
             "logger": ClientLog(self.complaints),
             "reconnect.backoff.ms": 200,
