@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import fastavro
 import polars as pl
@@ -19,11 +21,12 @@ from sinergi_consumers.log import open_log
 from sinergi_consumers.partition import MOST_BYTES, Partition
 from sinergi_consumers.testimony import Junk
 from sinergi_consumers.testing import sinks
-from sinergi_consumers.testing.tape import Tape
+from sinergi_consumers.testing.tape import Tape, TapeMessage
 from sinergi_schemas import codec, errors, message, topics
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.datum import NotOne
 from sinergi_schemas.events.common import RelatedRecord
+from sinergi_schemas.kafka.consumer import weight
 from sinergi_schemas.limits import (
     BYTES_OF_ITEM,
     FREE_ITEMS,
@@ -33,7 +36,9 @@ from sinergi_schemas.limits import (
 )
 from sinergi_schemas.quick_datum import quick_reader
 from sinergi_schemas.seal.candidates import WINDOW
+from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.topics import Topic
 from waiting import PATIENCE_SECONDS
 from world import BUS, World, send, transfer
 
@@ -154,6 +159,49 @@ def test_thousands_of_unsealed_leaves_do_not_fill_the_memory_of_a_reader(world: 
             world.until_rows("sinergi.transfer_history", 2 * COUNT)
         assert peak(worker.process.pid) < 500  # it would take more than 3 GB
     assert world.count("sinergi_consumer.halt") == 0
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        lambda: [("ce_id", bytes(MEGABYTE))],
+        lambda: [("x", bytes(MEGABYTE))],
+        lambda: [("x" * MEGABYTE, b"")],
+        lambda: [("", b"")] * 2_000,
+    ],
+    ids=["a large id", "a large header", "a large name", "many headers"],
+)
+def test_headers_of_others_are_not_kept_with_the_leaves_that_wait_for_a_checkpoint(
+    foreign: Callable[[], list[tuple[str, bytes]]],
+) -> None:
+    """With large ids a reader of 2,000 unsealed leaves took more than 2 GB."""
+    topic = Topic("lapas-rekaan", "transfer")
+    partition = Partition(BUS, topic, 0, KeyRing(()), Frontier(0, ()))
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            headers = (
+                (message.LEAF, b"%d" % number),
+                (message.SCHEMA, b"ab" * 32),
+                *foreign(),
+            )
+            value = message.frame(1, b"x")
+            partition.take([TapeMessage(topic.name, 0, number, b"P/1", value, headers)])
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert partition.pending == 300
+    assert most < 40_000_000
+
+
+def test_a_poll_counts_the_names_and_the_number_of_headers_too() -> None:
+    def of(*headers: tuple[str, bytes]) -> Any:
+        received = Mock(error=lambda: None, value=lambda: b"v" * 10, key=lambda: b"k" * 5)
+        received.headers = lambda: list(headers)
+        return received
+
+    assert weight(of(("a" * 100, b"b" * 1_000))) == 1_115
+    assert weight(of(*[("", b"")] * 10_000)) > 1_000_000
 
 
 MANY = 8_000

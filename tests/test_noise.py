@@ -119,6 +119,26 @@ def test_a_fingerprint_has_one_form(fingerprint: bytes) -> None:
         message.parse(tape_message(message.frame(1, b""), b"key", headers))
 
 
+@pytest.mark.parametrize("length", [0, 36, 64, 65, 900_000])
+def test_an_id_in_a_header_is_a_hint_and_is_left_out_where_it_is_too_long(length: int) -> None:
+    given = b"a" * length
+    headers = [(message.LEAF, b"0"), (message.SCHEMA, b"ab" * 32), ("ce_id", given)]
+    found = message.parse(tape_message(message.frame(1, b""), b"key", headers))
+    assert found.event_id == (given if length <= 64 else None)
+
+
+def test_what_a_message_takes_while_it_is_kept_includes_its_checkpoint() -> None:
+    note, frontier = b"n" * 500, b"ab" * 32 * 3
+    headers = [
+        (message.LEAF, b"0"),
+        (message.SCHEMA, b"ab" * 32),
+        (message.CHECKPOINT, note),
+        (message.FRONTIER, frontier),
+    ]
+    found = message.parse(tape_message(message.frame(1, b"datum"), b"key", headers))
+    assert found.size == len(b"datum") + len(b"key") + 500 + 3 * 32
+
+
 @settings(max_examples=150)
 @given(
     st.lists(st.integers(min_value=1, max_value=4), min_size=1, max_size=4),

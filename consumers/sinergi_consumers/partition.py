@@ -221,7 +221,7 @@ class Partition:
         except errors.MessageMalformed as why:
             self.noise.add(why.what, offset)
             return
-        room = len(parsed.datum) + len(parsed.key)
+        room = parsed.size
         index, reader = parsed.leaf_index, self._reader
         if 0 <= index - reader.size < WINDOW and self._bytes + room <= MOST_BYTES:
             self._kept[offset] = parsed
@@ -242,7 +242,7 @@ class Partition:
         self._absent = {offset: leaf for offset, leaf in leaves if offset not in kept}
         wanted = set(verified.offsets)
         self._kept = {offset: each for offset, each in kept.items() if offset in wanted}
-        self._bytes = sum(len(each.datum) + len(each.key) for each in self._kept.values())
+        self._bytes = sum(each.size for each in self._kept.values())
         self._incomplete, self.rewind = verified, min(self._absent)
 
     def _pick(self, received: Received, offset: int) -> None:
@@ -251,7 +251,7 @@ class Partition:
         if leaf is None or self._incomplete is None:
             return
         parsed = message.parse(received)
-        self._bytes += len(parsed.datum) + len(parsed.key)
+        self._bytes += parsed.size
         start, end = self._incomplete.start, self._incomplete.end
         if self._bytes > MOST_BYTES:
             raise errors.BatchTooLarge(self._origin, start, end, MOST_BYTES)
@@ -271,7 +271,7 @@ class Partition:
             self._kept, self._bytes = {}, 0
         else:
             self._kept = {at: each for at, each in kept.items() if each.leaf_index >= verified.end}
-            self._bytes = sum(len(each.datum) + len(each.key) for each in self._kept.values())
+            self._bytes = sum(each.size for each in self._kept.values())
         earliest = self._reader.earliest
         self._resume = self.next_offset if earliest is None else min(earliest, self.next_offset)
         self._doubted = 0

@@ -38,6 +38,7 @@ CHECKPOINT = "sinergi_checkpoint"
 FRONTIER = "sinergi_frontier"
 
 _EVENT_ID = "ce_id"
+_MOST_ID_BYTES = 64
 
 # Called as a method, in a loop that has become hot, CPython 3.11 does not look whether the library
 # has reported an error, and goes on with headers that crash the process.
@@ -61,7 +62,8 @@ class Message(NamedTuple):
     A named tuple and not a dataclass, since a batch holds 20,000 of them.
 
     Attributes:
-        event_id: as a header has it, for people who look for an event; no seal covers it.
+        event_id: as a header has it, for people who look for an event; no seal covers it. None
+            where it is longer than any id.
     """
 
     offset: int
@@ -71,6 +73,14 @@ class Message(NamedTuple):
     datum: bytes
     sealed: Sealed | None
     event_id: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes that it takes as long as it is kept, its checkpoint included."""
+        size = len(self.key) + len(self.datum)
+        if self.sealed is None:
+            return size
+        return size + len(self.sealed.note) + FINGERPRINT_LENGTH * len(self.sealed.frontier)
 
     @property
     def leaf_data(self) -> bytes:
@@ -113,7 +123,7 @@ def _parsed(received: Received) -> Message:
         key,
         value[FRAME_LENGTH:],
         _sealed(found[CHECKPOINT], found.get(FRONTIER)) if CHECKPOINT in found else None,
-        found.get(_EVENT_ID),
+        _event_id(found.get(_EVENT_ID)),
     )
 
 
@@ -180,6 +190,11 @@ def _index(text: bytes | None) -> int:
     if text[0] == _ZERO and len(text) > 1:
         raise ValueError(f"{LEAF} is not a plain decimal number")
     return int(text)
+
+
+def _event_id(given: bytes | None) -> bytes | None:
+    """The id that a header states: a hint, so that one of any other length counts as absent."""
+    return given if given is not None and len(given) <= _MOST_ID_BYTES else None
 
 
 @lru_cache(maxsize=1024)

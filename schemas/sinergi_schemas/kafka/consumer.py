@@ -64,6 +64,7 @@ _SECONDS = 10.0
 _PART_BYTES = 4 * 1024 * 1024
 _FEW, _FEWEST = 40, 4
 _LARGE_BYTES = 32 * 1024
+_HEADER_BYTES, _FEW_HEADERS = 150, 16
 _RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 _NOT_SHOWN = frozenset(
     {
@@ -261,12 +262,17 @@ def take(consumer: Consumer, most: int, seconds: float) -> tuple[list[Message], 
 
 
 def weight(each: Message) -> int:
-    """The bytes of a message: value, key and headers, each of which may be the large part."""
+    """The bytes of a message: value, key and headers, each of which may be the large part.
+
+    A header takes three bytes in a batch, and some hundred as an object: where there are more than
+    a message of ours has, each counts as such.
+    """
     if each.error() is not None:
         return 0
     try:
         headers = message.headers(each)
     except ValueError:
         return _PART_BYTES
-    parts = (each.value(), each.key(), *(part for _, part in headers))
-    return sum(len(part) for part in parts if part)
+    parts = (each.value(), each.key(), *(part for pair in headers for part in pair))
+    size = sum(len(part) for part in parts if part)
+    return size + _HEADER_BYTES * max(0, len(headers) - _FEW_HEADERS)
