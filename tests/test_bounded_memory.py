@@ -18,7 +18,7 @@ from measured import measured, peak
 from sinergi_consumers import frames, witnesses
 from sinergi_consumers.decoding import Decoded, Decoder, Parts
 from sinergi_consumers.log import open_log
-from sinergi_consumers.partition import MOST_BYTES, Partition
+from sinergi_consumers.partition import MOST_BYTES, Batch, Partition
 from sinergi_consumers.testimony import Junk
 from sinergi_consumers.testing import sinks
 from sinergi_consumers.testing.tape import Tape, TapeMessage
@@ -255,21 +255,27 @@ def test_events_just_under_the_limit_become_rows_in_bounded_memory(
     assert world.count("sinergi_consumer.quarantine") == 0
 
 
-def decoded(tape: Tape, datums: list[tuple[UUID, str, bytes]]) -> tuple[list[Decoded], Decoded]:
-    """A batch in parts, and the same message by message, put together."""
+DECODER = Decoder(Catalog.shipped(), "transfer")
+
+
+def received(tape: Tape, datums: list[tuple[UUID, str, bytes]]) -> Batch:
+    """What a reader makes a batch of."""
     partition = Partition(BUS, tape.topic, 0, tape.keys, Frontier.empty())
     batch = partition.receive(tape.write_datums(datums))
     assert batch
-    decoder = Decoder(Catalog.shipped(), "transfer")
-    assert [each.events for each in Parts(decoder, batch)]
+    assert [each.events for each in Parts(DECODER, batch)]
+    return batch
+
+
+def one_by_one(batch: Batch) -> Decoded:
+    """A batch decoded message by message, and put together."""
     alone = [
         part
         for each in batch.messages
-        for part in decoder.parts(replace(batch, start=each.leaf_index, messages=[each]))
+        for part in DECODER.parts(replace(batch, start=each.leaf_index, messages=[each]))
     ]
     events = pl.concat([each.events for each in alone])
-    unfit = [one for each in alone for one in each.unfit]
-    return list(decoder.parts(batch)), Decoded(events, unfit)
+    return Decoded(events, [one for each in alone for one in each.unfit])
 
 
 def test_a_batch_of_long_lists_falls_into_parts_that_together_are_the_whole() -> None:
@@ -279,7 +285,8 @@ def test_a_batch_of_long_lists_falls_into_parts_that_together_are_the_whole() ->
     datums = [with_items(tape, *each, LARGE_ITEM) for each in zip(events, items, strict=True)]
     datums[7] = (*datums[7][:2], datums[7][2][:-1])
     datums[58] = with_items(tape, events[58], 2 * FREE_ITEMS)
-    parts, whole = decoded(tape, datums)
+    batch = received(tape, datums)
+    parts, whole = list(DECODER.parts(batch)), one_by_one(batch)
     rows = [each.events["escort"].list.len().sum() + each.events.height for each in parts]
     assert len(parts) > 2
     assert max(rows) <= 110_000
@@ -292,7 +299,7 @@ def test_an_ordinary_batch_is_one_part() -> None:
     tape = Tape(BUS, sinks.TOPIC)
     events = [tape.issued(sinks.transfer(f"P/{at}")) for at in range(5_000)]
     datums = [(each.event_id, each.record_id, codec.encode(each, tape.schema)) for each in events]
-    (part,), _ = decoded(tape, datums)
+    (part,) = DECODER.parts(received(tape, datums))
     assert part.events.height == 5_000
 
 
