@@ -361,6 +361,13 @@ def test_a_batch_that_the_broker_refuses_leaves_no_gap_behind(world: World) -> N
     set_topic(world, "max.message.bytes", "400")
     with capture_logs() as logs, world.relaying():
         world.until(lambda: waits(logs), "the relay waits and says why")
+        terms = [each["event"] for each in logs].count("leading")
+        world.until(
+            lambda: [each["event"] for each in logs].count("leading") > terms + 1, "it tries again"
+        )
+        (why,) = [each["why"] for each in logs if each["event"] == "waiting"]
+        assert f"max.message.bytes of {world.topic.name}" in why
+        assert "going on" not in [each["event"] for each in logs]
         published = next(numbers)
         assert sent(world) < published
         set_topic(world, "max.message.bytes", "1000000")

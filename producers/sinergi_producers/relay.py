@@ -178,12 +178,11 @@ class Relay:
         try:
             term = self._begin(epoch)
             self._resend(term)  # 0
-            patience.over()
-            self._loop(term, stopping)
+            self._loop(term, patience, stopping)
         finally:
             self._end(epoch, term)
 
-    def _loop(self, term: Term, stopping: Event) -> None:
+    def _loop(self, term: Term, patience: _Patience, stopping: Event) -> None:
         sealed = Batch()
         look = self._look(term)  # 1
         while not (stopping.is_set() or term.is_outdated):
@@ -193,9 +192,12 @@ class Relay:
                 sent = self._settle(term)  # 4, for what is under way
                 term.sender.begin(sealed.growths)  # 3, for the batch before
             self._account(term, sent)
+            if sent:
+                patience.over()
             sealed, next_look = batch, written.result()
             if next_look is None:
                 self._send(term, sealed)  # 3 and 4 at once: nothing more waits
+                patience.over()
                 sealed = Batch()
                 term.control.heads_if_due(term.sent)
                 stopping.wait(LOOK_SECONDS)

@@ -126,6 +126,10 @@ def translate(error: KafkaError, attempt: Attempt = _UNKNOWN) -> Fault:
         return errors.BrokerTooOld(said)
     if code in _SETTINGS:
         return errors.KafkaSettingsRefused(said, setting_of(said))
+    if code == KafkaError.MSG_SIZE_TOO_LARGE and attempt.topics:
+        names = ", ".join(attempt.topics)
+        what = f"{said}: max.message.bytes of {names} is below what `sinergi provision apply` gives"
+        return errors.BrokerRefuses(what)
     if not error.fatal() and (code in _AWAY or error.retriable()):
         return errors.BrokerAway(said)
     return errors.BrokerRefuses(said)
