@@ -313,6 +313,71 @@ def test_a_copied_folder_does_not_claim_the_processes_of_the_first(tmp_path: Pat
     assert copied.password == state.password
 
 
+def test_a_folder_is_the_same_by_every_path_that_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, beside = tmp_path / "services", tmp_path / "beside"
+    folder.mkdir()
+    beside.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    State.of(folder).write()
+    content = (folder / "state.json").read_text()
+    address = Local(folder).status().kafka
+    monkeypatch.chdir(beside)
+    for path in ("../services", "../services/", f"{beside}/../services", "../link", "../link/."):
+        found = Local(Path(path)).status()
+        assert (found.folder, found.kafka) == (folder.resolve(), address)
+        assert State.read(Local(Path(path))._folder) == State.read(folder)
+    assert (folder / "state.json").read_text() == content
+
+
+def test_services_are_stopped_by_another_path_than_they_were_started_by(tmp_path: Path) -> None:
+    folder, beside = tmp_path / "services", tmp_path / "beside"
+    folder.mkdir()
+    beside.mkdir()
+    # As written by a version that kept `..`.
+    state = State.of(beside / ".." / "services")
+    state.write()
+    with standing_in_for_kafka(state) as running:
+        assert Local(folder).status().kafka.pid == running.pid
+        Local(folder).down()
+        running.wait(PATIENCE_SECONDS)
+    assert Local(folder).status().kafka.pid is None
+
+
+@pytest.mark.parametrize("call", [Local.up, Local.down, Local.status])
+def test_a_folder_that_was_moved_while_its_services_run_is_refused_and_not_written_over(
+    tmp_path: Path, call: Callable[[Local], Any]
+) -> None:
+    (tmp_path / "first").mkdir()
+    state = State.of(tmp_path / "first")
+    state.write()
+    (tmp_path / "first").rename(tmp_path / "second")
+    content = (tmp_path / "second" / "state.json").read_text()
+    with standing_in_for_kafka(state) as running:
+        with pytest.raises(errors.LocalFolderRefused, match="first, whose services still run"):
+            call(Local(tmp_path / "second"))
+        assert running.poll() is None
+    assert (tmp_path / "second" / "state.json").read_text() == content
+
+
+def test_a_folder_whose_links_lead_in_a_circle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    with pytest.raises(errors.LocalFolderRefused):
+        Local(tmp_path / "one").up()
+
+
+@contextmanager
+def standing_in_for_kafka(state: State) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that bears the mark of a folder's Kafka."""
+    mark = f"-D{state.mark_of('kafka')}"
+    sleeper = [sys.executable, "-c", "import sys; sys.stdin.read()", mark]
+    with subprocess.Popen(sleeper, stdin=subprocess.PIPE) as running:
+        until(lambda: process.find(mark) is not None)
+        yield running
+
+
 def test_the_state_is_for_its_owner_s_eyes(tmp_path: Path) -> None:
     State.of(tmp_path).write()
     assert (tmp_path / "state.json").stat().st_mode & 0o077 == 0

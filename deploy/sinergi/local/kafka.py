@@ -40,7 +40,7 @@ class Kafka:
     @property
     def mark(self) -> str:
         """What its command line bears."""
-        return f"sinergi.local={self.state.mark}-kafka"
+        return self.state.mark_of("kafka")
 
     @property
     def ports(self) -> tuple[int, ...]:

@@ -41,7 +41,7 @@ class Postgresql:
     @property
     def mark(self) -> str:
         """What its command line bears."""
-        return f"sinergi.local={self.state.mark}-postgresql"
+        return self.state.mark_of("postgresql")
 
     @property
     def ports(self) -> tuple[int, ...]:

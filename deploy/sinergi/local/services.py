@@ -66,10 +66,13 @@ class Local:
         folder: made if it is not there.
         console: shows a bar while something is downloaded.
         clock: for durations.
+
+    Raises:
+        LocalFolderRefused: the folder's links lead in a circle.
     """
 
     def __init__(self, folder: Path, console: Console | None = None, clock: Clock = SYSTEM) -> None:
-        self._folder = folder.absolute()
+        self._folder = _resolved(folder)
         self._console = console
         self._clock = clock
         self._started: list[_Running] = []
@@ -213,6 +216,15 @@ class Local:
         with lock:
             flock(lock, LOCK_EX)
             yield
+
+
+def _resolved(folder: Path) -> Path:
+    """The folder by its one path without `..` and links: state and processes are known by it."""
+    try:
+        return folder.resolve()
+    except (OSError, RuntimeError) as why:  # before Python 3.13 a circle is a RuntimeError
+        what = why.strerror if isinstance(why, OSError) else "its links lead in a circle"
+        raise errors.LocalFolderRefused(str(folder), str(what)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,15 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from sinergi.local import process
 from sinergi_schemas import errors
 
 # Below the range that the system takes outgoing ports from, so that a stopped service finds its
 # port free when it comes back.
 _PORTS = range(20_000, 32_000)
+
+_NAME = "state.json"
+_SERVICES = ("kafka", "postgresql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,11 @@ class State:
         """What the folder remembers, or None if nothing was ever started there.
 
         Raises:
-            LocalFolderRefused: what it remembers cannot be read.
+            LocalFolderRefused: what it remembers cannot be read, or its services may still run as
+                those of another place.
         """
         try:
-            state = cls(**json.loads((folder / "state.json").read_text("utf-8")))
+            state = cls(**json.loads((folder / _NAME).read_text("utf-8")))
         except FileNotFoundError:
             return None
         except NotADirectoryError:
@@ -78,9 +83,33 @@ class State:
             raise errors.LocalFolderRefused(str(folder), "its state.json is damaged") from None
         except OSError as why:
             raise errors.LocalFolderRefused(str(folder), str(why.strerror)) from None
-        if state.folder == str(folder):
-            return state
+        before = Path(state.folder)
+        if _is_same(before, folder):
+            return replace(state, folder=str(folder))
+        if not state.is_remembered_in(before) and state.runs:
+            raise errors.LocalFolderRefused(
+                str(folder),
+                f"it was {before}, whose services still run. Move it back there and stop them with"
+                " `sinergi local down`",
+            )
         return replace(state, folder=str(folder), mark=secrets.token_hex(12))
+
+    def mark_of(self, service: str) -> str:
+        """What the command line of a service bears: `kafka` or `postgresql`."""
+        return f"sinergi.local={self.mark}-{service}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether any process bears a mark of this state."""
+        return any(process.find(self.mark_of(each)) for each in _SERVICES)
+
+    def is_remembered_in(self, folder: Path) -> bool:
+        """Whether a folder holds a state of this mark, so that another one is a copy of it."""
+        try:
+            known = json.loads((folder / _NAME).read_text("utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(known, dict) and known.get("mark") == self.mark
 
     def with_new_ports(self) -> State:
         """The same on other ports, free at this moment."""
@@ -95,7 +124,7 @@ class State:
         Raises:
             LocalFolderRefused: the folder cannot be written.
         """
-        new = Path(self.folder, "state.json.new")
+        new = Path(self.folder, f"{_NAME}.new")
         try:
             handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -103,6 +132,14 @@ class State:
             new.replace(new.with_suffix(""))
         except OSError as why:
             raise errors.LocalFolderRefused(self.folder, str(why.strerror)) from None
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one folder, by whatever links and mounts."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def is_free(port: int) -> bool:
