@@ -60,9 +60,9 @@ def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], 
     return made
 
 
-def copied(world: World, *changes: Change) -> str:
+def copied(world: World, *changes: Change, stem: str = "copy") -> str:
     """A copy of the topic, each partition after its change."""
-    name = f"copy.{world.topic.name}"
+    name = f"{stem}.{world.topic.name}"
     admin = open_admin(world.connection)
     admin.create_topics([NewTopic(name, 2, 1)])[name].result(PATIENCE_SECONDS)
     producer = Producer({"bootstrap.servers": world.kafka})
@@ -333,6 +333,34 @@ def test_everything_that_was_skipped_is_told_with_place_and_count(world: World) 
     assert f"{world.topic.name}/0: 1 leaf behind the last checkpoint not shown" in text
 
 
+def test_a_record_that_was_recorded_at_another_time_is_not_told_to_be_missing(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it was known by then is what an auditor asks: no, is the answer, and when it was."""
+    command = ["--config", str(world.reader_settings), "replay", world.topic.name]
+    assert root.run([*command, "--key", "P/4", "--to", "2020-03-01T00:00+07:00", "--json"]) == 1
+    out, err = capfd.readouterr()
+    (document,) = json.loads(out)
+    (when,) = document["record"]["recorded_at_other_times"]
+    assert not document["record"]["found"]
+    assert f"not within that time: 1 event of the record, recorded at {when}, outside of it" in err
+    assert "no such record" not in err
+
+
+def test_a_copy_that_holds_none_of_the_leaves_compares_with_nothing(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    empty = copied(world, nothing, nothing)
+    command = ["--config", str(world.reader_settings), "replay", world.topic.name]
+    assert root.run([*command, "--against", empty, "--output", "ndjson"]) == 2
+    err = capfd.readouterr().err
+    assert f"{empty} holds none of its leaves, so that nothing was compared" in err.splitlines()[-1]
+    half = copied(world, whole, nothing, stem="half")
+    assert root.run([*command, "--against", half, "--output", "ndjson"]) == 0
+    count = len(messages(world, 1))
+    assert f"{half}/1 lacks the last {count} leaves of {count}" in capfd.readouterr().err
+
+
 def test_a_record_that_is_not_there_is_told_and_exits_with_1(
     world: World, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -343,7 +371,11 @@ def test_a_record_that_is_not_there_is_told_and_exits_with_1(
     assert err.splitlines()[-1] == f"verdict: {world.topic.name} is what {world.publisher} sealed"
     (document,) = json.loads(out)
     assert (document["holds"], document["exit_status"]) == (True, 1)
-    assert document["record"] == {"key": "P/404", "found": False}
+    assert document["record"] == {
+        "key": "P/404",
+        "found": False,
+        "recorded_at_other_times": [],
+    }
     assert root.run([*command, "--key", "P/4", "--json"]) == 0
     (document,) = json.loads(capfd.readouterr().out)
     assert document["record"]["found"]

@@ -26,6 +26,7 @@ from sinergi_schemas.seal.merkle import EMPTY_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     import polars as pl
 
@@ -72,11 +73,13 @@ class Verdict:
         findings: what does not hold; empty if all does.
         testimony: what was signed about the topic elsewhere.
         compared: leaves that the other copy has in common with this one, if there is one.
+        lacking: what the other copy lacks, a line for each partition.
     """
 
     testimony: Testimony
     findings: list[Finding] = field(default_factory=list)
     compared: int | None = None
+    lacking: list[str] = field(default_factory=list)
 
 
 class Audit:
@@ -109,15 +112,29 @@ class Audit:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the topic is what its owner sealed; None where the owner has signed nothing.
+        """Whether the topic is what its owner sealed; None where that cannot be told."""
+        if self.verdict.findings:
+            return False
+        return None if self.untold else True
+
+    @property
+    def untold(self) -> str:
+        """Why nothing can be told, or an empty text.
 
         Messages that no checkpoint covers are nobody's, and an empty topic without heads may be
         one that was emptied: neither proves anything.
         """
-        if self.verdict.findings:
-            return False
-        is_signed = self.verdict.testimony.has_heads or any(each.verified for each in self.tallies)
-        return True if is_signed else None
+        agency, has_leaves = self._topic.agency, any(each.verified for each in self.tallies)
+        if not has_leaves and not self.verdict.testimony.has_heads:
+            return f"no leaf and no heads are under a key of {agency} that the agreements here name"
+        if has_leaves and self.verdict.compared == 0:
+            return f"{self.copies.against} holds none of its leaves, so that nothing was compared"
+        return ""
+
+    @property
+    def elsewhen(self) -> list[datetime]:
+        """When events of the one record were recorded that lie outside the interval asked for."""
+        return sorted(at for each in self.tallies for at in each.elsewhen)
 
     def root(self, partition: int, size: int) -> bytes | None:
         """The root of a partition's tree of a size that somebody has signed, if it is that long."""
@@ -183,7 +200,7 @@ class Audit:
             if tally.unsealed:
                 left = _leaves(tally.unsealed)
                 found.append(f"{name}: {left} behind the last checkpoint not shown")
-        return [*found, *self.verdict.testimony.remarks]
+        return [*found, *self.verdict.lacking, *self.verdict.testimony.remarks]
 
     def _origin(self, number: int) -> str:
         return f"{self._bus.agreements.bus}/{self._topic.name}/{number}"
@@ -261,6 +278,11 @@ class Audit:
                     f"{against}: {_leaves(theirs.verified)}, root {theirs.root.hex()}",
                 )
                 self.verdict.findings.append(Finding(f"Compared with {against}: {fork}", remarks))
+            elif theirs.verified < tally.verified:
+                lacks = _leaves(tally.verified - theirs.verified)
+                self.verdict.lacking.append(
+                    f"{against}/{tally.partition} lacks the last {lacks} of {tally.verified:,}"
+                )
             elif is_whole and theirs.verified > tally.verified:
                 tail = errors.TailMissing(origin, tally.verified, theirs.verified, against)
                 self.verdict.findings.append(Finding(str(tail)))

@@ -51,13 +51,25 @@ class Wanted:
 
     def choose(self, events: pl.DataFrame) -> pl.DataFrame:
         """The wanted ones among some events."""
-        if self.since is not None:
-            events = events.filter(pl.col("recorded_at") >= self.since.astimezone(UTC))
-        if self.until is not None:
-            events = events.filter(pl.col("recorded_at") < self.until.astimezone(UTC))
         if self.record_id is not None:
             events = events.filter(pl.col("record_id") == self.record_id)
-        return events
+        return events.filter(self._is_within())
+
+    def elsewhen(self, events: pl.DataFrame) -> pl.Series:
+        """When those events of the one record were recorded that lie outside the interval."""
+        if self.record_id is None:
+            return events["recorded_at"].clear()
+        is_record = pl.col("record_id") == self.record_id
+        return events.filter(is_record & ~self._is_within())["recorded_at"]
+
+    def _is_within(self) -> pl.Expr:
+        at = pl.col("recorded_at")
+        is_within = pl.lit(value=True)
+        if self.since is not None:
+            is_within &= at >= self.since.astimezone(UTC)
+        if self.until is not None:
+            is_within &= at < self.until.astimezone(UTC)
+        return is_within
 
 
 @dataclass(slots=True)
@@ -80,6 +92,7 @@ class Tally:
         leaves: 16 bytes of each leaf hash, where they are kept for a comparison.
         unmatched: roots by size of checkpoints that stand behind those of larger trees and were not
             compared.
+        elsewhen: when events of the record that is asked for were recorded outside the interval.
     """
 
     partition: int
@@ -96,6 +109,7 @@ class Tally:
     resends: int = 0
     leaves: bytearray | None = None
     unmatched: dict[int, bytes] = field(default_factory=dict)
+    elsewhen: list[datetime] = field(default_factory=list)
 
     def leaf(self, index: int) -> bytes:
         """The kept part of a leaf hash."""
@@ -167,6 +181,7 @@ class Replay:
                     tally.not_agreed.add(why, batch.message(index).offset, index)
                 chosen = wanted.choose(part.events)
                 tally.shown += chosen.height
+                tally.elsewhen += wanted.elsewhen(part.events).to_list()
                 yield chosen
 
     def verify(self, number: int, sizes: AbstractSet[int] = frozenset()) -> Tally:

@@ -54,7 +54,7 @@ def report(topic: Topic, audit: Audit, *, record: str | None, is_filtered: bool)
         for remark in finding.remarks:
             terminal.note(f"  {remark}")
     if record is not None and not audit.shown:
-        terminal.note(f"sinergi: no such record: nothing that holds in {audit.name} has this key")
+        terminal.note(f"sinergi: {_absence(audit)}")
     elif is_filtered and not audit.shown:
         terminal.note(f"  no event of {audit.name} lies within what was asked for")
     terminal.note(f"verdict: {sentence(topic, audit)}", _STYLES[audit.holds])
@@ -65,11 +65,8 @@ def sentence(topic: Topic, audit: Audit) -> str:
     count = len(audit.verdict.findings)
     if count:
         return f"{audit.name} is not what {topic.agency} sealed: {counted(count, 'finding')}"
-    if audit.holds is None:
-        return (
-            f"{audit.name} cannot be told to be what {topic.agency} sealed: no leaf and no heads"
-            f" are under a key of {topic.agency} that the agreements here name"
-        )
+    if audit.untold:
+        return f"{audit.name} cannot be told to be what {topic.agency} sealed: {audit.untold}"
     return f"{audit.name} is what {topic.agency} sealed"
 
 
@@ -83,7 +80,13 @@ def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any
         "holds": audit.holds,
         "verdict": sentence(topic, audit),
         "exit_status": exit_status(audit, record=record),
-        "record": None if record is None else {"key": record, "found": audit.shown > 0},
+        "record": None
+        if record is None
+        else {
+            "key": record,
+            "found": audit.shown > 0,
+            "recorded_at_other_times": [each.isoformat() for each in audit.elsewhen],
+        },
         "shown": audit.shown,
         "partitions": [_partition(each) for each in audit.tallies],
         "heads": {
@@ -104,6 +107,16 @@ def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any
         ],
         "remarks": audit.remarks,
     }
+
+
+def _absence(audit: Audit) -> str:
+    """Why nothing of the record that was asked for is shown."""
+    if not audit.elsewhen:
+        return f"no such record: nothing that holds in {audit.name} has this key"
+    events = counted(len(audit.elsewhen), "event")
+    first, last = audit.elsewhen[0].isoformat(), audit.elsewhen[-1].isoformat()
+    when = f"at {first}" if first == last else f"from {first} to {last}"
+    return f"not within that time: {events} of the record, recorded {when}, outside of it"
 
 
 def _witnesses(topic: Topic, audit: Audit) -> list[str]:
