@@ -278,4 +278,9 @@ def test_an_agencys_system_opens_its_outbox_in_one_line(run: Run, tmp_path: Path
     run("init", "--agency", BNNK, "--bus", BUS)
     Path("agreements/pks.toml").write_bytes(EXAMPLE.read_bytes())
     assert isinstance(sinergi.open_outbox(), sinergi.Outbox)
-    assert isinstance(sinergi.open_outbox(tmp_path / "sinergi.toml"), sinergi.Outbox)
+    settings = tmp_path / "sinergi.toml"
+    assert isinstance(sinergi.open_outbox(settings), sinergi.Outbox)
+    assert isinstance(sinergi.open_outbox(str(settings)), sinergi.Outbox)
+    settings.write_text(settings.read_text("utf-8").replace(BNNK, "bnnk-rekan"), encoding="utf-8")
+    with pytest.raises(errors.SettingsRefused, match="bnnk-rekan is party to no agreement"):
+        sinergi.open_outbox()

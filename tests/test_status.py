@@ -17,6 +17,7 @@ from confluent_kafka import Producer
 from foreign import contradict, leaf, write_all
 from sinergi.cli import root
 from sinergi.status.facts import (
+    Acknowledged,
     Away,
     Facts,
     Halt,
@@ -626,6 +627,16 @@ def test_what_waits_is_a_problem_after_a_minute(seconds: float, status: int) -> 
 def test_a_projection_that_lags_behind_the_others_counts() -> None:
     lagging = reading(materialised={"transfer": 10, "grams": 4}, seconds_behind=3600.0)
     assert judge(lagging).lines[0].startswith(f"6 events of {TOPIC}/0 not in the tables for 60 min")
+
+
+def test_an_outbox_that_knows_less_than_a_reader_has_acknowledged_was_restored() -> None:
+    ahead = Acknowledged("bnnk/main", 0, TREE.sealed + 1, NOW)
+    topic = replace(PUBLISHED, readers=(replace(ahead, size=TREE.sealed), ahead))
+    facts = replace(FACTS, publishing=Publishing(Lease(None, None, is_held=False), (topic,)))
+    said = f"bnnk/main has {TREE.sealed + 1} leaves of {TOPIC}/0 under your seal, and this outbox"
+    assert judge(facts).lines[0].startswith(f"{said} knows {TREE.sealed}: its database was rest")
+    leading = Publishing(Lease("here 7", NOW, is_held=True), (topic,))
+    assert judge(replace(FACTS, publishing=leading)).exit_status == 0  # it seals meanwhile
 
 
 def test_skipped_messages_are_told_with_offset_and_count_and_are_no_problem() -> None:

@@ -253,6 +253,11 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
         f"but the agreements in agreements are of {BUS}",
     ),
     "unknown agency": (nothing, "--set agency=nobody relay", "nobody is party to no agreement"),
+    "status of an unknown agency": (
+        nothing,
+        "--set agency=nobody status",
+        "nobody is party to no agreement",
+    ),
     "key readable by others": (
         lambda agency: (agency.folder / agency.key).chmod(0o644),
         "relay",

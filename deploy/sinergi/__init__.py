@@ -83,19 +83,21 @@ _PLACES = {
 _PLACE = {name: module for module, names in _PLACES.items() for name in names}
 
 
-def open_outbox(config: Path | None = None) -> Outbox:
+def open_outbox(config: Path | str | None = None) -> Outbox:
     """The way onto the bus, from the agency's settings and agreements.
 
     Args:
         config: the settings file, where it does not lie in the usual place.
 
     Raises:
-        SettingsRefused: the settings cannot be used.
+        SettingsRefused: the settings cannot be used, or their agency is party to no agreement.
         AgreementRefused: an agreement cannot be used.
     """
-    from sinergi.settings import load  # noqa: PLC0415 - importing the package loads nothing
+    from pathlib import Path  # noqa: PLC0415 - importing the package loads nothing
 
-    return load(config).outbox()
+    from sinergi.settings import load  # noqa: PLC0415 - as above
+
+    return load(None if config is None else Path(config)).outbox()
 
 
 def __getattr__(name: str) -> Any:

@@ -131,12 +131,26 @@ class Settings:
         """The way onto the bus for this agency.
 
         Raises:
+            SettingsRefused: the agency is party to no agreement.
             AgreementRefused: an agreement cannot be used.
         """
         from sinergi_producers.outbox import Outbox  # noqa: PLC0415 - as above
         from sinergi_schemas.catalog import Catalog  # noqa: PLC0415 - as above
 
-        return Outbox(self.agency, self.agreements(), Catalog.shipped())
+        agreements = self.agreements()
+        self.check_party(agreements)
+        return Outbox(self.agency, agreements, Catalog.shipped())
+
+    def check_party(self, agreements: Agreements) -> None:
+        """See that some agreement names this agency: a misspelt one publishes and reads nothing.
+
+        Raises:
+            SettingsRefused: none does.
+        """
+        if self.agency not in agreements.agencies:
+            parties = ", ".join(agreements.agencies)
+            what = f"{self.agency} is party to no agreement in {self.values.agreements}"
+            raise refused(f"agency: {what}; parties are {parties}")
 
     def signing_keys(self, agreements: Agreements) -> list[SigningKey]:
         """The keys for this agency's checkpoints; two while one replaces the other.
@@ -145,10 +159,7 @@ class Settings:
             SettingsRefused: there is none that an agreement knows, or no agreement the agency.
             KeyFileRefused: a file in the folder is no key, or others may read it.
         """
-        if self.agency not in agreements.agencies:
-            parties = ", ".join(agreements.agencies)
-            what = f"{self.agency} is party to no agreement in {self.values.agreements}"
-            raise refused(f"agency: {what}; parties are {parties}")
+        self.check_party(agreements)
         known = {str(key) for key in agreements.keys(self.agency)}
         return self._keys(known, f"{self.agency}'s checkpoint key")
 

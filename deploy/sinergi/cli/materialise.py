@@ -33,7 +33,7 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
     """A materialiser out of settings.
 
     Raises:
-        SettingsRefused: a setting is missing.
+        SettingsRefused: a setting is missing, or the agency is party to no agreement.
         AgreementRefused: the agreements cannot be used.
         NothingToRead: they let this agency read nothing.
         EventTypeUnknown: this version knows no event type that they let it read.
@@ -54,6 +54,7 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
         settings.connection(),
         Catalog.shipped(),
     )
+    settings.check_party(agreements)
     agreed = agreements.read_by(settings.agency)
     if not agreed:
         raise errors.NothingToRead(str(settings.values.agreements), settings.agency)

@@ -16,9 +16,7 @@ from sinergi.cli.tables import Column, Kind
 from sinergi_producers.intake.intake import Finding, Intake, Publishing, Summary, into
 from sinergi_producers.intake.mapping import Mapping
 from sinergi_producers.intake.refusals import RefusedLines
-from sinergi_producers.outbox import Outbox
 from sinergi_schemas import errors
-from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.plain_text import counted, plain
 from sinergi_schemas.postgresql.engine import engine
 
@@ -105,7 +103,7 @@ def _outbox(*, dry_run: bool) -> Iterator[Publishing | None]:
         return
     settings = root.settings()
     database = settings.producer_database
-    outbox = Outbox(settings.agency, settings.agreements(), Catalog.shipped())
+    outbox = settings.outbox()
     with engine(database, "sinergi publish") as opened:
         yield into(outbox, opened)
 

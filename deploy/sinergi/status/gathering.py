@@ -76,7 +76,9 @@ def gather(settings: Settings, clock: Clock) -> Facts:
     values = settings.values
     if values.producer.database is None and values.consumer.database is None:
         _ = settings.consumer_database
-    return _Gathering(settings, settings.agreements(), settings.connection(), clock).facts()
+    agreements = settings.agreements()
+    settings.check_party(agreements)
+    return _Gathering(settings, agreements, settings.connection(), clock).facts()
 
 
 @dataclass(slots=True)

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from sinergi.status.facts import Away, Facts, Published, Publishing, Read, Reading, Share
+    from sinergi.status.facts import (
+        Acknowledged,
+        Away,
+        Facts,
+        Published,
+        Publishing,
+        Read,
+        Reading,
+        Share,
+    )
 
 WELL, NOT_WELL, UNKNOWN = 0, 1, 2
 
@@ -35,6 +44,7 @@ HEADS_SECONDS = 180.0
 class Kind(StrEnum):
     """What is wrong, the worst first."""
 
+    RESTORED = "restored"
     HALTED = "halted"
     CUT = "cut"
     HEADS = "heads"
@@ -117,11 +127,29 @@ def _publishing(side: Publishing) -> Iterator[Problem]:
         yield _no_relay(side)
     for each in side.topics:
         yield from _topic(each)
+        if not side.lease.is_held:  # a leader seals while the receipts are read
+            yield from _restored(each)
         if side.lease.is_held:
             yield from _stuck(each, f"although {side.lease.holder} leads as relay: see its log")
         for reason, count in each.held.items():
             what = f"{_count(count, 'row')} of {each.topic} held: {reason}"
             yield Problem(Kind.HELD, each.topic, None, what)
+
+
+def _restored(topic: Published) -> Iterator[Problem]:
+    """Partitions of which a reader's signed receipt shows more leaves than this outbox knows."""
+    sealed = {each.partition: each.sealed for each in topic.partitions}
+    largest: dict[int, Acknowledged] = {}
+    for each in topic.readers:
+        known = largest.get(each.partition)
+        if (each.size or 0) > (known.size or 0 if known else sealed.get(each.partition, 0)):
+            largest[each.partition] = each
+    for partition, each in sorted(largest.items()):
+        shown = _count(each.size or 0, "leaf", "leaves")
+        what = f"{each.reader} has {shown} of {topic.topic}/{partition} under your seal, and this"
+        knows = f"outbox knows {sealed.get(partition, 0):,}"
+        mend = "its database was restored from a backup; see `sinergi outbox recover`"
+        yield Problem(Kind.RESTORED, topic.topic, partition, f"{what} {knows}: {mend}")
 
 
 def _no_relay(side: Publishing) -> Problem:
