@@ -66,6 +66,18 @@ def test_a_header_on_any_line_and_rows_numbered_as_an_editor_numbers_them(regist
         ]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_file_with_another_delimiter_is_told_by_its_header(
+    register: Path, delimiter: str
+) -> None:
+    register.write_text("From,To,Why\nA,B,C\n".replace(",", delimiter), encoding="utf-8")
+    with pytest.raises(InputRefused, match=r"one cell with .* between its parts; set file\.delim"):
+        DelimitedFile(register, FileForm())
+    register.write_text("Alasan; tujuan\nA\n", encoding="utf-8")  # one column, and a name
+    with DelimitedFile(register, FileForm()) as file:
+        assert file.header == ["Alasan; tujuan"]
+
+
 def test_rows_of_empty_cells_are_blank(register: Path) -> None:
     register.write_bytes(b'a,b\n,\n \t,\xc2\xa0\n"",""\n\nx,\n')
     assert [row.line for row in rows(register) if not row.blank] == [6]

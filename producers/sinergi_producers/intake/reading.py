@@ -43,6 +43,8 @@ _MARKS_OF_ORDER = (
 _NEED_MARK = {"utf-16", "utf-32"}
 _NAMES_OF_HOSTS = {"idna", "punycode"}
 _SPACE = " \t\u00a0"
+_DELIMITERS = (";", "\t", "|", ",")  # Excel writes the first one in Indonesia
+_FEWEST_PARTED = 2
 _LINE_BREAK = re.compile("\r?\n")
 _FAULTS = (
     ("unexpected end", "a quote is left open: double it if it belongs to the text"),
@@ -187,8 +189,11 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
                 f" ends with line {self._lines.number}",
             )
         row = self._row(line, expected=None)
-        if row.fault or row.blank:
+        other = _other_delimiter(row.cells)
+        if row.fault or row.blank or other:
             fault = row.fault or "it is blank; set file.header_line"
+            if other:
+                fault = f"it is one cell with {other!r} between its parts; set file.delimiter"
             raise InputRefused(str(self.path), f"line {row.line} should be the header, but {fault}")
         return [" ".join(cell.split()) for cell in row.cells]
 
@@ -323,6 +328,13 @@ def _codec_name(path: Path, encoding: str) -> str:
     if name in _NAMES_OF_HOSTS:
         raise InputRefused(str(path), f"{encoding} is an encoding of names, not of files")
     return name
+
+
+def _other_delimiter(cells: list[str]) -> str:
+    """What parts the one cell of a header that was read with another delimiter; or nothing."""
+    if len(cells) != 1:
+        return ""
+    return next((each for each in _DELIMITERS if cells[0].count(each) >= _FEWEST_PARTED), "")
 
 
 def _fault(error: csv.Error) -> str:
