@@ -539,6 +539,15 @@ def test_a_file_that_follows_another_names_it(raw: dict[str, Any]) -> None:
     assert line.endswith(f'add "{digest}" to it')
 
 
+def test_of_two_files_from_the_same_moment_on_nobody_is_told_which_one_to_change(
+    raw: dict[str, Any],
+) -> None:
+    """Everybody has a copy of the older one, and which that is no file says."""
+    later = successor(raw) | {"replaces": [], "in_force": raw["in_force"]}
+    (line,) = [each for each in refused(raw, later) if "from the same moment on as" in each]
+    assert line.endswith("names the earlier one by its SHA-256, and starts later")
+
+
 def test_an_old_file_that_is_taken_away_is_missed_by_its_successor(raw: dict[str, Any]) -> None:
     """Events name it by its hash: whoever reads them anew could not tell what it allowed."""
     digest = read(raw).hash

@@ -53,6 +53,10 @@ def _absent(digest: str, names: str) -> Problem:
 
 def _not_replaced(one: Agreement, other: Agreement) -> Problem:
     names = _names(_common(one, other))
+    if one.starts == other.starts:
+        what = f"covers {names} from the same moment on as {other.path}, neither names the other"
+        mend = "the file that came later names the earlier one by its SHA-256, and starts later"
+        return Problem("replaces", f"{what}; {mend}")
     what = f"does not name {other.path}, which covers {names} before it"
     return Problem("replaces", f'{what}; add "{other.hash}" to it')
 
