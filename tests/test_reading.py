@@ -78,6 +78,12 @@ def test_a_file_with_another_delimiter_is_told_by_its_header(
         assert file.header == ["Alasan; tujuan"]
 
 
+def test_a_header_line_far_behind_the_end_is_refused_at_once(register: Path) -> None:
+    register.write_text("a,b\n", encoding="utf-8")
+    with pytest.raises(InputRefused, match="and the file ends with line 1"):
+        DelimitedFile(register, FileForm(header_line=2**62))
+
+
 def test_rows_of_empty_cells_are_blank(register: Path) -> None:
     register.write_bytes(b'a,b\n,\n \t,\xc2\xa0\n"",""\n\nx,\n')
     assert [row.line for row in rows(register) if not row.blank] == [6]

@@ -179,9 +179,11 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
         return io.TextIOWrapper(self._binary, encoding, errors="sinergi-marked", newline="\n")
 
     def _read_header(self) -> list[str]:
-        for _ in range(self._form.header_line - 1):
-            self._lines.next()
         line = self._lines.next()
+        for _ in range(self._form.header_line - 1):
+            if line is None:
+                break
+            line = self._lines.next()
         if line is None:
             raise InputRefused(
                 str(self.path),
