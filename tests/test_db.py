@@ -266,3 +266,21 @@ def test_what_waits_is_listed_with_the_reason(
         document = json.loads(capsys.readouterr().out)
         assert [(row["record_id"], row["held"]) for row in document["rows"]] == expected
         assert document["count"] == (2 if "--limit" in flags else len(expected))
+
+
+def test_a_role_without_rights_is_told_which_it_lacks_and_to_run_it_as_the_owner(
+    empty: Callable[[], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, user = make_url(empty()), f"reader_{secrets.token_hex(4)}"
+    with psycopg.connect(conninfo(url.render_as_string(hide_password=False))) as connection:
+        connection.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{user}'")
+    try:
+        as_user = url.set(username=user, password=user).render_as_string(hide_password=False)
+        assert run(["db", "upgrade", "--role", "producer", *as_flag(as_user)]) == 2
+    finally:
+        with psycopg.connect(conninfo(url.render_as_string(hide_password=False))) as connection:
+            connection.execute(f"DROP ROLE {user}")
+    said = capsys.readouterr().err
+    assert f"permission denied for database {url.database}, the right CREATE on it" in said
+    assert "run this as its owner" in said
+    assert "sinergi db upgrade" not in said

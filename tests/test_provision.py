@@ -67,7 +67,8 @@ def test_nothing_is_wanted_before_an_agreement_is_in_force() -> None:
             Verdict.CHANGE,
             {"retention.ms": "-1", "min.insync.replicas": "2"},
         ),
-        (Found(4, 3, EVENTS), Verdict.REFUSED, {}),
+        (Found(4, 3, {**EVENTS, "min.insync.replicas": "2"}), Verdict.OK, {}),
+        (Found(4, 3, EVENTS), Verdict.CHANGE, {"min.insync.replicas": "2"}),
         (Found(2, 3, EVENTS), Verdict.REFUSED, {}),
     ],
 )
@@ -77,6 +78,22 @@ def test_each_difference_has_its_verdict(
     there = {"t": found} if found else {}
     (step,) = compare([Wanted("t", 3, EVENTS)], there, copies=3)
     assert (step.verdict, step.settings) == (verdict, settings)
+
+
+@pytest.mark.parametrize("name", ["sinergi.lapas-rekaan.control", "sinergi.lapas-rekaan.transfer"])
+def test_further_partitions_are_told_and_nobody_is_asked_to_do_anything(name: str) -> None:
+    there = Found(4, 3, {**EVENTS, "min.insync.replicas": "2"})
+    (step,) = compare([Wanted(name, 1, EVENTS)], {name: there}, copies=3)
+    assert step.what == (
+        "it has 4 partitions where 1 is wanted; the further ones are left aside, and nothing has to"
+        " be done about them"
+    )
+
+
+def test_missing_partitions_are_told_with_the_command_that_adds_them() -> None:
+    (step,) = compare([Wanted("t", 3, EVENTS)], {"t": Found(2, 3, EVENTS)}, copies=3)
+    assert "`kafka-topics --alter --topic t --partitions 3`" in step.what
+    assert "agreement" not in step.what
 
 
 @pytest.fixture
@@ -131,7 +148,7 @@ def test_a_setting_that_somebody_changed_is_mended(admin: Admin, mine: list[Want
     assert verdicts(cluster, mine) == [Verdict.OK, Verdict.OK]
 
 
-def test_a_topic_with_other_partitions_is_refused_and_nothing_is_done(
+def test_a_topic_with_fewer_partitions_is_refused_and_left_and_the_others_are_made(
     admin: Admin, mine: list[Wanted]
 ) -> None:
     cluster = Cluster(admin)
@@ -141,8 +158,22 @@ def test_a_topic_with_other_partitions_is_refused_and_nothing_is_done(
     assert [step.verdict for step in steps] == [Verdict.REFUSED, Verdict.CREATE]
     with pytest.raises(ProvisionRefused, match=f"{mine[0].name}: it has 2 partitions"):
         cluster.apply(steps)
-    assert partition_count(admin, mine[0].name) == 2
-    assert describe(admin, [mine[1].name]) == {}
+    assert [partition_count(admin, each.name) for each in mine] == [2, 1]
+    assert verdicts(cluster, mine) == [Verdict.REFUSED, Verdict.OK]
+
+
+def test_a_topic_with_further_partitions_has_its_settings_mended(
+    admin: Admin, mine: list[Wanted]
+) -> None:
+    cluster, name = Cluster(admin), mine[0].name
+    admin.create_topics([NewTopic(name, 4, config={"retention.ms": "1000"})])[name].result()
+    shown(admin, name, there=True)
+    steps = cluster.plan(mine)
+    assert steps[0].what.startswith("retention.ms 1000 → -1")
+    assert "it has 4 partitions where 3 are wanted" in steps[0].what
+    cluster.apply(steps)
+    assert verdicts(cluster, mine) == [Verdict.OK, Verdict.OK]
+    assert partition_count(admin, name) == 4
 
 
 def test_a_topic_made_anew_has_another_id(admin: Admin, mine: list[Wanted]) -> None:

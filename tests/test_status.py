@@ -519,6 +519,7 @@ def test_a_database_without_tables_names_the_command_that_makes_them(desk: Desk)
     document = desk.reader()
     assert document["exit_status"] == 2
     assert "sinergi db upgrade --role consumer" in document["lines"][0]
+    assert "cannot be read" in document["lines"][0]
 
 
 def test_a_reader_that_never_publishes_needs_no_tables_for_it(desk: Desk) -> None:
@@ -670,6 +671,26 @@ def test_the_worst_is_said_first_and_an_away_service_before_all() -> None:
     assert verdict.exit_status == 2
     assert verdict.lines[0] == "producer database postgresql://x/y is away: it does not answer"
     assert "SealGap" in verdict.lines[1]
+
+
+def test_a_service_that_answers_and_refuses_is_not_told_as_away() -> None:
+    away = Away(Service.PRODUCER, "postgresql://x/y", "permission denied", answers=True)
+    verdict = judge(replace(FACTS, publishing=None, away=(away,)))
+    assert verdict.exit_status == 2
+    assert (
+        verdict.lines[0] == "producer database postgresql://x/y cannot be read: permission denied"
+    )
+
+
+@pytest.mark.parametrize("unread", ["materialised", "available"])
+def test_that_nothing_waits_is_said_only_where_it_is_known(unread: str) -> None:
+    for change, said in ({}, True), ({unread: None}, False):
+        facts = reading(**change)
+        assert facts.reading is not None
+        idle = replace(facts, reading=replace(facts.reading, workers=0))
+        (problem,) = judge(idle).problems
+        assert problem.kind == "no-materialiser"
+        assert ("nothing waits" in problem.what) is said
 
 
 @pytest.mark.parametrize(("minutes", "noted"), [(2, False), (4, True)])

@@ -137,19 +137,18 @@ def _step(want: Wanted, found: Found | None, copies: int) -> Step:
         settings = {**want.settings, **_insync(copies)}
         what = f"{counted(want.partitions, 'partition')}, {counted(copies, 'copy', 'copies')}"
         return Step(want.name, Verdict.CREATE, want.partitions, copies, settings, what)
-    if found.partitions != want.partitions:
-        mend = (
-            "add the missing ones with `kafka-topics --alter`, or mend the agreement"
-            if found.partitions < want.partitions
-            else "the further ones are left aside. Kafka takes none away; leave them, or make the"
-            " topic anew (docs/runbooks.md)"
-        )
-        there = counted(found.partitions, "partition")
-        what = f"it has {there} where the agreement says {want.partitions}; {mend}"
+    there = f"it has {counted(found.partitions, 'partition')} where {want.partitions}"
+    there = f"{there} {'is' if want.partitions == 1 else 'are'} wanted"
+    if found.partitions < want.partitions:
+        alter = f"kafka-topics --alter --topic {want.name} --partitions {want.partitions}"
+        what = f"{there}; let the brokers' operator add the missing ones: `{alter}`"
         return Step(want.name, Verdict.REFUSED, found.partitions, found.copies, {}, what)
     settings = {**want.settings, **_insync(found.copies)}
     differing = {key: value for key, value in settings.items() if found.settings.get(key) != value}
     what = ", ".join(f"{key} {found.settings.get(key)} → {differing[key]}" for key in differing)
+    if found.partitions > want.partitions:
+        aside = f"{there}; the further ones are left aside, and nothing has to be done about them"
+        what = f"{what}; {aside}" if what else aside
     verdict = Verdict.CHANGE if differing else Verdict.OK
     return Step(want.name, verdict, found.partitions, found.copies, differing, what)
 
@@ -183,17 +182,17 @@ class Cluster:
         """Do what a plan says. Doing it twice is as good as once.
 
         Raises:
-            ProvisionRefused: the plan holds a refused topic; nothing is done.
+            ProvisionRefused: the plan holds a refused topic; everything else is done.
             TopicAway: the brokers took what was asked and then do not show it.
             SinergiError: the cluster does not answer, or does not permit it.
         """
+        self._create([step for step in steps if step.verdict is Verdict.CREATE])
+        self._change([step for step in steps if step.verdict is Verdict.CHANGE])
+        self._await(steps)
         refused = [step for step in steps if step.verdict is Verdict.REFUSED]
         if refused:
             lines = [f"{step.topic}: {step.what}" for step in refused]
             raise errors.ProvisionRefused(listing(lines))
-        self._create([step for step in steps if step.verdict is Verdict.CREATE])
-        self._change([step for step in steps if step.verdict is Verdict.CHANGE])
-        self._await(steps)
 
     def _found(self, names: Iterable[str]) -> dict[str, Found]:
         topics_there = describe(self._admin, names)

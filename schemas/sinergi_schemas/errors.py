@@ -390,7 +390,7 @@ class FoundingRefused(Refused):
 
 
 class ProvisionRefused(Refused):
-    """Nothing was provisioned, since topics on the brokers contradict the agreement:{listing}"""
+    """Topics on the brokers lack partitions and were left; everything else is done:{listing}"""
 
     listing: str
 
@@ -610,6 +610,12 @@ class DatabaseBroken(Broken):
 
     sqlstate: str
     what: str
+
+
+class RightMissing(DatabaseBroken):
+    """The database refuses this user the work: {what} (SQLSTATE {sqlstate}). Let its owner grant
+    the right, or run this as its owner.
+    """
 
 
 class EncodingRefused(Refused):

@@ -57,7 +57,13 @@ def plan(as_json: AsJson = False) -> None:
 
 @app.command()
 def apply(as_json: AsJson = False) -> None:
-    """Make what is missing and mend what differs. Where a topic is refused, nothing is done."""
+    """Make what is missing and mend what differs.
+
+    A topic that has fewer partitions than it should is refused and left as it is; the others are
+    made and mended. Further partitions of a topic are told, and hinder nothing.
+
+    Exit status: 0 done, 2 a topic is refused.
+    """
     cluster, steps = _plan()
     _show(steps, as_json=as_json)
     cluster.apply(steps)

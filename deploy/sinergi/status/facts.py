@@ -29,11 +29,13 @@ class Away:
 
     Attributes:
         where: its address, without secrets.
+        answers: whether it is there, and refuses or lacks what was asked of it.
     """
 
     service: Service
     where: str
     why: str
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

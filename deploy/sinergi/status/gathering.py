@@ -153,7 +153,8 @@ class _Gathering:
         try:
             return question(where)
         except errors.SinergiError as why:
-            self.away.append(Away(service, str(masked(where)), _plainly(why)))
+            answers = not isinstance(why, errors.Unavailable)
+            self.away.append(Away(service, str(masked(where)), _plainly(why), answers))
             return None
 
     def _topics(

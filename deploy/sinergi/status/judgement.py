@@ -88,7 +88,11 @@ class Verdict:
     @property
     def lines(self) -> list[str]:
         """What an operator reads; the first line says what matters most."""
-        away = [f"{each.service} {each.where} is away: {each.why}" for each in self.away]
+        away = [
+            f"{each.service} {each.where} {'cannot be read' if each.answers else 'is away'}:"
+            f" {each.why}"
+            for each in self.away
+        ]
         found = [*away, *(each.what for each in self.problems)]
         return [*(found or [self.well]), *(f"note: {each}" for each in self.remarks)]
 
@@ -209,7 +213,10 @@ def _reading(side: Reading) -> Iterator[Problem]:
         )
         yield Problem(Kind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`")
     elif side.workers == 0 and side.topics:
-        what = f"no materialiser is in the group {side.group}, though nothing waits for it"
+        # Where a database or a topic was not read, nobody knows whether anything waits.
+        is_idle = all(each.behind == 0 for _, each in shares)
+        idle = ", though nothing waits for it" if is_idle else ""
+        what = f"no materialiser is in the group {side.group}{idle}"
         yield Problem(Kind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`")
     elif behind:
         for topic, each in behind:

@@ -14,6 +14,7 @@ from sinergi_schemas import errors
 LOCKED = "55P03"
 _READ_ONLY = "25006"
 _UNSUPPORTED = "0A000"  # feature_not_supported; from guc.c: READ WRITE on a standby
+_RIGHT_MISSING = "42501"  # insufficient_privilege
 _ROWS = ("22", "23")
 _ROWS_EXACTLY = (
     "54000",  # program_limit_exceeded: a row or its key is too large, whoever wrote it
@@ -30,6 +31,8 @@ _AWAY_EXACTLY = (
 # Of PostgreSQL's own sources: the rights, the names in a statement, the names of schemas, the
 # policies of tables.
 _KNOWS_NAMES_ONLY = ("aclchk.c", "parse_relation.c", "namespace.c", "rls.c")
+
+_ON_DATABASE = "permission denied for database "
 
 # Of PgBouncer: what it says where its configuration does not serve us. And what the server says
 # where a prepared statement stayed behind in another session, or another's stands in this one.
@@ -64,12 +67,20 @@ def translate(
         return errors.DatabaseAway(code)
     if code == _UNSUPPORTED and error.diag.source_file == "guc.c":
         return errors.DatabaseAway(_READ_ONLY, "a standby answers, which takes nothing in")
+    if code == _RIGHT_MISSING:
+        return errors.RightMissing(code, _right(error))
     return errors.DatabaseBroken(code, _named(error))
 
 
 def _said(error: psycopg.Error) -> str:
     """What libpq says of a connection: addresses, names of database and user, never a row."""
     return " ".join(str(error).split()).removesuffix(".") or type(error).__name__
+
+
+def _right(error: psycopg.Error) -> str:
+    """What a user may not do; on a whole database a statement needs but one right."""
+    said = _named(error)
+    return f"{said}, the right CREATE on it" if said.startswith(_ON_DATABASE) else said
 
 
 def _named(error: psycopg.Error) -> str:
