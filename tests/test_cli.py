@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,35 @@ def test_settings_show_each_value_and_who_said_so(
     assert seen["consumer.name"] == ("archive", "--set consumer.name")
     assert seen["producer.database"][0] == "postgresql://bnnk:***@db/register"
     assert "hush" not in out + run("settings")[1]
+
+
+def test_the_version_is_the_one_that_is_installed(run: Run) -> None:
+    assert run("--version") == (0, f"sinergi {version('sinergi')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("outbox discard abc", "must be a whole number"),
+        ("db upgrade --role reader", "'reader' is not one of 'producer', 'consumer'"),
+        ("quarantine list --event x", "must be a UUID"),
+        ("quarantine list --partition -1", "must be greater than or equal to 0"),
+        ("--log-level loud relay", "'loud' is not one of"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_words_for_people(run: Run, command: str, said: str) -> None:
+    status, out, err = run(*command.split())
+    assert (status, out) == (2, "")
+    told = " ".join(err.replace("│", " ").split())
+    assert said in told
+    assert not any(raw in told for raw in ("Input should", "Value error", "unable to parse"))
+
+
+def test_a_database_that_is_none_is_told_by_the_option_that_named_it(run: Run) -> None:
+    status, _, err = run("db", "upgrade", "--role", "producer", "--database", "nonsense")
+    assert status == 2
+    assert "--database: is no PostgreSQL URL" in err
+    assert "producer.database" not in err
 
 
 def test_an_error_is_one_line_on_stderr_and_status_2(

@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -190,6 +190,19 @@ def test_a_device_is_written_into_and_stays(*, force: bool) -> None:
     with pytest.raises(OutputRefused, match=r"/dev/full cannot be written \(No space left"):
         write(Path("/dev/full"), force=force)
     assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+
+
+def test_standard_output_that_cannot_be_written_is_called_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - closing it would fail once more
+    monkeypatch.setattr("sys.stdout", full)
+    said = r"^standard output cannot be written \(No space left"
+    with pytest.raises(OutputRefused, match=said), OutputFile.open(Path("-")) as target:
+        target.write(b"x")
+    monkeypatch.undo()
+    with suppress(OSError):
+        full.close()
 
 
 CODE = """

@@ -412,6 +412,15 @@ def test_an_event_of_a_projection_that_is_gone_is_told_so(one_bad: Site) -> None
     assert "grams cannot be used: it is not installed here" in err
 
 
+def test_a_name_that_no_row_has_is_told_with_those_there_are(one_bad: Site) -> None:
+    for option, name in ("--topic", "sinergi.x.y"), ("--reason", "rows"), ("--projection", "no"):
+        status, _, err = one_bad.sinergi("list", option, name)
+        assert status == 0
+        assert f"no row has the {option[2:]} {name}; there are: " in err
+    _, _, err = one_bad.sinergi("list", "--reason", "rows-refused", "--state", "retried")
+    assert "no row has" not in err
+
+
 # What is given up
 
 
@@ -424,7 +433,9 @@ def test_what_is_discarded_stays_with_who_and_why(one_bad: Site) -> None:
     assert site.ask("SELECT action, outcome, why FROM sinergi_consumer.decision") == [
         ("discard", "discarded", "agreed by letter 7")
     ]
-    assert site.sinergi("discard", "1", "--why", "again")[:2] == (1, "0 discarded\n")
+    status, out, err = site.sinergi("discard", "1", "--why", "again")
+    assert (status, out) == (1, "0 discarded\n")
+    assert "row 1 was discarded before, and stays so" in err
     status, out, err = site.sinergi("retry", "1", "--why", "its bytes are on the topic only")
     assert (status, out) == (2, "")
     assert "kafka.bootstrap" in err

@@ -15,8 +15,8 @@ from confluent_kafka.admin import NewTopic
 from sinergi_consumers.log import open_log
 from sinergi_consumers.replay import Replay, Wanted, differing_leaf
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.admin import open_admin
-from waiting import PATIENCE_SECONDS
+from sinergi_schemas.kafka.admin import describe, open_admin
+from waiting import PATIENCE_SECONDS, until
 from world import World, transfer
 
 if TYPE_CHECKING:
@@ -93,6 +93,28 @@ def one_byte_changed(leaf: int) -> Callable[[list[Message]], list[Message | Chan
 def replayed(world: World, wanted: Wanted, copy: str | None = None) -> list[dict[str, Any]]:
     run = Replay(world.bus, world.topic, copy)
     return [row for frame in run.events(wanted) for row in frame.to_dicts()]
+
+
+@pytest.mark.parametrize("partitions", [0, 1, 3])
+def test_a_copy_that_is_no_whole_copy_is_told_without_advice_to_change_it(
+    world: World, partitions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinergi_schemas.agreement.Agreements.partitions", lambda *_: 2)
+    name = f"{world.topic.name}.copy-{partitions}"
+    if partitions:
+        admin = open_admin(world.connection)
+        admin.create_topics([NewTopic(name, partitions)])[name].result()
+        until(lambda: name in describe(admin, [name]), "the copy is there")
+    run = Replay(world.bus, world.topic, name)
+    if partitions > 2:
+        assert len(run.partitions()) == 2
+        told = run.added or ""
+    else:
+        with pytest.raises(errors.ReplayRefused) as refused:
+            run.partitions()
+        told = str(refused.value)
+    assert name in told
+    assert not any(advice in told for advice in ("provision", "--alter", "make", "add the"))
 
 
 def test_a_record_is_shown_with_all_its_revisions(world: World) -> None:

@@ -97,11 +97,11 @@ def test_everything_wrong_is_said_at_once_and_by_whom(tmp_path: Path) -> None:
                 '; write one as "lapas-banyuwangi"'
             ),
             (
-                "--set provision.replication: provision.replication: must be a whole number, "
+                "--set provision.replication: must be a whole number, "
                 "not text; write a count of brokers, as 3"
             ),
             (
-                "--set consumer.database: consumer.database: is no PostgreSQL URL"
+                "--set consumer.database: is no PostgreSQL URL"
                 "; write it as postgresql://user@host/name"
             ),
             (
@@ -109,6 +109,14 @@ def test_everything_wrong_is_said_at_once_and_by_whom(tmp_path: Path) -> None:
                 "consumer, kafka, keys, producer, provision"
             ),
         ]
+    )
+
+
+def test_a_mistyped_key_of_a_flag_is_named_once_and_the_hint_is_a_whole_key() -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        load(None, {"agreements": "x", "kafka.bootstrp": "x"}, {})
+    assert str(refused.value).splitlines()[1].strip() == (
+        "--set kafka.bootstrp: there is no such key; did you mean kafka.bootstrap?"
     )
 
 

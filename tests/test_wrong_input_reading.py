@@ -178,7 +178,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "mistyped setting": (
         nothing,
         "--set consumer.databse=x materialise",
-        "there is no such key; did you mean database?",
+        "there is no such key; did you mean consumer.database?",
     ),
     "no broker": (nothing, "--set kafka.bootstrap= materialise", "kafka.bootstrap"),
     "no agreement": (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from psycopg import sql
 
@@ -28,6 +28,7 @@ _ROWS = sql.SQL(
     " AND d.partition = q.partition AND d.leaf_index = q.leaf_index), count(*) OVER ()"
     " FROM sinergi_consumer.quarantine AS q WHERE {} ORDER BY id LIMIT %s"
 )
+_NAMES = sql.SQL("SELECT DISTINCT {0} FROM sinergi_consumer.quarantine ORDER BY {0}")
 _DECISIONS = sql.SQL(
     "SELECT d.action, d.outcome, d.decided_by, d.why, d.decided_at"
     " FROM sinergi_consumer.decision AS d JOIN sinergi_consumer.quarantine AS q"
@@ -53,6 +54,9 @@ _DISCARD = sql.SQL(
     " action, outcome, decided_by, why)"
     " SELECT done.*, 'discard', 'discarded', %s, %s FROM done RETURNING id"
 )
+
+
+Named = Literal["topic", "projection", "reason"]
 
 
 class State(StrEnum):
@@ -164,6 +168,11 @@ class Quarantine:
         where, values = wanted.where()
         found = self._ask(_ROWS.format(where), [*values, most])
         return [Quarantined(*row[:-1]) for row in found], found[0][-1] if found else 0
+
+    def names(self, column: Named) -> list[str]:
+        """The names that stand in a column, of rows in any state."""
+        found = self._ask(_NAMES.format(sql.Identifier(column)), [])
+        return [name for (name,) in found]
 
     def decisions(self, id_: int) -> list[Decided]:
         """What was done about a row, the oldest first."""

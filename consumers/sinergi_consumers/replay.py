@@ -16,8 +16,9 @@ from sinergi_consumers.decoding import Decoder
 from sinergi_consumers.log import open_log
 from sinergi_consumers.partition import Partition
 from sinergi_schemas import errors, message
-from sinergi_schemas.kafka.admin import open_admin, partition_count
+from sinergi_schemas.kafka.admin import describe, open_admin, partition_count
 from sinergi_schemas.kafka.partitions import added
+from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from sinergi_schemas.seal.noise import Noise
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.log import Log
     from sinergi_consumers.partition import Batch
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.message import Received
     from sinergi_schemas.topics import Topic
 
@@ -147,6 +149,7 @@ class Replay:
         self._bus = bus
         self._topic = topic
         self._name = copy or topic.name
+        self._is_copy = copy is not None
         self._decoder = Decoder(bus.catalog, topic.event_type)
         self._keeps_leaves = keeps_leaves
         self.tallies: list[Tally] = []
@@ -205,13 +208,30 @@ class Replay:
         Raises:
             NotAgreed: no agreement speaks of the topic.
             PartitionsDiffer: it has fewer partitions than the agreement says.
+            ReplayRefused: a copy is not there, or has fewer.
             Unavailable: the broker is away, or does not have it.
         """
         expected = self._bus.agreements.partitions(self._topic)
-        found = partition_count(open_admin(self._bus.connection), self._name)
+        admin = open_admin(self._bus.connection)
+        if self._is_copy:
+            return self._partitions_of_copy(admin, expected)
+        found = partition_count(admin, self._name)
         if found < expected:
             raise errors.PartitionsDiffer(self._name, found, expected)
         self.added = added(self._name, found, expected)
+        return range(expected)
+
+    def _partitions_of_copy(self, admin: Admin, expected: int) -> range:
+        """As `partitions`, without advice to make or to change what may be evidence."""
+        there = describe(admin, [self._name]).get(self._name)
+        if there is None:
+            raise errors.ReplayRefused(f"there is no topic {self._name} on these brokers")
+        count = len(there.partitions)
+        said = f"the copy {self._name} has {counted(count, 'partition')}, and {expected} are agreed"
+        if count < expected:
+            raise errors.ReplayRefused(f"{said} for {self._topic.name}; it is no whole copy")
+        if count > expected:
+            self.added = f"{said}: the further ones are not read"
         return range(expected)
 
     def _tally(self, number: int) -> Tally:

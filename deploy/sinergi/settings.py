@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.toml_file import Problem
 
 _log = structlog.get_logger(__name__)
 
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
+_SET = "--set"
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
 # What can be a database's address, by its scheme or as key/value pairs.
 _ADDRESS = re.compile(r"postgres(ql)?(\+\w+)?://|\w+\s*=")
@@ -209,6 +211,7 @@ def load(
     config: Path | None = None,
     flags: Mapping[str, str] | None = None,
     environment: Mapping[str, str] = os.environ,
+    option: str | None = None,
 ) -> Settings:
     """The settings that hold here.
 
@@ -216,6 +219,7 @@ def load(
         config: the file; without one SINERGI_CONFIG names it, else it is `./sinergi.toml` or
             `/etc/sinergi/sinergi.toml`, where there is one.
         flags: dotted keys and values that override everything, as the flag `--set` gives them.
+        option: the option that gave them, where it was another one.
 
     Raises:
         SettingsRefused: with one line for each thing wrong.
@@ -225,7 +229,7 @@ def load(
         *_from_folder(file.parent if file else Path()),
         *_from_file(file),
         *_from_environment(environment),
-        *(_Layered(key, value, f"--set {key}") for key, value in (flags or {}).items()),
+        *(_Layered(key, value, option or f"{_SET} {key}") for key, value in (flags or {}).items()),
     )
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -234,7 +238,7 @@ def load(
         origins[each.key] = each.origin
     values, problems = toml_file.check(Values, merged, "")
     if values is None:
-        raise refused(*(f"{_origin(each.key, origins)}: {each}" for each in problems))
+        raise refused(*(_told(each, origins, option) for each in problems))
     return Settings(values, origins, file)
 
 
@@ -311,6 +315,16 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
     """Who gave a value, or the nearest one below or above its key."""
     related = (each for each in origins if each.startswith(key) or key.startswith(f"{each}."))
     return origins.get(key) or next((origins[each] for each in related), "settings")
+
+
+def _told(problem: Problem, origins: Mapping[str, str], option: str | None) -> str:
+    """A problem behind who gave the value; an option names its key itself, and in full."""
+    origin = _origin(problem.key, origins)
+    if origin not in (option, f"{_SET} {problem.key}"):
+        return f"{origin}: {problem}"
+    if problem.is_unknown_key:
+        return f"{origin}: there is no such key; {toml_file.did_you_mean(problem.key, _KEYS)}"
+    return f"{origin}: {problem.what}"
 
 
 def _is_path(model: type[BaseModel], key: str) -> bool:

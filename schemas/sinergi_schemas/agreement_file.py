@@ -352,7 +352,7 @@ class _Examination:
     ) -> toml_file.TableT | None:
         found, problems = toml_file.check(model, value, at, self._hints)
         for each in problems:
-            self._say(*each)
+            self._say(each.key, each.what)
         return found
 
     @property

@@ -254,4 +254,7 @@ def _own_descriptor(path: Path) -> int | None:
 
 
 def _refused(path: Path, why: OSError) -> errors.OutputRefused:
-    return errors.OutputRefused(str(path), why.strerror or type(why).__name__)
+    said = why.strerror or type(why).__name__
+    if path == STANDARD_OUTPUT:
+        return errors.OutputRefused("standard output", said, "send it elsewhere")
+    return errors.OutputRefused(str(path), said)

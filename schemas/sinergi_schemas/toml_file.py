@@ -56,6 +56,7 @@ class Problem(NamedTuple):
 
     key: str
     what: str
+    is_unknown_key: bool = False
 
     def __str__(self) -> str:
         return f"{self.key}: {self.what}" if self.key else self.what
@@ -145,7 +146,8 @@ def kind_of(value: object) -> str:
 
 def _problem(model: type[BaseModel], found: ErrorDetails, at: str, *, with_hint: bool) -> Problem:
     where = [at, *map(str, found["loc"])] if at else list(map(str, found["loc"]))
-    return Problem(".".join(where), _what(model, found, with_hint=with_hint))
+    what = _what(model, found, with_hint=with_hint)
+    return Problem(".".join(where), what, found["type"] == "extra_forbidden")
 
 
 def _what(model: type[BaseModel], found: ErrorDetails, *, with_hint: bool) -> str:

@@ -77,7 +77,7 @@ def _url(database: str | None, role: Role) -> str:
     if database is not None:
         from sinergi.settings import load  # noqa: PLC0415 - only with --database
 
-        values = load(flags={f"{role.value}.database": database})
+        values = load(flags={f"{role.value}.database": database}, option="--database")
     else:
         values = root.settings()
     return values.producer_database if role is Role.PRODUCER else values.consumer_database

@@ -101,7 +101,9 @@ def _row(row: Waiting) -> list[str]:
 
 @app.command()
 def discard(
-    ids: Annotated[list[int], typer.Argument(help="Rows, as `outbox list --held` shows them.")],
+    ids: Annotated[
+        list[int], typer.Argument(metavar="ID...", help="Rows, as `outbox list --held` shows them.")
+    ],
 ) -> None:
     """Delete rows that the relay holds and that nobody can mend; they never were on the bus.
 

@@ -24,7 +24,7 @@ from sinergi_schemas.output_file import OutputFile
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sinergi_consumers.quarantined import Decided, Quarantined
+    from sinergi_consumers.quarantined import Decided, Named, Quarantined
     from sinergi_consumers.retrying import Decision, Outcome
 
 _MOST = 100
@@ -117,7 +117,10 @@ def list_(
     wanted = Wanted(
         (), topic, partition, leaf, event, projection, reason, (state or Which.UNSETTLED).states
     )
-    rows, count = _quarantine().rows(wanted, most)
+    quarantine = _quarantine()
+    rows, count = quarantine.rows(wanted, most)
+    if not rows:
+        _note_unknown(quarantine, wanted)
     if as_json:
         terminal.show_json({"count": count, "rows": [each._asdict() for each in rows]}, str)
         return
@@ -250,13 +253,32 @@ def discard(
     chosen = _unsettled(ids, topic, partition, leaf, event, projection, reason, state)
     decision = _decision(why)
     quarantine = _quarantine()
-    _chosen(quarantine, chosen, 1)
+    rows, _ = _chosen(quarantine, chosen, _MOST)
     count = quarantine.discard(chosen, decision)
     if as_json:
         terminal.show_json({"discarded": count})
     else:
         terminal.say(f"{count:,} discarded")
+    for row in rows:
+        if row.state not in UNSETTLED:
+            terminal.note(f"sinergi: row {row.id} was {row.state} before, and stays so")
     raise typer.Exit(0 if count else root.NOT_SO)
+
+
+def _note_unknown(quarantine: Quarantine, wanted: Wanted) -> None:
+    """Say which of the names that were asked for no row has, and which there are."""
+    names: dict[Named, str | None] = {
+        "topic": wanted.topic,
+        "projection": wanted.projection,
+        "reason": wanted.reason,
+    }
+    for column, name in names.items():
+        if name is None:
+            continue
+        known = quarantine.names(column)
+        if name not in known:
+            there = f"there are: {', '.join(known)}" if known else "there are no rows"
+            terminal.note(f"sinergi: no row has the {column} {name}; {there}")
 
 
 def _write_datum(quarantine: Quarantine, chosen: Wanted, path: Path, *, force: bool) -> None:

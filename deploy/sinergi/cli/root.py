@@ -7,9 +7,12 @@
 
 from __future__ import annotations
 
+import re
 import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,7 +23,7 @@ from sinergi.cli import commands, terminal
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sinergi.settings import Settings
 
@@ -68,6 +71,26 @@ def settings() -> Settings:
     return _invocation.settings
 
 
+# What pydantic says of an argument, and what we say.
+_VALIDATION = (
+    (re.compile(r"^Value error, "), ""),
+    (re.compile(r"^Input should be a valid integer.*", re.DOTALL), "must be a whole number"),
+    (re.compile(r"^Input should be a valid UUID.*", re.DOTALL), "must be a UUID"),
+    (re.compile(r"^Input should be "), "must be "),
+)
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Put the words of the library that checks arguments into those of a command's user."""
+    try:
+        yield
+    except typer.BadParameter as why:
+        for pattern, said in _VALIDATION:
+            why.message = pattern.sub(said, why.message)
+        raise
+
+
 class _Commands(typer.core.TyperGroup):
     """The commands of the table, each loaded when it is run and not before."""
 
@@ -76,6 +99,14 @@ class _Commands(typer.core.TyperGroup):
 
     def get_command(self, _ctx: Any, cmd_name: str) -> Any:
         return commands.stand_in(cmd_name) if cmd_name in commands.present() else None
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _in_our_words():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _in_our_words():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
@@ -89,6 +120,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 done, 1 it is not so, 2 could not be done or told.",
 )
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        terminal.say(f"sinergi {version('sinergi')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -118,6 +155,12 @@ def root(
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", envvar="SINERGI_DEBUG", help="Show where an error arose.")
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version, and end."
+        ),
     ] = False,
 ) -> None:
     """The bus over which agencies share what they know, exactly once and provably."""
