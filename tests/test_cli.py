@@ -254,7 +254,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     assert run(*known, "provision", "plan")[0] == 2
     status, _, err = run(*known, "provision", "apply")
     assert status == 2
-    assert f"sinergi.{one}.transfer: it has 2 partitions where the agreement says 3" in err
+    assert f"sinergi.{one}.transfer: it has 2 partitions where 3 are wanted" in err
 
 
 # A command that would wait for a silent broker for an hour, and not for ten seconds as usual.

@@ -232,7 +232,7 @@ def test_a_copy_that_is_not_there_is_named(ask: Callable[..., Asked], world: Wor
     for option in ("--copy", "--against"):
         found = ask(*here(world), "replay", world.topic.name, option, "nowhere", "--key", "none")
         assert found.status == root.COULD_NOT
-        assert "nowhere does not answer (the brokers do not have it)" in found.err
+        assert "there is no topic nowhere on these brokers" in found.err
 
 
 def test_notes_that_find_no_room_are_named(ask: Callable[..., Asked], world: World) -> None:
