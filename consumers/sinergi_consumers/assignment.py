@@ -22,7 +22,6 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from sinergi_consumers.arrival import Arrival
 from sinergi_consumers.group_complaints import Complaints
-from sinergi_consumers.group_watch import LOOK_SECONDS, GroupWatch
 from sinergi_consumers.log import open_log
 from sinergi_consumers.position import Place
 from sinergi_consumers.stalls import Stalls
@@ -39,7 +38,6 @@ from sinergi_schemas.kafka.admin import (
 )
 from sinergi_schemas.kafka.consumer import open_consumer, take
 from sinergi_schemas.kafka.faults import translated
-from sinergi_schemas.kafka.groups import members
 from sinergi_schemas.kafka.partitions import PartitionCheck
 
 if TYPE_CHECKING:
@@ -91,9 +89,6 @@ class Assignment:
         self._consumer = self._open()
         self._admin = open_admin(connection)
         self._complaints = Complaints(connection, group, self._topics, clock)
-        self._watch = GroupWatch(
-            group, lambda: self._answer(lambda admin: members(admin, group)), clock, LOOK_SECONDS
-        )
         self._stalls = Stalls()
         self._partition_check = PartitionCheck()
         self._look_due = 0.0
@@ -261,7 +256,6 @@ class Assignment:
         """Now and then, while nothing arrives: does what flows stand still though it is behind?"""
         if self._complaints.wants_another_client():
             self._begin_anew(set())
-        self._watch.look(has_share=bool(self._mine))
         if not self._flowing or self._clock.monotonic() < self._look_due:
             return
         self._look_due = self._clock.monotonic() + _LOOK_SECONDS
