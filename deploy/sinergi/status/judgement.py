@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sinergi_schemas.kafka.partitions import added
+from sinergi_schemas.plain_text import counted
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _publishing(side: Publishing) -> Iterator[Problem]:
         if side.lease.is_held:
             yield from _stuck(each, f"although {side.lease.holder} leads as relay: see its log")
         for reason, count in each.held.items():
-            what = f"{_count(count, 'row')} of {each.topic} held: {reason}"
+            what = f"{counted(count, 'row')} of {each.topic} held: {reason}"
             yield Problem(Kind.HELD, each.topic, None, what)
 
 
@@ -149,7 +150,7 @@ def _restored(topic: Published) -> Iterator[Problem]:
         if (each.size or 0) > (known.size or 0 if known else sealed.get(each.partition, 0)):
             largest[each.partition] = each
     for partition, each in sorted(largest.items()):
-        shown = _count(each.size or 0, "leaf", "leaves")
+        shown = counted(each.size or 0, "leaf", "leaves")
         what = f"{each.reader} has {shown} of {topic.topic}/{partition} under your seal, and this"
         knows = f"outbox knows {sealed.get(partition, 0):,}"
         mend = "its database was restored from a backup; see `sinergi outbox recover`"
@@ -163,7 +164,7 @@ def _no_relay(side: Publishing) -> Problem:
     if waiting:
         count = sum(each.waiting for each in waiting)
         names = _names([each.topic for each in waiting])
-        what = f"{_count(count, 'row')} of {names} waiting for a relay, and none leads{since}"
+        what = f"{counted(count, 'row')} of {names} waiting for a relay, and none leads{since}"
     else:
         what = f"no relay leads{since}, though nothing waits for it"
     return Problem(
@@ -176,12 +177,12 @@ def _no_relay(side: Publishing) -> Problem:
 
 def _stuck(topic: Published, although: str) -> Iterator[Problem]:
     if topic.oldest_unsealed_seconds > PATIENCE_SECONDS:
-        what = f"{_count(topic.unsealed, 'row')} of {topic.topic} not sealed, the oldest waits for"
+        what = f"{counted(topic.unsealed, 'row')} of {topic.topic} not sealed, the oldest waits for"
         age = spoken(topic.oldest_unsealed_seconds)
         yield Problem(Kind.UNSEALED, topic.topic, None, f"{what} {age}, {although}")
     for each in topic.partitions:
         if each.unsent_seconds > PATIENCE_SECONDS:
-            count = _count(each.sealed - each.sent, "leaf", "leaves")
+            count = counted(each.sealed - each.sent, "leaf", "leaves")
             what = f"{count} of {topic.topic}/{each.partition} sealed and not on the broker for"
             age = spoken(each.unsent_seconds)
             yield Problem(Kind.UNSENT, topic.topic, each.partition, f"{what} {age}, {although}")
@@ -192,7 +193,7 @@ def _topic(topic: Published | Read) -> Iterator[Problem]:
     if topic.found is None or topic.found >= topic.agreed:
         return
     if topic.found:
-        found = _count(topic.found, "partition")
+        found = counted(topic.found, "partition")
         what = (
             f"{topic.topic} has {found} where the agreement says {topic.agreed}: let the brokers'"
             " operator add the missing ones"
@@ -206,7 +207,7 @@ def _reading(side: Reading) -> Iterator[Problem]:
     shares = [(topic, each) for topic in side.topics for each in topic.partitions]
     behind = [(topic, each) for topic, each in shares if each.behind and not each.halt]
     if behind and side.workers == 0:
-        count = _count(sum(each.behind or 0 for _, each in behind), "event")
+        count = counted(sum(each.behind or 0 for _, each in behind), "event")
         names = _names(sorted({topic.topic for topic, _ in behind}))
         what = (
             f"{count} of {names} waiting for a materialiser, and none is in the group {side.group}"
@@ -240,7 +241,7 @@ def _behind(topic: Read, share: Share) -> Iterator[Problem]:
     if seconds is None or seconds <= PATIENCE_SECONDS:
         return
     worker = f"{share.worker} reads it: see its log" if share.worker else "no worker reads it"
-    count = _count(share.behind or 0, "event")
+    count = counted(share.behind or 0, "event")
     what = f"{count} of {topic.topic}/{share.partition} not in the tables for {spoken(seconds)}"
     yield Problem(Kind.BEHIND, topic.topic, share.partition, f"{what}; {worker}")
 
@@ -255,14 +256,14 @@ def _broken(topic: Read, share: Share) -> Iterator[Problem]:
             mend = f"{mend}, next at {local(share.halt.looks_at)}"
         yield Problem(Kind.HALTED, topic.topic, share.partition, f"{what} {mend}.")
     if share.signed and share.available is not None and share.available < share.signed:
-        shown = _count(share.available, "leaf", "leaves")
+        shown = counted(share.available, "leaf", "leaves")
         what = f"{place} shows {shown} where its owner signed {share.signed:,}"
         mend = "its end was cut off, or is being sent again"
         yield Problem(Kind.CUT, topic.topic, share.partition, f"{what}: {mend}")
     if share.quarantined:
         reasons = ", ".join(f"{count:,} {each}" for each, count in share.quarantined.items())
         count = share.quarantined_events or max(share.quarantined.values())
-        what = f"{_count(count, 'event')} of {place} in quarantine"
+        what = f"{counted(count, 'event')} of {place} in quarantine"
         mend = "`sinergi quarantine list` shows them"
         yield Problem(Kind.QUARANTINED, topic.topic, share.partition, f"{what} ({reasons}): {mend}")
 
@@ -308,8 +309,8 @@ def _strays(facts: Facts) -> Iterator[str]:
         for share in topic.partitions:
             for each in share.strays:
                 yield (
-                    f"{_count(each.messages, 'message')} of {topic.topic}/{share.partition} skipped"
-                    f" from offset {each.first_offset} on: {each.cause}"
+                    f"{counted(each.messages, 'message')} of {topic.topic}/{share.partition}"
+                    f" skipped from offset {each.first_offset} on: {each.cause}"
                 )
 
 
@@ -327,15 +328,11 @@ def _rooms(facts: Facts) -> Iterator[str]:
 def _well(facts: Facts) -> str:
     sides = []
     if facts.publishing:
-        sides.append(f"{_count(len(facts.publishing.topics), 'topic')} published")
+        sides.append(f"{counted(len(facts.publishing.topics), 'topic')} published")
     if facts.reading:
-        sides.append(f"{_count(len(facts.reading.topics), 'topic')} read")
+        sides.append(f"{counted(len(facts.reading.topics), 'topic')} read")
     return f"all is well: {', '.join(sides)}"
 
 
 def _names(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} topics"
-
-
-def _count(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
