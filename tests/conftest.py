@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, settings
 import containers
 import images
 from sinergi import migrate
+from sinergi.cli.logs import set_up
 from sinergi.local import Local
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
@@ -101,6 +102,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             os.environ |= {KAFKA: found.kafka, POSTGRESQL: found.postgresql}
     except (images.NoContainers, errors.SinergiError) as why:
         raise pytest.UsageError(f"no services to test with: {why}") from None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Log to standard error, as every command does: structlog by itself writes to standard output,
+    where a test reads what a command prints, and a relay may run beside it in this process.
+    """
+    set_up("debug", as_json=False)
 
 
 def pytest_runtest_teardown() -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 
 import sinergi
 from sinergi.cli import commands, root
@@ -23,7 +22,7 @@ from sinergi_schemas import errors
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Run = Callable[..., tuple[int, str, str]]
 
@@ -32,9 +31,7 @@ BUS, BNNK = "sinergi.banyuwangi.example", "bnnk-banyuwangi"
 
 
 @pytest.fixture
-def run(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Run]:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """A command line in an empty folder and environment: exit status, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
@@ -45,8 +42,7 @@ def run(
         out, err = capsys.readouterr()
         return status, out, err
 
-    yield run
-    structlog.reset_defaults()
+    return run
 
 
 @pytest.mark.parametrize("name", sorted(commands.present()))

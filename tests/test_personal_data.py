@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 import sqlalchemy as sa
-import structlog
 
 from sinergi import migrate
 from sinergi.cli.logs import set_up
@@ -35,7 +34,7 @@ from waiting import PATIENCE_SECONDS
 from world import BUS, World, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from uuid import UUID
 
@@ -86,12 +85,10 @@ def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], 
 
 
 @pytest.fixture
-def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def everything_logged(caplog: pytest.LogCaptureFixture) -> None:
     """All that is logged goes out as JSON lines, as of a process that was asked for all of it."""
     caplog.set_level(logging.DEBUG)
     set_up("debug", as_json=True)
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.mark.usefixtures("everything_logged")

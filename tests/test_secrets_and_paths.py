@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-import structlog
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -40,11 +39,9 @@ ODD = ["a%b", "%(here)s", "ü…", "a,b", "a\\b", "a b'\"#"]
 
 
 @pytest.fixture(autouse=True)
-def _no_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
         monkeypatch.delenv(name)
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])

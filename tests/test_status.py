@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog
 import tomli_w
 from confluent_kafka import Producer
 
@@ -38,7 +37,7 @@ from waiting import PATIENCE_SECONDS, until
 from world import DATABASE, World, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Services
@@ -92,13 +91,12 @@ def desk(
     databases: Callable[[], str],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Desk]:
+) -> Desk:
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
         monkeypatch.delenv(name)
     (tmp_path / "pks").mkdir()
     world = World(tmp_path / "pks", kafka, agency_slug, databases(), databases())
-    yield Desk(world, tmp_path, capsys)
-    structlog.reset_defaults()
+    return Desk(world, tmp_path, capsys)
 
 
 def fifty() -> list[Transfer]:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 import pytest
 import sqlalchemy as sa
-import structlog
 import tomli_w
 
 from sinergi.cli.root import run
@@ -149,7 +148,7 @@ class Agency:
 @pytest.fixture
 def make_agency(
     tmp_path: Path, kafka: str, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Agency]]:
+) -> Callable[[str], Agency]:
     """Founds an agency whose settings name a database; its programmer stands in its folder."""
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
         monkeypatch.delenv(name)
@@ -158,8 +157,7 @@ def make_agency(
     monkeypatch.setattr(admin, "_SECONDS", 2)
     monkeypatch.chdir(tmp_path)
     slug = f"lapas-{secrets.token_hex(4)}"
-    yield lambda url: Agency(tmp_path, slug, sa.make_url(services.postgresql), url, kafka)
-    structlog.reset_defaults()
+    return lambda url: Agency(tmp_path, slug, sa.make_url(services.postgresql), url, kafka)
 
 
 def fails(agency: Agency, line: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 import tomli_w
 from confluent_kafka.admin import NewTopic
 
@@ -25,7 +24,7 @@ from waiting import PATIENCE_SECONDS
 from world import BUS, World, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 TOPIC = "sinergi.lapas-rekaan.transfer"
 NOWHERE = "127.0.0.1:1"
@@ -49,7 +48,7 @@ class Asked:
 @pytest.fixture
 def ask(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Asked]]:
+) -> Callable[..., Asked]:
     """A command at a desk whose broker is away."""
     monkeypatch.chdir(tmp_path)
     for name in ("SINERGI_CONFIG", "SINERGI_KAFKA__BOOTSTRAP"):
@@ -64,8 +63,7 @@ def ask(
         status = root.run(words)
         return Asked(status, *capfd.readouterr())
 
-    yield asked
-    structlog.reset_defaults()
+    return asked
 
 
 @pytest.mark.parametrize(

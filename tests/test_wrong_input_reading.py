@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-import structlog
 import tomli_w
 from structlog.testing import capture_logs
 
@@ -99,15 +98,14 @@ class Reader:
 @pytest.fixture
 def make_reader(
     tmp_path: Path, kafka: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Reader]]:
+) -> Callable[[str], Reader]:
     """Founds an agency whose settings name a database; its programmer stands in its folder."""
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
         monkeypatch.delenv(name)
     monkeypatch.setitem(connections.DEFAULTS, "connect_timeout", 2)
     monkeypatch.chdir(tmp_path)
     suffix = secrets.token_hex(4)
-    yield lambda url: Reader(tmp_path, f"bnnk-{suffix}", f"lapas-{suffix}", url, kafka)
-    structlog.reset_defaults()
+    return lambda url: Reader(tmp_path, f"bnnk-{suffix}", f"lapas-{suffix}", url, kafka)
 
 
 @pytest.fixture
