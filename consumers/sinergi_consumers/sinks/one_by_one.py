@@ -11,21 +11,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psycopg import sql
-from psycopg.errors import lookup
 
 from sinergi_consumers.sinks import merge
-from sinergi_schemas import errors
+from sinergi_schemas.postgresql import faults
 
 if TYPE_CHECKING:
     import psycopg
     import sqlalchemy as sa
 
     from sinergi_consumers.sinks.merge import Merge
+    from sinergi_schemas import errors
 
 _REFUSED = sql.Identifier("pg_temp", "sinergi_refused")
 
-# `program_limit_exceeded` stands for a class of which 54000 alone speaks of a row; see
-# `sinergi_schemas.postgresql.faults`, which knows the same ones.
 _BLOCK = sql.SQL("""
 #variable_conflict use_column
 DECLARE
@@ -44,13 +42,11 @@ BEGIN
             IF FOUND THEN
                 {children}
             END IF;
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception
-            OR program_limit_exceeded
-        THEN
+        EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS sinergi_state = RETURNED_SQLSTATE,
                 sinergi_table = TABLE_NAME, sinergi_column = COLUMN_NAME,
                 sinergi_constraint = CONSTRAINT_NAME;
-            IF sinergi_state LIKE '54%' AND sinergi_state <> '54000' THEN
+            IF NOT (left(sinergi_state, 2) IN ({classes}) OR sinergi_state IN ({codes})) THEN
                 RAISE;
             END IF;
             INSERT INTO {refused}
@@ -83,7 +79,7 @@ def merge_arrived(
     connection.execute(_prepare(tables))
     connection.execute(_block(statements))
     found = {
-        leaf: errors.RowsRefused(state, _named(state, names))
+        leaf: faults.rows_refused(state, names)
         for leaf, state, names in connection.execute(
             sql.SQL("SELECT leaf_index, state, names FROM {} ORDER BY leaf_index").format(_REFUSED)
         )
@@ -109,6 +105,8 @@ def _block(statements: Merge) -> sql.Composed:
         if statements.projection.children
         else sql.SQL("NULL;"),
         refused=_REFUSED,
+        classes=sql.SQL(", ").join(faults.ROW_CLASSES),
+        codes=sql.SQL(", ").join(faults.ROW_CODES),
     )
     return sql.SQL("DO {}").format(sql.Literal(block.as_string(None)))
 
@@ -135,12 +133,3 @@ def _clear(tables: tuple[sa.Table, ...]) -> sql.Composed:
 
 def _index(number: int) -> str:
     return f"sinergi_by_leaf_{number}"
-
-
-def _named(state: str, names: list[str]) -> str:
-    """As `sinergi_schemas.postgresql.faults` names it."""
-    said = ", ".join(name for name in names if name)
-    try:
-        return said or lookup(state).__name__
-    except KeyError:
-        return "DatabaseError"

@@ -24,13 +24,27 @@ def contents(quarantine: Quarantine, row: Quarantined) -> Contents:
     Raises:
         LeafNotRead: the topic does not have them either.
     """
-    found = quarantine.contents(row.id)
+    found = all_contents(quarantine, [row])[row.id]
     if found is None:
-        wanted = {row.leaf_index: bytes.fromhex(row.leaf_hash)}
-        read = _reading().read(row.topic, row.partition, wanted).get(row.leaf_index)
-        if read is None:
-            raise errors.LeafNotRead(row.topic, row.partition, row.leaf_index)
-        found = Contents(read.key, read.datum)
+        raise _not_read(row)
+    return found
+
+
+def all_contents(quarantine: Quarantine, rows: Sequence[Quarantined]) -> dict[int, Contents | None]:
+    """Key and datum of each row, by its id; None where neither quarantine nor topic has them."""
+    found = {row.id: quarantine.contents(row.id) for row in rows}
+    missing: dict[tuple[str, int], list[Quarantined]] = {}
+    for row in rows:
+        if found[row.id] is None:
+            missing.setdefault((row.topic, row.partition), []).append(row)
+    for (topic, partition), without in missing.items():
+        wanted = {row.leaf_index: bytes.fromhex(row.leaf_hash) for row in without}
+        read = _reading().read(topic, partition, wanted)
+        found |= {
+            row.id: Contents(leaf.key, leaf.datum)
+            for row in without
+            if (leaf := read.get(row.leaf_index))
+        }
     return found
 
 
@@ -38,15 +52,15 @@ def add_contents(
     quarantine: Quarantine, rows: Sequence[Quarantined], told: Sequence[dict[str, Any]]
 ) -> list[errors.LeafNotRead]:
     """Add key and datum in hex to what is told of rows; why those are missing that are."""
-    missed = []
+    found = all_contents(quarantine, rows)
     for row, each in zip(rows, told, strict=True):
-        try:
-            key, datum = contents(quarantine, row)
-        except errors.LeafNotRead as why:
-            missed.append(why)
-        else:
-            each |= {"key": key.hex(), "datum": datum.hex()}
-    return missed
+        if kept := found[row.id]:
+            each |= {"key": kept.key.hex(), "datum": kept.datum.hex()}
+    return [_not_read(row) for row in rows if found[row.id] is None]
+
+
+def _not_read(row: Quarantined) -> errors.LeafNotRead:
+    return errors.LeafNotRead(row.topic, row.partition, row.leaf_index)
 
 
 def _reading() -> LeafReading:

@@ -7,16 +7,22 @@ the parts of the server say that know names only is passed on: there those field
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import psycopg
+from psycopg.errors import lookup
 
 from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LOCKED = "55P03"
 _READ_ONLY = "25006"
 _UNSUPPORTED = "0A000"  # feature_not_supported; from guc.c: READ WRITE on a standby
 _RIGHT_MISSING = "42501"  # insufficient_privilege
-_ROWS = ("22", "23")
-_ROWS_EXACTLY = (
+ROW_CLASSES = ("22", "23")  # data_exception, integrity_constraint_violation
+ROW_CODES = (
     "54000",  # program_limit_exceeded: a row or its key is too large, whoever wrote it
     "P0001",  # raise_exception: a trigger of the table's owner says no to a row
 )
@@ -61,7 +67,7 @@ def translate(
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             return errors.DatabaseAway("none", _said(error))
         return errors.DatabaseBroken("none", type(error).__name__)
-    if code.startswith(_ROWS) or code in _ROWS_EXACTLY:
+    if code.startswith(ROW_CLASSES) or code in ROW_CODES:
         return errors.RowsRefused(code, _named(error))
     if code.startswith(_AWAY) or code in _AWAY_EXACTLY:
         return errors.DatabaseAway(code)
@@ -88,4 +94,26 @@ def _named(error: psycopg.Error) -> str:
     if diagnostic.source_file in _KNOWS_NAMES_ONLY and diagnostic.message_primary:
         return diagnostic.message_primary
     names = (diagnostic.table_name, diagnostic.column_name, diagnostic.constraint_name)
-    return ", ".join(name for name in names if name) or type(error).__name__
+    return _listed(names) or type(error).__name__
+
+
+def rows_refused(code: str, names: Iterable[str | None]) -> errors.RowsRefused:
+    """The error for rows that the server refused within a statement of ours.
+
+    Args:
+        code: the SQLSTATE, of `ROW_CLASSES` or `ROW_CODES`.
+        names: table, column and constraint, as far as the server names them.
+    """
+    return errors.RowsRefused(code, _listed(names) or _condition(code))
+
+
+def _listed(names: Iterable[str | None]) -> str:
+    return ", ".join(name for name in names if name)
+
+
+def _condition(code: str) -> str:
+    """A code's name; an unknown one is that of another server's, or of a trigger."""
+    try:
+        return lookup(code).__name__
+    except KeyError:
+        return psycopg.DatabaseError.__name__
