@@ -38,7 +38,7 @@ STATUSES = {
     0: "done, or so it is",
     root.NOT_SO: "it is not so: something is disproved, refused, halted or left to do",
     root.COULD_NOT: "it could not be done or told; one clear line on standard error says why",
-    root.STOPPED: "stopped by Ctrl-C",
+    root.STOPPED: "stopped by Ctrl-C or SIGTERM",
     root.UNHEARD: "whoever read the output has closed it, as `head` does",
 }
 

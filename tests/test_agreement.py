@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import tomllib
 from contextlib import suppress
 from dataclasses import replace
@@ -271,6 +272,12 @@ def test_a_folder_without_agreements_is_refused(tmp_path: Path) -> None:
         Agreements.load(tmp_path)
     with pytest.raises(AgreementRefused, match="cannot be read"):
         Agreements.load(tmp_path / "nowhere")
+
+
+def test_a_fifo_in_the_folder_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.toml")
+    with pytest.raises(AgreementRefused, match=r"a.toml: cannot be read \(it is no regular file\)"):
+        Agreements.load(tmp_path)
 
 
 def test_the_mistakes_of_all_files_of_a_folder_are_said_at_once(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from sinergi.cli import root
 from sinergi_schemas.kafka import admin
 from sinergi_schemas.seal.keys import SigningKey
 from test_cli import PATIENT
-from waiting import PATIENCE_SECONDS
+from waiting import PATIENCE_SECONDS, until
 from world import BUS, World, transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 TOPIC = "sinergi.lapas-rekaan.transfer"
 NOWHERE = "127.0.0.1:1"
@@ -258,7 +258,14 @@ def test_a_reader_that_has_had_enough_is_no_disproof(
         assert "bug" not in said
 
 
-def test_ctrl_c_stops_a_replay_and_leaves_no_file(ask: Callable[..., Asked]) -> None:
+def unfinished() -> Iterator[Path]:
+    return Path.cwd().glob(".sinergi-*")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_replay_that_is_stopped_leaves_no_file(
+    ask: Callable[..., Asked], number: signal.Signals
+) -> None:
     assert ask is not None  # the desk
     topic = "sinergi.lapas-banyuwangi.transfer"
     with socket.create_server(("127.0.0.1", 0)) as broker:
@@ -270,7 +277,8 @@ def test_ctrl_c_stops_a_replay_and_leaves_no_file(ask: Callable[..., Asked]) -> 
             assert process.stderr is not None
             broker.settimeout(PATIENCE_SECONDS)
             broker.accept()[0].close()  # it is under way
-            process.send_signal(signal.SIGINT)
+            until(lambda: any(unfinished()), "the output is begun")
+            process.send_signal(number)
             assert process.wait(PATIENCE_SECONDS) == root.STOPPED
             assert process.stderr.read().splitlines()[-1] == "sinergi: stopped"
-    assert not list(Path.cwd().glob("events*"))
+    assert not [*unfinished(), *Path.cwd().glob("events*")]

@@ -6,6 +6,8 @@ Keys, partitions and permissions are taken from here and from nowhere else.
 from __future__ import annotations
 
 from dataclasses import replace
+from errno import EINVAL
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import agreement_file, errors
@@ -196,7 +198,12 @@ class Agreements:
 
 
 def _beginning(file: Path) -> bytes:
-    """What a file holds, as far as it takes to see that it holds too much."""
+    """What a file holds, as far as it takes to see that it holds too much.
+
+    A FIFO or a device may never end, or never begin.
+    """
+    if not S_ISREG(file.stat().st_mode):
+        raise OSError(EINVAL, "it is no regular file", str(file))
     with file.open("rb") as opened:
         return opened.read(MOST_BYTES + 1)
 

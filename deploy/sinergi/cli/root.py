@@ -1,7 +1,7 @@
 """The root of the command line: what holds for all commands, and how errors become exit statuses.
 
 0  done, or so it is          2    could not be done or told: one line on standard error
-1  it is not so               130  stopped by Ctrl-C
+1  it is not so               130  stopped by Ctrl-C or SIGTERM
                               141  whoever read our output has closed it, as `head` does
 """
 
