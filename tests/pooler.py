@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -72,22 +72,29 @@ class Pooler:
         self._statements = statements
         self._idle: deque[Server] = deque()
         self._free = threading.Condition()
-        self._clients: set[socket.socket] = set()
+        self._clients: dict[socket.socket, threading.Thread] = {}
         self.taken: list[int] = []
         self._idle.extend(self._open() for _ in range(sessions))
         info = self._idle[0].connection.info
         self._status = {name: info.parameter_status(name) or "" for name in _REPORTED}
         self._listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
 
     def close(self) -> None:
+        """Close everything, once nobody holds a session of the server any more."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # unlike close it wakes who accepts
+        self._accepting.join()
         self._listener.close()
-        for client in list(self._clients):
-            client.close()
+        for client, serving in list(self._clients.items()):
+            with suppress(OSError):  # it has gone by itself
+                client.shutdown(socket.SHUT_RDWR)
+            serving.join()
         for server in self._idle:
             server.close()
 
@@ -100,8 +107,9 @@ class Pooler:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            self._clients.add(client)
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            serving = threading.Thread(target=self._serve, args=(client,), daemon=True)
+            self._clients[client] = serving
+            serving.start()
 
     def _serve(self, client: socket.socket) -> None:
         try:
@@ -112,7 +120,7 @@ class Pooler:
         except (OSError, EOFError, ValueError, psycopg.Error):
             return  # the client went away, or the pooler was closed
         finally:
-            self._clients.discard(client)
+            del self._clients[client]
 
     def _greet(self, client: socket.socket) -> bool:
         while True:
