@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.assignment import Share
     from sinergi_consumers.position import Place, Position
+    from sinergi_consumers.start import Start
     from sinergi_consumers.storing import Stored, Work
     from sinergi_schemas import errors
 
@@ -26,9 +27,9 @@ class _Began(Assignment):
 
     at: ClassVar[list[float]] = []
 
-    def flow(self, share: Share, position: Position, place: Place) -> None:
+    def flow(self, share: Share, position: Position, place: Place) -> Start:
         self.at.append(SYSTEM.monotonic())
-        super().flow(share, position, place)
+        return super().flow(share, position, place)
 
 
 class _Ended(Store):
