@@ -80,6 +80,7 @@ def write(world: World, topic: str, values: Iterable[bytes], compression: str = 
     assert producer.flush(PATIENCE_SECONDS) == 0
 
 
+@pytest.mark.long
 def test_a_receipts_topic_full_of_junk_is_passed_over_in_bounded_memory(world: World) -> None:
     receipts = topics.receipts_topic(world.reader)
     noise = os.urandom(MEGABYTE)
@@ -110,6 +111,7 @@ def test_what_a_reader_says_of_other_topics_is_no_junk(world: World) -> None:
     assert found.junk == {receipts: Junk(end - 2, 2)}
 
 
+@pytest.mark.long
 def test_a_status_looks_at_ends_full_of_junk_in_bounded_memory(world: World) -> None:
     for topic in (topics.control_topic(world.publisher), world.topic.name):
         write(world, topic, (bytes(MEGABYTE) for _ in range(200)), "zstd")
@@ -118,6 +120,7 @@ def test_a_status_looks_at_ends_full_of_junk_in_bounded_memory(world: World) -> 
     assert done.mib < MOST_MIB
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("claimed", [0, 10**17])
 def test_messages_that_claim_any_leaf_do_not_hide_a_leaf_that_is_looked_for(
     world: World, claimed: int
@@ -137,6 +140,7 @@ def test_messages_that_claim_any_leaf_do_not_hide_a_leaf_that_is_looked_for(
         assert log.find(10**6) <= end
 
 
+@pytest.mark.long
 def test_thousands_of_unsealed_leaves_do_not_fill_the_memory_of_a_reader(world: World) -> None:
     """They cost the broker some 180 KB, and would take more than 3 GB."""
     producer = Producer(
@@ -159,6 +163,23 @@ def test_thousands_of_unsealed_leaves_do_not_fill_the_memory_of_a_reader(world: 
             world.until_rows("sinergi.transfer_history", 2 * COUNT)
         assert peak(worker.process.pid) < 500  # it would take more than 3 GB
     assert world.count("sinergi_consumer.halt") == 0
+
+
+@pytest.mark.long
+def test_large_names_of_headers_do_not_fill_the_memory_of_a_reader(world: World) -> None:
+    """Librdkafka does not count them among the bytes that it fetches ahead."""
+    producer = Producer(
+        {"bootstrap.servers": world.kafka, "compression.type": "zstd", "linger.ms": 5}
+    )
+    for number in range(2_000):
+        producer.produce(world.topic.name, b"junk", b"P/1", 0, headers=[("x" * MEGABYTE, b"")])
+        if number % 50 == 0:
+            producer.flush(PATIENCE_SECONDS)
+    assert producer.flush(PATIENCE_SECONDS) == 0
+    with world.worker("flooded") as worker, world.relaying():
+        world.publish(*(transfer(f"Q/{number}") for number in range(COUNT)))
+        world.until_rows("sinergi.transfer_history", 2 * COUNT)
+        assert peak(worker.process.pid) < 500
 
 
 @pytest.mark.parametrize(
@@ -221,6 +242,7 @@ def with_items(
     return event.event_id, event.record_id, datum[:-1] + items + b"\0"
 
 
+@pytest.mark.long
 def test_events_with_long_lists_are_set_apart_by_a_materialiser_of_bounded_memory(
     tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
 ) -> None:
@@ -240,6 +262,7 @@ def test_events_with_long_lists_are_set_apart_by_a_materialiser_of_bounded_memor
     assert reasons == [("datum-invalid", TOO_MANY_ITEMS)]
 
 
+@pytest.mark.long
 def test_events_just_under_the_limit_become_rows_in_bounded_memory(
     tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
 ) -> None:

@@ -33,12 +33,12 @@ _SETTINGS = {
     # reads on behind it. Only the seal decides what counts, so an aborted message is noise.
     "isolation.level": "read_uncommitted",
     "allow.auto.create.topics": False,
-    # At its default of 1,000 a full queue stalls a fast consumer for a second.
-    "fetch.queue.backoff.ms": 10,
-    # Fetched ahead of the reader; the defaults are 100,000 and 64 MiB, and a small message takes
-    # several times its bytes.
-    "queued.min.messages": 10_000,
+    # Fetched ahead of the reader; the defaults are 100,000 messages and 64 MiB. The headers are not
+    # among the bytes that are counted, and a message may have a megabyte of them.
+    "queued.min.messages": 100,
     "queued.max.messages.kbytes": 16 * 1024,
+    # So long no more is fetched where so much waits; at the default of 1,000 a fast reader stalls.
+    "fetch.queue.backoff.ms": 2,
     # The client unpacks all batches of an answer at once, whatever room it has: a megabyte of
     # zeros is a hundred bytes on the broker, and at the default of 1 MiB an answer holds gigabytes.
     # At least one batch always comes, so that batches of an ordinary size come as fast as before.
