@@ -94,8 +94,7 @@ class Awaiting:
         portion = next(self._retrial.portions(entries[:_MOST]))
         read = self._retrial.read(portion, _READ_SECONDS)
         outcomes = [*self._retrial.retry_portion(portion, read, decision)]
-        tried = {*portion.entries}
-        entries[:] = [each for each in entries if each not in tried]
+        del entries[: len(portion.entries)]  # a portion begins with the smallest leaves
         self._missed |= {leaf_of(each.entry) for each in outcomes if each.result == NOT_READ}
         _tell(outcomes, decision)
 

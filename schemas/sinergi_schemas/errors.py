@@ -586,8 +586,8 @@ class ProjectionFailed(Broken):
 
 
 class DatabaseAway(Unavailable):
-    """The database does not serve us ({why}). Look after it; what runs for ever tries again until
-    it does.
+    """The database does not serve us ({why}). Look after it, and at its address in the settings
+    (`database`); what runs for ever tries again until it does.
 
     Attributes:
         sqlstate: PostgreSQL's code, or `none` where no connection stood.
