@@ -1,8 +1,9 @@
 # Everything from an empty clone, with Python 3.11 or newer (with venv), git and make.
 #
 #   make demo         three agencies on this machine, from start to end
-#   make test         lint, then every test against real Kafka and PostgreSQL
-#   make test-docker  the same against both in containers, of images pulled or else made here
+#   make test         lint, then the tests, against real Kafka and PostgreSQL
+#   make test-long    the tests that take long: floods, whole runs of the demo and the tutorials
+#   make test-docker  all of them against both in containers, of images pulled or else made here
 #   make lint         ruff, strict types, who may import whom
 #   make example      27,780 prison transfers from a file to two databases; FILE=… names another
 #   make bench        what it costs, measured here; ONLY=materialise for one part
@@ -15,16 +16,19 @@ VENV := .venv
 # Modules and not scripts: a script names its Python in its first line, where not every path fits.
 PYTHON_HERE := $(VENV)/bin/python
 READY := $(VENV)/ready
-PYTEST := $(PYTHON_HERE) -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+PYTEST := $(PYTHON_HERE) -m pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-.PHONY: demo test test-docker lint example bench chaos chaos-selftest clean
+.PHONY: demo test test-long test-docker lint example bench chaos chaos-selftest clean
 .DEFAULT_GOAL := test
 
 demo: $(READY)
 	$(PYTHON_HERE) -m sinergi demo
 
 test: lint
-	$(PYTEST)
+	$(PYTEST) -m 'not long'
+
+test-long: $(READY)
+	$(PYTEST) -m long
 
 test-docker: lint
 	$(PYTEST) --services containers

@@ -139,14 +139,27 @@ def _road(wanted: str | None) -> Road:
     reason = "asked for" if wanted else "a Docker engine answers and has them"
     return Road(
         f"containers of {chosen} ({reason})",
-        lambda stack: Services(*containers.start(stack, chosen)),
+        lambda stack: _hastened(Services(*containers.start(stack, chosen))),
     )
 
 
 def _start_local(stack: ExitStack) -> Services:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sinergi-"))
     local = stack.enter_context(Local(Path(folder)))
-    return Services(local.bootstrap, local.database("postgres"))
+    return _hastened(Services(local.bootstrap, local.database("postgres")))
+
+
+def _hastened(started: Services) -> Services:
+    """Have PostgreSQL wait for no disk: nobody takes this server's power away. Tests that kill a
+    server start one of their own.
+    """
+    engine = sa.create_engine(started.postgresql, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for setting in ("fsync = off", "full_page_writes = off", "max_wal_size = '4GB'"):
+            connection.execute(sa.text(f"ALTER SYSTEM SET {setting}"))
+        connection.execute(sa.text("SELECT pg_reload_conf()"))
+    engine.dispose()
+    return started
 
 
 @pytest.fixture(scope="session")

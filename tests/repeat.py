@@ -33,8 +33,8 @@ ROOT = Path(__file__).parent.parent
 TIMES, BURNERS = 10, 2
 # As in the Makefile.
 USUAL = (
-    "--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder",
-    "--max-worker-restart", "0",
+    "--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder",
+    "--max-worker-restart", "0", "-m", "not long",
 )  # fmt: skip
 BURN = "while True: pass"
 # What pytest says with its status besides: interrupted, its own error, wrong usage, no tests.

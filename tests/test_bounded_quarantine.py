@@ -130,6 +130,7 @@ def test_events_are_not_compared_with_every_datum_that_is_kept(postgresql: str, 
     assert seen[1] < 2.2 * seen[0] < 30_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_superseded_does_not_depend_on_how_events_are_cut_into_batches(
     databases: Callable[[], str], seed: int

@@ -149,6 +149,7 @@ def test_many_events_that_an_integrators_index_or_trigger_refuses_take_seconds(
     assert desk.ask("SELECT count(*) FROM sinergi.transfer_history") == [(len(crafted) - refused,)]
 
 
+@pytest.mark.long
 def test_merged_one_by_one_events_become_the_tables_that_they_become_each_in_a_batch_of_its_own(
     databases: Callable[[], str],
 ) -> None:

@@ -18,6 +18,8 @@ from chaos.lanes import Lanes, Untold
 from chaos.patience import until
 from waiting import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.long
+
 RUN = Path(__file__).parent / "chaos" / "run.py"
 
 

@@ -137,6 +137,7 @@ def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], 
     return World(tmp_path, kafka, agency_slug, databases(), databases())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["several hosts", "options with spaces", "a service"])
 def test_every_command_takes_the_same_address(
     site: Site, form: str, world: World, capsys: pytest.CaptureFixture[str]

@@ -29,6 +29,8 @@ from sinergi_schemas.topics import Topic
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.long
+
 PATIENCE_SECONDS = 300
 SEIZURES = Topic("polresta-banyuwangi", "seizure")
 PUBLISHED = {

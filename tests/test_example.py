@@ -18,6 +18,8 @@ import pytest
 if TYPE_CHECKING:
     from types import ModuleType
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path(__file__).parents[1] / "examples" / "inter-prison-transfers"
 
 

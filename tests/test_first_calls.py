@@ -5,9 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from chaos.faults import calls
 from chaos.services import Services
 from chaos.site import Scale
+
+pytestmark = pytest.mark.long
 
 SEED = "make test"
 EVERY = 60

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from chaos.report import Report
 
+pytestmark = pytest.mark.long
+
 SEED = "make test"
 REFUSALS = (produce.NOT_PERMITTED,)
 BESIDE: dict[str, tuple[Callable[..., Report], Scale]] = {

@@ -77,6 +77,7 @@ def made_anew(world: World) -> None:
     made(world)
 
 
+@pytest.mark.long
 def test_leaves_that_are_missing_in_a_restored_topic_are_read_once_they_are_put_there(
     world: World,
 ) -> None:
@@ -94,6 +95,7 @@ def test_leaves_that_are_missing_in_a_restored_topic_are_read_once_they_are_put_
         until_sound(world, 20)
 
 
+@pytest.mark.long
 def test_a_leaf_that_was_changed_in_a_restored_topic_is_read_once_the_true_one_is_put_there(
     world: World,
 ) -> None:
@@ -109,6 +111,7 @@ def test_a_leaf_that_was_changed_in_a_restored_topic_is_read_once_the_true_one_i
         until_sound(world, 20)
 
 
+@pytest.mark.long
 def test_leaves_that_the_broker_deleted_are_read_once_their_owner_sends_them_again(
     world: World,
 ) -> None:
@@ -137,6 +140,7 @@ def records_deleted(world: World, before: int) -> None:
         done.result(timeout=PATIENCE_SECONDS)
 
 
+@pytest.mark.long
 def test_all_messages_deleted_and_sent_again_into_the_same_topic_end_the_halt(
     world: World,
 ) -> None:
@@ -169,6 +173,7 @@ def test_messages_deleted_under_a_running_reader_are_read_where_their_owner_send
             until_sound(world, 6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("offset", [3, 12, 15, 1_000])
 def test_an_offset_that_no_longer_holds_leads_to_the_leaf_and_to_no_halt(
     world: World, offset: int

@@ -24,6 +24,8 @@ from world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.long
+
 EVENTS = 30
 TABLES = [
     ("DELETE FROM sinergi.transfer_history WHERE record_id = 'M/3'", "the history lacks 2"),

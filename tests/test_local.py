@@ -84,6 +84,7 @@ def admin(local: Local) -> AdminClient:
 # Up and down
 
 
+@pytest.mark.long
 def test_up_on_what_runs_changes_nothing(home: Path) -> None:
     before = pids(Local(home))
     assert None not in before
@@ -92,6 +93,7 @@ def test_up_on_what_runs_changes_nothing(home: Path) -> None:
     assert pids(Local(home)) == before
 
 
+@pytest.mark.long
 def test_two_that_start_at_once_start_one_pair(tmp_path: Path) -> None:
     folder = tmp_path / "services"
     command = [*SINERGI, "local", "up", "--json", "--folder", str(folder)]
@@ -104,6 +106,7 @@ def test_two_that_start_at_once_start_one_pair(tmp_path: Path) -> None:
         Local(folder).down()
 
 
+@pytest.mark.long
 def test_what_they_hold_survives_kill_9_and_comes_back_at_the_same_address(home: Path) -> None:
     local = Local(home)
     before = local.status()
@@ -132,6 +135,7 @@ def test_what_they_hold_survives_kill_9_and_comes_back_at_the_same_address(home:
         assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
 
 
+@pytest.mark.long
 def test_an_orderly_stop_leaves_no_process_and_no_port_taken(tmp_path: Path) -> None:
     with Local(tmp_path / "services") as local:
         running = processes(local)
@@ -143,6 +147,7 @@ def test_an_orderly_stop_leaves_no_process_and_no_port_taken(tmp_path: Path) -> 
     assert not any(each.is_running() for each in running)
 
 
+@pytest.mark.long
 def test_what_a_killed_program_held_dies_with_it(tmp_path: Path) -> None:
     folder = tmp_path / "services"
     program = (
@@ -261,6 +266,7 @@ def test_a_database_is_made_once(home: Path) -> None:
 # What stands in the way
 
 
+@pytest.mark.long
 def test_a_taken_port_is_named_and_new_ports_get_around_it(tmp_path: Path) -> None:
     state = State.of(tmp_path)
     state.write()

@@ -160,6 +160,7 @@ def test_programs_below_a_name_that_the_shell_takes_for_its_own_are_copied(place
     assert said["kept"] == 1
 
 
+@pytest.mark.long
 def test_both_services_start_below_a_name_of_many_characters(place: Path) -> None:
     folder = place / AWKWARD / AWKWARD
     with Local(folder) as local:
@@ -177,6 +178,7 @@ def test_both_services_start_below_a_name_of_many_characters(place: Path) -> Non
 # The copy of the programs
 
 
+@pytest.mark.long
 def test_a_copy_of_the_programs_is_for_everybody_to_read_and_run(place: Path) -> None:
     site = private_site(place / "venv", shutil.copy2)
     for path in site.rglob("*"):

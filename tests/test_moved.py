@@ -103,6 +103,7 @@ def materialised(world: World) -> list[tuple[str, int]]:
     return world.ask("SELECT record_id, revision FROM sinergi.transfer_history ORDER BY 1, 2")
 
 
+@pytest.mark.long
 def test_on_another_cluster_with_other_offsets_everybody_goes_on_by_leaf_index(
     world: World, second: str
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_topic_made_anew_in_which_leaves_are_missing_halts_and_skips_nothing(
     assert len(materialised(world)) == 20
 
 
+@pytest.mark.long
 def test_leaves_that_the_broker_has_deleted_halt_their_partition_and_no_other(
     world: World,
 ) -> None:

@@ -113,6 +113,7 @@ def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], 
     return World(tmp_path, kafka, agency_slug, databases(), databases())
 
 
+@pytest.mark.long
 def test_publish_relay_materialise_and_the_commands_work_and_leave_nothing_in_a_session(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +152,7 @@ def test_publish_relay_materialise_and_the_commands_work_and_leave_nothing_in_a_
             assert found[3] == names
 
 
+@pytest.mark.long
 def test_rows_are_set_apart_and_retried_behind_a_pooler(pooled: Pooler, postgresql: str) -> None:
     """With savepoints that are rolled back, and temporary tables made in each transaction."""
     site = sa.create_engine(postgresql, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")

@@ -163,6 +163,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     importlib.invalidate_caches()
 
 
+@pytest.mark.long
 def test_an_installed_projection_is_made_and_filled_by_the_commands_as_they_are(
     tmp_path: Path,
     packages: Path,
@@ -531,6 +532,7 @@ def told(record_id: str, revision: int, escorts: int, retracted: bool) -> Transf
     return at_revision(record_id, revision, escort=escort, movement_id=f"m{escorts}", **action)
 
 
+@pytest.mark.long
 def test_a_rebuilt_table_is_the_one_that_lived_through_it(databases: Callable[[], str]) -> None:
     """Whatever the order of arrival, conflicts of revisions among it, and the cuts of batches."""
     ready = (CURRENT, HISTORY, FEW_ESCORTS)

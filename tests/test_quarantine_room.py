@@ -172,6 +172,7 @@ def test_a_datum_above_the_contracts_size_is_never_kept(make_room: Callable[...,
     assert room.kept() == [1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("count", "size", "kept_mib"), [(200, 900_000, 0), (320, 250_000, 64)])
 def test_hostile_events_of_any_size_cost_a_reader_its_quota_and_small_rows(
     make_room: Callable[..., Room], count: int, size: int, kept_mib: int
@@ -400,6 +401,7 @@ def act(site: Site, sink: PostgresqlSink, action: str, name: str, leaf: int) -> 
         site.do(f"DELETE FROM sinergi_consumer.quarantine WHERE projection = '{name}'")
 
 
+@pytest.mark.long
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(actions=st.lists(ACTIONS, max_size=15), quota=st.integers(0, 2_500))
 def test_whatever_is_done_the_bytes_of_what_is_unsettled_are_kept_within_the_quota(
@@ -427,6 +429,7 @@ def test_whatever_is_done_the_bytes_of_what_is_unsettled_are_kept_within_the_quo
 # What the materialiser tries again by itself
 
 
+@pytest.mark.long
 def test_what_waited_for_a_schema_comes_in_by_itself_from_the_topic(
     make_room: Callable[..., Room], grown: Catalog
 ) -> None:

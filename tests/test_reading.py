@@ -259,6 +259,7 @@ def test_what_the_csv_module_writes_is_read_back(
     assert found == [[cell.strip(" \t\u00a0") for cell in row] for row in table]
 
 
+@pytest.mark.long
 def test_a_big_file_takes_no_more_memory_than_a_small_one(register: Path) -> None:
     def peak(count: int) -> int:
         register.write_bytes(b"a,b\n" + b"some,cells\n" * count)

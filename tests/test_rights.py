@@ -85,6 +85,7 @@ def answers(connection: Connection) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("security", ["plaintext", "sasl_plaintext", "ssl", "sasl_ssl"])
 @pytest.mark.parametrize("listener", ["bootstrap", "login", "tls", "login_tls"])
 @pytest.mark.usefixtures("hasty")
@@ -334,6 +335,7 @@ def test_a_materialiser_that_may_not_join_its_group_names_it_and_goes_on_once_it
     assert len([each for each in logs if lacks in str(each)]) <= 2, "said once a client's word"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protocol", ["consumer", "classic"])
 def test_a_materialiser_that_may_not_read_a_topic_names_it_and_goes_on_once_it_may(
     world: World, broker: Secured, protocol: Literal["consumer", "classic"]

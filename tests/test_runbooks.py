@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from chaos.processes import Worker
 
+pytestmark = pytest.mark.long
+
 WEEK = timedelta(days=7)
 
 

@@ -225,6 +225,7 @@ def test_heads_that_one_client_does_not_get_out_are_told_by_another(world: World
     assert told.key() == b"heads"
 
 
+@pytest.mark.long
 def test_a_leader_that_parts_with_a_client_that_reaches_nobody_writes_by_another(
     world: World,
 ) -> None:

@@ -334,6 +334,7 @@ def test_held_rows_are_told_with_their_reason(desk: Desk) -> None:
     assert document["publishing"]["topics"][0]["held"] == {"not in force": 1}
 
 
+@pytest.mark.long
 def test_a_reader_without_a_materialiser_is_behind_by_its_first_missing_message(
     desk: Desk,
 ) -> None:
@@ -357,6 +358,7 @@ def test_a_reader_without_a_materialiser_is_behind_by_its_first_missing_message(
         assert desk.reader()["exit_status"] == 0
 
 
+@pytest.mark.long
 def test_the_first_missing_message_is_found_on_a_cluster_where_no_offset_holds(desk: Desk) -> None:
     world = desk.world
     world.publish(*fifty())
@@ -463,6 +465,7 @@ def test_heads_that_their_owner_did_not_sign_are_not_believed(desk: Desk) -> Non
     assert [each["signed"] for each in shares(document)] == [None, None]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("side", ["publisher", "reader"])
 def test_without_the_broker_the_databases_are_shown_and_one_line_says_who_is_away(
     desk: Desk, side: str

@@ -19,6 +19,8 @@ from world import World, transfer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.long
+
 __all__ = ["desk"]
 
 

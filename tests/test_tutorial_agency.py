@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from conftest import Services
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial-agency.md").read_text(encoding="utf-8")
 MOST_COLUMNS = 100

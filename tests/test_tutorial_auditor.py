@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.events import Transfer
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial-auditor.md").read_text(encoding="utf-8")
 SECTIONS = re.split(r"(?m)^(?=## )", TUTORIAL)[1:]

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from conftest import Services
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial-integrator.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -141,6 +141,7 @@ def test_a_leaf_within_an_unreadable_batch_halts_its_topic_partition_by_name(wor
     assert skipped(world)[1] == 0
 
 
+@pytest.mark.long
 def test_a_relay_and_a_recovery_read_behind_unreadable_batches(world: World) -> None:
     world.publish(*(transfer(f"P/{number}") for number in range(COUNT)))
     with world.relaying(), world.materialising():
@@ -160,6 +161,7 @@ def test_a_relay_and_a_recovery_read_behind_unreadable_batches(world: World) -> 
     ]
 
 
+@pytest.mark.long
 def test_a_replay_and_a_status_name_unreadable_batches_and_end_well(world: World) -> None:
     world.publish(*(transfer(f"P/{number}") for number in range(COUNT)))
     with world.relaying(), world.materialising():
@@ -175,6 +177,7 @@ def test_a_replay_and_a_status_name_unreadable_batches_and_end_well(world: World
     assert done.status in (0, 1), done.err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("codec", "sizes"),
     [

@@ -442,6 +442,7 @@ def test_a_purpose_that_is_not_agreed_is_refused(
 # In the middle
 
 
+@pytest.mark.long
 def test_ctrl_c_while_a_file_is_published_leaves_whole_batches_and_a_second_run_completes_it(
     postgresql: str, make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
 ) -> None:

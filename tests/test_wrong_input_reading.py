@@ -348,6 +348,7 @@ def test_it_waits_for_a_database_that_does_not_let_it_in_and_says_why(
         assert "not started yet" in {each["event"] for each in said}
 
 
+@pytest.mark.long
 def test_it_waits_for_brokers_and_says_that_they_do_not_answer(
     postgresql: str, make_reader: Callable[[str], Reader]
 ) -> None:

@@ -104,6 +104,7 @@ class Kafka:
             "-Xms128m",
             f"-Xmx{_HEAP}",
             "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
             "-XX:+ExitOnOutOfMemoryError",
             f"-D{self.mark}",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -117,7 +118,7 @@ class Kafka:
         if (self._data / "meta.properties").exists():
             return
         shutil.rmtree(self._data, ignore_errors=True)
-        tool = (*java, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format")
+        tool = (*java, "kafka.tools.StorageTool", "format")
         order = (f"--cluster-id={self.state.cluster_id}", "--config", _PROPERTIES)
         try:
             self._program((*tool, *order)).run()
