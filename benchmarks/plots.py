@@ -33,7 +33,7 @@ def draw(figures: Mapping[str, float]) -> None:
 
 
 def _data(values: Sequence[Mapping[str, object]]) -> alt.Data:
-    return alt.Data(values=values)  # type: ignore[no-untyped-call] # altair has none for this
+    return alt.Data(values=values)
 
 
 def _bars(name: str, title: str, found: Sequence[tuple[str, float]]) -> None:
