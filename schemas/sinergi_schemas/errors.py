@@ -23,7 +23,7 @@ import inspect
 from dataclasses import dataclass
 from typing import dataclass_transform
 
-from sinergi_schemas.plain_text import counted, plain, plain_lines
+from sinergi_schemas.plain_text import plain, plain_lines
 
 _SEVERAL_LINES = ("listing",)
 _ONE = {"leaves": "leaf"}
@@ -67,7 +67,7 @@ class _Number(int):
     def __format__(self, plural: str) -> str:
         if not plural:
             return str(int(self))
-        return counted(int(self), _ONE.get(plural, plural.removesuffix("s")), plural)
+        return f"{int(self)} {_ONE.get(plural, plural.removesuffix('s')) if self == 1 else plural}"
 
 
 class Refused(SinergiError):
