@@ -147,6 +147,19 @@ class ReadingConsumer(Consumer):
 class UngroupedConsumer(ReadingConsumer):
     """A consumer that reads topics and needs no right on any group."""
 
+    def __init__(self, connection: Connection, settings: dict[str, Any]) -> None:
+        super().__init__(connection, settings)
+        self._known: set[str] = set()
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """As `Consumer.assign`.
+
+        Raises:
+            SinergiError: see `faults.translate`.
+        """
+        self._look_at({each.topic for each in partitions})
+        super().assign(partitions)
+
     def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
         """The next messages, and errors in place of messages, but none about the group.
 
@@ -164,6 +177,7 @@ class UngroupedConsumer(ReadingConsumer):
             NotPermitted, TopicAway: naming the topic, of which the library says nothing.
             SinergiError: see `faults.translate`.
         """
+        self._look_at({partition.topic})
         try:
             return super().get_watermark_offsets(partition, *args, **kwargs)
         except KafkaException as why:
@@ -174,6 +188,16 @@ class UngroupedConsumer(ReadingConsumer):
             if isinstance(found, errors.BrokerAway):
                 found = self._connection.away(found.said)
             raise found from None
+
+    def _look_at(self, topics: set[str]) -> None:
+        """Ask for topics at once: what is assigned is looked for once a second only."""
+        new = topics - self._known
+        try:
+            for each in new:
+                if self.list_topics(each, timeout=_SECONDS).topics[each].error is None:
+                    self._known.add(each)
+        except KafkaException as why:
+            raise translated(why, self._connection.attempt("Read", [*new])) from None
 
     def _is_group(self, each: Message) -> bool:
         error = each.error()
