@@ -18,6 +18,8 @@ from pydantic import BaseModel
 
 from sinergi.values import FILE_NAME, PREFIX, Values, refused, unset, variable
 from sinergi_schemas import file_rights, toml_file
+from sinergi_schemas.plain_text import is_text
+from sinergi_schemas.toml_file import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.agreement import Agreements
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.seal.keys import SigningKey
-    from sinergi_schemas.toml_file import Problem
 
 _log = structlog.get_logger(__name__)
 
@@ -231,6 +232,14 @@ def load(
         *_from_environment(environment),
         *(_Layered(key, value, option or f"{_SET} {key}") for key, value in (flags or {}).items()),
     )
+    unfit = [(each, what) for each in layers if (what := _unfit(each))]
+    if unfit:
+        raise refused(
+            *(
+                _told(Problem(each.key, what), {each.key: each.origin}, option)
+                for each, what in unfit
+            )
+        )
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for each in layers:
@@ -298,6 +307,16 @@ def _leaves(table: Mapping[str, Any], *above: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, *above, key)
         else:
             yield ".".join((*above, key)), value
+
+
+def _unfit(given: _Layered) -> str | None:
+    """Why no setting can be this text. It is not shown, since it may hold a password."""
+    text = str(given.value)
+    if "\0" in text:
+        return "it holds a NUL character"
+    may_hold_any_bytes = _KEYS.get(given.key, False)
+    is_fit = is_text(given.key) and (may_hold_any_bytes or is_text(text))
+    return None if is_fit else "it is no text in UTF-8"
 
 
 def _place(table: dict[str, Any], path: list[str], value: object) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sinergi_schemas import errors, file_rights
-from sinergi_schemas.plain_text import listing
+from sinergi_schemas.plain_text import is_text, listing
 from sinergi_schemas.topics import is_bus, is_slug
 
 FILE_NAME = "sinergi.toml"
@@ -77,7 +77,7 @@ class Kafka(Group):
 
         Raises:
             SettingsRefused: a user without a password; or a file with a password or a key that
-                cannot be read, or that others may read.
+                cannot be read, or that others may read; or a path that is not UTF-8.
         """
         found = {"security.protocol": self.security.lower()}
         if self.security.startswith("SASL"):
@@ -89,11 +89,11 @@ class Kafka(Group):
         if self.private_key_file is not None:
             _secret("kafka.private_key_file", self.private_key_file, "key")
         files = {
-            "ssl.ca.location": self.ca_file,
-            "ssl.certificate.location": self.certificate_file,
-            "ssl.key.location": self.private_key_file,
+            "ssl.ca.location": ("kafka.ca_file", self.ca_file),
+            "ssl.certificate.location": ("kafka.certificate_file", self.certificate_file),
+            "ssl.key.location": ("kafka.private_key_file", self.private_key_file),
         }
-        return found | {name: str(path) for name, path in files.items() if path}
+        return found | {name: _utf8(key, path) for name, (key, path) in files.items() if path}
 
     def _password(self) -> str:
         if self.password_file is None:
@@ -181,6 +181,17 @@ def unset(key: str, wanted_by: str, *, has_file: bool = True) -> NoReturn:
     what = f"is not set, but {wanted_by} needs it; write {name} {where} in {FILE_NAME}"
     hint = "" if has_file else f"; there is no {FILE_NAME} here: `sinergi init` writes one"
     raise refused(f"{key}: {what} or set {variable(key)}{hint}")
+
+
+def _utf8(key: str, path: Path) -> str:
+    """A path for the Kafka client, which crashes on one that is not UTF-8.
+
+    Raises:
+        SettingsRefused: it is not.
+    """
+    if not is_text(str(path)):
+        raise refused(f"{key}: the Kafka client takes no path that is not UTF-8; rename {path}")
+    return str(path)
 
 
 def _secret(key: str, path: Path, what: str) -> bytes:

@@ -31,6 +31,7 @@ _INVISIBLE = (
 )
 _UNFIT = re.compile(rf"[{_INVISIBLE}\ud800-\udfff]")
 _UNFIT_IN_LINES = re.compile(rf"(?!\n)[{_INVISIBLE}\ud800-\udfff]")
+_NO_TEXT = re.compile(r"[\0\ud800-\udfff]")
 
 # The same set for polars: a column in which nothing matches needs no further look.
 PATTERN = "[" + re.sub(r"\\[uU]([0-9a-f]+)", r"\\x{\1}", _INVISIBLE) + "]"
@@ -53,6 +54,15 @@ def plain(text: str) -> str:
 def plain_lines(text: str) -> str:
     """The same for text of our own that has several lines: line feeds stay."""
     return _UNFIT_IN_LINES.sub(_escaped, text)
+
+
+def is_text(text: str) -> bool:
+    """Whether it is text that a database, a broker and a file can hold.
+
+    A byte that is no UTF-8 stands in an argument or a variable as a lone surrogate; NUL ends the
+    texts of C.
+    """
+    return _NO_TEXT.search(text) is None
 
 
 def encodable(text: str, encoding: str) -> str:

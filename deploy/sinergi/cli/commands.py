@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 import typer.core
 
+from sinergi.cli.arguments import checked
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def load(name: str) -> Any:
             raise
         raise errors.ExtraMissing(f"sinergi {name}", missing, _EXTRAS[missing]) from None
     app = found if isinstance(found, typer.Typer) else _single(found)
-    command = typer.main.get_command(app)
+    command = checked(typer.main.get_command(app))
     command.name = name
     return command
 

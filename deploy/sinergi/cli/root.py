@@ -20,6 +20,7 @@ import typer
 import typer.core
 
 from sinergi.cli import commands, terminal
+from sinergi.cli.arguments import checked
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def settings() -> Settings:
 # What pydantic says of an argument, and what we say.
 _VALIDATION = (
     (re.compile(r"^Value error, "), ""),
+    (re.compile(r"^.*unable to parse raw data as a unicode string$"), "it is no text in UTF-8"),
     (re.compile(r"^Input should be a valid integer.*", re.DOTALL), "must be a whole number"),
     (re.compile(r"^Input should be a valid UUID.*", re.DOTALL), "must be a UUID"),
     (re.compile(r"^Input should be "), "must be "),
@@ -198,7 +200,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        typer.main.get_command(app).main(args=arguments, prog_name="sinergi")
+        checked(typer.main.get_command(app)).main(args=arguments, prog_name="sinergi")
     except SystemExit as why:
         if isinstance(why.__context__, BrokenPipeError):
             return UNHEARD  # and not 1, which would say that something is not so

@@ -1,0 +1,41 @@
+"""What every argument and option of every command must be, checked where they enter.
+
+A byte that is no UTF-8 reaches Python as a lone surrogate. Kafka's client crashes the process on
+one, and a database's driver, a log and a file of settings each fail in their own way. Paths may
+hold any bytes: the operating system takes them as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from sinergi_schemas.plain_text import is_text
+
+# A setting may be a path: where it is known which one it is, it is checked.
+_CHECKED_LATER = {"override"}
+
+
+def checked(command: Any) -> Any:
+    """The command, with a check of each parameter of its own and of those below it."""
+    for parameter in command.params:
+        if parameter.name not in _CHECKED_LATER:
+            _check(parameter)
+    for inner in getattr(command, "commands", {}).values():
+        checked(inner)
+    return command
+
+
+def _check(parameter: Any) -> None:
+    """Let the parameter refuse what is no text. It is not shown: it may be a password."""
+    convert = parameter.process_value
+
+    def process(context: Any, given: Any) -> Any:
+        value = convert(context, given)
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, str) and not is_text(each):
+                raise typer.BadParameter("it is no text in UTF-8", context, parameter)
+        return value
+
+    parameter.process_value = process
