@@ -48,7 +48,7 @@ _SETTINGS = {
     "fetch.max.bytes": 256 * 1024,
     "message.max.bytes": 256 * 1024,
     # A zstd batch that unpacks to more is refused. A batch of ours unpacks to a megabyte.
-    "receive.message.max.bytes": 16 * 1024 * 1024,
+    "receive.message.max.bytes": 4 * 1024 * 1024,
 }
 
 # Who reads without a group assigns partitions itself and stores nothing with the group's
