@@ -98,6 +98,7 @@ class Assignment:
         self._asked: set[Share] = set()
         self._halted: set[Share] = set()
         self._gone: set[Share] = set()
+        self._told_short: set[Share] = set()
 
     @property
     def flowing(self) -> AbstractSet[Share]:
@@ -177,6 +178,15 @@ class Assignment:
         with open_log(self._connection, topic.name, number) as log:
             start = find_start(log, position, place)
         self._assign(share, start.offset)
+        if start.shown is not None and share not in self._told_short:
+            self._told_short.add(share)
+            _log.warning(
+                "topic shows less than is materialised: cut off, restored, or written to by others",
+                topic=topic.name,
+                partition=number,
+                shown=start.shown,
+                materialised=position.frontier.size,
+            )
         return start
 
     def go_back(self, share: Share, offset: int) -> None:

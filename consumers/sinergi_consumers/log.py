@@ -99,6 +99,12 @@ class Log:
         low, high = self.bounds()
         return min(find_offset(low, high, index, self._index_at), self._counted(low, high, index))
 
+    def shown(self) -> int:
+        """How many leaves the last messages claim that there are; nobody has verified them."""
+        low, high = self.bounds()
+        leaves = (_leaf(each) for _, each in self._numbered(max(low, high - _MOST_JUNK), high))
+        return max((each + 1 for each in leaves if each is not None), default=0)
+
     def _counted(self, low: int, high: int, index: int) -> int:
         """The lowest offset at which a leaf can lie, unless leaves before it are missing.
 

@@ -23,11 +23,13 @@ class Start(NamedTuple):
         offset: the first one that is read.
         low: the first one that the broker has.
         is_deleted: the broker has deleted the offset at which the next leaf was expected.
+        shown: the leaves that the last messages show, where they are fewer than the position has.
     """
 
     offset: int
     low: int
     is_deleted: bool = False
+    shown: int | None = None
 
     @property
     def is_first(self) -> bool:
@@ -51,4 +53,5 @@ def find_start(log: Log, position: Position, place: Place) -> Start:
     if known is not None and low <= known <= high:
         return Start(known, low)
     is_deleted = known is not None and known < low
-    return Start(log.find(position.frontier.size), low, is_deleted)
+    size, shown = position.frontier.size, log.shown()
+    return Start(log.find(size), low, is_deleted, shown if shown < size else None)
