@@ -33,7 +33,8 @@ def status(
     The topics are not verified here; `sinergi materialise` and `sinergi replay` do that.
 
     Exit status: 0 all is well; 1 something is halted, held, in quarantine, or has waited for a
-    minute or for a process that does not run; 2 a service is away, and the rest is shown.
+    minute or for a process that does not run; 2 a service is away, or the end of a topic does not
+    tell whether it is whole, and the rest is shown.
 
     Example: sinergi status --json
     """

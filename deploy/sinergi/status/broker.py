@@ -61,6 +61,34 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a partition before it is looked at.
+
+    Attributes:
+        leaves: that it has had: its owner has signed them, or the tables hold them.
+        offset: from which it is read on into the tables; None where that is not known.
+    """
+
+    leaves: int
+    offset: int | None
+
+    def is_shown(self, leaves: int | None) -> bool:
+        """Whether so many leaves are all that it has had; None stands for no checkpoint at all."""
+        return leaves is not None and leaves >= self.leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How many leaves a partition shows, and whether that tells how many there are.
+
+    It does where all of the partition was read, or where it shows all that is known of it.
+    """
+
+    leaves: int
+    is_told: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A topic as the brokers have it."""
 
@@ -107,30 +135,34 @@ class Broker:
         return {each: Bounds(low[each], high[each]) for each in high}
 
     def leaves(
-        self, agreements: Agreements, bounds: Mapping[Number, Bounds]
-    ) -> dict[Number, int | None]:
+        self,
+        agreements: Agreements,
+        bounds: Mapping[Number, Bounds],
+        known: Mapping[Number, Known],
+    ) -> dict[Number, Shown]:
         """How many leaves partitions show by the checkpoints of their owners near their ends.
 
-        None where there is no such checkpoint within the last `MOST_TAIL` messages: what others
-        have written there says nothing.
+        Anybody may have appended old messages of the owner, or his own. So it is looked further
+        back while a partition shows less than is known of it.
         """
-        found: dict[Number, int | None] = {
-            each: 0 if within.high == within.low == 0 else None for each, within in bounds.items()
-        }
+        found: dict[Number, int] = {}
         end, length = dict(bounds), TAIL
         while end and length <= MOST_TAIL:
-            for number, received in self._tails(end, length):
-                size = _covered(received, agreements, number)
-                if size is not None:
-                    found[number] = max(found[number] or 0, size)
+            self._cover(found, agreements, self._tails(end, length))
             # What was read is not read again.
             end = {
                 each: Bounds(within.low, within.high - length)
                 for each, within in end.items()
-                if found[each] is None and within.high - length > within.low
+                if not known[each].is_shown(found.get(each)) and within.high - length > within.low
             }
             length *= 10
-        return found
+        self._cover(found, agreements, self._read_on(end, known))
+        return {
+            each: Shown(
+                found.get(each, 0), each not in end or known[each].is_shown(found.get(each))
+            )
+            for each in bounds
+        }
 
     def heads_notes(self, bounds: Mapping[Number, Bounds]) -> dict[Number, list[bytes]]:
         """The newest heads in the tails of control topics, as they stand there, oldest first."""
@@ -187,6 +219,31 @@ class Broker:
         hosts = {place: each.host for each in found for place in each.partitions}
         foreign = tuple(str(each) for each in found if not each.is_ours)
         return Group(len(found) - len(foreign), hosts, foreign)
+
+    def _read_on(
+        self, bounds: Mapping[Number, Bounds], known: Mapping[Number, Known]
+    ) -> Iterator[tuple[Number, Message]]:
+        """What lies about the place from which partitions are read on into the tables."""
+        starts: dict[Number, int] = {}
+        ends: dict[Number, Bounds] = {}
+        for each, within in bounds.items():
+            offset = known[each].offset
+            if offset is not None and within.low <= offset <= within.high:
+                starts[each] = max(within.low, offset - TAIL)
+                ends[each] = Bounds(within.low, min(within.high, starts[each] + MOST_TAIL))
+        return self._read(starts, ends)
+
+    @staticmethod
+    def _cover(
+        found: dict[Number, int],
+        agreements: Agreements,
+        messages: Iterable[tuple[Number, Message]],
+    ) -> None:
+        """Take the largest checkpoint of each partition's owner out of some messages."""
+        for number, received in messages:
+            size = _covered(received, agreements, number)
+            if size is not None:
+                found[number] = max(found.get(number, 0), size)
 
     def _tails(
         self, bounds: Mapping[Number, Bounds], length: int

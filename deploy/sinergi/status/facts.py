@@ -156,6 +156,8 @@ class Share:
 
     Attributes:
         available: leaves on the broker as its last messages say; None where that is not known.
+        at_least: leaves that so many of its last messages show as are looked at, where these leave
+            open how many there are; None where `available` tells, or the broker is away.
         signed: leaves that the owner's signed heads state.
         materialised: leaves in the tables, by projection; None where the database is away.
         seconds_behind: age of the first message that is not in the tables, by its time on the
@@ -178,6 +180,12 @@ class Share:
     halt: Halt | None
     strays: tuple[Strays, ...] = ()
     quarantined_events: int | None = None
+    at_least: int | None = None
+
+    @property
+    def highest(self) -> int:
+        """How far the projection is that is farthest; each leaf of it was verified."""
+        return max((self.materialised or {}).values(), default=0)
 
     @property
     def lowest(self) -> int | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sinergi.settings import masked
 from sinergi.status import databases
 from sinergi.status.acknowledged import acknowledged
-from sinergi.status.broker import Broker, Group
+from sinergi.status.broker import Broker, Group, Known
 from sinergi.status.databases import PositionRow, TreeRow, WaitingRows
 from sinergi.status.facts import (
     Away,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sinergi.settings import Settings
-    from sinergi.status.broker import Found
+    from sinergi.status.broker import Found, Shown
     from sinergi.status.databases import ConsumerRows, ProducerRows
     from sinergi.status.facts import Acknowledged
     from sinergi_consumers.position import Place
@@ -57,7 +57,7 @@ class _Topics:
     """What the brokers tell of all topics; `heads` and `faults` are by agency."""
 
     found: Mapping[str, Found]
-    available: Mapping[Number, int | None]
+    shown: Mapping[Number, Shown]
     heads: Mapping[str, Heads | None]
     faults: Mapping[str, str]
     missing_since: Mapping[Number, datetime | None]
@@ -185,11 +185,17 @@ class _Gathering:
                     heads[agency] = broker.heads(self.agreements, agency, notes.get(control, ()))
                 except errors.SealBroken as why:
                     faults[agency] = str(why)
-            available = broker.leaves(self.agreements, bounds)
+            signed = {
+                (each.topic, each.partition): each.size
+                for stated in heads.values()
+                for each in (stated.heads if stated else ())
+            }
+            known = {each: _known(stored, each, found[each[0]].place, signed) for each in bounds}
+            shown = broker.leaves(self.agreements, bounds, known)
             missing_since: dict[Number, datetime | None] = {}
-            for each, known in available.items():
+            for each, leaves in shown.items():
                 at = _lowest(stored, each, found[each[0]].place)
-                if stored and known is not None and at.tree_size < known:
+                if stored and leaves.is_told and at.tree_size < leaves.leaves:
                     missing_since[each] = broker.first_at(
                         each, bounds[each], at.tree_size, at.next_offset
                     )
@@ -197,7 +203,7 @@ class _Gathering:
                 self.connection, self.agreements, (Topic.parse(each) for each in own)
             )
             group = broker.group(self._group) if others else Group(0, {})
-            return _Topics(found, available, heads, faults, missing_since, group, readers, unknown)
+            return _Topics(found, shown, heads, faults, missing_since, group, readers, unknown)
 
 
 def _lowest(stored: ConsumerRows | None, share: Number, place: Place) -> PositionRow:
@@ -205,6 +211,16 @@ def _lowest(stored: ConsumerRows | None, share: Number, place: Place) -> Positio
     rows = stored.positions.get(share, {}).values() if stored else ()
     least = min(rows, key=lambda each: each.tree_size, default=PositionRow(0, None, None))
     return least if least.place == place else least._replace(next_offset=None)
+
+
+def _known(
+    stored: ConsumerRows | None, share: Number, place: Place, signed: Mapping[Number, int]
+) -> Known:
+    """What the owner has signed, and what was verified on the way into the tables."""
+    rows = stored.positions.get(share, {}).values() if stored else ()
+    leaves = max((each.tree_size for each in rows), default=0)
+    here = (each.next_offset for each in rows if each.place == place and each.next_offset)
+    return Known(max(leaves, signed.get(share, 0)), max(here, default=None))
 
 
 def _publishing(
@@ -281,7 +297,7 @@ def _share(
     heads: Heads | None,
     now: datetime,
 ) -> Share:
-    available = topics.available.get(share) if topics else None
+    shown = topics.shown.get(share) if topics else None
     signed = {(each.topic, each.partition): each.size for each in heads.heads} if heads else {}
     materialised = None
     if stored:
@@ -289,7 +305,7 @@ def _share(
         materialised = {name: row.tree_size for name, row in rows.items()}
     found = Share(
         share[1],
-        available,
+        shown.leaves if shown and shown.is_told else None,
         signed.get(share),
         materialised,
         None,
@@ -298,6 +314,7 @@ def _share(
         stored.halts.get(share) if stored else None,
         tuple(stored.strays.get(share, ())) if stored else (),
         stored.quarantined_events.get(share, 0) if stored else None,
+        shown.leaves if shown and not shown.is_told else None,
     )
     if found.behind and topics:
         since = topics.missing_since.get(share)

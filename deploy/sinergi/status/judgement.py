@@ -6,6 +6,9 @@ minute is: batches are sealed every 50 ms and materialised within seconds.
     problem   somebody has to do something, or will soon            (exit status 1)
     remark    worth knowing and no harm by itself                   (exit status 0)
     away      a service did not tell, so that nobody knows          (exit status 2)
+
+So many messages of others may lie at the end of a topic that it does not tell either whether it is
+whole. Nobody who may write there can hide by this what is certain: that comes before it.
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ class Kind(StrEnum):
     RESTORED = "restored"
     HALTED = "halted"
     CUT = "cut"
+    UNTOLD = "untold"
     HEADS = "heads"
     TOPIC = "topic"
     FOREIGN_MEMBER = "foreign-member"
@@ -82,7 +86,8 @@ class Verdict:
     @property
     def exit_status(self) -> int:
         """0 all is well, 1 it is not, 2 it cannot be told."""
-        if self.away:
+        is_untold = self.problems and all(each.kind is Kind.UNTOLD for each in self.problems)
+        if self.away or is_untold:
             return UNKNOWN
         return NOT_WELL if self.problems else WELL
 
@@ -255,17 +260,32 @@ def _broken(topic: Read, share: Share) -> Iterator[Problem]:
         if share.halt.looks_at:
             mend = f"{mend}, next at {local(share.halt.looks_at)}"
         yield Problem(Kind.HALTED, topic.topic, share.partition, f"{what} {mend}.")
-    if share.signed and share.available is not None and share.available < share.signed:
-        shown = counted(share.available, "leaf", "leaves")
-        what = f"{place} shows {shown} where its owner signed {share.signed:,}"
-        mend = "its end was cut off, or is being sent again"
-        yield Problem(Kind.CUT, topic.topic, share.partition, f"{what}: {mend}")
+    yield from _short(topic, share, place)
     if share.quarantined:
         reasons = ", ".join(f"{count:,} {each}" for each, count in share.quarantined.items())
         count = share.quarantined_events or max(share.quarantined.values())
         what = f"{counted(count, 'event')} of {place} in quarantine"
         mend = "`sinergi quarantine list` shows them"
         yield Problem(Kind.QUARANTINED, topic.topic, share.partition, f"{what} ({reasons}): {mend}")
+
+
+def _short(topic: Read, share: Share, place: str) -> Iterator[Problem]:
+    """Partitions that show less than their owners signed, or than was verified here."""
+    signed = share.signed or 0
+    known = max(signed, share.highest)
+    where = "" if not known else f" where its owner signed {known:,}"
+    if signed < known:
+        where = f" where this database has verified {known:,} under its owner's seal"
+    if share.available is not None and share.available < known:
+        what = f"{place} shows {counted(share.available, 'leaf', 'leaves')}{where}"
+        mend = "its end was cut off, or is being sent again"
+        yield Problem(Kind.CUT, topic.topic, share.partition, f"{what}: {mend}")
+    if share.at_least is not None:
+        shown = counted(share.at_least, "leaf", "leaves")
+        what = f"whether {place} is whole cannot be told: its last messages show {shown}{where}"
+        why = "others have written there, or its end was cut off or is being sent again"
+        mend = f"`sinergi replay {topic.topic}` reads all of it"
+        yield Problem(Kind.UNTOLD, topic.topic, share.partition, f"{what}; {why}. {mend}")
 
 
 def _remarks(facts: Facts) -> Iterator[str]:
