@@ -25,6 +25,7 @@ from sinergi_schemas.message import leaf_data
 from sinergi_schemas.seal import checkpoint, noise
 from sinergi_schemas.seal.candidates import MOST_AT_ONE_LEAF, WINDOW
 from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+from sinergi_schemas.seal.effort import A_MESSAGE, A_TRY, ALLOWANCE, Effort
 from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.seal.merkle import Frontier, leaf_hash, root_of
@@ -352,6 +353,12 @@ def test_a_valid_checkpoint_copied_onto_a_forged_leaf_holds_once_the_true_one_is
     assert [each.end for each in finish(reader, [FIVE[4]])] == [5]
 
 
+def test_a_checkpoint_that_was_tried_in_vain_holds_though_more_keeps_arriving() -> None:
+    reader = fresh()
+    feed(reader, [replace(FIVE[1], datum=b"forged"), replace(FIVE[0], datum=b"forged")])
+    assert [each.end for each in feed(reader, [*FIVE, replace(FIVE[4], index=9)])] == [2, 5]
+
+
 def test_candidates_are_bounded_whatever_arrives() -> None:
     reader = fresh()
     feed(reader, (Sent(at % 7, b"f", b"%d" % at) for at in range(5_000)))
@@ -627,3 +634,110 @@ def test_a_flood_of_copies_before_a_batch_changes_nothing() -> None:
     flood = [replace(each, datum=b"%d" % turn) for each in tape[1:] for turn in range(70)]
     reader = fresh()
     assert [each.end for each in finish(reader, [tape[0], *flood, *tape[1:]])] == [1, 301]
+
+
+# What a reader spends on checkpoints that are not borne out
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each tree that was tried: how many leaves were hashed for it."""
+    found: list[int] = []
+    extend = Frontier.extend
+
+    def counted(self: Frontier, leaves: Iterable[bytes]) -> Frontier:
+        these = list(leaves)
+        found.append(len(these))
+        return extend(self, these)
+
+    monkeypatch.setattr(Frontier, "extend", counted)
+    return found
+
+
+def most_hashed(messages: int) -> int:
+    """What the reader's allowance lets some messages cost, the last try of each kind over it."""
+    return ALLOWANCE + A_MESSAGE * messages + 2 * (A_TRY + WINDOW)
+
+
+def false_checkpoints(sizes: Iterable[int]) -> list[Sent]:
+    """Signed by the owner, over trees that it does not have."""
+    stated = [Checkpoint(ORIGIN, size, leaf_hash(b"%d" % size)) for size in sizes]
+    return [
+        Sent(each.size - 1, b"k", b"x", sealed=Sealed(checkpoint.sign(each, [KEY]), ()))
+        for each in stated
+    ]
+
+
+@pytest.mark.parametrize("doubled", [0, 300])
+def test_signed_checkpoints_of_falling_sizes_cost_a_few_hashes_each(
+    hashed: list[int], doubled: int
+) -> None:
+    heard = [Sent(at, b"k", b"x") for at in range(WINDOW - 1)]
+    heard += [Sent(at % 100 * 49, b"k", b"y%d" % at) for at in range(doubled)]
+    heard += false_checkpoints(range(WINDOW - 1, WINDOW - 1_001, -1))
+    with pytest.raises(errors.SealMismatch):
+        finish(fresh(), heard)
+    assert sum(hashed) < most_hashed(len(heard))
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_true_checkpoints_on_forged_leaves_cost_a_few_hashes_each_and_hold_in_the_end(
+    hashed: list[int], step: int
+) -> None:
+    """Who runs a broker holds single-leaf batches back, and shows their checkpoints alone."""
+    tape = seal([[b"%d" % number] for number in range(400)])
+    doubles = [replace(sent, datum=b"y%d" % at, sealed=None) for sent in tape for at in range(2)]
+    forged = [replace(sent, datum=b"forged") for sent in tape]
+    heard = doubles + forged[::step]
+    reader = fresh()
+    feed(reader, heard)
+    assert sum(hashed) < most_hashed(len(heard))
+    assert finish(reader, tape)[-1].end == len(tape)
+
+
+@settings(deadline=None)
+@given(BATCHES, st.data())
+def test_a_reader_in_debt_takes_every_true_checkpoint_that_is_there(
+    batches: list[list[bytes]], data: st.DataObject
+) -> None:
+    """Whatever was wasted before, and whatever stands before the true leaves."""
+    tape = seal(batches)
+    forged = [replace(sent, datum=b"forged") for sent in tape]
+    doubles = [replace(sent, datum=b"double", sealed=None) for sent in tape]
+    heard = data.draw(st.permutations([*forged, *doubles]))
+    reader = fresh()
+    reader._effort.spend(data.draw(st.sampled_from([ALLOWANCE, 2 * ALLOWANCE])))
+    feed(reader, heard)
+    assert finish(reader, tape)[-1].end == len(tape)
+    assert reader.frontier.root() == root_of([leaf_hash(sent.data) for sent in tape])
+
+
+@given(st.lists(st.tuples(st.integers(1, 2_000), st.integers(1, WINDOW)), max_size=40))
+def test_what_is_spent_is_earned_but_for_a_few_tries(turns: list[tuple[int, int]]) -> None:
+    """Each turn: so many messages arrive, then a checkpoint of so many leaves is tried in vain."""
+    effort, spent, earned = Effort(), 0, 0
+    for messages, leaves in turns:
+        effort.earn(messages)
+        earned += A_MESSAGE * messages
+        if effort.is_left:
+            effort.begin(leaves)
+            effort.prepare(leaves)
+            while not effort.is_over:
+                effort.spend(leaves)
+                spent += leaves
+    assert spent <= ALLOWANCE + earned + A_TRY + WINDOW
+
+
+def test_a_last_try_is_in_full_once_and_then_little_until_the_debt_is_paid() -> None:
+    effort, tries = Effort(), []
+    effort.spend(ALLOWANCE)
+    for earned in (0, 0, 2 * A_TRY // A_MESSAGE):
+        effort.earn(earned)
+        effort.begin(10)
+        spent = 0
+        while not effort.is_over:
+            effort.spend(10)
+            spent += 10
+        tries.append(spent)
+    assert tries[0] > A_TRY > 10 * tries[1]
+    assert tries[2] > A_TRY

@@ -197,6 +197,7 @@ class Partition:
                 them is given out first.
             OffsetGone: a message was deleted before it could be read again.
         """
+        final = final or self._doubted > _MOST_DOUBTED
         while not self._incomplete and (verified := self._reader.settle(final=final)):
             self._take_messages(verified)
         checkpoints, self._checkpoints = self._checkpoints, []
@@ -207,7 +208,7 @@ class Partition:
         if self._broken:
             raise self._broken
         objection = self._reader.objection
-        if objection and (final or self._doubted > _MOST_DOUBTED):
+        if objection and final:
             raise objection
         return None
 

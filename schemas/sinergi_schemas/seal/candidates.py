@@ -4,7 +4,7 @@ Whoever can write to a topic can write a message under any leaf index, so severa
 stand at one index. None of them decides anything: the owner's next checkpoint does. How many
 leaves and candidates are kept is bounded, whatever arrives.
 
-The checkpoint is tried in this order, within a budget of hashes:
+The checkpoint is tried in this order, within the reader's allowance of hashes (see `effort`):
 
     1. the first candidate of each leaf; on an undisturbed topic there are no others
     2. backwards from the checkpoint, from each leaf to the candidate that lies closest before it:
@@ -13,7 +13,7 @@ The checkpoint is tried in this order, within a budget of hashes:
        where no candidate lies directly before
 
 Where the message states the frontier of the checkpoint's tree, and that frontier has the signed
-root, each of its perfect subtrees is decided by itself, which keeps 3 short. The budget suffices
+root, each of its perfect subtrees is decided by itself, which keeps 3 short. The allowance suffices
 for noise between the owner's messages as a broker stores them. It does not for many forged copies
 between every two leaves of a batch; who runs the broker can hold back a batch in easier ways.
 """
@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sinergi_schemas.seal.checkpoint import Checkpoint
+    from sinergi_schemas.seal.effort import Effort
 
 WINDOW = 5_000
 MOST_AT_ONE_LEAF = 64
-_MOST_HASHES = 50_000
 _MOST_WAITING = 1_000
+# What a way costs whatever its length, and to put a candidate in order, in the time of a hash.
+_A_WAY = 8
+_AN_OPTION = 2
 
 
 class Candidate(NamedTuple):
@@ -111,7 +114,7 @@ class Candidates:
         return next((at for at in range(self.next, size) if at not in self._others), None)
 
     def choose(
-        self, tree: Frontier, checkpoint: Checkpoint, stated: Sequence[bytes]
+        self, tree: Frontier, checkpoint: Checkpoint, stated: Sequence[bytes], effort: Effort
     ) -> Chosen | None:
         """The candidates that continue a tree to a checkpoint's, or None where none are found.
 
@@ -119,8 +122,11 @@ class Candidates:
             tree: the verified tree, of the size of the start.
             checkpoint: of a size above the start, and signed by the owner.
             stated: the frontier that the message states, which proves nothing.
+            effort: what it may cost.
         """
         count = checkpoint.size - self._start
+        effort.begin(count)
+        effort.prepare(_A_WAY + count)
         if len(self._leaves) >= count:
             frontier = tree.extend(self._leaves[:count])
             if frontier.root() == checkpoint.root:
@@ -128,7 +134,7 @@ class Candidates:
                 return Chosen(frontier, self._leaves[:count], self._offsets[:count], rejected)
         if not self._others or self.missing(checkpoint.size) is not None:
             return None
-        return self._search(tree, checkpoint, stated)
+        return self._search(tree, checkpoint, stated, effort)
 
     def advance(self, size: int) -> None:
         """Forget the candidates below a tree size."""
@@ -151,19 +157,20 @@ class Candidates:
         return min(offsets, default=None)
 
     def _search(
-        self, tree: Frontier, checkpoint: Checkpoint, stated: Sequence[bytes]
+        self, tree: Frontier, checkpoint: Checkpoint, stated: Sequence[bytes], effort: Effort
     ) -> Chosen | None:
         """Steps 2 and 3, from one stop to the next."""
-        ways = _Ways([self._all(index) for index in range(tree.size, checkpoint.size)], tree.size)
-        budget = _MOST_HASHES
+        options = [self._all(index) for index in range(tree.size, checkpoint.size)]
+        effort.prepare(_AN_OPTION * sum(map(len, options)))
+        ways = _Ways(options, tree.size)
         chosen: list[Candidate] = []
         for stop, wanted in _stops(tree.size, checkpoint, stated):
-            for path in ways.between(tree.size, stop):
-                budget -= len(path)
+            for path, choices in ways.between(tree.size, stop):
+                effort.spend(_A_WAY + len(path) + choices)
                 grown = tree.extend(each.leaf for each in path)
                 if grown.hashes == wanted or (wanted is None and grown.root() == checkpoint.root):
                     break
-                if budget < 0:
+                if effort.is_over:
                     return None
             else:
                 return None
@@ -214,13 +221,16 @@ class _Ways:
         self._options = options
         self._start = start
 
-    def between(self, start: int, stop: int) -> Iterator[list[Candidate]]:
-        """The ways from one tree size to another: with no turn, with one, with two, and so on."""
+    def between(self, start: int, stop: int) -> Iterator[tuple[list[Candidate], int]]:
+        """The ways from one tree size to another: with no turn, with one, with two, and so on.
+
+        With each comes the number of its leaves with a choice.
+        """
         waiting: deque[dict[int, int]] = deque([{}])
         while waiting:
             turns = waiting.popleft()
             path, breaks, others = self._walk(start, stop, turns)
-            yield path
+            yield path, len(breaks) + len(others)
             last = min(turns, default=stop)
             for index in (*breaks, *others):
                 if index < last and len(waiting) < _MOST_WAITING:

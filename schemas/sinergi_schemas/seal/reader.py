@@ -17,6 +17,7 @@ many leaves are verified.
        differ, or are too many. Messages that are still to come may answer it; whoever reads raises
        it once nothing more arrives. No later checkpoint is taken before an open one.
 
+To try a checkpoint costs; how often it is tried is bounded by what has arrived (see `effort`).
 Where a checkpoint stands does not matter, since its signature says what it covers.
 """
 
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sinergi_schemas import errors
 from sinergi_schemas.seal import checkpoint, noise
 from sinergi_schemas.seal.candidates import WINDOW, Candidates
+from sinergi_schemas.seal.effort import Effort
 from sinergi_schemas.seal.merkle import Frontier, leaf_hash
 from sinergi_schemas.seal.noise import Noise
 
@@ -41,7 +43,6 @@ REMEMBERED = 1_000
 MOST_OPEN = 16
 MOST_UNMATCHED = 10_000
 _PREFIX = 8
-_LEAST_FRESH = 64
 
 
 class Verified(NamedTuple):
@@ -99,7 +100,8 @@ class Reader:
         self._roots = {frontier.size: frontier.root()}
         self._open: dict[int, _Open] = {}
         self._smallest = -1
-        self._fresh = self._due = 0
+        self._fresh = self._heard = 0
+        self._effort = Effort()
         self.objection: errors.SealBroken | None = None
         self._fork: errors.SealFork | None = None
         self.size = frontier.size
@@ -134,6 +136,7 @@ class Reader:
         """
         if self._fork:
             raise self._fork
+        self._heard += 1
         if index >= self.size:
             self._keep(index, leaf_hash(leaf_data), offset)
         elif self._prefixes is None:
@@ -145,14 +148,16 @@ class Reader:
     def settle(self, *, final: bool = False) -> Verified | None:
         """Try the smallest open checkpoint with what has arrived since; what became verified.
 
-        Call it until it returns None. The more often it was in vain, the more must have arrived.
+        Call it until it returns None.
 
         Args:
-            final: nothing more will arrive: try it if anything has arrived.
+            final: nothing more will arrive: try it though more was spent than is earned.
         """
-        if self._open and (self._fresh >= self._due or (final and self._fresh)):
-            return self._try_smallest()
-        return None
+        if not self._open or not self._fresh:
+            return None
+        self._effort.earn(self._heard)
+        self._heard = 0
+        return self._try_smallest() if final or self._effort.is_left else None
 
     def _keep(self, index: int, leaf: bytes, offset: int) -> None:
         """Rule 2."""
@@ -200,25 +205,26 @@ class Reader:
             self.unmatched[stated.size] = stated.root
 
     def _take(self, new: _Open) -> Verified | None:
-        """Put a checkpoint to the open ones, and try it if it is the smallest and not a copy."""
+        """Put a checkpoint to the open ones; if it is the smallest and not a copy, it is due."""
         size = new.stated.size
         known = self._open.get(size)
-        if known is None or (new.hint and not known.hint):
+        is_new = known is None or (bool(new.hint) and not known.hint)
+        if is_new:
             self._open[size] = new
         if len(self._open) > MOST_OPEN:
             del self._open[sorted(self._open)[-2]]
-        if known is None and size == min(self._open):
-            return self._try_smallest()
+        if is_new and size == min(self._open):
+            self._smallest, self._fresh = size, 1
         return self.settle()
 
     def _try_smallest(self) -> Verified | None:
         """Rule 5 for the smallest open checkpoint, or else rule 6."""
         self._smallest = min(self._open)
         stated, note, hint = self._open[self._smallest]
-        self._fresh, self._due = 0, max(_LEAST_FRESH, 2 * self._due)
+        self._fresh = 0
         self.objection = self._obstacle(stated)
         if self.objection is None:
-            found = self._candidates.choose(self._frontier, stated, hint)
+            found = self._candidates.choose(self._frontier, stated, hint, self._effort)
             if found:
                 return self._close(stated, note, found)
             self.objection = errors.SealMismatch(self._origin, self.size, stated.size)
@@ -242,7 +248,7 @@ class Reader:
         del self._open[stated.size]
         self._smallest = min(self._open, default=-1)
         # The next open checkpoint, if there is one, is tried with what is there.
-        self._fresh, self._due = 1, 0
+        self._fresh = 1
         return Verified(
             start, self.size, stated.root, note, found.frontier, found.leaves, found.offsets
         )
