@@ -14,11 +14,10 @@ from sinergi_producers.floor import Horizon, Look
 from sinergi_producers.releasing import release
 from sinergi_producers.row_check import IS_BEHIND, ROW, KnownSchema
 from sinergi_producers.sealing import MOST_BYTES, MOST_MESSAGES, Growth, Row
-from sinergi_schemas import errors
+from sinergi_schemas import errors, stored
 from sinergi_schemas.lease import SECONDS, Lease
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.seal.checkpoint import Sealed
-from sinergi_schemas.seal.merkle import Frontier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from sinergi_producers.floor import Floors
     from sinergi_producers.sealing import Batch, Share
+    from sinergi_schemas.seal.merkle import Frontier
 
 _log = structlog.get_logger(__name__)
 
@@ -197,7 +197,7 @@ class Backlog:
             rows = connection.execute(
                 "SELECT event_type, partition, size, frontier FROM sinergi_producer.tree"
             ).fetchall()
-        return {(name, number): Frontier.parse(size, data) for name, number, size, data in rows}
+        return _frontiers(rows, "sinergi_producer.tree")
 
     def sent(self) -> dict[Share, Frontier]:
         """Every tree as far as the broker has it; a sent size is always that of a checkpoint."""
@@ -208,7 +208,7 @@ class Backlog:
                 " ON c.event_type = t.event_type AND c.partition = t.partition"
                 " AND c.size = t.sent_size"
             ).fetchall()
-        return {(name, number): Frontier.parse(size, data) for name, number, size, data in rows}
+        return _frontiers(rows, "sinergi_producer.checkpoint")
 
     def confirmed(self) -> dict[Share, tuple[int, datetime | None]]:
         """How many leaves of every tree the broker has, and when the last one was sealed."""
@@ -364,7 +364,8 @@ class Backlog:
         data: bytes,
         note: str,
     ) -> Growth:
-        frontier = Frontier.parse(size, data)
+        row = f"({', '.join(map(str, share))}, {size})"
+        frontier = stored.frontier(size, data, "sinergi_producer.checkpoint", row)
         rows = connection.execute(_LEAVES, (*share, start, size)).fetchall()
         return Growth(share, [Row(*row) for row in rows], frontier, Sealed(note, frontier.hashes))
 
@@ -372,6 +373,13 @@ class Backlog:
     def _transaction(self) -> Iterator[psycopg.Connection]:
         with self._database.serving() as connection:
             yield connection
+
+
+def _frontiers(rows: Iterable[tuple[str, int, int, bytes]], table: str) -> dict[Share, Frontier]:
+    return {
+        (name, number): stored.frontier(size, data, table, f"({name}, {number}) of size {size}")
+        for name, number, size, data in rows
+    }
 
 
 def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:

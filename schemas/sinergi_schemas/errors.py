@@ -612,6 +612,21 @@ class DatabaseBroken(Broken):
     what: str
 
 
+class StoredStateInvalid(Broken):
+    """{column} of the row {row} is not what was stored there ({what}): somebody wrote over it, or
+    the disk did. Restore the database from a backup (docs/runbooks.md); with a row that nothing of
+    Sinergi has written, delete it.
+
+    Attributes:
+        column: with its schema and table.
+        row: the values of its key, which are names of things.
+    """
+
+    column: str
+    row: str
+    what: str
+
+
 class RightMissing(DatabaseBroken):
     """The database refuses this user the work: {what} (SQLSTATE {sqlstate}). Let its owner grant
     the right, or run this as its owner.

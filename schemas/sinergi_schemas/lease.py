@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from psycopg.errors import NumericValueOutOfRange
+
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Lease:
         self._take, self._renew, self._release = (
             statement.format(table=table) for statement in (_TAKE, _RENEW, _RELEASE)
         )
+        self._table = table
         self._values = {"name": name, "holder": holder, "seconds": seconds}
         self.seconds = seconds
 
@@ -51,8 +54,17 @@ class Lease:
         """Take the lease if it is free or ours already; its new epoch, None while another has it.
 
         Call it in the transaction that raises the epoch of what the lease guards.
+
+        Raises:
+            StoredStateInvalid: its epoch cannot be raised.
         """
-        taken = connection.execute(self._take, self._values).fetchone()
+        try:
+            taken = connection.execute(self._take, self._values).fetchone()
+        except NumericValueOutOfRange:
+            what = "no number is higher"
+            raise errors.StoredStateInvalid(
+                f"{self._table}.epoch", f"({self._values['name']})", what
+            ) from None
         return None if taken is None else int(taken[0])
 
     def renew(self, connection: psycopg.Connection, epoch: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from psycopg.errors import NumericValueOutOfRange
 
 from sinergi_consumers.agreed import NOT_AGREED
 from sinergi_consumers.decoding import AWAITING_SCHEMA
@@ -14,9 +16,8 @@ from sinergi_consumers.retrying import Entry, Unkept
 from sinergi_consumers.sinks import merge
 from sinergi_consumers.sinks.merge import Merge
 from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
-from sinergi_schemas import errors
+from sinergi_schemas import errors, stored
 from sinergi_schemas.postgresql import Database
-from sinergi_schemas.seal.merkle import Frontier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +40,14 @@ _OWN = {
     "skipped": ("topic", "partition", "cause", "messages", "first_offset", "last_offset"),
 }
 
+
+_POSITION = "sinergi_consumer.position"
+_CLAIM = """
+    INSERT INTO sinergi_consumer.position AS p (projection, topic, partition)
+    SELECT name, %s, %s FROM unnest(%s::text[]) AS name ORDER BY name
+    ON CONFLICT (projection, topic, partition) DO UPDATE SET epoch = p.epoch + 1
+    RETURNING projection, tree_size, frontier, epoch, cluster_id, topic_id, next_offset
+"""
 
 _HALT = """
     INSERT INTO sinergi_consumer.halt AS h (topic, partition, reason, detail, looks_at)
@@ -123,30 +132,24 @@ class PostgresqlSink:
                     raise errors.TablesMissing(f"{schema}.{table}.{column}", "consumer")
 
     def claim(self, topic: Topic, partition: int) -> dict[str, Position]:
-        """Raise the epoch of every projection of the topic's event type, and read where it is."""
+        """Raise the epoch of every projection of the topic's event type, and read where it is.
+
+        Raises:
+            StoredStateInvalid: a position is none.
+        """
         names = sorted(
             name
             for name, each in self._merges.items()
             if each.projection.event_type == topic.event_type
         )
         with self._database.serving() as connection:
-            rows = connection.execute(
-                "INSERT INTO sinergi_consumer.position AS p (projection, topic, partition)"
-                " SELECT name, %s, %s FROM unnest(%s::text[]) AS name ORDER BY name"
-                " ON CONFLICT (projection, topic, partition) DO UPDATE SET epoch = p.epoch + 1"
-                " RETURNING projection, tree_size, frontier, epoch, cluster_id, topic_id,"
-                " next_offset",
-                (topic.name, partition, names),
-            ).fetchall()
-        return {
-            name: Position(
-                Frontier.parse(size, bytes(frontier)),
-                epoch,
-                Place(cluster, topic_id) if cluster and topic_id else None,
-                offset,
-            )
-            for name, size, frontier, epoch, cluster, topic_id, offset in rows
-        }
+            try:
+                rows = connection.execute(_CLAIM, (topic.name, partition, names)).fetchall()
+            except NumericValueOutOfRange:
+                row = f"({' or '.join(names)}, {topic.name}, {partition})"
+                what = "no number is higher"
+                raise errors.StoredStateInvalid(f"{_POSITION}.epoch", row, what) from None
+        return {row[0]: _position(topic, partition, row) for row in rows}
 
     def reached(self, topics: Sequence[str]) -> dict[tuple[str, str, int], tuple[int, int]]:
         """How far each projection is in each partition of some topics, and under which epoch."""
@@ -255,3 +258,12 @@ class PostgresqlSink:
     def _prepare(self, connection: psycopg.Connection) -> None:
         """Make the temporary tables, before any savepoint: rolled back it would take them along."""
         connection.execute(merge.make_all(self._merges.values(), kept=not self._database.is_pooled))
+
+
+def _position(topic: Topic, partition: int, row: tuple[Any, ...]) -> Position:
+    """A position as it is stored. An offset that is none has to be looked for."""
+    projection, size, frontier, epoch, cluster_id, topic_id, offset = row
+    key = f"({projection}, {topic.name}, {partition}) of tree_size {size}"
+    tree = stored.frontier(size, frontier, _POSITION, key)
+    place = Place(cluster_id, topic_id) if cluster_id and topic_id else None
+    return Position(tree, epoch, place, None if offset is not None and offset < 0 else offset)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import root
 from sinergi_consumers.quarantined import Contents, State
-from sinergi_schemas import errors
-from sinergi_schemas.topics import Topic
+from sinergi_schemas import errors, stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.leaf_reading import LeafReading
     from sinergi_consumers.quarantined import Quarantine, Quarantined
     from sinergi_consumers.retrying import Decision, Entry, Outcome
+    from sinergi_schemas.topics import Topic
 
 
 def contents(quarantine: Quarantine, row: Quarantined) -> Contents:
@@ -36,7 +36,7 @@ def all_contents(quarantine: Quarantine, rows: Sequence[Quarantined]) -> dict[in
     missing: dict[tuple[str, int], list[Quarantined]] = {}
     for row in rows:
         if found[row.id] is None:
-            missing.setdefault((row.topic, row.partition), []).append(row)
+            missing.setdefault((_topic(row).name, row.partition), []).append(row)
     for (topic, partition), without in missing.items():
         wanted = {row.leaf_index: bytes.fromhex(row.leaf_hash) for row in without}
         read = _reading().read(topic, partition, wanted)
@@ -99,4 +99,8 @@ def retried(rows: Sequence[Quarantined], decision: Decision) -> list[Outcome]:
 def _entry(row: Quarantined) -> Entry:
     from sinergi_consumers.retrying import Entry  # noqa: PLC0415 - heavy: not for list and show
 
-    return Entry(row.projection, Topic.parse(row.topic), row.partition, row.leaf_index)
+    return Entry(row.projection, _topic(row), row.partition, row.leaf_index)
+
+
+def _topic(row: Quarantined) -> Topic:
+    return stored.topic(row.topic, "sinergi_consumer.quarantine", f"of id {row.id}")

@@ -8,13 +8,14 @@ from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sinergi.status.facts import Halt, Lease, Strays
+from sinergi.status.look import Look
 from sinergi_consumers.position import Place
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import psycopg
@@ -32,7 +33,7 @@ _LEASE = """
 """
 # For each tree the checkpoint that closes its oldest batch which is not sent.
 _TREES = """
-    SELECT t.event_type, t.partition, t.size, t.sent_size, c.sealed_at
+    SELECT t.event_type, t.partition, t.size, t.frontier, t.sent_size, c.sealed_at
     FROM sinergi_producer.tree AS t LEFT JOIN LATERAL (
         SELECT sealed_at FROM sinergi_producer.checkpoint AS c
         WHERE (c.event_type, c.partition) = (t.event_type, t.partition) AND c.size > t.sent_size
@@ -51,7 +52,7 @@ _HELD = """
 """
 
 _POSITIONS = """
-    SELECT topic, partition, projection, tree_size, cluster_id, topic_id, next_offset
+    SELECT topic, partition, projection, tree_size, frontier, cluster_id, topic_id, next_offset
     FROM sinergi_consumer.position ORDER BY topic, partition, projection
 """
 # By reason, and together; an event that several projections refuse counts once.
@@ -86,13 +87,19 @@ class WaitingRows(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProducerRows:
-    """What the producer's database holds, by event type and partition."""
+    """What the producer's database holds, by event type and partition.
+
+    Attributes:
+        invalid: rows that are not what was stored, a line each; they are left out where nothing
+            can be said of them.
+    """
 
     lease: Lease
     trees: Mapping[Number, TreeRow]
     live: Mapping[str, WaitingRows]
     history: Mapping[str, WaitingRows]
     held: Mapping[str, Mapping[str, int]]
+    invalid: Sequence[str]
 
 
 class PositionRow(NamedTuple):
@@ -105,7 +112,11 @@ class PositionRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConsumerRows:
-    """What the consumer's database holds, by topic and partition; bytes by the topics' owner."""
+    """What the consumer's database holds, by topic and partition; bytes by the topics' owner.
+
+    Attributes:
+        invalid: as those of `ProducerRows`.
+    """
 
     positions: Mapping[Number, Mapping[str, PositionRow]]
     quarantined: Mapping[Number, Mapping[str, int]]
@@ -113,6 +124,7 @@ class ConsumerRows:
     quarantined_bytes: Mapping[str, int]
     halts: Mapping[Number, Halt]
     strays: Mapping[Number, list[Strays]]
+    invalid: Sequence[str]
 
 
 def producer_rows(url: str) -> ProducerRows:
@@ -127,15 +139,18 @@ def producer_rows(url: str) -> ProducerRows:
         if lease is None:
             raise errors.TablesMissing("the row relay of sinergi_producer.lease", "producer")
         holder, expires_at, is_held = lease
+        look = Look(connection, "sinergi_producer")
+        trees = {}
+        for name, number, size, frontier, sent, since in look.of_event_types("tree", _TREES):
+            look.check_frontier("tree", f"({name}, {number}) of size {size}", size, frontier)
+            trees[name, number] = TreeRow(size, sent, _utc(since))
         return ProducerRows(
             Lease(holder, _utc(expires_at), is_held),
-            {
-                (name, number): TreeRow(size, sent, _utc(since))
-                for name, number, size, sent, since in connection.execute(_TREES)
-            },
-            _waiting(connection, _LIVE),
-            _waiting(connection, _HISTORY),
-            _nested(connection.execute(_HELD).fetchall()),
+            trees,
+            _waiting(look, _LIVE),
+            _waiting(look, _HISTORY),
+            _nested(look.of_event_types("outbox", _HELD)),
+            look.invalid,
         )
 
 
@@ -146,12 +161,16 @@ def consumer_rows(url: str) -> ConsumerRows:
         DatabaseAway, DatabaseBroken: it does not serve us.
     """
     with _looking(url, "consumer") as connection:
+        look = Look(connection, "sinergi_consumer")
         positions: dict[Number, dict[str, PositionRow]] = {}
-        for topic, number, projection, size, *at, offset in connection.execute(_POSITIONS):
+        found = look.of_topics("position", _POSITIONS)
+        for topic, number, projection, size, frontier, *at, offset in found:
+            key = f"({projection}, {topic}, {number}) of tree_size {size}"
+            look.check_frontier("position", key, size, frontier)
             place = Place(*at) if all(at) else None
-            row = PositionRow(size, place, offset)
+            row = PositionRow(size, place, None if offset is not None and offset < 0 else offset)
             positions.setdefault((topic, number), {})[projection] = row
-        counts = connection.execute(_QUARANTINE).fetchall()
+        counts = look.of_topics("quarantine", _QUARANTINE)
         quarantined = _nested(
             ((topic, number), reason, count) for topic, number, reason, count in counts if reason
         )
@@ -161,12 +180,13 @@ def consumer_rows(url: str) -> ConsumerRows:
             (topic, number): Halt(
                 reason, detail, since.astimezone(UTC), looks_at and looks_at.astimezone(UTC)
             )
-            for topic, number, reason, detail, since, looks_at in connection.execute(_HALTS)
+            for topic, number, reason, detail, since, looks_at in look.of_topics("halt", _HALTS)
         }
         strays: dict[Number, list[Strays]] = {}
-        for topic, number, *found in connection.execute(_STRAYS):
-            strays.setdefault((topic, number), []).append(Strays(*found))
-    return ConsumerRows(_with_newcomers(positions), quarantined, events, kept, halts, strays)
+        for topic, number, *stray in look.of_topics("skipped", _STRAYS):
+            strays.setdefault((topic, number), []).append(Strays(*stray))
+    known = _with_newcomers(positions)
+    return ConsumerRows(known, quarantined, events, kept, halts, strays, look.invalid)
 
 
 def _with_newcomers(
@@ -201,10 +221,10 @@ def _looking(url: str, role: str) -> Iterator[psycopg.Connection]:
         database.close()
 
 
-def _waiting(connection: psycopg.Connection, question: str) -> dict[str, WaitingRows]:
+def _waiting(look: Look, question: str) -> dict[str, WaitingRows]:
     return {
         name: WaitingRows(count, _utc(oldest))
-        for name, count, oldest in connection.execute(question)
+        for name, count, oldest in look.of_event_types("outbox", question)
     }
 
 

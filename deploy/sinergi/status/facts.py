@@ -258,6 +258,7 @@ class Facts:
         reading: None where the settings name no consumer database.
         unset: settings that the agreements would want and that are not there.
         unknown: topics that it may write or read, of event types that this version lacks.
+        invalid: rows of both databases that are not what was stored there, a line each.
     """
 
     agency: str
@@ -267,3 +268,4 @@ class Facts:
     away: tuple[Away, ...]
     unset: tuple[str, ...]
     unknown: tuple[Topic, ...] = ()
+    invalid: tuple[str, ...] = ()

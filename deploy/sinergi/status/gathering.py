@@ -117,6 +117,7 @@ class _Gathering:
             tuple(self.away),
             tuple(key for key, names in wanted.items() if names and not given[key]),
             tuple(each for each in (*published, *read) if each.event_type not in known),
+            (*(sent.invalid if sent else ()), *(stored.invalid if stored else ())),
         )
 
     def _reading(

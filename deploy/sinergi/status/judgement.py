@@ -48,6 +48,7 @@ HEADS_SECONDS = 180.0
 class Kind(StrEnum):
     """What is wrong, the worst first."""
 
+    INVALID = "invalid"
     RESTORED = "restored"
     HALTED = "halted"
     CUT = "cut"
@@ -105,7 +106,7 @@ class Verdict:
 
 def judge(facts: Facts) -> Verdict:
     """Judge what is known; what is not known is neither well nor wrong."""
-    problems: list[Problem] = []
+    problems = [Problem(Kind.INVALID, None, None, each) for each in facts.invalid]
     if facts.publishing:
         problems += _publishing(facts.publishing)
     if facts.reading:

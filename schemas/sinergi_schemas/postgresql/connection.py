@@ -18,6 +18,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.postgresql import session
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.postgresql.faults import LOCKED, translate
+from sinergi_schemas.postgresql.times import MomentLoader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,6 +195,7 @@ def open_connection(address: str, application: str) -> psycopg.Connection:
         application_name=application,
         **{name: value for name, value in DEFAULTS.items() if name not in said},
     )
+    connection.adapters.register_loader("timestamptz", MomentLoader)
     try:
         _check_encoding(connection)
     except BaseException:

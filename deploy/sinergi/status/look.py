@@ -1,0 +1,59 @@
+"""One look into a database: its answers, and which of its rows are not what was stored there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from sinergi_schemas import errors, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
+
+    Row = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class Look:
+    """Asks a database, and goes on where somebody has written over a row.
+
+    Attributes:
+        invalid: what was found, a line each.
+    """
+
+    connection: psycopg.Connection
+    schema: str
+    invalid: list[str] = field(default_factory=list)
+
+    def of_topics(self, table: str, question: LiteralString) -> list[Row]:
+        """The rows of an answer that begins with topic and partition, without those of none."""
+        return self._sound(table, question, stored.topic)
+
+    def of_event_types(self, table: str, question: LiteralString) -> list[Row]:
+        """The rows of an answer that begins with an event type, without those of none."""
+        return self._sound(table, question, stored.event_type)
+
+    def check_frontier(self, table: str, row: str, size: int, frontier: bytes) -> None:
+        """Note where a stored tree is none."""
+        self._is_sound(stored.frontier, size, frontier, f"{self.schema}.{table}", row)
+
+    def _sound(
+        self, table: str, question: LiteralString, read: Callable[[str, str, str], object]
+    ) -> list[Row]:
+        name = f"{self.schema}.{table}"
+        return [
+            row
+            for row in self.connection.execute(question)
+            if self._is_sound(read, row[0], name, f"({row[0]}, {row[1]})")
+        ]
+
+    def _is_sound(self, read: Callable[..., object], *given: object) -> bool:
+        try:
+            read(*given)
+        except errors.StoredStateInvalid as why:
+            if str(why) not in self.invalid:
+                self.invalid.append(str(why))
+            return False
+        return True
