@@ -43,6 +43,7 @@ def bomb(world: World, codec: str, sizes: Sequence[int]) -> None:
         {
             "bootstrap.servers": world.kafka,
             "compression.type": codec,
+            "enable.idempotence": True,  # a broker may take so long that it is sent again
             "message.max.bytes": 10**9,
             "batch.size": 2**31 - 1,
             "queue.buffering.max.kbytes": 2**31 - 1,
