@@ -150,15 +150,18 @@ def _start_local(stack: ExitStack) -> Services:
 
 
 def _hastened(started: Services) -> Services:
-    """Have PostgreSQL wait for no disk: nobody takes this server's power away. Tests that kill a
-    server start one of their own.
+    """Have PostgreSQL wait for no disk, and no login for thousands of hashes: nobody takes this
+    server's power or its passwords away. Tests that kill a server start one of their own.
     """
-    engine = sa.create_engine(started.postgresql, isolation_level="AUTOCOMMIT")
+    url = sa.make_url(started.postgresql)
+    settings = {"fsync": "off", "full_page_writes": "off", "scram_iterations": "1"}
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
-        for setting in ("fsync = off", "full_page_writes = off", "max_wal_size = '4GB'"):
-            connection.execute(sa.text(f"ALTER SYSTEM SET {setting}"))
+        for name, value in settings.items():
+            connection.execute(sa.text(f"ALTER SYSTEM SET {name} = {value}"))
         connection.execute(sa.text("SELECT pg_reload_conf()"))
-    engine.dispose()
+        connection.execute(sa.text("SET scram_iterations = 1"))
+        connection.execute(sa.text(f"ALTER ROLE {url.username} PASSWORD '{url.password}'"))
     return started
 
 
