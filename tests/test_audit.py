@@ -20,8 +20,8 @@ from sinergi_consumers.testimony import Witness, objection
 from sinergi_schemas import errors, message, topics
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
-from sinergi_schemas.seal import checkpoint, heads, noise
-from sinergi_schemas.seal.checkpoint import Checkpoint
+from sinergi_schemas.seal import checkpoint, heads, memory, noise, reader
+from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
 from sinergi_schemas.seal.heads import Head, Heads
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+    from foreign import Wire
     from sinergi_consumers.audit import Verdict
     from test_replay import Changed
 
@@ -80,6 +81,10 @@ def messages(world: World, number: int) -> list[Message]:
 
 def whole(all_: list[Message]) -> list[Message]:
     return all_
+
+
+def wire(each: Message) -> Wire:
+    return each.value(), each.key(), [*(each.headers() or ())]
 
 
 def nothing(_: list[Message]) -> list[Message]:
@@ -315,6 +320,52 @@ def test_a_second_history_of_the_owners_within_the_topic_is_told(world: World) -
     _, verdict = audited(world, Copies())
     (finding,) = verdict.findings
     assert f"shows two histories of {size} leaves" in finding.why
+
+
+def true_seals(world: World, count: int) -> list[Sealed]:
+    """Checkpoints of the owner over the first leaves of partition 0, one for each size."""
+    writer = Writer(f"{BUS}/{world.topic.name}/0", [world.key], Frontier.empty())
+    found = []
+    for each in map(message.parse, messages(world, 0)[:count]):
+        writer.add(each.leaf_data)
+        found.append(writer.checkpoint())
+    return found
+
+
+def test_copies_of_checkpoints_hide_no_second_history(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """However many are appended before it: here more than are kept to be compared."""
+    monkeypatch.setattr(memory, "MOST_UNMATCHED", 0)
+    monkeypatch.setattr(reader, "REMEMBERED", 1)
+    size = len(messages(world, 0))
+    write_all(world, 0, [wire(each) for each in messages(world, 0) * 2])
+    command = ["--config", str(world.reader_settings), "replay", world.topic.name]
+    assert root.run(command) == 0
+    write_all(world, 0, [wire(each) for each in messages(world, 0)])
+    contradict(world, 0, size)
+    assert root.run(command) == 1
+    assert f"shows two histories of {size} leaves" in capfd.readouterr().err
+
+
+def test_a_topic_with_more_checkpoints_than_can_be_compared_cannot_be_told_to_hold(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The second history may be among those that are left."""
+    monkeypatch.setattr(memory, "MOST_UNMATCHED", 2)
+    write_all(world, 0, [leaf(0, sealed=sealed) for sealed in true_seals(world, 2)])
+    command = ["--config", str(world.reader_settings), "replay", world.topic.name]
+    assert root.run(command) == 0
+    contradict(world, 0, 3)
+    capfd.readouterr()
+    assert root.run([*command, "--json"]) == 2
+    out, err = capfd.readouterr()
+    assert "1 signed checkpoint of smaller trees, behind larger ones, could not be compared" in err
+    (document,) = json.loads(out)
+    assert (document["holds"], document["exit_status"]) == (None, 2)
+    assert [each["checkpoints_not_compared"] for each in document["partitions"]] == [1, 0]
+    monkeypatch.setattr(memory, "MOST_UNMATCHED", 3)
+    assert root.run(command) == 1
 
 
 def test_everything_that_was_skipped_is_told_with_place_and_count(world: World) -> None:

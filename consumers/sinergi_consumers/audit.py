@@ -127,6 +127,9 @@ class Audit:
         agency, has_leaves = self._topic.agency, any(each.verified for each in self.tallies)
         if not has_leaves and not self.verdict.testimony.has_heads:
             return f"no leaf and no heads are under a key of {agency} that the agreements here name"
+        if uncompared := sum(each.uncompared for each in self.tallies):
+            checkpoints = counted(uncompared, "signed checkpoint")
+            return f"{checkpoints} of smaller trees, behind larger ones, could not be compared"
         if has_leaves and self.verdict.compared == 0:
             return f"{self.copies.against} holds none of its leaves, so that nothing was compared"
         return ""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.message import Message, Received
     from sinergi_schemas.seal.key_ring import KeyRing
+    from sinergi_schemas.seal.memory import Memory
     from sinergi_schemas.seal.merkle import Frontier
     from sinergi_schemas.seal.noise import Noise
     from sinergi_schemas.seal.reader import Verified
@@ -146,9 +147,9 @@ class Partition:
         return self._reader.resends
 
     @property
-    def unmatched(self) -> dict[int, bytes]:
-        """Checkpoints that could not be compared yet; see `Reader`."""
-        return self._reader.unmatched
+    def memory(self) -> Memory | None:
+        """What is compared, and what could not be; see `Reader`."""
+        return self._reader.memory
 
     @property
     def noise(self) -> Noise:

@@ -6,6 +6,7 @@ What does not stand under a valid checkpoint is never handed out.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier, leaf_hash
 from sinergi_schemas.seal.noise import Noise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.message import Received
+    from sinergi_schemas.seal.memory import Memory
     from sinergi_schemas.topics import Topic
 
 LEAF_BYTES = 16
@@ -92,8 +94,7 @@ class Tally:
         noise: messages that no checkpoint covers and that were skipped, by cause.
         resends: messages that were ignored as known.
         leaves: 16 bytes of each leaf hash, where they are kept for a comparison.
-        unmatched: roots by size of checkpoints that stand behind those of larger trees and were not
-            compared.
+        memory: what was remembered to compare with, and the checkpoints that could not be compared.
         elsewhen: when events of the record that is asked for were recorded outside the interval.
     """
 
@@ -110,20 +111,35 @@ class Tally:
     noise: Noise = field(default_factory=Noise)
     resends: int = 0
     leaves: bytearray | None = None
-    unmatched: dict[int, bytes] = field(default_factory=dict)
+    memory: Memory | None = None
     elsewhen: list[datetime] = field(default_factory=list)
 
     def leaf(self, index: int) -> bytes:
         """The kept part of a leaf hash."""
         return bytes((self.leaves or b"")[index * LEAF_BYTES : (index + 1) * LEAF_BYTES])
 
-    def take(self, batch: Batch, before: Frontier, sizes: AbstractSet[int]) -> None:
-        """Count a verified batch behind the tree `before`, and note the roots of some sizes."""
+    @property
+    def unmatched(self) -> Mapping[int, bytes]:
+        """Roots by size of checkpoints behind those of larger trees that were not compared yet."""
+        return self.memory.unmatched if self.memory else {}
+
+    @property
+    def uncompared(self) -> int:
+        """How many more of them there were, which nothing can be compared with any more."""
+        return self.memory.unkept if self.memory else 0
+
+    def take(self, batch: Batch, before: Frontier, sizes: Sequence[int]) -> None:
+        """Count a verified batch behind the tree `before`, and note the roots of some sizes.
+
+        Args:
+            sizes: in their order.
+        """
         for each in batch.checkpoints:
-            for size in sizes:
-                if each.start < size <= each.end:
-                    within = before.extend(each.leaves[: size - each.start])
-                    self.roots[size] = within.root()
+            within = before
+            for size in sizes[bisect_right(sizes, each.start) : bisect_right(sizes, each.end)]:
+                leaves = each.leaves[within.size - each.start : size - each.start]
+                within = within.extend(leaves)
+                self.roots[size] = within.root()
             if self.leaves is not None:
                 self.leaves += b"".join(leaf[:LEAF_BYTES] for leaf in each.leaves)
             before = each.frontier
@@ -240,14 +256,14 @@ class Replay:
         return tally
 
     def _batches(self, tally: Tally, sizes: AbstractSet[int]) -> Iterator[Batch]:
-        number, tree = tally.partition, Frontier.empty()
+        number, tree, ordered = tally.partition, Frontier.empty(), sorted(sizes)
         keys = self._bus.agreements.ring(self._topic, number)
         bus = self._bus.agreements.bus
         partition = Partition(bus, self._topic, number, keys, tree, compare=True)
-        tally.noise, tally.unmatched = partition.noise, partition.unmatched
+        tally.noise, tally.memory = partition.noise, partition.memory
         with open_log(self._bus.connection, self._name, number) as log:
             for batch in _read(log, partition, tally):
-                tally.take(batch, tree, sizes)
+                tally.take(batch, tree, ordered)
                 tree = batch.frontier
                 yield batch
 

@@ -29,7 +29,7 @@ _HEADS_SECONDS = 180.0
 def exit_status(audit: Audit, *, record: str | None) -> int:
     """0 where all of it holds; 1 where something does not, or the record asked for is not there.
 
-    2 where the owner has signed nothing of it, so that nothing can be told.
+    2 where it cannot be told: the owner has signed nothing of it, or more than can be compared.
     """
     if audit.holds is None:
         return UNTOLD
@@ -148,6 +148,7 @@ def _partition(tally: Tally) -> dict[str, Any]:
         "shown": tally.shown,
         "behind_the_last_checkpoint": tally.unsealed,
         "resends": tally.resends,
+        "checkpoints_not_compared": tally.uncompared,
         "skipped": [_skipped(each) for each in tally.noise.skipped],
         "not_of_the_contract": [_skipped(each) for each in tally.unfit.skipped],
         "not_agreed": [_skipped(each) for each in tally.not_agreed.skipped],

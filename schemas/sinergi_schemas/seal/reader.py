@@ -29,6 +29,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.seal import checkpoint, noise
 from sinergi_schemas.seal.candidates import WINDOW, Candidates
 from sinergi_schemas.seal.effort import Effort
+from sinergi_schemas.seal.memory import Memory
 from sinergi_schemas.seal.merkle import Frontier, leaf_hash
 from sinergi_schemas.seal.noise import Noise
 
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 REMEMBERED = 1_000
 MOST_OPEN = 16
-MOST_UNMATCHED = 10_000
-_PREFIX = 8
 
 
 class Verified(NamedTuple):
@@ -78,16 +77,17 @@ class Reader:
         origin: `<bus>/<topic>/<partition>`.
         keys: the owner's for this topic-partition, from the agreements.
         frontier: the tree that was verified before.
-        compare: remember a part of every leaf hash, and tell a resend from another leaf under a
-            sealed index. It takes 8 bytes a leaf.
+        compare: remember a part of every leaf hash and root, and tell a resend from another leaf
+            under a sealed index, and a copy of a checkpoint from another history. It takes 8 bytes
+            a leaf and 24 a checkpoint.
 
     Attributes:
         size: how many leaves are verified.
         objection: what a valid checkpoint says that the messages so far do not bear out, or None.
         noise: what was skipped.
         resends: messages that were ignored as known.
-        unmatched: roots by size of checkpoints of smaller trees, which are not remembered and so
-            were not compared; filled where `compare` is set.
+        memory: what is remembered to compare with, and what could not be compared; None unless
+            `compare` is set.
     """
 
     def __init__(
@@ -105,11 +105,9 @@ class Reader:
         self.objection: errors.SealBroken | None = None
         self._fork: errors.SealFork | None = None
         self.size = frontier.size
-        self._first = frontier.size
-        self._prefixes = bytearray() if compare else None
+        self.memory = Memory(frontier) if compare else None
         self.noise = Noise()
         self.resends = 0
-        self.unmatched: dict[int, bytes] = {}
 
     @property
     def frontier(self) -> Frontier:
@@ -139,10 +137,10 @@ class Reader:
         self._heard += 1
         if index >= self.size:
             self._keep(index, leaf_hash(leaf_data), offset)
-        elif self._prefixes is None:
-            self.resends += 1
+        elif self.memory and self.memory.is_other_leaf(index, leaf_hash(leaf_data)):
+            self.noise.add(noise.ALTERED, offset, index)
         else:
-            self._compare(index, leaf_hash(leaf_data), offset)
+            self.resends += 1
         return self._meet(sealed, index, offset) if sealed else None
 
     def settle(self, *, final: bool = False) -> Verified | None:
@@ -168,15 +166,6 @@ class Reader:
         elif index < self._smallest:
             self._fresh += 1
 
-    def _compare(self, index: int, leaf: bytes, offset: int) -> None:
-        """Rule 1, for a reader that remembers its leaves."""
-        at = (index - self._first) * _PREFIX
-        known = self._prefixes[at : at + _PREFIX] if self._prefixes is not None and at >= 0 else b""
-        if known and known != leaf[:_PREFIX]:
-            self.noise.add(noise.ALTERED, offset, index)
-        else:
-            self.resends += 1
-
     def _meet(self, sealed: Sealed, index: int, offset: int) -> Verified | None:
         """Rules 3 to 6."""
         try:
@@ -184,11 +173,11 @@ class Reader:
         except errors.SealBroken as why:
             self.noise.add(f"{noise.FOREIGN_CHECKPOINT} ({type(why).__name__})", offset, index)
             return None
-        if self._roots.get(stated.size, stated.root) != stated.root:
+        if self._is_other_tree(stated):
             self._fork = self.objection = errors.SealFork(self._origin, stated.size)
             raise self._fork
         if stated.size <= self.size:
-            self._leave(stated)
+            self._pass_over(stated)
             return None
         self._remember(stated)
         hint = tuple(sealed.frontier)
@@ -198,11 +187,19 @@ class Reader:
         note = checkpoint.of_owner(sealed.note, self._keys.allowed(stated.size))
         return self._take(_Open(stated, note, hint))
 
-    def _leave(self, stated: Checkpoint) -> None:
-        """Keep a checkpoint of a smaller tree that is not remembered, to be compared later."""
-        is_known = stated.size in self._roots
-        if self._prefixes is not None and not is_known and len(self.unmatched) < MOST_UNMATCHED:
-            self.unmatched[stated.size] = stated.root
+    def _is_other_tree(self, stated: Checkpoint) -> bool:
+        """Whether another tree of that size is remembered."""
+        known = self._open.get(stated.size)
+        return (
+            self._roots.get(stated.size, stated.root) != stated.root
+            or (known is not None and known.stated.root != stated.root)
+            or (self.memory is not None and self.memory.is_other_tree(stated))
+        )
+
+    def _pass_over(self, stated: Checkpoint) -> None:
+        """A checkpoint is not tried: remember to compare it."""
+        if self.memory:
+            self.memory.keep(stated)
 
     def _take(self, new: _Open) -> Verified | None:
         """Put a checkpoint to the open ones; if it is the smallest and not a copy, it is due."""
@@ -212,7 +209,7 @@ class Reader:
         if is_new:
             self._open[size] = new
         if len(self._open) > MOST_OPEN:
-            del self._open[sorted(self._open)[-2]]
+            self._pass_over(self._open.pop(sorted(self._open)[-2]).stated)
         if is_new and size == min(self._open):
             self._smallest, self._fresh = size, 1
         return self.settle()
@@ -242,8 +239,8 @@ class Reader:
         self.size = found.frontier.size
         for index, offset in found.rejected:
             self.noise.add(noise.ALTERED, offset, index)
-        if self._prefixes is not None:
-            self._prefixes += b"".join(leaf[:_PREFIX] for leaf in found.leaves)
+        if self.memory:
+            self.memory.add(found.leaves, stated)
         self._candidates.advance(stated.size)
         del self._open[stated.size]
         self._smallest = min(self._open, default=-1)
