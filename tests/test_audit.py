@@ -23,9 +23,9 @@ from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal import checkpoint, heads, memory, noise, reader
 from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
 from sinergi_schemas.seal.heads import Head, Heads
-from sinergi_schemas.seal.keys import SigningKey
+from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier
-from sinergi_schemas.seal.note import Note, parse_note
+from sinergi_schemas.seal.note import Note, Signature, parse_note
 from sinergi_schemas.seal.writer import Writer
 from test_replay import one_byte_changed
 from waiting import PATIENCE_SECONDS
@@ -170,6 +170,33 @@ def test_heads_that_the_owner_did_not_sign_are_passed_over_and_the_true_ones_cou
     copy = copied(world, whole, nothing)
     _, verdict = audited(world, Copies(copy))
     assert "/1 ends at 0 leaves, but by the heads" in verdict.findings[0].why
+
+
+def test_heads_under_many_signatures_cost_a_replay_no_more_than_to_read_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member writes them into its own control topic; a hundred hashes of each took a second."""
+    control = topics.control_topic(world.publisher)
+    text = f"{BUS}/{world.publisher}/heads\n1\n{'x' * 400_000}\n"
+    public = world.key.public
+    true = Signature(public.name, public.id, world.key.sign(text.encode()))
+    false = Signature(public.name, public.id, bytes(64))
+    for signatures in ((true,) * 99 + (false,), (true,), (false,)):
+        put(world, control, b"heads", str(Note(text, signatures)).encode())
+    long: list[int] = []
+    verify = VerifyingKey.verify
+
+    def counted(key: VerifyingKey, signature: bytes, signed: bytes) -> bool:
+        if len(signed) == len(text):
+            long.append(len(signed))
+        return verify(key, signature, signed)
+
+    monkeypatch.setattr(VerifyingKey, "verify", counted)
+    shown, verdict = audited(world, Copies())
+    assert (shown, verdict.findings) == (COUNT, [])
+    assert verdict.testimony.has_heads
+    assert verdict.testimony.junk[control].count == 3
+    assert len(long) == 2, "one for each note that has one signature"
 
 
 def test_old_heads_that_were_appended_again_do_not_hide_a_tail_that_was_cut_off(

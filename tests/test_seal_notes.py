@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinergi_schemas import errors
+from sinergi_schemas import agreement_tables, errors
+from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.seal.checkpoint import Checkpoint
 from sinergi_schemas.seal.heads import Head, Heads
@@ -22,6 +23,7 @@ from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier, inclusion_proof, l
 from sinergi_schemas.seal.note import Note, Signature, parse_note, sign_note, verify_note
 from sinergi_schemas.seal.proof import Proof
 from sinergi_schemas.seal.writer import Writer
+from sinergi_schemas.topics import Topic
 
 VECTORS = Path(__file__).parent / "vectors/seal"
 PETER: dict[str, Any] = json.loads((VECTORS / "notes/peter-neumann.json").read_text())
@@ -273,13 +275,15 @@ def test_a_checkpoint_has_few_signatures_one_under_each_key_and_few_bytes() -> N
     receipt = checkpoint.cosign(full, READER, 1)
     for taken in (full, receipt):
         assert checkpoint.verify(taken, ORIGIN, RING) == good()
-    with pytest.raises(errors.NoteMalformed, match="more than 16 signatures"):
+    with pytest.raises(errors.NoteMalformed, match="more than 17 signatures"):
         checkpoint.verify(with_lines(receipt, first), ORIGIN, RING)
     with pytest.raises(errors.NoteMalformed, match="two signatures under one key"):
         checkpoint.verify(with_lines(GOOD, *parse_note(GOOD).signatures[:1]), ORIGIN, RING)
     text = parse_note(GOOD).text
     for more in ("x" * checkpoint.MOST_RECEIPT_BYTES, "\u00e9" * checkpoint.MOST_BYTES):
-        with pytest.raises(errors.NoteMalformed, match=f"more than {checkpoint.MOST_BYTES} bytes"):
+        with pytest.raises(
+            errors.NoteMalformed, match=f"more than {checkpoint.MOST_RECEIPT_BYTES} bytes"
+        ):
             checkpoint.verify(sign_note(f"{text}{more}\n", KEYS), ORIGIN, RING)
 
 
@@ -376,6 +380,47 @@ def test_heads_need_their_agencys_signature_and_no_checkpoint_passes_for_them() 
         heads.verify(GOOD, HEADS.bus, HEADS.agency, OWNER)
     with pytest.raises(errors.NoteMalformed):
         heads.sign(replace(HEADS, heads=(HEAD, HEAD)), KEYS)
+
+
+def test_heads_have_few_signatures_one_under_each_key_and_few_bytes() -> None:
+    strangers = [SigningKey.generate(f"other.example/{at}") for at in range(16)]
+    first, *others = [false_line(each.public) for each in strangers]
+    note = heads.sign(HEADS, KEYS[:1])
+    assert len(others) + 1 == heads.MOST_SIGNATURES
+    full = with_lines(note, *others)
+    assert heads.verify(full, HEADS.bus, HEADS.agency, OWNER) == HEADS
+    true, *_ = parse_note(note).signatures
+    for much, why in (
+        (with_lines(full, first), "more than 16 signatures"),
+        (with_lines(note, *[true] * 14), "two signatures under one key"),
+        (sign_note(f"{HEADS}{'x' * heads.MOST_BYTES}\n", KEYS), "more than 491520 bytes"),
+        (sign_note(f"{HEADS}{chr(233) * (heads.MOST_BYTES // 2)}\n", KEYS), "more than 491520"),
+    ):
+        with pytest.raises(errors.NoteMalformed, match=why):
+            heads.verify(much, HEADS.bus, HEADS.agency, OWNER)
+
+
+def test_an_owner_with_many_keys_signs_heads_with_no_more_than_a_reader_takes() -> None:
+    keys = [*KEYS, *(SigningKey.generate(f"other.example/{at}") for at in range(20))]
+    found = heads.verify(heads.sign(HEADS, keys), HEADS.bus, HEADS.agency, OWNER)
+    assert found.signers == tuple(OWNER)
+
+
+def test_the_heads_of_the_largest_owner_under_the_largest_agreement_are_taken() -> None:
+    bus, agency = "b" * 253, "a" * 63
+    keys = [SigningKey.generate(f"{bus}/{agency}") for _ in range(heads.MOST_SIGNATURES)]
+    root = leaf_hash(b"")
+    lines = (
+        Head(Topic(agency, name).name, number, 10**18 - 1, root)
+        for name in Catalog.shipped().event_types
+        for number in range(agreement_tables._MOST_PARTITIONS)
+    )
+    most = Heads(bus, agency, 10**18 - 1, tuple(lines))
+    note = heads.sign(most, keys)
+    found = heads.verify(note, bus, agency, [each.public for each in keys])
+    assert found == most
+    assert set(found.signers) == {each.public for each in keys}
+    assert len(note.encode()) > heads.MOST_BYTES * 0.9, "the limit follows from it"
 
 
 # Proofs

@@ -14,7 +14,9 @@ Anybody may have written to those topics too, so they are judged like the topic 
     3. What nobody has signed is passed over and counted.
 
 The topics are read as streams. Of the many statements under one key only those are verified that
-state more than what is known, and the newest of each part that is read.
+state more than what is known, and the newest of each part that is read. What is no statement is not
+counted towards any limit: anybody can write it, and would hide a true one behind it. It costs
+little, since a note has few bytes and one signature under each key.
 """
 
 from __future__ import annotations
@@ -29,7 +31,6 @@ from sinergi_schemas import errors, topics
 from sinergi_schemas.clock import moment
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.seal import checkpoint, heads
-from sinergi_schemas.seal.note import MOST_CHARACTERS, parse_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -196,10 +197,10 @@ class _Heads:
     """Heads notes of a topic's owner.
 
     Attributes:
-        most_bytes: of a note: a character has at most four.
+        most_bytes: of a note.
     """
 
-    most_bytes = 4 * MOST_CHARACTERS
+    most_bytes = heads.MOST_BYTES
 
     def __init__(self, bus: Bus, topic: Topic) -> None:
         self._agreements = bus.agreements
@@ -248,7 +249,7 @@ class _Receipts:
 
     def states_more(self, note: str, known: Mapping[int, int]) -> bool:
         """Whether a note, which nobody has verified, states more leaves than are known."""
-        stated = checkpoint.parse(parse_note(note))
+        stated = checkpoint.parse(checkpoint.parse_receipt(note))
         number = stated.origin.rpartition("/")[2]
         return not number.isdecimal() or stated.size > known.get(int(number[:9]), -1)
 
@@ -258,7 +259,7 @@ class _Receipts:
         Raises:
             SealBroken: it is no receipt of this reader for this topic.
         """
-        parsed = parse_note(note)
+        parsed = checkpoint.parse_receipt(note)
         stated = checkpoint.parse(parsed)
         stem, _, number = stated.origin.rpartition("/")
         partitions = map(str, range(self._agreements.partitions(self._topic)))

@@ -16,7 +16,6 @@ from sinergi_consumers.log import open_log
 from sinergi_schemas import errors, topics
 from sinergi_schemas.clock import moment
 from sinergi_schemas.seal import checkpoint
-from sinergi_schemas.seal.note import parse_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,7 +100,7 @@ class _Best:
     def consider(self, note: str) -> None:
         """Take a note that may be a receipt."""
         try:
-            size = checkpoint.parse(parse_note(note)).size
+            size = checkpoint.parse(checkpoint.parse_receipt(note)).size
         except errors.NoteMalformed:
             return
         if size > (self._best.size or 0):
@@ -121,7 +120,7 @@ class _Best:
         size = self._waiting.pop(note)
         try:
             checkpoint.verify(note, self._origin, self._ring)
-            parsed = parse_note(note)
+            parsed = checkpoint.parse_receipt(note)
             times = [checkpoint.verify_cosignature(parsed, key) for key in self._keys]
         except errors.SealBroken:
             return

@@ -24,7 +24,6 @@ from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translated
 from sinergi_schemas.kafka.groups import members
 from sinergi_schemas.seal import checkpoint, heads
-from sinergi_schemas.seal.note import MOST_CHARACTERS
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ class Broker:
         for number, received in self._tails(bounds, _CONTROL_TAIL):
             if received.key() == _HEADS:
                 notes = found.setdefault(number, deque(maxlen=_MOST_NOTES))
-                notes.append((received.value() or b"")[: 4 * MOST_CHARACTERS])
+                notes.append((received.value() or b"")[: heads.MOST_BYTES + 1])
         return {number: [*notes] for number, notes in found.items()}
 
     def heads(self, agreements: Agreements, agency: str, notes: Sequence[bytes]) -> Heads | None:

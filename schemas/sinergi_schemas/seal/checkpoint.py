@@ -28,6 +28,7 @@ from sinergi_schemas.seal.keys import Algorithm, cosigned_at
 from sinergi_schemas.seal.note import (
     Note,
     Signature,
+    parse_bounded,
     parse_note,
     parse_root,
     parse_size,
@@ -108,7 +109,7 @@ def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
         SignatureInvalid, SignatureMissing: see `KeyRing.verify`.
     """
     try:
-        parsed = _parse_bounded(note)
+        parsed = parse_receipt(note)
         stated = parse(parsed)
     except errors.NoteMalformed as why:
         raise errors.NoteMalformed(f"{why.what}; it was read at {origin}") from None
@@ -118,15 +119,14 @@ def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
     return stated
 
 
-def _parse_bounded(note: str) -> Note:
-    if len(note.encode()) > MOST_RECEIPT_BYTES:
-        raise errors.NoteMalformed(f"a checkpoint of more than {MOST_BYTES} bytes")
-    parsed = parse_note(note)
-    if len(parsed.signatures) > MOST_SIGNATURES + _COSIGNATURES:
-        raise errors.NoteMalformed(f"a checkpoint with more than {MOST_SIGNATURES} signatures")
-    if len({(each.name, each.key_id) for each in parsed.signatures}) < len(parsed.signatures):
-        raise errors.NoteMalformed("a checkpoint with two signatures under one key")
-    return parsed
+def parse_receipt(note: str) -> Note:
+    """Take the note of a checkpoint or of a receipt for one apart; nobody has verified it.
+
+    Raises:
+        NoteMalformed: it is no such note, or there is too much of it.
+    """
+    most = MOST_SIGNATURES + _COSIGNATURES
+    return parse_bounded(note, "a checkpoint and its receipt", MOST_RECEIPT_BYTES, most)
 
 
 def of_owner(note: str, keys: Iterable[VerifyingKey]) -> str:
@@ -135,7 +135,7 @@ def of_owner(note: str, keys: Iterable[VerifyingKey]) -> str:
     Raises:
         NoteMalformed: it is no checkpoint.
     """
-    parsed = _parse_bounded(note)
+    parsed = parse_receipt(note)
     made = (next((each for each in parsed.signatures if each.claims(key)), None) for key in keys)
     return str(Note(parsed.text, tuple(each for each in made if each)))
 

@@ -3,21 +3,38 @@
 <bus>/<agency>/heads
 <POSIX time>
 <topic>/<partition> <size> <base64 root>        sorted by their bytes, a line for each partition
+
+Each reader of an agency's topics pays for what that agency's control topic holds. So heads have at
+most `MOST_BYTES` and `MOST_SIGNATURES`, one under each key, as a checkpoint has.
 """
 
 from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
-from sinergi_schemas.seal.note import parse_note, parse_root, parse_size, sign_note, verify_note
+from sinergi_schemas.seal.note import (
+    Signature,
+    parse_bounded,
+    parse_root,
+    parse_size,
+    sign_note,
+    verify_note,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
+    from sinergi_schemas.seal.note import Note
+
+# An agency publishes each of the event types with at most 1,000 partitions: with the longest name
+# that an agency can have, and sizes of 18 digits, their lines take some 450,000 bytes.
+MOST_BYTES = 480 * 1024
+MOST_SIGNATURES = 16
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -54,7 +71,8 @@ class Heads:
     signers: tuple[VerifyingKey, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "heads", tuple(sorted(self.heads, key=str)))
+        ordered = sorted(self.heads, key=lambda each: f"{each.place} ")
+        object.__setattr__(self, "heads", tuple(ordered))
 
     def __str__(self) -> str:
         lines = [f"{self.bus}/{self.agency}/heads", str(self.posix_time)]
@@ -62,14 +80,14 @@ class Heads:
 
 
 def sign(heads: Heads, keys: Iterable[SigningKey]) -> str:
-    """The signed note of all heads.
+    """The signed note of all heads, by the first `MOST_SIGNATURES` of some keys.
 
     Raises:
         NoteMalformed: there is no key, or no reader would take these for heads.
         ValueError: a key is one of receipts.
     """
-    note = sign_note(str(heads), keys)
-    _parse(parse_note(note).text, heads.bus, heads.agency)
+    note = sign_note(str(heads), islice(keys, MOST_SIGNATURES))
+    _parse(_parse_bounded(note).text, heads.bus, heads.agency)
     return note
 
 
@@ -80,15 +98,24 @@ def verify(note: str, bus: str, agency: str, keys: Sequence[VerifyingKey]) -> He
         NoteMalformed: it is not the heads of that agency.
         SignatureInvalid, SignatureMissing: it is not signed as it should be.
     """
-    parsed = parse_note(note)
+    parsed = _parse_bounded(note)
     true = verify_note(parsed, keys)
-    text = parsed.text.encode()
-    signers = tuple(
-        key
-        for key in keys
-        if any(each.claims(key) and key.verify(each.value, text) for each in true)
-    )
-    return replace(_parse(parsed.text, bus, agency), signers=signers)
+    signers = {key for each in true for key in _signers(parsed, each, keys)}
+    stated = _parse(parsed.text, bus, agency)
+    return replace(stated, signers=tuple(key for key in keys if key in signers))
+
+
+def _signers(note: Note, true: Signature, keys: Iterable[VerifyingKey]) -> Iterator[VerifyingKey]:
+    """The keys that made a true signature: the one that it claims, as a rule."""
+    claimed = [key for key in keys if true.claims(key)]
+    for key in claimed:
+        # Whoever has time makes two keys of one id. The text may be long: it is hashed once.
+        if len(claimed) == 1 or key.verify(true.value, note.text.encode()):
+            yield key
+
+
+def _parse_bounded(note: str) -> Note:
+    return parse_bounded(note, "heads", MOST_BYTES, MOST_SIGNATURES)
 
 
 def _parse(text: str, bus: str, agency: str) -> Heads:
@@ -98,7 +125,7 @@ def _parse(text: str, bus: str, agency: str) -> Heads:
     if not rest:
         raise errors.NoteMalformed("heads have a time")
     heads = Heads(bus, agency, parse_size(rest[0]), tuple(map(_head, rest[1:])))
-    if str(heads) != text:
+    if rest[1:] != sorted(rest[1:]):  # each of them can be written in one way only
         raise errors.NoteMalformed("the lines of heads are not sorted")
     if len({head.place for head in heads.heads}) != len(heads.heads):
         raise errors.NoteMalformed("heads name a partition twice")

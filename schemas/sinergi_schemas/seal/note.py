@@ -96,6 +96,28 @@ def parse_note(note: str) -> Note:
     return Note(text + "\n", tuple(map(_signature, lines[:-1].split("\n"))))
 
 
+def parse_bounded(note: str, what: str, most_bytes: int, most_signatures: int) -> Note:
+    """Take a note apart that has few bytes, and few signatures, one under each key.
+
+    Whoever writes a note can make it long and add as many lines as he likes, and each reader pays
+    for every signature by as many bytes as the text has.
+
+    Args:
+        what: it is to be, for the error.
+
+    Raises:
+        NoteMalformed: it is not a signed note, or there is too much of it.
+    """
+    if len(note) > most_bytes or len(note.encode(errors="replace")) > most_bytes:
+        raise errors.NoteMalformed(f"{what}: more than {most_bytes} bytes")
+    parsed = parse_note(note)
+    if len(parsed.signatures) > most_signatures:
+        raise errors.NoteMalformed(f"{what}: more than {most_signatures} signatures")
+    if len({(each.name, each.key_id) for each in parsed.signatures}) < len(parsed.signatures):
+        raise errors.NoteMalformed(f"{what}: two signatures under one key")
+    return parsed
+
+
 def verify_note(
     note: Note, keys: Sequence[VerifyingKey], algorithm: Algorithm = Algorithm.ED25519
 ) -> list[Signature]:
