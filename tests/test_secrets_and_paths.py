@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -24,9 +27,17 @@ from sinergi.settings import load, masked
 from sinergi_producers.intake.mapping import Mapping
 from sinergi_schemas.agreement import Agreements
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.errors import AgreementRefused, FoundingRefused, SettingsRefused
+from sinergi_schemas.errors import (
+    AgreementRefused,
+    FoundingRefused,
+    KeyFileRefused,
+    MappingRefused,
+    SchemaRefused,
+    SettingsRefused,
+)
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.seal.keys import SigningKey
+from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -309,3 +320,103 @@ def test_psycopg_reads_what_is_masked() -> None:
     address = FORMS[0](PASSWORD)
     assert psycopg.conninfo.conninfo_to_dict(address)["password"] == PASSWORD
     assert masked(address) == "postgresql://user:***@host/db"
+
+
+# Files that never end, or never begin
+
+
+def test_a_settings_file_or_a_mapping_that_never_ends_is_refused() -> None:
+    endless = Path("/dev/zero")
+    with pytest.raises(SettingsRefused, match=r"it holds more than 262,144 bytes"):
+        load(endless, {}, {})
+    with pytest.raises(MappingRefused, match=r"it holds more than 262,144 bytes"):
+        Mapping.load(endless)
+
+
+def test_a_password_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    secret.write_bytes(b"x" * 65_537)
+    flags = {"kafka.security": "SASL_SSL", "kafka.username": "u", "kafka.bootstrap": "h:1"}
+    flags["kafka.password_file"] = str(secret)
+    with pytest.raises(SettingsRefused, match="holds more than 65536 bytes, which is no password"):
+        load(None, flags, {}).connection()
+    with pytest.raises(SettingsRefused, match="others may read or write /dev/zero"):
+        load(None, flags | {"kafka.password_file": "/dev/zero"}, {}).connection()
+
+
+def test_a_fifo_among_the_keys_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    """A relay hung there for ever, also against SIGTERM."""
+    fifo = tmp_path / "own.key"
+    os.mkfifo(fifo, 0o600)
+    with pytest.raises(KeyFileRefused, match="it is no regular file"):
+        SigningKey.load(fifo)
+
+
+@pytest.mark.parametrize("key", ["ca_file", "certificate_file", "private_key_file"])
+def test_kafkas_client_is_given_no_file_that_it_would_wait_for(tmp_path: Path, key: str) -> None:
+    fifo = tmp_path / "a.pem"
+    os.mkfifo(fifo, 0o600)
+    flags = {"kafka.bootstrap": "h:1", "kafka.security": "SSL", f"kafka.{key}": str(fifo)}
+    with pytest.raises(SettingsRefused, match=rf"kafka\.{key}: .* \(it is no regular file\)"):
+        load(None, flags, {}).connection()
+
+
+def test_a_schema_that_is_a_fifo_or_never_ends_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "seizure").mkdir()
+    schema = tmp_path / "seizure" / "1.avsc"
+    os.mkfifo(schema)
+    with pytest.raises(SchemaRefused, match="it is no regular file"):
+        Catalog.load(tmp_path)
+    schema.unlink()
+    schema.write_bytes(b" " * (1024 * 1024 + 1))
+    with pytest.raises(SchemaRefused, match="it holds more than 1048576 bytes"):
+        Catalog.load(tmp_path)
+
+
+def test_a_settings_file_and_a_password_may_come_out_of_a_pipe(tmp_path: Path) -> None:
+    """As a shell's process substitution makes one; it can be read once."""
+    settings, password = tmp_path / "sinergi.toml", tmp_path / "password"
+    for each, text in (
+        (settings, 'kafka.bootstrap = "h:1"\nkafka.security = "SASL_SSL"\nkafka.username = "u"\n'),
+        (password, "hush\n"),
+    ):
+        os.mkfifo(each, 0o600)
+        threading.Thread(target=each.write_text, args=(text,), daemon=True).start()
+    found = load(settings, {"kafka.password_file": str(password)}, {})
+    assert found.connection().options["sasl.password"] == "hush"
+    assert found.connection().options["sasl.password"] == "hush"
+
+
+def opened(fifo: Path, ends: list[int]) -> bool:
+    """Whether somebody reads a FIFO; then it is open for writing too, and nothing is written."""
+    try:
+        ends.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as why:
+        if why.errno == errno.ENXIO:
+            return False
+        raise
+    return True
+
+
+@pytest.mark.parametrize(
+    ("number", "what"), [(signal.SIGINT, "settings"), (signal.SIGTERM, "password")]
+)
+def test_who_waits_for_a_pipe_can_be_stopped(
+    tmp_path: Path, number: signal.Signals, what: str
+) -> None:
+    fifo, settings, ends = tmp_path / "pipe", tmp_path / "sinergi.toml", list[int]()
+    os.mkfifo(fifo, 0o600)
+    settings.write_text(
+        'agency = "bnnk"\n[kafka]\nbootstrap = "h:1"\nsecurity = "SASL_SSL"\nusername = "u"\n'
+        f'password_file = "{fifo}"\n'
+    )
+    settings.chmod(0o600)
+    config = str(fifo if what == "settings" else settings)
+    command = [sys.executable, "-m", "sinergi", "--config", config, "relay"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as relay:
+        until(lambda: opened(fifo, ends), "it waits for what comes out of the pipe")
+        relay.send_signal(number)
+        _, err = relay.communicate(timeout=PATIENCE_SECONDS)
+    os.close(ends.pop())
+    assert (relay.returncode, err) == (root.STOPPED, b"sinergi: stopped\n")

@@ -17,7 +17,7 @@ import structlog
 from pydantic import BaseModel
 
 from sinergi.values import FILE_NAME, PREFIX, Values, refused, unset, variable
-from sinergi_schemas import file_rights, toml_file
+from sinergi_schemas import file_rights, input_file, toml_file, toml_limits
 from sinergi_schemas.plain_text import is_text
 from sinergi_schemas.toml_file import Problem
 
@@ -55,6 +55,7 @@ class Settings:
         self.file = file
         self._origins = origins
         self._remarked: set[str] = set()
+        self._connection: Connection | None = None
 
     def entries(self) -> list[Entry]:
         """Every setting, passwords masked."""
@@ -103,12 +104,14 @@ class Settings:
         return self.values.consumer.name
 
     def connection(self) -> Connection:
-        """The way to the brokers."""
+        """The way to the brokers; the password is read once, since it may come out of a pipe."""
         from sinergi_schemas.kafka import Connection  # noqa: PLC0415 - not every command needs it
 
-        kafka = self.values.kafka
-        bootstrap = kafka.bootstrap or self._unset("kafka.bootstrap", "reaching the bus")
-        return Connection(bootstrap, kafka.options(), kafka.group_protocol)
+        if self._connection is None:
+            kafka = self.values.kafka
+            bootstrap = kafka.bootstrap or self._unset("kafka.bootstrap", "reaching the bus")
+            self._connection = Connection(bootstrap, kafka.options(), kafka.group_protocol)
+        return self._connection
 
     def agreements(self) -> Agreements:
         """The agreements of the bus.
@@ -284,7 +287,7 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
     if file is None:
         return
     try:
-        read = toml_file.read(file.read_bytes())
+        read = toml_file.read(input_file.read(file, toml_limits.MOST_BYTES)[1])
     except (OSError, ValueError) as why:
         said = why.strerror if isinstance(why, OSError) else why
         raise refused(f"{file}: {said}") from None

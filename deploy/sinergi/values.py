@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from sinergi_schemas import errors, file_rights
+from sinergi_schemas import errors, file_rights, input_file
 from sinergi_schemas.plain_text import is_text, listing
 from sinergi_schemas.topics import is_bus, is_slug
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FILE_NAME = "sinergi.toml"
 PREFIX = "SINERGI_"
 
+_MOST_BYTES = 64 * 1024  # of a file with a password or a key
 _BROKER = re.compile(r"([A-Za-z_]+://)?(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?")
 
 
@@ -87,13 +90,13 @@ class Kafka(Group):
                 "sasl.password": self._password(),
             }
         if self.private_key_file is not None:
-            _secret("kafka.private_key_file", self.private_key_file, "key")
+            _secret("kafka.private_key_file", self.private_key_file, "key", input_file.read_regular)
         files = {
             "ssl.ca.location": ("kafka.ca_file", self.ca_file),
             "ssl.certificate.location": ("kafka.certificate_file", self.certificate_file),
             "ssl.key.location": ("kafka.private_key_file", self.private_key_file),
         }
-        return found | {name: _utf8(key, path) for name, (key, path) in files.items() if path}
+        return found | {name: _for_client(key, path) for name, (key, path) in files.items() if path}
 
     def _password(self) -> str:
         if self.password_file is None:
@@ -183,29 +186,39 @@ def unset(key: str, wanted_by: str, *, has_file: bool = True) -> NoReturn:
     raise refused(f"{key}: {what} or set {variable(key)}{hint}")
 
 
-def _utf8(key: str, path: Path) -> str:
-    """A path for the Kafka client, which crashes on one that is not UTF-8.
+def _for_client(key: str, path: Path) -> str:
+    """The path of a file that each Kafka client reads, which crashes on one that is not UTF-8.
 
     Raises:
-        SettingsRefused: it is not.
+        SettingsRefused: it is not, or it is the path of something that may never end.
     """
+    try:
+        input_file.check_regular(path)
+    except OSError as why:
+        raise refused(f"{key}: {path} cannot be used ({why.strerror})") from None
     if not is_text(str(path)):
         raise refused(f"{key}: the Kafka client takes no path that is not UTF-8; rename {path}")
     return str(path)
 
 
-def _secret(key: str, path: Path, what: str) -> bytes:
+def _secret(
+    key: str,
+    path: Path,
+    what: str,
+    read: Callable[[Path, int], tuple[int, bytes]] = input_file.read,
+) -> bytes:
     """What a file holds that only its owner may read.
 
     Raises:
         SettingsRefused: it cannot be read, or others may read it as well.
     """
     try:
-        with path.open("rb") as file:
-            mode, data = os.fstat(file.fileno()).st_mode, file.read()
+        mode, data = read(path, _MOST_BYTES)
     except OSError as why:
         raise refused(f"{key}: {path} cannot be read ({why.strerror})") from None
     if file_rights.is_open(mode):
         remedy = f"`chmod 600 {path}`, and think of a new {what}"
         raise refused(f"{key}: others may read or write {path}; {remedy}")
+    if len(data) > _MOST_BYTES:
+        raise refused(f"{key}: {path} holds more than {_MOST_BYTES} bytes, which is no {what}")
     return data

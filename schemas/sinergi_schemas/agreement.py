@@ -6,13 +6,12 @@ Keys, partitions and permissions are taken from here and from nowhere else.
 from __future__ import annotations
 
 from dataclasses import replace
-from errno import EINVAL
-from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import agreement_file, errors
 from sinergi_schemas.contradictions import contradictions
 from sinergi_schemas.file_rights import is_everybodys
+from sinergi_schemas.input_file import read_regular
 from sinergi_schemas.plain_text import listing
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.terms import Agreement, Party, ReceiptKey, Terms
@@ -61,7 +60,7 @@ class Agreements:
         """
         try:
             files = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
-            read = [(each, _beginning(each)) for each in files]
+            read = [(each, read_regular(each, MOST_BYTES)[1]) for each in files]
             everybodys = [each for each in (folder, *files) if is_everybodys(each.stat().st_mode)]
         except OSError as why:
             what = f"{why.filename}: cannot be read ({why.strerror})"
@@ -195,17 +194,6 @@ class Agreements:
 
     def _at(self, at: datetime | None) -> list[Agreement]:
         return [each for each in self if at is None or each.in_force(at)]
-
-
-def _beginning(file: Path) -> bytes:
-    """What a file holds, as far as it takes to see that it holds too much.
-
-    A FIFO or a device may never end, or never begin.
-    """
-    if not S_ISREG(file.stat().st_mode):
-        raise OSError(EINVAL, "it is no regular file", str(file))
-    with file.open("rb") as opened:
-        return opened.read(MOST_BYTES + 1)
 
 
 def _distinct(keys: Iterable[VerifyingKey]) -> list[VerifyingKey]:

@@ -10,12 +10,15 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass, field
+from errno import EFBIG
 from functools import cache, cached_property
 from hashlib import sha256
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sinergi_schemas import errors, shape
+from sinergi_schemas.input_file import read_regular
 from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _IDS = "ids.toml"
+_MOST_BYTES = 1024 * 1024
 _VERSION = re.compile(r"([1-9][0-9]*)\.avsc")
 
 
@@ -168,13 +172,32 @@ def _files(folder: Traversable) -> Iterator[tuple[str, int, bytes]]:
             matched = _VERSION.fullmatch(path.name)
             if matched is None:
                 raise errors.SchemaRefused(f"{inner.name}/{path.name}", "it is not <n>.avsc")
-            yield inner.name, int(matched[1]), path.read_bytes()
+            try:
+                data = _whole(path)
+            except OSError as why:
+                what = f"it cannot be read ({why.strerror})"
+                raise errors.SchemaRefused(f"{inner.name}/{path.name}", what) from None
+            yield inner.name, int(matched[1]), data
+
+
+def _whole(path: Traversable) -> bytes:
+    """What a file holds.
+
+    Raises:
+        OSError: it cannot be read, or holds more than any schema.
+    """
+    if not isinstance(path, Path):  # of a package, in whatever archive
+        return path.read_bytes()
+    _, data = read_regular(path, _MOST_BYTES)
+    if len(data) > _MOST_BYTES:
+        raise OSError(EFBIG, f"it holds more than {_MOST_BYTES} bytes", str(path))
+    return data
 
 
 def _ids(folder: Traversable, names: Collection[str]) -> dict[str, int]:
     """The ids of the schemas `names`: one for each, and none for anything else."""
     try:
-        ids = tomllib.loads((folder / _IDS).read_bytes().decode("utf-8-sig"))
+        ids = tomllib.loads(_whole(folder / _IDS).decode("utf-8-sig"))
     except (OSError, ValueError):
         raise errors.SchemaRefused(_IDS, "it is missing or not TOML in UTF-8") from None
     for name, number in ids.items():

@@ -24,9 +24,11 @@ def materialise() -> None:
 
     Example: sinergi --config /etc/sinergi/sinergi.toml materialise
     """
+    settings = root.settings()
+    settings.connection()  # with the password, which a pipe may hold: while signals still raise
     stopping = on_signals()
     with logged_native_output():
-        assemble(root.settings(), stopping).run(stopping)
+        assemble(settings, stopping).run(stopping)
 
 
 def assemble(settings: Settings, stopping: Event) -> Materialiser:

@@ -21,8 +21,10 @@ def relay() -> None:
 
     Example: sinergi --config /etc/sinergi/sinergi.toml relay
     """
+    settings = root.settings()
+    settings.connection()  # with the password, which a pipe may hold: while signals still raise
     stopping = on_signals()
-    assemble(root.settings()).run(stopping)
+    assemble(settings).run(stopping)
 
 
 def assemble(settings: Settings) -> Relay:

@@ -13,7 +13,7 @@ from sinergi_producers.intake.compiling import Compiler, zone_named
 from sinergi_producers.intake.identity import row_event_id
 from sinergi_producers.intake.sources import Breach, Record, RowView, columns_of
 from sinergi_producers.intake.spec import MappingSpec
-from sinergi_schemas import toml_file
+from sinergi_schemas import input_file, toml_file, toml_limits
 from sinergi_schemas.errors import EventRefused, MappingRefused
 from sinergi_schemas.events import MODELS, Event, parse
 from sinergi_schemas.plain_text import listing
@@ -163,7 +163,7 @@ class BoundMapping:
 def _spec(path: Path) -> tuple[MappingSpec, list[toml_file.Problem]]:
     """The keys of the file and what is wrong with them, as far as the rest can still be checked."""
     try:
-        document = toml_file.read(path.read_bytes())
+        document = toml_file.read(input_file.read(path, toml_limits.MOST_BYTES)[1])
     except OSError as error:
         raise _refused(path, [error.strerror or type(error).__name__]) from error
     except ValueError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sinergi_schemas import errors
+from sinergi_schemas.input_file import read_regular
 from sinergi_schemas.kafka.complaints import ClientLog, Complaints
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 CLIENT_ID = "sinergi"
 """What all clients of ours call themselves."""
+
+_MOST_BYTES = 1024 * 1024  # of a certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def _subject(certificate: Path) -> str:
     from cryptography import x509  # noqa: PLC0415 - only for those who log in by a certificate
 
     try:
-        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        found = x509.load_pem_x509_certificate(read_regular(certificate, _MOST_BYTES)[1])
     except (OSError, ValueError):
         return f"<the subject of {certificate}>"
     return found.subject.rfc4514_string()

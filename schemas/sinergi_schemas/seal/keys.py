@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sinergi_schemas import errors, file_rights
+from sinergi_schemas import errors, file_rights, input_file
 from sinergi_schemas.seal.points import check_public_key
 
 if TYPE_CHECKING:
@@ -130,11 +130,10 @@ class SigningKey:
         """Read a key file.
 
         Raises:
-            KeyFileRefused: it is missing, open to others, or holds no key.
+            KeyFileRefused: it is missing, no regular file, open to others, or holds no key.
         """
         try:
-            with path.open("rb") as file:
-                mode, data = os.fstat(file.fileno()).st_mode, file.read(_LONGEST_FILE)
+            mode, data = input_file.read_regular(path, _LONGEST_FILE)
         except FileNotFoundError:
             what = "it is not there; `sinergi init` makes it"
             raise errors.KeyFileRefused(str(path), what) from None
