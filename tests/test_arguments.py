@@ -121,3 +121,25 @@ def test_kafka_is_given_no_path_that_is_not_utf8(tmp_path: Path, key: str) -> No
     flags = {"kafka.bootstrap": "h:1", "kafka.security": "SSL", f"kafka.{key}": str(file)}
     with pytest.raises(SettingsRefused, match=rf"kafka\.{key}: the Kafka client takes no path"):
         load(None, flags, {}).connection()
+
+
+@pytest.mark.parametrize(("words", "parameter"), EVERYTHING, ids=id_of)
+def test_an_empty_argument_is_not_taken_for_none(
+    words: tuple[str, ...], parameter: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `--against ""` a replay compared nothing, and said that all holds."""
+    line = [*words, *given(parameter, "")]
+    assert root.run([*line, *([] if words else ["settings"])]) == root.COULD_NOT
+    out, err = capsys.readouterr()
+    assert out == ""
+    told = " ".join(err.replace("│", " ").split())
+    assert "it is empty; give it a value or leave it out" in told or "is not KEY=VALUE" in told
+
+
+@pytest.mark.parametrize("key", ["kafka.ca_file", "kafka.username", "agreements", "agency"])
+def test_an_empty_setting_is_not_taken_for_none(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "sinergi.toml"
+    file.write_text(f'{key} = ""\n')
+    for found, flags in ((file, {}), (None, {key: ""})):
+        with pytest.raises(SettingsRefused, match=rf"{key}: it is empty; give it a value"):
+            load(found, flags, {})

@@ -178,7 +178,7 @@ class Audit:
                 self._broken(self.tallies[-1], why)
         self._hear()  # 3
         self._match()  # 4
-        if self.copies.against:
+        if self.copies.against is not None:
             self._compare(self.copies.against)  # 5
 
     @property
@@ -213,7 +213,7 @@ class Audit:
             f"leaves 0 to {tally.verified} (exclusive) hold" if tally.verified else "none holds"
         )
         remarks = [f"partition {tally.partition}: {stands}; nothing behind is shown"]
-        if self.copies.against:
+        if self.copies.against is not None:
             remarks.append(self._difference(tally, why, self.copies.against))
         self.verdict.findings.append(Finding(str(why), tuple(remarks)))
 

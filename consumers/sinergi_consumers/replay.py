@@ -164,7 +164,7 @@ class Replay:
     ) -> None:
         self._bus = bus
         self._topic = topic
-        self._name = copy or topic.name
+        self._name = topic.name if copy is None else copy
         self._is_copy = copy is not None
         self._decoder = Decoder(bus.catalog, topic.event_type)
         self._keeps_leaves = keeps_leaves

@@ -292,7 +292,7 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
         said = why.strerror if isinstance(why, OSError) else why
         raise refused(f"{file}: {said}") from None
     for key, value in _leaves(read):
-        beside = isinstance(value, str) and _KEYS.get(key, False)
+        beside = isinstance(value, str) and value and _KEYS.get(key, False)
         yield _Layered(key, file.parent / value if beside else value, str(file))
 
 
@@ -315,6 +315,8 @@ def _leaves(table: Mapping[str, Any], *above: str) -> Iterator[tuple[str, Any]]:
 def _unfit(given: _Layered) -> str | None:
     """Why no setting can be this text. It is not shown, since it may hold a password."""
     text = str(given.value)
+    if not text:
+        return "it is empty; give it a value or leave it out"
     if "\0" in text:
         return "it holds a NUL character"
     may_hold_any_bytes = _KEYS.get(given.key, False)

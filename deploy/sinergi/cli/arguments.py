@@ -28,14 +28,22 @@ def checked(command: Any) -> Any:
 
 
 def _check(parameter: Any) -> None:
-    """Let the parameter refuse what is no text. It is not shown: it may be a password."""
+    """Let the parameter refuse what is empty or no text; it is not shown: it may be a password."""
     convert = parameter.process_value
 
     def process(context: Any, given: Any) -> Any:
+        if "" in _each(given):  # as of a shell's variable that is not set
+            raise typer.BadParameter(
+                "it is empty; give it a value or leave it out", context, parameter
+            )
         value = convert(context, given)
-        for each in value if isinstance(value, list | tuple) else (value,):
+        for each in _each(value):
             if isinstance(each, str) and not is_text(each):
                 raise typer.BadParameter("it is no text in UTF-8", context, parameter)
         return value
 
     parameter.process_value = process
+
+
+def _each(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else (value,)

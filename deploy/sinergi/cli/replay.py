@@ -83,7 +83,7 @@ def replay(
       sinergi replay sinergi.lapas-banyuwangi.transfer --key P/12 --output ndjson
       sinergi replay sinergi.bnnk-banyuwangi.seizure --from 2026-03-01T00:00+07:00
     """
-    names = _topics(topics, output, is_alone=not copy and not against)
+    names = _topics(topics, output, is_alone=copy is None and against is None)
     wanted = _wanted(since, until, key)
     bus = _bus()
     audits = [Audit(bus, name, Copies(copy, against)) for name in names]
