@@ -143,3 +143,21 @@ def test_an_empty_setting_is_not_taken_for_none(tmp_path: Path, key: str) -> Non
     for found, flags in ((file, {}), (None, {key: ""})):
         with pytest.raises(SettingsRefused, match=rf"{key}: it is empty; give it a value"):
             load(found, flags, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("replay TOPIC --from 0001-01-01T00:00+23:59", "--from '0001-01-01T00:00+23:59' lies"),
+        ("replay TOPIC --to 9999-12-31T23:59-23:59", "--to '9999-12-31T23:59-23:59' lies outside"),
+        ("replay TOPIC --copy a/b", "--copy is no name of a topic"),
+        (f"replay TOPIC --against {'a' * 4_000}", "--against is no name of a topic"),
+        ("quarantine list --limit 99999999999999999999", "less than or equal to 1000000"),
+        ("outbox list --limit 99999999999999999999", "less than or equal to 1000000"),
+    ],
+)
+def test_what_no_service_can_take_is_refused_before_one_is_asked(
+    line: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert root.run(line.replace("TOPIC", "sinergi.a.transfer").split()) == root.COULD_NOT
+    assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 _AGENCY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _BUS = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
+_KAFKA = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _MURMUR_SEED = 0x9747B28C
 _MASK = 0xFFFFFFFF
 
@@ -24,6 +25,11 @@ def is_slug(text: str) -> bool:
 def is_bus(text: str) -> bool:
     """Whether `text` can name a bus: lower-case words with dots or hyphens between."""
     return _BUS.fullmatch(text) is not None
+
+
+def is_kafka_name(text: str) -> bool:
+    """Whether Kafka can call a topic so, of whatever bus."""
+    return text not in (".", "..") and _KAFKA.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -72,7 +72,9 @@ def list_(
     unsealed: Annotated[
         bool, typer.Option("--unsealed", help="Only rows that wait for the relay.")
     ] = False,
-    most: Annotated[int, typer.Option("--limit", min=1, help="Show so many at most.")] = 100,
+    most: Annotated[
+        int, typer.Option("--limit", min=1, max=1_000_000, help="Show so many at most.")
+    ] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False,
 ) -> None:
     """List the events that are not sealed yet, the oldest first.

@@ -84,6 +84,7 @@ OfReason = Annotated[
 InState = Annotated[
     Which | None, typer.Option("--state", help="In this state; unsettled is open or superseded.")
 ]
+Most = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Show so many at most.")]
 Why = Annotated[str, typer.Option("--why", help="Why, for those who ask later. It is recorded.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON document.")]
@@ -103,7 +104,7 @@ def list_(
     projection: OfProjection = None,
     reason: OfReason = None,
     state: InState = None,
-    most: Annotated[int, typer.Option("--limit", min=1, help="Show so many at most.")] = _MOST,
+    most: Most = _MOST,
     as_json: AsJson = False,
 ) -> None:
     """List events that are in quarantine, the oldest first; by default those that are unsettled.
@@ -152,7 +153,7 @@ def show(
         ),
     ] = None,
     force: Force = False,
-    most: Annotated[int, typer.Option("--limit", min=1, help="Show so many at most.")] = _FEW,
+    most: Most = _FEW,
     as_json: AsJson = False,
 ) -> None:
     """Show rows of quarantine: what is wrong with each event, and what was done about it.

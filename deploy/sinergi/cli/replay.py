@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ from sinergi_consumers.replay import Wanted
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.output_file import AS_USUAL, OutputFile
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import Topic, is_kafka_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,8 +85,9 @@ def replay(
     """
     names = _topics(topics, output, is_alone=copy is None and against is None)
     wanted = _wanted(since, until, key)
+    copies = Copies(_copy("--copy", copy), _copy("--against", against))
     bus = _bus()
-    audits = [Audit(bus, name, Copies(copy, against)) for name in names]
+    audits = [Audit(bus, name, copies) for name in names]
     if notes is not None:
         _check_notes(notes, names, force=force)
     with logged_native_output():
@@ -191,4 +192,14 @@ def _instant(option: str, text: str | None) -> datetime | None:
         ) from None
     if found.tzinfo is None:
         raise errors.ReplayRefused(f"{option} {text!r} lacks a zone offset, as +07:00")
-    return found
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        raise errors.ReplayRefused(f"{option} {text!r} lies outside the years 1 to 9999") from None
+
+
+def _copy(option: str, name: str | None) -> str | None:
+    if name is not None and not is_kafka_name(name):
+        what = "write 1 to 249 letters, digits, dots, hyphens and underscores"
+        raise errors.ReplayRefused(f"{option} is no name of a topic; {what}")
+    return name
