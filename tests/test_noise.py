@@ -172,6 +172,30 @@ def test_leaves_that_were_not_kept_are_read_again_once_a_checkpoint_covers_them(
     assert partition.noise.count == 11
 
 
+def test_a_checkpoint_costs_its_own_leaves_and_not_all_that_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A member sends leaves and doubles ahead, and then a checkpoint for each leaf."""
+    count, looks = 300, 0
+    size: property = vars(message.Message)["size"]
+
+    def counted(self: message.Message) -> int:
+        nonlocal looks
+        looks += 1
+        return int(size.__get__(self))
+
+    monkeypatch.setattr(message.Message, "size", property(counted))
+    tape = Tape(BUS, TOPIC)
+    true = [tape.write([at_revision(f"P/{number}", 1)])[0] for number in range(count)]
+    bare = [replace(each, pairs=each.pairs[:-2]) for each in true]
+    doubles = [replace(each, value_bytes=(each.value() or b"") + b"?") for each in bare]
+    partition = partition_of(tape)
+    batch = partition.receive(renumbered([*bare, *doubles, *true]))
+    assert batch
+    assert (batch.end, batch.next_offset) == (count, 3 * count)
+    assert looks < 10 * count
+
+
 def test_what_waits_for_a_checkpoint_is_bounded_in_bytes() -> None:
     tape = Tape(BUS, TOPIC)
     partition = partition_of(tape)

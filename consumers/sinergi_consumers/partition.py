@@ -122,7 +122,8 @@ class Partition:
         self._incomplete: Verified | None = None
         self._ready: list[Message] = []
         self._checkpoints: list[Verified] = []
-        self._resume = 0
+        self._behind = 0
+        self._passed = 0
         self._doubted = 0
         self._broken: errors.Broken | None = None
 
@@ -265,15 +266,31 @@ class Partition:
             self._complete(verified)
 
     def _complete(self, verified: Verified) -> None:
-        kept, count = self._kept, len(verified.offsets)
-        self._ready += map(kept.__getitem__, verified.offsets)
+        kept = self._kept
+        taken = [kept.pop(offset) for offset in verified.offsets]
+        self._ready += taken
         self._checkpoints.append(verified)
-        if len(kept) == count or self._bytes > MOST_BYTES // 2:
+        self._passed += len(taken)
+        if not kept or self._bytes > MOST_BYTES // 2:
             # What is left over is likely noise, and must not take the room of the next batch.
             self._kept, self._bytes = {}, 0
         else:
-            self._kept = {at: each for at, each in kept.items() if each.leaf_index >= verified.end}
-            self._bytes = sum(each.size for each in self._kept.values())
-        earliest = self._reader.earliest
-        self._resume = self.next_offset if earliest is None else min(earliest, self.next_offset)
+            self._bytes -= sum(each.size for each in taken)
+            self._drop_passed(verified.end)
+        self._behind = self.next_offset
         self._doubted = 0
+
+    def _drop_passed(self, end: int) -> None:
+        """Drop kept messages below a tree size, not more often than leaves are verified."""
+        if self._passed >= len(self._kept):
+            self._kept = {at: each for at, each in self._kept.items() if each.leaf_index >= end}
+            self._bytes = sum(each.size for each in self._kept.values())
+            self._passed = 0
+
+    @property
+    def _resume(self) -> int:
+        """The offset from which all is met that was not given out."""
+        offsets = self._incomplete.offsets if self._incomplete else ()
+        earliest = self._reader.earliest
+        waiting = self._behind if earliest is None else min(earliest, self._behind)
+        return min([waiting, *offsets])

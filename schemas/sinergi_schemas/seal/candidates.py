@@ -141,7 +141,8 @@ class Candidates:
         count = size - self._start
         del self._leaves[:count]
         del self._offsets[:count]
-        self._others = {at: here for at, here in self._others.items() if at >= size}
+        for index in range(self._start, size):
+            self._others.pop(index, None)
         self._start, self._end = size, size + WINDOW
         self.next = size + len(self._leaves)
         while (here := self._others.get(self.next)) and self.next < self._end:
