@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 TIMES, BURNERS = 10, 2
 # As in the Makefile.
 USUAL = (
-    "--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder",
+    "--numprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder",
     "--max-worker-restart", "0", "-m", "not long",
 )  # fmt: skip
 BURN = "while True: pass"

@@ -232,7 +232,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "no settings, no agreements": (
         lambda agency: agency.lose_everything(),
         "relay",
-        "agency: is not set",
+        "there is no sinergi.toml here",
     ),
     # agreements and keys
     "no agreement": (
