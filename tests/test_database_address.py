@@ -174,7 +174,7 @@ def test_every_command_takes_the_same_address(
     [
         ("mysql://x/y", "no PostgreSQL URL"),
         ("register", "no PostgreSQL URL"),
-        ("", "it is empty"),
+        ("", "no PostgreSQL URL|it is empty"),
         ("postgresql://a:geheim@h:x/d", "port is no number"),
         ("postgresql://a:geheim@h:0/d", "port is no number"),
         ("postgresql://a:geheim@h:65536/d", "port is no number"),
