@@ -366,6 +366,7 @@ def test_a_datum_above_the_contracts_size_is_never_decoded(monkeypatch: pytest.M
         codec.decode(large, tape.schema)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("item", [bytes(2), b"\x00\x02\x02", b"\x04ab\x00", SLIGHTLY_SMALLER])
 @pytest.mark.parametrize("more", [0, 1])
 def test_all_readers_draw_the_line_at_the_same_item(item: bytes, more: int) -> None:

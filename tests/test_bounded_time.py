@@ -111,6 +111,7 @@ def test_one_crafted_event_does_not_hold_up_its_neighbours(
     assert desk.reasons() == ({reason: 2} if reason else {})
 
 
+@pytest.mark.long
 def test_a_batch_in_which_every_event_is_bad_in_several_ways_takes_seconds(desk: Desk) -> None:
     bad = {"reason_as_written": "\0" * 9, "movement_id": "\0", "escort": LONG_LIST[:20]}
     assert desk.take(*((f"P/{number}", bad) for number in range(2_000))) < 20
@@ -131,6 +132,7 @@ REFUSING = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("refuses", REFUSING)
 @pytest.mark.parametrize("bad", [1, 400, 2_500])
 def test_many_events_that_an_integrators_index_or_trigger_refuses_take_seconds(

@@ -178,6 +178,7 @@ def test_up_that_is_interrupted_leaves_nothing_running(
     assert pids(Local(folder)) == (None, None)
 
 
+@pytest.mark.long
 def test_what_already_ran_is_not_stopped_by_who_came_later(home: Path) -> None:
     before = pids(Local(home))
     with Local(home):

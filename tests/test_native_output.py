@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from sinergi_consumers.testing.sinks import BUS, transfer
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec
@@ -61,6 +63,7 @@ def test_a_panic_is_one_line_of_the_log_that_names_its_place_and_no_content() ->
     assert "S3CRET" not in told[0]
 
 
+@pytest.mark.long
 def test_real_panics_leave_no_raw_line() -> None:
     status, lines = run(_DECODE)
     *told, last = lines
@@ -97,6 +100,7 @@ def test_a_crash_is_told_on_the_true_standard_error() -> None:
     assert any("Fatal Python error" in line for line in lines)
 
 
+@pytest.mark.long
 def test_a_materialiser_with_json_logs_writes_nothing_but_json_whatever_it_reads(
     tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
 ) -> None:

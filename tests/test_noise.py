@@ -196,6 +196,7 @@ def test_a_checkpoint_costs_its_own_leaves_and_not_all_that_wait(
     assert looks < 10 * count
 
 
+@pytest.mark.long
 def test_what_waits_for_a_checkpoint_is_bounded_in_bytes() -> None:
     tape = Tape(BUS, TOPIC)
     partition = partition_of(tape)

@@ -105,6 +105,7 @@ def test_a_wrong_security_protocol_is_named(broker: Secured, security: str, list
     assert "password" not in str(why)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "setting"),
     [

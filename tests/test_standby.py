@@ -80,6 +80,7 @@ def copy(pair: Pair) -> None:
     first._program(command, account, second._data).run()
 
 
+@pytest.mark.long
 def test_a_failover_to_a_read_only_standby_is_waited_for_and_nothing_is_set_apart(
     pair: Pair,
 ) -> None:

@@ -67,6 +67,7 @@ def spread(total: int, count: int) -> list[int]:
     return [total // count + 1] * count
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "batches",
     [[1], [2], [3], [150], [1, 1, 1, 1], [5, 1, 64, 2], [4_097]],
