@@ -185,7 +185,11 @@ def test_a_copy_of_the_programs_is_for_everybody_to_read_and_run(place: Path) ->
         path.chmod(path.stat().st_mode & 0o700)
     copy = place / "copy"
 
-    programs._copy(site, copy)
+    umask = os.umask(0o077)
+    try:
+        programs._copy(site, copy)
+    finally:
+        os.umask(umask)
 
     account = Account.of_server()
     assert programs._why_not(copy / programs._BIN, account) == ""

@@ -51,3 +51,26 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
         program.send_signal(signal.SIGINT)
         program.communicate(timeout=PATIENCE_SECONDS)
     assert program.returncode == 130
+
+
+EARLIER = """
+import signal
+from threading import Event, Thread
+from sinergi.signals import stopping
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+Thread(target=Event().wait, daemon=True).start()
+event = stopping()
+print("ready", flush=True)
+event.wait()
+"""
+
+
+def test_sigterm_ends_a_process_in_which_a_thread_from_before_takes_the_signal() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", EARLIER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        program.send_signal(signal.SIGTERM)
+        program.communicate(timeout=PATIENCE_SECONDS)
+    assert program.returncode in (0, -signal.SIGTERM)

@@ -24,6 +24,9 @@ def stopping() -> Event:
     somebody's wait for it, and would then wait for that wait's lock.
     """
     event = Event()
+    # A library's thread from before may get SIGTERM all the same. Python would only note it for the
+    # main thread, which waits and does not hear of it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     Thread(target=_listen, args=(event,), name="signals", daemon=True).start()
     return event

@@ -15,6 +15,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -101,7 +102,9 @@ def _copy(site: Path, place: Path) -> None:
         OSError: the place cannot be written, or others can write it too.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.mkdir(mode=0o755, exist_ok=True)
+    with suppress(FileExistsError):
+        place.mkdir()
+        place.chmod(0o755)  # whatever the umask is
     _refuse_foreign(place)
     for tree in (_PACKAGE, f"{_PACKAGE}.libs"):
         for folder, inner, files in os.walk(site / tree):
