@@ -45,6 +45,7 @@ def _stage(connection: psycopg.Connection[Any], stage: Stage, filling: Filling, 
     def record(document: Document, at: int) -> list[tuple[Any, ...]]:
         return [filling.record(document, at)]
 
+    (agreement,) = stage.agreements
     for table, rows in [(filling.projection.record, record), *filling.children]:
         name = f"staging_{table.name}"
         connection.execute(f"CREATE UNLOGGED TABLE {name} (LIKE sinergi.{table.name})")
@@ -53,7 +54,7 @@ def _stage(connection: psycopg.Connection[Any], stage: Stage, filling: Filling, 
             connection.cursor() as cursor,
             cursor.copy(f"COPY {name} ({columns}) FROM STDIN") as copy,
         ):
-            documents = samples.documents(stage.event_type, stage.publisher, count)
+            documents = samples.documents(stage.event_type, stage.publisher, count, agreement.hash)
             for at, document in enumerate(documents):
                 for row in rows(document, at):
                     copy.write_row(row)
