@@ -174,7 +174,6 @@ def test_every_command_takes_the_same_address(
     [
         ("mysql://x/y", "no PostgreSQL URL"),
         ("register", "no PostgreSQL URL"),
-        ("", "no PostgreSQL URL|it is empty"),
         ("postgresql://a:geheim@h:x/d", "port is no number"),
         ("postgresql://a:geheim@h:0/d", "port is no number"),
         ("postgresql://a:geheim@h:65536/d", "port is no number"),
@@ -199,6 +198,13 @@ def test_what_is_no_address_is_refused_without_quoting_it(url: str, said: str | 
     with pytest.raises(errors.SettingsRefused, match=said) as refused:
         load(None, {"producer.database": url}, {}).producer_database  # noqa: B018 - it is refused
     assert "heim" not in str(refused.value)
+
+
+def test_an_empty_text_is_no_address_and_an_empty_setting_is_told_as_such() -> None:
+    with pytest.raises(ValueError, match="no PostgreSQL URL"):
+        conninfo("")
+    with pytest.raises(errors.SettingsRefused, match=r"producer\.database: it is empty"):
+        load(None, {"producer.database": ""}, {})
 
 
 SECRET = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=6, max_size=20)

@@ -232,7 +232,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "no settings, no agreements": (
         lambda agency: agency.lose_everything(),
         "relay",
-        "there is no sinergi.toml here",
+        "kafka.bootstrap: is not set",
     ),
     # agreements and keys
     "no agreement": (

@@ -53,5 +53,6 @@ def find_start(log: Log, position: Position, place: Place) -> Start:
     if known is not None and low <= known <= high:
         return Start(known, low)
     is_deleted = known is not None and known < low
-    size, shown = position.frontier.size, log.shown()
+    size = position.frontier.size
+    shown = log.shown() if size else 0  # a new reader cannot be shown less than it has
     return Start(log.find(size), low, is_deleted, shown if shown < size else None)
