@@ -182,11 +182,9 @@ class UngroupedConsumer(ReadingConsumer):
             return super().get_watermark_offsets(partition, *args, **kwargs)
         except KafkaException as why:
             attempt = self._connection.attempt("Read", [partition.topic])
-            found = translated(why, attempt)
+            found = self._translated(why, attempt)
             if why.args[0].code() in _NOT_SHOWN:
                 raise self._why_not_shown(partition.topic, attempt) or found from None
-            if isinstance(found, errors.BrokerAway):
-                found = self._connection.away(found.said)
             raise found from None
 
     def _look_at(self, topics: set[str]) -> None:
@@ -197,7 +195,14 @@ class UngroupedConsumer(ReadingConsumer):
                 if self.list_topics(each, timeout=_SECONDS).topics[each].error is None:
                     self._known.add(each)
         except KafkaException as why:
-            raise translated(why, self._connection.attempt("Read", [*new])) from None
+            raise self._translated(why, self._connection.attempt("Read", [*new])) from None
+
+    def _translated(self, why: KafkaException, attempt: Attempt) -> errors.SinergiError:
+        """As `translated`; where the brokers are away, with what the connection has heard of it."""
+        found = translated(why, attempt)
+        if isinstance(found, errors.BrokerAway):
+            return self._connection.away(found.said)
+        return found
 
     def _is_group(self, each: Message) -> bool:
         error = each.error()
