@@ -204,6 +204,9 @@ def test_a_copy_that_has_lost_a_part_is_completed_and_the_rest_left_alone(place:
     lost, cut = copy / programs._BIN / "postgres", copy / programs._BIN / "initdb"
     lost.unlink()
     cut.write_bytes(cut.read_bytes()[:100])
+    folders = (copy, copy / programs._PACKAGE)
+    for folder in folders:  # as a run leaves them that is killed before it opens them
+        folder.chmod(0o700)
 
     programs._copy(programs._site(), copy)
 
@@ -211,6 +214,7 @@ def test_a_copy_that_has_lost_a_part_is_completed_and_the_rest_left_alone(place:
     assert after.keys() == before.keys()
     assert {path for path in before if before[path] != after[path]} <= {lost, cut}
     assert cut.stat().st_size == (programs._site() / programs._BIN / "initdb").stat().st_size
+    assert all(folder.stat().st_mode & 0o777 == 0o755 for folder in folders)
 
 
 def foreign_link(place: Path) -> None:

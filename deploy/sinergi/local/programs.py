@@ -104,15 +104,15 @@ def _copy(site: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         place.mkdir()
-        place.chmod(0o755)  # whatever the umask is
     _refuse_foreign(place)
+    # Whatever the umask is, and also where an earlier run was killed before it came to this.
+    place.chmod(0o755)
     for tree in (_PACKAGE, f"{_PACKAGE}.libs"):
         for folder, inner, files in os.walk(site / tree):
             inner[:] = [name for name in inner if name not in _NOT_NEEDED]
             copies = place / Path(folder).relative_to(site)
-            if not copies.is_dir():
-                copies.mkdir(exist_ok=True)
-                copies.chmod(0o755)
+            copies.mkdir(exist_ok=True)
+            copies.chmod(0o755)
             for name in files:
                 _copy_file(Path(folder, name), copies / name)
 
