@@ -87,7 +87,8 @@ def read(partition: Partition, messages: Sequence[TapeMessage]) -> list[message.
     while at is not None:
         batch = partition.receive(messages[at:])
         found += batch.messages if batch else ()
-        while partition.rewind is None and (batch := partition.cut(final=True)):
+        partition.end()
+        while partition.rewind is None and (batch := partition.cut()):
             found += batch.messages
         at, partition.rewind = partition.rewind, None
     return found
@@ -212,6 +213,43 @@ def test_an_owner_who_seals_more_bytes_than_a_relay_does_is_refused() -> None:
     wide = tape.write_datums([(at_revision("P").event_id, f"P/{at}", datum) for at in range(20)])
     with pytest.raises(errors.BatchTooLarge, match=TOPIC.name):
         read(partition_of(tape), wide)
+
+
+def test_a_contradiction_at_the_end_halts_though_the_end_arrives_together_with_a_batch() -> None:
+    """Kafka's client tells the end of a partition once, and never again while nothing comes."""
+    true = Tape(BUS, TOPIC)
+    other = Tape(BUS, TOPIC, key=true.key)
+    honest = true.write([at_revision("P/1"), at_revision("P/2")])
+    contradiction = [
+        *other.write([at_revision("P/3"), at_revision("P/4")]),
+        *other.write([at_revision("P/5")]),
+    ][-1:]
+    partition = partition_of(true)
+    partition.take(renumbered([*honest, *contradiction]))
+    partition.end()
+    batch = partition.cut()
+    assert batch
+    assert batch.end == 2
+    with pytest.raises(errors.SealMismatch, match=TOPIC.name):
+        partition.cut()
+
+
+def test_a_contradiction_does_not_halt_while_a_message_that_answers_it_may_come() -> None:
+    true = Tape(BUS, TOPIC)
+    other = Tape(BUS, TOPIC, key=true.key)
+    honest = true.write([at_revision("P/1")])
+    forged = [replace(each, pairs=each.pairs[:-2]) for each in other.write([at_revision("P/2")])]
+    bare = [replace(each, pairs=each.pairs[:-2]) for each in honest]
+    partition = partition_of(true)
+    messages = renumbered([*forged, *bare, *honest])
+    partition.take(messages[:1])
+    partition.end()
+    assert partition.cut() is None
+    partition.take(messages[1:])
+    assert not partition.is_ended
+    batch = partition.cut()
+    assert batch
+    assert [each.key for each in batch.messages] == [each.key_bytes for each in honest]
 
 
 # On real brokers

@@ -95,9 +95,9 @@ class Materialiser:
             with ThreadPoolExecutor(1, "database") as database:
                 storing: Future[list[Outcome]] | None = None
                 while not stopping.is_set():
-                    gone, ended = self._take()  # 1 and 2, part by part
+                    gone = self._take()  # 1 and 2, part by part
                     self._find_again(gone)
-                    batches, broken = self._cut(ended)
+                    batches, broken = self._cut()
                     ready = [self._decode(*each) for each in batches]  # 3
                     self._settle(storing)  # the outcome of 4–6 for the batch before, and its 7
                     self._halt(broken)
@@ -135,22 +135,18 @@ class Materialiser:
         except errors.NotPermitted as why:
             _log.warning("topics not looked at", why=str(why))
 
-    def _take(self) -> tuple[set[Share], set[Share]]:
-        """Poll, and verify what comes.
-
-        Returns:
-            The shares whose next message the broker no longer has, and those read to their end.
-        """
+    def _take(self) -> set[Share]:
+        """Poll, and verify what comes; the shares whose next message the broker no longer has."""
         gone: set[Share] = set()
-        ended: set[Share] = set()
         for arrival in self._assignment.poll():
             for share, messages in arrival.messages.items():
                 self._claims[share].partition.take(messages)
             for share, each in arrival.unreadable:
                 self._claims[share].partition.noise.add(each.cause, each.offset)
+            for share in arrival.ended:
+                self._claims[share].partition.end()
             gone |= arrival.gone
-            ended = (ended - arrival.messages.keys()) | arrival.ended
-        return gone, ended
+        return gone
 
     def _find_again(self, gone: set[Share]) -> None:
         """Claim shares anew whose offset the broker has no more: their leaf may lie elsewhere."""
@@ -159,7 +155,7 @@ class Materialiser:
             self._assignment.let_go(share)
 
     def _cut(
-        self, ended: set[Share]
+        self,
     ) -> tuple[list[tuple[Claim, Batch]], dict[Share, errors.Broken | errors.Unavailable]]:
         """The batches that stand under a checkpoint, and the shares that do not hold.
 
@@ -169,7 +165,7 @@ class Materialiser:
         batches: list[tuple[Claim, Batch]] = []
         for share, claim in self._ours().items():
             try:
-                batch = self._judge(claim, ended=share in ended)
+                batch = self._judge(claim)
             except (errors.Broken, errors.Unavailable) as why:
                 broken[share] = why
             else:
@@ -177,7 +173,7 @@ class Materialiser:
                     batches.append((claim, batch))
         return batches, broken
 
-    def _judge(self, claim: Claim, *, ended: bool) -> Batch | None:
+    def _judge(self, claim: Claim) -> Batch | None:
         """What of a share is verified by now; where it is to be read again, that is begun.
 
         Raises:
@@ -186,7 +182,7 @@ class Materialiser:
         """
         partition = claim.partition
         try:
-            batch = claim.cut(ended=ended)
+            batch = claim.cut()
         except errors.Broken:
             if claim.is_sound or claim.start.is_first:
                 raise
@@ -195,7 +191,7 @@ class Materialiser:
         if partition.rewind is not None:
             self._assignment.go_back(claim.share, partition.rewind)
             partition.rewind = None
-        elif not claim.is_sound and (batch or ended):
+        elif not claim.is_sound and (batch or partition.is_ended):
             self._is_sound(claim)
         return batch
 

@@ -97,6 +97,7 @@ class Partition:
         rewind: the offset from which the topic must be read again; None where it is read on. The
             caller sets it to None when it has gone back.
         next_offset: the offset behind the last message that was judged.
+        is_ended: nothing more lies on the broker behind the messages taken so far.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Partition:
         self.number = number
         self.rewind: int | None = None
         self.next_offset = 0
+        self.is_ended = False
         self._origin = f"{bus}/{topic.name}/{number}"
         self._reader = Reader(self._origin, keys, tree, compare=compare)
         self._start = tree.size
@@ -179,6 +181,7 @@ class Partition:
         for each in received:
             if self._broken or self.rewind is not None:
                 return  # nothing counts any more, or until the caller has gone back
+            self.is_ended = False
             offset = each.offset() or 0
             try:
                 if offset < self.next_offset:
@@ -188,18 +191,19 @@ class Partition:
             except errors.Broken as why:
                 self._broken = why
 
-    def cut(self, *, final: bool = False) -> Batch | None:
-        """What is verified by now, cut at the last checkpoint; what comes behind is held back.
+    def end(self) -> None:
+        """Note that nothing more lies on the broker: no message can answer an objection."""
+        self.is_ended = self.rewind is None
 
-        Args:
-            final: nothing more has arrived, so that no message under way can answer an objection.
+    def cut(self) -> Batch | None:
+        """What is verified by now, cut at the last checkpoint; what comes behind is held back.
 
         Raises:
             SealBroken: the messages are not what the topic's owner sealed. What was verified before
                 them is given out first.
             OffsetGone: a message was deleted before it could be read again.
         """
-        final = final or self._doubted > _MOST_DOUBTED
+        final = self.is_ended or self._doubted > _MOST_DOUBTED
         while not self._incomplete and (verified := self._reader.settle(final=final)):
             self._take_messages(verified)
         checkpoints, self._checkpoints = self._checkpoints, []
@@ -246,7 +250,7 @@ class Partition:
         wanted = set(verified.offsets)
         self._kept = {offset: each for offset, each in kept.items() if offset in wanted}
         self._bytes = sum(each.size for each in self._kept.values())
-        self._incomplete, self.rewind = verified, min(self._absent)
+        self._incomplete, self.rewind, self.is_ended = verified, min(self._absent), False
 
     def _pick(self, received: Received, offset: int) -> None:
         """Keep a message that is read again, if it is one of those that a checkpoint covers."""

@@ -286,7 +286,8 @@ def _read(log: Log, partition: Partition, tally: Tally) -> Iterator[Batch]:
             if partition.rewind is not None:
                 break
         _report(log, partition)
-        while partition.rewind is None and (batch := partition.cut(final=True)):
+        partition.end()
+        while partition.rewind is None and (batch := partition.cut()):
             yield batch
         tally.unsealed, tally.resends = partition.pending, partition.resends
         start, partition.rewind = partition.rewind, None

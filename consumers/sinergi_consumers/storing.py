@@ -48,11 +48,8 @@ class Claim:
     start: Start
     is_sound: bool = False
 
-    def cut(self, *, ended: bool) -> Batch | None:
+    def cut(self) -> Batch | None:
         """What of the share is verified by now.
-
-        Args:
-            ended: it is read to its end.
 
         Raises:
             OffsetGone: its next leaf was deleted, and nothing that was read brings it again.
@@ -60,12 +57,12 @@ class Claim:
         """
         partition, is_deleted = self.partition, self.start.is_deleted and not self.is_sound
         try:
-            batch = partition.cut(final=ended)
+            batch = partition.cut()
         except errors.SealGap:
             if not is_deleted:
                 raise
             raise self._gone from None
-        if is_deleted and ended and not batch and partition.rewind is None:
+        if is_deleted and partition.is_ended and not batch:
             raise self._gone
         return batch
 
