@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sinergi.local import Local
-    from sinergi_producers.sealing import Row
+    from sinergi_producers.relay.sealing import OutboxRow
 
 EVENTS = 100_000
 ROUNDS = 3
@@ -42,7 +42,7 @@ def measure(local: Local, folder: Path) -> Iterator[Figure]:
     yield Figure("relay.peak_mib", peak, "MiB")
 
 
-def _fill(url: str, rows: list[Row]) -> None:
+def _fill(url: str, rows: list[OutboxRow]) -> None:
     """Let the rows wait: in the outbox, and in a table as one would make it by hand."""
     conninfo = sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(conninfo) as connection, connection.cursor() as cursor:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import fastavro
 
-from sinergi_producers.sealing import Row
+from sinergi_producers.relay.sealing import OutboxRow
 from sinergi_schemas.catalog import Catalog, Schema
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.events import Seizure
@@ -77,14 +77,16 @@ def documents(
         } | body(draw, at)
 
 
-def rows(event_type: str, agency: str, count: int, agreement: str = NO_AGREEMENT) -> Iterator[Row]:
+def rows(
+    event_type: str, agency: str, count: int, agreement: str = NO_AGREEMENT
+) -> Iterator[OutboxRow]:
     """The same events as rows of an outbox."""
     schema = catalog(event_type).newest(event_type)
     parsed = fastavro.parse_schema(schema.parsed)
     for number, document in enumerate(documents(event_type, agency, count, agreement), start=1):
         datum = BytesIO()
         fastavro.schemaless_writer(datum, parsed, document)
-        yield Row(
+        yield OutboxRow(
             number,
             document["event_id"],
             event_type,

@@ -20,20 +20,20 @@ import tomli_w
 from confluent_kafka.admin import NewTopic
 
 from sinergi import migrate
-from sinergi_consumers.assignment import Assignment
 from sinergi_consumers.bus import Bus
-from sinergi_consumers.materialiser import Materialiser
-from sinergi_consumers.projection import Projection, current, history
-from sinergi_consumers.receipts import Receipts
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
-from sinergi_consumers.storing import Store
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.outbox import Outbox
-from sinergi_producers.relay import Identity, Relay
-from sinergi_producers.sealing import MOST_MESSAGES, Sealer
-from sinergi_producers.sending import Sender
+from sinergi_consumers.materialise.assignment import Assignment
+from sinergi_consumers.materialise.loop import Materialiser
+from sinergi_consumers.materialise.receipts import Receipts
+from sinergi_consumers.materialise.store import Store
+from sinergi_consumers.projections.projection import Projection, current, history
+from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
+from sinergi_producers.outbox.publishing import Outbox
+from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.sealing import MOST_MESSAGES, Sealer, TreeKey
+from sinergi_producers.relay.sending import Sender
+from sinergi_producers.relay.store import Backlog
 from sinergi_schemas import topics
-from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
@@ -129,9 +129,9 @@ class Stage:
         return Materialiser(assignment, store, receipts, bus, SYSTEM)
 
     def assignment(self, url: str, kind: type[Assignment] = Assignment) -> Assignment:
-        """The reader's share of the topic, in a group of its database."""
+        """The topic-partitions that the reader reads, in a group of its database."""
         group = f"{READER}.{sa.make_url(url).database}"
-        return kind(self.connection, group, {self.topic: self.partitions})
+        return kind(self.connection, group, {self.topic.name: self.partitions})
 
     def store(
         self, url: str, kinds: Sequence[str], stopping: Event, kind: type[Store] = Store
@@ -168,13 +168,13 @@ class Stage:
         )
         ids = {each.fingerprint: each.id for each in self.catalog.all()}
         sender = Sender(self.connection, BUS, self.publisher, ids)
-        trees = {(self.event_type, at): Frontier.empty() for at in range(self.partitions)}
+        trees = {TreeKey(self.event_type, at): Frontier.empty() for at in range(self.partitions)}
         (agreement,) = self.agreements
         rows = samples.rows(self.event_type, self.publisher, count, agreement.hash)
         while chunk := list(islice(rows, MOST_MESSAGES)):
             batch = sealer.seal(chunk, trees)
             sender.begin(batch.growths)
-            trees.update((each.share, each.after) for each in batch.growths)
+            trees.update((each.tree_key, each.after) for each in batch.growths)
             sender.settle(lambda: None)
 
     def _make_topics(self) -> None:

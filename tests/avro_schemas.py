@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from sinergi_schemas.avro_types.datum import named_types
 from sinergi_schemas.catalog import Schema
-from sinergi_schemas.datum import named_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -28,8 +28,8 @@ from testcontainers.core.waiting_utils import WaitStrategy
 
 import images
 from images import NoContainers
-from sinergi.local.kafka import Kafka
-from sinergi.local.state import State
+from sinergi.local.kafka import LocalKafka
+from sinergi.local.state import LocalState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,7 +154,7 @@ def _free_port() -> int:
 def _settings(port: int) -> dict[str, str]:
     """The settings of the local broker; the address that others know it by is outside."""
     ports = {"kafka_port": port, "controller_port": 9093, "postgresql_port": 0}
-    local = Kafka(Path(), State(folder="", mark="", cluster_id="", password="", **ports))
+    local = LocalKafka(Path(), LocalState(folder="", mark="", cluster_id="", password="", **ports))
     settings = dict(line.split("=", 1) for line in local._settings().splitlines())
     del settings["log.dirs"]
     return settings | {"listeners": f"BROKER://:{port},CONTROLLER://127.0.0.1:9093"}

@@ -12,9 +12,9 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from sinergi.cli.logs import set_up
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.relay import Identity, Relay
-from sinergi_schemas.agreement import Agreements
+from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.store import Backlog
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.seal.keys import SigningKey
@@ -22,7 +22,7 @@ from sinergi_schemas.seal.keys import SigningKey
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sinergi_producers.sealing import Growth
+    from sinergi_producers.relay.sealing import TreeUpdate
 
 TERM_SECONDS = 5.0
 
@@ -30,7 +30,7 @@ TERM_SECONDS = 5.0
 class StandsStill(Backlog):
     """Never gets to write down what was sent."""
 
-    def mark_sent(self, growths: Iterable[Growth]) -> None:
+    def mark_sent(self, growths: Iterable[TreeUpdate]) -> None:
         print(sum(len(each.rows) for each in growths), flush=True)  # noqa: T201 - for the test
         Event().wait()
 

@@ -17,8 +17,8 @@ import psycopg
 from psycopg.rows import scalar_row
 
 from sinergi.local import process
-from sinergi.local.postgresql import Postgresql
-from sinergi.local.state import State
+from sinergi.local.postgresql import LocalPostgresql
+from sinergi.local.state import LocalState
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 
@@ -26,7 +26,7 @@ _PATIENCE_SECONDS = 180
 _CAPABILITIES = "SELECT line FROM told WHERE line LIKE 'Cap%%' AND line NOT LIKE 'CapBnd%%'"
 
 
-def told(server: Postgresql, guarded: str) -> dict[str, object]:
+def told(server: LocalPostgresql, guarded: str) -> dict[str, object]:
     """What the server that runs now says of itself."""
     with server.connect() as connection:
         cursor = connection.cursor(row_factory=scalar_row)
@@ -51,9 +51,9 @@ def told(server: Postgresql, guarded: str) -> dict[str, object]:
 
 def main(folder: Path, guarded: str = "/nowhere") -> dict[str, object]:
     """Start it twice."""
-    state = State.of(folder)
+    state = LocalState.of(folder)
     state.write()
-    server = Postgresql(folder, state)
+    server = LocalPostgresql(folder, state)
     said: dict[str, object] = {}
     for _ in range(2):
         try:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import typer
 
 from sinergi.cli import commands, root
-from sinergi.settings import load
-from sinergi.values import variable
+from sinergi.settings.model import variable
+from sinergi.settings.settings import load
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:

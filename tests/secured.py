@@ -31,8 +31,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sinergi.local import process
-from sinergi.local.kafka import Kafka
-from sinergi.local.state import State
+from sinergi.local.kafka import LocalKafka
+from sinergi.local.state import LocalState
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import Admin, describe, open_admin
@@ -99,7 +99,7 @@ class Authority:
 
 
 @dataclass(frozen=True)
-class SecuredKafka(Kafka):
+class SecuredKafka(LocalKafka):
     """The local Kafka with four more listeners, and rights by ACL alone."""
 
     login: int = 0
@@ -244,7 +244,7 @@ class Secured:
 @contextmanager
 def secured(folder: Path) -> Iterator[Secured]:
     """A broker that runs while the block lasts."""
-    state = State.of(folder)
+    state = LocalState.of(folder)
     authority, other = Authority("tests"), Authority("somebody else")
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
     ports = [each.getsockname()[1] for each in sockets]

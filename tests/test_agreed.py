@@ -12,15 +12,15 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinergi_consumers.agreed import NOT_AGREED, Agreed
-from sinergi_consumers.decoding import Decoder
-from sinergi_consumers.partition import Partition
-from sinergi_consumers.replay import Replay, Wanted
+from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.decode.agreement_check import NOT_AGREED, AgreementCheck
+from sinergi_consumers.decode.decoder import Decoder
+from sinergi_consumers.reading.partition import Partition
 from sinergi_consumers.testing.sinks import TOPIC, transfer
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec
-from sinergi_schemas.agreement import Agreements
-from sinergi_schemas.agreement_file import parse
+from sinergi_schemas.agreements.collection import Agreements
+from sinergi_schemas.agreements.file import parse
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.codes import Purpose
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
@@ -31,8 +31,8 @@ from world import BUS, World, agreement
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sinergi_consumers.decoding import Decoded
-    from sinergi_schemas.agreement import Agreement
+    from sinergi_consumers.decode.decoder import DecodedBatch
+    from sinergi_schemas.agreements.collection import Agreement
     from sinergi_schemas.events import Transfer
 
 READER = "bnnk-rekaan"
@@ -68,13 +68,13 @@ def event(digest: str, at: datetime = AT, purpose: str = "PRISON_SECURITY") -> T
 
 def decoded(
     *events: Transfer, agreements: Agreements = ALL, reader: str | None = READER
-) -> Decoded:
+) -> DecodedBatch:
     tape = Tape(BUS, TOPIC, key=KEY)
     datums = [(each.event_id, each.record_id, codec.encode(each, tape.schema)) for each in events]
     partition = Partition(BUS, TOPIC, 0, tape.keys, Frontier.empty())
     batch = partition.receive(tape.write_datums(datums))
     assert batch
-    agreed = Agreed(agreements, reader)
+    agreed = AgreementCheck(agreements, reader)
     (part,) = Decoder(Catalog.shipped(), TOPIC.event_type, agreed).parts(batch)
     return part
 
@@ -210,7 +210,7 @@ def test_a_replay_hands_out_what_no_agreement_allows_and_counts_it_apart(
     tape.agreement = "0" * 64
     send(world, [*good, *tape.write([transfer("P/2")])])
     replay = Replay(replace(world.bus, reader=None), world.topic)
-    shown = [leaf for frame in replay.events(Wanted()) for leaf in frame["leaf_index"]]
+    shown = [leaf for frame in replay.events(ReplayFilter()) for leaf in frame["leaf_index"]]
     (tally,) = replay.tallies
     assert shown == [0, 1]
     (found,) = tally.not_agreed.skipped

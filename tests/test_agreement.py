@@ -18,11 +18,11 @@ import tomli_w
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from sinergi_schemas.agreement import Agreement, Agreements
-from sinergi_schemas.agreement_file import parse
+from sinergi_schemas.agreements.collection import Agreement, Agreements
+from sinergi_schemas.agreements.file import parse
 from sinergi_schemas.errors import AgreementRefused, NotAgreed
 from sinergi_schemas.seal import heads
-from sinergi_schemas.seal.heads import Head, Heads
+from sinergi_schemas.seal.heads import SignedHeads, TreeHead
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.keys import Algorithm, SigningKey, VerifyingKey
 from sinergi_schemas.topics import Topic
@@ -442,10 +442,10 @@ def test_heads_of_a_key_from_another_agreement_say_nothing_of_a_topic(raw: dict[
     replaced_by(later, LAPAS, str(new.public), **{ESCAPES: [0, 0, 0]})
     agreements = together(raw, later)
     stated = tuple(
-        Head(f"sinergi.{LAPAS}.{name}", 0, 9, bytes(32))
+        TreeHead(f"sinergi.{LAPAS}.{name}", 0, 9, bytes(32))
         for name in ("transfer", ESCAPES, "unheard-of")
     )
-    note = heads.sign(Heads(BUS, LAPAS, 1, stated), [new])
+    note = heads.sign(SignedHeads(BUS, LAPAS, 1, stated), [new])
     found = agreements.credible(heads.verify(note, BUS, LAPAS, agreements.keys(LAPAS)))
     assert [each.topic for each in found.heads] == [f"sinergi.{LAPAS}.{ESCAPES}"]
 

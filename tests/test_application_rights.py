@@ -18,9 +18,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from sinergi import migrate
-from sinergi_producers.outbox import Outbox
+from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas import codec, errors
-from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import new_event_id
 from test_db import conninfo, empty

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from sinergi.cli import commands, root
-from sinergi.settings import load
+from sinergi.settings.settings import load
 from sinergi_schemas.errors import SettingsRefused
 
 if TYPE_CHECKING:

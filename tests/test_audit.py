@@ -12,21 +12,22 @@ from confluent_kafka.admin import NewTopic
 
 from foreign import Headers, contradict, false_seal, leaf, write_all
 from sinergi.cli import root
-from sinergi_consumers import witnesses
-from sinergi_consumers.audit import Audit, Copies
-from sinergi_consumers.log import open_log
-from sinergi_consumers.replay import Replay, Wanted
-from sinergi_consumers.testimony import Witness, objection
+from sinergi_consumers.audit import witnesses
+from sinergi_consumers.audit.audit import Audit, Copies
+from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.audit.testimony import Witness, objection
 from sinergi_schemas import errors, message, topics
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.seal import checkpoint, heads, memory, noise, reader
 from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
-from sinergi_schemas.seal.heads import Head, Heads
+from sinergi_schemas.seal.heads import SignedHeads, TreeHead
 from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier
 from sinergi_schemas.seal.note import Note, Signature, parse_note
-from sinergi_schemas.seal.writer import Writer
+from sinergi_schemas.seal.writer import TreeWriter
+from sinergi_schemas.topics import TopicPartition
 from test_replay import one_byte_changed
 from waiting import PATIENCE_SECONDS
 from world import BUS, DATABASE, World, transfer
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from foreign import Wire
-    from sinergi_consumers.audit import Verdict
+    from sinergi_consumers.audit.audit import AuditVerdict
     from test_replay import Changed
 
     Change = Callable[[list[Message]], Sequence[Message | Changed]]
@@ -75,7 +76,7 @@ def copied(world: World, *changes: Change, stem: str = "copy") -> str:
 
 
 def messages(world: World, number: int) -> list[Message]:
-    with open_log(world.connection, world.topic.name, number) as log:
+    with open_scan(world.connection, TopicPartition(world.topic.name, number)) as log:
         return [each for chunk in log.read(*log.bounds()) for each in chunk]
 
 
@@ -91,9 +92,9 @@ def nothing(_: list[Message]) -> list[Message]:
     return []
 
 
-def audited(world: World, copies: Copies) -> tuple[int, Verdict]:
+def audited(world: World, copies: Copies) -> tuple[int, AuditVerdict]:
     audit = Audit(world.bus, world.topic, copies)
-    shown = sum(frame.height for frame in audit.events(Wanted()))
+    shown = sum(frame.height for frame in audit.events(ReplayFilter()))
     return shown, audit.verdict
 
 
@@ -144,8 +145,8 @@ def put(world: World, topic: str, key: bytes, *values: bytes | None) -> None:
 
 def heads_note(world: World, sizes: dict[int, tuple[int, bytes]], at: int = 2_000_000_000) -> bytes:
     """Heads as the owner signs them, of trees of these sizes and roots."""
-    stated = [Head(world.topic.name, number, *each) for number, each in sizes.items()]
-    signed = heads.sign(Heads(BUS, world.publisher, at, tuple(stated)), [world.key])
+    stated = [TreeHead(world.topic.name, number, *each) for number, each in sizes.items()]
+    signed = heads.sign(SignedHeads(BUS, world.publisher, at, tuple(stated)), [world.key])
     return signed.encode()
 
 
@@ -211,7 +212,7 @@ def test_old_heads_that_were_appended_again_do_not_hide_a_tail_that_was_cut_off(
     )
     copy = copied(world, whole, nothing)
     audit = Audit(world.bus, world.topic, Copies(copy))
-    assert sum(frame.height for frame in audit.events(Wanted())) == len(messages(world, 0))
+    assert sum(frame.height for frame in audit.events(ReplayFilter())) == len(messages(world, 0))
     assert f"it has {size}:" in audit.verdict.findings[0].why
     (decrease,) = audit.verdict.testimony.decreases
     assert (decrease.size, decrease.larger.size) == (0, size)
@@ -300,7 +301,7 @@ def test_a_signed_time_beyond_the_calendar_ends_no_replay(world: World, at: int)
 def signed_copy(world: World, change: int) -> str:
     """A copy in which the owner itself has signed another leaf, and all behind it anew."""
     all_ = messages(world, 0)
-    writer = Writer(f"{BUS}/{world.topic.name}/0", [world.key], Frontier.empty())
+    writer = TreeWriter(f"{BUS}/{world.topic.name}/0", [world.key], Frontier.empty())
     forked = []
     for index, each in enumerate(all_):
         value = each.value() or b""
@@ -351,7 +352,7 @@ def test_a_second_history_of_the_owners_within_the_topic_is_told(world: World) -
 
 def true_seals(world: World, count: int) -> list[Sealed]:
     """Checkpoints of the owner over the first leaves of partition 0, one for each size."""
-    writer = Writer(f"{BUS}/{world.topic.name}/0", [world.key], Frontier.empty())
+    writer = TreeWriter(f"{BUS}/{world.topic.name}/0", [world.key], Frontier.empty())
     found = []
     for each in map(message.parse, messages(world, 0)[:count]):
         writer.add(each.leaf_data)
@@ -400,7 +401,7 @@ def test_everything_that_was_skipped_is_told_with_place_and_count(world: World) 
     write_all(world, 0, [leaf(1), leaf(1), leaf(end), (b"x", b"y", []), leaf(10**6)])
     write_all(world, 0, [leaf(0, sealed=false_seal(world, 0, 9, SigningKey.generate("a/b")))])
     audit = Audit(world.bus, world.topic, Copies())
-    assert sum(frame.height for frame in audit.events(Wanted())) == COUNT
+    assert sum(frame.height for frame in audit.events(ReplayFilter())) == COUNT
     assert audit.verdict.findings == []
     text = "\n".join(audit.remarks)
     altered = f"3 messages skipped, {noise.ALTERED}: leaf 1 at offset {end}"

@@ -15,18 +15,20 @@ import pytest
 from confluent_kafka import Producer
 
 from measured import measured, peak
-from sinergi_consumers import frames, witnesses
-from sinergi_consumers.decoding import Decoded, Decoder, Parts
-from sinergi_consumers.log import open_log
-from sinergi_consumers.partition import MOST_BYTES, Batch, Partition
-from sinergi_consumers.testimony import Junk
+from sinergi_consumers.audit import witnesses
+from sinergi_consumers.audit.testimony import Junk
+from sinergi_consumers.decode import frames
+from sinergi_consumers.decode.decoder import DecodedBatch, DecodedParts, Decoder
+from sinergi_consumers.reading.partition import MOST_BYTES, Partition, VerifiedBatch
 from sinergi_consumers.testing import sinks
 from sinergi_consumers.testing.tape import Tape, TapeMessage
 from sinergi_schemas import codec, errors, message, topics
+from sinergi_schemas.avro_types.datum import NotOne
+from sinergi_schemas.avro_types.quick_datum import quick_reader
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.datum import NotOne
 from sinergi_schemas.events.common import RelatedRecord
 from sinergi_schemas.kafka.consumer import weight
+from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.limits import (
     BYTES_OF_ITEM,
     FREE_ITEMS,
@@ -34,11 +36,10 @@ from sinergi_schemas.limits import (
     TOO_MANY_ITEMS,
     most_items,
 )
-from sinergi_schemas.quick_datum import quick_reader
 from sinergi_schemas.seal.candidates import WINDOW
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.merkle import Frontier
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import Topic, TopicPartition
 from waiting import PATIENCE_SECONDS
 from world import BUS, World, send, transfer
 
@@ -106,7 +107,7 @@ def test_what_a_reader_says_of_other_topics_is_no_junk(world: World) -> None:
         producer.produce(receipts, b"nonsense", key, 0)
     assert producer.flush(PATIENCE_SECONDS) == 0
     found = witnesses.gather(world.bus, world.topic)
-    with open_log(world.connection, receipts, 0) as log:
+    with open_scan(world.connection, TopicPartition(receipts, 0)) as log:
         _, end = log.bounds()
     assert found.junk == {receipts: Junk(end - 2, 2)}
 
@@ -132,7 +133,7 @@ def test_messages_that_claim_any_leaf_do_not_hide_a_leaf_that_is_looked_for(
         value = b"\0" * 9 if number % 2 else b"junk"
         producer.produce(name, value, b"P/1", 0, headers=headers)
     assert producer.flush(PATIENCE_SECONDS) == 0
-    with open_log(world.connection, name, 0) as log:
+    with open_scan(world.connection, TopicPartition(name, 0)) as log:
         _, end = log.bounds()
         for leaf in range(COUNT):
             (first,) = next(log.read(log.find(leaf), end, most=1))
@@ -281,16 +282,16 @@ def test_events_just_under_the_limit_become_rows_in_bounded_memory(
 DECODER = Decoder(Catalog.shipped(), "transfer")
 
 
-def received(tape: Tape, datums: list[tuple[UUID, str, bytes]]) -> Batch:
+def received(tape: Tape, datums: list[tuple[UUID, str, bytes]]) -> VerifiedBatch:
     """What a reader makes a batch of."""
     partition = Partition(BUS, tape.topic, 0, tape.keys, Frontier.empty())
     batch = partition.receive(tape.write_datums(datums))
     assert batch
-    assert [each.events for each in Parts(DECODER, batch)]
+    assert [each.events for each in DecodedParts(DECODER, batch)]
     return batch
 
 
-def one_by_one(batch: Batch) -> Decoded:
+def one_by_one(batch: VerifiedBatch) -> DecodedBatch:
     """A batch decoded message by message, and put together."""
     alone = [
         part
@@ -298,7 +299,7 @@ def one_by_one(batch: Batch) -> Decoded:
         for part in DECODER.parts(replace(batch, start=each.leaf_index, messages=[each]))
     ]
     events = pl.concat([each.events for each in alone])
-    return Decoded(events, [one for each in alone for one in each.unfit])
+    return DecodedBatch(events, [one for each in alone for one in each.unfit])
 
 
 def test_a_batch_of_long_lists_falls_into_parts_that_together_are_the_whole() -> None:

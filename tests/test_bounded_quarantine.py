@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg import sql
 
-from sinergi_consumers.sinks import merge
-from sinergi_consumers.sinks.merge import Merge
-from sinergi_consumers.sinks.postgresql import _UNKEPT, PostgresqlSink
-from sinergi_consumers.storing import Stored
+from sinergi_consumers.materialise.store import Stored
+from sinergi_consumers.sinks.postgresql import merge
+from sinergi_consumers.sinks.postgresql.merge import Merge
+from sinergi_consumers.sinks.postgresql.sink import _UNKEPT, PostgresqlSink
 from sinergi_consumers.testing.sinks import CURRENT, HISTORY, TOPIC, Worker, transfer
 from sinergi_schemas import codec, postgresql
 from test_bounded_time import Desk

@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from sinergi import migrate
-from sinergi_consumers.sinks import merge, sieve
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
-from sinergi_consumers.storing import Stored
+from sinergi_consumers.materialise.store import Stored
+from sinergi_consumers.sinks.postgresql import merge, row_refusals
+from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import (
     BUS,
     CURRENT,
@@ -30,7 +30,7 @@ from sinergi_schemas.limits import MOST_KEY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.projections.projection import Projection
 
 PROJECTIONS = (CURRENT, HISTORY)
 NEIGHBOURS = 300
@@ -201,13 +201,13 @@ def test_an_event_with_a_long_list_of_bad_elements_costs_one_copy_and_not_one_an
 ) -> None:
     desk = Desk(postgresql, (FEW_ESCORTS,))
     attempts: list[int] = []
-    attempt = sieve._Copy.attempt
+    attempt = row_refusals._Copy.attempt
 
     def counted(self: Any, texts: Sequence[bytes]) -> Any:
         attempts.append(len(texts))
         return attempt(self, texts)
 
-    monkeypatch.setattr(sieve._Copy, "attempt", counted)
+    monkeypatch.setattr(row_refusals._Copy, "attempt", counted)
     crowd = [{"escort_agency": "Brimob" * 5, "count": 100}] * 3_000
     desk.take(("P/1", {"escort": crowd}), ("P/2", {}), ("P/3", {"escort": crowd}))
     assert desk.reasons() == {"rows-refused": 2}
@@ -219,7 +219,7 @@ def test_an_event_with_a_long_list_of_bad_elements_costs_one_copy_and_not_one_an
 def test_a_csv_falls_into_the_rows_that_it_was_made_of(text: str) -> None:
     table = sa.Table("t", sa.MetaData(), sa.Column("a", sa.Text), sa.Column("b", sa.Text))
     rows = pl.DataFrame({"a": [text, "plain", None, text], "b": [text, None, text, "x"]})
-    texts = sieve._texts(merge.as_csv(table, rows))
+    texts = row_refusals._texts(merge.as_csv(table, rows))
     assert texts == [merge.as_csv(table, rows[at]) for at in range(rows.height)]
 
 
@@ -227,7 +227,7 @@ def test_a_text_of_line_feeds_falls_into_rows_in_a_time_that_grows_with_its_size
     def seconds(size: int, text: str) -> float:
         csv = b'1,"' + text.encode() * size + b'"\n'
         begun = process_time()
-        assert sieve._texts(csv) == [csv]
+        assert row_refusals._texts(csv) == [csv]
         return process_time() - begun
 
     for text in ("\n", '""', '"" \n', "x"):
@@ -240,10 +240,10 @@ def test_projections_that_fail_on_every_event_do_not_let_the_database_end_the_se
     desk = Desk(postgresql, (FEW_ESCORTS,))
     asked: list[str] = []
     monkeypatch.setattr(
-        "sinergi_consumers.sinks.postgresql_transaction._STILL_SECONDS", 0.0, raising=True
+        "sinergi_consumers.sinks.postgresql.transaction._STILL_SECONDS", 0.0, raising=True
     )
     monkeypatch.setattr(
-        "sinergi_consumers.sinks.postgresql_transaction.PostgresqlTransaction.keep_alive",
+        "sinergi_consumers.sinks.postgresql.transaction.PostgresqlTransaction.keep_alive",
         _noted(asked),
     )
     fails = {"escort": [{"escort_agency": "Meledak", "count": 1}]}
@@ -253,9 +253,7 @@ def test_projections_that_fail_on_every_event_do_not_let_the_database_end_the_se
 
 
 def _noted(asked: list[str]) -> Callable[..., None]:
-    from sinergi_consumers.sinks.postgresql_transaction import (
-        PostgresqlTransaction,
-    )
+    from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
 
     original = PostgresqlTransaction.keep_alive
 

@@ -36,10 +36,10 @@ from avro_schemas import (
 from avro_schemas import (
     UUID as UUID_TYPE,
 )
-from sinergi_consumers import frames
+from sinergi_consumers.decode import frames
 from sinergi_schemas import codec, errors
+from sinergi_schemas.avro_types.datum import DatumReader
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.datum import DatumReader
 
 if TYPE_CHECKING:
     from sinergi_schemas.catalog import Schema

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from avro_schemas import documents, enum_of, events, field, nodes, record_of, schema_of
 from sinergi_schemas import codec
+from sinergi_schemas.avro_types.compatibility import findings, judge, rewritten, undocumented
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.compatibility import findings, judge, rewritten, undocumented
 from sinergi_schemas.errors import SchemaRefused
 
 if TYPE_CHECKING:

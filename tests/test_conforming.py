@@ -16,16 +16,17 @@ from polars.testing import assert_frame_equal
 
 from avro_schemas import documents, enum_of, events, field, record_of, schema_of
 from sinergi import migrate
-from sinergi_consumers import frames
-from sinergi_consumers.conforming import conform
-from sinergi_consumers.decoding import Decoder
-from sinergi_consumers.partition import Partition
-from sinergi_consumers.projection import current
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
-from sinergi_consumers.storing import Stored
+from sinergi_consumers.decode import frames
+from sinergi_consumers.decode.decoder import Decoder
+from sinergi_consumers.decode.resolution import conform
+from sinergi_consumers.materialise.store import Stored
+from sinergi_consumers.projections.projection import current
+from sinergi_consumers.reading.partition import Partition
+from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import Worker
 from sinergi_consumers.testing.tape import Tape
-from sinergi_schemas import codec, compatibility, errors
+from sinergi_schemas import codec, errors
+from sinergi_schemas.avro_types import compatibility
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from sinergi_consumers.decoding import Decoded
+    from sinergi_consumers.decode.decoder import DecodedBatch
     from sinergi_consumers.testing.tape import TapeMessage
 
 BUS = "sinergi.test.example"
@@ -133,7 +134,9 @@ def document_two(record_id: str) -> dict[str, Any]:
     return {"event_id": uuid4(), "record_id": record_id, **HEAD, **more}
 
 
-def decoded(catalog: Catalog, reader: Catalog, *written: tuple[int, dict[str, Any]]) -> Decoded:
+def decoded(
+    catalog: Catalog, reader: Catalog, *written: tuple[int, dict[str, Any]]
+) -> DecodedBatch:
     """What a reader makes of documents, each written with a version of the catalogue."""
     tape = Tape(BUS, TOPIC, catalog=catalog)
     received = messages(tape, *written)
@@ -207,7 +210,7 @@ def test_the_events_of_the_newest_version_are_not_conformed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog = write(tmp_path, ONE, TWO)
-    monkeypatch.setattr("sinergi_consumers.decoding.conform", None)
+    monkeypatch.setattr("sinergi_consumers.decode.decoder.conform", None)
     assert decoded(catalog, catalog, (2, document_two("P/1"))).events.height == 1
 
 

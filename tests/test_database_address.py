@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi.settings import load
+from sinergi.settings.settings import load
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.address import conninfo, masked

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi_consumers.projection import projection
-from sinergi_producers.outbox import Outbox
-from sinergi_schemas.agreement import Agreements
+from sinergi_consumers.projections.projection import projection
+from sinergi_producers.outbox.publishing import Outbox
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from world import transfer
 

@@ -20,7 +20,7 @@ import typer
 import sinergi.demo
 from sinergi.cli.demo import demo
 from sinergi.demo import play
-from sinergi.demo.reckoning import Line, Reckoning
+from sinergi.demo.reckoning import Reckoning, TopicCounts
 from sinergi.demo.tampering import Tampered
 from sinergi.local.state import is_free
 from sinergi_schemas import errors
@@ -38,13 +38,15 @@ PUBLISHED = {
     "bnnk-banyuwangi": {"seizure"},
     "polresta-banyuwangi": {"seizure"},
 }
-EQUAL = Line(3, 3, {"bnnk-banyuwangi": 3, "lapas-banyuwangi": 3}, 3, 0)
+EQUAL = TopicCounts(3, 3, {"bnnk-banyuwangi": 3, "lapas-banyuwangi": 3}, 3, 0)
 UNEQUAL = {
-    "a committed event was not sealed": Line(4, 3, {"lapas-banyuwangi": 3}, 3, 0),
-    "an event that nobody published was sealed": Line(3, 4, {"lapas-banyuwangi": 4}, 4, 0),
-    "one reader lacks an event": Line(3, 3, {"bnnk-banyuwangi": 3, "lapas-banyuwangi": 2}, 3, 0),
-    "a leaf stands under no checkpoint": Line(3, 3, {"lapas-banyuwangi": 3}, 2, 0),
-    "an event is in quarantine": Line(3, 3, {"lapas-banyuwangi": 3}, 3, 1),
+    "a committed event was not sealed": TopicCounts(4, 3, {"lapas-banyuwangi": 3}, 3, 0),
+    "an event that nobody published was sealed": TopicCounts(3, 4, {"lapas-banyuwangi": 4}, 4, 0),
+    "one reader lacks an event": TopicCounts(
+        3, 3, {"bnnk-banyuwangi": 3, "lapas-banyuwangi": 2}, 3, 0
+    ),
+    "a leaf stands under no checkpoint": TopicCounts(3, 3, {"lapas-banyuwangi": 3}, 2, 0),
+    "an event is in quarantine": TopicCounts(3, 3, {"lapas-banyuwangi": 3}, 3, 1),
 }
 
 
@@ -160,7 +162,7 @@ def test_stopped_while_its_services_are_being_made_it_leaves_no_file(tmp_path: P
 
 @pytest.mark.parametrize("line", UNEQUAL.values(), ids=UNEQUAL.keys())
 def test_a_difference_is_told_by_the_exit_status(
-    line: Line, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    line: TopicCounts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reckoning = Reckoning({SEIZURES: line}, ())
 
@@ -187,7 +189,7 @@ def test_equal_counts_without_contradiction_end_well(monkeypatch: pytest.MonkeyP
 def end_with(reckoning: Reckoning, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the command where the play has ended with this reckoning."""
     tampered = Tampered(SEIZURES, "copy", 0, 1, 4, 2, "refused", Decimal(1), Decimal(0))
-    outcome = play.Outcome(reckoning, tampered)
+    outcome = play.DemoOutcome(reckoning, tampered)
     monkeypatch.setattr(play, "play", lambda *_: outcome)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     demo(as_json=True)

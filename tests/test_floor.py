@@ -10,16 +10,16 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinergi_producers.floor import FULL_LOOK_SECONDS, Floors, Horizon, Look
-from sinergi_producers.sealing import Row
+from sinergi_producers.relay.sealing import OutboxRow
+from sinergi_producers.relay.watermark import FULL_LOOK_SECONDS, Floors, Horizon, UnsealedRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def row(number: int) -> Row:
+def row(number: int) -> OutboxRow:
     now = datetime(2026, 3, 3, tzinfo=UTC)
-    return Row(number, UUID(int=number), "transfer", b"P", now, b"", b"", None)
+    return OutboxRow(number, UUID(int=number), "transfer", b"P", now, b"", b"", None)
 
 
 @dataclass
@@ -54,13 +54,13 @@ class Database:
             any(self.waiting.values()),
         )
 
-    def look(self, floors: Floors, most: int) -> Look:
+    def look(self, floors: Floors, most: int) -> UnsealedRows:
         live = [each for each in self._from(floors.live, history=False) if self._is_free(each)]
         live = live[:most]
         rows = live or self._from(floors.history, history=True)[:most]
-        return Look([row(each) for each in rows], not live, floors.live, floors.history)
+        return UnsealedRows([row(each) for each in rows], not live, floors.live, floors.history)
 
-    def seal(self, rows: Iterable[Row]) -> None:
+    def seal(self, rows: Iterable[OutboxRow]) -> None:
         for each in rows:
             del self.waiting[each.id]
 
@@ -156,7 +156,7 @@ def test_once_a_minute_the_look_is_a_full_one() -> None:
     floors.before_look(0.0)
     for _ in range(2):
         floors.hear(Horizon(10, 10, 7, history_waits=False))
-    floors.after_look(Look([], are_history=True, live=0, history=0))
+    floors.after_look(UnsealedRows([], are_history=True, live=0, history=0))
     floors.before_look(FULL_LOOK_SECONDS - 0.1)
     assert floors.live == 7
     floors.before_look(FULL_LOOK_SECONDS)

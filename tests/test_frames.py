@@ -23,12 +23,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinergi_consumers import frames
-from sinergi_consumers.frames import MALFORMED, Refusal, decode
-from sinergi_consumers.lowering import lower
+from sinergi_consumers.decode import frames
+from sinergi_consumers.decode.frames import MALFORMED, Refusal, decode
+from sinergi_consumers.decode.lowering import lower
 from sinergi_schemas import errors
-from sinergi_schemas.datum import DatumReader, NotOne
-from sinergi_schemas.shape import MOST_COLUMNS
+from sinergi_schemas.avro_types.datum import DatumReader, NotOne
+from sinergi_schemas.avro_types.shape import MOST_COLUMNS
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -547,7 +547,7 @@ def test_what_is_not_the_datums_fault_is_not_swallowed(
 IN_A_LIMITED_PROCESS = """
 import json, resource, sys
 from types import SimpleNamespace
-from sinergi_consumers.frames import decode
+from sinergi_consumers.decode.frames import decode
 parsed, datums = json.loads(sys.stdin.read())
 schema = SimpleNamespace(text=json.dumps(parsed).encode())
 decode([], schema)

@@ -8,14 +8,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import confluent_kafka
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from foreign import contradict, false_seal, leaf, write_all
-from sinergi_consumers.pauses import FIRST_SECONDS, MOST_SECONDS, Pauses
+from sinergi_consumers.materialise.pauses import FIRST_SECONDS, MOST_SECONDS, Pauses
 from sinergi_schemas.kafka.admin import open_admin
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import TopicPartition
 from test_moved import deleted, held, made, materialised
 from test_relay import until_sent
 from waiting import PATIENCE_SECONDS
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-SHARE = Topic("lapas-rekaan", "transfer"), 0
+TP = TopicPartition("sinergi.lapas-rekaan.transfer", 0)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_leaves_that_the_broker_deleted_are_read_once_their_owner_sends_them_aga
     with world.relaying():
         world.publish(*(transfer(f"Q/{number}") for number in range(10)))
         until_sent(world, 15)
-    cut = TopicPartition(world.topic.name, 0, len(messages) + 5)
+    cut = confluent_kafka.TopicPartition(world.topic.name, 0, len(messages) + 5)
     admin = open_admin(world.connection)
     for done in admin.delete_records([cut]).values():
         done.result(timeout=30)
@@ -135,7 +136,7 @@ def test_leaves_that_the_broker_deleted_are_read_once_their_owner_sends_them_aga
 
 def records_deleted(world: World, before: int) -> None:
     admin = open_admin(world.connection)
-    cut = TopicPartition(world.topic.name, 0, before)
+    cut = confluent_kafka.TopicPartition(world.topic.name, 0, before)
     for done in admin.delete_records([cut]).values():
         done.result(timeout=PATIENCE_SECONDS)
 
@@ -194,7 +195,7 @@ def test_an_offset_that_no_longer_holds_leads_to_the_leaf_and_to_no_halt(
                 until_sound(world, 16)
         else:
             until_sound(world, 15)
-            assert "share halted" not in {each["event"] for each in logs}
+            assert "topic-partition halted" not in {each["event"] for each in logs}
 
 
 def test_a_checkpoint_of_more_than_five_thousand_leaves_is_passed_once_the_topic_is_made_anew(
@@ -260,12 +261,12 @@ class Hands:
 def test_pauses_double_up_to_five_minutes_and_begin_anew_once_it_goes_on() -> None:
     clock = Hands()
     pauses = Pauses(clock)
-    lengths = [pauses.begin(SHARE) for _ in range(10)]
+    lengths = [pauses.begin(TP) for _ in range(10)]
     assert lengths[:4] == [FIRST_SECONDS, 4.0, 8.0, 16.0]
     assert max(lengths) == lengths[-1] == MOST_SECONDS == 300.0
     assert pauses.over() == []
     clock.seconds = 300.0
-    assert pauses.over() == [SHARE]
+    assert pauses.over() == [TP]
     assert pauses.over() == []
-    pauses.forget(SHARE)
-    assert pauses.begin(SHARE) == FIRST_SECONDS
+    pauses.forget(TP)
+    assert pauses.begin(TP) == FIRST_SECONDS

@@ -16,13 +16,13 @@ from structlog.testing import capture_logs
 
 import strategies
 from avro_schemas import damage
-from sinergi_producers import discarding
-from sinergi_producers import relay as relay_module
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.outbox import Outbox
-from sinergi_producers.relay import Identity, Relay
-from sinergi_producers.row_check import TOO_LONG, UNKNOWN_SCHEMA, KnownSchema, RowCheck
-from sinergi_producers.sealing import BEHIND, Row, Sealer
+from sinergi_producers.outbox import discarding
+from sinergi_producers.outbox.publishing import Outbox
+from sinergi_producers.relay import loop as relay_module
+from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.row_check import TOO_LONG, UNKNOWN_SCHEMA, KnownSchema, RowCheck
+from sinergi_producers.relay.sealing import BEHIND, OutboxRow, Sealer, TreeKey
+from sinergi_producers.relay.store import Backlog
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog, Schema
 from sinergi_schemas.clock import new_event_id
@@ -68,10 +68,10 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 # Decided
 
 
-def row_of(event: Event, **changes: Any) -> Row:
+def row_of(event: Event, **changes: Any) -> OutboxRow:
     """The row of an event as it stands in the outbox."""
     schema = SHIPPED.newest(event.event_type)
-    made = Row(
+    made = OutboxRow(
         1,
         str(event.event_id),
         event.event_type,
@@ -85,7 +85,9 @@ def row_of(event: Event, **changes: Any) -> Row:
     return made._replace(**changes)
 
 
-def fault(found: Row, agency: str, known: dict[bytes, KnownSchema] | None = None) -> str | None:
+def fault(
+    found: OutboxRow, agency: str, known: dict[bytes, KnownSchema] | None = None
+) -> str | None:
     return RowCheck(agency, SHIPPED, known or {}).fault(found)
 
 
@@ -170,7 +172,7 @@ def test_a_held_row_keeps_back_the_later_ones_of_its_record_and_no_other(
         row(number, key=record)._replace(is_behind=record in behind)
         for number, (record, _) in enumerate(rows)
     ]
-    batch = sealer.seal(waiting, {("transfer", 0): Frontier.empty()})
+    batch = sealer.seal(waiting, {TreeKey("transfer", 0): Frontier.empty()})
     blocked = set(behind)
     expected: dict[int, str | None] = {}
     for number, (record, is_bad) in enumerate(rows):

@@ -13,11 +13,11 @@ from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
 from sinergi.cli.root import run
-from sinergi_consumers import loaded
-from sinergi_producers import relay as relaying
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.relay import Identity, Relay
-from sinergi_schemas.agreement import Agreements
+from sinergi_consumers.materialise import loaded_agreements
+from sinergi_producers.relay import loop as relaying
+from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.store import Backlog
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.errors import AgreementRefused
 from sinergi_schemas.kafka.admin import open_admin
@@ -46,7 +46,7 @@ def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> World:
     """A bus on which agreements are read again each moment."""
-    monkeypatch.setattr(loaded, "RELOAD_SECONDS", 0.2)
+    monkeypatch.setattr(loaded_agreements, "RELOAD_SECONDS", 0.2)
     monkeypatch.setattr(relaying, "_RELOAD_SECONDS", 0.2)
     return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = [
@@ -42,16 +43,9 @@ CLOCKS = {
     "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"},
 }
 
-# What a module promises never to import, once it is there.
+# What a module promises never to import.
 PROMISES = {
-    "sinergi_consumers.replay": {"sinergi_schemas.kafka.producer"},
-    "sinergi_consumers.verify": {"sinergi_schemas.kafka.producer"},
-    "sinergi_consumers.evidence": {
-        "sinergi_schemas.kafka.producer",
-        "confluent_kafka",
-        "polars",
-        "sqlalchemy",
-    },
+    "sinergi_consumers.audit": {"sinergi_schemas.kafka.producer"},
     "sinergi_producers": {"polars"},
     "sinergi_schemas.seal": {"confluent_kafka", "psycopg", "sqlalchemy", "sinergi_schemas.clock"},
 }
@@ -294,7 +288,7 @@ def all_of(package: str) -> str:
         ("import sinergi_producers", {"confluent_kafka", "polars"}),
         (all_of("sinergi_producers"), {"polars"}),
         ("import sinergi_consumers", {"confluent_kafka", "polars", "sqlalchemy"}),
-        ("import sinergi_consumers.replay", {"sinergi_schemas.kafka.producer"}),
+        (all_of("sinergi_consumers.audit"), {"sinergi_schemas.kafka.producer"}),
         ("import sinergi", {"confluent_kafka", "polars", "sqlalchemy", "pydantic"}),
         ("import sinergi.local", {"confluent_kafka", "polars", "sqlalchemy", "jgo"}),
         (
@@ -320,8 +314,47 @@ def test_every_promise_about_imports_has_its_contract() -> None:
             for module in contract["source_modules"]:
                 held.setdefault(module, set()).update(contract["forbidden_modules"])
     for module, forbidden in PROMISES.items():
-        if find_spec(module) is not None:
-            assert forbidden <= held.get(module, set()), module
+        assert find_spec(module) is not None, module
+        assert forbidden <= held.get(module, set()), module
+
+
+def imports(path: Path, modules: Mapping[str, Path]) -> set[str]:
+    """The modules of ours that a module imports, also those that it needs for its types alone."""
+    found = set()
+    for origin in origins(whole(path)).values():
+        module = origin if origin in modules else origin.rpartition(".")[0]
+        if modules.get(module, path) != path:
+            found.add(module)
+    return found
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a module, or of a package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts[1:]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = {module_of(path): path for path in MODULES}
+    order = TopologicalSorter({name: imports(path, modules) for name, path in modules.items()})
+    order.prepare()
+
+
+# Names
+
+
+def public_classes() -> dict[str, list[str]]:
+    """Where each public class is defined, by its name."""
+    found: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in whole(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(name_of(path))
+    return found
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    assert {name: places for name, places in public_classes().items() if len(places) > 1} == {}
 
 
 # Dependencies
@@ -390,6 +423,25 @@ def test_no_file_names_a_place_on_the_machine_where_it_was_made() -> None:
         if place.encode() in path.read_bytes()
     ]
     assert found == []
+
+
+def named_modules(document: Path) -> Iterator[str]:
+    """The modules of this project that a document names; others are made by who follows it."""
+    folders = {path.parent.name for path in tracked()}
+    for name in re.findall(r"`([\w/]+\.py)`", document.read_text("utf-8")):
+        if name.startswith("test_") or name.partition("/")[0] in folders - {name}:
+            yield name
+
+
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").rglob("*.md")), ids=name_of)
+def test_a_module_that_a_document_names_is_there(document: Path) -> None:
+    there = [f"/{name_of(path)}" for path in tracked()]
+    missing = [
+        name
+        for name in named_modules(document)
+        if not any(path.endswith(f"/{name}") for path in there)
+    ]
+    assert missing == []
 
 
 def test_every_ignored_rule_has_its_reason_beside_it() -> None:

@@ -12,12 +12,12 @@ import tomli_w
 
 from sinergi.cli import root
 from sinergi.migrate import Role, upgrade
-from sinergi_producers.intake import intake as room
-from sinergi_producers.intake.intake import Intake, Summary, into
-from sinergi_producers.intake.mapping import Mapping
-from sinergi_producers.intake.refusals import RefusedLines
-from sinergi_producers.outbox import Outbox, Published
-from sinergi_schemas.agreement import Agreements
+from sinergi_producers.outbox.publishing import Outbox, Published
+from sinergi_producers.sources.files import intake as room
+from sinergi_producers.sources.files.intake import Intake, IntakeSummary, into
+from sinergi_producers.sources.files.mapping import Mapping
+from sinergi_producers.sources.files.refusals import RefusedLines
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.errors import (
@@ -104,7 +104,7 @@ def good(number: str, day: str = "2/7/2018") -> str:
     return f"{number},{day},Lapas Rekaan,Rutan Rekaan,RECORDED"
 
 
-def take_in(mapping: Mapping, path: Path, publish: room.Publishing | None) -> Summary:
+def take_in(mapping: Mapping, path: Path, publish: room.Publish | None) -> IntakeSummary:
     with RefusedLines(path.with_suffix(".refused"), force=True) as refused:
         summary = Intake(mapping, publish, refused).run(path, no_bar)
     assert summary.lines == (summary.published + summary.already + summary.refused + summary.ready)
@@ -272,7 +272,7 @@ def test_a_mapping_for_another_file_publishes_nothing(mapping: Mapping, register
 # Numbers that a spreadsheet has rounded
 
 
-def with_niks(tmp_path: Path, register: Path, niks: Sequence[str]) -> Summary:
+def with_niks(tmp_path: Path, register: Path, niks: Sequence[str]) -> IntakeSummary:
     inmate = {"role": {"constant": "CONVICT"}, "name": "Nama", "nik": "NIK"}
     fields = {**MAPPING["fields"], "inmate": inmate}  # type: ignore[dict-item]
     path = tmp_path / "mapping.toml"

@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sinergi.migrate import Role, upgrade
-from sinergi_producers.intake.intake import Intake, into
-from sinergi_producers.intake.mapping import Mapping
-from sinergi_producers.intake.refusals import RefusedLines
+from sinergi_producers.sources.files.intake import Intake, into
+from sinergi_producers.sources.files.mapping import Mapping
+from sinergi_producers.sources.files.refusals import RefusedLines
 from sinergi_schemas import errors
 from test_intake import outbox
 

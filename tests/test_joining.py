@@ -32,9 +32,9 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from sinergi_producers.outbox import Outbox
+from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas import errors
-from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.codes import PersonRole
 from sinergi_schemas.events import Person

@@ -166,7 +166,12 @@ def claims(*workers: str) -> list[Claim]:
 
 
 def lost(epoch: int) -> dict[str, Any]:
-    return {"event": "share lost", "projection": "transfer", "partition": 0, "epoch": epoch}
+    return {
+        "event": "topic-partition lost",
+        "projection": "transfer",
+        "partition": 0,
+        "epoch": epoch,
+    }
 
 
 @pytest.mark.parametrize(

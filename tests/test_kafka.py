@@ -12,7 +12,7 @@ from confluent_kafka.admin import NewTopic
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import describe, open_admin
-from sinergi_schemas.kafka.complaints import Complaints
+from sinergi_schemas.kafka.client_errors import ClientErrors
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translate
 from sinergi_schemas.kafka.producer import open_producer
@@ -69,7 +69,7 @@ class Ticking:
 
 def test_a_broker_that_stays_away_is_complained_about_once_a_minute() -> None:
     clock = Ticking()
-    complaints = Complaints(clock)
+    complaints = ClientErrors(clock)
     with structlog.testing.capture_logs() as logged:
         for clock.seconds in range(121):
             complaints.hear(KafkaError(KafkaError._TRANSPORT, "a is down"))

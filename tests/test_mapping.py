@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tomli_w
 
-from sinergi_producers.intake.identity import row_event_id
-from sinergi_producers.intake.mapping import BoundMapping, Mapping, Reading
-from sinergi_producers.intake.reading import FileForm, Row
-from sinergi_producers.intake.sources import Breach
-from sinergi_producers.intake.spec import (
+from sinergi_producers.sources.files.delimited import FileForm, FileRow
+from sinergi_producers.sources.files.field_sources import Breach
+from sinergi_producers.sources.files.identity import row_event_id
+from sinergi_producers.sources.files.mapping import BoundMapping, MappedRow, Mapping
+from sinergi_producers.sources.files.mapping_tables import (
     DateSpec,
     FieldSpec,
     FileSpec,
@@ -89,11 +89,11 @@ def bound(mapping: Mapping) -> BoundMapping:
     return mapping.bind(list(ROW), DIGEST)
 
 
-def read(mapping: Mapping, **changes: str) -> Reading:
-    return bound(mapping).read(Row(7, list((ROW | changes).values())))
+def read(mapping: Mapping, **changes: str) -> MappedRow:
+    return bound(mapping).read(FileRow(7, list((ROW | changes).values())))
 
 
-def breaches(reading: Reading) -> list[str]:
+def breaches(reading: MappedRow) -> list[str]:
     assert reading.event is None
     return [f"{breach.field}: {breach.rule}" for breach in reading.breaches]
 
@@ -168,8 +168,8 @@ def test_an_unknown_zone_is_said_once(load: Any) -> None:
 
 
 def test_a_row_that_could_not_be_read_keeps_its_fault_and_line(load: Any) -> None:
-    reading = bound(load(transfer())).read(Row(9, [], "a NUL character"))
-    assert reading == Reading(9, None, (Breach("", "a NUL character"),))
+    reading = bound(load(transfer())).read(FileRow(9, [], "a NUL character"))
+    assert reading == MappedRow(9, None, (Breach("", "a NUL character"),))
 
 
 def test_a_breach_names_the_columns_to_look_at(load: Any) -> None:
@@ -402,17 +402,17 @@ def test_a_visitors_book_with_codes_in_one_cell_and_decimal_commas(load: Any) ->
     header = ["Waktu", "Kecurigaan", "Temuan", "Berat"]
     book = mapping.bind(header, DIGEST)
     full = ["Selasa, 3 Maret 2026, 09.50", "gugup; terburu-buru;", "12 paket", "1.328,2700"]
-    event = book.read(Row(2, full)).event
+    event = book.read(FileRow(2, full)).event
     assert isinstance(event, SuspiciousVisit)
     assert event.occurred_precision is Precision.ABOUT
     assert event.indicators == (Indicator.NERVOUS, Indicator.HURRIED)
     assert [(find.description, str(find.weight_g)) for find in event.finds] == [
         ("12 paket", "1328.2700")
     ]
-    empty = book.read(Row(3, [full[0], "gugup", "", ""])).event
+    empty = book.read(FileRow(3, [full[0], "gugup", "", ""])).event
     assert isinstance(empty, SuspiciousVisit)
     assert empty.finds == ()
-    found = breaches(book.read(Row(4, ["Senin, 3 Maret 2026, 09.50", "gugup;?", "x", "1.5"])))
+    found = breaches(book.read(FileRow(4, ["Senin, 3 Maret 2026, 09.50", "gugup;?", "x", "1.5"])))
     assert sorted(found) == [
         "finds[0].weight_g: not a number with decimal mark ',' and thousands mark '.'",
         "indicators: not in codes.suspicions, and there is no default",

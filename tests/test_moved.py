@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import confluent_kafka
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions, NewTopic
 from structlog.testing import capture_logs
 
 from foreign import write
 from sinergi.local import Local
-from sinergi_consumers.audit import Audit, Copies
-from sinergi_consumers.log import open_log
-from sinergi_consumers.replay import Wanted
+from sinergi_consumers.audit.audit import Audit, Copies
+from sinergi_consumers.audit.replay import ReplayFilter
 from sinergi_schemas import topics
 from sinergi_schemas.kafka.admin import describe, open_admin, partition_count
+from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.topics import TopicPartition
 from test_relay import until_sent, verified
 from test_status import Desk, desk
 from waiting import PATIENCE_SECONDS
@@ -45,7 +47,7 @@ def second(tmp_path: Path) -> Iterator[str]:
 
 
 def held(world: World, topic: str, partition: int) -> list[Message]:
-    with open_log(world.connection, topic, partition) as log:
+    with open_scan(world.connection, TopicPartition(topic, partition)) as log:
         low, high = log.bounds()
         return [each for chunk in log.read(low, high) for each in chunk]
 
@@ -191,7 +193,7 @@ def test_leaves_that_the_broker_has_deleted_halt_their_partition_and_no_other(
     end = len(held(world, world.topic.name, 0))
     whole = len(held(world, world.topic.name, 1))
     admin = open_admin(world.connection)
-    cut = TopicPartition(world.topic.name, 0, end - 1)
+    cut = confluent_kafka.TopicPartition(world.topic.name, 0, end - 1)
     for done in admin.delete_records([cut]).values():
         done.result(timeout=PATIENCE_SECONDS)
     ends = "SELECT DISTINCT tree_size FROM sinergi_consumer.position WHERE partition = {}".format
@@ -235,7 +237,7 @@ def test_partitions_added_behind_our_back_are_left_aside_and_told_and_all_goes_o
     said = f"{world.topic.name} has 3 partitions where the agreement says 2"
     assert all(any(said in each for each in lines) for lines in remarks)
     audit = Audit(world.bus, world.topic, Copies())
-    assert sum(each.height for each in audit.events(Wanted())) == 60
+    assert sum(each.height for each in audit.events(ReplayFilter())) == 60
     assert audit.holds
     assert said in audit.remarks[0]
 

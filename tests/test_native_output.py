@@ -29,7 +29,7 @@ with logged_native_output():
 print("behind", file=sys.stderr)
 """
 _DECODE = """
-    from sinergi_consumers.frames import decode
+    from sinergi_consumers.decode.frames import decode
     from sinergi_schemas.catalog import Catalog
     schema = Catalog.shipped().newest("transfer")
     for length in range(1, 300):

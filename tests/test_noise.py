@@ -24,8 +24,8 @@ from foreign import (
     write,
     write_all,
 )
-from sinergi_consumers.partition import MOST_BYTES, Partition
-from sinergi_consumers.replay import Replay, Wanted
+from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.reading.partition import MOST_BYTES, Partition
 from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_consumers.testing.tape import Tape, TapeMessage
 from sinergi_schemas import errors, message
@@ -279,7 +279,7 @@ def test_noise_between_true_events_stops_neither_relay_nor_reader_nor_replay(wor
         world.until(lambda: world.count("sinergi_consumer.skipped") > 0, "skipped messages counted")
     assert world.count("sinergi_consumer.halt") == world.count("sinergi_consumer.quarantine") == 0
     run = Replay(world.bus, world.topic)
-    assert sum(frame.height for frame in run.events(Wanted())) == 45
+    assert sum(frame.height for frame in run.events(ReplayFilter())) == 45
     (tally,) = run.tallies
     assert min(each.first for each in tally.noise.skipped) == 0  # the name that is not text
     # Copies of leaves are told only where they are compared: 121 strange messages and more.

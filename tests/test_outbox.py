@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from sinergi_producers.outbox import Outbox
+from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas import codec, errors
-from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM, new_event_id
 from sinergi_schemas.limits import MOST_DATUM_BYTES

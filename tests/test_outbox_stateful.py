@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 )
 from sqlalchemy.orm import Session
 
-from sinergi_producers.outbox import Outbox
+from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas import codec, errors
-from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.events import parse
 from world import transfer

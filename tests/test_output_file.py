@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sinergi_schemas.errors import OutputExists, OutputRefused
-from sinergi_schemas.output_file import AS_USUAL, OutputFile
+from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,7 +208,7 @@ def test_standard_output_that_cannot_be_written_is_called_so(
 CODE = """
 import sys
 from pathlib import Path
-from sinergi_schemas.output_file import OutputFile
+from sinergi_schemas.files.output_file import OutputFile
 print("first")
 with OutputFile.open(Path(sys.argv[1])) as target:
     target.write(b"second\\n")
@@ -241,7 +241,7 @@ def test_nothing_else_in_the_commands_writes_a_file() -> None:
     reasons = {
         "deploy/sinergi/cli/terminal.py": "a stream that was closed before we began",
         "deploy/sinergi/cli/native_output.py": "standard error, by another descriptor",
-        "deploy/sinergi/founding.py": "an agency's own first files, never over others",
+        "deploy/sinergi/settings/initialise.py": "an agency's own first files, never over others",
         "deploy/sinergi/local": "the services' own folder",
         "deploy/sinergi/demo": "the demo's own folder",
     }

@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from sinergi import migrate
 from sinergi.cli.logs import set_up
 from sinergi.cli.root import run
-from sinergi_consumers.partition import Partition
-from sinergi_consumers.projection import current, history, projection
+from sinergi_consumers.projections.projection import current, history, projection
+from sinergi_consumers.reading.partition import Partition
 from sinergi_consumers.testing.tape import Tape, TapeMessage
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
@@ -182,7 +182,7 @@ def test_no_name_and_no_number_leaves_the_tables_made_for_it(
     assert world.ask(f"SELECT 1 FROM sinergi.transfer WHERE inmate_name = '{NAME}'")
     said = [capfd.readouterr(), caplog.text]
     assert "events quarantined" in str(said)
-    assert "share halted" in str(said)
+    assert "topic-partition halted" in str(said)
     said += world.ask("SELECT reason, detail FROM sinergi_consumer.quarantine")
     said += world.ask("SELECT * FROM sinergi_consumer.halt")
     said += world.ask("SELECT * FROM sinergi_consumer.checkpoint")

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi_consumers.projection import projections_of
+from sinergi_consumers.projections.projection import projections_of
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql.address import conninfo
 from world import World, transfer

@@ -13,8 +13,8 @@ from psycopg.conninfo import make_conninfo
 from pooler import Pooler, pooling
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
-from sinergi_consumers.storing import Stored
+from sinergi_consumers.materialise.store import Stored
+from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker
 from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_consumers.testing.tape import Tape

@@ -14,14 +14,14 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from chaos.services import Server, Starter, _state
-from sinergi.local.postgresql import Postgresql
-from sinergi_consumers.position import Position
-from sinergi_consumers.position_check import PositionCheck
+from sinergi.local.postgresql import LocalPostgresql
+from sinergi_consumers.materialise.position_check import PositionCheck
+from sinergi_consumers.reading.position import Position
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.seal.merkle import Frontier
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import Topic, TopicPartition
 from world import World, transfer
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from conftest import Services
 
 TOPIC = Topic("lapas-rekaan", "transfer")
-SHARE = (TOPIC, 0)
+TP = TopicPartition(TOPIC.name, 0)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_position_that_is_another_one_is_lost_and_rows_that_went_back_are_told
 ) -> None:
     clock = Clock()
     check = PositionCheck(cast("Any", FakeSink(rows)), cast("Any", clock))
-    claims = cast("Any", {SHARE: FakeClaim({"transfer": at(5, 2), "transfer_history": at(7, 2)})})
+    claims = cast("Any", {TP: FakeClaim({"transfer": at(5, 2), "transfer_history": at(7, 2)})})
     assert check.lost(claims) == []  # not yet
     clock.seconds = 5.0
     with capture_logs() as logs:
@@ -139,7 +139,7 @@ def test_a_position_that_is_another_one_is_lost_and_rows_that_went_back_are_told
 def test_a_database_that_is_away_is_looked_at_again_after_the_usual_time() -> None:
     clock, sink = Clock(), FakeSink(None)
     check = PositionCheck(cast("Any", sink), cast("Any", clock))
-    claims = cast("Any", {SHARE: FakeClaim({"transfer": at(5, 2)})})
+    claims = cast("Any", {TP: FakeClaim({"transfer": at(5, 2)})})
     clock.seconds = 5.0
     with pytest.raises(errors.DatabaseAway):
         check.lost(claims)
@@ -157,7 +157,7 @@ def test_what_we_commit_outlives_a_crash_of_a_server_that_commits_asynchronously
         tempfile.TemporaryDirectory(prefix="crash-", ignore_cleanup_errors=True) as name,
         closing(Starter()) as starter,
     ):
-        server = Server(service := Postgresql(*_state(Path(name) / "server")), starter)
+        server = Server(service := LocalPostgresql(*_state(Path(name) / "server")), starter)
         server.start()
         try:
             url = service.database("agency")

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from sinergi import migrate
-from sinergi_consumers.projection import projection
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
-from sinergi_consumers.storing import Stored
+from sinergi_consumers.materialise.store import Stored
+from sinergi_consumers.projections.projection import projection
+from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import (
     BUS,
     CURRENT,
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Services
-    from sinergi_consumers.projection import Projection
-    from sinergi_consumers.storing import Work
+    from sinergi_consumers.materialise.store import ReadyBatch
+    from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.events import Transfer
 
 SECRET = "Slamet Riyadi 3510101708450001"  # a made-up person's
@@ -430,7 +430,7 @@ OFF = (
 
 
 @contextmanager
-def stored_meanwhile(worker: Worker, work: Work) -> Iterator[Callable[[str], None]]:
+def stored_meanwhile(worker: Worker, work: ReadyBatch) -> Iterator[Callable[[str], None]]:
     """Store on a thread while the block lasts; what it hands out waits for a retry's reason."""
     with capture_logs() as logs, ThreadPoolExecutor(1) as thread:
         done = thread.submit(worker.store, work)

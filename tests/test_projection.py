@@ -24,7 +24,8 @@ from sqlalchemy.dialects import postgresql as postgresql_dialect
 
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi_consumers.projection import (
+from sinergi_consumers.materialise.store import Stored
+from sinergi_consumers.projections.projection import (
     PROVENANCE,
     current,
     history,
@@ -32,8 +33,7 @@ from sinergi_consumers.projection import (
     projection,
     projections_of,
 )
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
-from sinergi_consumers.storing import Stored
+from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import BUS, CURRENT, FEW_ESCORTS, HISTORY, TOPIC, Worker
 from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_consumers.testing.tape import Tape
@@ -44,7 +44,7 @@ from world import World, transfer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.testing.tape import TapeMessage
     from sinergi_schemas.events import Transfer
 
@@ -117,7 +117,7 @@ def test_every_column_says_what_it_means_and_every_name_fits_postgresql() -> Non
 GRAMS = """
     import polars as pl
     import sqlalchemy as sa
-    from sinergi_consumers.projection import projection
+    from sinergi_consumers.projections.projection import projection
 
     @projection("{event_type}", table=sa.Table(
         "{table}", sa.MetaData(),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
 
-from sinergi.provision import Cluster, Found, Verdict, Wanted, compare, wanted
-from sinergi_schemas.agreement import Agreements
+from sinergi.provision import Cluster, ExistingTopic, TopicAction, WantedTopic, compare, wanted
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.errors import BrokerAway, LoginRefused, ProvisionRefused, TopicAway
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import (
@@ -59,31 +59,33 @@ def test_nothing_is_wanted_before_an_agreement_is_in_force() -> None:
 @pytest.mark.parametrize(
     ("found", "verdict", "settings"),
     [
-        (None, Verdict.CREATE, {**EVENTS, "min.insync.replicas": "2"}),
-        (Found(3, 3, {**EVENTS, "min.insync.replicas": "2"}), Verdict.OK, {}),
-        (Found(3, 1, {**EVENTS, "min.insync.replicas": "1"}), Verdict.OK, {}),
+        (None, TopicAction.CREATE, {**EVENTS, "min.insync.replicas": "2"}),
+        (ExistingTopic(3, 3, {**EVENTS, "min.insync.replicas": "2"}), TopicAction.OK, {}),
+        (ExistingTopic(3, 1, {**EVENTS, "min.insync.replicas": "1"}), TopicAction.OK, {}),
         (
-            Found(3, 3, {**EVENTS, "retention.ms": "604800000", "min.insync.replicas": "1"}),
-            Verdict.CHANGE,
+            ExistingTopic(
+                3, 3, {**EVENTS, "retention.ms": "604800000", "min.insync.replicas": "1"}
+            ),
+            TopicAction.CHANGE,
             {"retention.ms": "-1", "min.insync.replicas": "2"},
         ),
-        (Found(4, 3, {**EVENTS, "min.insync.replicas": "2"}), Verdict.OK, {}),
-        (Found(4, 3, EVENTS), Verdict.CHANGE, {"min.insync.replicas": "2"}),
-        (Found(2, 3, EVENTS), Verdict.REFUSED, {}),
+        (ExistingTopic(4, 3, {**EVENTS, "min.insync.replicas": "2"}), TopicAction.OK, {}),
+        (ExistingTopic(4, 3, EVENTS), TopicAction.CHANGE, {"min.insync.replicas": "2"}),
+        (ExistingTopic(2, 3, EVENTS), TopicAction.REFUSED, {}),
     ],
 )
 def test_each_difference_has_its_verdict(
-    found: Found | None, verdict: Verdict, settings: dict[str, str]
+    found: ExistingTopic | None, verdict: TopicAction, settings: dict[str, str]
 ) -> None:
     there = {"t": found} if found else {}
-    (step,) = compare([Wanted("t", 3, EVENTS)], there, copies=3)
+    (step,) = compare([WantedTopic("t", 3, EVENTS)], there, copies=3)
     assert (step.verdict, step.settings) == (verdict, settings)
 
 
 @pytest.mark.parametrize("name", ["sinergi.lapas-rekaan.control", "sinergi.lapas-rekaan.transfer"])
 def test_further_partitions_are_told_and_nobody_is_asked_to_do_anything(name: str) -> None:
-    there = Found(4, 3, {**EVENTS, "min.insync.replicas": "2"})
-    (step,) = compare([Wanted(name, 1, EVENTS)], {name: there}, copies=3)
+    there = ExistingTopic(4, 3, {**EVENTS, "min.insync.replicas": "2"})
+    (step,) = compare([WantedTopic(name, 1, EVENTS)], {name: there}, copies=3)
     assert step.what == (
         "it has 4 partitions where 1 is wanted; the further ones are left aside, and nothing has to"
         " be done about them"
@@ -91,7 +93,7 @@ def test_further_partitions_are_told_and_nobody_is_asked_to_do_anything(name: st
 
 
 def test_missing_partitions_are_told_with_the_command_that_adds_them() -> None:
-    (step,) = compare([Wanted("t", 3, EVENTS)], {"t": Found(2, 3, EVENTS)}, copies=3)
+    (step,) = compare([WantedTopic("t", 3, EVENTS)], {"t": ExistingTopic(2, 3, EVENTS)}, copies=3)
     assert "`kafka-topics --alter --topic t --partitions 3`" in step.what
     assert "agreement" not in step.what
 
@@ -102,12 +104,12 @@ def admin(kafka: str) -> Admin:
 
 
 @pytest.fixture
-def mine(admin: Admin, request: pytest.FixtureRequest) -> Iterator[list[Wanted]]:
+def mine(admin: Admin, request: pytest.FixtureRequest) -> Iterator[list[WantedTopic]]:
     """Topics that only this test has; they are deleted behind it."""
     prefix = f"sinergi.provision-{request.node.name.partition('[')[0].replace('_', '-')[:80]}"
     found = [
-        Wanted(f"{prefix}.seizure", 3, EVENTS),
-        Wanted(f"{prefix}.control", 1, {"cleanup.policy": "compact"}),
+        WantedTopic(f"{prefix}.seizure", 3, EVENTS),
+        WantedTopic(f"{prefix}.control", 1, {"cleanup.policy": "compact"}),
     ]
     yield found
     for future in admin.delete_topics([each.name for each in found]).values():
@@ -120,50 +122,50 @@ def shown(admin: Admin, name: str, *, there: bool) -> None:
         pass
 
 
-def verdicts(cluster: Cluster, want: list[Wanted]) -> list[Verdict]:
+def verdicts(cluster: Cluster, want: list[WantedTopic]) -> list[TopicAction]:
     return [step.verdict for step in cluster.plan(want)]
 
 
 def test_topics_are_made_and_a_second_run_finds_nothing_to_do(
-    admin: Admin, mine: list[Wanted]
+    admin: Admin, mine: list[WantedTopic]
 ) -> None:
     cluster = Cluster(admin)
     steps = cluster.plan(mine)
-    assert {step.verdict for step in steps} == {Verdict.CREATE}
+    assert {step.verdict for step in steps} == {TopicAction.CREATE}
     assert describe(admin, [each.name for each in mine]) == {}
     cluster.apply(steps)
-    assert verdicts(cluster, mine) == [Verdict.OK, Verdict.OK]
+    assert verdicts(cluster, mine) == [TopicAction.OK, TopicAction.OK]
     assert [partition_count(admin, each.name) for each in mine] == [3, 1]
     cluster.apply(steps)
-    assert verdicts(cluster, mine) == [Verdict.OK, Verdict.OK]
+    assert verdicts(cluster, mine) == [TopicAction.OK, TopicAction.OK]
 
 
-def test_a_setting_that_somebody_changed_is_mended(admin: Admin, mine: list[Wanted]) -> None:
+def test_a_setting_that_somebody_changed_is_mended(admin: Admin, mine: list[WantedTopic]) -> None:
     cluster = Cluster(admin)
-    spoiled = [Wanted(mine[0].name, 3, {**EVENTS, "retention.ms": "1000"}), mine[1]]
+    spoiled = [WantedTopic(mine[0].name, 3, {**EVENTS, "retention.ms": "1000"}), mine[1]]
     cluster.apply(cluster.plan(spoiled))
     steps = cluster.plan(mine)
     assert [step.what for step in steps] == ["retention.ms 1000 → -1", ""]
     cluster.apply(steps)
-    assert verdicts(cluster, mine) == [Verdict.OK, Verdict.OK]
+    assert verdicts(cluster, mine) == [TopicAction.OK, TopicAction.OK]
 
 
 def test_a_topic_with_fewer_partitions_is_refused_and_left_and_the_others_are_made(
-    admin: Admin, mine: list[Wanted]
+    admin: Admin, mine: list[WantedTopic]
 ) -> None:
     cluster = Cluster(admin)
     admin.create_topics([NewTopic(mine[0].name, 2)])[mine[0].name].result()
     shown(admin, mine[0].name, there=True)
     steps = cluster.plan(mine)
-    assert [step.verdict for step in steps] == [Verdict.REFUSED, Verdict.CREATE]
+    assert [step.verdict for step in steps] == [TopicAction.REFUSED, TopicAction.CREATE]
     with pytest.raises(ProvisionRefused, match=f"{mine[0].name}: it has 2 partitions"):
         cluster.apply(steps)
     assert [partition_count(admin, each.name) for each in mine] == [2, 1]
-    assert verdicts(cluster, mine) == [Verdict.REFUSED, Verdict.OK]
+    assert verdicts(cluster, mine) == [TopicAction.REFUSED, TopicAction.OK]
 
 
 def test_a_topic_with_further_partitions_has_its_settings_mended(
-    admin: Admin, mine: list[Wanted]
+    admin: Admin, mine: list[WantedTopic]
 ) -> None:
     cluster, name = Cluster(admin), mine[0].name
     admin.create_topics([NewTopic(name, 4, config={"retention.ms": "1000"})])[name].result()
@@ -172,11 +174,11 @@ def test_a_topic_with_further_partitions_has_its_settings_mended(
     assert steps[0].what.startswith("retention.ms 1000 → -1")
     assert "it has 4 partitions where 3 are wanted" in steps[0].what
     cluster.apply(steps)
-    assert verdicts(cluster, mine) == [Verdict.OK, Verdict.OK]
+    assert verdicts(cluster, mine) == [TopicAction.OK, TopicAction.OK]
     assert partition_count(admin, name) == 4
 
 
-def test_a_topic_made_anew_has_another_id(admin: Admin, mine: list[Wanted]) -> None:
+def test_a_topic_made_anew_has_another_id(admin: Admin, mine: list[WantedTopic]) -> None:
     cluster, name = Cluster(admin), mine[0].name
     cluster.apply(cluster.plan(mine))
     before = topic_id(admin, name)
@@ -191,18 +193,18 @@ def test_a_topic_made_anew_has_another_id(admin: Admin, mine: list[Wanted]) -> N
 
 
 def test_the_settings_of_the_example_are_taken_by_the_broker(
-    admin: Admin, mine: list[Wanted]
+    admin: Admin, mine: list[WantedTopic]
 ) -> None:
     """Every setting that we want exists on a real broker under its name."""
     real = wanted(Agreements.load(EXAMPLE), IN_FORCE)
     by_policy = {each.settings["cleanup.policy"]: each.settings for each in real}
     named = [
-        Wanted(each.name, each.partitions, by_policy[each.settings["cleanup.policy"]])
+        WantedTopic(each.name, each.partitions, by_policy[each.settings["cleanup.policy"]])
         for each in mine
     ]
     cluster = Cluster(admin, copies=1)
     cluster.apply(cluster.plan(named))
-    assert verdicts(cluster, named) == [Verdict.OK, Verdict.OK]
+    assert verdicts(cluster, named) == [TopicAction.OK, TopicAction.OK]
     resource = ConfigResource(ResourceType.TOPIC, mine[0].name)
     settings = next(iter(admin.describe_configs([resource]).values())).result()
     assert settings["retention.ms"].value == "-1"
@@ -214,7 +216,7 @@ def test_a_cluster_that_is_away_is_not_taken_for_an_empty_one(
 ) -> None:
     monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 1.0)
     with pytest.raises(BrokerAway):
-        Cluster(open_admin(Connection("127.0.0.1:1"))).plan([Wanted("t", 1, EVENTS)])
+        Cluster(open_admin(Connection("127.0.0.1:1"))).plan([WantedTopic("t", 1, EVENTS)])
 
 
 def test_a_login_on_a_broker_that_wants_none_is_a_refused_login_and_no_timeout(

@@ -19,15 +19,16 @@ from psycopg import sql
 
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi_consumers.decoding import Decoders
-from sinergi_consumers.leaf_reading import LeafReading
-from sinergi_consumers.projection import projection
-from sinergi_consumers.quarantined import Quarantine, Wanted
-from sinergi_consumers.retrying import Decision, Entry, Retrial
-from sinergi_consumers.sinks.merge import Merge, make_all
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
-from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
-from sinergi_consumers.storing import Stored
+from sinergi_consumers.decode.decoder import Decoders
+from sinergi_consumers.materialise.store import Stored
+from sinergi_consumers.projections.projection import projection
+from sinergi_consumers.quarantine.admin import Quarantine, QuarantineFilter
+from sinergi_consumers.quarantine.leaf_reading import LeafReading
+from sinergi_consumers.quarantine.retry import QuarantineRetry
+from sinergi_consumers.sinks.postgresql.merge import Merge, make_all
+from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
+from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
+from sinergi_consumers.sinks.protocol import Decision, QuarantineKey
 from sinergi_consumers.testing.sinks import (
     BUS,
     CURRENT,
@@ -43,6 +44,7 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.codes import PersonRole
 from sinergi_schemas.events import Person
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
+from sinergi_schemas.topics import TopicPartition
 from test_personal_data import NAME, NIK, found_in, send
 from waiting import until
 from world import World, agreement
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.testing.tape import TapeMessage
     from sinergi_schemas.events import Transfer
     from sinergi_schemas.kafka import Connection
@@ -342,12 +344,16 @@ def test_of_two_retries_at_once_each_event_comes_in_by_one(site: Site) -> None:
     site.do(NOT_FIVE.format("transfer_history"))
     site.take_in(*(transfer(f"P/{at}", movement_id="5") for at in range(50)))
     site.do(MENDED.format("transfer_history"))
-    entries = [Entry("transfer_history", TOPIC, 0, at) for at in range(50)]
+    entries = [
+        QuarantineKey("transfer_history", TopicPartition(TOPIC.name, 0), at) for at in range(50)
+    ]
     together = Barrier(2)
 
     def retry() -> list[str]:
         with site.sink() as sink:
-            retrial = Retrial(sink, PROJECTIONS, Decoders(Catalog.shipped(), None), NOTHING_READ)
+            retrial = QuarantineRetry(
+                sink, PROJECTIONS, Decoders(Catalog.shipped(), None), NOTHING_READ
+            )
             together.wait()
             return [each.result for each in retrial.retry(entries, DECISION)]
 
@@ -455,7 +461,7 @@ def test_who_discards_waits_for_a_worker_and_neither_is_broken_off(site: Site) -
             second, first = (CURRENT.rows(events_of(work)[at : at + 1]) for at in (0, 1))
             transaction.merge(CURRENT, second)
             done = thread.submit(
-                Quarantine(site.url).discard, Wanted(projection="transfer"), DECISION
+                Quarantine(site.url).discard, QuarantineFilter(projection="transfer"), DECISION
             )
             until(lambda: bool(site.ask(f"{locked} current_database()")), "it waits")
             transaction.merge(CURRENT, first)
@@ -640,7 +646,11 @@ def test_a_mended_projection_of_an_integrators_takes_its_own_events_back(
     assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(9,)]
     mended.append(True)
     with site.sink() as sink:
-        retrial = Retrial(sink, site.projections, Decoders(Catalog.shipped(), None), NOTHING_READ)
-        (outcome,) = retrial.retry([Entry("own", TOPIC, 0, 5)], DECISION)
+        retrial = QuarantineRetry(
+            sink, site.projections, Decoders(Catalog.shipped(), None), NOTHING_READ
+        )
+        (outcome,) = retrial.retry(
+            [QuarantineKey("own", TopicPartition(TOPIC.name, 0), 5)], DECISION
+        )
     assert outcome.is_through
     assert site.ask("SELECT number FROM sinergi.own ORDER BY 1") == [(at,) for at in range(9)]

@@ -11,31 +11,33 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import confluent_kafka
 import pytest
 import sqlalchemy as sa
 import tomli_w
 from alembic import command
-from confluent_kafka import TopicPartition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from measured import peak
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi_consumers.decoding import Unfit
-from sinergi_consumers.leaf_reading import LeafReading
-from sinergi_consumers.quarantined import Quarantine, Wanted
-from sinergi_consumers.retrying import Entry, Held
-from sinergi_consumers.sinks.postgresql import QUARANTINE_BYTES, PostgresqlSink
+from sinergi_consumers.decode.decoder import Unfit
+from sinergi_consumers.quarantine.admin import Quarantine, QuarantineFilter
+from sinergi_consumers.quarantine.leaf_reading import LeafReading
+from sinergi_consumers.quarantine.retry import HeldLeaves
+from sinergi_consumers.sinks.postgresql.sink import QUARANTINE_BYTES, PostgresqlSink
+from sinergi_consumers.sinks.protocol import QuarantineKey
 from sinergi_consumers.testing.sinks import BUS, TOPIC, transfer
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import errors, message
-from sinergi_schemas.agreement_file import parse
+from sinergi_schemas.agreements.file import parse
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 from sinergi_schemas.message import Message, leaf_data
 from sinergi_schemas.postgresql.engine import engine
 from sinergi_schemas.seal.merkle import leaf_hash
+from sinergi_schemas.topics import TopicPartition
 from test_quarantine import DECISION, MENDED, NOT_FIVE, PROJECTIONS, Site, ahead, unreadable
 from waiting import until
 from world import World, send
@@ -273,7 +275,9 @@ def test_another_leaf_in_the_place_of_one_is_refused_and_the_others_go_on(
     forger = Tape(BUS, world.topic, 0, None, world.key, world.tape().agreement)
     forged = forger.write([transfer(f"P/{at}", movement_id="forged") for at in range(5)])
     admin = open_admin(world.connection)
-    (done,) = admin.delete_records([TopicPartition(world.topic.name, 0, 5)]).values()
+    (done,) = admin.delete_records(
+        [confluent_kafka.TopicPartition(world.topic.name, 0, 5)]
+    ).values()
     done.result()
     send(world, [*forged, *forged, *written[:2], *written[3:]])
     status, out, _ = room.sinergi("retry", "--state", "open", "--why", "mended", "--json")
@@ -391,12 +395,12 @@ def act(site: Site, sink: PostgresqlSink, action: str, name: str, leaf: int) -> 
         projection = {each.name: each for each in PROJECTIONS}[name]
         unfit = [Unfit(LEAVES[leaf], "rows-refused", "x")]
         with sink.transaction() as transaction:
-            transaction.quarantine(projection, Held(TOPIC, 0, [LEAVES[leaf]]), unfit)
+            transaction.quarantine(projection, HeldLeaves(TOPIC, 0, [LEAVES[leaf]]), unfit)
     elif action == "retry":
         with sink.transaction() as transaction:
-            transaction.retried([Entry(name, TOPIC, 0, leaf)])
+            transaction.retried([QuarantineKey(name, TopicPartition(TOPIC.name, 0), leaf)])
     elif action == "discard":
-        Quarantine(site.url).discard(Wanted(projection=name, leaf_index=leaf), DECISION)
+        Quarantine(site.url).discard(QuarantineFilter(projection=name, leaf_index=leaf), DECISION)
     else:
         site.do(f"DELETE FROM sinergi_consumer.quarantine WHERE projection = '{name}'")
 
@@ -483,7 +487,7 @@ def test_what_is_not_found_is_looked_for_once_and_the_rest_comes_in(
     read = LeafReading.read
 
     def noted(self: LeafReading, *args: Any) -> dict[int, Message]:
-        asked.extend(args[2])
+        asked.extend(args[1])
         return read(self, *args)
 
     monkeypatch.setattr(LeafReading, "read", noted)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 import strategies
 from avro_schemas import damage, documents, events, schema_of
 from sinergi_schemas import codec
+from sinergi_schemas.avro_types.datum import DatumReader, NotOne
+from sinergi_schemas.avro_types.quick_datum import QuickReader, number, quick_reader, text
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.datum import DatumReader, NotOne
-from sinergi_schemas.quick_datum import QuickReader, number, quick_reader, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinergi_producers.intake import date_format
-from sinergi_producers.intake.identity import row_event_id
-from sinergi_producers.intake.reading import DelimitedFile, FileForm, Row
-from sinergi_producers.intake.values import DateForm, NumberForm
+from sinergi_producers.sources.files import date_format
+from sinergi_producers.sources.files.dates_and_numbers import DateForm, NumberForm
+from sinergi_producers.sources.files.delimited import DelimitedFile, FileForm, FileRow
+from sinergi_producers.sources.files.identity import row_event_id
 from sinergi_schemas.errors import InputChanged, InputRefused
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ VECTORS = Path(__file__).parent / "vectors" / "intake"
 AUCKLAND = ZoneInfo("Pacific/Auckland")
 
 
-def rows(path: Path, form: FileForm | None = None) -> list[Row]:
+def rows(path: Path, form: FileForm | None = None) -> list[FileRow]:
     with DelimitedFile(path, form or FileForm()) as file:
         return list(file)
 
@@ -108,10 +108,10 @@ def test_a_damaged_line_is_refused_alone_under_its_number(
 ) -> None:
     register.write_bytes(b"a,b\n1,good\n" + damage + b"\n3,good\n4,good\n")
     one, bad, *after = rows(register)
-    assert one == Row(2, ["1", "good"])
+    assert one == FileRow(2, ["1", "good"])
     assert bad.line == 3
     assert said in bad.fault
-    assert after == [Row(4, ["3", "good"]), Row(5, ["4", "good"])]
+    assert after == [FileRow(4, ["3", "good"]), FileRow(5, ["4", "good"])]
 
 
 def test_a_cell_of_several_lines_bears_its_first_line_where_the_mapping_allows_it(
@@ -119,8 +119,8 @@ def test_a_cell_of_several_lines_bears_its_first_line_where_the_mapping_allows_i
 ) -> None:
     register.write_bytes(b'a,b\n1,"two\r\nlines"\n2,x\n')
     assert rows(register, FileForm(line_breaks=" / ")) == [
-        Row(2, ["1", "two / lines"]),
-        Row(4, ["2", "x"]),
+        FileRow(2, ["1", "two / lines"]),
+        FileRow(4, ["2", "x"]),
     ]
 
 

@@ -16,9 +16,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 import sinergi
 import test_events
 from sinergi.cli.root import run
-from sinergi_consumers.decoding import Decoder
-from sinergi_consumers.partition import Partition
-from sinergi_consumers.projection import Projection
+from sinergi_consumers.decode.decoder import Decoder
+from sinergi_consumers.projections.projection import Projection
+from sinergi_consumers.reading.partition import Partition
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.seal.merkle import Frontier

@@ -14,11 +14,11 @@ from confluent_kafka import Producer
 from sqlalchemy.orm import Session
 
 from sinergi.cli import root
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.floor import Floors
-from sinergi_producers.recovery import Recovery
-from sinergi_producers.relay import Identity
-from sinergi_producers.sealing import Sealer
+from sinergi_producers.recovery.recovery import Recovery
+from sinergi_producers.relay.loop import Identity
+from sinergi_producers.relay.sealing import Sealer, TreeKey
+from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.watermark import Floors
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql import session as postgresql_session
@@ -81,7 +81,7 @@ def sealed_only(world: World) -> None:
     backlog = Backlog(world.producer_url)
     epoch = backlog.take()
     assert epoch is not None
-    backlog.plant([("transfer", number) for number in range(world.partitions)], epoch)
+    backlog.plant([TreeKey("transfer", number) for number in range(world.partitions)], epoch)
     counts = {"transfer": world.partitions}
     sealer = Sealer(
         BUS,

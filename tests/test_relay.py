@@ -25,23 +25,24 @@ from confluent_kafka.admin import (
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from sinergi_consumers.log import open_log
-from sinergi_producers import relay as relay_module
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.floor import Floors
-from sinergi_producers.relay import Identity, Relay
-from sinergi_producers.sealing import MOST_BYTES, MOST_MESSAGES, Sealer
+from sinergi_producers.relay import loop as relay_module
+from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.sealing import MOST_BYTES, MOST_MESSAGES, Sealer, TreeKey
+from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.watermark import Floors
 from sinergi_schemas import errors, message, topics
-from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.kafka.admin import open_admin
-from sinergi_schemas.message import Envelope, Letterhead
+from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.message import Envelope, HeaderTemplate
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.checkpoint import Sealed
-from sinergi_schemas.seal.heads import Head
+from sinergi_schemas.seal.heads import TreeHead
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.merkle import Frontier
-from sinergi_schemas.seal.reader import Reader
+from sinergi_schemas.seal.reader import TreeReader
+from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS
 from world import BUS, TERM_SECONDS, World, running, transfer
 
@@ -73,7 +74,7 @@ def relay_of(
 
 def messages(world: World, topic: str | None = None, partition: int = 0) -> list[Message]:
     """Everything that lies in a partition."""
-    with open_log(world.connection, topic or world.topic.name, partition) as log:
+    with open_scan(world.connection, TopicPartition(topic or world.topic.name, partition)) as log:
         low, high = log.bounds()
         return [each for chunk in log.read(low, high) for each in chunk]
 
@@ -83,7 +84,7 @@ def verified(world: World) -> tuple[int, int]:
     leaves = resends = 0
     for partition in range(world.partitions):
         origin = f"{BUS}/{world.topic.name}/{partition}"
-        reader = Reader(origin, KeyRing.of(world.key.public), Frontier.empty())
+        reader = TreeReader(origin, KeyRing.of(world.key.public), Frontier.empty())
         for each in map(message.parse, messages(world, partition=partition)):
             reader.feed(each.leaf_index, each.leaf_data, each.sealed)
         assert reader.pending == 0, "the topic ends behind its last checkpoint"
@@ -148,7 +149,7 @@ def expected_messages(world: World, partition: int) -> list[tuple[Any, ...]]:
         (
             record.encode(),
             message.frame(schema.id, bytes(datum)),
-            Letterhead(BUS, world.topic, bytes(fingerprint)).headers(
+            HeaderTemplate(BUS, world.topic, bytes(fingerprint)).headers(
                 record.encode(), index, Envelope(event_id, recorded_at, trace)
             )
             + checkpoints.get(index + 1, []),
@@ -230,7 +231,7 @@ def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(world: World) -> 
     late, other = (Backlog(world.producer_url) for _ in range(2))
     epoch = late.take()
     assert epoch == 1
-    late.plant([("transfer", number) for number in range(world.partitions)], epoch)
+    late.plant([TreeKey("transfer", number) for number in range(world.partitions)], epoch)
     sealer = Sealer(
         BUS,
         world.publisher,
@@ -249,7 +250,7 @@ def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(world: World) -> 
     with pytest.raises(errors.LeaseLost):
         late.renew(epoch)
     with pytest.raises(errors.LeaseLost):
-        late.plant([("seizure", 0)], epoch)
+        late.plant([TreeKey("seizure", 0)], epoch)
     assert set(trees(world).values()) == {(0, 0)}
     marked = "SELECT count(*) FROM sinergi_producer.outbox WHERE leaf_index IS NOT NULL"
     assert world.ask(marked, world.producer) == [(0,)]
@@ -408,7 +409,7 @@ def test_the_control_topic_tells_the_schemas_and_the_signed_heads(world: World) 
         world.producer,
     )
     assert stated.heads == tuple(
-        Head(world.topic.name, partition, size, Frontier.parse(size, bytes(frontier)).root())
+        TreeHead(world.topic.name, partition, size, Frontier.parse(size, bytes(frontier)).root())
         for partition, size, frontier in rows
     )
 

@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 
 import raw_produce
 from foreign import Headers, contradict, false_seal, leaf, write_all
-from sinergi_producers import tail
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.comparison import Comparison
+from sinergi_producers.relay import topic_evidence
+from sinergi_producers.relay.comparison import Comparison
+from sinergi_producers.relay.sealing import TreeKey
+from sinergi_producers.relay.store import Backlog
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import describe, open_admin
@@ -135,9 +136,11 @@ def test_each_cause_is_reported_once_however_often_the_relay_begins_anew(world: 
     with closing(Backlog(world.producer_url)) as backlog, capture_logs() as logs:
         comparison = Comparison(backlog, world.connection, world.publisher, SYSTEM)
         for _ in range(3):
-            assert comparison.shown(world.agreements, {("transfer", 0): 1}) == {("transfer", 0): 1}
+            assert comparison.shown(world.agreements, {TreeKey("transfer", 0): 1}) == {
+                ("transfer", 0): 1
+            }
     assert [(each["why"], each["offset"], each["messages"]) for each in skipped(logs)] == [
-        (tail.UNKNOWN_LEAF, 1, 2),
+        (topic_evidence.UNKNOWN_LEAF, 1, 2),
         ("no key or no Confluent frame", 3, 2),
     ]
 
@@ -185,7 +188,7 @@ def test_junk_from_before_the_last_leaf_is_not_read_again(
     with world.relaying():
         world.publish(transfer("P/1"))
         until_sent(world, 2)
-    monkeypatch.setattr(tail, "_CLOCKS_DIFFER", tail._CLOCKS_DIFFER * 0)
+    monkeypatch.setattr(topic_evidence, "_CLOCKS_DIFFER", topic_evidence._CLOCKS_DIFFER * 0)
     parsed: list[int] = []
     parse = message.parse
 
@@ -218,7 +221,7 @@ def compare(world: World, known: int, shown: int) -> None:
     """See how many leaves the topic shows to an outbox."""
     with closing(Backlog(world.producer_url)) as backlog:
         comparison = Comparison(backlog, world.connection, world.publisher, SYSTEM)
-        found = comparison.shown(world.agreements, {("transfer", 0): known})
+        found = comparison.shown(world.agreements, {TreeKey("transfer", 0): known})
     assert found == {("transfer", 0): shown}
 
 

@@ -12,10 +12,11 @@ import tomli_w
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
-from sinergi_consumers.log import open_log
-from sinergi_consumers.replay import Replay, Wanted, differing_leaf
+from sinergi_consumers.audit.replay import Replay, ReplayFilter, differing_leaf
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS, until
 from world import World, transfer
 
@@ -50,7 +51,7 @@ def copied(world: World, change: Callable[[list[Message]], list[Message | Change
     name = f"copy.{world.topic.name}"
     admin = open_admin(world.connection)
     admin.create_topics([NewTopic(name, 1, 1)])[name].result(PATIENCE_SECONDS)
-    with open_log(world.connection, world.topic.name, 0) as log:
+    with open_scan(world.connection, TopicPartition(world.topic.name, 0)) as log:
         messages = [each for chunk in log.read(*log.bounds()) for each in chunk]
     producer = Producer({"bootstrap.servers": world.kafka})
     for each in change(messages):
@@ -90,7 +91,7 @@ def one_byte_changed(leaf: int) -> Callable[[list[Message]], list[Message | Chan
     return change
 
 
-def replayed(world: World, wanted: Wanted, copy: str | None = None) -> list[dict[str, Any]]:
+def replayed(world: World, wanted: ReplayFilter, copy: str | None = None) -> list[dict[str, Any]]:
     run = Replay(world.bus, world.topic, copy)
     return [row for frame in run.events(wanted) for row in frame.to_dicts()]
 
@@ -99,7 +100,7 @@ def replayed(world: World, wanted: Wanted, copy: str | None = None) -> list[dict
 def test_a_copy_that_is_no_whole_copy_is_told_without_advice_to_change_it(
     world: World, partitions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinergi_schemas.agreement.Agreements.partitions", lambda *_: 2)
+    monkeypatch.setattr("sinergi_schemas.agreements.collection.Agreements.partitions", lambda *_: 2)
     name = f"{world.topic.name}.copy-{partitions}"
     if partitions:
         admin = open_admin(world.connection)
@@ -118,7 +119,7 @@ def test_a_copy_that_is_no_whole_copy_is_told_without_advice_to_change_it(
 
 
 def test_a_record_is_shown_with_all_its_revisions(world: World) -> None:
-    found = replayed(world, Wanted(record_id="P/3"))
+    found = replayed(world, ReplayFilter(record_id="P/3"))
     assert [(row["revision"], row["action"]) for row in found] == [
         (1, "RECORDED"),
         (2, "CORRECTED"),
@@ -126,14 +127,14 @@ def test_a_record_is_shown_with_all_its_revisions(world: World) -> None:
 
 
 def test_an_interval_is_open_at_its_end(world: World) -> None:
-    every = replayed(world, Wanted())
+    every = replayed(world, ReplayFilter())
     times = sorted({row["recorded_at"] for row in every})
     assert len(every) == COUNT
     last = times[-1]
-    assert [row["recorded_at"] for row in replayed(world, Wanted(since=last))] == [last]
-    assert len(replayed(world, Wanted(until=last))) == COUNT - 1
+    assert [row["recorded_at"] for row in replayed(world, ReplayFilter(since=last))] == [last]
+    assert len(replayed(world, ReplayFilter(until=last))) == COUNT - 1
     elsewhere = last.astimezone(ZoneInfo("Asia/Makassar"))
-    assert len(replayed(world, Wanted(until=elsewhere))) == COUNT - 1
+    assert len(replayed(world, ReplayFilter(until=elsewhere))) == COUNT - 1
 
 
 @pytest.mark.parametrize("leaf", [0, 17, COUNT - 2])
@@ -142,7 +143,7 @@ def test_one_changed_byte_refuses_its_batch_and_a_second_copy_names_the_leaf(
 ) -> None:
     copy = copied(world, one_byte_changed(leaf))
     with pytest.raises(errors.SealMismatch) as caught:
-        replayed(world, Wanted(), copy)
+        replayed(world, ReplayFilter(), copy)
     batch = range(caught.value.start, caught.value.end)
     assert leaf in batch
     assert differing_leaf(world.bus, 0, batch, copy, world.topic.name) == leaf
@@ -152,13 +153,13 @@ def test_one_changed_byte_refuses_its_batch_and_a_second_copy_names_the_leaf(
 def test_a_copy_that_lacks_a_message_is_a_gap(world: World) -> None:
     copy = copied(world, lambda messages: [*messages[:5], *messages[6:]])
     with pytest.raises(errors.SealGap, match=r"lacks leaf 5, though"):
-        replayed(world, Wanted(), copy)
+        replayed(world, ReplayFilter(), copy)
 
 
 def test_a_tail_that_was_cut_off_before_a_checkpoint_is_not_shown(world: World) -> None:
     copy = copied(world, lambda messages: list(messages[:-1]))
     run = Replay(world.bus, world.topic, copy)
-    shown = sum(frame.height for frame in run.events(Wanted()))
+    shown = sum(frame.height for frame in run.events(ReplayFilter()))
     (tally,) = run.tallies
     assert shown == tally.verified < COUNT - 1 or tally.unsealed == 0
     assert tally.verified + tally.unsealed == COUNT - 1
@@ -166,7 +167,7 @@ def test_a_tail_that_was_cut_off_before_a_checkpoint_is_not_shown(world: World) 
 
 def test_messages_sent_twice_are_shown_once(world: World) -> None:
     copy = copied(world, lambda messages: [*messages, *messages])
-    assert len(replayed(world, Wanted(), copy)) == COUNT
+    assert len(replayed(world, ReplayFilter(), copy)) == COUNT
 
 
 def test_a_message_of_a_stranger_is_skipped_and_counted(world: World) -> None:
@@ -174,7 +175,7 @@ def test_a_message_of_a_stranger_is_skipped_and_counted(world: World) -> None:
     producer.produce(world.topic.name, b"anything", b"key", 0)
     assert producer.flush(PATIENCE_SECONDS) == 0
     run = Replay(world.bus, world.topic)
-    assert sum(frame.height for frame in run.events(Wanted())) == COUNT
+    assert sum(frame.height for frame in run.events(ReplayFilter())) == COUNT
     (tally,) = run.tallies
     assert [(each.count, each.first) for each in tally.noise.skipped] == [(1, COUNT)]
 

@@ -8,20 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import confluent_kafka
 import pytest
 import tomli_w
-from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AclOperation, ResourceType
 from structlog.testing import capture_logs
 
 from secured import PASSWORD, USER, Secured, secured
-from sinergi.provision import Cluster, Wanted
-from sinergi_consumers import witnesses
-from sinergi_consumers.log import open_log
+from sinergi.provision import Cluster, WantedTopic
+from sinergi_consumers.audit import witnesses
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import cluster_id, describe, ends, open_admin
-from sinergi_schemas.topics import control_topic, receipts_topic
+from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.topics import TopicPartition, control_topic, receipts_topic
 from test_kafka import send
 from test_relay import relay_of, sent, until_sent
 from waiting import until
@@ -216,7 +216,7 @@ def test_what_reads_without_a_group_needs_a_right_on_its_topic_and_on_no_group(
     broker: Secured, topic: str
 ) -> None:
     broker.permit(TOPIC, topic, READ)
-    with open_log(broker.connection(), topic, 0) as log:
+    with open_scan(broker.connection(), TopicPartition(topic, 0)) as log:
         low, high = log.bounds()
         read = [each for chunk in log.read(low, high) for each in chunk]
         assert [each.value() for each in read] == [b"0"]
@@ -236,7 +236,7 @@ def test_a_reader_without_the_right_to_a_topic_names_it(
 
 def read_all(connection: Connection, topic: str) -> list[bytes | None]:
     """The values of a topic's messages."""
-    with open_log(connection, topic, 0) as log:
+    with open_scan(connection, TopicPartition(topic, 0)) as log:
         low, high = log.bounds()
         return [each.value() for chunk in log.read(low, high) for each in chunk]
 
@@ -248,12 +248,17 @@ def test_a_topic_that_is_not_there_is_not_taken_for_one_that_may_not_be_read(
     with pytest.raises(errors.TopicAway, match="absent"):
         read_all(broker.connection(), f"{topic}-absent")
     with pytest.raises(errors.TopicAway, match="absent"):
-        ends(open_admin(broker.connection()), [TopicPartition(f"{topic}-absent", 0)])
+        ends(
+            open_admin(broker.connection()), [confluent_kafka.TopicPartition(f"{topic}-absent", 0)]
+        )
 
 
 def test_who_asks_about_a_topic_without_the_right_names_it(broker: Secured, topic: str) -> None:
     admin = open_admin(broker.connection())
-    for ask in (lambda: describe(admin, [topic]), lambda: ends(admin, [TopicPartition(topic, 0)])):
+    for ask in (
+        lambda: describe(admin, [topic]),
+        lambda: ends(admin, [confluent_kafka.TopicPartition(topic, 0)]),
+    ):
         with pytest.raises(errors.NotPermitted) as why:
             ask()
         assert is_about(why.value, "Describe", topic)
@@ -265,11 +270,11 @@ def test_who_provisions_without_the_right_names_topic_and_operation(
     cluster = Cluster(open_admin(broker.connection()))
     broker.permit(TOPIC, "*", DESCRIBE)
     with pytest.raises(errors.NotPermitted) as why:
-        cluster.plan([Wanted(topic, 1, {"retention.ms": "-1"})])
+        cluster.plan([WantedTopic(topic, 1, {"retention.ms": "-1"})])
     assert is_about(why.value, "DescribeConfigs", topic)
     broker.permit(TOPIC, "*", AclOperation.DESCRIBE_CONFIGS)
     for name, operation in ((topic, "AlterConfigs"), (f"{topic}-new", "Create")):
-        steps = cluster.plan([Wanted(name, 1, {"retention.ms": "1000"})])
+        steps = cluster.plan([WantedTopic(name, 1, {"retention.ms": "1000"})])
         with pytest.raises(errors.NotPermitted) as why:
             cluster.apply(steps)
         assert is_about(why.value, operation, name)

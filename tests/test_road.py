@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sinergi_consumers.replay import Replay, Wanted
+from sinergi_consumers.audit.replay import Replay, ReplayFilter
 from sinergi_schemas.seal.checkpoint import verify_cosignature
 from sinergi_schemas.seal.note import parse_note
 from world import World, transfer
@@ -92,7 +92,7 @@ def test_a_replay_shows_what_was_published_and_verifies_all_of_it(world: World) 
             "30 leaves sent",
         )
     run = Replay(world.bus, world.topic)
-    found = [row for frame in run.events(Wanted(record_id="P/3")) for row in frame.to_dicts()]
+    found = [row for frame in run.events(ReplayFilter(record_id="P/3")) for row in frame.to_dicts()]
     assert [row["record_id"] for row in found] == ["P/3"]
     assert sum(each.verified for each in run.tallies) == 30
     assert not any(each.unsealed for each in run.tallies)

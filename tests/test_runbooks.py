@@ -27,8 +27,8 @@ from chaos.patience import until
 from chaos.report import Report
 from chaos.services import Services
 from chaos.site import Site, site, stop_all
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.relay import Identity, Relay
+from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.store import Backlog
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from avro_schemas import documents, enum_of, event_of, field, record_of, schema_of
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi_consumers import frames, tables
-from sinergi_consumers.layout import POSITION, Layout
-from sinergi_consumers.projection import PROVENANCE, current, history
-from sinergi_consumers.schema_tables import findings, judge
-from sinergi_consumers.sinks.merge import as_csv
+from sinergi_consumers.decode import frames
+from sinergi_consumers.decode.layout import POSITION, Layout
+from sinergi_consumers.projections import ddl
+from sinergi_consumers.projections.projection import PROVENANCE, current, history
+from sinergi_consumers.sinks.postgresql.merge import as_csv
+from sinergi_consumers.sinks.postgresql.schema_tables import findings, judge
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
 
@@ -230,7 +231,7 @@ def test_what_is_accepted_is_made_by_a_database_and_filled(
     with engine.connect() as connection:
         connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS sinergi")
         for projection in (current(schema), history(schema)):
-            for statement in tables.statements([projection], {}):
+            for statement in ddl.statements([projection], {}):
                 connection.exec_driver_sql(statement.replace("%", "%%"))
             rows = projection.rows(events)
             assert rows[projection.record.name].height == 1

@@ -12,17 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinergi_schemas import agreement_tables, errors
+from sinergi_schemas import errors
+from sinergi_schemas.agreements import tables
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.seal.checkpoint import Checkpoint
-from sinergi_schemas.seal.heads import Head, Heads
+from sinergi_schemas.seal.heads import SignedHeads, TreeHead
 from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.seal.keys import Algorithm, SigningKey, VerifyingKey
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier, inclusion_proof, leaf_hash
 from sinergi_schemas.seal.note import Note, Signature, parse_note, sign_note, verify_note
 from sinergi_schemas.seal.proof import Proof
-from sinergi_schemas.seal.writer import Writer
+from sinergi_schemas.seal.writer import TreeWriter
 from sinergi_schemas.topics import Topic
 
 VECTORS = Path(__file__).parent / "vectors/seal"
@@ -70,7 +71,7 @@ def test_the_wire_format_is_the_pinned_one() -> None:
     """Every byte of the vector was computed without this package."""
     assert [str(key) for key in OWNER] == TOPIC["owner"]
     assert str(READER.public) == TOPIC["reader"]
-    writer = Writer(ORIGIN, KEYS[:1], Frontier.empty())
+    writer = TreeWriter(ORIGIN, KEYS[:1], Frontier.empty())
     for each in TOPIC["messages"]:
         data = bytes.fromhex(each["leaf_data"])
         assert leaf_hash(data).hex() == each["leaf_hash"]
@@ -79,7 +80,7 @@ def test_the_wire_format_is_the_pinned_one() -> None:
             sealed = writer.checkpoint()
             assert sealed.note == each["checkpoint"]
             assert b"".join(sealed.frontier).hex() == each["frontier"]
-            writer = Writer(ORIGIN, KEYS, writer.frontier)
+            writer = TreeWriter(ORIGIN, KEYS, writer.frontier)
 
 
 def test_receipt_heads_and_proof_are_the_pinned_ones() -> None:
@@ -303,11 +304,11 @@ def test_no_receipt_is_given_for_what_is_no_checkpoint() -> None:
 
 # Heads
 
-HEAD = Head("sinergi.lapas-banyuwangi.transfer", 0, 0, EMPTY_ROOT)
-HEADS = Heads("sinergi.example", "lapas-banyuwangi", 1_740_000_000, (HEAD,))
+HEAD = TreeHead("sinergi.lapas-banyuwangi.transfer", 0, 0, EMPTY_ROOT)
+HEADS = SignedHeads("sinergi.example", "lapas-banyuwangi", 1_740_000_000, (HEAD,))
 
 
-def read_heads(text: str) -> Heads:
+def read_heads(text: str) -> SignedHeads:
     """Heads out of a text that their owner truly signed."""
     return heads.verify(sign_note(text, KEYS), HEADS.bus, HEADS.agency, OWNER)
 
@@ -411,11 +412,11 @@ def test_the_heads_of_the_largest_owner_under_the_largest_agreement_are_taken() 
     keys = [SigningKey.generate(f"{bus}/{agency}") for _ in range(heads.MOST_SIGNATURES)]
     root = leaf_hash(b"")
     lines = (
-        Head(Topic(agency, name).name, number, 10**18 - 1, root)
+        TreeHead(Topic(agency, name).name, number, 10**18 - 1, root)
         for name in Catalog.shipped().event_types
-        for number in range(agreement_tables._MOST_PARTITIONS)
+        for number in range(tables._MOST_PARTITIONS)
     )
-    most = Heads(bus, agency, 10**18 - 1, tuple(lines))
+    most = SignedHeads(bus, agency, 10**18 - 1, tuple(lines))
     note = heads.sign(most, keys)
     found = heads.verify(note, bus, agency, [each.public for each in keys])
     assert found == most

@@ -30,8 +30,8 @@ from sinergi_schemas.seal.effort import A_MESSAGE, A_TRY, ALLOWANCE, Effort
 from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.seal.merkle import Frontier, leaf_hash, root_of
-from sinergi_schemas.seal.reader import MOST_OPEN, REMEMBERED, Reader, Verified
-from sinergi_schemas.seal.writer import Writer
+from sinergi_schemas.seal.reader import MOST_OPEN, REMEMBERED, TreeReader, VerifiedLeaves
+from sinergi_schemas.seal.writer import TreeWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,7 +64,7 @@ def seal(
     tree: Frontier | None = None,
 ) -> list[Sent]:
     """The tape of an honest owner: a checkpoint at the end of each batch."""
-    writer = Writer(origin, [key], tree or Frontier.empty())
+    writer = TreeWriter(origin, [key], tree or Frontier.empty())
     tape = []
     for batch in batches:
         for datum in batch:
@@ -76,11 +76,11 @@ def seal(
     return tape
 
 
-def fresh(tree: Frontier | None = None) -> Reader:
-    return Reader(ORIGIN, KeyRing.of(KEY.public), tree or Frontier.empty())
+def fresh(tree: Frontier | None = None) -> TreeReader:
+    return TreeReader(ORIGIN, KeyRing.of(KEY.public), tree or Frontier.empty())
 
 
-def feed(reader: Reader, tape: Iterable[Sent]) -> list[Verified]:
+def feed(reader: TreeReader, tape: Iterable[Sent]) -> list[VerifiedLeaves]:
     """Feed messages at offsets that go on from the last ones; what became verified."""
     found = []
     for sent in tape:
@@ -92,7 +92,7 @@ def feed(reader: Reader, tape: Iterable[Sent]) -> list[Verified]:
     return found
 
 
-def finish(reader: Reader, tape: Iterable[Sent]) -> list[Verified]:
+def finish(reader: TreeReader, tape: Iterable[Sent]) -> list[VerifiedLeaves]:
     """The same for a topic that ends there; an objection that stands is raised."""
     found = feed(reader, tape)
     while verified := reader.settle(final=True):
@@ -102,11 +102,11 @@ def finish(reader: Reader, tape: Iterable[Sent]) -> list[Verified]:
     return found
 
 
-def causes(reader: Reader) -> dict[str, int]:
+def causes(reader: TreeReader) -> dict[str, int]:
     return {each.cause: each.count for each in reader.noise.skipped}
 
 
-OFFSETS: WeakKeyDictionary[Reader, int] = WeakKeyDictionary()
+OFFSETS: WeakKeyDictionary[TreeReader, int] = WeakKeyDictionary()
 DATUMS = st.binary(max_size=6)
 BATCHES = st.lists(st.lists(DATUMS, min_size=1, max_size=6), min_size=1, max_size=5)
 FIVE = seal([[b"a", b"b"], [b"c", b"d", b"e"]])
@@ -192,10 +192,10 @@ def test_a_topic_is_read_across_the_replacement_of_its_owners_key(last: int) -> 
     """Both sign up to the old one's last size; readers of either agreement follow as far."""
     new = SigningKey.generate(KEY.name)
     ring = KeyRing((KeySpan(KEY.public, last), KeySpan(new.public)))
-    reader, before = Reader(ORIGIN, ring, Frontier.empty()), fresh()
-    writer = Writer(ORIGIN, [KEY], Frontier.empty())
+    reader, before = TreeReader(ORIGIN, ring, Frontier.empty()), fresh()
+    writer = TreeWriter(ORIGIN, [KEY], Frontier.empty())
     for size in range(1, 6):
-        writer = Writer(ORIGIN, ring.signers(ORIGIN, size, [KEY, new]), writer.frontier)
+        writer = TreeWriter(ORIGIN, ring.signers(ORIGIN, size, [KEY, new]), writer.frontier)
         data = leaf_data(FINGERPRINT, b"key", b"%d" % size)
         writer.add(data)
         sealed = writer.checkpoint()
@@ -268,7 +268,7 @@ def test_another_leaf_at_a_pending_index_is_skipped_at_the_checkpoint() -> None:
 
 def test_another_leaf_under_a_sealed_index_is_told_from_a_resend_where_asked_for() -> None:
     heard = [*FIVE, FIVE[1], replace(FIVE[1], datum=b"another", sealed=None)]
-    reader = Reader(ORIGIN, KeyRing((KeySpan(KEY.public),)), Frontier.empty(), compare=True)
+    reader = TreeReader(ORIGIN, KeyRing((KeySpan(KEY.public),)), Frontier.empty(), compare=True)
     finish(reader, heard)
     assert (reader.resends, causes(reader)) == (1, {noise.ALTERED: 1})
     assert reader.noise.skipped[0].places == [(6, 1)]
@@ -547,11 +547,11 @@ class Seal(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.writer = Writer(ORIGIN, [KEY], Frontier.empty())
+        self.writer = TreeWriter(ORIGIN, [KEY], Frontier.empty())
         self.sealed: list[Sent] = []
         self.foreign = seal([[b"a", b"b"], [b"c"]], origin=ORIGIN[:-1] + "1")
         self.reader = fresh()
-        self.given: list[Verified] = []
+        self.given: list[VerifiedLeaves] = []
 
     @rule(datums=st.lists(DATUMS, min_size=1, max_size=4))
     def the_owner_publishes(self, datums: list[bytes]) -> None:
@@ -747,11 +747,11 @@ def test_a_last_try_is_in_full_once_and_then_little_until_the_debt_is_paid() -> 
 # What a reader that compares remembers
 
 
-def comparing() -> Reader:
-    return Reader(ORIGIN, KeyRing.of(KEY.public), Frontier.empty(), compare=True)
+def comparing() -> TreeReader:
+    return TreeReader(ORIGIN, KeyRing.of(KEY.public), Frontier.empty(), compare=True)
 
 
-def unmatched(reader: Reader) -> tuple[set[int], int]:
+def unmatched(reader: TreeReader) -> tuple[set[int], int]:
     assert reader.memory
     return set(reader.memory.unmatched), reader.memory.unkept
 

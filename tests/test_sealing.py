@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinergi_producers.sealing import NOT_COVERED, Row, Sealer
+from sinergi_producers.relay.sealing import NOT_COVERED, OutboxRow, Sealer, TreeKey
 from sinergi_schemas import errors
 from sinergi_schemas.message import leaf_data
 from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.note import parse_note
-from sinergi_schemas.seal.reader import Reader
+from sinergi_schemas.seal.reader import TreeReader
 from sinergi_schemas.topics import partition_for
 
 if TYPE_CHECKING:
-    from sinergi_producers.sealing import Batch, Share
+    from sinergi_producers.relay.sealing import SealedBatch
 
 BUS, AGENCY = "sinergi.test.example", "lapas-rekaan"
 KEY = SigningKey.generate(f"{BUS}/{AGENCY}")
@@ -32,9 +32,9 @@ SEALER = Sealer(
 )
 
 
-def row(number: int, event_type: str = "transfer", key: str | None = None) -> Row:
+def row(number: int, event_type: str = "transfer", key: str | None = None) -> OutboxRow:
     name = f"P/{number}" if key is None else key
-    return Row(
+    return OutboxRow(
         number,
         UUID(int=number),
         event_type,
@@ -46,16 +46,16 @@ def row(number: int, event_type: str = "transfer", key: str | None = None) -> Ro
     )
 
 
-def empty_trees() -> dict[Share, Frontier]:
+def empty_trees() -> dict[TreeKey, Frontier]:
     return {
-        (name, number): Frontier.empty()
+        TreeKey(name, number): Frontier.empty()
         for name, count in COUNTS.items()
         for number in range(count)
     }
 
 
-def grow(trees: dict[Share, Frontier], batch: Batch) -> None:
-    trees.update((each.share, each.after) for each in batch.growths)
+def grow(trees: dict[TreeKey, Frontier], batch: SealedBatch) -> None:
+    trees.update((each.tree_key, each.after) for each in batch.growths)
 
 
 rows_of_any_type = st.lists(
@@ -65,11 +65,11 @@ rows_of_any_type = st.lists(
 
 @given(st.lists(rows_of_any_type, max_size=4))
 def test_every_row_becomes_one_leaf_in_order_and_every_checkpoint_verifies(
-    batches: list[list[Row]],
+    batches: list[list[OutboxRow]],
 ) -> None:
     trees = empty_trees()
     readers = {
-        (name, number): Reader(
+        (name, number): TreeReader(
             f"{BUS}/sinergi.{AGENCY}.{name}/{number}", KeyRing.of(KEY.public), Frontier.empty()
         )
         for name, number in trees
@@ -80,13 +80,13 @@ def test_every_row_becomes_one_leaf_in_order_and_every_checkpoint_verifies(
             each.id for each in rows
         ]
         for growth in batch.growths:
-            name, number = growth.share
-            assert growth.start == trees[growth.share].size
+            name, number = growth.tree_key
+            assert growth.start == trees[growth.tree_key].size
             assert [each.id for each in growth.rows] == sorted(each.id for each in growth.rows)
             last = len(growth.rows) - 1
             for at, each in enumerate(growth.rows):
-                assert (each.event_type, partition_for(each.key, COUNTS[name])) == growth.share
-                verified = readers[growth.share].feed(
+                assert (each.event_type, partition_for(each.key, COUNTS[name])) == growth.tree_key
+                verified = readers[growth.tree_key].feed(
                     growth.start + at,
                     leaf_data(each.fingerprint, each.key, each.datum),
                     growth.sealed if at == last else None,
@@ -94,7 +94,7 @@ def test_every_row_becomes_one_leaf_in_order_and_every_checkpoint_verifies(
                 assert (verified is None) == (at < last)
             assert readers[name, number].size == growth.after.size
         grow(trees, batch)
-    assert {share: reader.frontier for share, reader in readers.items()} == trees
+    assert {tree_key: reader.frontier for tree_key, reader in readers.items()} == trees
 
 
 def test_rows_that_no_agreement_covers_are_held_and_get_no_leaf() -> None:
@@ -131,9 +131,9 @@ def test_both_keys_sign_while_one_replaces_the_other() -> None:
     sealer, newer = changing(1)
     batch = sealer.seal([row(1)], empty_trees())
     (growth,) = batch.growths
-    origin = f"{BUS}/sinergi.{AGENCY}.transfer/{growth.share[1]}"
+    origin = f"{BUS}/sinergi.{AGENCY}.transfer/{growth.tree_key.partition}"
     for key in (KEY, newer):
-        reader = Reader(origin, KeyRing.of(key.public), Frontier.empty())
+        reader = TreeReader(origin, KeyRing.of(key.public), Frontier.empty())
         each = growth.rows[0]
         assert reader.feed(0, leaf_data(each.fingerprint, each.key, each.datum), growth.sealed)
 

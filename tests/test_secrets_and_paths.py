@@ -20,12 +20,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from sinergi import founding
 from sinergi.cli import root
-from sinergi.founding import Plan, found
-from sinergi.settings import load, masked
-from sinergi_producers.intake.mapping import Mapping
-from sinergi_schemas.agreement import Agreements
+from sinergi.settings import initialise
+from sinergi.settings.initialise import PlannedFiles, found
+from sinergi.settings.settings import load, masked
+from sinergi_producers.sources.files.mapping import Mapping
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.errors import (
     AgreementRefused,
@@ -72,8 +72,8 @@ def modes(folder: Path) -> dict[str, int]:
 # Founding: all of it or nothing, and for nobody else
 
 
-def plan() -> Plan:
-    return Plan("bnnk", "a.b", producer=f"postgresql://u:{quote(PASSWORD, '')}@h/db")
+def plan() -> PlannedFiles:
+    return PlannedFiles("bnnk", "a.b", producer=f"postgresql://u:{quote(PASSWORD, '')}@h/db")
 
 
 @pytest.mark.usefixtures("_umask")
@@ -122,7 +122,7 @@ def test_init_that_nobody_hears_leaves_nothing(tmp_path: Path) -> None:
 def test_what_is_undone_takes_nothing_else_along(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "other.key").write_text("mine")
-    with pytest.raises(KeyboardInterrupt), founding.founding(tmp_path, plan()):
+    with pytest.raises(KeyboardInterrupt), initialise.founding(tmp_path, plan()):
         raise KeyboardInterrupt
     assert [each.name for each in tmp_path.rglob("*")] == ["keys", "other.key"]
 
@@ -269,7 +269,7 @@ def test_no_error_of_a_connection_shows_a_password(
 def test_settings_agreements_and_keys_lie_in_folders_of_any_name(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = found(tmp_path / name, Plan("bnnk", "sinergi.banyuwangi.example"))
+    made = found(tmp_path / name, PlannedFiles("bnnk", "sinergi.banyuwangi.example"))
     (tmp_path / name / "agreements" / f"{name}.toml").write_bytes(EXAMPLE.read_bytes())
     settings = load(made.settings, {}, {})
     settings.agreements()

@@ -13,18 +13,19 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
-from sinergi_consumers.receipts import Receipt, Receipts
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.control import Control
-from sinergi_producers.floor import Floors
-from sinergi_producers.sealing import Sealer
-from sinergi_producers.sending import Sender
+from sinergi_consumers.materialise.receipts import Receipts
+from sinergi_consumers.sinks.protocol import Receipt
+from sinergi_producers.relay.control_topic import Control
+from sinergi_producers.relay.sealing import Sealer, TreeKey
+from sinergi_producers.relay.sending import Sender
+from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.watermark import Floors
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import describe, open_admin
-from sinergi_schemas.kafka.compacted import CompactedTopic
+from sinergi_schemas.kafka.compacted_topic import CompactedTopic
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import control_topic, receipts_topic
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from sinergi_producers.sealing import Growth
+    from sinergi_producers.relay.sealing import TreeUpdate
 
 PASSWORD = "hush-hush"
 
@@ -57,7 +58,7 @@ def role(world: World) -> Iterator[str]:
         connection.execute(sa.text(f"DROP ROLE IF EXISTS {name}"))
 
 
-def growths(world: World, count: int) -> list[Growth]:
+def growths(world: World, count: int) -> list[TreeUpdate]:
     """Sealed leaves, as the relay hands them over."""
     world.publish(*(transfer(f"P/{number}") for number in range(count)))
     counts = {"transfer": world.partitions}
@@ -73,7 +74,7 @@ def growths(world: World, count: int) -> list[Growth]:
     with closing(Backlog(world.producer_url)) as backlog:
         epoch = backlog.take()
         assert epoch is not None
-        backlog.plant([("transfer", number) for number in range(world.partitions)], epoch)
+        backlog.plant([TreeKey("transfer", number) for number in range(world.partitions)], epoch)
         return sealer.seal(backlog.waiting(Floors()).rows, backlog.trees()).growths
 
 
@@ -212,7 +213,7 @@ NOWHERE = Connection("127.0.0.1:1")
 def test_heads_that_one_client_does_not_get_out_are_told_by_another(world: World) -> None:
     clock = Hurried()
     control = Control(NOWHERE, BUS, world.publisher, [world.key], world.agreements.ring, clock)
-    trees = {("transfer", 0): Frontier.empty()}
+    trees = {TreeKey("transfer", 0): Frontier.empty()}
     control.heads(trees)
     control._topic._connection = world.connection
     clock.seconds = 20.0
@@ -230,7 +231,7 @@ def test_a_leader_that_parts_with_a_client_that_reaches_nobody_writes_by_another
     world: World,
 ) -> None:
     control = Control(NOWHERE, BUS, world.publisher, [world.key], world.agreements.ring, SYSTEM)
-    control.heads({("transfer", 0): Frontier.empty()})
+    control.heads({TreeKey("transfer", 0): Frontier.empty()})
     control._topic._connection = world.connection
     world.until(lambda: not left_after_finish(control), "the heads arrive")
     (told,) = messages(world, control_topic(world.publisher))
@@ -280,7 +281,7 @@ def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(
     control = Control(
         world.connection, BUS, world.publisher, [world.key], world.agreements.ring, clock
     )
-    trees = {("transfer", 0): Frontier.empty()}
+    trees = {TreeKey("transfer", 0): Frontier.empty()}
     producer = control._topic._producer
     schemas = len(Catalog.shipped().versions("transfer"))
 
@@ -307,7 +308,7 @@ def test_what_others_put_in_place_of_schemas_and_heads_does_not_stay(world: Worl
     )
     schemas = Catalog.shipped().versions("transfer")
     control.schemas(schemas)
-    control.heads({("transfer", 0): Frontier.empty()})
+    control.heads({TreeKey("transfer", 0): Frontier.empty()})
     control.finish()
     topic = control_topic(world.publisher)
     stranger = Producer({"bootstrap.servers": world.kafka})
@@ -315,7 +316,7 @@ def test_what_others_put_in_place_of_schemas_and_heads_does_not_stay(world: Worl
         stranger.produce(topic, None if number % 2 else b"\xff", lying.key())
     assert stranger.flush(PATIENCE_SECONDS) == 0
     clock.seconds = 3_601.0
-    control.heads_if_due({("transfer", 0): Frontier.empty()})
+    control.heads_if_due({TreeKey("transfer", 0): Frontier.empty()})
     world.until(lambda: not left_after_finish(control), "all is written again")
     newest = {each.key() or b"": each.value() or b"" for each in messages(world, topic)}
     for each in schemas:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from sinergi.founding import Founded, Plan, found
-from sinergi.settings import Settings, load, masked, stray_variables
+from sinergi.settings.initialise import PlannedFiles, WrittenFiles, found
+from sinergi.settings.settings import Settings, load, masked, stray_variables
 from sinergi_schemas.errors import FoundingRefused, SettingsRefused
 from sinergi_schemas.seal.keys import SigningKey
 
@@ -193,8 +193,8 @@ def test_a_variable_that_is_no_setting_is_hinted_at() -> None:
     assert stray_variables(environment) == ["SINERGI_AGENCI: did you mean SINERGI_AGENCY?"]
 
 
-def founded(folder: Path) -> Founded:
-    return found(folder, Plan(BNNK, BUS, database="register", kafka="h:1"))
+def founded(folder: Path) -> WrittenFiles:
+    return found(folder, PlannedFiles(BNNK, BUS, database="register", kafka="h:1"))
 
 
 def test_init_writes_what_the_settings_then_read(tmp_path: Path) -> None:
@@ -236,9 +236,14 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", [Plan("BNNK", BUS), Plan(BNNK, "two words"), Plan(BNNK, BUS, database="a/b")]
+    "plan",
+    [
+        PlannedFiles("BNNK", BUS),
+        PlannedFiles(BNNK, "two words"),
+        PlannedFiles(BNNK, BUS, database="a/b"),
+    ],
 )
-def test_init_refuses_names_that_the_bus_cannot_carry(tmp_path: Path, plan: Plan) -> None:
+def test_init_refuses_names_that_the_bus_cannot_carry(tmp_path: Path, plan: PlannedFiles) -> None:
     with pytest.raises(FoundingRefused):
         found(tmp_path, plan)
     assert list(tmp_path.iterdir()) == []

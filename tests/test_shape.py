@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avro_schemas import PLAIN, UUID, enum_of, events, field, nodes, record_of, schema_of
-from sinergi_consumers.lowering import lower
-from sinergi_schemas import errors, shape
+from sinergi_consumers.decode.lowering import lower
+from sinergi_schemas import errors
+from sinergi_schemas.avro_types import shape
 from sinergi_schemas.catalog import Schema
 
 VECTORS = sorted((Path(__file__).parent / "vectors" / "shape").glob("*.json"))

@@ -8,14 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from sinergi import migrate
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
+from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import PROJECTIONS, SinkContract
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sinergi_consumers.sinks import Sink
+    from sinergi_consumers.sinks.protocol import Sink
 
 
 class TestPostgresql(SinkContract):

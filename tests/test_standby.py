@@ -20,9 +20,9 @@ from chaos.services import Server, Starter, _state
 from sinergi import migrate
 from sinergi.local import programs
 from sinergi.local.account import Account
-from sinergi.local.postgresql import Postgresql
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
-from sinergi_consumers.storing import Stored
+from sinergi.local.postgresql import LocalPostgresql
+from sinergi_consumers.materialise.store import Stored
+from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import BUS, CURRENT, HISTORY, TOPIC, Worker, transfer
 from sinergi_consumers.testing.tape import Tape
 from waiting import until
@@ -54,8 +54,8 @@ def pair() -> Iterator[Pair]:
     ):
         folder, state = _state(Path(name) / "primary")
         (other := folder.with_name("standby")).mkdir()
-        first = Postgresql(folder, state)
-        pair = Pair(Server(first, starter), Server(Postgresql(other, state), starter))
+        first = LocalPostgresql(folder, state)
+        pair = Pair(Server(first, starter), Server(LocalPostgresql(other, state), starter))
         try:
             pair.primary.start()
             yield pair
@@ -67,8 +67,8 @@ def pair() -> Iterator[Pair]:
 def copy(pair: Pair) -> None:
     """Take the base backup that the standby starts from."""
     first, second = pair.primary.service, pair.standby.service
-    assert isinstance(first, Postgresql)
-    assert isinstance(second, Postgresql)
+    assert isinstance(first, LocalPostgresql)
+    assert isinstance(second, LocalPostgresql)
     url = sa.engine.make_url(first.url("postgres")).set(drivername="postgresql")
     account = Account.of_server()
     second._data.mkdir(mode=0o700)
@@ -85,7 +85,7 @@ def test_a_failover_to_a_read_only_standby_is_waited_for_and_nothing_is_set_apar
     pair: Pair,
 ) -> None:
     service = pair.primary.service
-    assert isinstance(service, Postgresql)
+    assert isinstance(service, LocalPostgresql)
     url = service.database("reader")
     migrate.upgrade(url, migrate.Role.CONSUMER, PROJECTIONS)
     tape = Tape(BUS, TOPIC)

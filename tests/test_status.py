@@ -19,15 +19,15 @@ from sinergi.status.facts import (
     Acknowledged,
     Away,
     Facts,
+    FactSource,
     Halt,
-    Lease,
-    Published,
-    Publishing,
-    Read,
-    Reading,
+    LeaseFacts,
+    PublishedTopic,
+    PublisherFacts,
+    ReaderFacts,
+    ReadPartition,
+    ReadTopic,
     Room,
-    Service,
-    Share,
     Strays,
     Tree,
 )
@@ -584,14 +584,14 @@ def test_a_side_that_the_agreements_want_and_the_settings_lack_is_noted(desk: De
 NOW = datetime(2026, 3, 3, 3, tzinfo=UTC)
 TOPIC = "sinergi.lapas-rekaan.transfer"
 TREE = Tree(0, 10, 10, 0.0)
-PUBLISHED = Published(TOPIC, 1, 1, 0, 0, None, 0.0, {}, (TREE,))
-SHARE = Share(0, 10, 10, {"transfer": 10, "transfer_history": 10}, 0.0, "host", {}, None)
-READ = Read(TOPIC, 1, 1, NOW, None, (SHARE,))
+PUBLISHED = PublishedTopic(TOPIC, 1, 1, 0, 0, None, 0.0, {}, (TREE,))
+SHARE = ReadPartition(0, 10, 10, {"transfer": 10, "transfer_history": 10}, 0.0, "host", {}, None)
+READ = ReadTopic(TOPIC, 1, 1, NOW, None, (SHARE,))
 FACTS = Facts(
     "bnnk-rekaan",
     NOW,
-    Publishing(Lease("here 7", NOW, is_held=True), (PUBLISHED,)),
-    Reading("bnnk-rekaan.main", 1, (READ,)),
+    PublisherFacts(LeaseFacts("here 7", NOW, is_held=True), (PUBLISHED,)),
+    ReaderFacts("bnnk-rekaan.main", 1, (READ,)),
     (),
     (),
 )
@@ -599,12 +599,14 @@ FACTS = Facts(
 
 def reading(**changes: Any) -> Facts:
     topic = replace(READ, partitions=(replace(SHARE, **changes),))
-    return replace(FACTS, reading=Reading("bnnk-rekaan.main", 1, (topic,)))
+    return replace(FACTS, reading=ReaderFacts("bnnk-rekaan.main", 1, (topic,)))
 
 
 def publishing(**changes: Any) -> Facts:
     topic = replace(PUBLISHED, partitions=(replace(TREE, **changes),))
-    return replace(FACTS, publishing=Publishing(Lease("here 7", NOW, is_held=True), (topic,)))
+    return replace(
+        FACTS, publishing=PublisherFacts(LeaseFacts("here 7", NOW, is_held=True), (topic,))
+    )
 
 
 def test_facts_without_fault_are_well() -> None:
@@ -634,10 +636,12 @@ def test_a_projection_that_lags_behind_the_others_counts() -> None:
 def test_an_outbox_that_knows_less_than_a_reader_has_acknowledged_was_restored() -> None:
     ahead = Acknowledged("bnnk/main", 0, TREE.sealed + 1, NOW)
     topic = replace(PUBLISHED, readers=(replace(ahead, size=TREE.sealed), ahead))
-    facts = replace(FACTS, publishing=Publishing(Lease(None, None, is_held=False), (topic,)))
+    facts = replace(
+        FACTS, publishing=PublisherFacts(LeaseFacts(None, None, is_held=False), (topic,))
+    )
     said = f"bnnk/main has {TREE.sealed + 1} leaves of {TOPIC}/0 under your seal, and this outbox"
     assert judge(facts).lines[0].startswith(f"{said} knows {TREE.sealed}: its database was rest")
-    leading = Publishing(Lease("here 7", NOW, is_held=True), (topic,))
+    leading = PublisherFacts(LeaseFacts("here 7", NOW, is_held=True), (topic,))
     assert judge(replace(FACTS, publishing=leading)).exit_status == 0  # it seals meanwhile
 
 
@@ -656,7 +660,7 @@ def test_an_owner_that_has_used_up_its_room_in_quarantine_is_noted(
     kept: int, quota: int, *, noted: bool
 ) -> None:
     room = Room("lapas-rekaan", kept, quota)
-    verdict = judge(replace(FACTS, reading=Reading("bnnk-rekaan.main", 1, (READ,), (room,))))
+    verdict = judge(replace(FACTS, reading=ReaderFacts("bnnk-rekaan.main", 1, (READ,), (room,))))
     assert verdict.exit_status == 0
     assert any("has room for" in each for each in verdict.remarks) == noted
     assert noted == any("sinergi quarantine discard" in each for each in verdict.lines)
@@ -667,7 +671,7 @@ def test_the_worst_is_said_first_and_an_away_service_before_all() -> None:
     facts = reading(halt=halt, quarantined={"datum-invalid": 2}, available=12, seconds_behind=90.0)
     assert [each.kind.value for each in judge(facts).problems] == ["halted", "quarantined"]
     assert judge(facts).exit_status == 1
-    away = Away(Service.PRODUCER, "postgresql://x/y", "it does not answer")
+    away = Away(FactSource.PRODUCER, "postgresql://x/y", "it does not answer")
     verdict = judge(replace(facts, publishing=None, away=(away,)))
     assert verdict.exit_status == 2
     assert verdict.lines[0] == "producer database postgresql://x/y is away: it does not answer"
@@ -675,7 +679,7 @@ def test_the_worst_is_said_first_and_an_away_service_before_all() -> None:
 
 
 def test_a_service_that_answers_and_refuses_is_not_told_as_away() -> None:
-    away = Away(Service.PRODUCER, "postgresql://x/y", "permission denied", answers=True)
+    away = Away(FactSource.PRODUCER, "postgresql://x/y", "permission denied", answers=True)
     verdict = judge(replace(FACTS, publishing=None, away=(away,)))
     assert verdict.exit_status == 2
     assert (
@@ -697,7 +701,7 @@ def test_that_nothing_waits_is_said_only_where_it_is_known(unread: str) -> None:
 @pytest.mark.parametrize(("minutes", "noted"), [(2, False), (4, True)])
 def test_an_owner_that_signs_no_more_heads_is_noted(minutes: int, noted: bool) -> None:  # noqa: FBT001
     silent = replace(READ, heads_at=NOW - timedelta(minutes=minutes))
-    verdict = judge(replace(FACTS, reading=Reading("bnnk-rekaan.main", 1, (silent,))))
+    verdict = judge(replace(FACTS, reading=ReaderFacts("bnnk-rekaan.main", 1, (silent,))))
     assert verdict.exit_status == 0
     assert (
         any("lapas-rekaan has signed no heads since" in each for each in verdict.remarks) == noted

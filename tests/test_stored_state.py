@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from sinergi.cli import root
-from sinergi_producers.backlog import Backlog
+from sinergi_producers.relay.store import Backlog
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.times import BeyondCalendar

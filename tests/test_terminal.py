@@ -33,23 +33,23 @@ from sinergi.cli import outbox, provision, publish, quarantine, root, schemas, s
 from sinergi.cli import settings as settings_command
 from sinergi.cli.logs import set_up
 from sinergi.cli.output import Destination, Output, open_writer
-from sinergi.cli.tables import Column, Kind, laid_out
-from sinergi.provision import Step, Verdict
-from sinergi.settings import Entry
+from sinergi.cli.tables import ColumnKind, TableColumn, laid_out
+from sinergi.provision import Step, TopicAction
+from sinergi.settings.settings import SettingEntry
 from sinergi.status import facts
 from sinergi.status.judgement import judge
-from sinergi_consumers.quarantined import Decided, Quarantined
-from sinergi_consumers.retrying import Entry as Retried
-from sinergi_consumers.retrying import Outcome
-from sinergi_producers.forgotten import Settlement
-from sinergi_producers.intake.intake import Summary, Tally
-from sinergi_producers.intake.sources import Breach
-from sinergi_producers.recovery import Plan
-from sinergi_producers.topic_reading import Extent
-from sinergi_producers.waiting import Waiting
+from sinergi_consumers.quarantine.admin import Quarantined, RecordedDecision
+from sinergi_consumers.quarantine.retry import RetryOutcome
+from sinergi_consumers.sinks.protocol import QuarantineKey as Retried
+from sinergi_producers.outbox.pending import PendingRow
+from sinergi_producers.recovery.lost_events import Settlement
+from sinergi_producers.recovery.reading import Extent
+from sinergi_producers.recovery.recovery import RecoveryPlan
+from sinergi_producers.sources.files.field_sources import Breach
+from sinergi_producers.sources.files.intake import FindingCounts, IntakeSummary
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import PATTERN, encodable, listing, plain, plain_lines
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,7 +162,7 @@ def test_any_text_can_be_encoded(encoding: str, text: str) -> None:
 # Tables
 
 WHAT = "its newest messages were cut off, or are being sent again by its owner"
-COLUMNS = tuple(Column(each.name.lower(), each) for each in Kind)
+COLUMNS = tuple(TableColumn(each.name.lower(), each) for each in ColumnKind)
 
 
 @given(
@@ -181,16 +181,16 @@ def test_no_table_cuts_a_value_or_breaks_a_word(
     for row in rows:
         for text, column in zip(row, COLUMNS, strict=True):
             shown = encodable(plain(text), encoding)
-            parts = shown.split(" ") if column.kind is Kind.PROSE else [shown.strip(" ")]
+            parts = shown.split(" ") if column.kind is ColumnKind.PROSE else [shown.strip(" ")]
             assert all(part in whole for part in parts)
 
 
 def table(width: int, *topics: str) -> list[str]:
     columns = (
-        Column("topic", Kind.HEADING),
-        Column("part.", Kind.NUMBER),
-        Column("since"),
-        Column("what", Kind.PROSE),
+        TableColumn("topic", ColumnKind.HEADING),
+        TableColumn("part.", ColumnKind.NUMBER),
+        TableColumn("since"),
+        TableColumn("what", ColumnKind.PROSE),
     )
     rows = [[topic, "0", "2026-03-17T06:05:00+07:00", WHAT] for topic in topics]
     return ["".join(each.text for each in line) for line in laid_out(columns, rows, width, "utf-8")]
@@ -231,10 +231,13 @@ def test_a_narrow_terminal_gets_a_block_a_row() -> None:
 
 
 def waiting_rows(text: str, topic: str) -> None:
-    row = Waiting(1, EVENT, topic.rpartition(".")[2], text, 1, NOW, backfill=False, held=text)
+    row = PendingRow(1, EVENT, topic.rpartition(".")[2], text, 1, NOW, backfill=False, held=text)
     with (
         patch.object(root, "settings"),
-        patch("sinergi_producers.waiting.waiting", lambda *_: ([row, row._replace(id=2)], 2)),
+        patch(
+            "sinergi_producers.outbox.pending.pending_rows",
+            lambda *_: ([row, row._replace(id=2)], 2),
+        ),
     ):
         outbox.list_(held=False, unsealed=False, most=100, as_json=False)
 
@@ -251,13 +254,13 @@ def recovered(text: str, topic: str) -> None:
         "partition": 2,
     }
     with patch.object(outbox, "_events", lambda _: [event]):
-        outbox._show(Plan(extents, Settlement(), []))
+        outbox._show(RecoveryPlan(extents, Settlement(), []))
 
 
 def provisioned(text: str, topic: str) -> None:
     steps = [
         Step(f"{topic}-{number}", verdict, 1, 3, {}, f"cleanup.policy {text} → compact")
-        for number, verdict in enumerate(Verdict)
+        for number, verdict in enumerate(TopicAction)
     ]
     provision._show(steps, as_json=False)
 
@@ -289,12 +292,18 @@ def quarantine_listed(text: str, topic: str) -> None:
 
 def quarantine_shown(text: str, topic: str) -> None:
     row = quarantined(text, topic)
-    told = {"decisions": [Decided("retry", text, text, text, NOW)], "key": "00", "datum": "00"}
+    told = {
+        "decisions": [RecordedDecision("retry", text, text, text, NOW)],
+        "key": "00",
+        "datum": "00",
+    }
     quarantine._show(row, told)
 
 
 def quarantine_retried(text: str, topic: str) -> None:
-    outcome = Outcome(Retried("p", Topic("a", "transfer"), 0, 1), "rows-refused", f"{topic} {text}")
+    outcome = RetryOutcome(
+        Retried("p", TopicPartition("sinergi.a.transfer", 0), 1), "rows-refused", f"{topic} {text}"
+    )
     with pytest.raises(Exception, match="1"):
         quarantine._tell([(1, outcome)], as_json=False)
 
@@ -321,8 +330,8 @@ def set_to(text: str, topic: str) -> None:
         file = text
 
         @staticmethod
-        def entries() -> list[Entry]:
-            return [Entry("keys", f"/srv/{text}", topic)]
+        def entries() -> list[SettingEntry]:
+            return [SettingEntry("keys", f"/srv/{text}", topic)]
 
     with patch.object(root, "settings", Found):
         settings_command.settings(as_json=False)
@@ -330,27 +339,29 @@ def set_to(text: str, topic: str) -> None:
 
 def state(text: str, topic: str) -> None:
     trees = (facts.Tree(0, 1_234_567, 1_234_000, 200.0), facts.Tree(1, 1, 1, 0.0))
-    share = facts.Share(
+    share = facts.ReadPartition(
         0, 5, 9, {"p": 1}, 300.0, text, {text: 2}, facts.Halt("gap", text, NOW, NOW)
     )
     names = [topic, f"{topic}-two"]
-    published = tuple(facts.Published(n, 2, 1, 3, 4, NOW, 99.0, {text: 1}, trees) for n in names)
-    read = tuple(facts.Read(n, 1, 1, NOW, text, (share, share)) for n in names)
+    published = tuple(
+        facts.PublishedTopic(n, 2, 1, 3, 4, NOW, 99.0, {text: 1}, trees) for n in names
+    )
+    read = tuple(facts.ReadTopic(n, 1, 1, NOW, text, (share, share)) for n in names)
     found = facts.Facts(
         "lapas-rekaan",
         NOW,
-        facts.Publishing(facts.Lease(text, NOW, is_held=True), published),
-        facts.Reading(text, 1, read),
-        (facts.Away(facts.Service.BROKER, text, text),),
+        facts.PublisherFacts(facts.LeaseFacts(text, NOW, is_held=True), published),
+        facts.ReaderFacts(text, 1, read),
+        (facts.Away(facts.FactSource.BROKER, text, text),),
         (),
     )
     status._print(found, judge(found))
 
 
 def taken_in(text: str, topic: str) -> None:
-    tally = Tally()
+    tally = FindingCounts()
     tally.add(Breach(text, text, (topic, text)), 12)
-    publish._show(Summary(lines=1, refused=1, refusals=tally, warnings=tally), dry_run=False)
+    publish._show(IntakeSummary(lines=1, refused=1, refusals=tally, warnings=tally), dry_run=False)
 
 
 def schemas_shown(text: str, topic: str) -> None:

@@ -16,12 +16,12 @@ import tomli_w
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sinergi import settings
-from sinergi_producers.intake.mapping import Mapping
-from sinergi_schemas import toml_file
-from sinergi_schemas.agreement import Agreements
-from sinergi_schemas.agreement_file import parse
+from sinergi.settings import settings
+from sinergi_producers.sources.files.mapping import Mapping
+from sinergi_schemas.agreements.collection import Agreements
+from sinergi_schemas.agreements.file import parse
 from sinergi_schemas.errors import AgreementRefused, MappingRefused, SettingsRefused
+from sinergi_schemas.files import toml_file
 
 ROOT = Path(__file__).parent.parent
 AGREEMENT = ROOT / "examples" / "agreement" / "banyuwangi.toml"

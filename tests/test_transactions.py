@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Producer
 
-from sinergi_consumers.audit import Audit, Copies
-from sinergi_consumers.replay import Wanted
+from sinergi_consumers.audit.audit import Audit, Copies
+from sinergi_consumers.audit.replay import ReplayFilter
 from sinergi_schemas import topics
 from test_relay import until_sent
 from test_status import Desk, desk
@@ -46,7 +46,7 @@ def begun(world: World) -> Producer:
 def proved(world: World) -> int:
     """How many events a replay shows of a topic that it finds to be what its owner sealed."""
     audit = Audit(world.bus, world.topic, Copies())
-    shown = sum(each.height for each in audit.events(Wanted()))
+    shown = sum(each.height for each in audit.events(ReplayFilter()))
     assert audit.holds, audit.verdict.findings
     return shown
 

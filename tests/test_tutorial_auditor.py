@@ -164,7 +164,7 @@ def test_the_demo_tells_the_story_of_the_page() -> None:
 
 
 def test_an_outside_auditors_settings_are_settings(tmp_path: Path) -> None:
-    from sinergi.settings import load
+    from sinergi.settings.settings import load
 
     (block,) = [each for each in blocks(SECTIONS[0]) if each.language == "toml"]
     assert tomllib.loads(block.text)

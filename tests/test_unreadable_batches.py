@@ -6,18 +6,20 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import confluent_kafka
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
 from measured import measured, peak
 from sinergi import provision
-from sinergi_consumers.log import open_log
-from sinergi_producers import tail
+from sinergi_producers.relay import topic_evidence
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.limits import MOST_BATCH_BYTES, MOST_DATUM_BYTES, MOST_KEY_BYTES
+from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS
 from world import World, send, transfer
 
@@ -82,7 +84,7 @@ def test_reading_goes_on_at_the_very_next_message_behind_unreadable_batches(
         firsts.append(1 + sum(batches[:number]))
         bomb(world, "zstd", spread(BEYOND, count))
     plain(world, b"behind")
-    with open_log(world.connection, world.topic.name, 0) as log:
+    with open_scan(world.connection, TopicPartition(world.topic.name, 0)) as log:
         found = [each for chunk in log.read(*log.bounds()) for each in chunk]
         assert [each.value() for each in found] == [b"before", b"behind"]
         assert found[-1].offset() == 1 + sum(batches)
@@ -94,15 +96,19 @@ def test_reading_goes_on_at_the_very_next_message_behind_unreadable_batches(
 def test_a_partition_that_ends_with_an_unreadable_batch_is_read_to_its_end(world: World) -> None:
     plain(world, b"before")
     bomb(world, "zstd", spread(BEYOND, 30))
-    with open_log(world.connection, world.topic.name, 0) as log:
+    with open_scan(world.connection, TopicPartition(world.topic.name, 0)) as log:
         for _ in range(2):  # the second time where it ends is known
             (chunk,) = log.read(*log.bounds())
             assert [each.value() for each in chunk] == [b"before"]
         assert len(log.unreadable) == 1
     with closing(open_consumer(world.connection, None)) as consumer:
-        consumer.assign([TopicPartition(world.topic.name, 0, 7)])  # in the midst of it
+        consumer.assign(
+            [confluent_kafka.TopicPartition(world.topic.name, 0, 7)]
+        )  # in the midst of it
         assert not consumer.consume(1, 1.0)
-        assert consumer.position([TopicPartition(world.topic.name, 0)])[0].offset == 31
+        assert (
+            consumer.position([confluent_kafka.TopicPartition(world.topic.name, 0)])[0].offset == 31
+        )
 
 
 def test_a_materialiser_passes_over_unreadable_batches_and_counts_them(world: World) -> None:
@@ -154,11 +160,13 @@ def test_a_relay_and_a_recovery_read_behind_unreadable_batches(world: World) -> 
     world.publish(transfer("P/next"))
     with world.relaying(), world.materialising():  # which compares itself with the topic first
         world.until_rows("sinergi.transfer_history", COUNT + 1)
-    place = (world.topic.name, 0)
-    found = [each.offset() for _, each in tail.beyond(world.connection, {place: 1})]
+    place = TopicPartition(world.topic.name, 0)
+    found = [each.offset() for _, each in topic_evidence.beyond(world.connection, {place: 1})]
     assert found == [*range(COUNT), COUNT + 30]
-    known = tail.Known(f"{world.bus.agreements.bus}/{place[0]}/0", world.tape().keys, 0)
-    seen = tail.evidence(world.connection, {place: known})[place]
+    known = topic_evidence.KnownTree(
+        f"{world.bus.agreements.bus}/{place[0]}/0", world.tape().keys, 0
+    )
+    seen = topic_evidence.evidence(world.connection, {place: known})[place]
     assert seen.size == COUNT + 1
     assert [(each.cause, each.first) for each in seen.noise.skipped if each.cause == CAUSE] == [
         (CAUSE, COUNT)
@@ -196,7 +204,7 @@ def test_a_batch_that_unpacks_to_many_times_its_bytes_takes_bounded_memory(
 ) -> None:
     for _ in range(3):
         bomb(world, codec, sizes)
-    with open_log(world.connection, world.topic.name, 0) as log:
+    with open_scan(world.connection, TopicPartition(world.topic.name, 0)) as log:
         assert log.bounds() == (0, 3 * len(sizes))  # the broker has taken them
     with world.worker("bombed") as worker, world.relaying():
         world.publish(transfer("P/1"))

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
-from sinergi_consumers.stalls import Stalls
+from sinergi_consumers.materialise.stall_detection import StallDetector
 from sinergi_schemas import errors
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS, until
 from world import World, running, transfer
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
     from pathlib import Path
 
-    from sinergi_consumers.arrival import Arrival
-    from sinergi_consumers.assignment import Assignment
-    from sinergi_consumers.materialiser import Materialiser
+    from sinergi_consumers.materialise.arrival import Arrival
+    from sinergi_consumers.materialise.assignment import Assignment
+    from sinergi_consumers.materialise.loop import Materialiser
 
     Log = list[MutableMapping[str, Any]]
 
@@ -116,9 +116,9 @@ def fenced_by_itself(log: Log) -> list[Any]:
     found = []
     for each in log:
         share = each.get("topic"), each.get("partition")
-        if each["event"] == "share claimed":
+        if each["event"] == "topic-partition claimed":
             claimant[share] = each["worker"]
-        elif each["event"] == "share lost" and claimant[share] == each["worker"]:
+        elif each["event"] == "topic-partition lost" and claimant[share] == each["worker"]:
             found.append(share)
     return found
 
@@ -127,7 +127,7 @@ def test_a_client_that_delivers_no_more_is_replaced(
     world: World, agency: Agency, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As librdkafka may where a broker goes away at the wrong moment; here somebody pauses it."""
-    monkeypatch.setattr("sinergi_consumers.assignment._LOOK_SECONDS", 0.3)
+    monkeypatch.setattr("sinergi_consumers.materialise.assignment._LOOK_SECONDS", 0.3)
     with materialising(world, "A") as worker:
         agency.publish(20)
         agency.until_all_is_there()
@@ -148,8 +148,8 @@ def test_a_look_that_the_brokers_refuse_ends_nothing(
     def refuse(*_: object) -> None:
         raise errors.BrokerRefuses("no leaders found")
 
-    monkeypatch.setattr("sinergi_consumers.assignment._LOOK_SECONDS", 0.3)
-    monkeypatch.setattr("sinergi_consumers.assignment.ends", refuse)
+    monkeypatch.setattr("sinergi_consumers.materialise.assignment._LOOK_SECONDS", 0.3)
+    monkeypatch.setattr("sinergi_consumers.materialise.assignment.ends", refuse)
     with materialising(world, "A") as worker:
         agency.publish(20)
         agency.until_all_is_there()
@@ -165,7 +165,11 @@ def until_it_looks(assignment: Assignment) -> None:
 
 
 def test_a_share_that_stands_still_is_worth_a_new_client_less_and_less_often() -> None:
-    stalls, share, other = Stalls(), (Topic("lapas-rekaan", "transfer"), 0), (Topic("a", "b"), 1)
+    stalls, share, other = (
+        StallDetector(),
+        TopicPartition("sinergi.lapas-rekaan.transfer", 0),
+        TopicPartition("sinergi.a.b", 1),
+    )
     worth = [bool(stalls.look({share: 5, other: 7}, {share: 6, other: 7})) for _ in range(10)]
     assert [at for at, tried in enumerate(worth) if tried] == [1, 2, 4, 8]
     assert not stalls.look({}, {share: 6}), "it does not flow while another client joins"
@@ -212,14 +216,14 @@ def test_a_share_that_another_claimed_is_read_again_from_its_row(
             connection.execute(sa.text("UPDATE sinergi_consumer.position SET epoch = epoch + 7"))
         agency.publish(40)
         agency.until_all_is_there()
-    lost = [at for at, each in enumerate(log) if each["event"] == "share lost"]
+    lost = [at for at, each in enumerate(log) if each["event"] == "topic-partition lost"]
     assert lost
     for at in lost:
         share = log[at]["topic"], log[at]["partition"]
         again = next(
             later
             for later in range(at, len(log))
-            if log[later]["event"] == "share claimed"
+            if log[later]["event"] == "topic-partition claimed"
             and (log[later]["topic"], log[later]["partition"]) == share
         )
         assert any(at < polled <= again for polled in polls), "claimed without asking the group"
@@ -249,7 +253,7 @@ def test_a_position_that_somebody_holds_for_long_is_waited_for(
             agency.publish(20)
             until(lambda: any("55P03" in str(each) for each in list(log)), "a lock not given")
         agency.until_all_is_there()
-    assert not [each for each in log if each["event"] == "share lost"]
+    assert not [each for each in log if each["event"] == "topic-partition lost"]
 
 
 # As processes, to be killed and stopped
@@ -279,11 +283,13 @@ def test_what_a_stopped_worker_held_goes_to_the_other_and_waking_it_changes_noth
         one.process.send_signal(signal.SIGCONT)
         with agency.at_work():
             until(
-                lambda: any(each["event"] == "share claimed" for each in one.said[claims:]),
+                lambda: any(
+                    each["event"] == "topic-partition claimed" for each in one.said[claims:]
+                ),
                 "the group gives the awakened one a share again",
             )
         agency.until_all_is_there()
-        assert [each for each in two.said if each["event"] == "share lost"] == []
+        assert [each for each in two.said if each["event"] == "topic-partition lost"] == []
         for each in (one, two):
             each.process.send_signal(signal.SIGTERM)
             assert each.process.wait(PATIENCE_SECONDS) == 0

@@ -26,8 +26,8 @@ import sqlalchemy as sa
 import tomli_w
 
 from sinergi.cli.root import run
-from sinergi.founding import Plan, found
-from sinergi.settings import load
+from sinergi.settings.initialise import PlannedFiles, found
+from sinergi.settings.settings import load
 from sinergi_schemas import errors, postgresql
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import admin
@@ -60,9 +60,11 @@ class Agency:
     kafka: str
 
     def __post_init__(self) -> None:
-        plan = Plan(self.slug, BUS, producer=self.database, kafka=self.kafka)
+        plan = PlannedFiles(self.slug, BUS, producer=self.database, kafka=self.kafka)
         parties = [(self.slug, found(self.folder, plan))]
-        parties.append(("bnnk-rekaan", found(self.folder / "other", Plan("bnnk-rekaan", BUS))))
+        parties.append(
+            ("bnnk-rekaan", found(self.folder / "other", PlannedFiles("bnnk-rekaan", BUS)))
+        )
         (self.folder / "mapping.toml").write_text(tomli_w.dumps(MAPPING))
         (self.folder / "transfers.csv").write_text(f"{HEADER}\n{good('1')}\n{good('2')}\n")
         self.agreement: dict[str, Any] = {

@@ -21,8 +21,8 @@ from structlog.testing import capture_logs
 
 from sinergi.cli import materialise
 from sinergi.cli.root import run
-from sinergi.founding import Plan, found
-from sinergi.settings import load
+from sinergi.settings.initialise import PlannedFiles, found
+from sinergi.settings.settings import load
 from sinergi_consumers.testing.sinks import transfer
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas.clock import SYSTEM
@@ -57,8 +57,11 @@ class Reader:
     kafka: str
 
     def __post_init__(self) -> None:
-        plan = Plan(self.slug, BUS, consumer=self.database, kafka=self.kafka)
-        us, them = found(self.folder, plan), found(self.folder / "other", Plan(self.publisher, BUS))
+        plan = PlannedFiles(self.slug, BUS, consumer=self.database, kafka=self.kafka)
+        us, them = (
+            found(self.folder, plan),
+            found(self.folder / "other", PlannedFiles(self.publisher, BUS)),
+        )
         receipts = [{"database": "main", "key": str(us.receipt_key)}]
         agreement = {
             "bus": BUS,

@@ -20,20 +20,20 @@ from confluent_kafka.admin import NewTopic
 from sqlalchemy.orm import Session
 
 from sinergi import migrate
-from sinergi_consumers.assignment import Assignment
 from sinergi_consumers.bus import Bus
-from sinergi_consumers.materialiser import Materialiser
-from sinergi_consumers.projection import Projection, projections_of
-from sinergi_consumers.receipts import Receipts
-from sinergi_consumers.sinks.postgresql import QUARANTINE_BYTES, PostgresqlSink
-from sinergi_consumers.storing import Store
+from sinergi_consumers.materialise.assignment import Assignment
+from sinergi_consumers.materialise.loop import Materialiser
+from sinergi_consumers.materialise.receipts import Receipts
+from sinergi_consumers.materialise.store import Store
+from sinergi_consumers.projections.projection import Projection, projections_of
+from sinergi_consumers.sinks.postgresql.sink import QUARANTINE_BYTES, PostgresqlSink
 from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_consumers.testing.tape import Tape
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.outbox import Outbox
-from sinergi_producers.relay import Identity, Relay
+from sinergi_producers.outbox.publishing import Outbox
+from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.store import Backlog
 from sinergi_schemas import topics
-from sinergi_schemas.agreement import Agreements
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
@@ -89,7 +89,9 @@ class Worker:
     @property
     def claimed(self) -> set[int]:
         """The partitions that it has claimed so far."""
-        return {each["partition"] for each in self.said if each["event"] == "share claimed"}
+        return {
+            each["partition"] for each in self.said if each["event"] == "topic-partition claimed"
+        }
 
 
 @dataclass
@@ -182,7 +184,9 @@ class World:
         chosen = self.projections if projections is None else projections
         sink = PostgresqlSink(self.consumer_url, chosen, self.quarantine_bytes)
         return Materialiser(
-            Assignment(self.connection, f"{self.reader}.{DATABASE}", {self.topic: self.partitions}),
+            Assignment(
+                self.connection, f"{self.reader}.{DATABASE}", {self.topic.name: self.partitions}
+            ),
             Store(sink, chosen, self.receipt_key, SYSTEM, stopping),
             Receipts(self.reader, DATABASE, self.connection),
             self.bus,

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 from peers import told
-from sinergi_consumers.assignment import Assignment
-from sinergi_consumers.storing import Store
+from sinergi_consumers.materialise.assignment import Assignment
+from sinergi_consumers.materialise.store import Store
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from stage import Stage
 
-    from sinergi_consumers.assignment import Share
-    from sinergi_consumers.position import Place, Position
-    from sinergi_consumers.start import Start
-    from sinergi_consumers.storing import Stored, Work
+    from sinergi_consumers.materialise.store import ReadyBatch, Stored
+    from sinergi_consumers.reading.position import Position, TopicIncarnation
+    from sinergi_consumers.reading.start import Start
     from sinergi_schemas import errors
+    from sinergi_schemas.topics import TopicPartition
 
 
 class _Began(Assignment):
@@ -27,7 +27,7 @@ class _Began(Assignment):
 
     at: ClassVar[list[float]] = []
 
-    def flow(self, share: Share, position: Position, place: Place) -> Start:
+    def flow(self, share: TopicPartition, position: Position, place: TopicIncarnation) -> Start:
         self.at.append(SYSTEM.monotonic())
         return super().flow(share, position, place)
 
@@ -37,7 +37,7 @@ class _Ended(Store):
 
     at: ClassVar[list[float]] = []
 
-    def store(self, work: Work) -> Stored | errors.PositionLost | errors.Unavailable:
+    def store(self, work: ReadyBatch) -> Stored | errors.PositionLost | errors.Unavailable:
         outcome = super().store(work)
         self.at.append(SYSTEM.monotonic())
         return outcome

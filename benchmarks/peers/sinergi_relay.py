@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from peers import told
-from sinergi_producers.backlog import Backlog
+from sinergi_producers.relay.store import Backlog
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from stage import Stage
 
-    from sinergi_producers.floor import Floors, Look
-    from sinergi_producers.sealing import Growth
+    from sinergi_producers.relay.sealing import TreeUpdate
+    from sinergi_producers.relay.watermark import Floors, UnsealedRows
 
 
 class _Watched(Backlog):
@@ -23,11 +23,11 @@ class _Watched(Backlog):
     began: ClassVar[list[float]] = []
     ended: ClassVar[list[float]] = []
 
-    def waiting(self, floors: Floors) -> Look:
+    def waiting(self, floors: Floors) -> UnsealedRows:
         self.began.append(SYSTEM.monotonic())
         return super().waiting(floors)
 
-    def mark_sent(self, growths: Iterable[Growth]) -> None:
+    def mark_sent(self, growths: Iterable[TreeUpdate]) -> None:
         super().mark_sent(growths)
         self.ended.append(SYSTEM.monotonic())
 

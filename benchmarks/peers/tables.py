@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sinergi_consumers.layout import Layout
-from sinergi_consumers.projection import PROVENANCE, Kind
+from sinergi_consumers.decode.layout import Layout
+from sinergi_consumers.projections.projection import PROVENANCE, ProjectionKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from stage import Stage
 
-    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.projections.projection import Projection
 
 Document = dict[str, Any]
 NOTHING: Mapping[str, Any] = {}
@@ -40,7 +40,7 @@ class Filling:
     @property
     def is_current(self) -> bool:
         """Whether only a record's newest revision stands."""
-        return self.projection.kind is Kind.CURRENT
+        return self.projection.kind is ProjectionKind.CURRENT
 
 
 def fillings(stage: Stage, kinds: Sequence[str]) -> list[Filling]:
@@ -74,7 +74,7 @@ def newest(documents: Sequence[tuple[Document, int]]) -> list[tuple[Document, in
     return list(found.values())
 
 
-def upsert(table: sa.Table, kind: Kind, source: str) -> str:
+def upsert(table: sa.Table, kind: ProjectionKind, source: str) -> str:
     """Insert from `source` (VALUES or SELECT); a newer revision replaces, if it is of one kind."""
     names = ", ".join(column.name for column in table.columns)
     keys = ", ".join(column.name for column in table.primary_key)
@@ -85,7 +85,7 @@ def upsert(table: sa.Table, kind: Kind, source: str) -> str:
     )
     does = (
         f"DO UPDATE SET {changed} WHERE excluded.revision > stored.revision"
-        if kind is Kind.CURRENT and "position" not in table.columns
+        if kind is ProjectionKind.CURRENT and "position" not in table.columns
         else "DO NOTHING"
     )
     return (

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sinergi_consumers.agreed import Agreed
+from sinergi_consumers.decode.agreement_check import AgreementCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.kafka import Connection
 
@@ -34,6 +34,6 @@ class Bus:
     load: Callable[[], Agreements] | None = None
 
     @property
-    def agreed(self) -> Agreed:
+    def agreed(self) -> AgreementCheck:
         """What events are held to."""
-        return Agreed(self.agreements, self.reader)
+        return AgreementCheck(self.agreements, self.reader)

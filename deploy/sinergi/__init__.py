@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sinergi_consumers.projection import Projection, projection
-    from sinergi_producers.outbox import Outbox
+    from sinergi_consumers.projections.projection import Projection, projection
+    from sinergi_producers.outbox.publishing import Outbox
     from sinergi_schemas.errors import Broken, Refused, SinergiError, Unavailable
     from sinergi_schemas.events import (
         Escort,
@@ -61,8 +61,8 @@ __all__ = [
 ]
 
 _PLACES = {
-    "sinergi_consumers.projection": ("Projection", "projection"),
-    "sinergi_producers.outbox": ("Outbox",),
+    "sinergi_consumers.projections.projection": ("Projection", "projection"),
+    "sinergi_producers.outbox.publishing": ("Outbox",),
     "sinergi_schemas.errors": ("Broken", "Refused", "SinergiError", "Unavailable"),
     "sinergi_schemas.events": (
         "Escort",
@@ -95,7 +95,7 @@ def open_outbox(config: Path | str | None = None) -> Outbox:
     """
     from pathlib import Path  # noqa: PLC0415 - importing the package loads nothing
 
-    from sinergi.settings import load  # noqa: PLC0415 - as above
+    from sinergi.settings.settings import load  # noqa: PLC0415 - as above
 
     return load(None if config is None else Path(config)).outbox()
 

@@ -24,8 +24,8 @@ from sinergi_schemas.postgresql.engine import engine
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sinergi_consumers.differences import Difference
-    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.projections.differences import Difference
+    from sinergi_consumers.projections.projection import Projection
 
 
 # For whoever runs the script: one transaction, which leaves nothing behind in the session.
@@ -100,7 +100,7 @@ def differences(url: str, projections: Sequence[Projection]) -> list[Difference]
     """
     if not projections:
         return []
-    from sinergi_consumers import differences as found  # noqa: PLC0415 - as in `script`
+    from sinergi_consumers.projections import differences as found  # noqa: PLC0415 - as in `script`
 
     try:
         with engine(url, "sinergi db") as opened, opened.begin() as connection:
@@ -119,9 +119,9 @@ def script(role: Role, projections: Sequence[Projection] = ()) -> str:
     if role is Role.PRODUCER:
         output.write(f"{_registration()};\n\n")
     if projections:
-        from sinergi_consumers import tables  # noqa: PLC0415 - a producer's host may lack polars
+        from sinergi_consumers.projections import ddl  # noqa: PLC0415 - a producer's host may lack polars
 
-        for statement in tables.statements(projections, {}):
+        for statement in ddl.statements(projections, {}):
             output.write(f"{statement};\n\n")
     output.write("COMMIT;\n")
     return output.getvalue()
@@ -143,9 +143,9 @@ def _registration() -> str:
 def _projection_tables(connection: sa.Connection, projections: Sequence[Projection]) -> list[str]:
     if not projections:
         return []
-    from sinergi_consumers import tables  # noqa: PLC0415 - a producer's host may lack polars
+    from sinergi_consumers.projections import ddl  # noqa: PLC0415 - a producer's host may lack polars
 
-    done = list(tables.statements(projections, tables.columns_in(connection)))
+    done = list(ddl.statements(projections, ddl.columns_in(connection)))
     for statement in done:
         connection.exec_driver_sql(statement.replace("%", "%%"))
     return done

@@ -24,16 +24,16 @@ from confluent_kafka.admin import (
 from sinergi_schemas import errors, topics
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.files.toml_file import did_you_mean
 from sinergi_schemas.kafka.admin import broker_count, describe
 from sinergi_schemas.limits import MOST_BATCH_BYTES
 from sinergi_schemas.plain_text import counted, listing
-from sinergi_schemas.toml_file import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.connection import Attempt
 
@@ -54,7 +54,7 @@ _LATEST_ONLY = _ALL | {"cleanup.policy": "compact"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedTopic:
     """A topic as it should be."""
 
     name: str
@@ -63,7 +63,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ExistingTopic:
     """A topic as it is."""
 
     partitions: int
@@ -71,7 +71,7 @@ class Found:
     settings: Mapping[str, str]
 
 
-class Verdict(StrEnum):
+class TopicAction(StrEnum):
     """What has to be done about a topic."""
 
     OK = "ok"
@@ -89,14 +89,14 @@ class Step:
     """
 
     topic: str
-    verdict: Verdict
+    verdict: TopicAction
     partitions: int
     copies: int
     settings: Mapping[str, str]
     what: str
 
 
-def wanted(agreements: Agreements, at: datetime) -> list[Wanted]:
+def wanted(agreements: Agreements, at: datetime) -> list[WantedTopic]:
     """The topics of the agreements in force: events, and beside them control and receipts.
 
     An agency that publishes has a control topic, one that reads has one for its receipts.
@@ -104,9 +104,9 @@ def wanted(agreements: Agreements, at: datetime) -> list[Wanted]:
     events = agreements.topics(at)
     owners = {topic.agency for topic in events}
     readers = {reader for topic in events for reader in agreements.readers(topic, at)}
-    found = [Wanted(topic.name, agreements.partitions(topic), _EVENTS) for topic in events]
-    found += [Wanted(topics.control_topic(owner), 1, _LATEST_ONLY) for owner in owners]
-    found += [Wanted(topics.receipts_topic(reader), 1, _LATEST_ONLY) for reader in readers]
+    found = [WantedTopic(topic.name, agreements.partitions(topic), _EVENTS) for topic in events]
+    found += [WantedTopic(topics.control_topic(owner), 1, _LATEST_ONLY) for owner in owners]
+    found += [WantedTopic(topics.receipts_topic(reader), 1, _LATEST_ONLY) for reader in readers]
     return sorted(found, key=lambda each: each.name)
 
 
@@ -123,7 +123,9 @@ def remarks(agreements: Agreements, at: datetime) -> list[str]:
     ]
 
 
-def compare(want: Iterable[Wanted], found: Mapping[str, Found], copies: int) -> list[Step]:
+def compare(
+    want: Iterable[WantedTopic], found: Mapping[str, ExistingTopic], copies: int
+) -> list[Step]:
     """What has to be done, topic by topic.
 
     Args:
@@ -132,24 +134,24 @@ def compare(want: Iterable[Wanted], found: Mapping[str, Found], copies: int) -> 
     return [_step(each, found.get(each.name), copies) for each in want]
 
 
-def _step(want: Wanted, found: Found | None, copies: int) -> Step:
+def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> Step:
     if found is None:
         settings = {**want.settings, **_insync(copies)}
         what = f"{counted(want.partitions, 'partition')}, {counted(copies, 'copy', 'copies')}"
-        return Step(want.name, Verdict.CREATE, want.partitions, copies, settings, what)
+        return Step(want.name, TopicAction.CREATE, want.partitions, copies, settings, what)
     there = f"it has {counted(found.partitions, 'partition')} where {want.partitions}"
     there = f"{there} {'is' if want.partitions == 1 else 'are'} wanted"
     if found.partitions < want.partitions:
         alter = f"kafka-topics --alter --topic {want.name} --partitions {want.partitions}"
         what = f"{there}; let the brokers' operator add the missing ones: `{alter}`"
-        return Step(want.name, Verdict.REFUSED, found.partitions, found.copies, {}, what)
+        return Step(want.name, TopicAction.REFUSED, found.partitions, found.copies, {}, what)
     settings = {**want.settings, **_insync(found.copies)}
     differing = {key: value for key, value in settings.items() if found.settings.get(key) != value}
     what = ", ".join(f"{key} {found.settings.get(key)} → {differing[key]}" for key in differing)
     if found.partitions > want.partitions:
         aside = f"{there}; the further ones are left aside, and nothing has to be done about them"
         what = f"{what}; {aside}" if what else aside
-    verdict = Verdict.CHANGE if differing else Verdict.OK
+    verdict = TopicAction.CHANGE if differing else TopicAction.OK
     return Step(want.name, verdict, found.partitions, found.copies, differing, what)
 
 
@@ -169,7 +171,7 @@ class Cluster:
         self._admin = admin
         self._copies = copies
 
-    def plan(self, want: Sequence[Wanted]) -> list[Step]:
+    def plan(self, want: Sequence[WantedTopic]) -> list[Step]:
         """What has to be done on this cluster; nothing is.
 
         Raises:
@@ -186,15 +188,15 @@ class Cluster:
             TopicAway: the brokers took what was asked and then do not show it.
             SinergiError: the cluster does not answer, or does not permit it.
         """
-        self._create([step for step in steps if step.verdict is Verdict.CREATE])
-        self._change([step for step in steps if step.verdict is Verdict.CHANGE])
+        self._create([step for step in steps if step.verdict is TopicAction.CREATE])
+        self._change([step for step in steps if step.verdict is TopicAction.CHANGE])
         self._await(steps)
-        refused = [step for step in steps if step.verdict is Verdict.REFUSED]
+        refused = [step for step in steps if step.verdict is TopicAction.REFUSED]
         if refused:
             lines = [f"{step.topic}: {step.what}" for step in refused]
             raise errors.ProvisionRefused(listing(lines))
 
-    def _found(self, names: Iterable[str]) -> dict[str, Found]:
+    def _found(self, names: Iterable[str]) -> dict[str, ExistingTopic]:
         topics_there = describe(self._admin, names)
         if not topics_there:
             return {}
@@ -205,7 +207,7 @@ class Cluster:
             for each, future in asked.items()
         }
         return {
-            name: Found(
+            name: ExistingTopic(
                 partitions=len(topic.partitions),
                 copies=min(len(each.replicas) for each in topic.partitions),
                 settings={key: str(entry.value) for key, entry in settings[name].items()},

@@ -17,8 +17,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sinergi_schemas import errors, shape
-from sinergi_schemas.input_file import read_regular
+from sinergi_schemas import errors
+from sinergi_schemas.avro_types import shape
+from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import fastavro
 
 from sinergi_schemas import errors
-from sinergi_schemas.datum import DatumReader, NotOne
+from sinergi_schemas.avro_types.datum import DatumReader, NotOne
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -239,7 +239,7 @@ def frame(schema_id: int, datum: bytes) -> bytes:
     return b"\x00" + schema_id.to_bytes(4, "big") + datum
 
 
-class Letterhead:
+class HeaderTemplate:
     """What is the same in the headers of all messages of one topic and schema.
 
     CloudEvents 1.0 in binary mode (Kafka binding §3.2), then ours.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _AGENCY = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _BUS = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
@@ -56,6 +57,29 @@ class Topic:
         if head != "sinergi" or not is_slug(agency) or not is_slug(event_type):
             raise ValueError(f"{name!r} is not sinergi.<agency>.<event-type>")
         return cls(agency, event_type)
+
+
+class TopicPartition(NamedTuple):
+    """One partition of a topic: the unit of order, of sealing and of assignment.
+
+    Attributes:
+        topic: the name on the broker.
+    """
+
+    topic: str
+    partition: int
+
+    @property
+    def event_topic(self) -> Topic:
+        """The topic, of an agency and an event type.
+
+        Raises:
+            ValueError: it is not an event topic.
+        """
+        return Topic.parse(self.topic)
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
 
 
 def control_topic(agency: str) -> str:

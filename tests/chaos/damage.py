@@ -8,7 +8,7 @@ import struct
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from sinergi_schemas.datum import named_types
+from sinergi_schemas.avro_types.datum import named_types
 
 if TYPE_CHECKING:
     from random import Random

@@ -29,7 +29,7 @@ from sinergi_schemas.catalog import Schema
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.seal.checkpoint import Checkpoint
-from sinergi_schemas.seal.heads import Head, Heads
+from sinergi_schemas.seal.heads import SignedHeads, TreeHead
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import Topic
 from waiting import PATIENCE_SECONDS
@@ -180,12 +180,12 @@ class Member:
     def _false_heads(self, dice: Random) -> Letter:
         names = dice.sample([self.topic.name, self._world.topic.name], dice.randint(1, 2))
         lines = tuple(
-            Head(name, at, size, dice.randbytes(32))
+            TreeHead(name, at, size, dice.randbytes(32))
             for name in sorted(names)
             for at in range(2)
             if (size := dice.choice(_SIZES))
         )
-        note = heads.sign(Heads(BUS, self.agency, dice.choice(_TIMES), lines), [self.key])
+        note = heads.sign(SignedHeads(BUS, self.agency, dice.choice(_TIMES), lines), [self.key])
         return Letter((self.control, 0), (note.encode(), b"heads", []))
 
     def _false_receipt(self, dice: Random, overheard: Overheard) -> Letter:

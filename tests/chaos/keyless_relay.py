@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import main
-from sinergi_producers import sending
+from sinergi_producers.relay import sending
 from sinergi_schemas.kafka.producer import open_producer
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from random import Random
 
-    from sinergi_producers.outbox import Outbox
+    from sinergi_producers.outbox.publishing import Outbox
 
 TABLES = """
     CREATE SCHEMA register;

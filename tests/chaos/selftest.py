@@ -31,8 +31,8 @@ from chaos.patience import Overdue, until
 from chaos.services import Services
 from chaos.site import site
 from chaos.tap import Armed, Mode, Orders
-from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
-from sinergi_producers.sending import Sender
+from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
+from sinergi_producers.relay.sending import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

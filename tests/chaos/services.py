@@ -14,9 +14,9 @@ from chaos.patience import until
 from chaos.processes import alive
 from chaos.proxy import Proxy
 from sinergi.local import process
-from sinergi.local.kafka import Kafka
-from sinergi.local.postgresql import Postgresql
-from sinergi.local.state import State
+from sinergi.local.kafka import LocalKafka
+from sinergi.local.postgresql import LocalPostgresql
+from sinergi.local.state import LocalState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class Starter:
 
 
 @dataclass(frozen=True)
-class Broker(Kafka):
+class Broker(LocalKafka):
     """The local Kafka with rights that can be taken away: what no rule speaks of is permitted.
 
     Attributes:
@@ -83,7 +83,7 @@ class Broker(Kafka):
 class Server:
     """One service that can be stopped and started again; its data and its address stay."""
 
-    def __init__(self, service: Kafka | Postgresql, starter: Starter) -> None:
+    def __init__(self, service: LocalKafka | LocalPostgresql, starter: Starter) -> None:
         self.service = service
         self._starter = starter
         self._program: Program | None = None
@@ -150,8 +150,8 @@ class Services:
         self.links = Links(*(Proxy(state.postgresql_port) for _, state in places))
         behind, proxy = self.links.kafka.target, self.links.kafka.port
         self._broker = Broker(*places[0], behind=behind, proxy=proxy)
-        self._agency = Postgresql(*places[1])
-        self._reader = Postgresql(*places[2])
+        self._agency = LocalPostgresql(*places[1])
+        self._reader = LocalPostgresql(*places[2])
         self.kafka = Server(self._broker, self.starter)
         self.agency = Server(self._agency, self.starter)
         self.reader = Server(self._reader, self.starter)
@@ -195,11 +195,11 @@ def _at_once(do: Callable[[Server], object], servers: Sequence[Server]) -> None:
         list(threads.map(do, servers))
 
 
-def _state(folder: Path) -> tuple[Path, State]:
+def _state(folder: Path) -> tuple[Path, LocalState]:
     # PostgreSQL may have to run as another user, who needs to pass through.
     folder.mkdir(parents=True)
     for each in (folder.parent, folder):
         each.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    state = State.of(folder)
+    state = LocalState.of(folder)
     state.write()
     return folder, state

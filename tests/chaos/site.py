@@ -140,7 +140,7 @@ class Site:
     def until_claimed(self, *workers: Worker) -> float:
         """Wait until each of these has claimed a share; how many seconds it took."""
         return until(
-            lambda: all(each.says("share claimed") for each in workers),
+            lambda: all(each.says("topic-partition claimed") for each in workers),
             _READY_SECONDS,
             "every materialiser has a share",
         )

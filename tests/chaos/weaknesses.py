@@ -10,23 +10,23 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from sinergi_consumers import quarantine, storing
-from sinergi_consumers.sinks.postgresql import PostgresqlSink
-from sinergi_consumers.sinks.postgresql_transaction import PostgresqlTransaction
-from sinergi_producers.backlog import Backlog
-from sinergi_producers.floor import Floors
+from sinergi_consumers.quarantine import isolate
+from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
+from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
+from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.watermark import Floors
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import consumer
 from sinergi_schemas.seal.merkle import Frontier
-from sinergi_schemas.seal.reader import Reader, Verified
+from sinergi_schemas.seal.reader import TreeReader, VerifiedLeaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from sinergi_consumers.position import Position
-    from sinergi_producers.floor import Look
-    from sinergi_producers.sealing import Batch, Share
+    from sinergi_consumers.reading.position import Position
+    from sinergi_producers.relay.sealing import SealedBatch, TreeKey
+    from sinergi_producers.relay.watermark import UnsealedRows
     from sinergi_schemas.kafka.consumer import ReadingConsumer
 
 _FAILS = 2
@@ -60,11 +60,11 @@ def marked_first() -> None:
     """What is sealed is marked as sent before it is delivered, and the mark is believed."""
     seal = Backlog.seal
 
-    def sealed(self: Backlog, batch: Batch, epoch: int) -> None:
+    def sealed(self: Backlog, batch: SealedBatch, epoch: int) -> None:
         seal(self, batch, epoch)
         self.mark_sent(batch.growths)
 
-    def rewind(self: Backlog, shown: Mapping[Share, int], epoch: int) -> dict[Share, Frontier]:
+    def rewind(self: Backlog, shown: Mapping[TreeKey, int], epoch: int) -> dict[TreeKey, Frontier]:
         del shown, epoch
         return self.sent()
 
@@ -75,7 +75,7 @@ def marked_first() -> None:
 def cursor() -> None:
     """Rows are read behind the highest id that was ever seen, and not by their mark."""
 
-    def after_look(self: Floors, look: Look) -> None:
+    def after_look(self: Floors, look: UnsealedRows) -> None:
         if look.rows:
             self.live = look.rows[-1].id
 
@@ -104,7 +104,7 @@ def no_epoch() -> None:
 def no_seal() -> None:
     """A checkpoint is believed as it arrives: neither its root nor its signature is compared."""
 
-    def believe(self: Reader) -> Verified | None:
+    def believe(self: TreeReader) -> VerifiedLeaves | None:
         size = min(self._open)
         stated, note, hint = self._open.pop(size)
         count = size - self.size
@@ -115,14 +115,14 @@ def no_seal() -> None:
         start, self._frontier = self.size, Frontier(size, tuple(hint))
         self.size = size
         self._candidates.advance(size)
-        return Verified(start, size, stated.root, note, self._frontier, leaves, offsets)
+        return VerifiedLeaves(start, size, stated.root, note, self._frontier, leaves, offsets)
 
-    _replace(Reader, "_try_smallest", believe)
+    _replace(TreeReader, "_try_smallest", believe)
 
 
 def handler_ignored() -> None:
     """The position moves although the rows could not be brought in."""
-    merge = quarantine.merge_or_set_apart
+    merge = isolate.merge_or_set_apart
 
     def merged(*args: Any) -> Iterator[Any]:
         try:
@@ -130,7 +130,7 @@ def handler_ignored() -> None:
         except errors.Unavailable:
             return
 
-    _replace(storing, "merge_or_set_apart", merged)
+    _replace(isolate, "merge_or_set_apart", merged)
 
 
 def failing_merge() -> None:

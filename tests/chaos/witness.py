@@ -198,7 +198,7 @@ def fenced_by_themselves(
     found = []
     for name, worker in workers.items():
         for each in worker.said:
-            if each["event"] == "share lost":
+            if each["event"] == "topic-partition lost":
                 place = each["projection"], each["partition"]
                 successor = claimants.get((*place, each["epoch"] + 1))
                 if successor in (None, name):

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chaos import tap, weaknesses
 from sinergi.cli import main
-from sinergi_producers import backlog
+from sinergi_producers.relay import store
 
 TERM_SECONDS = 2.0
 
@@ -26,7 +26,7 @@ def start(work: str, settings: str, folder: str, *names: str) -> None:
     tap.lay(tap.Orders(Path(folder)))
     for each in names:
         weaknesses.ALL[each]()
-    vars(backlog)["Backlog"] = partial(backlog.Backlog, seconds=TERM_SECONDS)
+    vars(store)["Backlog"] = partial(store.Backlog, seconds=TERM_SECONDS)
     sys.argv = ["sinergi", "--config", settings, "--log-json", work]
     main()
 

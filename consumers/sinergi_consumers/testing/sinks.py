@@ -17,32 +17,32 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from sinergi_consumers.decoding import Decoder, Parts
-from sinergi_consumers.partition import Partition
-from sinergi_consumers.position import Place
-from sinergi_consumers.projection import current, history, projection
-from sinergi_consumers.start import Start
-from sinergi_consumers.storing import Claim, Store, Stored, Work
+from sinergi_consumers.decode.decoder import DecodedParts, Decoder
+from sinergi_consumers.materialise.store import Claim, ReadyBatch, Store, Stored
+from sinergi_consumers.projections.projection import current, history, projection
+from sinergi_consumers.reading.partition import Partition
+from sinergi_consumers.reading.position import TopicIncarnation
+from sinergi_consumers.reading.start import Start
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.events import Transfer, Unit
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sinergi_consumers.partition import Batch
-    from sinergi_consumers.projection import Projection
-    from sinergi_consumers.sinks import Sink
+    from sinergi_consumers.projections.projection import Projection
+    from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_consumers.sinks.protocol import Sink
     from sinergi_consumers.testing.tape import TapeMessage
     from sinergi_schemas.events import Event
 
 BUS = "sinergi.test.example"
 TOPIC = Topic("lapas-rekaan", "transfer")
-PLACE = Place("cluster", "topic")
+PLACE = TopicIncarnation("cluster", "topic")
 
 _SCHEMA = Catalog.shipped().newest(TOPIC.event_type)
 CURRENT, HISTORY = current(_SCHEMA), history(_SCHEMA)
@@ -88,7 +88,7 @@ def transfer(record_id: str, revision: int = 1, **changes: Any) -> Transfer:
     return Transfer.model_validate(document | changes)
 
 
-def events_of(work: Work) -> pl.DataFrame:
+def events_of(work: ReadyBatch) -> pl.DataFrame:
     """All events of a batch together."""
     return pl.concat([each.events for each in work.parts])
 
@@ -118,28 +118,29 @@ class Worker:
     def take(self) -> Claim:
         """Claim the partition anew."""
         tape = self._tape
-        positions = self.sink.claim(tape.topic, tape.number)
+        tp = TopicPartition(tape.topic.name, tape.number)
+        positions = self.sink.claim(tp)
         least = min((each.frontier for each in positions.values()), key=lambda each: each.size)
         partition = Partition(tape.bus, tape.topic, tape.number, tape.keys, least)
         start = Start(0, 0)
-        self.claim = Claim((tape.topic, tape.number), partition, positions, PLACE, start)
+        self.claim = Claim(tp, partition, positions, PLACE, start)
         return self.claim
 
-    def work(self, events: Sequence[Event]) -> Work:
+    def work(self, events: Sequence[Event]) -> ReadyBatch:
         """What the loop would hand to the database for some events."""
         return self.received(self._tape.write(events))
 
-    def received(self, messages: Sequence[TapeMessage]) -> Work:
+    def received(self, messages: Sequence[TapeMessage]) -> ReadyBatch:
         """The same for messages of the tape, the last one under a checkpoint."""
         batch = self.claim.partition.receive(messages)
         assert batch is not None
         return self.ready(batch)
 
-    def ready(self, batch: Batch) -> Work:
+    def ready(self, batch: VerifiedBatch) -> ReadyBatch:
         """The same for a batch that was received before."""
-        return Work(self.claim, batch, Parts(self._decoder, batch))
+        return ReadyBatch(self.claim, batch, DecodedParts(self._decoder, batch))
 
-    def store(self, work: Work) -> Stored | errors.PositionLost | errors.Unavailable:
+    def store(self, work: ReadyBatch) -> Stored | errors.PositionLost | errors.Unavailable:
         """Store it, and take the positions on as the loop does."""
         outcome = self._store.store(work)
         if isinstance(outcome, Stored):
@@ -215,7 +216,7 @@ class SinkContract:
         successor = Worker(open_sink(), tape)
         position = successor.claim.positions[HISTORY.name]
         assert (position.frontier.size, position.offset_at(PLACE)) == (2, 2)
-        assert position.offset_at(Place("cluster", "made anew")) is None
+        assert position.offset_at(TopicIncarnation("cluster", "made anew")) is None
         assert isinstance(successor.store(successor.work([transfer("P/3")])), Stored)
         assert rows("SELECT count(*) FROM sinergi.transfer") == [(3,)]
 

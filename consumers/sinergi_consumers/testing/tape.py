@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from sinergi_schemas import codec, message
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.message import Envelope, Letterhead
+from sinergi_schemas.message import Envelope, HeaderTemplate
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import Frontier
-from sinergi_schemas.seal.writer import Writer
+from sinergi_schemas.seal.writer import TreeWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ class Tape:
         self.key = key or SigningKey.generate(f"{bus}/{topic.agency}")
         self.catalog = catalog or Catalog.shipped()
         self.schema: Schema = self.catalog.newest(topic.event_type)
-        self._writer = Writer(f"{bus}/{topic.name}/{number}", [self.key], Frontier.empty())
+        self._writer = TreeWriter(f"{bus}/{topic.name}/{number}", [self.key], Frontier.empty())
         self._offset = 0
 
     @property
@@ -133,7 +133,7 @@ class Tape:
         key, fingerprint = record_id.encode(), self.schema.fingerprint
         index = self._writer.add(message.leaf_data(fingerprint, key, datum))
         envelope = Envelope(event_id, SYSTEM.now(), None)
-        headers = Letterhead(self.bus, self.topic, fingerprint).headers(key, index, envelope)
+        headers = HeaderTemplate(self.bus, self.topic, fingerprint).headers(key, index, envelope)
         self._offset += 1
         return TapeMessage(
             self.topic.name,

@@ -29,7 +29,7 @@ _EXTRAS = {
 }
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """One command at the root: where it lives, its panel in the help, and one line about it."""
 
     target: str
@@ -38,25 +38,37 @@ class Entry(NamedTuple):
 
 
 ENTRIES = {
-    "relay": Entry("relay:relay", _PUBLISHING, "Seal and send what the outbox holds."),
-    "publish": Entry("publish:publish", _PUBLISHING, "Publish the rows of a file by a mapping."),
-    "outbox": Entry("outbox:app", _PUBLISHING, "What waits in the outbox; recover it."),
-    "materialise": Entry("materialise:materialise", _READING, "Turn others' events into rows."),
-    "quarantine": Entry("quarantine:app", _READING, "What could not become rows, and why."),
-    "replay": Entry("replay:replay", _READING, "Read topics again, verified, without effects."),
-    "schemas": Entry("schemas:app", _READING, "List, show and check event schemas."),
-    "status": Entry("status:status", _READING, "How far every topic and partition is."),
-    "demo": Entry("demo:demo", _RUNNING, "Three agencies on this machine, from start to end."),
-    "local": Entry("local:app", _RUNNING, "Kafka and PostgreSQL on this machine."),
-    "init": Entry("init:init", _RUNNING, "Write settings and keys for an agency."),
-    "keys": Entry("keys:app", _RUNNING, "Replace the key that signs checkpoints."),
-    "settings": Entry("settings:settings", _RUNNING, "Each setting and where it comes from."),
-    "provision": Entry("provision:app", _RUNNING, "Make the topics that the agreements want."),
-    "db": Entry("db:app", _RUNNING, "Make and migrate the tables in a database."),
+    "relay": CommandEntry("relay:relay", _PUBLISHING, "Seal and send what the outbox holds."),
+    "publish": CommandEntry(
+        "publish:publish", _PUBLISHING, "Publish the rows of a file by a mapping."
+    ),
+    "outbox": CommandEntry("outbox:app", _PUBLISHING, "What waits in the outbox; recover it."),
+    "materialise": CommandEntry(
+        "materialise:materialise", _READING, "Turn others' events into rows."
+    ),
+    "quarantine": CommandEntry("quarantine:app", _READING, "What could not become rows, and why."),
+    "replay": CommandEntry(
+        "replay:replay", _READING, "Read topics again, verified, without effects."
+    ),
+    "schemas": CommandEntry("schemas:app", _READING, "List, show and check event schemas."),
+    "status": CommandEntry("status:status", _READING, "How far every topic and partition is."),
+    "demo": CommandEntry(
+        "demo:demo", _RUNNING, "Three agencies on this machine, from start to end."
+    ),
+    "local": CommandEntry("local:app", _RUNNING, "Kafka and PostgreSQL on this machine."),
+    "init": CommandEntry("init:init", _RUNNING, "Write settings and keys for an agency."),
+    "keys": CommandEntry("keys:app", _RUNNING, "Replace the key that signs checkpoints."),
+    "settings": CommandEntry(
+        "settings:settings", _RUNNING, "Each setting and where it comes from."
+    ),
+    "provision": CommandEntry(
+        "provision:app", _RUNNING, "Make the topics that the agreements want."
+    ),
+    "db": CommandEntry("db:app", _RUNNING, "Make and migrate the tables in a database."),
 }
 
 
-def present() -> dict[str, Entry]:
+def present() -> dict[str, CommandEntry]:
     """The commands whose module is installed."""
     return {name: entry for name, entry in ENTRIES.items() if find_spec(_module(entry))}
 
@@ -93,5 +105,5 @@ def _single(function: Callable[..., None]) -> typer.Typer:
     return app
 
 
-def _module(entry: Entry) -> str:
+def _module(entry: CommandEntry) -> str:
     return f"sinergi.cli.{entry.target.partition(':')[0]}"

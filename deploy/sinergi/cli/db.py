@@ -13,7 +13,7 @@ from sinergi.migrate import Role
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
-    from sinergi_consumers.projection import Projection
+    from sinergi_consumers.projections.projection import Projection
 
 app = typer.Typer(
     name="db",
@@ -75,7 +75,7 @@ def upgrade(
 
 def _url(database: str | None, role: Role) -> str:
     if database is not None:
-        from sinergi.settings import load  # noqa: PLC0415 - only with --database
+        from sinergi.settings.settings import load  # noqa: PLC0415 - only with --database
 
         values = load(flags={f"{role.value}.database": database}, option="--database")
     else:
@@ -84,7 +84,7 @@ def _url(database: str | None, role: Role) -> str:
 
 
 def _projections() -> Sequence[Projection]:
-    from sinergi_consumers.projection import projections_of  # noqa: PLC0415 - it needs polars
+    from sinergi_consumers.projections.projection import projections_of  # noqa: PLC0415 - it needs polars
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
     catalog = Catalog.shipped()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sinergi.cli import terminal
-from sinergi.founding import Founded, Plan, founding
+from sinergi.settings.initialise import PlannedFiles, WrittenFiles, founding
 
 
 def init(
@@ -28,13 +28,15 @@ def init(
 
     Nothing is ever overwritten. Private keys are readable by their owner only; back them up.
     """
-    plan = Plan(agency, bus, database=name, producer=database, consumer=database, kafka=kafka)
+    plan = PlannedFiles(
+        agency, bus, database=name, producer=database, consumer=database, kafka=kafka
+    )
     with founding(folder, plan) as made:
         _tell(made, agency, name, as_json=as_json)
         terminal.end()  # where nobody can be told the keys, none are made
 
 
-def _tell(made: Founded, agency: str, name: str, *, as_json: bool) -> None:
+def _tell(made: WrittenFiles, agency: str, name: str, *, as_json: bool) -> None:
     """Say what was made, and what has to stand in the agreement."""
     folder = made.settings.parent
     terminal.note(f"wrote {made.settings} and keys in {folder / 'keys'}")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sinergi import replacing
 from sinergi.cli import root, terminal
+from sinergi.settings import key_replacement
 
 app = typer.Typer(help="Replace the key that signs this agency's checkpoints.")
 
@@ -35,7 +35,7 @@ def replace(
 
     Example: sinergi keys replace > lines.toml
     """
-    from sinergi_producers.backlog import Backlog  # noqa: PLC0415 - heavy: not for --help
+    from sinergi_producers.relay.store import Backlog  # noqa: PLC0415 - heavy: not for --help
 
     settings = root.settings()
     agreements, agency = settings.agreements(), settings.agency
@@ -43,8 +43,8 @@ def replace(
         backlog.check()
         sizes = {share: tree.size for share, tree in backlog.trees().items()}
     folder = settings.values.keys
-    key = replacing.following_key(folder, agreements.bus, agency, agreements.keys(agency))
-    for each in replacing.successors(agreements, agency, key.public, sizes, margin):
+    key = key_replacement.following_key(folder, agreements.bus, agency, agreements.keys(agency))
+    for each in key_replacement.successors(agreements, agency, key.public, sizes, margin):
         terminal.show_text(f"{each}\n")
     terminal.note(
         f"sinergi: the private key is in {folder}; back it up. Load the next agreement first where"

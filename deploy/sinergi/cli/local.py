@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from sinergi.cli import terminal
-from sinergi.local import Local, Status
+from sinergi.local import Local, LocalStatus
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -76,7 +76,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _print(found: Status, *, as_json: bool) -> None:
+def _print(found: LocalStatus, *, as_json: bool) -> None:
     services = {"kafka": found.kafka, "postgresql": found.postgresql}
     if as_json:
         document = {

@@ -12,8 +12,8 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from threading import Event
 
-    from sinergi.settings import Settings
-    from sinergi_consumers.materialiser import Materialiser
+    from sinergi.settings.settings import Settings
+    from sinergi_consumers.materialise.loop import Materialiser
 
 
 def materialise() -> None:
@@ -40,14 +40,14 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
         NothingToRead: they let this agency read nothing.
         EventTypeUnknown: this version knows no event type that they let it read.
     """
-    from sinergi_consumers.assignment import Assignment  # noqa: PLC0415 - heavy: not for --help
     from sinergi_consumers.bus import Bus  # noqa: PLC0415
-    from sinergi_consumers.loaded import known_here  # noqa: PLC0415
-    from sinergi_consumers.materialiser import Materialiser  # noqa: PLC0415
-    from sinergi_consumers.projection import projections_of  # noqa: PLC0415
-    from sinergi_consumers.receipts import Receipts  # noqa: PLC0415
-    from sinergi_consumers.sinks.postgresql import PostgresqlSink  # noqa: PLC0415
-    from sinergi_consumers.storing import Store  # noqa: PLC0415
+    from sinergi_consumers.materialise.assignment import Assignment  # noqa: PLC0415 - heavy: not for --help
+    from sinergi_consumers.materialise.loaded_agreements import known_here  # noqa: PLC0415
+    from sinergi_consumers.materialise.loop import Materialiser  # noqa: PLC0415
+    from sinergi_consumers.materialise.receipts import Receipts  # noqa: PLC0415
+    from sinergi_consumers.materialise.store import Store  # noqa: PLC0415
+    from sinergi_consumers.projections.projection import projections_of  # noqa: PLC0415
+    from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink  # noqa: PLC0415
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
     from sinergi_schemas.clock import SYSTEM  # noqa: PLC0415
 
@@ -60,16 +60,17 @@ def assemble(settings: Settings, stopping: Event) -> Materialiser:
     agreed = agreements.read_by(settings.agency)
     if not agreed:
         raise errors.NothingToRead(str(settings.values.agreements), settings.agency)
-    topics = {each: agreements.partitions(each) for each in known_here(agreed, catalog)}
+    topics = known_here(agreed, catalog)
     if not topics:
         raise errors.EventTypeUnknown(agreed[0].event_type, ", ".join(catalog.event_types))
     projections = projections_of(catalog, (each.event_type for each in topics))
     quota = settings.values.consumer.quarantine_bytes
     sink = PostgresqlSink(settings.consumer_database, projections, quota)
     key = settings.receipt_key(agreements)
+    counts = {each.name: agreements.partitions(each) for each in topics}
     group = f"{settings.agency}.{settings.consumer_name}"
     return Materialiser(
-        Assignment(connection, group, topics),
+        Assignment(connection, group, counts),
         Store(sink, projections, key, SYSTEM, stopping),
         Receipts(settings.agency, settings.consumer_name, connection),
         Bus(connection, agreements, catalog, settings.agency, settings.agreements),

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import root, terminal
-from sinergi.cli.tables import Cell, Column, Kind
-from sinergi_producers import waiting
-from sinergi_producers.waiting import Waiting
+from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
+from sinergi_producers.outbox import pending
+from sinergi_producers.outbox.pending import PendingRow
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sinergi_producers.forgotten import Found, Row
-    from sinergi_producers.topic_reading import Extent
-from sinergi_producers.recovery import Plan, Recovery
+    from sinergi_producers.recovery.lost_events import RelatedRow, TopicEvent
+    from sinergi_producers.recovery.reading import Extent
+from sinergi_producers.recovery.recovery import Recovery, RecoveryPlan
 
 _OUTCOMES = {
     "forgotten": "forgotten here: gets its row, leaf {leaf} of partition {partition}",
@@ -29,26 +29,26 @@ _OUTCOMES = {
 }
 
 _WAITING = (
-    Column("id", Kind.NUMBER),
-    Column("event type"),
-    Column("record"),
-    Column("rev.", Kind.NUMBER),
-    Column("recorded at"),
-    Column("why it waits", Kind.PROSE),
+    TableColumn("id", ColumnKind.NUMBER),
+    TableColumn("event type"),
+    TableColumn("record"),
+    TableColumn("rev.", ColumnKind.NUMBER),
+    TableColumn("recorded at"),
+    TableColumn("why it waits", ColumnKind.PROSE),
 )
 _EXTENTS = (
-    Column("topic", Kind.HEADING),
-    Column("part.", Kind.NUMBER),
-    Column("database knows", Kind.NUMBER),
-    Column("topic proves", Kind.NUMBER),
-    Column("topic shows", Kind.NUMBER),
+    TableColumn("topic", ColumnKind.HEADING),
+    TableColumn("part.", ColumnKind.NUMBER),
+    TableColumn("database knows", ColumnKind.NUMBER),
+    TableColumn("topic proves", ColumnKind.NUMBER),
+    TableColumn("topic shows", ColumnKind.NUMBER),
 )
 _TOUCHED = (
-    Column("event type"),
-    Column("record", Kind.HEADING),
-    Column("rev.", Kind.NUMBER),
-    Column("event"),
-    Column("what becomes of it", Kind.PROSE),
+    TableColumn("event type"),
+    TableColumn("record", ColumnKind.HEADING),
+    TableColumn("rev.", ColumnKind.NUMBER),
+    TableColumn("event"),
+    TableColumn("what becomes of it", ColumnKind.PROSE),
 )
 
 app = typer.Typer(
@@ -84,9 +84,9 @@ def list_(
 
     Example: sinergi outbox list --held
     """
-    which = waiting.Kind.HELD if held else waiting.Kind.UNSEALED
+    which = pending.PendingKind.HELD if held else pending.PendingKind.UNSEALED
     kind = None if held == unsealed else which
-    rows, count = waiting.waiting(root.settings().producer_database, kind, most)
+    rows, count = pending.pending_rows(root.settings().producer_database, kind, most)
     if as_json:
         document = {"count": count, "rows": [each._asdict() for each in rows]}
         terminal.show_json(document, default=str)
@@ -95,7 +95,7 @@ def list_(
     terminal.note(f"sinergi: {count:,} in all, {len(rows):,} shown")
 
 
-def _row(row: Waiting) -> list[str]:
+def _row(row: PendingRow) -> list[str]:
     why = row.held or ("history waits for what is live" if row.backfill else "for the relay")
     at = row.recorded_at.isoformat(timespec="seconds")
     return [str(row.id), row.event_type, row.record_id, str(row.revision), at, why]
@@ -114,7 +114,7 @@ def discard(
 
     Example: sinergi outbox discard 4711
     """
-    from sinergi_producers import discarding  # noqa: PLC0415 - only here
+    from sinergi_producers.outbox import discarding  # noqa: PLC0415 - only here
 
     discarding.discard(root.settings().producer_database, ids)
     terminal.note(f"sinergi: discarded: {', '.join(map(str, ids))}")
@@ -157,8 +157,8 @@ def recover(
 
 
 def _recovery() -> Recovery:
-    from sinergi_producers.recovery import Recovery  # noqa: PLC0415 - heavy: not for `list`
-    from sinergi_producers.relay import Identity  # noqa: PLC0415
+    from sinergi_producers.recovery.recovery import Recovery  # noqa: PLC0415 - heavy: not for `list`
+    from sinergi_producers.relay.loop import Identity  # noqa: PLC0415
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
     settings = root.settings()
@@ -171,7 +171,7 @@ def _recovery() -> Recovery:
     )
 
 
-def _document(plan: Plan, *, applied: bool) -> dict[str, Any]:
+def _document(plan: RecoveryPlan, *, applied: bool) -> dict[str, Any]:
     return {
         "is_needed": plan.is_needed,
         "is_applied": plan.is_needed and applied,
@@ -180,7 +180,7 @@ def _document(plan: Plan, *, applied: bool) -> dict[str, Any]:
     }
 
 
-def _events(plan: Plan) -> Iterator[dict[str, Any]]:
+def _events(plan: RecoveryPlan) -> Iterator[dict[str, Any]]:
     """Each event that the recovery touches or leaves, without its contents."""
     settlement = plan.settlement
     for outcome, events in (
@@ -194,7 +194,7 @@ def _events(plan: Plan) -> Iterator[dict[str, Any]]:
                 **_named(event),
                 "action": event.action,
                 "recorded_at": event.recorded_at.isoformat(),
-                "partition": event.share[1],
+                "partition": event.tree_key.partition,
                 "leaf": event.leaf_index,
             }
     for each in settlement.renumbered:
@@ -203,7 +203,7 @@ def _events(plan: Plan) -> Iterator[dict[str, Any]]:
         yield {"outcome": "withheld", **_named(row)}
 
 
-def _named(each: Found | Row) -> dict[str, Any]:
+def _named(each: TopicEvent | RelatedRow) -> dict[str, Any]:
     event_type, record_id = each.record
     return {
         "event_id": str(each.event_id),
@@ -213,7 +213,7 @@ def _named(each: Found | Row) -> dict[str, Any]:
     }
 
 
-def _show(plan: Plan) -> None:
+def _show(plan: RecoveryPlan) -> None:
     terminal.show_table(_EXTENTS, map(_extent, plan.extents))
     touched = list(_events(plan))
     if touched:
@@ -221,10 +221,10 @@ def _show(plan: Plan) -> None:
         terminal.show_table(_TOUCHED, map(_touched, touched))
 
 
-def _extent(extent: Extent) -> list[str | Cell]:
+def _extent(extent: Extent) -> list[str | TableCell]:
     style = "yellow" if extent.is_forgotten else ""
     numbers = (extent.partition, extent.known, extent.proved, extent.shown)
-    return [Cell(extent.topic, style), *(Cell(str(each), style) for each in numbers)]
+    return [TableCell(extent.topic, style), *(TableCell(str(each), style) for each in numbers)]
 
 
 def _touched(event: dict[str, Any]) -> list[str]:

@@ -17,9 +17,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from sinergi.cli import terminal
-from sinergi.cli.tables import Column, Kind
+from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi_schemas import errors
-from sinergi_schemas.output_file import STANDARD_OUTPUT, OutputFile
+from sinergi_schemas.files.output_file import STANDARD_OUTPUT, OutputFile
 from sinergi_schemas.plain_text import ENCODING_ERRORS, PATTERN, plain, plain_lines
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COLUMNS = (
-    Column("recorded at"),
-    Column("agency", Kind.HEADING),
-    Column("record"),
-    Column("rev.", Kind.NUMBER),
-    Column("action"),
-    Column("part.", Kind.NUMBER),
-    Column("leaf", Kind.NUMBER),
+    TableColumn("recorded at"),
+    TableColumn("agency", ColumnKind.HEADING),
+    TableColumn("record"),
+    TableColumn("rev.", ColumnKind.NUMBER),
+    TableColumn("action"),
+    TableColumn("part.", ColumnKind.NUMBER),
+    TableColumn("leaf", ColumnKind.NUMBER),
 )
 _SHOWN = ("agency", "record_id", "revision", "action", "partition", "leaf_index")
 # What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"); tabs and line ends
@@ -66,7 +66,7 @@ class Destination(NamedTuple):
     for_spreadsheets: bool = False
 
 
-class Writer(Protocol):
+class EventWriter(Protocol):
     """Takes frames of events one after another."""
 
     def add(self, events: pl.DataFrame) -> None:
@@ -155,7 +155,7 @@ class _ParquetWriter:
 
 
 @contextmanager
-def open_writer(to: Destination) -> Iterator[Writer]:
+def open_writer(to: Destination) -> Iterator[EventWriter]:
     """A writer to a file, or to standard output; it is finished at the end of the block.
 
     Raises:
@@ -179,10 +179,10 @@ def open_writer(to: Destination) -> Iterator[Writer]:
         writer.finish()
 
 
-def _writer(to: Destination, target: OutputFile) -> Writer:
+def _writer(to: Destination, target: OutputFile) -> EventWriter:
     if to.output is Output.CSV:
         return _CsvWriter(target, for_spreadsheets=to.for_spreadsheets)
-    kinds: dict[Output, Callable[[OutputFile], Writer]] = {
+    kinds: dict[Output, Callable[[OutputFile], EventWriter]] = {
         Output.NDJSON: _NdjsonWriter,
         Output.PARQUET: _ParquetWriter,
     }

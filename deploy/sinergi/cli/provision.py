@@ -8,26 +8,26 @@ from typing import Annotated
 import typer
 
 from sinergi.cli import root, terminal
-from sinergi.cli.tables import Cell, Column, Kind
-from sinergi.provision import Cluster, Step, Verdict, remarks, wanted
+from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
+from sinergi.provision import Cluster, Step, TopicAction, remarks, wanted
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
 
 NOT_SO = 1
 
 _STYLES = {
-    Verdict.OK: "green",
-    Verdict.CREATE: "cyan",
-    Verdict.CHANGE: "yellow",
-    Verdict.REFUSED: "bold red",
+    TopicAction.OK: "green",
+    TopicAction.CREATE: "cyan",
+    TopicAction.CHANGE: "yellow",
+    TopicAction.REFUSED: "bold red",
 }
 
 _COLUMNS = (
-    Column("topic", Kind.HEADING),
-    Column("partitions", Kind.NUMBER),
-    Column("copies", Kind.NUMBER),
-    Column(""),
-    Column("what", Kind.PROSE),
+    TableColumn("topic", ColumnKind.HEADING),
+    TableColumn("partitions", ColumnKind.NUMBER),
+    TableColumn("copies", ColumnKind.NUMBER),
+    TableColumn(""),
+    TableColumn("what", ColumnKind.PROSE),
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="As one JSON document.")]
@@ -49,9 +49,9 @@ def plan(as_json: AsJson = False) -> None:
     _, steps = _plan()
     _show(steps, as_json=as_json)
     verdicts = {step.verdict for step in steps}
-    if Verdict.REFUSED in verdicts:
+    if TopicAction.REFUSED in verdicts:
         raise typer.Exit(root.COULD_NOT)
-    if verdicts - {Verdict.OK}:
+    if verdicts - {TopicAction.OK}:
         raise typer.Exit(NOT_SO)
 
 
@@ -86,6 +86,6 @@ def _show(steps: list[Step], *, as_json: bool) -> None:
     terminal.show_table(_COLUMNS, map(_row, steps))
 
 
-def _row(step: Step) -> list[str | Cell]:
-    verdict = Cell(step.verdict, _STYLES[step.verdict])
+def _row(step: Step) -> list[str | TableCell]:
+    verdict = TableCell(step.verdict, _STYLES[step.verdict])
     return [step.topic, str(step.partitions), str(step.copies), verdict, step.what]

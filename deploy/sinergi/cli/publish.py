@@ -12,20 +12,26 @@ import typer
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sinergi.cli import root, terminal
-from sinergi.cli.tables import Column, Kind
-from sinergi_producers.intake.intake import Finding, Intake, Publishing, Summary, into
-from sinergi_producers.intake.mapping import Mapping
-from sinergi_producers.intake.refusals import RefusedLines
+from sinergi.cli.tables import ColumnKind, TableColumn
+from sinergi_producers.sources.files.intake import (
+    Intake,
+    IntakeFinding,
+    IntakeSummary,
+    Publish,
+    into,
+)
+from sinergi_producers.sources.files.mapping import Mapping
+from sinergi_producers.sources.files.refusals import RefusedLines
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import counted, plain
 from sinergi_schemas.postgresql.engine import engine
 
 _REFUSED = 1
 _FOUND = (
-    Column("column"),
-    Column("field"),
-    Column("rule", Kind.PROSE),
-    Column("first on lines", Kind.PROSE),
+    TableColumn("column"),
+    TableColumn("field"),
+    TableColumn("rule", ColumnKind.PROSE),
+    TableColumn("first on lines", ColumnKind.PROSE),
 )
 
 
@@ -96,7 +102,7 @@ def _check_apart(told: Path, *given: Path) -> None:
 
 
 @contextmanager
-def _outbox(*, dry_run: bool) -> Iterator[Publishing | None]:
+def _outbox(*, dry_run: bool) -> Iterator[Publish | None]:
     """The way onto the bus, or none for a trial run, which needs no settings either."""
     if dry_run:
         yield None
@@ -119,7 +125,7 @@ def _bar(file: Path) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, size: progress.update(task, completed=done, total=size)
 
 
-def _show(summary: Summary, *, dry_run: bool) -> None:
+def _show(summary: IntakeSummary, *, dry_run: bool) -> None:
     counts = {
         "lines": summary.lines,
         **({"ready": summary.ready} if dry_run else {"published": summary.published}),
@@ -127,7 +133,7 @@ def _show(summary: Summary, *, dry_run: bool) -> None:
         "refused": summary.refused,
         "warned": summary.warned,
     }
-    columns = [Column(name, Kind.NUMBER) for name in counts]
+    columns = [TableColumn(name, ColumnKind.NUMBER) for name in counts]
     terminal.show_table(columns, [[f"{count:,}" for count in counts.values()]])
     for title, findings in (
         ("refused", summary.refusals.findings()),
@@ -135,10 +141,12 @@ def _show(summary: Summary, *, dry_run: bool) -> None:
     ):
         if findings:
             terminal.say("")
-            terminal.show_table((Column(title, Kind.NUMBER), *_FOUND), map(_row, findings))
+            terminal.show_table(
+                (TableColumn(title, ColumnKind.NUMBER), *_FOUND), map(_row, findings)
+            )
 
 
-def _row(finding: Finding) -> list[str]:
+def _row(finding: IntakeFinding) -> list[str]:
     breach = finding.breach
     columns, first = ", ".join(breach.columns), ", ".join(map(str, finding.lines))
     return [f"{finding.count:,}", columns, breach.field, breach.rule, first]

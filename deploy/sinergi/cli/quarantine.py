@@ -6,26 +6,45 @@ import os
 import pwd
 import socket
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID
 
 import typer
 
 from sinergi.cli import quarantine_bytes, root, terminal
 from sinergi.cli.native_output import logged_native_output
-from sinergi.cli.tables import Column, Kind
+from sinergi.cli.quarantine_options import (
+    AsJson,
+    Force,
+    Ids,
+    InState,
+    Most,
+    OfEvent,
+    OfLeaf,
+    OfPartition,
+    OfProjection,
+    OfReason,
+    OfTopic,
+    StateChoice,
+    Why,
+    unsettled,
+)
+from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.status.judgement import local
-from sinergi_consumers.quarantined import UNSETTLED, Quarantine, State, Wanted
+from sinergi_consumers.quarantine.admin import (
+    UNSETTLED,
+    Quarantine,
+    QuarantineFilter,
+)
 from sinergi_schemas import errors
-from sinergi_schemas.output_file import OutputFile
+from sinergi_schemas.files.output_file import OutputFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sinergi_consumers.quarantined import Decided, Named, Quarantined
-    from sinergi_consumers.retrying import Decision, Outcome
+    from sinergi_consumers.quarantine.admin import Named, Quarantined, RecordedDecision
+    from sinergi_consumers.quarantine.retry import RetryOutcome
+    from sinergi_consumers.sinks.protocol import Decision
 
 _MOST = 100
 _FEW = 20
@@ -33,16 +52,20 @@ _NAMES = 12
 _UNKEPT = "*"
 
 _LISTED = (
-    Column("id", Kind.NUMBER),
-    Column("state"),
-    Column("reason"),
-    Column("projection"),
-    Column("topic", Kind.HEADING),
-    Column("part.", Kind.NUMBER),
-    Column("leaf", Kind.NUMBER),
-    Column("since"),
+    TableColumn("id", ColumnKind.NUMBER),
+    TableColumn("state"),
+    TableColumn("reason"),
+    TableColumn("projection"),
+    TableColumn("topic", ColumnKind.HEADING),
+    TableColumn("part.", ColumnKind.NUMBER),
+    TableColumn("leaf", ColumnKind.NUMBER),
+    TableColumn("since"),
 )
-_LEFT = (Column("id", Kind.NUMBER), Column("result"), Column("detail", Kind.PROSE))
+_LEFT = (
+    TableColumn("id", ColumnKind.NUMBER),
+    TableColumn("result"),
+    TableColumn("detail", ColumnKind.PROSE),
+)
 
 app = typer.Typer(
     name="quarantine",
@@ -50,44 +73,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-
-
-class Which(StrEnum):
-    """In which state rows are looked for."""
-
-    OPEN = "open"
-    SUPERSEDED = "superseded"
-    RETRIED = "retried"
-    DISCARDED = "discarded"
-    UNSETTLED = "unsettled"
-    ALL = "all"
-
-    @property
-    def states(self) -> tuple[State, ...]:
-        """The states that are meant."""
-        if self is Which.ALL:
-            return tuple(State)
-        return UNSETTLED if self is Which.UNSETTLED else (State(self.value),)
-
-
-Ids = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Rows, as listed.")]
-OfTopic = Annotated[str | None, typer.Option("--topic", help="Of this topic only.")]
-OfPartition = Annotated[int | None, typer.Option("--partition", min=0, help="Of this partition.")]
-OfLeaf = Annotated[int | None, typer.Option("--leaf", min=0, help="The event at this leaf.")]
-OfEvent = Annotated[
-    UUID | None, typer.Option("--event", metavar="UUID", help="The event of this event_id.")
-]
-OfProjection = Annotated[str | None, typer.Option("--projection", help="Of this projection.")]
-OfReason = Annotated[
-    str | None, typer.Option("--reason", help="Of this class, as awaiting-schema or rows-refused.")
-]
-InState = Annotated[
-    Which | None, typer.Option("--state", help="In this state; unsettled is open or superseded.")
-]
-Most = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Show so many at most.")]
-Why = Annotated[str, typer.Option("--why", help="Why, for those who ask later. It is recorded.")]
-Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there already.")]
-AsJson = Annotated[bool, typer.Option("--json", help="As one JSON document.")]
 
 
 @app.callback()
@@ -115,8 +100,15 @@ def list_(
 
     Example: sinergi quarantine list --reason awaiting-schema
     """
-    wanted = Wanted(
-        (), topic, partition, leaf, event, projection, reason, (state or Which.UNSETTLED).states
+    wanted = QuarantineFilter(
+        (),
+        topic,
+        partition,
+        leaf,
+        event,
+        projection,
+        reason,
+        (state or StateChoice.UNSETTLED).states,
     )
     quarantine = _quarantine()
     rows, count = quarantine.rows(wanted, most)
@@ -169,7 +161,7 @@ def show(
       sinergi quarantine show 17 --output 17.avro
       sinergi quarantine show --topic sinergi.lapas-banyuwangi.transfer --partition 0 --leaf 12
     """
-    chosen = Wanted(
+    chosen = QuarantineFilter(
         ids or (), topic, partition, leaf, event, projection, reason, state.states if state else ()
     )
     quarantine = _quarantine()
@@ -220,7 +212,7 @@ def retry(
 
     Example: sinergi quarantine retry --projection grams_by_region --why "mended in version 2"
     """
-    chosen = _unsettled(ids, topic, partition, leaf, event, projection, reason, state)
+    chosen = unsettled(ids, topic, partition, leaf, event, projection, reason, state)
     decision = _decision(why)
     rows, _ = _chosen(_quarantine(), chosen)
     ids_of = {_place(each): each.id for each in rows}
@@ -251,7 +243,7 @@ def discard(
 
     Example: sinergi quarantine discard 17 18 --why "agreed with lapas-banyuwangi on 3 March"
     """
-    chosen = _unsettled(ids, topic, partition, leaf, event, projection, reason, state)
+    chosen = unsettled(ids, topic, partition, leaf, event, projection, reason, state)
     decision = _decision(why)
     quarantine = _quarantine()
     rows, _ = _chosen(quarantine, chosen, _MOST)
@@ -266,7 +258,7 @@ def discard(
     raise typer.Exit(0 if count else root.NOT_SO)
 
 
-def _note_unknown(quarantine: Quarantine, wanted: Wanted) -> None:
+def _note_unknown(quarantine: Quarantine, wanted: QuarantineFilter) -> None:
     """Say which of the names that were asked for no row has, and which there are."""
     names: dict[Named, str | None] = {
         "topic": wanted.topic,
@@ -282,7 +274,9 @@ def _note_unknown(quarantine: Quarantine, wanted: Wanted) -> None:
             terminal.note(f"sinergi: no row has the {column} {name}; {there}")
 
 
-def _write_datum(quarantine: Quarantine, chosen: Wanted, path: Path, *, force: bool) -> None:
+def _write_datum(
+    quarantine: Quarantine, chosen: QuarantineFilter, path: Path, *, force: bool
+) -> None:
     """Write the datum of the one event that is chosen, and nothing of it to a terminal."""
     OutputFile.check(path, force=force)
     datum = quarantine_bytes.contents(quarantine, _one(quarantine, chosen)).datum
@@ -296,26 +290,8 @@ def _quarantine() -> Quarantine:
     return Quarantine(root.settings().consumer_database)
 
 
-def _unsettled(
-    ids: list[int] | None,
-    topic: str | None,
-    partition: int | None,
-    leaf: int | None,
-    event: UUID | None,
-    projection: str | None,
-    reason: str | None,
-    state: Which | None,
-) -> Wanted:
-    """What is to be dealt with: rows by their ids in any state, others as long as unsettled."""
-    given = (topic, partition, leaf, event, projection, reason)
-    if not ids and not any(each is not None for each in (*given, state)):
-        raise errors.QuarantineRefused("say which rows; --state open is all that are open")
-    states = state.states if state else () if ids else UNSETTLED
-    return Wanted(ids or (), *given, states)
-
-
 def _chosen(
-    quarantine: Quarantine, wanted: Wanted, most: int | None = None
+    quarantine: Quarantine, wanted: QuarantineFilter, most: int | None = None
 ) -> tuple[list[Quarantined], int]:
     rows, count = quarantine.rows(wanted, most)
     if not rows:
@@ -325,7 +301,7 @@ def _chosen(
     return rows, count
 
 
-def _one(quarantine: Quarantine, wanted: Wanted) -> Quarantined:
+def _one(quarantine: Quarantine, wanted: QuarantineFilter) -> Quarantined:
     """A row of the one event that is meant; several projections may have set it apart."""
     rows, _ = _chosen(quarantine, wanted)
     if len({_place(each)[1:] for each in rows}) > 1:
@@ -337,7 +313,7 @@ def _one(quarantine: Quarantine, wanted: Wanted) -> Quarantined:
 
 def _decision(why: str) -> Decision:
     """Who decides: the account of this process, on this machine."""
-    from sinergi_consumers.retrying import Decision  # noqa: PLC0415 - heavy: not for list and show
+    from sinergi_consumers.sinks.protocol import Decision  # noqa: PLC0415 - heavy: not for list and show
 
     if not why.strip():
         raise errors.QuarantineRefused("--why says nothing")
@@ -348,7 +324,7 @@ def _decision(why: str) -> Decision:
     return Decision(f"{name}@{socket.gethostname()}", why)
 
 
-def _tell(outcomes: Sequence[tuple[int, Outcome]], *, as_json: bool) -> None:
+def _tell(outcomes: Sequence[tuple[int, RetryOutcome]], *, as_json: bool) -> None:
     """What came of a retry; the exit status says whether all went through."""
     counts = Counter(each.result for _, each in outcomes)
     if as_json:
@@ -364,7 +340,7 @@ def _tell(outcomes: Sequence[tuple[int, Outcome]], *, as_json: bool) -> None:
 
 
 def _show(row: Quarantined, told: Mapping[str, Any]) -> None:
-    decisions: list[Decided] = told["decisions"]
+    decisions: list[RecordedDecision] = told["decisions"]
     terminal.say(f"{row.id} · {row.state}", "bold")
     for name, value in (
         ("event", f"{row.topic}/{row.partition}/{row.leaf_index}"),
@@ -383,7 +359,7 @@ def _show(row: Quarantined, told: Mapping[str, Any]) -> None:
         terminal.say(f"{name:<{_NAMES}}{'' if value is None else value}".rstrip())
 
 
-def _by(decided: Decided) -> str:
+def _by(decided: RecordedDecision) -> str:
     return f"{local(decided.decided_at)} by {decided.decided_by}: {decided.why}"
 
 

@@ -6,16 +6,18 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import root
-from sinergi_consumers.quarantined import Contents, State
-from sinergi_schemas import errors, stored
+from sinergi_consumers.quarantine.admin import Contents, QuarantineState
+from sinergi_schemas import errors
+from sinergi_schemas.postgresql import stored
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sinergi_consumers.leaf_reading import LeafReading
-    from sinergi_consumers.quarantined import Quarantine, Quarantined
-    from sinergi_consumers.retrying import Decision, Entry, Outcome
-    from sinergi_schemas.topics import Topic
+    from sinergi_consumers.quarantine.admin import Quarantine, Quarantined
+    from sinergi_consumers.quarantine.leaf_reading import LeafReading
+    from sinergi_consumers.quarantine.retry import RetryOutcome
+    from sinergi_consumers.sinks.protocol import Decision, QuarantineKey
 
 
 def contents(quarantine: Quarantine, row: Quarantined) -> Contents:
@@ -33,13 +35,13 @@ def contents(quarantine: Quarantine, row: Quarantined) -> Contents:
 def all_contents(quarantine: Quarantine, rows: Sequence[Quarantined]) -> dict[int, Contents | None]:
     """Key and datum of each row, by its id; None where neither quarantine nor topic has them."""
     found = {row.id: quarantine.contents(row.id) for row in rows}
-    missing: dict[tuple[str, int], list[Quarantined]] = {}
+    missing: dict[TopicPartition, list[Quarantined]] = {}
     for row in rows:
         if found[row.id] is None:
-            missing.setdefault((_topic(row).name, row.partition), []).append(row)
-    for (topic, partition), without in missing.items():
+            missing.setdefault(_tp(row), []).append(row)
+    for tp, without in missing.items():
         wanted = {row.leaf_index: bytes.fromhex(row.leaf_hash) for row in without}
-        read = _reading().read(topic, partition, wanted)
+        read = _reading().read(tp, wanted)
         found |= {
             row.id: Contents(leaf.key, leaf.datum)
             for row in without
@@ -64,43 +66,44 @@ def _not_read(row: Quarantined) -> errors.LeafNotRead:
 
 
 def _reading() -> LeafReading:
-    from sinergi_consumers.leaf_reading import LeafReading  # noqa: PLC0415 - heavy: not for list
+    from sinergi_consumers.quarantine.leaf_reading import LeafReading  # noqa: PLC0415 - heavy: not for list
 
     return LeafReading(root.settings().connection)
 
 
-def retried(rows: Sequence[Quarantined], decision: Decision) -> list[Outcome]:
+def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcome]:
     """Try rows again; what came of each.
 
     Raises:
         SettingsRefused: the topic is wanted, and nobody said where the brokers are.
         ProjectionRefused: a projection is not installed here.
     """
-    from sinergi_consumers.agreed import Agreed  # noqa: PLC0415 - heavy: not for list and show
-    from sinergi_consumers.decoding import Decoders  # noqa: PLC0415
-    from sinergi_consumers.projection import projections_of  # noqa: PLC0415
-    from sinergi_consumers.retrying import Retrial  # noqa: PLC0415
-    from sinergi_consumers.sinks.postgresql import PostgresqlSink  # noqa: PLC0415
+    from sinergi_consumers.decode.agreement_check import AgreementCheck  # noqa: PLC0415 - heavy: not for list and show
+    from sinergi_consumers.decode.decoder import Decoders  # noqa: PLC0415
+    from sinergi_consumers.projections.projection import projections_of  # noqa: PLC0415
+    from sinergi_consumers.quarantine.retry import QuarantineRetry  # noqa: PLC0415
+    from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink  # noqa: PLC0415
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
     settings, catalog = root.settings(), Catalog.shipped()
-    if not all(each.kept or each.state == State.RETRIED for each in rows):
+    if not all(each.kept or each.state == QuarantineState.RETRIED for each in rows):
         settings.connection()  # before anything is done
     entries = [_entry(each) for each in rows]
-    agreed = Agreed(settings.agreements(), settings.agency)
-    projections = projections_of(catalog, (each.topic.event_type for each in entries))
+    agreed = AgreementCheck(settings.agreements(), settings.agency)
+    projections = projections_of(catalog, (each.tp.event_topic.event_type for each in entries))
     quota = settings.values.consumer.quarantine_bytes
     with closing(PostgresqlSink(settings.consumer_database, projections, quota)) as sink:
         sink.check()
-        retrial = Retrial(sink, projections, Decoders(catalog, agreed), _reading())
+        retrial = QuarantineRetry(sink, projections, Decoders(catalog, agreed), _reading())
         return list(retrial.retry(entries, decision))
 
 
-def _entry(row: Quarantined) -> Entry:
-    from sinergi_consumers.retrying import Entry  # noqa: PLC0415 - heavy: not for list and show
+def _entry(row: Quarantined) -> QuarantineKey:
+    from sinergi_consumers.sinks.protocol import QuarantineKey  # noqa: PLC0415 - heavy: not for list and show
 
-    return Entry(row.projection, _topic(row), row.partition, row.leaf_index)
+    return QuarantineKey(row.projection, _tp(row), row.leaf_index)
 
 
-def _topic(row: Quarantined) -> Topic:
-    return stored.topic(row.topic, "sinergi_consumer.quarantine", f"of id {row.id}")
+def _tp(row: Quarantined) -> TopicPartition:
+    topic = stored.topic(row.topic, "sinergi_consumer.quarantine", f"of id {row.id}")
+    return TopicPartition(topic.name, row.partition)

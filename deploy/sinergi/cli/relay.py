@@ -8,8 +8,8 @@ from sinergi.cli import root
 from sinergi.signals import stopping as on_signals
 
 if TYPE_CHECKING:
-    from sinergi.settings import Settings
-    from sinergi_producers.relay import Relay
+    from sinergi.settings.settings import Settings
+    from sinergi_producers.relay.loop import Relay
     from sinergi_schemas.seal.keys import SigningKey
 
 
@@ -34,8 +34,8 @@ def assemble(settings: Settings) -> Relay:
         SettingsRefused: a setting is missing, or no key is there that an agreement knows.
         AgreementRefused: the agreements cannot be used.
     """
-    from sinergi_producers.backlog import Backlog  # noqa: PLC0415 - heavy: not for --help
-    from sinergi_producers.relay import Identity, Relay  # noqa: PLC0415
+    from sinergi_producers.relay.loop import Identity, Relay  # noqa: PLC0415
+    from sinergi_producers.relay.store import Backlog  # noqa: PLC0415 - heavy: not for --help
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
     def keys() -> list[SigningKey]:

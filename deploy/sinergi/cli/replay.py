@@ -11,13 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from sinergi.cli import root, terminal, verdict
 from sinergi.cli.native_output import logged_native_output
-from sinergi.cli.output import Destination, Output, Writer, open_writer
-from sinergi_consumers.audit import Audit, Copies
+from sinergi.cli.output import Destination, EventWriter, Output, open_writer
+from sinergi_consumers.audit.audit import Audit, Copies
+from sinergi_consumers.audit.replay import ReplayFilter
 from sinergi_consumers.bus import Bus
-from sinergi_consumers.replay import Wanted
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.output_file import AS_USUAL, OutputFile
+from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
 from sinergi_schemas.topics import Topic, is_kafka_name
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _topics(words: list[str], output: Output, *, is_alone: bool) -> list[Topic]:
     return names
 
 
-def _run(audits: list[Audit], wanted: Wanted, writer: Writer | None) -> None:
+def _run(audits: list[Audit], wanted: ReplayFilter, writer: EventWriter | None) -> None:
     """Audit one topic after the other; the events that hold go to the writer, if there is one."""
     for audit in audits:
         for events in _verifying(audit, wanted):
@@ -124,14 +124,14 @@ def _run(audits: list[Audit], wanted: Wanted, writer: Writer | None) -> None:
                 writer.add(events)
 
 
-def _wanted(since: str | None, until: str | None, key: str | None) -> Wanted:
+def _wanted(since: str | None, until: str | None, key: str | None) -> ReplayFilter:
     start, end = _instant("--from", since), _instant("--to", until)
     if start and end and start >= end:
         raise errors.ReplayRefused("--from is not before --to, so no event lies between")
-    return Wanted(start, end, key)
+    return ReplayFilter(start, end, key)
 
 
-def _verifying(audit: Audit, wanted: Wanted) -> Iterator[pl.DataFrame]:
+def _verifying(audit: Audit, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
     """The frames of an audit, with a bar on standard error while they come."""
     yield audit.nothing()
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn())

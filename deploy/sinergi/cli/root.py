@@ -26,7 +26,7 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sinergi.settings import Settings
+    from sinergi.settings.settings import Settings
 
 NOT_SO = 1
 COULD_NOT = 2
@@ -52,7 +52,7 @@ class Invocation:
         Raises:
             SettingsRefused: with one line for each thing wrong.
         """
-        from sinergi.settings import load  # noqa: PLC0415 - not for --help
+        from sinergi.settings.settings import load  # noqa: PLC0415 - not for --help
 
         found = load(self.config, self.overrides)
         for each in found.warnings():

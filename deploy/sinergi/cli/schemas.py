@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import terminal
-from sinergi.cli.tables import Column, Kind
-from sinergi_schemas import compatibility, errors
+from sinergi.cli.tables import ColumnKind, TableColumn
+from sinergi_schemas import errors
+from sinergi_schemas.avro_types import compatibility
+from sinergi_schemas.avro_types.fields import Types
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.fields import Types
 
 if TYPE_CHECKING:
+    from sinergi_schemas.avro_types.compatibility import Judgement, SchemaFinding
+    from sinergi_schemas.avro_types.fields import DescribedField
     from sinergi_schemas.catalog import Schema
-    from sinergi_schemas.compatibility import Finding, Judgement
-    from sinergi_schemas.fields import Field
 
 _SHORT = 16  # hexadecimal digits of a fingerprint that are enough to tell one by
 
-_FIELDS = (Column("field"), Column("type"), Column("protected"), Column("meaning", Kind.PROSE))
+_FIELDS = (
+    TableColumn("field"),
+    TableColumn("type"),
+    TableColumn("protected"),
+    TableColumn("meaning", ColumnKind.PROSE),
+)
 
 app = typer.Typer(
     name="schemas",
@@ -43,7 +49,7 @@ def list_schemas(*, as_json: AsJson = False) -> None:
         return
     short = [{**row, "fingerprint": row["fingerprint"][:_SHORT]} for row in rows]
     terminal.show_table(
-        [*map(Column, rows[0])], [[str(value) for value in row.values()] for row in short]
+        [*map(TableColumn, rows[0])], [[str(value) for value in row.values()] for row in short]
     )
 
 
@@ -112,7 +118,7 @@ def _judged_as_tables(catalog: Catalog) -> list[Judgement]:
         ExtraMissing: the libraries of a reader are not installed.
     """
     try:
-        from sinergi_consumers import schema_tables  # noqa: PLC0415 - list and show need no polars
+        from sinergi_consumers.sinks.postgresql import schema_tables  # noqa: PLC0415 - list and show need no polars
     except ModuleNotFoundError as why:
         library = (why.name or "").partition(".")[0]
         raise errors.ExtraMissing("sinergi schemas check", library, "consumers") from None
@@ -131,16 +137,16 @@ def _row(schema: Schema) -> dict[str, Any]:
     }
 
 
-def _cells(field: Field) -> list[str]:
+def _cells(field: DescribedField) -> list[str]:
     kind = f"{field.type}?" if field.optional else field.type
     return [field.path, kind, "yes" if field.protected else "", field.doc]
 
 
-def _plain(judgement: Judgement, finding: Finding) -> dict[str, Any]:
+def _plain(judgement: Judgement, finding: SchemaFinding) -> dict[str, Any]:
     against = None if judgement.against is None else judgement.against.name
     return {"schema": judgement.schema.name, "against": against, **finding._asdict()}
 
 
-def _line(judgement: Judgement, finding: Finding) -> str:
+def _line(judgement: Judgement, finding: SchemaFinding) -> str:
     against = "" if judgement.against is None else f" against {judgement.against.name}"
     return f"{judgement.schema.name}{against}: {finding.path or 'the event'}: {finding.text}"

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from sinergi.cli import root, terminal
-from sinergi.cli.tables import Column
-from sinergi.settings import stray_variables
+from sinergi.cli.tables import TableColumn
+from sinergi.settings.settings import stray_variables
 
 
 def settings(
@@ -29,4 +29,4 @@ def settings(
         (each.key, "" if each.value is None else str(each.value), each.origin)
         for each in found.entries()
     ]
-    terminal.show_table((Column("setting"), Column("value"), Column("from")), rows)
+    terminal.show_table((TableColumn("setting"), TableColumn("value"), TableColumn("from")), rows)

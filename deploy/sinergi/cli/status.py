@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import root, terminal
-from sinergi.cli.tables import Column, Kind
+from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.status import judgement
 from sinergi.status.judgement import WELL, judge, local, spoken
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
-    from sinergi.status.facts import Facts, Publishing, Reading, Share
-    from sinergi.status.judgement import Verdict
+    from sinergi.status.facts import Facts, PublisherFacts, ReaderFacts, ReadPartition
+    from sinergi.status.judgement import StatusVerdict
 
 _STYLES = {WELL: "green", judgement.NOT_WELL: "bold red", judgement.UNKNOWN: "bold yellow"}
 _UNKNOWN = "?"
@@ -49,7 +49,7 @@ def status(
     raise typer.Exit(verdict.exit_status)
 
 
-def _document(facts: Facts, verdict: Verdict) -> dict[str, Any]:
+def _document(facts: Facts, verdict: StatusVerdict) -> dict[str, Any]:
     return {
         "agency": facts.agency,
         "at": facts.at,
@@ -69,7 +69,7 @@ def _moment(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is no part of a status")
 
 
-def _print(facts: Facts, verdict: Verdict) -> None:
+def _print(facts: Facts, verdict: StatusVerdict) -> None:
     first, *more = verdict.lines
     terminal.say(f"{facts.agency}: {first}", _STYLES[verdict.exit_status])
     for each in more:
@@ -81,7 +81,7 @@ def _print(facts: Facts, verdict: Verdict) -> None:
         _show_read(facts.reading)
 
 
-def _show_published(side: Publishing) -> None:
+def _show_published(side: PublisherFacts) -> None:
     lease = side.lease
     relay = f"relay {lease.holder} leads" if lease.is_held else "no relay leads"
     until = f" until {local(lease.expires_at)}" if lease.is_held and lease.expires_at else ""
@@ -108,7 +108,7 @@ def _show_published(side: Publishing) -> None:
     _show_received(side)
 
 
-def _show_received(side: Publishing) -> None:
+def _show_received(side: PublisherFacts) -> None:
     """How far the readers of what is published are."""
     rows = []
     for topic in side.topics:
@@ -122,12 +122,20 @@ def _show_received(side: Publishing) -> None:
     if rows:
         terminal.say("")
         terminal.say("Received · as the readers' signed receipts say", "bold")
-        columns = [Column("topic", Kind.HEADING), Column("part.", Kind.NUMBER), Column("reader")]
-        columns += [Column("received", Kind.NUMBER), Column("missing", Kind.NUMBER), Column("at")]
+        columns = [
+            TableColumn("topic", ColumnKind.HEADING),
+            TableColumn("part.", ColumnKind.NUMBER),
+            TableColumn("reader"),
+        ]
+        columns += [
+            TableColumn("received", ColumnKind.NUMBER),
+            TableColumn("missing", ColumnKind.NUMBER),
+            TableColumn("at"),
+        ]
         terminal.show_table(columns, rows)
 
 
-def _show_read(side: Reading) -> None:
+def _show_read(side: ReaderFacts) -> None:
     workers = _UNKNOWN if side.workers is None else f"{side.workers}"
     title = f"Read · workers in the group {side.group}: {workers}"
     rows = [
@@ -138,7 +146,7 @@ def _show_read(side: Reading) -> None:
     _show_table(title, rows, "available", "materialised", "behind", "quarantine", "halted")
 
 
-def _progress(share: Share) -> tuple[str, ...]:
+def _progress(share: ReadPartition) -> tuple[str, ...]:
     return (
         _number(share.available),
         _number(share.lowest),
@@ -151,8 +159,10 @@ def _progress(share: Share) -> tuple[str, ...]:
 def _show_table(title: str, rows: list[tuple[str, ...]], *numbers: str) -> None:
     terminal.say("")
     terminal.say(title, "bold")
-    columns = [Column("topic", Kind.HEADING), Column("part.", Kind.NUMBER)]
-    terminal.show_table([*columns, *(Column(each, Kind.NUMBER) for each in numbers)], rows)
+    columns = [TableColumn("topic", ColumnKind.HEADING), TableColumn("part.", ColumnKind.NUMBER)]
+    terminal.show_table(
+        [*columns, *(TableColumn(each, ColumnKind.NUMBER) for each in numbers)], rows
+    )
 
 
 def _number(number: int | None) -> str:

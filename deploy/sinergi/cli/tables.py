@@ -26,7 +26,7 @@ _FEWEST_FOR_PROSE = 24
 _HEAD = "bold"
 
 
-class Kind(Enum):
+class ColumnKind(Enum):
     """How a column may be laid out."""
 
     TEXT = auto()  # on one line, never broken
@@ -35,25 +35,28 @@ class Kind(Enum):
     HEADING = auto()  # as TEXT, and a heading over its rows where the table is too wide
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """A column: its name over it, and how it may be laid out."""
 
     name: str
-    kind: Kind = Kind.TEXT
+    kind: ColumnKind = ColumnKind.TEXT
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A text and the style in which a terminal shows it."""
 
     text: str
     style: str = ""
 
 
-Line = list[Cell]
+Line = list[TableCell]
 
 
 def laid_out(
-    columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]], width: int, encoding: str
+    columns: Sequence[TableColumn],
+    rows: Iterable[Sequence[str | TableCell]],
+    width: int,
+    encoding: str,
 ) -> Iterator[Line]:
     """The lines of a table, each as pieces with their styles.
 
@@ -65,13 +68,13 @@ def laid_out(
     if (widths := _widths(columns, cells, width)) is not None:
         yield from _flat(columns, cells, widths, "")
         return
-    place = next((at for at, each in enumerate(columns) if each.kind is Kind.HEADING), None)
+    place = next((at for at, each in enumerate(columns) if each.kind is ColumnKind.HEADING), None)
     if place is not None:
         rest = _without(columns, place)
         widths = _widths(rest, [_without(row, place) for row in cells], width - _INDENT)
         if widths is not None:
             for heading, group in groupby(cells, key=lambda row: row[place].text):
-                yield [Cell(heading, _HEAD)]
+                yield [TableCell(heading, _HEAD)]
                 inner = [_without(row, place) for row in group]
                 yield from _flat(rest, inner, widths, " " * _INDENT)
             return
@@ -96,20 +99,20 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def _fit(cell: str | Cell, encoding: str) -> Cell:
-    text, style = cell if isinstance(cell, Cell) else (cell, "")
-    return Cell(encodable(plain(text), encoding), style)
+def _fit(cell: str | TableCell, encoding: str) -> TableCell:
+    text, style = cell if isinstance(cell, TableCell) else (cell, "")
+    return TableCell(encodable(plain(text), encoding), style)
 
 
 def _widths(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
+    columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], width: int
 ) -> list[int] | None:
     """How wide each column is, or None where they do not fit beside each other."""
     natural, least = [], []
     for at, column in enumerate(columns):
         texts = [column.name, *(row[at].text for row in rows)]
         natural.append(max(map(cell_len, texts)))
-        if column.kind is Kind.PROSE:
+        if column.kind is ColumnKind.PROSE:
             longest = max(cell_len(word) for text in texts for word in text.split(" "))
             least.append(max(longest, min(natural[-1], _FEWEST_FOR_PROSE)))
         else:
@@ -126,26 +129,29 @@ def _widths(
 
 
 def _flat(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], widths: Sequence[int], indent: str
+    columns: Sequence[TableColumn],
+    rows: Sequence[Sequence[TableCell]],
+    widths: Sequence[int],
+    indent: str,
 ) -> Iterator[Line]:
-    heads = [Cell(each.name, _HEAD) for each in columns]
+    heads = [TableCell(each.name, _HEAD) for each in columns]
     for row in (heads, *rows):
         pieces = [
-            wrapped(cell.text, width) if column.kind is Kind.PROSE else [cell.text]
+            wrapped(cell.text, width) if column.kind is ColumnKind.PROSE else [cell.text]
             for cell, column, width in zip(row, columns, widths, strict=True)
         ]
         for texts in zip_longest(*pieces, fillvalue=""):
             parts = zip(texts, row, columns, widths, strict=True)
             line = [
-                _padded(Cell(text, cell.style), column, width)
+                _padded(TableCell(text, cell.style), column, width)
                 for text, cell, column, width in parts
             ]
             line[-1] = line[-1]._replace(text=line[-1].text.rstrip(" "))
-            yield [Cell(indent), *_with_gaps(line)]
+            yield [TableCell(indent), *_with_gaps(line)]
 
 
 def _blocks(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
+    columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], width: int
 ) -> Iterator[Line]:
     names = max(cell_len(each.name) for each in columns)
     for number, row in enumerate(rows):
@@ -153,23 +159,23 @@ def _blocks(
             yield []
         for column, cell in zip(columns, row, strict=True):
             room = width - names - _GAP
-            texts = wrapped(cell.text, room) if column.kind is Kind.PROSE else [cell.text]
+            texts = wrapped(cell.text, room) if column.kind is ColumnKind.PROSE else [cell.text]
             for at, text in enumerate(texts):
                 name = "" if at else column.name
-                head = Cell(f"{name}{' ' * (names - cell_len(name) + _GAP)}", _HEAD)
-                yield [head, Cell(text, cell.style)]
+                head = TableCell(f"{name}{' ' * (names - cell_len(name) + _GAP)}", _HEAD)
+                yield [head, TableCell(text, cell.style)]
 
 
-def _padded(cell: Cell, column: Column, width: int) -> Cell:
+def _padded(cell: TableCell, column: TableColumn, width: int) -> TableCell:
     fill = " " * (width - cell_len(cell.text))
-    text = fill + cell.text if column.kind is Kind.NUMBER else cell.text + fill
-    return Cell(text, cell.style)
+    text = fill + cell.text if column.kind is ColumnKind.NUMBER else cell.text + fill
+    return TableCell(text, cell.style)
 
 
-def _with_gaps(line: Sequence[Cell]) -> Iterator[Cell]:
+def _with_gaps(line: Sequence[TableCell]) -> Iterator[TableCell]:
     for at, cell in enumerate(line):
         if at:
-            yield Cell(" " * _GAP)
+            yield TableCell(" " * _GAP)
         yield cell
 
 

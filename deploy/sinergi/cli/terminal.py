@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
 
-    from sinergi.cli.tables import Cell, Column, Line
+    from sinergi.cli.tables import Line, TableCell, TableColumn
 
 STANDARD_OUTPUT = "standard output"
 
@@ -48,10 +48,10 @@ def say(text: str, style: str = "") -> None:
     if not console.is_terminal:
         _write(f"{plain(text)}\n")
         return
-    from sinergi.cli.tables import Cell, wrapped  # noqa: PLC0415 - only for people
+    from sinergi.cli.tables import TableCell, wrapped  # noqa: PLC0415 - only for people
 
     for each in wrapped(plain(text), console.width):
-        _show(console, [Cell(each, style)])
+        _show(console, [TableCell(each, style)])
 
 
 def note(text: str, style: str = "") -> None:
@@ -92,7 +92,7 @@ def show_bytes(data: bytes) -> None:
         sys.stdout.buffer.flush()
 
 
-def show_table(columns: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> None:
+def show_table(columns: Sequence[TableColumn], rows: Iterable[Sequence[str | TableCell]]) -> None:
     """Write a table to standard output, laid out for the terminal or for COLUMNS."""
     from sinergi.cli.tables import laid_out  # noqa: PLC0415 - only where there is a table
 

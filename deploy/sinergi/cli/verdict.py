@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from sinergi_consumers.audit import Audit
-    from sinergi_consumers.replay import Tally
-    from sinergi_consumers.testimony import Witness
-    from sinergi_schemas.seal.noise import Skipped
+    from sinergi_consumers.audit.audit import Audit
+    from sinergi_consumers.audit.replay import ReplayCounts
+    from sinergi_consumers.audit.testimony import Witness
+    from sinergi_schemas.seal.noise import SkippedMessages
     from sinergi_schemas.topics import Topic
 
 HOLDS, DISPROVED, UNTOLD = 0, 1, 2
@@ -139,7 +139,7 @@ def _witnesses(topic: Topic, audit: Audit) -> list[str]:
     return found
 
 
-def _partition(tally: Tally) -> dict[str, Any]:
+def _partition(tally: ReplayCounts) -> dict[str, Any]:
     return {
         "partition": tally.partition,
         "leaves": tally.verified,
@@ -162,7 +162,7 @@ def _signers(note: str) -> list[str]:
     return [f"{each.name}+{each.key_id.hex()}" for each in parse_note(note).signatures]
 
 
-def _skipped(skipped: Skipped) -> dict[str, Any]:
+def _skipped(skipped: SkippedMessages) -> dict[str, Any]:
     return {
         "cause": skipped.cause,
         "count": skipped.count,

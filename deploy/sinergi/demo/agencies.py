@@ -16,12 +16,13 @@ import sqlalchemy as sa
 import tomli_w
 from sqlalchemy.orm import Session
 
-from sinergi import migrate, provision, settings
+from sinergi import migrate, provision
 from sinergi.demo import registers
-from sinergi.founding import Founded, Plan, found
+from sinergi.settings import settings
+from sinergi.settings.initialise import PlannedFiles, WrittenFiles, found
 from sinergi_consumers.bus import Bus
-from sinergi_consumers.projection import history, projections_of
-from sinergi_producers.outbox import Outbox
+from sinergi_consumers.projections.projection import history, projections_of
+from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.codes import Action
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sinergi.local import Local
-    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.events import Event
     from sinergi_schemas.topics import Topic
 
@@ -115,7 +116,7 @@ class Agency:
         """Its name on the bus."""
         return self.profile.slug
 
-    def commits(self, event: Event, *also: registers.Entry) -> Event:
+    def commits(self, event: Event, *also: registers.RegisterEntry) -> Event:
         """Write the agency's own row and the event in one transaction; the event as published.
 
         Args:
@@ -147,7 +148,7 @@ class Agency:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class DemoBus:
     """All agencies at work, and what they agreed on."""
 
     agencies: Mapping[str, Agency]
@@ -178,7 +179,7 @@ class Bench:
             each.engine.dispose()
 
 
-def establish(folder: Path, local: Local, clock: StoryClock) -> Bench:
+def establish(folder: Path, local: Local, clock: StoryClock) -> DemoBus:
     """Found the three agencies on local services, ready for their relays and materialisers."""
     founded = {each.slug: _found(folder, local, each) for each in PROFILES}  # 1
     agreement = tomli_w.dumps(_agreement(founded)).encode()
@@ -192,12 +193,12 @@ def establish(folder: Path, local: Local, clock: StoryClock) -> Bench:
     bus = Bus(first.connection(), first.agreements(), catalog)
     cluster = provision.Cluster(open_admin(bus.connection))  # 4
     cluster.apply(cluster.plan(provision.wanted(bus.agreements, SYSTEM.now())))
-    return Bench(agencies, bus)
+    return DemoBus(agencies, bus)
 
 
-def _found(folder: Path, local: Local, profile: Profile) -> Founded:
+def _found(folder: Path, local: Local, profile: Profile) -> WrittenFiles:
     url = local.database(profile.slug.replace("-", "_"))
-    plan = Plan(
+    plan = PlannedFiles(
         profile.slug,
         BUS,
         database=profile.database,
@@ -208,7 +209,7 @@ def _found(folder: Path, local: Local, profile: Profile) -> Founded:
     return found(folder / profile.slug, plan)
 
 
-def _equip(profile: Profile, founded: Founded, catalog: Catalog, clock: StoryClock) -> Agency:
+def _equip(profile: Profile, founded: WrittenFiles, catalog: Catalog, clock: StoryClock) -> Agency:
     held = settings.load(founded.settings, environment={})
     agreements = held.agreements()
     read = {each.event_type for each in agreements.read_by(profile.slug)}
@@ -221,7 +222,7 @@ def _equip(profile: Profile, founded: Founded, catalog: Catalog, clock: StoryClo
     return Agency(profile, held, engine, Outbox(profile.slug, agreements, catalog, clock))
 
 
-def _agreement(founded: Mapping[str, Founded]) -> dict[str, object]:
+def _agreement(founded: Mapping[str, WrittenFiles]) -> dict[str, object]:
     """The agreement (PKS) as a document: each party's keys are those just made."""
     return {
         "bus": BUS,

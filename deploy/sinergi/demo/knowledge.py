@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
-from sinergi_consumers.replay import Replay, Wanted
+from sinergi_consumers.audit.replay import Replay, ReplayFilter
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sinergi.demo.agencies import Agency, Bench
+    from sinergi.demo.agencies import Agency, DemoBus
     from sinergi_schemas.topics import Topic
 
 
@@ -24,7 +24,7 @@ class Knowledge(NamedTuple):
     laboratory: str
 
 
-class Proof(NamedTuple):
+class ProvedKnowledge(NamedTuple):
     """The same with the leaf that proves it."""
 
     known: Knowledge
@@ -32,14 +32,14 @@ class Proof(NamedTuple):
     leaf: int
 
 
-def proved(bench: Bench, topic: Topic, record_id: str, until: datetime) -> Proof:
+def proved(bench: DemoBus, topic: Topic, record_id: str, until: datetime) -> ProvedKnowledge:
     """What the owner of a topic had told by a moment, read again under its seal.
 
     Raises:
         DemoFailed: nothing was told by then.
         SealBroken: the topic is not what its owner sealed.
     """
-    wanted = Wanted(until=until.astimezone(UTC), record_id=record_id)
+    wanted = ReplayFilter(until=until.astimezone(UTC), record_id=record_id)
     frames = Replay(bench.bus, topic).events(wanted)
     rows = [row for frame in frames for row in frame.iter_rows(named=True)]
     if not rows:
@@ -47,7 +47,7 @@ def proved(bench: Bench, topic: Topic, record_id: str, until: datetime) -> Proof
     newest = max(rows, key=lambda row: row["revision"])
     results = ", ".join(each["lab_result"] for each in newest["exhibits"])
     known = Knowledge(newest["revision"], results)
-    return Proof(known, newest["partition"], newest["leaf_index"])
+    return ProvedKnowledge(known, newest["partition"], newest["leaf_index"])
 
 
 def held(reader: Agency, owner: Agency, record_id: str, until: datetime) -> Knowledge | None:

@@ -13,14 +13,14 @@ from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     from sinergi.demo.agencies import Agency
-    from sinergi.demo.teller import Teller
+    from sinergi.demo.teller import Storyline
     from sinergi_schemas.events import Event, Seizure
 
 _OFFICERS = 4
 _CASES = 20
 
 
-def ordinary_day(teller: Teller) -> None:
+def ordinary_day(teller: Storyline) -> None:
     """Small cases of two agencies, each with a commit of its own, and one that all correct."""
     teller.screen.chapter(
         "An ordinary day",
@@ -43,7 +43,7 @@ def ordinary_day(teller: Teller) -> None:
     _all_correct(teller, _case("LP/A/R", 0, 0))
 
 
-def _all_correct(teller: Teller, case: Seizure) -> None:
+def _all_correct(teller: Storyline, case: Seizure) -> None:
     """Several officers correct one record at the same moment."""
     corrections = [changed(case, case_number=f"BP/{each}/III/2026") for each in range(_OFFICERS)]
     with ThreadPoolExecutor(_OFFICERS) as officers:

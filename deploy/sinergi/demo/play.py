@@ -21,8 +21,8 @@ from sinergi.demo.fiction import at
 from sinergi.demo.ordinary_day import ordinary_day
 from sinergi.demo.reckoning import Reckoning, is_settled, reckon
 from sinergi.demo.tampering import Tampered, tamper
-from sinergi.demo.teller import Teller
-from sinergi.demo.workers import Work, Workers
+from sinergi.demo.teller import Storyline
+from sinergi.demo.workers import WorkerCommand, Workers
 from sinergi.local import Local
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.topics import Topic
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sinergi.demo.agencies import Bench
+    from sinergi.demo.agencies import DemoBus
     from sinergi.demo.screen import Screen
-    from sinergi.demo.teller import Told
+    from sinergi.demo.teller import CommittedEvents
 
 _SETTLING_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DemoOutcome:
     """How the demo ended."""
 
     reckoning: Reckoning
@@ -50,7 +50,7 @@ class Outcome:
         return {"agencies": self.reckoning.document(), "tampered": self.tampered.document()}
 
 
-def play(folder: Path, screen: Screen, check: Callable[[], None]) -> Outcome:
+def play(folder: Path, screen: Screen, check: Callable[[], None]) -> DemoOutcome:
     """Play the demo in an empty folder; when it ends, however it ends, nothing of it runs.
 
     Args:
@@ -75,7 +75,7 @@ def play(folder: Path, screen: Screen, check: Callable[[], None]) -> Outcome:
             bench = stack.enter_context(closing(establish(folder, local, clock)))
         workers = stack.enter_context(Workers(folder / "logs", check))
         _start(bench, workers, screen)
-        told = _tell(Teller(bench, workers, clock, screen))  # 2, 3
+        told = _tell(Storyline(bench, workers, clock, screen))  # 2, 3
         workers.stop()
         tampered = _tamper(bench, screen)  # 4
         check()
@@ -88,13 +88,16 @@ def play(folder: Path, screen: Screen, check: Callable[[], None]) -> Outcome:
         screen.verdict(f"All equal. Nothing of this runs any more; {seconds:.0f} s.", good=True)
     else:
         screen.verdict(f"It does not agree; {seconds:.0f} s.", good=False)
-    return Outcome(reckoning, tampered)
+    return DemoOutcome(reckoning, tampered)
 
 
-def _start(bench: Bench, workers: Workers, screen: Screen) -> None:
+def _start(bench: DemoBus, workers: Workers, screen: Screen) -> None:
     rows = []
     for each in bench.agencies.values():
-        pids = [str(workers.start(each, work)) for work in (Work.RELAY, Work.MATERIALISE)]
+        pids = [
+            str(workers.start(each, work))
+            for work in (WorkerCommand.RELAY, WorkerCommand.MATERIALISE)
+        ]
         published = bench.agreements.published_by(each.slug)
         names = ", ".join(topic.event_type for topic in published)
         rows.append((each.slug, each.profile.name, names, *pids))
@@ -103,7 +106,7 @@ def _start(bench: Bench, workers: Workers, screen: Screen) -> None:
         workers.wait_until_ready(bench)
 
 
-def _tell(teller: Teller) -> Told:
+def _tell(teller: Storyline) -> CommittedEvents:
     stories.parcel(teller)
     stories.salt(teller)
     stories.wrong_man(teller)
@@ -116,7 +119,7 @@ def _tell(teller: Teller) -> Told:
     return teller.told
 
 
-def _tamper(bench: Bench, screen: Screen) -> Tampered:
+def _tamper(bench: DemoBus, screen: Screen) -> Tampered:
     screen.chapter(
         "The broker as an enemy",
         "Who runs the broker can change what lies there. One byte is enough to be found out.",
@@ -136,7 +139,7 @@ def _tamper(bench: Bench, screen: Screen) -> Tampered:
     return found
 
 
-def _reckon(bench: Bench, told: Told, screen: Screen) -> Reckoning:
+def _reckon(bench: DemoBus, told: CommittedEvents, screen: Screen) -> Reckoning:
     screen.chapter(
         "The reckoning",
         "Every event is counted in places that do not ask each other. Under a reader's name stand"

@@ -16,18 +16,18 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from sinergi.demo.registers import REGISTERS
-from sinergi_consumers.replay import Replay, Wanted
+from sinergi_consumers.audit.replay import Replay, ReplayFilter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sinergi.demo.agencies import Agency, Bench
-    from sinergi.demo.teller import Told
+    from sinergi.demo.agencies import Agency, DemoBus
+    from sinergi.demo.teller import CommittedEvents
     from sinergi_schemas.topics import Topic
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TopicCounts:
     """The counts of one topic."""
 
     published: int
@@ -57,7 +57,7 @@ class Line:
 class Reckoning:
     """The counts of all topics, and what contradicts them elsewhere, in words."""
 
-    lines: Mapping[Topic, Line]
+    lines: Mapping[Topic, TopicCounts]
     contradictions: tuple[str, ...]
 
     @property
@@ -73,7 +73,7 @@ class Reckoning:
         return found
 
 
-def is_settled(bench: Bench) -> bool:
+def is_settled(bench: DemoBus) -> bool:
     """Whether every reader has as many events as were published."""
     return all(
         count == _published(bench.agencies[topic.agency], topic)
@@ -82,20 +82,20 @@ def is_settled(bench: Bench) -> bool:
     )
 
 
-def reckon(bench: Bench, told: Told) -> Reckoning:
+def reckon(bench: DemoBus, told: CommittedEvents) -> Reckoning:
     """Count everything, once nothing moves any more.
 
     Raises:
         SealBroken: a topic is not what its owner sealed.
     """
-    lines: dict[Topic, Line] = {}
+    lines: dict[Topic, TopicCounts] = {}
     found: list[str] = []
     for topic in bench.topics:
         replay = Replay(bench.bus, topic)
-        frames = list(replay.events(Wanted()))
+        frames = list(replay.events(ReplayFilter()))
         on_topic = {UUID(each) for frame in frames for each in frame["event_id"]}
         owner = bench.agencies[topic.agency]
-        lines[topic] = Line(
+        lines[topic] = TopicCounts(
             _published(owner, topic),
             _count(owner, _SEALED, topic),
             _materialised(bench, topic),
@@ -106,7 +106,9 @@ def reckon(bench: Bench, told: Told) -> Reckoning:
     return Reckoning(lines, tuple(found))
 
 
-def _contradictions(owner: Agency, topic: Topic, on_topic: set[UUID], told: Told) -> Iterator[str]:
+def _contradictions(
+    owner: Agency, topic: Topic, on_topic: set[UUID], told: CommittedEvents
+) -> Iterator[str]:
     """What the sealed topic says otherwise than the stories and the owner's own register do."""
     committed = told.committed.get(topic, set())
     if on_topic != committed:
@@ -132,7 +134,7 @@ def _published(owner: Agency, topic: Topic) -> int:
     return _count(owner, _PUBLISHED, topic)
 
 
-def _materialised(bench: Bench, topic: Topic) -> dict[str, int]:
+def _materialised(bench: DemoBus, topic: Topic) -> dict[str, int]:
     history = bench.history(topic.event_type)
     query = sa.select(sa.func.count(history.c.event_id.distinct())).where(
         history.c.agency == topic.agency

@@ -16,13 +16,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sinergi_schemas.events import Event, Seizure, SuspiciousVisit, Transfer
 
 
-class Entry(DeclarativeBase):
+class RegisterEntry(DeclarativeBase):
     """A row of a register: one record, as the agency itself keeps it."""
 
     type_annotation_map: ClassVar = {datetime: sa.DateTime(timezone=True)}
 
 
-class Visit(Entry):
+class Visit(RegisterEntry):
     """A line of the prison's visit book (buku daftar kunjungan)."""
 
     __tablename__ = "buku_kunjungan"
@@ -47,7 +47,7 @@ class Visit(Entry):
         )
 
 
-class Move(Entry):
+class Move(RegisterEntry):
     """A line of the prison's transfers register (register mutasi)."""
 
     __tablename__ = "register_mutasi"
@@ -74,7 +74,7 @@ class Move(Entry):
         )
 
 
-class Case(Entry):
+class Case(RegisterEntry):
     """A line of the case register (register perkara) of the police or the narcotics agency."""
 
     __tablename__ = "register_perkara"
@@ -98,11 +98,15 @@ class Case(Entry):
         )
 
 
-REGISTERS: dict[str, type[Entry]] = {"suspicious-visit": Visit, "transfer": Move, "seizure": Case}
+REGISTERS: dict[str, type[RegisterEntry]] = {
+    "suspicious-visit": Visit,
+    "transfer": Move,
+    "seizure": Case,
+}
 """The register of each event type."""
 
 
-def entry_of(event: Event) -> Entry:
+def entry_of(event: Event) -> RegisterEntry:
     """The row of the agency's own register for an event."""
     match event:
         case SuspiciousVisit():
@@ -116,5 +120,5 @@ def entry_of(event: Event) -> Entry:
 
 def make(engine: sa.Engine, event_types: list[str]) -> None:
     """Make the registers of an agency that publishes these event types."""
-    tables = [Entry.metadata.tables[REGISTERS[name].__tablename__] for name in event_types]
-    Entry.metadata.create_all(engine, tables=tables)
+    tables = [RegisterEntry.metadata.tables[REGISTERS[name].__tablename__] for name in event_types]
+    RegisterEntry.metadata.create_all(engine, tables=tables)

@@ -18,7 +18,7 @@ from sinergi.demo.fiction import (
     visit,
 )
 from sinergi.demo.registers import entry_of
-from sinergi.demo.workers import Work
+from sinergi.demo.workers import WorkerCommand
 from sinergi_schemas import errors, events
 from sinergi_schemas.codes import (
     Action,
@@ -37,7 +37,7 @@ from sinergi_schemas.events import Escort, Letter, Person, Place, RelatedRecord,
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from sinergi.demo.teller import Teller
+    from sinergi.demo.teller import Storyline
 
 _ESCORTED = 34
 _SALT = "LKN/0012-NAR/III/2026/BNNK"
@@ -74,7 +74,7 @@ _NAMED = """
 """
 
 
-def parcel(teller: Teller) -> None:
+def parcel(teller: Storyline) -> None:
     """A parcel with rice cakes: seen at the gate, seized, tested; its receiver is moved."""
     screen = teller.screen
     screen.chapter(
@@ -127,7 +127,7 @@ def parcel(teller: Teller) -> None:
     screen.say("9 March: Contoh Dua is moved to Lapas Khusus Rekaan; revision 2 on arrival.")
 
 
-def salt(teller: Teller) -> None:
+def salt(teller: Storyline) -> None:
     """Crystals that turn out to be salt; and who knew what on the first day."""
     screen = teller.screen
     screen.chapter(
@@ -170,7 +170,7 @@ def salt(teller: Teller) -> None:
     _who_knew(teller)
 
 
-def _refused(teller: Teller, visit_number: str) -> None:
+def _refused(teller: Storyline, visit_number: str) -> None:
     """A record that lacks what the law lists never reaches the outbox."""
     hasty = {**dict(exhibit("1", "0.8100", 1)), "colour": ""}
     document = fiction.seizure_document(
@@ -185,7 +185,7 @@ def _refused(teller: Teller, visit_number: str) -> None:
     raise errors.DemoFailed("an incomplete seizure was taken", _SALT)
 
 
-def _who_knew(teller: Teller) -> None:
+def _who_knew(teller: Storyline) -> None:
     """Compare the sealed topic up to each day with the prison's own table of that time."""
     teller.screen.say(
         "[bold]Who knew what on day 1?[/] The sealed topic, read again up to each evening, and the"
@@ -205,7 +205,7 @@ def _who_knew(teller: Teller) -> None:
     teller.screen.table(columns, rows)
 
 
-def wrong_man(teller: Teller) -> None:
+def wrong_man(teller: Storyline) -> None:
     """The named recipient did not order the parcel; a materialiser dies meanwhile."""
     screen = teller.screen
     screen.chapter(
@@ -222,7 +222,7 @@ def wrong_man(teller: Teller) -> None:
         finds=(packets("3 packets in a sandal's sole", 3, Concealment.FOOTWEAR),),
         outcomes=(Outcome.ITEMS_SECURED, Outcome.INMATE_ISOLATED),
     )
-    pid = teller.workers.kill(teller.bnnk, Work.MATERIALISE)
+    pid = teller.workers.kill(teller.bnnk, WorkerCommand.MATERIALISE)
     screen.say(f"[bold red]kill -9 {pid}[/]: BNNK's materialiser is gone.")
     teller.commit(teller.lapas, named, at(14, 9, 10))
     indicators = (*named.indicators, Indicator.ORDERED_BY_OTHER)
@@ -240,11 +240,11 @@ def wrong_man(teller: Teller) -> None:
         "A clerk's transaction publishes a visit, then gives out a number twice. PostgreSQL rolls"
         " back row and event together: nobody must ever see it, and the end will tell."
     )
-    pid = teller.workers.start(teller.bnnk, Work.MATERIALISE)
+    pid = teller.workers.start(teller.bnnk, WorkerCommand.MATERIALISE)
     screen.say(f"BNNK's materialiser starts again as {pid}, from the tree in its database.")
 
 
-def retraction(teller: Teller) -> None:
+def retraction(teller: Storyline) -> None:
     """A transfer that did not happen is taken back, not deleted."""
     screen = teller.screen
     screen.chapter(
@@ -273,14 +273,14 @@ def retraction(teller: Teller) -> None:
     screen.table(columns, teller.polresta.ask(_ONE_LETTER, letter=letter, zone=fiction.WIB))
 
 
-def drone(teller: Teller) -> None:
+def drone(teller: Storyline) -> None:
     """A drone at night; the prison is cut off while the police already cite its record."""
     screen = teller.screen
     screen.chapter(
         "5 · The drone, offline",
         "Who is cut off goes on working: the outbox keeps what the bus cannot take.",
     )
-    pid = teller.workers.kill(teller.lapas, Work.RELAY)
+    pid = teller.workers.kill(teller.lapas, WorkerCommand.RELAY)
     screen.say(f"[bold red]kill -9 {pid}[/]: the prison's relay is gone, and its line is dead.")
     seen = visit(
         "KJG/2026/03/077",
@@ -308,7 +308,7 @@ def drone(teller: Teller) -> None:
     )
     teller.arrives(first, teller.lapas)
     _move_many(teller)
-    pid = teller.workers.start(teller.lapas, Work.RELAY)
+    pid = teller.workers.start(teller.lapas, WorkerCommand.RELAY)
     screen.say(
         f"Two days later the line is back: relay {pid} waits for its predecessor's lease to end."
     )
@@ -318,7 +318,7 @@ def drone(teller: Teller) -> None:
     screen.say("The police learn the owner's name: revision 2.")
 
 
-def _move_many(teller: Teller) -> None:
+def _move_many(teller: Storyline) -> None:
     """Many inmates on one letter, in one transaction, while nobody relays."""
     moves: list[events.Event] = [
         transfer(
@@ -335,7 +335,7 @@ def _move_many(teller: Teller) -> None:
     teller.screen.say(f"{_ESCORTED} inmates leave on one letter: {_ESCORTED} events in one commit.")
 
 
-def reunion(teller: Teller) -> None:
+def reunion(teller: Storyline) -> None:
     """What BNNK sees once everybody is back."""
     screen = teller.screen
     screen.say("After two kills BNNK has the drone's seizure and the visit that it cites together:")

@@ -12,20 +12,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi import provision
-from sinergi_consumers.log import open_log
-from sinergi_consumers.replay import Replay, Wanted, differing_leaf
+from sinergi_consumers.audit.replay import Replay, ReplayFilter, differing_leaf
 from sinergi_schemas import codec, errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.faults import raise_for
 from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from confluent_kafka import KafkaError, Message
 
-    from sinergi.demo.agencies import Bench
+    from sinergi.demo.agencies import DemoBus
     from sinergi_schemas.topics import Topic
 
 _FLUSH_SECONDS = 60.0
@@ -73,7 +74,7 @@ class _Change(NamedTuple):
     after: Decimal
 
 
-def tamper(bench: Bench, topic: Topic) -> Tampered:
+def tamper(bench: DemoBus, topic: Topic) -> Tampered:
     """Copy a topic of seizures with one byte changed, and let the seal judge the copy.
 
     Raises:
@@ -84,7 +85,7 @@ def tamper(bench: Bench, topic: Topic) -> Tampered:
     copy = f"copy.{topic.name}"
     _copy(bench, topic, copy, messages, change)  # 2
     try:
-        list(Replay(bench.bus, topic, copy).events(Wanted()))  # 3
+        list(Replay(bench.bus, topic, copy).events(ReplayFilter()))  # 3
     except errors.SealMismatch as why:
         partition = int(why.origin.rpartition("/")[2])
         batch = range(why.start, why.end)
@@ -100,11 +101,11 @@ def tamper(bench: Bench, topic: Topic) -> Tampered:
     raise errors.DemoFailed("a changed byte passed for sealed", copy)
 
 
-def _read(bench: Bench, topic: Topic) -> list[Message]:
+def _read(bench: DemoBus, topic: Topic) -> list[Message]:
     """Every message of a topic, partition by partition."""
     found: list[Message] = []
     for number in range(bench.agreements.partitions(topic)):
-        with open_log(bench.bus.connection, topic.name, number) as log:
+        with open_scan(bench.bus.connection, TopicPartition(topic.name, number)) as log:
             for chunk in log.read(*log.bounds()):
                 found.extend(chunk)
     return found
@@ -121,7 +122,7 @@ def _victim(messages: list[Message]) -> Message:
     return longest[len(longest) // 2]
 
 
-def _lighter(bench: Bench, victim: Message) -> _Change:
+def _lighter(bench: DemoBus, victim: Message) -> _Change:
     """Set one byte to zero, so that the first exhibit weighs less."""
     parsed = message.parse(victim)
     schema = bench.bus.catalog.by_fingerprint(parsed.fingerprint)
@@ -141,7 +142,9 @@ def _lighter(bench: Bench, victim: Message) -> _Change:
     raise errors.DemoFailed("no weight was found to change", parsed.key.decode())
 
 
-def _copy(bench: Bench, topic: Topic, copy: str, messages: list[Message], change: _Change) -> None:
+def _copy(
+    bench: DemoBus, topic: Topic, copy: str, messages: list[Message], change: _Change
+) -> None:
     """Make the topic `copy` and send it every message as it is, but for the changed one."""
     cluster = provision.Cluster(open_admin(bench.bus.connection))
     like = {each.name: each for each in provision.wanted(bench.agreements, SYSTEM.now())}

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sinergi.demo.agencies import Agency, Bench, StoryClock
-    from sinergi.demo.registers import Entry
+    from sinergi.demo.agencies import Agency, DemoBus, StoryClock
+    from sinergi.demo.registers import RegisterEntry
     from sinergi.demo.screen import Screen
     from sinergi.demo.workers import Workers
     from sinergi_schemas.events import Event
 
 
 @dataclass(slots=True)
-class Told:
+class CommittedEvents:
     """What the stories themselves know of what they did, for the reckoning at the end.
 
     Attributes:
@@ -43,15 +43,15 @@ class Told:
             self.committed.setdefault(topic, set()).add(each.event_id)
 
 
-class Teller:
+class Storyline:
     """The hand that moves the agencies."""
 
-    def __init__(self, bench: Bench, workers: Workers, clock: StoryClock, screen: Screen) -> None:
+    def __init__(self, bench: DemoBus, workers: Workers, clock: StoryClock, screen: Screen) -> None:
         self.bench = bench
         self.workers = workers
         self.clock = clock
         self.screen = screen
-        self.told = Told()
+        self.told = CommittedEvents()
 
     @property
     def lapas(self) -> Agency:
@@ -80,7 +80,9 @@ class Teller:
         self.clock.turn_to(moment)
         self.told.note(agency.commits_many(events))
 
-    def roll_back(self, agency: Agency, event: Event, taken: Entry, moment: datetime) -> None:
+    def roll_back(
+        self, agency: Agency, event: Event, taken: RegisterEntry, moment: datetime
+    ) -> None:
         """Have an agency publish an event in a transaction that fails on another row of its own.
 
         Raises:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sinergi.demo.agencies import Agency, Bench
+    from sinergi.demo.agencies import Agency, DemoBus
 
 _LOOK_SECONDS = 0.1
 # None of these is a promise: a process that has ended is noticed at once, and one that works may
@@ -33,7 +33,7 @@ _CLAIMED = "SELECT DISTINCT topic, partition FROM sinergi_consumer.position"
 _PATIENCE_SECONDS = 60.0
 
 
-class Work(StrEnum):
+class WorkerCommand(StrEnum):
     """What a process does for its agency: the name of its command."""
 
     RELAY = "relay"
@@ -57,7 +57,7 @@ class Workers:
     def __init__(self, logs: Path, check: Callable[[], None]) -> None:
         self._logs = logs
         self._check_stop = check
-        self._running: dict[tuple[str, Work], _Worker] = {}
+        self._running: dict[tuple[str, WorkerCommand], _Worker] = {}
 
     def __enter__(self) -> Self:
         self._logs.mkdir(exist_ok=True)
@@ -67,7 +67,7 @@ class Workers:
         self._ask_to_stop()
         self._end()
 
-    def start(self, agency: Agency, work: Work) -> int:
+    def start(self, agency: Agency, work: WorkerCommand) -> int:
         """Start a process; its pid. It dies with the calling thread."""
         log = self._logs / f"{agency.slug}.{work}.log"
         command = (sys.executable, "-m", "sinergi", "--config", str(agency.settings.file), work)
@@ -75,7 +75,7 @@ class Workers:
         self._running[agency.slug, work] = _Worker(process, log)
         return process.pid
 
-    def wait_until_ready(self, bench: Bench) -> None:
+    def wait_until_ready(self, bench: DemoBus) -> None:
         """Wait until every relay leads, and every materialiser has all that it may read.
 
         Raises:
@@ -97,7 +97,7 @@ class Workers:
             what = f"not all processes were ready within {_READY_SECONDS:.0f} s"
             raise errors.DemoFailed(what, "see the logs")
 
-    def kill(self, agency: Agency, work: Work) -> int:
+    def kill(self, agency: Agency, work: WorkerCommand) -> int:
         """Kill a process with SIGKILL, which it can neither hear nor prepare for; its pid."""
         worker = self._running.pop((agency.slug, work))
         worker.process.kill()

@@ -6,6 +6,6 @@ here is for production: it is for the demo, the tests, the examples and a first 
 
 from __future__ import annotations
 
-from sinergi.local.services import Local, Service, Status
+from sinergi.local.services import Local, LocalService, LocalStatus
 
-__all__ = ["Local", "Service", "Status"]
+__all__ = ["Local", "LocalService", "LocalStatus"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sinergi.local.state import State
+    from sinergi.local.state import LocalState
 
 _HEAP = "384m"
 # By names within the working directory: commas, backslashes and letters beyond ASCII in a whole
@@ -27,11 +27,11 @@ _DATA = "kafka"
 
 
 @dataclass(frozen=True, slots=True)
-class Kafka:
+class LocalKafka:
     """The broker of one folder."""
 
     folder: Path
-    state: State
+    state: LocalState
     console: Console | None = None
 
     name = "Kafka"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from sinergi.local.state import State
+    from sinergi.local.state import LocalState
 
 _SUPERUSER = "postgres"
 # The folder of a `Program`, by whatever path it was reached. The server's user need not be able to
@@ -28,11 +28,11 @@ _FOLDER = "/proc/self/fd/3"
 
 
 @dataclass(frozen=True, slots=True)
-class Postgresql:
+class LocalPostgresql:
     """The database server of one folder."""
 
     folder: Path
-    state: State
+    state: LocalState
 
     name = "PostgreSQL"
     # SIGINT is its fast shutdown: clients are disconnected and everything is written.

@@ -14,9 +14,9 @@ from fcntl import LOCK_EX, flock
 from typing import TYPE_CHECKING, Self
 
 from sinergi.local import process
-from sinergi.local.kafka import Kafka
-from sinergi.local.postgresql import Postgresql
-from sinergi.local.state import State, is_free
+from sinergi.local.kafka import LocalKafka
+from sinergi.local.postgresql import LocalPostgresql
+from sinergi.local.state import LocalState, is_free
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM, Clock
 
@@ -35,7 +35,7 @@ _LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class LocalService:
     """One local service as it stands: its address, and its pid if it runs."""
 
     address: str
@@ -43,12 +43,12 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class LocalStatus:
     """The services of a folder as they stand."""
 
     folder: Path
-    kafka: Service
-    postgresql: Service
+    kafka: LocalService
+    postgresql: LocalService
 
     @property
     def running(self) -> bool:
@@ -79,13 +79,13 @@ class Local:
 
     def __enter__(self) -> Self:
         with self._alone():
-            self._up(State.of(self._folder), leashed=True)
+            self._up(LocalState.of(self._folder), leashed=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop_started()
 
-    def up(self, *, new_ports: bool = False) -> Status:
+    def up(self, *, new_ports: bool = False) -> LocalStatus:
         """Start what does not run, and wait until all of it answers.
 
         Args:
@@ -99,7 +99,7 @@ class Local:
             LocalFailed: a service does not start.
         """
         with self._alone():
-            state = State.of(self._folder)
+            state = LocalState.of(self._folder)
             if new_ports:
                 self._stop_all(state)
                 state = state.with_new_ports()
@@ -107,7 +107,7 @@ class Local:
             self._started.clear()
         return self.status()
 
-    def down(self) -> Status:
+    def down(self) -> LocalStatus:
         """Stop what runs, and only that: processes that bear this folder's mark.
 
         Raises:
@@ -118,7 +118,7 @@ class Local:
             self._stop_all(state)
         return self.status()
 
-    def status(self) -> Status:
+    def status(self) -> LocalStatus:
         """What runs in this folder now.
 
         Raises:
@@ -127,10 +127,10 @@ class Local:
         kafka, postgresql = self._services(self._state())
         found = process.find(kafka.mark), process.find(postgresql.mark)
         pids = [one.pid if one else None for one in found]
-        return Status(
+        return LocalStatus(
             self._folder,
-            Service(kafka.address, pids[0]),
-            Service(postgresql.url("postgres"), pids[1]),
+            LocalService(kafka.address, pids[0]),
+            LocalService(postgresql.url("postgres"), pids[1]),
         )
 
     @property
@@ -146,16 +146,16 @@ class Local:
         """
         return self._services(self._state())[1].database(name)
 
-    def _state(self) -> State:
-        state = State.read(self._folder)
+    def _state(self) -> LocalState:
+        state = LocalState.read(self._folder)
         if state is None:
             raise errors.LocalDown(str(self._folder))
         return state
 
-    def _services(self, state: State) -> tuple[Kafka, Postgresql]:
-        return Kafka(self._folder, state, self._console), Postgresql(self._folder, state)
+    def _services(self, state: LocalState) -> tuple[LocalKafka, LocalPostgresql]:
+        return LocalKafka(self._folder, state, self._console), LocalPostgresql(self._folder, state)
 
-    def _up(self, state: State, *, leashed: bool) -> None:
+    def _up(self, state: LocalState, *, leashed: bool) -> None:
         state.write()
         kafka, postgresql = self._services(state)
         try:
@@ -166,7 +166,7 @@ class Local:
             self._stop_started()
             raise
 
-    def _start(self, service: Kafka | Postgresql, *, leashed: bool) -> None:
+    def _start(self, service: LocalKafka | LocalPostgresql, *, leashed: bool) -> None:
         """Start a service that does not run."""
         found = process.find(service.mark)
         if found is not None:
@@ -197,7 +197,7 @@ class Local:
             process.stop(running.process, running.program.stops_by)
             self._started.pop()
 
-    def _stop_all(self, state: State) -> None:
+    def _stop_all(self, state: LocalState) -> None:
         for service in self._services(state):
             found = process.find(service.mark)
             if found is not None:
@@ -231,7 +231,7 @@ def _resolved(folder: Path) -> Path:
 class _Running:
     """A service that this process has started."""
 
-    service: Kafka | Postgresql
+    service: LocalKafka | LocalPostgresql
     program: Program
     process: psutil.Process
     logged: int

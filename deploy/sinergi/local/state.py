@@ -24,7 +24,7 @@ _SERVICES = ("kafka", "postgresql")
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class LocalState:
     """What must stay the same from one start to the next.
 
     Attributes:
@@ -43,7 +43,7 @@ class State:
     postgresql_port: int
 
     @classmethod
-    def of(cls, folder: Path) -> State:
+    def of(cls, folder: Path) -> LocalState:
         """What the folder remembers; drawn now if this is its first time.
 
         Raises:
@@ -66,7 +66,7 @@ class State:
         )
 
     @classmethod
-    def read(cls, folder: Path) -> State | None:
+    def read(cls, folder: Path) -> LocalState | None:
         """What the folder remembers, or None if nothing was ever started there.
 
         Raises:
@@ -111,7 +111,7 @@ class State:
             return False
         return isinstance(known, dict) and known.get("mark") == self.mark
 
-    def with_new_ports(self) -> State:
+    def with_new_ports(self) -> LocalState:
         """The same on other ports, free at this moment."""
         kafka, controller, postgresql = _free_ports(3)
         return replace(

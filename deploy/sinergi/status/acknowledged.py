@@ -12,15 +12,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi.status.facts import Acknowledged
-from sinergi_consumers.log import open_log
 from sinergi_schemas import errors, topics
 from sinergi_schemas.clock import moment
+from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.seal import checkpoint
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.topics import Topic
 
@@ -74,7 +75,7 @@ def _read(
         for database in [key.name.rpartition("/")[2]]
         for number in range(agreements.partitions(topic))
     }
-    with open_log(connection, topics.receipts_topic(reader), 0) as log:
+    with open_scan(connection, TopicPartition(topics.receipts_topic(reader), 0)) as log:
         for chunk in log.read(*log.bounds()):
             for each in chunk:
                 best = best_of.get(each.key() or b"")

@@ -9,22 +9,20 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from confluent_kafka import (
-    TIMESTAMP_NOT_AVAILABLE,
-    KafkaException,
-    TopicPartition,
-)
+import confluent_kafka
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException
 from confluent_kafka.admin import OffsetSpec
 
-from sinergi_consumers.position import Place, find_offset
+from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM, moment
 from sinergi_schemas.kafka.admin import cluster_id, describe, offsets, open_admin
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translated
 from sinergi_schemas.kafka.groups import members
+from sinergi_schemas.kafka.scan import find_offset
 from sinergi_schemas.seal import checkpoint, heads
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,12 +30,11 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-    from sinergi_schemas.agreement import Agreements
+    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.consumer import ReadingConsumer
-    from sinergi_schemas.seal.heads import Heads
+    from sinergi_schemas.seal.heads import SignedHeads
 
-    Number = tuple[str, int]
 
 # Messages of others, and a batch under way, do not hide how far a topic is: the first look is at so
 # many messages, and further ones at ten times as many each.
@@ -60,7 +57,7 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ExpectedLeaves:
     """What is known of a partition before it is looked at.
 
     Attributes:
@@ -88,19 +85,19 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class BrokerTopic:
     """A topic as the brokers have it."""
 
-    place: Place
+    place: TopicIncarnation
     partitions: int
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ConsumerGroup:
     """A consumer group: its members of ours, which host has each partition, and other members."""
 
     members: int
-    hosts: Mapping[Number, str]
+    hosts: Mapping[TopicPartition, str]
     foreign: tuple[str, ...] = ()
 
 
@@ -118,17 +115,17 @@ class Broker:
         """Give the connection back."""
         self._consumer.close()
 
-    def topics(self, names: Iterable[str]) -> dict[str, Found]:
+    def topics(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
         """The topics among these that exist."""
         cluster = cluster_id(self._admin)
         return {
-            name: Found(Place(cluster, str(each.topic_id)), len(each.partitions))
+            name: BrokerTopic(TopicIncarnation(cluster, str(each.topic_id)), len(each.partitions))
             for name, each in describe(self._admin, names).items()
         }
 
-    def bounds(self, wanted: Iterable[Number]) -> dict[Number, Bounds]:
+    def bounds(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """Where partitions begin and end at this moment."""
-        places = [TopicPartition(*each) for each in wanted]
+        places = [confluent_kafka.TopicPartition(*each) for each in wanted]
         low = self._offsets(places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         high = self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {each: Bounds(low[each], high[each]) for each in high}
@@ -136,15 +133,15 @@ class Broker:
     def leaves(
         self,
         agreements: Agreements,
-        bounds: Mapping[Number, Bounds],
-        known: Mapping[Number, Known],
-    ) -> dict[Number, Shown]:
+        bounds: Mapping[TopicPartition, Bounds],
+        known: Mapping[TopicPartition, ExpectedLeaves],
+    ) -> dict[TopicPartition, Shown]:
         """How many leaves partitions show by the checkpoints of their owners near their ends.
 
         Anybody may have appended old messages of the owner, or his own. So it is looked further
         back while a partition shows less than is known of it.
         """
-        found: dict[Number, int] = {}
+        found: dict[TopicPartition, int] = {}
         end, length = dict(bounds), TAIL
         while end and length <= MOST_TAIL:
             self._cover(found, agreements, self._tails(end, length))
@@ -163,22 +160,26 @@ class Broker:
             for each in bounds
         }
 
-    def heads_notes(self, bounds: Mapping[Number, Bounds]) -> dict[Number, list[bytes]]:
+    def heads_notes(
+        self, bounds: Mapping[TopicPartition, Bounds]
+    ) -> dict[TopicPartition, list[bytes]]:
         """The newest heads in the tails of control topics, as they stand there, oldest first."""
-        found: dict[Number, deque[bytes]] = {}
+        found: dict[TopicPartition, deque[bytes]] = {}
         for number, received in self._tails(bounds, _CONTROL_TAIL):
             if received.key() == _HEADS:
                 notes = found.setdefault(number, deque(maxlen=_MOST_NOTES))
                 notes.append((received.value() or b"")[: heads.MOST_BYTES + 1])
         return {number: [*notes] for number, notes in found.items()}
 
-    def heads(self, agreements: Agreements, agency: str, notes: Sequence[bytes]) -> Heads | None:
+    def heads(
+        self, agreements: Agreements, agency: str, notes: Sequence[bytes]
+    ) -> SignedHeads | None:
         """The newest heads that an agency has signed among some; None if there are none at all.
 
         Raises:
             SealBroken: none of them is what the agency signed.
         """
-        best: Heads | None = None
+        best: SignedHeads | None = None
         broken: errors.SealBroken | None = None
         for note in notes:
             try:
@@ -195,7 +196,7 @@ class Broker:
         return agreements.credible(best) if best else None
 
     def first_at(
-        self, number: Number, within: Bounds, index: int, offset: int | None
+        self, number: TopicPartition, within: Bounds, index: int, offset: int | None
     ) -> datetime | None:
         """The broker's time of the first message at or behind a leaf; None where there is none.
 
@@ -212,19 +213,21 @@ class Broker:
                 return _time(received)
         return None
 
-    def group(self, name: str) -> Group:
+    def group(self, name: str) -> ConsumerGroup:
         """Who is in a consumer group; nobody where there is none of that name."""
         found = members(self._admin, name)
-        hosts = {place: each.host for each in found for place in each.partitions}
+        hosts = {tp: each.host for each in found for tp in each.partitions}
         foreign = tuple(str(each) for each in found if not each.is_ours)
-        return Group(len(found) - len(foreign), hosts, foreign)
+        return ConsumerGroup(len(found) - len(foreign), hosts, foreign)
 
     def _read_on(
-        self, bounds: Mapping[Number, Bounds], known: Mapping[Number, Known]
-    ) -> Iterator[tuple[Number, Message]]:
+        self,
+        bounds: Mapping[TopicPartition, Bounds],
+        known: Mapping[TopicPartition, ExpectedLeaves],
+    ) -> Iterator[tuple[TopicPartition, Message]]:
         """What lies about the place from which partitions are read on into the tables."""
-        starts: dict[Number, int] = {}
-        ends: dict[Number, Bounds] = {}
+        starts: dict[TopicPartition, int] = {}
+        ends: dict[TopicPartition, Bounds] = {}
         for each, within in bounds.items():
             offset = known[each].offset
             if offset is not None and within.low <= offset <= within.high:
@@ -234,9 +237,9 @@ class Broker:
 
     @staticmethod
     def _cover(
-        found: dict[Number, int],
+        found: dict[TopicPartition, int],
         agreements: Agreements,
-        messages: Iterable[tuple[Number, Message]],
+        messages: Iterable[tuple[TopicPartition, Message]],
     ) -> None:
         """Take the largest checkpoint of each partition's owner out of some messages."""
         for number, received in messages:
@@ -245,8 +248,8 @@ class Broker:
                 found[number] = max(found.get(number, 0), size)
 
     def _tails(
-        self, bounds: Mapping[Number, Bounds], length: int
-    ) -> Iterator[tuple[Number, Message]]:
+        self, bounds: Mapping[TopicPartition, Bounds], length: int
+    ) -> Iterator[tuple[TopicPartition, Message]]:
         """The last messages of each partition, one at a time: none of them is kept."""
         starts = {
             each: max(within.low, within.high - length)
@@ -255,18 +258,21 @@ class Broker:
         }
         return self._read(starts, bounds)
 
-    def _offsets(self, places: Sequence[TopicPartition], spec: OffsetSpec) -> dict[Number, int]:
+    def _offsets(
+        self, places: Sequence[confluent_kafka.TopicPartition], spec: OffsetSpec
+    ) -> dict[TopicPartition, int]:
         return {
-            (each.topic, each.partition): each.offset for each in offsets(self._admin, places, spec)
+            TopicPartition(each.topic, each.partition): each.offset
+            for each in offsets(self._admin, places, spec)
         }
 
-    def _index_at(self, number: Number, within: Bounds, offset: int) -> int | None:
+    def _index_at(self, number: TopicPartition, within: Bounds, offset: int) -> int | None:
         read = self._read({number: offset}, {number: within})
         return next((at for _, each in read if (at := leaf_index(each)) is not None), None)
 
     def _read(
-        self, starts: Mapping[Number, int], bounds: Mapping[Number, Bounds]
-    ) -> Iterator[tuple[Number, Message]]:
+        self, starts: Mapping[TopicPartition, int], bounds: Mapping[TopicPartition, Bounds]
+    ) -> Iterator[tuple[TopicPartition, Message]]:
         """The messages of partitions from their starts to their ends, as they come.
 
         Raises:
@@ -279,7 +285,8 @@ class Broker:
             chunk = self._consumer.consume(_CHUNK, _POLL_SECONDS)
             for each in chunk:
                 raise_for(each.error())
-                number, offset = (each.topic() or "", each.partition() or 0), each.offset() or 0
+                number = TopicPartition(each.topic() or "", each.partition() or 0)
+                offset = each.offset() or 0
                 if offset < bounds[number].high:
                     yield number, each
             if chunk or self._consumer.drain_unreadable():
@@ -289,26 +296,30 @@ class Broker:
             if SYSTEM.monotonic() > deadline:
                 raise errors.TopicAway(next(iter(missing))[0], "silent before its end")
 
-    def _assign(self, starts: Mapping[Number, int]) -> None:
+    def _assign(self, starts: Mapping[TopicPartition, int]) -> None:
         try:
-            self._consumer.assign([TopicPartition(*each, at) for each, at in starts.items()])
+            self._consumer.assign(
+                [confluent_kafka.TopicPartition(*each, at) for each, at in starts.items()]
+            )
         except KafkaException as why:
             raise translated(why) from None
 
-    def _arrived(self, ends: Mapping[Number, int]) -> list[Number]:
+    def _arrived(self, ends: Mapping[TopicPartition, int]) -> list[TopicPartition]:
         """The partitions that are read to their end; a position passes what is no message."""
         try:
-            positions = self._consumer.position([TopicPartition(*each) for each in ends])
+            positions = self._consumer.position(
+                [confluent_kafka.TopicPartition(*each) for each in ends]
+            )
         except KafkaException as why:
             raise translated(why) from None
         return [
-            (each.topic, each.partition)
+            TopicPartition(each.topic, each.partition)
             for each in positions
-            if each.offset >= ends[each.topic, each.partition]
+            if each.offset >= ends[TopicPartition(each.topic, each.partition)]
         ]
 
 
-def _covered(received: Message, agreements: Agreements, number: Number) -> int | None:
+def _covered(received: Message, agreements: Agreements, number: TopicPartition) -> int | None:
     """The tree size of the owner's checkpoint that a message bears; None where there is none."""
     topic, partition = Topic.parse(number[0]), number[1]
     origin = f"{agreements.bus}/{topic.name}/{partition}"
@@ -336,6 +347,6 @@ def _time(received: Message) -> datetime | None:
     return moment(milliseconds / 1000)
 
 
-def _newness(stated: Heads) -> tuple[int, int]:
+def _newness(stated: SignedHeads) -> tuple[int, int]:
     """What orders heads: within one second, which is all that they tell, their leaves do."""
     return stated.posix_time, sum(each.size for each in stated.heads)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sinergi.status.facts import Halt, Lease, Strays
-from sinergi.status.look import Look
-from sinergi_consumers.position import Place
+from sinergi.status.facts import Halt, LeaseFacts, Strays
+from sinergi.status.look import CheckedRows
+from sinergi_consumers.reading.position import TopicIncarnation
+from sinergi_producers.relay.sealing import TreeKey
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    Number = tuple[str, int]
 
 K = TypeVar("K")
 
@@ -94,8 +94,8 @@ class ProducerRows:
             can be said of them.
     """
 
-    lease: Lease
-    trees: Mapping[Number, TreeRow]
+    lease: LeaseFacts
+    trees: Mapping[TreeKey, TreeRow]
     live: Mapping[str, WaitingRows]
     history: Mapping[str, WaitingRows]
     held: Mapping[str, Mapping[str, int]]
@@ -106,7 +106,7 @@ class PositionRow(NamedTuple):
     """How far a projection is, and the offset to go on from where it holds."""
 
     tree_size: int
-    place: Place | None
+    place: TopicIncarnation | None
     next_offset: int | None
 
 
@@ -118,12 +118,12 @@ class ConsumerRows:
         invalid: as those of `ProducerRows`.
     """
 
-    positions: Mapping[Number, Mapping[str, PositionRow]]
-    quarantined: Mapping[Number, Mapping[str, int]]
-    quarantined_events: Mapping[Number, int]
+    positions: Mapping[TopicPartition, Mapping[str, PositionRow]]
+    quarantined: Mapping[TopicPartition, Mapping[str, int]]
+    quarantined_events: Mapping[TopicPartition, int]
     quarantined_bytes: Mapping[str, int]
-    halts: Mapping[Number, Halt]
-    strays: Mapping[Number, list[Strays]]
+    halts: Mapping[TopicPartition, Halt]
+    strays: Mapping[TopicPartition, list[Strays]]
     invalid: Sequence[str]
 
 
@@ -139,13 +139,13 @@ def producer_rows(url: str) -> ProducerRows:
         if lease is None:
             raise errors.TablesMissing("the row relay of sinergi_producer.lease", "producer")
         holder, expires_at, is_held = lease
-        look = Look(connection, "sinergi_producer")
-        trees = {}
+        look = CheckedRows(connection, "sinergi_producer")
+        trees: dict[TreeKey, TreeRow] = {}
         for name, number, size, frontier, sent, since in look.of_event_types("tree", _TREES):
             look.check_frontier("tree", f"({name}, {number}) of size {size}", size, frontier)
-            trees[name, number] = TreeRow(size, sent, _utc(since))
+            trees[TreeKey(name, number)] = TreeRow(size, sent, _utc(since))
         return ProducerRows(
-            Lease(holder, _utc(expires_at), is_held),
+            LeaseFacts(holder, _utc(expires_at), is_held),
             trees,
             _waiting(look, _LIVE),
             _waiting(look, _HISTORY),
@@ -161,38 +161,44 @@ def consumer_rows(url: str) -> ConsumerRows:
         DatabaseAway, DatabaseBroken: it does not serve us.
     """
     with _looking(url, "consumer") as connection:
-        look = Look(connection, "sinergi_consumer")
-        positions: dict[Number, dict[str, PositionRow]] = {}
+        look = CheckedRows(connection, "sinergi_consumer")
+        positions: dict[TopicPartition, dict[str, PositionRow]] = {}
         found = look.of_topics("position", _POSITIONS)
         for topic, number, projection, size, frontier, *at, offset in found:
             key = f"({projection}, {topic}, {number}) of tree_size {size}"
             look.check_frontier("position", key, size, frontier)
-            place = Place(*at) if all(at) else None
+            place = TopicIncarnation(*at) if all(at) else None
             row = PositionRow(size, place, None if offset is not None and offset < 0 else offset)
-            positions.setdefault((topic, number), {})[projection] = row
+            positions.setdefault(TopicPartition(topic, number), {})[projection] = row
         counts = look.of_topics("quarantine", _QUARANTINE)
         quarantined = _nested(
-            ((topic, number), reason, count) for topic, number, reason, count in counts if reason
+            (TopicPartition(topic, number), reason, count)
+            for topic, number, reason, count in counts
+            if reason
         )
-        events = {(topic, number): count for topic, number, why, count in counts if why is None}
+        events = {
+            TopicPartition(topic, number): count
+            for topic, number, why, count in counts
+            if why is None
+        }
         kept = dict(connection.execute(_KEPT).fetchall())
         halts = {
-            (topic, number): Halt(
+            TopicPartition(topic, number): Halt(
                 reason, detail, since.astimezone(UTC), looks_at and looks_at.astimezone(UTC)
             )
             for topic, number, reason, detail, since, looks_at in look.of_topics("halt", _HALTS)
         }
-        strays: dict[Number, list[Strays]] = {}
+        strays: dict[TopicPartition, list[Strays]] = {}
         for topic, number, *stray in look.of_topics("skipped", _STRAYS):
-            strays.setdefault((topic, number), []).append(Strays(*stray))
+            strays.setdefault(TopicPartition(topic, number), []).append(Strays(*stray))
     known = _with_newcomers(positions)
     return ConsumerRows(known, quarantined, events, kept, halts, strays, look.invalid)
 
 
 def _with_newcomers(
-    positions: Mapping[Number, Mapping[str, PositionRow]],
-) -> dict[Number, dict[str, PositionRow]]:
-    """Positions, and nothing done yet for a projection that has begun with other shares only.
+    positions: Mapping[TopicPartition, Mapping[str, PositionRow]],
+) -> dict[TopicPartition, dict[str, PositionRow]]:
+    """Positions, and size 0 for a projection that has only begun with other topic-partitions.
 
     It was installed while a worker ran that does not know of it, and holds the others still.
     """
@@ -221,7 +227,7 @@ def _looking(url: str, role: str) -> Iterator[psycopg.Connection]:
         database.close()
 
 
-def _waiting(look: Look, question: str) -> dict[str, WaitingRows]:
+def _waiting(look: CheckedRows, question: str) -> dict[str, WaitingRows]:
     return {
         name: WaitingRows(count, _utc(oldest))
         for name, count, oldest in look.of_event_types("outbox", question)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 
-class Service(StrEnum):
+class FactSource(StrEnum):
     """What facts come from."""
 
     BROKER = "broker"
@@ -32,14 +32,14 @@ class Away:
         answers: whether it is there, and refuses or lacks what was asked of it.
     """
 
-    service: Service
+    service: FactSource
     where: str
     why: str
     answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class LeaseFacts:
     """Who leads as relay, by the producer database's own clock.
 
     Attributes:
@@ -84,7 +84,7 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedTopic:
     """A topic that this agency owns. A row has a partition from its sealing on, not before.
 
     Attributes:
@@ -115,15 +115,15 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class Publishing:
+class PublisherFacts:
     """The side of the outbox.
 
     Attributes:
         unknown: why it is not known how far some readers are.
     """
 
-    lease: Lease
-    topics: tuple[Published, ...]
+    lease: LeaseFacts
+    topics: tuple[PublishedTopic, ...]
     unknown: tuple[str, ...] = ()
 
 
@@ -151,7 +151,7 @@ class Strays:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ReadPartition:
     """One partition that is read into this agency's database.
 
     Attributes:
@@ -201,7 +201,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadTopic:
     """A topic of another agency that is read here.
 
     Attributes:
@@ -215,7 +215,7 @@ class Read:
     found: int | None
     heads_at: datetime | None
     heads_fault: str | None
-    partitions: tuple[Share, ...]
+    partitions: tuple[ReadPartition, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReaderFacts:
     """The side of the tables.
 
     Attributes:
@@ -244,7 +244,7 @@ class Reading:
 
     group: str
     workers: int | None
-    topics: tuple[Read, ...]
+    topics: tuple[ReadTopic, ...]
     rooms: tuple[Room, ...] = ()
     foreign: tuple[str, ...] = ()
 
@@ -263,8 +263,8 @@ class Facts:
 
     agency: str
     at: datetime
-    publishing: Publishing | None
-    reading: Reading | None
+    publishing: PublisherFacts | None
+    reading: ReaderFacts | None
     away: tuple[Away, ...]
     unset: tuple[str, ...]
     unknown: tuple[Topic, ...] = ()

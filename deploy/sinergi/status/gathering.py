@@ -11,43 +11,42 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from sinergi.settings import masked
+from sinergi.settings.settings import masked
 from sinergi.status import databases
 from sinergi.status.acknowledged import acknowledged
-from sinergi.status.broker import Broker, Group, Known
+from sinergi.status.broker import Broker, ConsumerGroup, ExpectedLeaves
 from sinergi.status.databases import PositionRow, TreeRow, WaitingRows
 from sinergi.status.facts import (
     Away,
     Facts,
-    Published,
-    Publishing,
-    Read,
-    Reading,
+    FactSource,
+    PublishedTopic,
+    PublisherFacts,
+    ReaderFacts,
+    ReadPartition,
+    ReadTopic,
     Room,
-    Service,
-    Share,
     Tree,
 )
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import moment
-from sinergi_schemas.topics import Topic, control_topic
+from sinergi_schemas.topics import Topic, TopicPartition, control_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sinergi.settings import Settings
-    from sinergi.status.broker import Found, Shown
+    from sinergi.settings.settings import Settings
+    from sinergi.status.broker import BrokerTopic, Shown
     from sinergi.status.databases import ConsumerRows, ProducerRows
     from sinergi.status.facts import Acknowledged
-    from sinergi_consumers.position import Place
-    from sinergi_schemas.agreement import Agreements
+    from sinergi_consumers.reading.position import TopicIncarnation
+    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.seal.heads import Heads
+    from sinergi_schemas.seal.heads import SignedHeads
 
-    Number = tuple[str, int]
 
 T = TypeVar("T")
 
@@ -56,12 +55,12 @@ T = TypeVar("T")
 class _Topics:
     """What the brokers tell of all topics; `heads` and `faults` are by agency."""
 
-    found: Mapping[str, Found]
-    shown: Mapping[Number, Shown]
-    heads: Mapping[str, Heads | None]
+    found: Mapping[str, BrokerTopic]
+    shown: Mapping[TopicPartition, Shown]
+    heads: Mapping[str, SignedHeads | None]
     faults: Mapping[str, str]
-    missing_since: Mapping[Number, datetime | None]
-    group: Group
+    missing_since: Mapping[TopicPartition, datetime | None]
+    group: ConsumerGroup
     readers: Mapping[Topic, Sequence[Acknowledged]]
     unknown: Sequence[str]
 
@@ -96,13 +95,13 @@ class _Gathering:
         own = _counts(self.agreements, published)
         others = _counts(self.agreements, (each for each in read if each.event_type in known))
         producer, consumer = values.producer.database, values.consumer.database
-        sent = producer and self._look(Service.PRODUCER, producer, databases.producer_rows, own)
+        sent = producer and self._look(FactSource.PRODUCER, producer, databases.producer_rows, own)
         stored = consumer and self._look(
-            Service.CONSUMER, consumer, databases.consumer_rows, others
+            FactSource.CONSUMER, consumer, databases.consumer_rows, others
         )
         reads = bool(consumer and (others or stored))
         topics = self._ask(
-            Service.BROKER,
+            FactSource.BROKER,
             self.connection.bootstrap,
             lambda _: self._topics(own, others if reads else {}, stored or None),
         )
@@ -126,7 +125,7 @@ class _Gathering:
         stored: ConsumerRows | None,
         topics: _Topics | None,
         now: datetime,
-    ) -> Reading:
+    ) -> ReaderFacts:
         quota = self.settings.values.consumer.quarantine_bytes
         kept = sorted(stored.quarantined_bytes.items()) if stored else ()
         rooms = tuple(Room(owner, size, quota) for owner, size in kept)
@@ -137,7 +136,7 @@ class _Gathering:
         return f"{self.settings.agency}.{self.settings.consumer_name}"
 
     def _look(
-        self, service: Service, url: str, question: Callable[[str], T], topics: Mapping[str, int]
+        self, service: FactSource, url: str, question: Callable[[str], T], topics: Mapping[str, int]
     ) -> T | None:
         """What a database holds. One for which there are no topics need not be there.
 
@@ -150,7 +149,7 @@ class _Gathering:
         except (errors.TablesMissing, errors.DatabaseAway):
             return None
 
-    def _ask(self, service: Service, where: str, question: Callable[[str], T]) -> T | None:
+    def _ask(self, service: FactSource, where: str, question: Callable[[str], T]) -> T | None:
         try:
             return question(where)
         except errors.SinergiError as why:
@@ -166,36 +165,34 @@ class _Gathering:
     ) -> _Topics:
         with closing(Broker(self.connection)) as broker:
             owners = sorted({Topic.parse(each).agency for each in others})
-            controls = {each: (control_topic(each), 0) for each in owners}
+            controls = {each: TopicPartition(control_topic(each), 0) for each in owners}
             found = broker.topics([*own, *others, *(name for name, _ in controls.values())])
             notes = broker.heads_notes(
-                broker.bounds(each for each in controls.values() if each[0] in found)
+                broker.bounds(each for each in controls.values() if each.topic in found)
             )
             shares = [
-                (name, number)
+                TopicPartition(name, number)
                 for name, count in others.items()
                 if name in found
                 for number in range(min(count, found[name].partitions))
             ]
             # After the heads: what they state was in the topics by then.
             bounds = broker.bounds(shares)
-            heads: dict[str, Heads | None] = {}
+            heads: dict[str, SignedHeads | None] = {}
             faults: dict[str, str] = {}
             for agency, control in controls.items():
                 try:
                     heads[agency] = broker.heads(self.agreements, agency, notes.get(control, ()))
                 except errors.SealBroken as why:
                     faults[agency] = str(why)
-            signed = {
-                (each.topic, each.partition): each.size
-                for stated in heads.values()
-                for each in (stated.heads if stated else ())
-            }
-            known = {each: _known(stored, each, found[each[0]].place, signed) for each in bounds}
+            signed: dict[TopicPartition, int] = {}
+            for stated in heads.values():
+                signed |= _signed_sizes(stated)
+            known = {each: _known(stored, each, found[each.topic].place, signed) for each in bounds}
             shown = broker.leaves(self.agreements, bounds, known)
-            missing_since: dict[Number, datetime | None] = {}
+            missing_since: dict[TopicPartition, datetime | None] = {}
             for each, leaves in shown.items():
-                at = _lowest(stored, each, found[each[0]].place)
+                at = _lowest(stored, each, found[each.topic].place)
                 if stored and leaves.is_told and at.tree_size < leaves.leaves:
                     missing_since[each] = broker.first_at(
                         each, bounds[each], at.tree_size, at.next_offset
@@ -203,11 +200,13 @@ class _Gathering:
             readers, unknown = acknowledged(
                 self.connection, self.agreements, (Topic.parse(each) for each in own)
             )
-            group = broker.group(self._group) if others else Group(0, {})
+            group = broker.group(self._group) if others else ConsumerGroup(0, {})
             return _Topics(found, shown, heads, faults, missing_since, group, readers, unknown)
 
 
-def _lowest(stored: ConsumerRows | None, share: Number, place: Place) -> PositionRow:
+def _lowest(
+    stored: ConsumerRows | None, share: TopicPartition, place: TopicIncarnation
+) -> PositionRow:
     """The position that is least far, with an offset only where it holds at `place`."""
     rows = stored.positions.get(share, {}).values() if stored else ()
     least = min(rows, key=lambda each: each.tree_size, default=PositionRow(0, None, None))
@@ -215,13 +214,16 @@ def _lowest(stored: ConsumerRows | None, share: Number, place: Place) -> Positio
 
 
 def _known(
-    stored: ConsumerRows | None, share: Number, place: Place, signed: Mapping[Number, int]
-) -> Known:
+    stored: ConsumerRows | None,
+    share: TopicPartition,
+    place: TopicIncarnation,
+    signed: Mapping[TopicPartition, int],
+) -> ExpectedLeaves:
     """What the owner has signed, and what was verified on the way into the tables."""
     rows = stored.positions.get(share, {}).values() if stored else ()
     leaves = max((each.tree_size for each in rows), default=0)
     here = (each.next_offset for each in rows if each.place == place and each.next_offset)
-    return Known(max(leaves, signed.get(share, 0)), max(here, default=None))
+    return ExpectedLeaves(max(leaves, signed.get(share, 0)), max(here, default=None))
 
 
 def _publishing(
@@ -230,22 +232,22 @@ def _publishing(
     rows: ProducerRows,
     topics: _Topics | None,
     now: datetime,
-) -> Publishing:
+) -> PublisherFacts:
     known = {name for name, _ in rows.trees} | {*rows.live} | {*rows.history} | {*rows.held}
     names = sorted({*counts, *(Topic(agency, each).name for each in known)})
     published = (_published(each, counts.get(each, 0), rows, topics, now) for each in names)
     unknown = tuple(topics.unknown) if topics else ()
-    return Publishing(rows.lease, tuple(published), unknown)
+    return PublisherFacts(rows.lease, tuple(published), unknown)
 
 
 def _published(
     name: str, agreed: int, rows: ProducerRows, topics: _Topics | None, now: datetime
-) -> Published:
+) -> PublishedTopic:
     event_type = Topic.parse(name).event_type
     live = rows.live.get(event_type, WaitingRows(0, None))
     trees = {number: tree for (of, number), tree in rows.trees.items() if of == event_type}
     numbers = sorted({*range(agreed), *trees})
-    return Published(
+    return PublishedTopic(
         name,
         agreed,
         _partitions(topics, name),
@@ -269,7 +271,7 @@ def _reading(
     stored: ConsumerRows | None,
     topics: _Topics | None,
     now: datetime,
-) -> Reading:
+) -> ReaderFacts:
     seen = {*stored.positions, *stored.quarantined, *stored.halts} if stored else set()
     shares = seen | {(name, number) for name, count in counts.items() for number in range(count)}
     read = []
@@ -278,49 +280,58 @@ def _reading(
         heads = topics.heads.get(agency) if topics else None
         numbers = sorted(number for of, number in shares if of == name)
         read.append(
-            Read(
+            ReadTopic(
                 name,
                 counts.get(name, 0),
                 _partitions(topics, name),
                 moment(heads.posix_time) if heads else None,
                 topics.faults.get(agency) if topics else None,
-                tuple(_share((name, each), stored, topics, heads, now) for each in numbers),
+                tuple(
+                    _read_partition(TopicPartition(name, each), stored, topics, heads, now)
+                    for each in numbers
+                ),
             )
         )
     workers, foreign = (topics.group.members, topics.group.foreign) if topics else (None, ())
-    return Reading(group, workers, tuple(read), foreign=foreign)
+    return ReaderFacts(group, workers, tuple(read), foreign=foreign)
 
 
-def _share(
-    share: Number,
+def _read_partition(
+    tp: TopicPartition,
     stored: ConsumerRows | None,
     topics: _Topics | None,
-    heads: Heads | None,
+    heads: SignedHeads | None,
     now: datetime,
-) -> Share:
-    shown = topics.shown.get(share) if topics else None
-    signed = {(each.topic, each.partition): each.size for each in heads.heads} if heads else {}
+) -> ReadPartition:
+    shown = topics.shown.get(tp) if topics else None
+    signed = _signed_sizes(heads)
     materialised = None
     if stored:
-        rows = stored.positions.get(share, {})
+        rows = stored.positions.get(tp, {})
         materialised = {name: row.tree_size for name, row in rows.items()}
-    found = Share(
-        share[1],
+    found = ReadPartition(
+        tp.partition,
         shown.leaves if shown and shown.is_told else None,
-        signed.get(share),
+        signed.get(tp),
         materialised,
         None,
-        topics.group.hosts.get(share) if topics else None,
-        stored.quarantined.get(share, {}) if stored else None,
-        stored.halts.get(share) if stored else None,
-        tuple(stored.strays.get(share, ())) if stored else (),
-        stored.quarantined_events.get(share, 0) if stored else None,
+        topics.group.hosts.get(tp) if topics else None,
+        stored.quarantined.get(tp, {}) if stored else None,
+        stored.halts.get(tp) if stored else None,
+        tuple(stored.strays.get(tp, ())) if stored else (),
+        stored.quarantined_events.get(tp, 0) if stored else None,
         shown.leaves if shown and not shown.is_told else None,
     )
     if found.behind and topics:
-        since = topics.missing_since.get(share)
+        since = topics.missing_since.get(tp)
         return replace(found, seconds_behind=None if since is None else _age(since, now))
     return replace(found, seconds_behind=None if found.behind is None else 0.0)
+
+
+def _signed_sizes(heads: SignedHeads | None) -> dict[TopicPartition, int]:
+    """The size of each tree that signed heads state."""
+    stated = heads.heads if heads else ()
+    return {TopicPartition(each.topic, each.partition): each.size for each in stated}
 
 
 def _counts(agreements: Agreements, topics: Iterable[Topic]) -> dict[str, int]:

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
         Acknowledged,
         Away,
         Facts,
-        Published,
-        Publishing,
-        Read,
-        Reading,
-        Share,
+        PublishedTopic,
+        PublisherFacts,
+        ReaderFacts,
+        ReadPartition,
+        ReadTopic,
     )
 
 WELL, NOT_WELL, UNKNOWN = 0, 1, 2
@@ -45,7 +45,7 @@ PATIENCE_SECONDS = 60.0
 HEADS_SECONDS = 180.0
 
 
-class Kind(StrEnum):
+class ProblemKind(StrEnum):
     """What is wrong, the worst first."""
 
     INVALID = "invalid"
@@ -66,28 +66,28 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class StatusProblem:
     """Something that is not as it should be, in one line."""
 
-    kind: Kind
+    kind: ProblemKind
     topic: str | None
     partition: int | None
     what: str
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StatusVerdict:
     """What is to be said of the facts, the worst first."""
 
     away: tuple[Away, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[StatusProblem, ...]
     remarks: tuple[str, ...]
     well: str
 
     @property
     def exit_status(self) -> int:
         """0 all is well, 1 it is not, 2 it cannot be told."""
-        is_untold = self.problems and all(each.kind is Kind.UNTOLD for each in self.problems)
+        is_untold = self.problems and all(each.kind is ProblemKind.UNTOLD for each in self.problems)
         if self.away or is_untold:
             return UNKNOWN
         return NOT_WELL if self.problems else WELL
@@ -104,15 +104,15 @@ class Verdict:
         return [*(found or [self.well]), *(f"note: {each}" for each in self.remarks)]
 
 
-def judge(facts: Facts) -> Verdict:
+def judge(facts: Facts) -> StatusVerdict:
     """Judge what is known; what is not known is neither well nor wrong."""
-    problems = [Problem(Kind.INVALID, None, None, each) for each in facts.invalid]
+    problems = [StatusProblem(ProblemKind.INVALID, None, None, each) for each in facts.invalid]
     if facts.publishing:
         problems += _publishing(facts.publishing)
     if facts.reading:
         problems += _reading(facts.reading)
-    order = list(Kind)
-    return Verdict(
+    order = list(ProblemKind)
+    return StatusVerdict(
         facts.away,
         tuple(sorted(problems, key=lambda each: order.index(each.kind))),
         tuple(_remarks(facts)),
@@ -133,7 +133,7 @@ def local(at: datetime) -> str:
     return at.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-def _publishing(side: Publishing) -> Iterator[Problem]:
+def _publishing(side: PublisherFacts) -> Iterator[StatusProblem]:
     if not side.lease.is_held and side.topics:
         yield _no_relay(side)
     for each in side.topics:
@@ -144,10 +144,10 @@ def _publishing(side: Publishing) -> Iterator[Problem]:
             yield from _stuck(each, f"although {side.lease.holder} leads as relay: see its log")
         for reason, count in each.held.items():
             what = f"{counted(count, 'row')} of {each.topic} held: {reason}"
-            yield Problem(Kind.HELD, each.topic, None, what)
+            yield StatusProblem(ProblemKind.HELD, each.topic, None, what)
 
 
-def _restored(topic: Published) -> Iterator[Problem]:
+def _restored(topic: PublishedTopic) -> Iterator[StatusProblem]:
     """Partitions of which a reader's signed receipt shows more leaves than this outbox knows."""
     sealed = {each.partition: each.sealed for each in topic.partitions}
     largest: dict[int, Acknowledged] = {}
@@ -160,10 +160,10 @@ def _restored(topic: Published) -> Iterator[Problem]:
         what = f"{each.reader} has {shown} of {topic.topic}/{partition} under your seal, and this"
         knows = f"outbox knows {sealed.get(partition, 0):,}"
         mend = "its database was restored from a backup; see `sinergi outbox recover`"
-        yield Problem(Kind.RESTORED, topic.topic, partition, f"{what} {knows}: {mend}")
+        yield StatusProblem(ProblemKind.RESTORED, topic.topic, partition, f"{what} {knows}: {mend}")
 
 
-def _no_relay(side: Publishing) -> Problem:
+def _no_relay(side: PublisherFacts) -> StatusProblem:
     waiting = [each for each in side.topics if each.waiting]
     until = side.lease.expires_at
     since = f" since {local(until)}" if until else ""
@@ -173,28 +173,30 @@ def _no_relay(side: Publishing) -> Problem:
         what = f"{counted(count, 'row')} of {names} waiting for a relay, and none leads{since}"
     else:
         what = f"no relay leads{since}, though nothing waits for it"
-    return Problem(
-        Kind.NO_RELAY,
+    return StatusProblem(
+        ProblemKind.NO_RELAY,
         waiting[0].topic if len(waiting) == 1 else None,
         None,
         f"{what}: start `sinergi relay`",
     )
 
 
-def _stuck(topic: Published, although: str) -> Iterator[Problem]:
+def _stuck(topic: PublishedTopic, although: str) -> Iterator[StatusProblem]:
     if topic.oldest_unsealed_seconds > PATIENCE_SECONDS:
         what = f"{counted(topic.unsealed, 'row')} of {topic.topic} not sealed, the oldest waits for"
         age = spoken(topic.oldest_unsealed_seconds)
-        yield Problem(Kind.UNSEALED, topic.topic, None, f"{what} {age}, {although}")
+        yield StatusProblem(ProblemKind.UNSEALED, topic.topic, None, f"{what} {age}, {although}")
     for each in topic.partitions:
         if each.unsent_seconds > PATIENCE_SECONDS:
             count = counted(each.sealed - each.sent, "leaf", "leaves")
             what = f"{count} of {topic.topic}/{each.partition} sealed and not on the broker for"
             age = spoken(each.unsent_seconds)
-            yield Problem(Kind.UNSENT, topic.topic, each.partition, f"{what} {age}, {although}")
+            yield StatusProblem(
+                ProblemKind.UNSENT, topic.topic, each.partition, f"{what} {age}, {although}"
+            )
 
 
-def _topic(topic: Published | Read) -> Iterator[Problem]:
+def _topic(topic: PublishedTopic | ReadTopic) -> Iterator[StatusProblem]:
     """Whether the broker has what the agreement wants; `agreed` is 0 without one."""
     if topic.found is None or topic.found >= topic.agreed:
         return
@@ -206,10 +208,10 @@ def _topic(topic: Published | Read) -> Iterator[Problem]:
         )
     else:
         what = f"{topic.topic} is not on the broker: run `sinergi provision apply`"
-    yield Problem(Kind.TOPIC, topic.topic, None, what)
+    yield StatusProblem(ProblemKind.TOPIC, topic.topic, None, what)
 
 
-def _reading(side: Reading) -> Iterator[Problem]:
+def _reading(side: ReaderFacts) -> Iterator[StatusProblem]:
     shares = [(topic, each) for topic in side.topics for each in topic.partitions]
     behind = [(topic, each) for topic, each in shares if each.behind and not each.halt]
     if behind and side.workers == 0:
@@ -218,41 +220,45 @@ def _reading(side: Reading) -> Iterator[Problem]:
         what = (
             f"{count} of {names} waiting for a materialiser, and none is in the group {side.group}"
         )
-        yield Problem(Kind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`")
+        yield StatusProblem(
+            ProblemKind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`"
+        )
     elif side.workers == 0 and side.topics:
         # Where a database or a topic was not read, nobody knows whether anything waits.
         is_idle = all(each.behind == 0 for _, each in shares)
         idle = ", though nothing waits for it" if is_idle else ""
         what = f"no materialiser is in the group {side.group}{idle}"
-        yield Problem(Kind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`")
+        yield StatusProblem(
+            ProblemKind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`"
+        )
     elif behind:
         for topic, each in behind:
             yield from _behind(topic, each)
     for member in side.foreign:
         what = f"{member} is in the group {side.group} and is no materialiser of this agency"
         mend = "let the brokers' operator end it, and give the group to this agency alone (ACLs)"
-        yield Problem(Kind.FOREIGN_MEMBER, None, None, f"{what}: {mend}")
+        yield StatusProblem(ProblemKind.FOREIGN_MEMBER, None, None, f"{what}: {mend}")
     faults = {Topic.parse(topic.topic).agency: topic for topic in side.topics if topic.heads_fault}
     for agency, topic in faults.items():
         what = f"the heads of {agency} cannot be believed: {topic.heads_fault}"
-        yield Problem(Kind.HEADS, None, None, what)
+        yield StatusProblem(ProblemKind.HEADS, None, None, what)
     for topic in side.topics:
         yield from _topic(topic)
     for topic, each in shares:
         yield from _broken(topic, each)
 
 
-def _behind(topic: Read, share: Share) -> Iterator[Problem]:
+def _behind(topic: ReadTopic, share: ReadPartition) -> Iterator[StatusProblem]:
     seconds = share.seconds_behind
     if seconds is None or seconds <= PATIENCE_SECONDS:
         return
     worker = f"{share.worker} reads it: see its log" if share.worker else "no worker reads it"
     count = counted(share.behind or 0, "event")
     what = f"{count} of {topic.topic}/{share.partition} not in the tables for {spoken(seconds)}"
-    yield Problem(Kind.BEHIND, topic.topic, share.partition, f"{what}; {worker}")
+    yield StatusProblem(ProblemKind.BEHIND, topic.topic, share.partition, f"{what}; {worker}")
 
 
-def _broken(topic: Read, share: Share) -> Iterator[Problem]:
+def _broken(topic: ReadTopic, share: ReadPartition) -> Iterator[StatusProblem]:
     place = f"{topic.topic}/{share.partition}"
     if share.halt:
         why = f"({share.halt.reason}): {share.halt.detail}"
@@ -260,17 +266,19 @@ def _broken(topic: Read, share: Share) -> Iterator[Problem]:
         mend = "The materialiser looks at it again by itself"
         if share.halt.looks_at:
             mend = f"{mend}, next at {local(share.halt.looks_at)}"
-        yield Problem(Kind.HALTED, topic.topic, share.partition, f"{what} {mend}.")
+        yield StatusProblem(ProblemKind.HALTED, topic.topic, share.partition, f"{what} {mend}.")
     yield from _short(topic, share, place)
     if share.quarantined:
         reasons = ", ".join(f"{count:,} {each}" for each, count in share.quarantined.items())
         count = share.quarantined_events or max(share.quarantined.values())
         what = f"{counted(count, 'event')} of {place} in quarantine"
         mend = "`sinergi quarantine list` shows them"
-        yield Problem(Kind.QUARANTINED, topic.topic, share.partition, f"{what} ({reasons}): {mend}")
+        yield StatusProblem(
+            ProblemKind.QUARANTINED, topic.topic, share.partition, f"{what} ({reasons}): {mend}"
+        )
 
 
-def _short(topic: Read, share: Share, place: str) -> Iterator[Problem]:
+def _short(topic: ReadTopic, share: ReadPartition, place: str) -> Iterator[StatusProblem]:
     """Partitions that show less than their owners signed, or than was verified here."""
     signed = share.signed or 0
     known = max(signed, share.highest)
@@ -280,13 +288,15 @@ def _short(topic: Read, share: Share, place: str) -> Iterator[Problem]:
     if share.available is not None and share.available < known:
         what = f"{place} shows {counted(share.available, 'leaf', 'leaves')}{where}"
         mend = "its end was cut off, or is being sent again"
-        yield Problem(Kind.CUT, topic.topic, share.partition, f"{what}: {mend}")
+        yield StatusProblem(ProblemKind.CUT, topic.topic, share.partition, f"{what}: {mend}")
     if share.at_least is not None:
         shown = counted(share.at_least, "leaf", "leaves")
         what = f"whether {place} is whole cannot be told: its last messages show {shown}{where}"
         why = "others have written there, or its end was cut off or is being sent again"
         mend = f"`sinergi replay {topic.topic}` reads all of it"
-        yield Problem(Kind.UNTOLD, topic.topic, share.partition, f"{what}; {why}. {mend}")
+        yield StatusProblem(
+            ProblemKind.UNTOLD, topic.topic, share.partition, f"{what}; {why}. {mend}"
+        )
 
 
 def _remarks(facts: Facts) -> Iterator[str]:
@@ -314,7 +324,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
 
 def _added(facts: Facts) -> Iterator[str]:
     """Topics with partitions that no agreement knows; they do no harm, and nobody can mend it."""
-    topics: list[Published | Read] = []
+    topics: list[PublishedTopic | ReadTopic] = []
     topics += facts.publishing.topics if facts.publishing else ()
     topics += facts.reading.topics if facts.reading else ()
     for topic in topics:

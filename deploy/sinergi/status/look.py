@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, LiteralString
 
-from sinergi_schemas import errors, stored
+from sinergi_schemas import errors
+from sinergi_schemas.postgresql import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Look:
+class CheckedRows:
     """Asks a database, and goes on where somebody has written over a row.
 
     Attributes:

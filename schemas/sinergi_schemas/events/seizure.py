@@ -28,8 +28,8 @@ from sinergi_schemas.codes import (
     Schedule,
     Substance,
 )
-from sinergi_schemas.events import deadlines
 from sinergi_schemas.events.common import Event, Letter, Part, Person, Place, in_role
+from sinergi_schemas.events.deadlines import day_of, lab_is_late, permit_is_late
 from sinergi_schemas.events.values import Count, Instant, Text, Weight, refusal
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Seizure(Event):
             found.append("occurred_at: differs from seized_at")
         if self.sealed_at < self.seized_at:
             found.append("sealed_at: lies before seized_at")
-        found += deadlines.missed(self)
+        found += self._missed_deadlines()
         found += (
             f"{path}.nik: is not stated; the record holds full identities (identitas lengkap)"
             for path, person in self.persons()
@@ -174,6 +174,35 @@ class Seizure(Event):
         for number, exhibit in enumerate(self.exhibits):
             found += (f"exhibits[{number}].{warning}" for warning in exhibit.warnings())
         return found
+
+    def _missed_deadlines(self) -> Iterator[str]:
+        """Each deadline that the seizure's own dates miss, as field and rule."""
+        seized = day_of(self.seized_at, self.zone)
+        recorded = day_of(self.recorded_at, self.zone) if self.recorded_at else None
+        if day_of(self.sealed_at, self.zone) != seized:
+            yield (
+                "sealed_at: not on the day of the seizure; PP 40/2013 art. 14(1) has it recorded "
+                "then"
+            )
+        if self.order is None:
+            yield (
+                "order: is not stated; PP 40/2013 art. 14(2) asks for one (surat perintah "
+                "penyitaan)"
+            )
+        elif self.order.date and self.order.date > seized:
+            yield "order: is dated after the seizure"
+        if permit_is_late(seized, self.court_permit.date if self.court_permit else recorded):
+            yield (
+                "court_permit: not within 5 and 2 working days of the seizure "
+                "(KUHAP, UU 20/2025 arts 119-120)"
+            )
+        for number, exhibit in enumerate(self.exhibits):
+            tested = exhibit.lab_letter.date if exhibit.lab_letter else None
+            if lab_is_late(seized, tested or (recorded if exhibit.is_suspected else None)):
+                yield (
+                    f"exhibits[{number}].lab_result: not within 3×24 h to hand over and 3×24 h to "
+                    "test (PP 40/2013 arts 14(4), 17)"
+                )
 
 
 class _Missing(NamedTuple):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sinergi_schemas import errors
-from sinergi_schemas.input_file import read_regular
-from sinergi_schemas.kafka.complaints import ClientLog, Complaints
+from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.kafka.client_errors import ClientErrors, ClientLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,7 +52,7 @@ class Connection:
     bootstrap: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     group_protocol: Literal["consumer", "classic"] = "consumer"
-    complaints: Complaints = field(default_factory=Complaints, repr=False, compare=False)
+    complaints: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
 
     def settings(self) -> dict[str, Any]:
         """What every client is opened with: ours first, so that an option can only add to it."""

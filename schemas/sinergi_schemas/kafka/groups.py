@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from sinergi_schemas.kafka.connection import CLIENT_ID
 from sinergi_schemas.plain_text import counted, plain
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -25,12 +26,12 @@ class Member:
     Attributes:
         client_id: what its client calls itself; anybody may call himself anything.
         host: from where it is connected.
-        partitions: those that the group has given it, each as topic and number.
+        partitions: those that the group has given it.
     """
 
     client_id: str
     host: str
-    partitions: AbstractSet[tuple[str, int]]
+    partitions: AbstractSet[TopicPartition]
 
     @property
     def is_ours(self) -> bool:
@@ -62,7 +63,9 @@ def members(admin: Admin, group: str) -> list[Member]:
         Member(
             str(each.client_id),
             str(each.host).lstrip("/"),
-            frozenset((at.topic, at.partition) for at in each.assignment.topic_partitions),
+            frozenset(
+                TopicPartition(at.topic, at.partition) for at in each.assignment.topic_partitions
+            ),
         )
         for each in found
     ]

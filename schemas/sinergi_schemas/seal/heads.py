@@ -38,7 +38,7 @@ MOST_SIGNATURES = 16
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Head:
+class TreeHead:
     """The tree of one partition; an unwritten one has size 0 and the hash of nothing as root."""
 
     topic: str
@@ -56,7 +56,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
+class SignedHeads:
     """All trees of an agency at one time (seconds since 1970), in the order of their lines.
 
     Attributes:
@@ -67,7 +67,7 @@ class Heads:
     bus: str
     agency: str
     posix_time: int
-    heads: tuple[Head, ...]
+    heads: tuple[TreeHead, ...]
     signers: tuple[VerifyingKey, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class Heads:
         return "\n".join([*lines, *map(str, self.heads)]) + "\n"
 
 
-def sign(heads: Heads, keys: Iterable[SigningKey]) -> str:
+def sign(heads: SignedHeads, keys: Iterable[SigningKey]) -> str:
     """The signed note of all heads, by the first `MOST_SIGNATURES` of some keys.
 
     Raises:
@@ -91,7 +91,7 @@ def sign(heads: Heads, keys: Iterable[SigningKey]) -> str:
     return note
 
 
-def verify(note: str, bus: str, agency: str, keys: Sequence[VerifyingKey]) -> Heads:
+def verify(note: str, bus: str, agency: str, keys: Sequence[VerifyingKey]) -> SignedHeads:
     """The heads of a note that the agency has signed, with the keys that have.
 
     Raises:
@@ -118,13 +118,13 @@ def _parse_bounded(note: str) -> Note:
     return parse_bounded(note, "heads", MOST_BYTES, MOST_SIGNATURES)
 
 
-def _parse(text: str, bus: str, agency: str) -> Heads:
+def _parse(text: str, bus: str, agency: str) -> SignedHeads:
     first, *rest = text[:-1].split("\n")
     if first != f"{bus}/{agency}/heads":
         raise errors.NoteMalformed(f"it is not the heads of {bus}/{agency}")
     if not rest:
         raise errors.NoteMalformed("heads have a time")
-    heads = Heads(bus, agency, parse_size(rest[0]), tuple(map(_head, rest[1:])))
+    heads = SignedHeads(bus, agency, parse_size(rest[0]), tuple(map(_head, rest[1:])))
     if rest[1:] != sorted(rest[1:]):  # each of them can be written in one way only
         raise errors.NoteMalformed("the lines of heads are not sorted")
     if len({head.place for head in heads.heads}) != len(heads.heads):
@@ -132,10 +132,10 @@ def _parse(text: str, bus: str, agency: str) -> Heads:
     return heads
 
 
-def _head(line: str) -> Head:
+def _head(line: str) -> TreeHead:
     parts = line.split(" ")
     topic, _, partition = parts[0].rpartition("/")
     if len(parts) != 3 or not topic:
         raise errors.NoteMalformed("a line of heads is not: topic/partition, size, root")
     size = parse_size(parts[1])
-    return Head(topic, parse_size(partition), size, parse_root(parts[2], size))
+    return TreeHead(topic, parse_size(partition), size, parse_root(parts[2], size))

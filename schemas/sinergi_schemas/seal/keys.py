@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sinergi_schemas import errors, file_rights, input_file
+from sinergi_schemas import errors
+from sinergi_schemas.files import file_rights, input_file
 from sinergi_schemas.seal.points import check_public_key
 
 if TYPE_CHECKING:

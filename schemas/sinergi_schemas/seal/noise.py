@@ -19,7 +19,7 @@ FALSE_FRONTIER = "a frontier that is not the one of its checkpoint"
 
 
 @dataclass(slots=True)
-class Skipped:
+class SkippedMessages:
     """The messages that were skipped for one cause.
 
     Attributes:
@@ -48,23 +48,23 @@ class Noise:
     """All that was skipped of one topic-partition, by cause, with bounded memory."""
 
     def __init__(self) -> None:
-        self._by_cause: dict[str, Skipped] = {}
+        self._by_cause: dict[str, SkippedMessages] = {}
 
     def add(self, cause: str, offset: int, index: int | None = None) -> None:
         """Count a skipped message."""
         if cause not in self._by_cause and len(self._by_cause) >= _MOST_CAUSES:
             cause = _FURTHER
         if cause not in self._by_cause:
-            self._by_cause[cause] = Skipped(cause)
+            self._by_cause[cause] = SkippedMessages(cause)
         self._by_cause[cause].add(offset, index)
 
-    def drain(self) -> list[Skipped]:
+    def drain(self) -> list[SkippedMessages]:
         """What was skipped since the last call, which is then forgotten."""
         found, self._by_cause = self.skipped, {}
         return found
 
     @property
-    def skipped(self) -> list[Skipped]:
+    def skipped(self) -> list[SkippedMessages]:
         """A list by cause, in the order in which the causes were met."""
         return list(self._by_cause.values())
 

@@ -44,7 +44,7 @@ REMEMBERED = 1_000
 MOST_OPEN = 16
 
 
-class Verified(NamedTuple):
+class VerifiedLeaves(NamedTuple):
     """The leaves `[start, end)` under a checkpoint that holds.
 
     Attributes:
@@ -70,7 +70,7 @@ class _Open(NamedTuple):
     hint: Sequence[bytes]
 
 
-class Reader:
+class TreeReader:
     """One topic-partition's tree, followed from a known frontier.
 
     Args:
@@ -126,7 +126,7 @@ class Reader:
 
     def feed(
         self, index: int, leaf_data: bytes, sealed: Sealed | None, offset: int = 0
-    ) -> Verified | None:
+    ) -> VerifiedLeaves | None:
         """Judge the next message of the topic; what became verified by it.
 
         Raises:
@@ -143,7 +143,7 @@ class Reader:
             self.resends += 1
         return self._meet(sealed, index, offset) if sealed else None
 
-    def settle(self, *, final: bool = False) -> Verified | None:
+    def settle(self, *, final: bool = False) -> VerifiedLeaves | None:
         """Try the smallest open checkpoint with what has arrived since; what became verified.
 
         Call it until it returns None.
@@ -166,7 +166,7 @@ class Reader:
         elif index < self._smallest:
             self._fresh += 1
 
-    def _meet(self, sealed: Sealed, index: int, offset: int) -> Verified | None:
+    def _meet(self, sealed: Sealed, index: int, offset: int) -> VerifiedLeaves | None:
         """Rules 3 to 6."""
         try:
             stated = checkpoint.verify(sealed.note, self._origin, self._keys)
@@ -201,7 +201,7 @@ class Reader:
         if self.memory:
             self.memory.keep(stated)
 
-    def _take(self, new: _Open) -> Verified | None:
+    def _take(self, new: _Open) -> VerifiedLeaves | None:
         """Put a checkpoint to the open ones; if it is the smallest and not a copy, it is due."""
         size = new.stated.size
         known = self._open.get(size)
@@ -214,7 +214,7 @@ class Reader:
             self._smallest, self._fresh = size, 1
         return self.settle()
 
-    def _try_smallest(self) -> Verified | None:
+    def _try_smallest(self) -> VerifiedLeaves | None:
         """Rule 5 for the smallest open checkpoint, or else rule 6."""
         self._smallest = min(self._open)
         stated, note, hint = self._open[self._smallest]
@@ -234,7 +234,7 @@ class Reader:
         missing = self._candidates.missing(stated.size)
         return None if missing is None else errors.SealGap(self._origin, missing, stated.size)
 
-    def _close(self, stated: Checkpoint, note: str, found: Chosen) -> Verified:
+    def _close(self, stated: Checkpoint, note: str, found: Chosen) -> VerifiedLeaves:
         start, self._frontier = self.size, found.frontier
         self.size = found.frontier.size
         for index, offset in found.rejected:
@@ -246,7 +246,7 @@ class Reader:
         self._smallest = min(self._open, default=-1)
         # The next open checkpoint, if there is one, is tried with what is there.
         self._fresh = 1
-        return Verified(
+        return VerifiedLeaves(
             start, self.size, stated.root, note, found.frontier, found.leaves, found.offsets
         )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.merkle import Frontier
 
 
-class Writer:
+class TreeWriter:
     """The tree of one partition, being written by its owner.
 
     Args:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, cast
 from chaos.damage import Writer, record
 from chaos.patience import drawn, until
 from chaos.report import Report
-from sinergi_consumers.frames import decode
+from sinergi_consumers.decode.frames import decode
+from sinergi_schemas.avro_types.datum import DatumReader, NotOne
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.datum import DatumReader, NotOne
 
 if TYPE_CHECKING:
     from chaos.services import Services

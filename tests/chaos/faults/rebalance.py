@@ -17,8 +17,8 @@ from chaos.patience import drawn, pause, until
 from chaos.report import Report
 from chaos.site import site, stop_all
 from chaos.witness import Witness, fenced_by_themselves, named, owners, rebalances, robbed
-from sinergi_schemas import lease
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.postgresql import lease
 from world import running
 
 if TYPE_CHECKING:

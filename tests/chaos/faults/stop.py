@@ -116,4 +116,4 @@ def _wake(report: Report, leader: Worker) -> None:
 
 
 def _claims(worker: Worker) -> int:
-    return sum(each["event"] == "share claimed" for each in worker.said)
+    return sum(each["event"] == "topic-partition claimed" for each in worker.said)

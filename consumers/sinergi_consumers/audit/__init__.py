@@ -1,0 +1,1 @@
+"""Audit: topics read again, and what is found held against everything that was signed."""

@@ -1,0 +1,1 @@
+"""Decoding: verified messages to frames of events."""

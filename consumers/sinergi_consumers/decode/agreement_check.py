@@ -1,0 +1,88 @@
+"""Events held to the agreement that they name.
+
+An event carries the hash of the agreement under which it was published. It becomes a row only if an
+agreement of that hash is loaded here, was in force when the event was recorded, and lets its agency
+publish it, this agency read it, and its purpose be one of those agreed. The agreement's own version
+counts and not a later one: whoever became a reader by an addendum may read what was published under
+the addendum.
+
+`recorded_at` is what the publisher says. An agency can date an event back into an agreement that
+has ended; the leaves before it in its own topic, with later dates, show that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinergi_schemas.agreements.collection import Agreement, Agreements
+    from sinergi_schemas.topics import Topic
+
+NOT_AGREED = "not-agreed"
+
+_INDEX = "leaf_index"
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementCheck:
+    """What the agreements allow.
+
+    Attributes:
+        reader: the agency that reads; None for an audit, which looks at what others share.
+    """
+
+    agreements: Agreements
+    reader: str | None
+
+    def violations(self, topic: Topic, events: pl.DataFrame) -> dict[int, str]:
+        """The leaves of events that no agreement allows, and why, without any value of the event.
+
+        Args:
+            events: decoded events of a topic, with their leaf indexes.
+        """
+        # Dates are compared in polars: an event may bear one that Python has no datetime for.
+        in_force = [_in_force(each) for each in self.agreements]
+        rules = [
+            _in_force(each) & pl.col("purpose").is_in([*each.events[topic.event_type].purposes])
+            for each in self.agreements
+            if self._allows(each, topic)
+        ]
+        judged = events.select(_INDEX, "agreement", in_force=_any(in_force), allowed=_any(rules))
+        return {
+            index: self._why(topic, digest, is_in_force=is_in_force)
+            for index, digest, is_in_force, _ in judged.filter(~pl.col("allowed")).iter_rows()
+        }
+
+    def _allows(self, agreement: Agreement, topic: Topic) -> bool:
+        """Whether an agreement lets the topic's owner publish it and the reader read it."""
+        readers = agreement.readers(topic)
+        return bool(readers) and self.reader in (None, *readers)
+
+    def _why(self, topic: Topic, digest: str, *, is_in_force: bool) -> str:
+        agreement = self.agreements.by_hash(digest)
+        if agreement is None:
+            return "no agreement here has the hash that it names; load the one it falls under"
+        name = agreement.path.name
+        if not agreement.covers(topic.agency, topic.event_type):
+            return f"{name}, which it names, does not let {topic.agency} publish {topic.event_type}"
+        if self.reader not in (None, *agreement.readers(topic)):
+            return f"{name}, which it names, does not let {self.reader} read it"
+        if not is_in_force:
+            return f"{name}, which it names, was not in force when it was recorded"
+        return f"{name}, which it names, does not share it for its purpose"
+
+
+def _in_force(agreement: Agreement) -> pl.Expr:
+    """Whether an event names an agreement that was in force when it was recorded."""
+    recorded_at = pl.col("recorded_at")
+    names = (pl.col("agreement") == agreement.hash) & (recorded_at >= agreement.starts)
+    return names if agreement.ends is None else names & (recorded_at < agreement.ends)
+
+
+def _any(rules: Sequence[pl.Expr]) -> pl.Expr:
+    return pl.any_horizontal(pl.lit(value=False), *rules).fill_null(value=False)

@@ -1,0 +1,1 @@
+"""The materialiser: from the topics of other agencies to the tables of this one."""

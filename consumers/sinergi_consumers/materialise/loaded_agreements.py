@@ -1,0 +1,113 @@
+"""The agreements as a running materialiser has them, read again now and then.
+
+Whatever depends on them is made anew with them: the keys of each partition, what events are held
+to, and what is tried again that no agreement allowed before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sinergi_consumers.decode.agreement_check import AgreementCheck
+from sinergi_consumers.decode.decoder import Decoders
+from sinergi_consumers.quarantine.awaiting import Awaiting
+from sinergi_consumers.quarantine.leaf_reading import LeafReading
+from sinergi_consumers.quarantine.retry import QuarantineRetry
+from sinergi_consumers.reading.partition import Partition
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sinergi_consumers.bus import Bus
+    from sinergi_consumers.materialise.store import Store
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.catalog import Catalog
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.seal.merkle import Frontier
+    from sinergi_schemas.topics import Topic, TopicPartition
+
+_log = structlog.get_logger(__name__)
+
+RELOAD_SECONDS = 60.0
+_SILENT_POLLS = 10
+
+
+class LoadedAgreements:
+    """What a materialiser goes by, until the agreements are others.
+
+    Attributes:
+        decoders: they hold events to these agreements.
+        awaiting: it tries again what they allow by now.
+    """
+
+    def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
+        self._bus = bus
+        self._store = store
+        self._clock = clock
+        self._due = clock.monotonic() + RELOAD_SECONDS
+        self._take(bus.agreements)
+
+    def partition(self, tp: TopicPartition, tree: Frontier) -> Partition:
+        """A partition to be read from a tree onwards, under the keys of its owner."""
+        topic, number = tp.event_topic, tp.partition
+        keys = self._agreements.ring(topic, number)
+        return Partition(self._agreements.bus, topic, number, keys, tree)
+
+    def reload(self) -> bool:
+        """Read the agreements again, once a minute; whether they are others now.
+
+        Where they cannot be read those before go on holding.
+        """
+        now = self._clock.monotonic()
+        if self._bus.load is None or now < self._due:
+            return False
+        self._due = now + RELOAD_SECONDS
+        try:
+            found = self._bus.load()
+        except (errors.AgreementRefused, errors.SettingsRefused) as why:
+            _log.error("agreements not loaded again; the old ones hold", why=str(why))
+            return False
+        if found.versions == self._agreements.versions:
+            return False
+        before = self._agreements
+        self._take(found)
+        _log.info("agreements loaded", agreements=len(found.versions))
+        self._tell_new(before, found)
+        return True
+
+    def _take(self, agreements: Agreements) -> None:
+        self._agreements = agreements
+        self.decoders = Decoders(self._bus.catalog, AgreementCheck(agreements, self._bus.reader))
+        reading = LeafReading(lambda: self._bus.connection, _SILENT_POLLS)
+        retrial = QuarantineRetry(self._store.sink, self._store.projections, self.decoders, reading)
+        self.awaiting = Awaiting(retrial, self._clock)
+
+    def _tell_new(self, before: Agreements, found: Agreements) -> None:
+        """Say which topics need a restart: the group is joined for those known at the start."""
+        reader = self._bus.reader
+        if reader is not None:
+            new = sorted({*found.read_by(reader)} - {*before.read_by(reader)})
+            for each in known_here(new, self._bus.catalog):
+                _log.warning("topic not read before a restart", topic=each.name)
+
+
+def known_here(topics: Iterable[Topic], catalog: Catalog) -> list[Topic]:
+    """The topics whose event types this version knows; of the others the log says so.
+
+    Agreements are made among many agencies, which do not all have the newest version.
+    """
+    found = []
+    for each in topics:
+        if each.event_type in catalog.event_types:
+            found.append(each)
+        else:
+            _log.warning(
+                "topic not read, since this version does not know its event type",
+                topic=each.name,
+                event_type=each.event_type,
+                mend="install the version of Sinergi that has it",
+            )
+    return found

@@ -1,0 +1,69 @@
+"""Receipts: what a database answers for what it has materialised.
+
+A receipt is the owner's checkpoint with a cosignature (C2SP tlog-cosignature) under the database's
+own key. It is signed in the transaction that brings its rows, and published after it: the topic
+may lack the newest receipts for a while, but never holds one whose rows are not there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING
+
+from sinergi_schemas import topics
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.compacted_topic import CompactedTopic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sinergi_consumers.sinks.protocol import Receipt
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.compacted_topic import KeyedValue
+
+_STALLED_SECONDS = 60.0
+_MOST_AWAITED = 100
+
+
+class Receipts:
+    """Publishes receipts to `sinergi.<agency>.receipts` and says which have arrived.
+
+    What does not get out is published again later; a later receipt of the same topic-partition
+    covers an earlier one.
+    """
+
+    def __init__(
+        self, agency: str, database: str, connection: Connection, clock: Clock = SYSTEM
+    ) -> None:
+        self._database = database
+        self._topic = CompactedTopic(
+            connection, topics.receipts_topic(agency), clock, _STALLED_SECONDS
+        )
+        self._sent: dict[bytes, deque[Receipt]] = defaultdict(lambda: deque(maxlen=_MOST_AWAITED))
+
+    def send(self, receipts: Iterable[Receipt]) -> None:
+        """Publish receipts; `arrived` says which the broker has confirmed."""
+        for each in receipts:
+            key = f"{self._database}/{each.topic}/{each.partition}".encode()
+            self._sent[key].append(each)
+            self._topic.put(key, each.note.encode())
+
+    def arrived(self) -> list[Receipt]:
+        """The receipts that the broker has confirmed since the last call."""
+        return self._take(self._topic.serve())
+
+    def finish(self, seconds: float) -> list[Receipt]:
+        """Wait for outstanding receipts, at most so long; those that arrived."""
+        return self._take(self._topic.finish(seconds))
+
+    def _take(self, records: Iterable[KeyedValue]) -> list[Receipt]:
+        """The receipts of these records; nobody waits for older ones of the same keys any more."""
+        arrived = []
+        for key, value in records:
+            sent = self._sent[key]
+            if any(each.note.encode() == value for each in sent):
+                while (receipt := sent.popleft()).note.encode() != value:
+                    pass
+                arrived.append(receipt)
+        return arrived

@@ -1,0 +1,207 @@
+"""Steps 4 to 6 of the materialiser: a decoded batch into the database, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+import stamina
+import structlog
+
+from sinergi_consumers.quarantine.isolate import take_in
+from sinergi_consumers.sinks.protocol import Receipt
+from sinergi_schemas import errors
+from sinergi_schemas.seal.checkpoint import cosign
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from threading import Event
+
+    from sinergi_consumers.decode.decoder import DecodedBatch, DecodedParts, Unfit
+    from sinergi_consumers.projections.projection import Projection
+    from sinergi_consumers.reading.partition import Partition, VerifiedBatch
+    from sinergi_consumers.reading.position import Position, TopicIncarnation
+    from sinergi_consumers.reading.start import Start
+    from sinergi_consumers.sinks.protocol import Sink, Transaction
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.topics import TopicPartition
+
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Claim:
+    """A topic-partition that this worker may write: its reader, and where each projection is.
+
+    Attributes:
+        start: from where it is read.
+        is_sound: it was read on, or to its end, without an objection.
+    """
+
+    tp: TopicPartition
+    partition: Partition
+    positions: Mapping[str, Position]
+    place: TopicIncarnation
+    start: Start
+    is_sound: bool = False
+
+    def cut(self) -> VerifiedBatch | None:
+        """What of the topic-partition is verified by now.
+
+        Raises:
+            OffsetGone: its next leaf was deleted, and nothing that was read brings it again.
+            SealBroken: the messages are not what the topic's owner sealed.
+        """
+        partition, is_deleted = self.partition, self.start.is_deleted and not self.is_sound
+        try:
+            batch = partition.cut()
+        except errors.SealGap:
+            if not is_deleted:
+                raise
+            raise self._gone from None
+        if is_deleted and partition.is_ended and not batch:
+            raise self._gone
+        return batch
+
+    @property
+    def _gone(self) -> errors.OffsetGone:
+        return errors.OffsetGone(*self.tp, self.partition.size)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyBatch:
+    """A batch ready for the database, with the claim under which it was read."""
+
+    claim: Claim
+    batch: VerifiedBatch
+    parts: DecodedParts
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A batch that is in the database: the positions behind it, and the receipt for it."""
+
+    work: ReadyBatch
+    positions: Mapping[str, Position]
+    receipt: Receipt
+
+
+class Store:
+    """Brings batches into a sink. It is used by one thread at a time.
+
+    Args:
+        key: this database's own key, which signs its receipts.
+        stopping: set when the process shall end; a database that is away is then waited for no
+            longer.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        projections: Sequence[Projection],
+        key: SigningKey,
+        clock: Clock,
+        stopping: Event,
+    ) -> None:
+        self.sink = sink
+        self.projections = projections
+        self._key = key
+        self._clock = clock
+        self._stopping = stopping
+
+    def store(self, work: ReadyBatch) -> Stored | errors.PositionLost | errors.Unavailable:
+        """Store a batch, waiting for the database as long as it takes.
+
+        Where the connection broke in the middle of a commit nobody knows whether it took place:
+        the second attempt then finds the position moved, and the topic-partition is read again from
+        there.
+
+        Returns:
+            What is stored; or that the topic-partition is another worker's; or, where this process
+            shall end, why the database could not be waited for.
+
+        Raises:
+            DatabaseBroken: a table or a privilege is missing.
+        """
+        for attempt in stamina.retry_context(
+            on=errors.Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
+        ):
+            with attempt:
+                try:
+                    return self._transact(work)
+                except errors.PositionLost as lost:
+                    return lost
+                except errors.Unavailable as away:
+                    if self._stopping.is_set():
+                        return away
+                    raise
+        raise AssertionError("a retry without limit has ended")
+
+    def _transact(self, work: ReadyBatch) -> Stored:
+        batch, claim = work.batch, work.claim
+        positions = dict(claim.positions)
+        receipt = self._receipt(batch)
+        due: list[tuple[Projection, int]] = []
+        apart: list[tuple[Projection, Unfit]] = []
+        with self.sink.transaction() as transaction:
+            for each in self.projections:
+                position = positions.get(each.name)
+                if position and position.frontier.size < batch.end:
+                    # 4. advance the position, if it is still ours
+                    positions[each.name] = transaction.advance(each, batch, position, claim.place)
+                    due.append((each, position.frontier.size))
+            for part in work.parts:
+                transaction.keep_alive()
+                for each, since in due:
+                    # 5. merge rows, write quarantine rows …
+                    unfit = _merge(transaction, each, batch, part, since)
+                    apart += [(each, one) for one in unfit]
+            # 5. … and the receipt
+            transaction.checkpoints(batch)
+            transaction.receipt(receipt)
+        # 6. the commit has taken place
+        _tell(batch, apart)
+        return Stored(work, positions, receipt)
+
+    def _receipt(self, batch: VerifiedBatch) -> Receipt:
+        """All projections are at the batch's end or beyond it, so its checkpoint is signed for."""
+        now = self._clock.now()
+        note = cosign(batch.checkpoints[-1].note, self._key, int(now.timestamp()))
+        return Receipt(batch.topic.name, batch.partition, batch.end, note, now)
+
+
+def _merge(
+    transaction: Transaction,
+    projection: Projection,
+    batch: VerifiedBatch,
+    part: DecodedBatch,
+    since: int,
+) -> list[Unfit]:
+    """Merge what a projection has not seen; one that joined later starts inside the batch."""
+    if since > batch.start:
+        part = replace(
+            part,
+            events=part.events.filter(pl.col("leaf_index") >= since),
+            unfit=[each for each in part.unfit if each.message.leaf_index >= since],
+        )
+    return take_in(transaction, projection, batch, part)
+
+
+def _tell(batch: VerifiedBatch, apart: Sequence[tuple[Projection, Unfit]]) -> None:
+    """Say what was quarantined, a line for each projection and reason; the rest is in the table."""
+    told: dict[tuple[str, str], list[Unfit]] = {}
+    for projection, unfit in apart:
+        told.setdefault((projection.name, unfit.reason), []).append(unfit)
+    for (name, reason), those in told.items():
+        _log.warning(
+            "events quarantined",
+            topic=batch.topic.name,
+            partition=batch.partition,
+            projection=name,
+            reason=reason,
+            events=len(those),
+            first=those[0].detail,
+        )

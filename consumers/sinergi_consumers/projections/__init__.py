@@ -1,0 +1,1 @@
+"""Projections: which tables events become, and how those tables are made."""

@@ -1,0 +1,135 @@
+"""Merging events one at a time within PostgreSQL, so that each can be refused alone.
+
+What a unique or foreign key, a trigger or an index of the real table says of a row shows when the
+row is put in, and the statement fails with all its rows. So each event is put in by statements of
+its own. They run within one block of PL/pgSQL: an EXCEPTION clause is a savepoint that costs no
+round trip, and a statement for one event costs a tenth of one for a batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from sinergi_consumers.sinks.postgresql import merge
+from sinergi_schemas.postgresql import faults
+
+if TYPE_CHECKING:
+    import psycopg
+    import sqlalchemy as sa
+
+    from sinergi_consumers.sinks.postgresql.merge import Merge
+    from sinergi_schemas import errors
+
+_REFUSED = sql.Identifier("pg_temp", "sinergi_refused")
+
+_BLOCK = sql.SQL("""
+#variable_conflict use_column
+DECLARE
+    sinergi_event record;
+    sinergi_replaced boolean;
+    sinergi_state text;
+    sinergi_table text;
+    sinergi_column text;
+    sinergi_constraint text;
+BEGIN
+    FOR sinergi_event IN
+        SELECT leaf_index, agency, record_id FROM {incoming} ORDER BY leaf_index
+    LOOP
+        BEGIN
+            {let_in} RETURNING stored.xmax <> 0 INTO sinergi_replaced;
+            IF FOUND THEN
+                {children}
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS sinergi_state = RETURNED_SQLSTATE,
+                sinergi_table = TABLE_NAME, sinergi_column = COLUMN_NAME,
+                sinergi_constraint = CONSTRAINT_NAME;
+            IF NOT (left(sinergi_state, 2) IN ({classes}) OR sinergi_state IN ({codes})) THEN
+                RAISE;
+            END IF;
+            INSERT INTO {refused}
+            VALUES (sinergi_event.leaf_index, sinergi_state,
+                ARRAY[sinergi_table, sinergi_column, sinergi_constraint]);
+        END;
+    END LOOP;
+END
+""")
+
+_CHILD = sql.SQL("""
+                IF sinergi_replaced THEN
+                    DELETE FROM {real} AS stored WHERE stored.agency = sinergi_event.agency
+                        AND stored.record_id = sinergi_event.record_id;
+                END IF;
+                INSERT INTO {real} ({columns}) SELECT {columns} FROM {incoming} AS arrived
+                    WHERE arrived.leaf_index = sinergi_event.leaf_index;
+""")
+
+
+def merge_arrived(
+    connection: psycopg.Connection, statements: Merge
+) -> dict[int, errors.RowsRefused]:
+    """Merge what stands in the temporary tables, in the order of the leaves; who is refused, why.
+
+    Raises:
+        psycopg.Error: what is wrong is no row. The transaction, or its savepoint, is to be left.
+    """
+    tables = statements.projection.tables
+    connection.execute(_prepare(tables))
+    connection.execute(_block(statements))
+    found = {
+        leaf: faults.rows_refused(state, names)
+        for leaf, state, names in connection.execute(
+            sql.SQL("SELECT leaf_index, state, names FROM {} ORDER BY leaf_index").format(_REFUSED)
+        )
+    }
+    connection.execute(_clear(tables))
+    return found
+
+
+def _block(statements: Merge) -> sql.Composed:
+    record = statements.projection.record
+    one = sql.SQL("leaf_index = sinergi_event.leaf_index")
+    block = _BLOCK.format(
+        incoming=merge.incoming(record),
+        let_in=statements.let_in(one),
+        children=sql.SQL("").join(
+            _CHILD.format(
+                real=merge.real(child),
+                columns=merge.columns(child),
+                incoming=merge.incoming(child),
+            )
+            for child in statements.projection.children
+        )
+        if statements.projection.children
+        else sql.SQL("NULL;"),
+        refused=_REFUSED,
+        classes=sql.SQL(", ").join(faults.ROW_CLASSES),
+        codes=sql.SQL(", ").join(faults.ROW_CODES),
+    )
+    return sql.SQL("DO {}").format(sql.Literal(block.as_string(None)))
+
+
+def _prepare(tables: tuple[sa.Table, ...]) -> sql.Composed:
+    """Each event is looked for in every table: an index finds it."""
+    make = sql.SQL("CREATE TEMPORARY TABLE {} (leaf_index bigint, state text, names text[])")
+    index = sql.SQL("CREATE INDEX {} ON {} (leaf_index)")
+    return sql.SQL("; ").join(
+        [
+            make.format(_REFUSED),
+            *(
+                index.format(sql.Identifier(_index(number)), merge.incoming(table))
+                for number, table in enumerate(tables)
+            ),
+        ]
+    )
+
+
+def _clear(tables: tuple[sa.Table, ...]) -> sql.Composed:
+    names = [sql.Identifier("pg_temp", _index(number)) for number in range(len(tables))]
+    return sql.SQL("DROP TABLE {}; DROP INDEX {}").format(_REFUSED, sql.SQL(", ").join(names))
+
+
+def _index(number: int) -> str:
+    return f"sinergi_by_leaf_{number}"

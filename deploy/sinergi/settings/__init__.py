@@ -1,0 +1,1 @@
+"""Settings of one agency, and the files that hold them."""

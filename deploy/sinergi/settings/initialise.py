@@ -1,0 +1,158 @@
+"""The first files of an agency: its settings and its keys, and what others have to know of them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from sinergi.settings.model import FILE_NAME, Values
+from sinergi_schemas import errors
+from sinergi_schemas.files import toml_file
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
+from sinergi_schemas.topics import is_slug
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sinergi_schemas.seal.keys import VerifyingKey
+
+_USUAL = 0o777  # less the umask
+_SHARED = 0o755  # agreements are no secret, but nobody else may add one
+_OWNERS_FOLDER, _OWNERS = 0o700, 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFiles:
+    """What an agency starts with.
+
+    Attributes:
+        producer, consumer: the databases' URLs, as far as they are known.
+        database: the name of the consumer's database on the bus.
+        kafka: `host:port` of a broker, if known.
+    """
+
+    agency: str
+    bus: str
+    database: str = "main"
+    producer: str | None = None
+    consumer: str | None = None
+    kafka: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFiles:
+    """What was made: the settings file, and the public keys that the agreement has to show."""
+
+    settings: Path
+    key: VerifyingKey
+    receipt_key: VerifyingKey
+
+    def party(self, agency: str, database: str) -> str:
+        """The agency's part of an agreement, in TOML."""
+        return (
+            f"[parties.{agency}]\n"
+            'name = "…"\n'
+            f'keys = ["{self.key}"]\n'
+            f'receipt_keys = [{{ database = "{database}", key = "{self.receipt_key}" }}]\n'
+        )
+
+
+def found(folder: Path, plan: PlannedFiles) -> WrittenFiles:
+    """Write an agency's settings and keys into a folder, and make the folder of agreements.
+
+    Raises:
+        FoundingRefused: as `founding`.
+    """
+    with founding(folder, plan) as made:
+        return made
+
+
+@contextmanager
+def founding(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
+    """The same, undone where the block raises: whoever did not learn the keys has none.
+
+    Raises:
+        FoundingRefused: a name or address cannot be used, or a file is there already; nothing was
+            written.
+    """
+    document = _settings(plan)
+    _check(plan, document)
+    settings, keys, agreements = folder / FILE_NAME, folder / "keys", folder / "agreements"
+    key_file = keys / f"{plan.agency}.key"
+    receipt_file = keys / f"{plan.agency}.{plan.database}.receipts.key"
+    for path in (settings, key_file, receipt_file):
+        if path.exists():
+            raise errors.FoundingRefused(f"{path} is there already; it is never overwritten")
+    for path in (folder, keys, agreements):
+        if path.exists() and not path.is_dir():
+            raise errors.FoundingRefused(f"{path} is there already, and is no folder")
+    name = f"{plan.bus}/{plan.agency}"
+    key = SigningKey.generate(name)
+    receipt_key = SigningKey.generate(f"{name}/{plan.database}", Algorithm.COSIGNATURE)
+    with ExitStack() as undoing:  # all of it, or nothing
+        try:
+            for path, mode in ((folder, _USUAL), (keys, _OWNERS_FOLDER), (agreements, _SHARED)):
+                _make_folder(path, mode, undoing)
+            for path, text in (
+                (key_file, f"{key.private_text()}\n"),
+                (receipt_file, f"{receipt_key.private_text()}\n"),
+                (settings, tomli_w.dumps(document)),  # a database's address may hold a password
+            ):
+                _write(path, text, undoing)
+        except OSError as why:
+            raise errors.FoundingRefused(f"{why.filename}: {why.strerror}") from None
+        yield WrittenFiles(settings, key.public, receipt_key.public)
+        undoing.pop_all()
+
+
+def _make_folder(path: Path, mode: int, undoing: ExitStack) -> None:
+    """Make a folder and those above it, as far as they are not there."""
+    if path.is_dir():
+        return
+    if not path.parent.exists():
+        _make_folder(path.parent, _USUAL, undoing)
+    path.mkdir(mode=mode)
+    undoing.callback(path.rmdir)
+
+
+def _write(path: Path, text: str, undoing: ExitStack) -> None:
+    """Write a new file that only its owner may read, down to the disk."""
+    made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNERS)
+    undoing.callback(path.unlink)
+    with os.fdopen(made, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(made)
+
+
+def _check(plan: PlannedFiles, document: dict[str, Any]) -> None:
+    """Write no settings that the next command would refuse."""
+    for name, what in ((plan.agency, "an agency"), (plan.database, "a database")):
+        if not is_slug(name):
+            hint = "write lower-case words joined by hyphens"
+            raise errors.FoundingRefused(f"{name!r} cannot name {what}; {hint}")
+    _, problems = toml_file.check(Values, document, "")
+    if problems:
+        raise errors.FoundingRefused("; ".join(map(str, problems)))
+
+
+def _settings(plan: PlannedFiles) -> dict[str, Any]:
+    """What goes into the settings file; what is not known yet is asked for when it is needed."""
+    consumer = {"name": plan.database, "database": plan.consumer}
+    tables = {
+        "kafka": {"bootstrap": plan.kafka},
+        "producer": {"database": plan.producer},
+        "consumer": consumer,
+    }
+    return {
+        "agency": plan.agency,
+        "bus": plan.bus,
+        "agreements": "agreements",
+        "keys": "keys",
+        **{name: {k: v for k, v in table.items() if v} for name, table in tables.items()},
+    }

@@ -1,0 +1,225 @@
+"""What can be set, key by key, and what each must look like."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sinergi_schemas import errors
+from sinergi_schemas.files import file_rights, input_file
+from sinergi_schemas.plain_text import is_text, listing
+from sinergi_schemas.topics import is_bus, is_slug
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FILE_NAME = "sinergi.toml"
+PREFIX = "SINERGI_"
+
+_MOST_BYTES = 64 * 1024  # of a file with a password or a key
+_BROKER = re.compile(r"([A-Za-z_]+://)?(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?")
+
+
+def _agency(text: str) -> str:
+    if not is_slug(text):
+        raise ValueError(f'{text!r} cannot name an agency; write one as "lapas-banyuwangi"')
+    return text
+
+
+def _database(text: str) -> str:
+    """Whatever PostgreSQL's own tools take, or an SQLAlchemy URL with the driver we ship."""
+    from sinergi_schemas.postgresql.address import conninfo  # noqa: PLC0415 - heavy: where needed
+
+    conninfo(text)
+    return text
+
+
+def _bus(text: str) -> str:
+    if not is_bus(text):
+        raise ValueError(f"{text!r} cannot name a bus; write lower-case words with dots between")
+    return text
+
+
+def _brokers(text: str) -> str:
+    if not all(_BROKER.fullmatch(each.strip()) for each in text.split(",")):
+        raise ValueError(f'{text!r} is no address; write host:port, as "127.0.0.1:9092"')
+    return text
+
+
+Slug = Annotated[str, AfterValidator(_agency)]
+Bus = Annotated[str, AfterValidator(_bus)]
+Brokers = Annotated[str, AfterValidator(_brokers)]
+Database = Annotated[str, AfterValidator(_database)]
+
+
+class SettingsTable(BaseModel):
+    """Settings that know all their keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(SettingsTable):
+    """How to reach the brokers."""
+
+    bootstrap: Brokers | None = Field(
+        default=None, min_length=1, description="host:port of a broker"
+    )
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+    group_protocol: Literal["consumer", "classic"] = "consumer"
+
+    def options(self) -> dict[str, str]:
+        """What librdkafka calls these, where they are set.
+
+        Raises:
+            SettingsRefused: a user without a password; or a file with a password or a key that
+                cannot be read, or that others may read; or a path that is not UTF-8.
+        """
+        found = {"security.protocol": self.security.lower()}
+        if self.security.startswith("SASL"):
+            found |= {
+                "sasl.mechanism": self.mechanism,
+                "sasl.username": self.username or unset("kafka.username", self.security),
+                "sasl.password": self._password(),
+            }
+        if self.private_key_file is not None:
+            _secret("kafka.private_key_file", self.private_key_file, "key", input_file.read_regular)
+        files = {
+            "ssl.ca.location": ("kafka.ca_file", self.ca_file),
+            "ssl.certificate.location": ("kafka.certificate_file", self.certificate_file),
+            "ssl.key.location": ("kafka.private_key_file", self.private_key_file),
+        }
+        return found | {name: _for_client(key, path) for name, (key, path) in files.items() if path}
+
+    def _password(self) -> str:
+        if self.password_file is None:
+            unset("kafka.password_file", self.security)
+        data = _secret("kafka.password_file", self.password_file, "password")
+        try:
+            return data.decode("utf-8-sig").rstrip("\r\n")
+        except UnicodeDecodeError:
+            what = f"{self.password_file} cannot be read (it is not UTF-8)"
+            raise refused(f"kafka.password_file: {what}") from None
+
+
+class Producer(SettingsTable):
+    """The database in which this agency publishes."""
+
+    database: Database | None = Field(
+        default=None, description="a URL as postgresql://user@host/name"
+    )
+
+
+class Consumer(SettingsTable):
+    """The database into which others' events are materialised.
+
+    Attributes:
+        name: of the database on the bus: in the consumer group and in the receipt key's name.
+        quarantine_bytes: room for events of each publisher that could not become rows; beyond it
+            only their leaf and why are kept, and they are read again from the topic.
+    """
+
+    database: Database | None = Field(
+        default=None, description="a URL as postgresql://user@host/name"
+    )
+    name: Slug = "main"
+    quarantine_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=0, description="a count of bytes, as 67108864"
+    )
+
+
+class Provision(SettingsTable):
+    """How topics are made.
+
+    Attributes:
+        replication: copies of each partition; unset means three, or one per broker if fewer.
+    """
+
+    replication: int | None = Field(
+        default=None, ge=1, le=100, description="a count of brokers, as 3"
+    )
+
+
+class Values(SettingsTable):
+    """The values themselves, wherever each came from."""
+
+    agency: Slug | None = Field(default=None, description='the agency, as "lapas-banyuwangi"')
+    bus: Bus | None = Field(default=None, description="the bus's name as in the agreements")
+    agreements: Path = Field(default=Path("agreements"), description="the folder of agreements")
+    keys: Path = Field(default=Path("keys"), description="the folder of private keys")
+    kafka: KafkaSettings = KafkaSettings()
+    producer: Producer = Producer()
+    consumer: Consumer = Consumer()
+    provision: Provision = Provision()
+
+
+def variable(key: str) -> str:
+    """The environment variable of a dotted key."""
+    return PREFIX + key.replace(".", "__").upper()
+
+
+def refused(*lines: str) -> errors.SettingsRefused:
+    """The error that lists what is wrong, a line each."""
+    return errors.SettingsRefused(listing(lines))
+
+
+def unset(key: str, wanted_by: str, *, has_file: bool = True) -> NoReturn:
+    """Say that a setting is missing, and where it goes.
+
+    Args:
+        has_file: whether there is a settings file at all.
+
+    Raises:
+        SettingsRefused: always.
+    """
+    table, _, name = key.rpartition(".")
+    where = f"under [{table}]" if table else "at the top"
+    what = f"is not set, but {wanted_by} needs it; write {name} {where} in {FILE_NAME}"
+    hint = "" if has_file else f"; there is no {FILE_NAME} here: `sinergi init` writes one"
+    raise refused(f"{key}: {what} or set {variable(key)}{hint}")
+
+
+def _for_client(key: str, path: Path) -> str:
+    """The path of a file that each Kafka client reads, which crashes on one that is not UTF-8.
+
+    Raises:
+        SettingsRefused: it is not, or it is the path of something that may never end.
+    """
+    try:
+        input_file.check_regular(path)
+    except OSError as why:
+        raise refused(f"{key}: {path} cannot be used ({why.strerror})") from None
+    if not is_text(str(path)):
+        raise refused(f"{key}: the Kafka client takes no path that is not UTF-8; rename {path}")
+    return str(path)
+
+
+def _secret(
+    key: str,
+    path: Path,
+    what: str,
+    read: Callable[[Path, int], tuple[int, bytes]] = input_file.read,
+) -> bytes:
+    """What a file holds that only its owner may read.
+
+    Raises:
+        SettingsRefused: it cannot be read, or others may read it as well.
+    """
+    try:
+        mode, data = read(path, _MOST_BYTES)
+    except OSError as why:
+        raise refused(f"{key}: {path} cannot be read ({why.strerror})") from None
+    if file_rights.is_open(mode):
+        remedy = f"`chmod 600 {path}`, and think of a new {what}"
+        raise refused(f"{key}: others may read or write {path}; {remedy}")
+    if len(data) > _MOST_BYTES:
+        raise refused(f"{key}: {path} holds more than {_MOST_BYTES} bytes, which is no {what}")
+    return data

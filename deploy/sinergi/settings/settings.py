@@ -1,0 +1,376 @@
+"""Settings of one agency: `sinergi.toml`, then the environment, then flags; the later one wins.
+
+The environment's names are `SINERGI_` and the key in capitals, with two underscores between table
+and key: `SINERGI_KAFKA__BOOTSTRAP`. Paths in the file are relative to the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
+
+import structlog
+from pydantic import BaseModel
+
+from sinergi.settings.model import FILE_NAME, PREFIX, Values, refused, unset, variable
+from sinergi_schemas.files import file_rights, input_file, toml_file, toml_limits
+from sinergi_schemas.files.toml_file import FileProblem
+from sinergi_schemas.plain_text import is_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sinergi_producers.outbox.publishing import Outbox
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.seal.keys import SigningKey
+
+_log = structlog.get_logger(__name__)
+
+_OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
+_SET = "--set"
+_EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
+# What can be a database's address, by its scheme or as key/value pairs.
+_ADDRESS = re.compile(r"postgres(ql)?(\+\w+)?://|\w+\s*=")
+
+
+@dataclass(frozen=True, slots=True)
+class SettingEntry:
+    """One setting as it holds: its dotted key, its value without secrets, and who said so."""
+
+    key: str
+    value: str | int | None
+    origin: str
+
+
+class Settings:
+    """The settings that hold, and where each came from. Whoever needs one asks for it by name."""
+
+    def __init__(self, values: Values, origins: Mapping[str, str], file: Path | None) -> None:
+        self.values = values
+        self.file = file
+        self._origins = origins
+        self._remarked: set[str] = set()
+        self._connection: Connection | None = None
+
+    def entries(self) -> list[SettingEntry]:
+        """Every setting, passwords masked."""
+        flat = _leaves(self.values.model_dump(mode="json"))
+        return [
+            SettingEntry(key, masked(value), self._origins.get(key, "default"))
+            for key, value in flat
+        ]
+
+    def warnings(self) -> list[str]:
+        """What is dangerous about the settings file, and how to mend it."""
+        if self.file is None:
+            return []
+        mode = self.file.stat().st_mode
+        if not stat.S_ISREG(mode):
+            return []
+        found = []
+        if file_rights.is_everybodys(mode):
+            found.append(f"anybody may write {self.file}; `chmod o-w {self.file}`")
+        given = [each for each in self.entries() if each.origin == str(self.file)]
+        values = dict(_leaves(self.values.model_dump(mode="json")))
+        if file_rights.is_open(mode) and any(each.value != values[each.key] for each in given):
+            remedy = f"`chmod 600 {self.file}`, and think of a new one"
+            found.append(f"others may read {self.file}, which holds a password; {remedy}")
+        return found
+
+    @property
+    def agency(self) -> str:
+        """Whose settings these are.
+
+        Raises:
+            SettingsRefused: it is not set; so for all that follow.
+        """
+        return self.values.agency or self._unset("agency", "this command")
+
+    @property
+    def producer_database(self) -> str:
+        """Where the database is in which this agency publishes, as `Database` takes it."""
+        return self.values.producer.database or self._unset("producer.database", "publishing")
+
+    @property
+    def consumer_database(self) -> str:
+        """Where the database is into which is materialised, as `Database` takes it."""
+        return self.values.consumer.database or self._unset("consumer.database", "materialising")
+
+    @property
+    def consumer_name(self) -> str:
+        """The name of that database on the bus."""
+        return self.values.consumer.name
+
+    def connection(self) -> Connection:
+        """The way to the brokers; the password is read once, since it may come out of a pipe."""
+        from sinergi_schemas.kafka import Connection  # noqa: PLC0415 - not every command needs it
+
+        if self._connection is None:
+            kafka = self.values.kafka
+            bootstrap = kafka.bootstrap or self._unset("kafka.bootstrap", "reaching the bus")
+            self._connection = Connection(bootstrap, kafka.options(), kafka.group_protocol)
+        return self._connection
+
+    def agreements(self) -> Agreements:
+        """The agreements of the bus.
+
+        Raises:
+            AgreementRefused: with one line for each thing wrong in them.
+            SettingsRefused: they are of another bus, or nobody said where they are.
+        """
+        from sinergi_schemas.agreements.collection import Agreements  # noqa: PLC0415 - as above
+
+        if self.file is None and not self.values.agreements.exists():
+            self._unset("agreements", "this command")
+        found = Agreements.load(self.values.agreements)
+        if self.values.bus not in (None, found.bus):
+            what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
+            raise refused(f"bus: {what} of {found.bus}; mend the one that is wrong")
+        for each in found:
+            for remark in each.remarks:
+                self._remark(f"{each.path}: {remark}")
+        return found
+
+    def outbox(self) -> Outbox:
+        """The way onto the bus for this agency.
+
+        Raises:
+            SettingsRefused: the agency is party to no agreement.
+            AgreementRefused: an agreement cannot be used.
+        """
+        from sinergi_producers.outbox.publishing import Outbox  # noqa: PLC0415 - as above
+        from sinergi_schemas.catalog import Catalog  # noqa: PLC0415 - as above
+
+        agreements = self.agreements()
+        self.check_party(agreements)
+        return Outbox(self.agency, agreements, Catalog.shipped())
+
+    def check_party(self, agreements: Agreements) -> None:
+        """See that some agreement names this agency: a misspelt one publishes and reads nothing.
+
+        Raises:
+            SettingsRefused: none does.
+        """
+        if self.agency not in agreements.agencies:
+            parties = ", ".join(agreements.agencies)
+            what = f"{self.agency} is party to no agreement in {self.values.agreements}"
+            raise refused(f"agency: {what}; parties are {parties}")
+
+    def signing_keys(self, agreements: Agreements) -> list[SigningKey]:
+        """The keys for this agency's checkpoints; two while one replaces the other.
+
+        Raises:
+            SettingsRefused: there is none that an agreement knows, or no agreement the agency.
+            KeyFileRefused: a file in the folder is no key, or others may read it.
+        """
+        self.check_party(agreements)
+        known = {str(key) for key in agreements.keys(self.agency)}
+        return self._keys(known, f"{self.agency}'s checkpoint key")
+
+    def receipt_key(self, agreements: Agreements) -> SigningKey:
+        """The key for the receipts of the consumer's database.
+
+        Raises:
+            SettingsRefused: there is none that an agreement knows.
+            KeyFileRefused: a file in the folder is no key, or others may read it.
+        """
+        name = f"{agreements.bus}/{self.agency}/{self.consumer_name}"
+        known = [str(key) for key in agreements.receipt_keys(self.agency) if key.name == name]
+        found = self._keys({*known}, f"the receipt key of database {self.consumer_name}")
+        return min(found, key=lambda each: known.index(str(each.public)))
+
+    def _remark(self, what: str) -> None:
+        """Say once what has no effect: the agreements are read again and again."""
+        if what not in self._remarked:
+            self._remarked.add(what)
+            _log.warning("without effect", what=what)
+
+    def _unset(self, key: str, wanted_by: str) -> NoReturn:
+        unset(key, wanted_by, has_file=self.file is not None)
+
+    def _keys(self, known: set[str], what: str) -> list[SigningKey]:
+        from sinergi_schemas.seal.keys import SigningKey  # noqa: PLC0415 - as above
+
+        folder = self.values.keys
+        held = [SigningKey.load(path) for path in sorted(folder.glob("*.key"))]
+        found = [key for key in held if str(key.public) in known]
+        if not found:
+            why = "no agreement shows the public half of any of them" if held else "it is empty"
+            hint = "`sinergi init` makes keys and prints what the agreement has to say of them"
+            raise refused(f"keys: {what} is not in {folder} ({why}); {hint}")
+        return found
+
+
+class _Layered(NamedTuple):
+    """A value as somebody gave it."""
+
+    key: str
+    value: object
+    origin: str
+
+
+def load(
+    config: Path | None = None,
+    flags: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    option: str | None = None,
+) -> Settings:
+    """The settings that hold here.
+
+    Args:
+        config: the file; without one SINERGI_CONFIG names it, else it is `./sinergi.toml` or
+            `/etc/sinergi/sinergi.toml`, where there is one.
+        flags: dotted keys and values that override everything, as the flag `--set` gives them.
+        option: the option that gave them, where it was another one.
+
+    Raises:
+        SettingsRefused: with one line for each thing wrong.
+    """
+    file = config or _file(environment)
+    layers = (
+        *_from_folder(file.parent if file else Path()),
+        *_from_file(file),
+        *_from_environment(environment),
+        *(_Layered(key, value, option or f"{_SET} {key}") for key, value in (flags or {}).items()),
+    )
+    unfit = [(each, what) for each in layers if (what := _unfit(each))]
+    if unfit:
+        raise refused(
+            *(
+                _told(FileProblem(each.key, what), {each.key: each.origin}, option)
+                for each, what in unfit
+            )
+        )
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for each in layers:
+        _place(merged, each.key.split("."), each.value)
+        origins[each.key] = each.origin
+    values, problems = toml_file.check(Values, merged, "")
+    if values is None:
+        raise refused(*(_told(each, origins, option) for each in problems))
+    return Settings(values, origins, file)
+
+
+def masked(value: str | int | None) -> str | int | None:
+    """A value without the passwords that a database's address may hold."""
+    if not isinstance(value, str) or not _ADDRESS.match(value):
+        return value
+    from sinergi_schemas.postgresql import address  # noqa: PLC0415 - heavy: where it is needed
+
+    return address.masked(value)
+
+
+def stray_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables that look like settings and are none, each with a hint at what was meant."""
+    known = {variable(key) for key in _KEYS} | _OTHER_VARIABLES
+    stray = (name for name in sorted(environment) if name.startswith(PREFIX))
+    return [f"{name}: {toml_file.did_you_mean(name, known)}" for name in stray if name not in known]
+
+
+def _file(environment: Mapping[str, str]) -> Path | None:
+    named = environment.get(f"{PREFIX}CONFIG")
+    if named:
+        return Path(named)
+    return next((path for path in (Path(FILE_NAME), _EVERYWHERE) if path.is_file()), None)
+
+
+def _from_folder(folder: Path) -> Iterator[_Layered]:
+    """The defaults that lie beside the file, or in the working folder without one."""
+    for key in ("agreements", "keys"):
+        yield _Layered(key, folder / key, "default")
+
+
+def _from_file(file: Path | None) -> Iterator[_Layered]:
+    if file is None:
+        return
+    try:
+        read = toml_file.read(input_file.read(file, toml_limits.MOST_BYTES)[1])
+    except (OSError, ValueError) as why:
+        said = why.strerror if isinstance(why, OSError) else why
+        raise refused(f"{file}: {said}") from None
+    for key, value in _leaves(read):
+        beside = isinstance(value, str) and value and _KEYS.get(key, False)
+        yield _Layered(key, file.parent / value if beside else value, str(file))
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[_Layered]:
+    for key in _KEYS:
+        name = variable(key)
+        if environment.get(name):
+            yield _Layered(key, environment[name], name)
+
+
+def _leaves(table: Mapping[str, Any], *above: str) -> Iterator[tuple[str, Any]]:
+    """The values of a table and its tables, under dotted keys."""
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, *above, key)
+        else:
+            yield ".".join((*above, key)), value
+
+
+def _unfit(given: _Layered) -> str | None:
+    """Why no setting can be this text. It is not shown, since it may hold a password."""
+    text = str(given.value)
+    if not text:
+        return "it is empty; give it a value or leave it out"
+    if "\0" in text:
+        return "it holds a NUL character"
+    may_hold_any_bytes = _KEYS.get(given.key, False)
+    is_fit = is_text(given.key) and (may_hold_any_bytes or is_text(text))
+    return None if is_fit else "it is no text in UTF-8"
+
+
+def _place(table: dict[str, Any], path: list[str], value: object) -> None:
+    """Put a value under a dotted key, over whatever a weaker layer has put there."""
+    *outer, last = path
+    for step in outer:
+        inner = table.get(step)
+        if not isinstance(inner, dict):
+            inner = table[step] = {}
+        table = inner
+    table[last] = value
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """Who gave a value, or the nearest one below or above its key."""
+    related = (each for each in origins if each.startswith(key) or key.startswith(f"{each}."))
+    return origins.get(key) or next((origins[each] for each in related), "settings")
+
+
+def _told(problem: FileProblem, origins: Mapping[str, str], option: str | None) -> str:
+    """A problem behind who gave the value; an option names its key itself, and in full."""
+    origin = _origin(problem.key, origins)
+    if origin not in (option, f"{_SET} {problem.key}"):
+        return f"{origin}: {problem}"
+    if problem.is_unknown_key:
+        return f"{origin}: there is no such key; {toml_file.did_you_mean(problem.key, _KEYS)}"
+    return f"{origin}: {problem.what}"
+
+
+def _is_path(model: type[BaseModel], key: str) -> bool:
+    return Path in (
+        model.model_fields[key].annotation,
+        *get_args(model.model_fields[key].annotation),
+    )
+
+
+def _keys() -> dict[str, bool]:
+    """Every dotted key, and whether it holds a path."""
+    found: dict[str, bool] = {}
+    for name, field in Values.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found |= {f"{name}.{key}": _is_path(inner, key) for key in inner.model_fields}
+        else:
+            found[name] = _is_path(Values, name)
+    return found
+
+
+_KEYS = _keys()

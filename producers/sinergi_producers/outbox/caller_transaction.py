@@ -1,0 +1,258 @@
+"""Joining the caller's transaction, whatever library holds it: SQLAlchemy, psycopg or Django.
+
+What cannot hold a transaction that is still open after `publish` is refused before anything is
+written: an event that stays though its transaction is rolled back would be a lie.
+
+The errors that are let through are of the class that the caller's library raises, with the same
+SQLSTATE, so that a retry of theirs goes on working. Their text is ours: that of the server and of
+the library quote the values that were sent, and so the event.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from sinergi_schemas import errors
+from sinergi_schemas.postgresql import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+_DRIVERS = ("psycopg", "psycopg_async")
+_UNDEFINED = ("42883", "3F000")
+_NOT_PERMITTED = "42501"
+
+_WITH_PSYCOPG = "connect with psycopg 3, in SQLAlchemy as postgresql+psycopg://"
+_ASYNC_SESSION = (
+    "call `await session.run_sync(lambda sync: outbox.publish(sync, event))` on SQLAlchemy's"
+    " AsyncSession"
+)
+_BEGIN = {
+    "sqlalchemy": "leave isolation_level='AUTOCOMMIT' out for it, and commit it yourself",
+    "psycopg": "publish within `with connection.transaction():`, or open the connection without"
+    " autocommit=True",
+    "django": "publish within `with transaction.atomic():`",
+}
+
+
+class DjangoConnection(Protocol):
+    """The part of `django.db.connection` that is used here, where Django is not known."""
+
+    vendor: str
+    connection: Any
+    wrap_database_errors: AbstractContextManager[Any]
+
+    def ensure_connection(self) -> None:
+        """Connect if it is not connected."""
+
+
+Transaction = (
+    Session | scoped_session[Any] | sa.Connection | psycopg.Connection[Any] | DjangoConnection
+)
+"""What `publish` can join: it holds a transaction of the caller's on PostgreSQL."""
+
+
+class CallerTransaction(Protocol):
+    """A caller's transaction."""
+
+    def rows(self, statement: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """What a statement gives; its parameters are named in psycopg's style."""
+
+    def savepoint(self) -> AbstractContextManager[Any]:
+        """Undo all that the block does if it ends with an error, and no more than that."""
+
+
+def join(transaction: object) -> CallerTransaction:
+    """The caller's transaction.
+
+    Raises:
+        TransactionRefused: it is no transaction on PostgreSQL that `publish` can be part of.
+    """
+    match transaction:
+        case scoped_session():
+            return join(transaction())
+        case Session():
+            return _of_sqlalchemy(_connection(transaction))
+        case sa.Connection():
+            return _of_sqlalchemy(transaction)
+        case psycopg.Connection():
+            _see_that_it_is_open(transaction, "psycopg")
+            return _Psycopg(transaction)
+        case _ if _is_django(transaction):
+            return _of_django(transaction)
+    raise errors.TransactionRefused(_name(transaction), _way(transaction))
+
+
+def _connection(session: Session) -> sa.Connection:
+    try:
+        return session.connection()
+    except sa.exc.UnboundExecutionError:
+        way = "give it `session.connection(bind_arguments={'mapper': …})` of the right database"
+        raise errors.TransactionRefused("a Session of several databases", way) from None
+
+
+def _of_sqlalchemy(connection: sa.Connection) -> CallerTransaction:
+    dialect = connection.dialect
+    if dialect.name != "postgresql" or dialect.driver not in _DRIVERS:
+        what = f"a connection of {dialect.name}+{dialect.driver}"
+        raise errors.TransactionRefused(what, _WITH_PSYCOPG)
+    _see_that_it_is_open(connection.connection.driver_connection, "sqlalchemy")
+    return _SqlAlchemy(connection)
+
+
+def _of_django(wrapper: Any) -> CallerTransaction:
+    if wrapper.vendor == "postgresql":
+        wrapper.ensure_connection()
+    if not isinstance(wrapper.connection, psycopg.Connection):
+        what = f"Django's connection to {wrapper.vendor}"
+        raise errors.TransactionRefused(what, "use its postgresql backend with psycopg 3")
+    _see_that_it_is_open(wrapper.connection, "django")
+    return _Psycopg(wrapper.connection, wrapper.wrap_database_errors)
+
+
+def _see_that_it_is_open(driver: Any, library: str) -> None:
+    """In autocommit each statement is a transaction of its own, unless one was begun by hand."""
+    if driver.autocommit and driver.info.transaction_status == TransactionStatus.IDLE:
+        raise errors.TransactionRefused("a connection in autocommit", _BEGIN[library])
+
+
+class _SqlAlchemy:
+    """A transaction of SQLAlchemy's."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self._silent: list[BaseException] = []
+
+    def rows(self, statement: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        with self._without_quotes():
+            return [tuple(row) for row in self._connection.exec_driver_sql(statement, dict(given))]
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        with self._without_quotes(), self._connection.begin_nested():
+            yield
+
+    @contextmanager
+    def _without_quotes(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as why:
+            if not isinstance(why.orig, psycopg.Error) or why.orig in self._silent:
+                raise
+            silent = _meant(why.orig)
+            self._silent.append(silent)
+            raise type(why)(
+                why.statement,
+                None,
+                silent,
+                hide_parameters=True,
+                connection_invalidated=why.connection_invalidated,
+            ) from None
+
+
+class _Psycopg:
+    """A transaction of psycopg's.
+
+    Args:
+        raising: within it, the errors of psycopg become those of the library around it.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        raising: AbstractContextManager[Any] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._raising = raising or nullcontext()
+
+    def rows(self, statement: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        with self._raising:
+            try:
+                # A cursor of our own: those of the caller may bind or return otherwise.
+                with psycopg.Cursor(self._connection, row_factory=tuple_row) as cursor:
+                    return cursor.execute(statement.encode(), given).fetchall()
+            except psycopg.Error as why:
+                raise _meant(why) from None
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        # Not psycopg's `transaction()`: outermost, it would commit at its end.
+        self._run("SAVEPOINT sinergi")
+        try:
+            yield
+        except BaseException:
+            if not self._connection.broken:
+                self._run("ROLLBACK TO SAVEPOINT sinergi")
+                self._run("RELEASE SAVEPOINT sinergi")
+            raise
+        self._run("RELEASE SAVEPOINT sinergi")
+
+    def _run(self, statement: str) -> None:
+        with self._raising:
+            try:
+                self._connection.execute(statement.encode())
+            except psycopg.Error as why:
+                raise _meant(why) from None
+
+
+def _meant(error: psycopg.Error) -> psycopg.Error:
+    """An error of the same class and SQLSTATE that quotes nothing.
+
+    Raises:
+        TablesMissing: the function `put` is not there.
+        DatabaseBroken: its use is not permitted.
+    """
+    if error.sqlstate in _UNDEFINED:
+        raise errors.TablesMissing("sinergi_producer.put", "producer") from None
+    meant = translate(error)
+    if error.sqlstate == _NOT_PERMITTED:
+        raise meant from None
+    silent = type(error)(str(meant))
+    silent.sqlstate = error.sqlstate
+    return silent
+
+
+def _is_django(given: object) -> bool:
+    return all(
+        hasattr(given, name) for name in ("vendor", "ensure_connection", "wrap_database_errors")
+    )
+
+
+def _name(given: object) -> str:
+    """What was given, by its type: it may hold a password."""
+    kind = type(given)
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+
+
+def _way(given: object) -> str:
+    """How what was given is to be used."""
+    asynchronous = sys.modules.get("sqlalchemy.ext.asyncio")
+    if asynchronous and isinstance(
+        given,
+        asynchronous.AsyncSession
+        | asynchronous.AsyncConnection
+        | asynchronous.async_scoped_session,
+    ):
+        return _ASYNC_SESSION
+    match given:
+        case psycopg.AsyncConnection() | psycopg.AsyncCursor():
+            return f"{_ASYNC_SESSION}, or a psycopg.Connection in a thread"
+        case psycopg.Cursor():
+            return "give it the cursor's connection"
+        case sa.Engine():
+            return "give it the connection of `with engine.begin() as connection:`"
+        case sessionmaker():
+            return "give it the session of `with sessions.begin() as session:`"
+    return (
+        "give it an SQLAlchemy Session or Connection, a psycopg.Connection, or django.db.connection"
+        f"; {_WITH_PSYCOPG}"
+    )

@@ -1,0 +1,297 @@
+"""The outbox: `publish` puts an event into the agency's own database, in the agency's transaction.
+
+The event exists exactly if that transaction commits. What needs no database is refused before it
+is asked; the rest is one SQL function, one round trip. It takes the record's lock, gives out the
+revision and stores the datum, and a refusal leaves the transaction as it was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sinergi_producers.outbox.caller_transaction import join
+from sinergi_schemas import codec, errors
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.events import Event, parse
+from sinergi_schemas.limits import MOST_DATUM_BYTES
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from sinergi_producers.outbox.caller_transaction import CallerTransaction, Transaction
+    from sinergi_schemas.agreements.collection import Agreement, Agreements
+    from sinergi_schemas.catalog import Catalog
+    from sinergi_schemas.clock import Clock
+
+_REVISION_BYTES = 5
+_CHUNK = 1_000
+
+# W3C Trace Context §3.2, version 00.
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class _Row(NamedTuple):
+    """What the SQL function `put` is given for one event."""
+
+    event_id: UUID
+    event_type: str
+    record_id: str
+    action: str
+    recorded_at: datetime
+    fingerprint: bytes
+    datum_head: bytes
+    datum_tail: bytes
+    traceparent: str | None
+    backfill: bool
+
+
+_TYPES = {"event_id": "uuid", "recorded_at": "timestamptz", "backfill": "bool"} | dict.fromkeys(
+    ("fingerprint", "datum_head", "datum_tail"), "bytea"
+)
+# In binary form: what a text means depends on the caller's standard_conforming_strings, array_nulls
+# and DateStyle.
+_TYPED = [(f"%({name})b", f"pg_catalog.{_TYPES.get(name, 'text')}") for name in _Row._fields]
+# Arrays cost twice as much as the values by themselves, where there is one of each.
+_PUT_ONE = (
+    "SELECT status, revision, fingerprint, datum FROM sinergi_producer.put("  # noqa: S608 - ours
+    f"{', '.join(f'{given}::{kind}' for given, kind in _TYPED)})"
+)
+_PUT_MANY = (
+    "SELECT done.status, done.revision, done.fingerprint, done.datum"  # noqa: S608 - our own names
+    # With several arrays `unnest` is syntax, and always PostgreSQL's own.
+    " FROM unnest("
+    f"{', '.join(f'{given}::{kind}[]' for given, kind in _TYPED)})"
+    f" WITH ORDINALITY AS given ({', '.join(_Row._fields)}, place),"
+    f" LATERAL sinergi_producer.put({', '.join(f'given.{name}' for name in _Row._fields)}) AS done"
+    " ORDER BY given.place"
+)
+_REFUSED = "refused: "
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of an event: itself with its revision, or the one stored under its id before."""
+
+    event: Event
+    is_new: bool
+
+
+class Outbox:
+    """An agency's way onto the bus. It may be shared by threads; it holds no connection.
+
+    Args:
+        agency: the publisher; the outbox refuses to speak for another.
+        agreements: under which the agency publishes.
+    """
+
+    def __init__(
+        self, agency: str, agreements: Agreements, catalog: Catalog, clock: Clock = SYSTEM
+    ) -> None:
+        self._agency = agency
+        self._agreements = agreements
+        self._catalog = catalog
+        self._clock = clock
+
+    def publish(
+        self, session: Transaction, event: Event, *, traceparent: str | None = None
+    ) -> Event:
+        """Put an event into the caller's transaction; it as it goes onto the bus.
+
+        Under READ COMMITTED nothing has to be retried; under stricter isolation a serialisation
+        failure (40001) is the caller's to retry. The database's errors come as the caller's library
+        raises them, without a word of the event in their text.
+
+        Args:
+            session: whatever holds the transaction: a Session or Connection of SQLAlchemy's, a
+                psycopg.Connection, or django.db.connection. With an AsyncSession call
+                `await session.run_sync(lambda sync: outbox.publish(sync, event))`.
+            traceparent: the W3C trace context to hand on.
+
+        Returns:
+            The event with agency, revision, agreement and `recorded_at`; where its `event_id` is in
+            the outbox already, the event that is stored there.
+
+        Raises:
+            TransactionRefused: `session` is none of these, or in autocommit.
+            EventRefused: it breaks a rule of the contract, is above 256 KiB, or is no event.
+            NotAgreed: no agreement in force lets the agency publish this event type.
+            ActionRefused: the record's state does not allow the action.
+            EventIdTaken: the `event_id` belongs to another record.
+            EventDiffers: it was published before, with other contents.
+            TablesMissing: `sinergi db upgrade` has not prepared the database.
+            DatabaseBroken: the application's user may not use sinergi_producer.
+        """
+        _see_that_it_is_an_event(event)
+        if not _is_trace(traceparent):
+            raise errors.EventRefused(event.event_type, ("traceparent: is not of version 00",))
+        joined = join(session)
+        issued, row = self._prepare(event, traceparent, backfill=False)
+        (result,) = _put(joined, [row])
+        return self._published(issued, result).event
+
+    def publish_many(
+        self, session: Transaction, events: Iterable[Event], *, backfill: bool = False
+    ) -> list[Published]:
+        """Put many events into the caller's transaction, all of them or none, in few round trips.
+
+        Locks are taken in one order whatever the order of the events, so that two calls never wait
+        for each other. Events of one record get their revisions in the order given.
+
+        Args:
+            backfill: they are history: the relay sends them when nothing live waits.
+
+        Returns:
+            What became of each, in the order given.
+
+        Raises:
+            EventsRefused: one of them is refused, for the reasons of `publish`; it says which.
+            TransactionRefused, …: as for `publish`.
+        """
+        _see_that_they_are_several(events)
+        joined = join(session)
+        prepared = [
+            (place, *self._prepare_one_of(place, event, backfill=backfill))
+            for place, event in enumerate(events)
+        ]
+        in_lock_order = sorted(
+            prepared, key=lambda each: (each[1].event_type, each[1].record_id, each[0])
+        )
+        done: dict[int, Published] = {}
+        with joined.savepoint():
+            for start in range(0, len(in_lock_order), _CHUNK):
+                chunk = in_lock_order[start : start + _CHUNK]
+                results = _put(joined, [row for _, _, row in chunk])
+                for (place, issued, _), result in zip(chunk, results, strict=True):
+                    try:
+                        done[place] = self._published(issued, result)
+                    except errors.Refused as why:
+                        raise errors.EventsRefused(place, str(why)) from why
+        return [done[place] for place in range(len(prepared))]
+
+    def _prepare_one_of(self, place: int, event: Event, *, backfill: bool) -> tuple[Event, _Row]:
+        try:
+            _see_that_it_is_an_event(event)
+            return self._prepare(event, None, backfill=backfill)
+        except errors.Refused as why:
+            raise errors.EventsRefused(place, str(why)) from why
+
+    def _prepare(
+        self, event: Event, traceparent: str | None, *, backfill: bool
+    ) -> tuple[Event, _Row]:
+        """Everything that can be refused or computed without the database."""
+        now = self._clock.now()
+        recorded_at = event.recorded_at or now
+        agreement = self._agreement(event.event_type, now, recorded_at)
+        purposes = agreement.events[event.event_type].purposes
+        if event.purpose not in purposes:
+            agreed = ", ".join(purposes)
+            what = f"purpose: the agreement shares this event type for {agreed} only"
+            raise errors.EventRefused(event.event_type, (what,))
+        issued = event.issued(
+            agency=self._agency, agreement=agreement.hash, recorded_at=recorded_at
+        )
+        schema = self._catalog.newest(event.event_type)
+        head, tail = codec.encode_around_revision(issued, schema)
+        size = len(head) + len(tail) + _REVISION_BYTES
+        if size > MOST_DATUM_BYTES:
+            raise errors.EventRefused(
+                event.event_type, (f"it is {size} bytes long, above {MOST_DATUM_BYTES}",)
+            )
+        row = _Row(
+            issued.event_id,
+            issued.event_type,
+            issued.record_id,
+            issued.action.value,
+            issued.recorded_at or now,
+            schema.fingerprint,
+            head,
+            tail,
+            traceparent,
+            backfill,
+        )
+        return issued, row
+
+    def _agreement(self, event_type: str, now: datetime, recorded_at: datetime) -> Agreement:
+        """The agreement under which an event is published: readers hold it to `recorded_at`."""
+        found = self._agreements.covering(self._agency, event_type, now)
+        if found is None:
+            raise errors.NotAgreed(f"sinergi.{self._agency}.{event_type}")
+        if not found.in_force(recorded_at):
+            found = self._agreements.covering(self._agency, event_type, recorded_at)
+        if found is None:
+            what = "recorded_at: no agreement on this event type was in force then"
+            raise errors.EventRefused(event_type, (what,))
+        return found
+
+    def _published(self, issued: Event, result: _Result) -> Published:
+        match result.status:
+            case "put":
+                event = issued.model_copy(update={"revision": result.revision})
+                return Published(event, is_new=True)
+            case "stored":
+                return Published(self._stored(issued, result), is_new=False)
+            case "other-record":
+                raise errors.EventIdTaken(str(issued.event_id))
+            case status if status.startswith(_REFUSED):
+                problem = status.removeprefix(_REFUSED)
+                raise errors.EventRefused(issued.event_type, (problem,))
+            case status:
+                raise errors.ActionRefused(issued.action.value, _WHY[status])
+
+    def _stored(self, issued: Event, result: _Result) -> Event:
+        """The event that is there under the same id, if it says the same."""
+        fingerprint = bytes(result.fingerprint or b"")
+        schema = self._catalog.by_fingerprint(fingerprint)
+        if schema is None:
+            raise errors.SchemaRefused(fingerprint.hex(), "this version does not have it")
+        stored = parse(issued.event_type, codec.decode(bytes(result.datum or b""), schema))
+        published_now = {name: getattr(stored, name) for name in issued.ISSUED}
+        if issued.model_copy(update=published_now) != stored:
+            raise errors.EventDiffers(str(issued.event_id))
+        return stored
+
+
+class _Result(NamedTuple):
+    """What the SQL function `put` says of one event; the last two where it was stored before."""
+
+    status: str
+    revision: int | None
+    fingerprint: bytes | None
+    datum: bytes | None
+
+
+_WHY = {
+    "recorded-already": "the record exists already; publish a correction (CORRECTED)",
+    "never-recorded": "the record was never published; publish it first (RECORDED)",
+    "retracted": "the record was retracted; publish a new record under another record_id",
+}
+
+
+def _put(joined: CallerTransaction, rows: list[_Row]) -> list[_Result]:
+    given: dict[str, Any] = rows[0]._asdict()
+    if len(rows) == 1:
+        return [_Result(*row) for row in joined.rows(_PUT_ONE, given)]
+    given = dict(zip(_Row._fields, map(list, zip(*rows, strict=True)), strict=True))
+    # An array of nothing but NULL goes as text.
+    given["traceparent"] = [each or "" for each in given["traceparent"]]
+    return [_Result(*row) for row in joined.rows(_PUT_MANY, given)]
+
+
+def _is_trace(given: object) -> bool:
+    return given is None or (isinstance(given, str) and bool(_TRACEPARENT.fullmatch(given)))
+
+
+def _see_that_they_are_several(given: object) -> None:
+    if not isinstance(given, Iterable) or isinstance(given, Event):
+        what = "is not a list of events: give it to publish, or give a list"
+        raise errors.EventRefused(f"{type(given).__name__} given to publish_many", (what,))
+
+
+def _see_that_it_is_an_event(given: object) -> None:
+    if not isinstance(given, Event):
+        what = "is none: make one, such as sinergi.Transfer(…)"
+        raise errors.EventRefused(f"{type(given).__name__} given as an event", (what,))

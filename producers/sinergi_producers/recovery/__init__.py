@@ -1,0 +1,1 @@
+"""Recovery: what a database restored from a backup takes back from its topics."""

@@ -1,0 +1,193 @@
+"""One topic-partition of an agency's own, read beyond the tree that its database knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sinergi_producers.recovery import lost_events
+from sinergi_producers.recovery.restoring import TreeExtension
+from sinergi_schemas import errors, message
+from sinergi_schemas.seal.candidates import WINDOW
+from sinergi_schemas.seal.merkle import Frontier, leaf_hash
+from sinergi_schemas.seal.reader import TreeReader, VerifiedLeaves
+from sinergi_schemas.seal.writer import TreeWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinergi_producers.relay.sealing import TreeKey
+    from sinergi_schemas.catalog import Catalog
+    from sinergi_schemas.message import Message, Received
+    from sinergi_schemas.seal.key_ring import KeyRing
+    from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.seal.noise import Noise
+    from sinergi_schemas.topics import Topic
+
+_MOST_UNPROVED_BYTES = 12 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How far one partition is, in leaves.
+
+    Attributes:
+        known: by the database.
+        proved: by the last checkpoint on the topic that holds.
+        shown: by the topic's messages.
+    """
+
+    topic: str
+    partition: int
+    known: int
+    proved: int
+    shown: int
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether the topic proves more than the database knows."""
+        return self.proved > self.known
+
+
+class TopicReading:
+    """What one topic-partition shows beyond a tree. Its messages are read twice.
+
+    First the checkpoints decide which messages are the leaves. Then these are kept, and behind the
+    last checkpoint the first event of ours for each leaf, which nothing proves.
+
+    Attributes:
+        leaves: a message for each leaf beyond the tree, in order.
+    """
+
+    def __init__(
+        self,
+        tree_key: TreeKey,
+        topic: Topic,
+        origin: str,
+        ring: KeyRing,
+        tree: Frontier,
+    ) -> None:
+        self.tree_key = tree_key
+        self.tree = tree
+        self.leaves: list[Message] = []
+        self._topic = topic
+        self._origin = origin
+        self._ring = ring
+        self._reader = TreeReader(origin, ring, tree)
+        self._checkpoints: list[VerifiedLeaves] = []
+        self._wanted: dict[int, tuple[int, bytes]] = {}
+        self._proved: dict[int, Message] = {}
+        self._unproved: dict[int, Message] = {}
+        self._room = _MOST_UNPROVED_BYTES
+
+    @property
+    def noise(self) -> Noise:
+        """What was skipped."""
+        return self._reader.noise
+
+    @property
+    def proved(self) -> int:
+        """How many leaves stand under a checkpoint."""
+        return self._reader.size
+
+    @property
+    def extent(self) -> Extent:
+        """How far it is."""
+        shown = self.tree.size + len(self.leaves)
+        return Extent(self._topic.name, self.tree_key[1], self.tree.size, self.proved, shown)
+
+    def verify(self, received: Received) -> None:
+        """Verify the next message.
+
+        Raises:
+            SealFork: we have signed two histories.
+        """
+        offset = received.offset() or 0
+        try:
+            parsed = message.parse(received)
+        except errors.MessageMalformed as why:
+            self.noise.add(why.what, offset)
+            return
+        verified = self._reader.feed(parsed.leaf_index, parsed.leaf_data, parsed.sealed, offset)
+        while verified:
+            self._checkpoints.append(verified)
+            verified = self._reader.settle()
+
+    def conclude(self) -> None:
+        """Judge what was read to its end.
+
+        Raises:
+            SealBroken: a checkpoint of ours covers leaves that are missing, or other leaves.
+        """
+        while verified := self._reader.settle(final=True):
+            self._checkpoints.append(verified)
+        if self._reader.objection:
+            raise self._reader.objection
+        for each in self._checkpoints:
+            for index, (offset, leaf) in enumerate(
+                zip(each.offsets, each.leaves, strict=True), each.start
+            ):
+                self._wanted[offset] = index, leaf
+
+    def collect(self, received: Received, catalog: Catalog) -> None:
+        """Keep the next message, read a second time, if it is a leaf or may be one."""
+        try:
+            parsed = message.parse(received)
+        except errors.MessageMalformed:
+            return
+        index, leaf = self._wanted.get(parsed.offset, (None, b""))
+        if index is not None and leaf_hash(parsed.leaf_data) == leaf:
+            self._proved[index] = parsed
+        elif 0 <= parsed.leaf_index - self.proved < WINDOW:
+            self._consider(parsed, catalog)
+
+    def _consider(self, parsed: Message, catalog: Catalog) -> None:
+        """Keep an event behind the last checkpoint, unless it is noise or there is one already."""
+        index, room = parsed.leaf_index, len(parsed.datum) + len(parsed.key)
+        if index in self._unproved or room > self._room:
+            return
+        try:
+            event = lost_events.topic_event(self.tree_key, parsed, catalog, is_proved=False)
+        except (errors.SchemaRefused, errors.DatumInvalid) as why:
+            self.noise.add(f"no event of ours ({type(why).__name__})", parsed.offset, index)
+            return
+        self._unproved[event.leaf_index] = parsed
+        self._room -= room
+
+    def complete(self) -> None:
+        """Put the leaves in order.
+
+        Raises:
+            OffsetGone: a leaf is no longer on the broker.
+        """
+        for index in range(self.tree.size, self.proved):
+            if index not in self._proved:
+                raise errors.OffsetGone(self._topic.name, self.tree_key[1], index)
+            self.leaves.append(self._proved[index])
+        index = self.proved
+        while index in self._unproved:
+            self.leaves.append(self._unproved[index])
+            index += 1
+
+    def ground(self, count: int, keys: Sequence[SigningKey]) -> TreeExtension:
+        """What the tree gains by its first leaves beyond it.
+
+        Args:
+            count: how many are taken on.
+            keys: those that must or may sign a checkpoint for the leaves behind the last one, yet
+                to be sent.
+
+        Raises:
+            SigningKeyMissing: the key that must sign it is not among them.
+        """
+        checkpoints = list(self._checkpoints)
+        size = self.tree.size + count
+        if size > self.proved:
+            signers = self._ring.signers(self._origin, size, keys)
+            writer = TreeWriter(self._origin, signers, self._reader.frontier)
+            for each in self.leaves[self.proved - self.tree.size : count]:
+                writer.add(each.leaf_data)
+            sealed, after = writer.checkpoint(), writer.frontier
+            last = VerifiedLeaves(self.proved, after.size, after.root(), sealed.note, after, (), ())
+            checkpoints.append(last)
+        return TreeExtension(self.tree_key, self.tree.size, checkpoints, self.proved)

@@ -1,0 +1,108 @@
+"""The topics of an agency held against its outbox, before anything is sealed or sent.
+
+Only a checkpoint that the agency itself has signed counts. One of a larger tree than the database
+has means that the database is older than its topic; another root than the database's at one size
+means that two histories were signed. Everything else that lies there is skipped and reported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sinergi_producers.relay import topic_evidence
+from sinergi_schemas import errors
+from sinergi_schemas.topics import Topic, TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sinergi_producers.relay.sealing import TreeKey
+    from sinergi_producers.relay.store import Backlog
+    from sinergi_producers.relay.topic_evidence import KnownTree, TopicEvidence
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.seal.noise import Noise
+
+_log = structlog.get_logger(__name__)
+
+
+class Comparison:
+    """Compares the topics of one agency with its outbox, once each term."""
+
+    def __init__(self, backlog: Backlog, connection: Connection, agency: str, clock: Clock) -> None:
+        self._backlog = backlog
+        self._connection = connection
+        self._agency = agency
+        self._clock = clock
+        self._skipped = SkipReport()
+
+    def shown(self, agreements: Agreements, sizes: Mapping[TreeKey, int]) -> dict[TreeKey, int]:
+        """How many leaves the topics show by our own checkpoints.
+
+        Args:
+            sizes: the leaves of each tree as the database has it.
+
+        Raises:
+            OutboxBehindTopic: a checkpoint is of a larger tree than the database has.
+            SealFork: one is of another tree than the database has.
+        """
+        confirmed = self._backlog.confirmed()
+        tree_keys: dict[TopicPartition, TreeKey] = {}
+        known: dict[TopicPartition, KnownTree] = {}
+        for tree_key, size in sizes.items():
+            topic, number = Topic(self._agency, tree_key[0]), tree_key[1]
+            tp = TopicPartition(topic.name, number)
+            tree_keys[tp] = tree_key
+            known[tp] = topic_evidence.KnownTree(
+                f"{agreements.bus}/{topic.name}/{number}",
+                agreements.ring(topic, number),
+                size,
+                *confirmed.get(tree_key, (0, None)),
+            )
+        found = topic_evidence.evidence(self._connection, known, self._clock)
+        for tp, each in found.items():
+            self._judge(tp, tree_keys[tp], known[tp], each)
+        return {tree_keys[tp]: _shown(known[tp], each) for tp, each in found.items()}
+
+    def _judge(
+        self, tp: TopicPartition, tree_key: TreeKey, known: KnownTree, found: TopicEvidence
+    ) -> None:
+        if found.size > known.size:
+            raise errors.OutboxBehindTopic(*tp, known.size, found.size)
+        for size, root in self._backlog.roots(tree_key, found.roots).items():
+            if root != found.roots[size]:
+                raise errors.SealFork(known.origin, size)
+        self._skipped.report(tp, found.noise)
+
+
+def _shown(known: KnownTree, found: TopicEvidence) -> int:
+    """A topic holds no more leaves than messages, whatever was copied to its end.
+
+    Without keys nothing can be said of it, and nothing is taken for lost.
+    """
+    return min(found.size, found.high) if known.ring.spans else known.size
+
+
+class SkipReport:
+    """Reports the messages that were skipped, once for each cause and topic-partition."""
+
+    def __init__(self) -> None:
+        self._reported: set[tuple[TopicPartition, str]] = set()
+
+    def report(self, tp: TopicPartition, noise: Noise) -> None:
+        """Log what was not reported yet."""
+        for each in noise.skipped:
+            if (tp, each.cause) not in self._reported:
+                self._reported.add((tp, each.cause))
+                topic, partition = tp
+                _log.warning(
+                    "messages skipped",
+                    topic=topic,
+                    partition=partition,
+                    why=each.cause,
+                    offset=each.first,
+                    messages=each.count,
+                )

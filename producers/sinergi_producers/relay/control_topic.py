@@ -1,0 +1,108 @@
+"""The control topic: an agency's schemas, and its signed heads.
+
+Heads make a cut-off tail visible and tell "nothing happened" from "the producer is dead". They
+state what the broker has confirmed, so that a topic which shows less has lost something.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sinergi_producers.relay.sending import STALLED_SECONDS
+from sinergi_schemas import topics
+from sinergi_schemas.kafka.compacted_topic import CompactedTopic
+from sinergi_schemas.seal import heads
+from sinergi_schemas.seal.heads import SignedHeads, TreeHead
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sinergi_producers.relay.sealing import TreeKey
+    from sinergi_schemas.catalog import Schema
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.seal.key_ring import KeyRing
+    from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.seal.merkle import Frontier
+
+HEADS_SECONDS = 60.0
+SCHEMAS_SECONDS = 3_600.0
+_PARTING_SECONDS = 10.0
+_HEADS = b"heads"
+
+
+class Control:
+    """Writes the control topic of one agency. What does not get out is written again later."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        bus: str,
+        agency: str,
+        keys: Sequence[SigningKey],
+        ring: Callable[[Topic, int], KeyRing],
+        clock: Clock,
+    ) -> None:
+        self._topic = CompactedTopic(
+            connection, topics.control_topic(agency), clock, STALLED_SECONDS
+        )
+        self._clock = clock
+        self._bus = bus
+        self._agency = agency
+        self._keys = keys
+        self._ring = ring
+        self._due = 0.0
+        self._schemas: tuple[Schema, ...] = ()
+        self._schemas_due = 0.0
+
+    def schemas(self, schemas: Iterable[Schema]) -> None:
+        """Write the schemas that events may bear."""
+        self._schemas = tuple(schemas)
+        self._schemas_due = self._clock.monotonic() + SCHEMAS_SECONDS
+        for each in self._schemas:
+            self._topic.put(f"schema/{each.fingerprint.hex()}".encode(), each.text)
+        self._topic.serve()
+
+    def heads(self, trees: Mapping[TreeKey, Frontier]) -> None:
+        """Write all trees, as far as the broker has them, in one signed note.
+
+        While a key is being replaced both sign, each for the trees that it must or may sign.
+        """
+        stated = tuple(
+            TreeHead(Topic(self._agency, name).name, number, tree.size, tree.root())
+            for (name, number), tree in sorted(trees.items())
+        )
+        now = int(self._clock.now().timestamp())
+        note = heads.sign(SignedHeads(self._bus, self._agency, now, stated), self._signers(trees))
+        self._topic.put(_HEADS, note.encode())
+        self._topic.serve()
+        self._due = self._clock.monotonic() + HEADS_SECONDS
+
+    def _signers(self, trees: Mapping[TreeKey, Frontier]) -> list[SigningKey]:
+        signing = [
+            key
+            for (name, number), tree in sorted(trees.items())
+            for key in self._ring(Topic(self._agency, name), number).held(tree.size, self._keys)
+        ]
+        return list(dict.fromkeys(signing))
+
+    def heads_if_due(self, trees: Mapping[TreeKey, Frontier]) -> None:
+        """Take reports, and write the heads again after a minute without news.
+
+        The schemas are written again each hour: who else may write there could have put other
+        values under their keys, and a compacted topic keeps only the last one.
+        """
+        self._topic.serve()
+        now = self._clock.monotonic()
+        if now >= self._schemas_due:
+            self.schemas(self._schemas)
+        if now >= self._due:
+            self.heads(trees)
+
+    def finish(self) -> None:
+        """Wait until everything is written, for ten seconds at most.
+
+        What is not by then, the next leader writes as soon as it leads.
+        """
+        self._topic.finish(_PARTING_SECONDS)

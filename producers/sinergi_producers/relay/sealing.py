@@ -1,0 +1,160 @@
+"""Sealing, decided: which waiting rows become which leaves under which checkpoints.
+
+Rows and trees in, marks and checkpoints out; nothing here touches a database, a broker or a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi_schemas.message import leaf_data
+from sinergi_schemas.seal.writer import TreeWriter
+from sinergi_schemas.topics import Topic, partition_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from sinergi_schemas.seal.checkpoint import Sealed
+    from sinergi_schemas.seal.key_ring import KeyRing
+    from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.seal.merkle import Frontier
+
+
+class TreeKey(NamedTuple):
+    """A tree of this agency: an event type and a partition of its topic."""
+
+    event_type: str
+    partition: int
+
+
+MOST_MESSAGES = 5_000
+MOST_BYTES = 8 * 1024 * 1024
+
+NOT_COVERED = "no agreement in force covers it"
+BEHIND = "an earlier revision of its record is held"
+
+
+class OutboxRow(NamedTuple):
+    """An outbox row, as far as its message needs it.
+
+    Attributes:
+        event_id: as text where it comes from the database.
+        oddity: what is wrong with the row itself; its datum is empty where that is too long.
+        is_behind: an earlier revision of its record is held.
+    """
+
+    id: int
+    event_id: UUID | str
+    event_type: str
+    key: bytes
+    recorded_at: datetime
+    fingerprint: bytes
+    datum: bytes
+    traceparent: str | None
+    revision: int = 1
+    oddity: str | None = None
+    is_behind: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TreeUpdate:
+    """What one batch adds to one tree: leaves, and the checkpoint behind the last of them.
+
+    Attributes:
+        rows: in the order of their leaves, from `start` on without a gap.
+        after: the tree with these leaves.
+    """
+
+    tree_key: TreeKey
+    rows: Sequence[OutboxRow]
+    after: Frontier
+    sealed: Sealed
+
+    @property
+    def start(self) -> int:
+        """The size of the tree before, and so the index of the first leaf."""
+        return self.after.size - len(self.rows)
+
+
+@dataclass(slots=True)
+class SealedBatch:
+    """What becomes of some waiting rows: the trees grow, and some rows are held back.
+
+    Attributes:
+        held: the ids of these rows by the reason, which is text without any value of a row.
+    """
+
+    growths: list[TreeUpdate] = field(default_factory=list)
+    held: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """Seals for one agency.
+
+    Attributes:
+        counts: the partitions of each event type's topic.
+        keys: the private keys that are held; for each tree those sign that must or may.
+        is_agreed: whether an agreement in force lets the agency publish an event type.
+        ring: the keys of a topic-partition, from the agreements.
+        fault: why a row cannot be sent, if so.
+    """
+
+    bus: str
+    agency: str
+    keys: Sequence[SigningKey]
+    counts: Mapping[str, int]
+    is_agreed: Callable[[str], bool]
+    ring: Callable[[Topic, int], KeyRing]
+    fault: Callable[[OutboxRow], str | None]
+
+    def seal(self, rows: Iterable[OutboxRow], trees: Mapping[TreeKey, Frontier]) -> SealedBatch:
+        """Give rows their leaves, in their order, and sign each tree that grew.
+
+        A row that is held keeps back the later revisions of its record, and nothing else.
+
+        Raises:
+            SigningKeyMissing: a key that must sign a tree is not held.
+        """
+        batch = SealedBatch()
+        by_tree: dict[TreeKey, list[OutboxRow]] = {}
+        agreed: dict[str, bool] = {}
+        held: set[tuple[str, bytes]] = set()
+        for row in rows:
+            if row.event_type not in agreed:
+                agreed[row.event_type] = row.event_type in self.counts and self.is_agreed(
+                    row.event_type
+                )
+            if not agreed[row.event_type]:
+                why: str | None = NOT_COVERED
+            elif row.is_behind or (held and (row.event_type, row.key) in held):
+                why = BEHIND
+            else:
+                why = self.fault(row)
+            if why is None:
+                by_tree.setdefault(self._tree_key(row), []).append(row)
+            else:
+                batch.held.setdefault(why, []).append(row.id)
+                held.add((row.event_type, row.key))
+        batch.growths = [
+            self._grow(tree_key, given, trees[tree_key]) for tree_key, given in by_tree.items()
+        ]
+        return batch
+
+    def _tree_key(self, row: OutboxRow) -> TreeKey:
+        count = self.counts[row.event_type]
+        return TreeKey(row.event_type, partition_for(row.key, count))
+
+    def _grow(self, tree_key: TreeKey, rows: Sequence[OutboxRow], tree: Frontier) -> TreeUpdate:
+        event_type, partition = tree_key
+        topic = Topic(self.agency, event_type)
+        origin = f"{self.bus}/{topic.name}/{partition}"
+        keys = self.ring(topic, partition).signers(origin, tree.size + len(rows), self.keys)
+        writer = TreeWriter(origin, keys, tree)
+        for row in rows:
+            writer.add(leaf_data(row.fingerprint, row.key, row.datum))
+        sealed = writer.checkpoint()
+        return TreeUpdate(tree_key, rows, writer.frontier, sealed)

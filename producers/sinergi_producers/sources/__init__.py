@@ -1,0 +1,1 @@
+"""Sources: how events come in from systems that do not call `publish`."""

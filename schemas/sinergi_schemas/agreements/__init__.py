@@ -1,0 +1,1 @@
+"""Agreements (perjanjian kerja sama): who shares what with whom, under which keys."""

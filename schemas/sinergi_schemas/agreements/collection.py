@@ -1,0 +1,205 @@
+"""The agreements of a bus together: the one configuration that all parties share.
+
+Keys, partitions and permissions are taken from here and from nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sinergi_schemas import errors
+from sinergi_schemas.agreements import file
+from sinergi_schemas.agreements.contradictions import contradictions
+from sinergi_schemas.agreements.model import Agreement, Party, ReceiptKey
+from sinergi_schemas.files.file_rights import is_everybodys
+from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.files.toml_limits import MOST_BYTES
+from sinergi_schemas.plain_text import listing
+from sinergi_schemas.seal.key_ring import KeyRing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from sinergi_schemas.seal.heads import SignedHeads
+    from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.topics import Topic
+
+__all__ = ["Agreement", "Agreements", "Party", "ReceiptKey"]
+
+
+class Agreements:
+    """All agreements that an agency knows, past and coming ones too; they agree among themselves.
+
+    Several may cover the same publisher and event type; then the newest in force holds.
+    """
+
+    def __init__(self, agreements: Iterable[Agreement]) -> None:
+        """Take agreements that do not contradict each other.
+
+        Raises:
+            AgreementRefused: they do, or there are none.
+        """
+        self._newest_first = tuple(
+            sorted(agreements, key=lambda each: (each.starts, each.hash), reverse=True)
+        )
+        if not self._newest_first:
+            raise errors.AgreementRefused("the list of agreements", "\n  it is empty")
+        found = list(contradictions(self._newest_first))
+        if found:
+            lines = listing(f"{path}: {problem}" for path, problem in found)
+            raise errors.AgreementRefused(_names(self._newest_first), lines)
+
+    @classmethod
+    def load(cls, folder: Path) -> Agreements:
+        """Read every `*.toml` of a folder.
+
+        Raises:
+            AgreementRefused: with one line for each thing wrong in each file.
+        """
+        try:
+            files = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
+            read = [(each, read_regular(each, MOST_BYTES)[1]) for each in files]
+            everybodys = [each for each in (folder, *files) if is_everybodys(each.stat().st_mode)]
+        except OSError as why:
+            what = f"{why.filename}: cannot be read ({why.strerror})"
+            raise errors.AgreementRefused(str(folder), listing([what])) from None
+        if everybodys:
+            what = "anybody may write there, and so let any key sign; `chmod o-w` it, and look at"
+            lines = listing(f"{each}: {what} what it holds" for each in everybodys)
+            raise errors.AgreementRefused(str(folder), lines)
+        if not read:
+            hint = "holds no agreement; put the parties' *.toml files there"
+            raise errors.AgreementRefused(str(folder), listing([f"{folder}: {hint}"]))
+        examined = [(path, *file.examine(path, data)) for path, data in read]
+        lines = "".join(file.listing(path, problems) for path, _, problems in examined)
+        if lines:
+            raise errors.AgreementRefused(str(folder), lines)
+        return cls(agreement for _, agreement, _ in examined if agreement)
+
+    def __iter__(self) -> Iterator[Agreement]:
+        return iter(self._newest_first)
+
+    @property
+    def bus(self) -> str:
+        """The bus's name."""
+        return self._newest_first[0].bus
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """The hashes of all files: while they are the same, so is every answer."""
+        return frozenset(each.hash for each in self)
+
+    @property
+    def agencies(self) -> list[str]:
+        """Every agency that is a party anywhere, sorted."""
+        return sorted({name for each in self for name in each.parties})
+
+    def covering(self, agency: str, event_type: str, at: datetime) -> Agreement | None:
+        """The agreement under which an agency may publish an event type at a moment, if any."""
+        return next((each for each in self if each.permits(agency, event_type, at)), None)
+
+    def by_hash(self, digest: str) -> Agreement | None:
+        """The agreement whose file has this SHA-256 (hex), as events name it."""
+        return next((each for each in self if each.hash == digest), None)
+
+    def partitions(self, topic: Topic) -> int:
+        """How many partitions a topic has, for its whole life.
+
+        Raises:
+            NotAgreed: no agreement speaks of the topic.
+        """
+        for each in self:
+            if each.covers(topic.agency, topic.event_type):
+                return each.events[topic.event_type].partitions
+        raise errors.NotAgreed(topic.name)
+
+    def topics(self, at: datetime | None = None) -> list[Topic]:
+        """The topics of the agreements in force at a moment, or of all of them, sorted."""
+        return sorted({topic for each in self._at(at) for topic in each.topics()})
+
+    def readers(self, topic: Topic, at: datetime | None = None) -> list[str]:
+        """Who may read a topic under the agreements in force at a moment, or under any, sorted."""
+        return sorted({reader for each in self._at(at) for reader in each.readers(topic)})
+
+    def read_by(self, agency: str, at: datetime | None = None) -> list[Topic]:
+        """The topics of others that an agency may read, in force at a moment or ever, sorted.
+
+        What was published while an agreement was in force may be read after its end.
+        """
+        return [
+            topic
+            for topic in self.topics(at)
+            if topic.agency != agency and agency in self.readers(topic, at)
+        ]
+
+    def published_by(self, agency: str, at: datetime | None = None) -> list[Topic]:
+        """The topics that an agency owns, in force at a moment or ever, sorted."""
+        return [topic for topic in self.topics(at) if topic.agency == agency]
+
+    def ring(self, topic: Topic, partition: int) -> KeyRing:
+        """The keys that sign the checkpoints of a topic-partition, by tree size.
+
+        They are those of the newest agreement that covers the topic, replaced ones included, and of
+        no other: an agreement on something else gives its parties no key for this topic. Without
+        such an agreement the ring is empty.
+        """
+        for each in self:
+            if each.covers(topic.agency, topic.event_type):
+                is_there = partition in range(each.events[topic.event_type].partitions)
+                party = each.parties[topic.agency]
+                return party.ring(topic.event_type, partition) if is_there else KeyRing(())
+        return KeyRing(())
+
+    def keys(self, agency: str) -> list[VerifyingKey]:
+        """Every key that any agreement gives an agency, the newest first.
+
+        They sign what is said of no single topic: the heads in its control topic. What one of them
+        says of a topic counts only if the ring of that topic accepts it.
+        """
+        return _distinct(key for party in self._party(agency) for key in reversed(party.keys))
+
+    def credible(self, stated: SignedHeads) -> SignedHeads:
+        """The lines of verified heads that are signed by the key of their own topic and size.
+
+        A key that an agreement on something else gives an agency can sign heads, but no line of
+        them about this topic holds; nor does one that a replaced key signs beyond its last size.
+        """
+        known = {each.name: each for each in self.published_by(stated.agency)}
+        lines = tuple(
+            each
+            for each in stated.heads
+            if each.topic in known
+            and self.ring(known[each.topic], each.partition).accepts(each.size, stated.signers)
+        )
+        return replace(stated, heads=lines)
+
+    def receipt_keys(self, agency: str, topic: Topic | None = None) -> list[VerifyingKey]:
+        """The keys of an agency's databases, named `<bus>/<agency>/<database>`, the newest first.
+
+        Args:
+            topic: only those that sign receipts for it: an agreement that does not let the agency
+                read the topic gives no key for it.
+        """
+        return _distinct(
+            key.key
+            for each in self
+            if agency in each.parties and (topic is None or agency in each.readers(topic))
+            for key in each.parties[agency].receipt_keys
+        )
+
+    def _party(self, agency: str) -> list[Party]:
+        return [each.parties[agency] for each in self if agency in each.parties]
+
+    def _at(self, at: datetime | None) -> list[Agreement]:
+        return [each for each in self if at is None or each.in_force(at)]
+
+
+def _distinct(keys: Iterable[VerifyingKey]) -> list[VerifyingKey]:
+    return list(dict.fromkeys(keys))
+
+
+def _names(agreements: Iterable[Agreement]) -> str:
+    return ", ".join(sorted(str(each.path) for each in agreements))

@@ -1,0 +1,1 @@
+"""Files that people name: how they are read, written and checked."""

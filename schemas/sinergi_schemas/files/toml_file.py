@@ -1,0 +1,202 @@
+"""TOML files that people write, and everything that is wrong in one, each as one clear line.
+
+pydantic finds what is wrong; the words are ours, since whoever reads them knows neither pydantic
+nor Python. A field's `description` says what to write there, and ends every complaint about it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NamedTuple,
+    TypeGuard,
+    TypeVar,
+    get_args,
+    get_origin,
+)
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sinergi_schemas.files import toml_limits
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+# For how many problems of a file a known name is looked for, and among how many names.
+MOST_HINTS = 10
+_MOST_NAMES = 100
+_LONGEST_NAME = 100
+
+_KINDS = {
+    "string_type": "text in quotes",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "int_parsing": "a whole number",
+    "path_type": "text in quotes",
+    "list_type": "a list in brackets",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_BOUNDS = {
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+}
+
+
+class FileProblem(NamedTuple):
+    """One thing wrong: the key it is about, and what, with the way to mend it."""
+
+    key: str
+    what: str
+    is_unknown_key: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.what}" if self.key else self.what
+
+
+class Table(BaseModel):
+    """A table of such a file: no key that it does not know, no value taken for another kind."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+TableT = TypeVar("TableT", bound=BaseModel)
+
+
+def read(data: bytes) -> dict[str, Any]:
+    """The file as a mapping; a byte order mark, which editors on Windows put first, is no fault.
+
+    Raises:
+        ValueError: it is not UTF-8, not TOML, or beyond the limits of `toml_limits`; the message
+            says where. Nothing else is raised, whatever the file holds.
+    """
+    if len(data) > toml_limits.MOST_BYTES:
+        raise ValueError(
+            f"it holds more than {toml_limits.MOST_BYTES:,} bytes; write a shorter one"
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as why:
+        raise ValueError(f"byte {why.start} is not UTF-8; save the file as UTF-8") from None
+    toml_limits.check_text(text)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as why:
+        raise ValueError(f"it is not TOML: {why}") from None
+    toml_limits.check_values(document)
+    return document
+
+
+def check(
+    model: type[TableT], value: object, at: str, hints: int = MOST_HINTS
+) -> tuple[TableT | None, list[FileProblem]]:
+    """A table held to its model: the table, or everything that is wrong in it.
+
+    Args:
+        at: the key that the table stands under; empty for the whole file.
+        hints: how many of the problems may bear a hint at a known name, which takes time to find.
+    """
+    try:
+        return model.model_validate(value), []
+    except ValidationError as why:
+        found = why.errors(include_url=False)
+        return None, [
+            _problem(model, each, at, with_hint=place < hints) for place, each in enumerate(found)
+        ]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint at the nearest of the known names, else a list of them.
+
+    To compare two names takes a time that grows with the product of their lengths: only names of an
+    ordinary length are compared, and as many as people look through.
+    """
+    names = sorted(known)
+    if len(name) <= _LONGEST_NAME:
+        compared = [each for each in names[:_MOST_NAMES] if len(each) <= _LONGEST_NAME]
+        near = get_close_matches(name, compared, n=1, cutoff=0.6)
+        if near:
+            return f"did you mean {near[0]}?"
+    if not names:
+        return "nothing is known here"
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return f"known are {', '.join(names[:_MOST_NAMES])}{more}"
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in the words of TOML."""
+    kinds: list[tuple[type | tuple[type, ...], str]] = [
+        (bool, "true or false"),
+        (int, "a whole number"),
+        (float, "a number"),
+        (str, "text"),
+        (list, "a list"),
+        (Mapping, "a table"),
+    ]
+    return next((word for kind, word in kinds if isinstance(value, kind)), "a date or time")
+
+
+def _problem(
+    model: type[BaseModel], found: ErrorDetails, at: str, *, with_hint: bool
+) -> FileProblem:
+    where = [at, *map(str, found["loc"])] if at else list(map(str, found["loc"]))
+    what = _what(model, found, with_hint=with_hint)
+    return FileProblem(".".join(where), what, found["type"] == "extra_forbidden")
+
+
+def _what(model: type[BaseModel], found: ErrorDetails, *, with_hint: bool) -> str:
+    kind, path = found["type"], found["loc"]
+    if kind == "extra_forbidden":
+        known = _keys(model, path[:-1])
+        hint = did_you_mean(str(path[-1]), known) if with_hint else "mend or remove it"
+        return f"there is no such key; {hint}"
+    hint = _hint(model, path)
+    if kind == "missing":
+        return f"it is missing{hint}"
+    if kind in _KINDS:
+        return f"must be {_KINDS[kind]}, not {kind_of(found['input'])}{hint}"
+    if kind in _BOUNDS:
+        return f"{_BOUNDS[kind].format(**found.get('ctx', {}))}{hint}"
+    return found["msg"].removeprefix("Value error, ")
+
+
+def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    inner = _model_at(model, path)
+    fields = inner.model_fields.items() if inner else ()
+    return [field.alias or name for name, field in fields]
+
+
+def _hint(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    """What the innermost described field on the way to a value wants."""
+    for length in range(len(path), 0, -1):
+        inner = _model_at(model, path[: length - 1])
+        for name, field in inner.model_fields.items() if inner else ():
+            if path[length - 1] in (name, field.alias) and field.description:
+                return f"; write {field.description}"
+    return ""
+
+
+def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The model of the table that lies at a path below another."""
+    kind: object = model
+    for step in path:
+        if _is_model(kind):
+            fields = kind.model_fields.items()
+            kind = next((f.annotation for name, f in fields if step in (name, f.alias)), None)
+        elif get_origin(kind) in (list, dict):
+            kind = get_args(kind)[-1]
+        if kind is not None and not _is_model(kind) and get_origin(kind) not in (list, dict):
+            kind = next((each for each in get_args(kind) if _is_model(each)), None)
+    return kind if _is_model(kind) else None
+
+
+def _is_model(kind: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,118 @@
+"""What librdkafka says outside of any call: its error callback and its log.
+
+A wrong password or certificate shows there alone, while the call that suffers merely times out.
+What points to a wrong setting is kept for whoever made that call, who says it once, as an error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.diagnosis import diagnose, plain
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
+
+    from sinergi_schemas.clock import Clock
+
+_log = structlog.get_logger(__name__)
+
+_SILENT_SECONDS = 60.0
+_UNREPORTED_SECONDS = 30.0
+_MOST_REMEMBERED = 200
+
+_FAIL = "FAIL"
+
+# Lines that say again what the error callback says or a call raises, or that warn of a setting
+# chosen on purpose (enable.gapless.guarantee counts as experimental).
+_QUIET = frozenset({_FAIL, "ERROR", "FATAL", "CONFWARN"})
+
+# Follows every other complaint, and says nothing by itself.
+_ALL_DOWN = "_ALL_BROKERS_DOWN"
+
+
+class ClientErrors:
+    """What the clients of one connection were told on the side.
+
+    A broker that is away is complained about at every attempt to reach it; the log says each thing
+    once a minute. A setting that is wrong is logged only where no call has reported it.
+
+    Attributes:
+        login: why the brokers do not let us in, if they have said so.
+        hint: what may be wrong while the brokers do not answer.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._said: dict[str, float] = {}
+        self._is_reported = False
+        self._diagnosed_since: float | None = None
+        self.login: errors.LoginRefused | None = None
+        self.hint = ""
+
+    def hear(self, error: KafkaError) -> None:
+        """Take an error that belongs to no call. librdkafka calls this during a poll."""
+        said = plain(error.str())
+        if not self.read(error.str()):
+            if error.name() == "_AUTHENTICATION" and self.login is None:
+                self.login = errors.LoginRefused("the login", "it was refused", said)
+            elif error.name() != _ALL_DOWN:
+                self.hint = said
+            elif self.hint or self.login:
+                return
+            self._say(error.name(), said)
+
+    def read(self, line: str) -> bool:
+        """Take a line of any kind; whether it points to a setting that is wrong."""
+        found = diagnose(line)
+        if found is None:
+            return False
+        if found.is_certain:
+            self.login = errors.LoginRefused(found.setting, found.what, plain(line))
+        else:
+            self.hint = f"{found.what}: check {found.setting}; {plain(line)}"
+        now = self._clock.monotonic()
+        if self._diagnosed_since is None:
+            self._diagnosed_since = now
+        elif not self._is_reported and now - self._diagnosed_since > _UNREPORTED_SECONDS:
+            self._is_reported = True
+            _log.warning("kafka", why=str(self.login or self.hint))
+        return True
+
+    def refusal(self) -> errors.LoginRefused | None:
+        """Why the brokers do not let us in, for a call that reports it."""
+        self._is_reported = self._is_reported or bool(self.login or self.hint)
+        return self.login
+
+    def settled(self) -> None:
+        """A broker has answered: whatever was said of the way to it is over."""
+        self.login, self.hint = None, ""
+        self._is_reported, self._diagnosed_since = False, None
+
+    def _say(self, code: str, text: str) -> None:
+        now = self._clock.monotonic()
+        last = self._said.get(f"{code} {text}")
+        if last is not None and now - last < _SILENT_SECONDS:
+            return
+        if len(self._said) >= _MOST_REMEMBERED:
+            self._said.clear()
+        self._said[f"{code} {text}"] = now
+        _log.warning("kafka", code=code, said=text)
+
+
+class ClientLog:
+    """The part of a logger that librdkafka calls; it hands lines with three positional values."""
+
+    def __init__(self, complaints: ClientErrors) -> None:
+        self._complaints = complaints
+
+    def log(self, level: int, _form: str, facility: str, client: str, line: str) -> None:
+        """Pass one line on, with `level` as in the standard library's logging."""
+        if facility == _FAIL:
+            self._complaints.read(line)
+        said_before = facility in _QUIET
+        _log.log(10 if said_before else level, "librdkafka", about=facility, by=client, said=line)

@@ -1,0 +1,206 @@
+"""Writing a compacted topic, of which only the newest value of each key matters.
+
+Whoever writes here has other work that must not stop: nothing is raised. What the brokers refuse is
+tried again after a pause of up to a minute, and a client that gets no reports any more, or has
+broken off, is replaced by another one. The log says once why something does not get out, and once
+that it does again.
+"""
+
+from __future__ import annotations
+
+import re
+from threading import Event
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+from confluent_kafka import KafkaException
+
+from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.faults import translate, translated
+from sinergi_schemas.kafka.producer import Reports, open_producer, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from confluent_kafka import KafkaError, Message
+
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka.connection import Connection
+
+_log = structlog.get_logger(__name__)
+
+_PAUSE_SECONDS = (1.0, 60.0)
+_FINISH_PAUSE_SECONDS = 0.5
+_NEVER = Event()
+_NUMBERS = re.compile(r"\d+")
+
+
+class KeyedValue(NamedTuple):
+    """A key with one of its values."""
+
+    key: bytes
+    value: bytes
+
+
+class CompactedTopic:
+    """Writes the newest value of each key to partition 0 of a topic.
+
+    Args:
+        stalled_seconds: how long a client may go without any report while some are missing.
+    """
+
+    def __init__(
+        self, connection: Connection, topic: str, clock: Clock, stalled_seconds: float
+    ) -> None:
+        self._connection = connection
+        self._topic = topic
+        self._attempt = connection.attempt("Write", [topic])
+        self._clock = clock
+        self._stalled_seconds = stalled_seconds
+        self._missing: dict[bytes, bytes] = {}
+        self._refused: set[bytes] = set()
+        self._arrived: list[KeyedValue] = []
+        self._is_broken = False
+        self._pause, self._retry_due = _PAUSE_SECONDS[0], 0.0
+        self._reported_why = ""
+        self._why: errors.SinergiError | None = None
+        self._open()
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write a value, in place of those of the same key that have not arrived yet."""
+        self._missing[key] = value
+        if key not in self._refused:
+            self._produce(key)
+
+    def serve(self, seconds: float = 0.0) -> list[KeyedValue]:
+        """Take the reports, for some time at most, and write again what is due; what has arrived.
+
+        Call it often: librdkafka hands out its reports within this call alone.
+        """
+        try:
+            if seconds:
+                serve(self._producer, seconds, self._attempt)
+            is_stalled = self._reports.are_missing_for(self._stalled_seconds)
+        except errors.SinergiError as why:
+            self._break(why)
+        else:
+            if is_stalled:
+                said = f"no delivery report for {self._stalled_seconds:.0f} s"
+                self._warn(self._connection.away(said))
+                self._begin_anew()
+        if self._refused and self._clock.monotonic() >= self._retry_due:
+            self._retry()
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
+    def finish(self, seconds: float) -> list[KeyedValue]:
+        """Wait until every value has arrived, for some time at most; what has arrived.
+
+        Nobody comes back later to write again what is refused or gets no report. So what the
+        brokers refuse is written again at once, unless somebody has to mend the cause first, and
+        after half of the time another client writes all that is missing. The log says what is left.
+        """
+        # By the clock of the machine, since the client library waits by that one too.
+        end = SYSTEM.monotonic() + seconds
+        is_first = True
+        arrived = self.serve()
+        while self._missing and not self._is_hopeless and (left := end - SYSTEM.monotonic()) > 0:
+            if is_first and left < seconds / 2:
+                is_first = False
+                self._begin_anew()
+            elif self._refused:
+                _NEVER.wait(min(left, _FINISH_PAUSE_SECONDS))
+                self._retry()
+            arrived += self.serve(min(left, _FINISH_PAUSE_SECONDS))
+        if self._missing:
+            _log.warning("topic left unwritten", topic=self._topic, values=len(self._missing))
+        return arrived
+
+    @property
+    def _is_hopeless(self) -> bool:
+        """Whether all that is missing was refused, and neither time nor another client helps."""
+        return (
+            not self._is_broken
+            and self._refused >= self._missing.keys()
+            and not isinstance(self._why, errors.Unavailable)
+        )
+
+    def _open(self) -> None:
+        self._producer = open_producer(self._connection, gapless=False)
+        self._reports = Reports(self._producer, self._clock, self._attempt)
+        self._is_broken = False
+
+    def _produce(self, key: bytes) -> None:
+        try:
+            self._producer.produce(
+                self._topic,
+                key=key,
+                value=self._missing[key],
+                partition=0,
+                on_delivery=self._on_delivery(KeyedValue(key, self._missing[key])),
+            )
+        except BufferError:
+            self._refuse(key, errors.BrokerAway("the client takes no more messages"))
+        except KafkaException as why:
+            self._refuse(key, translated(why, self._attempt))
+
+    def _on_delivery(self, record: KeyedValue) -> Callable[[KafkaError | None, Message], None]:
+        producer = self._producer
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error is None:
+                self._confirm(record)
+            elif self._producer is producer and self._missing.get(record.key) == record.value:
+                self._refuse(record.key, translate(error, self._attempt))
+
+        return delivered
+
+    def _confirm(self, record: KeyedValue) -> None:
+        self._arrived.append(record)
+        if self._missing.get(record.key) == record.value:
+            del self._missing[record.key]
+            self._refused.discard(record.key)
+        self._pause = _PAUSE_SECONDS[0]
+        if self._reported_why:
+            _log.info("topic is written again", topic=self._topic)
+            self._reported_why = ""
+
+    def _refuse(self, key: bytes, why: errors.SinergiError) -> None:
+        """Try a key again after a pause."""
+        if not self._refused:
+            self._retry_due = self._clock.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
+        self._refused.add(key)
+        self._why = why
+        self._warn(why)
+
+    def _break(self, why: errors.SinergiError) -> None:
+        """The client is of no more use: another one writes all that is missing, after a pause."""
+        self._is_broken = True
+        self._warn(why)
+        for key in self._missing:
+            self._refuse(key, why)
+
+    def _retry(self) -> None:
+        if self._is_broken:
+            self._begin_anew()
+            return
+        again, self._refused = self._refused, set()
+        for key in again:
+            self._produce(key)
+
+    def _begin_anew(self) -> None:
+        """Another client writes all that is missing."""
+        self._refused = set()
+        self._open()
+        for key in list(self._missing):
+            self._produce(key)
+
+    def _warn(self, why: errors.SinergiError) -> None:
+        """Say why something does not get out; the same cause once."""
+        # Numbers in it, as the ids of clients, are others at each attempt and no news.
+        cause = _NUMBERS.sub("", str(why))
+        if cause != self._reported_why:
+            self._reported_why = cause
+            _log.warning("topic is not written", topic=self._topic, why=str(why))
