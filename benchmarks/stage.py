@@ -173,9 +173,9 @@ class Stage:
         rows = samples.rows(self.event_type, self.publisher, count, agreement.hash)
         while chunk := list(islice(rows, MOST_MESSAGES)):
             batch = sealer.seal(chunk, trees)
-            sender.begin(batch.growths)
+            sender.enqueue(batch.growths)
             trees.update((each.tree_key, each.after) for each in batch.growths)
-            sender.settle(lambda: None)
+            sender.flush(lambda: None)
 
     def _make_topics(self) -> None:
         admin = open_admin(self.connection)

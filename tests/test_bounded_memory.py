@@ -27,7 +27,7 @@ from sinergi_schemas.avro_types.datum import NotOne
 from sinergi_schemas.avro_types.quick_datum import quick_reader
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.events.common import RelatedRecord
-from sinergi_schemas.kafka.consumer import weight
+from sinergi_schemas.kafka.consumer import message_bytes
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.limits import (
     BYTES_OF_ITEM,
@@ -222,8 +222,8 @@ def test_a_poll_counts_the_names_and_the_number_of_headers_too() -> None:
         received.headers = lambda: list(headers)
         return received
 
-    assert weight(of(("a" * 100, b"b" * 1_000))) == 1_115
-    assert weight(of(*[("", b"")] * 10_000)) > 1_000_000
+    assert message_bytes(of(("a" * 100, b"b" * 1_000))) == 1_115
+    assert message_bytes(of(*[("", b"")] * 10_000)) > 1_000_000
 
 
 MANY = 8_000

@@ -69,20 +69,20 @@ class Ticking:
 
 def test_a_broker_that_stays_away_is_complained_about_once_a_minute() -> None:
     clock = Ticking()
-    complaints = ClientErrors(clock)
+    client_errors = ClientErrors(clock)
     with structlog.testing.capture_logs() as logged:
         for clock.seconds in range(121):
-            complaints.hear(KafkaError(KafkaError._TRANSPORT, "a is down"))
-            complaints.hear(KafkaError(KafkaError._TRANSPORT, "b is down"))
+            client_errors.observe(KafkaError(KafkaError._TRANSPORT, "a is down"))
+            client_errors.observe(KafkaError(KafkaError._TRANSPORT, "b is down"))
     assert [each["said"] for each in logged] == ["a is down", "b is down"] * 3
 
 
 def test_a_refused_login_is_remembered_until_a_broker_answers() -> None:
     connection = Connection("nowhere:1")
-    connection.complaints.hear(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
-    connection.complaints.hear(KafkaError(KafkaError._TRANSPORT, "closed"))
+    connection.client_errors.observe(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
+    connection.client_errors.observe(KafkaError(KafkaError._TRANSPORT, "closed"))
     assert "wrong password" in str(connection.away("no answer"))
-    connection.complaints.settled()
+    connection.client_errors.clear()
     assert isinstance(connection.away("no answer"), errors.BrokerAway)
 
 

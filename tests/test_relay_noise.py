@@ -136,7 +136,7 @@ def test_each_cause_is_reported_once_however_often_the_relay_begins_anew(world: 
     with closing(Backlog(world.producer_url)) as backlog, capture_logs() as logs:
         comparison = Comparison(backlog, world.connection, world.publisher, SYSTEM)
         for _ in range(3):
-            assert comparison.shown(world.agreements, {TreeKey("transfer", 0): 1}) == {
+            assert comparison.leaves_on_topics(world.agreements, {TreeKey("transfer", 0): 1}) == {
                 ("transfer", 0): 1
             }
     assert [(each["why"], each["offset"], each["messages"]) for each in skipped(logs)] == [
@@ -221,7 +221,7 @@ def compare(world: World, known: int, shown: int) -> None:
     """See how many leaves the topic shows to an outbox."""
     with closing(Backlog(world.producer_url)) as backlog:
         comparison = Comparison(backlog, world.connection, world.publisher, SYSTEM)
-        found = comparison.shown(world.agreements, {TreeKey("transfer", 0): known})
+        found = comparison.leaves_on_topics(world.agreements, {TreeKey("transfer", 0): known})
     assert found == {("transfer", 0): shown}
 
 

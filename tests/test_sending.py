@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from sinergi_consumers.materialise.receipts import Receipts
 from sinergi_consumers.sinks.protocol import Receipt
-from sinergi_producers.relay.control_topic import Control
+from sinergi_producers.relay.control_topic import ControlTopic
 from sinergi_producers.relay.sealing import Sealer, TreeKey
 from sinergi_producers.relay.sending import Sender
 from sinergi_producers.relay.store import Backlog
@@ -97,16 +97,16 @@ def test_what_is_discarded_is_never_delivered_when_the_brokers_take_messages_aga
     world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
     sealed = growths(world, 20)
     old = sender(world)
-    old.begin(sealed)
+    old.enqueue(sealed)
     old.discard()
     assert len(old._producer) == 0
     with pytest.raises(errors.SinergiError):
-        old.settle(lambda: None)
+        old.flush(lambda: None)
     for made in admin.create_topics([NewTopic(world.topic.name, world.partitions, 1)]).values():
         made.result(timeout=PATIENCE_SECONDS)
     new = sender(world)
-    new.begin(sealed)
-    assert new.settle(lambda: None) == sealed
+    new.enqueue(sealed)
+    assert new.flush(lambda: None) == sealed
     assert sum(len(messages(world, None, each)) for each in range(world.partitions)) == 20
     assert verified(world) == (20, 0)
 
@@ -114,7 +114,7 @@ def test_what_is_discarded_is_never_delivered_when_the_brokers_take_messages_aga
 def test_a_sender_that_cannot_reach_the_brokers_is_discarded_at_once(world: World) -> None:
     sealed = growths(world, 5)
     nowhere = sender(world, Connection("127.0.0.1:1"))
-    nowhere.begin(sealed)
+    nowhere.enqueue(sealed)
     nowhere.discard()
     assert len(nowhere._producer) == 0
 
@@ -212,15 +212,15 @@ NOWHERE = Connection("127.0.0.1:1")
 
 def test_heads_that_one_client_does_not_get_out_are_told_by_another(world: World) -> None:
     clock = Hurried()
-    control = Control(NOWHERE, BUS, world.publisher, [world.key], world.agreements.ring, clock)
+    control = ControlTopic(NOWHERE, BUS, world.publisher, [world.key], world.agreements.ring, clock)
     trees = {TreeKey("transfer", 0): Frontier.empty()}
-    control.heads(trees)
+    control.publish_heads(trees)
     control._topic._connection = world.connection
     clock.seconds = 20.0
-    control.heads(trees)
-    assert control._topic._missing, "half a minute has not gone by"
+    control.publish_heads(trees)
+    assert control._topic._unconfirmed, "half a minute has not gone by"
     clock.seconds = 61.0
-    control.heads(trees)
+    control.publish_heads(trees)
     world.until(lambda: bool(messages(world, control_topic(world.publisher))), "the heads arrive")
     (told,) = messages(world, control_topic(world.publisher))
     assert told.key() == b"heads"
@@ -230,31 +230,33 @@ def test_heads_that_one_client_does_not_get_out_are_told_by_another(world: World
 def test_a_leader_that_parts_with_a_client_that_reaches_nobody_writes_by_another(
     world: World,
 ) -> None:
-    control = Control(NOWHERE, BUS, world.publisher, [world.key], world.agreements.ring, SYSTEM)
-    control.heads({TreeKey("transfer", 0): Frontier.empty()})
+    control = ControlTopic(
+        NOWHERE, BUS, world.publisher, [world.key], world.agreements.ring, SYSTEM
+    )
+    control.publish_heads({TreeKey("transfer", 0): Frontier.empty()})
     control._topic._connection = world.connection
     world.until(lambda: not left_after_finish(control), "the heads arrive")
     (told,) = messages(world, control_topic(world.publisher))
     assert told.key() == b"heads"
 
 
-def left_after_finish(control: Control) -> int:
+def left_after_finish(control: ControlTopic) -> int:
     """How many values are missing after the leader has parted."""
     control.finish()
-    return len(control._topic._missing)
+    return len(control._topic._unconfirmed)
 
 
 def test_what_is_refused_while_a_leader_parts_is_written_again_before_it_goes(
     world: World,
 ) -> None:
     """As by a broker that does not know yet of a topic that was just made."""
-    control = Control(
+    control = ControlTopic(
         world.connection, BUS, world.publisher, [world.key], world.agreements.ring, SYSTEM
     )
     refusal = errors.BrokerAway("the topic is not known yet")
     control._topic.put(b"heads", b"note")
     control._topic._producer.purge()
-    control._topic._refuse(b"heads", refusal)
+    control._topic._retry_later(b"heads", refusal)
     world.until(lambda: not left_after_finish(control), "the heads arrive")
     assert [each.value() for each in messages(world, control_topic(world.publisher))] == [b"note"]
 
@@ -278,7 +280,7 @@ def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(
 ) -> None:
     """Heads are a minute apart, and a client is given up after half a minute without a report."""
     clock = Hurried()
-    control = Control(
+    control = ControlTopic(
         world.connection, BUS, world.publisher, [world.key], world.agreements.ring, clock
     )
     trees = {TreeKey("transfer", 0): Frontier.empty()}
@@ -291,10 +293,10 @@ def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(
         world.until(lambda: len(messages(world, topic)) == schemas + count, f"{count} heads")
 
     with capture_logs() as logs:
-        control.schemas(Catalog.shipped().versions("transfer"))
+        control.publish_schemas(Catalog.shipped().versions("transfer"))
         for minute in range(3):
             clock.seconds = 60.0 * minute
-            control.heads_if_due(trees)
+            control.publish_if_due(trees)
             arrives(minute + 1)
     assert control._topic._producer is producer
     assert not [each for each in logs if each["event"] != "librdkafka"]
@@ -303,12 +305,12 @@ def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(
 def test_what_others_put_in_place_of_schemas_and_heads_does_not_stay(world: World) -> None:
     """The topic is compacted: a foreign value, or none, is what a newcomer would find."""
     clock = Hurried()
-    control = Control(
+    control = ControlTopic(
         world.connection, BUS, world.publisher, [world.key], world.agreements.ring, clock
     )
     schemas = Catalog.shipped().versions("transfer")
-    control.schemas(schemas)
-    control.heads({TreeKey("transfer", 0): Frontier.empty()})
+    control.publish_schemas(schemas)
+    control.publish_heads({TreeKey("transfer", 0): Frontier.empty()})
     control.finish()
     topic = control_topic(world.publisher)
     stranger = Producer({"bootstrap.servers": world.kafka})
@@ -316,7 +318,7 @@ def test_what_others_put_in_place_of_schemas_and_heads_does_not_stay(world: Worl
         stranger.produce(topic, None if number % 2 else b"\xff", lying.key())
     assert stranger.flush(PATIENCE_SECONDS) == 0
     clock.seconds = 3_601.0
-    control.heads_if_due({TreeKey("transfer", 0): Frontier.empty()})
+    control.publish_if_due({TreeKey("transfer", 0): Frontier.empty()})
     world.until(lambda: not left_after_finish(control), "all is written again")
     newest = {each.key() or b"": each.value() or b"" for each in messages(world, topic)}
     for each in schemas:
@@ -332,7 +334,7 @@ def test_the_reports_of_a_busy_process_are_taken_before_its_client_is_given_up(
     receipts = Receipts(world.reader, DATABASE, world.connection, clock)
     receipt = Receipt(world.topic.name, 0, 1, "note", clock.now())
     receipts.send([receipt])
-    assert receipts.arrived() in ([], [receipt])
+    assert receipts.confirmed() in ([], [receipt])
     world.until(
         lambda: len(messages(world, receipts_topic(world.reader))) == 1, "the receipt is there"
     )
@@ -350,7 +352,7 @@ def test_receipts_that_one_client_does_not_get_out_are_published_by_another(worl
     made = [Receipt(world.topic.name, 0, size, f"note {size}", clock.now()) for size in (1, 2)]
     receipts.send(made[:1])
     receipts.send(made[1:])
-    assert not receipts.arrived()
+    assert not receipts.confirmed()
     receipts._topic._connection = world.connection
     clock.seconds = 61.0
     arrived: list[Receipt] = []

@@ -65,7 +65,7 @@ def test_old_messages_at_the_end_of_a_topic_neither_cut_it_nor_hide_what_waits(d
         published(world, "Q", 80)
         until_sent(world, 100)
         world.until(lambda: signed(desk, 100), "the heads are there")
-        appended_last(world, old, broker.TAIL + 10)
+        appended_last(world, old, broker.FIRST_MESSAGES + 10)
         document = desk.reader()
     assert sum(each or 0 for each in available(document)) == 100
     assert kinds(document) == {"no-materialiser"}
@@ -85,8 +85,8 @@ def test_however_many_old_messages_lie_at_the_end_what_is_materialised_is_found(
         published(world, "Q", 80)
         world.until_rows("sinergi.transfer_history", 100)
         world.until(lambda: signed(desk, 100), "the heads are there")
-        monkeypatch.setattr(broker, "MOST_TAIL", broker.TAIL)
-        appended_last(world, old, broker.TAIL + 10)
+        monkeypatch.setattr(broker, "MOST_MESSAGES", broker.FIRST_MESSAGES)
+        appended_last(world, old, broker.FIRST_MESSAGES + 10)
         assert desk.reader()["exit_status"] == 0
         with world.consumer.begin() as connection:
             connection.exec_driver_sql(

@@ -161,7 +161,9 @@ def test_a_relay_and_a_recovery_read_behind_unreadable_batches(world: World) -> 
     with world.relaying(), world.materialising():  # which compares itself with the topic first
         world.until_rows("sinergi.transfer_history", COUNT + 1)
     place = TopicPartition(world.topic.name, 0)
-    found = [each.offset() for _, each in topic_evidence.beyond(world.connection, {place: 1})]
+    found = [
+        each.offset() for _, each in topic_evidence.messages_beyond(world.connection, {place: 1})
+    ]
     assert found == [*range(COUNT), COUNT + 30]
     known = topic_evidence.KnownTree(
         f"{world.bus.agreements.bus}/{place[0]}/0", world.tape().keys, 0

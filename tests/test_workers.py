@@ -170,12 +170,12 @@ def test_a_share_that_stands_still_is_worth_a_new_client_less_and_less_often() -
         TopicPartition("sinergi.lapas-rekaan.transfer", 0),
         TopicPartition("sinergi.a.b", 1),
     )
-    worth = [bool(stalls.look({share: 5, other: 7}, {share: 6, other: 7})) for _ in range(10)]
+    worth = [bool(stalls.observe({share: 5, other: 7}, {share: 6, other: 7})) for _ in range(10)]
     assert [at for at, tried in enumerate(worth) if tried] == [1, 2, 4, 8]
-    assert not stalls.look({}, {share: 6}), "it does not flow while another client joins"
-    assert not stalls.look({share: 6}, {share: 6}), "it is where the topic ends"
-    assert not stalls.look({share: 6}, {share: 7}), "more has come since"
-    assert stalls.look({share: 6}, {share: 8}) == {share}
+    assert not stalls.observe({}, {share: 6}), "it does not flow while another client joins"
+    assert not stalls.observe({share: 6}, {share: 6}), "it is where the topic ends"
+    assert not stalls.observe({share: 6}, {share: 7}), "more has come since"
+    assert stalls.observe({share: 6}, {share: 8}) == {share}
 
 
 def test_workers_that_come_and_go_share_the_partitions(world: World, agency: Agency) -> None:

@@ -27,9 +27,9 @@ class _Began(Assignment):
 
     at: ClassVar[list[float]] = []
 
-    def flow(self, share: TopicPartition, position: Position, place: TopicIncarnation) -> Start:
+    def start(self, share: TopicPartition, position: Position, place: TopicIncarnation) -> Start:
         self.at.append(SYSTEM.monotonic())
-        return super().flow(share, position, place)
+        return super().start(share, position, place)
 
 
 class _Ended(Store):

@@ -19,11 +19,11 @@ class Arrival:
     Attributes:
         messages: those of each topic-partition, in the order of its topic.
         ended: the topic-partitions of which nothing more lies on the broker behind these messages.
-        gone: the topic-partitions whose next offset the broker no longer has.
+        out_of_range: the topic-partitions whose next offset the broker no longer has.
         unreadable: batches of these topic-partitions that were passed over.
     """
 
     messages: dict[TopicPartition, list[Message]]
     ended: set[TopicPartition]
-    gone: set[TopicPartition]
+    out_of_range: set[TopicPartition]
     unreadable: list[tuple[TopicPartition, Unreadable]]

@@ -36,7 +36,7 @@ from sinergi_schemas.kafka.admin import (
     open_admin,
     topic_id,
 )
-from sinergi_schemas.kafka.consumer import open_consumer, take
+from sinergi_schemas.kafka.consumer import consume_bounded, open_consumer
 from sinergi_schemas.kafka.faults import translated
 from sinergi_schemas.kafka.partitions import PartitionCheck
 from sinergi_schemas.kafka.scan import open_scan
@@ -87,29 +87,29 @@ class Assignment:
         self._counts = counts
         self._consumer = self._open()
         self._admin = open_admin(connection)
-        self._complaints = GroupErrors(connection, group, self._counts, clock)
+        self._group_errors = GroupErrors(connection, group, self._counts, clock)
         self._stalls = StallDetector()
         self._partition_check = PartitionCheck()
         self._look_due = 0.0
-        self._mine: set[TopicPartition] = set()
-        self._flowing: dict[TopicPartition, int] = {}
+        self._assigned: set[TopicPartition] = set()
+        self._active: dict[TopicPartition, int] = {}
         self._lost: dict[TopicPartition, int] = {}
         self._asked: set[TopicPartition] = set()
         self._halted: set[TopicPartition] = set()
-        self._gone: set[TopicPartition] = set()
-        self._told_short: set[TopicPartition] = set()
+        self._out_of_range: set[TopicPartition] = set()
+        self._logged_short: set[TopicPartition] = set()
 
     @property
-    def flowing(self) -> AbstractSet[TopicPartition]:
+    def active(self) -> AbstractSet[TopicPartition]:
         """The topic-partitions that are claimed."""
-        return self._flowing.keys()
+        return self._active.keys()
 
     @property
-    def waiting(self) -> set[TopicPartition]:
+    def claimable(self) -> set[TopicPartition]:
         """The topic-partitions to claim: assigned, and neither flowing nor lost nor halted."""
-        return self._mine - self._flowing.keys() - self._lost.keys() - self._halted
+        return self._assigned - self._active.keys() - self._lost.keys() - self._halted
 
-    def absent(self) -> list[str]:
+    def missing_topics(self) -> list[str]:
         """The topics that the brokers do not have yet: they are read once they are there.
 
         Raises:
@@ -138,7 +138,7 @@ class Assignment:
         messages = size = 0
         is_more = True
         while is_more and messages < _MOST_MESSAGES and size < _MOST_BYTES:
-            chunk, taken, is_more = take(self._consumer, _PART, _POLL_SECONDS)
+            chunk, taken, is_more = consume_bounded(self._consumer, _PART, _POLL_SECONDS)
             arrival = self._arrival(chunk)
             size += taken
             messages += len(chunk)
@@ -149,13 +149,13 @@ class Assignment:
 
     def keep_alive(self) -> None:
         """Stay a member of the group while nothing can be taken in: the database is away."""
-        flowing = [_kafka(each) for each in self._flowing]
+        flowing = [_kafka(each) for each in self._active]
         self._consumer.pause(flowing)
         for each in self._consumer.consume(1, 0):
             self._hear(each)
-        self._consumer.resume([each for each in flowing if self._tp(each) in self._flowing])
+        self._consumer.resume([each for each in flowing if self._tp(each) in self._active])
 
-    def place(self, tp: TopicPartition) -> TopicIncarnation:
+    def incarnation(self, tp: TopicPartition) -> TopicIncarnation:
         """Which incarnation of the topic, on which cluster, this worker reads.
 
         Raises:
@@ -168,7 +168,7 @@ class Assignment:
             lambda admin: TopicIncarnation(cluster_id(admin), topic_id(admin, topic))
         )
 
-    def flow(self, tp: TopicPartition, position: Position, place: TopicIncarnation) -> Start:
+    def start(self, tp: TopicPartition, position: Position, place: TopicIncarnation) -> Start:
         """Let a topic-partition flow from a position onwards.
 
         Raises:
@@ -177,8 +177,8 @@ class Assignment:
         with open_scan(self._connection, tp) as log:
             start = find_start(log, position, place)
         self._assign(tp, start.offset)
-        if start.shown is not None and tp not in self._told_short:
-            self._told_short.add(tp)
+        if start.shown is not None and tp not in self._logged_short:
+            self._logged_short.add(tp)
             _log.warning(
                 "topic shows less than is materialised: cut off, restored, or written to by others",
                 topic=tp.topic,
@@ -188,7 +188,7 @@ class Assignment:
             )
         return start
 
-    def go_back(self, tp: TopicPartition, offset: int) -> None:
+    def rewind(self, tp: TopicPartition, offset: int) -> None:
         """Read a topic-partition that flows again from an earlier offset.
 
         Raises:
@@ -206,31 +206,31 @@ class Assignment:
             self._consumer.resume(here)
         except KafkaException as why:
             raise translated(why) from None
-        self._flowing[tp] = offset
+        self._active[tp] = offset
 
-    def lose(self, tp: TopicPartition) -> None:
+    def mark_lost(self, tp: TopicPartition) -> None:
         """Pause a topic-partition that another worker has claimed, until the group confirms it."""
-        if tp in self._flowing:
-            self._lost[tp] = self._flowing[tp]
+        if tp in self._active:
+            self._lost[tp] = self._active[tp]
         self._stop(tp)
 
     def halt(self, tp: TopicPartition) -> None:
         """Let a topic-partition stand still until it is released, or assigned again."""
         self._stop(tp)
-        if tp in self._mine:
+        if tp in self._assigned:
             self._halted.add(tp)
 
     def release(self, tp: TopicPartition) -> None:
         """Let a halted topic-partition be claimed again."""
         self._halted.discard(tp)
 
-    def let_go(self, tp: TopicPartition) -> None:
+    def unclaim(self, tp: TopicPartition) -> None:
         """Let a topic-partition that flows be claimed again at once."""
         self._stop(tp)
 
     def commit(self, offsets: Iterable[tuple[TopicPartition, int]]) -> None:
         """Tell the broker where the group is, for the tools that show lag. Nothing reads it."""
-        told = [_kafka(tp, offset) for tp, offset in offsets if tp in self._flowing]
+        told = [_kafka(tp, offset) for tp, offset in offsets if tp in self._active]
         try:
             if told:
                 self._consumer.commit(offsets=told, asynchronous=True)
@@ -258,21 +258,21 @@ class Assignment:
 
     def _look(self) -> None:
         """Now and then, while nothing arrives: does what flows stand still though it is behind?"""
-        if self._complaints.wants_another_client():
+        if self._group_errors.needs_new_client():
             self._begin_anew(set())
-        if not self._flowing or self._clock.monotonic() < self._look_due:
+        if not self._active or self._clock.monotonic() < self._look_due:
             return
         self._look_due = self._clock.monotonic() + _LOOK_SECONDS
         try:
-            here = self._consumer.position([_kafka(each) for each in self._flowing])
+            here = self._consumer.position([_kafka(each) for each in self._active])
             last = self._answer(lambda admin: ends(admin, here))
         except (KafkaException, errors.SinergiError) as why:
             # Whatever it is, reading meets it too, and knows whether it is to end for it.
             _log.info("not looked whether topic-partitions stand still", why=str(why))
             return
         # What has delivered nothing yet has no position: it is where it was let flow.
-        places = {self._tp(at): max(at.offset, self._flowing[self._tp(at)]) for at in here}
-        stalled = self._stalls.look(places, {self._tp(at): at.offset for at in last})
+        places = {self._tp(at): max(at.offset, self._active[self._tp(at)]) for at in here}
+        stalled = self._stalls.observe(places, {self._tp(at): at.offset for at in last})
         if stalled:
             self._begin_anew(stalled)
 
@@ -285,15 +285,15 @@ class Assignment:
             self._consumer.close()
         except KafkaException as why:
             _log.info("consumer not closed in order", why=why.args[0].name())
-        for held in (self._mine, self._asked, self._halted, self._gone):
+        for held in (self._assigned, self._asked, self._halted, self._out_of_range):
             held.clear()
-        self._flowing.clear()
+        self._active.clear()
         self._lost.clear()
         self._consumer = self._open()
         self.subscribe()
 
     def _stop(self, tp: TopicPartition) -> None:
-        if self._flowing.pop(tp, None) is not None:
+        if self._active.pop(tp, None) is not None:
             self._consumer.pause([_kafka(tp)])
 
     def _ask(self) -> None:
@@ -326,18 +326,18 @@ class Assignment:
             tp = TopicPartition(each.topic() or "", each.partition() or 0)
             error = each.error()
             if error is None:
-                if tp in self._flowing:
+                if tp in self._active:
                     found.setdefault(tp, []).append(each)
                     ended.discard(tp)
             elif error.code() != KafkaError._PARTITION_EOF:
                 self._hear(each)
-            elif tp in self._flowing:
+            elif tp in self._active:
                 ended.add(tp)
-        gone, self._gone = self._gone, set()
+        gone, self._out_of_range = self._out_of_range, set()
         passed = [
             (tp, each)
             for each in self._consumer.drain_unreadable()
-            if (tp := TopicPartition(each.topic, each.partition)) in self._flowing
+            if (tp := TopicPartition(each.topic, each.partition)) in self._active
         ]
         return Arrival(found, ended, gone, passed)
 
@@ -347,11 +347,11 @@ class Assignment:
         if error is None or error.code() == KafkaError._PARTITION_EOF:  # as told to `keep_alive`
             return
         if topic is None or number is None or topic not in self._counts:
-            self._complaints.take(error)
+            self._group_errors.observe(error)
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            self._gone.add(TopicPartition(topic, number))
+            self._out_of_range.add(TopicPartition(topic, number))
         else:
-            self._complaints.take(error, topic)
+            self._group_errors.observe(error, topic)
 
     def _on_assign(
         self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]
@@ -364,17 +364,17 @@ class Assignment:
         consumer.pause(partitions)
         tps = {self._tp(each) for each in partitions}
         # Where somebody has added partitions they stay paused: they hold nothing of the owner's.
-        self._mine |= {each for each in tps if each.partition < self._counts[each.topic]}
-        self._complaints.settled()
+        self._assigned |= {each for each in tps if each.partition < self._counts[each.topic]}
+        self._group_errors.clear()
 
     def _on_revoke(
         self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]
     ) -> None:
         gone = {self._tp(each) for each in partitions}
-        for held in (self._mine, self._asked, self._halted, self._gone):
+        for held in (self._assigned, self._asked, self._halted, self._out_of_range):
             held.difference_update(gone)
         for tp in gone:
-            self._flowing.pop(tp, None)
+            self._active.pop(tp, None)
             self._lost.pop(tp, None)
         consumer.incremental_unassign(partitions)
 

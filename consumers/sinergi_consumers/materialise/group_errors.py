@@ -43,11 +43,11 @@ class GroupErrors:
         self._group = group
         self._topics = topics
         self._clock = clock
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._pause = _PAUSE_SECONDS[0]
         self._due: float | None = None
 
-    def take(self, error: KafkaError, topic: str | None = None) -> None:
+    def observe(self, error: KafkaError, topic: str | None = None) -> None:
         """Log an error that was not logged yet.
 
         Args:
@@ -60,20 +60,20 @@ class GroupErrors:
         if error.name() in _BREAKS_OFF and self._due is None:
             self._due = self._clock.monotonic() + self._pause
             self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
-        if str(found) not in self._said:
-            self._said.add(str(found))
+        if str(found) not in self._logged:
+            self._logged.add(str(found))
             _log.warning("broker says", topic=topic, why=str(found))
 
-    def wants_another_client(self) -> bool:
+    def needs_new_client(self) -> bool:
         """Whether this client is of no more use, and has rested for a while."""
         if self._due is None or self._clock.monotonic() < self._due:
             return False
         self._due = None
         return True
 
-    def settled(self) -> None:
+    def clear(self) -> None:
         """The group has given us topic-partitions."""
-        self._said.clear()
+        self._logged.clear()
         self._pause, self._due = _PAUSE_SECONDS[0], None
 
     def _named(self, found: errors.NotPermitted) -> errors.SinergiError:

@@ -129,7 +129,7 @@ class Materialiser:
     def _look_at_topics(self) -> None:
         """Say which topics are not there; they are read as soon as they are."""
         try:
-            for each in self._assignment.absent():
+            for each in self._assignment.missing_topics():
                 _log.warning("topic not there yet", topic=each, mend="sinergi provision apply")
         except errors.NotPermitted as why:
             _log.warning("topics not looked at", why=str(why))
@@ -144,14 +144,14 @@ class Materialiser:
                 self._claims[tp].partition.noise.add(each.cause, each.offset)
             for tp in arrival.ended:
                 self._claims[tp].partition.end()
-            gone |= arrival.gone
+            gone |= arrival.out_of_range
         return gone
 
     def _find_again(self, gone: set[TopicPartition]) -> None:
         """Claim topic-partitions anew whose offset is gone: their next leaf may lie elsewhere."""
         for tp in gone & self._ours().keys():
             del self._claims[tp]
-            self._assignment.let_go(tp)
+            self._assignment.unclaim(tp)
 
     def _cut(
         self,
@@ -188,7 +188,7 @@ class Materialiser:
             self._read_from_first(claim)
             return None
         if partition.rewind is not None:
-            self._assignment.go_back(claim.tp, partition.rewind)
+            self._assignment.rewind(claim.tp, partition.rewind)
             partition.rewind = None
         elif not claim.is_sound and (batch or partition.is_ended):
             self._is_sound(claim)
@@ -200,7 +200,7 @@ class Materialiser:
         _log.info("topic read from its first message", topic=tp.topic, partition=tp.partition)
         claim.partition = self._loaded.partition(tp, claim.partition.frontier)
         claim.start = claim.start.first
-        self._assignment.go_back(claim.tp, claim.start.offset)
+        self._assignment.rewind(claim.tp, claim.start.offset)
 
     def _is_sound(self, claim: Claim) -> None:
         """A topic-partition was read on, or to its end, without an objection."""
@@ -211,7 +211,7 @@ class Materialiser:
 
     def _ours(self) -> dict[TopicPartition, Claim]:
         """The claims whose topic-partitions flow."""
-        flowing = self._assignment.flowing
+        flowing = self._assignment.active
         return {tp: claim for tp, claim in self._claims.items() if tp in flowing}
 
     def _decode(self, claim: Claim, batch: VerifiedBatch) -> ReadyBatch:
@@ -246,7 +246,7 @@ class Materialiser:
         self._assignment.commit(
             (each.work.claim.tp, each.work.batch.next_offset) for each in stored
         )
-        self._mark_published(self._receipts.arrived())
+        self._mark_published(self._receipts.confirmed())
 
     def _check_positions(self) -> None:
         """See now and then that the database has kept what is stored, though nothing arrives."""
@@ -260,7 +260,7 @@ class Materialiser:
         If the group confirms that it is ours it is `waiting` then, and claimed again from the row.
         """
         tp = TopicPartition(lost.topic, lost.partition)
-        if tp not in self._assignment.flowing:
+        if tp not in self._assignment.active:
             return  # the group has given it away while the database had its batch
         held = self._claims.pop(tp).positions[lost.projection]
         _log.info(
@@ -270,7 +270,7 @@ class Materialiser:
             projection=lost.projection,
             epoch=held.epoch,
         )
-        self._assignment.lose(tp)
+        self._assignment.mark_lost(tp)
 
     def _halt(self, broken: Mapping[TopicPartition, Obstacle]) -> None:
         """Stop the topic-partitions that do not hold, loudly, for a while; the others go on."""
@@ -334,17 +334,17 @@ class Materialiser:
         if self._loaded.reload():
             for tp in [*self._claims]:
                 del self._claims[tp]
-                self._assignment.lose(tp)
+                self._assignment.mark_lost(tp)
             self._halts.end()
             self._unclaimed.end()
 
     def _claim(self) -> None:
         """Claim the topic-partitions that the group has assigned and that are not claimed yet."""
-        for tp in self._claims.keys() - self._assignment.flowing:
+        for tp in self._claims.keys() - self._assignment.active:
             del self._claims[tp]
         for tp in (*self._halts.over(), *self._unclaimed.over()):
             self._assignment.release(tp)
-        for tp in sorted(self._assignment.waiting):
+        for tp in sorted(self._assignment.claimable):
             try:
                 self._claims[tp] = self._claim_one(tp)
                 self._unclaimed.forget(tp)
@@ -354,13 +354,13 @@ class Materialiser:
                 self._pause(tp, why)
 
     def _claim_one(self, tp: TopicPartition) -> Claim:
-        place = self._assignment.place(tp)
+        place = self._assignment.incarnation(tp)
         positions = self._sink.claim(tp)
         # An upgrade of this program is a new claim, so that what waited for a schema comes in now.
         self._loaded.awaiting.upgrade(tp)
         least = min(positions.values(), key=lambda each: each.frontier.size)
         partition = self._loaded.partition(tp, least.frontier)
-        start = self._assignment.flow(tp, least, place)
+        start = self._assignment.start(tp, least, place)
         _log.info(
             "topic-partition claimed",
             topic=tp.topic,

@@ -43,13 +43,13 @@ class Receipts:
         self._sent: dict[bytes, deque[Receipt]] = defaultdict(lambda: deque(maxlen=_MOST_AWAITED))
 
     def send(self, receipts: Iterable[Receipt]) -> None:
-        """Publish receipts; `arrived` says which the broker has confirmed."""
+        """Publish receipts; `confirmed` says which the broker has confirmed."""
         for each in receipts:
             key = f"{self._database}/{each.topic}/{each.partition}".encode()
             self._sent[key].append(each)
             self._topic.put(key, each.note.encode())
 
-    def arrived(self) -> list[Receipt]:
+    def confirmed(self) -> list[Receipt]:
         """The receipts that the broker has confirmed since the last call."""
         return self._take(self._topic.serve())
 

@@ -21,7 +21,7 @@ class StallDetector:
     def __init__(self) -> None:
         self._behind: dict[TopicPartition, tuple[int, int]] = {}
 
-    def look(
+    def observe(
         self, places: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
     ) -> set[TopicPartition]:
         """The topic-partitions that call for a new client.

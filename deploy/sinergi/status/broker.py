@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 # Messages of others, and a batch under way, do not hide how far a topic is: the first look is at so
 # many messages, and further ones at ten times as many each.
-TAIL = 100
-MOST_TAIL = 10_000
-_CONTROL_TAIL = 5_000
+FIRST_MESSAGES = 100
+MOST_MESSAGES = 10_000
+_CONTROL_MESSAGES = 5_000
 _MOST_NOTES = 64
 _SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -81,7 +81,7 @@ class Shown:
     """
 
     leaves: int
-    is_told: bool
+    is_complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +142,8 @@ class Broker:
         back while a partition shows less than is known of it.
         """
         found: dict[TopicPartition, int] = {}
-        end, length = dict(bounds), TAIL
-        while end and length <= MOST_TAIL:
+        end, length = dict(bounds), FIRST_MESSAGES
+        while end and length <= MOST_MESSAGES:
             self._cover(found, agreements, self._tails(end, length))
             # What was read is not read again.
             end = {
@@ -165,7 +165,7 @@ class Broker:
     ) -> dict[TopicPartition, list[bytes]]:
         """The newest heads in the tails of control topics, as they stand there, oldest first."""
         found: dict[TopicPartition, deque[bytes]] = {}
-        for number, received in self._tails(bounds, _CONTROL_TAIL):
+        for number, received in self._tails(bounds, _CONTROL_MESSAGES):
             if received.key() == _HEADS:
                 notes = found.setdefault(number, deque(maxlen=_MOST_NOTES))
                 notes.append((received.value() or b"")[: heads.MOST_BYTES + 1])
@@ -231,8 +231,8 @@ class Broker:
         for each, within in bounds.items():
             offset = known[each].offset
             if offset is not None and within.low <= offset <= within.high:
-                starts[each] = max(within.low, offset - TAIL)
-                ends[each] = Bounds(within.low, min(within.high, starts[each] + MOST_TAIL))
+                starts[each] = max(within.low, offset - FIRST_MESSAGES)
+                ends[each] = Bounds(within.low, min(within.high, starts[each] + MOST_MESSAGES))
         return self._read(starts, ends)
 
     @staticmethod

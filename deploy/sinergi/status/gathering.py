@@ -193,7 +193,7 @@ class _Gathering:
             missing_since: dict[TopicPartition, datetime | None] = {}
             for each, leaves in shown.items():
                 at = _lowest(stored, each, found[each.topic].place)
-                if stored and leaves.is_told and at.tree_size < leaves.leaves:
+                if stored and leaves.is_complete and at.tree_size < leaves.leaves:
                     missing_since[each] = broker.first_at(
                         each, bounds[each], at.tree_size, at.next_offset
                     )
@@ -311,7 +311,7 @@ def _read_partition(
         materialised = {name: row.tree_size for name, row in rows.items()}
     found = ReadPartition(
         tp.partition,
-        shown.leaves if shown and shown.is_told else None,
+        shown.leaves if shown and shown.is_complete else None,
         signed.get(tp),
         materialised,
         None,
@@ -320,7 +320,7 @@ def _read_partition(
         stored.halts.get(tp) if stored else None,
         tuple(stored.strays.get(tp, ())) if stored else (),
         stored.quarantined_events.get(tp, 0) if stored else None,
-        shown.leaves if shown and not shown.is_told else None,
+        shown.leaves if shown and not shown.is_complete else None,
     )
     if found.behind and topics:
         since = topics.missing_since.get(tp)

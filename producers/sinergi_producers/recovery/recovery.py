@@ -164,7 +164,9 @@ class Recovery:
         with closing(Backlog(self._url)) as backlog:
             backlog.check()
             trees = backlog.trees()
-        counts = topic_evidence.counts(self._connection, agency, agreements, PartitionCheck())
+        counts = topic_evidence.agreed_partitions(
+            self._connection, agency, agreements, PartitionCheck()
+        )
         readings: dict[TopicPartition, TopicReading] = {}
         for name, count in counts.items():
             topic = Topic(agency, name)
@@ -176,12 +178,12 @@ class Recovery:
                     TreeKey(name, number), topic, origin, ring, tree
                 )
         sizes = {place: each.tree.size for place, each in readings.items()}
-        for place, received in topic_evidence.beyond(self._connection, sizes, self._clock):
+        for place, received in topic_evidence.messages_beyond(self._connection, sizes, self._clock):
             readings[place].verify(received)
         for each in readings.values():
             each.conclude()
         # What is verified is known by offset and hash only, however much else lies there.
-        for place, received in topic_evidence.beyond(self._connection, sizes, self._clock):
+        for place, received in topic_evidence.messages_beyond(self._connection, sizes, self._clock):
             readings[place].collect(received, self._catalog)
         skipped = SkipReport()
         for place, each in readings.items():

@@ -39,7 +39,9 @@ class Comparison:
         self._clock = clock
         self._skipped = SkipReport()
 
-    def shown(self, agreements: Agreements, sizes: Mapping[TreeKey, int]) -> dict[TreeKey, int]:
+    def leaves_on_topics(
+        self, agreements: Agreements, sizes: Mapping[TreeKey, int]
+    ) -> dict[TreeKey, int]:
         """How many leaves the topics show by our own checkpoints.
 
         Args:

@@ -32,7 +32,7 @@ _PARTING_SECONDS = 10.0
 _HEADS = b"heads"
 
 
-class Control:
+class ControlTopic:
     """Writes the control topic of one agency. What does not get out is written again later."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Control:
         self._schemas: tuple[Schema, ...] = ()
         self._schemas_due = 0.0
 
-    def schemas(self, schemas: Iterable[Schema]) -> None:
+    def publish_schemas(self, schemas: Iterable[Schema]) -> None:
         """Write the schemas that events may bear."""
         self._schemas = tuple(schemas)
         self._schemas_due = self._clock.monotonic() + SCHEMAS_SECONDS
@@ -64,7 +64,7 @@ class Control:
             self._topic.put(f"schema/{each.fingerprint.hex()}".encode(), each.text)
         self._topic.serve()
 
-    def heads(self, trees: Mapping[TreeKey, Frontier]) -> None:
+    def publish_heads(self, trees: Mapping[TreeKey, Frontier]) -> None:
         """Write all trees, as far as the broker has them, in one signed note.
 
         While a key is being replaced both sign, each for the trees that it must or may sign.
@@ -87,7 +87,7 @@ class Control:
         ]
         return list(dict.fromkeys(signing))
 
-    def heads_if_due(self, trees: Mapping[TreeKey, Frontier]) -> None:
+    def publish_if_due(self, trees: Mapping[TreeKey, Frontier]) -> None:
         """Take reports, and write the heads again after a minute without news.
 
         The schemas are written again each hour: who else may write there could have put other
@@ -96,9 +96,9 @@ class Control:
         self._topic.serve()
         now = self._clock.monotonic()
         if now >= self._schemas_due:
-            self.schemas(self._schemas)
+            self.publish_schemas(self._schemas)
         if now >= self._due:
-            self.heads(trees)
+            self.publish_heads(trees)
 
     def finish(self) -> None:
         """Wait until everything is written, for ten seconds at most.

@@ -26,7 +26,7 @@ import structlog
 
 from sinergi_producers.relay import topic_evidence
 from sinergi_producers.relay.comparison import Comparison
-from sinergi_producers.relay.control_topic import Control
+from sinergi_producers.relay.control_topic import ControlTopic
 from sinergi_producers.relay.patience import Patience
 from sinergi_producers.relay.row_check import RowCheck
 from sinergi_producers.relay.sealing import MOST_MESSAGES, SealedBatch, Sealer, TreeKey
@@ -98,7 +98,7 @@ class Term:
 
     epoch: int
     sealer: Sealer
-    control: Control
+    control: ControlTopic
     sender: Sender
     trees: dict[TreeKey, Frontier]
     sent: dict[TreeKey, Frontier]
@@ -186,7 +186,7 @@ class Relay:
             batch = term.sealer.seal(look.rows, term.trees)  # 2, decided
             with self._writing(term, look, batch) as written:  # 2, committed; 1 for the next
                 sent = self._settle(term)  # 4, for what is under way
-                term.sender.begin(sealed.growths)  # 3, for the batch before
+                term.sender.enqueue(sealed.growths)  # 3, for the batch before
             self._account(term, sent)
             if sent:
                 patience.over()
@@ -195,7 +195,7 @@ class Relay:
                 self._send(term, sealed)  # 3 and 4 at once: nothing more waits
                 patience.over()
                 sealed = SealedBatch()
-                term.control.heads_if_due(term.sent)
+                term.control.publish_if_due(term.sent)
                 stopping.wait(LOOK_SECONDS)
                 next_look = self._look(term)
             look = next_look
@@ -207,7 +207,7 @@ class Relay:
         self._renewal_due = now + self._seconds / 3
         self._reload_due = now
         agreements, keys = self._identity.load(), self._identity.held()
-        counts = topic_evidence.counts(
+        counts = topic_evidence.agreed_partitions(
             self._connection, self._identity.agency, agreements, self._partition_check
         )
         tree_keys = [
@@ -215,11 +215,11 @@ class Relay:
         ]
         self._backlog.plant(tree_keys, epoch)
         trees = self._backlog.trees()
-        shown = self._comparison.shown(
+        shown = self._comparison.leaves_on_topics(
             agreements, {tree_key: trees[tree_key].size for tree_key in tree_keys}
         )
         sent = self._backlog.rewind(shown, epoch)
-        control = Control(
+        control = ControlTopic(
             self._connection,
             agreements.bus,
             self._identity.agency,
@@ -228,7 +228,9 @@ class Relay:
             self._clock,
         )
         known = counts.keys() & {*self._catalog.event_types}
-        control.schemas(each for name in sorted(known) for each in self._catalog.versions(name))
+        control.publish_schemas(
+            each for name in sorted(known) for each in self._catalog.versions(name)
+        )
         for name in sorted(counts.keys() - known):
             _log.warning(
                 "this version does not know an event type of the agreements",
@@ -357,22 +359,22 @@ class Relay:
 
     def _send(self, term: Term, batch: SealedBatch) -> None:
         self._account(term, self._settle(term))
-        term.sender.begin(batch.growths)
+        term.sender.enqueue(batch.growths)
         self._account(term, self._settle(term))
 
     def _settle(self, term: Term) -> list[TreeUpdate]:
         """Await every report; what the broker has now."""
-        return term.sender.settle(lambda: self._keep(term))
+        return term.sender.flush(lambda: self._keep(term))
 
     def _account(self, term: Term, sent: Sequence[TreeUpdate]) -> None:
         """Write down what the broker has."""
         if sent:
             self._backlog.mark_sent(sent)
             term.sent.update((each.tree_key, each.after) for each in sent)
-            term.control.heads(term.sent)
+            term.control.publish_heads(term.sent)
 
     def _resend(self, term: Term) -> None:
         """Send what is sealed and not confirmed, batch by batch as it was sealed."""
         while growths := self._backlog.unsent():
-            term.sender.begin(growths)
+            term.sender.enqueue(growths)
             self._account(term, self._settle(term))

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.faults import translate, translated
-from sinergi_schemas.kafka.producer import Reports, open_producer, serve
+from sinergi_schemas.kafka.producer import DeliveryReports, open_producer, serve
 from sinergi_schemas.message import Envelope, HeaderTemplate
 from sinergi_schemas.topics import Topic
 
@@ -57,8 +57,8 @@ class Sender:
         self._failure: errors.SinergiError | None = None
         self._begun: list[TreeUpdate] = []
 
-    def begin(self, growths: Iterable[TreeUpdate]) -> None:
-        """Hand leaves to the client library; `settle` waits for their reports.
+    def enqueue(self, growths: Iterable[TreeUpdate]) -> None:
+        """Hand leaves to the client library; `flush` waits for their reports.
 
         Raises:
             BrokerAway, BrokerRefuses, …: the library does not take them.
@@ -80,7 +80,7 @@ class Sender:
                 value = message.frame(sheet.schema_id, row.datum)
                 self._produce(name, partition, row.key, value, headers)
 
-    def settle(self, keep: Callable[[], None]) -> list[TreeUpdate]:
+    def flush(self, keep: Callable[[], None]) -> list[TreeUpdate]:
         """Wait until all that was begun is reported; what the broker has now.
 
         Args:
@@ -90,12 +90,12 @@ class Sender:
             BrokerAway, BrokerRefuses, …: something was not delivered, or nothing has moved for
                 half a minute. This sender is then of no more use.
         """
-        reports = Reports(self._producer, self._clock, self._attempt)
+        reports = DeliveryReports(self._producer, self._clock, self._attempt)
         try:
             while (left := len(self._producer)) and not self._failure:
                 serve(self._producer, _WAIT_SECONDS, self._attempt)
                 keep()
-                if reports.are_missing_for(STALLED_SECONDS):
+                if reports.are_overdue(STALLED_SECONDS):
                     said = f"{left} messages unreported for {STALLED_SECONDS:.0f} s"
                     raise self._connection.away(said)
         except errors.BrokerRefuses:

@@ -87,7 +87,7 @@ class TopicEvidence:
     noise: Noise = field(default_factory=Noise)
 
 
-def counts(
+def agreed_partitions(
     connection: Connection, agency: str, agreements: Agreements, partitions: PartitionCheck
 ) -> dict[str, int]:
     """The agreed partitions of each topic of an agency, by event type; the broker must have them.
@@ -138,7 +138,7 @@ def evidence(
     return found
 
 
-def beyond(
+def messages_beyond(
     connection: Connection, trees: Mapping[TopicPartition, int], clock: Clock = SYSTEM
 ) -> Iterator[tuple[TopicPartition, Message]]:
     """The messages that may hold leaves beyond each tree, and some before. Nothing is verified.

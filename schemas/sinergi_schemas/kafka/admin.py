@@ -50,7 +50,7 @@ class Admin(AdminClient):
             value = self.wait_for(future)
         except KafkaException as why:
             raise self.fault(why, attempt) from None
-        self.connection.complaints.settled()
+        self.connection.client_errors.clear()
         return value
 
     def fault(self, why: KafkaException, attempt: Attempt | None = None) -> errors.SinergiError:
@@ -71,13 +71,13 @@ class Admin(AdminClient):
             wait([future], _AWAKE_SECONDS)
             self.poll(0)
             now = SYSTEM.monotonic()
-            if self.connection.complaints.login is None:
+            if self.connection.client_errors.login is None:
                 refused_since = None
             elif refused_since is None:
                 refused_since = now
             elif now - refused_since > _REFUSED_SECONDS:
                 # Another broker of the cluster may still let us in; none has so far.
-                raise self.connection.complaints.refusal() or errors.BrokerAway("no answer")
+                raise self.connection.client_errors.refusal() or errors.BrokerAway("no answer")
         return future.result()
 
 

@@ -48,25 +48,25 @@ class ClientErrors:
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
-        self._said: dict[str, float] = {}
+        self._warned: dict[str, float] = {}
         self._is_reported = False
         self._diagnosed_since: float | None = None
         self.login: errors.LoginRefused | None = None
         self.hint = ""
 
-    def hear(self, error: KafkaError) -> None:
+    def observe(self, error: KafkaError) -> None:
         """Take an error that belongs to no call. librdkafka calls this during a poll."""
         said = plain(error.str())
-        if not self.read(error.str()):
+        if not self.observe_line(error.str()):
             if error.name() == "_AUTHENTICATION" and self.login is None:
                 self.login = errors.LoginRefused("the login", "it was refused", said)
             elif error.name() != _ALL_DOWN:
                 self.hint = said
             elif self.hint or self.login:
                 return
-            self._say(error.name(), said)
+            self._warn(error.name(), said)
 
-    def read(self, line: str) -> bool:
+    def observe_line(self, line: str) -> bool:
         """Take a line of any kind; whether it points to a setting that is wrong."""
         found = diagnose(line)
         if found is None:
@@ -88,31 +88,31 @@ class ClientErrors:
         self._is_reported = self._is_reported or bool(self.login or self.hint)
         return self.login
 
-    def settled(self) -> None:
+    def clear(self) -> None:
         """A broker has answered: whatever was said of the way to it is over."""
         self.login, self.hint = None, ""
         self._is_reported, self._diagnosed_since = False, None
 
-    def _say(self, code: str, text: str) -> None:
+    def _warn(self, code: str, text: str) -> None:
         now = self._clock.monotonic()
-        last = self._said.get(f"{code} {text}")
+        last = self._warned.get(f"{code} {text}")
         if last is not None and now - last < _SILENT_SECONDS:
             return
-        if len(self._said) >= _MOST_REMEMBERED:
-            self._said.clear()
-        self._said[f"{code} {text}"] = now
+        if len(self._warned) >= _MOST_REMEMBERED:
+            self._warned.clear()
+        self._warned[f"{code} {text}"] = now
         _log.warning("kafka", code=code, said=text)
 
 
 class ClientLog:
     """The part of a logger that librdkafka calls; it hands lines with three positional values."""
 
-    def __init__(self, complaints: ClientErrors) -> None:
-        self._complaints = complaints
+    def __init__(self, client_errors: ClientErrors) -> None:
+        self._client_errors = client_errors
 
     def log(self, level: int, _form: str, facility: str, client: str, line: str) -> None:
         """Pass one line on, with `level` as in the standard library's logging."""
         if facility == _FAIL:
-            self._complaints.read(line)
+            self._client_errors.observe_line(line)
         said_before = facility in _QUIET
         _log.log(10 if said_before else level, "librdkafka", about=facility, by=client, said=line)

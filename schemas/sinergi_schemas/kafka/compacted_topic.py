@@ -18,7 +18,7 @@ from confluent_kafka import KafkaException
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.faults import translate, translated
-from sinergi_schemas.kafka.producer import Reports, open_producer, serve
+from sinergi_schemas.kafka.producer import DeliveryReports, open_producer, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +58,9 @@ class CompactedTopic:
         self._attempt = connection.attempt("Write", [topic])
         self._clock = clock
         self._stalled_seconds = stalled_seconds
-        self._missing: dict[bytes, bytes] = {}
-        self._refused: set[bytes] = set()
-        self._arrived: list[KeyedValue] = []
+        self._unconfirmed: dict[bytes, bytes] = {}
+        self._to_retry: set[bytes] = set()
+        self._confirmed: list[KeyedValue] = []
         self._is_broken = False
         self._pause, self._retry_due = _PAUSE_SECONDS[0], 0.0
         self._reported_why = ""
@@ -69,8 +69,8 @@ class CompactedTopic:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Write a value, in place of those of the same key that have not arrived yet."""
-        self._missing[key] = value
-        if key not in self._refused:
+        self._unconfirmed[key] = value
+        if key not in self._to_retry:
             self._produce(key)
 
     def serve(self, seconds: float = 0.0) -> list[KeyedValue]:
@@ -81,7 +81,7 @@ class CompactedTopic:
         try:
             if seconds:
                 serve(self._producer, seconds, self._attempt)
-            is_stalled = self._reports.are_missing_for(self._stalled_seconds)
+            is_stalled = self._reports.are_overdue(self._stalled_seconds)
         except errors.SinergiError as why:
             self._break(why)
         else:
@@ -89,9 +89,9 @@ class CompactedTopic:
                 said = f"no delivery report for {self._stalled_seconds:.0f} s"
                 self._warn(self._connection.away(said))
                 self._begin_anew()
-        if self._refused and self._clock.monotonic() >= self._retry_due:
+        if self._to_retry and self._clock.monotonic() >= self._retry_due:
             self._retry()
-        arrived, self._arrived = self._arrived, []
+        arrived, self._confirmed = self._confirmed, []
         return arrived
 
     def finish(self, seconds: float) -> list[KeyedValue]:
@@ -105,16 +105,18 @@ class CompactedTopic:
         end = SYSTEM.monotonic() + seconds
         is_first = True
         arrived = self.serve()
-        while self._missing and not self._is_hopeless and (left := end - SYSTEM.monotonic()) > 0:
+        while (
+            self._unconfirmed and not self._is_hopeless and (left := end - SYSTEM.monotonic()) > 0
+        ):
             if is_first and left < seconds / 2:
                 is_first = False
                 self._begin_anew()
-            elif self._refused:
+            elif self._to_retry:
                 _NEVER.wait(min(left, _FINISH_PAUSE_SECONDS))
                 self._retry()
             arrived += self.serve(min(left, _FINISH_PAUSE_SECONDS))
-        if self._missing:
-            _log.warning("topic left unwritten", topic=self._topic, values=len(self._missing))
+        if self._unconfirmed:
+            _log.warning("topic left unwritten", topic=self._topic, values=len(self._unconfirmed))
         return arrived
 
     @property
@@ -122,13 +124,13 @@ class CompactedTopic:
         """Whether all that is missing was refused, and neither time nor another client helps."""
         return (
             not self._is_broken
-            and self._refused >= self._missing.keys()
+            and self._to_retry >= self._unconfirmed.keys()
             and not isinstance(self._why, errors.Unavailable)
         )
 
     def _open(self) -> None:
         self._producer = open_producer(self._connection, gapless=False)
-        self._reports = Reports(self._producer, self._clock, self._attempt)
+        self._reports = DeliveryReports(self._producer, self._clock, self._attempt)
         self._is_broken = False
 
     def _produce(self, key: bytes) -> None:
@@ -136,14 +138,14 @@ class CompactedTopic:
             self._producer.produce(
                 self._topic,
                 key=key,
-                value=self._missing[key],
+                value=self._unconfirmed[key],
                 partition=0,
-                on_delivery=self._on_delivery(KeyedValue(key, self._missing[key])),
+                on_delivery=self._on_delivery(KeyedValue(key, self._unconfirmed[key])),
             )
         except BufferError:
-            self._refuse(key, errors.BrokerAway("the client takes no more messages"))
+            self._retry_later(key, errors.BrokerAway("the client takes no more messages"))
         except KafkaException as why:
-            self._refuse(key, translated(why, self._attempt))
+            self._retry_later(key, translated(why, self._attempt))
 
     def _on_delivery(self, record: KeyedValue) -> Callable[[KafkaError | None, Message], None]:
         producer = self._producer
@@ -151,27 +153,27 @@ class CompactedTopic:
         def delivered(error: KafkaError | None, _: Message) -> None:
             if error is None:
                 self._confirm(record)
-            elif self._producer is producer and self._missing.get(record.key) == record.value:
-                self._refuse(record.key, translate(error, self._attempt))
+            elif self._producer is producer and self._unconfirmed.get(record.key) == record.value:
+                self._retry_later(record.key, translate(error, self._attempt))
 
         return delivered
 
     def _confirm(self, record: KeyedValue) -> None:
-        self._arrived.append(record)
-        if self._missing.get(record.key) == record.value:
-            del self._missing[record.key]
-            self._refused.discard(record.key)
+        self._confirmed.append(record)
+        if self._unconfirmed.get(record.key) == record.value:
+            del self._unconfirmed[record.key]
+            self._to_retry.discard(record.key)
         self._pause = _PAUSE_SECONDS[0]
         if self._reported_why:
             _log.info("topic is written again", topic=self._topic)
             self._reported_why = ""
 
-    def _refuse(self, key: bytes, why: errors.SinergiError) -> None:
+    def _retry_later(self, key: bytes, why: errors.SinergiError) -> None:
         """Try a key again after a pause."""
-        if not self._refused:
+        if not self._to_retry:
             self._retry_due = self._clock.monotonic() + self._pause
             self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
-        self._refused.add(key)
+        self._to_retry.add(key)
         self._why = why
         self._warn(why)
 
@@ -179,22 +181,22 @@ class CompactedTopic:
         """The client is of no more use: another one writes all that is missing, after a pause."""
         self._is_broken = True
         self._warn(why)
-        for key in self._missing:
-            self._refuse(key, why)
+        for key in self._unconfirmed:
+            self._retry_later(key, why)
 
     def _retry(self) -> None:
         if self._is_broken:
             self._begin_anew()
             return
-        again, self._refused = self._refused, set()
+        again, self._to_retry = self._to_retry, set()
         for key in again:
             self._produce(key)
 
     def _begin_anew(self) -> None:
         """Another client writes all that is missing."""
-        self._refused = set()
+        self._to_retry = set()
         self._open()
-        for key in list(self._missing):
+        for key in list(self._unconfirmed):
             self._produce(key)
 
     def _warn(self, why: errors.SinergiError) -> None:

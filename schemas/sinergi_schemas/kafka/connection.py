@@ -46,13 +46,13 @@ class Connection:
         bootstrap: `host:port`, several with commas.
         options: librdkafka's own settings for security, as `sasl.password`; never shown.
         group_protocol: how consumer groups are led; `classic` for brokers before Kafka 4.0.
-        complaints: what the clients of this connection were told on the side.
+        client_errors: what the clients of this connection were told on the side.
     """
 
     bootstrap: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     group_protocol: Literal["consumer", "classic"] = "consumer"
-    complaints: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
+    client_errors: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
 
     def settings(self) -> dict[str, Any]:
         """What every client is opened with: ours first, so that an option can only add to it."""
@@ -60,8 +60,8 @@ class Connection:
             **self.options,
             "bootstrap.servers": self.bootstrap,
             "client.id": CLIENT_ID,
-            "error_cb": self.complaints.hear,
-            "logger": ClientLog(self.complaints),
+            "error_cb": self.client_errors.observe,
+            "logger": ClientLog(self.client_errors),
             "reconnect.backoff.ms": 200,
             "reconnect.backoff.max.ms": 5_000,
         }
@@ -82,8 +82,8 @@ class Connection:
 
     def away(self, said: str) -> errors.LoginRefused | errors.BrokerAway:
         """The error for a call that got no answer: what was told on the side says more."""
-        refusal = self.complaints.refusal()
-        return refusal or errors.BrokerAway(self.complaints.hint or said)
+        refusal = self.client_errors.refusal()
+        return refusal or errors.BrokerAway(self.client_errors.hint or said)
 
 
 def _subject(certificate: Path) -> str:

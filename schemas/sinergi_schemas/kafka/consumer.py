@@ -268,7 +268,9 @@ def _membership(connection: Connection, group: str) -> dict[str, Any]:
     return found
 
 
-def take(consumer: Consumer, most: int, seconds: float) -> tuple[list[Message], int, bool]:
+def consume_bounded(
+    consumer: Consumer, most: int, seconds: float
+) -> tuple[list[Message], int, bool]:
     """The next messages, at most so many or some 4 MiB; their bytes; whether more may be there.
 
     They are taken few at a time, since each of a thousand may have a megabyte; large ones four at a
@@ -281,7 +283,7 @@ def take(consumer: Consumer, most: int, seconds: float) -> tuple[list[Message], 
     size, wanted = 0, _FEWEST
     while len(chunk) < most and size < _PART_BYTES:
         few = consumer.consume(wanted, seconds)
-        taken = sum(map(weight, few))
+        taken = sum(map(message_bytes, few))
         chunk += few
         size += taken
         if len(few) < wanted:
@@ -290,7 +292,7 @@ def take(consumer: Consumer, most: int, seconds: float) -> tuple[list[Message], 
     return chunk, size, True
 
 
-def weight(each: Message) -> int:
+def message_bytes(each: Message) -> int:
     """The bytes of a message: value, key and headers, each of which may be the large part.
 
     A header takes three bytes in a batch, and some hundred as an object: where there are more than

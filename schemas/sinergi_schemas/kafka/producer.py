@@ -35,7 +35,7 @@ _SETTINGS = {
 _LAST_SECONDS = 2.0
 
 
-class Reports:
+class DeliveryReports:
     """How long a producer has waited for delivery reports without getting any.
 
     A client that has lost its brokers may never reach them again, where another one does.
@@ -48,7 +48,7 @@ class Reports:
         self._left = 0
         self._moved = clock.monotonic()
 
-    def are_missing_for(self, seconds: float) -> bool:
+    def are_overdue(self, seconds: float) -> bool:
         """Take the reports that are there; whether none has come for so long, though some should.
 
         The time counts from the call that first found something missing, so that a producer which

@@ -9,7 +9,7 @@ import confluent_kafka
 from confluent_kafka import KafkaException
 
 from sinergi_schemas import errors, message
-from sinergi_schemas.kafka.consumer import open_consumer, weight
+from sinergi_schemas.kafka.consumer import message_bytes, open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translated
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class PartitionScan:
                 raise_for(each.error())
             within = [each for each in part if _offset(each) < end]
             chunk += within
-            size += sum(map(weight, within))
+            size += sum(map(message_bytes, within))
             if len(within) < wanted:
                 return chunk, bool(part)
             start = _offset(within[-1]) + 1
