@@ -1,9 +1,9 @@
-"""What every test may ask for: real Kafka, real PostgreSQL, and names that nobody else uses.
+"""Fixtures for every test: real Kafka, real PostgreSQL, and names that no other test uses.
 
-The services come by the first road that is open: addresses in SINERGI_TEST_KAFKA (`host:port`) and
-SINERGI_TEST_POSTGRESQL (an SQLAlchemy URL of a superuser); containers, where a Docker engine
-answers and has the images; else the local ones of `sinergi.local`. `--services` insists on one.
-A line at the head of the run says which it is, and why.
+The services come from the first source that is available: addresses in SINERGI_TEST_KAFKA
+(`host:port`) and SINERGI_TEST_POSTGRESQL (an SQLAlchemy URL of a superuser); containers, where a
+Docker engine answers and has the images; else the local ones of `sinergi.local`. `--services`
+selects one. The first line of the run names the source and the reason.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
-import containers
-import images
+from containers import images
+from containers import services as container_services
 from sinergi import migrate
 from sinergi.cli.logs import set_up
 from sinergi.local import Local
@@ -58,8 +58,8 @@ class Services:
 
 
 @dataclass(frozen=True)
-class Road:
-    """By which road the services come, and why; `start` has them until the stack ends."""
+class ServiceSource:
+    """Where the services come from, and why; `start` runs them until the stack closes."""
 
     line: str
     start: Callable[[ExitStack], Services]
@@ -68,12 +68,12 @@ class Road:
 # A worker of pytest-xdist has it, and commands lay tables out for it.
 os.environ.pop("COLUMNS", None)
 
-_ROAD = pytest.StashKey[Road]()
+_SOURCE = pytest.StashKey[ServiceSource]()
 _BLOCKED = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a run insist on one road."""
+    """Add the option that selects a source of services."""
     parser.addoption(
         "--services",
         choices=("containers", "local"),
@@ -82,23 +82,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Say by which road the services come, quiet or not.
+    """Print where the services come from, also with --quiet.
 
-    Where workers share the tests the services start here, before the workers, who are told where.
+    Where xdist workers share the tests, the services start here, before the workers, which find
+    their addresses in the environment.
     """
     config = session.config
     if config.option.collectonly:
         return
     is_worker = hasattr(config, "workerinput")
     try:
-        road = config.stash[_ROAD] = _road(None if is_worker else config.option.services)
+        source = config.stash[_SOURCE] = _source(None if is_worker else config.option.services)
         screen = config.pluginmanager.get_plugin("terminalreporter")
         if screen is not None:  # a worker has none
-            screen.write_line(f"services: {road.line}")
+            screen.write_line(f"services: {source.line}")
         if config.getoption("numprocesses", None):
             stack = ExitStack()
             config.add_cleanup(stack.close)
-            found = road.start(stack)
+            found = source.start(stack)
             os.environ |= {KAFKA: found.kafka, POSTGRESQL: found.postgresql}
     except (images.NoContainers, errors.SinergiError) as why:
         raise pytest.UsageError(f"no services to test with: {why}") from None
@@ -119,7 +120,7 @@ def pytest_runtest_teardown() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, _BLOCKED)
 
 
-def _road(wanted: str | None) -> Road:
+def _source(wanted: str | None) -> ServiceSource:
     given = [name for name in (KAFKA, POSTGRESQL) if name in os.environ]
     if given and wanted:
         raise pytest.UsageError(f"--services is given, and {given[0]} too: unset it")
@@ -127,19 +128,19 @@ def _road(wanted: str | None) -> Road:
         raise pytest.UsageError(f"{KAFKA} and {POSTGRESQL} go together; only {given[0]} is given")
     if given:
         known = Services(os.environ[KAFKA], os.environ[POSTGRESQL])
-        return Road("environment (their addresses are given there)", lambda _stack: known)
+        return ServiceSource("environment (their addresses are given there)", lambda _stack: known)
     if wanted == "local":
-        return Road("local (asked for)", _start_local)
+        return ServiceSource("local (asked for)", _start_local)
     try:
-        chosen = containers.found(fetch=wanted == "containers")
+        chosen = container_services.found(fetch=wanted == "containers")
     except images.NoContainers as why:
         if wanted:
             raise
-        return Road(f"local ({why})", _start_local)
+        return ServiceSource(f"local ({why})", _start_local)
     reason = "asked for" if wanted else "a Docker engine answers and has them"
-    return Road(
+    return ServiceSource(
         f"containers of {chosen} ({reason})",
-        lambda stack: _hastened(Services(*containers.start(stack, chosen))),
+        lambda stack: _hastened(Services(*container_services.start(stack, chosen))),
     )
 
 
@@ -169,7 +170,7 @@ def _hastened(started: Services) -> Services:
 def services(pytestconfig: pytest.Config) -> Iterator[Services]:
     """Kafka and PostgreSQL for the whole run."""
     with ExitStack() as stack:
-        yield pytestconfig.stash[_ROAD].start(stack)
+        yield pytestconfig.stash[_SOURCE].start(stack)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from psycopg import errors as refusals
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+from agency_pair import transfer
 from sinergi import migrate
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas import codec, errors
@@ -25,7 +26,6 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import new_event_id
 from test_db import conninfo, empty
 from test_outbox import AGENCY, EXAMPLE, ask
-from world import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

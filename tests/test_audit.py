@@ -10,7 +10,8 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
-from foreign import Headers, contradict, false_seal, leaf, write_all
+from agency_pair import BUS, DATABASE, AgencyPair, transfer
+from foreign_messages import Headers, contradict, false_seal, leaf, write_all
 from sinergi.cli import root
 from sinergi_consumers.audit import witnesses
 from sinergi_consumers.audit.audit import Audit, Copies
@@ -30,7 +31,6 @@ from sinergi_schemas.seal.writer import TreeWriter
 from sinergi_schemas.topics import TopicPartition
 from test_replay import one_byte_changed
 from waiting import PATIENCE_SECONDS
-from world import BUS, DATABASE, World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-    from foreign import Wire
+    from foreign_messages import Wire
     from sinergi_consumers.audit.audit import AuditVerdict
-    from test_replay import Changed
+    from test_replay import MessageWithOtherValue
 
-    Change = Callable[[list[Message]], Sequence[Message | Changed]]
+    Change = Callable[[list[Message]], Sequence[Message | MessageWithOtherValue]]
 
 COUNT = 30
 SEAL = (message.CHECKPOINT, message.FRONTIER)
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
     """A topic of two partitions that a reader has materialised."""
-    made = World(tmp_path, kafka, agency_slug, databases(), databases())
+    made = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
     made.publish(*(transfer(f"P/{number}") for number in range(COUNT)))
     with made.relaying(), made.materialising():
         made.until_rows("sinergi.transfer_history", COUNT)
@@ -62,21 +62,21 @@ def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], 
     return made
 
 
-def copied(world: World, *changes: Change, stem: str = "copy") -> str:
+def copied(pair: AgencyPair, *changes: Change, stem: str = "copy") -> str:
     """A copy of the topic, each partition after its change."""
-    name = f"{stem}.{world.topic.name}"
-    admin = open_admin(world.connection)
+    name = f"{stem}.{pair.topic.name}"
+    admin = open_admin(pair.connection)
     admin.create_topics([NewTopic(name, 2, 1)])[name].result(PATIENCE_SECONDS)
-    producer = Producer({"bootstrap.servers": world.kafka})
+    producer = Producer({"bootstrap.servers": pair.kafka})
     for number, change in enumerate(changes):
-        for each in change(messages(world, number)):
+        for each in change(messages(pair, number)):
             producer.produce(name, each.value(), each.key(), number, headers=each.headers())
     assert producer.flush(PATIENCE_SECONDS) == 0
     return name
 
 
-def messages(world: World, number: int) -> list[Message]:
-    with open_scan(world.connection, TopicPartition(world.topic.name, number)) as log:
+def messages(pair: AgencyPair, number: int) -> list[Message]:
+    with open_scan(pair.connection, TopicPartition(pair.topic.name, number)) as log:
         return [each for chunk in log.read(*log.bounds()) for each in chunk]
 
 
@@ -92,98 +92,100 @@ def nothing(_: list[Message]) -> list[Message]:
     return []
 
 
-def audited(world: World, copies: Copies) -> tuple[int, AuditVerdict]:
-    audit = Audit(world.bus, world.topic, copies)
+def audited(pair: AgencyPair, copies: Copies) -> tuple[int, AuditVerdict]:
+    audit = Audit(pair.bus, pair.topic, copies)
     shown = sum(frame.height for frame in audit.events(ReplayFilter()))
     return shown, audit.verdict
 
 
-def test_whatever_holds_is_shown_and_one_finding_does_not_hide_the_next(world: World) -> None:
-    name = world.topic.name
-    shown, verdict = audited(world, Copies(against=name))
+def test_whatever_holds_is_shown_and_one_finding_does_not_hide_the_next(pair: AgencyPair) -> None:
+    name = pair.topic.name
+    shown, verdict = audited(pair, Copies(against=name))
     assert (shown, verdict.findings, verdict.compared) == (COUNT, [], COUNT)
     assert verdict.testimony.has_heads
     assert [each.kind for each in verdict.testimony.of(0)] == ["heads", "receipt"]
 
-    copy = copied(world, one_byte_changed(0), one_byte_changed(1))
-    _, verdict = audited(world, Copies(copy, name))
+    copy = copied(pair, one_byte_changed(0), one_byte_changed(1))
+    _, verdict = audited(pair, Copies(copy, name))
     assert len(verdict.findings) == 2
     for number, finding in enumerate(verdict.findings):
         assert f"/{number} are not those under its checkpoint" in finding.why
         assert finding.remarks[-1] == f"compared with {name}: leaf {number} differs"
 
-    shown, verdict = audited(world, Copies(against=copy))
+    shown, verdict = audited(pair, Copies(against=copy))
     assert shown == COUNT
     for finding in verdict.findings:
         assert finding.why.startswith(f"{copy} does not hold itself: The leaves 0 to ")
 
 
 def test_an_end_that_was_cut_off_is_known_by_heads_by_receipts_and_by_another_copy(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
-    size = len(messages(world, 1))
-    copy = copied(world, whole, nothing)
-    _, verdict = audited(world, Copies(copy))
+    size = len(messages(pair, 1))
+    copy = copied(pair, whole, nothing)
+    _, verdict = audited(pair, Copies(copy))
     (finding,) = verdict.findings
-    assert f"/1 ends at 0 leaves, but by the heads that {world.bus.agreements.bus}" in finding.why
+    assert f"/1 ends at 0 leaves, but by the heads that {pair.bus.agreements.bus}" in finding.why
     assert f"it has {size}:" in finding.why
     _, remark = finding.remarks
-    assert f"receipt that {world.receipt_key.name} signed" in remark
+    assert f"receipt that {pair.receipt_key.name} signed" in remark
 
-    _, verdict = audited(world, Copies(copy, world.topic.name))
+    _, verdict = audited(pair, Copies(copy, pair.topic.name))
     _, second = verdict.findings
-    assert f"by {world.topic.name} it has {size}:" in second.why
-    assert verdict.compared == len(messages(world, 0))
+    assert f"by {pair.topic.name} it has {size}:" in second.why
+    assert verdict.compared == len(messages(pair, 0))
 
 
-def put(world: World, topic: str, key: bytes, *values: bytes | None) -> None:
-    producer = Producer({"bootstrap.servers": world.kafka})
+def put(pair: AgencyPair, topic: str, key: bytes, *values: bytes | None) -> None:
+    producer = Producer({"bootstrap.servers": pair.kafka})
     for value in values:
         producer.produce(topic, value, key, 0)
     assert producer.flush(30) == 0
 
 
-def heads_note(world: World, sizes: dict[int, tuple[int, bytes]], at: int = 2_000_000_000) -> bytes:
+def heads_note(
+    pair: AgencyPair, sizes: dict[int, tuple[int, bytes]], at: int = 2_000_000_000
+) -> bytes:
     """Heads as the owner signs them, of trees of these sizes and roots."""
-    stated = [TreeHead(world.topic.name, number, *each) for number, each in sizes.items()]
-    signed = heads.sign(SignedHeads(BUS, world.publisher, at, tuple(stated)), [world.key])
+    stated = [TreeHead(pair.topic.name, number, *each) for number, each in sizes.items()]
+    signed = heads.sign(SignedHeads(BUS, pair.publisher, at, tuple(stated)), [pair.key])
     return signed.encode()
 
 
 def receipt_note(
-    world: World, partition: int, size: int, root: bytes, *, owner: SigningKey, at: int = 1
+    pair: AgencyPair, partition: int, size: int, root: bytes, *, owner: SigningKey, at: int = 1
 ) -> bytes:
     """A receipt of the reader's over a checkpoint that somebody signed."""
-    origin = f"{BUS}/{world.topic.name}/{partition}"
+    origin = f"{BUS}/{pair.topic.name}/{partition}"
     note = checkpoint.sign(Checkpoint(origin, size, root), [owner])
-    return checkpoint.cosign(note, world.receipt_key, at).encode()
+    return checkpoint.cosign(note, pair.receipt_key, at).encode()
 
 
 def test_heads_that_the_owner_did_not_sign_are_passed_over_and_the_true_ones_count(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
-    control = topics.control_topic(world.publisher)
-    put(world, control, b"heads", b"nonsense", "a\n1\nx\n\n— b AAAAAAAA\n".encode(), None)
-    shown, verdict = audited(world, Copies())
+    control = topics.control_topic(pair.publisher)
+    put(pair, control, b"heads", b"nonsense", "a\n1\nx\n\n— b AAAAAAAA\n".encode(), None)
+    shown, verdict = audited(pair, Copies())
     assert (shown, verdict.findings) == (COUNT, [])
     assert verdict.testimony.has_heads
     assert verdict.testimony.junk[control].count == 2
-    copy = copied(world, whole, nothing)
-    _, verdict = audited(world, Copies(copy))
+    copy = copied(pair, whole, nothing)
+    _, verdict = audited(pair, Copies(copy))
     assert "/1 ends at 0 leaves, but by the heads" in verdict.findings[0].why
 
 
 def test_heads_under_many_signatures_cost_a_replay_no_more_than_to_read_them(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A member writes them into its own control topic; a hundred hashes of each took a second."""
-    control = topics.control_topic(world.publisher)
-    text = f"{BUS}/{world.publisher}/heads\n1\n{'x' * 400_000}\n"
-    public = world.key.public
-    true = Signature(public.name, public.id, world.key.sign(text.encode()))
+    control = topics.control_topic(pair.publisher)
+    text = f"{BUS}/{pair.publisher}/heads\n1\n{'x' * 400_000}\n"
+    public = pair.key.public
+    true = Signature(public.name, public.id, pair.key.sign(text.encode()))
     false = Signature(public.name, public.id, bytes(64))
     for signatures in ((true,) * 99 + (false,), (true,), (false,)):
-        put(world, control, b"heads", str(Note(text, signatures)).encode())
+        put(pair, control, b"heads", str(Note(text, signatures)).encode())
     long: list[int] = []
     verify = VerifyingKey.verify
 
@@ -193,7 +195,7 @@ def test_heads_under_many_signatures_cost_a_replay_no_more_than_to_read_them(
         return verify(key, signature, signed)
 
     monkeypatch.setattr(VerifyingKey, "verify", counted)
-    shown, verdict = audited(world, Copies())
+    shown, verdict = audited(pair, Copies())
     assert (shown, verdict.findings) == (COUNT, [])
     assert verdict.testimony.has_heads
     assert verdict.testimony.junk[control].count == 3
@@ -201,18 +203,18 @@ def test_heads_under_many_signatures_cost_a_replay_no_more_than_to_read_them(
 
 
 def test_old_heads_that_were_appended_again_do_not_hide_a_tail_that_was_cut_off(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
-    size = len(messages(world, 1))
+    size = len(messages(pair, 1))
     put(
-        world,
-        topics.control_topic(world.publisher),
+        pair,
+        topics.control_topic(pair.publisher),
         b"heads",
-        heads_note(world, {1: (0, EMPTY_ROOT)}, at=1_000),
+        heads_note(pair, {1: (0, EMPTY_ROOT)}, at=1_000),
     )
-    copy = copied(world, whole, nothing)
-    audit = Audit(world.bus, world.topic, Copies(copy))
-    assert sum(frame.height for frame in audit.events(ReplayFilter())) == len(messages(world, 0))
+    copy = copied(pair, whole, nothing)
+    audit = Audit(pair.bus, pair.topic, Copies(copy))
+    assert sum(frame.height for frame in audit.events(ReplayFilter())) == len(messages(pair, 0))
     assert f"it has {size}:" in audit.verdict.findings[0].why
     (decrease,) = audit.verdict.testimony.decreases
     assert (decrease.size, decrease.larger.size) == (0, size)
@@ -221,29 +223,29 @@ def test_old_heads_that_were_appended_again_do_not_hide_a_tail_that_was_cut_off(
 
 @pytest.mark.parametrize("kind", ["heads", "receipt"])
 def test_a_witness_at_a_size_that_is_no_checkpoint_shows_another_history(
-    world: World, kind: str
+    pair: AgencyPair, kind: str
 ) -> None:
-    copy = copied(world, whole, whole)
-    size = len(messages(world, 0)) - 1
+    copy = copied(pair, whole, whole)
+    size = len(messages(pair, 0)) - 1
     if kind == "heads":
-        note = heads_note(world, {0: (size, b"x" * 32)})
-        put(world, topics.control_topic(world.publisher), b"heads", note)
+        note = heads_note(pair, {0: (size, b"x" * 32)})
+        put(pair, topics.control_topic(pair.publisher), b"heads", note)
     else:
-        note = receipt_note(world, 0, size, b"x" * 32, owner=world.key)
-        receipts = topics.receipts_topic(world.reader)
+        note = receipt_note(pair, 0, size, b"x" * 32, owner=pair.key)
+        receipts = topics.receipts_topic(pair.reader)
         # Of the same reader the largest counts; so it is the only one of this database.
-        key = f"{DATABASE}/{world.topic.name}/0".encode()
-        put(world, receipts, key, note)
-    audit = Audit(world.bus, world.topic, Copies(copy))
-    audit.verdict.testimony = witnesses.gather(world.bus, world.topic)
+        key = f"{DATABASE}/{pair.topic.name}/0".encode()
+        put(pair, receipts, key, note)
+    audit = Audit(pair.bus, pair.topic, Copies(copy))
+    audit.verdict.testimony = witnesses.gather(pair.bus, pair.topic)
     stated = [
         replace(each, size=size, root=b"x" * 32)
         for each in audit.verdict.testimony.of(0)
         if each.kind == kind
     ]
-    tally = Replay(world.bus, world.topic).verify(0, {size})
+    tally = Replay(pair.bus, pair.topic).verify(0, {size})
     (error,) = [
-        objection(each, f"{BUS}/{world.topic.name}/0", tally.verified, tally.roots)
+        objection(each, f"{BUS}/{pair.topic.name}/0", tally.verified, tally.roots)
         for each in stated
     ]
     assert isinstance(error, errors.SealFork)
@@ -251,57 +253,57 @@ def test_a_witness_at_a_size_that_is_no_checkpoint_shows_another_history(
 
 
 def test_what_a_reader_alone_says_is_its_claim_and_does_not_disprove_an_honest_topic(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
-    stranger = SigningKey.generate(world.key.name)
-    key = f"{DATABASE}/{world.topic.name}/0".encode()
-    bare = receipt_note(world, 0, 4_000, b"x" * 32, owner=stranger)
-    put(world, topics.receipts_topic(world.reader), key, bare)
-    shown, verdict = audited(world, Copies())
+    stranger = SigningKey.generate(pair.key.name)
+    key = f"{DATABASE}/{pair.topic.name}/0".encode()
+    bare = receipt_note(pair, 0, 4_000, b"x" * 32, owner=stranger)
+    put(pair, topics.receipts_topic(pair.reader), key, bare)
+    shown, verdict = audited(pair, Copies())
     assert (shown, verdict.findings) == (COUNT, [])
     (claim,) = verdict.testimony.claims
-    assert (claim.reader, claim.size) == (world.receipt_key.name, 4_000)
+    assert (claim.reader, claim.size) == (pair.receipt_key.name, 4_000)
     assert "that reader's word alone" in str(claim)
     assert [each.kind for each in verdict.testimony.of(0)] == ["heads", "receipt"]
 
 
 def test_a_receipt_without_its_owners_signature_accuses_nobody_where_the_topic_bears_it_out(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
     """Whoever may write to a receipts topic can take a line out of a true receipt."""
-    heard = witnesses.gather(world.bus, world.topic)
+    heard = witnesses.gather(pair.bus, pair.topic)
     (note,) = [parse_note(each.note) for each in heard.of(0) if each.kind == "receipt"]
-    own = [each for each in note.signatures if each.claims(world.receipt_key.public)]
+    own = [each for each in note.signatures if each.claims(pair.receipt_key.public)]
     bare = str(Note(note.text, tuple(own))).encode()
-    key = f"{DATABASE}/{world.topic.name}/0".encode()
-    put(world, topics.receipts_topic(world.reader), key, bare)
-    shown, verdict = audited(world, Copies())
+    key = f"{DATABASE}/{pair.topic.name}/0".encode()
+    put(pair, topics.receipts_topic(pair.reader), key, bare)
+    shown, verdict = audited(pair, Copies())
     assert (shown, verdict.findings, verdict.testimony.claims) == (COUNT, [], [])
 
 
 @pytest.mark.parametrize("at", [10**17, 1_700_000_000_000, 0])
-def test_a_signed_time_beyond_the_calendar_ends_no_replay(world: World, at: int) -> None:
-    size = len(messages(world, 0)) + 1
+def test_a_signed_time_beyond_the_calendar_ends_no_replay(pair: AgencyPair, at: int) -> None:
+    size = len(messages(pair, 0)) + 1
     put(
-        world,
-        topics.control_topic(world.publisher),
+        pair,
+        topics.control_topic(pair.publisher),
         b"heads",
-        heads_note(world, {0: (size, b"x" * 32)}, at=at),
+        heads_note(pair, {0: (size, b"x" * 32)}, at=at),
     )
-    receipt = receipt_note(world, 0, size + 1, b"x" * 32, owner=world.key, at=at)
-    key = f"{DATABASE}/{world.topic.name}/0".encode()
-    put(world, topics.receipts_topic(world.reader), key, receipt)
-    shown, verdict = audited(world, Copies())
+    receipt = receipt_note(pair, 0, size + 1, b"x" * 32, owner=pair.key, at=at)
+    key = f"{DATABASE}/{pair.topic.name}/0".encode()
+    put(pair, topics.receipts_topic(pair.reader), key, receipt)
+    shown, verdict = audited(pair, Copies())
     assert shown == COUNT
     assert "a tail" not in verdict.findings[0].why
     assert f"it has {size + 1}" in verdict.findings[0].why
     assert ("a time that is none" in verdict.findings[0].why) == (at > 10**12)
 
 
-def signed_copy(world: World, change: int) -> str:
+def signed_copy(pair: AgencyPair, change: int) -> str:
     """A copy in which the owner itself has signed another leaf, and all behind it anew."""
-    all_ = messages(world, 0)
-    writer = TreeWriter(f"{BUS}/{world.topic.name}/0", [world.key], Frontier.empty())
+    all_ = messages(pair, 0)
+    writer = TreeWriter(f"{BUS}/{pair.topic.name}/0", [pair.key], Frontier.empty())
     forked = []
     for index, each in enumerate(all_):
         value = each.value() or b""
@@ -316,75 +318,75 @@ def signed_copy(world: World, change: int) -> str:
         if parsed.sealed:
             headers += message.seal_headers(writer.checkpoint())
         forked.append((value, each.key(), headers))
-    name = f"forked.{world.topic.name}"
-    admin = open_admin(world.connection)
+    name = f"forked.{pair.topic.name}"
+    admin = open_admin(pair.connection)
     admin.create_topics([NewTopic(name, 2, 1)])[name].result(30)
-    producer = Producer({"bootstrap.servers": world.kafka})
+    producer = Producer({"bootstrap.servers": pair.kafka})
     for value, key, headers in forked:
         producer.produce(name, value, key, 0, headers=headers)
-    for each in messages(world, 1):
+    for each in messages(pair, 1):
         producer.produce(name, each.value(), each.key(), 1, headers=each.headers())
     assert producer.flush(30) == 0
     return name
 
 
 def test_two_histories_that_the_owner_signed_are_told_leaf_by_leaf_and_both_are_named(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
-    last = len(messages(world, 0)) - 1
-    fork = signed_copy(world, last)
-    _, verdict = audited(world, Copies(against=fork))
+    last = len(messages(pair, 0)) - 1
+    fork = signed_copy(pair, last)
+    _, verdict = audited(pair, Copies(against=fork))
     (finding,) = verdict.findings
     assert f"shows two histories of {last + 1} leaves" in finding.why
     assert f"leaf {last} is the first that differs" in finding.remarks[0]
-    assert finding.remarks[1].startswith(f"{world.topic.name}: {last + 1} leaves, root ")
+    assert finding.remarks[1].startswith(f"{pair.topic.name}: {last + 1} leaves, root ")
     assert finding.remarks[2].startswith(f"{fork}: {last + 1} leaves, root ")
 
 
-def test_a_second_history_of_the_owners_within_the_topic_is_told(world: World) -> None:
+def test_a_second_history_of_the_owners_within_the_topic_is_told(pair: AgencyPair) -> None:
     """Its checkpoint is of a size at which the first history has none."""
-    size = len(messages(world, 0)) - 1
-    contradict(world, 0, size)
-    _, verdict = audited(world, Copies())
+    size = len(messages(pair, 0)) - 1
+    contradict(pair, 0, size)
+    _, verdict = audited(pair, Copies())
     (finding,) = verdict.findings
     assert f"shows two histories of {size} leaves" in finding.why
 
 
-def true_seals(world: World, count: int) -> list[Sealed]:
+def true_seals(pair: AgencyPair, count: int) -> list[Sealed]:
     """Checkpoints of the owner over the first leaves of partition 0, one for each size."""
-    writer = TreeWriter(f"{BUS}/{world.topic.name}/0", [world.key], Frontier.empty())
+    writer = TreeWriter(f"{BUS}/{pair.topic.name}/0", [pair.key], Frontier.empty())
     found = []
-    for each in map(message.parse, messages(world, 0)[:count]):
+    for each in map(message.parse, messages(pair, 0)[:count]):
         writer.add(each.leaf_data)
         found.append(writer.checkpoint())
     return found
 
 
 def test_copies_of_checkpoints_hide_no_second_history(
-    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """However many are appended before it: here more than are kept to be compared."""
     monkeypatch.setattr(memory, "MOST_UNMATCHED", 0)
     monkeypatch.setattr(reader, "REMEMBERED", 1)
-    size = len(messages(world, 0))
-    write_all(world, 0, [wire(each) for each in messages(world, 0) * 2])
-    command = ["--config", str(world.reader_settings), "replay", world.topic.name]
+    size = len(messages(pair, 0))
+    write_all(pair, 0, [wire(each) for each in messages(pair, 0) * 2])
+    command = ["--config", str(pair.reader_settings), "replay", pair.topic.name]
     assert root.run(command) == 0
-    write_all(world, 0, [wire(each) for each in messages(world, 0)])
-    contradict(world, 0, size)
+    write_all(pair, 0, [wire(each) for each in messages(pair, 0)])
+    contradict(pair, 0, size)
     assert root.run(command) == 1
     assert f"shows two histories of {size} leaves" in capfd.readouterr().err
 
 
 def test_a_topic_with_more_checkpoints_than_can_be_compared_cannot_be_told_to_hold(
-    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The second history may be among those that are left."""
     monkeypatch.setattr(memory, "MOST_UNMATCHED", 2)
-    write_all(world, 0, [leaf(0, sealed=sealed) for sealed in true_seals(world, 2)])
-    command = ["--config", str(world.reader_settings), "replay", world.topic.name]
+    write_all(pair, 0, [leaf(0, sealed=sealed) for sealed in true_seals(pair, 2)])
+    command = ["--config", str(pair.reader_settings), "replay", pair.topic.name]
     assert root.run(command) == 0
-    contradict(world, 0, 3)
+    contradict(pair, 0, 3)
     capfd.readouterr()
     assert root.run([*command, "--json"]) == 2
     out, err = capfd.readouterr()
@@ -396,11 +398,11 @@ def test_a_topic_with_more_checkpoints_than_can_be_compared_cannot_be_told_to_ho
     assert root.run(command) == 1
 
 
-def test_everything_that_was_skipped_is_told_with_place_and_count(world: World) -> None:
-    end = len(messages(world, 0))
-    write_all(world, 0, [leaf(1), leaf(1), leaf(end), (b"x", b"y", []), leaf(10**6)])
-    write_all(world, 0, [leaf(0, sealed=false_seal(world, 0, 9, SigningKey.generate("a/b")))])
-    audit = Audit(world.bus, world.topic, Copies())
+def test_everything_that_was_skipped_is_told_with_place_and_count(pair: AgencyPair) -> None:
+    end = len(messages(pair, 0))
+    write_all(pair, 0, [leaf(1), leaf(1), leaf(end), (b"x", b"y", []), leaf(10**6)])
+    write_all(pair, 0, [leaf(0, sealed=false_seal(pair, 0, 9, SigningKey.generate("a/b")))])
+    audit = Audit(pair.bus, pair.topic, Copies())
     assert sum(frame.height for frame in audit.events(ReplayFilter())) == COUNT
     assert audit.verdict.findings == []
     text = "\n".join(audit.remarks)
@@ -409,14 +411,14 @@ def test_everything_that_was_skipped_is_told_with_place_and_count(world: World) 
     assert f"1 message skipped, {noise.OUTSIDE}: leaf 1000000 at offset {end + 4}" in text
     assert f"no key or no Confluent frame: offset {end + 3}" in text
     assert f"{noise.FOREIGN_CHECKPOINT} (SignatureMissing): leaf 0 at offset {end + 5}" in text
-    assert f"{world.topic.name}/0: 1 leaf behind the last checkpoint not shown" in text
+    assert f"{pair.topic.name}/0: 1 leaf behind the last checkpoint not shown" in text
 
 
 def test_a_record_that_was_recorded_at_another_time_is_not_told_to_be_missing(
-    world: World, capfd: pytest.CaptureFixture[str]
+    pair: AgencyPair, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Whether it was known by then is what an auditor asks: no, is the answer, and when it was."""
-    command = ["--config", str(world.reader_settings), "replay", world.topic.name]
+    command = ["--config", str(pair.reader_settings), "replay", pair.topic.name]
     assert root.run([*command, "--key", "P/4", "--to", "2020-03-01T00:00+07:00", "--json"]) == 1
     out, err = capfd.readouterr()
     (document,) = json.loads(out)
@@ -427,27 +429,27 @@ def test_a_record_that_was_recorded_at_another_time_is_not_told_to_be_missing(
 
 
 def test_a_copy_that_holds_none_of_the_leaves_compares_with_nothing(
-    world: World, capfd: pytest.CaptureFixture[str]
+    pair: AgencyPair, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    empty = copied(world, nothing, nothing)
-    command = ["--config", str(world.reader_settings), "replay", world.topic.name]
+    empty = copied(pair, nothing, nothing)
+    command = ["--config", str(pair.reader_settings), "replay", pair.topic.name]
     assert root.run([*command, "--against", empty, "--output", "ndjson"]) == 2
     err = capfd.readouterr().err
     assert f"{empty} holds none of its leaves, so that nothing was compared" in err.splitlines()[-1]
-    half = copied(world, whole, nothing, stem="half")
+    half = copied(pair, whole, nothing, stem="half")
     assert root.run([*command, "--against", half, "--output", "ndjson"]) == 0
-    count = len(messages(world, 1))
+    count = len(messages(pair, 1))
     assert f"{half}/1 lacks the last {count} leaves of {count}" in capfd.readouterr().err
 
 
 def test_a_record_that_is_not_there_is_told_and_exits_with_1(
-    world: World, capfd: pytest.CaptureFixture[str]
+    pair: AgencyPair, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["--config", str(world.reader_settings), "replay", world.topic.name]
+    command = ["--config", str(pair.reader_settings), "replay", pair.topic.name]
     assert root.run([*command, "--key", "P/404", "--json"]) == 1
     out, err = capfd.readouterr()
     assert "no such record" in err
-    assert err.splitlines()[-1] == f"verdict: {world.topic.name} is what {world.publisher} sealed"
+    assert err.splitlines()[-1] == f"verdict: {pair.topic.name} is what {pair.publisher} sealed"
     (document,) = json.loads(out)
     assert (document["holds"], document["exit_status"]) == (True, 1)
     assert document["record"] == {
@@ -459,9 +461,9 @@ def test_a_record_that_is_not_there_is_told_and_exits_with_1(
     (document,) = json.loads(capfd.readouterr().out)
     assert document["record"]["found"]
     assert [each["leaves"] for each in document["partitions"]] == [
-        len(messages(world, number)) for number in range(2)
+        len(messages(pair, number)) for number in range(2)
     ]
-    assert document["partitions"][0]["signed_by"][0].startswith(world.key.name)
+    assert document["partitions"][0]["signed_by"][0].startswith(pair.key.name)
     kinds = sorted((each["kind"], each["agrees"]) for each in document["witnesses"])
     assert kinds == [("heads", True), ("heads", True), ("receipt", True), ("receipt", True)]
     assert 0 <= document["heads"]["age_seconds"] < 600

@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 from confluent_kafka import Producer
 
-from measured import measured, peak
+from agency_pair import BUS, AgencyPair, send, transfer
+from memory_use import measured, peak
 from sinergi_consumers.audit import witnesses
 from sinergi_consumers.audit.testimony import Junk
 from sinergi_consumers.decode import frames
@@ -41,7 +42,6 @@ from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic, TopicPartition
 from waiting import PATIENCE_SECONDS
-from world import BUS, World, send, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,9 +56,9 @@ MEGABYTE = 900_000
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
     """A topic of one partition that a reader has materialised."""
-    made = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    made = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
     made.publish(*(transfer(f"P/{number}") for number in range(COUNT)))
     with made.relaying(), made.materialising():
         made.until_rows("sinergi.transfer_history", COUNT)
@@ -69,10 +69,10 @@ def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], 
     return made
 
 
-def write(world: World, topic: str, values: Iterable[bytes], compression: str = "none") -> None:
+def write(pair: AgencyPair, topic: str, values: Iterable[bytes], compression: str = "none") -> None:
     """Write values to the only partition of a topic, each under a key of its own."""
     producer = Producer(
-        {"bootstrap.servers": world.kafka, "compression.type": compression, "linger.ms": 0}
+        {"bootstrap.servers": pair.kafka, "compression.type": compression, "linger.ms": 0}
     )
     for number, value in enumerate(values):
         producer.produce(topic, value, b"%d" % number, 0)  # a batch each: it holds a megabyte
@@ -82,41 +82,41 @@ def write(world: World, topic: str, values: Iterable[bytes], compression: str = 
 
 
 @pytest.mark.long
-def test_a_receipts_topic_full_of_junk_is_passed_over_in_bounded_memory(world: World) -> None:
-    receipts = topics.receipts_topic(world.reader)
+def test_a_receipts_topic_full_of_junk_is_passed_over_in_bounded_memory(pair: AgencyPair) -> None:
+    receipts = topics.receipts_topic(pair.reader)
     noise = os.urandom(MEGABYTE)
-    write(world, receipts, (noise for _ in range(60)))
-    write(world, receipts, (bytes(MEGABYTE) for _ in range(500)), "zstd")
+    write(pair, receipts, (noise for _ in range(60)))
+    write(pair, receipts, (bytes(MEGABYTE) for _ in range(500)), "zstd")
 
-    command = ("--config", str(world.reader_settings), "replay", world.topic.name)
-    done = measured(world.folder, *command, "--output", "ndjson")
+    command = ("--config", str(pair.reader_settings), "replay", pair.topic.name)
+    done = measured(pair.folder, *command, "--output", "ndjson")
     assert (done.status, done.out.count("\n")) == (0, COUNT)
     assert "1 receipt" in done.err
     assert done.mib < MOST_MIB
 
-    found = witnesses.gather(world.bus, world.topic)
+    found = witnesses.gather(pair.bus, pair.topic)
     assert found.junk[receipts].count == 560
     assert not found.claims
     assert [each.kind for each in found.of(0)] == ["heads", "receipt"]
 
 
-def test_what_a_reader_says_of_other_topics_is_no_junk(world: World) -> None:
-    receipts = topics.receipts_topic(world.reader)
-    producer = Producer({"bootstrap.servers": world.kafka})
+def test_what_a_reader_says_of_other_topics_is_no_junk(pair: AgencyPair) -> None:
+    receipts = topics.receipts_topic(pair.reader)
+    producer = Producer({"bootstrap.servers": pair.kafka})
     for key in (b"main/sinergi.polres-rekaan.visit/3", b"other/x/1", b"\xff"):
         producer.produce(receipts, b"nonsense", key, 0)
     assert producer.flush(PATIENCE_SECONDS) == 0
-    found = witnesses.gather(world.bus, world.topic)
-    with open_scan(world.connection, TopicPartition(receipts, 0)) as log:
+    found = witnesses.gather(pair.bus, pair.topic)
+    with open_scan(pair.connection, TopicPartition(receipts, 0)) as log:
         _, end = log.bounds()
     assert found.junk == {receipts: Junk(end - 2, 2)}
 
 
 @pytest.mark.long
-def test_a_status_looks_at_ends_full_of_junk_in_bounded_memory(world: World) -> None:
-    for topic in (topics.control_topic(world.publisher), world.topic.name):
-        write(world, topic, (bytes(MEGABYTE) for _ in range(200)), "zstd")
-    done = measured(world.folder, "--config", str(world.reader_settings), "status", "--json")
+def test_a_status_looks_at_ends_full_of_junk_in_bounded_memory(pair: AgencyPair) -> None:
+    for topic in (topics.control_topic(pair.publisher), pair.topic.name):
+        write(pair, topic, (bytes(MEGABYTE) for _ in range(200)), "zstd")
+    done = measured(pair.folder, "--config", str(pair.reader_settings), "status", "--json")
     assert done.status in (0, 1), done.err
     assert done.mib < MOST_MIB
 
@@ -124,16 +124,16 @@ def test_a_status_looks_at_ends_full_of_junk_in_bounded_memory(world: World) -> 
 @pytest.mark.long
 @pytest.mark.parametrize("claimed", [0, 10**17])
 def test_messages_that_claim_any_leaf_do_not_hide_a_leaf_that_is_looked_for(
-    world: World, claimed: int
+    pair: AgencyPair, claimed: int
 ) -> None:
-    name = world.topic.name
-    producer = Producer({"bootstrap.servers": world.kafka})
+    name = pair.topic.name
+    producer = Producer({"bootstrap.servers": pair.kafka})
     headers: list[Any] = [(message.LEAF, b"%d" % claimed), (message.SCHEMA, b"0" * 64)]
     for number in range(200):
         value = b"\0" * 9 if number % 2 else b"junk"
         producer.produce(name, value, b"P/1", 0, headers=headers)
     assert producer.flush(PATIENCE_SECONDS) == 0
-    with open_scan(world.connection, TopicPartition(name, 0)) as log:
+    with open_scan(pair.connection, TopicPartition(name, 0)) as log:
         _, end = log.bounds()
         for leaf in range(COUNT):
             (first,) = next(log.read(log.find(leaf), end, most=1))
@@ -142,10 +142,10 @@ def test_messages_that_claim_any_leaf_do_not_hide_a_leaf_that_is_looked_for(
 
 
 @pytest.mark.long
-def test_thousands_of_unsealed_leaves_do_not_fill_the_memory_of_a_reader(world: World) -> None:
+def test_thousands_of_unsealed_leaves_do_not_fill_the_memory_of_a_reader(pair: AgencyPair) -> None:
     """They cost the broker some 180 KB, and would take more than 3 GB."""
     producer = Producer(
-        {"bootstrap.servers": world.kafka, "compression.type": "zstd", "linger.ms": 5}
+        {"bootstrap.servers": pair.kafka, "compression.type": "zstd", "linger.ms": 5}
     )
     for number in range(4_000):
         headers: list[Any] = [
@@ -153,33 +153,33 @@ def test_thousands_of_unsealed_leaves_do_not_fill_the_memory_of_a_reader(world: 
             (message.SCHEMA, b"ab" * 32),
         ]
         value = message.frame(1, bytes(MEGABYTE))
-        producer.produce(world.topic.name, value, b"P/1", 0, headers=headers)
+        producer.produce(pair.topic.name, value, b"P/1", 0, headers=headers)
         if number % 50 == 0:
             producer.flush(30)
     assert producer.flush(30) == 0
-    with world.worker("flooded") as worker:
-        world.until(lambda: worker.claimed == {0}, "the topic is claimed")
-        with world.relaying():
-            world.publish(*(transfer(f"Q/{number}") for number in range(COUNT)))
-            world.until_rows("sinergi.transfer_history", 2 * COUNT)
+    with pair.worker("flooded") as worker:
+        pair.until(lambda: worker.claimed == {0}, "the topic is claimed")
+        with pair.relaying():
+            pair.publish(*(transfer(f"Q/{number}") for number in range(COUNT)))
+            pair.until_rows("sinergi.transfer_history", 2 * COUNT)
         assert peak(worker.process.pid) < 500  # it would take more than 3 GB
-    assert world.count("sinergi_consumer.halt") == 0
+    assert pair.count("sinergi_consumer.halt") == 0
 
 
 @pytest.mark.long
-def test_large_names_of_headers_do_not_fill_the_memory_of_a_reader(world: World) -> None:
+def test_large_names_of_headers_do_not_fill_the_memory_of_a_reader(pair: AgencyPair) -> None:
     """Librdkafka does not count them among the bytes that it fetches ahead."""
     producer = Producer(
-        {"bootstrap.servers": world.kafka, "compression.type": "zstd", "linger.ms": 5}
+        {"bootstrap.servers": pair.kafka, "compression.type": "zstd", "linger.ms": 5}
     )
     for number in range(2_000):
-        producer.produce(world.topic.name, b"junk", b"P/1", 0, headers=[("x" * MEGABYTE, b"")])
+        producer.produce(pair.topic.name, b"junk", b"P/1", 0, headers=[("x" * MEGABYTE, b"")])
         if number % 50 == 0:
             producer.flush(PATIENCE_SECONDS)
     assert producer.flush(PATIENCE_SECONDS) == 0
-    with world.worker("flooded") as worker, world.relaying():
-        world.publish(*(transfer(f"Q/{number}") for number in range(COUNT)))
-        world.until_rows("sinergi.transfer_history", 2 * COUNT)
+    with pair.worker("flooded") as worker, pair.relaying():
+        pair.publish(*(transfer(f"Q/{number}") for number in range(COUNT)))
+        pair.until_rows("sinergi.transfer_history", 2 * COUNT)
         assert peak(worker.process.pid) < 500
 
 
@@ -247,19 +247,19 @@ def with_items(
 def test_events_with_long_lists_are_set_apart_by_a_materialiser_of_bounded_memory(
     tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
 ) -> None:
-    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    tape = Tape(BUS, world.topic, key=world.key)
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    tape = Tape(BUS, pair.topic, key=pair.key)
     for window in range(5):  # 60 of 128 KB are what one checkpoint may cover
-        events = [world.issued(transfer(f"P/{window}/{at}")) for at in range(61)]
+        events = [pair.issued(transfer(f"P/{window}/{at}")) for at in range(61)]
         items = [64_000] * 60 + [3]
         crafted = [with_items(tape, *each) for each in zip(events, items, strict=True)]
-        send(world, tape.write_datums(crafted))
-    with world.worker("w") as worker:
-        world.until(lambda: worker.claimed == {0}, "claimed")
+        send(pair, tape.write_datums(crafted))
+    with pair.worker("w") as worker:
+        pair.until(lambda: worker.claimed == {0}, "claimed")
         for window in range(5):
-            world.until_rows("sinergi.transfer", window + 1)
+            pair.until_rows("sinergi.transfer", window + 1)
         assert peak(worker.process.pid) < MOST_MIB
-    reasons = world.ask("SELECT DISTINCT reason, detail FROM sinergi_consumer.quarantine")
+    reasons = pair.ask("SELECT DISTINCT reason, detail FROM sinergi_consumer.quarantine")
     assert reasons == [("datum-invalid", TOO_MANY_ITEMS)]
 
 
@@ -267,16 +267,16 @@ def test_events_with_long_lists_are_set_apart_by_a_materialiser_of_bounded_memor
 def test_events_just_under_the_limit_become_rows_in_bounded_memory(
     tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
 ) -> None:
-    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    tape = Tape(BUS, world.topic, key=world.key)
-    events = [world.issued(transfer(f"P/{at}")) for at in range(12)]
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    tape = Tape(BUS, pair.topic, key=pair.key)
+    events = [pair.issued(transfer(f"P/{at}")) for at in range(12)]
     crafted = [with_items(tape, each, MANY, LARGE_ITEM) for each in events]
-    send(world, tape.write_datums(crafted))
-    with world.worker("w") as worker:
-        world.until(lambda: worker.claimed == {0}, "claimed")
-        world.until_rows("sinergi.transfer_history_escort", 12 * MANY)
+    send(pair, tape.write_datums(crafted))
+    with pair.worker("w") as worker:
+        pair.until(lambda: worker.claimed == {0}, "claimed")
+        pair.until_rows("sinergi.transfer_history_escort", 12 * MANY)
         assert peak(worker.process.pid) < MOST_MIB
-    assert world.count("sinergi_consumer.quarantine") == 0
+    assert pair.count("sinergi_consumer.quarantine") == 0
 
 
 DECODER = Decoder(Catalog.shipped(), "transfer")

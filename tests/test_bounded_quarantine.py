@@ -15,7 +15,7 @@ from sinergi_consumers.sinks.postgresql.merge import Merge
 from sinergi_consumers.sinks.postgresql.sink import _UNKEPT, PostgresqlSink
 from sinergi_consumers.testing.sinks import CURRENT, HISTORY, TOPIC, Worker, transfer
 from sinergi_schemas import codec, postgresql
-from test_bounded_time import Desk
+from test_bounded_time import ConsumerDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,10 +37,15 @@ def revisions(numbers: Sequence[int]) -> list[tuple[str, dict[str, Any]]]:
     return [("X", {"revision": each, "action": actions.get(each, "CORRECTED")}) for each in numbers]
 
 
-def rows_seen(desk: Desk, statement: sql.Composable, values: Sequence[object] = ()) -> int:
+def rows_seen(
+    consumer: ConsumerDatabase, statement: sql.Composable, values: Sequence[object] = ()
+) -> int:
     """The rows that all steps of a statement see, all revisions that stand having arrived."""
     every = [Merge(each) for each in PROJECTIONS]
-    with closing(postgresql.Database(desk.url, "a test")) as database, database.serving() as own:
+    with (
+        closing(postgresql.Database(consumer.url, "a test")) as database,
+        database.serving() as own,
+    ):
         own.execute(merge.make_all(every, kept=True))
         record = HISTORY.record
         names = (merge.incoming(record), merge.columns(record), merge.real(record))
@@ -62,18 +67,18 @@ def test_conflicts_of_one_record_that_stay_open_are_not_looked_at_by_later_batch
     postgresql: str, known: str
 ) -> None:
     """Whatever the database knows of the rows when it plans."""
-    desk = Desk(postgresql, PROJECTIONS)
-    desk.take(*revisions(range(1, 101)), *((f"P/{number}", {}) for number in range(100)))
+    consumer = ConsumerDatabase(postgresql, PROJECTIONS)
+    consumer.take(*revisions(range(1, 101)), *((f"P/{number}", {}) for number in range(100)))
     if known == "other topics":
-        desk.do(KEPT.format(topic="'sinergi.a.' || n", revision="1", first=1, last=3_000))
-        desk.do("ANALYZE sinergi_consumer.quarantine")
+        consumer.do(KEPT.format(topic="'sinergi.a.' || n", revision="1", first=1, last=3_000))
+        consumer.do("ANALYZE sinergi_consumer.quarantine")
     seen = []
     for first, last in ((10_001, 10_500), (10_501, 14_000)):
         revision = f"CASE WHEN n % 2 = 0 THEN {HIGHEST} END"
-        desk.do(KEPT.format(topic=f"'{TOPIC.name}'", revision=revision, first=first, last=last))
+        consumer.do(KEPT.format(topic=f"'{TOPIC.name}'", revision=revision, first=first, last=last))
         if known == "all":
-            desk.do("ANALYZE sinergi_consumer.quarantine")
-        seen.append(rows_seen(desk, Merge(HISTORY).supersede_by_arrived))
+            consumer.do("ANALYZE sinergi_consumer.quarantine")
+        seen.append(rows_seen(consumer, Merge(HISTORY).supersede_by_arrived))
     assert seen[1] < 1.1 * seen[0] < 3_000
 
 
@@ -81,15 +86,15 @@ def test_conflicts_of_one_record_that_stay_open_are_not_looked_at_by_later_batch
 def test_unfit_events_are_not_compared_with_every_revision_of_their_record(
     postgresql: str, known: str
 ) -> None:
-    desk = Desk(postgresql, PROJECTIONS)
-    desk.do(KEPT.format(topic=f"'{TOPIC.name}'", revision="NULL", first=10_001, last=10_200))
+    consumer = ConsumerDatabase(postgresql, PROJECTIONS)
+    consumer.do(KEPT.format(topic=f"'{TOPIC.name}'", revision="NULL", first=10_001, last=10_200))
     values = [TOPIC.agency, ["X", *(f"Y/{number}" for number in range(100))], TOPIC.name, 0]
     seen = []
     for first, last in ((1, 100), (101, 1_000)):
-        desk.take(*revisions(range(first, last + 1)))
+        consumer.take(*revisions(range(first, last + 1)))
         if known == "all":
-            desk.do("ANALYZE")
-        seen.append(rows_seen(desk, Merge(HISTORY).supersede, values))
+            consumer.do("ANALYZE")
+        seen.append(rows_seen(consumer, Merge(HISTORY).supersede, values))
     assert seen[1] < 1.1 * seen[0] < 3_000
 
 
@@ -105,28 +110,28 @@ def test_one_statement_supersedes_whatever_a_batch_brings_to_quarantine(
         return found
 
     monkeypatch.setattr(Merge, "supersede", property(noted))
-    desk = Desk(postgresql, (HISTORY,))
-    desk.take(*revisions([HIGHEST] * 300))
-    assert desk.reasons() == {"revision-conflict": 299}
+    consumer = ConsumerDatabase(postgresql, (HISTORY,))
+    consumer.take(*revisions([HIGHEST] * 300))
+    assert consumer.reasons() == {"revision-conflict": 299}
     assert asked == [HISTORY.name]
 
 
 @pytest.mark.parametrize("known", ["nothing", "few"])
 def test_events_are_not_compared_with_every_datum_that_is_kept(postgresql: str, known: str) -> None:
-    desk = Desk(postgresql, PROJECTIONS)
+    consumer = ConsumerDatabase(postgresql, PROJECTIONS)
     if known == "few":
-        desk.do(KEPT.format(topic=f"'{TOPIC.name}'", revision="1", first=1, last=5))
-        desk.do("ANALYZE")
+        consumer.do(KEPT.format(topic=f"'{TOPIC.name}'", revision="1", first=1, last=5))
+        consumer.do("ANALYZE")
     seen = []
     for first, last in ((10_001, 12_000), (12_001, 14_000)):
-        desk.do(KEPT.format(topic=f"'{TOPIC.name}'", revision="1", first=first, last=last))
-        desk.do(
+        consumer.do(KEPT.format(topic=f"'{TOPIC.name}'", revision="1", first=first, last=last))
+        consumer.do(
             "INSERT INTO sinergi_consumer.quarantined_datum (topic, partition, leaf_index, key,"
             " datum) SELECT topic, partition, leaf_index, '', '' FROM sinergi_consumer.quarantine"
             f" WHERE leaf_index BETWEEN {first} AND {last} AND leaf_index % 2 = 0"
         )
         values = [TOPIC.name, 0, [*range(10_001, last + 1)]]
-        seen.append(rows_seen(desk, sql.SQL(_UNKEPT), values))
+        seen.append(rows_seen(consumer, sql.SQL(_UNKEPT), values))
     assert seen[1] < 2.2 * seen[0] < 30_000
 
 
@@ -140,24 +145,24 @@ def test_what_is_superseded_does_not_depend_on_how_events_are_cut_into_batches(
     chosen = [(random.choice("XYZ"), random.choice([0, 1, 2, 3, 4, 5, 9])) for _ in range(60)]
     found = []
     for size in (60, 1, 7):
-        desk = Desk(databases(), PROJECTIONS)
-        with closing(PostgresqlSink(desk.url, PROJECTIONS)) as sink:
-            worker = Worker(sink, desk.tape, PROJECTIONS)
+        consumer = ConsumerDatabase(databases(), PROJECTIONS)
+        with closing(PostgresqlSink(consumer.url, PROJECTIONS)) as sink:
+            worker = Worker(sink, consumer.tape, PROJECTIONS)
             for start in range(0, len(chosen), size):
-                datums = [_datum(desk, *each) for each in chosen[start : start + size]]
-                messages = desk.tape.write_datums(datums)
+                datums = [_datum(consumer, *each) for each in chosen[start : start + size]]
+                messages = consumer.tape.write_datums(datums)
                 assert isinstance(worker.store(worker.received(messages)), Stored)
         question = (
             "SELECT projection, leaf_index, reason, state FROM sinergi_consumer.quarantine"
             " ORDER BY projection, leaf_index"
         )
-        found.append(desk.ask(question))
+        found.append(consumer.ask(question))
     assert {row[3] for row in found[0]} == {"open", "superseded"}
     assert found[0] == found[1] == found[2]
 
 
-def _datum(desk: Desk, record_id: str, revision: int) -> Any:
+def _datum(consumer: ConsumerDatabase, record_id: str, revision: int) -> Any:
     """An event; one that cannot be read for revision 0."""
-    event = desk.tape.issued(transfer(record_id, max(revision, 1)))
-    datum = codec.encode(event, desk.tape.schema)
+    event = consumer.tape.issued(transfer(record_id, max(revision, 1)))
+    datum = codec.encode(event, consumer.tape.schema)
     return event.event_id, record_id, datum if revision else datum[:-3]

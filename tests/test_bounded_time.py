@@ -40,7 +40,7 @@ LONG_LIST = [{"escort_agency": "\0" * 30, "count": None}] * 7_000
 Crafted = tuple[str, dict[str, Any]]
 
 
-class Desk:
+class ConsumerDatabase:
     """A consumer's database and a worker on it, which is given whatever somebody has crafted."""
 
     def __init__(self, url: str, projections: Sequence[Projection]) -> None:
@@ -83,8 +83,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(postgresql: str) -> Desk:
-    return Desk(postgresql, PROJECTIONS)
+def consumer(postgresql: str) -> ConsumerDatabase:
+    return ConsumerDatabase(postgresql, PROJECTIONS)
 
 
 def neighbours(count: int = NEIGHBOURS) -> list[Crafted]:
@@ -103,19 +103,21 @@ def neighbours(count: int = NEIGHBOURS) -> list[Crafted]:
     ids=["line feeds", "quotes and line feeds", "quotes", "a list", "a key"],
 )
 def test_one_crafted_event_does_not_hold_up_its_neighbours(
-    desk: Desk, crafted: Crafted, reason: str
+    consumer: ConsumerDatabase, crafted: Crafted, reason: str
 ) -> None:
-    assert desk.take(*neighbours(), crafted, ("P/last", {})) < 10
+    assert consumer.take(*neighbours(), crafted, ("P/last", {})) < 10
     through = NEIGHBOURS + 1 + (not reason)
-    assert desk.ask("SELECT count(*) FROM sinergi.transfer_history") == [(through,)]
-    assert desk.reasons() == ({reason: 2} if reason else {})
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(through,)]
+    assert consumer.reasons() == ({reason: 2} if reason else {})
 
 
 @pytest.mark.long
-def test_a_batch_in_which_every_event_is_bad_in_several_ways_takes_seconds(desk: Desk) -> None:
+def test_a_batch_in_which_every_event_is_bad_in_several_ways_takes_seconds(
+    consumer: ConsumerDatabase,
+) -> None:
     bad = {"reason_as_written": "\0" * 9, "movement_id": "\0", "escort": LONG_LIST[:20]}
-    assert desk.take(*((f"P/{number}", bad) for number in range(2_000))) < 20
-    assert desk.reasons() == {"rows-refused": 4_000}
+    assert consumer.take(*((f"P/{number}", bad) for number in range(2_000))) < 20
+    assert consumer.reasons() == {"rows-refused": 4_000}
 
 
 REFUSING = {
@@ -138,17 +140,19 @@ REFUSING = {
 def test_many_events_that_an_integrators_index_or_trigger_refuses_take_seconds(
     postgresql: str, refuses: str, bad: int
 ) -> None:
-    desk = Desk(postgresql, (HISTORY,))
-    desk.do(REFUSING[refuses])
+    consumer = ConsumerDatabase(postgresql, (HISTORY,))
+    consumer.do(REFUSING[refuses])
     good = [{"movement_id": None if refuses == "trigger" else f"m{at}"} for at in range(2_500)]
     crafted = [(f"P/{at}", each) for at, each in enumerate(good)]
     crafted[0] = ("P/0", {"movement_id": "bad"})
     crafted += [(f"Q/{at}", {"movement_id": "bad"}) for at in range(bad)]
-    assert desk.take(*crafted) < 10
+    assert consumer.take(*crafted) < 10
     # Of those with one value a unique index takes the first.
     refused = bad + (refuses == "trigger")
-    assert desk.reasons() == {"rows-refused": refused}
-    assert desk.ask("SELECT count(*) FROM sinergi.transfer_history") == [(len(crafted) - refused,)]
+    assert consumer.reasons() == {"rows-refused": refused}
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [
+        (len(crafted) - refused,)
+    ]
 
 
 @pytest.mark.long
@@ -156,7 +160,7 @@ def test_merged_one_by_one_events_become_the_tables_that_they_become_each_in_a_b
     databases: Callable[[], str],
 ) -> None:
     """Revisions, lists and conflicts too, though an index refuses some of them."""
-    whole, single = (Desk(databases(), (*PROJECTIONS, FEW_ESCORTS)) for _ in range(2))
+    whole, single = (ConsumerDatabase(databases(), (*PROJECTIONS, FEW_ESCORTS)) for _ in range(2))
     crafted: list[Crafted] = []
     for at in range(60):
         revision = 1 + at // 20
@@ -165,10 +169,10 @@ def test_merged_one_by_one_events_become_the_tables_that_they_become_each_in_a_b
         values["action"] = "RECORDED" if revision == 1 else "CORRECTED"
         crafted.append((f"P/{at % 20}", values))
     crafted += [(f"P/{at}", {"movement_id": f"other{at}"}) for at in range(3)]
-    for desk in (whole, single):
+    for consumer in (whole, single):
         for table in ("transfer", "transfer_history"):
-            desk.do(f"CREATE UNIQUE INDEX ON sinergi.{table} (movement_id)")
-        desk.do("CREATE UNIQUE INDEX ON sinergi.few_escorts (escort_agency)")
+            consumer.do(f"CREATE UNIQUE INDEX ON sinergi.{table} (movement_id)")
+        consumer.do("CREATE UNIQUE INDEX ON sinergi.few_escorts (escort_agency)")
     whole.take(*crafted)
     for each in crafted:
         single.take(each)
@@ -189,17 +193,17 @@ def test_merged_one_by_one_events_become_the_tables_that_they_become_each_in_a_b
 def test_a_trigger_that_speaks_of_no_row_is_not_taken_for_a_refusal_of_one(
     postgresql: str,
 ) -> None:
-    desk = Desk(postgresql, (HISTORY,))
-    desk.do(REFUSING["trigger"])
+    consumer = ConsumerDatabase(postgresql, (HISTORY,))
+    consumer.do(REFUSING["trigger"])
     with pytest.raises(errors.DatabaseBroken, match="54001"):
-        desk.take(*((f"P/{each}", {"movement_id": each}) for each in ("bad", "worse")))
-    assert desk.ask("SELECT count(*) FROM sinergi.transfer_history") == [(0,)]
+        consumer.take(*((f"P/{each}", {"movement_id": each}) for each in ("bad", "worse")))
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(0,)]
 
 
 def test_an_event_with_a_long_list_of_bad_elements_costs_one_copy_and_not_one_an_element(
     postgresql: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = Desk(postgresql, (FEW_ESCORTS,))
+    consumer = ConsumerDatabase(postgresql, (FEW_ESCORTS,))
     attempts: list[int] = []
     attempt = row_refusals._Copy.attempt
 
@@ -209,9 +213,9 @@ def test_an_event_with_a_long_list_of_bad_elements_costs_one_copy_and_not_one_an
 
     monkeypatch.setattr(row_refusals._Copy, "attempt", counted)
     crowd = [{"escort_agency": "Brimob" * 5, "count": 100}] * 3_000
-    desk.take(("P/1", {"escort": crowd}), ("P/2", {}), ("P/3", {"escort": crowd}))
-    assert desk.reasons() == {"rows-refused": 2}
-    assert desk.ask("SELECT DISTINCT record_id FROM sinergi.few_escorts") == [("P/2",)]
+    consumer.take(("P/1", {"escort": crowd}), ("P/2", {}), ("P/3", {"escort": crowd}))
+    assert consumer.reasons() == {"rows-refused": 2}
+    assert consumer.ask("SELECT DISTINCT record_id FROM sinergi.few_escorts") == [("P/2",)]
     assert len(attempts) < 20
 
 
@@ -237,7 +241,7 @@ def test_a_text_of_line_feeds_falls_into_rows_in_a_time_that_grows_with_its_size
 def test_projections_that_fail_on_every_event_do_not_let_the_database_end_the_session(
     postgresql: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = Desk(postgresql, (FEW_ESCORTS,))
+    consumer = ConsumerDatabase(postgresql, (FEW_ESCORTS,))
     asked: list[str] = []
     monkeypatch.setattr(
         "sinergi_consumers.sinks.postgresql.transaction._STILL_SECONDS", 0.0, raising=True
@@ -247,8 +251,8 @@ def test_projections_that_fail_on_every_event_do_not_let_the_database_end_the_se
         _noted(asked),
     )
     fails = {"escort": [{"escort_agency": "Meledak", "count": 1}]}
-    desk.take(*((f"P/{number}", fails) for number in range(30)))
-    assert desk.reasons() == {"projection-failed": 30}
+    consumer.take(*((f"P/{number}", fails) for number in range(30)))
+    assert consumer.reasons() == {"projection-failed": 30}
     assert len(asked) > 30
 
 
@@ -264,8 +268,8 @@ def _noted(asked: list[str]) -> Callable[..., None]:
     return noted
 
 
-def test_a_key_as_long_as_the_contract_allows_is_taken_in(desk: Desk) -> None:
-    desk.take(("x" * MOST_KEY_BYTES, {}), ("é" * (MOST_KEY_BYTES // 2), {}))
-    assert desk.reasons() == {}
-    desk.take(("y" * (MOST_KEY_BYTES + 1), {}), ("é" * (MOST_KEY_BYTES // 2) + "y", {}))
-    assert desk.reasons() == {"key-too-long": 4}
+def test_a_key_as_long_as_the_contract_allows_is_taken_in(consumer: ConsumerDatabase) -> None:
+    consumer.take(("x" * MOST_KEY_BYTES, {}), ("é" * (MOST_KEY_BYTES // 2), {}))
+    assert consumer.reasons() == {}
+    consumer.take(("y" * (MOST_KEY_BYTES + 1), {}), ("é" * (MOST_KEY_BYTES // 2) + "y", {}))
+    assert consumer.reasons() == {"key-too-long": 4}

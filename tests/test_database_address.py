@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
+from agency_pair import AgencyPair, transfer
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi.settings.settings import load
@@ -21,7 +22,6 @@ from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.address import conninfo, masked
 from sinergi_schemas.postgresql.engine import engine
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,9 +33,11 @@ NAME = "gudang data é'\\%"
 
 
 @pytest.fixture
-def site(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def login(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ServerLogin]:
     """A database and a user whose names and password have characters of every kind."""
-    made = Site(services.postgresql, f"clerk {secrets.token_hex(3)}", "p/s@s:w#r d%'\\é")
+    made = ServerLogin(services.postgresql, f"clerk {secrets.token_hex(3)}", "p/s@s:w#r d%'\\é")
     with psycopg.connect(conninfo(services.postgresql), autocommit=True) as server:
         server.execute(
             f"CREATE ROLE \"{made.user}\" SUPERUSER LOGIN PASSWORD '{made.quoted}'".encode()
@@ -56,7 +58,7 @@ def site(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         server.execute(f'DROP ROLE "{made.user}"'.encode())
 
 
-class Site:
+class ServerLogin:
     def __init__(self, server: str, user: str, password: str) -> None:
         place = sa.make_url(server)
         self.host, self.port = str(place.host), int(place.port or 5432)
@@ -117,56 +119,56 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_address_is_taken_as_psql_takes_it(site: Site, form: str) -> None:
-    url = site.written(FORMS[form])
+def test_an_address_is_taken_as_psql_takes_it(login: ServerLogin, form: str) -> None:
+    url = login.written(FORMS[form])
     with closing(Database(url, "a test")) as database, database.serving() as connection:
         found = connection.execute("SELECT current_database(), session_user").fetchone()
-        assert found == (site.database, site.user)
+        assert found == (login.database, login.user)
     with engine(url, "a test") as opened, opened.begin() as begun:
-        assert begun.exec_driver_sql("SELECT current_database()").scalar() == site.database
+        assert begun.exec_driver_sql("SELECT current_database()").scalar() == login.database
     settings = load(None, {"producer.database": url, "consumer.database": url}, {})
     assert settings.producer_database == settings.consumer_database == url
     for each in settings.entries():
-        assert site.password not in str(each.value)
-        assert quote(site.password, safe="") not in str(each.value)
-    assert site.password not in masked(url)
+        assert login.password not in str(each.value)
+        assert quote(login.password, safe="") not in str(each.value)
+    assert login.password not in masked(url)
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases())
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("form", ["several hosts", "options with spaces", "a service"])
 def test_every_command_takes_the_same_address(
-    site: Site, form: str, world: World, capsys: pytest.CaptureFixture[str]
+    login: ServerLogin, form: str, pair: AgencyPair, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    url = site.written(FORMS[form])
+    url = login.written(FORMS[form])
     for role in migrate.Role:
         assert run(["db", "upgrade", "--role", role.value, "--database", url]) == 0
-    world.producer = world.consumer = sa.create_engine(
+    pair.producer = pair.consumer = sa.create_engine(
         "postgresql+psycopg://",
         poolclass=sa.NullPool,
         creator=lambda: psycopg.connect(conninfo(url)),
     )
-    world.producer_url = world.consumer_url = url
-    with world.relaying(), world.materialising():
-        world.publish(transfer("P/1"))
-        world.until_rows("sinergi.transfer_history", 1)
+    pair.producer_url = pair.consumer_url = url
+    with pair.relaying(), pair.materialising():
+        pair.publish(transfer("P/1"))
+        pair.until_rows("sinergi.transfer_history", 1)
     for settings, command in (
-        (world.agency_settings, ["status"]),
-        (world.reader_settings, ["status"]),
-        (world.agency_settings, ["outbox", "list"]),
-        (world.agency_settings, ["outbox", "recover"]),
-        (world.reader_settings, ["quarantine", "list"]),
-        (world.agency_settings, ["settings"]),
+        (pair.agency_settings, ["status"]),
+        (pair.reader_settings, ["status"]),
+        (pair.agency_settings, ["outbox", "list"]),
+        (pair.agency_settings, ["outbox", "recover"]),
+        (pair.reader_settings, ["quarantine", "list"]),
+        (pair.agency_settings, ["settings"]),
     ):
         assert run(["--config", str(settings), *command]) in (0, 1), command
         said = capsys.readouterr()
         assert "is away" not in said.out, command
         assert "Traceback" not in said.err, command
-        assert site.password not in said.out + said.err
+        assert login.password not in said.out + said.err
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+from agency_pair import transfer
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_consumers.projections.projection import projection
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
-from world import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, TopicPartition
 
-from test_status import Desk, desk
+from agency_pair import DATABASE, AgencyPair, running, transfer
+from test_status import Operator, operator
 from waiting import until
-from world import DATABASE, World, running, transfer
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
-__all__ = ["desk"]
+__all__ = ["operator"]
 
 
 @contextmanager
-def squatting(world: World) -> Iterator[None]:
+def squatting(pair: AgencyPair) -> Iterator[None]:
     """A stranger in the reader's group, who is given shares and leaves them alone."""
     settings = {
-        "bootstrap.servers": world.kafka,
-        "group.id": f"{world.reader}.{DATABASE}",
+        "bootstrap.servers": pair.kafka,
+        "group.id": f"{pair.reader}.{DATABASE}",
         "group.protocol": "consumer",
         "client.id": "stranger",
     }
@@ -33,7 +33,7 @@ def squatting(world: World) -> Iterator[None]:
     def take(_: Consumer, partitions: list[TopicPartition]) -> None:
         given.update(each.partition for each in partitions)
 
-    consumer.subscribe([world.topic.name], on_assign=take)
+    consumer.subscribe([pair.topic.name], on_assign=take)
 
     def squat(stopping: threading.Event) -> None:
         while not stopping.is_set():
@@ -41,18 +41,20 @@ def squatting(world: World) -> Iterator[None]:
         consumer.close()
 
     with running(squat):
-        until(lambda: len(given) == world.partitions, "the stranger has all shares")
+        until(lambda: len(given) == pair.partitions, "the stranger has all shares")
         yield
 
 
-def test_a_stranger_in_the_group_who_takes_the_shares_is_named_by_status(desk: Desk) -> None:
-    world = desk.world
-    with world.relaying():
-        with squatting(world):
-            world.publish(transfer("P/1"))
-            problems = desk.reader()["problems"]
-        with world.materialising():
-            world.until_rows("sinergi.transfer_history", 1)
-            world.until(lambda: not desk.reader()["problems"], "the reader's side is well")
+def test_a_stranger_in_the_group_who_takes_the_shares_is_named_by_status(
+    operator: Operator,
+) -> None:
+    pair = operator.pair
+    with pair.relaying():
+        with squatting(pair):
+            pair.publish(transfer("P/1"))
+            problems = operator.reader()["problems"]
+        with pair.materialising():
+            pair.until_rows("sinergi.transfer_history", 1)
+            pair.until(lambda: not operator.reader()["problems"], "the reader's side is well")
     (problem,) = (each for each in problems if each["kind"] == "foreign-member")
     assert problem["what"].startswith("stranger at ")

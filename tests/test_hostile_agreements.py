@@ -12,6 +12,7 @@ import tomli_w
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
+from agency_pair import TERM_SECONDS, AgencyPair, running, transfer
 from sinergi.cli.root import run
 from sinergi_consumers.materialise import loaded_agreements
 from sinergi_producers.relay import loop as relaying
@@ -22,7 +23,6 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.errors import AgreementRefused
 from sinergi_schemas.kafka.admin import open_admin
 from waiting import PATIENCE_SECONDS
-from world import TERM_SECONDS, World, running, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,113 +38,113 @@ UNUSABLE = {
 
 
 @pytest.fixture
-def world(
+def pair(
     tmp_path: Path,
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,
-) -> World:
+) -> AgencyPair:
     """A bus on which agreements are read again each moment."""
     monkeypatch.setattr(loaded_agreements, "RELOAD_SECONDS", 0.2)
     monkeypatch.setattr(relaying, "_RELOAD_SECONDS", 0.2)
-    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
 
 
 def test_running_processes_keep_their_agreements_beside_a_file_that_cannot_be_used(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
     refused: Counter[str] = Counter()
 
     def loading(name: str) -> Callable[[], Agreements]:
         def load() -> Agreements:
             try:
-                return Agreements.load(world.folder)
+                return Agreements.load(pair.folder)
             except AgreementRefused:
                 refused[name] += 1
                 raise
 
         return load
 
-    world.bus = replace(world.bus, load=loading("materialiser"))
-    identity = Identity(world.publisher, [world.key], loading("relay"))
-    backlog = Backlog(world.producer_url, TERM_SECONDS)
-    relay = Relay(identity, backlog, world.connection, Catalog.shipped())
-    with running(relay.run), world.materialising():
-        world.publish(transfer("T/0"))
-        world.until_rows("sinergi.transfer", 1)
+    pair.bus = replace(pair.bus, load=loading("materialiser"))
+    identity = Identity(pair.publisher, [pair.key], loading("relay"))
+    backlog = Backlog(pair.producer_url, TERM_SECONDS)
+    relay = Relay(identity, backlog, pair.connection, Catalog.shipped())
+    with running(relay.run), pair.materialising():
+        pair.publish(transfer("T/0"))
+        pair.until_rows("sinergi.transfer", 1)
         for count, (name, text) in enumerate(UNUSABLE.items(), start=2):
             refused.clear()
-            (world.folder / "hostile.toml").write_text(text, encoding="utf-8")
-            world.until(lambda: len(refused) == 2, f"both have refused the {name} file")
-            world.publish(transfer(f"T/{count}"))
-            world.until_rows("sinergi.transfer", count)
+            (pair.folder / "hostile.toml").write_text(text, encoding="utf-8")
+            pair.until(lambda: len(refused) == 2, f"both have refused the {name} file")
+            pair.publish(transfer(f"T/{count}"))
+            pair.until_rows("sinergi.transfer", count)
 
 
-def of_an_unknown_type(world: World) -> str:
+def of_an_unknown_type(pair: AgencyPair) -> str:
     """A valid agreement by which both agencies publish and read what only a newer version knows."""
-    terms = world.agreement["events"]["transfer"]
+    terms = pair.agreement["events"]["transfer"]
     both = {
-        "publishers": [world.publisher, world.reader],
-        "readers": [world.publisher, world.reader],
+        "publishers": [pair.publisher, pair.reader],
+        "readers": [pair.publisher, pair.reader],
     }
-    return tomli_w.dumps(world.agreement | {"events": {"gossip": terms | both}})
+    return tomli_w.dumps(pair.agreement | {"events": {"gossip": terms | both}})
 
 
-def make_topics(world: World) -> None:
+def make_topics(pair: AgencyPair) -> None:
     """What `sinergi provision apply` makes of it."""
-    admin = open_admin(world.connection)
-    names = [f"sinergi.{each}.gossip" for each in (world.publisher, world.reader)]
+    admin = open_admin(pair.connection)
+    names = [f"sinergi.{each}.gossip" for each in (pair.publisher, pair.reader)]
     for made in admin.create_topics([NewTopic(each, 1, 1) for each in names]).values():
         made.result(timeout=PATIENCE_SECONDS)
 
 
 def test_what_is_known_goes_on_when_an_agreement_on_an_unknown_event_type_is_loaded(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
-    make_topics(world)
-    world.bus = replace(world.bus, load=lambda: Agreements.load(world.folder))
-    identity = Identity(world.publisher, [world.key], lambda: Agreements.load(world.folder))
-    backlog = Backlog(world.producer_url, TERM_SECONDS)
-    relay = Relay(identity, backlog, world.connection, Catalog.shipped())
-    with capture_logs() as log, running(relay.run), world.materialising():
-        world.publish(transfer("T/0"))
-        world.until_rows("sinergi.transfer", 1)
-        (world.folder / "gossip.toml").write_text(of_an_unknown_type(world), encoding="utf-8")
+    make_topics(pair)
+    pair.bus = replace(pair.bus, load=lambda: Agreements.load(pair.folder))
+    identity = Identity(pair.publisher, [pair.key], lambda: Agreements.load(pair.folder))
+    backlog = Backlog(pair.producer_url, TERM_SECONDS)
+    relay = Relay(identity, backlog, pair.connection, Catalog.shipped())
+    with capture_logs() as log, running(relay.run), pair.materialising():
+        pair.publish(transfer("T/0"))
+        pair.until_rows("sinergi.transfer", 1)
+        (pair.folder / "gossip.toml").write_text(of_an_unknown_type(pair), encoding="utf-8")
         told = {
             "this version does not know an event type of the agreements",
             "topic not read, since this version does not know its event type",
         }
-        world.until(lambda: told <= {each["event"] for each in log}, "both have said so")
-        world.publish(transfer("T/1"))
-        world.until_rows("sinergi.transfer", 2)
+        pair.until(lambda: told <= {each["event"] for each in log}, "both have said so")
+        pair.publish(transfer("T/1"))
+        pair.until_rows("sinergi.transfer", 2)
     assert all("install the version" in each["mend"] for each in log if "mend" in each)
 
 
 def test_processes_start_beside_an_agreement_on_an_unknown_event_type(
-    world: World, capsys: pytest.CaptureFixture[str]
+    pair: AgencyPair, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_topics(world)
-    (world.folder / "gossip.toml").write_text(of_an_unknown_type(world), encoding="utf-8")
-    world.publish(transfer("T/0"))
-    with world.relaying(), world.worker("a") as worker:
-        world.until_rows("sinergi.transfer", 1)
+    make_topics(pair)
+    (pair.folder / "gossip.toml").write_text(of_an_unknown_type(pair), encoding="utf-8")
+    pair.publish(transfer("T/0"))
+    with pair.relaying(), pair.worker("a") as worker:
+        pair.until_rows("sinergi.transfer", 1)
         (warning,) = [each for each in worker.said if each.get("event_type") == "gossip"]
-        assert warning["topic"] == f"sinergi.{world.publisher}.gossip"
+        assert warning["topic"] == f"sinergi.{pair.publisher}.gossip"
         assert warning["level"] == "warning"
         assert "install the version of Sinergi that has it" in warning["mend"]
     capsys.readouterr()
-    assert run(["--config", str(world.reader_settings), "status", "--json"]) in {0, 1}
+    assert run(["--config", str(pair.reader_settings), "status", "--json"]) in {0, 1}
     document = json.loads(capsys.readouterr().out)
-    assert [each["topic"] for each in document["reading"]["topics"]] == [world.topic.name]
-    for agency in (world.publisher, world.reader):
+    assert [each["topic"] for each in document["reading"]["topics"]] == [pair.topic.name]
+    for agency in (pair.publisher, pair.reader):
         said = f"sinergi.{agency}.gossip is left aside, since this version does not know the event"
         assert any(each.startswith(said) for each in document["remarks"])
 
 
 def test_a_materialiser_with_nothing_but_unknown_event_types_to_read_says_so(
-    world: World, capsys: pytest.CaptureFixture[str]
+    pair: AgencyPair, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (world.folder / "pks.toml").write_text(of_an_unknown_type(world), encoding="utf-8")
-    assert run(["--config", str(world.reader_settings), "materialise"]) == 2
+    (pair.folder / "pks.toml").write_text(of_an_unknown_type(pair), encoding="utf-8")
+    assert run(["--config", str(pair.reader_settings), "materialise"]) == 2
     assert "There is no event type gossip; there are seizure" in capsys.readouterr().err

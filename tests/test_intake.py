@@ -62,7 +62,7 @@ def no_bar(_done: int, _of: int) -> None:
     """Nobody watches."""
 
 
-class Shelf:
+class FakeOutbox:
     """An outbox without a database: it keeps events by id and refuses what it is told to."""
 
     def __init__(self, *refused: str, limit: int | None = None) -> None:
@@ -131,11 +131,11 @@ def test_each_line_is_published_or_refused_with_all_its_reasons(
         "4,2/7/2018,Lapas Rekaan,Lapas Rekaan,RECORDED",
         good("5"),
     )
-    shelf = Shelf()
-    summary = take_in(mapping, register, shelf)
+    fake_outbox = FakeOutbox()
+    summary = take_in(mapping, register, fake_outbox)
     assert (summary.lines, summary.published, summary.refused) == (5, 3, 2)
     assert (summary.warned, summary.blank) == (1, 1)
-    assert [event.record_id for event in shelf.events.values()] == ["1", "4", "5"]
+    assert [event.record_id for event in fake_outbox.events.values()] == ["1", "4", "5"]
     form = "not a date of the form %d/%m/%Y"
     assert told(register) == [
         {
@@ -160,7 +160,7 @@ def test_each_line_is_published_or_refused_with_all_its_reasons(
 def test_no_cell_of_a_refused_line_is_repeated_anywhere(mapping: Mapping, register: Path) -> None:
     secrets = ["NomorRahasia", "HariRahasia", "AsalRahasia\x07", "TujuanRahasia", "AksiRahasia"]
     write(register, ",".join(secrets))
-    summary = take_in(mapping, register, Shelf())
+    summary = take_in(mapping, register, FakeOutbox())
     assert summary.refused == 1
     seen = json.dumps(summary.document()) + register.with_suffix(".refused").read_text()
     assert not any(secret[:10] in seen for secret in secrets)
@@ -168,11 +168,11 @@ def test_no_cell_of_a_refused_line_is_repeated_anywhere(mapping: Mapping, regist
 
 def test_a_second_run_publishes_nothing(mapping: Mapping, register: Path) -> None:
     write(register, *(good(str(number)) for number in range(2500)))
-    shelf = Shelf()
-    assert take_in(mapping, register, shelf).published == 2500
-    again = take_in(mapping, register, shelf)
+    fake_outbox = FakeOutbox()
+    assert take_in(mapping, register, fake_outbox).published == 2500
+    again = take_in(mapping, register, fake_outbox)
     assert (again.published, again.already) == (0, 2500)
-    assert len(shelf.events) == 2500
+    assert len(fake_outbox.events) == 2500
 
 
 def test_rows_that_equal_each_other_are_each_an_event(tmp_path: Path, register: Path) -> None:
@@ -183,38 +183,38 @@ def test_rows_that_equal_each_other_are_each_an_event(tmp_path: Path, register: 
     mapping = Mapping.load(path)
     document = tomli_w.dumps({**MAPPING, "fields": fields, "file": {"ignore": ["Nomor"]}})
     path.write_text(document)
-    shelf = Shelf()
-    assert take_in(mapping, register, shelf).unmapped == ("Nomor",)
-    assert take_in(Mapping.load(path), register, shelf).unmapped == ()
-    assert len({event.record_id for event in shelf.events.values()}) == 300
+    fake_outbox = FakeOutbox()
+    assert take_in(mapping, register, fake_outbox).unmapped == ("Nomor",)
+    assert take_in(Mapping.load(path), register, fake_outbox).unmapped == ()
+    assert len({event.record_id for event in fake_outbox.events.values()}) == 300
 
 
 def test_an_intake_that_was_stopped_goes_on_where_it_stopped(
     mapping: Mapping, register: Path
 ) -> None:
     write(register, *(good(str(number)) for number in range(3500)))
-    shelf = Shelf(limit=2)
+    fake_outbox = FakeOutbox(limit=2)
     with pytest.raises(IntakeStopped, match=r"up to line 2001 .*57P01"):
-        take_in(mapping, register, shelf)
-    assert len(shelf.events) == 2 * room.BATCH
-    shelf.limit = None
-    summary = take_in(mapping, register, shelf)
+        take_in(mapping, register, fake_outbox)
+    assert len(fake_outbox.events) == 2 * room.BATCH
+    fake_outbox.limit = None
+    summary = take_in(mapping, register, fake_outbox)
     assert (summary.published, summary.already) == (1500, 2000)
 
 
 def test_what_the_outbox_refuses_costs_only_its_own_lines(mapping: Mapping, register: Path) -> None:
     write(register, *(good(str(number)) for number in range(2000)))
-    shelf = Shelf("0", "700", "701", "1999")
-    summary = take_in(mapping, register, shelf)
+    fake_outbox = FakeOutbox("0", "700", "701", "1999")
+    summary = take_in(mapping, register, fake_outbox)
     assert (summary.published, summary.refused) == (1996, 4)
     assert [each["line"] for each in told(register)] == [2, 702, 703, 2001]
-    assert shelf.calls < 20
+    assert fake_outbox.calls < 20
 
 
 def test_what_the_database_refuses_costs_only_its_own_lines(
     mapping: Mapping, register: Path
 ) -> None:
-    class Database(Shelf):
+    class Database(FakeOutbox):
         def __call__(self, events: Sequence[Event]) -> list[Published]:
             if any(event.record_id in {"7", "700"} for event in events):
                 self.calls += 1
@@ -222,13 +222,13 @@ def test_what_the_database_refuses_costs_only_its_own_lines(
             return super().__call__(events)
 
     write(register, *(good(str(number)) for number in range(1000)))
-    shelf = Database()
-    summary = take_in(mapping, register, shelf)
+    fake_outbox = Database()
+    summary = take_in(mapping, register, fake_outbox)
     assert (summary.published, summary.refused) == (998, 2)
     assert [each["line"] for each in told(register)] == [9, 702]
     rule = "the database does not take it (SQLSTATE 23514, outbox, record_id)"
     assert told(register)[0]["problems"][0]["rule"] == rule
-    assert shelf.calls < 50
+    assert fake_outbox.calls < 50
 
 
 def test_a_batch_refused_throughout_is_not_tried_a_thousand_times_whole(
@@ -236,9 +236,9 @@ def test_a_batch_refused_throughout_is_not_tried_a_thousand_times_whole(
 ) -> None:
     everything = [str(number) for number in range(room.BATCH)]
     write(register, *map(good, everything))
-    shelf = Shelf(*everything)
-    assert take_in(mapping, register, shelf).refused == room.BATCH
-    assert shelf.calls == room.BATCH
+    fake_outbox = FakeOutbox(*everything)
+    assert take_in(mapping, register, fake_outbox).refused == room.BATCH
+    assert fake_outbox.calls == room.BATCH
 
 
 def test_a_trial_run_publishes_nothing_and_says_the_same(mapping: Mapping, register: Path) -> None:
@@ -250,23 +250,23 @@ def test_a_trial_run_publishes_nothing_and_says_the_same(mapping: Mapping, regis
 
 def test_a_file_that_grows_meanwhile_stops_the_intake(mapping: Mapping, register: Path) -> None:
     write(register, *(good(str(number)) for number in range(1500)))
-    shelf = Shelf()
+    fake_outbox = FakeOutbox()
 
     def grow(_done: int, _of: int) -> None:
         with register.open("a") as file:
             file.write("\n" + good("late"))
 
     with RefusedLines(None) as refused, pytest.raises(InputChanged):
-        Intake(mapping, shelf, refused).run(register, grow)
-    assert len(shelf.events) == room.BATCH
+        Intake(mapping, fake_outbox, refused).run(register, grow)
+    assert len(fake_outbox.events) == room.BATCH
 
 
 def test_a_mapping_for_another_file_publishes_nothing(mapping: Mapping, register: Path) -> None:
     register.write_text("Nomer,Tanggal,Asal,Tujuan\n" + good("1"))
-    shelf = Shelf()
+    fake_outbox = FakeOutbox()
     with pytest.raises(MappingRefused, match=r"'Nomor'.*did you mean Nomer"):
-        take_in(mapping, register, shelf)
-    assert shelf.calls == 0
+        take_in(mapping, register, fake_outbox)
+    assert fake_outbox.calls == 0
 
 
 # Numbers that a spreadsheet has rounded
@@ -323,16 +323,16 @@ def test_the_file_of_refused_lines_is_of_the_last_run_that_may_replace_it(
 ) -> None:
     path = register.with_suffix(".refused")
     write(register, good("1"), good("2"))
-    take_in(mapping, register, Shelf())
+    take_in(mapping, register, FakeOutbox())
     assert not path.exists()
     write(register, good("1"), good("2", "never"))
-    take_in(mapping, register, Shelf())
+    take_in(mapping, register, FakeOutbox())
     assert len(told(register)) == 1
     with pytest.raises(OutputExists, match="is there already"), RefusedLines(path):
         raise AssertionError
     assert len(told(register)) == 1
     write(register, good("1"), good("2"))
-    take_in(mapping, register, Shelf())
+    take_in(mapping, register, FakeOutbox())
     assert told(register) == []
 
 
@@ -348,7 +348,7 @@ def test_an_intake_that_stops_leaves_the_file_of_refused_lines_as_it_was(
     write(register, good("1", "never"))
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt), RefusedLines(path) as refused:
-            Intake(mapping, Shelf(), refused).run(register, stopped)
+            Intake(mapping, FakeOutbox(), refused).run(register, stopped)
         assert sorted(register.parent.iterdir()) == sorted([mapping.path, register])
 
 
@@ -356,13 +356,13 @@ def test_a_file_that_cannot_be_written_is_named(
     mapping: Mapping, register: Path, tmp_path: Path
 ) -> None:
     write(register, good("1"), good("2", "never"))
-    shelf = Shelf()
+    fake_outbox = FakeOutbox()
     with (
         pytest.raises(OutputRefused, match="none/refused cannot be written"),
         RefusedLines(tmp_path / "none" / "refused") as refused,
     ):
-        Intake(mapping, shelf, refused).run(register, no_bar)
-    assert shelf.calls == 0
+        Intake(mapping, fake_outbox, refused).run(register, no_bar)
+    assert fake_outbox.calls == 0
 
 
 # The command

@@ -55,7 +55,7 @@ def test_no_error_raises_nothing() -> None:
     raise_for(None)
 
 
-class Ticking:
+class ManualClock:
     """A clock that a test moves."""
 
     seconds = 0.0
@@ -68,7 +68,7 @@ class Ticking:
 
 
 def test_a_broker_that_stays_away_is_complained_about_once_a_minute() -> None:
-    clock = Ticking()
+    clock = ManualClock()
     client_errors = ClientErrors(clock)
     with structlog.testing.capture_logs() as logged:
         for clock.seconds in range(121):

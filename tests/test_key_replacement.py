@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tomli_w
 
+from agency_pair import BUS, TERM_SECONDS, AgencyPair, running, transfer
 from sinergi.cli.root import run
 from sinergi.settings import settings
 from sinergi_consumers.materialise import loaded_agreements
@@ -25,7 +26,6 @@ from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.seal.writer import TreeWriter
 from test_personal_data import send
 from test_relay import messages
-from world import BUS, TERM_SECONDS, World, running, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,72 +39,72 @@ SKIPPED = "SELECT 1 FROM sinergi_consumer.skipped WHERE cause LIKE '%KeyReplaced
 
 
 @pytest.fixture
-def world(
+def pair(
     tmp_path: Path,
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,
-) -> World:
+) -> AgencyPair:
     """Reader and relay have a folder of agreements each, which they read again each moment."""
     monkeypatch.setattr(loaded_agreements, "RELOAD_SECONDS", 0.2)
     monkeypatch.setattr(relaying, "_RELOAD_SECONDS", 0.2)
     folder = tmp_path / "agency"
     folder.mkdir()
-    world = World(folder, kafka, agency_slug, databases(), databases(), partitions=1)
+    pair = AgencyPair(folder, kafka, agency_slug, databases(), databases(), partitions=1)
     readers = tmp_path / "reader"
     readers.mkdir()
     shutil.copy(folder / "pks.toml", readers)
-    world.bus = replace(world.bus, load=lambda: Agreements.load(readers))
-    return world
+    pair.bus = replace(pair.bus, load=lambda: Agreements.load(readers))
+    return pair
 
 
-def relay_of(world: World) -> Relay:
+def relay_of(pair: AgencyPair) -> Relay:
     """A relay as the command puts it together, out of the agency's settings."""
-    found = settings.load(world.agency_settings, {}, {})
+    found = settings.load(pair.agency_settings, {}, {})
 
     def keys() -> Any:
         return found.signing_keys(found.agreements())
 
     identity = Identity(found.agency, keys(), found.agreements, keys)
     return Relay(
-        identity, Backlog(world.producer_url, TERM_SECONDS), world.connection, Catalog.shipped()
+        identity, Backlog(pair.producer_url, TERM_SECONDS), pair.connection, Catalog.shipped()
     )
 
 
-def publish(world: World, *record_ids: str) -> None:
+def publish(pair: AgencyPair, *record_ids: str) -> None:
     """Publish events one by one, each under a checkpoint of its own."""
     for each in record_ids:
-        world.publish(transfer(each))
-        world.until(lambda: unsealed(world) == 0, "what was published is sealed")
+        pair.publish(transfer(each))
+        pair.until(lambda: unsealed(pair) == 0, "what was published is sealed")
 
 
-def leads(world: World, epoch: int) -> bool:
+def leads(pair: AgencyPair, epoch: int) -> bool:
     question = f"SELECT 1 FROM sinergi_producer.lease WHERE epoch >= {epoch}"
-    return bool(world.ask(question, world.producer))
+    return bool(pair.ask(question, pair.producer))
 
 
-def unsealed(world: World) -> int:
+def unsealed(pair: AgencyPair) -> int:
     question = "SELECT count(*) FROM sinergi_producer.outbox WHERE leaf_index IS NULL"
-    return int(world.ask(question, world.producer)[0][0])
+    return int(pair.ask(question, pair.producer)[0][0])
 
 
-def replace_key(world: World, capsys: pytest.CaptureFixture[str], margin: int) -> str:
+def replace_key(pair: AgencyPair, capsys: pytest.CaptureFixture[str], margin: int) -> str:
     """Steps 1 and 2 of the runbook: the next agreement, with the lines that the command prints."""
     capsys.readouterr()
-    command = ["--config", str(world.agency_settings), "keys", "replace", "--margin", str(margin)]
+    command = ["--config", str(pair.agency_settings), "keys", "replace", "--margin", str(margin)]
     assert run(command) == 0
     lines = tomllib.loads(capsys.readouterr().out)
-    document = world.agreement | {"replaces": lines["replaces"]}
-    document["parties"][world.publisher] |= lines["parties"][world.publisher]
+    document = pair.agreement | {"replaces": lines["replaces"]}
+    document["parties"][pair.publisher] |= lines["parties"][pair.publisher]
     document["in_force"]["from"] = datetime(2021, 1, 1, tzinfo=UTC)
     return tomli_w.dumps(document)
 
 
-def signers(world: World) -> dict[int, list[bytes]]:
+def signers(pair: AgencyPair) -> dict[int, list[bytes]]:
     """By tree size, the ids of the keys that have signed the topic's checkpoints."""
     found = {}
-    for each in map(message.parse, messages(world)):
+    for each in map(message.parse, messages(pair)):
         if each.sealed:
             note = parse_note(each.sealed.note)
             found[int(note.text.split("\n")[1])] = [line.key_id for line in note.signatures]
@@ -116,25 +116,25 @@ def ids(*keys: VerifyingKey) -> list[bytes]:
 
 
 def test_a_key_is_replaced_while_everything_runs_and_nothing_becomes_unprovable(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pair: AgencyPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = world.key.public
-    with running(relay_of(world).run), world.materialising():
-        publish(world, "P/1", "P/2")
-        text = replace_key(world, capsys, margin=2)  # leaves 3 and 4 bear both signatures
-        assert replace_key(world, capsys, margin=2) == text, "the same key again"
-        (world.folder / "next.toml").write_text(text, encoding="utf-8")
-        new = Agreements.load(world.folder).keys(world.publisher)[0]
+    old = pair.key.public
+    with running(relay_of(pair).run), pair.materialising():
+        publish(pair, "P/1", "P/2")
+        text = replace_key(pair, capsys, margin=2)  # leaves 3 and 4 bear both signatures
+        assert replace_key(pair, capsys, margin=2) == text, "the same key again"
+        (pair.folder / "next.toml").write_text(text, encoding="utf-8")
+        new = Agreements.load(pair.folder).keys(pair.publisher)[0]
         told = "SELECT 1 FROM sinergi_producer.lease WHERE epoch > 1"
-        world.until(lambda: bool(world.ask(told, world.producer)), "the relay has loaded it")
-        publish(world, "P/3", "P/4", "P/5", "P/6")
+        pair.until(lambda: bool(pair.ask(told, pair.producer)), "the relay has loaded it")
+        publish(pair, "P/3", "P/4", "P/5", "P/6")
         # The reader knows the old agreement, and follows up to the last size of the old key.
-        world.until_rows("sinergi.transfer", 4)
-        world.until(lambda: 6 in signers(world), "all of them on the topic")
-        assert world.count("sinergi.transfer") == 4
-        shutil.copy(world.folder / "next.toml", tmp_path / "reader")
-        world.until_rows("sinergi.transfer", 6)
-    assert signers(world) == {
+        pair.until_rows("sinergi.transfer", 4)
+        pair.until(lambda: 6 in signers(pair), "all of them on the topic")
+        assert pair.count("sinergi.transfer") == 4
+        shutil.copy(pair.folder / "next.toml", tmp_path / "reader")
+        pair.until_rows("sinergi.transfer", 6)
+    assert signers(pair) == {
         1: ids(old),
         2: ids(old),
         3: ids(old, new),
@@ -143,44 +143,44 @@ def test_a_key_is_replaced_while_everything_runs_and_nothing_becomes_unprovable(
         6: ids(new),
     }
     # The old private key is needed no more.
-    (world.agency_settings.parent / "keys" / "own.key").unlink()
-    with running(relay_of(world).run), world.materialising():
-        publish(world, "P/7")
-        world.until_rows("sinergi.transfer", 7)
-    assert world.count("sinergi_consumer.quarantine") == 0
+    (pair.agency_settings.parent / "keys" / "own.key").unlink()
+    with running(relay_of(pair).run), pair.materialising():
+        publish(pair, "P/7")
+        pair.until_rows("sinergi.transfer", 7)
+    assert pair.count("sinergi_consumer.quarantine") == 0
     # Whoever has only the newest agreements, and reads from the first leaf, proves all of it.
-    assert run(["--config", str(world.reader_settings), "replay", world.topic.name]) == 0
+    assert run(["--config", str(pair.reader_settings), "replay", pair.topic.name]) == 0
     assert "is what" in "".join(capsys.readouterr())
 
 
 def test_whoever_has_the_replaced_key_adds_nothing(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pair: AgencyPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with running(relay_of(world).run):
-        publish(world, "P/1", "P/2")
-    text = replace_key(world, capsys, margin=0)
-    (world.folder / "next.toml").write_text(text, encoding="utf-8")
-    shutil.copy(world.folder / "next.toml", tmp_path / "reader")
-    del world.agreements
-    world.bus = replace(world.bus, agreements=world.agreements)
-    with running(relay_of(world).run), world.materialising():
-        publish(world, "P/3")
-        world.until(lambda: 3 in signers(world), "the new key has signed")
-        send(world, forged(world))
-        world.until(lambda: bool(world.ask(SKIPPED)), "the reader has skipped what is forged")
-        publish(world, "P/4")
-        world.until_rows("sinergi.transfer", 4)
-    rows = world.ask("SELECT record_id FROM sinergi.transfer ORDER BY 1")
+    with running(relay_of(pair).run):
+        publish(pair, "P/1", "P/2")
+    text = replace_key(pair, capsys, margin=0)
+    (pair.folder / "next.toml").write_text(text, encoding="utf-8")
+    shutil.copy(pair.folder / "next.toml", tmp_path / "reader")
+    del pair.agreements
+    pair.bus = replace(pair.bus, agreements=pair.agreements)
+    with running(relay_of(pair).run), pair.materialising():
+        publish(pair, "P/3")
+        pair.until(lambda: 3 in signers(pair), "the new key has signed")
+        send(pair, forged(pair))
+        pair.until(lambda: bool(pair.ask(SKIPPED)), "the reader has skipped what is forged")
+        publish(pair, "P/4")
+        pair.until_rows("sinergi.transfer", 4)
+    rows = pair.ask("SELECT record_id FROM sinergi.transfer ORDER BY 1")
     assert rows == [("P/1",), ("P/2",), ("P/3",), ("P/4",)]
 
 
-def forged(world: World) -> list[TapeMessage]:
+def forged(pair: AgencyPair) -> list[TapeMessage]:
     """The next leaf of the topic, sealed with the old key alone."""
-    known = [each for each in map(message.parse, messages(world)) if each.sealed]
+    known = [each for each in map(message.parse, messages(pair)) if each.sealed]
     last = known[-1].sealed
     assert last
-    tape = world.tape()
+    tape = pair.tape()
     tape._writer = TreeWriter(
-        f"{BUS}/{world.topic.name}/0", [world.key], Frontier(3, tuple(last.frontier))
+        f"{BUS}/{pair.topic.name}/0", [pair.key], Frontier(3, tuple(last.frontier))
     )
     return tape.write([transfer("FORGED")])

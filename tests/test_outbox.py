@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from agency_pair import transfer
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas import codec, errors
 from sinergi_schemas.agreements.collection import Agreements
@@ -21,7 +22,6 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM, new_event_id
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 from waiting import PATIENCE_SECONDS
-from world import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,12 +18,12 @@ from hypothesis.stateful import (
 )
 from sqlalchemy.orm import Session
 
+from agency_pair import transfer
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas import codec, errors
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.events import parse
-from world import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

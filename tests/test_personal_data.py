@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from agency_pair import BUS, AgencyPair, transfer
 from sinergi import migrate
 from sinergi.cli.logs import set_up
 from sinergi.cli.root import run
@@ -31,7 +32,6 @@ from sinergi_schemas.message import FRAME_LENGTH
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic
 from waiting import PATIENCE_SECONDS
-from world import BUS, World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -78,8 +78,8 @@ PROJECTIONS = (
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    found = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    found = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
     migrate.upgrade(found.consumer_url, migrate.Role.CONSUMER, PROJECTIONS)
     return found
 
@@ -141,8 +141,8 @@ def events(tape: Tape) -> list[Datum]:
     ]
 
 
-def send(world: World, messages: Sequence[TapeMessage]) -> None:
-    producer = open_producer(world.connection)
+def send(pair: AgencyPair, messages: Sequence[TapeMessage]) -> None:
+    producer = open_producer(pair.connection)
     for each in messages:
         producer.produce(
             each.topic(),
@@ -156,20 +156,20 @@ def send(world: World, messages: Sequence[TapeMessage]) -> None:
 
 @pytest.mark.usefixtures("everything_logged")
 def test_no_name_and_no_number_leaves_the_tables_made_for_it(
-    world: World, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    pair: AgencyPair, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    tape = world.tape()
+    tape = pair.tape()
     written = tape.write_datums(events(tape))
-    with world.materialising(PROJECTIONS):
-        send(world, written)
+    with pair.materialising(PROJECTIONS):
+        send(pair, written)
         size = f"SELECT 1 FROM sinergi_consumer.position WHERE tree_size = {len(written)}"
-        world.until(lambda: len(world.ask(size)) == len(PROJECTIONS), "all taken in")
+        pair.until(lambda: len(pair.ask(size)) == len(PROJECTIONS), "all taken in")
         (altered,) = tape.write([transfer(NIK)])
         frame = (altered.value_bytes or b"")[:FRAME_LENGTH]
-        send(world, [replace(altered, value_bytes=frame + NAME.encode())])
-        world.until(lambda: world.count("sinergi_consumer.halt") == 1, "a share halted")
+        send(pair, [replace(altered, value_bytes=frame + NAME.encode())])
+        pair.until(lambda: pair.count("sinergi_consumer.halt") == 1, "a share halted")
 
-    reasons = world.ask("SELECT DISTINCT reason FROM sinergi_consumer.quarantine ORDER BY 1")
+    reasons = pair.ask("SELECT DISTINCT reason FROM sinergi_consumer.quarantine ORDER BY 1")
     assert [each for (each,) in reasons] == [
         "datum-invalid",
         "foreign-agency",
@@ -179,18 +179,18 @@ def test_no_name_and_no_number_leaves_the_tables_made_for_it(
         "revision-invalid",
         "rows-refused",
     ]
-    assert world.ask(f"SELECT 1 FROM sinergi.transfer WHERE inmate_name = '{NAME}'")
+    assert pair.ask(f"SELECT 1 FROM sinergi.transfer WHERE inmate_name = '{NAME}'")
     said = [capfd.readouterr(), caplog.text]
     assert "events quarantined" in str(said)
     assert "topic-partition halted" in str(said)
-    said += world.ask("SELECT reason, detail FROM sinergi_consumer.quarantine")
-    said += world.ask("SELECT * FROM sinergi_consumer.halt")
-    said += world.ask("SELECT * FROM sinergi_consumer.checkpoint")
-    said += world.ask("SELECT * FROM sinergi_consumer.receipt")
+    said += pair.ask("SELECT reason, detail FROM sinergi_consumer.quarantine")
+    said += pair.ask("SELECT * FROM sinergi_consumer.halt")
+    said += pair.ask("SELECT * FROM sinergi_consumer.checkpoint")
+    said += pair.ask("SELECT * FROM sinergi_consumer.receipt")
 
-    assert run(["--config", str(world.reader_settings), "status", "--json"]) in {0, 1}
+    assert run(["--config", str(pair.reader_settings), "status", "--json"]) in {0, 1}
     said.append(capfd.readouterr())
-    assert run(["--config", str(world.reader_settings), "--debug", "replay", world.topic.name]) != 0
+    assert run(["--config", str(pair.reader_settings), "--debug", "replay", pair.topic.name]) != 0
     said.append(capfd.readouterr().err)
     for each in (
         ["list", "--json"],
@@ -199,7 +199,7 @@ def test_no_name_and_no_number_leaves_the_tables_made_for_it(
         ["retry", "--projection", "inmates", "--why", "to see"],  # which is not installed
         ["discard", "--state", "open", "--why", "to see"],
     ):
-        run([*DEBUG, "--config", str(world.reader_settings), "quarantine", *each])
+        run([*DEBUG, "--config", str(pair.reader_settings), "quarantine", *each])
         said.append(capfd.readouterr())
         assert said[-1] != ("", "")
     said.append(caplog.text)
@@ -235,13 +235,13 @@ inmate.nik = "NIK"
 
 @pytest.mark.usefixtures("everything_logged")
 def test_no_name_and_no_number_is_told_on_the_road_onto_the_bus(
-    world: World,
+    pair: AgencyPair,
     databases: Callable[[], str],
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Intake, publish, relay, what waits, status, and what a restored database takes back."""
-    register = world.folder / "register" / "register.csv"
+    register = pair.folder / "register" / "register.csv"
     register.parent.mkdir()
     mapping = register.with_name("mapping.toml")
     register.write_text(REGISTER, "utf-8")
@@ -250,7 +250,7 @@ def test_no_name_and_no_number_is_told_on_the_road_onto_the_bus(
 
     def sinergi(*arguments: object) -> int:
         capfd.readouterr()
-        status = run([*DEBUG, "--config", str(world.agency_settings), *map(str, arguments)])
+        status = run([*DEBUG, "--config", str(pair.agency_settings), *map(str, arguments)])
         said.append(capfd.readouterr())
         return status
 
@@ -265,20 +265,20 @@ def test_no_name_and_no_number_is_told_on_the_road_onto_the_bus(
         transfer("1", inmate=person),
     ):
         with pytest.raises(errors.Refused) as caught:
-            world.publish(unfit)
+            pair.publish(unfit)
         said.append(traceback.format_exception(caught.value))
     assert sinergi("outbox", "list") == 0
-    with world.relaying():
-        world.publish(transfer("P/2", inmate=person))
+    with pair.relaying():
+        pair.publish(transfer("P/2", inmate=person))
         told = "SELECT 1 FROM sinergi_producer.outbox WHERE leaf_index IS NULL"
-        world.until(lambda: world.ask(told, world.producer) == [], "all sealed")
+        pair.until(lambda: pair.ask(told, pair.producer) == [], "all sealed")
         sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
-        world.until(lambda: world.ask(sent, world.producer) == [(2,)], "all sent")
+        pair.until(lambda: pair.ask(sent, pair.producer) == [(2,)], "all sent")
     assert sinergi("status", "--json") in {0, 1}
-    old, world.producer_url = world.producer_url, databases()  # a backup from before all events
-    settings = world.agency_settings.read_text("utf-8")
+    old, pair.producer_url = pair.producer_url, databases()  # a backup from before all events
+    settings = pair.agency_settings.read_text("utf-8")
     assert old in settings
-    world.agency_settings.write_text(settings.replace(old, world.producer_url), "utf-8")
+    pair.agency_settings.write_text(settings.replace(old, pair.producer_url), "utf-8")
     assert sinergi("relay") == 2
     assert sinergi("outbox", "recover") == 1
     assert sinergi("outbox", "recover", "--apply", "--json") == 0

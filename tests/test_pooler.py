@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
 
+from agency_pair import AgencyPair, transfer
 from pooler import Pooler, pooling
 from sinergi import migrate
 from sinergi.cli.root import run
@@ -22,7 +23,6 @@ from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.postgresql.engine import engine
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,54 +95,54 @@ def test_a_pooler_is_seen_and_so_is_its_absence(pooled: Pooler, postgresql: str)
 
 
 @contextmanager
-def poolers(world: World) -> Iterator[None]:
+def poolers(pair: AgencyPair) -> Iterator[None]:
     """Everybody of a bus behind poolers, whose sessions are full of what others left there."""
     with (
-        pooling(world.producer_url, SESSIONS) as producers,
-        pooling(world.consumer_url, SESSIONS) as consumers,
+        pooling(pair.producer_url, SESSIONS) as producers,
+        pooling(pair.consumer_url, SESSIONS) as consumers,
     ):
-        world.producer_url = behind(producers, world.producer_url)
-        world.consumer_url = behind(consumers, world.consumer_url)
-        for url in (world.producer_url, world.consumer_url):
+        pair.producer_url = behind(producers, pair.producer_url)
+        pair.consumer_url = behind(consumers, pair.consumer_url)
+        for url in (pair.producer_url, pair.consumer_url):
             everywhere(url, LEFT)
         yield
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases())
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
 
 
 @pytest.mark.long
 def test_publish_relay_materialise_and_the_commands_work_and_leave_nothing_in_a_session(
-    world: World, capsys: pytest.CaptureFixture[str]
+    pair: AgencyPair, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with poolers(world):
-        before = everywhere(world.producer_url, HELD), everywhere(world.consumer_url, HELD)
+    with poolers(pair):
+        before = everywhere(pair.producer_url, HELD), everywhere(pair.consumer_url, HELD)
         own = {"prepare_threshold": None}
-        world.producer = sa.create_engine(
-            world.producer_url, poolclass=sa.NullPool, connect_args=own, use_native_hstore=False
+        pair.producer = sa.create_engine(
+            pair.producer_url, poolclass=sa.NullPool, connect_args=own, use_native_hstore=False
         )
-        migrate.upgrade(world.consumer_url, migrate.Role.CONSUMER, world.projections)
-        assert run(["--config", str(world.agency_settings), "db", "upgrade", *PRODUCER]) == 0
-        with world.relaying(), world.materialising():
+        migrate.upgrade(pair.consumer_url, migrate.Role.CONSUMER, pair.projections)
+        assert run(["--config", str(pair.agency_settings), "db", "upgrade", *PRODUCER]) == 0
+        with pair.relaying(), pair.materialising():
             for number in range(12):
-                world.publish(transfer(f"P/{number}"))
-            world.publish(*(transfer(f"Q/{number}") for number in range(200)))
-            world.publish(transfer("P/1", "CORRECTED"), transfer("P/2", "RETRACTED"))
-            world.until_rows("sinergi.transfer_history", 214)
-            world.until_rows("sinergi.transfer", 212)
+                pair.publish(transfer(f"P/{number}"))
+            pair.publish(*(transfer(f"Q/{number}") for number in range(200)))
+            pair.publish(transfer("P/1", "CORRECTED"), transfer("P/2", "RETRACTED"))
+            pair.until_rows("sinergi.transfer_history", 214)
+            pair.until_rows("sinergi.transfer", 212)
         for settings, command in (
-            (world.agency_settings, ["status"]),
-            (world.reader_settings, ["status"]),
-            (world.agency_settings, ["outbox", "list"]),
-            (world.agency_settings, ["outbox", "recover"]),
-            (world.reader_settings, ["quarantine", "list"]),
+            (pair.agency_settings, ["status"]),
+            (pair.reader_settings, ["status"]),
+            (pair.agency_settings, ["outbox", "list"]),
+            (pair.agency_settings, ["outbox", "recover"]),
+            (pair.reader_settings, ["quarantine", "list"]),
         ):
             assert run(["--config", str(settings), *command]) in (0, 1), command
             assert "Traceback" not in capsys.readouterr().err
-        after = everywhere(world.producer_url, HELD), everywhere(world.consumer_url, HELD)
-        assert world.count("sinergi_consumer.quarantine") == 0
+        after = everywhere(pair.producer_url, HELD), everywhere(pair.consumer_url, HELD)
+        assert pair.count("sinergi_consumer.quarantine") == 0
     shed = {"incoming_transfer", "sinergi_winner"}
     for then, now in zip(before, after, strict=True):
         for (pid, prepared, tables, names), found in zip(then, now, strict=True):
@@ -179,19 +179,19 @@ def test_rows_are_set_apart_and_retried_behind_a_pooler(pooled: Pooler, postgres
 
 
 def test_a_pooler_in_statement_mode_is_refused_at_the_start_by_every_command(
-    world: World, capsys: pytest.CaptureFixture[str]
+    pair: AgencyPair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (
-        pooling(world.producer_url, statements=True) as producers,
-        pooling(world.consumer_url, statements=True) as consumers,
+        pooling(pair.producer_url, statements=True) as producers,
+        pooling(pair.consumer_url, statements=True) as consumers,
     ):
-        world.producer_url = behind(producers, world.producer_url)
-        world.consumer_url = behind(consumers, world.consumer_url)
+        pair.producer_url = behind(producers, pair.producer_url)
+        pair.consumer_url = behind(consumers, pair.consumer_url)
         for settings, command in (
-            (world.agency_settings, ["relay"]),
-            (world.agency_settings, ["outbox", "list"]),
-            (world.reader_settings, ["materialise"]),
-            (world.reader_settings, ["quarantine", "list"]),
+            (pair.agency_settings, ["relay"]),
+            (pair.agency_settings, ["outbox", "list"]),
+            (pair.reader_settings, ["materialise"]),
+            (pair.reader_settings, ["quarantine", "list"]),
         ):
             assert run(["--config", str(settings), *command]) == 2, command
             said = capsys.readouterr().err.strip().splitlines()[-1]

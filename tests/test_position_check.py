@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from agency_pair import AgencyPair, transfer
 from chaos.services import Server, Starter, _state
 from sinergi.local.postgresql import LocalPostgresql
 from sinergi_consumers.materialise.position_check import PositionCheck
@@ -22,7 +23,6 @@ from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic, TopicPartition
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,14 +34,14 @@ TP = TopicPartition(TOPIC.name, 0)
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases())
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
 
 
 def test_a_database_that_is_restored_under_a_running_reader_is_filled_again_though_nothing_arrives(
-    world: World, services: Services, databases: Callable[[], str]
+    pair: AgencyPair, services: Services, databases: Callable[[], str]
 ) -> None:
-    live, spare = (sa.make_url(each).database for each in (world.consumer_url, databases()))
+    live, spare = (sa.make_url(each).database for each in (pair.consumer_url, databases()))
     with psycopg.connect(conninfo(services.postgresql), autocommit=True) as server:
 
         def do(*statements: str) -> None:
@@ -49,14 +49,14 @@ def test_a_database_that_is_restored_under_a_running_reader_is_filled_again_thou
                 server.execute(each.encode())
 
         cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{}'"
-        with world.relaying():
-            with world.materialising():
-                world.publish(*(transfer(f"P/{number}") for number in range(20)))
-                world.until_rows("sinergi.transfer_history", 20)
+        with pair.relaying():
+            with pair.materialising():
+                pair.publish(*(transfer(f"P/{number}") for number in range(20)))
+                pair.until_rows("sinergi.transfer_history", 20)
             do(f"DROP DATABASE {spare}", f"CREATE DATABASE {spare} TEMPLATE {live}")
-            with world.materialising():
-                world.publish(*(transfer(f"Q/{number}") for number in range(20)))
-                world.until_rows("sinergi.transfer_history", 40)
+            with pair.materialising():
+                pair.publish(*(transfer(f"Q/{number}") for number in range(20)))
+                pair.until_rows("sinergi.transfer_history", 40)
                 # As an operator does: users out, the old one aside, the backup in its place.
                 do(
                     f"ALTER DATABASE {live} ALLOW_CONNECTIONS false",
@@ -64,13 +64,13 @@ def test_a_database_that_is_restored_under_a_running_reader_is_filled_again_thou
                     f"ALTER DATABASE {live} RENAME TO {live}_old",
                     f"ALTER DATABASE {spare} RENAME TO {live}",
                 )
-                assert world.count("sinergi.transfer_history") == 20
-                world.until_rows("sinergi.transfer_history", 40)
+                assert pair.count("sinergi.transfer_history") == 20
+                pair.until_rows("sinergi.transfer_history", 40)
         do(
             f"ALTER DATABASE {live}_old ALLOW_CONNECTIONS true",
             f"ALTER DATABASE {live}_old RENAME TO {spare}",
         )
-    assert world.count("sinergi_consumer.halt") == world.count("sinergi_consumer.quarantine") == 0
+    assert pair.count("sinergi_consumer.halt") == pair.count("sinergi_consumer.quarantine") == 0
 
 
 # What is found, and what it means

@@ -17,6 +17,8 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from agency_pair import AgencyPair
+from agency_pair import transfer as published
 from sinergi import migrate
 from sinergi_consumers.materialise.store import Stored
 from sinergi_consumers.projections.projection import projection
@@ -34,8 +36,6 @@ from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec, errors
 from sinergi_schemas.postgresql import Database, session, translate
 from waiting import PATIENCE_SECONDS, until
-from world import World
-from world import transfer as published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +68,7 @@ def ESCORTS(events: pl.DataFrame) -> pl.DataFrame:  # noqa: N802 - a projection 
 PROJECTIONS = (CURRENT, HISTORY, ESCORTS)
 
 
-class Site:
+class ConsumerDatabase:
     """A consumer's database with a worker on it, and its owner's hands."""
 
     def __init__(self, url: str, projections: Sequence[Projection] = PROJECTIONS) -> None:
@@ -99,8 +99,8 @@ class Site:
 
 
 @pytest.fixture
-def site(postgresql: str) -> Site:
-    return Site(postgresql)
+def consumer(postgresql: str) -> ConsumerDatabase:
+    return ConsumerDatabase(postgresql)
 
 
 # Every class of SQLSTATE
@@ -191,28 +191,30 @@ def test_an_error_without_sqlstate_is_a_connection_unless_the_driver_refused_a_v
 # Rows that the database refuses: they alone are set apart
 
 
-def test_a_deferred_constraint_speaks_while_its_row_can_still_be_found(site: Site) -> None:
+def test_a_deferred_constraint_speaks_while_its_row_can_still_be_found(
+    consumer: ConsumerDatabase,
+) -> None:
     names = [f"Brimob {number}" for number in range(10)]
     names[7] = names[3]
-    with site.working() as worker:
+    with consumer.working() as worker:
         worker.store(worker.work([escorted(f"P/{at}", name) for at, name in enumerate(names)]))
-    assert site.quarantine() == [("escort_limits", 7, "rows-refused")]
-    assert site.ask("SELECT count(*) FROM sinergi.escort_limits") == [(9,)]
-    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(10,)]
+    assert consumer.quarantine() == [("escort_limits", 7, "rows-refused")]
+    assert consumer.ask("SELECT count(*) FROM sinergi.escort_limits") == [(9,)]
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer") == [(10,)]
 
 
-def test_a_trigger_that_says_no_sets_its_own_event_apart(site: Site) -> None:
-    site.do(
+def test_a_trigger_that_says_no_sets_its_own_event_apart(consumer: ConsumerDatabase) -> None:
+    consumer.do(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF NEW.escort_agency = 'Brimob 5' THEN"
         f" RAISE EXCEPTION 'not here: {SECRET}'; END IF; RETURN NEW; END $$",
         "CREATE TRIGGER refuse BEFORE INSERT ON sinergi.escort_limits"
         " FOR EACH ROW EXECUTE FUNCTION refuse()",
     )
-    with site.working() as worker:
+    with consumer.working() as worker:
         worker.store(worker.work([escorted(f"P/{at}", f"Brimob {at}") for at in range(9)]))
-    assert site.quarantine() == [("escort_limits", 5, "rows-refused")]
-    ((detail,),) = site.ask("SELECT detail FROM sinergi_consumer.quarantine")
+    assert consumer.quarantine() == [("escort_limits", 5, "rows-refused")]
+    ((detail,),) = consumer.ask("SELECT detail FROM sinergi_consumer.quarantine")
     assert "P0001" in detail
     assert SECRET not in detail
 
@@ -227,29 +229,29 @@ def test_a_trigger_that_says_no_sets_its_own_event_apart(site: Site) -> None:
     ids=["nul-in-a-text", "nul-in-the-record-id", "text-too-long-for-an-index"],
 )
 def test_an_event_that_only_another_kind_of_producer_could_write_is_set_apart_alone(
-    site: Site, field: str, value: str
+    consumer: ConsumerDatabase, field: str, value: str
 ) -> None:
-    site.do(
+    consumer.do(
         "CREATE INDEX ON sinergi.transfer (movement_id)",
         "CREATE INDEX ON sinergi.transfer_history (movement_id)",
     )
     events = [transfer(f"P/{number}") for number in range(9)]
-    datums = [hand_made(each, site.tape) for each in events]
-    datums[4] = hand_made(events[4], site.tape, **{field: value})
-    with site.working() as worker:
-        assert isinstance(worker.store(worker.received(site.tape.write_datums(datums))), Stored)
+    datums = [hand_made(each, consumer.tape) for each in events]
+    datums[4] = hand_made(events[4], consumer.tape, **{field: value})
+    with consumer.working() as worker:
+        assert isinstance(worker.store(worker.received(consumer.tape.write_datums(datums))), Stored)
     both = [(name, 4, "rows-refused") for name in ("transfer", "transfer_history")]
-    assert [each for each in site.quarantine() if each[0] != "escort_limits"] == both
-    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(8,)]
-    assert site.ask("SELECT min(tree_size) FROM sinergi_consumer.position") == [(9,)]
-    for (detail,) in site.ask("SELECT detail FROM sinergi_consumer.quarantine"):
+    assert [each for each in consumer.quarantine() if each[0] != "escort_limits"] == both
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer") == [(8,)]
+    assert consumer.ask("SELECT min(tree_size) FROM sinergi_consumer.position") == [(9,)]
+    for (detail,) in consumer.ask("SELECT detail FROM sinergi_consumer.quarantine"):
         assert value not in detail
 
 
 def test_every_row_that_is_refused_for_itself_is_found_and_no_other(postgresql: str) -> None:
     """Also behind texts of many lines, side by side, at both ends, and in a child table."""
-    site = Site(postgresql, (CURRENT,))
-    site.do("ALTER TABLE sinergi.transfer ADD CHECK (movement_id <> 'not here')")
+    consumer = ConsumerDatabase(postgresql, (CURRENT,))
+    consumer.do("ALTER TABLE sinergi.transfer ADD CHECK (movement_id <> 'not here')")
     changes: list[dict[str, Any]] = [
         {"movement_id": 'a\n"b"\r\n,\n' if number % 3 else "plain"} for number in range(1_200)
     ]
@@ -259,9 +261,11 @@ def test_every_row_that_is_refused_for_itself_is_found_and_no_other(postgresql: 
     for number in guilty[1::2]:
         changes[number] = {"movement_id": "not here"}
     changes[640] = {"escort": [{"escort_agency": "\n\0", "count": 1}] * 2}
-    datums = [hand_made(transfer(f"P/{at}"), site.tape, **each) for at, each in enumerate(changes)]
-    with site.working() as worker:
-        work = worker.received(site.tape.write_datums(datums))
+    datums = [
+        hand_made(transfer(f"P/{at}"), consumer.tape, **each) for at, each in enumerate(changes)
+    ]
+    with consumer.working() as worker:
+        work = worker.received(consumer.tape.write_datums(datums))
         with worker.sink.transaction() as transaction:
             found = transaction.refused(CURRENT, CURRENT.rows(events_of(work)))
         assert sorted(found) == sorted([*guilty, 640])
@@ -269,8 +273,8 @@ def test_every_row_that_is_refused_for_itself_is_found_and_no_other(postgresql: 
         assert {codes[each] for each in (*guilty[::2], 640)} == {"22021"}
         assert {codes[each] for each in guilty[1::2]} == {"23514"}
         assert isinstance(worker.store(work), Stored)
-    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(1_200 - len(guilty) - 1,)]
-    held = [index for _, index, _ in site.quarantine()]
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer") == [(1_200 - len(guilty) - 1,)]
+    held = [index for _, index, _ in consumer.quarantine()]
     assert held == sorted([*guilty, 640])
 
 
@@ -316,50 +320,52 @@ SICK = {
 
 
 @pytest.mark.parametrize(("said", "sick", "mended"), [(k, *v) for k, v in SICK.items()])
-def test_a_sick_database_is_waited_for(site: Site, said: str, sick: str, mended: str) -> None:
-    url = sa.engine.make_url(site.url)
-    with clerk_of(site.owner) as clerk:
+def test_a_sick_database_is_waited_for(
+    consumer: ConsumerDatabase, said: str, sick: str, mended: str
+) -> None:
+    url = sa.engine.make_url(consumer.url)
+    with clerk_of(consumer.owner) as clerk:
         names = {"name": url.database, "clerk": clerk}
         own = url.set(username=clerk, password=clerk).render_as_string(hide_password=False)
-        with site.working(own) as worker:
+        with consumer.working(own) as worker:
             worker.store(worker.work([escorted("P/1", "P/1")]))
             work = worker.work([escorted("P/2", "P/2")])
-            site.do(sick.format(**names), OFF)
+            consumer.do(sick.format(**names), OFF)
             with stored_meanwhile(worker, work) as retried:
                 try:
                     retried(said)
                 finally:
-                    site.do(mended.format(**names), OFF)
-    assert site.ask("SELECT record_id FROM sinergi.transfer ORDER BY 1") == [("P/1",), ("P/2",)]
-    assert site.quarantine() == []
+                    consumer.do(mended.format(**names), OFF)
+    assert consumer.ask("SELECT record_id FROM sinergi.transfer ORDER BY 1") == [("P/1",), ("P/2",)]
+    assert consumer.quarantine() == []
 
 
 def test_a_disk_that_fills_while_rows_are_set_apart_sets_none_of_the_others_apart(
-    site: Site,
+    consumer: ConsumerDatabase,
 ) -> None:
     sick, mended = SICK["53100"]
     events = [transfer(f"P/{number}") for number in range(9)]
-    datums = [hand_made(each, site.tape) for each in events]
-    datums[4] = hand_made(events[4], site.tape, movement_id="SP\0001")
-    with site.working() as worker:
-        work = worker.received(site.tape.write_datums(datums))
-        site.do(sick)
+    datums = [hand_made(each, consumer.tape) for each in events]
+    datums[4] = hand_made(events[4], consumer.tape, movement_id="SP\0001")
+    with consumer.working() as worker:
+        work = worker.received(consumer.tape.write_datums(datums))
+        consumer.do(sick)
         with stored_meanwhile(worker, work) as retried:
             retried("53100")
-            assert site.quarantine() == []
-            site.do(mended)
+            assert consumer.quarantine() == []
+            consumer.do(mended)
     both = [(name, 4, "rows-refused") for name in ("transfer", "transfer_history")]
-    assert [each for each in site.quarantine() if each[0] != "escort_limits"] == both
-    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(8,)]
+    assert [each for each in consumer.quarantine() if each[0] != "escort_limits"] == both
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer") == [(8,)]
 
 
-def test_connections_that_are_cut_lose_nothing(site: Site) -> None:
-    with site.working() as worker:
+def test_connections_that_are_cut_lose_nothing(consumer: ConsumerDatabase) -> None:
+    with consumer.working() as worker:
         for number in range(3):
             worker.store(worker.work([escorted(f"P/{number}", f"P/{number}")]))
-            site.do(OFF)
-    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(3,)]
-    assert site.quarantine() == []
+            consumer.do(OFF)
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(3,)]
+    assert consumer.quarantine() == []
 
 
 def test_a_host_that_vanishes_without_a_word_is_given_up_within_half_a_minute(
@@ -383,27 +389,27 @@ def test_a_host_that_vanishes_without_a_word_is_given_up_within_half_a_minute(
 
 
 def test_a_row_held_longer_than_our_patience_is_waited_for(
-    site: Site,
+    consumer: ConsumerDatabase,
 ) -> None:
-    with site.working() as worker:
+    with consumer.working() as worker:
         worker.store(worker.work([escorted("P/1", "P/1")]))
         work = worker.work([escorted("P/2", "P/2")])
-        engine = sa.create_engine(site.url, poolclass=sa.NullPool)
+        engine = sa.create_engine(consumer.url, poolclass=sa.NullPool)
         holder = engine.connect()
         holder.execute(sa.text("SELECT * FROM sinergi_consumer.position FOR UPDATE"))
         with stored_meanwhile(worker, work) as retried, holder:
             retried("55P03")
-    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(2,)]
-    assert site.quarantine() == []
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer") == [(2,)]
+    assert consumer.quarantine() == []
 
 
 def test_a_transaction_that_stood_still_too_long_is_begun_again(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    consumer: ConsumerDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after SIGSTOP: the server has given up the rows that it held."""
     timeout = "idle_in_transaction_session_timeout"
     patient = session.SETTINGS[timeout]
-    with site.working() as worker:
+    with consumer.working() as worker:
         work = worker.work([escorted("P/1", "P/1")])
         stood: list[int] = []
         merge = ESCORTS.rows
@@ -412,18 +418,20 @@ def test_a_transaction_that_stood_still_too_long_is_begun_again(
             if not stood:
                 stood.append(1)
                 own = "application_name = 'sinergi materialise' AND datname = current_database()"
-                until(lambda: not site.ask(f"SELECT 1 FROM pg_stat_activity WHERE {own}"), "cut")
+                until(
+                    lambda: not consumer.ask(f"SELECT 1 FROM pg_stat_activity WHERE {own}"), "cut"
+                )
                 # Only the first attempt stands still: a slow machine pauses for 50 ms by itself.
                 monkeypatch.setitem(session.SETTINGS, timeout, patient)
             return merge(events)
 
         slow = replace(ESCORTS, rows=rows)
-        delayed = Worker(worker.sink, site.tape, (CURRENT, HISTORY, slow))
+        delayed = Worker(worker.sink, consumer.tape, (CURRENT, HISTORY, slow))
         monkeypatch.setitem(session.SETTINGS, timeout, "'50ms'")
         assert isinstance(delayed.store(replace(work, claim=delayed.claim)), Stored)
     assert stood
-    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(1,)]
-    assert site.quarantine() == []
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(1,)]
+    assert consumer.quarantine() == []
 
 
 # Everybody else's connections to this database, ours excepted
@@ -449,15 +457,15 @@ def stored_meanwhile(worker: Worker, work: ReadyBatch) -> Iterator[Callable[[str
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases())
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
 
 
 @pytest.fixture
-def clerk(world: World) -> Iterator[str]:
+def clerk(pair: AgencyPair) -> Iterator[str]:
     """The URL of the reader's database for a user who may do what a materialiser must."""
-    with clerk_of(world.consumer) as name:
-        url = sa.engine.make_url(world.consumer_url).set(username=name, password=name)
+    with clerk_of(pair.consumer) as name:
+        url = sa.engine.make_url(pair.consumer_url).set(username=name, password=name)
         yield url.render_as_string(hide_password=False)
 
 
@@ -479,29 +487,31 @@ def clerk_of(engine: sa.Engine) -> Iterator[str]:
 
 @pytest.mark.parametrize("missing", ["transfer_history", "transfer_escort"])
 def test_a_missing_privilege_ends_the_worker_and_is_named(
-    world: World, clerk: str, missing: str
+    pair: AgencyPair, clerk: str, missing: str
 ) -> None:
     user = sa.engine.make_url(clerk).username
-    with world.consumer.begin() as connection:
+    with pair.consumer.begin() as connection:
         connection.execute(sa.text(f"REVOKE INSERT ON sinergi.{missing} FROM {user}"))
-    world.consumer_url = clerk
-    world.publish(published("P/1"))
+    pair.consumer_url = clerk
+    pair.publish(published("P/1"))
     with (
-        world.relaying(),
+        pair.relaying(),
         pytest.raises(errors.DatabaseBroken, match=f"permission denied for table {missing}"),
     ):
-        world.materialiser(Event()).run(Event())
-    assert world.count("sinergi.transfer") == 0
-    assert world.count("sinergi_consumer.quarantine") == 0
+        pair.materialiser(Event()).run(Event())
+    assert pair.count("sinergi.transfer") == 0
+    assert pair.count("sinergi_consumer.quarantine") == 0
 
 
-def test_a_user_with_the_rights_of_a_materialiser_needs_no_more(world: World, clerk: str) -> None:
-    world.consumer_url = clerk
-    world.publish(*(published(f"P/{number}") for number in range(5)))
-    world.publish(published("P/1", "CORRECTED"))
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 6)
-    assert world.count("sinergi_consumer.quarantine") == 0
+def test_a_user_with_the_rights_of_a_materialiser_needs_no_more(
+    pair: AgencyPair, clerk: str
+) -> None:
+    pair.consumer_url = clerk
+    pair.publish(*(published(f"P/{number}") for number in range(5)))
+    pair.publish(published("P/1", "CORRECTED"))
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 6)
+    assert pair.count("sinergi_consumer.quarantine") == 0
 
 
 @pytest.mark.parametrize(
@@ -514,28 +524,28 @@ def test_a_user_with_the_rights_of_a_materialiser_needs_no_more(world: World, cl
     ],
 )
 def test_a_missing_table_ends_the_worker_and_the_command_that_makes_it_is_named(
-    world: World, loss: str, named: str
+    pair: AgencyPair, loss: str, named: str
 ) -> None:
-    with world.consumer.begin() as connection:
+    with pair.consumer.begin() as connection:
         connection.execute(sa.text(loss))
     with pytest.raises(errors.TablesMissing) as caught:
-        world.materialiser(Event()).run(Event())
+        pair.materialiser(Event()).run(Event())
     assert named in str(caught.value)
     assert "sinergi db upgrade --role consumer" in str(caught.value)
 
 
 def test_a_table_that_vanishes_while_it_is_filled_ends_the_worker_and_is_named(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
     stopping = Event()
-    world.publish(published("P/1"))
-    with world.relaying(), ThreadPoolExecutor(1) as thread:
-        done = thread.submit(world.materialiser(stopping).run, stopping)
-        world.until_rows("sinergi.transfer", 1)
-        with world.consumer.begin() as connection:
+    pair.publish(published("P/1"))
+    with pair.relaying(), ThreadPoolExecutor(1) as thread:
+        done = thread.submit(pair.materialiser(stopping).run, stopping)
+        pair.until_rows("sinergi.transfer", 1)
+        with pair.consumer.begin() as connection:
             connection.execute(sa.text("DROP TABLE sinergi.transfer_escort"))
-        world.publish(published("P/2"))
+        pair.publish(published("P/2"))
         with pytest.raises(errors.DatabaseBroken, match=r"sinergi\.transfer_escort"):
             done.result(PATIENCE_SECONDS)
-    assert world.count("sinergi.transfer_history") == 1
-    assert world.count("sinergi_consumer.quarantine") == 0
+    assert pair.count("sinergi.transfer_history") == 1
+    assert pair.count("sinergi_consumer.quarantine") == 0

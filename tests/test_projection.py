@@ -22,6 +22,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 
+from agency_pair import AgencyPair, transfer
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_consumers.materialise.store import Stored
@@ -39,7 +40,6 @@ from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -172,22 +172,22 @@ def test_an_installed_projection_is_made_and_filled_by_the_commands_as_they_are(
     databases: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = World(tmp_path, kafka, agency_slug, databases(), databases())
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
     distribution(packages)
     monkeypatch.setenv("PYTHONPATH", str(packages))
-    command = [sys.executable, "-m", "sinergi", "--config", str(world.reader_settings)]
+    command = [sys.executable, "-m", "sinergi", "--config", str(pair.reader_settings)]
     subprocess.run([*command, "db", "upgrade", "--role", "consumer"], check=True, env=os.environ)
-    world.publish(*(transfer(f"P/{number}") for number in range(20)))
-    world.publish(transfer("P/3", "CORRECTED", escort=({"escort_agency": "TNI", "count": 9},)))
-    world.publish(transfer("P/4", "CORRECTED", escort=()))
-    with world.relaying(), world.worker("one"):
-        world.until_rows("sinergi.transfer_history", 22)
+    pair.publish(*(transfer(f"P/{number}") for number in range(20)))
+    pair.publish(transfer("P/3", "CORRECTED", escort=({"escort_agency": "TNI", "count": 9},)))
+    pair.publish(transfer("P/4", "CORRECTED", escort=()))
+    with pair.relaying(), pair.worker("one"):
+        pair.until_rows("sinergi.transfer_history", 22)
     question = "SELECT escort_agency, count(*), sum(number) FROM sinergi.guards GROUP BY 1"
-    assert world.ask(f"{question} ORDER BY 1") == [("Brimob", 18, 54), ("TNI", 1, 9)]
-    assert world.ask(
+    assert pair.ask(f"{question} ORDER BY 1") == [("Brimob", 18, 54), ("TNI", 1, 9)]
+    assert pair.ask(
         "SELECT DISTINCT agency, topic, revision FROM sinergi.guards WHERE record_id = 'P/3'"
-    ) == [(world.publisher, world.topic.name, 2)]
-    assert world.count("sinergi.guards_record") == 20
+    ) == [(pair.publisher, pair.topic.name, 2)]
+    assert pair.count("sinergi.guards_record") == 20
 
 
 BAD = {

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 import tomli_w
 from psycopg import sql
 
+from agency_pair import AgencyPair, agreement
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_consumers.decode.decoder import Decoders
@@ -47,7 +48,6 @@ from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import TopicPartition
 from test_personal_data import NAME, NIK, found_in, send
 from waiting import until
-from world import World, agreement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +73,7 @@ def no_broker() -> Connection:
 NOTHING_READ = LeafReading(no_broker)
 
 
-class Site:
+class ConsumerDatabase:
     """A consumer's database, a worker on it, and the command as its operator runs it."""
 
     def __init__(
@@ -150,17 +150,19 @@ class Site:
 
 
 @pytest.fixture
-def site(postgresql: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Site:
-    return Site(postgresql, capsys, tmp_path / "agreements")
+def consumer(
+    postgresql: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> ConsumerDatabase:
+    return ConsumerDatabase(postgresql, capsys, tmp_path / "agreements")
 
 
 @pytest.fixture
-def one_bad(site: Site) -> Site:
+def one_bad(consumer: ConsumerDatabase) -> ConsumerDatabase:
     """Nine events, of which the one at leaf 5 was refused by the table of the history."""
-    site.do(NOT_FIVE.format("transfer_history"))
-    site.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
-    assert site.states() == [("transfer_history", 5, "open", "rows-refused")]
-    return site
+    consumer.do(NOT_FIVE.format("transfer_history"))
+    consumer.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
+    assert consumer.states() == [("transfer_history", 5, "open", "rows-refused")]
+    return consumer
 
 
 def unreadable(tape: Tape, record_id: str) -> tuple[UUID, str, bytes]:
@@ -172,11 +174,13 @@ def unreadable(tape: Tape, record_id: str) -> tuple[UUID, str, bytes]:
 # What is told
 
 
-def test_each_way_of_choosing_lists_what_was_meant_and_nothing_else(site: Site) -> None:
-    site.do(NOT_FIVE.format("transfer_history"))
+def test_each_way_of_choosing_lists_what_was_meant_and_nothing_else(
+    consumer: ConsumerDatabase,
+) -> None:
+    consumer.do(NOT_FIVE.format("transfer_history"))
     bad = transfer("P/5", movement_id="5")
-    cut = unreadable(site.tape, "P/2")
-    site.take(site.tape.write_datums([cut]), site.tape.write([transfer("P/1"), bad]))
+    cut = unreadable(consumer.tape, "P/2")
+    consumer.take(consumer.tape.write_datums([cut]), consumer.tape.write([transfer("P/1"), bad]))
     both = ["transfer", "transfer_history"]
     for arguments, expected in {
         (): [*((name, 0) for name in both), (both[1], 2)],
@@ -190,29 +194,35 @@ def test_each_way_of_choosing_lists_what_was_meant_and_nothing_else(site: Site) 
         ("--state", "discarded"): [],
         ("--limit", "1"): [(both[0], 0)],
     }.items():
-        found = [(each["projection"], each["leaf_index"]) for each in site.rows(*arguments)]
+        found = [(each["projection"], each["leaf_index"]) for each in consumer.rows(*arguments)]
         assert sorted(found) == sorted(expected), arguments
 
 
-def test_a_list_fits_a_hundred_columns_and_says_how_many_there_are(site: Site) -> None:
-    site.take(site.tape.write_datums([unreadable(site.tape, f"P/{at}") for at in range(30)]))
-    status, out, err = site.sinergi("list", "--limit", "7")
+def test_a_list_fits_a_hundred_columns_and_says_how_many_there_are(
+    consumer: ConsumerDatabase,
+) -> None:
+    consumer.take(
+        consumer.tape.write_datums([unreadable(consumer.tape, f"P/{at}") for at in range(30)])
+    )
+    status, out, err = consumer.sinergi("list", "--limit", "7")
     assert status == 0
     assert err == "sinergi: 60 in all, 7 shown\n"
     assert max(map(len, out.splitlines())) <= 100
     assert out.count("datum-invalid") == 7
-    status, out, _ = site.sinergi("show", "--leaf", "3")
+    status, out, _ = consumer.sinergi("show", "--leaf", "3")
     assert status == 0
     assert max(map(len, out.splitlines())) <= 100
 
 
-def test_a_persons_name_is_shown_to_none_but_who_asks_for_the_bytes(site: Site) -> None:
+def test_a_persons_name_is_shown_to_none_but_who_asks_for_the_bytes(
+    consumer: ConsumerDatabase,
+) -> None:
     person = Person(role=PersonRole.CONVICT, name=NAME, nik=NIK)
-    event = site.tape.issued(transfer(NIK, inmate=person))
-    datum = codec.encode(event, site.tape.schema)
-    site.take(site.tape.write_datums([(event.event_id, NIK, datum + b"\0")]))
+    event = consumer.tape.issued(transfer(NIK, inmate=person))
+    datum = codec.encode(event, consumer.tape.schema)
+    consumer.take(consumer.tape.write_datums([(event.event_id, NIK, datum + b"\0")]))
     said = [
-        site.sinergi(*arguments)
+        consumer.sinergi(*arguments)
         for arguments in (
             ["list"],
             ["list", "--json"],
@@ -223,22 +233,24 @@ def test_a_persons_name_is_shown_to_none_but_who_asks_for_the_bytes(site: Site) 
         )
     ]
     assert found_in(str(said)) == []
-    status, out, _ = site.sinergi("show", "--projection", "transfer", "--hex", "--json")
+    status, out, _ = consumer.sinergi("show", "--projection", "transfer", "--hex", "--json")
     (row,) = json.loads(out)["rows"]
     assert (status, bytes.fromhex(row["key"]).decode()) == (0, NIK)
     assert bytes.fromhex(row["datum"]) == datum + b"\0"
-    assert NIK.encode().hex() in site.sinergi("show", "--leaf", "0", "--hex")[1].replace("\n", "")
-    assert found_in(str(site.sinergi("discard", "--leaf", "0", "--why", "to see"))) == []
+    assert NIK.encode().hex() in consumer.sinergi("show", "--leaf", "0", "--hex")[1].replace(
+        "\n", ""
+    )
+    assert found_in(str(consumer.sinergi("discard", "--leaf", "0", "--why", "to see"))) == []
 
 
 def test_the_bytes_of_one_event_go_to_a_file_of_its_owners_or_into_a_pipe(
     postgresql: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    site = Site(postgresql, cast("Any", capfdbinary), tmp_path / "agreements")
-    cut, other = unreadable(site.tape, "P/1"), unreadable(site.tape, "P/2")
-    site.take(site.tape.write_datums([cut, other]))
+    consumer = ConsumerDatabase(postgresql, cast("Any", capfdbinary), tmp_path / "agreements")
+    cut, other = unreadable(consumer.tape, "P/1"), unreadable(consumer.tape, "P/2")
+    consumer.take(consumer.tape.write_datums([cut, other]))
     file = tmp_path / "event.avro"
-    command = ["--set", f"consumer.database={site.url}", "quarantine", "show", "--leaf", "0"]
+    command = ["--set", f"consumer.database={consumer.url}", "quarantine", "show", "--leaf", "0"]
     capfdbinary.readouterr()
     assert run([*command, "--output", str(file)]) == 0
     assert capfdbinary.readouterr() == (b"", b"")
@@ -263,8 +275,8 @@ def test_the_bytes_of_one_event_go_to_a_file_of_its_owners_or_into_a_pipe(
     assert b"takes one event" in capfdbinary.readouterr().err
 
 
-def test_what_cannot_be_done_is_one_clear_line(one_bad: Site) -> None:
-    site = one_bad
+def test_what_cannot_be_done_is_one_clear_line(one_bad: ConsumerDatabase) -> None:
+    consumer = one_bad
     for arguments, said in {
         ("retry", "--why", "x"): "say which rows",
         ("discard", "--why", "x"): "say which rows",
@@ -276,11 +288,11 @@ def test_what_cannot_be_done_is_one_clear_line(one_bad: Site) -> None:
         ("list", "--event", "x"): "Invalid value for '--event'",
         ("list", "--state", "x"): "Invalid value for '--state'",
     }.items():
-        status, out, err = site.sinergi(*arguments)
+        status, out, err = consumer.sinergi(*arguments)
         assert (status, out) == (2, ""), arguments
         assert said in err
-    site.do("DROP TABLE sinergi_consumer.quarantine")
-    status, _, err = site.sinergi("list")
+    consumer.do("DROP TABLE sinergi_consumer.quarantine")
+    status, _, err = consumer.sinergi("list")
     assert status == 2
     assert "sinergi db upgrade" in err
 
@@ -288,20 +300,22 @@ def test_what_cannot_be_done_is_one_clear_line(one_bad: Site) -> None:
 # What is tried again
 
 
-def test_what_was_mended_comes_in_once_and_it_is_known_who_has_done_it(one_bad: Site) -> None:
-    site = one_bad
-    assert site.retry("--reason", "rows-refused") == (1, {"rows-refused": 1})
-    assert site.states() == [("transfer_history", 5, "open", "rows-refused")]
-    site.do(MENDED.format("transfer_history"))
-    assert site.retry("--reason", "rows-refused") == (0, {"retried": 1})
-    assert site.states() == [("transfer_history", 5, "retried", "rows-refused")]
-    assert site.ask(
+def test_what_was_mended_comes_in_once_and_it_is_known_who_has_done_it(
+    one_bad: ConsumerDatabase,
+) -> None:
+    consumer = one_bad
+    assert consumer.retry("--reason", "rows-refused") == (1, {"rows-refused": 1})
+    assert consumer.states() == [("transfer_history", 5, "open", "rows-refused")]
+    consumer.do(MENDED.format("transfer_history"))
+    assert consumer.retry("--reason", "rows-refused") == (0, {"retried": 1})
+    assert consumer.states() == [("transfer_history", 5, "retried", "rows-refused")]
+    assert consumer.ask(
         "SELECT count(*), count(DISTINCT leaf_index) FROM sinergi.transfer_history"
     ) == [(9, 9)]
-    assert site.rows() == []
-    assert site.retry("1") == (1, {"not held": 1})
-    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(9,)]
-    status, out, _ = site.sinergi("show", "1", "--json")
+    assert consumer.rows() == []
+    assert consumer.retry("1") == (1, {"not held": 1})
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(9,)]
+    status, out, _ = consumer.sinergi("show", "1", "--json")
     decisions = json.loads(out)["rows"][0]["decisions"]
     assert [each[:2] for each in decisions] == [["retry", "rows-refused"], ["retry", "retried"]]
     assert all("@" in who and why == "mended" for _, _, who, why, _ in decisions)
@@ -312,7 +326,9 @@ def test_the_tables_are_those_in_which_nothing_was_ever_set_apart(
     databases: Callable[[], str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Also where later revisions, and a rival of the same revision, have come in meanwhile."""
-    lived, smooth = (Site(databases(), capsys, tmp_path / name) for name in ("lived", "smooth"))
+    lived, smooth = (
+        ConsumerDatabase(databases(), capsys, tmp_path / name) for name in ("lived", "smooth")
+    )
     lived.tape, lived.agreements = smooth.tape, smooth.agreements
     batches = [
         smooth.tape.write(batch)
@@ -333,24 +349,26 @@ def test_the_tables_are_those_in_which_nothing_was_ever_set_apart(
     assert lived.contents() == smooth.contents()
 
 
-def test_a_rival_of_the_same_revision_stays_out_however_often_it_is_tried(site: Site) -> None:
-    site.take_in(transfer("P/1"), transfer("P/1"))
-    assert site.states() == [("transfer_history", 1, "open", "revision-conflict")]
-    assert site.retry("--leaf", "1") == (1, {"revision-conflict": 1})
-    assert site.ask("SELECT leaf_index FROM sinergi.transfer_history") == [(0,)]
+def test_a_rival_of_the_same_revision_stays_out_however_often_it_is_tried(
+    consumer: ConsumerDatabase,
+) -> None:
+    consumer.take_in(transfer("P/1"), transfer("P/1"))
+    assert consumer.states() == [("transfer_history", 1, "open", "revision-conflict")]
+    assert consumer.retry("--leaf", "1") == (1, {"revision-conflict": 1})
+    assert consumer.ask("SELECT leaf_index FROM sinergi.transfer_history") == [(0,)]
 
 
-def test_of_two_retries_at_once_each_event_comes_in_by_one(site: Site) -> None:
-    site.do(NOT_FIVE.format("transfer_history"))
-    site.take_in(*(transfer(f"P/{at}", movement_id="5") for at in range(50)))
-    site.do(MENDED.format("transfer_history"))
+def test_of_two_retries_at_once_each_event_comes_in_by_one(consumer: ConsumerDatabase) -> None:
+    consumer.do(NOT_FIVE.format("transfer_history"))
+    consumer.take_in(*(transfer(f"P/{at}", movement_id="5") for at in range(50)))
+    consumer.do(MENDED.format("transfer_history"))
     entries = [
         QuarantineKey("transfer_history", TopicPartition(TOPIC.name, 0), at) for at in range(50)
     ]
     together = Barrier(2)
 
     def retry() -> list[str]:
-        with site.sink() as sink:
+        with consumer.sink() as sink:
             retrial = QuarantineRetry(
                 sink, PROJECTIONS, Decoders(Catalog.shipped(), None), NOTHING_READ
             )
@@ -361,64 +379,66 @@ def test_of_two_retries_at_once_each_event_comes_in_by_one(site: Site) -> None:
         one, other = threads.submit(retry), threads.submit(retry)
         results = sorted([*one.result(), *other.result()])
     assert results == ["not held"] * 50 + ["retried"] * 50
-    assert site.ask("SELECT count(*) FROM sinergi_consumer.decision") == [(50,)]
-    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(50,)]
+    assert consumer.ask("SELECT count(*) FROM sinergi_consumer.decision") == [(50,)]
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(50,)]
 
 
 def test_a_retry_that_breaks_off_has_changed_nothing(
-    one_bad: Site, monkeypatch: pytest.MonkeyPatch
+    one_bad: ConsumerDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = one_bad
-    site.do(MENDED.format("transfer_history"))
+    consumer = one_bad
+    consumer.do(MENDED.format("transfer_history"))
 
     def away(*_: Any) -> None:
         raise errors.DatabaseAway("57P01")
 
     with monkeypatch.context() as patch:
         patch.setattr(PostgresqlTransaction, "decided", away)
-        status, out, err = site.sinergi("retry", "--leaf", "5", "--why", "mended")
+        status, out, err = consumer.sinergi("retry", "--leaf", "5", "--why", "mended")
     assert (status, out) == (2, "")
     assert "57P01" in err
-    assert site.states() == [("transfer_history", 5, "open", "rows-refused")]
-    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(8,)]
-    assert site.retry("--leaf", "5") == (0, {"retried": 1})
+    assert consumer.states() == [("transfer_history", 5, "open", "rows-refused")]
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(8,)]
+    assert consumer.retry("--leaf", "5") == (0, {"retried": 1})
 
 
-def test_a_worker_and_a_retry_do_not_come_between_each_other(one_bad: Site) -> None:
+def test_a_worker_and_a_retry_do_not_come_between_each_other(one_bad: ConsumerDatabase) -> None:
     """The worker goes on under the claim that it had, and its batches and the retry all stand."""
-    site = one_bad
-    site.do(MENDED.format("transfer_history"))
-    with site.sink() as sink:
-        worker = Worker(sink, site.tape, PROJECTIONS)
+    consumer = one_bad
+    consumer.do(MENDED.format("transfer_history"))
+    with consumer.sink() as sink:
+        worker = Worker(sink, consumer.tape, PROJECTIONS)
         work = worker.work([transfer("P/9")])
-        assert site.retry("--leaf", "5") == (0, {"retried": 1})
+        assert consumer.retry("--leaf", "5") == (0, {"retried": 1})
         assert isinstance(worker.store(work), Stored)
-    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(10,)]
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(10,)]
 
 
-def test_what_a_projection_that_was_set_back_will_read_anew_is_left_to_it(one_bad: Site) -> None:
-    site = one_bad
-    site.do(
+def test_what_a_projection_that_was_set_back_will_read_anew_is_left_to_it(
+    one_bad: ConsumerDatabase,
+) -> None:
+    consumer = one_bad
+    consumer.do(
         "TRUNCATE sinergi.transfer_history, sinergi.transfer_history_escort,"
         " sinergi.transfer_history_related",
         "UPDATE sinergi_consumer.position SET tree_size = 0, frontier = ''",
     )
-    assert site.retry("--leaf", "5") == (1, {"not held": 1})
-    tape = Tape(BUS, TOPIC, key=site.tape.key, agreement=site.tape.agreement)
-    site.tape = tape
-    site.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
-    assert site.states() == [("transfer_history", 5, "open", "rows-refused")]
-    assert site.ask("SELECT count(*) FROM sinergi.transfer_history") == [(8,)]
+    assert consumer.retry("--leaf", "5") == (1, {"not held": 1})
+    tape = Tape(BUS, TOPIC, key=consumer.tape.key, agreement=consumer.tape.agreement)
+    consumer.tape = tape
+    consumer.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
+    assert consumer.states() == [("transfer_history", 5, "open", "rows-refused")]
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(8,)]
 
 
-def test_an_event_of_a_projection_that_is_gone_is_told_so(one_bad: Site) -> None:
+def test_an_event_of_a_projection_that_is_gone_is_told_so(one_bad: ConsumerDatabase) -> None:
     one_bad.do("UPDATE sinergi_consumer.quarantine SET projection = 'grams'")
     status, _, err = one_bad.sinergi("retry", "--leaf", "5", "--why", "x")
     assert status == 2
     assert "grams cannot be used: it is not installed here" in err
 
 
-def test_a_name_that_no_row_has_is_told_with_those_there_are(one_bad: Site) -> None:
+def test_a_name_that_no_row_has_is_told_with_those_there_are(one_bad: ConsumerDatabase) -> None:
     for option, name in ("--topic", "sinergi.x.y"), ("--reason", "rows"), ("--projection", "no"):
         status, _, err = one_bad.sinergi("list", option, name)
         assert status == 0
@@ -430,30 +450,32 @@ def test_a_name_that_no_row_has_is_told_with_those_there_are(one_bad: Site) -> N
 # What is given up
 
 
-def test_what_is_discarded_stays_with_who_and_why(one_bad: Site) -> None:
-    site = one_bad
-    status, out, _ = site.sinergi("discard", "--leaf", "5", "--why", "agreed by letter 7")
+def test_what_is_discarded_stays_with_who_and_why(one_bad: ConsumerDatabase) -> None:
+    consumer = one_bad
+    status, out, _ = consumer.sinergi("discard", "--leaf", "5", "--why", "agreed by letter 7")
     assert (status, out) == (0, "1 discarded\n")
-    assert site.states() == [("transfer_history", 5, "discarded", "rows-refused")]
-    assert site.rows() == []
-    assert site.ask("SELECT action, outcome, why FROM sinergi_consumer.decision") == [
+    assert consumer.states() == [("transfer_history", 5, "discarded", "rows-refused")]
+    assert consumer.rows() == []
+    assert consumer.ask("SELECT action, outcome, why FROM sinergi_consumer.decision") == [
         ("discard", "discarded", "agreed by letter 7")
     ]
-    status, out, err = site.sinergi("discard", "1", "--why", "again")
+    status, out, err = consumer.sinergi("discard", "1", "--why", "again")
     assert (status, out) == (1, "0 discarded\n")
     assert "row 1 was discarded before, and stays so" in err
-    status, out, err = site.sinergi("retry", "1", "--why", "its bytes are on the topic only")
+    status, out, err = consumer.sinergi("retry", "1", "--why", "its bytes are on the topic only")
     assert (status, out) == (2, "")
     assert "kafka.bootstrap" in err
 
 
-def test_who_discards_waits_for_a_worker_and_neither_is_broken_off(site: Site) -> None:
+def test_who_discards_waits_for_a_worker_and_neither_is_broken_off(
+    consumer: ConsumerDatabase,
+) -> None:
     """The worker supersedes the later row first; by themselves they are discarded in order."""
-    both = [unreadable(site.tape, name) for name in ("P/1", "P/2")]
-    site.take(site.tape.write_datums(both))
+    both = [unreadable(consumer.tape, name) for name in ("P/1", "P/2")]
+    consumer.take(consumer.tape.write_datums(both))
     locked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname ="
-    with site.sink() as sink, ThreadPoolExecutor(1) as thread:
-        worker = Worker(sink, site.tape, PROJECTIONS)
+    with consumer.sink() as sink, ThreadPoolExecutor(1) as thread:
+        worker = Worker(sink, consumer.tape, PROJECTIONS)
         work = worker.work([transfer("P/2", 2), transfer("P/1", 2)])
         with sink.transaction() as transaction:
             position = worker.claim.positions[CURRENT.name]
@@ -461,83 +483,94 @@ def test_who_discards_waits_for_a_worker_and_neither_is_broken_off(site: Site) -
             second, first = (CURRENT.rows(events_of(work)[at : at + 1]) for at in (0, 1))
             transaction.merge(CURRENT, second)
             done = thread.submit(
-                Quarantine(site.url).discard, QuarantineFilter(projection="transfer"), DECISION
+                Quarantine(consumer.url).discard, QuarantineFilter(projection="transfer"), DECISION
             )
-            until(lambda: bool(site.ask(f"{locked} current_database()")), "it waits")
+            until(lambda: bool(consumer.ask(f"{locked} current_database()")), "it waits")
             transaction.merge(CURRENT, first)
         assert done.result() == 2
-    assert [row[2] for row in site.states() if row[0] == "transfer"] == ["discarded"] * 2
-    assert site.ask("SELECT count(*) FROM sinergi_consumer.decision") == [(2,)]
+    assert [row[2] for row in consumer.states() if row[0] == "transfer"] == ["discarded"] * 2
+    assert consumer.ask("SELECT count(*) FROM sinergi_consumer.decision") == [(2,)]
 
 
 # What is superseded
 
 
-def test_a_later_revision_supersedes_what_could_not_be_read(site: Site) -> None:
+def test_a_later_revision_supersedes_what_could_not_be_read(consumer: ConsumerDatabase) -> None:
     """In the same batch, in a later one, and of the same record alone."""
-    cut = [unreadable(site.tape, name) for name in ("P/1", "P/2", "P/3")]
-    second = site.tape.issued(transfer("P/1", 2))
-    good = (second.event_id, "P/1", codec.encode(second, site.tape.schema))
-    site.take(site.tape.write_datums([*cut, good]))
+    cut = [unreadable(consumer.tape, name) for name in ("P/1", "P/2", "P/3")]
+    second = consumer.tape.issued(transfer("P/1", 2))
+    good = (second.event_id, "P/1", codec.encode(second, consumer.tape.schema))
+    consumer.take(consumer.tape.write_datums([*cut, good]))
     both = ("transfer", "transfer_history")
-    found = {(name, leaf): state for name, leaf, state, _ in site.states()}
+    found = {(name, leaf): state for name, leaf, state, _ in consumer.states()}
     assert {found[name, 0] for name in both} == {"superseded"}
     assert {found[name, leaf] for name in both for leaf in (1, 2)} == {"open"}
-    site.take_in(transfer("P/2", 2), transfer("P/9"))
-    found = {(name, leaf): state for name, leaf, state, _ in site.states()}
+    consumer.take_in(transfer("P/2", 2), transfer("P/9"))
+    found = {(name, leaf): state for name, leaf, state, _ in consumer.states()}
     assert {found[name, 1] for name in both} == {"superseded"}
     assert {found[name, 2] for name in both} == {"open"}
 
 
-def test_a_revision_refused_behind_a_later_one_is_superseded_at_once(site: Site) -> None:
-    site.do(NOT_FIVE.format("transfer"), NOT_FIVE.format("transfer_history"))
-    site.take_in(transfer("P/1", 3))
-    site.take_in(transfer("P/1", 2, movement_id="5"), transfer("P/1", 4, movement_id="5"))
-    assert site.states() == [
+def test_a_revision_refused_behind_a_later_one_is_superseded_at_once(
+    consumer: ConsumerDatabase,
+) -> None:
+    consumer.do(NOT_FIVE.format("transfer"), NOT_FIVE.format("transfer_history"))
+    consumer.take_in(transfer("P/1", 3))
+    consumer.take_in(transfer("P/1", 2, movement_id="5"), transfer("P/1", 4, movement_id="5"))
+    assert consumer.states() == [
         (name, leaf, state, "rows-refused")
         for name in ("transfer", "transfer_history")
         for leaf, state in ((1, "superseded"), (2, "open"))
     ]
 
 
-def test_an_earlier_revision_that_comes_later_supersedes_nothing(site: Site) -> None:
-    site.do(NOT_FIVE.format("transfer"))
-    site.take_in(transfer("P/1", 3, movement_id="5"))
-    site.take_in(transfer("P/1", 2))
-    assert site.states() == [("transfer", 0, "open", "rows-refused")]
-    site.do(MENDED.format("transfer"))
-    assert site.retry("--leaf", "0") == (0, {"retried": 1})
-    assert site.ask("SELECT revision FROM sinergi.transfer") == [(3,)]
+def test_an_earlier_revision_that_comes_later_supersedes_nothing(
+    consumer: ConsumerDatabase,
+) -> None:
+    consumer.do(NOT_FIVE.format("transfer"))
+    consumer.take_in(transfer("P/1", 3, movement_id="5"))
+    consumer.take_in(transfer("P/1", 2))
+    assert consumer.states() == [("transfer", 0, "open", "rows-refused")]
+    consumer.do(MENDED.format("transfer"))
+    assert consumer.retry("--leaf", "0") == (0, {"retried": 1})
+    assert consumer.ask("SELECT revision FROM sinergi.transfer") == [(3,)]
 
 
-def test_who_arrives_is_looked_up_by_key_however_many_are_in_quarantine(site: Site) -> None:
-    site.take(site.tape.write_datums([unreadable(site.tape, "P/1")]))
-    site.do(
+def test_who_arrives_is_looked_up_by_key_however_many_are_in_quarantine(
+    consumer: ConsumerDatabase,
+) -> None:
+    consumer.take(consumer.tape.write_datums([unreadable(consumer.tape, "P/1")]))
+    consumer.do(
         "INSERT INTO sinergi_consumer.quarantine (projection, topic, partition, leaf_index, reason,"
         " detail, fingerprint, key_hash, leaf_hash, size) SELECT projection, topic, partition, n,"
         " reason, detail, fingerprint, sha256(convert_to('Q/' || n, 'UTF8')), leaf_hash, size"
         " FROM sinergi_consumer.quarantine, generate_series(1, 2000) AS n"
     )
     question = sql.SQL("EXPLAIN {}").format(Merge(CURRENT).supersede_by_arrived)
-    with closing(postgresql.Database(site.url, "a test")) as database, database.serving() as own:
+    with (
+        closing(postgresql.Database(consumer.url, "a test")) as database,
+        database.serving() as own,
+    ):
         own.execute(make_all([Merge(CURRENT)], kept=True))
         steps = [line for (line,) in own.execute(question)]
     assert any("Index Scan using quarantine_by_revision" in line for line in steps), steps
     assert not any("Seq Scan on quarantine" in line for line in steps), steps
 
 
-def test_a_key_of_any_length_is_kept(site: Site) -> None:
+def test_a_key_of_any_length_is_kept(consumer: ConsumerDatabase) -> None:
     key = token_hex(20_000)  # an index of sorted keys would take some 2,700 bytes
-    event = site.tape.issued(transfer("P/1"))
-    datum = codec.encode(event, site.tape.schema)
-    site.take(site.tape.write_datums([(event.event_id, key, datum)]))
-    assert {row[2:] for row in site.states()} == {("open", "foreign-key")}
-    assert site.ask("SELECT key FROM sinergi_consumer.quarantined_datum") == [(key.encode(),)]
+    event = consumer.tape.issued(transfer("P/1"))
+    datum = codec.encode(event, consumer.tape.schema)
+    consumer.take(consumer.tape.write_datums([(event.event_id, key, datum)]))
+    assert {row[2:] for row in consumer.states()} == {("open", "foreign-key")}
+    assert consumer.ask("SELECT key FROM sinergi_consumer.quarantined_datum") == [(key.encode(),)]
 
 
-def test_poison_is_set_apart_by_its_class_and_everything_else_comes_in(site: Site) -> None:
+def test_poison_is_set_apart_by_its_class_and_everything_else_comes_in(
+    consumer: ConsumerDatabase,
+) -> None:
     """A hundred bad events of five kinds in ten thousand, half of them corrected afterwards."""
-    tape, count = site.tape, 10_000
+    tape, count = consumer.tape, 10_000
     good = tape.issued(transfer("P/0"))
 
     faults: list[dict[str, Any]] = [
@@ -557,10 +590,10 @@ def test_poison_is_set_apart_by_its_class_and_everything_else_comes_in(site: Sit
 
     datums = [written(at) for at in range(count)]
     for start in range(0, count, 2_500):
-        site.take(tape.write_datums(datums[start : start + 2_500]))
-    site.take_in(*(transfer(f"P/{at}", 2) for at in range(7, count // 2, 100)))
+        consumer.take(tape.write_datums(datums[start : start + 2_500]))
+    consumer.take_in(*(transfer(f"P/{at}", 2) for at in range(7, count // 2, 100)))
     for name in ("transfer", "transfer_history"):
-        assert site.ask(
+        assert consumer.ask(
             "SELECT reason, state, count(*) FROM sinergi_consumer.quarantine"
             f" WHERE projection = '{name}' GROUP BY 1, 2 ORDER BY 1, 2"
         ) == [
@@ -574,7 +607,7 @@ def test_poison_is_set_apart_by_its_class_and_everything_else_comes_in(site: Sit
             for state in ("open", "superseded")
         ]
         expected = count - 100 + 50
-        assert site.ask(f"SELECT count(*) FROM sinergi.{name}") == [(expected,)]
+        assert consumer.ask(f"SELECT count(*) FROM sinergi.{name}") == [(expected,)]
 
 
 # What waited for a schema
@@ -594,35 +627,35 @@ def test_what_waited_for_a_schema_comes_in_by_itself_after_an_upgrade(
     databases: Callable[[], str],
     grown: Catalog,
 ) -> None:
-    (tmp_path / "world").mkdir()
-    world = World(tmp_path / "world", kafka, agency_slug, databases(), databases(), partitions=1)
-    tape = world.tape(catalog=grown)
-    send(world, tape.write_datums([ahead(tape, f"P/{at}") for at in range(20)]))
+    (tmp_path / "pair").mkdir()
+    pair = AgencyPair(tmp_path / "pair", kafka, agency_slug, databases(), databases(), partitions=1)
+    tape = pair.tape(catalog=grown)
+    send(pair, tape.write_datums([ahead(tape, f"P/{at}") for at in range(20)]))
     waiting = "SELECT 1 FROM sinergi_consumer.quarantine WHERE state = 'open'"
-    with world.materialising():
-        world.until(lambda: len(world.ask(waiting)) == 40, "all of them wait")
-    with world.materialising():  # the same program once more changes nothing
+    with pair.materialising():
+        pair.until(lambda: len(pair.ask(waiting)) == 40, "all of them wait")
+    with pair.materialising():  # the same program once more changes nothing
         again = "SELECT 1 FROM sinergi_consumer.position WHERE epoch = 2"
-        world.until(lambda: len(world.ask(again)) == 2, "claimed once more")
-    assert len(world.ask(waiting)) == 40
-    assert world.count("sinergi.transfer") == 0
-    world.bus = replace(world.bus, catalog=grown)
-    with world.materialising():
-        world.until_rows("sinergi.transfer_history", 20)
-    assert world.ask(waiting) == []
-    assert world.count("sinergi.transfer") == 20
-    assert world.ask("SELECT DISTINCT decided_by, outcome FROM sinergi_consumer.decision") == [
+        pair.until(lambda: len(pair.ask(again)) == 2, "claimed once more")
+    assert len(pair.ask(waiting)) == 40
+    assert pair.count("sinergi.transfer") == 0
+    pair.bus = replace(pair.bus, catalog=grown)
+    with pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 20)
+    assert pair.ask(waiting) == []
+    assert pair.count("sinergi.transfer") == 20
+    assert pair.ask("SELECT DISTINCT decided_by, outcome FROM sinergi_consumer.decision") == [
         ("sinergi materialise", "retried")
     ]
 
 
 def test_a_schema_that_is_still_unknown_is_waited_for_when_tried_by_hand(
-    site: Site, grown: Catalog
+    consumer: ConsumerDatabase, grown: Catalog
 ) -> None:
-    site.tape = Tape(BUS, TOPIC, catalog=grown, agreement=site.tape.agreement)
-    site.take(site.tape.write_datums([ahead(site.tape, "P/1")]))
-    assert site.retry("--reason", "awaiting-schema") == (1, {"awaiting-schema": 2})
-    assert {state for _, _, state, _ in site.states()} == {"open"}
+    consumer.tape = Tape(BUS, TOPIC, catalog=grown, agreement=consumer.tape.agreement)
+    consumer.take(consumer.tape.write_datums([ahead(consumer.tape, "P/1")]))
+    assert consumer.retry("--reason", "awaiting-schema") == (1, {"awaiting-schema": 2})
+    assert {state for _, _, state, _ in consumer.states()} == {"open"}
 
 
 # An integrator's own
@@ -640,17 +673,17 @@ def test_a_mended_projection_of_an_integrators_takes_its_own_events_back(
             raise ValueError(NAME)
         return events.select("event_id", pl.col("movement_id").cast(pl.Int32).alias("number"))
 
-    site = Site(postgresql, capsys, tmp_path / "agreements", (CURRENT, own))
-    site.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
-    assert site.states() == [("own", 5, "open", "projection-failed")]
-    assert site.ask("SELECT count(*) FROM sinergi.transfer") == [(9,)]
+    consumer = ConsumerDatabase(postgresql, capsys, tmp_path / "agreements", (CURRENT, own))
+    consumer.take_in(*(transfer(f"P/{at}", movement_id=str(at)) for at in range(9)))
+    assert consumer.states() == [("own", 5, "open", "projection-failed")]
+    assert consumer.ask("SELECT count(*) FROM sinergi.transfer") == [(9,)]
     mended.append(True)
-    with site.sink() as sink:
+    with consumer.sink() as sink:
         retrial = QuarantineRetry(
-            sink, site.projections, Decoders(Catalog.shipped(), None), NOTHING_READ
+            sink, consumer.projections, Decoders(Catalog.shipped(), None), NOTHING_READ
         )
         (outcome,) = retrial.retry(
             [QuarantineKey("own", TopicPartition(TOPIC.name, 0), 5)], DECISION
         )
     assert outcome.is_through
-    assert site.ask("SELECT number FROM sinergi.own ORDER BY 1") == [(at,) for at in range(9)]
+    assert consumer.ask("SELECT number FROM sinergi.own ORDER BY 1") == [(at,) for at in range(9)]

@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import sinergi
 import test_events
+from agency_pair import AgencyPair, transfer
 from sinergi.cli.root import run
 from sinergi_consumers.decode.decoder import Decoder
 from sinergi_consumers.projections.projection import Projection
@@ -23,7 +24,6 @@ from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,15 +38,15 @@ def blocks(language: str, section: str) -> list[str]:
 
 
 @pytest.fixture
-def world(
+def pair(
     tmp_path: Path,
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,
-) -> World:
-    """A world whose settings lie where a person would stand."""
-    made = World(tmp_path, kafka, agency_slug, databases(), databases())
+) -> AgencyPair:
+    """A pair whose settings lie where a person would stand."""
+    made = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
     keys = tmp_path / "keys"
     keys.mkdir()
     made.key.save(keys / "publisher.key")
@@ -55,15 +55,15 @@ def world(
     return made
 
 
-def write_settings(world: World, agency: str, **tables: dict[str, str]) -> None:
-    settings = {"agency": agency, "agreements": ".", "kafka": {"bootstrap": world.kafka}, **tables}
-    (world.folder / "sinergi.conf").write_text(tomli_w.dumps(settings), encoding="utf-8")
+def write_settings(pair: AgencyPair, agency: str, **tables: dict[str, str]) -> None:
+    settings = {"agency": agency, "agreements": ".", "kafka": {"bootstrap": pair.kafka}, **tables}
+    (pair.folder / "sinergi.conf").write_text(tomli_w.dumps(settings), encoding="utf-8")
 
 
 def test_the_programmers_lines_publish_in_the_transaction(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SINERGI_CONFIG", str(world.folder / "sinergi.conf"))
+    monkeypatch.setenv("SINERGI_CONFIG", str(pair.folder / "sinergi.conf"))
 
     class Base(DeclarativeBase):
         pass
@@ -72,12 +72,12 @@ def test_the_programmers_lines_publish_in_the_transaction(
         __tablename__ = "mutasi"
         number: Mapped[str] = mapped_column(primary_key=True)
 
-    Base.metadata.create_all(world.producer)
+    Base.metadata.create_all(pair.producer)
     (lines,) = blocks("python", "You are the agency's programmer")
     row = Mutasi(number="MUT/2026/0088")
-    exec(lines, {"Session": Session, "engine": world.producer, "mutasi": row})  # noqa: S102
+    exec(lines, {"Session": Session, "engine": pair.producer, "mutasi": row})  # noqa: S102
     question = "SELECT record_id, (SELECT count(*) FROM mutasi) FROM sinergi_producer.outbox"
-    assert world.ask(question, world.producer) == [("MUT/2026/0088", 1)]
+    assert pair.ask(question, pair.producer) == [("MUT/2026/0088", 1)]
 
 
 def test_the_integrators_lines_count_grams_by_region_and_month() -> None:
@@ -98,14 +98,14 @@ def test_the_integrators_lines_count_grams_by_region_and_month() -> None:
 
 
 def test_the_auditors_commands_answer(
-    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("SINERGI_CONFIG", str(world.folder / "sinergi.conf"))
-    world.publish(transfer("MUT/2026/0088"))
-    with world.relaying():
-        world.until(
+    monkeypatch.setenv("SINERGI_CONFIG", str(pair.folder / "sinergi.conf"))
+    pair.publish(transfer("MUT/2026/0088"))
+    with pair.relaying():
+        pair.until(
             lambda: (
-                world.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", world.producer)
+                pair.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", pair.producer)
                 == [(1,)]
             ),
             "sent",
@@ -113,15 +113,15 @@ def test_the_auditors_commands_answer(
     (lines,) = blocks("console", "You are the auditor")
     commands = [line.removeprefix("$ sinergi ") for line in lines.splitlines()]
     assert len(commands) == 5
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer", 1)
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer", 1)
         for command in commands:
-            words = shlex.split(command.replace(AGENCY, world.publisher))
+            words = shlex.split(command.replace(AGENCY, pair.publisher))
             copy = words.index("--copy") + 1 if "--copy" in words else None
             if copy:
-                words[copy] = world.topic.name
+                words[copy] = pair.topic.name
             assert run(words) == 0, capfd.readouterr()
-    assert (world.folder / "transfers.parquet").stat().st_size > 0
+    assert (pair.folder / "transfers.parquet").stat().st_size > 0
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:

@@ -13,6 +13,7 @@ import tomli_w
 from confluent_kafka import Producer
 from sqlalchemy.orm import Session
 
+from agency_pair import BUS, AgencyPair, transfer
 from sinergi.cli import root
 from sinergi_producers.recovery.recovery import Recovery
 from sinergi_producers.relay.loop import Identity
@@ -24,7 +25,6 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql import session as postgresql_session
 from test_relay import expected_messages, messages, relay_of, sent, until_sent, verified
 from waiting import PATIENCE_SECONDS
-from world import BUS, World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,14 +34,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases())
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
 
 
 @pytest.fixture
-def narrow(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+def narrow(
+    tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
+) -> AgencyPair:
     """One whose topic has a single partition, so that the order of all leaves is known."""
-    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
 
 
 @pytest.fixture
@@ -65,31 +67,31 @@ def backup(services: Services) -> Iterator[Callable[[str], str]]:
             connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
-def restore(world: World, url: str) -> None:
+def restore(pair: AgencyPair, url: str) -> None:
     """From now on the agency's database is this one."""
-    world.producer_url = url
-    world.producer = sa.create_engine(url, poolclass=sa.NullPool)
+    pair.producer_url = url
+    pair.producer = sa.create_engine(url, poolclass=sa.NullPool)
 
 
-def recovery(world: World) -> Recovery:
-    identity = Identity(world.publisher, [world.key], lambda: world.agreements)
-    return Recovery(identity, world.producer_url, world.connection, Catalog.shipped())
+def recovery(pair: AgencyPair) -> Recovery:
+    identity = Identity(pair.publisher, [pair.key], lambda: pair.agreements)
+    return Recovery(identity, pair.producer_url, pair.connection, Catalog.shipped())
 
 
-def sealed_only(world: World) -> None:
+def sealed_only(pair: AgencyPair) -> None:
     """Seal what waits and send nothing: a relay that dies between two steps."""
-    backlog = Backlog(world.producer_url)
+    backlog = Backlog(pair.producer_url)
     epoch = backlog.take()
     assert epoch is not None
-    backlog.plant([TreeKey("transfer", number) for number in range(world.partitions)], epoch)
-    counts = {"transfer": world.partitions}
+    backlog.plant([TreeKey("transfer", number) for number in range(pair.partitions)], epoch)
+    counts = {"transfer": pair.partitions}
     sealer = Sealer(
         BUS,
-        world.publisher,
-        [world.key],
+        pair.publisher,
+        [pair.key],
         counts,
         lambda _: True,
-        world.agreements.ring,
+        pair.agreements.ring,
         lambda _: None,
     )
     backlog.seal(sealer.seal(backlog.waiting(Floors()).rows, backlog.trees()), epoch)
@@ -97,122 +99,122 @@ def sealed_only(world: World) -> None:
     backlog.close()
 
 
-def produce(world: World, partition: int, found: list[tuple[Any, ...]]) -> None:
-    producer = Producer({"bootstrap.servers": world.kafka})
+def produce(pair: AgencyPair, partition: int, found: list[tuple[Any, ...]]) -> None:
+    producer = Producer({"bootstrap.servers": pair.kafka})
     for key, value, headers in found:
-        producer.produce(world.topic.name, value, key, partition, headers=headers)
+        producer.produce(pair.topic.name, value, key, partition, headers=headers)
     assert producer.flush(PATIENCE_SECONDS) == 0
 
 
-def is_whole(world: World) -> None:
+def is_whole(pair: AgencyPair) -> None:
     """Outbox, topic and the reader's tables hold the same events, each once, and nothing halted."""
-    assert world.count("sinergi_consumer.halt") == 0
-    assert world.count("sinergi_consumer.quarantine") == 0
+    assert pair.count("sinergi_consumer.halt") == 0
+    assert pair.count("sinergi_consumer.quarantine") == 0
     columns = "event_id, record_id, revision"
-    ours = world.ask(f"SELECT {columns} FROM sinergi_producer.outbox ORDER BY 1", world.producer)
-    assert world.ask(f"SELECT {columns} FROM sinergi.transfer_history ORDER BY 1") == ours
+    ours = pair.ask(f"SELECT {columns} FROM sinergi_producer.outbox ORDER BY 1", pair.producer)
+    assert pair.ask(f"SELECT {columns} FROM sinergi.transfer_history ORDER BY 1") == ours
     heads = "SELECT record_id, max(revision) FROM sinergi_producer.outbox GROUP BY 1 ORDER BY 1"
     told = "SELECT record_id, revision FROM sinergi_producer.head ORDER BY 1"
-    assert world.ask(heads, world.producer) == world.ask(told, world.producer)
-    assert verified(world)[0] == len(ours)
-    for partition in range(world.partitions):
+    assert pair.ask(heads, pair.producer) == pair.ask(told, pair.producer)
+    assert verified(pair)[0] == len(ours)
+    for partition in range(pair.partitions):
         distinct = {
-            tuple(each.headers() or ())[8]: each for each in messages(world, None, partition)
+            tuple(each.headers() or ())[8]: each for each in messages(pair, None, partition)
         }
         found = [(each.key(), each.value(), each.headers()) for each in distinct.values()]
-        assert found == expected_messages(world, partition)
+        assert found == expected_messages(pair, partition)
 
 
 def test_a_database_restored_from_a_backup_takes_back_what_the_topic_remembers(
-    world: World, backup: Callable[[str], str]
+    pair: AgencyPair, backup: Callable[[str], str]
 ) -> None:
-    with world.materialising():
-        with world.relaying():
-            world.publish(*(transfer(f"P/{number}") for number in range(40)))
-            until_sent(world, 40)
-        earlier = backup(world.producer_url)
-        with world.relaying():
-            world.publish(*(transfer(f"Q/{number}") for number in range(40)))
-            world.publish(*(transfer(f"P/{number}", "CORRECTED") for number in range(10)))
-            world.publish(transfer("P/20", "RETRACTED"))
-            until_sent(world, 91)
-        restore(world, earlier)
+    with pair.materialising():
+        with pair.relaying():
+            pair.publish(*(transfer(f"P/{number}") for number in range(40)))
+            until_sent(pair, 40)
+        earlier = backup(pair.producer_url)
+        with pair.relaying():
+            pair.publish(*(transfer(f"Q/{number}") for number in range(40)))
+            pair.publish(*(transfer(f"P/{number}", "CORRECTED") for number in range(10)))
+            pair.publish(transfer("P/20", "RETRACTED"))
+            until_sent(pair, 91)
+        restore(pair, earlier)
         with pytest.raises(errors.OutboxBehindTopic, match="sinergi outbox recover"):
-            relay_of(world).run(Event())
-        plan = recovery(world).plan()
+            relay_of(pair).run(Event())
+        plan = recovery(pair).plan()
         assert plan.is_needed
         assert sum(each.shown - each.known for each in plan.extents) == 51
         assert all(each.shown == each.proved for each in plan.extents)
         assert len(plan.settlement.forgotten) == 51
-        assert sent(world) == 40, "a plan changes nothing"
-        done = recovery(world).apply()
+        assert sent(pair) == 40, "a plan changes nothing"
+        done = recovery(pair).apply()
         assert {each.event_id for each in done.settlement.forgotten} == {
             each.event_id for each in plan.settlement.forgotten
         }
-        assert not recovery(world).plan().is_needed
-        with world.relaying():
-            world.publish(transfer("P/3", "CORRECTED"), transfer("Q/7", "CORRECTED"))
-            world.publish(transfer("R/1"))
+        assert not recovery(pair).plan().is_needed
+        with pair.relaying():
+            pair.publish(transfer("P/3", "CORRECTED"), transfer("Q/7", "CORRECTED"))
+            pair.publish(transfer("R/1"))
             with pytest.raises(errors.EventsRefused, match="was retracted"):
-                world.publish(transfer("P/20", "CORRECTED"))
-            until_sent(world, 94)
-            world.until_rows("sinergi.transfer_history", 94)
-    is_whole(world)
-    assert verified(world) == (94, 0), "nothing had to be sent again"
-    assert world.ask("SELECT revision FROM sinergi.transfer WHERE record_id = 'P/3'") == [(3,)]
+                pair.publish(transfer("P/20", "CORRECTED"))
+            until_sent(pair, 94)
+            pair.until_rows("sinergi.transfer_history", 94)
+    is_whole(pair)
+    assert verified(pair) == (94, 0), "nothing had to be sent again"
+    assert pair.ask("SELECT revision FROM sinergi.transfer WHERE record_id = 'P/3'") == [(3,)]
 
 
 def test_rows_that_the_backup_held_unsealed_get_the_leaves_that_they_had(
-    world: World, backup: Callable[[str], str]
+    pair: AgencyPair, backup: Callable[[str], str]
 ) -> None:
-    world.publish(*(transfer(f"P/{number}") for number in range(9)))
-    world.publish(transfer("P/0", "CORRECTED"))
-    earlier = backup(world.producer_url)
-    with world.relaying():
-        until_sent(world, 10)
-    restore(world, earlier)
-    settlement = recovery(world).apply().settlement
+    pair.publish(*(transfer(f"P/{number}") for number in range(9)))
+    pair.publish(transfer("P/0", "CORRECTED"))
+    earlier = backup(pair.producer_url)
+    with pair.relaying():
+        until_sent(pair, 10)
+    restore(pair, earlier)
+    settlement = recovery(pair).apply().settlement
     assert (len(settlement.known), settlement.forgotten, settlement.renumbered) == (10, [], [])
-    with world.relaying(), world.materialising():
-        world.publish(transfer("P/9"))
-        world.until_rows("sinergi.transfer_history", 11)
-    is_whole(world)
+    with pair.relaying(), pair.materialising():
+        pair.publish(transfer("P/9"))
+        pair.until_rows("sinergi.transfer_history", 11)
+    is_whole(pair)
 
 
 def test_what_was_published_since_the_restore_follows_what_the_topic_shows(
-    world: World, backup: Callable[[str], str]
+    pair: AgencyPair, backup: Callable[[str], str]
 ) -> None:
     again = transfer("again/1")
-    with world.relaying():
-        world.publish(transfer("old/1"), transfer("old/2"), transfer("gone/1"))
-        until_sent(world, 3)
-    earlier = backup(world.producer_url)
-    with world.relaying():
-        world.publish(transfer("new/1"), transfer("old/1", "CORRECTED", risk="LOW"), again)
-        world.publish(transfer("gone/1", "RETRACTED"))
-        until_sent(world, 7)
-    restore(world, earlier)
-    world.publish(transfer("new/1", risk="HIGH"), transfer("new/1", "CORRECTED", risk="LOW"))
-    world.publish(transfer("old/1", "CORRECTED", risk="HIGH"), again)
-    world.publish(transfer("old/2", "CORRECTED"), transfer("gone/1", "CORRECTED"))
-    settlement = recovery(world).apply().settlement
+    with pair.relaying():
+        pair.publish(transfer("old/1"), transfer("old/2"), transfer("gone/1"))
+        until_sent(pair, 3)
+    earlier = backup(pair.producer_url)
+    with pair.relaying():
+        pair.publish(transfer("new/1"), transfer("old/1", "CORRECTED", risk="LOW"), again)
+        pair.publish(transfer("gone/1", "RETRACTED"))
+        until_sent(pair, 7)
+    restore(pair, earlier)
+    pair.publish(transfer("new/1", risk="HIGH"), transfer("new/1", "CORRECTED", risk="LOW"))
+    pair.publish(transfer("old/1", "CORRECTED", risk="HIGH"), again)
+    pair.publish(transfer("old/2", "CORRECTED"), transfer("gone/1", "CORRECTED"))
+    settlement = recovery(pair).apply().settlement
     assert sorted(each.record_id for each in settlement.forgotten) == ["gone/1", "new/1", "old/1"]
     assert [row.record_id for row, _ in settlement.known] == ["again/1"]
     assert sorted((each.row.record_id, each.revision) for each in settlement.renumbered) == [
         *(("new/1", 2), ("new/1", 3), ("old/1", 3)),
     ]
     assert [row.record_id for row in settlement.withheld] == ["gone/1"]
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 11)
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 11)
     held = "SELECT record_id, held FROM sinergi_producer.outbox WHERE held IS NOT NULL"
-    ((record, why),) = world.ask(held, world.producer)
+    ((record, why),) = pair.ask(held, pair.producer)
     assert record == "gone/1"
     assert "another record_id" in why
-    with world.producer.begin() as connection:
+    with pair.producer.begin() as connection:
         connection.execute(sa.text("DELETE FROM sinergi_producer.outbox WHERE held IS NOT NULL"))
-    is_whole(world)
+    is_whole(pair)
     states = "SELECT record_id, revision, action, risk FROM sinergi.transfer ORDER BY record_id"
-    assert world.ask(states) == [
+    assert pair.ask(states) == [
         ("again/1", 1, "RECORDED", None),
         ("gone/1", 2, "RETRACTED", None),
         ("new/1", 3, "CORRECTED", "LOW"),
@@ -222,7 +224,7 @@ def test_what_was_published_since_the_restore_follows_what_the_topic_shows(
 
 
 def test_what_no_checkpoint_proves_is_taken_on_only_if_a_person_vouches_for_it(
-    narrow: World, backup: Callable[[str], str]
+    narrow: AgencyPair, backup: Callable[[str], str]
 ) -> None:
     """The relay died in the midst of a batch, and readers hold its leaves back already."""
     with narrow.relaying():
@@ -249,7 +251,7 @@ def test_what_no_checkpoint_proves_is_taken_on_only_if_a_person_vouches_for_it(
 
 
 def test_what_nothing_proves_is_left_and_what_is_proved_before_it_is_not(
-    narrow: World, backup: Callable[[str], str]
+    narrow: AgencyPair, backup: Callable[[str], str]
 ) -> None:
     """The tail is a stranger's: the topic is made anew, and its owner sends what is its own."""
     earlier = backup(narrow.producer_url)
@@ -271,7 +273,7 @@ def test_what_nothing_proves_is_left_and_what_is_proved_before_it_is_not(
 
 
 def test_a_tail_without_a_checkpoint_is_proved_by_the_rows_of_the_backup(
-    narrow: World, backup: Callable[[str], str]
+    narrow: AgencyPair, backup: Callable[[str], str]
 ) -> None:
     narrow.publish(*(transfer(f"Q/{number}") for number in range(5)))
     earlier = backup(narrow.producer_url)
@@ -285,119 +287,121 @@ def test_a_tail_without_a_checkpoint_is_proved_by_the_rows_of_the_backup(
 
 
 def test_another_history_than_the_databases_own_is_never_adopted(
-    world: World, databases: Callable[[], str]
+    pair: AgencyPair, databases: Callable[[], str]
 ) -> None:
-    world.publish(*(transfer(f"P/{number}") for number in range(30)))
-    with world.relaying():
-        until_sent(world, 30)
-    restore(world, databases())
-    world.publish(*(transfer(f"Q/{number}") for number in range(4)))
-    sealed_only(world)
-    for attempt in (recovery(world).plan, recovery(world).apply):
+    pair.publish(*(transfer(f"P/{number}") for number in range(30)))
+    with pair.relaying():
+        until_sent(pair, 30)
+    restore(pair, databases())
+    pair.publish(*(transfer(f"Q/{number}") for number in range(4)))
+    sealed_only(pair)
+    for attempt in (recovery(pair).plan, recovery(pair).apply):
         with pytest.raises(errors.SealBroken):
             attempt()
-    assert world.ask("SELECT count(*) FROM sinergi_producer.outbox", world.producer) == [(4,)]
+    assert pair.ask("SELECT count(*) FROM sinergi_producer.outbox", pair.producer) == [(4,)]
 
 
 @pytest.mark.parametrize("change", ["datum", "key"])
 def test_what_a_stranger_put_behind_a_checkpoint_and_is_no_event_is_not_adopted(
-    world: World, change: str
+    pair: AgencyPair, change: str
 ) -> None:
-    with world.relaying():
-        world.publish(transfer("P/1"))
-        until_sent(world, 1)
-    ((partition,),) = world.ask("SELECT partition FROM sinergi_producer.outbox", world.producer)
-    ((key, value, headers),) = expected_messages(world, partition)
+    with pair.relaying():
+        pair.publish(transfer("P/1"))
+        until_sent(pair, 1)
+    ((partition,),) = pair.ask("SELECT partition FROM sinergi_producer.outbox", pair.producer)
+    ((key, value, headers),) = expected_messages(pair, partition)
     forged = [(name, b"1" if name == "sinergi_leaf" else said) for name, said in headers[:9]]
     message = (key, value + b"\x00", forged) if change == "datum" else (b"P/2", value, forged)
-    produce(world, partition, [message])
-    done = recovery(world).apply(vouched=True)
+    produce(pair, partition, [message])
+    done = recovery(pair).apply(vouched=True)
     assert (done.settlement.forgotten, done.left, done.is_needed) == ([], [], False)
-    assert sent(world) == 1
+    assert sent(pair) == 1
 
 
-def test_nobody_recovers_while_a_relay_leads(world: World, backup: Callable[[str], str]) -> None:
-    earlier = backup(world.producer_url)
-    with world.relaying():
-        world.publish(transfer("P/1"))
-        until_sent(world, 1)
-    restore(world, earlier)
-    leader = Backlog(world.producer_url)
+def test_nobody_recovers_while_a_relay_leads(
+    pair: AgencyPair, backup: Callable[[str], str]
+) -> None:
+    earlier = backup(pair.producer_url)
+    with pair.relaying():
+        pair.publish(transfer("P/1"))
+        until_sent(pair, 1)
+    restore(pair, earlier)
+    leader = Backlog(pair.producer_url)
     epoch = leader.take()
     assert epoch is not None
     with pytest.raises(errors.RecoveryRefused, match="leads; stop it"):
-        recovery(world).apply()
+        recovery(pair).apply()
     leader.release(epoch)
-    recovery(world).apply()
-    assert sent(world) == 1
+    recovery(pair).apply()
+    assert sent(pair) == 1
     leader.close()
 
 
 def test_a_transaction_that_has_published_is_waited_for_and_no_event_of_it_is_passed_over(
-    world: World, backup: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, backup: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    earlier = backup(world.producer_url)
-    with world.relaying():
-        world.publish(transfer("P/1"))
-        until_sent(world, 1)
-    restore(world, earlier)
+    earlier = backup(pair.producer_url)
+    with pair.relaying():
+        pair.publish(transfer("P/1"))
+        until_sent(pair, 1)
+    restore(pair, earlier)
     monkeypatch.setitem(postgresql_session.SETTINGS, "lock_timeout", "'200ms'")
-    with Session(world.producer) as session:
-        world.outbox.publish(session, transfer("P/1", risk="HIGH"))
+    with Session(pair.producer) as session:
+        pair.outbox.publish(session, transfer("P/1", risk="HIGH"))
         with pytest.raises(errors.DatabaseAway, match="55P03"):
-            recovery(world).apply()
-        assert sent(world) == 0
+            recovery(pair).apply()
+        assert sent(pair) == 0
         session.commit()
-    recovery(world).apply()
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 2)
-    is_whole(world)
+    recovery(pair).apply()
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 2)
+    is_whole(pair)
 
 
 def test_an_old_leaf_sent_again_behind_newer_ones_does_not_hide_them(
-    world: World, backup: Callable[[str], str]
+    pair: AgencyPair, backup: Callable[[str], str]
 ) -> None:
     """A leader that woke up late resends frozen bytes: the last message is not the newest leaf."""
-    with world.relaying():
-        world.publish(*(transfer(f"P/{number}") for number in range(20)))
-        until_sent(world, 20)
-    earlier = backup(world.producer_url)
-    with world.relaying():
-        world.publish(*(transfer(f"Q/{number}") for number in range(20)))
-        until_sent(world, 40)
-    for partition in range(world.partitions):
-        produce(world, partition, expected_messages(world, partition)[:3])
-    restore(world, earlier)
-    world.publish(transfer("R/1"))
+    with pair.relaying():
+        pair.publish(*(transfer(f"P/{number}") for number in range(20)))
+        until_sent(pair, 20)
+    earlier = backup(pair.producer_url)
+    with pair.relaying():
+        pair.publish(*(transfer(f"Q/{number}") for number in range(20)))
+        until_sent(pair, 40)
+    for partition in range(pair.partitions):
+        produce(pair, partition, expected_messages(pair, partition)[:3])
+    restore(pair, earlier)
+    pair.publish(transfer("R/1"))
     with pytest.raises(errors.OutboxBehindTopic):
-        relay_of(world).run(Event())
-    recovery(world).apply()
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 41)
-    assert world.count("sinergi_consumer.halt") == 0
-    assert verified(world) == (41, 6)
+        relay_of(pair).run(Event())
+    recovery(pair).apply()
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 41)
+    assert pair.count("sinergi_consumer.halt") == 0
+    assert verified(pair) == (41, 6)
 
 
 def test_the_command_shows_first_and_applies_on_request(
-    world: World,
+    pair: AgencyPair,
     tmp_path: Path,
     backup: Callable[[str], str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    earlier = backup(world.producer_url)
-    with world.relaying():
-        world.publish(transfer("P/1"))
-        until_sent(world, 1)
-    restore(world, earlier)
-    world.publish(transfer("P/1", risk="HIGH"))
+    earlier = backup(pair.producer_url)
+    with pair.relaying():
+        pair.publish(transfer("P/1"))
+        until_sent(pair, 1)
+    restore(pair, earlier)
+    pair.publish(transfer("P/1", risk="HIGH"))
     (tmp_path / "keys").mkdir()
-    world.key.save(tmp_path / "keys" / "own.key")
+    pair.key.save(tmp_path / "keys" / "own.key")
     settings = {
-        "agency": world.publisher,
-        "agreements": str(world.folder),
+        "agency": pair.publisher,
+        "agreements": str(pair.folder),
         "keys": str(tmp_path / "keys"),
-        "kafka": {"bootstrap": world.kafka},
-        "producer": {"database": world.producer_url},
+        "kafka": {"bootstrap": pair.kafka},
+        "producer": {"database": pair.producer_url},
     }
     file = tmp_path / "keys" / "sinergi.toml"
     file.write_text(tomli_w.dumps(settings), encoding="utf-8")
@@ -421,35 +425,35 @@ def test_the_command_shows_first_and_applies_on_request(
     status, out = run("--apply", "--json")
     assert (status, json.loads(out)["is_applied"]) == (0, True)
     assert run("--json")[0] == 0
-    ((datum,),) = world.ask(
-        "SELECT datum FROM sinergi_producer.outbox WHERE leaf_index IS NULL", world.producer
+    ((datum,),) = pair.ask(
+        "SELECT datum FROM sinergi_producer.outbox WHERE leaf_index IS NULL", pair.producer
     )
     told = codec.decode(bytes(datum), Catalog.shipped().newest("transfer"))
     assert (told["revision"], told["action"], told["risk"]) == (2, "CORRECTED", "HIGH")
 
 
 def test_a_readers_database_restored_from_a_backup_catches_up_by_itself(
-    world: World, backup: Callable[[str], str]
+    pair: AgencyPair, backup: Callable[[str], str]
 ) -> None:
     tables = (
         "SELECT record_id, revision, event_id FROM sinergi.transfer ORDER BY 1",
         "SELECT record_id, revision, event_id FROM sinergi.transfer_history ORDER BY 1, 2",
         "SELECT projection, partition, tree_size FROM sinergi_consumer.position ORDER BY 1, 2",
     )
-    with world.relaying():
-        with world.materialising():
-            world.publish(*(transfer(f"P/{number}") for number in range(30)))
-            world.until_rows("sinergi.transfer_history", 30)
-        earlier = backup(world.consumer_url)
-        with world.materialising():
-            world.publish(*(transfer(f"P/{number}", "CORRECTED") for number in range(20)))
-            world.publish(*(transfer(f"Q/{number}") for number in range(30)))
-            world.until_rows("sinergi.transfer_history", 80)
-    known = [world.ask(each) for each in tables]
-    world.consumer_url = earlier
-    world.consumer = sa.create_engine(earlier, poolclass=sa.NullPool)
-    assert world.count("sinergi.transfer_history") == 30
-    with world.materialising():
-        world.until_rows("sinergi.transfer_history", 80)
-    assert [world.ask(each) for each in tables] == known
-    assert world.count("sinergi_consumer.halt") == world.count("sinergi_consumer.quarantine") == 0
+    with pair.relaying():
+        with pair.materialising():
+            pair.publish(*(transfer(f"P/{number}") for number in range(30)))
+            pair.until_rows("sinergi.transfer_history", 30)
+        earlier = backup(pair.consumer_url)
+        with pair.materialising():
+            pair.publish(*(transfer(f"P/{number}", "CORRECTED") for number in range(20)))
+            pair.publish(*(transfer(f"Q/{number}") for number in range(30)))
+            pair.until_rows("sinergi.transfer_history", 80)
+    known = [pair.ask(each) for each in tables]
+    pair.consumer_url = earlier
+    pair.consumer = sa.create_engine(earlier, poolclass=sa.NullPool)
+    assert pair.count("sinergi.transfer_history") == 30
+    with pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 80)
+    assert [pair.ask(each) for each in tables] == known
+    assert pair.count("sinergi_consumer.halt") == pair.count("sinergi_consumer.quarantine") == 0

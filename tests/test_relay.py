@@ -25,6 +25,7 @@ from confluent_kafka.admin import (
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
+from agency_pair import BUS, TERM_SECONDS, AgencyPair, running, transfer
 from sinergi_producers.relay import loop as relay_module
 from sinergi_producers.relay.loop import Identity, Relay
 from sinergi_producers.relay.sealing import MOST_BYTES, MOST_MESSAGES, Sealer, TreeKey
@@ -44,75 +45,74 @@ from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.reader import TreeReader
 from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS
-from world import BUS, TERM_SECONDS, World, running, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from confluent_kafka import Message
 
-DYING = Path(__file__).with_name("dying_relay.py")
+STUCK_RELAY = Path(__file__).with_name("chaos") / "relay_stuck_before_mark.py"
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases())
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
 
 
 def relay_of(
-    world: World,
+    pair: AgencyPair,
     load: Callable[[], Agreements] | None = None,
     backlog: Backlog | None = None,
 ) -> Relay:
     return Relay(
-        Identity(world.publisher, [world.key], load or (lambda: world.agreements)),
-        backlog or Backlog(world.producer_url, TERM_SECONDS),
-        world.connection,
+        Identity(pair.publisher, [pair.key], load or (lambda: pair.agreements)),
+        backlog or Backlog(pair.producer_url, TERM_SECONDS),
+        pair.connection,
         Catalog.shipped(),
     )
 
 
-def messages(world: World, topic: str | None = None, partition: int = 0) -> list[Message]:
+def messages(pair: AgencyPair, topic: str | None = None, partition: int = 0) -> list[Message]:
     """Everything that lies in a partition."""
-    with open_scan(world.connection, TopicPartition(topic or world.topic.name, partition)) as log:
+    with open_scan(pair.connection, TopicPartition(topic or pair.topic.name, partition)) as log:
         low, high = log.bounds()
         return [each for chunk in log.read(low, high) for each in chunk]
 
 
-def verified(world: World) -> tuple[int, int]:
+def verified(pair: AgencyPair) -> tuple[int, int]:
     """How many leaves the topic holds under its seal to the last one, and how many came again."""
     leaves = resends = 0
-    for partition in range(world.partitions):
-        origin = f"{BUS}/{world.topic.name}/{partition}"
-        reader = TreeReader(origin, KeyRing.of(world.key.public), Frontier.empty())
-        for each in map(message.parse, messages(world, partition=partition)):
+    for partition in range(pair.partitions):
+        origin = f"{BUS}/{pair.topic.name}/{partition}"
+        reader = TreeReader(origin, KeyRing.of(pair.key.public), Frontier.empty())
+        for each in map(message.parse, messages(pair, partition=partition)):
             reader.feed(each.leaf_index, each.leaf_data, each.sealed)
         assert reader.pending == 0, "the topic ends behind its last checkpoint"
         leaves, resends = leaves + reader.size, resends + reader.resends
     return leaves, resends
 
 
-def trees(world: World) -> dict[int, tuple[int, int]]:
+def trees(pair: AgencyPair) -> dict[int, tuple[int, int]]:
     """Size and sent size of each tree."""
-    rows = world.ask("SELECT partition, size, sent_size FROM sinergi_producer.tree", world.producer)
+    rows = pair.ask("SELECT partition, size, sent_size FROM sinergi_producer.tree", pair.producer)
     return {partition: (size, sent) for partition, size, sent in rows}
 
 
-def sent(world: World) -> int:
-    return sum(size for _, size in trees(world).values())
+def sent(pair: AgencyPair) -> int:
+    return sum(size for _, size in trees(pair).values())
 
 
-def until_sent(world: World, number: int) -> None:
-    world.until(lambda: sent(world) == number, f"{number} events sent")
+def until_sent(pair: AgencyPair, number: int) -> None:
+    pair.until(lambda: sent(pair) == number, f"{number} events sent")
 
 
-def clone(world: World, copies: int) -> None:
+def clone(pair: AgencyPair, copies: int) -> None:
     """Make many waiting rows out of the first one, faster than by publishing them.
 
     A datum begins with event_id, agency and record_id, each behind its length in zigzag.
     """
-    agency = 1 + len(world.publisher)
-    with world.producer.begin() as connection:
+    agency = 1 + len(pair.publisher)
+    with pair.producer.begin() as connection:
         connection.execute(
             sa.text(
                 "INSERT INTO sinergi_producer.outbox"
@@ -129,27 +129,27 @@ def clone(world: World, copies: int) -> None:
         )
 
 
-def expected_messages(world: World, partition: int) -> list[tuple[Any, ...]]:
+def expected_messages(pair: AgencyPair, partition: int) -> list[tuple[Any, ...]]:
     """Key, value and headers of each message, out of what stands in the database."""
     checkpoints = {
         size: message.seal_headers(Sealed(note, Frontier.parse(size, bytes(frontier)).hashes))
-        for size, note, frontier in world.ask(
+        for size, note, frontier in pair.ask(
             "SELECT size, note, frontier FROM sinergi_producer.checkpoint"
             f" WHERE partition = {partition}",
-            world.producer,
+            pair.producer,
         )
     }
-    rows = world.ask(
+    rows = pair.ask(
         "SELECT leaf_index, event_id, record_id, recorded_at, fingerprint, datum, traceparent"
         f" FROM sinergi_producer.outbox WHERE partition = {partition} ORDER BY leaf_index",
-        world.producer,
+        pair.producer,
     )
     schema = Catalog.shipped().newest("transfer")
     return [
         (
             record.encode(),
             message.frame(schema.id, bytes(datum)),
-            HeaderTemplate(BUS, world.topic, bytes(fingerprint)).headers(
+            HeaderTemplate(BUS, pair.topic, bytes(fingerprint)).headers(
                 record.encode(), index, Envelope(event_id, recorded_at, trace)
             )
             + checkpoints.get(index + 1, []),
@@ -158,91 +158,91 @@ def expected_messages(world: World, partition: int) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_messages_are_exactly_what_the_database_holds_and_verify(world: World) -> None:
+def test_messages_are_exactly_what_the_database_holds_and_verify(pair: AgencyPair) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    with Session(world.producer) as session, session.begin():
-        world.outbox.publish(session, transfer("T/1"), traceparent=trace)
-    world.publish(*(transfer(f"P/{number}") for number in range(50)))
-    with world.relaying():
-        until_sent(world, 51)
-        world.publish(*(transfer(f"P/{number}", "CORRECTED") for number in range(20)))
-        until_sent(world, 71)
-    for partition in range(world.partitions):
+    with Session(pair.producer) as session, session.begin():
+        pair.outbox.publish(session, transfer("T/1"), traceparent=trace)
+    pair.publish(*(transfer(f"P/{number}") for number in range(50)))
+    with pair.relaying():
+        until_sent(pair, 51)
+        pair.publish(*(transfer(f"P/{number}", "CORRECTED") for number in range(20)))
+        until_sent(pair, 71)
+    for partition in range(pair.partitions):
         found = [
             (each.key(), each.value(), each.headers())
-            for each in messages(world, partition=partition)
+            for each in messages(pair, partition=partition)
         ]
-        assert found == expected_messages(world, partition)
-        assert {topics.partition_for(key, world.partitions) for key, _, _ in found if key} == {
+        assert found == expected_messages(pair, partition)
+        assert {topics.partition_for(key, pair.partitions) for key, _, _ in found if key} == {
             partition
         }
-    assert verified(world) == (71, 0)
+    assert verified(pair) == (71, 0)
 
 
 def test_a_relay_killed_between_sending_and_marking_loses_and_doubles_nothing(
-    world: World, tmp_path: Path
+    pair: AgencyPair, tmp_path: Path
 ) -> None:
-    world.publish(*(transfer(f"P/{number}") for number in range(300)))
-    world.key.save(tmp_path / "own.key")
-    command = [sys.executable, str(DYING), str(world.folder), world.producer_url]
+    pair.publish(*(transfer(f"P/{number}") for number in range(300)))
+    pair.key.save(tmp_path / "own.key")
+    command = [sys.executable, str(STUCK_RELAY), str(pair.folder), pair.producer_url]
     with subprocess.Popen(
-        [*command, world.kafka, world.publisher], stdout=subprocess.PIPE, text=True
+        [*command, pair.kafka, pair.publisher], stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "300\n"
         child.kill()
-    assert sent(world) == 0
-    with world.relaying():
-        until_sent(world, 300)
-    assert verified(world) == (300, 300)
+    assert sent(pair) == 0
+    with pair.relaying():
+        until_sent(pair, 300)
+    assert verified(pair) == (300, 300)
 
 
-def test_sigterm_seals_nothing_more_sends_what_is_sealed_and_exits_0(world: World) -> None:
-    world.publish(transfer("P/0"))
-    clone(world, 4 * MOST_MESSAGES)
-    with relay_process(world) as child:
-        world.until(lambda: sent(world) > 0, "something is sent")
+def test_sigterm_seals_nothing_more_sends_what_is_sealed_and_exits_0(pair: AgencyPair) -> None:
+    pair.publish(transfer("P/0"))
+    clone(pair, 4 * MOST_MESSAGES)
+    with relay_process(pair) as child:
+        pair.until(lambda: sent(pair) > 0, "something is sent")
         child.send_signal(signal.SIGTERM)
         assert child.wait(PATIENCE_SECONDS) == 0
-    assert all(size == sent_size for size, sent_size in trees(world).values())
-    assert verified(world) == (sent(world), 0)
+    assert all(size == sent_size for size, sent_size in trees(pair).values())
+    assert verified(pair) == (sent(pair), 0)
     free = "SELECT holder, expires_at < clock_timestamp() FROM sinergi_producer.lease"
-    assert world.ask(free, world.producer) == [(None, True)]
+    assert pair.ask(free, pair.producer) == [(None, True)]
 
 
-def test_a_second_relay_waits_and_takes_over_when_the_first_has_stopped(world: World) -> None:
+def test_a_second_relay_waits_and_takes_over_when_the_first_has_stopped(pair: AgencyPair) -> None:
     epoch = "SELECT epoch FROM sinergi_producer.lease"
-    with running(relay_of(world).run) as first:
-        world.publish(transfer("P/1"))
-        until_sent(world, 1)
-        with running(relay_of(world).run):
-            world.publish(transfer("P/2"))
-            until_sent(world, 2)
-            assert world.ask(epoch, world.producer) == [(1,)]
+    with running(relay_of(pair).run) as first:
+        pair.publish(transfer("P/1"))
+        until_sent(pair, 1)
+        with running(relay_of(pair).run):
+            pair.publish(transfer("P/2"))
+            until_sent(pair, 2)
+            assert pair.ask(epoch, pair.producer) == [(1,)]
             first.set()
-            world.publish(transfer("P/3"))
-            until_sent(world, 3)
-            assert world.ask(epoch, world.producer) == [(2,)]
-    assert verified(world) == (3, 0)
+            pair.publish(transfer("P/3"))
+            until_sent(pair, 3)
+            assert pair.ask(epoch, pair.producer) == [(2,)]
+    assert verified(pair) == (3, 0)
 
 
-def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(world: World) -> None:
-    world.publish(*(transfer(f"P/{number}") for number in range(10)))
-    late, other = (Backlog(world.producer_url) for _ in range(2))
+def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(pair: AgencyPair) -> None:
+    pair.publish(*(transfer(f"P/{number}") for number in range(10)))
+    late, other = (Backlog(pair.producer_url) for _ in range(2))
     epoch = late.take()
     assert epoch == 1
-    late.plant([TreeKey("transfer", number) for number in range(world.partitions)], epoch)
+    late.plant([TreeKey("transfer", number) for number in range(pair.partitions)], epoch)
     sealer = Sealer(
         BUS,
-        world.publisher,
-        [world.key],
+        pair.publisher,
+        [pair.key],
         {"transfer": 2},
         lambda _: True,
-        world.agreements.ring,
+        pair.agreements.ring,
         lambda _: None,
     )
     batch = sealer.seal(late.waiting(Floors()).rows, late.trees())
-    with world.producer.begin() as connection:
+    with pair.producer.begin() as connection:
         connection.execute(sa.text("UPDATE sinergi_producer.lease SET expires_at = '-infinity'"))
     assert other.take() == 2
     with pytest.raises(errors.LeaseLost):
@@ -251,65 +251,67 @@ def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(world: World) -> 
         late.renew(epoch)
     with pytest.raises(errors.LeaseLost):
         late.plant([TreeKey("seizure", 0)], epoch)
-    assert set(trees(world).values()) == {(0, 0)}
+    assert set(trees(pair).values()) == {(0, 0)}
     marked = "SELECT count(*) FROM sinergi_producer.outbox WHERE leaf_index IS NOT NULL"
-    assert world.ask(marked, world.producer) == [(0,)]
+    assert pair.ask(marked, pair.producer) == [(0,)]
     for each in (late, other):
         each.close()
 
 
 def test_what_no_agreement_in_force_covers_is_held_until_one_does(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_module, "_RELOAD_SECONDS", 0.2)
-    in_force = [ended(world, tmp_path)]
-    world.publish(*(transfer(f"P/{number}") for number in range(5)))
-    with running(relay_of(world, lambda: in_force[0]).run):
-        world.until(lambda: held(world) == 5, "all rows are held")
-        assert set(trees(world).values()) == {(0, 0)}
-        in_force[0] = world.agreements
-        until_sent(world, 5)
-        assert held(world) == 0
-    assert verified(world) == (5, 0)
+    in_force = [ended(pair, tmp_path)]
+    pair.publish(*(transfer(f"P/{number}") for number in range(5)))
+    with running(relay_of(pair, lambda: in_force[0]).run):
+        pair.until(lambda: held(pair) == 5, "all rows are held")
+        assert set(trees(pair).values()) == {(0, 0)}
+        in_force[0] = pair.agreements
+        until_sent(pair, 5)
+        assert held(pair) == 0
+    assert verified(pair) == (5, 0)
 
 
 def test_history_waits_behind_what_is_live_and_a_record_keeps_its_order(
     tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
 ) -> None:
-    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    with Session(world.producer) as session, session.begin():
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    with Session(pair.producer) as session, session.begin():
         history = [transfer(f"H/{number}") for number in range(3)]
-        world.outbox.publish_many(session, history, backfill=True)
-    world.publish(transfer("H/1", "CORRECTED"), transfer("L/1"), transfer("L/2"))
-    with world.relaying():
-        until_sent(world, 6)
-    found = world.ask(
+        pair.outbox.publish_many(session, history, backfill=True)
+    pair.publish(transfer("H/1", "CORRECTED"), transfer("L/1"), transfer("L/2"))
+    with pair.relaying():
+        until_sent(pair, 6)
+    found = pair.ask(
         "SELECT record_id, revision FROM sinergi_producer.outbox ORDER BY leaf_index",
-        world.producer,
+        pair.producer,
     )
     assert found == [("L/1", 1), ("L/2", 1), ("H/0", 1), ("H/1", 1), ("H/2", 1), ("H/1", 2)]
 
 
 def test_a_row_that_commits_late_under_an_earlier_id_is_sent(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_module, "_HORIZON_SECONDS", 0.0)
-    with world.relaying(), Session(world.producer) as late:
-        world.outbox.publish(late, transfer("P/late"))
+    with pair.relaying(), Session(pair.producer) as late:
+        pair.outbox.publish(late, transfer("P/late"))
         for number in range(1, 20):
-            world.publish(transfer(f"P/{number}"))
-            until_sent(world, number)
+            pair.publish(transfer(f"P/{number}"))
+            until_sent(pair, number)
         late.commit()
-        until_sent(world, 20)
-    assert verified(world) == (20, 0)
+        until_sent(pair, 20)
+    assert verified(pair) == (20, 0)
 
 
-def test_an_id_given_to_a_transaction_that_is_still_open_is_never_passed_over(world: World) -> None:
+def test_an_id_given_to_a_transaction_that_is_still_open_is_never_passed_over(
+    pair: AgencyPair,
+) -> None:
     """PostgreSQL's snapshots end at the newest transaction that has ended, not at the newest."""
-    backlog, floors = Backlog(world.producer_url), Floors()
-    with world.producer.connect() as older, Session(world.producer) as younger:
+    backlog, floors = Backlog(pair.producer_url), Floors()
+    with pair.producer.connect() as older, Session(pair.producer) as younger:
         older.execute(sa.text("SELECT pg_current_xact_id()"))
-        world.outbox.publish(younger, transfer("P/1"))
+        pair.outbox.publish(younger, transfer("P/1"))
         floors.hear(backlog.horizon(floors))
         older.rollback()
         floors.hear(backlog.horizon(floors))
@@ -321,66 +323,66 @@ def test_an_id_given_to_a_transaction_that_is_still_open_is_never_passed_over(wo
     backlog.close()
 
 
-def test_no_more_lies_between_two_checkpoints_than_a_reader_must_bear(world: World) -> None:
-    world.publish(transfer("P/0"))
-    clone(world, MOST_MESSAGES + 500)
+def test_no_more_lies_between_two_checkpoints_than_a_reader_must_bear(pair: AgencyPair) -> None:
+    pair.publish(transfer("P/0"))
+    clone(pair, MOST_MESSAGES + 500)
     related = tuple(
         {
-            "other_agency": world.reader,
+            "other_agency": pair.reader,
             "other_event_type": "seizure",
             "other_record_id": f"{number:0250}",
             "relation": "LED_TO",
         }
         for number in range(850)
     )
-    world.publish(*(transfer(f"B/{number}", related=related) for number in range(50)))
-    with world.relaying():
-        until_sent(world, MOST_MESSAGES + 551)
-    spans = world.ask(
+    pair.publish(*(transfer(f"B/{number}", related=related) for number in range(50)))
+    with pair.relaying():
+        until_sent(pair, MOST_MESSAGES + 551)
+    spans = pair.ask(
         "SELECT count(*), sum(length(datum)) FROM sinergi_producer.outbox AS o"
         " JOIN sinergi_producer.checkpoint AS c ON c.partition = o.partition AND c.size ="
         " (SELECT min(size) FROM sinergi_producer.checkpoint AS n"
         " WHERE n.partition = o.partition AND n.size > o.leaf_index)"
         " GROUP BY o.partition, c.size",
-        world.producer,
+        pair.producer,
     )
     assert max(leaves for leaves, _ in spans) <= MOST_MESSAGES
     largest = 256 * 1024
     assert max(size for _, size in spans) < MOST_BYTES + largest
     assert sum(size for _, size in spans) > 1.2 * MOST_BYTES
-    assert verified(world) == (MOST_MESSAGES + 551, 0)
+    assert verified(pair) == (MOST_MESSAGES + 551, 0)
 
 
-def test_a_batch_that_the_broker_refuses_leaves_no_gap_behind(world: World) -> None:
+def test_a_batch_that_the_broker_refuses_leaves_no_gap_behind(pair: AgencyPair) -> None:
     numbers = count()
 
     def waits(logs: list[Any]) -> bool:
         """Whether the relay waits; until the brokers apply the limit, it sends what it gets."""
-        world.publish(*(transfer(f"P/{next(numbers)}") for _ in range(10)))
+        pair.publish(*(transfer(f"P/{next(numbers)}") for _ in range(10)))
         return any(each["event"] == "waiting" for each in logs)
 
-    set_topic(world, "max.message.bytes", "400")
-    with capture_logs() as logs, world.relaying():
-        world.until(lambda: waits(logs), "the relay waits and says why")
+    set_topic(pair, "max.message.bytes", "400")
+    with capture_logs() as logs, pair.relaying():
+        pair.until(lambda: waits(logs), "the relay waits and says why")
         terms = [each["event"] for each in logs].count("leading")
-        world.until(
+        pair.until(
             lambda: [each["event"] for each in logs].count("leading") > terms + 1, "it tries again"
         )
         (why,) = [each["why"] for each in logs if each["event"] == "waiting"]
-        assert f"max.message.bytes of {world.topic.name}" in why
+        assert f"max.message.bytes of {pair.topic.name}" in why
         assert "going on" not in [each["event"] for each in logs]
         published = next(numbers)
-        assert sent(world) < published
-        set_topic(world, "max.message.bytes", "1000000")
-        world.publish(transfer(f"P/{published}"))
-        until_sent(world, published + 1)
-    assert verified(world)[0] == published + 1
+        assert sent(pair) < published
+        set_topic(pair, "max.message.bytes", "1000000")
+        pair.publish(transfer(f"P/{published}"))
+        until_sent(pair, published + 1)
+    assert verified(pair)[0] == published + 1
 
 
-def test_a_relay_whose_connections_are_cut_goes_on(world: World) -> None:
-    with world.relaying():
+def test_a_relay_whose_connections_are_cut_goes_on(pair: AgencyPair) -> None:
+    with pair.relaying():
         for number in range(1, 4):
-            with world.producer.connect() as connection:
+            with pair.producer.connect() as connection:
                 connection.execute(
                     sa.text(
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -388,97 +390,97 @@ def test_a_relay_whose_connections_are_cut_goes_on(world: World) -> None:
                         " AND datname = current_database()"
                     )
                 )
-            world.publish(transfer(f"P/{number}"))
-            until_sent(world, number)
-    assert verified(world)[0] == 3
+            pair.publish(transfer(f"P/{number}"))
+            until_sent(pair, number)
+    assert verified(pair)[0] == 3
 
 
-def test_the_control_topic_tells_the_schemas_and_the_signed_heads(world: World) -> None:
-    world.publish(*(transfer(f"P/{number}") for number in range(30)))
-    with world.relaying():
-        until_sent(world, 30)
+def test_the_control_topic_tells_the_schemas_and_the_signed_heads(pair: AgencyPair) -> None:
+    pair.publish(*(transfer(f"P/{number}") for number in range(30)))
+    with pair.relaying():
+        until_sent(pair, 30)
     told = {
         (each.key() or b"").decode(): each.value() or b""
-        for each in messages(world, topics.control_topic(world.publisher))
+        for each in messages(pair, topics.control_topic(pair.publisher))
     }
     for schema in Catalog.shipped().versions("transfer"):
         assert told[f"schema/{schema.fingerprint.hex()}"] == schema.text
-    stated = heads.verify(told["heads"].decode(), BUS, world.publisher, [world.key.public])
-    rows = world.ask(
+    stated = heads.verify(told["heads"].decode(), BUS, pair.publisher, [pair.key.public])
+    rows = pair.ask(
         "SELECT partition, size, frontier FROM sinergi_producer.tree ORDER BY partition",
-        world.producer,
+        pair.producer,
     )
     assert stated.heads == tuple(
-        TreeHead(world.topic.name, partition, size, Frontier.parse(size, bytes(frontier)).root())
+        TreeHead(pair.topic.name, partition, size, Frontier.parse(size, bytes(frontier)).root())
         for partition, size, frontier in rows
     )
 
 
 def test_a_database_older_than_its_topic_is_refused_before_it_makes_two_histories(
-    world: World, databases: Callable[[], str]
+    pair: AgencyPair, databases: Callable[[], str]
 ) -> None:
-    world.publish(*(transfer(f"P/{number}") for number in range(9)))
-    with world.relaying():
-        until_sent(world, 9)
-    world.producer_url = databases()
-    world.producer = sa.create_engine(world.producer_url, poolclass=sa.NullPool)
-    world.publish(transfer("P/forgotten"))
+    pair.publish(*(transfer(f"P/{number}") for number in range(9)))
+    with pair.relaying():
+        until_sent(pair, 9)
+    pair.producer_url = databases()
+    pair.producer = sa.create_engine(pair.producer_url, poolclass=sa.NullPool)
+    pair.publish(transfer("P/forgotten"))
     with pytest.raises(errors.OutboxBehindTopic, match="knows 0"):
-        relay_of(world).run(Event())
-    assert set(trees(world).values()) == {(0, 0)}
-    assert verified(world) == (9, 0)
+        relay_of(pair).run(Event())
+    assert set(trees(pair).values()) == {(0, 0)}
+    assert verified(pair) == (9, 0)
 
 
-def test_what_a_topic_has_lost_is_sent_again(world: World) -> None:
-    with world.relaying():
-        world.publish(*(transfer(f"P/{number}") for number in range(9)))
-        until_sent(world, 9)
-    admin = open_admin(world.connection)
-    for gone in admin.delete_topics([world.topic.name]).values():
+def test_what_a_topic_has_lost_is_sent_again(pair: AgencyPair) -> None:
+    with pair.relaying():
+        pair.publish(*(transfer(f"P/{number}") for number in range(9)))
+        until_sent(pair, 9)
+    admin = open_admin(pair.connection)
+    for gone in admin.delete_topics([pair.topic.name]).values():
         gone.result(timeout=PATIENCE_SECONDS)
-    with capture_logs() as logs, world.relaying():
-        world.until(lambda: any("do not have it" in str(each) for each in list(logs)), "it waits")
-        for made in admin.create_topics([NewTopic(world.topic.name, world.partitions, 1)]).values():
+    with capture_logs() as logs, pair.relaying():
+        pair.until(lambda: any("do not have it" in str(each) for each in list(logs)), "it waits")
+        for made in admin.create_topics([NewTopic(pair.topic.name, pair.partitions, 1)]).values():
             made.result(timeout=PATIENCE_SECONDS)
-        world.publish(transfer("P/9"))
-        until_sent(world, 10)
-    assert verified(world) == (10, 0)
+        pair.publish(transfer("P/9"))
+        until_sent(pair, 10)
+    assert verified(pair) == (10, 0)
 
 
-def test_a_database_that_was_not_prepared_is_told_how_to_be(world: World) -> None:
-    with world.producer.begin() as connection:
+def test_a_database_that_was_not_prepared_is_told_how_to_be(pair: AgencyPair) -> None:
+    with pair.producer.begin() as connection:
         connection.execute(sa.text("DROP TABLE sinergi_producer.checkpoint"))
     with pytest.raises(errors.TablesMissing, match="--role producer"):
-        relay_of(world).run(Event())
+        relay_of(pair).run(Event())
 
 
-def held(world: World) -> int:
+def held(pair: AgencyPair) -> int:
     question = "SELECT count(*) FROM sinergi_producer.outbox WHERE held IS NOT NULL"
-    return int(world.ask(question, world.producer)[0][0])
+    return int(pair.ask(question, pair.producer)[0][0])
 
 
-def ended(world: World, folder: Path) -> Agreements:
+def ended(pair: AgencyPair, folder: Path) -> Agreements:
     """The same agreement, no longer in force."""
-    starts = world.agreement["in_force"]["from"]
-    document = world.agreement | {"in_force": {"from": starts, "until": starts.replace(year=2021)}}
+    starts = pair.agreement["in_force"]["from"]
+    document = pair.agreement | {"in_force": {"from": starts, "until": starts.replace(year=2021)}}
     other = folder / "ended"
     other.mkdir()
     (other / "pks.toml").write_text(tomli_w.dumps(document), encoding="utf-8")
     return Agreements.load(other)
 
 
-def set_topic(world: World, name: str, value: str) -> None:
+def set_topic(pair: AgencyPair, name: str, value: str) -> None:
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, world.topic.name, incremental_configs=[entry])
-    admin = open_admin(world.connection)
+    resource = ConfigResource(ResourceType.TOPIC, pair.topic.name, incremental_configs=[entry])
+    admin = open_admin(pair.connection)
     for done in admin.incremental_alter_configs([resource]).values():
         done.result(timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
-def relay_process(world: World) -> Iterator[subprocess.Popen[str]]:
+def relay_process(pair: AgencyPair) -> Iterator[subprocess.Popen[str]]:
     """The command as an agency runs it; killed if the block leaves it running."""
-    command = [sys.executable, "-m", "sinergi", "--config", str(world.agency_settings), "relay"]
+    command = [sys.executable, "-m", "sinergi", "--config", str(pair.agency_settings), "relay"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as child:
         try:
             yield child

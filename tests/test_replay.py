@@ -12,13 +12,13 @@ import tomli_w
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
+from agency_pair import AgencyPair, transfer
 from sinergi_consumers.audit.replay import Replay, ReplayFilter, differing_leaf
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS, until
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +30,9 @@ COUNT = 40
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
     """A topic of one partition with some transfers and a correction."""
-    made = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    made = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
     made.publish(*(transfer(f"P/{number}") for number in range(COUNT - 1)))
     made.publish(transfer("P/3", "CORRECTED"))
     with made.relaying():
@@ -46,14 +46,16 @@ def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], 
     return made
 
 
-def copied(world: World, change: Callable[[list[Message]], list[Message | Changed]]) -> str:
+def copied(
+    pair: AgencyPair, change: Callable[[list[Message]], list[Message | MessageWithOtherValue]]
+) -> str:
     """A copy of the topic in another one, after a change."""
-    name = f"copy.{world.topic.name}"
-    admin = open_admin(world.connection)
+    name = f"copy.{pair.topic.name}"
+    admin = open_admin(pair.connection)
     admin.create_topics([NewTopic(name, 1, 1)])[name].result(PATIENCE_SECONDS)
-    with open_scan(world.connection, TopicPartition(world.topic.name, 0)) as log:
+    with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as log:
         messages = [each for chunk in log.read(*log.bounds()) for each in chunk]
-    producer = Producer({"bootstrap.servers": world.kafka})
+    producer = Producer({"bootstrap.servers": pair.kafka})
     for each in change(messages):
         headers: Any = each.headers()
         producer.produce(name, each.value(), each.key(), 0, headers=headers)
@@ -61,7 +63,7 @@ def copied(world: World, change: Callable[[list[Message]], list[Message | Change
     return name
 
 
-class Changed:
+class MessageWithOtherValue:
     """A message with another value."""
 
     def __init__(self, message: Message, value: bytes) -> None:
@@ -78,35 +80,37 @@ class Changed:
         return self._message.headers()
 
 
-def one_byte_changed(leaf: int) -> Callable[[list[Message]], list[Message | Changed]]:
-    def change(messages: list[Message]) -> list[Message | Changed]:
+def one_byte_changed(leaf: int) -> Callable[[list[Message]], list[Message | MessageWithOtherValue]]:
+    def change(messages: list[Message]) -> list[Message | MessageWithOtherValue]:
         value = bytearray(messages[leaf].value() or b"")
         value[-1] ^= 1
         return [
             *messages[:leaf],
-            Changed(messages[leaf], bytes(value)),
+            MessageWithOtherValue(messages[leaf], bytes(value)),
             *messages[leaf + 1 :],
         ]
 
     return change
 
 
-def replayed(world: World, wanted: ReplayFilter, copy: str | None = None) -> list[dict[str, Any]]:
-    run = Replay(world.bus, world.topic, copy)
+def replayed(
+    pair: AgencyPair, wanted: ReplayFilter, copy: str | None = None
+) -> list[dict[str, Any]]:
+    run = Replay(pair.bus, pair.topic, copy)
     return [row for frame in run.events(wanted) for row in frame.to_dicts()]
 
 
 @pytest.mark.parametrize("partitions", [0, 1, 3])
 def test_a_copy_that_is_no_whole_copy_is_told_without_advice_to_change_it(
-    world: World, partitions: int, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, partitions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sinergi_schemas.agreements.collection.Agreements.partitions", lambda *_: 2)
-    name = f"{world.topic.name}.copy-{partitions}"
+    name = f"{pair.topic.name}.copy-{partitions}"
     if partitions:
-        admin = open_admin(world.connection)
+        admin = open_admin(pair.connection)
         admin.create_topics([NewTopic(name, partitions)])[name].result()
         until(lambda: name in describe(admin, [name]), "the copy is there")
-    run = Replay(world.bus, world.topic, name)
+    run = Replay(pair.bus, pair.topic, name)
     if partitions > 2:
         assert len(run.partitions()) == 2
         told = run.added or ""
@@ -118,84 +122,84 @@ def test_a_copy_that_is_no_whole_copy_is_told_without_advice_to_change_it(
     assert not any(advice in told for advice in ("provision", "--alter", "make", "add the"))
 
 
-def test_a_record_is_shown_with_all_its_revisions(world: World) -> None:
-    found = replayed(world, ReplayFilter(record_id="P/3"))
+def test_a_record_is_shown_with_all_its_revisions(pair: AgencyPair) -> None:
+    found = replayed(pair, ReplayFilter(record_id="P/3"))
     assert [(row["revision"], row["action"]) for row in found] == [
         (1, "RECORDED"),
         (2, "CORRECTED"),
     ]
 
 
-def test_an_interval_is_open_at_its_end(world: World) -> None:
-    every = replayed(world, ReplayFilter())
+def test_an_interval_is_open_at_its_end(pair: AgencyPair) -> None:
+    every = replayed(pair, ReplayFilter())
     times = sorted({row["recorded_at"] for row in every})
     assert len(every) == COUNT
     last = times[-1]
-    assert [row["recorded_at"] for row in replayed(world, ReplayFilter(since=last))] == [last]
-    assert len(replayed(world, ReplayFilter(until=last))) == COUNT - 1
+    assert [row["recorded_at"] for row in replayed(pair, ReplayFilter(since=last))] == [last]
+    assert len(replayed(pair, ReplayFilter(until=last))) == COUNT - 1
     elsewhere = last.astimezone(ZoneInfo("Asia/Makassar"))
-    assert len(replayed(world, ReplayFilter(until=elsewhere))) == COUNT - 1
+    assert len(replayed(pair, ReplayFilter(until=elsewhere))) == COUNT - 1
 
 
 @pytest.mark.parametrize("leaf", [0, 17, COUNT - 2])
 def test_one_changed_byte_refuses_its_batch_and_a_second_copy_names_the_leaf(
-    world: World, leaf: int
+    pair: AgencyPair, leaf: int
 ) -> None:
-    copy = copied(world, one_byte_changed(leaf))
+    copy = copied(pair, one_byte_changed(leaf))
     with pytest.raises(errors.SealMismatch) as caught:
-        replayed(world, ReplayFilter(), copy)
+        replayed(pair, ReplayFilter(), copy)
     batch = range(caught.value.start, caught.value.end)
     assert leaf in batch
-    assert differing_leaf(world.bus, 0, batch, copy, world.topic.name) == leaf
-    assert differing_leaf(world.bus, 0, batch, world.topic.name, world.topic.name) is None
+    assert differing_leaf(pair.bus, 0, batch, copy, pair.topic.name) == leaf
+    assert differing_leaf(pair.bus, 0, batch, pair.topic.name, pair.topic.name) is None
 
 
-def test_a_copy_that_lacks_a_message_is_a_gap(world: World) -> None:
-    copy = copied(world, lambda messages: [*messages[:5], *messages[6:]])
+def test_a_copy_that_lacks_a_message_is_a_gap(pair: AgencyPair) -> None:
+    copy = copied(pair, lambda messages: [*messages[:5], *messages[6:]])
     with pytest.raises(errors.SealGap, match=r"lacks leaf 5, though"):
-        replayed(world, ReplayFilter(), copy)
+        replayed(pair, ReplayFilter(), copy)
 
 
-def test_a_tail_that_was_cut_off_before_a_checkpoint_is_not_shown(world: World) -> None:
-    copy = copied(world, lambda messages: list(messages[:-1]))
-    run = Replay(world.bus, world.topic, copy)
+def test_a_tail_that_was_cut_off_before_a_checkpoint_is_not_shown(pair: AgencyPair) -> None:
+    copy = copied(pair, lambda messages: list(messages[:-1]))
+    run = Replay(pair.bus, pair.topic, copy)
     shown = sum(frame.height for frame in run.events(ReplayFilter()))
     (tally,) = run.tallies
     assert shown == tally.verified < COUNT - 1 or tally.unsealed == 0
     assert tally.verified + tally.unsealed == COUNT - 1
 
 
-def test_messages_sent_twice_are_shown_once(world: World) -> None:
-    copy = copied(world, lambda messages: [*messages, *messages])
-    assert len(replayed(world, ReplayFilter(), copy)) == COUNT
+def test_messages_sent_twice_are_shown_once(pair: AgencyPair) -> None:
+    copy = copied(pair, lambda messages: [*messages, *messages])
+    assert len(replayed(pair, ReplayFilter(), copy)) == COUNT
 
 
-def test_a_message_of_a_stranger_is_skipped_and_counted(world: World) -> None:
-    producer = Producer({"bootstrap.servers": world.kafka})
-    producer.produce(world.topic.name, b"anything", b"key", 0)
+def test_a_message_of_a_stranger_is_skipped_and_counted(pair: AgencyPair) -> None:
+    producer = Producer({"bootstrap.servers": pair.kafka})
+    producer.produce(pair.topic.name, b"anything", b"key", 0)
     assert producer.flush(PATIENCE_SECONDS) == 0
-    run = Replay(world.bus, world.topic)
+    run = Replay(pair.bus, pair.topic)
     assert sum(frame.height for frame in run.events(ReplayFilter())) == COUNT
     (tally,) = run.tallies
     assert [(each.count, each.first) for each in tally.noise.skipped] == [(1, COUNT)]
 
 
 def test_every_output_holds_every_event(
-    world: World, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+    pair: AgencyPair, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     from sinergi.cli.root import run
 
     config = tmp_path / "reader" / "sinergi.toml"
     config.parent.mkdir()
     settings = {
-        "agency": world.reader,
+        "agency": pair.reader,
         "agreements": str(tmp_path),
-        "kafka": {"bootstrap": world.kafka},
+        "kafka": {"bootstrap": pair.kafka},
     }
     config.write_text(tomli_w.dumps(settings), encoding="utf-8")
 
     def shown(*options: str) -> bytes:
-        status = run(["--config", str(config), "replay", world.topic.name, *options])
+        status = run(["--config", str(config), "replay", pair.topic.name, *options])
         assert status == 0
         return capfdbinary.readouterr().out
 

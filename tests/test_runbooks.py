@@ -22,6 +22,7 @@ import sqlalchemy as sa
 import tomli_w
 from confluent_kafka.admin import AdminClient
 
+from agency_pair import DATABASE, TERM_SECONDS, running, transfer
 from chaos.disk import fill, full
 from chaos.patience import until
 from chaos.report import Report
@@ -33,7 +34,6 @@ from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from waiting import PATIENCE_SECONDS
-from world import DATABASE, TERM_SECONDS, running, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ def servers() -> Iterator[Services]:
 
 
 @dataclass
-class Play:
+class Scenario:
     """A bus, and what its agency commits."""
 
     bus: Site
@@ -105,10 +105,10 @@ class Play:
 
 
 @pytest.fixture
-def play(servers: Services, tmp_path: Path) -> Iterator[Play]:
+def scenario(servers: Services, tmp_path: Path) -> Iterator[Scenario]:
     tmp_path.chmod(0o711)
     with site(servers, tmp_path / "bus") as bus:
-        yield Play(bus)
+        yield Scenario(bus)
 
 
 def said(worker: Worker, words: str) -> None:
@@ -135,56 +135,58 @@ class WeekAgo:
 
 def relayed_a_week_ago(bus: Site, events: int) -> None:
     """The last that was heard of the agency: it has sent all, and signed its heads."""
-    world = bus.world
-    identity = Identity(world.publisher, [world.key], lambda: world.agreements)
-    backlog = Backlog(world.producer_url, TERM_SECONDS)
-    relay = Relay(identity, backlog, world.connection, Catalog.shipped(), clock=WeekAgo())
+    pair = bus.pair
+    identity = Identity(pair.publisher, [pair.key], lambda: pair.agreements)
+    backlog = Backlog(pair.producer_url, TERM_SECONDS)
+    relay = Relay(identity, backlog, pair.connection, Catalog.shipped(), clock=WeekAgo())
     with running(relay.run):
         until(lambda: bus.sent == events, PATIENCE_SECONDS, "all is sent")
 
 
-def test_a_producer_that_is_dead_is_told_from_one_to_whom_nothing_happened(play: Play) -> None:
-    bus = play.bus
-    play.publish()
+def test_a_producer_that_is_dead_is_told_from_one_to_whom_nothing_happened(
+    scenario: Scenario,
+) -> None:
+    bus = scenario.bus
+    scenario.publish()
     relayed_a_week_ago(bus, 20)
-    play.materialiser()
-    play.until_arrived()
-    away = play.lines(bus.reader_settings, 0)
+    scenario.materialiser()
+    scenario.until_arrived()
+    away = scenario.lines(bus.reader_settings, 0)
     assert "all is well" in away, "nothing that is on the topic is missing"
-    assert f"{bus.world.publisher} has signed no heads since" in away
+    assert f"{bus.pair.publisher} has signed no heads since" in away
     assert "its relay is not at work" in away
-    play.publish()
-    waiting = play.lines(bus.agency_settings, 1)
+    scenario.publish()
+    waiting = scenario.lines(bus.agency_settings, 1)
     assert "20 rows of" in waiting
     assert "none leads" in waiting
     assert "start `sinergi relay`" in waiting
-    play.relay()
-    play.until_arrived()
-    assert "heads" not in play.lines(bus.reader_settings, 0)
-    play.end()
+    scenario.relay()
+    scenario.until_arrived()
+    assert "heads" not in scenario.lines(bus.reader_settings, 0)
+    scenario.end()
 
 
 def test_a_reader_that_was_away_so_long_that_the_group_is_forgotten_misses_nothing(
-    play: Play,
+    scenario: Scenario,
 ) -> None:
-    bus = play.bus
-    play.relay()
-    reader = play.materialiser()
-    play.publish()
-    play.until_arrived()
-    play.stop(reader)
-    play.publish()
+    bus = scenario.bus
+    scenario.relay()
+    reader = scenario.materialiser()
+    scenario.publish()
+    scenario.until_arrived()
+    scenario.stop(reader)
+    scenario.publish()
     bus.until_sent()
-    group = f"{bus.world.reader}.{DATABASE}"
-    assert f"none is in the group {group}" in play.lines(bus.reader_settings, 1)
+    group = f"{bus.pair.reader}.{DATABASE}"
+    assert f"none is in the group {group}" in scenario.lines(bus.reader_settings, 1)
     # What a broker does with a group by itself after offsets.retention.minutes.
     admin = AdminClient({"bootstrap.servers": bus.services.bootstrap})
     for gone in admin.delete_consumer_groups([group]).values():
         gone.result()
-    assert "20 events of" in play.lines(bus.reader_settings, 1)
-    play.materialiser()
-    play.until_arrived()
-    play.end()
+    assert "20 events of" in scenario.lines(bus.reader_settings, 1)
+    scenario.materialiser()
+    scenario.until_arrived()
+    scenario.end()
 
 
 def agreed(
@@ -201,111 +203,111 @@ def agreed(
     Args:
         replaces: the files that it follows.
     """
-    files = [(bus.world.folder / each).read_bytes() for each in replaces]
-    original = tomllib.loads((bus.world.folder / "pks.toml").read_text("utf-8"))
+    files = [(bus.pair.folder / each).read_bytes() for each in replaces]
+    original = tomllib.loads((bus.pair.folder / "pks.toml").read_text("utf-8"))
     original["in_force"] = {"from": since, "until": end}
     original |= {"replaces": [sha256(each).hexdigest() for each in files]} if files else {}
     for each in original["numbers"]:
         each["number"] = f"{number}/{each['party']}"
-    (bus.world.folder / file).write_text(tomli_w.dumps(original), encoding="utf-8")
+    (bus.pair.folder / file).write_text(tomli_w.dumps(original), encoding="utf-8")
 
 
 def test_rows_whose_agreement_ran_out_meanwhile_are_held_until_a_new_one_covers_them(
-    play: Play,
+    scenario: Scenario,
 ) -> None:
-    bus = play.bus
-    play.materialiser()
-    play.publish()
+    bus = scenario.bus
+    scenario.materialiser()
+    scenario.publish()
     yesterday = SYSTEM.now().replace(microsecond=0) - timedelta(days=1)
     agreed(bus, "pks.toml", "PKS/1", datetime(2020, 1, 1, tzinfo=UTC), yesterday)
-    relay = play.relay()
-    play.until_lines(bus.agency_settings, "held: no agreement in force covers it")
+    relay = scenario.relay()
+    scenario.until_lines(bus.agency_settings, "held: no agreement in force covers it")
     assert bus.sent == 0
-    del bus.world.agreements, bus.world.outbox
-    with bus.world.producer.begin() as connection, pytest.raises(errors.NotAgreed):
-        bus.world.outbox.publish(connection, transfer("M/0"))
+    del bus.pair.agreements, bus.pair.outbox
+    with bus.pair.producer.begin() as connection, pytest.raises(errors.NotAgreed):
+        bus.pair.outbox.publish(connection, transfer("M/0"))
     later = datetime(2099, 1, 1, tzinfo=UTC)
     agreed(bus, "pks-2.toml", "PKS/2", yesterday, later, replaces=["pks.toml"])
-    play.stop(relay)
-    play.relay()
+    scenario.stop(relay)
+    scenario.relay()
     # The file that these rows name was written over, so that no reader takes them as agreed.
-    until(lambda: bus.sent == play.numbers, PATIENCE_SECONDS, "all rows are sent")
-    play.stop(*play.workers)
+    until(lambda: bus.sent == scenario.numbers, PATIENCE_SECONDS, "all rows are sent")
+    scenario.stop(*scenario.workers)
 
 
 # A disk is full
 
 
 def test_an_agencys_database_without_room_refuses_its_transactions_and_loses_nothing(
-    play: Play,
+    scenario: Scenario,
 ) -> None:
-    bus = play.bus
-    play.materialiser()
-    play.publish()
-    with full(bus.world.producer, "sinergi_producer.outbox", "sinergi_producer.checkpoint"):
+    bus = scenario.bus
+    scenario.materialiser()
+    scenario.publish()
+    with full(bus.pair.producer, "sinergi_producer.outbox", "sinergi_producer.checkpoint"):
         with pytest.raises(sa.exc.OperationalError) as caught:
-            play.publish()
-        play.numbers -= 1
+            scenario.publish()
+        scenario.numbers -= 1
         assert getattr(caught.value.orig, "sqlstate", None) == "53100"
-        relay = play.relay()
+        relay = scenario.relay()
         said(relay, "53100")
-        assert "20 rows of" in waits(play, bus.agency_settings)
+        assert "20 rows of" in waits(scenario, bus.agency_settings)
         assert bus.sent == 0
         assert relay.runs
-    play.publish()
-    play.until_arrived()
+    scenario.publish()
+    scenario.until_arrived()
     said(relay, "going on")
-    play.end()
+    scenario.end()
 
 
-def waits(play: Play, settings: Path) -> str:
+def waits(scenario: Scenario, settings: Path) -> str:
     """What status says of rows that a relay has not sealed for a minute."""
-    with play.bus.world.producer.begin() as connection:
+    with scenario.bus.pair.producer.begin() as connection:
         connection.execute(
             sa.text(
                 "UPDATE sinergi_producer.outbox"
                 " SET recorded_at = recorded_at - interval '2 minutes'"
             )
         )
-    return play.lines(settings, 1)
+    return scenario.lines(settings, 1)
 
 
-def test_a_readers_database_without_room_waits_and_sets_nothing_apart(play: Play) -> None:
-    bus = play.bus
-    play.relay()
-    reader = play.materialiser()
-    play.publish()
-    play.until_arrived()
-    with full(bus.world.consumer, "sinergi_consumer.checkpoint", "sinergi.transfer_history"):
-        play.publish()
+def test_a_readers_database_without_room_waits_and_sets_nothing_apart(scenario: Scenario) -> None:
+    bus = scenario.bus
+    scenario.relay()
+    reader = scenario.materialiser()
+    scenario.publish()
+    scenario.until_arrived()
+    with full(bus.pair.consumer, "sinergi_consumer.checkpoint", "sinergi.transfer_history"):
+        scenario.publish()
         said(reader, "53100")
         assert reader.runs
-        assert bus.world.count("sinergi_consumer.quarantine") == 0
+        assert bus.pair.count("sinergi_consumer.quarantine") == 0
         assert bus.materialised == 20
-    play.until_arrived()
-    play.end()
+    scenario.until_arrived()
+    scenario.end()
 
 
 def test_a_broker_without_room_ends_and_all_arrives_once_it_is_started_with_room(
-    play: Play,
+    scenario: Scenario,
 ) -> None:
-    bus, kafka = play.bus, play.bus.services.kafka
-    relay = play.relay()
-    reader = play.materialiser()
-    play.publish()
-    play.until_arrived()
+    bus, kafka = scenario.bus, scenario.bus.services.kafka
+    relay = scenario.relay()
+    reader = scenario.materialiser()
+    scenario.publish()
+    scenario.until_arrived()
     fill(kafka.running)
-    play.publish()
+    scenario.publish()
     until(lambda: not kafka.runs, PATIENCE_SECONDS, "the broker has ended")
     for settings in (bus.agency_settings, bus.reader_settings):
-        assert play.lines(settings, 2).startswith("broker ")
-    play.publish()
+        assert scenario.lines(settings, 2).startswith("broker ")
+    scenario.publish()
     kafka.stop()
     kafka.start()
-    play.until_arrived()
+    scenario.until_arrived()
     assert relay.runs
     assert reader.runs
-    play.end()
+    scenario.end()
 
 
 # A broker is lost
@@ -319,26 +321,26 @@ def sinergi(settings: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_only_broker_lost_with_its_disk_is_filled_again_from_the_outbox(
-    play: Play,
+    scenario: Scenario,
 ) -> None:
-    bus, kafka = play.bus, play.bus.services.kafka
-    relay = play.relay()
-    reader = play.materialiser()
-    play.publish()
-    play.until_arrived()
-    play.stop(relay, reader)
+    bus, kafka = scenario.bus, scenario.bus.services.kafka
+    relay = scenario.relay()
+    reader = scenario.materialiser()
+    scenario.publish()
+    scenario.until_arrived()
+    scenario.stop(relay, reader)
     kafka.crash()
     shutil.rmtree(kafka.service.folder / "kafka")
-    play.publish()
+    scenario.publish()
     kafka.start()
-    play.until_lines(bus.agency_settings, "is not on the broker: run `sinergi provision apply`")
+    scenario.until_lines(bus.agency_settings, "is not on the broker: run `sinergi provision apply`")
     done: Any = sinergi(bus.agency_settings, "provision", "apply")
     assert done.returncode == 0, done.stderr
-    relay = play.relay()
+    relay = scenario.relay()
     said(relay, "topic has lost what it had: sending again")
     bus.until_sent()
-    play.materialiser()
-    play.until_arrived()
-    play.lines(bus.agency_settings, 0)
-    assert "halted" not in play.lines(bus.reader_settings, 0)
-    play.end()
+    scenario.materialiser()
+    scenario.until_arrived()
+    scenario.lines(bus.agency_settings, 0)
+    assert "halted" not in scenario.lines(bus.reader_settings, 0)
+    scenario.end()

@@ -43,7 +43,7 @@ FINGERPRINT = bytes(range(32))
 
 
 @dataclass(frozen=True)
-class Sent:
+class StubMessage:
     """A message, as far as a reader sees it."""
 
     index: int
@@ -62,13 +62,13 @@ def seal(
     origin: str = ORIGIN,
     key: SigningKey = KEY,
     tree: Frontier | None = None,
-) -> list[Sent]:
+) -> list[StubMessage]:
     """The tape of an honest owner: a checkpoint at the end of each batch."""
     writer = TreeWriter(origin, [key], tree or Frontier.empty())
     tape = []
     for batch in batches:
         for datum in batch:
-            sent = Sent(writer.size, b"record-%d" % writer.size, datum)
+            sent = StubMessage(writer.size, b"record-%d" % writer.size, datum)
             writer.add(sent.data)
             tape.append(sent)
         if batch:
@@ -80,7 +80,7 @@ def fresh(tree: Frontier | None = None) -> TreeReader:
     return TreeReader(ORIGIN, KeyRing.of(KEY.public), tree or Frontier.empty())
 
 
-def feed(reader: TreeReader, tape: Iterable[Sent]) -> list[VerifiedLeaves]:
+def feed(reader: TreeReader, tape: Iterable[StubMessage]) -> list[VerifiedLeaves]:
     """Feed messages at offsets that go on from the last ones; what became verified."""
     found = []
     for sent in tape:
@@ -92,7 +92,7 @@ def feed(reader: TreeReader, tape: Iterable[Sent]) -> list[VerifiedLeaves]:
     return found
 
 
-def finish(reader: TreeReader, tape: Iterable[Sent]) -> list[VerifiedLeaves]:
+def finish(reader: TreeReader, tape: Iterable[StubMessage]) -> list[VerifiedLeaves]:
     """The same for a topic that ends there; an objection that stands is raised."""
     found = feed(reader, tape)
     while verified := reader.settle(final=True):
@@ -112,11 +112,11 @@ BATCHES = st.lists(st.lists(DATUMS, min_size=1, max_size=6), min_size=1, max_siz
 FIVE = seal([[b"a", b"b"], [b"c", b"d", b"e"]])
 
 
-def ends(tape: Sequence[Sent]) -> list[int]:
+def ends(tape: Sequence[StubMessage]) -> list[int]:
     return [sent.index + 1 for sent in tape if sent.sealed]
 
 
-def end_before(tape: Sequence[Sent], index: int) -> int:
+def end_before(tape: Sequence[StubMessage], index: int) -> int:
     """The last checkpoint at or before a leaf: what may be verified when that leaf is bad."""
     return max((end for end in ends(tape) if end <= index), default=0)
 
@@ -213,11 +213,11 @@ def test_forged_leaves_before_and_behind_the_true_ones_change_nothing(
     batches: list[list[bytes]], data: st.DataObject
 ) -> None:
     tape = seal(batches)
-    heard: list[Sent] = []
+    heard: list[StubMessage] = []
     for sent in tape:
         for _ in range(data.draw(st.integers(min_value=0, max_value=2))):
             index = data.draw(st.integers(min_value=0, max_value=len(tape) + 2))
-            heard.append(Sent(index, b"forged", data.draw(DATUMS)))
+            heard.append(StubMessage(index, b"forged", data.draw(DATUMS)))
         heard.append(sent)
     reader = fresh()
     assert [each.end for each in finish(reader, heard)] == ends(tape)
@@ -247,7 +247,7 @@ def test_forged_copies_between_all_leaves_of_small_batches_change_nothing() -> N
 
 def test_a_leaf_far_ahead_is_skipped_and_counted() -> None:
     reader = fresh()
-    stray = Sent(WINDOW, b"stray", b"x"), Sent(10**17, b"stray", b"x")
+    stray = StubMessage(WINDOW, b"stray", b"x"), StubMessage(10**17, b"stray", b"x")
     assert [each.end for each in finish(reader, [*stray, *FIVE])] == [2, 5]
     assert causes(reader) == {noise.OUTSIDE: 2}
     ((first, index), (second, _)) = reader.noise.skipped[0].places
@@ -256,7 +256,7 @@ def test_a_leaf_far_ahead_is_skipped_and_counted() -> None:
 
 def test_a_stray_leaf_within_the_window_waits_for_its_turn() -> None:
     reader = fresh()
-    assert [each.end for each in finish(reader, [Sent(4, b"stray", b"x"), *FIVE])] == [2, 5]
+    assert [each.end for each in finish(reader, [StubMessage(4, b"stray", b"x"), *FIVE])] == [2, 5]
     assert causes(reader) == {noise.ALTERED: 1}
 
 
@@ -362,7 +362,7 @@ def test_a_checkpoint_that_was_tried_in_vain_holds_though_more_keeps_arriving() 
 
 def test_candidates_are_bounded_whatever_arrives() -> None:
     reader = fresh()
-    feed(reader, (Sent(at % 7, b"f", b"%d" % at) for at in range(5_000)))
+    feed(reader, (StubMessage(at % 7, b"f", b"%d" % at) for at in range(5_000)))
     kept = reader._candidates
     assert sum(map(len, kept._others.values())) <= 7 * MOST_AT_ONE_LEAF
     assert [each.end for each in finish(reader, FIVE)] == [2, 5]
@@ -457,7 +457,7 @@ def test_a_message_put_in_with_all_others_moved_up_is_refused_at_the_checkpoint(
     moved = [replace(each, index=each.index + 1) for each in FIVE[2:]]
     reader = fresh()
     with pytest.raises(errors.SealMismatch):
-        finish(reader, [*FIVE[:2], Sent(2, b"record-2", b"never published"), *moved])
+        finish(reader, [*FIVE[:2], StubMessage(2, b"record-2", b"never published"), *moved])
     assert reader.size == 2
 
 
@@ -535,7 +535,7 @@ def test_every_error_names_the_topic_and_partition() -> None:
 # Owner, adversary, reader
 
 
-class Seal(RuleBasedStateMachine):
+class SealMachine(RuleBasedStateMachine):
     """An owner who seals, somebody on the way who holds all messages, and a reader.
 
     Whatever arrives, what the reader gives out is a beginning of what its owner sealed, and as soon
@@ -548,7 +548,7 @@ class Seal(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.writer = TreeWriter(ORIGIN, [KEY], Frontier.empty())
-        self.sealed: list[Sent] = []
+        self.sealed: list[StubMessage] = []
         self.foreign = seal([[b"a", b"b"], [b"c"]], origin=ORIGIN[:-1] + "1")
         self.reader = fresh()
         self.given: list[VerifiedLeaves] = []
@@ -556,12 +556,12 @@ class Seal(RuleBasedStateMachine):
     @rule(datums=st.lists(DATUMS, min_size=1, max_size=4))
     def the_owner_publishes(self, datums: list[bytes]) -> None:
         for datum in datums:
-            sent = Sent(self.writer.size, b"record-%d" % self.writer.size, datum)
+            sent = StubMessage(self.writer.size, b"record-%d" % self.writer.size, datum)
             self.writer.add(sent.data)
             self.sealed.append(sent)
         self.sealed[-1] = replace(self.sealed[-1], sealed=self.writer.checkpoint())
 
-    def deliver(self, sent: Sent) -> None:
+    def deliver(self, sent: StubMessage) -> None:
         self.given += feed(self.reader, [sent])
 
     @precondition(lambda self: self.sealed)
@@ -582,7 +582,7 @@ class Seal(RuleBasedStateMachine):
 
     @precondition(lambda self: self.sealed)
     @rule(target=tampered, data=st.data(), what=st.sampled_from(mutable))
-    def a_message_is_tampered_with(self, data: st.DataObject, what: str) -> Sent:
+    def a_message_is_tampered_with(self, data: st.DataObject, what: str) -> StubMessage:
         at = min(self.reader.size + self.reader.pending, len(self.sealed) - 1)
         sent = data.draw(st.sampled_from([self.sealed[at], *self.sealed]))
         if what == "index":
@@ -601,7 +601,7 @@ class Seal(RuleBasedStateMachine):
         return replace(sent, sealed=Sealed(checkpoint.sign(forged, [STRANGER]), other.frontier))
 
     @rule(sent=consumes(tampered))
-    def a_tampered_message_arrives(self, sent: Sent) -> None:
+    def a_tampered_message_arrives(self, sent: StubMessage) -> None:
         self.deliver(sent)
 
     @invariant()
@@ -626,7 +626,7 @@ class Seal(RuleBasedStateMachine):
             self.what_is_given_out_is_a_beginning_of_what_was_sealed()
 
 
-TestSeal = Seal.TestCase
+TestSeal = SealMachine.TestCase
 TestSeal.settings = settings(deadline=None, max_examples=60, stateful_step_count=30)
 
 
@@ -660,11 +660,11 @@ def most_hashed(messages: int) -> int:
     return ALLOWANCE + A_MESSAGE * messages + 2 * (A_TRY + WINDOW)
 
 
-def false_checkpoints(sizes: Iterable[int]) -> list[Sent]:
+def false_checkpoints(sizes: Iterable[int]) -> list[StubMessage]:
     """Signed by the owner, over trees that it does not have."""
     stated = [Checkpoint(ORIGIN, size, leaf_hash(b"%d" % size)) for size in sizes]
     return [
-        Sent(each.size - 1, b"k", b"x", sealed=Sealed(checkpoint.sign(each, [KEY]), ()))
+        StubMessage(each.size - 1, b"k", b"x", sealed=Sealed(checkpoint.sign(each, [KEY]), ()))
         for each in stated
     ]
 
@@ -673,8 +673,8 @@ def false_checkpoints(sizes: Iterable[int]) -> list[Sent]:
 def test_signed_checkpoints_of_falling_sizes_cost_a_few_hashes_each(
     hashed: list[int], doubled: int
 ) -> None:
-    heard = [Sent(at, b"k", b"x") for at in range(WINDOW - 1)]
-    heard += [Sent(at % 100 * 49, b"k", b"y%d" % at) for at in range(doubled)]
+    heard = [StubMessage(at, b"k", b"x") for at in range(WINDOW - 1)]
+    heard += [StubMessage(at % 100 * 49, b"k", b"y%d" % at) for at in range(doubled)]
     heard += false_checkpoints(range(WINDOW - 1, WINDOW - 1_001, -1))
     with pytest.raises(errors.SealMismatch):
         finish(fresh(), heard)

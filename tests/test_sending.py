@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
+from agency_pair import BUS, DATABASE, AgencyPair, running, transfer
 from sinergi_consumers.materialise.receipts import Receipts
 from sinergi_consumers.sinks.protocol import Receipt
 from sinergi_producers.relay.control_topic import ControlTopic
@@ -29,10 +30,9 @@ from sinergi_schemas.kafka.compacted_topic import CompactedTopic
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import control_topic, receipts_topic
-from test_kafka import Ticking
+from test_kafka import ManualClock
 from test_relay import messages, relay_of, sent, until_sent, verified
 from waiting import PATIENCE_SECONDS
-from world import BUS, DATABASE, World, running, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,42 +45,42 @@ PASSWORD = "hush-hush"
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases())
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
 
 
 @pytest.fixture
-def role(world: World) -> Iterator[str]:
+def role(pair: AgencyPair) -> Iterator[str]:
     """The name of a role that is not there yet; whoever makes it, it goes at the end."""
     name = f"relay_{secrets.token_hex(4)}"
     yield name
-    with world.producer.begin() as connection:
+    with pair.producer.begin() as connection:
         connection.execute(sa.text(f"DROP ROLE IF EXISTS {name}"))
 
 
-def growths(world: World, count: int) -> list[TreeUpdate]:
+def growths(pair: AgencyPair, count: int) -> list[TreeUpdate]:
     """Sealed leaves, as the relay hands them over."""
-    world.publish(*(transfer(f"P/{number}") for number in range(count)))
-    counts = {"transfer": world.partitions}
+    pair.publish(*(transfer(f"P/{number}") for number in range(count)))
+    counts = {"transfer": pair.partitions}
     sealer = Sealer(
         BUS,
-        world.publisher,
-        [world.key],
+        pair.publisher,
+        [pair.key],
         counts,
         lambda _: True,
-        world.agreements.ring,
+        pair.agreements.ring,
         lambda _: None,
     )
-    with closing(Backlog(world.producer_url)) as backlog:
+    with closing(Backlog(pair.producer_url)) as backlog:
         epoch = backlog.take()
         assert epoch is not None
-        backlog.plant([TreeKey("transfer", number) for number in range(world.partitions)], epoch)
+        backlog.plant([TreeKey("transfer", number) for number in range(pair.partitions)], epoch)
         return sealer.seal(backlog.waiting(Floors()).rows, backlog.trees()).growths
 
 
-def sender(world: World, connection: Connection | None = None) -> Sender:
+def sender(pair: AgencyPair, connection: Connection | None = None) -> Sender:
     ids = {each.fingerprint: each.id for each in Catalog.shipped().all()}
-    return Sender(connection or world.connection, BUS, world.publisher, ids)
+    return Sender(connection or pair.connection, BUS, pair.publisher, ids)
 
 
 def whys(logs: list[Any]) -> str:
@@ -88,39 +88,39 @@ def whys(logs: list[Any]) -> str:
 
 
 def test_what_is_discarded_is_never_delivered_when_the_brokers_take_messages_again(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
     """Kept in the client it would come behind what a successor sends, or beside it."""
-    admin = open_admin(world.connection)
-    for gone in admin.delete_topics([world.topic.name]).values():
+    admin = open_admin(pair.connection)
+    for gone in admin.delete_topics([pair.topic.name]).values():
         gone.result(timeout=PATIENCE_SECONDS)
-    world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
-    sealed = growths(world, 20)
-    old = sender(world)
+    pair.until(lambda: not describe(admin, [pair.topic.name]), "the topic is gone")
+    sealed = growths(pair, 20)
+    old = sender(pair)
     old.enqueue(sealed)
     old.discard()
     assert len(old._producer) == 0
     with pytest.raises(errors.SinergiError):
         old.flush(lambda: None)
-    for made in admin.create_topics([NewTopic(world.topic.name, world.partitions, 1)]).values():
+    for made in admin.create_topics([NewTopic(pair.topic.name, pair.partitions, 1)]).values():
         made.result(timeout=PATIENCE_SECONDS)
-    new = sender(world)
+    new = sender(pair)
     new.enqueue(sealed)
     assert new.flush(lambda: None) == sealed
-    assert sum(len(messages(world, None, each)) for each in range(world.partitions)) == 20
-    assert verified(world) == (20, 0)
+    assert sum(len(messages(pair, None, each)) for each in range(pair.partitions)) == 20
+    assert verified(pair) == (20, 0)
 
 
-def test_a_sender_that_cannot_reach_the_brokers_is_discarded_at_once(world: World) -> None:
-    sealed = growths(world, 5)
-    nowhere = sender(world, Connection("127.0.0.1:1"))
+def test_a_sender_that_cannot_reach_the_brokers_is_discarded_at_once(pair: AgencyPair) -> None:
+    sealed = growths(pair, 5)
+    nowhere = sender(pair, Connection("127.0.0.1:1"))
     nowhere.enqueue(sealed)
     nowhere.discard()
     assert len(nowhere._producer) == 0
 
 
 def test_a_relay_that_the_brokers_do_not_let_in_says_so_and_goes_on_once_they_do(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
     options = {
@@ -129,78 +129,78 @@ def test_a_relay_that_the_brokers_do_not_let_in_says_so_and_goes_on_once_they_do
         "sasl.username": "x",
         "sasl.password": PASSWORD,
     }
-    world.connection = Connection(world.kafka, options)
-    world.publish(transfer("P/1"))
-    with capture_logs() as logs, running(relay_of(world).run):
-        world.until(lambda: "do not let us in" in whys(logs), "it says that it may not log in")
-        assert sent(world) == 0
+    pair.connection = Connection(pair.kafka, options)
+    pair.publish(transfer("P/1"))
+    with capture_logs() as logs, running(relay_of(pair).run):
+        pair.until(lambda: "do not let us in" in whys(logs), "it says that it may not log in")
+        assert sent(pair) == 0
         options.clear()
-        until_sent(world, 1)
+        until_sent(pair, 1)
     assert "Mend security under" in whys(logs)
     assert PASSWORD not in str(logs)
 
 
 def test_a_relay_told_to_stop_while_it_may_not_log_in_ends_and_may_say_why(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 1.0)
     options = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN"}
     options |= {"sasl.username": "x", "sasl.password": "y"}
-    world.connection = Connection(world.kafka, options)
+    pair.connection = Connection(pair.kafka, options)
     with (
         capture_logs() as logs,
         suppress(errors.LoginRefused),
-        running(relay_of(world).run),
+        running(relay_of(pair).run),
     ):
-        world.until(lambda: "do not let us in" in whys(logs), "it says that it may not log in")
+        pair.until(lambda: "do not let us in" in whys(logs), "it says that it may not log in")
 
 
 def test_a_relay_that_its_database_does_not_let_in_says_so_and_goes_on_once_it_does(
-    world: World, role: str
+    pair: AgencyPair, role: str
 ) -> None:
     """It cannot be told from a server that is away: libpq gives no SQLSTATE for a login."""
-    world.publish(transfer("P/1"))
-    url = sa.engine.make_url(world.producer_url).set(username=role, password=PASSWORD)
-    relay = relay_of(world, None, Backlog(url.render_as_string(hide_password=False)))
+    pair.publish(transfer("P/1"))
+    url = sa.engine.make_url(pair.producer_url).set(username=role, password=PASSWORD)
+    relay = relay_of(pair, None, Backlog(url.render_as_string(hide_password=False)))
     with capture_logs() as logs, running(relay.run):
-        world.until(lambda: f'"{role}"' in whys(logs), "it says that it may not log in")
+        pair.until(lambda: f'"{role}"' in whys(logs), "it says that it may not log in")
         assert "FATAL" in whys(logs)
-        with world.producer.begin() as connection:
+        with pair.producer.begin() as connection:
             command = f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{PASSWORD}'"
             connection.execute(sa.text(command))
-        until_sent(world, 1)
+        until_sent(pair, 1)
     assert [each["event"] for each in logs].count("waiting") == 1, "said once, and not each second"
     assert PASSWORD not in str(logs)
 
 
 def test_a_materialiser_waits_for_its_databases_login_and_ends_at_one_that_kafka_refuses(
-    world: World, role: str, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kafka gives a code for it: at the start it is a mistake in the settings."""
-    world.publish(transfer("P/1"))
-    right = world.consumer_url
+    pair.publish(transfer("P/1"))
+    right = pair.consumer_url
     url = sa.engine.make_url(right).set(username=role, password=PASSWORD)
-    world.consumer_url = url.render_as_string(hide_password=False)
-    with world.relaying(), capture_logs() as logs, world.materialising():
-        world.until(lambda: f'"{role}"' in str(logs), "it says that it may not log in")
-        with world.producer.begin() as connection:
+    pair.consumer_url = url.render_as_string(hide_password=False)
+    with pair.relaying(), capture_logs() as logs, pair.materialising():
+        pair.until(lambda: f'"{role}"' in str(logs), "it says that it may not log in")
+        with pair.producer.begin() as connection:
             command = f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{PASSWORD}'"
             connection.execute(sa.text(command))
-        world.until_rows("sinergi.transfer_history", 1)
+        pair.until_rows("sinergi.transfer_history", 1)
     assert PASSWORD not in str(logs)
-    world.consumer_url = right
+    pair.consumer_url = right
     monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
     options = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN"}
     options |= {"sasl.username": "x", "sasl.password": PASSWORD}
-    world.connection = Connection(world.kafka, options)
+    pair.connection = Connection(pair.kafka, options)
     with pytest.raises(errors.LoginRefused):
-        world.materialiser(Event()).run(Event())
+        pair.materialiser(Event()).run(Event())
 
 
 # A client that reaches no broker any more
 
 
-class Hurried(Ticking):
+class ManualClockOfToday(ManualClock):
     """A clock that a test moves on, through today."""
 
     def now(self) -> datetime:
@@ -210,33 +210,31 @@ class Hurried(Ticking):
 NOWHERE = Connection("127.0.0.1:1")
 
 
-def test_heads_that_one_client_does_not_get_out_are_told_by_another(world: World) -> None:
-    clock = Hurried()
-    control = ControlTopic(NOWHERE, BUS, world.publisher, [world.key], world.agreements.ring, clock)
+def test_heads_that_one_client_does_not_get_out_are_told_by_another(pair: AgencyPair) -> None:
+    clock = ManualClockOfToday()
+    control = ControlTopic(NOWHERE, BUS, pair.publisher, [pair.key], pair.agreements.ring, clock)
     trees = {TreeKey("transfer", 0): Frontier.empty()}
     control.publish_heads(trees)
-    control._topic._connection = world.connection
+    control._topic._connection = pair.connection
     clock.seconds = 20.0
     control.publish_heads(trees)
     assert control._topic._unconfirmed, "half a minute has not gone by"
     clock.seconds = 61.0
     control.publish_heads(trees)
-    world.until(lambda: bool(messages(world, control_topic(world.publisher))), "the heads arrive")
-    (told,) = messages(world, control_topic(world.publisher))
+    pair.until(lambda: bool(messages(pair, control_topic(pair.publisher))), "the heads arrive")
+    (told,) = messages(pair, control_topic(pair.publisher))
     assert told.key() == b"heads"
 
 
 @pytest.mark.long
 def test_a_leader_that_parts_with_a_client_that_reaches_nobody_writes_by_another(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
-    control = ControlTopic(
-        NOWHERE, BUS, world.publisher, [world.key], world.agreements.ring, SYSTEM
-    )
+    control = ControlTopic(NOWHERE, BUS, pair.publisher, [pair.key], pair.agreements.ring, SYSTEM)
     control.publish_heads({TreeKey("transfer", 0): Frontier.empty()})
-    control._topic._connection = world.connection
-    world.until(lambda: not left_after_finish(control), "the heads arrive")
-    (told,) = messages(world, control_topic(world.publisher))
+    control._topic._connection = pair.connection
+    pair.until(lambda: not left_after_finish(control), "the heads arrive")
+    (told,) = messages(pair, control_topic(pair.publisher))
     assert told.key() == b"heads"
 
 
@@ -247,25 +245,25 @@ def left_after_finish(control: ControlTopic) -> int:
 
 
 def test_what_is_refused_while_a_leader_parts_is_written_again_before_it_goes(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
     """As by a broker that does not know yet of a topic that was just made."""
     control = ControlTopic(
-        world.connection, BUS, world.publisher, [world.key], world.agreements.ring, SYSTEM
+        pair.connection, BUS, pair.publisher, [pair.key], pair.agreements.ring, SYSTEM
     )
     refusal = errors.BrokerAway("the topic is not known yet")
     control._topic.put(b"heads", b"note")
     control._topic._producer.purge()
     control._topic._retry_later(b"heads", refusal)
-    world.until(lambda: not left_after_finish(control), "the heads arrive")
-    assert [each.value() for each in messages(world, control_topic(world.publisher))] == [b"note"]
+    pair.until(lambda: not left_after_finish(control), "the heads arrive")
+    assert [each.value() for each in messages(pair, control_topic(pair.publisher))] == [b"note"]
 
 
 def test_what_somebody_has_to_mend_first_does_not_hold_up_a_leader_that_parts(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
     """It would be refused for the whole hour that is given here."""
-    topic = CompactedTopic(world.connection, control_topic(world.publisher), SYSTEM, 30.0)
+    topic = CompactedTopic(pair.connection, control_topic(pair.publisher), SYSTEM, 30.0)
     with capture_logs() as logs:
         topic.put(b"heads", bytes(10_000_000))
         assert topic.finish(3_600.0) == []
@@ -276,12 +274,12 @@ def test_what_somebody_has_to_mend_first_does_not_hold_up_a_leader_that_parts(
 
 
 def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
     """Heads are a minute apart, and a client is given up after half a minute without a report."""
-    clock = Hurried()
+    clock = ManualClockOfToday()
     control = ControlTopic(
-        world.connection, BUS, world.publisher, [world.key], world.agreements.ring, clock
+        pair.connection, BUS, pair.publisher, [pair.key], pair.agreements.ring, clock
     )
     trees = {TreeKey("transfer", 0): Frontier.empty()}
     producer = control._topic._producer
@@ -289,8 +287,8 @@ def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(
 
     def arrives(count: int) -> None:
         """They arrive while nobody looks: the reports wait inside the client."""
-        topic = control_topic(world.publisher)
-        world.until(lambda: len(messages(world, topic)) == schemas + count, f"{count} heads")
+        topic = control_topic(pair.publisher)
+        pair.until(lambda: len(messages(pair, topic)) == schemas + count, f"{count} heads")
 
     with capture_logs() as logs:
         control.publish_schemas(Catalog.shipped().versions("transfer"))
@@ -302,58 +300,60 @@ def test_an_idle_relay_whose_heads_arrive_keeps_its_client_and_warns_of_nothing(
     assert not [each for each in logs if each["event"] != "librdkafka"]
 
 
-def test_what_others_put_in_place_of_schemas_and_heads_does_not_stay(world: World) -> None:
+def test_what_others_put_in_place_of_schemas_and_heads_does_not_stay(pair: AgencyPair) -> None:
     """The topic is compacted: a foreign value, or none, is what a newcomer would find."""
-    clock = Hurried()
+    clock = ManualClockOfToday()
     control = ControlTopic(
-        world.connection, BUS, world.publisher, [world.key], world.agreements.ring, clock
+        pair.connection, BUS, pair.publisher, [pair.key], pair.agreements.ring, clock
     )
     schemas = Catalog.shipped().versions("transfer")
     control.publish_schemas(schemas)
     control.publish_heads({TreeKey("transfer", 0): Frontier.empty()})
     control.finish()
-    topic = control_topic(world.publisher)
-    stranger = Producer({"bootstrap.servers": world.kafka})
-    for number, lying in enumerate(messages(world, topic)):
+    topic = control_topic(pair.publisher)
+    stranger = Producer({"bootstrap.servers": pair.kafka})
+    for number, lying in enumerate(messages(pair, topic)):
         stranger.produce(topic, None if number % 2 else b"\xff", lying.key())
     assert stranger.flush(PATIENCE_SECONDS) == 0
     clock.seconds = 3_601.0
     control.publish_if_due({TreeKey("transfer", 0): Frontier.empty()})
-    world.until(lambda: not left_after_finish(control), "all is written again")
-    newest = {each.key() or b"": each.value() or b"" for each in messages(world, topic)}
+    pair.until(lambda: not left_after_finish(control), "all is written again")
+    newest = {each.key() or b"": each.value() or b"" for each in messages(pair, topic)}
     for each in schemas:
         assert newest[f"schema/{each.fingerprint.hex()}".encode()] == each.text
-    heads.verify(newest[b"heads"].decode(), BUS, world.publisher, [world.key.public])
+    heads.verify(newest[b"heads"].decode(), BUS, pair.publisher, [pair.key.public])
 
 
 def test_the_reports_of_a_busy_process_are_taken_before_its_client_is_given_up(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
     """The materialiser looks at its receipts again only when the database has ended a batch."""
-    clock = Hurried()
-    receipts = Receipts(world.reader, DATABASE, world.connection, clock)
-    receipt = Receipt(world.topic.name, 0, 1, "note", clock.now())
+    clock = ManualClockOfToday()
+    receipts = Receipts(pair.reader, DATABASE, pair.connection, clock)
+    receipt = Receipt(pair.topic.name, 0, 1, "note", clock.now())
     receipts.send([receipt])
     assert receipts.confirmed() in ([], [receipt])
-    world.until(
-        lambda: len(messages(world, receipts_topic(world.reader))) == 1, "the receipt is there"
+    pair.until(
+        lambda: len(messages(pair, receipts_topic(pair.reader))) == 1, "the receipt is there"
     )
     producer = receipts._topic._producer
     clock.seconds = 600.0
     with capture_logs() as logs:
-        world.until(lambda: not receipts.finish(1), "nothing more is reported")
+        pair.until(lambda: not receipts.finish(1), "nothing more is reported")
     assert receipts._topic._producer is producer
     assert not [each for each in logs if each["event"] != "librdkafka"]
 
 
-def test_receipts_that_one_client_does_not_get_out_are_published_by_another(world: World) -> None:
-    clock = Hurried()
-    receipts = Receipts(world.reader, DATABASE, NOWHERE, clock)
-    made = [Receipt(world.topic.name, 0, size, f"note {size}", clock.now()) for size in (1, 2)]
+def test_receipts_that_one_client_does_not_get_out_are_published_by_another(
+    pair: AgencyPair,
+) -> None:
+    clock = ManualClockOfToday()
+    receipts = Receipts(pair.reader, DATABASE, NOWHERE, clock)
+    made = [Receipt(pair.topic.name, 0, size, f"note {size}", clock.now()) for size in (1, 2)]
     receipts.send(made[:1])
     receipts.send(made[1:])
     assert not receipts.confirmed()
-    receipts._topic._connection = world.connection
+    receipts._topic._connection = pair.connection
     clock.seconds = 61.0
     arrived: list[Receipt] = []
 
@@ -361,8 +361,8 @@ def test_receipts_that_one_client_does_not_get_out_are_published_by_another(worl
         arrived.extend(receipts.finish(1))
         return bool(arrived)
 
-    world.until(has_arrived, "one has arrived")
+    pair.until(has_arrived, "one has arrived")
     assert arrived == made[1:], "the newer one covers the older"
-    (told,) = messages(world, receipts_topic(world.reader))
+    (told,) = messages(pair, receipts_topic(pair.reader))
     assert told.value() == b"note 2"
     assert not receipts.finish(1)

@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import DiagnosticField
 
+from agency_pair import AgencyPair, transfer
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.postgresql.engine import engine
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,33 +193,33 @@ def test_a_connection_that_was_cut_while_it_was_idle_is_replaced_without_a_word(
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases())
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
 
 
 @pytest.mark.parametrize("where", ["database", "role"])
 def test_events_arrive_though_every_setting_of_the_databases_is_another(
-    world: World, role: str, where: str, capsys: pytest.CaptureFixture[str]
+    pair: AgencyPair, role: str, where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Names of every script, through publishing, relay, materialiser, status and the lists."""
     names = ["Đỗ Thị Bưởi", "Ārija €", "ꦱꦩꦺꦠ꧀", "\\x41 'a' \\", "NULL", "😀"]
-    world.publish(*(transfer(f"P/{at}", reason_as_written=name) for at, name in enumerate(names)))
-    urls = (world.producer_url, world.consumer_url)
+    pair.publish(*(transfer(f"P/{at}", reason_as_written=name) for at, name in enumerate(names)))
+    urls = (pair.producer_url, pair.consumer_url)
     usual = {"client_encoding": "utf8"}
-    world.consumer = sa.create_engine(urls[1], poolclass=sa.NullPool, connect_args=usual)
+    pair.consumer = sa.create_engine(urls[1], poolclass=sa.NullPool, connect_args=usual)
     if where == "database":
-        world.producer_url, world.consumer_url = map(set_on_the_database, urls)
+        pair.producer_url, pair.consumer_url = map(set_on_the_database, urls)
     else:
-        world.producer_url, world.consumer_url = (as_role(each, role) for each in urls)
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", len(names))
-    found = dict(world.ask("SELECT record_id, reason_as_written FROM sinergi.transfer"))
+        pair.producer_url, pair.consumer_url = (as_role(each, role) for each in urls)
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", len(names))
+    found = dict(pair.ask("SELECT record_id, reason_as_written FROM sinergi.transfer"))
     assert found == {f"P/{at}": name for at, name in enumerate(names)}
-    assert world.count("sinergi_consumer.quarantine") == 0
+    assert pair.count("sinergi_consumer.quarantine") == 0
     for settings, command in (
-        (world.agency_settings, ["status", "--json"]),
-        (world.agency_settings, ["outbox", "list", "--json"]),
-        (world.reader_settings, ["quarantine", "list", "--json"]),
+        (pair.agency_settings, ["status", "--json"]),
+        (pair.agency_settings, ["outbox", "list", "--json"]),
+        (pair.reader_settings, ["quarantine", "list", "--json"]),
     ):
         assert run(["--config", str(settings), *command]) in (0, 1), command
         assert '"' in capsys.readouterr().out
@@ -270,20 +270,20 @@ def test_a_database_of_another_encoding_is_refused_by_name(
 
 
 def test_every_command_refuses_a_database_of_another_encoding_in_one_line(
-    world: World, foreign: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+    pair: AgencyPair, foreign: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world.producer_url = world.consumer_url = foreign("LATIN1")
+    pair.producer_url = pair.consumer_url = foreign("LATIN1")
     refused = [
-        (world.agency_settings, ["relay"]),
-        (world.agency_settings, ["outbox", "list"]),
-        (world.agency_settings, ["db", "upgrade", "--role", "producer"]),
-        (world.reader_settings, ["db", "upgrade", "--role", "consumer"]),
-        (world.reader_settings, ["materialise"]),
-        (world.reader_settings, ["quarantine", "list"]),
+        (pair.agency_settings, ["relay"]),
+        (pair.agency_settings, ["outbox", "list"]),
+        (pair.agency_settings, ["db", "upgrade", "--role", "producer"]),
+        (pair.reader_settings, ["db", "upgrade", "--role", "consumer"]),
+        (pair.reader_settings, ["materialise"]),
+        (pair.reader_settings, ["quarantine", "list"]),
     ]
     for settings, command in refused:
         assert run(["--config", str(settings), *command]) == 2, command
         said = capsys.readouterr().err.strip().splitlines()[-1]
         assert "keeps text as LATIN1" in said, command
-    assert run(["--config", str(world.reader_settings), "status"]) == 2
+    assert run(["--config", str(pair.reader_settings), "status"]) == 2
     assert "LATIN1" in capsys.readouterr().out

@@ -34,7 +34,7 @@ PROJECTIONS = (CURRENT, HISTORY)
 
 
 @dataclass(frozen=True)
-class Pair:
+class FailoverServers:
     """Two servers of one address, of which one runs."""
 
     primary: Server
@@ -47,7 +47,7 @@ class Pair:
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
+def servers() -> Iterator[FailoverServers]:
     with (
         tempfile.TemporaryDirectory(prefix="standby-", ignore_cleanup_errors=True) as name,
         closing(Starter()) as starter,
@@ -55,18 +55,20 @@ def pair() -> Iterator[Pair]:
         folder, state = _state(Path(name) / "primary")
         (other := folder.with_name("standby")).mkdir()
         first = LocalPostgresql(folder, state)
-        pair = Pair(Server(first, starter), Server(LocalPostgresql(other, state), starter))
+        servers = FailoverServers(
+            Server(first, starter), Server(LocalPostgresql(other, state), starter)
+        )
         try:
-            pair.primary.start()
-            yield pair
+            servers.primary.start()
+            yield servers
         finally:
-            pair.primary.stop()
-            pair.standby.stop()
+            servers.primary.stop()
+            servers.standby.stop()
 
 
-def copy(pair: Pair) -> None:
+def copy(servers: FailoverServers) -> None:
     """Take the base backup that the standby starts from."""
-    first, second = pair.primary.service, pair.standby.service
+    first, second = servers.primary.service, servers.standby.service
     assert isinstance(first, LocalPostgresql)
     assert isinstance(second, LocalPostgresql)
     url = sa.engine.make_url(first.url("postgres")).set(drivername="postgresql")
@@ -82,9 +84,9 @@ def copy(pair: Pair) -> None:
 
 @pytest.mark.long
 def test_a_failover_to_a_read_only_standby_is_waited_for_and_nothing_is_set_apart(
-    pair: Pair,
+    servers: FailoverServers,
 ) -> None:
-    service = pair.primary.service
+    service = servers.primary.service
     assert isinstance(service, LocalPostgresql)
     url = service.database("reader")
     migrate.upgrade(url, migrate.Role.CONSUMER, PROJECTIONS)
@@ -92,8 +94,8 @@ def test_a_failover_to_a_read_only_standby_is_waited_for_and_nothing_is_set_apar
     with closing(PostgresqlSink(url, PROJECTIONS)) as sink, ThreadPoolExecutor(1) as thread:
         worker = Worker(sink, tape, PROJECTIONS)
         assert isinstance(worker.store(worker.work([transfer("P/1")])), Stored)
-        copy(pair)
-        pair.fail_over()
+        copy(servers)
+        servers.fail_over()
         with service.connect() as connection, capture_logs() as logs:
             assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
             done = thread.submit(worker.store, worker.work([transfer("P/2")]))

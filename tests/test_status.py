@@ -13,7 +13,8 @@ import pytest
 import tomli_w
 from confluent_kafka import Producer
 
-from foreign import contradict, leaf, write_all
+from agency_pair import DATABASE, AgencyPair, transfer
+from foreign_messages import contradict, leaf, write_all
 from sinergi.cli import root
 from sinergi.status.facts import (
     Acknowledged,
@@ -34,7 +35,6 @@ from sinergi.status.facts import (
 from sinergi.status.judgement import judge, spoken
 from test_relay import messages
 from waiting import PATIENCE_SECONDS, until
-from world import DATABASE, World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,24 +45,23 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Desk:
-    """A world, and the command as an operator of one of its agencies runs it."""
+class Operator:
+    """An agency pair, and `sinergi status` as an operator of one of them runs it."""
 
-    world: World
+    pair: AgencyPair
     folder: Path
     capsys: pytest.CaptureFixture[str]
 
     def run(self, agency: str, *arguments: str, **changes: Any) -> tuple[int, str, str]:
         """Exit status, standard output, standard error; the changes are settings."""
-        world = self.world
-        publishes = agency == world.publisher
+        pair = self.pair
+        publishes = agency == pair.publisher
         found: dict[str, Any] = {
             "agency": agency,
-            "agreements": str(world.folder),
-            "kafka": {"bootstrap": world.kafka},
-            "producer": {"database": world.producer_url} if publishes else {},
-            "consumer": {"name": DATABASE}
-            | ({} if publishes else {"database": world.consumer_url}),
+            "agreements": str(pair.folder),
+            "kafka": {"bootstrap": pair.kafka},
+            "producer": {"database": pair.producer_url} if publishes else {},
+            "consumer": {"name": DATABASE} | ({} if publishes else {"database": pair.consumer_url}),
         }
         file = self.folder / f"{agency}.toml"
         file.write_text(tomli_w.dumps(found | changes), encoding="utf-8")
@@ -71,10 +70,10 @@ class Desk:
         return status, *self.capsys.readouterr()
 
     def publisher(self, **changes: Any) -> dict[str, Any]:
-        return self._document(self.world.publisher, **changes)
+        return self._document(self.pair.publisher, **changes)
 
     def reader(self, **changes: Any) -> dict[str, Any]:
-        return self._document(self.world.reader, **changes)
+        return self._document(self.pair.reader, **changes)
 
     def _document(self, agency: str, **changes: Any) -> dict[str, Any]:
         status, out, _ = self.run(agency, "--json", **changes)
@@ -84,19 +83,19 @@ class Desk:
 
 
 @pytest.fixture
-def desk(
+def operator(
     tmp_path: Path,
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Desk:
+) -> Operator:
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
         monkeypatch.delenv(name)
     (tmp_path / "pks").mkdir()
-    world = World(tmp_path / "pks", kafka, agency_slug, databases(), databases())
-    return Desk(world, tmp_path, capsys)
+    pair = AgencyPair(tmp_path / "pks", kafka, agency_slug, databases(), databases())
+    return Operator(pair, tmp_path, capsys)
 
 
 def fifty() -> list[Transfer]:
@@ -113,10 +112,10 @@ def shares(document: dict[str, Any]) -> list[dict[str, Any]]:
     return list(topic["partitions"])
 
 
-def until_sent(world: World, count: int) -> None:
-    world.until(
+def until_sent(pair: AgencyPair, count: int) -> None:
+    pair.until(
         lambda: (
-            world.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", world.producer)
+            pair.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", pair.producer)
             == [(count,)]
         ),
         f"{count} leaves sent",
@@ -128,16 +127,16 @@ def closed_port() -> str:
         return f"127.0.0.1:{once.getsockname()[1]}"
 
 
-def test_all_is_well_when_everything_published_is_in_the_tables(desk: Desk) -> None:
-    world = desk.world
-    world.publish(*fifty())
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 50)
-        until_sent(world, 50)
+def test_all_is_well_when_everything_published_is_in_the_tables(operator: Operator) -> None:
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 50)
+        until_sent(pair, 50)
         # The signed heads travel by themselves, behind what they are the heads of.
-        until(lambda: not desk.reader()["remarks"], "the heads are there")
-        ours, theirs = desk.publisher(), desk.reader()
-        status, out, _ = desk.run(world.reader)
+        until(lambda: not operator.reader()["remarks"], "the heads are there")
+        ours, theirs = operator.publisher(), operator.reader()
+        status, out, _ = operator.run(pair.reader)
     assert (ours["exit_status"], ours["problems"], ours["remarks"]) == (0, [], [])
     (topic,) = ours["publishing"]["topics"]
     assert (topic["unsealed"], topic["history"], topic["held"]) == (0, 0, {})
@@ -157,33 +156,35 @@ def test_all_is_well_when_everything_published_is_in_the_tables(desk: Desk) -> N
         assert each["seconds_behind"] == 0
         assert each["worker"]
     assert status == 0
-    assert out.splitlines()[0] == f"{world.reader}: all is well: 1 topic read"
+    assert out.splitlines()[0] == f"{pair.reader}: all is well: 1 topic read"
     assert max(map(len, out.splitlines())) <= 100
 
 
-def test_a_row_that_waits_while_no_relay_leads_is_the_first_thing_said(desk: Desk) -> None:
-    desk.world.publish(transfer("P/1"), transfer("P/2"))
-    document = desk.publisher()
+def test_a_row_that_waits_while_no_relay_leads_is_the_first_thing_said(operator: Operator) -> None:
+    operator.pair.publish(transfer("P/1"), transfer("P/2"))
+    document = operator.publisher()
     assert document["exit_status"] == 1
     assert kinds(document) == {"no-relay"}
     (topic,) = document["publishing"]["topics"]
     assert topic["unsealed"] == 2
     assert topic["oldest_unsealed_seconds"] > 0
     assert datetime.fromisoformat(topic["oldest_unsealed_at"]).tzinfo is not None
-    status, out, _ = desk.run(desk.world.publisher)
+    status, out, _ = operator.run(operator.pair.publisher)
     assert status == 1
     first = out.splitlines()[0]
-    assert f"2 rows of {desk.world.topic.name} waiting for a relay" in first
+    assert f"2 rows of {operator.pair.topic.name} waiting for a relay" in first
     assert "sinergi relay" in first
 
 
-def test_a_side_whose_process_does_not_run_is_not_well_though_nothing_waits(desk: Desk) -> None:
-    document = desk.publisher()
+def test_a_side_whose_process_does_not_run_is_not_well_though_nothing_waits(
+    operator: Operator,
+) -> None:
+    document = operator.publisher()
     assert (document["exit_status"], kinds(document)) == (1, {"no-relay"})
     assert document["lines"] == [
         "no relay leads, though nothing waits for it: start `sinergi relay`"
     ]
-    document = desk.reader()
+    document = operator.reader()
     assert (document["exit_status"], kinds(document)) == (1, {"no-materialiser"})
     assert "though nothing waits for it: start `sinergi materialise`" in document["lines"][0]
     assert [each["available"] for each in shares(document)] == [0, 0]
@@ -191,126 +192,126 @@ def test_a_side_whose_process_does_not_run_is_not_well_though_nothing_waits(desk
 
 @pytest.mark.parametrize("database", ["nowhere", "not prepared"])
 def test_an_agency_that_reads_nothing_needs_no_database_for_it(
-    desk: Desk, database: str, services: Services
+    operator: Operator, database: str, services: Services
 ) -> None:
     """`sinergi init` names the agency's database for both sides."""
-    world = desk.world
+    pair = operator.pair
     nowhere = f"postgresql+psycopg://nobody@{closed_port()}/nothing"
     url = nowhere if database == "nowhere" else services.postgresql
-    with world.relaying():
-        world.publish(transfer("P/1"))
-        until_sent(world, 1)
-        document = desk.publisher(consumer={"database": url, "name": DATABASE})
+    with pair.relaying():
+        pair.publish(transfer("P/1"))
+        until_sent(pair, 1)
+        document = operator.publisher(consumer={"database": url, "name": DATABASE})
     assert document["away"] == []
     assert document["exit_status"] == 0
     assert document["reading"] is None
-    document = desk.reader(producer={"database": url})
+    document = operator.reader(producer={"database": url})
     assert document["away"] == []
     assert document["publishing"] is None
 
 
-def test_a_publisher_sees_how_far_each_reader_is(desk: Desk) -> None:
-    world = desk.world
-    with world.relaying():
-        world.publish(*fifty())
-        until_sent(world, 50)
-        assert received(desk) == {None}
-        with world.materialising():
-            world.until(lambda: None not in received(desk), "the receipts are there")
-        world.publish(*(transfer(f"Q/{number}") for number in range(10)))
-        until_sent(world, 60)
-        document = desk.publisher()
-        _, out, _ = desk.run(world.publisher)
+def test_a_publisher_sees_how_far_each_reader_is(operator: Operator) -> None:
+    pair = operator.pair
+    with pair.relaying():
+        pair.publish(*fifty())
+        until_sent(pair, 50)
+        assert received(operator) == {None}
+        with pair.materialising():
+            pair.until(lambda: None not in received(operator), "the receipts are there")
+        pair.publish(*(transfer(f"Q/{number}") for number in range(10)))
+        until_sent(pair, 60)
+        document = operator.publisher()
+        _, out, _ = operator.run(pair.publisher)
     (topic,) = document["publishing"]["topics"]
     assert sum(each["size"] for each in topic["readers"]) == 50
-    assert {each["reader"] for each in topic["readers"]} == {f"{world.reader}/{DATABASE}"}
+    assert {each["reader"] for each in topic["readers"]} == {f"{pair.reader}/{DATABASE}"}
     assert all(datetime.fromisoformat(each["at"]).tzinfo for each in topic["readers"])
     assert document["exit_status"] == 0
-    assert f"{world.reader}/{DATABASE}" in out
+    assert f"{pair.reader}/{DATABASE}" in out
     assert "Received · as the readers' signed receipts say" in out
 
 
-def test_what_a_reader_has_not_signed_says_nothing_of_how_far_it_is(desk: Desk) -> None:
+def test_what_a_reader_has_not_signed_says_nothing_of_how_far_it_is(operator: Operator) -> None:
     """Nor does an old receipt that is appended again hide a newer one."""
-    world = desk.world
-    topic = f"sinergi.{world.reader}.receipts"
-    with world.relaying(), world.materialising():
-        world.publish(*fifty())
-        world.until(lambda: sum(each or 0 for each in received(desk)) > 0, "a receipt is there")
-        old = {each.key(): each.value() for each in messages(world, topic)}
-        world.publish(*(transfer(f"Q/{number}") for number in range(50)))
-        world.until(lambda: total(desk) == 100, "all receipts are there")
-    producer = Producer({"bootstrap.servers": world.kafka})
+    pair = operator.pair
+    topic = f"sinergi.{pair.reader}.receipts"
+    with pair.relaying(), pair.materialising():
+        pair.publish(*fifty())
+        pair.until(lambda: sum(each or 0 for each in received(operator)) > 0, "a receipt is there")
+        old = {each.key(): each.value() for each in messages(pair, topic)}
+        pair.publish(*(transfer(f"Q/{number}") for number in range(50)))
+        pair.until(lambda: total(operator) == 100, "all receipts are there")
+    producer = Producer({"bootstrap.servers": pair.kafka})
     for key, value in old.items():
         size = b"\n99999999\n".join((value or b"").split(b"\n", 2)[::2])
         for noise in (None, b"", b"\xff", size, value):
             for _ in range(30):
                 producer.produce(topic, noise, key)
     assert producer.flush(30) == 0
-    assert total(desk) == 100
+    assert total(operator) == 100
 
 
-def received(desk: Desk) -> set[int | None]:
-    (topic,) = desk.publisher()["publishing"]["topics"]
+def received(operator: Operator) -> set[int | None]:
+    (topic,) = operator.publisher()["publishing"]["topics"]
     return {each["size"] for each in topic["readers"]}
 
 
-def total(desk: Desk) -> int:
-    (topic,) = desk.publisher()["publishing"]["topics"]
+def total(operator: Operator) -> int:
+    (topic,) = operator.publisher()["publishing"]["topics"]
     return sum(each["size"] or 0 for each in topic["readers"])
 
 
-def test_an_event_that_two_projections_refuse_counts_once(desk: Desk) -> None:
-    world = desk.world
-    world.publish(*fifty())
-    with world.consumer.begin() as connection:
+def test_an_event_that_two_projections_refuse_counts_once(operator: Operator) -> None:
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.consumer.begin() as connection:
         for table in ("transfer", "transfer_history"):
             connection.exec_driver_sql(
                 f"ALTER TABLE sinergi.{table} ADD CHECK (record_id NOT IN ('P/7', 'P/8'))"
             )
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 48)
-        world.until(lambda: world.count("sinergi_consumer.quarantine") == 4, "both refuse them")
-        document = desk.reader()
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 48)
+        pair.until(lambda: pair.count("sinergi_consumer.quarantine") == 4, "both refuse them")
+        document = operator.reader()
     assert sum(each["quarantined_events"] for each in shares(document)) == 2
     lines = [each for each in document["lines"] if "in quarantine" in each]
     assert sum(int(each.split()[0]) for each in lines) == 2
 
 
-def test_noise_at_the_end_of_a_topic_does_not_change_how_far_it_is(desk: Desk) -> None:
-    world = desk.world
-    world.publish(*fifty())
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 50)
-        until_sent(world, 50)
-        for partition in range(world.partitions):
-            write_all(world, partition, [leaf(999), (None, b"x", [])] * 300)
-        until(lambda: not desk.reader()["problems"], "the heads are there")
-        document = desk.reader()
+def test_noise_at_the_end_of_a_topic_does_not_change_how_far_it_is(operator: Operator) -> None:
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 50)
+        until_sent(pair, 50)
+        for partition in range(pair.partitions):
+            write_all(pair, partition, [leaf(999), (None, b"x", [])] * 300)
+        until(lambda: not operator.reader()["problems"], "the heads are there")
+        document = operator.reader()
     assert sum(each["available"] for each in shares(document)) == 50
     assert document["exit_status"] == 0
 
 
-def test_heads_of_others_and_old_ones_again_do_not_hide_the_newest(desk: Desk) -> None:
-    world = desk.world
-    control = f"sinergi.{world.publisher}.control"
-    with world.relaying():
-        world.publish(*fifty())
-        until_sent(world, 50)
-    known = [each.value() for each in messages(world, control) if each.key() == b"heads"]
-    producer = Producer({"bootstrap.servers": world.kafka})
+def test_heads_of_others_and_old_ones_again_do_not_hide_the_newest(operator: Operator) -> None:
+    pair = operator.pair
+    control = f"sinergi.{pair.publisher}.control"
+    with pair.relaying():
+        pair.publish(*fifty())
+        until_sent(pair, 50)
+    known = [each.value() for each in messages(pair, control) if each.key() == b"heads"]
+    producer = Producer({"bootstrap.servers": pair.kafka})
     for noise in (b"what I say", None, b"\xff\xfe", known[0]):
         producer.produce(control, noise, b"heads")
     assert producer.flush(30) == 0
-    document = desk.reader()
+    document = operator.reader()
     assert "heads" not in kinds(document)
     assert sum(each["signed"] for each in shares(document)) == 50
 
 
-def test_a_row_that_a_leading_relay_leaves_for_a_minute_is_stuck(desk: Desk) -> None:
-    world = desk.world
-    world.publish(transfer("P/1"))
-    with world.producer.begin() as connection:
+def test_a_row_that_a_leading_relay_leaves_for_a_minute_is_stuck(operator: Operator) -> None:
+    pair = operator.pair
+    pair.publish(transfer("P/1"))
+    with pair.producer.begin() as connection:
         connection.exec_driver_sql(
             "UPDATE sinergi_producer.lease SET holder = 'here 7', epoch = 1,"
             " expires_at = clock_timestamp() + interval '1 hour'"
@@ -318,17 +319,17 @@ def test_a_row_that_a_leading_relay_leaves_for_a_minute_is_stuck(desk: Desk) -> 
         connection.exec_driver_sql(
             "UPDATE sinergi_producer.outbox SET recorded_at = recorded_at - interval '2 minutes'"
         )
-    document = desk.publisher()
+    document = operator.publisher()
     assert kinds(document) == {"unsealed"}
     assert "although here 7 leads" in document["lines"][0]
 
 
-def test_held_rows_are_told_with_their_reason(desk: Desk) -> None:
-    world = desk.world
-    world.publish(transfer("P/1"))
-    with world.producer.begin() as connection:
+def test_held_rows_are_told_with_their_reason(operator: Operator) -> None:
+    pair = operator.pair
+    pair.publish(transfer("P/1"))
+    with pair.producer.begin() as connection:
         connection.exec_driver_sql("UPDATE sinergi_producer.outbox SET held = 'not in force'")
-    document = desk.publisher()
+    document = operator.publisher()
     assert document["exit_status"] == 1
     assert kinds(document) == {"held", "no-relay"}
     assert document["publishing"]["topics"][0]["held"] == {"not in force": 1}
@@ -336,89 +337,93 @@ def test_held_rows_are_told_with_their_reason(desk: Desk) -> None:
 
 @pytest.mark.long
 def test_a_reader_without_a_materialiser_is_behind_by_its_first_missing_message(
-    desk: Desk,
+    operator: Operator,
 ) -> None:
-    world = desk.world
-    world.publish(*fifty())
-    with world.relaying():
-        with world.materialising():
-            world.until_rows("sinergi.transfer_history", 50)
-        world.publish(*(transfer(f"Q/{number}") for number in range(30)))
-        until_sent(world, 80)
-    document = desk.reader()
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.relaying():
+        with pair.materialising():
+            pair.until_rows("sinergi.transfer_history", 50)
+        pair.publish(*(transfer(f"Q/{number}") for number in range(30)))
+        until_sent(pair, 80)
+    document = operator.reader()
     assert document["exit_status"] == 1
     assert kinds(document) == {"no-materialiser"}
-    assert document["lines"][0].startswith(f"30 events of {world.topic.name} waiting")
+    assert document["lines"][0].startswith(f"30 events of {pair.topic.name} waiting")
     for each in shares(document):
         missing = each["available"] - min(each["materialised"].values())
         assert (each["seconds_behind"] > 0) == (missing > 0)
     assert sum(each["available"] for each in shares(document)) == 80
-    with world.materialising():
-        world.until_rows("sinergi.transfer_history", 80)
-        assert desk.reader()["exit_status"] == 0
+    with pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 80)
+        assert operator.reader()["exit_status"] == 0
 
 
 @pytest.mark.long
-def test_the_first_missing_message_is_found_on_a_cluster_where_no_offset_holds(desk: Desk) -> None:
-    world = desk.world
-    world.publish(*fifty())
-    with world.relaying():
-        with world.materialising():
-            world.until_rows("sinergi.transfer_history", 50)
-        known = shares(desk.reader())
-        world.publish(*(transfer(f"Q/{number}") for number in range(50)))
-        until_sent(world, 100)
-    with_offset = shares(desk.reader())
-    with world.consumer.begin() as connection:
+def test_the_first_missing_message_is_found_on_a_cluster_where_no_offset_holds(
+    operator: Operator,
+) -> None:
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.relaying():
+        with pair.materialising():
+            pair.until_rows("sinergi.transfer_history", 50)
+        known = shares(operator.reader())
+        pair.publish(*(transfer(f"Q/{number}") for number in range(50)))
+        until_sent(pair, 100)
+    with_offset = shares(operator.reader())
+    with pair.consumer.begin() as connection:
         connection.exec_driver_sql("UPDATE sinergi_consumer.position SET cluster_id = 'another'")
-    looked_for = shares(desk.reader())
+    looked_for = shares(operator.reader())
     assert [each["available"] for each in known] != [each["available"] for each in looked_for]
     for one, other in zip(with_offset, looked_for, strict=True):
         assert 0 < one["seconds_behind"] < other["seconds_behind"] < one["seconds_behind"] + 30
 
 
-def test_events_in_quarantine_are_counted_by_reason(desk: Desk) -> None:
-    world = desk.world
-    world.publish(*fifty())
-    with world.consumer.begin() as connection:
+def test_events_in_quarantine_are_counted_by_reason(operator: Operator) -> None:
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.consumer.begin() as connection:
         connection.exec_driver_sql(
             "ALTER TABLE sinergi.transfer ADD CHECK (record_id NOT IN ('P/7', 'P/8'))"
         )
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 50)
-        document = desk.reader()
-        with world.consumer.begin() as connection:
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 50)
+        document = operator.reader()
+        with pair.consumer.begin() as connection:
             connection.exec_driver_sql("UPDATE sinergi_consumer.quarantine SET state = 'discarded'")
-        assert desk.reader()["exit_status"] == 0  # what is settled is nobody's work any more
+        assert operator.reader()["exit_status"] == 0  # what is settled is nobody's work any more
     assert document["exit_status"] == 1
     assert kinds(document) == {"quarantined"}
     assert sum(each["quarantined"].get("rows-refused", 0) for each in shares(document)) == 2
     assert "rows-refused" in document["lines"][0]
 
 
-def test_a_halted_partition_is_told_with_its_reason_and_the_others_go_on(desk: Desk) -> None:
+def test_a_halted_partition_is_told_with_its_reason_and_the_others_go_on(
+    operator: Operator,
+) -> None:
     """Also where the message that contradicts is the last one, and nothing comes behind it."""
-    world = desk.world
-    world.publish(*fifty())
-    with world.relaying():
-        until_sent(world, 50)
-        (sealed,) = world.ask(
-            "SELECT size FROM sinergi_producer.tree WHERE partition = 0", world.producer
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.relaying():
+        until_sent(pair, 50)
+        (sealed,) = pair.ask(
+            "SELECT size FROM sinergi_producer.tree WHERE partition = 0", pair.producer
         )[0]
-        contradict(world, 0, sealed + 1)
-        with world.materialising():
-            world.until(lambda: world.count("sinergi_consumer.halt") == 1, "the partition halted")
-            world.publish(*(transfer(f"Q/{number}") for number in range(50)))
-            until_sent(world, 100)
+        contradict(pair, 0, sealed + 1)
+        with pair.materialising():
+            pair.until(lambda: pair.count("sinergi_consumer.halt") == 1, "the partition halted")
+            pair.publish(*(transfer(f"Q/{number}") for number in range(50)))
+            until_sent(pair, 100)
             beyond = (
                 "SELECT min(tree_size) FROM sinergi_consumer.position WHERE partition = {}".format
             )
             ends = dict(
-                world.ask("SELECT partition, size FROM sinergi_producer.tree", world.producer)
+                pair.ask("SELECT partition, size FROM sinergi_producer.tree", pair.producer)
             )
-            world.until(lambda: world.ask(beyond(1)) == [(ends[1],)], "the other one goes on")
-            document = desk.reader()
-            status, out, _ = desk.run(world.reader)
+            pair.until(lambda: pair.ask(beyond(1)) == [(ends[1],)], "the other one goes on")
+            document = operator.reader()
+            status, out, _ = operator.run(pair.reader)
     assert document["exit_status"] == status == 1
     assert kinds(document) == {"halted"}
     first, second = shares(document)
@@ -428,38 +433,38 @@ def test_a_halted_partition_is_told_with_its_reason_and_the_others_go_on(desk: D
     assert first["available"] == ends[0] > min(first["materialised"].values()) > 0
     assert first["seconds_behind"] > 0
     assert (second["halt"], second["seconds_behind"]) == (None, 0)
-    assert f"{world.topic.name}/0 is halted since" in out.splitlines()[0]
+    assert f"{pair.topic.name}/0 is halted since" in out.splitlines()[0]
     assert "SealMismatch" in out.splitlines()[0]
 
 
-def test_a_cut_off_end_shows_against_the_owners_signed_heads(desk: Desk) -> None:
+def test_a_cut_off_end_shows_against_the_owners_signed_heads(operator: Operator) -> None:
     from confluent_kafka.admin import NewTopic
 
     from sinergi_schemas.kafka.admin import describe, open_admin
 
-    world = desk.world
-    world.publish(*fifty())
-    with world.relaying():
-        until_sent(world, 50)
-    admin = open_admin(world.connection)
-    for gone in admin.delete_topics([world.topic.name]).values():
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.relaying():
+        until_sent(pair, 50)
+    admin = open_admin(pair.connection)
+    for gone in admin.delete_topics([pair.topic.name]).values():
         gone.result(timeout=PATIENCE_SECONDS)
-    world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
-    for made in admin.create_topics([NewTopic(world.topic.name, 2, 1)]).values():
+    pair.until(lambda: not describe(admin, [pair.topic.name]), "the topic is gone")
+    for made in admin.create_topics([NewTopic(pair.topic.name, 2, 1)]).values():
         made.result(timeout=PATIENCE_SECONDS)
-    world.until(lambda: bool(describe(admin, [world.topic.name])), "the topic is there again")
-    document = desk.reader()
+    pair.until(lambda: bool(describe(admin, [pair.topic.name])), "the topic is there again")
+    document = operator.reader()
     assert document["exit_status"] == 1
     assert "cut" in kinds(document)
     assert sum(each["signed"] for each in shares(document)) == 50
 
 
-def test_heads_that_their_owner_did_not_sign_are_not_believed(desk: Desk) -> None:
-    world = desk.world
-    producer = Producer({"bootstrap.servers": world.kafka})
-    producer.produce(f"sinergi.{world.publisher}.control", key=b"heads", value=b"what I say")
+def test_heads_that_their_owner_did_not_sign_are_not_believed(operator: Operator) -> None:
+    pair = operator.pair
+    producer = Producer({"bootstrap.servers": pair.kafka})
+    producer.produce(f"sinergi.{pair.publisher}.control", key=b"heads", value=b"what I say")
     assert producer.flush(PATIENCE_SECONDS) == 0
-    document = desk.reader()
+    document = operator.reader()
     assert document["exit_status"] == 1
     assert kinds(document) == {"heads", "no-materialiser"}
     assert [each["signed"] for each in shares(document)] == [None, None]
@@ -468,15 +473,15 @@ def test_heads_that_their_owner_did_not_sign_are_not_believed(desk: Desk) -> Non
 @pytest.mark.long
 @pytest.mark.parametrize("side", ["publisher", "reader"])
 def test_without_the_broker_the_databases_are_shown_and_one_line_says_who_is_away(
-    desk: Desk, side: str
+    operator: Operator, side: str
 ) -> None:
-    world = desk.world
-    world.publish(*fifty())
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 50)
-        until_sent(world, 50)
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 50)
+        until_sent(pair, 50)
     nowhere = {"bootstrap": closed_port()}
-    document = getattr(desk, side)(kafka=nowhere)
+    document = getattr(operator, side)(kafka=nowhere)
     assert document["exit_status"] == 2
     (away,) = document["away"]
     assert (away["service"], away["where"]) == ("broker", nowhere["bootstrap"])
@@ -493,17 +498,17 @@ def test_without_the_broker_the_databases_are_shown_and_one_line_says_who_is_awa
 
 @pytest.mark.parametrize(("side", "role"), [("publisher", "producer"), ("reader", "consumer")])
 def test_without_a_database_the_rest_is_shown_and_no_password_with_it(
-    desk: Desk, side: str, role: str
+    operator: Operator, side: str, role: str
 ) -> None:
-    world = desk.world
-    world.publish(*fifty())
-    with world.relaying():
-        until_sent(world, 50)
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.relaying():
+        until_sent(pair, 50)
     nowhere = {"database": f"postgresql://somebody:hush@{closed_port()}/none", "name": DATABASE}
     if role == "producer":
         del nowhere["name"]
-    document = getattr(desk, side)(**{role: nowhere})
-    status, out, err = desk.run(getattr(world, side), **{role: nowhere})
+    document = getattr(operator, side)(**{role: nowhere})
+    status, out, err = operator.run(getattr(pair, side), **{role: nowhere})
     assert document["exit_status"] == status == 2
     assert document["away"][0]["service"] == f"{role} database"
     assert "Connection refused" in out.splitlines()[0]
@@ -514,36 +519,38 @@ def test_without_a_database_the_rest_is_shown_and_no_password_with_it(
         assert [each["quarantined"] for each in shares(document)] == [None, None]
 
 
-def test_a_database_without_tables_names_the_command_that_makes_them(desk: Desk) -> None:
-    with desk.world.consumer.begin() as connection:
+def test_a_database_without_tables_names_the_command_that_makes_them(operator: Operator) -> None:
+    with operator.pair.consumer.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA sinergi_consumer CASCADE")
-    document = desk.reader()
+    document = operator.reader()
     assert document["exit_status"] == 2
     assert "sinergi db upgrade --role consumer" in document["lines"][0]
     assert "cannot be read" in document["lines"][0]
 
 
-def test_a_reader_that_never_publishes_needs_no_tables_for_it(desk: Desk) -> None:
-    url = desk.world.consumer_url
-    with desk.world.consumer.begin() as connection:
+def test_a_reader_that_never_publishes_needs_no_tables_for_it(operator: Operator) -> None:
+    url = operator.pair.consumer_url
+    with operator.pair.consumer.begin() as connection:
         connection.exec_driver_sql("DROP SCHEMA sinergi_producer CASCADE")
-    document = desk.reader(producer={"database": url})
+    document = operator.reader(producer={"database": url})
     assert (kinds(document), document["away"]) == ({"no-materialiser"}, [])
 
 
-def test_a_projection_that_no_worker_fills_yet_is_behind_where_others_are_not(desk: Desk) -> None:
-    world = desk.world
-    world.publish(*fifty())
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 50)
-    assert desk.reader()["lines"][0].startswith("no materialiser")
-    with world.consumer.begin() as connection:
+def test_a_projection_that_no_worker_fills_yet_is_behind_where_others_are_not(
+    operator: Operator,
+) -> None:
+    pair = operator.pair
+    pair.publish(*fifty())
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 50)
+    assert operator.reader()["lines"][0].startswith("no materialiser")
+    with pair.consumer.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO sinergi_consumer.position (projection, topic, partition, tree_size,"
             " frontier) SELECT 'newcomer', topic, partition, tree_size, frontier"
             " FROM sinergi_consumer.position WHERE projection = 'transfer' AND partition = 0"
         )
-    first, second = shares(desk.reader())
+    first, second = shares(operator.reader())
     assert first["materialised"]["newcomer"] == first["available"]
     assert second["materialised"] == {
         "newcomer": 0,
@@ -553,28 +560,28 @@ def test_a_projection_that_no_worker_fills_yet_is_behind_where_others_are_not(de
     assert first["seconds_behind"] == 0.0 < second["seconds_behind"]
 
 
-def test_a_topic_that_is_not_there_names_the_command_that_makes_it(desk: Desk) -> None:
+def test_a_topic_that_is_not_there_names_the_command_that_makes_it(operator: Operator) -> None:
     from sinergi_schemas.kafka.admin import describe, open_admin
 
-    world = desk.world
-    admin = open_admin(world.connection)
-    for gone in admin.delete_topics([world.topic.name]).values():
+    pair = operator.pair
+    admin = open_admin(pair.connection)
+    for gone in admin.delete_topics([pair.topic.name]).values():
         gone.result(timeout=PATIENCE_SECONDS)
-    world.until(lambda: not describe(admin, [world.topic.name]), "the topic is gone")
-    for document in (desk.publisher(), desk.reader()):
+    pair.until(lambda: not describe(admin, [pair.topic.name]), "the topic is gone")
+    for document in (operator.publisher(), operator.reader()):
         assert document["exit_status"] == 1
         assert kinds(document) - {"no-relay", "no-materialiser"} == {"topic"}
         assert "sinergi provision apply" in document["lines"][0]
 
 
-def test_settings_without_any_database_are_refused(desk: Desk) -> None:
-    status, out, err = desk.run(desk.world.reader, consumer={})
+def test_settings_without_any_database_are_refused(operator: Operator) -> None:
+    status, out, err = operator.run(operator.pair.reader, consumer={})
     assert (status, out) == (2, "")
     assert "consumer.database: is not set" in err
 
 
-def test_a_side_that_the_agreements_want_and_the_settings_lack_is_noted(desk: Desk) -> None:
-    document = desk.publisher(producer={}, consumer={"database": desk.world.consumer_url})
+def test_a_side_that_the_agreements_want_and_the_settings_lack_is_noted(operator: Operator) -> None:
+    document = operator.publisher(producer={}, consumer={"database": operator.pair.consumer_url})
     assert document["publishing"] is None
     assert any(each.startswith("producer.database is not set") for each in document["remarks"])
 

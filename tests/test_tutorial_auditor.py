@@ -21,9 +21,9 @@ from zoneinfo import ZoneInfo
 import pytest
 import tomli_w
 
+from agency_pair import BUS, DATABASE, AgencyPair, transfer
 from sinergi.demo import fiction
 from test_tutorial_agency import MOST_COLUMNS, Command, blocks, commands
-from world import BUS, DATABASE, World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,7 +57,7 @@ def story() -> list[Transfer]:
 
 
 @dataclass
-class Desk:
+class AuditorFolder:
     """A folder in which an auditor follows the page.
 
     Attributes:
@@ -108,53 +108,57 @@ def squeezed(text: str) -> str:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> Desk:
-    """The desk of the agency that reads, after the story."""
+def auditor(
+    tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
+) -> AuditorFolder:
+    """The auditor of the agency that reads, after the story."""
     (tmp_path / "agreements").mkdir()
-    world = World(tmp_path / "agreements", kafka, agency_slug, databases(), databases())
-    world.publish(*story())
+    pair = AgencyPair(tmp_path / "agreements", kafka, agency_slug, databases(), databases())
+    pair.publish(*story())
     settings = {
-        "agency": world.reader,
+        "agency": pair.reader,
         "kafka": {"bootstrap": kafka},
-        "consumer": {"name": DATABASE, "database": world.consumer_url},
+        "consumer": {"name": DATABASE, "database": pair.consumer_url},
     }
     (tmp_path / "sinergi.toml").touch(0o600)
     (tmp_path / "sinergi.toml").write_text(tomli_w.dumps(settings), encoding="utf-8")
     (tmp_path / "sinergi.toml").chmod(0o600)  # it holds a password
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", LEAVES)
-        world.until(
-            lambda: world.count("sinergi_consumer.receipt WHERE published_at IS NULL") == 0,
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", LEAVES)
+        pair.until(
+            lambda: pair.count("sinergi_consumer.receipt WHERE published_at IS NULL") == 0,
             "receipts published",
         )
     words = {
-        "lapas-banyuwangi": world.publisher,
-        "bnnk-banyuwangi/register": f"{world.reader}/{DATABASE}",
-        "bnnk-banyuwangi.register": f"{world.reader}.{DATABASE}",
-        "bnnk-banyuwangi": world.reader,
+        "lapas-banyuwangi": pair.publisher,
+        "bnnk-banyuwangi/register": f"{pair.reader}/{DATABASE}",
+        "bnnk-banyuwangi.register": f"{pair.reader}.{DATABASE}",
+        "bnnk-banyuwangi": pair.reader,
         "sinergi.banyuwangi.example": BUS,
     }
-    return Desk(tmp_path, words, kafka)
+    return AuditorFolder(tmp_path, words, kafka)
 
 
-def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(desk: Desk) -> None:
+def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
+    auditor: AuditorFolder,
+) -> None:
     assert [section[3] for section in SECTIONS] == [str(number) for number in range(1, 8)]
     _, state, record, enemy, caught, by_hand, _ = SECTIONS
-    assert desk.follow(state) == [1]
-    assert desk.follow(record) == [0, 0, 0, 2]
-    assert desk.follow(enemy) == [0] * 6
-    assert desk.follow(caught) == [1] * 4 + [0] * 2
-    assert desk.follow(by_hand) == [0, 0, 0]
-    exported = (desk.folder / "0093.ndjson").read_text(encoding="utf-8").splitlines()
+    assert auditor.follow(state) == [1]
+    assert auditor.follow(record) == [0, 0, 0, 2]
+    assert auditor.follow(enemy) == [0] * 6
+    assert auditor.follow(caught) == [1] * 4 + [0] * 2
+    assert auditor.follow(by_hand) == [0, 0, 0]
+    exported = (auditor.folder / "0093.ndjson").read_text(encoding="utf-8").splitlines()
     assert len([line for line in exported if line.startswith("{")]) == 2
-    a_changed_note_does_not_hold(desk, commands(blocks(by_hand)[-1].text)[0].line)
+    a_changed_note_does_not_hold(auditor, commands(blocks(by_hand)[-1].text)[0].line)
 
 
-def a_changed_note_does_not_hold(desk: Desk, checking: str) -> None:
-    (note,) = desk.folder.glob("notes/*.1.receipt.*")
+def a_changed_note_does_not_hold(auditor: AuditorFolder, checking: str) -> None:
+    (note,) = auditor.folder.glob("notes/*.1.receipt.*")
     origin, size, *rest = note.read_text(encoding="utf-8").split("\n")
     note.write_text("\n".join([origin, f"{int(size) - 1}", *rest]), encoding="utf-8")
-    assert desk.run(Command(checking, "…InvalidSignature…")) == 1
+    assert auditor.run(Command(checking, "…InvalidSignature…")) == 1
 
 
 def test_the_demo_tells_the_story_of_the_page() -> None:

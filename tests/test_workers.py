@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
+from agency_pair import AgencyPair, running, transfer
 from sinergi_consumers.materialise.stall_detection import StallDetector
 from sinergi_schemas import errors
 from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS, until
-from world import World, running, transfer
 
 if TYPE_CHECKING:
     import threading
@@ -35,20 +35,20 @@ PARTITIONS = 4
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=PARTITIONS)
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=PARTITIONS)
 
 
-class Agency:
+class BusyPublisher:
     """Publishes on and on, so that something is always in somebody's hands."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, pair: AgencyPair) -> None:
+        self.pair = pair
         self.published = 0
         self._names = count()
 
     def publish(self, number: int) -> None:
-        self.world.publish(*(transfer(f"P/{next(self._names)}") for _ in range(number)))
+        self.pair.publish(*(transfer(f"P/{next(self._names)}") for _ in range(number)))
         self.published += number
 
     @contextmanager
@@ -63,22 +63,22 @@ class Agency:
             yield
 
     def until_all_is_there(self) -> None:
-        self.world.until_rows("sinergi.transfer_history", self.published)
+        self.pair.until_rows("sinergi.transfer_history", self.published)
 
 
 @pytest.fixture
-def agency(world: World) -> Iterator[Agency]:
+def agency(pair: AgencyPair) -> Iterator[BusyPublisher]:
     """An agency whose relay runs; at the end all of its events must stand in the tables once."""
-    found = Agency(world)
-    with world.relaying():
+    found = BusyPublisher(pair)
+    with pair.relaying():
         yield found
     rows = "SELECT count(*), count(DISTINCT event_id), count(DISTINCT record_id) FROM"
     for table in ("sinergi.transfer", "sinergi.transfer_history"):
-        assert world.ask(f"{rows} {table}") == [(found.published,) * 3]
-    assert world.count("sinergi.transfer_escort") == found.published
-    assert world.count("sinergi_consumer.quarantine") == 0
-    assert world.count("sinergi_consumer.halt") == 0
-    (positions,) = world.ask(
+        assert pair.ask(f"{rows} {table}") == [(found.published,) * 3]
+    assert pair.count("sinergi.transfer_escort") == found.published
+    assert pair.count("sinergi_consumer.quarantine") == 0
+    assert pair.count("sinergi_consumer.halt") == 0
+    (positions,) = pair.ask(
         "SELECT sum(tree_size) FROM sinergi_consumer.position WHERE projection = 'transfer'"
     )
     assert positions == (found.published,)
@@ -88,13 +88,13 @@ def agency(world: World) -> Iterator[Agency]:
 
 
 @contextmanager
-def materialising(world: World, name: str) -> Iterator[Materialiser]:
+def materialising(pair: AgencyPair, name: str) -> Iterator[Materialiser]:
     """A materialiser on a thread, whose log lines bear its name."""
     made: list[Materialiser] = []
 
     def run(stopping: threading.Event) -> None:
         with bound_contextvars(worker=name):
-            made.append(world.materialiser(stopping))
+            made.append(pair.materialiser(stopping))
             made[0].run(stopping)
 
     with running(run):
@@ -124,11 +124,11 @@ def fenced_by_itself(log: Log) -> list[Any]:
 
 
 def test_a_client_that_delivers_no_more_is_replaced(
-    world: World, agency: Agency, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, agency: BusyPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As librdkafka may where a broker goes away at the wrong moment; here somebody pauses it."""
     monkeypatch.setattr("sinergi_consumers.materialise.assignment._LOOK_SECONDS", 0.3)
-    with materialising(world, "A") as worker:
+    with materialising(pair, "A") as worker:
         agency.publish(20)
         agency.until_all_is_there()
         assignment = worker._assignment
@@ -143,14 +143,14 @@ def test_a_client_that_delivers_no_more_is_replaced(
 
 
 def test_a_look_that_the_brokers_refuse_ends_nothing(
-    world: World, agency: Agency, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, agency: BusyPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise errors.BrokerRefuses("no leaders found")
 
     monkeypatch.setattr("sinergi_consumers.materialise.assignment._LOOK_SECONDS", 0.3)
     monkeypatch.setattr("sinergi_consumers.materialise.assignment.ends", refuse)
-    with materialising(world, "A") as worker:
+    with materialising(pair, "A") as worker:
         agency.publish(20)
         agency.until_all_is_there()
         for _ in range(3):
@@ -178,30 +178,32 @@ def test_a_share_that_stands_still_is_worth_a_new_client_less_and_less_often() -
     assert stalls.observe({share: 6}, {share: 8}) == {share}
 
 
-def test_workers_that_come_and_go_share_the_partitions(world: World, agency: Agency) -> None:
+def test_workers_that_come_and_go_share_the_partitions(
+    pair: AgencyPair, agency: BusyPublisher
+) -> None:
     with capture_logs([merge_contextvars]) as log:
-        with agency.at_work(), materialising(world, "one") as one:
+        with agency.at_work(), materialising(pair, "one") as one:
             until(lambda: shares(one) == [4], "one holds all")
-            with materialising(world, "two") as two:
+            with materialising(pair, "two") as two:
                 until(lambda: shares(one, two) == [2, 2], "two share")
-                with materialising(world, "three") as three:
+                with materialising(pair, "three") as three:
                     until(
                         lambda: sorted(shares(one, two, three)) == [1, 1, 2],
                         "three share",
                     )
                 until(lambda: shares(one, two) == [2, 2], "two share again")
             until(lambda: shares(one) == [4], "one holds all again")
-        with materialising(world, "four"):
+        with materialising(pair, "four"):
             agency.until_all_is_there()
     assert fenced_by_itself(log) == []
     assert [each for each in log if each["log_level"] == "error"] == []
 
 
 def test_a_share_that_another_claimed_is_read_again_from_its_row(
-    world: World, agency: Agency, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, agency: BusyPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if a worker of another cluster of consumers, or one that woke up late, had been there."""
-    with capture_logs([merge_contextvars]) as log, materialising(world, "one") as one:
+    with capture_logs([merge_contextvars]) as log, materialising(pair, "one") as one:
         agency.publish(40)
         agency.until_all_is_there()
         polls: list[int] = []
@@ -212,7 +214,7 @@ def test_a_share_that_another_claimed_is_read_again_from_its_row(
             return poll()
 
         monkeypatch.setattr(one._assignment, "poll", noted)
-        with world.consumer.begin() as connection:
+        with pair.consumer.begin() as connection:
             connection.execute(sa.text("UPDATE sinergi_consumer.position SET epoch = epoch + 7"))
         agency.publish(40)
         agency.until_all_is_there()
@@ -229,26 +231,28 @@ def test_a_share_that_another_claimed_is_read_again_from_its_row(
         assert any(at < polled <= again for polled in polls), "claimed without asking the group"
 
 
-def test_connections_that_are_cut_in_the_middle_lose_nothing(world: World, agency: Agency) -> None:
+def test_connections_that_are_cut_in_the_middle_lose_nothing(
+    pair: AgencyPair, agency: BusyPublisher
+) -> None:
     cut = (
         "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
         " WHERE datname = current_database() AND application_name = 'sinergi materialise'"
     )
-    with materialising(world, "one"), materialising(world, "two"):
+    with materialising(pair, "one"), materialising(pair, "two"):
         with agency.at_work():
             for number in range(1, 8):
-                world.until_rows("sinergi.transfer_history", 20 * number)
-                until(lambda: world.ask(cut) != [(0,)], "a connection to cut")
+                pair.until_rows("sinergi.transfer_history", 20 * number)
+                until(lambda: pair.ask(cut) != [(0,)], "a connection to cut")
         agency.until_all_is_there()
 
 
 def test_a_position_that_somebody_holds_for_long_is_waited_for(
-    world: World, agency: Agency
+    pair: AgencyPair, agency: BusyPublisher
 ) -> None:
-    with capture_logs() as log, materialising(world, "one"):
+    with capture_logs() as log, materialising(pair, "one"):
         agency.publish(20)
         agency.until_all_is_there()
-        with world.consumer.begin() as holder:
+        with pair.consumer.begin() as holder:
             holder.execute(sa.text("SELECT * FROM sinergi_consumer.position FOR UPDATE"))
             agency.publish(20)
             until(lambda: any("55P03" in str(each) for each in list(log)), "a lock not given")
@@ -259,23 +263,25 @@ def test_a_position_that_somebody_holds_for_long_is_waited_for(
 # As processes, to be killed and stopped
 
 
-def test_what_a_killed_worker_held_goes_to_the_other(world: World, agency: Agency) -> None:
-    with world.worker("one") as one, world.worker("two") as two:
+def test_what_a_killed_worker_held_goes_to_the_other(
+    pair: AgencyPair, agency: BusyPublisher
+) -> None:
+    with pair.worker("one") as one, pair.worker("two") as two:
         with agency.at_work():
             until(lambda: bool(one.claimed) and bool(two.claimed), "both have shares")
-            world.until_rows("sinergi.transfer_history", 100)
+            pair.until_rows("sinergi.transfer_history", 100)
             one.process.kill()
             until(lambda: two.claimed == {0, 1, 2, 3}, "the other takes over")
         agency.until_all_is_there()
 
 
 def test_what_a_stopped_worker_held_goes_to_the_other_and_waking_it_changes_nothing(
-    world: World, agency: Agency
+    pair: AgencyPair, agency: BusyPublisher
 ) -> None:
-    with world.worker("one") as one, world.worker("two") as two:
+    with pair.worker("one") as one, pair.worker("two") as two:
         with agency.at_work():
             until(lambda: bool(one.claimed) and bool(two.claimed), "both have shares")
-            world.until_rows("sinergi.transfer_history", 100)
+            pair.until_rows("sinergi.transfer_history", 100)
             one.process.send_signal(signal.SIGSTOP)
             until(lambda: two.claimed == {0, 1, 2, 3}, "the other takes over")
         agency.until_all_is_there()

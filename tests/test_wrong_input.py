@@ -25,6 +25,7 @@ import pytest
 import sqlalchemy as sa
 import tomli_w
 
+from agency_pair import transfer
 from sinergi.cli.root import run
 from sinergi.settings.initialise import PlannedFiles, found
 from sinergi.settings.settings import load
@@ -34,7 +35,6 @@ from sinergi_schemas.kafka import admin
 from sinergi_schemas.postgresql import connection as connections
 from test_intake import HEADER, MAPPING, good
 from waiting import PATIENCE_SECONDS, until
-from world import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from conftest import Services
 
-    Mistake = Callable[["Agency"], object]
+    Mistake = Callable[["AgencyFolder"], object]
 
 BUS = "sinergi.rekaan.example"
 NOWHERE = "127.0.0.1:1"
@@ -50,7 +50,7 @@ AWAY = f"postgresql://sdp@{NOWHERE}/sdp"
 
 
 @dataclass
-class Agency:
+class AgencyFolder:
     """A publisher that has done everything right so far; its mistakes are made afterwards."""
 
     folder: Path
@@ -150,7 +150,7 @@ class Agency:
 @pytest.fixture
 def make_agency(
     tmp_path: Path, kafka: str, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Agency]:
+) -> Callable[[str], AgencyFolder]:
     """Founds an agency whose settings name a database; its programmer stands in its folder."""
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
         monkeypatch.delenv(name)
@@ -159,10 +159,10 @@ def make_agency(
     monkeypatch.setattr(admin, "_SECONDS", 2)
     monkeypatch.chdir(tmp_path)
     slug = f"lapas-{secrets.token_hex(4)}"
-    return lambda url: Agency(tmp_path, slug, sa.make_url(services.postgresql), url, kafka)
+    return lambda url: AgencyFolder(tmp_path, slug, sa.make_url(services.postgresql), url, kafka)
 
 
-def fails(agency: Agency, line: str, capsys: pytest.CaptureFixture[str]) -> str:
+def fails(agency: AgencyFolder, line: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Run a command that has to fail as every one of them should; what it says."""
     before = agency.files()
     capsys.readouterr()
@@ -181,7 +181,7 @@ INIT = f"init --agency lapas-baru --bus {BUS} --folder new"
 PUBLISH = "publish transfers.csv --mapping mapping.toml"
 
 
-def nothing(_: Agency) -> None:
+def nothing(_: AgencyFolder) -> None:
     """The command line itself is the mistake."""
 
 
@@ -338,7 +338,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
 
 @pytest.mark.parametrize("mistake", SAID)
 def test_a_mistake_is_told_in_one_clear_line_and_nothing_is_done(
-    mistake: str, make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+    mistake: str, make_agency: Callable[[str], AgencyFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     make, line, said = SAID[mistake]
     agency = make_agency(AWAY)
@@ -367,7 +367,7 @@ def text(url: sa.URL) -> str:
 
 
 def test_a_database_that_does_not_serve_is_named_with_its_reason(
-    bare: sa.URL, make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+    bare: sa.URL, make_agency: Callable[[str], AgencyFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     agency = make_agency(text(bare))
     unprepared = "Run `sinergi db upgrade"
@@ -384,7 +384,7 @@ def test_a_database_that_does_not_serve_is_named_with_its_reason(
 
 
 def test_a_server_that_takes_the_call_and_says_nothing_is_not_waited_for(
-    make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+    make_agency: Callable[[str], AgencyFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         agency = make_agency(f"postgresql://sdp@127.0.0.1:{silent.getsockname()[1]}/sdp")
@@ -392,7 +392,7 @@ def test_a_server_that_takes_the_call_and_says_nothing_is_not_waited_for(
 
 
 def test_an_agreement_that_is_out_of_force_lets_nothing_be_published(
-    postgresql: str, make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+    postgresql: str, make_agency: Callable[[str], AgencyFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     agency = make_agency(postgresql)
     agency.agree(in_force={"from": date(2020, 1, 1), "until": date(2020, 2, 1), "zone": "UTC"})
@@ -405,7 +405,7 @@ def test_an_agreement_that_is_out_of_force_lets_nothing_be_published(
 
 
 def test_no_error_of_the_outbox_quotes_the_event(
-    bare: sa.URL, make_agency: Callable[[str], Agency]
+    bare: sa.URL, make_agency: Callable[[str], AgencyFolder]
 ) -> None:
     agency = make_agency(text(bare))
     outbox = load(agency.folder / "sinergi.toml").outbox()
@@ -429,7 +429,7 @@ def test_no_error_of_the_outbox_quotes_the_event(
 
 
 def test_a_purpose_that_is_not_agreed_is_refused(
-    postgresql: str, make_agency: Callable[[str], Agency]
+    postgresql: str, make_agency: Callable[[str], AgencyFolder]
 ) -> None:
     agency = make_agency(postgresql)
     outbox = load(agency.folder / "sinergi.toml").outbox()
@@ -446,7 +446,7 @@ def test_a_purpose_that_is_not_agreed_is_refused(
 
 @pytest.mark.long
 def test_ctrl_c_while_a_file_is_published_leaves_whole_batches_and_a_second_run_completes_it(
-    postgresql: str, make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+    postgresql: str, make_agency: Callable[[str], AgencyFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     agency = make_agency(postgresql)
     lines = [good(str(number)) for number in range(1, 3_001)]
@@ -492,7 +492,7 @@ def test_a_process_stopped_while_it_is_still_loading_says_only_that(tmp_path: Pa
 
 
 def test_provision_says_what_is_odd_about_the_agreements(
-    make_agency: Callable[[str], Agency], capsys: pytest.CaptureFixture[str]
+    make_agency: Callable[[str], AgencyFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     agency = make_agency(AWAY)
     terms = agency.agreement["events"]["transfer"]

@@ -16,12 +16,12 @@ import pytest
 import tomli_w
 from confluent_kafka.admin import NewTopic
 
+from agency_pair import BUS, AgencyPair, transfer
 from sinergi.cli import root
 from sinergi_schemas.kafka import admin
 from sinergi_schemas.seal.keys import SigningKey
 from test_cli import PATIENT
 from waiting import PATIENCE_SECONDS, until
-from world import BUS, World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ SETTINGS = {"agreements": "agreements", "kafka": {"bootstrap": NOWHERE}}
 
 
 @dataclass
-class Asked:
+class CommandResult:
     """What came of a command."""
 
     status: int
@@ -48,7 +48,7 @@ class Asked:
 @pytest.fixture
 def ask(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Asked]:
+) -> Callable[..., CommandResult]:
     """A command at a desk whose broker is away."""
     monkeypatch.chdir(tmp_path)
     for name in ("SINERGI_CONFIG", "SINERGI_KAFKA__BOOTSTRAP"):
@@ -58,10 +58,10 @@ def ask(
     (tmp_path / "agreements" / "pks.toml").write_bytes(example.read_bytes())
     (tmp_path / "sinergi.toml").write_text(tomli_w.dumps(SETTINGS), encoding="utf-8")
 
-    def asked(*words: str) -> Asked:
+    def asked(*words: str) -> CommandResult:
         capfd.readouterr()
         status = root.run(words)
-        return Asked(status, *capfd.readouterr())
+        return CommandResult(status, *capfd.readouterr())
 
     return asked
 
@@ -108,7 +108,7 @@ def ask(
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
 def test_a_mistake_is_told_in_one_line_and_nothing_is_shown(
-    ask: Callable[..., Asked], words: list[str], said: str
+    ask: Callable[..., CommandResult], words: list[str], said: str
 ) -> None:
     found = ask(*words)
     assert (found.status, found.out) == (root.COULD_NOT, "")
@@ -130,7 +130,7 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_shown(
     ],
 )
 def test_a_mistyped_word_is_answered_with_the_usage(
-    ask: Callable[..., Asked], words: list[str]
+    ask: Callable[..., CommandResult], words: list[str]
 ) -> None:
     found = ask(*words)
     assert found.status == root.COULD_NOT
@@ -138,7 +138,7 @@ def test_a_mistyped_word_is_answered_with_the_usage(
 
 
 def test_a_broker_away_leaves_the_file_of_last_time_as_it_was(
-    ask: Callable[..., Asked], monkeypatch: pytest.MonkeyPatch
+    ask: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admin, "_SECONDS", 1.0)
     Path("events.csv").write_text("of last time", encoding="utf-8")
@@ -165,7 +165,7 @@ def test_a_broker_away_leaves_the_file_of_last_time_as_it_was(
     ids=["cut off", "no partitions", "a key of another id", "not text"],
 )
 def test_an_agreement_that_cannot_be_read_names_the_file_and_the_place(
-    ask: Callable[..., Asked], damage: Callable[[bytes], bytes]
+    ask: Callable[..., CommandResult], damage: Callable[[bytes], bytes]
 ) -> None:
     path = Path("agreements/pks.toml")
     path.write_bytes(damage(path.read_bytes()))
@@ -175,11 +175,11 @@ def test_an_agreement_that_cannot_be_read_names_the_file_and_the_place(
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
     """A topic with some events, in a folder beside the desk."""
-    folder = tmp_path / "world"
+    folder = tmp_path / "pair"
     folder.mkdir()
-    made = World(folder, kafka, agency_slug, databases(), databases())
+    made = AgencyPair(folder, kafka, agency_slug, databases(), databases())
     made.publish(*(transfer(f"P/{number}") for number in range(300)))
     with made.relaying():
         made.until(
@@ -192,60 +192,64 @@ def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], 
     return made
 
 
-def here(world: World) -> list[str]:
-    return ["--set", f"kafka.bootstrap={world.kafka}", "--set", f"agreements={world.folder}"]
+def here(pair: AgencyPair) -> list[str]:
+    return ["--set", f"kafka.bootstrap={pair.kafka}", "--set", f"agreements={pair.folder}"]
 
 
 def test_an_agreement_with_another_key_proves_nothing_and_shows_nothing(
-    ask: Callable[..., Asked], world: World
+    ask: Callable[..., CommandResult], pair: AgencyPair
 ) -> None:
-    agreement = world.folder / "pks.toml"
-    other = SigningKey.generate(f"{BUS}/{world.publisher}").public
-    text = agreement.read_text(encoding="utf-8").replace(str(world.key.public), str(other))
+    agreement = pair.folder / "pks.toml"
+    other = SigningKey.generate(f"{BUS}/{pair.publisher}").public
+    text = agreement.read_text(encoding="utf-8").replace(str(pair.key.public), str(other))
     agreement.write_text(text, encoding="utf-8")
-    found = ask(*here(world), "replay", world.topic.name, "--output", "ndjson")
+    found = ask(*here(pair), "replay", pair.topic.name, "--output", "ndjson")
     assert (found.status, found.out) == (root.COULD_NOT, "")
     assert "a checkpoint that the owner did not sign (SignatureMissing)" in found.err
-    name, agency = world.topic.name, world.publisher
+    name, agency = pair.topic.name, pair.publisher
     assert f"verdict: {name} cannot be told to be what {agency} sealed: no leaf and" in found.err
 
 
 def test_an_emptied_topic_whose_heads_are_gone_too_is_not_told_to_be_whole(
-    ask: Callable[..., Asked], world: World
+    ask: Callable[..., CommandResult], pair: AgencyPair
 ) -> None:
-    agreement = world.folder / "pks.toml"
-    other = SigningKey.generate(f"{BUS}/{world.publisher}").public
-    text = agreement.read_text(encoding="utf-8").replace(str(world.key.public), str(other))
+    agreement = pair.folder / "pks.toml"
+    other = SigningKey.generate(f"{BUS}/{pair.publisher}").public
+    text = agreement.read_text(encoding="utf-8").replace(str(pair.key.public), str(other))
     agreement.write_text(text, encoding="utf-8")  # no head is this key's
-    empty = f"copy.{world.topic.name}"
-    topics = admin.open_admin(world.connection)
-    topics.create_topics([NewTopic(empty, world.partitions, 1)])[empty].result(PATIENCE_SECONDS)
-    found = ask(*here(world), "replay", world.topic.name, "--copy", empty, "--json")
+    empty = f"copy.{pair.topic.name}"
+    topics = admin.open_admin(pair.connection)
+    topics.create_topics([NewTopic(empty, pair.partitions, 1)])[empty].result(PATIENCE_SECONDS)
+    found = ask(*here(pair), "replay", pair.topic.name, "--copy", empty, "--json")
     (verdict,) = json.loads(found.out)
     assert (found.status, verdict["exit_status"]) == (root.COULD_NOT, root.COULD_NOT)
     assert (verdict["holds"], verdict["findings"]) == (None, [])
 
 
-def test_a_copy_that_is_not_there_is_named(ask: Callable[..., Asked], world: World) -> None:
+def test_a_copy_that_is_not_there_is_named(
+    ask: Callable[..., CommandResult], pair: AgencyPair
+) -> None:
     for option in ("--copy", "--against"):
-        found = ask(*here(world), "replay", world.topic.name, option, "nowhere", "--key", "none")
+        found = ask(*here(pair), "replay", pair.topic.name, option, "nowhere", "--key", "none")
         assert found.status == root.COULD_NOT
         assert "there is no topic nowhere on these brokers" in found.err
 
 
-def test_notes_that_find_no_room_are_named(ask: Callable[..., Asked], world: World) -> None:
+def test_notes_that_find_no_room_are_named(
+    ask: Callable[..., CommandResult], pair: AgencyPair
+) -> None:
     Path("taken").write_text("a file", encoding="utf-8")
-    found = ask(*here(world), "replay", world.topic.name, "--notes", "taken")
+    found = ask(*here(pair), "replay", pair.topic.name, "--notes", "taken")
     assert found.status == root.COULD_NOT
     assert "sinergi: taken cannot be written (it is no folder); name another one." in found.err
     assert found.out == ""
 
 
 def test_a_reader_that_has_had_enough_is_no_disproof(
-    ask: Callable[..., Asked], world: World
+    ask: Callable[..., CommandResult], pair: AgencyPair
 ) -> None:
     assert ask is not None  # the desk
-    command = [sys.executable, "-m", "sinergi", *here(world), "replay", world.topic.name]
+    command = [sys.executable, "-m", "sinergi", *here(pair), "replay", pair.topic.name]
     for output in ("ndjson", "parquet"):
         with subprocess.Popen(
             [*command, "--output", output], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -264,7 +268,7 @@ def unfinished() -> Iterator[Path]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_replay_that_is_stopped_leaves_no_file(
-    ask: Callable[..., Asked], number: signal.Signals
+    ask: Callable[..., CommandResult], number: signal.Signals
 ) -> None:
     assert ask is not None  # the desk
     topic = "sinergi.lapas-banyuwangi.transfer"

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 import tomli_w
 from structlog.testing import capture_logs
 
+from agency_pair import running
 from sinergi.cli import materialise
 from sinergi.cli.root import run
 from sinergi.settings.initialise import PlannedFiles, found
@@ -30,7 +31,6 @@ from sinergi_schemas.postgresql import connection as connections
 from sinergi_schemas.topics import Topic
 from test_projection import Database, own
 from waiting import until
-from world import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from conftest import Services
 
-    Mistake = Callable[["Reader"], object]
+    Mistake = Callable[["ReaderFolder"], object]
 
 BUS = "sinergi.rekaan.example"
 NOWHERE = "127.0.0.1:1"
@@ -47,7 +47,7 @@ AWAY = f"postgresql://bnnk@{NOWHERE}/bnnk"
 
 
 @dataclass
-class Reader:
+class ReaderFolder:
     """An agency that reads and has done everything right so far; mistakes are made afterwards."""
 
     folder: Path
@@ -101,14 +101,14 @@ class Reader:
 @pytest.fixture
 def make_reader(
     tmp_path: Path, kafka: str, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Reader]:
+) -> Callable[[str], ReaderFolder]:
     """Founds an agency whose settings name a database; its programmer stands in its folder."""
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
         monkeypatch.delenv(name)
     monkeypatch.setitem(connections.DEFAULTS, "connect_timeout", 2)
     monkeypatch.chdir(tmp_path)
     suffix = secrets.token_hex(4)
-    return lambda url: Reader(tmp_path, f"bnnk-{suffix}", f"lapas-{suffix}", url, kafka)
+    return lambda url: ReaderFolder(tmp_path, f"bnnk-{suffix}", f"lapas-{suffix}", url, kafka)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def nobody(bare: sa.URL) -> Iterator[sa.URL]:
         connection.execute(sa.text(f"DROP ROLE {name}"))
 
 
-def fails(reader: Reader, line: str, capsys: pytest.CaptureFixture[str]) -> str:
+def fails(reader: ReaderFolder, line: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Run a command that has to fail as every one of them should; what it says."""
     before = reader.files()
     capsys.readouterr()
@@ -157,7 +157,7 @@ def text(url: sa.URL) -> str:
 # Without a database that answers: the mistake, the command, and what must be said of it
 
 
-def nothing(_: Reader) -> None:
+def nothing(_: ReaderFolder) -> None:
     """The command line itself is the mistake."""
 
 
@@ -238,7 +238,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
 }
 
 
-def _settings_of(reader: Reader, agency: str) -> bytes:
+def _settings_of(reader: ReaderFolder, agency: str) -> bytes:
     return (
         (reader.folder / "sinergi.toml").read_bytes().replace(reader.slug.encode(), agency.encode())
     )
@@ -246,7 +246,7 @@ def _settings_of(reader: Reader, agency: str) -> bytes:
 
 @pytest.mark.parametrize("mistake", SAID)
 def test_a_mistake_is_told_in_one_clear_line_and_nothing_is_done(
-    mistake: str, make_reader: Callable[[str], Reader], capsys: pytest.CaptureFixture[str]
+    mistake: str, make_reader: Callable[[str], ReaderFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     make, line, said = SAID[mistake]
     reader = make_reader(AWAY)
@@ -258,7 +258,7 @@ def test_a_mistake_is_told_in_one_clear_line_and_nothing_is_done(
 
 
 def test_a_database_without_tables_names_the_first_and_the_command_that_makes_them(
-    bare: sa.URL, make_reader: Callable[[str], Reader], capsys: pytest.CaptureFixture[str]
+    bare: sa.URL, make_reader: Callable[[str], ReaderFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     reader = make_reader(text(bare))
     wanted = "is not in the database. Run `sinergi db upgrade --role consumer` as its owner."
@@ -273,7 +273,7 @@ def test_a_database_without_tables_names_the_first_and_the_command_that_makes_th
 def test_a_user_without_rights_is_told_which_right_is_missing(
     bare: sa.URL,
     nobody: sa.URL,
-    make_reader: Callable[[str], Reader],
+    make_reader: Callable[[str], ReaderFolder],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     reader = make_reader(text(nobody))
@@ -283,7 +283,7 @@ def test_a_user_without_rights_is_told_which_right_is_missing(
 
 
 def test_an_upgrade_names_the_reason_for_which_the_database_does_not_serve(
-    bare: sa.URL, make_reader: Callable[[str], Reader], capsys: pytest.CaptureFixture[str]
+    bare: sa.URL, make_reader: Callable[[str], ReaderFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     reader = make_reader(text(bare))
     wrong = text(bare.set(password="wrong"))  # noqa: S106 - it opens nothing
@@ -318,7 +318,7 @@ Said = list["MutableMapping[str, object]"]
 
 
 @contextmanager
-def waiting(reader: Reader, **flags: str) -> Iterator[Said]:
+def waiting(reader: ReaderFolder, **flags: str) -> Iterator[Said]:
     """A materialiser with other settings while the block lasts; what it logs."""
     changed = {key.replace("__", "."): value for key, value in flags.items()}
     settings = load(reader.folder / "sinergi.toml", changed)
@@ -341,7 +341,7 @@ def until_said(said: Said, words: str) -> None:
 
 
 def test_it_waits_for_a_database_that_does_not_let_it_in_and_says_why(
-    bare: sa.URL, make_reader: Callable[[str], Reader]
+    bare: sa.URL, make_reader: Callable[[str], ReaderFolder]
 ) -> None:
     reader = make_reader(text(bare))
     wrong = text(bare.set(password="wrong"))  # noqa: S106 - it opens nothing
@@ -353,7 +353,7 @@ def test_it_waits_for_a_database_that_does_not_let_it_in_and_says_why(
 
 @pytest.mark.long
 def test_it_waits_for_brokers_and_says_that_they_do_not_answer(
-    postgresql: str, make_reader: Callable[[str], Reader]
+    postgresql: str, make_reader: Callable[[str], ReaderFolder]
 ) -> None:
     reader = make_reader(postgresql)
     assert run(UPGRADE.split()) == 0
@@ -362,7 +362,7 @@ def test_it_waits_for_brokers_and_says_that_they_do_not_answer(
 
 
 def test_a_topic_that_is_not_there_is_named_and_read_as_soon_as_it_is(
-    postgresql: str, make_reader: Callable[[str], Reader]
+    postgresql: str, make_reader: Callable[[str], ReaderFolder]
 ) -> None:
     reader = make_reader(postgresql)
     assert run(UPGRADE.split()) == 0

@@ -21,8 +21,9 @@ import fastavro
 import tomli_w
 from confluent_kafka.admin import NewTopic
 
-from chaos.letters import Letter
-from foreign import false_seal_of, leaf
+from agency_pair import BUS, agreement, transfer
+from chaos.foreign_writer import Letter
+from foreign_messages import false_seal_of, leaf
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import message, topics
 from sinergi_schemas.catalog import Schema
@@ -33,16 +34,15 @@ from sinergi_schemas.seal.heads import SignedHeads, TreeHead
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import Topic
 from waiting import PATIENCE_SECONDS
-from world import BUS, agreement, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from random import Random
 
-    from chaos.letters import Overheard
-    from foreign import Headers
+    from agency_pair import AgencyPair
+    from chaos.foreign_writer import Overheard
+    from foreign_messages import Headers
     from sinergi_consumers.testing.tape import TapeMessage
-    from world import World
 
 PARTITIONS = 3
 CONTRADICTED = PARTITIONS - 1
@@ -100,7 +100,7 @@ class Terms:
 
 
 class Member:
-    """The hostile agency beside the honest publisher of a world, which the same reader reads.
+    """The hostile agency beside the honest publisher of a pair, which the same reader reads.
 
     Make it before any process starts: it adds its agreements to the folder of all.
 
@@ -109,9 +109,9 @@ class Member:
         sizes: how many leaves it has sealed in each partition, but for the one that it contradicts.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.agency = world.publisher.replace("lapas", "polres")
+    def __init__(self, pair: AgencyPair) -> None:
+        self._world = pair
+        self.agency = pair.publisher.replace("lapas", "polres")
         self.topic = Topic(self.agency, "transfer")
         self.key = SigningKey.generate(f"{BUS}/{self.agency}")
         self._receipts = SigningKey.generate(
@@ -123,7 +123,7 @@ class Member:
             Tape(BUS, self.topic, number, key=self.key, agreement=terms.good)
             for number in range(PARTITIONS)
         ]
-        self._forge = Forge(self._tapes[0], world.publisher, terms)
+        self._forge = Forge(self._tapes[0], pair.publisher, terms)
         self.refused: dict[UUID, str] = {}
         self.sizes = dict.fromkeys(range(CONTRADICTED), 0)
 
@@ -220,9 +220,9 @@ class Member:
 
     def _agree(self) -> Terms:
         """Write its agreements: two with the reader, one of which ended, one as a reader."""
-        world = self._world
-        ours = self.key.public, world.receipt_key.public, PARTITIONS
-        (good_hash,) = (each.hash for each in world.agreements)
+        pair = self._world
+        ours = self.key.public, pair.receipt_key.public, PARTITIONS
+        (good_hash,) = (each.hash for each in pair.agreements)
 
         def in_force(first: int, last: int) -> dict[str, Any]:
             ends = [datetime(year, 1, 1, tzinfo=UTC) for year in (first, last)]
@@ -233,7 +233,7 @@ class Member:
         coming = self._write(
             "member-coming", agreement(*ours, **in_force(2090, 2095), replaces=[good])
         )
-        reading = copy.deepcopy(world.agreement) | in_force(2021, 2090) | {"replaces": [good_hash]}
+        reading = copy.deepcopy(pair.agreement) | in_force(2021, 2090) | {"replaces": [good_hash]}
         reading["numbers"].append({"party": self.agency, "number": "PKS/3"})
         reading["parties"][self.agency] = {
             "name": "Polres Rekaan",

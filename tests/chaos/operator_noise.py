@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chaos.letters import Letter
-from foreign import FINGERPRINTS, INDEXES, NAMES, leaf, strange_messages
+from agency_pair import BUS
+from chaos.foreign_writer import Letter
+from foreign_messages import FINGERPRINTS, INDEXES, NAMES, leaf, strange_messages
 from sinergi_schemas import message
 from sinergi_schemas.seal import checkpoint
 from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
 from sinergi_schemas.seal.keys import SigningKey
-from world import BUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from random import Random
 
-    from chaos.letters import Overheard, Place
-    from foreign import Headers, Wire
+    from chaos.foreign_writer import Overheard, Place
+    from foreign_messages import Headers, Wire
 
 _MEGABYTE = 900_000
 _SEALS = (message.CHECKPOINT, message.FRONTIER)

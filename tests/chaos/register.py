@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
+from agency_pair import transfer
 from chaos.patience import drawn
 from sinergi_schemas.events import Unit
-from world import transfer
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

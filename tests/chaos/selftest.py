@@ -55,7 +55,7 @@ class Play:
         self.bus = bus
         self._weak = [weak] if weak else []
         self._numbers = count()
-        self._folders = (bus.world.folder / f"orders-{number}" for number in count())
+        self._folders = (bus.pair.folder / f"orders-{number}" for number in count())
         self.problems: list[str] = []
 
     def start(self, work: str, *traps: str, weak: bool = True) -> tuple[Worker, Orders]:

@@ -20,13 +20,13 @@ import tomli_w
 from sqlalchemy.engine import make_url
 
 import sinergi_schemas
+from agency_pair import AgencyPair
 from chaos.judge import Case, Judge
 from chaos.patience import Overdue, until, until_grown
 from chaos.processes import Worker, Workers
 from chaos.register import Load, Register
 from sinergi import migrate
 from sinergi_schemas.clock import SYSTEM
-from world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,29 +64,29 @@ class Site:
         consumer = services.reader_database(f"reader_{name}")
         with _MIGRATING:
             migrate.upgrade(producer, migrate.Role.PRODUCER)
-            self.world = World(
+            self.pair = AgencyPair(
                 folder, services.bootstrap, f"lapas-{name}", producer, consumer, partitions
             )
-        self.world.producer, self.world.consumer = map(_pooled, (producer, consumer))
+        self.pair.producer, self.pair.consumer = map(_pooled, (producer, consumer))
         self.services = services
-        self.register = Register(self.world.producer, self.world.outbox)
+        self.register = Register(self.pair.producer, self.pair.outbox)
         self.register.prepare()
         self.workers = workers
-        self.agency_settings = self.world.agency_settings
-        self.reader_settings = self.world.reader_settings
+        self.agency_settings = self.pair.agency_settings
+        self.reader_settings = self.pair.reader_settings
         self.case = Case(
             agency=_libpq(producer),
             reader=_libpq(consumer),
             bootstrap=services.bootstrap,
-            topic=self.world.topic.name,
+            topic=self.pair.topic.name,
             partitions=partitions,
-            key=str(self.world.key.public),
+            key=str(self.pair.key.public),
             schemas=Path(sinergi_schemas.__file__).parent / "avro" / "transfer",
         )
 
     def close(self) -> None:
         """Give the connections back."""
-        for each in (self.world.producer, self.world.consumer):
+        for each in (self.pair.producer, self.pair.consumer):
             each.dispose()
 
     def load(self, seed: str, records: int = 1_000, writers: int = 2) -> Load:
@@ -110,17 +110,17 @@ class Site:
     @property
     def epoch(self) -> int:
         """The epoch of the relay that leads; 0 while none does."""
-        return int(self.world.ask(_EPOCH, self.world.producer)[0][0])
+        return int(self.pair.ask(_EPOCH, self.pair.producer)[0][0])
 
     @property
     def sent(self) -> int:
         """How many events the broker has confirmed."""
-        return int(self.world.ask(_SENT, self.world.producer)[0][0])
+        return int(self.pair.ask(_SENT, self.pair.producer)[0][0])
 
     @property
     def materialised(self) -> int:
         """How many events the reader's history has."""
-        return self.world.count("sinergi.transfer_history")
+        return self.pair.count("sinergi.transfer_history")
 
     def until_written(self, load: Load) -> None:
         """Wait until the writers have committed all that they may."""
@@ -168,7 +168,7 @@ class Site:
 
     @property
     def _moved(self) -> tuple[int, ...]:
-        leaves = self.world.ask(_LEAVES)[0][0]
+        leaves = self.pair.ask(_LEAVES)[0][0]
         return self.sent, int(leaves), self.materialised
 
     def status(self, settings: Path) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 from sqlalchemy.engine import make_url
 
+from agency_pair import running
 from sinergi_schemas.clock import SYSTEM
-from world import running
 
 if TYPE_CHECKING:
     import threading

@@ -158,7 +158,7 @@ class _Subject:
         self._bus = bus
         self._work = work
         self._rng = rng
-        self._folder = bus.world.folder / "orders"
+        self._folder = bus.pair.folder / "orders"
         self._orders = Orders(self._folder)
         self._worker: Worker | None = None
         if work == "relay":
@@ -304,7 +304,7 @@ class _Subject:
         if self._work == "relay":
             self._ask(*_TAKE_LEASE)
         else:
-            with self._bus.world.consumer.begin() as connection:
+            with self._bus.pair.consumer.begin() as connection:
                 connection.execute(sa.text(_MOVE))
 
     def _publish(self) -> None:

@@ -21,22 +21,22 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from agency_pair import DATABASE
+from chaos.foreign_writer import Overheard, Post
 from chaos.hostile_member import CONTRADICTED, Member
 from chaos.judge import Judge
-from chaos.letters import Overheard, Post
 from chaos.operator_noise import View, noise
 from chaos.patience import Overdue, drawn, pause, until
 from chaos.report import Report
 from chaos.site import site, stop_all
 from sinergi_schemas import topics
 from sinergi_schemas.clock import SYSTEM
-from world import DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from random import Random
 
-    from chaos.letters import Letter
+    from chaos.foreign_writer import Letter
     from chaos.processes import Worker
     from chaos.register import Load
     from chaos.services import Services
@@ -75,7 +75,7 @@ def run(
     """
     report = Report("foreign messages and a hostile member")
     with site(services, folder, partitions=2) as bus:
-        member = Member(bus.world)
+        member = Member(bus.pair)
         post = Post(services.bootstrap)
         view = _view(bus, member, post)
         with closing(view.overheard), bus.load(f"{seed}/foreign", records=300) as load:
@@ -87,16 +87,16 @@ def run(
 
 
 def _view(bus: Site, member: Member, post: Post) -> View:
-    world = bus.world
-    event_places = [(world.topic.name, number) for number in range(world.partitions)]
+    pair = bus.pair
+    event_places = [(pair.topic.name, number) for number in range(pair.partitions)]
     receipts = [f"{DATABASE}/{name}/{number}".encode() for name, number in event_places]
     statements = {
-        topics.control_topic(world.publisher): [b"heads"],
-        topics.receipts_topic(world.reader): receipts,
+        topics.control_topic(pair.publisher): [b"heads"],
+        topics.receipts_topic(pair.reader): receipts,
         member.receipts: receipts,
     }
     overheard = Overheard(post, [*event_places, *((name, 0) for name in statements)])
-    return View(world.topic.name, statements, world.key.name, member.key, overheard)
+    return View(pair.topic.name, statements, pair.key.name, member.key, overheard)
 
 
 @dataclass
@@ -133,8 +133,8 @@ class Attack:
 
     def _round(self, load: Load, dice: Random, share: int, trials: int) -> None:
         self.view.overheard.listen()
-        self.view.sizes = dict.fromkeys(range(self.bus.world.partitions), 0) | dict(
-            self.bus.world.ask(_SIZES, self.bus.world.producer)
+        self.view.sizes = dict.fromkeys(range(self.bus.pair.partitions), 0) | dict(
+            self.bus.pair.ask(_SIZES, self.bus.pair.producer)
         )
         sealed = trials // 2
         others = trials - sealed - _CONTRADICTIONS - _STATEMENTS
@@ -164,7 +164,7 @@ class Attack:
 
     def _batch(self, load: Load, share: int) -> None:
         """Let the honest agency publish, and see how long it takes until every table has it."""
-        world = self.bus.world
+        pair = self.bus.pair
         load.allow(share)
         self.bus.until_written(load)
         begun, before = SYSTEM.monotonic(), os.getloadavg()[0]
@@ -172,8 +172,8 @@ class Attack:
         asked = sa.text(_IN_EVERY_TABLE)
 
         def everywhere() -> bool:
-            with world.consumer.connect() as connection:
-                leaves = connection.execute(asked, {"topic": world.topic.name}).scalar_one()
+            with pair.consumer.connect() as connection:
+                leaves = connection.execute(asked, {"topic": pair.topic.name}).scalar_one()
             return int(leaves) >= committed or not all(each.runs for each in self.workers)
 
         until(everywhere, _GIVEN_UP_SECONDS, f"{committed} honest events in every table")
@@ -231,7 +231,7 @@ class Attack:
 
 def _settle(bus: Site, post: Post, member: Member, report: Report) -> None:
     """Let the judge compare, and hold the tables and commands to what the attackers wrote."""
-    topic = bus.world.topic.name
+    topic = bus.pair.topic.name
     report.take(Judge(replace(bus.case, foreign=post.written(topic))).compare())
     try:
         until(
@@ -242,7 +242,7 @@ def _settle(bus: Site, post: Post, member: Member, report: Report) -> None:
     forged = _forged(bus, member)
     report.forged += forged.total()
     report.problems += [f"{rows} rows that may not be: {kind}" for kind, rows in forged.items()]
-    halted = bus.world.ask("SELECT topic, partition, reason FROM sinergi_consumer.halt")
+    halted = bus.pair.ask("SELECT topic, partition, reason FROM sinergi_consumer.halt")
     if [each[:2] for each in halted] != [(member.topic.name, CONTRADICTED)]:
         report.problems.append(f"halted: {halted}")
     for settings in (bus.agency_settings, bus.reader_settings):
@@ -255,7 +255,7 @@ def _settle(bus: Site, post: Post, member: Member, report: Report) -> None:
 
 def _read(bus: Site, member: Member) -> dict[int, int]:
     """How far the reader is with the partitions that the member does not contradict."""
-    rows = bus.world.ask(
+    rows = bus.pair.ask(
         "SELECT partition, min(tree_size) FROM sinergi_consumer.position"
         f" WHERE topic = '{member.topic.name}' AND partition < {CONTRADICTED} GROUP BY partition"
     )
@@ -266,7 +266,7 @@ def _forged(bus: Site, member: Member) -> Counter[str]:
     """Rows out of the member's topic that bear another's name, or that no reader may make."""
     refused = sa.bindparam("refused", sorted(member.refused), type_=sa.ARRAY(sa.Uuid()))
     found: Counter[str] = Counter()
-    with bus.world.consumer.connect() as connection:
+    with bus.pair.consumer.connect() as connection:
         for table in _TABLES:
             asked = sa.text(
                 f"SELECT event_id FROM sinergi.{table} WHERE topic = :topic"
@@ -280,7 +280,7 @@ def _forged(bus: Site, member: Member) -> Counter[str]:
 
 def _replay(bus: Site, member: Member, report: Report) -> None:
     """The honest topic is what its owner sealed; of the member's something is said in order."""
-    for topic, expected in ((bus.world.topic, (0,)), (member.topic, (0, 1))):
+    for topic, expected in ((bus.pair.topic, (0,)), (member.topic, (0, 1))):
         command = [sys.executable, "-m", "sinergi", "--config", str(bus.reader_settings)]
         command += ["replay", topic.name, "--output", "ndjson"]
         done = subprocess.run(

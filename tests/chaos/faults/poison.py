@@ -232,10 +232,10 @@ class Forms:
 
 def _fill(bus: Site, reader: psycopg.Connection, planned: Iterator[Planned]) -> None:
     """Seal and send what is planned, and note it."""
-    tape = bus.world.tape()
+    tape = bus.pair.tape()
     known, unknown = tape.schema, _grown(tape.schema)
     forms = Forms.of(tape)
-    producer = open_producer(bus.world.connection, gapless=False)
+    producer = open_producer(bus.pair.connection, gapless=False)
     undelivered: list[KafkaError] = []
 
     def told(why: KafkaError | None, _: object) -> None:

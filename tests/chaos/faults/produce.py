@@ -131,7 +131,7 @@ def _much(rng: Random, bus: Site) -> tuple[dict[str, str], ...]:
     """Some 200 KB that compress to half of it."""
     return tuple(
         {
-            "other_agency": bus.world.reader,
+            "other_agency": bus.pair.reader,
             "other_event_type": "seizure",
             "other_record_id": rng.randbytes(120).hex(),
             "relation": "LED_TO",
@@ -146,7 +146,7 @@ def _command(bus: Site) -> tuple[str, ...]:
 
 def _losing(bus: Site) -> Path:
     """While this file is there, the relay's client loses the key of a message."""
-    return bus.world.folder / "losing-keys"
+    return bus.pair.folder / "losing-keys"
 
 
 @contextmanager
@@ -178,8 +178,8 @@ def _timestamp_invalid(bus: Site) -> Iterator[None]:
 @contextmanager
 def _not_permitted(bus: Site) -> Iterator[None]:
     """The right to write is taken away; others may still read."""
-    admin = open_admin(bus.world.connection)
-    topic = bus.world.topic.name
+    admin = open_admin(bus.pair.connection)
+    topic = bus.pair.topic.name
 
     def rule(operation: AclOperation, permission: AclPermissionType) -> AclBinding:
         return AclBinding(
@@ -205,12 +205,12 @@ def _not_permitted(bus: Site) -> Iterator[None]:
 @contextmanager
 def _topic_gone(bus: Site) -> Iterator[None]:
     """The topic is deleted, and made anew without anything in it."""
-    admin = open_admin(bus.world.connection)
-    topic = bus.world.topic.name
+    admin = open_admin(bus.pair.connection)
+    topic = bus.pair.topic.name
     for gone in admin.delete_topics([topic]).values():
         gone.result(timeout=30)
     yield
-    for made in admin.create_topics([NewTopic(topic, bus.world.partitions, 1)]).values():
+    for made in admin.create_topics([NewTopic(topic, bus.pair.partitions, 1)]).values():
         made.result(timeout=30)
 
 
@@ -224,10 +224,10 @@ def _topic_set(bus: Site, name: str, value: str, usual: str) -> Iterator[None]:
 
 def _set(bus: Site, name: str, value: str) -> None:
     """Change a setting; it has reached the broker's log some moments later."""
-    admin = open_admin(bus.world.connection)
+    admin = open_admin(bus.pair.connection)
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(
-        ConfigResource.Type.TOPIC, bus.world.topic.name, incremental_configs=[entry]
+        ConfigResource.Type.TOPIC, bus.pair.topic.name, incremental_configs=[entry]
     )
     for done in admin.incremental_alter_configs([resource]).values():
         done.result(timeout=30)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
+from agency_pair import running
 from chaos.patience import drawn, pause, until
 from chaos.report import Report
 from chaos.site import site, stop_all
 from chaos.witness import Witness, fenced_by_themselves, named, owners, rebalances, robbed
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql import lease
-from world import running
 
 if TYPE_CHECKING:
     import threading
@@ -56,17 +56,17 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     with site(services, folder, PARTITIONS) as bus:
         witness = Witness(bus.case)
         crew = Crew(bus, witness, drawn(seed, "materialisers"), report)
-        pair = Pair(bus, drawn(seed, "relays"), report)
+        relay_pair = RelayPair(bus, drawn(seed, "relays"), report)
         with bus.load(f"{seed}/rebalance") as load:
-            pair.begin()
+            relay_pair.begin()
             crew.begin()
             with witness.watching():
-                with _publishing(load, scale.events), running(pair.change):
+                with _publishing(load, scale.events), running(relay_pair.change):
                     crew.change(scale.rounds)
                 bus.until_written(load)
                 bus.settle(report)
-        stop_all(report, *pair.relays, *crew.present.values())
-        _judge(report, witness, crew, pair)
+        stop_all(report, *relay_pair.relays, *crew.present.values())
+        _judge(report, witness, crew, relay_pair)
     return report
 
 
@@ -182,7 +182,7 @@ class Crew:
 
 
 @dataclass
-class Pair:
+class RelayPair:
     """The relays: one leads, one stands by.
 
     Attributes:
@@ -230,9 +230,9 @@ class Pair:
         return self.all[-1]
 
 
-def _judge(report: Report, witness: Witness, crew: Crew, pair: Pair) -> None:
+def _judge(report: Report, witness: Witness, crew: Crew, relay_pair: RelayPair) -> None:
     """Nobody was fenced by itself, and nothing was left alone."""
-    workers = crew.all | {each.name: each for each in pair.all}
+    workers = crew.all | {each.name: each for each in relay_pair.all}
     report.problems += fenced_by_themselves(witness.claims(), witness.terms(), workers)
     patients = {f"partition {each}": one for each, one in sorted(witness.partitions.items())}
     for name, patient in {"outbox": witness.outbox, **patients}.items():

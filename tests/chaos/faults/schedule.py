@@ -180,8 +180,8 @@ def _weather(stage: Stage, link: Proxy, weather: Weather) -> Iterator[None]:
 
 @contextmanager
 def _full(stage: Stage, table: str) -> Iterator[None]:
-    world = stage.bus.world
-    engine = world.producer if table.startswith("sinergi_producer") else world.consumer
+    pair = stage.bus.pair
+    engine = pair.producer if table.startswith("sinergi_producer") else pair.consumer
     with full(engine, table):
         yield
         pause(stage.rng.uniform(*_SECONDS))

@@ -14,7 +14,8 @@ import tomli_w
 from confluent_kafka.admin import AclOperation, ResourceType
 from structlog.testing import capture_logs
 
-from secured import PASSWORD, USER, Secured, secured
+from agency_pair import DATABASE, AgencyPair, running, transfer
+from secured_kafka import PASSWORD, USER, Secured, secured
 from sinergi.provision import Cluster, WantedTopic
 from sinergi_consumers.audit import witnesses
 from sinergi_schemas import errors
@@ -25,7 +26,6 @@ from sinergi_schemas.topics import TopicPartition, control_topic, receipts_topic
 from test_kafka import send
 from test_relay import relay_of, sent, until_sent
 from waiting import until
-from world import DATABASE, World, running, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,12 +41,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, broker: Secured, agency_slug: str, databases: Callable[[], str]) -> World:
+def pair(
+    tmp_path: Path, broker: Secured, agency_slug: str, databases: Callable[[], str]
+) -> AgencyPair:
     """A bus whose topics are there, and on which `USER` has no right yet."""
     broker.forget()
-    world = World(tmp_path, broker.bootstrap, agency_slug, databases(), databases())
-    world.connection = broker.connection()
-    return world
+    pair = AgencyPair(tmp_path, broker.bootstrap, agency_slug, databases(), databases())
+    pair.connection = broker.connection()
+    return pair
 
 
 @pytest.fixture
@@ -186,7 +188,7 @@ def test_a_port_where_no_kafka_answers_names_bootstrap(services: Any) -> None:
     ],
 )
 def test_a_command_names_the_wrong_setting_in_its_one_line(
-    world: World, broker: Secured, tmp_path: Path, kafka: dict[str, str], setting: str
+    pair: AgencyPair, broker: Secured, tmp_path: Path, kafka: dict[str, str], setting: str
 ) -> None:
     folder = tmp_path / "settings"
     folder.mkdir()
@@ -198,7 +200,7 @@ def test_a_command_names_the_wrong_setting_in_its_one_line(
         (folder / "password").touch(0o600)
         (folder / "password").write_text(PASSWORD)
         found = {"username": USER, "password_file": "password"} | found
-    settings = {"agency": world.reader, "agreements": str(world.folder), "kafka": found}
+    settings = {"agency": pair.reader, "agreements": str(pair.folder), "kafka": found}
     (folder / "sinergi.toml").write_text(tomli_w.dumps(settings))
     command = [sys.executable, "-m", "sinergi", "--config", str(folder / "sinergi.toml")]
     done = subprocess.run(
@@ -282,20 +284,20 @@ def test_who_provisions_without_the_right_names_topic_and_operation(
 
 @pytest.mark.parametrize("rights", [(), (DESCRIBE,)])
 def test_a_relay_that_may_not_write_names_the_topic_and_goes_on_once_it_may(
-    world: World, broker: Secured, rights: tuple[AclOperation, ...]
+    pair: AgencyPair, broker: Secured, rights: tuple[AclOperation, ...]
 ) -> None:
-    world.publish(transfer("P/1"))
-    broker.permit(TOPIC, world.topic.name, *rights)
-    with capture_logs() as logs, running(relay_of(world).run):
-        world.until(lambda: is_said(logs, "waiting", world.topic.name), "it says what it lacks")
-        assert sent(world) == 0
-        broker.permit(TOPIC, world.topic.name, READ, WRITE)
-        until_sent(world, 1)
+    pair.publish(transfer("P/1"))
+    broker.permit(TOPIC, pair.topic.name, *rights)
+    with capture_logs() as logs, running(relay_of(pair).run):
+        pair.until(lambda: is_said(logs, "waiting", pair.topic.name), "it says what it lacks")
+        assert sent(pair) == 0
+        broker.permit(TOPIC, pair.topic.name, READ, WRITE)
+        until_sent(pair, 1)
         # The events go out, though the heads may not.
-        control = control_topic(world.publisher)
-        world.until(lambda: is_said(logs, "topic is not written", control), "and that heads lack")
+        control = control_topic(pair.publisher)
+        pair.until(lambda: is_said(logs, "topic is not written", control), "and that heads lack")
         broker.permit(TOPIC, control, WRITE)
-        world.until(
+        pair.until(
             lambda: "topic is written again" in [each["event"] for each in list(logs)],
             "the heads go out",
         )
@@ -304,101 +306,99 @@ def test_a_relay_that_may_not_write_names_the_topic_and_goes_on_once_it_may(
 
 
 def test_a_materialiser_that_may_not_write_receipts_names_their_topic_and_goes_on(
-    world: World, broker: Secured
+    pair: AgencyPair, broker: Secured
 ) -> None:
-    publish_one(world, broker)
-    broker.permit(TOPIC, world.topic.name, READ)
+    publish_one(pair, broker)
+    broker.permit(TOPIC, pair.topic.name, READ)
     broker.permit(GROUP, "*", READ)
-    receipts = receipts_topic(world.reader)
-    with capture_logs() as logs, world.materialising():
-        world.until_rows("sinergi.transfer_history", 1)
-        world.until(
-            lambda: is_said(logs, "topic is not written", receipts), "it says what it lacks"
-        )
+    receipts = receipts_topic(pair.reader)
+    with capture_logs() as logs, pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 1)
+        pair.until(lambda: is_said(logs, "topic is not written", receipts), "it says what it lacks")
         broker.permit(TOPIC, receipts, WRITE)
         published = "SELECT count(*) FROM sinergi_consumer.receipt WHERE published_at IS NOT NULL"
-        world.until(lambda: world.ask(published) == [(1,)], "the receipt goes out")
+        pair.until(lambda: pair.ask(published) == [(1,)], "the receipt goes out")
 
 
 @pytest.mark.parametrize("rights", [(), (DESCRIBE,)])
 @pytest.mark.parametrize("protocol", ["consumer", "classic"])
 def test_a_materialiser_that_may_not_join_its_group_names_it_and_goes_on_once_it_may(
-    world: World,
+    pair: AgencyPair,
     broker: Secured,
     protocol: Literal["consumer", "classic"],
     rights: tuple[AclOperation, ...],
 ) -> None:
-    group = f"{world.reader}.{DATABASE}"
-    publish_one(world, broker)
-    world.connection = replace(world.connection, group_protocol=protocol)
-    broker.permit(TOPIC, world.topic.name, READ)
+    group = f"{pair.reader}.{DATABASE}"
+    publish_one(pair, broker)
+    pair.connection = replace(pair.connection, group_protocol=protocol)
+    broker.permit(TOPIC, pair.topic.name, READ)
     broker.permit(GROUP, group, *rights)
-    with capture_logs() as logs, world.materialising():
+    with capture_logs() as logs, pair.materialising():
         lacks = f"User:{USER} lacks the right Read on group {group}"
-        world.until(lambda: lacks in str(list(logs)), "it says what it lacks")
+        pair.until(lambda: lacks in str(list(logs)), "it says what it lacks")
         broker.permit(GROUP, group, READ)
-        world.until_rows("sinergi.transfer_history", 1)
+        pair.until_rows("sinergi.transfer_history", 1)
     assert len([each for each in logs if lacks in str(each)]) <= 2, "said once a client's word"
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("protocol", ["consumer", "classic"])
 def test_a_materialiser_that_may_not_read_a_topic_names_it_and_goes_on_once_it_may(
-    world: World, broker: Secured, protocol: Literal["consumer", "classic"]
+    pair: AgencyPair, broker: Secured, protocol: Literal["consumer", "classic"]
 ) -> None:
-    publish_one(world, broker)
-    world.connection = replace(world.connection, group_protocol=protocol)
-    broker.permit(GROUP, f"{world.reader}.{DATABASE}", READ)
-    with capture_logs() as logs, world.materialising():
-        lacks = f"User:{USER} lacks the right Read on topic {world.topic.name}"
-        world.until(lambda: lacks in str(list(logs)), "it says what it lacks")
-        broker.permit(TOPIC, world.topic.name, READ)
-        world.until_rows("sinergi.transfer_history", 1)
+    publish_one(pair, broker)
+    pair.connection = replace(pair.connection, group_protocol=protocol)
+    broker.permit(GROUP, f"{pair.reader}.{DATABASE}", READ)
+    with capture_logs() as logs, pair.materialising():
+        lacks = f"User:{USER} lacks the right Read on topic {pair.topic.name}"
+        pair.until(lambda: lacks in str(list(logs)), "it says what it lacks")
+        broker.permit(TOPIC, pair.topic.name, READ)
+        pair.until_rows("sinergi.transfer_history", 1)
 
 
-def publish_one(world: World, broker: Secured) -> None:
+def publish_one(pair: AgencyPair, broker: Secured) -> None:
     """Publish one event by a relay that may do everything."""
-    ours = world.connection
-    world.connection = Connection(broker.bootstrap)
-    world.publish(transfer("P/1"))
-    with world.relaying():
-        until_sent(world, 1)
-    world.connection = ours
+    ours = pair.connection
+    pair.connection = Connection(broker.bootstrap)
+    pair.publish(transfer("P/1"))
+    with pair.relaying():
+        until_sent(pair, 1)
+    pair.connection = ours
 
 
 Right = tuple[ResourceType, str, tuple[AclOperation, ...]]
 
 # What docs/runbooks.md says that each process needs, and nothing more.
-NEEDS: dict[str, tuple[str, Callable[[World], list[Right]]]] = {
+NEEDS: dict[str, tuple[str, Callable[[AgencyPair], list[Right]]]] = {
     "relay": (
         "Read, Write on its own event topics; Write on its own control topic",
-        lambda world: [
-            (TOPIC, world.topic.name, (READ, WRITE)),
-            (TOPIC, control_topic(world.publisher), (WRITE,)),
+        lambda pair: [
+            (TOPIC, pair.topic.name, (READ, WRITE)),
+            (TOPIC, control_topic(pair.publisher), (WRITE,)),
         ],
     ),
     "materialise": (
         "Read on the event topics; Write on its own receipts topic; Read on the group",
-        lambda world: [
-            (TOPIC, world.topic.name, (READ,)),
-            (TOPIC, receipts_topic(world.reader), (WRITE,)),
-            (GROUP, f"{world.reader}.{DATABASE}", (READ,)),
+        lambda pair: [
+            (TOPIC, pair.topic.name, (READ,)),
+            (TOPIC, receipts_topic(pair.reader), (WRITE,)),
+            (GROUP, f"{pair.reader}.{DATABASE}", (READ,)),
         ],
     ),
     "replay": (
         "Read on the event topic, its owner's control topic and the parties' receipts topics",
-        lambda world: [
-            (TOPIC, world.topic.name, (READ,)),
-            (TOPIC, control_topic(world.publisher), (READ,)),
-            (TOPIC, receipts_topic(world.reader), (READ,)),
-            (TOPIC, receipts_topic(world.publisher), (READ,)),
+        lambda pair: [
+            (TOPIC, pair.topic.name, (READ,)),
+            (TOPIC, control_topic(pair.publisher), (READ,)),
+            (TOPIC, receipts_topic(pair.reader), (READ,)),
+            (TOPIC, receipts_topic(pair.publisher), (READ,)),
         ],
     ),
 }
 
 
 def test_each_process_needs_the_rights_that_the_runbook_names_and_no_more(
-    world: World, broker: Secured
+    pair: AgencyPair, broker: Secured
 ) -> None:
     runbook = (Path(__file__).parents[1] / "docs" / "runbooks.md").read_text("utf-8")
 
@@ -406,29 +406,29 @@ def test_each_process_needs_the_rights_that_the_runbook_names_and_no_more(
         told, needs = NEEDS[process]
         assert told in " ".join(runbook.split())
         broker.forget()
-        for resource, name, operations in needs(world):
+        for resource, name, operations in needs(pair):
             broker.permit(resource, name, *operations)
 
-    world.publish(transfer("P/1"))
+    pair.publish(transfer("P/1"))
     with capture_logs() as logs:
         grant("relay")
-        with world.relaying():
-            until_sent(world, 1)
+        with pair.relaying():
+            until_sent(pair, 1)
         grant("materialise")
-        with world.materialising():
-            world.until_rows("sinergi.transfer_history", 1)
+        with pair.materialising():
+            pair.until_rows("sinergi.transfer_history", 1)
             published = (
                 "SELECT count(*) FROM sinergi_consumer.receipt WHERE published_at > '-infinity'"
             )
-            world.until(lambda: world.ask(published) == [(1,)], "the receipt is published")
+            pair.until(lambda: pair.ask(published) == [(1,)], "the receipt is published")
         grant("replay")
         for name in (
-            world.topic.name,
-            control_topic(world.publisher),
-            receipts_topic(world.reader),
+            pair.topic.name,
+            control_topic(pair.publisher),
+            receipts_topic(pair.reader),
         ):
-            read_all(world.connection, name)
-        testimony = witnesses.gather(world.bus, world.topic)
+            read_all(pair.connection, name)
+        testimony = witnesses.gather(pair.bus, pair.topic)
     assert {each.kind for each in testimony.witnesses} == {"heads", "receipt"}
     assert "lacks the right" not in str(logs)
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 import strategies
+from agency_pair import TERM_SECONDS, AgencyPair, running, transfer
 from avro_schemas import damage
 from sinergi_producers.outbox import discarding
 from sinergi_producers.outbox.publishing import Outbox
@@ -33,7 +34,6 @@ from test_application_rights import GRANTS, PUT, given, user
 from test_db import conninfo
 from test_relay import held, messages, until_sent, verified
 from test_sealing import KEY, row
-from world import TERM_SECONDS, World, running, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,8 +55,8 @@ RELAY_GRANTS = (
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
 
 
 @pytest.fixture
@@ -188,18 +188,18 @@ def test_a_held_row_keeps_back_the_later_ones_of_its_record_and_no_other(
 # On the bus
 
 
-def reasons(world: World) -> dict[str, str]:
+def reasons(pair: AgencyPair) -> dict[str, str]:
     """Why each record's row is held."""
     asked = "SELECT record_id, held FROM sinergi_producer.outbox WHERE held IS NOT NULL"
-    return dict(world.ask(asked, world.producer))
+    return dict(pair.ask(asked, pair.producer))
 
 
-def insert(world: World, record: str, **columns: Any) -> None:
+def insert(pair: AgencyPair, record: str, **columns: Any) -> None:
     """A row of the table's owner's making, out of the first one."""
     names = ("event_id", "event_type", "record_id", "revision", "recorded_at", "fingerprint")
     values = {name: name for name in (*names, "datum", "traceparent")}
     values |= {"event_id": "gen_random_uuid()", "record_id": ":record"} | columns
-    with world.producer.begin() as connection:
+    with pair.producer.begin() as connection:
         connection.execute(
             sa.text(
                 f"INSERT INTO sinergi_producer.outbox ({', '.join(values)})"
@@ -210,11 +210,11 @@ def insert(world: World, record: str, **columns: Any) -> None:
 
 
 def test_whatever_an_application_puts_the_relay_goes_on_and_says_what_it_holds(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
-    world.publish(transfer("P/1"))
+    pair.publish(transfer("P/1"))
     with (
-        user(world.producer_url, *GRANTS) as application,
+        user(pair.producer_url, *GRANTS) as application,
         psycopg.connect(conninfo(application), autocommit=True) as connection,
     ):
         put: dict[str, dict[str, Any]] = {
@@ -229,14 +229,14 @@ def test_whatever_an_application_puts_the_relay_goes_on_and_says_what_it_holds(
         for record, changes in put.items():
             unfit = given(record=record, event_id=new_event_id(), **changes)
             assert connection.execute(PUT.encode(), unfit).fetchone() == ("put",)
-    world.publish(transfer("P/2"))
-    with capture_logs() as logs, world.relaying():
-        until_sent(world, 2)
-        world.until(lambda: held(world) == 7, "the others are held")
-        world.publish(transfer("P/3"))
-        until_sent(world, 3)
-    assert verified(world) == (3, 0)
-    found = reasons(world)
+    pair.publish(transfer("P/2"))
+    with capture_logs() as logs, pair.relaying():
+        until_sent(pair, 2)
+        pair.until(lambda: held(pair) == 7, "the others are held")
+        pair.publish(transfer("P/3"))
+        until_sent(pair, 3)
+    assert verified(pair) == (3, 0)
+    found = reasons(pair)
     assert "discard" in found["unknown"]
     assert found["rubbish"].startswith("its datum is not one of transfer/1: ")
     assert found["nobody"] == found["type"] == "no agreement in force covers it"
@@ -244,9 +244,9 @@ def test_whatever_an_application_puts_the_relay_goes_on_and_says_what_it_holds(
     assert set(told) == set(found.values())
 
 
-def test_rows_that_the_tables_owner_has_spoilt_are_held(world: World) -> None:
+def test_rows_that_the_tables_owner_has_spoilt_are_held(pair: AgencyPair) -> None:
     """As rows may stand there from before `put` looked at what it was given."""
-    world.publish(transfer("P/1"))
+    pair.publish(transfer("P/1"))
     spoilt: dict[str, dict[str, str]] = {
         "large": {"datum": "convert_to(repeat('x', 3000000), 'UTF8')"},
         "infinite": {"recorded_at": "'infinity'"},
@@ -258,97 +258,97 @@ def test_rows_that_the_tables_owner_has_spoilt_are_held(world: World) -> None:
         "types": {"event_type": "repeat('x', 2000)"},
     }
     for record, columns in spoilt.items():
-        insert(world, record, **columns)
-    world.publish(transfer("P/2"))
-    with world.relaying():
-        until_sent(world, 2)
-        world.until(lambda: held(world) == len(spoilt), "the others are held")
-    found = reasons(world)
+        insert(pair, record, **columns)
+    pair.publish(transfer("P/2"))
+    with pair.relaying():
+        until_sent(pair, 2)
+        pair.until(lambda: held(pair) == len(spoilt), "the others are held")
+    found = reasons(pair)
     assert found["large"] == TOO_LONG
     assert "recorded_at" in found["infinite"]
     assert "recorded_at" in found["ancient"]
     assert "traceparent" in found["trace"]
     assert "record_id" in found["r" * 300]
-    assert verified(world) == (2, 0)
+    assert verified(pair) == (2, 0)
 
 
-def records(world: World) -> list[str]:
+def records(pair: AgencyPair) -> list[str]:
     """The records on the topic, in the order of its leaves."""
-    return [(each.key() or b"").decode() for each in messages(world)]
+    return [(each.key() or b"").decode() for each in messages(pair)]
 
 
 @pytest.mark.usefixtures("brisk")
-def test_a_records_order_holds_though_a_revision_is_held_and_mended(world: World) -> None:
-    world.publish(transfer("A"), transfer("B"))
+def test_a_records_order_holds_though_a_revision_is_held_and_mended(pair: AgencyPair) -> None:
+    pair.publish(transfer("A"), transfer("B"))
     good = "SELECT datum FROM sinergi_producer.outbox WHERE record_id = 'A' AND revision = 1"
-    ((datum,),) = world.ask(good, world.producer)
+    ((datum,),) = pair.ask(good, pair.producer)
     spoil = "UPDATE sinergi_producer.outbox SET datum = :datum, held = NULL WHERE id = 1"
-    with world.producer.begin() as connection:
+    with pair.producer.begin() as connection:
         connection.execute(sa.text(spoil), {"datum": b"rubbish"})
-    world.publish(transfer("A", "CORRECTED"))
-    with world.relaying():
-        world.until(lambda: held(world) == 2, "both revisions are held")
-        world.publish(transfer("A", "CORRECTED"), transfer("C"))
-        world.until(lambda: held(world) == 3, "a later one too")
-        until_sent(world, 2)
-        with world.producer.begin() as connection:
+    pair.publish(transfer("A", "CORRECTED"))
+    with pair.relaying():
+        pair.until(lambda: held(pair) == 2, "both revisions are held")
+        pair.publish(transfer("A", "CORRECTED"), transfer("C"))
+        pair.until(lambda: held(pair) == 3, "a later one too")
+        until_sent(pair, 2)
+        with pair.producer.begin() as connection:
             connection.execute(sa.text(spoil), {"datum": datum})
-        until_sent(world, 5)
-    assert records(world) == ["B", "C", "A", "A", "A"]
+        until_sent(pair, 5)
+    assert records(pair) == ["B", "C", "A", "A", "A"]
     order = "SELECT revision FROM sinergi_producer.outbox WHERE record_id = 'A' ORDER BY leaf_index"
-    assert world.ask(order, world.producer) == [(1,), (2,), (3,)]
+    assert pair.ask(order, pair.producer) == [(1,), (2,), (3,)]
 
 
 @pytest.mark.usefixtures("brisk")
-def test_what_cannot_be_mended_is_discarded_and_the_record_goes_on(world: World) -> None:
-    world.publish(transfer("A"))
-    with world.relaying():
-        until_sent(world, 1)
-        insert(world, "A", revision="2", datum="'rubbish'")
-        insert(world, "N", datum="'rubbish'")
-        with world.producer.begin() as connection:
+def test_what_cannot_be_mended_is_discarded_and_the_record_goes_on(pair: AgencyPair) -> None:
+    pair.publish(transfer("A"))
+    with pair.relaying():
+        until_sent(pair, 1)
+        insert(pair, "A", revision="2", datum="'rubbish'")
+        insert(pair, "N", datum="'rubbish'")
+        with pair.producer.begin() as connection:
             for each in (
                 "UPDATE sinergi_producer.head SET revision = 2, action = 'CORRECTED'",
                 "INSERT INTO sinergi_producer.head VALUES ('transfer', 'N', 1, 'RECORDED')",
             ):
                 connection.exec_driver_sql(each)
-        world.publish(transfer("A", "CORRECTED"))
-        world.until(lambda: held(world) == 3, "all three are held")
+        pair.publish(transfer("A", "CORRECTED"))
+        pair.until(lambda: held(pair) == 3, "all three are held")
         ids = dict(
-            world.ask(
+            pair.ask(
                 f"SELECT record_id, id FROM sinergi_producer.outbox WHERE held <> '{BEHIND}'",
-                world.producer,
+                pair.producer,
             )
         )
         for wrong in ([1], [ids["A"], 1], [9999]):
             with pytest.raises(errors.DiscardRefused):
-                discarding.discard(world.producer_url, wrong)
-        discarding.discard(world.producer_url, list(ids.values()))
-        until_sent(world, 2)
-        world.publish(transfer("A", "RETRACTED"), transfer("N"))
-        until_sent(world, 4)
-    assert verified(world) == (4, 0)
+                discarding.discard(pair.producer_url, wrong)
+        discarding.discard(pair.producer_url, list(ids.values()))
+        until_sent(pair, 2)
+        pair.publish(transfer("A", "RETRACTED"), transfer("N"))
+        until_sent(pair, 4)
+    assert verified(pair) == (4, 0)
     rows = "SELECT record_id, revision FROM sinergi_producer.outbox ORDER BY leaf_index"
-    assert world.ask(rows, world.producer) == [("A", 1), ("A", 3), ("A", 4), ("N", 1)]
+    assert pair.ask(rows, pair.producer) == [("A", 1), ("A", 3), ("A", 4), ("N", 1)]
 
 
-def test_discarding_the_newest_revision_sets_the_record_back(world: World) -> None:
-    world.publish(transfer("A"), transfer("A", "CORRECTED"), transfer("A", "RETRACTED"))
-    with world.producer.begin() as connection:
+def test_discarding_the_newest_revision_sets_the_record_back(pair: AgencyPair) -> None:
+    pair.publish(transfer("A"), transfer("A", "CORRECTED"), transfer("A", "RETRACTED"))
+    with pair.producer.begin() as connection:
         connection.exec_driver_sql("UPDATE sinergi_producer.outbox SET held = 'x' WHERE id > 1")
     for left, expected in ((3, (2, "CORRECTED")), (2, (1, "RECORDED"))):
-        discarding.discard(world.producer_url, [left])
+        discarding.discard(pair.producer_url, [left])
         heads = "SELECT revision, action FROM sinergi_producer.head"
-        assert world.ask(heads, world.producer) == [expected]
+        assert pair.ask(heads, pair.producer) == [expected]
 
 
 @pytest.mark.usefixtures("brisk")
-def test_a_row_of_a_newer_schema_waits_for_the_version_that_has_it(world: World) -> None:
+def test_a_row_of_a_newer_schema_waits_for_the_version_that_has_it(pair: AgencyPair) -> None:
     """An application of a later version publishes; its relay is installed a while after."""
     text = SHIPPED.newest("transfer").text.replace(b'"doc": "', b'"doc": "Newer. ', 1)
     newer = Catalog([*SHIPPED.all(), Schema.from_bytes("transfer", 2, 77, text)])
     schema = newer.newest("transfer")
-    with world.producer.begin() as connection:
+    with pair.producer.begin() as connection:
         connection.execute(
             sa.text(
                 "INSERT INTO sinergi_producer.known_schema"
@@ -357,36 +357,36 @@ def test_a_row_of_a_newer_schema_waits_for_the_version_that_has_it(world: World)
             ),
             {"fingerprint": schema.fingerprint},
         )
-    world.publish(transfer("A"))
-    with Session(world.producer) as session, session.begin():
-        Outbox(world.publisher, world.agreements, newer).publish(session, transfer("B"))
-    world.publish(transfer("B", "CORRECTED"), transfer("C"))
-    with running(relaying(world, SHIPPED).run):
-        until_sent(world, 2)
-        world.until(lambda: held(world) == 2, "both revisions of B are held")
-    assert reasons(world)["B"] in {
+    pair.publish(transfer("A"))
+    with Session(pair.producer) as session, session.begin():
+        Outbox(pair.publisher, pair.agreements, newer).publish(session, transfer("B"))
+    pair.publish(transfer("B", "CORRECTED"), transfer("C"))
+    with running(relaying(pair, SHIPPED).run):
+        until_sent(pair, 2)
+        pair.until(lambda: held(pair) == 2, "both revisions of B are held")
+    assert reasons(pair)["B"] in {
         f"{UNKNOWN_SCHEMA} transfer/2: install Sinergi 4.2.0 or newer",
         BEHIND,
     }
     newest = "SELECT held FROM sinergi_producer.outbox WHERE record_id = 'B' AND revision = 1"
-    ((why,),) = world.ask(newest, world.producer)
+    ((why,),) = pair.ask(newest, pair.producer)
     assert why == f"{UNKNOWN_SCHEMA} transfer/2: install Sinergi 4.2.0 or newer"
-    with running(relaying(world, newer).run):
-        until_sent(world, 4)
-    assert records(world) == ["A", "C", "B", "B"]
-    assert verified(world) == (4, 0)
+    with running(relaying(pair, newer).run):
+        until_sent(pair, 4)
+    assert records(pair) == ["A", "C", "B", "B"]
+    assert verified(pair) == (4, 0)
 
 
-def test_what_a_newer_relay_has_sealed_an_older_one_sends(world: World) -> None:
+def test_what_a_newer_relay_has_sealed_an_older_one_sends(pair: AgencyPair) -> None:
     """A standby of the former version takes over in the midst of an upgrade."""
     text = SHIPPED.newest("transfer").text.replace(b'"doc": "', b'"doc": "Newer. ', 1)
     newer = Catalog([*SHIPPED.all(), Schema.from_bytes("transfer", 2, 77, text)])
-    world.publish(transfer("A"))
-    with Session(world.producer) as session, session.begin():
-        Outbox(world.publisher, world.agreements, newer).publish(session, transfer("B"))
-    with running(relaying(world, newer).run):
-        until_sent(world, 2)
-    with world.producer.begin() as connection:
+    pair.publish(transfer("A"))
+    with Session(pair.producer) as session, session.begin():
+        Outbox(pair.publisher, pair.agreements, newer).publish(session, transfer("B"))
+    with running(relaying(pair, newer).run):
+        until_sent(pair, 2)
+    with pair.producer.begin() as connection:
         connection.exec_driver_sql("UPDATE sinergi_producer.tree SET sent_size = 0")
         connection.execute(
             sa.text(
@@ -396,43 +396,43 @@ def test_what_a_newer_relay_has_sealed_an_older_one_sends(world: World) -> None:
             ),
             {"fingerprint": newer.newest("transfer").fingerprint},
         )
-    with running(relaying(world, SHIPPED).run):
-        until_sent(world, 2)
-    first, again = messages(world)[:2], messages(world)[2:]
+    with running(relaying(pair, SHIPPED).run):
+        until_sent(pair, 2)
+    first, again = messages(pair)[:2], messages(pair)[2:]
     assert [each.value() for each in first] == [each.value() for each in again]
-    assert verified(world) == (2, 2)
+    assert verified(pair) == (2, 2)
 
 
-def relaying(world: World, catalog: Catalog) -> Relay:
-    identity = Identity(world.publisher, [world.key], lambda: world.agreements)
-    return Relay(identity, Backlog(world.producer_url, TERM_SECONDS), world.connection, catalog)
+def relaying(pair: AgencyPair, catalog: Catalog) -> Relay:
+    identity = Identity(pair.publisher, [pair.key], lambda: pair.agreements)
+    return Relay(identity, Backlog(pair.producer_url, TERM_SECONDS), pair.connection, catalog)
 
 
 # A relay with rights of its own
 
 
 @contextmanager
-def relaying_as_a_user(world: World) -> Iterator[str]:
-    owner = world.producer_url
+def relaying_as_a_user(pair: AgencyPair) -> Iterator[str]:
+    owner = pair.producer_url
     with user(owner, *RELAY_GRANTS) as url:
-        world.producer_url = url
+        pair.producer_url = url
         try:
-            with world.relaying():
+            with pair.relaying():
                 yield url
         finally:
-            world.producer_url = owner
+            pair.producer_url = owner
 
 
-def test_a_relay_needs_the_documented_rights_and_no_more(world: World) -> None:
+def test_a_relay_needs_the_documented_rights_and_no_more(pair: AgencyPair) -> None:
     page = DOCS.joinpath("tutorial-agency.md").read_text("utf-8")
     for each in RELAY_GRANTS:
         assert f"{each.format(role='sdp_relay')};" in page
     insert_bad = {"datum": "'rubbish'"}
-    world.publish(transfer("A"))
-    insert(world, "bad", **insert_bad)
-    with relaying_as_a_user(world) as url:
-        until_sent(world, 1)
-        world.until(lambda: held(world) == 1, "the bad one is held")
+    pair.publish(transfer("A"))
+    insert(pair, "bad", **insert_bad)
+    with relaying_as_a_user(pair) as url:
+        until_sent(pair, 1)
+        pair.until(lambda: held(pair) == 1, "the bad one is held")
         with psycopg.connect(conninfo(url), autocommit=True) as connection:
             for attack in (
                 "DELETE FROM sinergi_producer.outbox",
@@ -445,4 +445,4 @@ def test_a_relay_needs_the_documented_rights_and_no_more(world: World) -> None:
             ):
                 with pytest.raises(psycopg.Error):
                     connection.execute(attack.encode())
-    assert verified(world) == (1, 0)
+    assert verified(pair) == (1, 0)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
 
+from agency_pair import BUS
 from sinergi_schemas import message
 from sinergi_schemas.seal import checkpoint
 from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
 from waiting import PATIENCE_SECONDS
-from world import BUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agency_pair import AgencyPair
     from sinergi_schemas.seal.keys import SigningKey
-    from world import World
 
 FINGERPRINT = bytes(32)
 
@@ -36,25 +36,25 @@ NAMES = (message.LEAF, message.SCHEMA, message.CHECKPOINT, message.FRONTIER, "ce
 
 
 def write(
-    world: World,
+    pair: AgencyPair,
     partition: int = 0,
     value: bytes | None = b"foreign",
     key: bytes | None = b"foreign",
     headers: Headers | None = None,
 ) -> None:
-    """Put one message into the world's event topic."""
-    write_all(world, partition, [(value, key, headers or [])])
+    """Put one message into the pair's event topic."""
+    write_all(pair, partition, [(value, key, headers or [])])
 
 
 def write_all(
-    world: World,
+    pair: AgencyPair,
     partition: int,
     messages: Sequence[tuple[bytes | None, bytes | None, Headers]],
 ) -> None:
-    """Put messages into the world's event topic, in their order."""
-    producer = Producer({"bootstrap.servers": world.kafka, "linger.ms": 20})
+    """Put messages into the pair's event topic, in their order."""
+    producer = Producer({"bootstrap.servers": pair.kafka, "linger.ms": 20})
     for value, key, headers in messages:
-        producer.produce(world.topic.name, value, key, partition, headers=headers)
+        producer.produce(pair.topic.name, value, key, partition, headers=headers)
     assert producer.flush(PATIENCE_SECONDS) == 0
 
 
@@ -87,10 +87,12 @@ def strange_messages(seed: int, count: int) -> list[Wire]:
     return found
 
 
-def false_seal(world: World, partition: int, size: int, key: SigningKey | None = None) -> Sealed:
+def false_seal(
+    pair: AgencyPair, partition: int, size: int, key: SigningKey | None = None
+) -> Sealed:
     """A checkpoint over a tree that nobody has; signed by the owner where no key is given."""
     root = secrets.token_bytes(32)
-    return false_seal_of(key or world.key, world.topic.name, partition, size, root)
+    return false_seal_of(key or pair.key, pair.topic.name, partition, size, root)
 
 
 def false_seal_of(key: SigningKey, topic: str, partition: int, size: int, root: bytes) -> Sealed:
@@ -99,6 +101,6 @@ def false_seal_of(key: SigningKey, topic: str, partition: int, size: int, root: 
     return Sealed(checkpoint.sign(stated, [key]), ())
 
 
-def contradict(world: World, partition: int, size: int) -> None:
+def contradict(pair: AgencyPair, partition: int, size: int) -> None:
     """Let the owner sign a tree of a size that its topic never has."""
-    write_all(world, partition, [leaf(size - 1, sealed=false_seal(world, partition, size))])
+    write_all(pair, partition, [leaf(size - 1, sealed=false_seal(pair, partition, size))])

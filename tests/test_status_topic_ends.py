@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from structlog.testing import capture_logs
 
-from foreign import write_all
+from agency_pair import AgencyPair, transfer
+from foreign_messages import write_all
 from sinergi.status import broker
 from sinergi.status.judgement import judge
 from sinergi_schemas import topics
 from sinergi_schemas.kafka.admin import describe, open_admin
-from test_moved import deleted, held, made
-from test_status import TOPIC, Desk, desk, kinds, reading, shares, until_sent
+from test_moved_topics import deleted, held, made
+from test_status import TOPIC, Operator, kinds, operator, reading, shares, until_sent
 from waiting import PATIENCE_SECONDS
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,51 +22,53 @@ if TYPE_CHECKING:
     import pytest
     from confluent_kafka import Message
 
-__all__ = ["desk"]
+__all__ = ["operator"]
 
 SHORT = "topic shows less than is materialised: cut off, restored, or written to by others"
 
 
-def published(world: World, stem: str, count: int) -> None:
-    world.publish(*(transfer(f"{stem}/{number}") for number in range(count)))
+def published(pair: AgencyPair, stem: str, count: int) -> None:
+    pair.publish(*(transfer(f"{stem}/{number}") for number in range(count)))
 
 
-def partitions(world: World) -> list[list[Message]]:
-    return [held(world, world.topic.name, number) for number in range(world.partitions)]
+def partitions(pair: AgencyPair) -> list[list[Message]]:
+    return [held(pair, pair.topic.name, number) for number in range(pair.partitions)]
 
 
-def appended(world: World, kept: Sequence[Sequence[Message]], times: int = 1) -> None:
+def appended(pair: AgencyPair, kept: Sequence[Sequence[Message]], times: int = 1) -> None:
     """Put messages as they are behind the others of their partitions."""
     for number, messages in enumerate(kept):
         wire = [(each.value(), each.key(), [*(each.headers() or ())]) for each in messages]
-        write_all(world, number, wire * times)
+        write_all(pair, number, wire * times)
 
 
-def appended_last(world: World, kept: Sequence[Sequence[Message]], times: int) -> None:
+def appended_last(pair: AgencyPair, kept: Sequence[Sequence[Message]], times: int) -> None:
     """Put the last message of each partition, which bears a checkpoint, behind the others."""
-    appended(world, [messages[-1:] for messages in kept], times)
+    appended(pair, [messages[-1:] for messages in kept], times)
 
 
 def available(document: dict[str, Any]) -> list[int | None]:
     return [each["available"] for each in shares(document)]
 
 
-def signed(desk: Desk, count: int) -> bool:
-    return sum(each["signed"] or 0 for each in shares(desk.reader())) == count
+def signed(operator: Operator, count: int) -> bool:
+    return sum(each["signed"] or 0 for each in shares(operator.reader())) == count
 
 
-def test_old_messages_at_the_end_of_a_topic_neither_cut_it_nor_hide_what_waits(desk: Desk) -> None:
-    world = desk.world
-    with world.relaying():
-        with world.materialising():
-            published(world, "P", 20)
-            world.until_rows("sinergi.transfer_history", 20)
-        old = partitions(world)
-        published(world, "Q", 80)
-        until_sent(world, 100)
-        world.until(lambda: signed(desk, 100), "the heads are there")
-        appended_last(world, old, broker.FIRST_MESSAGES + 10)
-        document = desk.reader()
+def test_old_messages_at_the_end_of_a_topic_neither_cut_it_nor_hide_what_waits(
+    operator: Operator,
+) -> None:
+    pair = operator.pair
+    with pair.relaying():
+        with pair.materialising():
+            published(pair, "P", 20)
+            pair.until_rows("sinergi.transfer_history", 20)
+        old = partitions(pair)
+        published(pair, "Q", 80)
+        until_sent(pair, 100)
+        pair.until(lambda: signed(operator, 100), "the heads are there")
+        appended_last(pair, old, broker.FIRST_MESSAGES + 10)
+        document = operator.reader()
     assert sum(each or 0 for each in available(document)) == 100
     assert kinds(document) == {"no-materialiser"}
     assert document["lines"][0].startswith("80 events of ")
@@ -74,25 +76,25 @@ def test_old_messages_at_the_end_of_a_topic_neither_cut_it_nor_hide_what_waits(d
 
 
 def test_however_many_old_messages_lie_at_the_end_what_is_materialised_is_found(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the place where reading goes on; where that does not hold, nothing can be told."""
-    world = desk.world
-    with world.relaying(), world.materialising():
-        published(world, "P", 20)
-        world.until_rows("sinergi.transfer_history", 20)
-        old = partitions(world)
-        published(world, "Q", 80)
-        world.until_rows("sinergi.transfer_history", 100)
-        world.until(lambda: signed(desk, 100), "the heads are there")
+    pair = operator.pair
+    with pair.relaying(), pair.materialising():
+        published(pair, "P", 20)
+        pair.until_rows("sinergi.transfer_history", 20)
+        old = partitions(pair)
+        published(pair, "Q", 80)
+        pair.until_rows("sinergi.transfer_history", 100)
+        pair.until(lambda: signed(operator, 100), "the heads are there")
         monkeypatch.setattr(broker, "MOST_MESSAGES", broker.FIRST_MESSAGES)
-        appended_last(world, old, broker.FIRST_MESSAGES + 10)
-        assert desk.reader()["exit_status"] == 0
-        with world.consumer.begin() as connection:
+        appended_last(pair, old, broker.FIRST_MESSAGES + 10)
+        assert operator.reader()["exit_status"] == 0
+        with pair.consumer.begin() as connection:
             connection.exec_driver_sql(
                 "UPDATE sinergi_consumer.position SET cluster_id = 'another'"
             )
-        document = desk.reader()
+        document = operator.reader()
     assert document["exit_status"] == 2
     assert kinds(document) == {"untold"}
     assert "all is well" not in document["lines"][0]
@@ -102,28 +104,28 @@ def test_however_many_old_messages_lie_at_the_end_what_is_materialised_is_found(
 
 
 def test_an_old_copy_of_a_topic_and_of_its_owners_heads_is_told_by_what_is_materialised(
-    desk: Desk,
+    operator: Operator,
 ) -> None:
     """The brokers' operator puts both back: status says so, and a materialiser's log."""
-    world = desk.world
-    control = topics.control_topic(world.publisher)
-    with world.relaying(), world.materialising():
-        published(world, "P", 20)
-        world.until_rows("sinergi.transfer_history", 20)
-        old = partitions(world)
-        published(world, "Q", 40)
-        world.until_rows("sinergi.transfer_history", 60)
-    admin = open_admin(world.connection)
-    deleted(world)
+    pair = operator.pair
+    control = topics.control_topic(pair.publisher)
+    with pair.relaying(), pair.materialising():
+        published(pair, "P", 20)
+        pair.until_rows("sinergi.transfer_history", 20)
+        old = partitions(pair)
+        published(pair, "Q", 40)
+        pair.until_rows("sinergi.transfer_history", 60)
+    admin = open_admin(pair.connection)
+    deleted(pair)
     for gone in admin.delete_topics([control]).values():
         gone.result(timeout=PATIENCE_SECONDS)
-    world.until(lambda: not describe(admin, [control]), "the heads are gone")
-    made(world)
-    appended(world, old)
-    with capture_logs() as logs, world.materialising():
-        world.until(lambda: sum(each["event"] == SHORT for each in logs) == 2, "it is told")
-        world.until(lambda: desk.reader()["reading"]["workers"] == 1, "it is in the group")
-        document = desk.reader()
+    pair.until(lambda: not describe(admin, [control]), "the heads are gone")
+    made(pair)
+    appended(pair, old)
+    with capture_logs() as logs, pair.materialising():
+        pair.until(lambda: sum(each["event"] == SHORT for each in logs) == 2, "it is told")
+        pair.until(lambda: operator.reader()["reading"]["workers"] == 1, "it is in the group")
+        document = operator.reader()
     assert document["exit_status"] == 1
     assert kinds(document) == {"cut"}
     for each, line in zip(shares(document), document["lines"], strict=False):

@@ -14,12 +14,12 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from agency_pair import AgencyPair, transfer
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_consumers.projections.projection import projections_of
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql.address import conninfo
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,12 +107,12 @@ _RELATIONS = ("pg_class", "pg_type", "pg_attribute", "pg_namespace", "pg_stat_ac
 
 
 @dataclass(frozen=True)
-class Planter:
+class FunctionHijacker:
     """Somebody who may create in `public`, and nothing more."""
 
     name: str
 
-    def plant(self, url: str) -> None:
+    def hijack(self, url: str) -> None:
         """Put everything into a database, and its `public` before all else for everybody."""
         with psycopg.connect(conninfo(url), autocommit=True) as owner:
             database = owner.info.dbname
@@ -171,8 +171,8 @@ class Planter:
 
 
 @pytest.fixture
-def planter(services: Services) -> Iterator[Planter]:
-    made = Planter(f"planter_{secrets.token_hex(4)}")
+def hijacker(services: Services) -> Iterator[FunctionHijacker]:
+    made = FunctionHijacker(f"planter_{secrets.token_hex(4)}")
     with psycopg.connect(conninfo(services.postgresql), autocommit=True) as server:
         server.execute(f"CREATE ROLE {made.name}".encode())
     yield made
@@ -206,11 +206,11 @@ def empty(services: Services) -> Iterator[Callable[[], str]]:
 
 
 def test_what_is_planted_is_run_by_whoever_looks_at_public_first(
-    planter: Planter, empty: Callable[[], str]
+    hijacker: FunctionHijacker, empty: Callable[[], str]
 ) -> None:
     """Else the tests here would prove nothing."""
     url = empty()
-    planter.plant(url)
+    hijacker.hijack(url)
     with psycopg.connect(conninfo(url), autocommit=True) as victim:
         for question in (
             "SELECT convert_to('x'::pg_catalog.text, 'UTF8'::pg_catalog.name)",
@@ -225,12 +225,12 @@ def test_what_is_planted_is_run_by_whoever_looks_at_public_first(
 
 @pytest.mark.parametrize("role", migrate.Role)
 def test_migrations_run_nothing_that_somebody_planted(
-    planter: Planter, empty: Callable[[], str], role: migrate.Role
+    hijacker: FunctionHijacker, empty: Callable[[], str], role: migrate.Role
 ) -> None:
     by_command, by_hand = empty(), empty()
     projections = projections_of(Catalog.shipped(), ["transfer"])
     for url in (by_command, by_hand):
-        planter.plant(url)
+        hijacker.hijack(url)
     for _ in range(2):
         migrate.upgrade(by_command, role, projections if role is migrate.Role.CONSUMER else ())
     with psycopg.connect(conninfo(by_hand), autocommit=True) as dba:
@@ -239,33 +239,33 @@ def test_migrations_run_nothing_that_somebody_planted(
 
 
 def test_publish_relay_materialiser_and_the_commands_run_nothing_that_somebody_planted(
-    planter: Planter,
+    hijacker: FunctionHijacker,
     tmp_path: Path,
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    world = World(tmp_path, kafka, agency_slug, databases(), databases())
-    both = (world.producer_url, world.consumer_url)
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+    both = (pair.producer_url, pair.consumer_url)
     for url in both:
-        planter.plant(url)
+        hijacker.hijack(url)
     # The application's own session is its own to state; these are our processes.
     usual = {"options": "-c search_path=pg_catalog"}
-    world.producer, world.consumer = (
+    pair.producer, pair.consumer = (
         sa.create_engine(url, poolclass=sa.NullPool, connect_args=usual) for url in both
     )
-    with world.relaying(), world.materialising():
-        world.publish(*(transfer(f"P/{number}") for number in range(20)))
-        world.publish(transfer("P/1", "CORRECTED"), transfer("P/2", "RETRACTED"))
-        world.until_rows("sinergi.transfer_history", 22)
+    with pair.relaying(), pair.materialising():
+        pair.publish(*(transfer(f"P/{number}") for number in range(20)))
+        pair.publish(transfer("P/1", "CORRECTED"), transfer("P/2", "RETRACTED"))
+        pair.until_rows("sinergi.transfer_history", 22)
     for settings, command in (
-        (world.agency_settings, ["status"]),
-        (world.reader_settings, ["status"]),
-        (world.agency_settings, ["outbox", "list"]),
-        (world.agency_settings, ["outbox", "recover", "--apply"]),
-        (world.reader_settings, ["quarantine", "list"]),
-        (world.reader_settings, ["quarantine", "discard", "--state", "open", "--why", "a test"]),
+        (pair.agency_settings, ["status"]),
+        (pair.reader_settings, ["status"]),
+        (pair.agency_settings, ["outbox", "list"]),
+        (pair.agency_settings, ["outbox", "recover", "--apply"]),
+        (pair.reader_settings, ["quarantine", "list"]),
+        (pair.reader_settings, ["quarantine", "discard", "--state", "open", "--why", "a test"]),
     ):
         run(["--config", str(settings), *command])
         assert "Traceback" not in capsys.readouterr().err, command

@@ -1,4 +1,4 @@
-"""Run a command with less than this process may do, as a container would.
+"""Run a command with fewer rights than this process has, as a container does.
 
     confined.py [--drop NUMBER,…|all] [--no-namespaces] [--alone] -- COMMAND…
 

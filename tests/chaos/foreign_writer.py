@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError, Message
 
-    from foreign import Wire
+    from foreign_messages import Wire
 
 _KEPT = 60
 _LISTEN_SECONDS = 0.2

@@ -54,8 +54,8 @@ __all__ = [
     "BUS",
     "DATABASE",
     "TERM_SECONDS",
+    "AgencyPair",
     "Worker",
-    "World",
     "agreement",
     "running",
     "transfer",
@@ -95,7 +95,7 @@ class Worker:
 
 
 @dataclass
-class World:
+class AgencyPair:
     """One publisher and one reader with their databases, on the Kafka of the test run."""
 
     folder: Path
@@ -306,9 +306,9 @@ def _signs_nothing(agency: str) -> SigningKey:
     return SigningKey.generate(f"{BUS}/{agency}")
 
 
-def send(world: World, messages: Sequence[TapeMessage]) -> None:
+def send(pair: AgencyPair, messages: Sequence[TapeMessage]) -> None:
     """Put messages on a topic as they are, whoever has sealed them."""
-    producer = Producer({"bootstrap.servers": world.kafka})
+    producer = Producer({"bootstrap.servers": pair.kafka})
     for each in messages:
         headers: Any = each.headers()
         producer.produce(each.topic(), each.value(), each.key(), each.partition(), headers=headers)

@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 import sinergi_schemas
+from agency_pair import AgencyPair
 from chaos.judge import Case, Judge, read
 from chaos.register import Register
 from chaos.witness import Claim, Patient, fenced_by_themselves, rebalances, robbed
 from sinergi_schemas import message
 from sinergi_schemas.kafka.producer import open_producer
 from waiting import PATIENCE_SECONDS
-from world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,27 +72,27 @@ TOPIC = [
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
 
 
 @pytest.fixture
-def case(world: World) -> Case:
+def case(pair: AgencyPair) -> Case:
     """A bus on which everything agrees."""
-    register = Register(world.producer, world.outbox)
+    register = Register(pair.producer, pair.outbox)
     register.prepare()
-    with world.relaying(), world.materialising():
+    with pair.relaying(), pair.materialising():
         for number in range(EVENTS):
-            with world.producer.begin() as connection:
+            with pair.producer.begin() as connection:
                 register.move(connection, f"M/{number // 2}", f"Lapas {number}")
-        world.until_rows("sinergi.transfer_history", EVENTS)
+        pair.until_rows("sinergi.transfer_history", EVENTS)
     return Case(
-        agency=_libpq(world.producer_url),
-        reader=_libpq(world.consumer_url),
-        bootstrap=world.kafka,
-        topic=world.topic.name,
+        agency=_libpq(pair.producer_url),
+        reader=_libpq(pair.consumer_url),
+        bootstrap=pair.kafka,
+        topic=pair.topic.name,
         partitions=1,
-        key=str(world.key.public),
+        key=str(pair.key.public),
         schemas=Path(sinergi_schemas.__file__).parent / "avro" / "transfer",
     )
 
@@ -114,29 +114,29 @@ def done(what: str, engine: sa.Engine) -> Iterator[str]:
 
 
 def test_it_sees_what_is_done_to_tables_and_nothing_where_nothing_is(
-    world: World, case: Case
+    pair: AgencyPair, case: Case
 ) -> None:
     verdict = Judge(case).compare()
     assert (verdict.events, verdict.problems) == (EVENTS, [])
     for what, found in TABLES:
-        with done(what, world.consumer) as reader:
+        with done(what, pair.consumer) as reader:
             problems = Judge(replace(case, reader=reader)).compare().problems
             assert any(found in each for each in problems), what
     for what, counts in REGISTER:
-        with done(what, world.producer) as agency:
+        with done(what, pair.producer) as agency:
             verdict = Judge(replace(case, agency=agency)).compare()
             assert (verdict.lost, verdict.forged) == counts, what
 
 
-def test_it_sees_each_message_that_the_owner_never_sent(world: World, case: Case) -> None:
-    producer = open_producer(world.connection)
-    sent = read(world.kafka, world.topic.name, 0)[7]
+def test_it_sees_each_message_that_the_owner_never_sent(pair: AgencyPair, case: Case) -> None:
+    producer = open_producer(pair.connection)
+    sent = read(pair.kafka, pair.topic.name, 0)[7]
     said: Any = sent.headers()
     for index, found in TOPIC:
         headers = [
             (name, str(index).encode() if name == message.LEAF else value) for name, value in said
         ]
-        producer.produce(world.topic.name, sent.value(), sent.key(), 0, headers=headers)
+        producer.produce(pair.topic.name, sent.value(), sent.key(), 0, headers=headers)
         assert producer.flush(PATIENCE_SECONDS) == 0
         assert any(found in each for each in Judge(case).compare().problems)
 
@@ -149,14 +149,14 @@ def _libpq(url: str | sa.URL) -> str:
 
 
 @dataclass
-class Said:
+class LoggedWorker:
     """A worker's log."""
 
     said: list[dict[str, Any]]
     pid: int = 0
 
     @property
-    def process(self) -> Said:
+    def process(self) -> LoggedWorker:
         return self
 
 
@@ -185,13 +185,13 @@ def lost(epoch: int) -> dict[str, Any]:
 def test_a_share_that_its_worker_lost_to_itself_is_seen(
     made: list[Claim], epoch: int, problems: int
 ) -> None:
-    workers: Any = {"a": Said([lost(epoch)])}
+    workers: Any = {"a": LoggedWorker([lost(epoch)])}
     assert len(fenced_by_themselves(made, {}, workers)) == problems
 
 
 @pytest.mark.parametrize(("holder", "problems"), [("host 7 x", 0), ("host 8 y", 1), (None, 1)])
 def test_a_lease_that_its_relay_lost_to_itself_is_seen(holder: str | None, problems: int) -> None:
-    workers: Any = {"relay-1": Said([{"event": "lease lost", "epoch": 4}], pid=8)}
+    workers: Any = {"relay-1": LoggedWorker([{"event": "lease lost", "epoch": 4}], pid=8)}
     terms = {5: holder} if holder else {}
     assert len(fenced_by_themselves([], terms, workers)) == problems
 

@@ -32,6 +32,7 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
+from agency_pair import transfer
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.collection import Agreements
@@ -41,7 +42,6 @@ from sinergi_schemas.events import Person
 from test_db import conninfo
 from test_outbox import AGENCY, EXAMPLE, ask
 from test_personal_data import NAME, NIK, found_in
-from world import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import raw_produce
-from foreign import (
+from agency_pair import AgencyPair, transfer
+from foreign_messages import (
     FINGERPRINTS,
     INDEXES,
     MALFORMED_INDEXES,
@@ -35,7 +36,6 @@ from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic
 from test_relay import until_sent
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -256,29 +256,31 @@ def test_a_contradiction_does_not_halt_while_a_message_that_answers_it_may_come(
 
 
 @pytest.fixture
-def world(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> World:
-    return World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
 
 
-def test_noise_between_true_events_stops_neither_relay_nor_reader_nor_replay(world: World) -> None:
+def test_noise_between_true_events_stops_neither_relay_nor_reader_nor_replay(
+    pair: AgencyPair,
+) -> None:
     seed = secrets.randbelow(2**32)
     print(f"seed {seed}")  # noqa: T201 - shown where the test fails
     noise = strange_messages(seed, 120)
     value, key = message.frame(1, b"datum"), b"key"
     raw_produce.produce(
-        world.kafka, world.topic.name, 0, value, key, [(b"\xff\xfe", b"a name that is not text")]
+        pair.kafka, pair.topic.name, 0, value, key, [(b"\xff\xfe", b"a name that is not text")]
     )
-    with world.materialising():
+    with pair.materialising():
         for turn in range(3):
-            write_all(world, 0, noise[turn * 40 : turn * 40 + 40])
-            with world.relaying():
-                world.publish(*(transfer(f"P/{turn}/{number}") for number in range(15)))
-                until_sent(world, 15 * (turn + 1))
-            world.until_rows("sinergi.transfer_history", 15 * (turn + 1))
-        raw_produce.produce(world.kafka, world.topic.name, 0, value, key, [(b"\xff", b"")])
-        world.until(lambda: world.count("sinergi_consumer.skipped") > 0, "skipped messages counted")
-    assert world.count("sinergi_consumer.halt") == world.count("sinergi_consumer.quarantine") == 0
-    run = Replay(world.bus, world.topic)
+            write_all(pair, 0, noise[turn * 40 : turn * 40 + 40])
+            with pair.relaying():
+                pair.publish(*(transfer(f"P/{turn}/{number}") for number in range(15)))
+                until_sent(pair, 15 * (turn + 1))
+            pair.until_rows("sinergi.transfer_history", 15 * (turn + 1))
+        raw_produce.produce(pair.kafka, pair.topic.name, 0, value, key, [(b"\xff", b"")])
+        pair.until(lambda: pair.count("sinergi_consumer.skipped") > 0, "skipped messages counted")
+    assert pair.count("sinergi_consumer.halt") == pair.count("sinergi_consumer.quarantine") == 0
+    run = Replay(pair.bus, pair.topic)
     assert sum(frame.height for frame in run.events(ReplayFilter())) == 45
     (tally,) = run.tallies
     assert min(each.first for each in tally.noise.skipped) == 0  # the name that is not text
@@ -287,34 +289,34 @@ def test_noise_between_true_events_stops_neither_relay_nor_reader_nor_replay(wor
 
 
 def test_a_forged_copy_of_the_next_leaf_before_the_true_one_does_not_hold_it_up(
-    world: World,
+    pair: AgencyPair,
 ) -> None:
-    with world.materialising(), world.relaying():
+    with pair.materialising(), pair.relaying():
         for turn in range(3):
-            write_all(world, 0, [leaf(index) for index in (turn, turn, turn + 1, turn + 2)])
-            world.publish(transfer(f"P/{turn}"))
-            world.until_rows("sinergi.transfer_history", turn + 1)
-    assert world.count("sinergi_consumer.halt") == 0
+            write_all(pair, 0, [leaf(index) for index in (turn, turn, turn + 1, turn + 2)])
+            pair.publish(transfer(f"P/{turn}"))
+            pair.until_rows("sinergi.transfer_history", turn + 1)
+    assert pair.count("sinergi_consumer.halt") == 0
 
 
-def test_a_checkpoint_of_a_stranger_over_all_leaves_decides_nothing(world: World) -> None:
-    stranger = SigningKey.generate(world.key.name)
-    with world.materialising(), world.relaying():
-        write_all(world, 0, [leaf(9, sealed=false_seal(world, 0, 10, stranger))])
-        world.publish(*(transfer(f"P/{number}") for number in range(5)))
-        world.until_rows("sinergi.transfer_history", 5)
-    (told,) = world.ask(
+def test_a_checkpoint_of_a_stranger_over_all_leaves_decides_nothing(pair: AgencyPair) -> None:
+    stranger = SigningKey.generate(pair.key.name)
+    with pair.materialising(), pair.relaying():
+        write_all(pair, 0, [leaf(9, sealed=false_seal(pair, 0, 10, stranger))])
+        pair.publish(*(transfer(f"P/{number}") for number in range(5)))
+        pair.until_rows("sinergi.transfer_history", 5)
+    (told,) = pair.ask(
         "SELECT cause, messages, first_offset FROM sinergi_consumer.skipped"
         " WHERE cause LIKE 'a checkpoint%'"
     )
     assert told == ("a checkpoint that the owner did not sign (SignatureMissing)", 1, 0)
 
 
-def test_a_null_value_is_skipped_and_its_neighbours_arrive(world: World) -> None:
-    with world.materialising(), world.relaying():
-        world.publish(transfer("P/1"))
-        until_sent(world, 1)
-        write(world, value=None, key=b"P/1")
-        write(world, value=b"x", key=None)
-        world.publish(transfer("P/2"))
-        world.until_rows("sinergi.transfer_history", 2)
+def test_a_null_value_is_skipped_and_its_neighbours_arrive(pair: AgencyPair) -> None:
+    with pair.materialising(), pair.relaying():
+        pair.publish(transfer("P/1"))
+        until_sent(pair, 1)
+        write(pair, value=None, key=b"P/1")
+        write(pair, value=b"x", key=None)
+        pair.publish(transfer("P/2"))
+        pair.until_rows("sinergi.transfer_history", 2)

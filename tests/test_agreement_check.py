@@ -12,6 +12,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agency_pair import BUS, AgencyPair, agreement
 from sinergi_consumers.audit.replay import Replay, ReplayFilter
 from sinergi_consumers.decode.agreement_check import NOT_AGREED, AgreementCheck
 from sinergi_consumers.decode.decoder import Decoder
@@ -26,7 +27,6 @@ from sinergi_schemas.codes import Purpose
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.seal.merkle import Frontier
 from test_personal_data import send
-from world import BUS, World, agreement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,31 +172,31 @@ def test_events_that_are_not_agreed_come_in_by_themselves_once_the_agreement_is_
     tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
 ) -> None:
     """They wait in quarantine meanwhile, and looking at them again writes nothing."""
-    (tmp_path / "world").mkdir()
-    world = World(tmp_path / "world", kafka, agency_slug, databases(), databases(), partitions=1)
-    (first,) = world.agreements
-    later = world.agreement | {"title": "Addendum", "replaces": [first.hash]}
+    (tmp_path / "pair").mkdir()
+    pair = AgencyPair(tmp_path / "pair", kafka, agency_slug, databases(), databases(), partitions=1)
+    (first,) = pair.agreements
+    later = pair.agreement | {"title": "Addendum", "replaces": [first.hash]}
     later["in_force"] = {"from": datetime(2026, 1, 1, tzinfo=UTC)}
     text = tomli_w.dumps(later)
-    tape = world.tape()
+    tape = pair.tape()
     tape.agreement = parse(tmp_path / "later.toml", text.encode()).hash
-    send(world, tape.write([transfer(f"P/{at}") for at in range(20)]))
+    send(pair, tape.write([transfer(f"P/{at}") for at in range(20)]))
     waiting = "SELECT 1 FROM sinergi_consumer.quarantine WHERE state = 'open' AND reason = '{}'"
     waiting = waiting.format(NOT_AGREED)
-    with world.materialising():
-        world.until(lambda: len(world.ask(waiting)) == 40, "all of them wait, in both projections")
-    with world.materialising():
+    with pair.materialising():
+        pair.until(lambda: len(pair.ask(waiting)) == 40, "all of them wait, in both projections")
+    with pair.materialising():
         again = "SELECT 1 FROM sinergi_consumer.position WHERE epoch = 2"
-        world.until(lambda: len(world.ask(again)) == 2, "claimed once more")
-    assert len(world.ask(waiting)) == 40
-    assert world.count("sinergi.transfer") == world.count("sinergi_consumer.decision") == 0
-    (world.folder / "later.toml").write_text(text, encoding="utf-8")
-    del world.agreements, world.bus
-    with world.materialising():
-        world.until_rows("sinergi.transfer_history", 20)
-    assert world.ask(waiting) == []
-    assert world.count("sinergi.transfer") == 20
-    assert world.ask("SELECT DISTINCT decided_by, outcome, why FROM sinergi_consumer.decision") == [
+        pair.until(lambda: len(pair.ask(again)) == 2, "claimed once more")
+    assert len(pair.ask(waiting)) == 40
+    assert pair.count("sinergi.transfer") == pair.count("sinergi_consumer.decision") == 0
+    (pair.folder / "later.toml").write_text(text, encoding="utf-8")
+    del pair.agreements, pair.bus
+    with pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 20)
+    assert pair.ask(waiting) == []
+    assert pair.count("sinergi.transfer") == 20
+    assert pair.ask("SELECT DISTINCT decided_by, outcome, why FROM sinergi_consumer.decision") == [
         ("sinergi materialise", "retried", "an agreement that allows it is loaded now")
     ]
 
@@ -204,12 +204,12 @@ def test_events_that_are_not_agreed_come_in_by_themselves_once_the_agreement_is_
 def test_a_replay_hands_out_what_no_agreement_allows_and_counts_it_apart(
     tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
 ) -> None:
-    world = World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    tape = world.tape()
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    tape = pair.tape()
     good = tape.write([transfer("P/1")])
     tape.agreement = "0" * 64
-    send(world, [*good, *tape.write([transfer("P/2")])])
-    replay = Replay(replace(world.bus, reader=None), world.topic)
+    send(pair, [*good, *tape.write([transfer("P/2")])])
+    replay = Replay(replace(pair.bus, reader=None), pair.topic)
     shown = [leaf for frame in replay.events(ReplayFilter()) for leaf in frame["leaf_index"]]
     (tally,) = replay.tallies
     assert shown == [0, 1]

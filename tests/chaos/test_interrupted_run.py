@@ -20,7 +20,7 @@ from waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.long
 
-RUN = Path(__file__).parent / "chaos" / "run.py"
+RUN = Path(__file__).with_name("run.py")
 
 
 class Usage(NamedTuple):

@@ -23,7 +23,7 @@ def row(number: int) -> OutboxRow:
 
 
 @dataclass
-class Database:
+class SimulatedDatabase:
     """As much of PostgreSQL as decides who sees which ids: transactions, a sequence, commits."""
 
     next_xid: int = 1
@@ -83,10 +83,10 @@ class Database:
 
 
 @dataclass
-class Run:
+class Simulation:
     """A database and a relay that looks at it."""
 
-    database: Database = field(default_factory=Database)
+    database: SimulatedDatabase = field(default_factory=SimulatedDatabase)
     floors: Floors = field(default_factory=Floors)
 
     def publish(self, count: int, history: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
@@ -115,12 +115,12 @@ class Run:
 
 steps: st.SearchStrategy[list[tuple[Any, ...]]] = st.lists(
     st.one_of(
-        st.tuples(st.just(Run.publish), st.integers(1, 4), st.booleans()),
-        st.tuples(st.just(Run.begin)),
-        st.tuples(st.just(Run.insert), st.integers(0, 9)),
-        st.tuples(st.just(Run.end), st.integers(0, 9), st.booleans(), st.booleans()),
-        st.tuples(st.just(Run.look), st.booleans(), st.integers(1, 3)),
-        st.tuples(st.just(Run.look), st.just(value=True), st.integers(1, 3)),
+        st.tuples(st.just(Simulation.publish), st.integers(1, 4), st.booleans()),
+        st.tuples(st.just(Simulation.begin)),
+        st.tuples(st.just(Simulation.insert), st.integers(0, 9)),
+        st.tuples(st.just(Simulation.end), st.integers(0, 9), st.booleans(), st.booleans()),
+        st.tuples(st.just(Simulation.look), st.booleans(), st.integers(1, 3)),
+        st.tuples(st.just(Simulation.look), st.just(value=True), st.integers(1, 3)),
     ),
     max_size=40,
 )
@@ -129,7 +129,7 @@ steps: st.SearchStrategy[list[tuple[Any, ...]]] = st.lists(
 @settings(max_examples=500)
 @given(steps)
 def test_no_row_that_waits_lies_below_a_floor(steps: list[tuple[Any, ...]]) -> None:
-    run = Run()
+    run = Simulation()
     for step, *values in steps:
         step(run, *values)
         for each, is_history in run.database.waiting.items():
@@ -139,7 +139,7 @@ def test_no_row_that_waits_lies_below_a_floor(steps: list[tuple[Any, ...]]) -> N
 
 
 def test_the_floor_follows_once_everybody_who_was_open_has_ended() -> None:
-    run = Run()
+    run = Simulation()
     for number in range(2):
         run.begin()
         run.insert(number)

@@ -26,7 +26,8 @@ from waiting import PATIENCE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HERE = Path(__file__).parent
+CONTAINERS = Path(__file__).with_name("containers")
+CONFINED, RESTART = CONTAINERS / "confined.py", CONTAINERS / "restart_postgresql.py"
 # Everything that a shell, a properties file, a class path or a format string could stumble over.
 AWKWARD = """a b'c"d%s,é\\f$g`h`#i&j;k=l!m*n"""
 NOBODY = "65534"
@@ -69,9 +70,9 @@ def place() -> Iterator[Path]:
 
 def serve(folder: Path, *confinement: str, secret: Path, site: Path | None = None) -> Any:
     """Start and stop the PostgreSQL of a folder twice; what it said of itself, or the error."""
-    command = [sys.executable, str(HERE / "one_server.py"), str(folder), str(secret)]
+    command = [sys.executable, str(RESTART), str(folder), str(secret)]
     if confinement:
-        command = [sys.executable, str(HERE / "confined.py"), *confinement, "--", *command]
+        command = [sys.executable, str(CONFINED), *confinement, "--", *command]
     environment = {**os.environ, **({"PYTHONPATH": str(site)} if site else {})}
     done = subprocess.run(command, env=environment, check=True, capture_output=True)
     return json.loads(done.stdout)
@@ -135,7 +136,7 @@ if os.geteuid() == 0:
         os.chown(folder, int(NOBODY), int(NOBODY)) if user == "nobody" else None
         log = place / "log"
 
-        command = (sys.executable, str(HERE / "one_server.py"), str(folder))
+        command = (sys.executable, str(RESTART), str(folder))
         Program(command, log, user).run()
 
         said = json.loads(log.read_text().splitlines()[-1])

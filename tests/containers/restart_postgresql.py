@@ -1,6 +1,6 @@
 """Start the local PostgreSQL of a folder, stop it, start it again, and say what it may do.
 
-    one_server.py FOLDER [GUARDED]
+    restart_postgresql.py FOLDER [GUARDED]
 
 Prints a line of JSON: who it runs as, its capabilities, what it kept from the first start to the
 second, and what its superuser reads of the file GUARDED through SQL (empty if it may not); or the

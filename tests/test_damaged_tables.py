@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from agency_pair import AgencyPair, transfer
 from sinergi.cli import root
 from sinergi_producers.relay.store import Backlog
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.times import BeyondCalendar
 from waiting import until
-from world import World, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +28,11 @@ MOST = 2**63 - 1
 BEYOND = ["infinity", "-infinity", "20000-01-01 00:00:00+00", "4000-01-01 00:00:00+00 BC"]
 
 
-class Desk:
-    """A world in which one event has come through, and the commands of its two sides."""
+class Operator:
+    """An agency pair that has delivered one event, and the commands of both agencies."""
 
-    def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
-        self.world, self._capsys = world, capsys
+    def __init__(self, pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> None:
+        self.pair, self._capsys = pair, capsys
 
     def alter(self, of: sa.Engine, *statements: str) -> None:
         with of.begin() as connection:
@@ -40,10 +40,10 @@ class Desk:
                 connection.execute(sa.text(each))
 
     def owner(self, *words: str) -> tuple[int, str, str]:
-        return self._run(self.world.agency_settings, words)
+        return self._run(self.pair.agency_settings, words)
 
     def reader(self, *words: str) -> tuple[int, str, str]:
-        return self._run(self.world.reader_settings, words)
+        return self._run(self.pair.reader_settings, words)
 
     def problems(self, side: Callable[..., tuple[int, str, str]]) -> list[str]:
         """What its status says that is invalid."""
@@ -62,26 +62,28 @@ class Desk:
 
 
 @pytest.fixture
-def desk(
+def operator(
     tmp_path: Path,
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Desk:
+) -> Operator:
     for name in [each for each in os.environ if each.startswith("SINERGI_")]:
         monkeypatch.delenv(name)
-    return Desk(World(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1), capsys)
+    return Operator(
+        AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1), capsys
+    )
 
 
 @pytest.fixture
-def filled(desk: Desk) -> Desk:
-    world = desk.world
-    world.publish(transfer("P/1"))
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 1)
-    return desk
+def filled(operator: Operator) -> Operator:
+    pair = operator.pair
+    pair.publish(transfer("P/1"))
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 1)
+    return operator
 
 
 @pytest.mark.parametrize(
@@ -93,12 +95,12 @@ def filled(desk: Desk) -> Desk:
     ],
 )
 def test_a_position_that_is_none_halts_its_partition_and_status_names_it(
-    filled: Desk, change: str, column: str
+    filled: Operator, change: str, column: str
 ) -> None:
     """It ended every worker, again and again, and nobody was told of what."""
-    world = filled.world
+    pair = filled.pair
     filled.alter(
-        world.consumer,
+        pair.consumer,
         f"UPDATE sinergi_consumer.position SET {change} WHERE projection = 'transfer'",
     )
     named = f"sinergi_consumer.position.{column} of the row (transfer"
@@ -106,26 +108,26 @@ def test_a_position_that_is_none_halts_its_partition_and_status_names_it(
         (told,) = filled.problems(filled.reader)
         assert told.startswith(named)
         assert "Restore the database from a backup" in told
-    with world.materialising():
-        until(lambda: bool(world.count("sinergi_consumer.halt")), "it is halted")
-    ((reason, detail),) = world.ask("SELECT reason, detail FROM sinergi_consumer.halt")
+    with pair.materialising():
+        until(lambda: bool(pair.count("sinergi_consumer.halt")), "it is halted")
+    ((reason, detail),) = pair.ask("SELECT reason, detail FROM sinergi_consumer.halt")
     assert reason == "StoredStateInvalid"
     assert detail.startswith(named)
-    assert f"{world.topic.name}, 0)" in detail
+    assert f"{pair.topic.name}, 0)" in detail
 
 
-def test_an_offset_that_is_none_is_looked_for(filled: Desk) -> None:
-    world = filled.world
-    filled.alter(world.consumer, "UPDATE sinergi_consumer.position SET next_offset = -7")
+def test_an_offset_that_is_none_is_looked_for(filled: Operator) -> None:
+    pair = filled.pair
+    filled.alter(pair.consumer, "UPDATE sinergi_consumer.position SET next_offset = -7")
     assert filled.reader("status")[0] == root.NOT_SO  # nobody is at work
-    world.publish(transfer("P/2"))
-    with world.relaying(), world.materialising():
-        world.until_rows("sinergi.transfer_history", 2)
+    pair.publish(transfer("P/2"))
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 2)
 
 
-def test_a_tree_that_is_none_is_named_by_every_command(filled: Desk) -> None:
-    world = filled.world
-    filled.alter(world.producer, r"UPDATE sinergi_producer.tree SET frontier = '\x00'")
+def test_a_tree_that_is_none_is_named_by_every_command(filled: Operator) -> None:
+    pair = filled.pair
+    filled.alter(pair.producer, r"UPDATE sinergi_producer.tree SET frontier = '\x00'")
     named = "sinergi_producer.tree.frontier of the row (transfer, 0) of size 1"
     assert [each.startswith(named) for each in filled.problems(filled.owner)] == [True]
     for words in (["relay"], ["outbox", "recover"], ["keys", "replace"]):
@@ -134,19 +136,19 @@ def test_a_tree_that_is_none_is_named_by_every_command(filled: Desk) -> None:
         assert f"sinergi: {named} is not what was stored there" in err
 
 
-def test_a_lease_whose_epoch_cannot_be_raised_is_named(desk: Desk) -> None:
-    desk.alter(desk.world.producer, f"UPDATE sinergi_producer.lease SET epoch = {MOST}")
+def test_a_lease_whose_epoch_cannot_be_raised_is_named(operator: Operator) -> None:
+    operator.alter(operator.pair.producer, f"UPDATE sinergi_producer.lease SET epoch = {MOST}")
     with (
-        closing(Backlog(desk.world.producer_url)) as backlog,
+        closing(Backlog(operator.pair.producer_url)) as backlog,
         pytest.raises(errors.StoredStateInvalid, match=r"lease\.epoch of the row \(relay\)"),
     ):
         backlog.take()
 
 
-def test_a_name_that_is_no_topic_is_told_and_the_rest_is_shown(filled: Desk) -> None:
-    world = filled.world
+def test_a_name_that_is_no_topic_is_told_and_the_rest_is_shown(filled: Operator) -> None:
+    pair = filled.pair
     filled.alter(
-        world.consumer,
+        pair.consumer,
         "INSERT INTO sinergi_consumer.skipped (topic, partition, cause, messages, first_offset,"
         " last_offset) VALUES ('no topic', -5, 'c', 1, 1, 2)",
         "INSERT INTO sinergi_consumer.halt (topic, partition, reason, detail)"
@@ -160,7 +162,7 @@ def test_a_name_that_is_no_topic_is_told_and_the_rest_is_shown(filled: Desk) -> 
     tables = sorted(each.partition(" ")[0] for each in filled.problems(filled.reader))
     wanted = ("halt", "position", "quarantine", "skipped")
     assert tables == [f"sinergi_consumer.{each}.topic" for each in wanted]
-    assert world.topic.name in filled.reader("status")[1]
+    assert pair.topic.name in filled.reader("status")[1]
     for words in (["retry", "--state", "open", "--why", "x"], ["show", "--leaf", "3", "--hex"]):
         status, _, err = filled.reader("quarantine", *words)
         assert status == root.COULD_NOT
@@ -168,11 +170,11 @@ def test_a_name_that_is_no_topic_is_told_and_the_rest_is_shown(filled: Desk) -> 
 
 
 @pytest.mark.parametrize("moment", BEYOND[1:3])
-def test_a_moment_beyond_the_calendar_is_shown_as_it_stands(filled: Desk, moment: str) -> None:
+def test_a_moment_beyond_the_calendar_is_shown_as_it_stands(filled: Operator, moment: str) -> None:
     """Every other row of the answer went with it."""
-    world, name = filled.world, filled.world.topic.name
+    pair, name = filled.pair, filled.pair.topic.name
     filled.alter(
-        world.consumer,
+        pair.consumer,
         "INSERT INTO sinergi_consumer.halt (topic, partition, reason, detail, halted_at, looks_at)"
         f" VALUES ('{name}', 0, 'x', 'y', '{moment}', '{moment}')",
         "INSERT INTO sinergi_consumer.quarantine (projection, topic, partition, leaf_index, state,"
@@ -180,7 +182,7 @@ def test_a_moment_beyond_the_calendar_is_shown_as_it_stands(filled: Desk, moment
         rf" ('transfer', '{name}', 0, 3, 'open', 'r', 'd', '\x00', '\x00', '\x00', 5, '{moment}')",
     )
     filled.alter(
-        world.producer,
+        pair.producer,
         f"UPDATE sinergi_producer.lease SET expires_at = '{moment}', holder = 'x'",
         "INSERT INTO sinergi_producer.outbox (event_id, event_type, record_id, revision,"
         " recorded_at, fingerprint, datum, backfill) VALUES (gen_random_uuid(), 'transfer', 'x',"
@@ -200,9 +202,9 @@ def test_a_moment_beyond_the_calendar_is_shown_as_it_stands(filled: Desk, moment
 
 
 @pytest.mark.parametrize("moment", [*BEYOND, "9999-12-31 23:59:59+00", "0001-01-01 00:00:00+00"])
-def test_a_moment_beyond_the_calendar_stays_one(desk: Desk, moment: str) -> None:
+def test_a_moment_beyond_the_calendar_stays_one(operator: Operator, moment: str) -> None:
     with (
-        closing(Database(desk.world.producer_url, "a test")) as database,
+        closing(Database(operator.pair.producer_url, "a test")) as database,
         database.reading() as connection,
     ):
         row = connection.execute("SELECT %s::timestamptz", (moment,)).fetchone()

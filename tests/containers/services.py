@@ -26,8 +26,8 @@ from testcontainers.core.labels import LABEL_SESSION_ID, SESSION_ID
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 from testcontainers.core.waiting_utils import WaitStrategy
 
-import images
-from images import NoContainers
+from containers import images
+from containers.images import NoContainers
 from sinergi.local.kafka import LocalKafka
 from sinergi.local.state import LocalState
 
@@ -163,8 +163,9 @@ def _settings(port: int) -> dict[str, str]:
 @contextmanager
 def _guarded() -> Iterator[None]:
     """Have a process of its own remove this run's containers when the run is gone."""
-    command = [sys.executable, __file__, SESSION_ID]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+    command = [sys.executable, "-m", "containers.services", SESSION_ID]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment):
         yield
 
 

@@ -1,7 +1,7 @@
-"""A relay that stands still where a crash hurts most: the broker has all, the database not a word.
+"""A relay that blocks after Kafka has confirmed its messages and before the database says so.
 
-It says so on standard output and waits to be killed. Arguments: folder with agreement and key,
-URL of the database, address of Kafka, agency.
+It prints how many messages it has sent and waits to be killed. Arguments: folder with agreement and
+key, URL of the database, address of Kafka, agency.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 TERM_SECONDS = 5.0
 
 
-class StandsStill(Backlog):
-    """Never gets to write down what was sent."""
+class BacklogWithoutMarks(Backlog):
+    """Blocks for ever instead of marking rows as sent."""
 
     def mark_sent(self, growths: Iterable[TreeUpdate]) -> None:
         print(sum(len(each.rows) for each in growths), flush=True)  # noqa: T201 - for the test
@@ -41,7 +41,7 @@ def main(folder: Path, url: str, kafka: str, agency: str) -> None:
     key = SigningKey.load(folder / "own.key")
     Relay(
         Identity(agency, [key], lambda: agreements),
-        StandsStill(url, TERM_SECONDS),
+        BacklogWithoutMarks(url, TERM_SECONDS),
         Connection(kafka),
         Catalog.shipped(),
     ).run(Event())
