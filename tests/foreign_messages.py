@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from agency_pair import BUS
 from sinergi_schemas import message
 from sinergi_schemas.seal import checkpoint
-from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write_all(
 
 
 def leaf(
-    index: int, datum: bytes | None = None, sealed: Sealed | None = None
+    index: int, datum: bytes | None = None, sealed: SignedCheckpoint | None = None
 ) -> tuple[bytes, bytes, Headers]:
     """A message that says it is a leaf, which nobody has sealed."""
     headers: Headers = [
@@ -89,16 +89,18 @@ def strange_messages(seed: int, count: int) -> list[Wire]:
 
 def false_seal(
     pair: AgencyPair, partition: int, size: int, key: SigningKey | None = None
-) -> Sealed:
+) -> SignedCheckpoint:
     """A checkpoint over a tree that nobody has; signed by the owner where no key is given."""
     root = secrets.token_bytes(32)
     return false_seal_of(key or pair.key, pair.topic.name, partition, size, root)
 
 
-def false_seal_of(key: SigningKey, topic: str, partition: int, size: int, root: bytes) -> Sealed:
+def false_seal_of(
+    key: SigningKey, topic: str, partition: int, size: int, root: bytes
+) -> SignedCheckpoint:
     """The same for any topic, key and root."""
     stated = Checkpoint(f"{BUS}/{topic}/{partition}", size, root)
-    return Sealed(checkpoint.sign(stated, [key]), ())
+    return SignedCheckpoint(checkpoint.sign(stated, [key]), ())
 
 
 def contradict(pair: AgencyPair, partition: int, size: int) -> None:

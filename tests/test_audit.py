@@ -21,8 +21,8 @@ from sinergi_schemas import errors, message, topics
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.scan import open_scan
-from sinergi_schemas.seal import checkpoint, heads, memory, noise, reader
-from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+from sinergi_schemas.seal import checkpoint, heads, history, noise, reader
+from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
 from sinergi_schemas.seal.heads import SignedHeads, TreeHead
 from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier
@@ -352,7 +352,7 @@ def test_a_second_history_of_the_owners_within_the_topic_is_told(pair: AgencyPai
     assert f"shows two histories of {size} leaves" in finding.why
 
 
-def true_seals(pair: AgencyPair, count: int) -> list[Sealed]:
+def true_seals(pair: AgencyPair, count: int) -> list[SignedCheckpoint]:
     """Checkpoints of the owner over the first leaves of partition 0, one for each size."""
     writer = TreeWriter(f"{BUS}/{pair.topic.name}/0", [pair.key], Frontier.empty())
     found = []
@@ -366,8 +366,8 @@ def test_copies_of_checkpoints_hide_no_second_history(
     pair: AgencyPair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """However many are appended before it: here more than are kept to be compared."""
-    monkeypatch.setattr(memory, "MOST_UNMATCHED", 0)
-    monkeypatch.setattr(reader, "REMEMBERED", 1)
+    monkeypatch.setattr(history, "MOST_UNMATCHED", 0)
+    monkeypatch.setattr(reader, "MOST_KNOWN_ROOTS", 1)
     size = len(messages(pair, 0))
     write_all(pair, 0, [wire(each) for each in messages(pair, 0) * 2])
     command = ["--config", str(pair.reader_settings), "replay", pair.topic.name]
@@ -382,7 +382,7 @@ def test_a_topic_with_more_checkpoints_than_can_be_compared_cannot_be_told_to_ho
     pair: AgencyPair, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The second history may be among those that are left."""
-    monkeypatch.setattr(memory, "MOST_UNMATCHED", 2)
+    monkeypatch.setattr(history, "MOST_UNMATCHED", 2)
     write_all(pair, 0, [leaf(0, sealed=sealed) for sealed in true_seals(pair, 2)])
     command = ["--config", str(pair.reader_settings), "replay", pair.topic.name]
     assert root.run(command) == 0
@@ -394,7 +394,7 @@ def test_a_topic_with_more_checkpoints_than_can_be_compared_cannot_be_told_to_ho
     (document,) = json.loads(out)
     assert (document["holds"], document["exit_status"]) == (None, 2)
     assert [each["checkpoints_not_compared"] for each in document["partitions"]] == [1, 0]
-    monkeypatch.setattr(memory, "MOST_UNMATCHED", 3)
+    monkeypatch.setattr(history, "MOST_UNMATCHED", 3)
     assert root.run(command) == 1
 
 

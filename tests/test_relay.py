@@ -38,7 +38,7 @@ from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.message import Envelope, HeaderTemplate
 from sinergi_schemas.seal import heads
-from sinergi_schemas.seal.checkpoint import Sealed
+from sinergi_schemas.seal.checkpoint import SignedCheckpoint
 from sinergi_schemas.seal.heads import TreeHead
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.merkle import Frontier
@@ -132,7 +132,9 @@ def clone(pair: AgencyPair, copies: int) -> None:
 def expected_messages(pair: AgencyPair, partition: int) -> list[tuple[Any, ...]]:
     """Key, value and headers of each message, out of what stands in the database."""
     checkpoints = {
-        size: message.seal_headers(Sealed(note, Frontier.parse(size, bytes(frontier)).hashes))
+        size: message.seal_headers(
+            SignedCheckpoint(note, Frontier.parse(size, bytes(frontier)).hashes)
+        )
         for size, note, frontier in pair.ask(
             "SELECT size, note, frontier FROM sinergi_producer.checkpoint"
             f" WHERE partition = {partition}",

@@ -23,7 +23,7 @@ from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.seal import checkpoint
-from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
 from sinergi_schemas.seal.keys import SigningKey
 from test_recovery import backup, produce, recovery, restore, sealed_only
 from test_relay import expected_messages, messages, relay_of, sent, until_sent
@@ -61,8 +61,8 @@ def noise(pair: AgencyPair, known: int) -> list[Wire]:
     return [
         leaf(999),
         leaf(known, sealed=false_seal(pair, 0, known + 1, stranger)),
-        leaf(known, sealed=Sealed(checkpoint.sign(elsewhere, [pair.key]), ())),
-        leaf(known, sealed=Sealed("no note", ())),
+        leaf(known, sealed=SignedCheckpoint(checkpoint.sign(elsewhere, [pair.key]), ())),
+        leaf(known, sealed=SignedCheckpoint("no note", ())),
         leaf(known - 1, datum=b"altered"),
         *own,
         (None, b"P/1", []),

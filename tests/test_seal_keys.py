@@ -71,10 +71,10 @@ def test_a_key_is_not_of_another_algorithm_or_length() -> None:
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        ("small_order", "it is of small order"),
-        ("not_canonical", "it is not canonical"),
-        ("not_on_the_curve", "it is no point of the curve"),
-        ("mixed_order", "it is not of prime order"),
+        ("small_order", "the key has small order"),
+        ("not_canonical", "the key is not canonical"),
+        ("not_on_the_curve", "the key is not a point of the curve"),
+        ("mixed_order", "the key does not have prime order"),
     ],
 )
 @pytest.mark.parametrize("algorithm", Algorithm)
@@ -137,9 +137,9 @@ def test_the_same_key_bytes_under_another_name_or_algorithm_are_another_key() ->
 def test_a_key_signs_its_own_kind_only() -> None:
     owner = SigningKey.generate(OWNER)
     reader = SigningKey.generate(OWNER, Algorithm.COSIGNATURE)
-    with pytest.raises(ValueError, match="signs no receipt"):
+    with pytest.raises(ValueError, match="may not sign receipts"):
         owner.cosign(b"text\n", 1)
-    with pytest.raises(ValueError, match="signs no note"):
+    with pytest.raises(ValueError, match="may sign only receipts"):
         reader.sign(b"text\n")
 
 
@@ -184,7 +184,7 @@ def test_a_key_file_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "lapas.key"
     first = SigningKey.generate(OWNER)
     first.save(path)
-    with pytest.raises(errors.KeyFileRefused, match="there is one already"):
+    with pytest.raises(errors.KeyFileRefused, match="the file already exists"):
         SigningKey.generate(OWNER).save(path)
     assert SigningKey.load(path).private_text() == first.private_text()
 

@@ -23,14 +23,14 @@ from hypothesis.stateful import (
 
 from sinergi_schemas import errors
 from sinergi_schemas.message import leaf_data
-from sinergi_schemas.seal import checkpoint, memory, noise
-from sinergi_schemas.seal.candidates import MOST_AT_ONE_LEAF, WINDOW
-from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
-from sinergi_schemas.seal.effort import A_MESSAGE, A_TRY, ALLOWANCE, Effort
+from sinergi_schemas.seal import checkpoint, history, noise
+from sinergi_schemas.seal.candidates import MOST_CANDIDATES_PER_LEAF, WINDOW
+from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
+from sinergi_schemas.seal.hash_budget import FULL_BUDGET, FULL_TRY, PER_MESSAGE, HashBudget
 from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.seal.merkle import Frontier, leaf_hash, root_of
-from sinergi_schemas.seal.reader import MOST_OPEN, REMEMBERED, TreeReader, VerifiedLeaves
+from sinergi_schemas.seal.reader import MOST_KNOWN_ROOTS, MOST_OPEN, TreeReader, VerifiedLeaves
 from sinergi_schemas.seal.writer import TreeWriter
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class StubMessage:
     key: bytes
     datum: bytes
     fingerprint: bytes = FINGERPRINT
-    sealed: Sealed | None = None
+    sealed: SignedCheckpoint | None = None
 
     @property
     def data(self) -> bytes:
@@ -88,17 +88,17 @@ def feed(reader: TreeReader, tape: Iterable[StubMessage]) -> list[VerifiedLeaves
         verified = reader.feed(sent.index, sent.data, sent.sealed, at)
         while verified:
             found.append(verified)
-            verified = reader.settle()
+            verified = reader.try_open_checkpoint()
     return found
 
 
 def finish(reader: TreeReader, tape: Iterable[StubMessage]) -> list[VerifiedLeaves]:
     """The same for a topic that ends there; an objection that stands is raised."""
     found = feed(reader, tape)
-    while verified := reader.settle(final=True):
+    while verified := reader.try_open_checkpoint(final=True):
         found.append(verified)
-    if reader.objection:
-        raise reader.objection
+    if reader.unresolved:
+        raise reader.unresolved
     return found
 
 
@@ -288,15 +288,15 @@ def test_a_changed_frontier_header_decides_nothing(frontier: tuple[bytes, ...]) 
     sealed = FIVE[4].sealed
     assert sealed
     reader = fresh()
-    changed = replace(FIVE[4], sealed=Sealed(sealed.note, frontier))
+    changed = replace(FIVE[4], sealed=SignedCheckpoint(sealed.note, frontier))
     assert [each.end for each in finish(reader, [*FIVE[:4], changed])] == [2, 5]
     assert causes(reader) == {noise.FALSE_FRONTIER: 1}
 
 
-def foreign_seals() -> list[Sealed]:
+def foreign_seals() -> list[SignedCheckpoint]:
     """Checkpoints that are none of this owner and origin."""
     receipts = SigningKey.generate(KEY.name, Algorithm.COSIGNATURE)
-    found = [Sealed("no note", ()), Sealed("", ())]
+    found = [SignedCheckpoint("no note", ()), SignedCheckpoint("", ())]
     for origin in (
         ORIGIN[:-1] + "1",
         "sinergi.example/sinergi.lapas-banyuwangi.seizure/0",
@@ -305,13 +305,15 @@ def foreign_seals() -> list[Sealed]:
     ):
         found += [each.sealed for each in seal([[b"a"]], origin=origin) if each.sealed]
     (by_stranger,) = [each.sealed for each in seal([[b"a"]], key=STRANGER) if each.sealed]
-    only_receipt = Sealed(checkpoint.cosign(by_stranger.note, receipts, 1), by_stranger.frontier)
+    only_receipt = SignedCheckpoint(
+        checkpoint.cosign(by_stranger.note, receipts, 1), by_stranger.frontier
+    )
     return [*found, by_stranger, only_receipt]
 
 
 @pytest.mark.parametrize("sealed", foreign_seals(), ids=range(8))
 def test_a_checkpoint_that_is_not_the_owners_decides_nothing_wherever_it_stands(
-    sealed: Sealed,
+    sealed: SignedCheckpoint,
 ) -> None:
     for at in range(5):
         reader = fresh()
@@ -343,14 +345,14 @@ def test_an_old_checkpoint_under_a_later_leaf_decides_nothing() -> None:
 def test_a_later_checkpoint_under_an_earlier_leaf_holds_once_its_leaves_are_there() -> None:
     reader = fresh()
     feed(reader, [*FIVE[:3], replace(FIVE[3], sealed=FIVE[4].sealed)])
-    assert (reader.size, type(reader.objection)) == (2, errors.SealGap)
+    assert (reader.size, type(reader.unresolved)) == (2, errors.SealGap)
     assert [each.end for each in finish(reader, [replace(FIVE[4], sealed=None)])] == [5]
 
 
 def test_a_valid_checkpoint_copied_onto_a_forged_leaf_holds_once_the_true_one_is_there() -> None:
     reader = fresh()
     feed(reader, [*FIVE[:4], replace(FIVE[4], datum=b"forged")])
-    assert (reader.size, type(reader.objection)) == (2, errors.SealMismatch)
+    assert (reader.size, type(reader.unresolved)) == (2, errors.SealMismatch)
     assert [each.end for each in finish(reader, [FIVE[4]])] == [5]
 
 
@@ -364,7 +366,7 @@ def test_candidates_are_bounded_whatever_arrives() -> None:
     reader = fresh()
     feed(reader, (StubMessage(at % 7, b"f", b"%d" % at) for at in range(5_000)))
     kept = reader._candidates
-    assert sum(map(len, kept._others.values())) <= 7 * MOST_AT_ONE_LEAF
+    assert sum(map(len, kept._others.values())) <= 7 * MOST_CANDIDATES_PER_LEAF
     assert [each.end for each in finish(reader, FIVE)] == [2, 5]
 
 
@@ -509,10 +511,12 @@ def test_another_history_that_the_owner_signed_does_not_follow_ours() -> None:
 
 
 def test_as_many_checkpoints_are_remembered_as_is_said_and_no_more() -> None:
-    tape = seal([[b"x"]] * (REMEMBERED + 1))
+    tape = seal([[b"x"]] * (MOST_KNOWN_ROOTS + 1))
     forked = [Checkpoint(ORIGIN, sent.index + 1, b"\1" * 32) for sent in tape]
-    old, known, new = (Sealed(checkpoint.sign(forked[at], [KEY]), ()) for at in (0, 1, REMEMBERED))
-    for at, sealed in ((1, known), (REMEMBERED, new)):
+    old, known, new = (
+        SignedCheckpoint(checkpoint.sign(forked[at], [KEY]), ()) for at in (0, 1, MOST_KNOWN_ROOTS)
+    )
+    for at, sealed in ((1, known), (MOST_KNOWN_ROOTS, new)):
         reader = fresh()
         feed(reader, tape)
         assert reader.feed(0, tape[0].data, old) is None
@@ -595,10 +599,12 @@ class SealMachine(RuleBasedStateMachine):
         if what == "sealed":
             return replace(sent, sealed=data.draw(st.sampled_from([None, other])))
         if what == "frontier" and sent.sealed:
-            return replace(sent, sealed=Sealed(sent.sealed.note, other.frontier))
+            return replace(sent, sealed=SignedCheckpoint(sent.sealed.note, other.frontier))
         size = data.draw(st.integers(min_value=0, max_value=30))
         forged = Checkpoint(ORIGIN, size, root_of([leaf_hash(sent.data)] * size))
-        return replace(sent, sealed=Sealed(checkpoint.sign(forged, [STRANGER]), other.frontier))
+        return replace(
+            sent, sealed=SignedCheckpoint(checkpoint.sign(forged, [STRANGER]), other.frontier)
+        )
 
     @rule(sent=consumes(tampered))
     def a_tampered_message_arrives(self, sent: StubMessage) -> None:
@@ -657,14 +663,16 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def most_hashed(messages: int) -> int:
     """What the reader's allowance lets some messages cost, the last try of each kind over it."""
-    return ALLOWANCE + A_MESSAGE * messages + 2 * (A_TRY + WINDOW)
+    return FULL_BUDGET + PER_MESSAGE * messages + 2 * (FULL_TRY + WINDOW)
 
 
 def false_checkpoints(sizes: Iterable[int]) -> list[StubMessage]:
     """Signed by the owner, over trees that it does not have."""
     stated = [Checkpoint(ORIGIN, size, leaf_hash(b"%d" % size)) for size in sizes]
     return [
-        StubMessage(each.size - 1, b"k", b"x", sealed=Sealed(checkpoint.sign(each, [KEY]), ()))
+        StubMessage(
+            each.size - 1, b"k", b"x", sealed=SignedCheckpoint(checkpoint.sign(each, [KEY]), ())
+        )
         for each in stated
     ]
 
@@ -707,7 +715,7 @@ def test_a_reader_in_debt_takes_every_true_checkpoint_that_is_there(
     doubles = [replace(sent, datum=b"double", sealed=None) for sent in tape]
     heard = data.draw(st.permutations([*forged, *doubles]))
     reader = fresh()
-    reader._effort.spend(data.draw(st.sampled_from([ALLOWANCE, 2 * ALLOWANCE])))
+    reader._budget.spend(data.draw(st.sampled_from([FULL_BUDGET, 2 * FULL_BUDGET])))
     feed(reader, heard)
     assert finish(reader, tape)[-1].end == len(tape)
     assert reader.frontier.root() == root_of([leaf_hash(sent.data) for sent in tape])
@@ -716,32 +724,32 @@ def test_a_reader_in_debt_takes_every_true_checkpoint_that_is_there(
 @given(st.lists(st.tuples(st.integers(1, 2_000), st.integers(1, WINDOW)), max_size=40))
 def test_what_is_spent_is_earned_but_for_a_few_tries(turns: list[tuple[int, int]]) -> None:
     """Each turn: so many messages arrive, then a checkpoint of so many leaves is tried in vain."""
-    effort, spent, earned = Effort(), 0, 0
+    budget, spent, earned = HashBudget(), 0, 0
     for messages, leaves in turns:
-        effort.earn(messages)
-        earned += A_MESSAGE * messages
-        if effort.is_left:
-            effort.begin(leaves)
-            effort.prepare(leaves)
-            while not effort.is_over:
-                effort.spend(leaves)
+        budget.add_messages(messages)
+        earned += PER_MESSAGE * messages
+        if budget.is_left:
+            budget.begin_try(leaves)
+            budget.spend_on_preparation(leaves)
+            while not budget.is_try_exhausted:
+                budget.spend(leaves)
                 spent += leaves
-    assert spent <= ALLOWANCE + earned + A_TRY + WINDOW
+    assert spent <= FULL_BUDGET + earned + FULL_TRY + WINDOW
 
 
 def test_a_last_try_is_in_full_once_and_then_little_until_the_debt_is_paid() -> None:
-    effort, tries = Effort(), []
-    effort.spend(ALLOWANCE)
-    for earned in (0, 0, 2 * A_TRY // A_MESSAGE):
-        effort.earn(earned)
-        effort.begin(10)
+    budget, tries = HashBudget(), []
+    budget.spend(FULL_BUDGET)
+    for earned in (0, 0, 2 * FULL_TRY // PER_MESSAGE):
+        budget.add_messages(earned)
+        budget.begin_try(10)
         spent = 0
-        while not effort.is_over:
-            effort.spend(10)
+        while not budget.is_try_exhausted:
+            budget.spend(10)
             spent += 10
         tries.append(spent)
-    assert tries[0] > A_TRY > 10 * tries[1]
-    assert tries[2] > A_TRY
+    assert tries[0] > FULL_TRY > 10 * tries[1]
+    assert tries[2] > FULL_TRY
 
 
 # What a reader that compares remembers
@@ -752,15 +760,15 @@ def comparing() -> TreeReader:
 
 
 def unmatched(reader: TreeReader) -> tuple[set[int], int]:
-    assert reader.memory
-    return set(reader.memory.unmatched), reader.memory.unkept
+    assert reader.history
+    return set(reader.history.unmatched), reader.history.unmatched_beyond_limit
 
 
 def test_copies_of_checkpoints_hide_no_second_history_however_many_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(memory, "MOST_UNMATCHED", 20)
-    tape = seal([[b"x"]] * (REMEMBERED + 100))
+    monkeypatch.setattr(history, "MOST_UNMATCHED", 20)
+    tape = seal([[b"x"]] * (MOST_KNOWN_ROOTS + 100))
     reader = comparing()
     feed(reader, [*tape, *tape[:21]])
     assert unmatched(reader) == (set(), 0)
@@ -772,7 +780,7 @@ def test_copies_of_checkpoints_hide_no_second_history_however_many_they_are(
 def test_checkpoints_of_sizes_that_were_not_verified_are_kept_up_to_a_number_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(memory, "MOST_UNMATCHED", 20)
+    monkeypatch.setattr(history, "MOST_UNMATCHED", 20)
     reader = comparing()
     feed(reader, [*seal([[b"x"] * 50]), *false_checkpoints([*range(1, 28), 5, 50 - 1])])
     assert unmatched(reader) == (set(range(1, 21)), 8)
@@ -794,8 +802,8 @@ def test_a_second_history_is_a_fork_or_is_kept_to_be_compared_wherever_it_stands
         feed(reader, [*tape, *data.draw(st.permutations([false, *more]))])
         assert size not in ends(tape)
         assert true not in more
-        assert reader.memory
-        assert reader.memory.unmatched[size] == leaf_hash(b"%d" % size)
+        assert reader.history
+        assert reader.history.unmatched[size] == leaf_hash(b"%d" % size)
 
 
 def test_a_checkpoint_that_others_crowd_out_is_kept_to_be_compared() -> None:
@@ -810,9 +818,9 @@ def test_a_checkpoint_that_others_crowd_out_is_kept_to_be_compared() -> None:
 
 def test_an_open_checkpoint_is_not_replaced_by_another_of_its_size() -> None:
     """Though so many others were stated since that it is not remembered for itself."""
-    sizes = [WINDOW, *range(REMEMBERED + 2, 1, -1)]
+    sizes = [WINDOW, *range(MOST_KNOWN_ROOTS + 2, 1, -1)]
     reader = fresh()
     feed(reader, false_checkpoints(sizes))
     another = Checkpoint(ORIGIN, WINDOW, leaf_hash(b"another"))
     with pytest.raises(errors.SealFork):
-        reader.feed(WINDOW - 1, b"x", Sealed(checkpoint.sign(another, [KEY]), ()), 10_000)
+        reader.feed(WINDOW - 1, b"x", SignedCheckpoint(checkpoint.sign(another, [KEY]), ()), 10_000)

@@ -261,7 +261,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "key readable by others": (
         lambda agency: (agency.folder / agency.key).chmod(0o644),
         "relay",
-        "others may read or write it; `chmod 600",
+        "other users may read or write the file; run `chmod 600",
     ),
     "key lost": (
         lambda agency: agency.remove(agency.key),
@@ -271,7 +271,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "key not text": (
         lambda agency: agency.write(agency.key, bytes(range(128, 200))),
         "relay",
-        "it is not text",
+        "the file is not text",
     ),
     "key of another": (
         lambda agency: agency.write(

@@ -205,12 +205,12 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "key readable by others": (
         lambda reader: reader.receipt_key.chmod(0o644),
         "materialise",
-        "others may read or write it; `chmod 600",
+        "other users may read or write the file; run `chmod 600",
     ),
     "key damaged": (
         lambda reader: reader.receipt_key.write_text("x"),
         "materialise",
-        "it does not begin with PRIVATE+KEY+",
+        "the text does not begin with PRIVATE+KEY+",
     ),
     # db upgrade
     "another role": (nothing, "db upgrade --role reader", "'producer', 'consumer'"),

@@ -17,7 +17,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sinergi_schemas import errors
-from sinergi_schemas.seal.checkpoint import MOST_BYTES, Sealed
+from sinergi_schemas.seal.checkpoint import MOST_BYTES, SignedCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +71,7 @@ class Message(NamedTuple):
     fingerprint: bytes
     key: bytes
     datum: bytes
-    sealed: Sealed | None
+    sealed: SignedCheckpoint | None
     event_id: bytes | None = None
 
     @property
@@ -205,7 +205,7 @@ def _fingerprint(text: bytes | None) -> bytes:
     return found
 
 
-def _sealed(note: bytes | None, frontier: bytes | None) -> Sealed:
+def _sealed(note: bytes | None, frontier: bytes | None) -> SignedCheckpoint:
     """A checkpoint with the frontier stated beside it, which is only a hint and may be anything."""
     if note is None:
         raise ValueError(f"the header {CHECKPOINT} has no value")
@@ -214,7 +214,7 @@ def _sealed(note: bytes | None, frontier: bytes | None) -> Sealed:
     hashes = _hexadecimal(frontier or b"") or b""
     if len(hashes) % FINGERPRINT_LENGTH or len(hashes) > _MOST_FRONTIER_BYTES:
         hashes = b""
-    return Sealed(
+    return SignedCheckpoint(
         note.decode(),
         [hashes[at : at + 32] for at in range(0, len(hashes), FINGERPRINT_LENGTH)],
     )
@@ -269,7 +269,7 @@ class HeaderTemplate:
         return found
 
 
-def seal_headers(sealed: Sealed) -> list[tuple[str, bytes]]:
+def seal_headers(sealed: SignedCheckpoint) -> list[tuple[str, bytes]]:
     """The two headers that the last message of a batch carries besides."""
     return [
         (CHECKPOINT, sealed.note.encode()),

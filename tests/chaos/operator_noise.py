@@ -10,7 +10,7 @@ from chaos.foreign_writer import Letter
 from foreign_messages import FINGERPRINTS, INDEXES, NAMES, leaf, strange_messages
 from sinergi_schemas import message
 from sinergi_schemas.seal import checkpoint
-from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
 from sinergi_schemas.seal.keys import SigningKey
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _signed_by_others(view: View, dice: Random) -> Letter:
     if dice.random() < 0.2:
         note = dice.choice(("no note", note[:-9], note * 3, "\0" * 40, "a\n1\nx\n\n— b AAAA\n"))
     hashes = [dice.randbytes(32) for _ in range(dice.randrange(4))]
-    return Letter(place, leaf(index, dice.randbytes(9), Sealed(note, hashes)))
+    return Letter(place, leaf(index, dice.randbytes(9), SignedCheckpoint(note, hashes)))
 
 
 def _stolen_seal(view: View, dice: Random) -> Letter:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.scan import PartitionScan
     from sinergi_schemas.message import Received
-    from sinergi_schemas.seal.memory import Memory
+    from sinergi_schemas.seal.history import VerifiedHistory
     from sinergi_schemas.topics import Topic
 
 LEAF_BYTES = 16
@@ -95,7 +95,7 @@ class ReplayCounts:
         noise: messages that no checkpoint covers and that were skipped, by cause.
         resends: messages that were ignored as known.
         leaves: 16 bytes of each leaf hash, where they are kept for a comparison.
-        memory: what was remembered to compare with, and the checkpoints that could not be compared.
+        history: what the reader stored to compare with, and what could not be compared.
         elsewhen: when events of the record that is asked for were recorded outside the interval.
     """
 
@@ -112,7 +112,7 @@ class ReplayCounts:
     noise: Noise = field(default_factory=Noise)
     resends: int = 0
     leaves: bytearray | None = None
-    memory: Memory | None = None
+    history: VerifiedHistory | None = None
     elsewhen: list[datetime] = field(default_factory=list)
 
     def leaf(self, index: int) -> bytes:
@@ -122,12 +122,12 @@ class ReplayCounts:
     @property
     def unmatched(self) -> Mapping[int, bytes]:
         """Roots by size of checkpoints behind those of larger trees that were not compared yet."""
-        return self.memory.unmatched if self.memory else {}
+        return self.history.unmatched if self.history else {}
 
     @property
     def uncompared(self) -> int:
         """How many more of them there were, which nothing can be compared with any more."""
-        return self.memory.unkept if self.memory else 0
+        return self.history.unmatched_beyond_limit if self.history else 0
 
     def take(self, batch: VerifiedBatch, before: Frontier, sizes: Sequence[int]) -> None:
         """Count a verified batch behind the tree `before`, and note the roots of some sizes.
@@ -261,7 +261,7 @@ class Replay:
         keys = self._bus.agreements.ring(self._topic, number)
         bus = self._bus.agreements.bus
         partition = Partition(bus, self._topic, number, keys, tree, compare=True)
-        tally.noise, tally.memory = partition.noise, partition.memory
+        tally.noise, tally.history = partition.noise, partition.history
         with open_scan(self._bus.connection, TopicPartition(self._name, number)) as log:
             for batch in _read(log, partition, tally):
                 tally.take(batch, tree, ordered)

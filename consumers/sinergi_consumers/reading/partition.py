@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sinergi_schemas.message import Message, Received
+    from sinergi_schemas.seal.history import VerifiedHistory
     from sinergi_schemas.seal.key_ring import KeyRing
-    from sinergi_schemas.seal.memory import Memory
     from sinergi_schemas.seal.merkle import Frontier
     from sinergi_schemas.seal.noise import Noise
     from sinergi_schemas.seal.reader import VerifiedLeaves
@@ -150,9 +150,9 @@ class Partition:
         return self._reader.resends
 
     @property
-    def memory(self) -> Memory | None:
+    def history(self) -> VerifiedHistory | None:
         """What is compared, and what could not be; see `TreeReader`."""
-        return self._reader.memory
+        return self._reader.history
 
     @property
     def noise(self) -> Noise:
@@ -160,9 +160,9 @@ class Partition:
         return self._reader.noise
 
     @property
-    def objection(self) -> errors.Broken | None:
+    def unresolved(self) -> errors.Broken | None:
         """What a valid checkpoint says that the messages so far do not bear out."""
-        return self._broken or self._reader.objection
+        return self._broken or self._reader.unresolved
 
     def receive(self, received: Iterable[Received]) -> VerifiedBatch | None:
         """Verify messages in their order on the topic; what is verified by now.
@@ -204,7 +204,7 @@ class Partition:
             OffsetGone: a message was deleted before it could be read again.
         """
         final = self.is_ended or self._doubted > _MOST_DOUBTED
-        while not self._incomplete and (verified := self._reader.settle(final=final)):
+        while not self._incomplete and (verified := self._reader.try_open_checkpoint(final=final)):
             self._take_messages(verified)
         checkpoints, self._checkpoints = self._checkpoints, []
         if checkpoints:
@@ -213,7 +213,7 @@ class Partition:
             return VerifiedBatch(self.topic, self.number, start, ready, checkpoints, self._resume)
         if self._broken:
             raise self._broken
-        objection = self._reader.objection
+        objection = self._reader.unresolved
         if objection and final:
             raise objection
         return None
@@ -236,7 +236,7 @@ class Partition:
         verified = reader.feed(index, parsed.leaf_data, parsed.sealed, offset)
         if verified:
             self._take_messages(verified)
-        elif reader.objection:
+        elif reader.unresolved:
             self._doubted += 1
 
     def _take_messages(self, verified: VerifiedLeaves) -> None:
@@ -295,6 +295,6 @@ class Partition:
     def _resume(self) -> int:
         """The offset from which all is met that was not given out."""
         offsets = self._incomplete.offsets if self._incomplete else ()
-        earliest = self._reader.earliest
+        earliest = self._reader.lowest_pending_offset
         waiting = self._behind if earliest is None else min(earliest, self._behind)
         return min([waiting, *offsets])

@@ -111,7 +111,7 @@ class TopicReading:
         verified = self._reader.feed(parsed.leaf_index, parsed.leaf_data, parsed.sealed, offset)
         while verified:
             self._checkpoints.append(verified)
-            verified = self._reader.settle()
+            verified = self._reader.try_open_checkpoint()
 
     def conclude(self) -> None:
         """Judge what was read to its end.
@@ -119,10 +119,10 @@ class TopicReading:
         Raises:
             SealBroken: a checkpoint of ours covers leaves that are missing, or other leaves.
         """
-        while verified := self._reader.settle(final=True):
+        while verified := self._reader.try_open_checkpoint(final=True):
             self._checkpoints.append(verified)
-        if self._reader.objection:
-            raise self._reader.objection
+        if self._reader.unresolved:
+            raise self._reader.unresolved
         for each in self._checkpoints:
             for index, (offset, leaf) in enumerate(
                 zip(each.offsets, each.leaves, strict=True), each.start

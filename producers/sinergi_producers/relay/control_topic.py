@@ -83,7 +83,9 @@ class ControlTopic:
         signing = [
             key
             for (name, number), tree in sorted(trees.items())
-            for key in self._ring(Topic(self._agency, name), number).held(tree.size, self._keys)
+            for key in self._ring(Topic(self._agency, name), number).allowed_signers(
+                tree.size, self._keys
+            )
         ]
         return list(dict.fromkeys(signing))
 

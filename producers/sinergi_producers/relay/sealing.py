@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from sinergi_schemas.seal.checkpoint import Sealed
+    from sinergi_schemas.seal.checkpoint import SignedCheckpoint
     from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.keys import SigningKey
     from sinergi_schemas.seal.merkle import Frontier
@@ -71,7 +71,7 @@ class TreeUpdate:
     tree_key: TreeKey
     rows: Sequence[OutboxRow]
     after: Frontier
-    sealed: Sealed
+    sealed: SignedCheckpoint
 
     @property
     def start(self) -> int:

@@ -22,7 +22,7 @@ from sinergi_producers.relay.watermark import Horizon, UnsealedRows
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database, stored
 from sinergi_schemas.postgresql.lease import SECONDS, Lease
-from sinergi_schemas.seal.checkpoint import Sealed
+from sinergi_schemas.seal.checkpoint import SignedCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -379,7 +379,10 @@ class Backlog:
         frontier = stored.frontier(size, data, "sinergi_producer.checkpoint", row)
         rows = connection.execute(_LEAVES, (*tree_key, start, size)).fetchall()
         return TreeUpdate(
-            tree_key, [OutboxRow(*row) for row in rows], frontier, Sealed(note, frontier.hashes)
+            tree_key,
+            [OutboxRow(*row) for row in rows],
+            frontier,
+            SignedCheckpoint(note, frontier.hashes),
         )
 
 

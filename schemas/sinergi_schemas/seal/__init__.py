@@ -1,4 +1,4 @@
-"""The seal: Merkle trees, checkpoints and keys. Bytes in, verdict out.
+"""The seal: Merkle trees, checkpoints and keys.
 
-Nothing here knows Kafka, a database or a clock.
+These modules compute and verify. They use no Kafka, no database and no clock.
 """

@@ -1,21 +1,23 @@
 """The leaves that have arrived and that no checkpoint covers yet.
 
-Whoever can write to a topic can write a message under any leaf index, so several candidates may
-stand at one index. None of them decides anything: the owner's next checkpoint does. How many
-leaves and candidates are kept is bounded, whatever arrives.
+Everybody who may write to a topic can write a message with any leaf index, so one index may have
+several candidates. The owner's next checkpoint decides which one is the leaf. The number of leaves
+and candidates in memory is limited.
 
-The checkpoint is tried in this order, within the reader's allowance of hashes (see `effort`):
+`Candidates.choose` looks for the candidates that lead to the root of the checkpoint. It tries them
+in this order, within the reader's budget of hashes (see `hash_budget`):
 
-    1. the first candidate of each leaf; on an undisturbed topic there are no others
-    2. backwards from the checkpoint, from each leaf to the candidate that lies closest before it:
-       what an owner sends in one go lies together
-    3. the same with another candidate at one place, then at two, and so on; first at the places
-       where no candidate lies directly before
+    1. The first candidate of each leaf. On a topic without forged messages there are no others.
+    2. Backwards from the checkpoint, at each leaf the candidate with the closest lower offset,
+       because the owner's messages of one batch usually lie next to each other.
+    3. The same with another candidate at one leaf, then at two leaves, and so on. Leaves where no
+       candidate lies directly before the next leaf come first.
 
-Where the message states the frontier of the checkpoint's tree, and that frontier has the signed
-root, each of its perfect subtrees is decided by itself, which keeps 3 short. The allowance suffices
-for noise between the owner's messages as a broker stores them. It does not for many forged copies
-between every two leaves of a batch; who runs the broker can hold back a batch in easier ways.
+If the message states the frontier of the checkpoint's tree, and that frontier has the signed root,
+each perfect subtree is searched separately. That keeps step 3 short. The budget is enough for
+foreign messages between the owner's messages. It is not enough for many forged copies between every
+two leaves of a batch; but only the broker's operator can write those, and he can hold back a batch
+in easier ways.
 """
 
 from __future__ import annotations
@@ -30,14 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sinergi_schemas.seal.checkpoint import Checkpoint
-    from sinergi_schemas.seal.effort import Effort
+    from sinergi_schemas.seal.hash_budget import HashBudget
 
 WINDOW = 5_000
-MOST_AT_ONE_LEAF = 64
-_MOST_WAITING = 1_000
-# What a way costs whatever its length, and to put a candidate in order, in the time of a hash.
-_A_WAY = 8
-_AN_OPTION = 2
+MOST_CANDIDATES_PER_LEAF = 64
+_MOST_QUEUED_PATHS = 1_000
+# Costs in units of one hash: the fixed cost of trying a path, and of sorting one candidate.
+_PATH_COST = 8
+_CANDIDATE_COST = 2
 
 
 class Candidate(NamedTuple):
@@ -47,12 +49,13 @@ class Candidate(NamedTuple):
     offset: int
 
 
-class Chosen(NamedTuple):
+class ChosenLeaves(NamedTuple):
     """The candidates that a checkpoint covers, and the tree that they lead to.
 
     Attributes:
-        leaves, offsets: their hashes and the offsets of their messages, in the order of the leaves.
-        rejected: index and offset of the candidates that the checkpoint has decided against.
+        frontier: the tree of the checkpoint.
+        leaves, offsets: leaf hashes and offsets of the messages, in the order of the leaves.
+        rejected: index and offset of each candidate that the checkpoint does not cover.
     """
 
     frontier: Frontier
@@ -62,13 +65,13 @@ class Chosen(NamedTuple):
 
 
 class Candidates:
-    """The leaves behind a verified tree.
+    """The candidates for the leaves that follow a verified tree.
 
     Args:
         start: the size of that tree, which is the index of the next leaf.
 
     Attributes:
-        next: the first index that no unbroken row of candidates reaches.
+        next: the first index, counted from the start, without a candidate in `_leaves`.
     """
 
     def __init__(self, start: int) -> None:
@@ -81,15 +84,15 @@ class Candidates:
 
     @property
     def count(self) -> int:
-        """At how many indexes at least one candidate stands."""
+        """The number of leaf indexes with at least one candidate."""
         reached = self.next
         return len(self._leaves) + sum(index >= reached for index in self._others)
 
     def add(self, index: int, leaf: bytes, offset: int) -> bool:
-        """Keep a candidate at or behind the start; whether it was new.
+        """Store a candidate for a leaf. Returns whether it was new.
 
         Raises:
-            ValueError: the index lies outside the window.
+            ValueError: the index is below the start or beyond the window.
         """
         if index == self.next and index < self._end:
             self._leaves.append(leaf)
@@ -102,42 +105,45 @@ class Candidates:
         if at < len(self._leaves) and self._leaves[at] == leaf:
             self._offsets[at] = offset
             return False
-        here = self._others.setdefault(index, {})
-        known = leaf in here
-        if not known and len(here) == MOST_AT_ONE_LEAF:
-            del here[next(iter(here))]
-        here[leaf] = offset
+        offsets = self._others.setdefault(index, {})
+        known = leaf in offsets
+        if not known and len(offsets) == MOST_CANDIDATES_PER_LEAF:
+            del offsets[next(iter(offsets))]
+        offsets[leaf] = offset
         return not known
 
-    def missing(self, size: int) -> int | None:
-        """The first index below a tree size at which no candidate stands, or None."""
+    def first_missing(self, size: int) -> int | None:
+        """The first leaf index below a tree size without a candidate, or None."""
         return next((at for at in range(self.next, size) if at not in self._others), None)
 
     def choose(
-        self, tree: Frontier, checkpoint: Checkpoint, stated: Sequence[bytes], effort: Effort
-    ) -> Chosen | None:
-        """The candidates that continue a tree to a checkpoint's, or None where none are found.
+        self, tree: Frontier, checkpoint: Checkpoint, stated: Sequence[bytes], budget: HashBudget
+    ) -> ChosenLeaves | None:
+        """Find the candidates that lead from a verified tree to the tree of a checkpoint.
 
         Args:
-            tree: the verified tree, of the size of the start.
-            checkpoint: of a size above the start, and signed by the owner.
-            stated: the frontier that the message states, which proves nothing.
-            effort: what it may cost.
+            tree: the verified tree; its size is the start.
+            checkpoint: larger than the verified tree, and signed by the owner.
+            stated: the frontier that the message states. Nobody has signed it.
+            budget: limits the search.
+
+        Returns:
+            The candidates, or None if the search found none.
         """
         count = checkpoint.size - self._start
-        effort.begin(count)
-        effort.prepare(_A_WAY + count)
+        budget.begin_try(count)
+        budget.spend_on_preparation(_PATH_COST + count)
         if len(self._leaves) >= count:
             frontier = tree.extend(self._leaves[:count])
             if frontier.root() == checkpoint.root:
                 rejected = self._rejected(frontier.size, {})
-                return Chosen(frontier, self._leaves[:count], self._offsets[:count], rejected)
-        if not self._others or self.missing(checkpoint.size) is not None:
+                return ChosenLeaves(frontier, self._leaves[:count], self._offsets[:count], rejected)
+        if not self._others or self.first_missing(checkpoint.size) is not None:
             return None
-        return self._search(tree, checkpoint, stated, effort)
+        return self._search(tree, checkpoint, stated, budget)
 
     def advance(self, size: int) -> None:
-        """Forget the candidates below a tree size."""
+        """Set the start to a tree size, and remove the candidates below it."""
         count = size - self._start
         del self._leaves[:count]
         del self._offsets[:count]
@@ -145,42 +151,44 @@ class Candidates:
             self._others.pop(index, None)
         self._start, self._end = size, size + WINDOW
         self.next = size + len(self._leaves)
-        while (here := self._others.get(self.next)) and self.next < self._end:
-            leaf = next(iter(here))
-            offset = here.pop(leaf)
-            if not here:
+        while (offsets := self._others.get(self.next)) and self.next < self._end:
+            leaf = next(iter(offsets))
+            offset = offsets.pop(leaf)
+            if not offsets:
                 del self._others[self.next]
             self.add(self.next, leaf, offset)
 
-    def earliest(self) -> int | None:
-        """The lowest offset of a candidate, or None where there are none."""
-        offsets = [*self._offsets[:1], *(min(here.values()) for here in self._others.values())]
-        return min(offsets, default=None)
+    def lowest_offset(self) -> int | None:
+        """The lowest offset of a candidate, or None if there are no candidates."""
+        others = (min(offsets.values()) for offsets in self._others.values())
+        return min([*self._offsets[:1], *others], default=None)
 
     def _search(
-        self, tree: Frontier, checkpoint: Checkpoint, stated: Sequence[bytes], effort: Effort
-    ) -> Chosen | None:
-        """Steps 2 and 3, from one stop to the next."""
+        self, tree: Frontier, checkpoint: Checkpoint, stated: Sequence[bytes], budget: HashBudget
+    ) -> ChosenLeaves | None:
+        """Steps 2 and 3, for one perfect subtree after another."""
         options = [self._all(index) for index in range(tree.size, checkpoint.size)]
-        effort.prepare(_AN_OPTION * sum(map(len, options)))
-        ways = _Ways(options, tree.size)
+        budget.spend_on_preparation(_CANDIDATE_COST * sum(map(len, options)))
+        paths = _CandidatePaths(options, tree.size)
         chosen: list[Candidate] = []
-        for stop, wanted in _stops(tree.size, checkpoint, stated):
-            for path, choices in ways.between(tree.size, stop):
-                effort.spend(_A_WAY + len(path) + choices)
-                grown = tree.extend(each.leaf for each in path)
-                if grown.hashes == wanted or (wanted is None and grown.root() == checkpoint.root):
+        for size, expected in _known_trees(tree.size, checkpoint, stated):
+            for path, choices in paths.between(tree.size, size):
+                budget.spend(_PATH_COST + len(path) + choices)
+                extended = tree.extend(each.leaf for each in path)
+                if extended.hashes == expected or (
+                    expected is None and extended.root() == checkpoint.root
+                ):
                     break
-                if effort.is_over:
+                if budget.is_try_exhausted:
                     return None
             else:
                 return None
-            tree = grown
+            tree = extended
             chosen += path
-        taken = {self._start + at: each.leaf for at, each in enumerate(chosen)}
-        rejected = self._rejected(tree.size, taken)
+        chosen_leaves = {self._start + at: each.leaf for at, each in enumerate(chosen)}
+        rejected = self._rejected(tree.size, chosen_leaves)
         leaves, offsets = zip(*chosen, strict=True)
-        return Chosen(tree, leaves, offsets, rejected)
+        return ChosenLeaves(tree, leaves, offsets, rejected)
 
     def _all(self, index: int) -> list[Candidate]:
         """The candidates of a leaf, in the order of their offsets."""
@@ -190,8 +198,11 @@ class Candidates:
             found.append(Candidate(self._leaves[at], self._offsets[at]))
         return sorted(found, key=_offset)
 
-    def _rejected(self, size: int, taken: dict[int, bytes]) -> list[tuple[int, int]]:
-        """What is known of the leaves below a size and was not taken; the first one by default."""
+    def _rejected(self, size: int, chosen: Mapping[int, bytes]) -> list[tuple[int, int]]:
+        """Index and offset of the candidates below a tree size that were not chosen.
+
+        If `chosen` has no entry for an index, the first candidate was chosen.
+        """
         if not self._others:
             return []
         found = []
@@ -202,16 +213,17 @@ class Candidates:
                 if index < self.next
                 else {}
             )
-            kept = taken.get(index, next(iter(first), b""))
-            found += [(index, at) for leaf, at in {**first, **others}.items() if leaf != kept]
+            leaf_hash = chosen.get(index, next(iter(first), b""))
+            found += [(index, at) for leaf, at in {**first, **others}.items() if leaf != leaf_hash]
         return found
 
 
-class _Ways:
-    """The ways through the candidates of a row of leaves, the likeliest first.
+class _CandidatePaths:
+    """The paths through the candidates of consecutive leaves, the likeliest first.
 
-    A way goes backwards, from each leaf to the candidate closest before it. It is described by its
-    turns: at which leaf another candidate is taken, and which, by nearness.
+    A path has one candidate for each leaf. It is built backwards: at each leaf it takes the
+    candidate with the closest lower offset. `alternatives` describes how a path differs from that:
+    at which leaf index it takes the second closest candidate (1), the third closest (2), and so on.
 
     Args:
         options: the candidates of each leaf, in the order of their offsets.
@@ -223,65 +235,72 @@ class _Ways:
         self._start = start
 
     def between(self, start: int, stop: int) -> Iterator[tuple[list[Candidate], int]]:
-        """The ways from one tree size to another: with no turn, with one, with two, and so on.
+        """The paths between two tree sizes: with no alternative, with one, with two, and so on.
 
-        With each comes the number of its leaves with a choice.
+        Yields:
+            A path, and the number of its leaves with more than one candidate.
         """
-        waiting: deque[dict[int, int]] = deque([{}])
-        while waiting:
-            turns = waiting.popleft()
-            path, breaks, others = self._walk(start, stop, turns)
-            yield path, len(breaks) + len(others)
-            last = min(turns, default=stop)
-            for index in (*breaks, *others):
-                if index < last and len(waiting) < _MOST_WAITING:
+        queue: deque[dict[int, int]] = deque([{}])
+        while queue:
+            alternatives = queue.popleft()
+            path, gaps, others = self._path(start, stop, alternatives)
+            yield path, len(gaps) + len(others)
+            last = min(alternatives, default=stop)
+            for index in (*gaps, *others):
+                if index < last and len(queue) < _MOST_QUEUED_PATHS:
                     count = len(self._options[index - self._start])
-                    waiting.extend({**turns, index: turn} for turn in range(1, count))
+                    queue.extend({**alternatives, index: nth} for nth in range(1, count))
 
-    def _walk(
-        self, start: int, stop: int, turns: Mapping[int, int]
+    def _path(
+        self, start: int, stop: int, alternatives: Mapping[int, int]
     ) -> tuple[list[Candidate], list[int], list[int]]:
-        """A way; the leaves with a choice behind which it breaks off, and the others with one."""
+        """One path, and its leaves with more than one candidate.
+
+        Returns:
+            The path; the leaves where no candidate lies directly before the next leaf; the others.
+        """
         path: list[Candidate] = []
-        breaks: list[int] = []
+        gaps: list[int] = []
         others: list[int] = []
-        behind: int | None = None
+        next_offset: int | None = None
         for index in reversed(range(start, stop)):
             options = self._options[index - self._start]
-            place = 0
+            at = 0
             if len(options) > 1:
-                place = (
-                    len(options) if behind is None else bisect_left(options, behind, key=_offset)
-                )
-                joins = place > 0 and options[place - 1].offset + 1 == behind
-                (others if joins else breaks).append(index)
-                place -= 1 + turns.get(index, 0)  # those that lie behind come last, from the end
-            behind = options[place].offset
-            path.append(options[place])
+                at = len(options)
+                if next_offset is not None:
+                    at = bisect_left(options, next_offset, key=_offset)
+                is_adjacent = at > 0 and options[at - 1].offset + 1 == next_offset
+                (others if is_adjacent else gaps).append(index)
+                # A negative index takes the candidates with a higher offset last.
+                at -= 1 + alternatives.get(index, 0)
+            next_offset = options[at].offset
+            path.append(options[at])
         path.reverse()
-        return path, breaks, others
+        return path, gaps, others
 
 
 def _offset(candidate: Candidate) -> int:
     return candidate.offset
 
 
-def _stops(
+def _known_trees(
     start: int, checkpoint: Checkpoint, stated: Sequence[bytes]
 ) -> list[tuple[int, tuple[bytes, ...] | None]]:
-    """Tree sizes on the way to a checkpoint, each with the frontier that is known there.
+    """Tree sizes up to a checkpoint's, each with the hashes of the frontier at that size.
 
-    The frontier of a tree begins with those of the trees that its first perfect subtrees make up.
-    Where what is stated does not have the signed root, only the end is known, by its root.
+    The stated frontier also contains the frontiers of the smaller trees that end with one of its
+    perfect subtrees. If the stated frontier does not have the signed root, only the checkpoint's
+    size is returned, with None: its root is known, and no frontier.
     """
     size, hashes = checkpoint.size, tuple(stated)
     if len(hashes) != size.bit_count() or Frontier(size, hashes).root() != checkpoint.root:
         return [(size, None)]
     found: list[tuple[int, tuple[bytes, ...] | None]] = []
-    stop = 0
+    end = 0
     for bit in reversed(range(size.bit_length())):
         if size >> bit & 1:
-            stop += 1 << bit
-            if stop > start:
-                found.append((stop, hashes[: stop.bit_count()]))
+            end += 1 << bit
+            if end > start:
+                found.append((end, hashes[: end.bit_count()]))
     return found

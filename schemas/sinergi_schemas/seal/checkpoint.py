@@ -6,14 +6,14 @@ The text is a C2SP tlog-checkpoint, a receipt a C2SP tlog-cosignature under it:
     <size>
     <base64 root>
 
-    — <bus>/<agency> …                  the owner; both its keys while it changes them
-    — <bus>/<agency>/<database> …       whoever has materialised the tree
+    — <bus>/<agency> …                  the owner; two signatures during a key rotation
+    — <bus>/<agency>/<database> …       a database that has materialised the tree
 
-The specification allows further lines of text, which mean nothing here, and signatures of anybody.
-Whoever signs a checkpoint can add as many as he likes, and each reader pays for them; so a
-checkpoint has at most `MOST_BYTES` and `MOST_SIGNATURES`, one under each key. A reader keeps and
-cosigns only the signatures of the owner's keys: a false line under the reader's own name never
-becomes part of its receipt.
+The specification allows further lines of text and signatures by any key. Sinergi ignores both.
+Every reader has to parse them, so a checkpoint has at most `MOST_BYTES` and `MOST_SIGNATURES`, and
+at most one signature per key. A reader stores and cosigns only the signatures of the owner's keys.
+Otherwise anybody could add a false line under the reader's name, and it would become part of the
+reader's receipt.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
 
 MOST_BYTES = 4 * 1024
-MOST_SIGNATURES = 16  # as many as C2SP signed-note asks of everybody
+MOST_SIGNATURES = 16  # C2SP signed-note requires every implementation to accept this number
 MOST_RECEIPT_BYTES = MOST_BYTES + 1024
 _COSIGNATURES = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A tree of one topic and partition: `<bus>/<topic>/<partition>`, its size and its root."""
+    """The size and root of a topic-partition's tree. Origin: `<bus>/<topic>/<partition>`."""
 
     origin: str
     size: int
@@ -60,19 +60,19 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
-    """What the last message of a batch carries: a checkpoint's note, and the frontier under it."""
+class SignedCheckpoint:
+    """The headers of the last message of a batch: a checkpoint's note, and its tree's frontier."""
 
     note: str
     frontier: Sequence[bytes]
 
 
 def sign(checkpoint: Checkpoint, keys: Iterable[SigningKey]) -> str:
-    """The signed note of a checkpoint, by the first `MOST_SIGNATURES` of some keys.
+    """Sign a checkpoint with the first `MOST_SIGNATURES` of the keys. Returns the note.
 
     Raises:
-        NoteMalformed: there is no key, or there can be no such checkpoint.
-        ValueError: a key is one of receipts.
+        NoteMalformed: there is no key, or a reader would refuse the checkpoint.
+        ValueError: a key is a receipt key.
     """
     note = sign_note(str(checkpoint), islice(keys, MOST_SIGNATURES))
     if parse(parse_note(note)) != checkpoint:
@@ -81,10 +81,10 @@ def sign(checkpoint: Checkpoint, keys: Iterable[SigningKey]) -> str:
 
 
 def parse(note: Note) -> Checkpoint:
-    """The checkpoint that a note states, signed by whomever.
+    """Read the checkpoint in a note. It verifies no signature.
 
     Raises:
-        NoteMalformed: its text is no checkpoint.
+        NoteMalformed: the text is not a checkpoint.
     """
     lines = note.text[:-1].split("\n")
     if len(lines) < 3 or "" in lines:
@@ -94,18 +94,18 @@ def parse(note: Note) -> Checkpoint:
 
 
 def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
-    """The checkpoint of an origin, from a note signed by the key that must sign its size.
+    """Read the checkpoint in a note, and verify the signature of the key that its size requires.
 
-    A receipt is such a note, with one signature more.
+    The note may be a receipt, which has one more signature.
 
     Args:
-        note: as it was read.
-        origin: `<bus>/<topic>/<partition>`, which the note must be about.
-        keys: the owner's, for this topic-partition; those of receipts do not count.
+        note: the text that was read.
+        origin: `<bus>/<topic>/<partition>`; the checkpoint must have this origin.
+        keys: the owner's keys for this topic-partition, without receipt keys.
 
     Raises:
-        NoteMalformed: it is no checkpoint.
-        OriginForeign: it is about another topic or partition.
+        NoteMalformed: it is not a checkpoint.
+        OriginForeign: the checkpoint has another origin.
         SignatureInvalid, SignatureMissing: see `KeyRing.verify`.
     """
     try:
@@ -120,20 +120,20 @@ def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
 
 
 def parse_receipt(note: str) -> Note:
-    """Take the note of a checkpoint or of a receipt for one apart; nobody has verified it.
+    """Parse the note of a checkpoint or of a receipt. It verifies no signature.
 
     Raises:
-        NoteMalformed: it is no such note, or there is too much of it.
+        NoteMalformed: it is not a note, or it is too long or has too many signatures.
     """
     most = MOST_SIGNATURES + _COSIGNATURES
     return parse_bounded(note, "a checkpoint and its receipt", MOST_RECEIPT_BYTES, most)
 
 
-def of_owner(note: str, keys: Iterable[VerifyingKey]) -> str:
-    """A verified checkpoint's note with one signature of each of its owner's keys, and no other.
+def keep_owner_signatures(note: str, keys: Iterable[VerifyingKey]) -> str:
+    """Remove all signatures that are not by the owner's keys from a verified checkpoint's note.
 
     Raises:
-        NoteMalformed: it is no checkpoint.
+        NoteMalformed: it is not a checkpoint.
     """
     parsed = parse_receipt(note)
     made = (next((each for each in parsed.signatures if each.claims(key)), None) for key in keys)
@@ -141,11 +141,11 @@ def of_owner(note: str, keys: Iterable[VerifyingKey]) -> str:
 
 
 def cosign(note: str, key: SigningKey, posix_time: int) -> str:
-    """A checkpoint's note with one more line: a cosignature/v1 at a time (seconds since 1970).
+    """Add a cosignature/v1 with a time (seconds since 1970) to a checkpoint's note.
 
     Raises:
-        NoteMalformed: it is no checkpoint.
-        ValueError: the key is not one of receipts, or there is no such time.
+        NoteMalformed: it is not a checkpoint.
+        ValueError: the key is not a receipt key, or the time is out of range.
     """
     parsed = parse_note(note)
     parse(parsed)
@@ -154,18 +154,18 @@ def cosign(note: str, key: SigningKey, posix_time: int) -> str:
 
 
 def verify_cosignature(note: Note, key: VerifyingKey) -> int | None:
-    """When a key cosigned a note first (seconds since 1970), or None where it did not.
+    """The time of a key's earliest valid cosignature (seconds since 1970), or None without one.
 
-    One that holds suffices: anybody can write a false one beside it.
+    One valid cosignature suffices, because anybody can add an invalid one under the same name.
 
     Raises:
-        SignatureInvalid: there are cosignatures under that key, and none of them holds.
+        SignatureInvalid: there are cosignatures under that key, and none is valid.
     """
     claimed = [each for each in note.signatures if each.claims(key)]
     if key.algorithm is not Algorithm.COSIGNATURE or not claimed:
         return None
     text = note.text.encode()
-    true = [each for each in claimed if key.verify(each.value, text)]
-    if not true:
+    valid = [each for each in claimed if key.verify(each.value, text)]
+    if not valid:
         raise errors.SignatureInvalid(key.name, note.subject)
-    return min(cosigned_at(each.value) for each in true)
+    return min(cosigned_at(each.value) for each in valid)

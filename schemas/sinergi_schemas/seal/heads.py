@@ -1,11 +1,11 @@
-"""Heads: all trees of an agency in one signed note, so that a cut-off tail can be seen.
+"""Heads: all trees of an agency in one signed note, so that readers detect missing last messages.
 
 <bus>/<agency>/heads
 <POSIX time>
-<topic>/<partition> <size> <base64 root>        sorted by their bytes, a line for each partition
+<topic>/<partition> <size> <base64 root>        one line per partition, sorted by their bytes
 
-Each reader of an agency's topics pays for what that agency's control topic holds. So heads have at
-most `MOST_BYTES` and `MOST_SIGNATURES`, one under each key, as a checkpoint has.
+Every reader of an agency's topics has to parse the heads in the agency's control topic. So heads
+have at most `MOST_BYTES` and `MOST_SIGNATURES`, and at most one signature per key.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
     from sinergi_schemas.seal.note import Note
 
-# An agency publishes each of the event types with at most 1,000 partitions: with the longest name
-# that an agency can have, and sizes of 18 digits, their lines take some 450,000 bytes.
+# An agency has at most one topic per event type with 1,000 partitions each. With the longest name
+# of an agency and sizes of 18 digits, the lines have about 450,000 bytes.
 MOST_BYTES = 480 * 1024
 MOST_SIGNATURES = 16
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class TreeHead:
-    """The tree of one partition; an unwritten one has size 0 and the hash of nothing as root."""
+    """The tree of one partition. An empty partition has size 0 and the SHA-256 of b"" as root."""
 
     topic: str
     partition: int
@@ -47,12 +47,12 @@ class TreeHead:
     root: bytes
 
     @property
-    def place(self) -> str:
+    def partition_path(self) -> str:
         """`<topic>/<partition>`."""
         return f"{self.topic}/{self.partition}"
 
     def __str__(self) -> str:
-        return f"{self.place} {self.size} {base64.b64encode(self.root).decode()}"
+        return f"{self.partition_path} {self.size} {base64.b64encode(self.root).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,9 @@ class SignedHeads:
     """All trees of an agency at one time (seconds since 1970), in the order of their lines.
 
     Attributes:
-        signers: the keys that have signed them, where they were verified. A line holds only if one
-            of these is the key that must sign a tree of its topic, partition and size.
+        signers: the keys with a valid signature; empty if the heads were not verified. A line is
+            valid only if one of them is the key that must sign a tree of that topic, partition and
+            size.
     """
 
     bus: str
@@ -71,7 +72,7 @@ class SignedHeads:
     signers: tuple[VerifyingKey, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        ordered = sorted(self.heads, key=lambda each: f"{each.place} ")
+        ordered = sorted(self.heads, key=lambda each: f"{each.partition_path} ")
         object.__setattr__(self, "heads", tuple(ordered))
 
     def __str__(self) -> str:
@@ -80,11 +81,11 @@ class SignedHeads:
 
 
 def sign(heads: SignedHeads, keys: Iterable[SigningKey]) -> str:
-    """The signed note of all heads, by the first `MOST_SIGNATURES` of some keys.
+    """Sign heads with the first `MOST_SIGNATURES` of the keys. Returns the note.
 
     Raises:
-        NoteMalformed: there is no key, or no reader would take these for heads.
-        ValueError: a key is one of receipts.
+        NoteMalformed: there is no key, or a reader would refuse the heads.
+        ValueError: a key is a receipt key.
     """
     note = sign_note(str(heads), islice(keys, MOST_SIGNATURES))
     _parse(_parse_bounded(note).text, heads.bus, heads.agency)
@@ -92,25 +93,26 @@ def sign(heads: SignedHeads, keys: Iterable[SigningKey]) -> str:
 
 
 def verify(note: str, bus: str, agency: str, keys: Sequence[VerifyingKey]) -> SignedHeads:
-    """The heads of a note that the agency has signed, with the keys that have.
+    """Read the heads of an agency and verify that one of its keys has signed them.
 
     Raises:
-        NoteMalformed: it is not the heads of that agency.
-        SignatureInvalid, SignatureMissing: it is not signed as it should be.
+        NoteMalformed: the note does not hold the heads of that agency.
+        SignatureInvalid, SignatureMissing: see `verify_note`.
     """
     parsed = _parse_bounded(note)
-    true = verify_note(parsed, keys)
-    signers = {key for each in true for key in _signers(parsed, each, keys)}
+    valid = verify_note(parsed, keys)
+    signers = {key for each in valid for key in _signers(parsed, each, keys)}
     stated = _parse(parsed.text, bus, agency)
     return replace(stated, signers=tuple(key for key in keys if key in signers))
 
 
-def _signers(note: Note, true: Signature, keys: Iterable[VerifyingKey]) -> Iterator[VerifyingKey]:
-    """The keys that made a true signature: the one that it claims, as a rule."""
-    claimed = [key for key in keys if true.claims(key)]
+def _signers(note: Note, valid: Signature, keys: Iterable[VerifyingKey]) -> Iterator[VerifyingKey]:
+    """The keys that made a valid signature; usually the one with its name and id."""
+    claimed = [key for key in keys if valid.claims(key)]
     for key in claimed:
-        # Whoever has time makes two keys of one id. The text may be long: it is hashed once.
-        if len(claimed) == 1 or key.verify(true.value, note.text.encode()):
+        # An id has 4 bytes, so somebody can make two keys with the same id. Only then the
+        # signature is verified again, since the text may be long.
+        if len(claimed) == 1 or key.verify(valid.value, note.text.encode()):
             yield key
 
 
@@ -121,14 +123,14 @@ def _parse_bounded(note: str) -> Note:
 def _parse(text: str, bus: str, agency: str) -> SignedHeads:
     first, *rest = text[:-1].split("\n")
     if first != f"{bus}/{agency}/heads":
-        raise errors.NoteMalformed(f"it is not the heads of {bus}/{agency}")
+        raise errors.NoteMalformed(f"the text does not hold the heads of {bus}/{agency}")
     if not rest:
-        raise errors.NoteMalformed("heads have a time")
+        raise errors.NoteMalformed("the heads have no time")
     heads = SignedHeads(bus, agency, parse_size(rest[0]), tuple(map(_head, rest[1:])))
-    if rest[1:] != sorted(rest[1:]):  # each of them can be written in one way only
-        raise errors.NoteMalformed("the lines of heads are not sorted")
-    if len({head.place for head in heads.heads}) != len(heads.heads):
-        raise errors.NoteMalformed("heads name a partition twice")
+    if rest[1:] != sorted(rest[1:]):  # the same heads always have the same text
+        raise errors.NoteMalformed("the lines of the heads are not sorted")
+    if len({head.partition_path for head in heads.heads}) != len(heads.heads):
+        raise errors.NoteMalformed("the heads name a partition twice")
     return heads
 
 
@@ -136,6 +138,6 @@ def _head(line: str) -> TreeHead:
     parts = line.split(" ")
     topic, _, partition = parts[0].rpartition("/")
     if len(parts) != 3 or not topic:
-        raise errors.NoteMalformed("a line of heads is not: topic/partition, size, root")
+        raise errors.NoteMalformed("a line of the heads is not: topic/partition, size, root")
     size = parse_size(parts[1])
     return TreeHead(topic, parse_size(partition), size, parse_root(parts[2], size))

@@ -1,15 +1,16 @@
-"""The keys of a topic-partition's owner: which must sign a tree of which size, and which may.
+"""The keys of a topic-partition's owner: which key must sign a tree of a size, and which may.
 
-Keys are replaced by tree size, never by clock. Each replaced key has the last size that it may
-sign; its successor must sign every larger tree. Below that size the successor may sign as well, but
-its signature alone does not suffice: nobody can make another history of old leaves with a new key.
+Keys are replaced by tree size, never by clock. Each replaced key has a last tree size that it may
+sign. The next key must sign every larger tree. The next key may also sign smaller trees, but its
+signature alone is not sufficient there, so that a new key cannot create another history of old
+leaves.
 
     size      1 ………………… 100 | 101 …………………
-    old key   must            | counts for nothing
-    new key   may             | must
+    old key   must sign       | is ignored
+    new key   may sign        | must sign
 
-The relay signs with both keys as soon as it knows both. Readers that do not know the new key yet go
-on up to the last size of the old one.
+The relay signs with both keys as soon as it has both. Readers that do not have the new key yet
+continue up to the last size of the old key.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KeySpan:
-    """A key, and the last tree size that it may sign; None where it was not replaced."""
+    """A key, and the last tree size that it may sign; None if it was not replaced."""
 
     key: VerifyingKey
     last: int | None = None
@@ -37,9 +38,9 @@ class KeySpan:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys of one topic-partition in the order in which each replaced the one before.
+    """The keys of one topic-partition, the oldest first.
 
-    Without a span it holds no key, and nothing verifies.
+    An empty ring verifies nothing.
     """
 
     spans: tuple[KeySpan, ...]
@@ -50,25 +51,25 @@ class KeyRing:
         return cls((KeySpan(key),))
 
     def allowed(self, size: int) -> list[VerifyingKey]:
-        """The key that must sign a tree of some size, and behind it those that may."""
+        """The key that must sign a tree of this size, followed by the keys that may sign it."""
         return [each.key for each in self.spans if each.last is None or size <= each.last]
 
     def accepts(self, size: int, signers: Collection[VerifyingKey]) -> bool:
-        """Whether one of these keys is the one that must sign a tree of some size.
+        """Whether the key that must sign a tree of this size is among the signers.
 
-        A tree of size 0 claims nothing, and any key of the ring may state it.
+        A tree of size 0 has no leaves, so any key of the ring may sign it.
         """
         if size == 0:
             return any(each.key in signers for each in self.spans)
         return any(key in signers for key in self.allowed(size)[:1])
 
     def verify(self, note: Note, size: int) -> None:
-        """See that the key that must sign a tree of this size has signed the note.
+        """Verify that the key that must sign a tree of this size has signed the note.
 
         Raises:
-            SignatureInvalid: a signature of a key that must or may sign it does not hold.
-            KeyReplaced: it is signed by a key beyond the last size that this key may sign.
-            SignatureMissing: it is signed by none of the keys, or by a later one alone.
+            SignatureInvalid: a signature by a key that must or may sign is not valid.
+            KeyReplaced: it is signed by a replaced key whose last size is smaller than this.
+            SignatureMissing: it is signed by none of the keys, or only by a later one.
         """
         allowed = self.allowed(size)
         try:
@@ -83,21 +84,23 @@ class KeyRing:
                     raise errors.KeyReplaced(note.subject, names, size, signer, each.last) from None
             raise errors.SignatureMissing(note.subject, key_names(allowed[:1])) from None
 
-    def held(self, size: int, keys: Iterable[SigningKey]) -> list[SigningKey]:
-        """Those of some private keys that must or may sign a tree of some size, in that order."""
+    def allowed_signers(self, size: int, keys: Iterable[SigningKey]) -> list[SigningKey]:
+        """The private keys that must or may sign a tree of this size, in the order of `allowed`."""
         by_public = {each.public: each for each in keys}
         return [by_public[key] for key in self.allowed(size) if key in by_public]
 
     def signers(self, origin: str, size: int, keys: Iterable[SigningKey]) -> list[SigningKey]:
-        """Those of an owner's private keys that sign a tree of this size, the required one first.
+        """The owner's private keys that sign a tree of this size, the required one first.
 
         Args:
             origin: `<bus>/<topic>/<partition>`, for the error.
+            size: of the tree.
+            keys: the owner's private keys.
 
         Raises:
-            SigningKeyMissing: the required one is not among them.
+            SigningKeyMissing: the key that must sign is not among them.
         """
-        found = self.held(size, keys)
+        found = self.allowed_signers(size, keys)
         required = self.allowed(size)[:1]
         if not required or [each.public for each in found[:1]] != required:
             raise errors.SigningKeyMissing(origin, size, key_names(required))

@@ -4,9 +4,9 @@
     public      = <name>+<key id, 8 hex digits>+<base64(algorithm ‖ public key)>
     private     = PRIVATE+KEY+<name>+<key id, 8 hex digits>+<base64(algorithm ‖ seed)>
 
-The algorithm tells what a key may sign: 0x01 notes of its own (an agency's checkpoints and heads),
-0x04 cosignatures with a time (the receipts of a database). No key does both, so that no signature
-can be passed off as one of the other kind.
+The algorithm says what a key may sign: 0x01 is for notes (an agency's checkpoints and heads), 0x04
+is for cosignatures with a time (a database's receipts). No key does both, so a signature of one
+kind cannot be used as one of the other kind.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class VerifyingKey:
     """A public key, its name and what it may sign.
 
     Raises:
-        ValueError: the name cannot stand in a signature line, or the key is none that an honest
-            generator makes; see `points`.
+        ValueError: a signature line cannot hold the name, or no correct key generator makes this
+            key; see `points`.
     """
 
     name: str
@@ -67,10 +67,10 @@ class VerifyingKey:
 
     @classmethod
     def parse(cls, text: str) -> VerifyingKey:
-        """A key out of its text form.
+        """Read a public key from its text form.
 
         Raises:
-            ValueError: it is not one, or its id does not match.
+            ValueError: it is not a public key, or its id does not match.
         """
         key = cls(*_parse(text))
         if text != str(key):
@@ -78,12 +78,17 @@ class VerifyingKey:
         return key
 
     def verify(self, signature: bytes, text: bytes) -> bool:
-        """Whether this key signed a note's text: 64 bytes, for a cosignature its time before."""
+        """Whether a signature of a note's text is valid.
+
+        Args:
+            signature: 64 bytes; a cosignature has 8 bytes with the time in front of them.
+            text: of the note.
+        """
         if self.algorithm is Algorithm.COSIGNATURE:
             time = cosigned_at(signature)
             if time > _LATEST:
                 return False
-            signature, text = signature[_TIME_LENGTH:], _cosigned(text, time)
+            signature, text = signature[_TIME_LENGTH:], _cosigned_text(text, time)
         try:
             self._key.verify(signature, text)
         except InvalidSignature:
@@ -97,29 +102,29 @@ class VerifyingKey:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SigningKey:
-    """A private key. Its representation shows the public half only."""
+    """A private key. Its representation shows only the public key."""
 
     public: VerifyingKey
     _key: Ed25519PrivateKey = field(repr=False)
 
     @classmethod
     def generate(cls, name: str, algorithm: Algorithm = Algorithm.ED25519) -> SigningKey:
-        """A fresh key.
+        """Generate a new key.
 
         Raises:
-            ValueError: the name cannot stand in a signature line.
+            ValueError: a signature line cannot hold the name.
         """
         return cls._of(name, algorithm, Ed25519PrivateKey.generate())
 
     @classmethod
     def parse(cls, text: str) -> SigningKey:
-        """A key out of its text form.
+        """Read a private key from its text form.
 
         Raises:
-            ValueError: it is not one, or its id does not match.
+            ValueError: it is not a private key, or its id does not match.
         """
         if not text.startswith(_PRIVATE):
-            raise ValueError(f"it does not begin with {_PRIVATE}")
+            raise ValueError(f"the text does not begin with {_PRIVATE}")
         name, algorithm, seed = _parse(text.removeprefix(_PRIVATE))
         key = cls._of(name, algorithm, Ed25519PrivateKey.from_private_bytes(seed))
         if text != key.private_text():
@@ -131,50 +136,53 @@ class SigningKey:
         """Read a key file.
 
         Raises:
-            KeyFileRefused: it is missing, no regular file, open to others, or holds no key.
+            KeyFileRefused: the file is missing, is not a regular file, gives other users access,
+                or does not hold a key.
         """
         try:
             mode, data = input_file.read_regular(path, _LONGEST_FILE)
         except FileNotFoundError:
-            what = "it is not there; `sinergi init` makes it"
+            what = "the file does not exist; `sinergi init` creates it"
             raise errors.KeyFileRefused(str(path), what) from None
         except OSError as why:
-            what = f"it cannot be read ({why.strerror})"
+            what = f"the file cannot be read ({why.strerror})"
             raise errors.KeyFileRefused(str(path), what) from None
         if file_rights.is_open(mode):
             raise errors.KeyFileRefused(
                 str(path),
-                f"others may read or write it; `chmod 600 {path}`, and think of a new key",
+                f"other users may read or write the file; run `chmod 600 {path}`, and consider"
+                " replacing the key",
             )
         try:
             return cls.parse(data.decode().removesuffix("\n"))
         except UnicodeDecodeError:
-            raise errors.KeyFileRefused(str(path), "it is not text") from None
+            raise errors.KeyFileRefused(str(path), "the file is not text") from None
         except ValueError as why:
             raise errors.KeyFileRefused(str(path), str(why)) from None
 
     def save(self, path: Path) -> None:
-        """Write a new key file that nobody else can read.
+        """Write a new key file that no other user can read.
 
         Raises:
-            KeyFileRefused: there is a file already, or the folder does not take one.
+            KeyFileRefused: the file already exists, or it cannot be written.
         """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         try:
-            made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
-            with os.fdopen(made, "w", encoding="utf-8") as file:
+            descriptor = os.open(path, flags, stat.S_IRUSR | stat.S_IWUSR)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(self.private_text() + "\n")
                 file.flush()
-                os.fsync(made)
+                os.fsync(descriptor)
         except FileExistsError:
-            what = "there is one already; move it away first"
+            what = "the file already exists; move it away first"
             raise errors.KeyFileRefused(str(path), what) from None
         except OSError as why:
-            what = f"it cannot be written ({why.strerror})"
+            what = f"the file cannot be written ({why.strerror})"
             raise errors.KeyFileRefused(str(path), what) from None
 
     @property
     def name(self) -> str:
-        """The name that its signatures bear."""
+        """The name in its signature lines."""
         return self.public.name
 
     @property
@@ -183,30 +191,33 @@ class SigningKey:
         return self.public.algorithm
 
     def sign(self, text: bytes) -> bytes:
-        """Sign a note's text as its author: 64 bytes.
+        """Sign a note's text as its author. Returns 64 bytes.
 
         Raises:
-            ValueError: this is a key of receipts.
+            ValueError: this is a receipt key.
         """
         if self.algorithm is not Algorithm.ED25519:
-            raise ValueError(f"{self.name} is a key of receipts; it signs no note of its own")
+            raise ValueError(f"{self.name} is a receipt key; it may sign only receipts")
         return self._key.sign(text)
 
     def cosign(self, text: bytes, posix_time: int) -> bytes:
-        """Sign a checkpoint's text as its witness, C2SP tlog-cosignature: time, then 64 bytes.
+        """Sign a checkpoint's text as a witness (C2SP tlog-cosignature).
+
+        Returns:
+            The time in 8 bytes, then the signature in 64 bytes.
 
         Raises:
-            ValueError: this is no key of receipts, or there is no such time.
+            ValueError: this is not a receipt key, or the time is out of range.
         """
         if self.algorithm is not Algorithm.COSIGNATURE:
-            raise ValueError(f"{self.name} is a key of checkpoints; it signs no receipt")
+            raise ValueError(f"{self.name} is a checkpoint key; it may not sign receipts")
         if not 0 <= posix_time <= _LATEST:
-            raise ValueError(f"{posix_time} is no POSIX time")
-        signature = self._key.sign(_cosigned(text, posix_time))
+            raise ValueError(f"{posix_time} is not a POSIX time")
+        signature = self._key.sign(_cosigned_text(text, posix_time))
         return posix_time.to_bytes(_TIME_LENGTH, "big") + signature
 
     def private_text(self) -> str:
-        """The text form with the secret in it: for a file of mode 0600 and nothing else."""
+        """The text form, which contains the secret. Write it only to a file of mode 0600."""
         body = base64.b64encode(bytes([self.algorithm]) + self._key.private_bytes_raw()).decode()
         return f"{_PRIVATE}{self.name}+{self.public.id.hex()}+{body}"
 
@@ -216,21 +227,24 @@ class SigningKey:
 
 
 def check_name(name: str) -> None:
-    """Hold a key name to what a signature line can carry.
+    """Check that a signature line can hold a key's name.
 
     Raises:
-        ValueError: it is empty, or has a space, a plus or a control character.
+        ValueError: it is empty, or has a space, a plus sign or a control character.
     """
     if not name or "+" in name or " " in name or not name.isprintable():
-        raise ValueError("a key's name is not empty and holds no space and no plus sign")
+        raise ValueError(
+            "a key's name must not be empty, nor contain a space, a plus sign or a control"
+            " character"
+        )
 
 
 def cosigned_at(signature: bytes) -> int:
-    """The POSIX time in a cosignature; it is to be believed only if the key verifies it."""
+    """The POSIX time in a cosignature. Trust it only if the key verifies the cosignature."""
     return int.from_bytes(signature[:_TIME_LENGTH], "big")
 
 
-def _cosigned(text: bytes, posix_time: int) -> bytes:
+def _cosigned_text(text: bytes, posix_time: int) -> bytes:
     return b"cosignature/v1\ntime %d\n%b" % (posix_time, text)
 
 
@@ -241,12 +255,12 @@ def _key_id(name: str, algorithm: Algorithm, public: bytes) -> bytes:
 def _parse(text: str) -> tuple[str, Algorithm, bytes]:
     parts = text.split("+", 2)
     if len(parts) != 3:
-        raise ValueError("it is not <name>+<key id>+<key>")
+        raise ValueError("the text is not <name>+<key id>+<key>")
     name, _, body = parts
     try:
         decoded = base64.b64decode(body, validate=True)
     except binascii.Error:
-        raise ValueError("its key is not base64") from None
+        raise ValueError("the key is not base64") from None
     if len(decoded) != 1 + _KEY_LENGTH or decoded[0] not in tuple(Algorithm):
-        raise ValueError("its key is not an Ed25519 key of type 1 or 4")
+        raise ValueError("the key is not an Ed25519 key of type 1 or 4")
     return name, Algorithm(decoded[0]), decoded[1:]

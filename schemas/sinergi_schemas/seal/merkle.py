@@ -1,8 +1,8 @@
 """Merkle trees as RFC 6962 §2.1 defines them, over SHA-256.
 
-A tree that only grows is known by its frontier: the roots of the perfect subtrees that its size is
-made of, largest first. A frontier is at most 63 hashes, whatever the size, and is enough to append
-and to compute the root, so that nobody has to keep the leaves.
+An append-only tree is represented by its frontier: the roots of its perfect subtrees, largest
+first. A frontier has at most 63 hashes. It is sufficient to append leaves and to compute the root,
+so nobody has to store all leaves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Frontier:
     """A tree by its size and the roots of its perfect subtrees, largest first.
 
     Raises:
-        ValueError: a tree of that size has another number of subtrees.
+        ValueError: a tree of that size has another number of perfect subtrees.
     """
 
     size: int
@@ -41,7 +41,7 @@ class Frontier:
 
     def __post_init__(self) -> None:
         if self.size < 0 or len(self.hashes) != self.size.bit_count():
-            raise ValueError(f"{len(self.hashes)} hashes are no frontier of {self.size} leaves")
+            raise ValueError(f"{len(self.hashes)} hashes are not a frontier of {self.size} leaves")
 
     @classmethod
     def empty(cls) -> Frontier:
@@ -50,18 +50,18 @@ class Frontier:
 
     @classmethod
     def parse(cls, size: int, data: bytes) -> Frontier:
-        """A frontier out of its stored bytes.
+        """Read a frontier from the concatenation of its hashes.
 
         Raises:
-            ValueError: a tree of that size has another number of subtrees.
+            ValueError: a tree of that size has another number of perfect subtrees.
         """
         if len(data) % HASH_LENGTH:
-            raise ValueError(f"{len(data)} bytes are no row of SHA-256 hashes")
+            raise ValueError(f"{len(data)} bytes are not a sequence of SHA-256 hashes")
         steps = range(0, len(data), HASH_LENGTH)
         return cls(size, tuple(data[at : at + HASH_LENGTH] for at in steps))
 
     def to_bytes(self) -> bytes:
-        """The hashes one behind the other."""
+        """The concatenation of the hashes."""
         return b"".join(self.hashes)
 
     def append(self, leaf: bytes) -> Frontier:
@@ -71,22 +71,23 @@ class Frontier:
     def extend(self, leaves: Iterable[bytes]) -> Frontier:
         """The tree with more leaf hashes, in their order.
 
-        Level by level, since that is quicker than leaf by leaf: the subtree that stands alone at a
-        level pairs with the first newcomer there, and what is left over stands alone instead.
+        It works level by level, which is faster than leaf by leaf. At each level, an old subtree
+        without a sibling becomes the sibling of the first new node. A last node without a sibling
+        goes into the new frontier.
         """
         nodes = list(leaves)
-        grown = self.size + len(nodes)
-        old, alone = self.size, list(self.hashes)
-        left: list[bytes] = []
-        while nodes or alone:
+        size = self.size + len(nodes)
+        old, without_sibling = self.size, list(self.hashes)
+        frontier: list[bytes] = []
+        while nodes or without_sibling:
             if old & 1:
-                nodes.insert(0, alone.pop())
+                nodes.insert(0, without_sibling.pop())
             if len(nodes) & 1:
-                left.append(nodes.pop())
+                frontier.append(nodes.pop())
             pairs = iter(nodes)
             nodes = [sha256(b"\x01" + a + b).digest() for a, b in zip(pairs, pairs, strict=True)]
             old >>= 1
-        return Frontier(grown, tuple(reversed(left)))
+        return Frontier(size, tuple(reversed(frontier)))
 
     def root(self) -> bytes:
         """The Merkle tree hash."""
@@ -104,7 +105,7 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """The audit path of a leaf in the tree of some leaf hashes, RFC 6962 §2.1.1.
+    """The audit path of a leaf in the tree of these leaf hashes, RFC 6962 §2.1.1.
 
     Raises:
         ValueError: the index is not below the size.
@@ -122,7 +123,7 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
 def verify_inclusion(
     leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> bool:
-    """Whether a proof shows a leaf hash at an index under a root, RFC 9162 §2.1.3.2."""
+    """Whether a proof shows that a root covers a leaf hash at an index, RFC 9162 §2.1.3.2."""
     if not 0 <= index < size:
         return False
     at, last, node = index, size - 1, leaf
@@ -142,20 +143,20 @@ def verify_inclusion(
 
 
 def consistency_proof(leaves: Sequence[bytes], old: int) -> list[bytes]:
-    """The proof that the tree of all leaf hashes extends that of the first `old`, RFC 6962 §2.1.2.
+    """The proof that the tree of all leaves extends that of the first `old`, RFC 6962 §2.1.2.
 
     Raises:
-        ValueError: there is no tree of that size within.
+        ValueError: `old` is larger than the number of leaf hashes.
     """
     if not 0 <= old <= len(leaves):
-        raise ValueError(f"no tree of size {old} within one of {len(leaves)}")
+        raise ValueError(f"a tree of size {len(leaves)} does not contain one of size {old}")
     return [] if old in (0, len(leaves)) else _subproof(leaves, old, whole=True)
 
 
 def verify_consistency(
     old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
 ) -> bool:
-    """Whether a proof shows one tree to be the beginning of another, RFC 9162 §2.1.4.2."""
+    """Whether a proof shows that a larger tree extends a smaller one, RFC 9162 §2.1.4.2."""
     if old == new:
         return not proof and old_root == new_root
     if old == 0:

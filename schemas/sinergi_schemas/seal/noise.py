@@ -1,7 +1,7 @@
-"""What a reader of a topic has skipped: messages that decide nothing, counted by their cause.
+"""Noise: the messages of a topic that a reader has skipped, counted by cause.
 
-A message that is not one of the owner's cannot be taken from a topic that keeps everything. It is
-passed over, and reported once for each cause with its first offset and the count.
+Nobody can remove a foreign message from a topic without retention and compaction. So readers skip
+such messages, and report each cause once, with the first offset and the count.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ MOST_PLACES = 20
 _MOST_CAUSES = 100
 _FURTHER = "further causes"
 
-ALTERED = "another leaf under an index that is sealed"
+ALTERED = "another leaf with the index of a sealed leaf"
 FOREIGN_CHECKPOINT = "a checkpoint that the owner did not sign"
-OUTSIDE = "a leaf more than 5,000 ahead of the last checkpoint"
-FALSE_FRONTIER = "a frontier that is not the one of its checkpoint"
+OUTSIDE = "a leaf index more than 5,000 above the last checkpoint"
+FALSE_FRONTIER = "a frontier that does not match its checkpoint"
 
 
 @dataclass(slots=True)
@@ -23,9 +23,10 @@ class SkippedMessages:
     """The messages that were skipped for one cause.
 
     Attributes:
-        count: how many.
-        first, last: offsets of the first and of the latest one.
-        places: offset and leaf index (if known) of the first twenty.
+        count: the number of messages.
+        first: the offset of the first message.
+        last: the highest offset.
+        places: offset and leaf index (None if unknown) of the first twenty messages.
     """
 
     cause: str
@@ -35,7 +36,7 @@ class SkippedMessages:
     places: list[tuple[int, int | None]] = field(default_factory=list)
 
     def add(self, offset: int, index: int | None) -> None:
-        """Count one more."""
+        """Count one more message."""
         if not self.count:
             self.first = offset
         self.count += 1
@@ -45,7 +46,7 @@ class SkippedMessages:
 
 
 class Noise:
-    """All that was skipped of one topic-partition, by cause, with bounded memory."""
+    """The skipped messages of one topic-partition by cause, in limited memory."""
 
     def __init__(self) -> None:
         self._by_cause: dict[str, SkippedMessages] = {}
@@ -59,16 +60,16 @@ class Noise:
         self._by_cause[cause].add(offset, index)
 
     def drain(self) -> list[SkippedMessages]:
-        """What was skipped since the last call, which is then forgotten."""
+        """Return what was skipped since the last call, and reset the counts."""
         found, self._by_cause = self.skipped, {}
         return found
 
     @property
     def skipped(self) -> list[SkippedMessages]:
-        """A list by cause, in the order in which the causes were met."""
+        """The skipped messages, one entry per cause, in the order of the first occurrence."""
         return list(self._by_cause.values())
 
     @property
     def count(self) -> int:
-        """How many messages were skipped."""
+        """The number of skipped messages."""
         return sum(each.count for each in self._by_cause.values())

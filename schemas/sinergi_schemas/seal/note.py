@@ -1,11 +1,12 @@
-"""Signed notes: a text, and signatures under it (C2SP signed-note).
+"""Signed notes: a text, followed by signatures (C2SP signed-note).
 
     <text; each line ends in a newline>
                                         an empty line
     — <key name> <base64(key id ‖ signature)>
 
-The signatures cover the text with its last newline. A note says nothing before `verify_note` has
-found it signed by a key that is trusted. There is one way to write a note, and no other is read.
+The signatures cover the text including its last newline. Do not use a note before `verify_note` has
+found a valid signature by a trusted key. A note has exactly one valid form; the parser refuses all
+others.
 """
 
 from __future__ import annotations
@@ -45,20 +46,20 @@ class Signature:
         return f"{_DASH} {self.name} {base64.b64encode(self.key_id + self.value).decode()}\n"
 
     def claims(self, key: VerifyingKey) -> bool:
-        """Whether the line says that this key made it; name and id must both agree."""
+        """Whether the line names this key, by both name and id."""
         return self.key_id == key.id and self.name == key.name
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A signed text: every line of it ends in a newline."""
+    """A signed text. Every line of the text ends with a newline."""
 
     text: str
     signatures: tuple[Signature, ...]
 
     @property
     def subject(self) -> str:
-        """Its first line, which names what it is about; cut to what an error can show."""
+        """The first line, which names what the note is about, in at most 200 characters."""
         return self.text.partition("\n")[0][:_SHOWN]
 
     def __str__(self) -> str:
@@ -66,47 +67,50 @@ class Note:
 
 
 def sign_note(text: str, keys: Iterable[SigningKey]) -> str:
-    """A note over a text, signed by each key.
+    """Sign a text with each key. Returns the note.
 
     Raises:
-        NoteMalformed: there is no key, or no reader would take the text for a note.
-        ValueError: a key is one of receipts.
+        NoteMalformed: there is no key, or a reader would refuse the note.
+        ValueError: a key is a receipt key.
     """
     data = text.encode()
     signatures = (Signature(key.name, key.public.id, key.sign(data)) for key in keys)
     note = Note(text, tuple(signatures))
     if parse_note(str(note)) != note:
-        raise errors.NoteMalformed("the text does not end in a newline")
+        raise errors.NoteMalformed("the text does not end with a newline")
     return str(note)
 
 
 def parse_note(note: str) -> Note:
-    """Take a note apart, strictly: what is not canonical is no note.
+    """Parse a note strictly. It verifies no signature.
 
     Raises:
-        NoteMalformed: it is not a signed note.
+        NoteMalformed: it is not a signed note in its canonical form.
     """
     text, parted, lines = note.rpartition("\n\n")
     if len(note) > MOST_CHARACTERS or not parted or not lines.endswith("\n"):
-        raise errors.NoteMalformed("no text and signatures with an empty line between")
+        raise errors.NoteMalformed("it is not a text, an empty line and signatures")
     if not note.replace("\n", "").isprintable():
-        raise errors.NoteMalformed("it holds control characters")
+        raise errors.NoteMalformed("it contains control characters")
     if lines.count("\n") > MOST_SIGNATURES:
         raise errors.NoteMalformed(f"more than {MOST_SIGNATURES} signatures")
     return Note(text + "\n", tuple(map(_signature, lines[:-1].split("\n"))))
 
 
 def parse_bounded(note: str, what: str, most_bytes: int, most_signatures: int) -> Note:
-    """Take a note apart that has few bytes, and few signatures, one under each key.
+    """Parse a note of limited length with a limited number of signatures, one per key.
 
-    Whoever writes a note can make it long and add as many lines as he likes, and each reader pays
-    for every signature by as many bytes as the text has.
+    The author of a note can make it long and add many signature lines, and a reader hashes the
+    whole text for each signature.
 
     Args:
-        what: it is to be, for the error.
+        note: the text that was read.
+        what: the kind of note, for the error.
+        most_bytes: the limit for the whole note in UTF-8.
+        most_signatures: the limit for its signature lines.
 
     Raises:
-        NoteMalformed: it is not a signed note, or there is too much of it.
+        NoteMalformed: it is not a signed note, or it exceeds a limit.
     """
     if len(note) > most_bytes or len(note.encode(errors="replace")) > most_bytes:
         raise errors.NoteMalformed(f"{what}: more than {most_bytes} bytes")
@@ -114,44 +118,47 @@ def parse_bounded(note: str, what: str, most_bytes: int, most_signatures: int) -
     if len(parsed.signatures) > most_signatures:
         raise errors.NoteMalformed(f"{what}: more than {most_signatures} signatures")
     if len({(each.name, each.key_id) for each in parsed.signatures}) < len(parsed.signatures):
-        raise errors.NoteMalformed(f"{what}: two signatures under one key")
+        raise errors.NoteMalformed(f"{what}: two signatures of one key")
     return parsed
 
 
 def verify_note(
     note: Note, keys: Sequence[VerifyingKey], algorithm: Algorithm = Algorithm.ED25519
 ) -> list[Signature]:
-    """See that at least one of the keys signed a note, and that none of theirs is false.
+    """Verify that at least one of the keys signed a note, and that all their signatures are valid.
 
-    Signatures of other keys are passed over (C2SP signed-note). The true ones are returned.
+    Signatures of other keys are ignored (C2SP signed-note).
+
+    Returns:
+        The valid signatures.
 
     Raises:
-        SignatureInvalid: a signature under a known key does not hold.
+        SignatureInvalid: a signature of one of the keys is not valid.
         SignatureMissing: none of the keys signed.
     """
     trusted = [key for key in keys if key.algorithm is algorithm]
     text = note.text.encode()
-    true = []
+    valid = []
     for each in note.signatures:
         claimed = [key for key in trusted if each.claims(key)]
         if claimed and not any(key.verify(each.value, text) for key in claimed):
             raise errors.SignatureInvalid(each.name, note.subject)
-        true += [each] if claimed else []
-    if not true:
+        valid += [each] if claimed else []
+    if not valid:
         raise errors.SignatureMissing(note.subject, key_names(trusted))
-    return true
+    return valid
 
 
 def key_names(keys: Iterable[VerifyingKey]) -> str:
-    """The beginnings of the keys' texts, as the agreement shows them."""
+    """Name and id of each key, as the key's text in an agreement begins."""
     return ", ".join(sorted({f"{key.name}+{key.id.hex()}" for key in keys})) or "nobody"
 
 
 def parse_size(text: str) -> int:
-    """A tree size or another number: ASCII digits without a leading zero.
+    """Read a tree size or another number: at most 18 ASCII digits without a leading zero.
 
     Raises:
-        NoteMalformed: it is written otherwise, or has more than 18 digits.
+        NoteMalformed: the text has another form.
     """
     digits = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
     if not digits or text != str(int(text)):
@@ -160,24 +167,25 @@ def parse_size(text: str) -> int:
 
 
 def parse_root(text: str, size: int) -> bytes:
-    """The root of a tree of some size.
+    """Read the root of a tree of this size.
 
     Raises:
-        NoteMalformed: it is not the base64 of a SHA-256 hash, or not the one of an empty tree.
+        NoteMalformed: the text is not the base64 of a SHA-256 hash, or the size is 0 and it is not
+            the root of an empty tree.
     """
     root = parse_base64(text)
     if len(root) != HASH_LENGTH:
         raise errors.NoteMalformed("a root is not 32 bytes")
     if size == 0 and root != EMPTY_ROOT:
-        raise errors.NoteMalformed("an empty tree has the SHA-256 of nothing as its root")
+        raise errors.NoteMalformed("the root of an empty tree is not the SHA-256 of no bytes")
     return root
 
 
 def parse_base64(text: str) -> bytes:
-    """Bytes out of base64 (RFC 4648 §4) in the one form in which it is written.
+    """Read bytes from canonical base64 (RFC 4648 §4).
 
     Raises:
-        NoteMalformed: it is something else.
+        NoteMalformed: the text is not canonical base64.
     """
     try:
         value = base64.b64decode(text, validate=True)
@@ -191,7 +199,7 @@ def parse_base64(text: str) -> bytes:
 def _signature(line: str) -> Signature:
     parts = line.split(" ")
     if len(parts) != 3 or parts[0] != _DASH or not parts[1] or "+" in parts[1]:
-        raise errors.NoteMalformed("a line behind the empty one is no signature")
+        raise errors.NoteMalformed("a line after the empty line is not a signature")
     value = parse_base64(parts[2])
     if len(value) <= _ID_LENGTH:
         raise errors.NoteMalformed("a signature is too short")

@@ -1,9 +1,9 @@
 """Points of Ed25519: which 32 bytes can be a public key (RFC 8032 §5.1.3, and its prime order).
 
-OpenSSL takes every 32 bytes for a key. Under a key of small order anybody makes signatures that it
-accepts, without a private key: h·A is the neutral point for one h in eight, or for each. A key with
-a part of small order is another key that verifies the same signatures in some libraries. An honest
-key generator makes none of these.
+OpenSSL accepts any 32 bytes as a public key. If a key A has small order, anybody can make valid
+signatures without a private key, because h·A is the neutral point for one h in eight or for every
+h. If a key has a component of small order, some libraries accept the same signatures for it and for
+another key. A correct key generator makes neither.
 """
 
 from __future__ import annotations
@@ -25,36 +25,37 @@ _NEUTRAL: _Point = (0, 1, 1, 0)
 
 @lru_cache(maxsize=1024)
 def check_public_key(encoded: bytes) -> None:
-    """Hold 32 bytes to what an honest key generator makes.
+    """Check that 32 bytes are a public key that a correct key generator can make.
 
     Raises:
-        ValueError: they are no point, not its one encoding, or a point that is not of prime order.
+        ValueError: they are not a point, are not its canonical encoding, or the point does not have
+            prime order.
     """
     point = _decode(encoded)
     if _is_neutral(_times(8, point)):
-        raise ValueError("it is of small order, so that anybody can sign with it")
+        raise ValueError("the key has small order, so anybody can sign with it")
     if not _is_neutral(_times(_ORDER, point)):
-        raise ValueError("it is not of prime order")
+        raise ValueError("the key does not have prime order")
 
 
 def _decode(encoded: bytes) -> _Point:
     """RFC 8032 §5.1.3."""
     if len(encoded) != LENGTH:
-        raise ValueError(f"it has {len(encoded)} bytes, not {LENGTH}")
+        raise ValueError(f"the key has {len(encoded)} bytes, not {LENGTH}")
     number = int.from_bytes(encoded, "little")
     y, is_odd = number % _SIGN, number >= _SIGN
     if y >= _P:
-        raise ValueError("it is not canonical: its number is not below the prime of the curve")
+        raise ValueError("the key is not canonical: its y is not below the prime of the curve")
     x = _x(y)
     if x == 0 and is_odd:
-        raise ValueError("it is not canonical: zero has no sign")
+        raise ValueError("the key is not canonical: its x is 0, but its sign bit is set")
     if x % 2 != is_odd:
         x = _P - x
     return x, y, 1, x * y % _P
 
 
 def _x(y: int) -> int:
-    """One of the two x that belong to a y: x² = (y² - 1) / (d·y² + 1)."""
+    """One of the two x with this y: x² = (y² - 1) / (d·y² + 1)."""
     u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P
     x = u * pow(v, 3, _P) * pow(u * pow(v, 7, _P), (_P - 5) // 8, _P) % _P
     if v * x * x % _P == u:
@@ -62,7 +63,7 @@ def _x(y: int) -> int:
     x = x * _ROOT_OF_MINUS_ONE % _P
     if v * x * x % _P == u:
         return x
-    raise ValueError("it is no point of the curve")
+    raise ValueError("the key is not a point of the curve")
 
 
 def _times(factor: int, point: _Point) -> _Point:
@@ -75,7 +76,7 @@ def _times(factor: int, point: _Point) -> _Point:
 
 
 def _sum(one: _Point, other: _Point) -> _Point:
-    """RFC 8032 §5.1.4; the formula is complete, so it doubles as well."""
+    """RFC 8032 §5.1.4. The formula is complete, so it also doubles a point."""
     a = (one[1] - one[0]) * (other[1] - other[0]) % _P
     b = (one[1] + one[0]) * (other[1] + other[0]) % _P
     c = 2 * one[3] * other[3] * _D % _P

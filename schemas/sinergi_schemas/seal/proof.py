@@ -1,4 +1,4 @@
-"""Proofs that a leaf stands under a checkpoint, as files that verify offline (C2SP tlog-proof).
+"""Proofs that a checkpoint covers a leaf, as files that verify offline (C2SP tlog-proof).
 
 c2sp.org/tlog-proof@v1
 index <leaf index>
@@ -6,7 +6,7 @@ index <leaf index>
                                         an empty line
 <the checkpoint's note>
 
-A line `extra <base64>` may stand before the index; it is covered by nothing and means nothing here.
+A line `extra <base64>` may come before the index line. No signature covers it, and it is ignored.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ _LONGEST_PATH = 63
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The place of a leaf, its audit path, and the checkpoint that the path leads to.
+    """The index of a leaf, its audit path, and the checkpoint that covers it.
 
     Attributes:
-        note: the checkpoint as its owner signed it, receipts included.
+        path: the hashes from the leaf's sibling upwards.
+        note: the checkpoint with all its signatures.
     """
 
     index: int
@@ -42,20 +43,23 @@ class Proof:
 
     @classmethod
     def parse(cls, text: str) -> Proof:
-        """A proof out of its text; nothing of it has been verified.
+        """Read a proof from its text. It verifies nothing.
 
         Raises:
-            NoteMalformed: it is no proof.
+            NoteMalformed: the text is not a proof.
         """
-        head, parted, note = text.partition("\n\n")
+        head, separator, note = text.partition("\n\n")
         lines = head.split("\n")
         if lines[1:] and lines[1].startswith("extra "):
             parse_base64(lines.pop(1).removeprefix("extra "))
-        if not parted or lines[0] != _FIRST or not lines[1:] or not lines[1].startswith("index "):
-            raise errors.NoteMalformed("a proof has a first line, an index and a checkpoint")
+        has_index = bool(lines[1:]) and lines[1].startswith("index ")
+        if not separator or lines[0] != _FIRST or not has_index:
+            raise errors.NoteMalformed(
+                f"a proof must have the first line {_FIRST}, an index and a checkpoint"
+            )
         path = tuple(map(parse_base64, lines[2:]))
         if len(path) > _LONGEST_PATH or any(len(step) != HASH_LENGTH for step in path):
-            raise errors.NoteMalformed("the path of a proof is not a row of SHA-256 hashes")
+            raise errors.NoteMalformed("the path of a proof is not a list of SHA-256 hashes")
         return cls(parse_size(lines[1].removeprefix("index ")), path, note)
 
     def __str__(self) -> str:
@@ -63,11 +67,11 @@ class Proof:
         return "\n".join([_FIRST, f"index {self.index}", *steps]) + f"\n\n{self.note}"
 
     def verify(self, leaf_data: bytes, origin: str, keys: KeyRing) -> Checkpoint:
-        """See that the owner of a topic sealed a leaf at this index, and say under what.
+        """Verify that the owner of a topic sealed a leaf with this index. Returns the checkpoint.
 
         Raises:
-            ProofFalse: the path does not lead from the leaf to the checkpoint.
-            SealBroken: the checkpoint does not hold, see `checkpoint.verify`.
+            ProofFalse: the path does not lead from the leaf to the checkpoint's root.
+            SealBroken: the checkpoint is not valid, see `checkpoint.verify`.
         """
         stated = checkpoint.verify(self.note, origin, keys)
         leaf = leaf_hash(leaf_data)

@@ -1,24 +1,25 @@
-"""The reading side of a seal: what a topic says, judged against its owner's checkpoints.
+"""The reading side of the seal: it verifies the messages of a topic with the owner's checkpoints.
 
-Noise is skipped and reported; a contradiction halts. A message that no valid checkpoint of the
-owner covers decides nothing. The rules, in the order in which a message meets them; `size` is how
-many leaves are verified.
+The reader skips and reports foreign messages, and halts on a contradiction. A message takes effect
+only if a valid checkpoint of the owner covers it. Each message passes these rules in this order;
+`size` is the number of verified leaves.
 
-    1. Its leaf index is below the size: it is a resend, or another leaf under a sealed index. Both
-       are skipped.
-    2. Its index is within the window behind the size: it becomes a candidate for its index.
-       Further ahead it is skipped.
-    3. It carries a checkpoint. One that the owner has not signed for this origin is skipped.
-    4. A tree of that size was seen before: its root must be the same. Another root is a fork, which
-       is final: the owner has signed two histories.
-    5. The checkpoint's size is above the size: the candidates up to it must lead to its root (see
-       `candidates`). Then they are verified, and the others at their indexes are skipped.
-    6. Otherwise the checkpoint stays open, and the reader has an objection: leaves are missing, or
-       differ, or are too many. Messages that are still to come may answer it; whoever reads raises
-       it once nothing more arrives. No later checkpoint is taken before an open one.
+    1. If the leaf index is below `size`, the message is a resend, or another leaf with the index of
+       a sealed leaf. The reader skips both.
+    2. If the index is in the window that begins at `size`, the message becomes a candidate for its
+       index. If the index is higher, the reader skips the message.
+    3. If the message has a checkpoint that the owner has not signed for this origin, the reader
+       skips the checkpoint.
+    4. If the reader has already seen a checkpoint of the same size, the roots must be equal.
+       Another root is a fork, and final: the owner has signed two histories.
+    5. If the checkpoint's size is above `size`, the reader looks for the candidates that lead to
+       its root (see `candidates`). These become verified; the others at their indexes are skipped.
+    6. If it finds none, the checkpoint stays open and `unresolved` says why: leaves are missing or
+       differ, or the checkpoint covers too many. Later messages may resolve it; the caller raises
+       the error when no more messages arrive. An open checkpoint is tried before all larger ones.
 
-To try a checkpoint costs; how often it is tried is bounded by what has arrived (see `effort`).
-Where a checkpoint stands does not matter, since its signature says what it covers.
+Trying a checkpoint is expensive, so the number of messages that have arrived limits the tries (see
+`hash_budget`). A checkpoint may come with any message, since its signature says what it covers.
 """
 
 from __future__ import annotations
@@ -28,29 +29,30 @@ from typing import TYPE_CHECKING, NamedTuple
 from sinergi_schemas import errors
 from sinergi_schemas.seal import checkpoint, noise
 from sinergi_schemas.seal.candidates import WINDOW, Candidates
-from sinergi_schemas.seal.effort import Effort
-from sinergi_schemas.seal.memory import Memory
+from sinergi_schemas.seal.hash_budget import HashBudget
+from sinergi_schemas.seal.history import VerifiedHistory
 from sinergi_schemas.seal.merkle import Frontier, leaf_hash
 from sinergi_schemas.seal.noise import Noise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sinergi_schemas.seal.candidates import Chosen
-    from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+    from sinergi_schemas.seal.candidates import ChosenLeaves
+    from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
     from sinergi_schemas.seal.key_ring import KeyRing
 
-REMEMBERED = 1_000
+MOST_KNOWN_ROOTS = 1_000
 MOST_OPEN = 16
 
 
 class VerifiedLeaves(NamedTuple):
-    """The leaves `[start, end)` under a checkpoint that holds.
+    """The leaves `[start, end)` that a valid checkpoint covers.
 
     Attributes:
-        note: the checkpoint with its owner's signatures and no others.
-        frontier: the tree of size `end`.
-        leaves, offsets: their hashes and the offsets of their messages, in the order of the leaves.
+        root: of the tree of size `end`.
+        note: the checkpoint with only its owner's signatures.
+        frontier: of the tree of size `end`.
+        leaves, offsets: leaf hashes and offsets of the messages, in the order of the leaves.
     """
 
     start: int
@@ -62,31 +64,31 @@ class VerifiedLeaves(NamedTuple):
     offsets: Sequence[int]
 
 
-class _Open(NamedTuple):
-    """A valid checkpoint that the candidates do not bear out yet; `hint` is its frontier or ()."""
+class _OpenCheckpoint(NamedTuple):
+    """A valid checkpoint whose leaves are not found yet. `frontier` is that of its tree, or ()."""
 
     stated: Checkpoint
     note: str
-    hint: Sequence[bytes]
+    frontier: Sequence[bytes]
 
 
 class TreeReader:
-    """One topic-partition's tree, followed from a known frontier.
+    """The tree of one topic-partition, read and verified from a known frontier on.
 
     Args:
         origin: `<bus>/<topic>/<partition>`.
-        keys: the owner's for this topic-partition, from the agreements.
+        keys: the owner's keys for this topic-partition, from the agreements.
         frontier: the tree that was verified before.
-        compare: remember a part of every leaf hash and root, and tell a resend from another leaf
-            under a sealed index, and a copy of a checkpoint from another history. It takes 8 bytes
-            a leaf and 24 a checkpoint.
+        compare: store a prefix of every leaf hash and root. Then the reader distinguishes a resend
+            from another leaf with the same index, and a copy of a checkpoint from a checkpoint of
+            another history. It takes 8 bytes per leaf and 24 bytes per checkpoint.
 
     Attributes:
-        size: how many leaves are verified.
-        objection: what a valid checkpoint says that the messages so far do not bear out, or None.
-        noise: what was skipped.
-        resends: messages that were ignored as known.
-        memory: what is remembered to compare with, and what could not be compared; None unless
+        size: the number of verified leaves.
+        unresolved: why the smallest open checkpoint does not match the messages so far, or None.
+        noise: the skipped messages.
+        resends: the number of messages that were skipped as copies.
+        history: what is stored to compare with, and what could not be compared; None unless
             `compare` is set.
     """
 
@@ -98,14 +100,15 @@ class TreeReader:
         self._frontier = frontier
         self._candidates = Candidates(frontier.size)
         self._roots = {frontier.size: frontier.root()}
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, _OpenCheckpoint] = {}
         self._smallest = -1
-        self._fresh = self._heard = 0
-        self._effort = Effort()
-        self.objection: errors.SealBroken | None = None
+        self._is_try_due = False
+        self._messages_since_try = 0
+        self._budget = HashBudget()
+        self.unresolved: errors.SealBroken | None = None
         self._fork: errors.SealFork | None = None
         self.size = frontier.size
-        self.memory = Memory(frontier) if compare else None
+        self.history = VerifiedHistory(frontier) if compare else None
         self.noise = Noise()
         self.resends = 0
 
@@ -116,57 +119,62 @@ class TreeReader:
 
     @property
     def pending(self) -> int:
-        """How many leaves wait for a checkpoint."""
+        """The number of leaf indexes above the last checkpoint for which a leaf has arrived."""
         return self._candidates.count
 
     @property
-    def earliest(self) -> int | None:
-        """The lowest offset of a leaf that waits for a checkpoint, or None."""
-        return self._candidates.earliest()
+    def lowest_pending_offset(self) -> int | None:
+        """The lowest offset of a leaf that no checkpoint covers yet, or None."""
+        return self._candidates.lowest_offset()
 
     def feed(
-        self, index: int, leaf_data: bytes, sealed: Sealed | None, offset: int = 0
+        self, index: int, leaf_data: bytes, sealed: SignedCheckpoint | None, offset: int = 0
     ) -> VerifiedLeaves | None:
-        """Judge the next message of the topic; what became verified by it.
+        """Process the next message of the topic. Returns the leaves that it made verified, if any.
 
         Raises:
-            SealFork: the owner has signed two histories. Every later message meets it again.
+            SealFork: the owner has signed two histories. Every later call raises it again.
         """
         if self._fork:
             raise self._fork
-        self._heard += 1
+        self._messages_since_try += 1
         if index >= self.size:
-            self._keep(index, leaf_hash(leaf_data), offset)
-        elif self.memory and self.memory.is_other_leaf(index, leaf_hash(leaf_data)):
+            self._add_candidate(index, leaf_hash(leaf_data), offset)
+        elif self.history and self.history.is_other_leaf(index, leaf_hash(leaf_data)):
             self.noise.add(noise.ALTERED, offset, index)
         else:
             self.resends += 1
-        return self._meet(sealed, index, offset) if sealed else None
+        return self._process_checkpoint(sealed, index, offset) if sealed else None
 
-    def settle(self, *, final: bool = False) -> VerifiedLeaves | None:
-        """Try the smallest open checkpoint with what has arrived since; what became verified.
+    def try_open_checkpoint(self, *, final: bool = False) -> VerifiedLeaves | None:
+        """Try the smallest open checkpoint again, if a leaf below its size has arrived since.
 
         Call it until it returns None.
 
         Args:
-            final: nothing more will arrive: try it though more was spent than is earned.
-        """
-        if not self._open or not self._fresh:
-            return None
-        self._effort.earn(self._heard)
-        self._heard = 0
-        return self._try_smallest() if final or self._effort.is_left else None
+            final: no more messages will arrive, so try it even if the budget is used up.
 
-    def _keep(self, index: int, leaf: bytes, offset: int) -> None:
+        Returns:
+            The leaves that became verified, or None.
+        """
+        if not self._open or not self._is_try_due:
+            return None
+        self._budget.add_messages(self._messages_since_try)
+        self._messages_since_try = 0
+        return self._try_smallest() if final or self._budget.is_left else None
+
+    def _add_candidate(self, index: int, leaf: bytes, offset: int) -> None:
         """Rule 2."""
         if index >= self.size + WINDOW:
             self.noise.add(noise.OUTSIDE, offset, index)
         elif not self._candidates.add(index, leaf, offset):
             self.resends += 1
         elif index < self._smallest:
-            self._fresh += 1
+            self._is_try_due = True
 
-    def _meet(self, sealed: Sealed, index: int, offset: int) -> VerifiedLeaves | None:
+    def _process_checkpoint(
+        self, sealed: SignedCheckpoint, index: int, offset: int
+    ) -> VerifiedLeaves | None:
         """Rules 3 to 6."""
         try:
             stated = checkpoint.verify(sealed.note, self._origin, self._keys)
@@ -174,89 +182,90 @@ class TreeReader:
             self.noise.add(f"{noise.FOREIGN_CHECKPOINT} ({type(why).__name__})", offset, index)
             return None
         if self._is_other_tree(stated):
-            self._fork = self.objection = errors.SealFork(self._origin, stated.size)
+            self._fork = self.unresolved = errors.SealFork(self._origin, stated.size)
             raise self._fork
         if stated.size <= self.size:
-            self._pass_over(stated)
+            self._record_untried(stated)
             return None
-        self._remember(stated)
-        hint = tuple(sealed.frontier)
-        if not _is_frontier(hint, stated):
+        self._record_root(stated)
+        frontier = tuple(sealed.frontier)
+        if not _is_frontier(frontier, stated):
             self.noise.add(noise.FALSE_FRONTIER, offset, index)
-            hint = ()
-        note = checkpoint.of_owner(sealed.note, self._keys.allowed(stated.size))
-        return self._take(_Open(stated, note, hint))
+            frontier = ()
+        owner_keys = self._keys.allowed(stated.size)
+        note = checkpoint.keep_owner_signatures(sealed.note, owner_keys)
+        return self._open_checkpoint(_OpenCheckpoint(stated, note, frontier))
 
     def _is_other_tree(self, stated: Checkpoint) -> bool:
-        """Whether another tree of that size is remembered."""
+        """Whether the reader has seen another tree of that size."""
         known = self._open.get(stated.size)
         return (
             self._roots.get(stated.size, stated.root) != stated.root
             or (known is not None and known.stated.root != stated.root)
-            or (self.memory is not None and self.memory.is_other_tree(stated))
+            or (self.history is not None and self.history.is_other_tree(stated))
         )
 
-    def _pass_over(self, stated: Checkpoint) -> None:
-        """A checkpoint is not tried: remember to compare it."""
-        if self.memory:
-            self.memory.keep(stated)
+    def _record_untried(self, stated: Checkpoint) -> None:
+        """Store a checkpoint that is not tried, for a comparison when the topic is read again."""
+        if self.history:
+            self.history.add_unmatched(stated)
 
-    def _take(self, new: _Open) -> VerifiedLeaves | None:
-        """Put a checkpoint to the open ones; if it is the smallest and not a copy, it is due."""
+    def _open_checkpoint(self, new: _OpenCheckpoint) -> VerifiedLeaves | None:
+        """Add a checkpoint to the open ones, and try it if it is the smallest and not a copy."""
         size = new.stated.size
         known = self._open.get(size)
-        is_new = known is None or (bool(new.hint) and not known.hint)
+        is_new = known is None or (bool(new.frontier) and not known.frontier)
         if is_new:
             self._open[size] = new
         if len(self._open) > MOST_OPEN:
-            self._pass_over(self._open.pop(sorted(self._open)[-2]).stated)
+            self._record_untried(self._open.pop(sorted(self._open)[-2]).stated)
         if is_new and size == min(self._open):
-            self._smallest, self._fresh = size, 1
-        return self.settle()
+            self._smallest, self._is_try_due = size, True
+        return self.try_open_checkpoint()
 
     def _try_smallest(self) -> VerifiedLeaves | None:
         """Rule 5 for the smallest open checkpoint, or else rule 6."""
         self._smallest = min(self._open)
-        stated, note, hint = self._open[self._smallest]
-        self._fresh = 0
-        self.objection = self._obstacle(stated)
-        if self.objection is None:
-            found = self._candidates.choose(self._frontier, stated, hint, self._effort)
+        stated, note, frontier = self._open[self._smallest]
+        self._is_try_due = False
+        self.unresolved = self._missing_leaves(stated)
+        if self.unresolved is None:
+            found = self._candidates.choose(self._frontier, stated, frontier, self._budget)
             if found:
-                return self._close(stated, note, found)
-            self.objection = errors.SealMismatch(self._origin, self.size, stated.size)
+                return self._accept(stated, note, found)
+            self.unresolved = errors.SealMismatch(self._origin, self.size, stated.size)
         return None
 
-    def _obstacle(self, stated: Checkpoint) -> errors.SealBroken | None:
-        """Why a checkpoint cannot be tried, or None."""
+    def _missing_leaves(self, stated: Checkpoint) -> errors.SealBroken | None:
+        """The error if a leaf of a checkpoint has no candidate, or if it has too many leaves."""
         if stated.size > self.size + WINDOW:
             return errors.CheckpointTooWide(self._origin, stated.size, self.size, WINDOW)
-        missing = self._candidates.missing(stated.size)
+        missing = self._candidates.first_missing(stated.size)
         return None if missing is None else errors.SealGap(self._origin, missing, stated.size)
 
-    def _close(self, stated: Checkpoint, note: str, found: Chosen) -> VerifiedLeaves:
+    def _accept(self, stated: Checkpoint, note: str, found: ChosenLeaves) -> VerifiedLeaves:
         start, self._frontier = self.size, found.frontier
         self.size = found.frontier.size
         for index, offset in found.rejected:
             self.noise.add(noise.ALTERED, offset, index)
-        if self.memory:
-            self.memory.add(found.leaves, stated)
+        if self.history:
+            self.history.add(found.leaves, stated)
         self._candidates.advance(stated.size)
         del self._open[stated.size]
         self._smallest = min(self._open, default=-1)
-        # The next open checkpoint, if there is one, is tried with what is there.
-        self._fresh = 1
+        # The leaves of the next open checkpoint may have arrived already.
+        self._is_try_due = True
         return VerifiedLeaves(
             start, self.size, stated.root, note, found.frontier, found.leaves, found.offsets
         )
 
-    def _remember(self, stated: Checkpoint) -> None:
+    def _record_root(self, stated: Checkpoint) -> None:
         self._roots[stated.size] = stated.root
-        if len(self._roots) > REMEMBERED:
+        if len(self._roots) > MOST_KNOWN_ROOTS:
             del self._roots[next(iter(self._roots))]
 
 
 def _is_frontier(hashes: tuple[bytes, ...], stated: Checkpoint) -> bool:
-    """Whether some hashes are the frontier of a checkpoint's tree: then they have its root."""
+    """Whether these hashes are the frontier of the checkpoint's tree, which has the signed root."""
     fits = len(hashes) == stated.size.bit_count()
     return fits and Frontier(stated.size, hashes).root() == stated.root

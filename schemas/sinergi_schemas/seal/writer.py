@@ -1,11 +1,11 @@
-"""The writing side of a seal: leaves in, checkpoints out."""
+"""The writing side of the seal: it adds leaves to a tree and signs checkpoints."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sinergi_schemas.seal import checkpoint
-from sinergi_schemas.seal.checkpoint import Checkpoint, Sealed
+from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
 from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class TreeWriter:
-    """The tree of one partition, being written by its owner.
+    """The tree of one topic-partition, for its owner, who adds leaves.
 
     Args:
         origin: `<bus>/<topic>/<partition>`.
-        keys: those that sign; both the old and the new one during a rotation.
-        frontier: the tree so far.
+        keys: the private keys that sign; the old and the new one during a key rotation.
+        frontier: of the tree before the first new leaf.
     """
 
     def __init__(self, origin: str, keys: Sequence[SigningKey], frontier: Frontier) -> None:
@@ -44,13 +44,13 @@ class TreeWriter:
         return self._frontier
 
     def add(self, leaf_data: bytes) -> int:
-        """Add a leaf; its index."""
+        """Add a leaf. Returns its index."""
         index = self.size
         self._pending.append(leaf_hash(leaf_data))
         return index
 
-    def checkpoint(self) -> Sealed:
+    def checkpoint(self) -> SignedCheckpoint:
         """Sign the tree with all leaves added so far."""
         frontier = self.frontier
         stated = Checkpoint(self._origin, frontier.size, frontier.root())
-        return Sealed(checkpoint.sign(stated, self._keys), frontier.hashes)
+        return SignedCheckpoint(checkpoint.sign(stated, self._keys), frontier.hashes)
