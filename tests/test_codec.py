@@ -272,7 +272,7 @@ def _unchecked(kind: Any) -> Schema:
     """A schema around a type, whether or not its shape is one that we accept."""
     parsed = {"type": "record", "name": "Probe", "fields": [{"name": "x", "type": kind}]}
     fine = schema_of(record_of(field("x", "int")))
-    return type(fine)("probe", 1, 1, json.dumps(parsed).encode(), bytes(32), parsed)
+    return type(fine)("probe", 1, 1, json.dumps(parsed).encode(), bytes(32), parsed, fine.event)
 
 
 def _plain(value: Any) -> Any:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from importlib.resources.abc import Traversable
 
+    from sinergi_schemas.avro_types.nodes import RecordType
+
 _IDS = "ids.toml"
 _MOST_BYTES = 1024 * 1024
 _VERSION = re.compile(r"([1-9][0-9]*)\.avsc")
@@ -39,7 +41,8 @@ class Schema:
         id: its number in the Confluent framing, unique and never given again.
         text: the file's bytes.
         fingerprint: their SHA-256, 32 bytes.
-        parsed: the Avro schema as JSON reads it.
+        parsed: the Avro schema as JSON reads it, for fastavro.
+        event: the same as typed nodes, for everything else.
     """
 
     event_type: str
@@ -47,7 +50,8 @@ class Schema:
     id: int
     text: bytes = field(repr=False)
     fingerprint: bytes
-    parsed: dict[str, Any] = field(repr=False, compare=False, hash=False)
+    parsed: dict[str, Any] = field(repr=False, compare=False)
+    event: RecordType = field(repr=False, compare=False)
 
     @classmethod
     def from_bytes(cls, event_type: str, version: int, schema_id: int, text: bytes) -> Schema:
@@ -66,8 +70,8 @@ class Schema:
         except (ValueError, RecursionError):
             what = "it is not JSON in UTF-8, or says a thing twice"
             raise errors.SchemaRefused(name, what) from None
-        shape.check(name, parsed)
-        return cls(event_type, version, schema_id, text, sha256(text).digest(), parsed)
+        event = shape.parse(name, parsed)
+        return cls(event_type, version, schema_id, text, sha256(text).digest(), parsed, event)
 
     @property
     def name(self) -> str:

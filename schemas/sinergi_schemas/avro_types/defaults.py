@@ -1,6 +1,6 @@
-"""Whether a default is a value of its field's type (Avro 1.12, "Complex Types", field defaults).
+"""The default of a field (Avro 1.12, "Complex Types", attribute `default`).
 
-A logical type has no default but the null of an optional field.
+An optional field has the default null, and a field of a logical type can have no default at all.
 """
 
 from __future__ import annotations
@@ -8,10 +8,18 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from sinergi_schemas.avro_types.nodes import (
+    ArrayType,
+    EnumType,
+    OptionalType,
+    PrimitiveType,
+    RecordType,
+)
 
-_PLAIN: dict[str, tuple[type, ...]] = {
+if TYPE_CHECKING:
+    from sinergi_schemas.avro_types.nodes import AvroType
+
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "int": (int,),
     "long": (int,),
@@ -24,43 +32,51 @@ _LARGEST = {"float": 3.4028234663852886e38, "double": sys.float_info.max}
 _BOUNDS = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 
 
-def fits(default: Any, kind: Any, definition: Callable[[str], Any]) -> bool:
-    """Whether `default`, as JSON reads it, is a value of the type `kind` of a safe shape.
+def fits(default: Any, node: AvroType) -> bool:
+    """Whether `default`, as JSON reads it, is a value of a type."""
+    match node:
+        case OptionalType():
+            return default is None  # the default of a union is of its first branch
+        case RecordType(fields=fields):
+            return isinstance(default, dict) and all(
+                each.name in default and fits(default[each.name], each.type) for each in fields
+            )
+        case ArrayType(items=items):
+            return isinstance(default, list) and all(fits(each, items) for each in default)
+        case EnumType(symbols=symbols):
+            return default in symbols
+        case PrimitiveType(kind=kind):
+            return _fits_primitive(default, kind)
+        case _:  # no date, amount or identity is the same for all events that lack one
+            return False
+
+
+def value(default: Any, node: AvroType) -> Any:
+    """The value that a default stands for: as JSON reads it, but for bytes.
 
     Args:
-        definition: the type behind a name.
+        default: a default that fits the type.
     """
-    if isinstance(kind, str) and kind not in _PLAIN:
-        kind = definition(kind)
-    match kind:
-        case ["null", _]:
-            return default is None  # a default belongs to a union's first branch
-        case {"type": "record", "fields": fields}:
-            return isinstance(default, dict) and all(
-                each["name"] in default and fits(default[each["name"]], each["type"], definition)
-                for each in fields
-            )
-        case {"type": "array", "items": items}:
-            return isinstance(default, list) and all(
-                fits(each, items, definition) for each in default
-            )
-        case {"type": "enum", "symbols": symbols}:
-            return default in symbols
-        case {"logicalType": _}:
-            return False  # nobody meant a moment, an amount or an identity that is always the same
+    match node:
+        case RecordType(fields=fields):
+            return {each.name: value(default[each.name], each.type) for each in fields}
+        case ArrayType(items=items):
+            return [value(each, items) for each in default]
+        case PrimitiveType(kind="bytes"):
+            return default.encode("latin-1")  # JSON holds one code point for each byte
         case _:
-            return _is_plain(default, kind if isinstance(kind, str) else kind["type"])
+            return default
 
 
-def _is_plain(default: Any, plain: str) -> bool:
-    match plain:
+def _fits_primitive(default: Any, kind: str) -> bool:
+    match kind:
         case "int" | "long":
-            low, high = _BOUNDS[plain]
+            low, high = _BOUNDS[kind]
             return type(default) is int and low <= default <= high
         case "bytes":
-            return isinstance(default, str) and default.isascii()  # one code point a byte
-        case "float" | "double":  # JSON can write 1e999, which is infinite
-            largest = _LARGEST[plain]
-            return type(default) in _PLAIN[plain] and -largest <= default <= largest
+            return isinstance(default, str) and default.isascii()
+        case "float" | "double":  # JSON can write 1e999, which is read as infinite
+            largest = _LARGEST[kind]
+            return type(default) in _JSON_TYPES[kind] and -largest <= default <= largest
         case _:
-            return type(default) in _PLAIN[plain]
+            return type(default) in _JSON_TYPES[kind]
