@@ -10,19 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from sinergi_schemas.avro_types.datum import named_types
+from sinergi_schemas.avro_types.nodes import (
+    ArrayType,
+    DecimalType,
+    EnumType,
+    OptionalType,
+    RecordType,
+)
 from sinergi_schemas.catalog import Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from sinergi_schemas.avro_types.nodes import AvroType
 
 UUID = {"type": "string", "logicalType": "uuid"}
 DATE = {"type": "int", "logicalType": "date"}
 TIMESTAMP = {"type": "long", "logicalType": "timestamp-micros"}
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 14, "scale": 4}
 WHOLE = {"type": "bytes", "logicalType": "decimal", "precision": 38}
-LOGICAL = [UUID, DATE, TIMESTAMP, DECIMAL, WHOLE]
-PLAIN = ["boolean", "int", "long", "double", "bytes", "string"]
+DIGIT = {"type": "bytes", "logicalType": "decimal", "precision": 1, "scale": 0}
+FRACTION = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 38}
+LOGICAL = [UUID, DATE, TIMESTAMP, DECIMAL, WHOLE, DIGIT, FRACTION]
+PLAIN = ["boolean", "int", "long", "float", "double", "bytes", "string"]
 
 _EXACT = Context(prec=60)
 
@@ -96,44 +106,37 @@ def field(name: str, kind: Any, **more: Any) -> dict[str, Any]:
     return found
 
 
-def documents(parsed: Any) -> st.SearchStrategy[dict[str, Any]]:
+def documents(schema: Schema) -> st.SearchStrategy[dict[str, Any]]:
     """The documents that a schema can hold, in the types that the codec takes and gives."""
-    return _values(parsed, named_types(parsed))
+    return _values(schema.event)
 
 
-def _values(parsed: Any, named: Mapping[str, Any]) -> st.SearchStrategy[Any]:
-    match parsed:
-        case ["null", inner]:
-            return st.none() | _values(inner, named)
-        case str() if parsed in _PLAIN_VALUES:
-            return _PLAIN_VALUES[parsed]
-        case str():
-            return _values(named[parsed], named)
-        case {"type": "record", "fields": fields}:
-            return st.fixed_dictionaries(
-                {each["name"]: _values(each["type"], named) for each in fields}
-            )
-        case {"type": "array", "items": items}:
-            return st.lists(_values(items, named), max_size=3)
-        case {"type": "enum", "symbols": symbols}:
+def _values(node: AvroType) -> st.SearchStrategy[Any]:
+    match node:
+        case OptionalType(value=value):
+            return st.none() | _values(value)
+        case RecordType(fields=fields):
+            return st.fixed_dictionaries({each.name: _values(each.type) for each in fields})
+        case ArrayType(items=items):
+            return st.lists(_values(items), max_size=3)
+        case EnumType(symbols=symbols):
             return st.sampled_from(symbols)
-        case {"logicalType": "decimal", "precision": precision}:
+        case DecimalType(precision=precision, scale=scale):
             most = 10**precision - 1
             whole = st.integers(-most, most) | st.sampled_from([-most, 0, most])
-            return whole.map(lambda n: Decimal(n).scaleb(-parsed.get("scale", 0), _EXACT))
+            return whole.map(lambda number: Decimal(number).scaleb(-scale, _EXACT))
         case _:
-            return _LOGICAL_VALUES[parsed["logicalType"]]
+            return _SINGLE_VALUES[node.kind]
 
 
-_PLAIN_VALUES: dict[str, st.SearchStrategy[Any]] = {
+_SINGLE_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
     "int": st.integers(-(2**31), 2**31 - 1),
     "long": st.integers(-(2**63), 2**63 - 1),
+    "float": st.floats(width=32, allow_nan=False, allow_infinity=False),
     "double": st.floats(allow_nan=False, allow_infinity=False),
     "bytes": st.binary(max_size=20),
     "string": st.text(max_size=20),
-}
-_LOGICAL_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "uuid": st.uuids(),
     "date": st.dates(),
     "timestamp-micros": st.datetimes(timezones=st.just(UTC)),

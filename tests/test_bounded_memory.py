@@ -24,7 +24,7 @@ from sinergi_consumers.reading.partition import MOST_BYTES, Partition, VerifiedB
 from sinergi_consumers.testing import sinks
 from sinergi_consumers.testing.tape import Tape, TapeMessage
 from sinergi_schemas import codec, errors, message, topics
-from sinergi_schemas.avro_types.datum import NotOne
+from sinergi_schemas.avro_types.datum import MalformedDatum
 from sinergi_schemas.avro_types.quick_datum import quick_reader
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.events.common import RelatedRecord
@@ -393,14 +393,14 @@ def test_all_readers_draw_the_line_at_the_same_item(item: bytes, more: int) -> N
         with pytest.raises(errors.DatumInvalid, match=TOO_MANY_ITEMS):
             codec.decode(datum, tape.schema)
         assert found.refused == [frames.Refusal(0, TOO_MANY_ITEMS)]
-        with pytest.raises(NotOne, match=TOO_MANY_ITEMS):
+        with pytest.raises(MalformedDatum, match=TOO_MANY_ITEMS):
             quick_reader(tape.schema).check(datum)
 
 
 @pytest.mark.parametrize("event_type", Catalog.shipped().event_types)
 def test_events_of_short_lists_are_read_by_the_quick_reader_alone(event_type: str) -> None:
     reader = quick_reader(Catalog.shipped().newest(event_type))
-    assert reader._most_quick_items <= FREE_ITEMS
+    assert reader._most_uncounted_items <= FREE_ITEMS
 
 
 def test_a_window_of_the_smallest_items_becomes_rows_within_bounds() -> None:

@@ -112,7 +112,7 @@ def test_versions_without_a_finding_read_each_others_events(
     if findings(old, new):
         return
     for writer, reader in ((old, new), (new, old)):
-        read = resolved(data.draw(documents(writer.parsed)), writer, reader)
+        read = resolved(data.draw(documents(writer)), writer, reader)
         assert set(read) == {each["name"] for each in reader.parsed["fields"]}
         codec.encode_document(read, reader)  # it is a whole document of the reader's version
 

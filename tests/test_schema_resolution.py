@@ -18,7 +18,7 @@ from avro_schemas import documents, enum_of, events, field, record_of, schema_of
 from sinergi import migrate
 from sinergi_consumers.decode import frames
 from sinergi_consumers.decode.decoder import Decoder
-from sinergi_consumers.decode.resolution import conform
+from sinergi_consumers.decode.resolution import resolve
 from sinergi_consumers.materialise.store import Stored
 from sinergi_consumers.projections.projection import current
 from sinergi_consumers.reading.partition import Partition
@@ -173,9 +173,9 @@ def test_fields_that_the_reader_does_not_know_are_left_out(tmp_path: Path) -> No
 
     one, two = schema_of(ONE), schema_of(TWO, 2)
     frame = frames.decode([codec.encode_document(document_two("P/1"), two)], two).frame
-    conformed = conform(frame, two, one)
-    assert conformed.schema == frames.decode([], one).frame.schema
-    (row,) = conformed.to_dicts()
+    resolved = resolve(frame, two, one)
+    assert resolved.schema == frames.decode([], one).frame.schema
+    (row,) = resolved.to_dicts()
     place = {"region": "35.11", "gone": "?"}
     assert row["items"] == [{"label": "C", "kind": "UNKNOWN", "at": place, "gone": 0}]
     assert (row["place"], row["other_place"]) == (place, place)
@@ -206,11 +206,11 @@ def test_events_of_a_version_that_is_not_known_here_wait_for_it(tmp_path: Path) 
     ]
 
 
-def test_the_events_of_the_newest_version_are_not_conformed(
+def test_events_of_the_newest_version_are_not_resolved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalog = write(tmp_path, ONE, TWO)
-    monkeypatch.setattr("sinergi_consumers.decode.decoder.conform", None)
+    monkeypatch.setattr("sinergi_consumers.decode.decoder.resolve", None)
     assert decoded(catalog, catalog, (2, document_two("P/1"))).events.height == 1
 
 
@@ -263,7 +263,7 @@ def test_tables_grow_with_the_schema_and_keep_their_rows(tmp_path: Path, postgre
 
 
 @given(st.data())
-def test_conforming_is_what_avro_calls_schema_resolution(data: st.DataObject) -> None:
+def test_events_are_resolved_as_avro_says(data: st.DataObject) -> None:
     """Against fastavro, on any two compatible versions that differ in fields with defaults."""
     whole = data.draw(events())
     ours, theirs = (data.draw(thinned(whole)) for _ in range(2))
@@ -272,9 +272,9 @@ def test_conforming_is_what_avro_calls_schema_resolution(data: st.DataObject) ->
     except errors.SchemaRefused:
         reject()  # a type was left out where it is defined, and is used elsewhere
     assume(not compatibility.findings(writer, reader))
-    document = data.draw(documents(writer.parsed))
+    document = data.draw(documents(writer))
     datum = codec.encode_document(document, writer)
-    frame = conform(frames.decode([datum], writer).frame, writer, reader)
+    frame = resolve(frames.decode([datum], writer).frame, writer, reader)
     resolved: Any = fastavro.schemaless_reader(io.BytesIO(datum), writer.parsed, reader.parsed)
     expected = frames.decode([codec.encode_document(resolved, reader)], reader).frame
     assert_frame_equal(frame, expected)

@@ -218,7 +218,7 @@ def test_what_is_accepted_is_made_by_a_database_and_filled(
     event("refused" if judged.findings else "accepted")
     if judged.findings:
         return
-    document = data.draw(documents(parsed))
+    document = data.draw(documents(schema))
     flat = Layout.of(schema).flatten(
         frames.decode([codec.encode_document(document, schema)], schema).frame
     )

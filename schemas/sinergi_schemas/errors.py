@@ -714,18 +714,6 @@ class MappingRefused(Refused):
     listing: str
 
 
-# Decoding
-
-
-class SchemaNotLowered(Broken):
-    """A schema cannot be decoded in bulk: at {path}, {what}. `sinergi schemas check` says what a
-    schema may hold; let its owner publish one that keeps to it.
-    """
-
-    path: str
-    what: str
-
-
 # Kafka and PostgreSQL on one machine
 
 

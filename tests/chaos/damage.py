@@ -8,10 +8,12 @@ import struct
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from sinergi_schemas.avro_types.datum import named_types
+from sinergi_schemas.avro_types.nodes import ArrayType, EnumType, OptionalType, RecordType
 
 if TYPE_CHECKING:
     from random import Random
+
+    from sinergi_schemas.avro_types.nodes import AvroType
 
 _LIE = 0.25
 _PLAIN: tuple[Any, ...] = (
@@ -43,9 +45,7 @@ class _Schemas:
         self._named: list[str] = []
 
     def record(self, depth: int) -> dict[str, Any]:
-        fields = [
-            {"name": f"f{at}", "type": self._any(depth)} for at in range(self._rng.randint(1, 4))
-        ]
+        fields = [_field(f"f{at}", self._any(depth)) for at in range(self._rng.randint(1, 4))]
         return {"type": "record", "name": f"R{next(self._names)}", "fields": fields}
 
     def _any(self, depth: int) -> Any:
@@ -54,8 +54,9 @@ class _Schemas:
         match self._rng.choice(kinds):
             case "enum":
                 self._named.append(f"E{next(self._names)}")
-                symbols = [f"S{at}" for at in range(self._rng.randint(1, 4))]
-                return {"type": "enum", "name": self._named[-1], "symbols": symbols}
+                symbols = [f"S{at}" for at in range(self._rng.randint(0, 3))] + ["UNKNOWN"]
+                enum = {"type": "enum", "name": self._named[-1], "symbols": symbols}
+                return {**enum, "default": "UNKNOWN"}
             case "named" if self._named:
                 return self._rng.choice(self._named)
             case "array":
@@ -71,24 +72,28 @@ class _Schemas:
                 return self._rng.choice(_PLAIN)
 
 
-class Writer:
-    """Writes datums of one schema (Avro 1.12, "Binary Encoding")."""
+def _field(name: str, kind: Any) -> dict[str, Any]:
+    found = {"name": name, "type": kind}
+    return {**found, "default": None} if isinstance(kind, list) else found
 
-    def __init__(self, rng: Random, parsed: dict[str, Any]) -> None:
+
+class Writer:
+    """Writes datums of one event type (Avro 1.12, "Binary Encoding")."""
+
+    def __init__(self, rng: Random, event: RecordType) -> None:
         self._rng = rng
-        self._parsed = parsed
-        self._named = named_types(parsed)
+        self._event = event
         self._lies = 0
 
     def sound(self) -> bytes:
         """A datum as any producer could write it."""
         self._lies = 0
-        return self._value(self._parsed)
+        return self._value(self._event)
 
     def damaged(self) -> bytes:
         """A datum in which something may be wrong; it may be sound all the same."""
         self._lies = self._rng.randint(0, 2)
-        datum = self._value(self._parsed)
+        datum = self._value(self._event)
         return datum if self._rng.random() < 0.4 else self._mutated(datum)
 
     def _mutated(self, datum: bytes) -> bytes:
@@ -122,22 +127,19 @@ class Writer:
             return long(self._magnitude())
         return long(number)
 
-    def _value(self, parsed: Any) -> bytes:
-        if isinstance(parsed, list):
-            branch = self._rng.randrange(2)
-            return self._counted(branch) + (self._value(parsed[1]) if branch else b"")
-        if isinstance(parsed, str):
-            parsed = self._named.get(parsed, {"type": parsed})
-        match parsed:
-            case {"type": "record", "fields": fields}:
-                return b"".join(self._value(each["type"]) for each in fields)
-            case {"type": "array", "items": items}:
+    def _value(self, node: AvroType) -> bytes:
+        match node:
+            case OptionalType(value=value):
+                branch = self._rng.randrange(2)
+                return self._counted(branch) + (self._value(value) if branch else b"")
+            case RecordType(fields=fields):
+                return b"".join(self._value(each.type) for each in fields)
+            case ArrayType(items=items):
                 return self._array(items)
-            case {"type": "enum", "symbols": symbols}:
+            case EnumType(symbols=symbols):
                 return self._counted(self._rng.randrange(len(symbols)))
             case _:
-                kind = parsed.get("logicalType") or parsed["type"]
-                return self._number(kind) or self._counted_bytes(kind)
+                return self._number(node.kind) or self._counted_bytes(node.kind)
 
     def _number(self, kind: str) -> bytes:
         """A value of a type without a length; nothing where it has one."""
@@ -172,7 +174,7 @@ class Writer:
     def _bytes(self, data: bytes) -> bytes:
         return self._counted(len(data)) + data
 
-    def _array(self, items: Any) -> bytes:
+    def _array(self, items: AvroType) -> bytes:
         """Blocks of items, some with their size in bytes in front, and the empty block."""
         blocks = []
         for _ in range(self._rng.randint(0, 2)):

@@ -16,7 +16,7 @@ import polars as pl
 from sinergi_consumers.decode import frames
 from sinergi_consumers.decode.agreement_check import NOT_AGREED
 from sinergi_consumers.decode.layout import Layout
-from sinergi_consumers.decode.resolution import conform
+from sinergi_consumers.decode.resolution import resolve
 from sinergi_schemas.avro_types import compatibility
 from sinergi_schemas.limits import MOST_KEY_BYTES
 
@@ -168,7 +168,7 @@ class Decoder:
         kept = [messages[at] for at in result.kept]
         frame = result.frame
         if schema is not self._newest:
-            frame = conform(frame, schema, self._newest)
+            frame = resolve(frame, schema, self._newest)
         events = self._layout.flatten(frame).with_columns(
             pl.Series(_INDEX, [each.leaf_index for each in kept], pl.Int64)
         )

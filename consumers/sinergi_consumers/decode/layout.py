@@ -1,7 +1,7 @@
-"""How an Avro schema lies in tables: its columns, and the child tables of its lists.
+"""The columns of a schema in tables, and the child tables of its lists.
 
-Nested records become columns with their path joined by underscores; every list becomes a child
-table, one row an element. Types, nullability and comments come from the schema's own words.
+A nested record becomes columns whose names are its path joined by underscores. A list becomes a
+child table with a row for each item. Types, nullability and comments follow the schema:
 
     Avro                               column
     string, enum                       text
@@ -21,14 +21,22 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import sqlalchemy as sa
 
-from sinergi_schemas.avro_types.fields import Types
+from sinergi_schemas.avro_types.nodes import (
+    ArrayType,
+    DecimalType,
+    EnumType,
+    OptionalType,
+    RecordField,
+    RecordType,
+    value_type,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from sqlalchemy.types import TypeEngine
 
-    from sinergi_schemas.avro_types.fields import Type
+    from sinergi_schemas.avro_types.nodes import ValueType
     from sinergi_schemas.catalog import Schema
 
 POSITION = "position"
@@ -50,7 +58,7 @@ _COLUMN_TYPES: dict[str, TypeEngine[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnField:
-    """One column: where its value lies in an event, and what it is."""
+    """One column: where its value stands in an event, and its declaration."""
 
     path: tuple[str, ...]
     type: TypeEngine[Any]
@@ -59,12 +67,12 @@ class ColumnField:
 
     @property
     def column(self) -> str:
-        """The column's name."""
+        """The name of the column."""
         return "_".join(self.path)
 
     @property
     def expression(self) -> pl.Expr:
-        """The column's values out of a frame of events."""
+        """The values of the column in a frame of events."""
         value = pl.col(self.path[0])
         for name in self.path[1:]:
             value = value.struct.field(name)
@@ -72,11 +80,14 @@ class ColumnField:
 
 
 @dataclass(frozen=True, slots=True)
-class List:
-    """One child table: the list it holds, and the columns of an element.
+class ListTable:
+    """The child table of one list.
 
     Attributes:
-        of_records: whether an element is a record, or else a single value.
+        name: the field that is the list.
+        doc: the comment of the table.
+        elements: the columns of an item.
+        of_records: whether an item is a record; else it is a single value, in the column `value`.
     """
 
     name: str
@@ -92,40 +103,39 @@ class Layout:
     event_type: str
     doc: str
     fields: tuple[ColumnField, ...]
-    lists: tuple[List, ...]
+    lists: tuple[ListTable, ...]
 
     @classmethod
     def of(cls, schema: Schema) -> Layout:
         """The layout of a schema.
 
         Raises:
-            ValueError: a list stands inside a list or a nested record: there is no flat child
-                table for it, and the contract has none.
+            ValueError: a list stands in a list or in a nested record. No child table fits it, and
+                the schemas of the contract have no such list.
         """
-        types = Types(schema)
         fields: list[ColumnField] = []
-        lists: list[List] = []
-        for field in schema.parsed["fields"]:
-            found = types.of(field["type"])
-            if found.kind == "array":
-                doc = field.get("doc", "")
-                element = {"type": found.definition["items"], "name": "value", "doc": doc}
-                of_records = types.of(element["type"]).kind == "record"
-                elements = tuple(_elements(element, types))
-                lists.append(List(field["name"], doc, elements, of_records))
+        lists: list[ListTable] = []
+        for field in schema.event.fields:
+            if isinstance(field.value_type, ArrayType):
+                lists.append(_list_table(field, field.value_type))
             else:
-                fields.extend(_flatten(field, (), types, nullable=False))
-        told = schema.parsed.get("doc", "")
-        return cls(schema.event_type, told, tuple(fields), tuple(lists))
+                fields.extend(_columns(field, (), nullable=False))
+        return cls(schema.event_type, schema.event.doc, tuple(fields), tuple(lists))
 
     def flatten(self, events: pl.DataFrame) -> pl.DataFrame:
-        """A frame of decoded events with nested records flattened; lists stay as they are."""
+        """A frame of decoded events with nested records as columns; lists stay as they are."""
         known = {field.path[0] for field in self.fields}
         rest = [pl.col(name) for name in events.columns if name not in known]
         return events.select([*rest, *(field.expression for field in self.fields)])
 
-    def elements(self, events: pl.DataFrame, of: List, keep: list[str]) -> pl.DataFrame:
-        """The rows of a child table: an element each, numbered from 0, with the columns `keep`."""
+    def elements(self, events: pl.DataFrame, of: ListTable, keep: list[str]) -> pl.DataFrame:
+        """The rows of a child table: one for each item, numbered from 0.
+
+        Args:
+            events: a frame as `flatten` gives it.
+            of: the child table.
+            keep: columns of the events that each row repeats.
+        """
         exploded = (
             events.select([*keep, of.name])
             .filter(pl.col(of.name).list.len() > 0)
@@ -138,38 +148,50 @@ class Layout:
         return values.select([*keep, POSITION, *(field.expression for field in of.elements)])
 
 
-def _elements(element: Mapping[str, Any], types: Types) -> Iterator[ColumnField]:
-    found = types.of(element["type"])
-    if found.kind != "record":
-        yield from _flatten(element, (), types, nullable=False)
-        return
-    for field in found.definition["fields"]:
-        yield from _flatten(field, (), types, nullable=found.optional)
+def _list_table(field: RecordField, array: ArrayType) -> ListTable:
+    item = value_type(array.items)
+    if not isinstance(item, RecordType):
+        value = RecordField("value", array.items, field.doc)
+        columns = tuple(_columns(value, (), nullable=False))
+        return ListTable(field.name, field.doc, columns, of_records=False)
+    nullable = isinstance(array.items, OptionalType)
+    columns = tuple(
+        column for each in item.fields for column in _columns(each, (), nullable=nullable)
+    )
+    return ListTable(field.name, field.doc, columns, of_records=True)
 
 
-def _flatten(
-    field: Mapping[str, Any], above: tuple[str, ...], types: Types, *, nullable: bool
+def _columns(
+    field: RecordField, above: tuple[str, ...], *, nullable: bool
 ) -> Iterator[ColumnField]:
-    found = types.of(field["type"])
-    nullable |= found.optional
-    path = (*above, field["name"])
-    if found.kind == "array":
-        raise ValueError(f"the list {'.'.join(path)} stands inside a record or another list")
-    if found.kind == "record":
-        for inner in found.definition["fields"]:
-            yield from _flatten(inner, path, types, nullable=nullable)
-        return
-    yield ColumnField(path, _column_type(found), nullable, _doc(field, found))
+    """The columns of a field.
+
+    Args:
+        field: a field of the event, or of a record in it.
+        above: the names of the fields that it is part of.
+        nullable: whether one of those may be null.
+
+    Raises:
+        ValueError: the field is a list, or holds one.
+    """
+    nullable = nullable or field.is_optional
+    path = (*above, field.name)
+    match field.value_type:
+        case ArrayType():
+            where = ".".join(path)
+            raise ValueError(f"the list {where} stands inside a record or another list")
+        case RecordType(fields=fields):
+            for inner in fields:
+                yield from _columns(inner, path, nullable=nullable)
+        case node:
+            yield ColumnField(path, _column_type(node), nullable, _comment(field.doc, node))
 
 
-def _doc(field: Mapping[str, Any], found: Type) -> str:
-    said = str(field.get("doc", ""))
-    if found.kind == "enum":
-        return f"{said} One of {', '.join(found.definition['symbols'])}."
-    return said
+def _comment(doc: str, node: ValueType) -> str:
+    return f"{doc} One of {', '.join(node.symbols)}." if isinstance(node, EnumType) else doc
 
 
-def _column_type(found: Type) -> TypeEngine[Any]:
-    if found.kind == "decimal":
-        return sa.Numeric(found.definition["precision"], found.definition.get("scale", 0))
-    return _COLUMN_TYPES[found.kind]
+def _column_type(node: ValueType) -> TypeEngine[Any]:
+    if isinstance(node, DecimalType):
+        return sa.Numeric(node.precision, node.scale)
+    return _COLUMN_TYPES[node.kind]

@@ -11,7 +11,7 @@ from sinergi.cli import terminal
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi_schemas import errors
 from sinergi_schemas.avro_types import compatibility
-from sinergi_schemas.avro_types.fields import Types
+from sinergi_schemas.avro_types.fields import described_fields
 from sinergi_schemas.catalog import Catalog
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def show_schema(
     if raw:
         terminal.show_bytes(schema.text)
         return
-    fields = list(Types(schema).fields())
+    fields = list(described_fields(schema.event))
     terminal.say(f"{schema.name}, id {schema.id}, fingerprint {schema.fingerprint.hex()}")
-    terminal.say(schema.parsed.get("doc", ""))
+    terminal.say(schema.event.doc)
     terminal.say("")
     terminal.show_table(_FIELDS, map(_cells, fields))
     terminal.say("")
@@ -126,7 +126,7 @@ def _judged_as_tables(catalog: Catalog) -> list[Judgement]:
 
 
 def _row(schema: Schema) -> dict[str, Any]:
-    fields = list(Types(schema).fields())
+    fields = list(described_fields(schema.event))
     return {
         "event_type": schema.event_type,
         "version": schema.version,

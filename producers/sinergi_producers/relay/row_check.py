@@ -11,8 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_schemas import codec
-from sinergi_schemas.avro_types.datum import NotOne
-from sinergi_schemas.avro_types.quick_datum import number, quick_reader, text
+from sinergi_schemas.avro_types.datum import MalformedDatum
+from sinergi_schemas.avro_types.encoding import encode_bytes, encode_long
+from sinergi_schemas.avro_types.quick_datum import quick_reader
 from sinergi_schemas.limits import MOST_DATUM_BYTES, MOST_KEY_BYTES
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class RowCheck:
 
     def __init__(self, agency: str, catalog: Catalog, known: Mapping[bytes, KnownSchema]) -> None:
         self._agency = agency
-        self._agency_text = text(agency)
+        self._agency_text = encode_bytes(agency.encode())
         self._known = known
         self._forms = {each.fingerprint: _Form(each) for each in catalog.all()}
 
@@ -98,15 +99,15 @@ class RowCheck:
             return _OTHER_TYPE
         try:
             form.check(datum)
-        except NotOne as why:
+        except MalformedDatum as why:
             return f"its datum is not one of {form.name}: {why}"
         # Nearly always its identity is written in the shortest way, at its beginning.
         written = (
             str(event_id).encode(),
             self._agency_text,
-            number(len(key)),
+            encode_long(len(key)),
             key,
-            number(revision),
+            encode_long(revision),
         )
         if form.begins_with_identity and datum.startswith(b"H%b%b%b%b%b" % written):
             return None
@@ -133,12 +134,12 @@ class _Form:
         self.name = schema.name
         self.event_type = schema.event_type
         self._schema = schema
-        first = [(each["name"], _kind(each["type"])) for each in schema.parsed["fields"]]
+        first = [(each.name, each.type.kind) for each in schema.event.fields]
         self.begins_with_identity = first[: len(_IDENTITY)] == _IDENTITY
 
     @cached_property
     def check(self) -> Callable[[bytes], None]:
-        """Raises `NotOne` where bytes are not one datum of the schema."""
+        """Raises `MalformedDatum` where bytes are not one datum of the schema."""
         return quick_reader(self._schema).check
 
     def identity(self, datum: bytes) -> list[object]:
@@ -146,7 +147,3 @@ class _Form:
         document = codec.decode(datum, self._schema)
         event_id, *rest = (document.get(name) for name, _ in _IDENTITY)
         return [str(event_id), *rest]
-
-
-def _kind(parsed: object) -> object:
-    return parsed.get("logicalType", parsed["type"]) if isinstance(parsed, dict) else parsed

@@ -1,10 +1,10 @@
-"""Reading one datum strictly, one byte after another (Avro 1.12, "Binary Encoding").
+"""The strict reader of one datum (Avro 1.12, "Binary Encoding").
 
-fastavro takes more than the contract allows (a decimal beyond its precision, an enum index below
-zero, bytes behind the datum) and the bulk decoder of the consumers, by its nature, takes two things
-that fastavro does not: a union index that is not the null's means the other branch, and a boolean
-may be an overlong 0 or 1. A verdict must not depend on which of the two reads an event, so this
-reader draws the line where the bulk decoder draws it.
+fastavro accepts more than the contract allows: a decimal beyond its precision, an enum index below
+zero, bytes behind the datum. The bulk decoder of the consumers accepts two forms that fastavro
+refuses: every union index other than that of null selects the value, and a boolean may be a 0 or a
+1 of more bytes than it needs. An event must get the same verdict from every decoder. So this reader
+accepts exactly what the bulk decoder accepts.
 """
 
 from __future__ import annotations
@@ -16,17 +16,27 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from sinergi_schemas.avro_types.nodes import (
+    ArrayType,
+    DecimalType,
+    EnumType,
+    OptionalType,
+    RecordType,
+)
 from sinergi_schemas.limits import MOST_DATUM_BYTES, TOO_LARGE, TOO_MANY_ITEMS, most_items
+
+if TYPE_CHECKING:
+    from sinergi_schemas.avro_types.nodes import AvroType
 
 _MOST_NUMBER_BYTES = 10
 _MOST_DECIMAL_BYTES = 16
 _LONG = 2**64 - 1
 _LOWEST_LONG = -(2**63)
 _EXACT = Context(prec=60)
-# One spelling only, or an event_id written in upper case would be another event's.
+# Only one spelling: else one event_id could be written in two ways.
 _UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = _EPOCH.toordinal()
@@ -40,38 +50,39 @@ _MICROSECONDS = tuple(
 )
 
 
-class NotOne(ValueError):
-    """The bytes are not one datum of the schema."""
+class MalformedDatum(ValueError):
+    """The bytes are not one datum of the schema. The text says why, without any value."""
 
 
 @dataclass(slots=True)
 class _Cursor:
-    """Where in the bytes we are.
+    """A datum, and how far it is read.
 
     Attributes:
-        liberties: whether one of the two freedoms was used that fastavro does not give.
+        most_items: how many items all lists together may have.
+        at: the index of the next byte.
+        is_lenient: whether one of the two forms was met that fastavro refuses.
         items: how many items all lists have had so far.
-        most_items: how many they may have.
     """
 
     datum: bytes
     most_items: int
     at: int = 0
-    liberties: bool = False
+    is_lenient: bool = False
     items: int = 0
 
     def take(self, length: int) -> bytes:
-        """The next bytes, so many."""
+        """The next `length` bytes."""
         start, self.at = self.at, self.at + length
         if length < 0 or self.at > len(self.datum):
-            raise NotOne("it ends too early")
+            raise MalformedDatum("it ends too early")
         return self.datum[start : self.at]
 
     def number(self) -> int:
-        """The next zigzag variable-length integer; most are of one byte."""
+        """The next int or long: zigzag, variable length. Most have one byte."""
         at = self.at
         if at == len(self.datum):
-            raise NotOne("it ends too early")
+            raise MalformedDatum("it ends too early")
         byte = self.datum[at]
         if byte < 0x80:
             self.at = at + 1
@@ -79,166 +90,164 @@ class _Cursor:
         return self._long_number()
 
     def within(self, low: int, high: int) -> int:
-        """The next number, which must lie within bounds."""
+        """The next number. It must lie within bounds, both included."""
         number = self.number()
         if not low <= number <= high:
-            raise NotOne("a number out of bounds")
+            raise MalformedDatum("a number out of bounds")
         return number
 
     def string(self) -> str:
-        """The next text."""
+        """The next string."""
         try:
             return self.take(self.number()).decode()
         except UnicodeDecodeError:
-            raise NotOne("it is not UTF-8") from None  # which would quote the bytes
+            raise MalformedDatum("it is not UTF-8") from None  # its error quotes the bytes
 
     def _long_number(self) -> int:
         number = 0
         for shift in range(0, 7 * _MOST_NUMBER_BYTES, 7):
             if self.at == len(self.datum):
-                raise NotOne("it ends too early")
+                raise MalformedDatum("it ends too early")
             byte = self.datum[self.at]
             self.at += 1
             number |= (byte & 0x7F) << shift
             if byte < 0x80:
                 number &= _LONG
                 return (number >> 1) ^ -(number & 1)
-        raise NotOne(f"a number of more than {_MOST_NUMBER_BYTES} bytes")
+        raise MalformedDatum(f"a number of more than {_MOST_NUMBER_BYTES} bytes")
 
 
 _Read = Callable[[_Cursor], Any]
 
 
 class DatumReader:
-    """Reads datums of one schema of safe shape, whose types are looked at once and not each time.
+    """Reads datums of one type. What a type needs is looked up once, and not for each datum.
 
     Args:
-        parsed: the schema as `json` reads it, or one of its types.
-        named: the types that the schema defines, where `parsed` does not define them itself.
+        node: the event of a schema, or one of its types.
     """
 
-    def __init__(self, parsed: Any, named: Mapping[str, Any] | None = None) -> None:
-        self._named = named_types(parsed) if named is None else named
-        self._read = self._reader(parsed)
+    def __init__(self, node: AvroType) -> None:
+        self._read = _reader(node)
 
     def read(self, datum: bytes) -> tuple[Any, bool]:
-        """The value, and whether a liberty was taken.
+        """The value of a datum, and whether it uses one of the forms that fastavro refuses.
 
         Raises:
-            NotOne: it is not one datum of the schema, or breaks a rule of the contract.
+            MalformedDatum: it is not one datum of the type, or breaks a rule of the contract.
         """
         if len(datum) > MOST_DATUM_BYTES:
-            raise NotOne(TOO_LARGE)
+            raise MalformedDatum(TOO_LARGE)
         cursor = _Cursor(datum, most_items(len(datum)))
         value = self._read(cursor)
         if cursor.at != len(datum):
-            raise NotOne("bytes are left over")
-        return value, cursor.liberties
+            raise MalformedDatum("bytes are left over")
+        return value, cursor.is_lenient
 
     def length(self, data: bytes) -> tuple[int, int]:
-        """How many bytes the value takes that `data` begins with, and the items of its lists.
+        """How many bytes the first value in `data` takes, and how many items its lists have.
+
+        The limit for items is not applied: it counts those of a whole datum.
 
         Raises:
-            NotOne: as `read`, but for the number of items, which is a rule for whole datums.
+            MalformedDatum: `data` does not begin with a value of the type.
         """
         cursor = _Cursor(data, len(data))
         self._read(cursor)
         return cursor.at, cursor.items
 
-    def _reader(self, parsed: Any) -> _Read:
-        if isinstance(parsed, list):
-            return self._union(parsed)
-        if isinstance(parsed, str):
-            parsed = self._named.get(parsed, {"type": parsed})
-        kind = parsed.get("logicalType") or parsed["type"]
-        if kind in _PLAIN:
-            return _PLAIN[kind]
-        make: Callable[[Any], _Read] = getattr(self, _MADE[kind])
-        return make(parsed)
 
-    def _union(self, branches: list[Any]) -> _Read:
-        null_index = branches.index("null")
-        read = self._reader(branches[1 - null_index])
+def _reader(node: AvroType) -> _Read:
+    """The function that reads a value of a type."""
+    match node:
+        case OptionalType(value=value):
+            return _optional_reader(_reader(value))
+        case RecordType(fields=fields):
+            return _record_reader([(field.name, _reader(field.type)) for field in fields])
+        case ArrayType(items=items):
+            return _array_reader(_reader(items))
+        case EnumType(symbols=symbols):
+            last = len(symbols) - 1
+            return lambda cursor: symbols[cursor.within(0, last)]
+        case DecimalType():
+            return _decimal_reader(node)
+        case _:
+            return _READERS[node.kind]
 
-        def union(cursor: _Cursor) -> Any:
-            index = cursor.number()
-            if not 0 <= index <= 1:
-                cursor.liberties = True
-                index = 1  # to the bulk decoder whatever is not the null's index is the other's
-                if null_index == 1:
-                    index = 0
-            return None if index == null_index else read(cursor)
 
-        return union
+def _optional_reader(read: _Read) -> _Read:
+    def read_optional(cursor: _Cursor) -> Any:
+        index = cursor.number()
+        if index == 0:
+            return None
+        if index != 1:  # the bulk decoder takes every index other than 0 for the value's
+            cursor.is_lenient = True
+        return read(cursor)
 
-    def _record(self, parsed: Any) -> _Read:
-        fields = [(field["name"], self._reader(field["type"])) for field in parsed["fields"]]
+    return read_optional
 
-        def record(cursor: _Cursor) -> dict[str, Any]:
-            return {name: read(cursor) for name, read in fields}
 
-        return record
+def _record_reader(fields: list[tuple[str, _Read]]) -> _Read:
+    def read_record(cursor: _Cursor) -> dict[str, Any]:
+        return {name: read(cursor) for name, read in fields}
 
-    def _array(self, parsed: Any) -> _Read:
-        read = self._reader(parsed["items"])
+    return read_record
 
-        def array(cursor: _Cursor) -> list[Any]:
-            items: list[Any] = []
-            while count := cursor.number():
-                if count < 0:  # then the block's length in bytes follows, for those who skip it
-                    cursor.number()
-                # The lowest long has no positive counterpart in 64 bits; the bulk decoder reads
-                # none.
-                number = abs(count) if count != _LOWEST_LONG else 0
-                cursor.items += number
-                if cursor.items > cursor.most_items:
-                    raise NotOne(TOO_MANY_ITEMS)
-                items.extend(read(cursor) for _ in range(number))
-            return items
 
-        return array
+def _array_reader(read: _Read) -> _Read:
+    def read_array(cursor: _Cursor) -> list[Any]:
+        items: list[Any] = []
+        while count := cursor.number():
+            if count < 0:  # the length of the block in bytes follows, for readers that skip it
+                cursor.number()
+            # The lowest long has no positive counterpart in 64 bits: the bulk decoder reads no
+            # item there.
+            number = abs(count) if count != _LOWEST_LONG else 0
+            cursor.items += number
+            if cursor.items > cursor.most_items:
+                raise MalformedDatum(TOO_MANY_ITEMS)
+            items.extend(read(cursor) for _ in range(number))
+        return items
 
-    def _enum(self, parsed: Any) -> _Read:
-        symbols: list[str] = parsed["symbols"]
-        last = len(symbols) - 1
-        return lambda cursor: symbols[cursor.within(0, last)]
+    return read_array
 
-    def _decimal(self, parsed: Any) -> _Read:
-        bound, exponent = 10 ** parsed["precision"], -parsed.get("scale", 0)
 
-        def decimal(cursor: _Cursor) -> Decimal:
-            data = cursor.take(cursor.number())
-            number = int.from_bytes(data, "big", signed=True)
-            if len(data) > _MOST_DECIMAL_BYTES or abs(number) >= bound:
-                raise NotOne("too many digits")
-            return Decimal(number).scaleb(exponent, _EXACT)
+def _decimal_reader(node: DecimalType) -> _Read:
+    bound, exponent = 10**node.precision, -node.scale
 
-        return decimal
+    def read_decimal(cursor: _Cursor) -> Decimal:
+        data = cursor.take(cursor.number())
+        number = int.from_bytes(data, "big", signed=True)
+        if len(data) > _MOST_DECIMAL_BYTES or abs(number) >= bound:
+            raise MalformedDatum("too many digits")
+        return Decimal(number).scaleb(exponent, _EXACT)
+
+    return read_decimal
 
 
 def _boolean(cursor: _Cursor) -> bool:
     start = cursor.at
-    number = cursor.within(-1, 0)  # as a long, the byte 0x01 is -1
+    number = cursor.within(-1, 0)  # the byte 0x01, read as a long, is -1
     if cursor.at - start > 1:
-        cursor.liberties = True
+        cursor.is_lenient = True
     return number == -1
 
 
 def _finite(number: float) -> float:
-    if not isfinite(number):  # JSON has neither NaN nor infinities, and no two NaN are equal
-        raise NotOne("not a finite number")
+    if not isfinite(number):  # JSON has no such numbers, and a NaN does not equal itself
+        raise MalformedDatum("not a finite number")
     return number
 
 
 def _uuid(cursor: _Cursor) -> UUID:
     text = cursor.string()
     if _UUID_FORM.fullmatch(text) is None:
-        raise NotOne("it is no UUID in canonical form")
+        raise MalformedDatum("it is no UUID in canonical form")
     return UUID(text)
 
 
-# How a kind of type is read, a logical type or else a plain one; or the method that makes it so.
-_PLAIN: Mapping[str, _Read] = {
+# By the kind of a primitive or a logical type.
+_READERS: Mapping[str, _Read] = {
     "boolean": _boolean,
     "int": lambda cursor: cursor.within(-(2**31), 2**31 - 1),
     "long": _Cursor.number,
@@ -252,20 +261,3 @@ _PLAIN: Mapping[str, _Read] = {
         _EPOCH + timedelta(microseconds=cursor.within(*_MICROSECONDS))
     ),
 }
-_MADE = {"record": "_record", "array": "_array", "enum": "_enum", "decimal": "_decimal"}
-
-
-def named_types(parsed: Any) -> dict[str, Any]:
-    """The records and enums that a schema of safe shape defines, by name."""
-    found: dict[str, Any] = {}
-    rest = [parsed]
-    while rest:
-        match rest.pop():
-            case list() as branches:
-                rest += branches
-            case {"type": "record" | "enum", "name": name} as kind:
-                found[name] = kind
-                rest += (each["type"] for each in kind.get("fields", ()))
-            case {"type": "array", "items": items}:
-                rest.append(items)
-    return found

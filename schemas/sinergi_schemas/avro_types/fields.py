@@ -1,4 +1,4 @@
-"""The fields of a schema as people and messages name them, lists and references unfolded.
+"""The fields of an event at every depth, as people and error messages name them.
 
 `exhibits[].net_weight` is the field `net_weight` of each record in the list `exhibits`.
 """
@@ -6,31 +6,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from sinergi_schemas.avro_types.datum import named_types
+from sinergi_schemas.avro_types.nodes import (
+    ArrayType,
+    DecimalType,
+    EnumType,
+    RecordType,
+    value_type,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sinergi_schemas.catalog import Schema
-
-
-class Type(NamedTuple):
-    """The type of a field, with its reference and its optional union taken away.
-
-    Attributes:
-        optional: whether null may stand there.
-        definition: the type itself, always a mapping.
-    """
-
-    optional: bool
-    definition: dict[str, Any]
-
-    @property
-    def kind(self) -> str:
-        """`record`, `enum`, `array`, or the logical type if it has one, or the plain type."""
-        return str(self.definition.get("logicalType", self.definition["type"]))
+    from sinergi_schemas.avro_types.nodes import AvroType
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +27,12 @@ class DescribedField:
     """One field of an event, at any depth.
 
     Attributes:
-        path: its names joined by dots, `[]` behind a list.
-        type: in words, e.g. `decimal(14, 4)`, `list of Exhibit`.
-        protected: whether it, or a field that it is part of, is marked as personal.
-        place: the record that defines it and its name there: one for all its uses.
-        symbols: those of an enum, or of a list of them.
+        path: the names of the fields from the event down, joined by dots, with `[]` behind a list.
+        type: in words, for example `decimal(14, 4)` or `list of Exhibit`.
+        protected: whether it is personal data: marked so itself, or part of a field that is.
+        place: the record that defines it, and its name there. A record that is used twice has
+            two paths for each field, and one place.
+        symbols: the symbols of an enum, or of a list of enums.
     """
 
     path: str
@@ -54,55 +44,42 @@ class DescribedField:
     symbols: tuple[str, ...] = ()
 
 
-class Types:
-    """The types of one schema, those that it defines by name included."""
+def described_fields(event: RecordType) -> Iterator[DescribedField]:
+    """All fields in the order of the schema; a record stands before its own fields."""
+    return _described(event, "", protected=False)
 
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
-        self._named = named_types(schema.parsed)
 
-    def of(self, kind: Any) -> Type:
-        """What a field's `type` stands for."""
-        if isinstance(kind, list):
-            return Type(optional=True, definition=self.of(kind[1]).definition)
-        if isinstance(kind, str):
-            return Type(optional=False, definition=self._named.get(kind, {"type": kind}))
-        return Type(optional=False, definition=kind)
+def words(node: AvroType) -> str:
+    """A type in words. They do not say whether it is optional."""
+    node = value_type(node)
+    match node:
+        case ArrayType(items=items):
+            return f"list of {words(items)}"
+        case RecordType(name=name):
+            return name
+        case EnumType(name=name):
+            return f"enum {name}"
+        case DecimalType(precision=precision, scale=scale):
+            return f"decimal({precision}, {scale})"
+        case _:
+            return node.kind
 
-    def words(self, found: Type) -> str:
-        """A type in words, apart from whether it is optional."""
-        match found.definition:
-            case {"type": "array", "items": items}:
-                return f"list of {self.words(self.of(items))}"
-            case {"type": ("record" | "enum") as kind, "name": name}:
-                return f"{name}" if kind == "record" else f"enum {name}"
-            case {"logicalType": "decimal", "precision": precision, **rest}:
-                return f"decimal({precision}, {rest.get('scale', 0)})"
-            case _:
-                return found.kind
 
-    def fields(self) -> Iterator[DescribedField]:
-        """All fields in the order of the file, each above those that it is made of."""
-        yield from self._fields(self._schema.parsed, "", protected=False)
-
-    def _fields(
-        self, record: dict[str, Any], path: str, *, protected: bool
-    ) -> Iterator[DescribedField]:
-        for each in record["fields"]:
-            inner = f"{path}{each['name']}"
-            own = protected or each.get("protected", False)
-            found = self.of(each["type"])
-            items, suffix = found, ""
-            while items.kind == "array":
-                items, suffix = self.of(items.definition["items"]), suffix + "[]"
-            yield DescribedField(
-                inner,
-                self.words(found),
-                found.optional,
-                each.get("doc", ""),
-                own,
-                f"{record['name']}.{each['name']}",
-                tuple(items.definition.get("symbols", ())),
-            )
-            if items.kind == "record":
-                yield from self._fields(items.definition, f"{inner}{suffix}.", protected=own)
+def _described(record: RecordType, path: str, *, protected: bool) -> Iterator[DescribedField]:
+    for field in record.fields:
+        inner = f"{path}{field.name}"
+        is_protected = protected or field.protected
+        items, suffix = field.value_type, ""
+        while isinstance(items, ArrayType):
+            items, suffix = value_type(items.items), f"{suffix}[]"
+        yield DescribedField(
+            inner,
+            words(field.type),
+            field.is_optional,
+            field.doc,
+            is_protected,
+            f"{record.name}.{field.name}",
+            items.symbols if isinstance(items, EnumType) else (),
+        )
+        if isinstance(items, RecordType):
+            yield from _described(items, f"{inner}{suffix}.", protected=is_protected)

@@ -15,20 +15,18 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from chaos.damage import Writer, record
 from chaos.patience import drawn, until
 from chaos.report import Report
 from sinergi_consumers.decode.frames import decode
-from sinergi_schemas.avro_types.datum import DatumReader, NotOne
-from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.avro_types.datum import DatumReader, MalformedDatum
+from sinergi_schemas.catalog import Catalog, Schema
 
 if TYPE_CHECKING:
     from chaos.services import Services
     from chaos.site import Scale
-    from sinergi_schemas.catalog import Schema
 
 _POOL = 60
 _BATCHES = 500
@@ -116,34 +114,32 @@ class Fuzz:
         """So many batches; it ends sooner where something is wrong."""
         pool = 0
         while self.counts["batches"] < batches and not self.problems:
-            schema, parsed = self._schema(pool)
+            schema = self._schema(pool)
             count = min(_BATCHES, batches - self.counts["batches"])
             if pool % _SHIPPED == 0:
                 count = min(count, _BATCHES // _SHIPPED)
-            self._pool(schema, parsed, count)
+            self._pool(schema, count)
             pool += 1
             os.ftruncate(sys.stderr.fileno(), 0)  # each panic says a line; the last ones suffice
 
-    def _schema(self, pool: int) -> tuple[Schema, dict[str, Any]]:
+    def _schema(self, pool: int) -> Schema:
         if pool % _SHIPPED == 0:
-            schema = self._rng.choice(self._shipped)
-            return schema, schema.parsed
-        parsed = record(self._rng)
-        text = json.dumps(parsed).encode()
-        return cast("Schema", SimpleNamespace(text=text)), parsed
+            return self._rng.choice(self._shipped)
+        text = json.dumps(record(self._rng)).encode()
+        return Schema.from_bytes("probe", 1, 1, text)
 
-    def _pool(self, schema: Schema, parsed: dict[str, Any], batches: int) -> None:
+    def _pool(self, schema: Schema, batches: int) -> None:
         """Datums with the verdict of each alone, and batches of them."""
-        writer = Writer(self._rng, parsed)
-        sound = [self._alone(writer.sound(), schema, parsed) for _ in range(_POOL // 3)]
-        damaged = [self._alone(writer.damaged(), schema, parsed) for _ in range(_POOL)]
+        writer = Writer(self._rng, schema.event)
+        sound = [self._alone(writer.sound(), schema) for _ in range(_POOL // 3)]
+        damaged = [self._alone(writer.damaged(), schema) for _ in range(_POOL)]
         for _ in range(batches):
             size = self._rng.randint(1, _MOST_IN_BATCH)
             drawn_ = [self._rng.choice(damaged), *self._rng.choices(sound + damaged, k=size - 1)]
             self._rng.shuffle(drawn_)
             self._batch(drawn_, schema)
 
-    def _alone(self, datum: bytes, schema: Schema, parsed: dict[str, Any]) -> Known:
+    def _alone(self, datum: bytes, schema: Schema) -> Known:
         """What a datum is alone, held to the strict reader that decodes one datum at a time."""
         decoded = decode([datum], schema)
         known = Known(
@@ -152,8 +148,8 @@ class Fuzz:
             decoded.refused[0].reason if decoded.refused else None,
         )
         try:
-            expected: str | None = _row(tuple(DatumReader(parsed).read(datum)[0].values()))
-        except NotOne:
+            expected: str | None = _row(tuple(DatumReader(schema.event).read(datum)[0].values()))
+        except MalformedDatum:
             expected = None
         if known.row != expected or (known.row is None) == (known.reason is None):
             self._say("alone and the strict reader differ", [known], schema)
