@@ -153,22 +153,25 @@ def replaced_in_the_wrong_order(raw: dict[str, Any]) -> None:
 
 
 SPOILED = [
-    (drop("bus"), "bus: it is missing; write the bus's name"),
+    (drop("bus"), "bus: it is missing; write the name of the bus"),
     (put("Sinergi Bus", "bus"), "bus: 'Sinergi Bus' cannot name a bus"),
     (put(7, "title"), "title: must be text in quotes, not a whole number"),
-    (put("two\nlines", "title"), "title: must be one line of readable text"),
+    (put("two\nlines", "title"), "title: must be one line of text"),
     (put([], "legal_basis"), "legal_basis: must not be empty"),
     (put(1, "titel"), "titel: there is no such key; did you mean title?"),
     (put(1, "events", "seizure", "reader"), "events.seizure.reader: there is no such key; did you"),
     (drop("numbers"), "numbers: it is missing; write [{ party"),
-    (put("bnk", "numbers", 1, "party"), "numbers.1.party: bnk is no party of this agreement"),
-    (put("bnk", "numbers", 1, "party"), f"numbers: {BNNK} has none; add"),
-    (put(LAPAS, "numbers", 1, "party"), f"numbers: {LAPAS} stands 2 times"),
+    (put("bnk", "numbers", 1, "party"), "numbers.1.party: bnk is not a party of this agreement"),
+    (put("bnk", "numbers", 1, "party"), f"numbers: {BNNK} has no number; add"),
+    (put(LAPAS, "numbers", 1, "party"), f"numbers: {LAPAS} occurs 2 times"),
     (drop("numbers", 0, "number"), "numbers.0.number: it is missing"),
     (drop("in_force"), "in_force: it is missing"),
     (drop("in_force", "from"), "in_force.from: it is missing"),
     (drop("in_force", "zone"), "in_force.from: is a date, so it needs a zone"),
-    (put("Asia/Djakarta", "in_force", "zone"), "in_force.zone: 'Asia/Djakarta' is no IANA zone"),
+    (
+        put("Asia/Djakarta", "in_force", "zone"),
+        "in_force.zone: 'Asia/Djakarta' is not an IANA zone",
+    ),
     (put("2025-10-23", "in_force", "from"), "in_force.from: must be a date without quotes"),
     (
         put(datetime.fromisoformat("2025-01-01T00:00:00"), "in_force", "from"),
@@ -176,15 +179,15 @@ SPOILED = [
     ),
     (
         put(datetime(2024, 1, 1, tzinfo=UTC), "in_force", "until"),
-        "in_force.until: lies before from",
+        "in_force.until: is before from",
     ),
-    (drop("parties", POLRESTA), f"events.seizure.publishers.2: {POLRESTA} is no party"),
+    (drop("parties", POLRESTA), f"events.seizure.publishers.2: {POLRESTA} is not a party"),
     (put("x", "parties", POLRESTA), f"parties.{POLRESTA}: must be a table, not text"),
     (put([], "parties", LAPAS, "keys"), f"parties.{LAPAS}.keys: must not be empty"),
-    (put("a+b+c", "parties", LAPAS, "keys", 0), f"parties.{LAPAS}.keys.0: cannot be read as a key"),
+    (put("a+b+c", "parties", LAPAS, "keys", 0), f"parties.{LAPAS}.keys.0: is not a public key"),
     (
         put(other_key(BNNK), "parties", LAPAS, "keys", 0),
-        f"parties.{LAPAS}.keys.0: is named {BUS}/{BNNK}; the key that belongs here",
+        f"parties.{LAPAS}.keys.0: has the name {BUS}/{BNNK}; the key must have",
     ),
     (
         put(other_key(LAPAS, Algorithm.COSIGNATURE), "parties", LAPAS, "keys", 0),
@@ -200,25 +203,25 @@ SPOILED = [
     ),
     (
         twice_the_same_key,
-        f"parties.{POLRESTA}.replaced_keys.0.key: stands at parties.{POLRESTA}.keys.0 already",
+        f"parties.{POLRESTA}.replaced_keys.0.key: is the same key as parties.{POLRESTA}.keys.0;",
     ),
-    (two_keys_that_sign, f"parties.{LAPAS}.keys: holds 2 keys, and one signs; put those that it"),
+    (two_keys_that_sign, f"parties.{LAPAS}.keys: contains 2 keys, but only one may sign; move"),
     (replaced(), f"parties.{POLRESTA}.replaced_keys.0.until: seizure is missing; write its last"),
-    (replaced(seizure=[1, 2]), "replaced_keys.0.until.seizure: holds 2 sizes for 3 partitions"),
-    (replaced(seizure=[1, 2, 3], transfer=[1, 2, 3]), f"until.transfer: {POLRESTA} does not publ"),
+    (replaced(seizure=[1, 2]), "replaced_keys.0.until.seizure: contains 2 sizes for 3 partitions"),
+    (replaced(seizure=[1, 2, 3], transfer=[1, 2, 3]), f"until.transfer: {POLRESTA} is not a pub"),
     (replaced(seizure=[1, 2, -3]), "replaced_keys.0.until.seizure.2: must be at least 0"),
     (replaced(seizure=[1, "2", 3]), "until.seizure.1: must be a whole number, not text"),
     (replaced(seizure=7), "until.seizure: must be a list in brackets, not a whole number"),
-    (replaced_in_the_wrong_order, "replaced_keys.1.until.seizure: ends before the key that it"),
-    (drop("events"), "events: must say what is shared"),
+    (replaced_in_the_wrong_order, "replaced_keys.1.until.seizure: is lower than that of the key"),
+    (drop("events"), "events: must contain one or more event types"),
     (put([], "events", "seizure", "readers"), "events.seizure.readers: must not be empty"),
     (put(["lapas-banyuwang"], "events", "seizure", "readers"), f"did you mean {LAPAS}?"),
     (
         put([LAPAS], "events", "transfer", "readers"),
-        f"events.transfer.readers: nobody but {LAPAS} reads what {LAPAS} publishes",
+        f"events.transfer.readers: {LAPAS} is the only reader of its own events",
     ),
-    (put([LAPAS, LAPAS], "events", "transfer", "publishers"), "stands 2 times; write it once"),
-    (put(["CURIOSITY"], "events", "seizure", "purposes"), "CURIOSITY is no purpose"),
+    (put([LAPAS, LAPAS], "events", "transfer", "publishers"), "occurs 2 times; write it once"),
+    (put(["CURIOSITY"], "events", "seizure", "purposes"), "CURIOSITY is not a purpose"),
     (put(0, "events", "seizure", "partitions"), "events.seizure.partitions: must be at least 1"),
     (put("3", "events", "seizure", "partitions"), "must be a whole number, not text"),
     (put(bool(1), "events", "seizure", "partitions"), "must be a whole number, not true or false"),
@@ -268,7 +271,7 @@ def test_a_file_that_is_not_toml_names_the_line() -> None:
 
 
 def test_a_folder_without_agreements_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AgreementRefused, match="holds no agreement"):
+    with pytest.raises(AgreementRefused, match="contains no agreement"):
         Agreements.load(tmp_path)
     with pytest.raises(AgreementRefused, match="cannot be read"):
         Agreements.load(tmp_path / "nowhere")
@@ -375,9 +378,7 @@ def test_a_retention_is_taken_and_remarked_since_a_signed_file_cannot_be_changed
     assert read(raw).remarks == ()
     raw["events"]["seizure"]["retention"] = "P5Y"
     (remark,) = read(raw).remarks
-    assert remark.startswith(
-        "events.seizure.retention: nothing goes by it: Sinergi deletes no rows"
-    )
+    assert remark.startswith("events.seizure.retention: it has no effect: Sinergi deletes no rows")
     assert not hasattr(read(raw).events["seizure"], "retention")
     raw["events"]["seizure"]["retention"] = "5 years"
     assert lines(raw) == [
@@ -416,7 +417,7 @@ def test_a_second_agreement_on_another_event_type_adds_no_key(raw: dict[str, Any
     later["parties"][LAPAS]["keys"] = [theirs]
     (line,) = refused(raw, later)
     assert line.startswith(f"later.toml: parties.{LAPAS}.keys: is {theirs[:-45]}, but {ours[:-45]}")
-    assert "in pks.toml, and neither file shows the other's among its replaced_keys" in line
+    assert "in pks.toml, and neither file lists the other's key in replaced_keys" in line
 
 
 def test_a_key_that_a_second_agreement_declares_counts_for_its_own_event_type_only(
@@ -498,7 +499,7 @@ def test_a_newer_file_that_forgets_a_replaced_key_is_refused(raw: dict[str, Any]
     third["parties"][LAPAS]["keys"] = [other_key(LAPAS)]
     third["in_force"]["from"] = datetime(2027, 1, 1, tzinfo=UTC)
     (line,) = refused(second, third)
-    assert "and neither file shows the other's" in line
+    assert "and neither file lists the other's key" in line
 
 
 def test_a_newer_file_that_goes_back_to_a_replaced_key_is_refused(raw: dict[str, Any]) -> None:
@@ -506,8 +507,10 @@ def test_a_newer_file_that_goes_back_to_a_replaced_key_is_refused(raw: dict[str,
     replaced_by(second, LAPAS, other_key(LAPAS), **UNTIL)
     third["in_force"]["from"] = datetime(2027, 1, 1, tzinfo=UTC)
     (line,) = refused(second, third)
-    assert line.startswith(f"later.toml: parties.{LAPAS}.keys: ends with")
-    assert "of pks.toml replaces: this file is the newer one, and has to show it" in line
+    assert line.startswith(f"later.toml: parties.{LAPAS}.keys: is {BUS}/{LAPAS}+")
+    assert (
+        "of pks.toml replaces that key; this file is the newer one, so it must contain both" in line
+    )
 
 
 def test_a_file_on_something_else_may_show_the_key_from_before_its_replacement(
@@ -542,7 +545,9 @@ def test_the_newest_file_on_a_topic_says_where_a_key_ends(raw: dict[str, Any]) -
 def test_a_file_that_follows_another_names_it(raw: dict[str, Any]) -> None:
     digest = read(raw).hash
     (line,) = refused(raw, successor(raw) | {"replaces": []})
-    assert line.startswith("later.toml: replaces: does not name pks.toml, which covers")
+    assert line.startswith(
+        "later.toml: replaces: does not name pks.toml, an earlier agreement that covers"
+    )
     assert line.endswith(f'add "{digest}" to it')
 
 
@@ -551,8 +556,8 @@ def test_of_two_files_from_the_same_moment_on_nobody_is_told_which_one_to_change
 ) -> None:
     """Everybody has a copy of the older one, and which that is no file says."""
     later = successor(raw) | {"replaces": [], "in_force": raw["in_force"]}
-    (line,) = [each for each in refused(raw, later) if "from the same moment on as" in each]
-    assert line.endswith("names the earlier one by its SHA-256, and starts later")
+    (line,) = [each for each in refused(raw, later) if "from the same time on as" in each]
+    assert line.endswith("must name the older one by its SHA-256, and start later")
 
 
 def test_an_old_file_that_is_taken_away_is_missed_by_its_successor(raw: dict[str, Any]) -> None:
@@ -560,7 +565,7 @@ def test_an_old_file_that_is_taken_away_is_missed_by_its_successor(raw: dict[str
     digest = read(raw).hash
     with pytest.raises(AgreementRefused) as caught:
         Agreements([read(successor(raw) | {"replaces": [digest]})])
-    assert f"replaces: the file with the SHA-256 {digest} is not here" in str(caught.value)
+    assert f"replaces: the file with the SHA-256 {digest} is missing" in str(caught.value)
     assert f"events of sinergi.{BNNK}.seizure, sinergi.{LAPAS}.seizure" in str(caught.value)
 
 
@@ -570,7 +575,7 @@ def test_a_third_version_names_the_second_which_names_the_first(raw: dict[str, A
     later = successor(raw) | {"title": "third", "replaces": [second.hash]}
     later["in_force"] = {"from": datetime(2027, 1, 1, tzinfo=UTC)}
     assert len(Agreements([first, second, read(later)]).versions) == 3
-    with pytest.raises(AgreementRefused, match="is not here"):
+    with pytest.raises(AgreementRefused, match="is missing, and events"):
         Agreements([first, read(later)])
 
 
@@ -591,7 +596,7 @@ def test_a_key_with_which_anybody_signs_is_refused_in_every_place(
         spoiled["parties"][POLRESTA]["replaced_keys"][0]["key"] = old
         said = lines(spoiled)
         for place in ("keys.0", "receipt_keys.0.key", "replaced_keys.0.key"):
-            assert any(f"{place}: cannot be read as a key: it is" in each for each in said), said
+            assert any(f"{place}: is not a public key: the key" in each for each in said), said
 
 
 def test_no_checkpoint_is_forged_under_a_key_of_small_order() -> None:

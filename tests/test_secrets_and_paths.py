@@ -184,7 +184,7 @@ def test_agreements_that_anybody_may_write_are_refused(
     (tmp_path / "pks.toml").write_bytes(EXAMPLE.read_bytes())
     Agreements.load(tmp_path)
     (tmp_path / name).chmod(mode)
-    with pytest.raises(AgreementRefused, match=r"anybody may write there, .* `chmod o-w` it"):
+    with pytest.raises(AgreementRefused, match=r"every user may write there, .* `chmod o-w` on it"):
         Agreements.load(tmp_path)
     (tmp_path / name).chmod(0o775 if name == "." else 0o664)
     Agreements.load(tmp_path)

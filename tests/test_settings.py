@@ -282,7 +282,7 @@ def test_what_has_no_effect_in_an_agreement_is_said_once(
     for _ in range(2):
         settings.agreements()
     said = "".join(capsys.readouterr())
-    assert said.count("pks.toml: events.seizure.retention: nothing goes by it") == 1
+    assert said.count("pks.toml: events.seizure.retention: it has no effect") == 1
 
 
 def test_agreements_of_another_bus_are_refused(tmp_path: Path) -> None:

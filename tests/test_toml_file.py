@@ -199,7 +199,9 @@ def test_the_last_day_but_one_of_the_calendar_is_an_end_like_any_other() -> None
 
 def test_an_agreement_that_begins_behind_the_calendar_is_refused() -> None:
     data = AGREEMENT.read_bytes().replace(b"2025-10-23", b"9999-12-31T23:59:59-07:00")
-    with pytest.raises(AgreementRefused, match=r"in_force\.from: lies behind the end of the cal"):
+    with pytest.raises(
+        AgreementRefused, match=r"in_force\.from: is after the last date of the cal"
+    ):
         parse(AGREEMENT, data)
 
 

@@ -240,7 +240,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "no agreement": (
         lambda agency: agency.remove("agreements/pks.toml"),
         "relay",
-        "holds no agreement; put the parties' *.toml files there",
+        "contains no agreement; put the parties' *.toml files there",
     ),
     "agreement incomplete": (
         lambda agency: agency.agree_on(partitions=0),

@@ -185,7 +185,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "no agreement": (
         lambda reader: (reader.folder / "agreements" / "pks.toml").unlink(),
         "materialise",
-        "holds no agreement; put the parties' *.toml files there",
+        "contains no agreement; put the parties' *.toml files there",
     ),
     "an agency that may read nothing": (
         lambda reader: reader.write("sinergi.toml", _settings_of(reader, reader.publisher)),

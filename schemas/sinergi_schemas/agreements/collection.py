@@ -1,6 +1,6 @@
-"""The agreements of a bus together: the one configuration that all parties share.
+"""All agreements of a bus: the configuration that all parties share.
 
-Keys, partitions and permissions are taken from here and from nowhere else.
+Keys, partition counts and permissions come only from the agreements.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ __all__ = ["Agreement", "Agreements", "Party", "ReceiptKey"]
 
 
 class Agreements:
-    """All agreements that an agency knows, past and coming ones too; they agree among themselves.
+    """All agreements that an agency has, including past and future ones, without contradictions.
 
-    Several may cover the same publisher and event type; then the newest in force holds.
+    If several agreements cover the same publisher and event type, the newest one applies.
     """
 
     def __init__(self, agreements: Iterable[Agreement]) -> None:
-        """Take agreements that do not contradict each other.
+        """Check that the agreements do not contradict each other.
 
         Raises:
-            AgreementRefused: they do, or there are none.
+            AgreementRefused: two agreements contradict each other, or there are none.
         """
         self._newest_first = tuple(
             sorted(agreements, key=lambda each: (each.starts, each.hash), reverse=True)
@@ -54,24 +54,25 @@ class Agreements:
 
     @classmethod
     def load(cls, folder: Path) -> Agreements:
-        """Read every `*.toml` of a folder.
+        """Read every `*.toml` file of a folder.
 
         Raises:
-            AgreementRefused: with one line for each thing wrong in each file.
+            AgreementRefused: with one line per problem in each file.
         """
         try:
             files = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
             read = [(each, read_regular(each, MOST_BYTES)[1]) for each in files]
-            everybodys = [each for each in (folder, *files) if is_everybodys(each.stat().st_mode)]
+            writable = [each for each in (folder, *files) if is_everybodys(each.stat().st_mode)]
         except OSError as why:
             what = f"{why.filename}: cannot be read ({why.strerror})"
             raise errors.AgreementRefused(str(folder), listing([what])) from None
-        if everybodys:
-            what = "anybody may write there, and so let any key sign; `chmod o-w` it, and look at"
-            lines = listing(f"{each}: {what} what it holds" for each in everybodys)
+        if writable:
+            what = "every user may write there, and could let any key sign"
+            hint = "run `chmod o-w` on it, and check its content"
+            lines = listing(f"{each}: {what}; {hint}" for each in writable)
             raise errors.AgreementRefused(str(folder), lines)
         if not read:
-            hint = "holds no agreement; put the parties' *.toml files there"
+            hint = "contains no agreement; put the parties' *.toml files there"
             raise errors.AgreementRefused(str(folder), listing([f"{folder}: {hint}"]))
         examined = [(path, *file.examine(path, data)) for path, data in read]
         lines = "".join(file.listing(path, problems) for path, _, problems in examined)
@@ -84,32 +85,32 @@ class Agreements:
 
     @property
     def bus(self) -> str:
-        """The bus's name."""
+        """The name of the bus."""
         return self._newest_first[0].bus
 
     @property
     def versions(self) -> frozenset[str]:
-        """The hashes of all files: while they are the same, so is every answer."""
+        """The hashes of all files. If they are unchanged, so are all agreements."""
         return frozenset(each.hash for each in self)
 
     @property
     def agencies(self) -> list[str]:
-        """Every agency that is a party anywhere, sorted."""
+        """Every agency that is a party of an agreement, sorted."""
         return sorted({name for each in self for name in each.parties})
 
     def covering(self, agency: str, event_type: str, at: datetime) -> Agreement | None:
-        """The agreement under which an agency may publish an event type at a moment, if any."""
+        """The agreement under which an agency may publish an event type at a time, or None."""
         return next((each for each in self if each.permits(agency, event_type, at)), None)
 
     def by_hash(self, digest: str) -> Agreement | None:
-        """The agreement whose file has this SHA-256 (hex), as events name it."""
+        """The agreement whose file has this SHA-256 (hex), or None. Events name it by this hash."""
         return next((each for each in self if each.hash == digest), None)
 
     def partitions(self, topic: Topic) -> int:
-        """How many partitions a topic has, for its whole life.
+        """The number of partitions of a topic, which never changes.
 
         Raises:
-            NotAgreed: no agreement speaks of the topic.
+            NotAgreed: no agreement covers the topic.
         """
         for each in self:
             if each.covers(topic.agency, topic.event_type):
@@ -117,17 +118,27 @@ class Agreements:
         raise errors.NotAgreed(topic.name)
 
     def topics(self, at: datetime | None = None) -> list[Topic]:
-        """The topics of the agreements in force at a moment, or of all of them, sorted."""
+        """The topics of the agreements in force at a time (None: of all agreements), sorted."""
         return sorted({topic for each in self._at(at) for topic in each.topics()})
 
     def readers(self, topic: Topic, at: datetime | None = None) -> list[str]:
-        """Who may read a topic under the agreements in force at a moment, or under any, sorted."""
+        """The agencies that may read a topic, sorted.
+
+        Args:
+            topic: an event topic.
+            at: use only agreements in force at this time; None: use all agreements.
+        """
         return sorted({reader for each in self._at(at) for reader in each.readers(topic)})
 
     def read_by(self, agency: str, at: datetime | None = None) -> list[Topic]:
-        """The topics of others that an agency may read, in force at a moment or ever, sorted.
+        """The topics of other agencies that an agency may read, sorted.
 
-        What was published while an agreement was in force may be read after its end.
+        An agency may read events that were published while an agreement was in force, even after
+        the agreement has ended.
+
+        Args:
+            agency: the reader.
+            at: use only agreements in force at this time; None: use all agreements.
         """
         return [
             topic
@@ -136,15 +147,15 @@ class Agreements:
         ]
 
     def published_by(self, agency: str, at: datetime | None = None) -> list[Topic]:
-        """The topics that an agency owns, in force at a moment or ever, sorted."""
+        """The topics that an agency owns in agreements in force at a time (None: all), sorted."""
         return [topic for topic in self.topics(at) if topic.agency == agency]
 
     def ring(self, topic: Topic, partition: int) -> KeyRing:
         """The keys that sign the checkpoints of a topic-partition, by tree size.
 
-        They are those of the newest agreement that covers the topic, replaced ones included, and of
-        no other: an agreement on something else gives its parties no key for this topic. Without
-        such an agreement the ring is empty.
+        They come only from the newest agreement that covers the topic, and include the replaced
+        keys. An agreement about other topics gives its parties no key for this topic. If no
+        agreement covers the topic, the ring is empty.
         """
         for each in self:
             if each.covers(topic.agency, topic.event_type):
@@ -156,16 +167,16 @@ class Agreements:
     def keys(self, agency: str) -> list[VerifyingKey]:
         """Every key that any agreement gives an agency, the newest first.
 
-        They sign what is said of no single topic: the heads in its control topic. What one of them
-        says of a topic counts only if the ring of that topic accepts it.
+        They sign the heads in the agency's control topic, which cover many topics. A line of the
+        heads is valid only if the key ring of its topic accepts the signer.
         """
         return _distinct(key for party in self._party(agency) for key in reversed(party.keys))
 
     def credible(self, stated: SignedHeads) -> SignedHeads:
-        """The lines of verified heads that are signed by the key of their own topic and size.
+        """The lines of verified heads that the required key of their topic and size has signed.
 
-        A key that an agreement on something else gives an agency can sign heads, but no line of
-        them about this topic holds; nor does one that a replaced key signs beyond its last size.
+        It removes lines that are signed only by a key from an agreement about other topics, or by a
+        replaced key beyond its last tree size.
         """
         known = {each.name: each for each in self.published_by(stated.agency)}
         lines = tuple(
@@ -180,8 +191,8 @@ class Agreements:
         """The keys of an agency's databases, named `<bus>/<agency>/<database>`, the newest first.
 
         Args:
-            topic: only those that sign receipts for it: an agreement that does not let the agency
-                read the topic gives no key for it.
+            agency: the reader.
+            topic: if given, only keys from agreements that let the agency read this topic.
         """
         return _distinct(
             key.key

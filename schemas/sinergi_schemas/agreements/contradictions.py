@@ -1,7 +1,7 @@
-"""What two agreements of one folder must not say at once, and what must not be missing.
+"""Contradictions between two agreements of one folder, and agreements that are missing from it.
 
-Whatever is told here would let a topic be read in two ways, or would leave something that was
-sealed without the file that proves or allows it.
+With a contradiction, two readers could interpret a topic differently. Without a replaced agreement
+or key, events that were sealed under it cannot be checked.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _MOST_NAMES = 10
 
 
 def contradictions(agreements: tuple[Agreement, ...]) -> Iterator[tuple[Path, FileProblem]]:
-    """What does not go together, told at the later of two files.
+    """All problems, each with the path of the newer one of the two files.
 
     Args:
-        agreements: all that are loaded, the newest first.
+        agreements: all loaded agreements, the newest first.
     """
     by_hash = {each.hash: each for each in agreements}
     for index, one in enumerate(agreements):
         names = _names(one.topics())
         for digest in sorted({*one.replaces} - {*by_hash}):
-            yield one.path, _absent(digest, names)
+            yield one.path, _missing(digest, names)
         for other in agreements[index + 1 :]:
             yield from ((one.path, each) for each in _between(one, other))
             if _common(one, other) and other.hash not in _replaced(one, by_hash):
@@ -40,29 +40,29 @@ def contradictions(agreements: tuple[Agreement, ...]) -> Iterator[tuple[Path, Fi
 
 
 def _names(topics: list[Topic]) -> str:
-    """Topics by name; of many, the first ones and how many more there are."""
+    """The names of at most ten topics, and the number of further ones."""
     names = ", ".join(each.name for each in topics[:_MOST_NAMES])
     left = len(topics) - _MOST_NAMES
     return f"{names} and {left:,} more" if left > 0 else names
 
 
-def _absent(digest: str, names: str) -> FileProblem:
-    what = f"the file with the SHA-256 {digest} is not here, and events of {names} may name it"
-    return FileProblem("replaces", f"{what}; put it back: they are not agreed without it")
+def _missing(digest: str, names: str) -> FileProblem:
+    what = f"the file with the SHA-256 {digest} is missing, and events of {names} may name it"
+    return FileProblem("replaces", f"{what}; put it back, or readers refuse these events")
 
 
 def _not_replaced(one: Agreement, other: Agreement) -> FileProblem:
     names = _names(_common(one, other))
     if one.starts == other.starts:
-        what = f"covers {names} from the same moment on as {other.path}, neither names the other"
-        mend = "the file that came later names the earlier one by its SHA-256, and starts later"
-        return FileProblem("replaces", f"{what}; {mend}")
-    what = f"does not name {other.path}, which covers {names} before it"
+        what = f"covers {names} from the same time on as {other.path}, and neither names the other"
+        hint = "the newer file must name the older one by its SHA-256, and start later"
+        return FileProblem("replaces", f"{what}; {hint}")
+    what = f"does not name {other.path}, an earlier agreement that covers {names}"
     return FileProblem("replaces", f'{what}; add "{other.hash}" to it')
 
 
 def _replaced(one: Agreement, by_hash: Mapping[str, Agreement]) -> set[str]:
-    """The hashes of all agreements that one replaces, those that these replaced included."""
+    """The hashes of all agreements that one replaces, directly or through others."""
     found: set[str] = set()
     left = [*one.replaces]
     while left:
@@ -83,14 +83,14 @@ def _between(one: Agreement, other: Agreement) -> Iterator[FileProblem]:
         return
     if one.bus != other.bus:
         yield FileProblem(
-            "bus", f"is {one.bus}, but {other.bus} in {other.path}; a bus has one name"
+            "bus", f"is {one.bus}, but {other.bus} in {other.path}; both must name the same bus"
         )
     owners = {key.public: key.name for party in other.parties.values() for key in party.keys}
     for name, party in one.parties.items():
         for key in party.keys:
             owner = owners.get(key.public, key.name)
             if owner != key.name:
-                what = f"{key.name} is the same key as {owner} in {other.path}; make another"
+                what = f"{key.name} is the same key as {owner} in {other.path}; generate another"
                 yield FileProblem(f"parties.{name}.keys", what)
     for name in sorted(one.parties.keys() & other.parties.keys()):
         yield from _of_keys(name, one, other)
@@ -100,28 +100,28 @@ def _between(one: Agreement, other: Agreement) -> Iterator[FileProblem]:
 
 
 def _of_keys(agency: str, one: Agreement, other: Agreement) -> Iterator[FileProblem]:
-    """Two files may know different keys of an agency only where one tells which replaced which."""
+    """Two files may have different keys of an agency only if one file lists both as replaced."""
     ours, theirs = (each.parties[agency].keys for each in (one, other))
     at = f"parties.{agency}.keys"
     common = min(len(ours), len(theirs))
     if ours[:common] != theirs[:common]:
         what = f"is {key_names(ours)}, but {key_names(theirs)} in {other.path}, and neither file"
-        hint = "shows the other's among its replaced_keys; ask the agency which are its own"
+        hint = "lists the other's key in replaced_keys; ask the agency which keys are its own"
         yield FileProblem(at, f"{what} {hint}")
     elif len(ours) < len(theirs) and any(each.agency == agency for each in _common(one, other)):
-        what = f"ends with {key_names(ours[-1:])}, which {key_names(theirs[common : common + 1])}"
-        hint = "replaces: this file is the newer one, and has to show it"
-        yield FileProblem(at, f"{what} of {other.path} {hint}")
+        newer = key_names(theirs[common : common + 1])
+        what = f"is {key_names(ours[-1:])}, but {newer} of {other.path} replaces that key"
+        yield FileProblem(at, f"{what}; this file is the newer one, so it must contain both")
 
 
 def _of_receipt_keys(agency: str, one: Agreement, other: Agreement) -> Iterator[FileProblem]:
-    """The newer file shows every key of a database that the older one shows."""
+    """The newer file must contain every receipt key that the older file has for a database."""
     ours, theirs = (each.parties[agency].receipt_keys for each in (one, other))
     databases = {each.database for each in ours}
     for lost in theirs:
         if lost.database in databases and lost not in ours:
             what = f"database {lost.database} lacks {key_names([lost.key])} of {other.path}"
-            hint = "keep it beside the new one: receipts that it has signed are proved by it alone"
+            hint = "keep it beside the new one, since only it verifies the receipts that it signed"
             yield FileProblem(f"parties.{agency}.receipt_keys", f"{what}; {hint}")
 
 
@@ -129,8 +129,8 @@ def _about(topic: Topic, one: Agreement, other: Agreement) -> Iterator[FileProbl
     key = f"events.{topic.event_type}"
     ours, theirs = (each.events[topic.event_type].partitions for each in (one, other))
     if ours != theirs:
-        what = f"is {ours} for {topic.name}, but {theirs} in {other.path}; it is fixed for ever"
+        what = f"is {ours} for {topic.name}, but {theirs} in {other.path}; it can never change"
         yield FileProblem(f"{key}.partitions", what)
     if one.starts == other.starts:
-        what = f"is the same as in {other.path}, so which holds for {topic.name} cannot be told"
+        what = f"is the same as in {other.path}, so it is unclear which applies to {topic.name}"
         yield FileProblem("in_force.from", what)

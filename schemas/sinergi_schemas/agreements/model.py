@@ -1,6 +1,6 @@
-"""One agreement (PKS, perjanjian kerja sama) as it was signed: who shares what with whom.
+"""One agreement (PKS, perjanjian kerja sama): which agencies share which events with whom.
 
-An agreement is only ever made by `agreement_file.parse`, so whatever holds one holds a checked one.
+Only `agreements.file` creates an `Agreement`, so every `Agreement` has passed all checks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptKey:
-    """The key by which one database of a party cosigns what it has materialised."""
+    """The key with which one database of a party cosigns the trees that it has materialised."""
 
     database: str
     key: VerifyingKey
@@ -30,10 +30,11 @@ class ReceiptKey:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedKey:
-    """A key that another one has replaced, by tree size and not by clock.
+    """A key that another key has replaced, from a tree size on.
 
     Attributes:
-        until: the last tree size that it may sign, for each partition of each event type that the
+        key: the public key.
+        until: the last tree size that it may sign, per partition of each event type that the
             agreement lets its agency publish.
     """
 
@@ -43,15 +44,15 @@ class ReplacedKey:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One side of the agreement.
+    """One party of an agreement.
 
     Attributes:
         agency: its slug on the bus.
-        name: as it stands in the agreement.
+        name: its name in the agreement's text.
         number: the number that this party gave the agreement; each party gives its own.
-        key: the one that signs its checkpoints and heads.
-        replaced_keys: those that it replaced, the oldest first. What they have signed stays sealed.
-        receipt_keys: those of its databases.
+        key: signs its checkpoints and heads.
+        replaced_keys: earlier keys, the oldest first. They still verify what they have signed.
+        receipt_keys: the keys of its databases.
     """
 
     agency: str
@@ -63,11 +64,11 @@ class Party:
 
     @property
     def keys(self) -> tuple[VerifyingKey, ...]:
-        """All its keys for checkpoints, the oldest first; each replaced the one before."""
+        """All its keys for checkpoints, the oldest first."""
         return (*(each.key for each in self.replaced_keys), self.key)
 
     def ring(self, event_type: str, partition: int) -> KeyRing:
-        """The keys of one of its topic-partitions, of an event type that it may publish."""
+        """The keys of one of its topic-partitions. It must be a publisher of the event type."""
         replaced = (
             KeySpan(each.key, each.until[event_type][partition]) for each in self.replaced_keys
         )
@@ -75,12 +76,14 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True)
-class TypeTerms:
-    """What is agreed on one event type.
+class AgreedEventType:
+    """The rules of an agreement for one event type.
 
     Attributes:
+        event_type: its slug.
+        publishers, readers: slugs of agencies.
         purposes: what the readers may use the events for (tujuan).
-        partitions: of each publisher's topic, fixed for the topic's life.
+        partitions: the number of partitions of each publisher's topic; it never changes.
     """
 
     event_type: str
@@ -95,14 +98,17 @@ class Agreement:
     """One agreement.
 
     Attributes:
-        path: the file it was read from.
-        hash: SHA-256 of the file's bytes in hex; every event names the version it falls under.
-        bus: the bus's one name, the beginning of every origin and key name.
-        starts, ends: in force from `starts` until just before `ends`, both in UTC.
-        remarks: what stands in the file and has no effect, a line each, with the key.
-        replaces: the hashes of the agreements that it follows on the same topics. Events name them,
-            so that their files stay in the folder.
-        legal_basis: the laws and regulations it rests on (dasar hukum).
+        path: the file that it was read from.
+        hash: the SHA-256 of the file's bytes in hex. Every event names its agreement by this hash.
+        bus: the name of the bus. Every origin and key name begins with it.
+        title: of the agreement's text.
+        starts, ends: it is in force from `starts` until just before `ends`, both in UTC.
+        legal_basis: the laws and regulations that it is based on (dasar hukum).
+        parties: by the slug of the agency.
+        events: by the slug of the event type.
+        replaces: the hashes of earlier agreements on the same topics. Events name them, so their
+            files must stay in the folder.
+        remarks: one line per key of the file that has no effect.
     """
 
     path: Path = field(compare=False)
@@ -113,33 +119,33 @@ class Agreement:
     ends: datetime | None
     legal_basis: tuple[str, ...]
     parties: Mapping[str, Party]
-    events: Mapping[str, TypeTerms]
+    events: Mapping[str, AgreedEventType]
     replaces: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
     def in_force(self, at: datetime) -> bool:
-        """Whether it holds at a moment."""
+        """Whether it is in force at a time."""
         return self.starts <= at and (self.ends is None or at < self.ends)
 
     def covers(self, publisher: str, event_type: str) -> bool:
-        """Whether it lets an agency publish an event type, as long as it is in force."""
-        terms = self.events.get(event_type)
-        return terms is not None and publisher in terms.publishers
+        """Whether it lets an agency publish an event type while it is in force."""
+        agreed = self.events.get(event_type)
+        return agreed is not None and publisher in agreed.publishers
 
     def permits(self, publisher: str, event_type: str, at: datetime) -> bool:
-        """Whether an agency may publish an event type at a moment."""
+        """Whether an agency may publish an event type at a time."""
         return self.covers(publisher, event_type) and self.in_force(at)
 
     def readers(self, topic: Topic) -> tuple[str, ...]:
-        """Who may read a topic; nobody, where the agreement does not speak of it."""
+        """The agencies that may read a topic; none if the agreement does not cover it."""
         if not self.covers(topic.agency, topic.event_type):
             return ()
         return self.events[topic.event_type].readers
 
     def topics(self) -> list[Topic]:
-        """The topics it speaks of, sorted by name."""
+        """The topics that it covers, sorted by name."""
         return sorted(
-            Topic(publisher, terms.event_type)
-            for terms in self.events.values()
-            for publisher in terms.publishers
+            Topic(publisher, agreed.event_type)
+            for agreed in self.events.values()
+            for publisher in agreed.publishers
         )

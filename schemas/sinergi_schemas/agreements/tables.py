@@ -1,6 +1,6 @@
-"""The tables of an agreement's file, key by key, and what each must look like.
+"""The tables of an agreement's file: their keys, and the form of each value.
 
-What they mean together is examined in `agreement_file`.
+`agreements.file` checks the rules between them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_PARTITIONS = 1_000
 
 
-def _written(text: str) -> str:
+def _one_line(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise ValueError("must be one line of readable text; write it without control characters")
+        raise ValueError("must be one line of text; write it without control characters")
     return text
 
 
@@ -40,43 +40,43 @@ def _retention(text: str) -> str:
 
 def _digest(text: str) -> str:
     if not _SHA256.fullmatch(text):
-        raise ValueError("is no SHA-256 of a file; write its 64 digits as `sha256sum` shows them")
+        raise ValueError("is not a SHA-256; write the 64 digits that `sha256sum` prints")
     return text
 
 
 def _purpose(text: str) -> str:
     known = [each.value for each in Purpose if each is not Purpose.UNKNOWN]
     if text not in known:
-        raise ValueError(f"{text} is no purpose; {toml_file.did_you_mean(text, known)}")
+        raise ValueError(f"{text} is not a purpose; {toml_file.did_you_mean(text, known)}")
     return text
 
 
-Written = Annotated[str, AfterValidator(_written)]
-Several = Annotated[list[Written], Field(min_length=1)]
+OneLine = Annotated[str, AfterValidator(_one_line)]
+Lines = Annotated[list[OneLine], Field(min_length=1)]
 
 
 class HeadTable(Table):
-    """What the agreement is."""
+    """The keys at the top level: the bus, and the agreement's title and legal basis."""
 
     bus: Annotated[str, AfterValidator(_bus)] = Field(
-        description='the bus\'s name, as "sinergi.banyuwangi.example"'
+        description='the name of the bus, such as "sinergi.banyuwangi.example"'
     )
-    title: Written = Field(description="the agreement's title in quotes")
-    legal_basis: Several = Field(description='laws and regulations, as ["UU 35/2009", …]')
+    title: OneLine = Field(description="the agreement's title in quotes")
+    legal_basis: Lines = Field(description='laws and regulations, such as ["UU 35/2009", …]')
     replaces: list[Annotated[str, AfterValidator(_digest)]] = Field(
-        default=[], description="the SHA-256 of each agreement on the same topics before this one"
+        default=[], description="the SHA-256 of each earlier agreement on the same topics"
     )
 
 
 class NumberTable(Table):
-    """The number that one party gave it."""
+    """The number that one party gave the agreement."""
 
-    party: str = Field(description='the agency, as "lapas-banyuwangi"')
-    number: Written = Field(description="the number that this party gave the agreement")
+    party: str = Field(description='the agency, such as "lapas-banyuwangi"')
+    number: OneLine = Field(description="the number that this party gave the agreement")
 
 
 class NumbersTable(Table):
-    """All parties' numbers."""
+    """The numbers of all parties."""
 
     numbers: list[NumberTable] = Field(
         description='[{ party = "…", number = "…" }, …], one for each party'
@@ -84,34 +84,34 @@ class NumbersTable(Table):
 
 
 class InForceTable(Table):
-    """When it is in force."""
+    """The period in which the agreement is in force."""
 
-    start: Any = Field(alias="from", description="a date, as 2025-10-23")
-    until: Any = Field(default=None, description="the last day, as 2030-10-22")
-    zone: str | None = Field(default=None, description='an IANA zone, as "Asia/Jakarta"')
+    start: Any = Field(alias="from", description="a date, such as 2025-10-23")
+    until: Any = Field(default=None, description="the last day, such as 2030-10-22")
+    zone: str | None = Field(default=None, description='an IANA zone, such as "Asia/Jakarta"')
 
 
 class ReceiptKeyTable(Table):
     """The key of one database of a party."""
 
-    database: str = Field(description='the database, as "register"')
+    database: str = Field(description='the database, such as "register"')
     key: str = Field(description="the public key that `sinergi init` printed")
 
 
 class ReplacedKeyTable(Table):
-    """A key that another one replaced."""
+    """A key that another key has replaced."""
 
-    key: str = Field(description="the public key that signs no more")
+    key: str = Field(description="the public key that no longer signs")
     until: dict[str, list[Annotated[int, Field(ge=0)]]] = Field(
         description="the last tree size that it may sign, one for each partition of each event"
-        " type, as { transfer = [120, 97, 104] }"
+        " type, such as { transfer = [120, 97, 104] }"
     )
 
 
 class PartyTable(Table):
     """One party and its keys."""
 
-    name: Written = Field(description="the party's name in quotes")
+    name: OneLine = Field(description="the party's name in quotes")
     keys: list[str] = Field(
         min_length=1, description="the public key that `sinergi init` printed, in brackets"
     )
@@ -124,16 +124,16 @@ class PartyTable(Table):
 
 
 class EventsTable(Table):
-    """What is agreed on one event type."""
+    """The rules for one event type."""
 
     publishers: list[str] = Field(min_length=1, description="the agencies that publish")
     readers: list[str] = Field(min_length=1, description="the agencies that read")
     purposes: list[Annotated[str, AfterValidator(_purpose)]] = Field(
-        min_length=1, description='what the events may be used for, as ["INVESTIGATION"]'
+        min_length=1, description='what the events may be used for, such as ["INVESTIGATION"]'
     )
     partitions: int = Field(
-        ge=1, le=_MOST_PARTITIONS, description="a count that you will never change, as 3"
+        ge=1, le=_MOST_PARTITIONS, description="a number that never changes, such as 3"
     )
-    # Once part of the format. It is taken for the sake of signed files: events name them by their
-    # hash, so that they cannot be changed. Nothing goes by it; see `Agreement.remarks`.
+    # Signed files may contain this key, and nobody can change them, since events name them by their
+    # hash. It has no effect; see `Agreement.remarks`.
     retention: Annotated[str, AfterValidator(_retention)] | None = None
