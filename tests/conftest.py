@@ -222,16 +222,18 @@ def postgresql(databases: Callable[[], str]) -> str:
 
 @pytest.fixture
 def grown(tmp_path: Path) -> Catalog:
-    """The shipped schemas, and a second version of the transfer with one field more."""
+    """The shipped schemas, and a newer version of the transfer with one field more."""
     folder = tmp_path / "avro"
     with as_file(files("sinergi_schemas") / "avro") as shipped:
         shutil.copytree(shipped, folder)
-    document = json.loads((folder / "transfer/1.avsc").read_text("utf-8"))
+    shipped_catalog = Catalog.shipped()
+    newest = shipped_catalog.newest("transfer")
     remark = {"name": "remark", "type": ["null", "string"], "default": None, "doc": "Anything."}
-    document["fields"].append(remark)
-    (folder / "transfer/2.avsc").write_text(json.dumps(document), "utf-8")
+    document = {**newest.parsed, "fields": [*newest.parsed["fields"], remark]}
+    name = f"transfer/{newest.version + 1}"
+    (folder / f"{name}.avsc").write_text(json.dumps(document), "utf-8")
     with (folder / "ids.toml").open("a", encoding="utf-8") as ids:
-        ids.write('"transfer/2" = 4\n')
+        ids.write(f'"{name}" = {max(each.id for each in shipped_catalog.all()) + 1}\n')
     return Catalog.load(folder)
 
 

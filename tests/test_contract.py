@@ -8,7 +8,6 @@ import types
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 from uuid import UUID
 
@@ -16,6 +15,8 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+import contract_vectors
+import sinergi
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.events import MODELS, Event
 from sinergi_schemas.events.values import WEIGHT_DIGITS, WEIGHT_PLACES
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 
 CATALOG = Catalog.shipped()
 NEWEST = [CATALOG.newest(event_type) for event_type in CATALOG.event_types]
-LANDED = json.loads(
-    (Path(__file__).parent / "vectors" / "contract" / "fingerprints.json").read_text()
-)
+LANDED = json.loads(contract_vectors.FINGERPRINTS.read_text("utf-8"))
 NAMED_BY_EVERY_ROW = {
     "agency",
     "record_id",
@@ -146,6 +145,12 @@ def test_every_event_type_has_a_model_and_files() -> None:
         assert schema.parsed["name"] == MODELS[schema.event_type].__name__
 
 
+def test_every_event_type_can_be_imported_from_sinergi() -> None:
+    for model in MODELS.values():
+        assert model.__name__ in sinergi.__all__
+        assert getattr(sinergi, model.__name__) is model
+
+
 def changed_name(field: dict[str, Any]) -> None:
     field["name"] += "_"
 
@@ -236,6 +241,6 @@ def test_no_list_stands_inside_a_list_and_none_uses_the_columns_that_every_row_h
 
 
 def test_a_landed_file_never_changes_and_its_id_is_never_given_again() -> None:
-    found = {schema.name: [schema.id, schema.fingerprint.hex()] for schema in CATALOG.all()}
+    found = contract_vectors.fingerprints()
     assert found == LANDED
     assert len({schema_id for schema_id, _ in found.values()}) == len(found)

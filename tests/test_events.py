@@ -248,7 +248,7 @@ def test_no_garbage_does_more_than_be_refused_and_no_refusal_tells_a_value(
 
 
 def test_an_unknown_event_type_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(EventTypeUnknown, match="seizure, suspicious-visit, transfer"):
+    with pytest.raises(EventTypeUnknown, match=", ".join(MODELS)):
         parse("parole", {})
 
 

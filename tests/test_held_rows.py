@@ -238,7 +238,9 @@ def test_whatever_an_application_puts_the_relay_goes_on_and_says_what_it_holds(
     assert verified(pair) == (3, 0)
     found = reasons(pair)
     assert "discard" in found["unknown"]
-    assert found["rubbish"].startswith("its datum is not one of transfer/1: ")
+    assert found["rubbish"].startswith(
+        f"its datum is not one of {SHIPPED.newest('transfer').name}: "
+    )
     assert found["nobody"] == found["type"] == "no agreement in force covers it"
     told = [each["why"] for each in logs if each["event"].startswith("rows held")]
     assert set(told) == set(found.values())

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from contextlib import closing
 from itertools import chain, pairwise
-from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,16 +19,14 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.dialects import postgresql as postgresql_dialect
 
+import contract_vectors
 from agency_pair import AgencyPair, transfer
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_consumers.materialise.store import Stored
 from sinergi_consumers.projections.projection import (
     PROVENANCE,
-    current,
-    history,
     installed,
     projection,
     projections_of,
@@ -43,42 +40,20 @@ from sinergi_schemas.catalog import Catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.testing.tape import TapeMessage
     from sinergi_schemas.events import Transfer
 
-VECTOR = Path(__file__).parent / "vectors" / "layout" / "tables.json"
 SECRET = "Slamet Riyadi 3510101708450001"  # a made-up person's
 
 
 # The tables of the contract
 
 
-def described() -> dict[str, Any]:
-    """Every table of the shipped schemas: its comment, and each column's type and comment."""
-    catalog = Catalog.shipped()
-    dialect = postgresql_dialect.dialect()  # type: ignore[no-untyped-call] # it has no types
-    return {
-        table.name: {
-            "comment": table.comment,
-            "key": [column.name for column in table.primary_key],
-            "columns": {
-                column.name: [
-                    column.type.compile(dialect) + ("" if column.nullable else " NOT NULL"),
-                    column.comment,
-                ]
-                for column in table.columns
-            },
-        }
-        for event_type in catalog.event_types
-        for kind in (current, history)
-        for table in kind(catalog.newest(event_type)).tables
-    }
-
-
 def test_the_tables_are_those_that_people_have_written_their_queries_for() -> None:
-    assert described() == json.loads(VECTOR.read_text("utf-8"))
+    assert contract_vectors.tables() == json.loads(contract_vectors.TABLES.read_text("utf-8"))
 
 
 def test_the_tables_in_a_database_bear_names_types_and_comments(postgresql: str) -> None:
@@ -86,7 +61,7 @@ def test_the_tables_in_a_database_bear_names_types_and_comments(postgresql: str)
     migrate.upgrade(postgresql, migrate.Role.CONSUMER, projections_of(catalog, catalog.event_types))
     engine = sa.create_engine(postgresql, poolclass=sa.NullPool)
     inspector = sa.inspect(engine)
-    for name, table in described().items():
+    for name, table in contract_vectors.tables().items():
         assert inspector.get_table_comment(name, "sinergi")["text"] == table["comment"]
         assert inspector.get_pk_constraint(name, "sinergi")["constrained_columns"] == table["key"]
         columns = {
@@ -101,7 +76,7 @@ def test_the_tables_in_a_database_bear_names_types_and_comments(postgresql: str)
 
 def test_every_column_says_what_it_means_and_every_name_fits_postgresql() -> None:
     names = []
-    for name, table in described().items():
+    for name, table in contract_vectors.tables().items():
         names.append(f"incoming_{name}")
         assert table["comment"], name
         for column, (_, comment) in table["columns"].items():
