@@ -1,6 +1,6 @@
 """What every measurement stands on: local services, a publisher, a reader, and their topic.
 
-The processes are put together as the command line puts them together, and are not changed.
+The processes are put together by the same factories as those of the command line.
 """
 
 from __future__ import annotations
@@ -21,20 +21,15 @@ from confluent_kafka.admin import NewTopic
 
 from sinergi import migrate
 from sinergi_consumers.bus import Bus
-from sinergi_consumers.materialise.assignment import Assignment
-from sinergi_consumers.materialise.loop import Materialiser
-from sinergi_consumers.materialise.receipts import Receipts
-from sinergi_consumers.materialise.store import Store
+from sinergi_consumers.materialise.factory import MaterialiserSetup
 from sinergi_consumers.projections.projection import Projection, current, history
-from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_producers.outbox.publishing import Outbox
-from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.factory import RelaySetup
+from sinergi_producers.relay.loop import Identity
 from sinergi_producers.relay.sealing import MOST_MESSAGES, Sealer, TreeKey
 from sinergi_producers.relay.sending import Sender
-from sinergi_producers.relay.store import Backlog
 from sinergi_schemas import topics
 from sinergi_schemas.agreements.collection import Agreements
-from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
@@ -43,7 +38,6 @@ from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from threading import Event
 
     from sinergi.local import Local
     from sinergi_schemas.catalog import Catalog
@@ -122,34 +116,26 @@ class Stage:
         migrate.upgrade(url, migrate.Role.CONSUMER, self.projections(kinds))
         return url
 
-    def materialiser(self, store: Store, assignment: Assignment) -> Materialiser:
-        """A materialiser as `sinergi materialise` puts it together."""
-        receipts = Receipts(READER, DATABASE, self.connection)
-        bus = Bus(self.connection, self.agreements, self.catalog, READER)
-        return Materialiser(assignment, store, receipts, bus, SYSTEM)
-
-    def assignment(self, url: str, kind: type[Assignment] = Assignment) -> Assignment:
-        """The topic-partitions that the reader reads, in a group of its database."""
-        group = f"{READER}.{sa.make_url(url).database}"
-        return kind(self.connection, group, {self.topic.name: self.partitions})
-
-    def store(
-        self, url: str, kinds: Sequence[str], stopping: Event, kind: type[Store] = Store
-    ) -> Store:
-        """The reader's database."""
-        projections = self.projections(kinds)
-        sink = PostgresqlSink(url, projections)
-        return kind(sink, projections, self.key("receipts"), SYSTEM, stopping)
+    def materialiser_setup(self, url: str, kinds: Sequence[str]) -> MaterialiserSetup:
+        """What a materialiser into this database needs; each database has a group of its own."""
+        return MaterialiserSetup(
+            Bus(self.connection, self.agreements, self.catalog, READER),
+            [self.topic],
+            url,
+            str(sa.make_url(url).database),
+            self.key("receipts"),
+            self.projections(kinds),
+        )
 
     def prepare_publisher(self, url: str) -> str:
         """Make the tables of a publisher; its database's URL again."""
         migrate.upgrade(url, migrate.Role.PRODUCER)
         return url
 
-    def relay(self, url: str, kind: type[Backlog] = Backlog) -> Relay:
-        """A relay as `sinergi relay` puts it together."""
+    def relay_setup(self, url: str) -> RelaySetup:
+        """What a relay of this database's outbox needs."""
         identity = Identity(self.publisher, [self.key("publisher")], lambda: self.agreements)
-        return Relay(identity, kind(url), self.connection, self.catalog)
+        return RelaySetup(identity, url, self.connection, self.catalog)
 
     def outbox(self) -> Outbox:
         """The publisher's outbox."""

@@ -21,17 +21,14 @@ from sqlalchemy.orm import Session
 
 from sinergi import migrate
 from sinergi_consumers.bus import Bus
-from sinergi_consumers.materialise.assignment import Assignment
-from sinergi_consumers.materialise.loop import Materialiser
-from sinergi_consumers.materialise.receipts import Receipts
-from sinergi_consumers.materialise.store import Store
+from sinergi_consumers.materialise.factory import MaterialiserSetup, build_materialiser
 from sinergi_consumers.projections.projection import Projection, projections_of
-from sinergi_consumers.sinks.postgresql.sink import QUARANTINE_BYTES, PostgresqlSink
+from sinergi_consumers.sinks.postgresql.sink import QUARANTINE_BYTES
 from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_consumers.testing.tape import Tape
 from sinergi_producers.outbox.publishing import Outbox
-from sinergi_producers.relay.loop import Identity, Relay
-from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.factory import RelaySetup, build_relay
+from sinergi_producers.relay.loop import Identity
 from sinergi_schemas import topics
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
@@ -46,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from sinergi_consumers.materialise.loop import Materialiser
     from sinergi_consumers.testing.tape import TapeMessage
     from sinergi_schemas.events import Transfer
     from sinergi_schemas.seal.keys import VerifyingKey
@@ -166,11 +164,19 @@ class AgencyPair:
     @contextmanager
     def relaying(self) -> Iterator[None]:
         """Run a relay while the block lasts; what it raises comes out."""
-        identity = Identity(self.publisher, [self.key], lambda: self.agreements)
-        backlog = Backlog(self.producer_url, TERM_SECONDS)
-        relay = Relay(identity, backlog, self.connection, Catalog.shipped())
-        with running(relay.run):
+        with running(build_relay(self.relay_setup).run):
             yield
+
+    @property
+    def relay_setup(self) -> RelaySetup:
+        """What a relay of the publisher needs."""
+        return RelaySetup(
+            Identity(self.publisher, [self.key], lambda: self.agreements),
+            self.producer_url,
+            self.connection,
+            Catalog.shipped(),
+            TERM_SECONDS,
+        )
 
     @contextmanager
     def materialising(self, projections: Sequence[Projection] | None = None) -> Iterator[None]:
@@ -181,17 +187,16 @@ class AgencyPair:
     def materialiser(
         self, stopping: threading.Event, projections: Sequence[Projection] | None = None
     ) -> Materialiser:
-        chosen = self.projections if projections is None else projections
-        sink = PostgresqlSink(self.consumer_url, chosen, self.quarantine_bytes)
-        return Materialiser(
-            Assignment(
-                self.connection, f"{self.reader}.{DATABASE}", {self.topic.name: self.partitions}
-            ),
-            Store(sink, chosen, self.receipt_key, SYSTEM, stopping),
-            Receipts(self.reader, DATABASE, self.connection),
+        setup = MaterialiserSetup(
             self.bus,
-            SYSTEM,
+            [self.topic],
+            self.consumer_url,
+            DATABASE,
+            self.receipt_key,
+            self.projections if projections is None else projections,
+            self.quarantine_bytes,
         )
+        return build_materialiser(setup, stopping)
 
     @cached_property
     def agency_settings(self) -> Path:

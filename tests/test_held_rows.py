@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,14 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 import strategies
-from agency_pair import TERM_SECONDS, AgencyPair, running, transfer
+from agency_pair import AgencyPair, running, transfer
 from avro_schemas import damage
 from sinergi_producers.outbox import discarding
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_producers.relay import loop as relay_module
-from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.factory import build_relay
 from sinergi_producers.relay.row_check import TOO_LONG, UNKNOWN_SCHEMA, KnownSchema, RowCheck
 from sinergi_producers.relay.sealing import BEHIND, OutboxRow, Sealer, TreeKey
-from sinergi_producers.relay.store import Backlog
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog, Schema
 from sinergi_schemas.clock import new_event_id
@@ -38,6 +38,7 @@ from test_sealing import KEY, row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sinergi_producers.relay.loop import Relay
     from sinergi_schemas.events import Event
 
 AGENCY = "lapas-rekaan"
@@ -406,8 +407,7 @@ def test_what_a_newer_relay_has_sealed_an_older_one_sends(pair: AgencyPair) -> N
 
 
 def relaying(pair: AgencyPair, catalog: Catalog) -> Relay:
-    identity = Identity(pair.publisher, [pair.key], lambda: pair.agreements)
-    return Relay(identity, Backlog(pair.producer_url, TERM_SECONDS), pair.connection, catalog)
+    return build_relay(replace(pair.relay_setup, catalog=catalog))
 
 
 # A relay with rights of its own

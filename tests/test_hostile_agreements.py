@@ -12,16 +12,14 @@ import tomli_w
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
-from agency_pair import TERM_SECONDS, AgencyPair, running, transfer
+from agency_pair import AgencyPair, running, transfer
 from sinergi.cli.root import run
 from sinergi_consumers.materialise import loaded_agreements
 from sinergi_producers.relay import loop as relaying
-from sinergi_producers.relay.loop import Identity, Relay
-from sinergi_producers.relay.store import Backlog
 from sinergi_schemas.agreements.collection import Agreements
-from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.errors import AgreementRefused
 from sinergi_schemas.kafka.admin import open_admin
+from test_relay import relay_of
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -67,9 +65,7 @@ def test_running_processes_keep_their_agreements_beside_a_file_that_cannot_be_us
         return load
 
     pair.bus = replace(pair.bus, load=loading("materialiser"))
-    identity = Identity(pair.publisher, [pair.key], loading("relay"))
-    backlog = Backlog(pair.producer_url, TERM_SECONDS)
-    relay = Relay(identity, backlog, pair.connection, Catalog.shipped())
+    relay = relay_of(pair, loading("relay"))
     with running(relay.run), pair.materialising():
         pair.publish(transfer("T/0"))
         pair.until_rows("sinergi.transfer", 1)
@@ -104,9 +100,7 @@ def test_what_is_known_goes_on_when_an_agreement_on_an_unknown_event_type_is_loa
 ) -> None:
     make_topics(pair)
     pair.bus = replace(pair.bus, load=lambda: Agreements.load(pair.folder))
-    identity = Identity(pair.publisher, [pair.key], lambda: Agreements.load(pair.folder))
-    backlog = Backlog(pair.producer_url, TERM_SECONDS)
-    relay = Relay(identity, backlog, pair.connection, Catalog.shipped())
+    relay = relay_of(pair, lambda: Agreements.load(pair.folder))
     with capture_logs() as log, running(relay.run), pair.materialising():
         pair.publish(transfer("T/0"))
         pair.until_rows("sinergi.transfer", 1)

@@ -6,21 +6,20 @@ import shutil
 import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import tomli_w
 
 from agency_pair import BUS, TERM_SECONDS, AgencyPair, running, transfer
+from sinergi.cli.relay import setup_of
 from sinergi.cli.root import run
 from sinergi.settings import settings
 from sinergi_consumers.materialise import loaded_agreements
 from sinergi_producers.relay import loop as relaying
-from sinergi_producers.relay.loop import Identity, Relay
-from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.factory import build_relay
 from sinergi_schemas import message
 from sinergi_schemas.agreements.collection import Agreements
-from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.seal.writer import TreeWriter
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sinergi_consumers.testing.tape import TapeMessage
+    from sinergi_producers.relay.loop import Relay
     from sinergi_schemas.seal.keys import VerifyingKey
 
 
@@ -60,16 +60,9 @@ def pair(
 
 
 def relay_of(pair: AgencyPair) -> Relay:
-    """A relay as the command puts it together, out of the agency's settings."""
-    found = settings.load(pair.agency_settings, {}, {})
-
-    def keys() -> Any:
-        return found.signing_keys(found.agreements())
-
-    identity = Identity(found.agency, keys(), found.agreements, keys)
-    return Relay(
-        identity, Backlog(pair.producer_url, TERM_SECONDS), pair.connection, Catalog.shipped()
-    )
+    """A relay out of the agency's settings, as the command makes it."""
+    setup = setup_of(settings.load(pair.agency_settings, {}, {}))
+    return build_relay(replace(setup, term_seconds=TERM_SECONDS))
 
 
 def publish(pair: AgencyPair, *record_ids: str) -> None:

@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 from agency_pair import BUS, AgencyPair, transfer
 from sinergi.cli import root
 from sinergi_producers.recovery.recovery import Recovery
-from sinergi_producers.relay.loop import Identity
 from sinergi_producers.relay.sealing import Sealer, TreeKey
 from sinergi_producers.relay.store import Backlog
 from sinergi_producers.relay.watermark import Floors
@@ -74,8 +73,8 @@ def restore(pair: AgencyPair, url: str) -> None:
 
 
 def recovery(pair: AgencyPair) -> Recovery:
-    identity = Identity(pair.publisher, [pair.key], lambda: pair.agreements)
-    return Recovery(identity, pair.producer_url, pair.connection, Catalog.shipped())
+    setup = pair.relay_setup
+    return Recovery(setup.identity, setup.database, setup.connection, setup.catalog)
 
 
 def sealed_only(pair: AgencyPair) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from threading import Event
@@ -25,9 +26,9 @@ from confluent_kafka.admin import (
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from agency_pair import BUS, TERM_SECONDS, AgencyPair, running, transfer
+from agency_pair import BUS, AgencyPair, running, transfer
 from sinergi_producers.relay import loop as relay_module
-from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.factory import build_relay
 from sinergi_producers.relay.sealing import MOST_BYTES, MOST_MESSAGES, Sealer, TreeKey
 from sinergi_producers.relay.store import Backlog
 from sinergi_producers.relay.watermark import Floors
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+    from sinergi_producers.relay.loop import Relay
+
 STUCK_RELAY = Path(__file__).with_name("chaos") / "relay_stuck_before_mark.py"
 
 
@@ -62,14 +65,11 @@ def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], s
 def relay_of(
     pair: AgencyPair,
     load: Callable[[], Agreements] | None = None,
-    backlog: Backlog | None = None,
 ) -> Relay:
-    return Relay(
-        Identity(pair.publisher, [pair.key], load or (lambda: pair.agreements)),
-        backlog or Backlog(pair.producer_url, TERM_SECONDS),
-        pair.connection,
-        Catalog.shipped(),
-    )
+    setup = pair.relay_setup
+    if load:
+        setup = replace(setup, identity=replace(setup.identity, load=load))
+    return build_relay(setup)
 
 
 def messages(pair: AgencyPair, topic: str | None = None, partition: int = 0) -> list[Message]:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -22,16 +22,14 @@ import sqlalchemy as sa
 import tomli_w
 from confluent_kafka.admin import AdminClient
 
-from agency_pair import DATABASE, TERM_SECONDS, running, transfer
+from agency_pair import DATABASE, running, transfer
 from chaos.disk import fill, full
 from chaos.patience import until
 from chaos.report import Report
 from chaos.services import Services
 from chaos.site import Site, site, stop_all
-from sinergi_producers.relay.loop import Identity, Relay
-from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.factory import build_relay
 from sinergi_schemas import errors
-from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from waiting import PATIENCE_SECONDS
 
@@ -136,10 +134,7 @@ class WeekAgo:
 def relayed_a_week_ago(bus: Site, events: int) -> None:
     """The last that was heard of the agency: it has sent all, and signed its heads."""
     pair = bus.pair
-    identity = Identity(pair.publisher, [pair.key], lambda: pair.agreements)
-    backlog = Backlog(pair.producer_url, TERM_SECONDS)
-    relay = Relay(identity, backlog, pair.connection, Catalog.shipped(), clock=WeekAgo())
-    with running(relay.run):
+    with running(build_relay(replace(pair.relay_setup, clock=WeekAgo())).run):
         until(lambda: bus.sent == events, PATIENCE_SECONDS, "all is sent")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import closing, suppress
+from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from agency_pair import BUS, DATABASE, AgencyPair, running, transfer
 from sinergi_consumers.materialise.receipts import Receipts
 from sinergi_consumers.sinks.protocol import Receipt
 from sinergi_producers.relay.control_topic import ControlTopic
+from sinergi_producers.relay.factory import build_relay
 from sinergi_producers.relay.sealing import Sealer, TreeKey
 from sinergi_producers.relay.sending import Sender
 from sinergi_producers.relay.store import Backlog
@@ -161,7 +163,8 @@ def test_a_relay_that_its_database_does_not_let_in_says_so_and_goes_on_once_it_d
     """It cannot be told from a server that is away: libpq gives no SQLSTATE for a login."""
     pair.publish(transfer("P/1"))
     url = sa.engine.make_url(pair.producer_url).set(username=role, password=PASSWORD)
-    relay = relay_of(pair, None, Backlog(url.render_as_string(hide_password=False)))
+    database = url.render_as_string(hide_password=False)
+    relay = build_relay(replace(pair.relay_setup, database=database))
     with capture_logs() as logs, running(relay.run):
         pair.until(lambda: f'"{role}"' in whys(logs), "it says that it may not log in")
         assert "FATAL" in whys(logs)

@@ -24,6 +24,7 @@ from sinergi.cli import materialise
 from sinergi.cli.root import run
 from sinergi.settings.initialise import PlannedFiles, found
 from sinergi.settings.settings import load
+from sinergi_consumers.materialise.factory import build_materialiser
 from sinergi_consumers.testing.sinks import transfer
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas.clock import SYSTEM
@@ -324,7 +325,11 @@ def waiting(reader: ReaderFolder, **flags: str) -> Iterator[Said]:
     settings = load(reader.folder / "sinergi.toml", changed)
     with (
         capture_logs() as said,
-        running(lambda stopping: materialise.assemble(settings, stopping).run(stopping)),
+        running(
+            lambda stopping: build_materialiser(materialise.setup_of(settings), stopping).run(
+                stopping
+            )
+        ),
     ):
         yield said
 

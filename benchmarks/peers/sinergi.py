@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from peers import told
 from sinergi_consumers.materialise.assignment import Assignment
+from sinergi_consumers.materialise.factory import build_materialiser
 from sinergi_consumers.materialise.store import Store
 from sinergi_schemas.clock import SYSTEM
 
@@ -49,6 +50,6 @@ def run(stage: Stage, url: str, kinds: Sequence[str]) -> tuple[float, float]:
     A worker that no partition was left for has done neither.
     """
     stopping = told.stopping()
-    store = stage.store(url, kinds, stopping, _Ended)
-    stage.materialiser(store, stage.assignment(url, _Began)).run(stopping)
+    setup = stage.materialiser_setup(url, kinds)
+    build_materialiser(setup, stopping, assignment=_Began, store=_Ended).run(stopping)
     return min(_Began.at, default=math.inf), max(_Ended.at, default=-math.inf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from peers import told
+from sinergi_producers.relay.factory import build_relay
 from sinergi_producers.relay.store import Backlog
 from sinergi_schemas.clock import SYSTEM
 
@@ -34,5 +35,5 @@ class _Watched(Backlog):
 
 def run(stage: Stage, url: str) -> tuple[float, float]:
     """Relay until standard input ends; when it began to look, and when it had sent all."""
-    stage.relay(url, _Watched).run(told.stopping())
+    build_relay(stage.relay_setup(url), backlog=_Watched).run(told.stopping())
     return _Watched.began[0], _Watched.ended[-1]

@@ -12,7 +12,8 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from sinergi.cli.logs import set_up
-from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.factory import RelaySetup, build_relay
+from sinergi_producers.relay.loop import Identity
 from sinergi_producers.relay.store import Backlog
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
@@ -39,12 +40,9 @@ def main(folder: Path, url: str, kafka: str, agency: str) -> None:
     set_up("info", as_json=False)
     agreements = Agreements.load(folder)
     key = SigningKey.load(folder / "own.key")
-    Relay(
-        Identity(agency, [key], lambda: agreements),
-        BacklogWithoutMarks(url, TERM_SECONDS),
-        Connection(kafka),
-        Catalog.shipped(),
-    ).run(Event())
+    identity = Identity(agency, [key], lambda: agreements)
+    setup = RelaySetup(identity, url, Connection(kafka), Catalog.shipped(), TERM_SECONDS)
+    build_relay(setup, backlog=BacklogWithoutMarks).run(Event())
 
 
 if __name__ == "__main__":

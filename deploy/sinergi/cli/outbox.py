@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import root, terminal
+from sinergi.cli.relay import setup_of
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi_producers.outbox import pending
 from sinergi_producers.outbox.pending import PendingRow
@@ -158,17 +159,9 @@ def recover(
 
 def _recovery() -> Recovery:
     from sinergi_producers.recovery.recovery import Recovery  # noqa: PLC0415 - heavy: not for `list`
-    from sinergi_producers.relay.loop import Identity  # noqa: PLC0415
-    from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
-    settings = root.settings()
-    keys = settings.signing_keys(settings.agreements())
-    return Recovery(
-        Identity(settings.agency, keys, settings.agreements),
-        settings.producer_database,
-        settings.connection(),
-        Catalog.shipped(),
-    )
+    setup = setup_of(root.settings())
+    return Recovery(setup.identity, setup.database, setup.connection, setup.catalog)
 
 
 def _document(plan: RecoveryPlan, *, applied: bool) -> dict[str, Any]:

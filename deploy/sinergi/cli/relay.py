@@ -1,4 +1,4 @@
-"""`sinergi relay`: what the outbox holds, sealed and onto the bus, for ever."""
+"""`sinergi relay`: seal what the outbox holds and send it to the topics, until it is stopped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sinergi.signals import stopping as on_signals
 
 if TYPE_CHECKING:
     from sinergi.settings.settings import Settings
-    from sinergi_producers.relay.loop import Relay
+    from sinergi_producers.relay.factory import RelaySetup
     from sinergi_schemas.seal.keys import SigningKey
 
 
@@ -22,28 +22,31 @@ def relay() -> None:
     Example: sinergi --config /etc/sinergi/sinergi.toml relay
     """
     settings = root.settings()
-    settings.connection()  # with the password, which a pipe may hold: while signals still raise
+    settings.connection()  # reads the password, perhaps from a pipe, while signals still interrupt
     stopping = on_signals()
-    assemble(settings).run(stopping)
+    from sinergi_producers.relay.factory import build_relay  # noqa: PLC0415 - may start threads
+
+    build_relay(setup_of(settings)).run(stopping)
 
 
-def assemble(settings: Settings) -> Relay:
-    """A relay out of settings.
+def setup_of(settings: Settings) -> RelaySetup:
+    """What the settings say that a relay needs.
 
     Raises:
-        SettingsRefused: a setting is missing, or no key is there that an agreement knows.
+        SettingsRefused: a setting is missing, or no private key is there whose public half an
+            agreement shows.
         AgreementRefused: the agreements cannot be used.
     """
-    from sinergi_producers.relay.loop import Identity, Relay  # noqa: PLC0415
-    from sinergi_producers.relay.store import Backlog  # noqa: PLC0415 - heavy: not for --help
+    from sinergi_producers.relay.factory import RelaySetup  # noqa: PLC0415 - heavy: not for --help
+    from sinergi_producers.relay.loop import Identity  # noqa: PLC0415
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
     def keys() -> list[SigningKey]:
         return settings.signing_keys(settings.agreements())
 
-    return Relay(
+    return RelaySetup(
         Identity(settings.agency, keys(), settings.agreements, keys),
-        Backlog(settings.producer_database),
+        settings.producer_database,
         settings.connection(),
         Catalog.shipped(),
     )

@@ -1,0 +1,79 @@
+"""Puts a materialiser together: for the command, for tests and for benchmarks alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sinergi_consumers.materialise.assignment import Assignment
+from sinergi_consumers.materialise.loop import Materialiser
+from sinergi_consumers.materialise.receipts import Receipts
+from sinergi_consumers.materialise.store import Store
+from sinergi_consumers.sinks.postgresql.sink import QUARANTINE_BYTES, PostgresqlSink
+from sinergi_schemas.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from threading import Event
+
+    from sinergi_consumers.bus import Bus
+    from sinergi_consumers.projections.projection import Projection
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.topics import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialiserSetup:
+    """What a materialiser needs.
+
+    Attributes:
+        bus: the brokers, the agreements and the schemas, for the agency that reads.
+        topics: the event topics to read.
+        database: where the rows go; see `sinergi_schemas.postgresql.address`.
+        database_name: the database's name on the bus: in the consumer group and in receipts.
+        receipt_key: the private key with which this database signs its receipts.
+        projections: those that live in the database.
+        quarantine_bytes: how many bytes of events in quarantine are kept of each publisher.
+    """
+
+    bus: Bus
+    topics: Sequence[Topic]
+    database: str
+    database_name: str
+    receipt_key: SigningKey
+    projections: Sequence[Projection]
+    quarantine_bytes: int = QUARANTINE_BYTES
+    clock: Clock = SYSTEM
+
+
+def build_materialiser(
+    setup: MaterialiserSetup,
+    stopping: Event,
+    *,
+    assignment: type[Assignment] = Assignment,
+    store: type[Store] = Store,
+) -> Materialiser:
+    """A materialiser that has not begun; its `run` takes the same `stopping`.
+
+    Args:
+        stopping: set when the process shall end.
+        assignment, store: other classes than the usual ones, as a benchmark needs that notes when
+            something happens.
+
+    Raises:
+        ValueError: the bus names no agency that reads.
+    """
+    bus, clock = setup.bus, setup.clock
+    if bus.reader is None:
+        raise ValueError("a materialiser reads for an agency, and the bus names none")
+    group = f"{bus.reader}.{setup.database_name}"
+    counts = {each.name: bus.agreements.partitions(each) for each in setup.topics}
+    sink = PostgresqlSink(setup.database, setup.projections, setup.quarantine_bytes)
+    return Materialiser(
+        assignment(bus.connection, group, counts, clock),
+        store(sink, setup.projections, setup.receipt_key, clock, stopping),
+        Receipts(bus.reader, setup.database_name, bus.connection, clock),
+        bus,
+        clock,
+    )

@@ -1,0 +1,45 @@
+"""Puts a relay together: for the command, for tests and for benchmarks alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sinergi_producers.relay.loop import Relay
+from sinergi_producers.relay.store import Backlog
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.postgresql.lease import SECONDS
+
+if TYPE_CHECKING:
+    from sinergi_producers.relay.loop import Identity
+    from sinergi_schemas.catalog import Catalog
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySetup:
+    """What a relay needs, and a recovery of its database.
+
+    Attributes:
+        database: where the agency's outbox is; see `sinergi_schemas.postgresql.address`.
+        term_seconds: how long the lease lasts that makes one relay the leader.
+    """
+
+    identity: Identity
+    database: str
+    connection: Connection
+    catalog: Catalog
+    term_seconds: float = SECONDS
+    clock: Clock = SYSTEM
+
+
+def build_relay(setup: RelaySetup, *, backlog: type[Backlog] = Backlog) -> Relay:
+    """A relay that has not begun.
+
+    Args:
+        backlog: another class than the usual one, as a benchmark needs that notes when something
+            happens.
+    """
+    store = backlog(setup.database, setup.term_seconds)
+    return Relay(setup.identity, store, setup.connection, setup.catalog, clock=setup.clock)
