@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import typer
 
 from sinergi.cli import commands, root
+from sinergi.demo import errors as demo_errors
+from sinergi.local import errors as local_errors
 from sinergi.settings.model import variable
 from sinergi.settings.settings import load
 from sinergi_schemas import errors
@@ -65,12 +67,39 @@ MEANINGS = {
 }
 
 POLICIES = {
-    errors.Refused: "The caller's fault. Nothing was done; exit status 2.",
-    errors.Broken: "A peer's fault. A running process halts what it touches, and goes on elsewhere;"
-    " `sinergi replay` exits with 1 where a topic is not what its owner sealed.",
-    errors.Unavailable: "Nobody's fault. A running process tries again until it is over; a command"
-    " exits with 2.",
+    errors.Refused: "Whoever gave it mends it. Nothing was done with it; a command or a process"
+    " exits with 2. Where one event or message of many was refused, it alone is set aside.",
+    errors.Unavailable: "A service does not serve us now. A running process says why, and tries"
+    " again until it does; a command exits with 2.",
+    errors.TopicHalted: "A topic-partition is halted. A running process looks at it again by"
+    " itself, and goes on once the cause is mended. The materialiser goes on with all others"
+    " meanwhile; a relay waits with all of its own. `sinergi replay` exits with 1 where a topic is"
+    " not what its owner sealed.",
+    errors.Fatal: "The process cannot work, and exits with 2. `sinergi.Broken` catches these errors"
+    " and those of `TopicHalted`.",
+    errors.Superseded: "Another process has taken over. What is in hand is dropped; a running"
+    " process goes on with what is assigned to it next.",
 }
+
+# The order of the modules on the page.
+HOMES = (
+    *(
+        f"{errors.__name__}.{name}"
+        for name in (
+            "policies",
+            "events",
+            "publishing",
+            "seal",
+            "settings",
+            "kafka",
+            "database",
+            "materialising",
+            "files",
+        )
+    ),
+    local_errors.__name__,
+    demo_errors.__name__,
+)
 
 
 def page() -> str:
@@ -105,11 +134,11 @@ def settings() -> dict[str, tuple[str, str]]:
 
 
 def kinds(base: Kind) -> Iterator[Kind]:
-    """The errors below one, in the order in which they stand in the file."""
-    for kind in base.__subclasses__():
-        if kind.__module__ == errors.__name__:
-            yield kind
-            yield from kinds(kind)
+    """The errors below one, in the order of their modules and then of their definition."""
+    ours = [each for each in base.__subclasses__() if each.__module__ in HOMES]
+    for kind in sorted(ours, key=lambda each: HOMES.index(each.__module__)):
+        yield kind
+        yield from kinds(kind)
 
 
 def message(kind: Kind) -> str:

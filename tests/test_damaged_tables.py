@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, transfer
 from sinergi.cli import root
@@ -130,10 +131,31 @@ def test_a_tree_that_is_none_is_named_by_every_command(filled: Operator) -> None
     filled.alter(pair.producer, r"UPDATE sinergi_producer.tree SET frontier = '\x00'")
     named = "sinergi_producer.tree.frontier of the row (transfer, 0) of size 1"
     assert [each.startswith(named) for each in filled.problems(filled.owner)] == [True]
-    for words in (["relay"], ["outbox", "recover"], ["keys", "replace"]):
+    for words in (["outbox", "recover"], ["keys", "replace"]):
         status, _, err = filled.owner(*words)
         assert status == root.COULD_NOT
         assert f"sinergi: {named} is not what was stored there" in err
+
+
+def test_a_relay_waits_at_a_tree_that_is_none_and_goes_on_once_it_is_restored(
+    filled: Operator,
+) -> None:
+    pair = filled.pair
+    question = "SELECT frontier FROM sinergi_producer.tree"
+    ((frontier,),) = pair.ask(question, pair.producer)
+    filled.alter(pair.producer, r"UPDATE sinergi_producer.tree SET frontier = '\x00'")
+    pair.publish(transfer("P/2"))
+    named = "sinergi_producer.tree.frontier of the row (transfer, 0) of size 1"
+    with capture_logs() as logs, pair.relaying():
+        until(
+            lambda: any(str(each.get("why")).startswith(named) for each in list(logs)),
+            "it names the tree",
+        )
+        assert pair.ask("SELECT size FROM sinergi_producer.tree", pair.producer) == [(1,)]
+        restored = f"UPDATE sinergi_producer.tree SET frontier = '\\x{bytes(frontier).hex()}'"
+        filled.alter(pair.producer, restored)
+        sent = "SELECT sent_size FROM sinergi_producer.tree"
+        until(lambda: pair.ask(sent, pair.producer) == [(2,)], "it goes on")
 
 
 def test_a_lease_whose_epoch_cannot_be_raised_is_named(operator: Operator) -> None:

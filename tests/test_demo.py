@@ -20,10 +20,11 @@ import typer
 import sinergi.demo
 from sinergi.cli.demo import demo
 from sinergi.demo import play
+from sinergi.demo.errors import DemoFailed
 from sinergi.demo.reckoning import Reckoning, TopicCounts
 from sinergi.demo.tampering import Tampered
+from sinergi.local.errors import LocalFolderRefused
 from sinergi.local.state import is_free
-from sinergi_schemas import errors
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def test_a_promise_that_is_not_kept_is_told_by_the_exit_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def play_badly(*_: object) -> None:
-        raise errors.DemoFailed("a changed byte passed for sealed", "copy")
+        raise DemoFailed("a changed byte passed for sealed", "copy")
 
     monkeypatch.setattr(play, "play", play_badly)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
@@ -214,7 +215,7 @@ def test_a_promise_that_is_not_kept_is_told_by_the_exit_status(
 def test_a_folder_that_holds_something_is_never_played_in(tmp_path: Path) -> None:
     (tmp_path / "diary").touch()
 
-    with pytest.raises(errors.LocalFolderRefused, match="not empty"):
+    with pytest.raises(LocalFolderRefused, match="not empty"):
         demo(keep=tmp_path)
 
     assert [each.name for each in tmp_path.iterdir()] == ["diary"]

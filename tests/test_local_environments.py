@@ -16,10 +16,15 @@ import pytest
 
 from sinergi.local import Local, jars, programs
 from sinergi.local.account import Account
+from sinergi.local.errors import (
+    DownloadFailed,
+    LocalFailed,
+    LocalProgramsUnreachable,
+    LocalRootRefused,
+)
 from sinergi.local.postgresql import LocalPostgresql
 from sinergi.local.process import Program
 from sinergi.local.state import LocalState
-from sinergi_schemas import errors
 from test_local import admin, database, mirror, pids
 from waiting import PATIENCE_SECONDS
 
@@ -126,7 +131,7 @@ if os.geteuid() == 0:
     def test_root_who_can_become_nobody_else_is_told_so(place: Path) -> None:
         said = serve(place, "--drop", "all", "--no-namespaces", secret=place / "none")
 
-        assert said == {"error": str(errors.LocalRootRefused("Operation not permitted"))}
+        assert said == {"error": str(LocalRootRefused("Operation not permitted"))}
         assert not (place / "postgresql").exists()
 
     def test_a_user_who_is_not_root_starts_it_though_root_runs_this(place: Path) -> None:
@@ -253,7 +258,7 @@ def test_programs_that_can_be_run_nowhere_are_named_with_every_place_and_reason(
     monkeypatch.setattr(programs, "_site", lambda: broken)
     monkeypatch.setattr(programs, "_places", lambda _account: [tmp_path / "copy"])
 
-    with pytest.raises(errors.LocalProgramsUnreachable) as refusal:
+    with pytest.raises(LocalProgramsUnreachable) as refusal:
         programs.find(Account.of_server())
 
     assert str(broken / programs._BIN) in str(refusal.value)
@@ -281,7 +286,7 @@ def test_a_data_folder_that_cannot_be_made_is_told_in_the_words_of_initdb(
         monkeypatch.setattr(programs, "find", lambda _account: Path(name))
         server = LocalPostgresql(tmp_path, LocalState.of(tmp_path))
 
-        with pytest.raises(errors.LocalFailed, match="initdb: error: the disk is full"):
+        with pytest.raises(LocalFailed, match="initdb: error: the disk is full"):
             server.program()
 
     assert not (tmp_path / "postgresql").exists()
@@ -293,7 +298,7 @@ def test_a_service_that_ends_at_once_is_told_in_its_own_words(tmp_path: Path) ->
     (tmp_path / "postgresql").mkdir(mode=0o700)
     Account.of_server().give(tmp_path / "postgresql")
 
-    with pytest.raises(errors.LocalFailed, match=r"postgresql\.conf.*No such file") as refusal:
+    with pytest.raises(LocalFailed, match=r"postgresql\.conf.*No such file") as refusal:
         Local(tmp_path).up()
 
     assert str(tmp_path / "postgresql.log") in str(refusal.value)
@@ -359,7 +364,7 @@ def test_where_no_cache_can_be_written_the_jars_come_into_the_services_folder(
     in_place_of(tmp_path / "own")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
 
-    with pytest.raises(errors.DownloadFailed, match=r"\.m2.*Not a directory"):
+    with pytest.raises(DownloadFailed, match=r"\.m2.*Not a directory"):
         jars.class_path(None)
     paths = jars.class_path(None, tmp_path / "services")
 

@@ -163,7 +163,7 @@ def test_another_tree_of_a_size_that_the_outbox_has_signed_is_a_fork(pair: Agenc
     with pair.relaying():
         until_sent(pair, 9)
     contradict(pair, 0, 9)
-    with pytest.raises(errors.SealFork):
+    with pytest.raises(errors.OutboxForked, match=r"transfer/0 has two histories of 9 leaves"):
         relay_of(pair).run(Event())
 
 

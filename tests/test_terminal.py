@@ -29,6 +29,7 @@ import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import reference
 from sinergi.cli import outbox, provision, publish, quarantine, root, schemas, status, terminal
 from sinergi.cli import settings as settings_command
 from sinergi.cli.logs import set_up
@@ -483,15 +484,6 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path, text: str, ce
 # Errors, logs and the streams
 
 
-def every_error() -> list[type[errors.SinergiError]]:
-    found, rest = [], [errors.SinergiError]
-    while rest:
-        kinds = rest.pop().__subclasses__()
-        found += kinds
-        rest += kinds
-    return [each for each in found if each.__module__ == errors.__name__]
-
-
 def filled(kind: type[errors.SinergiError], text: str) -> errors.SinergiError:
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
@@ -507,7 +499,7 @@ def filled(kind: type[errors.SinergiError], text: str) -> errors.SinergiError:
 @given(TEXTS)
 @example("".join(NASTY))
 def test_no_error_is_obeyed_by_a_terminal(text: str) -> None:
-    kinds = every_error()
+    kinds = [*reference.kinds(errors.SinergiError)]
     assert len(kinds) > 60
     with captured() as found:
         for kind in kinds:

@@ -16,9 +16,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.postgresql import session, translate
+from sinergi_schemas.postgresql import session, translate_wrapped
 from sinergi_schemas.postgresql.engine import engine
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> lis
                 connection.exec_driver_sql(_registration())
             done = _projection_tables(connection, projections)
     except sa.exc.DBAPIError as why:
-        raise _translated(why) from None
+        raise translate_wrapped(why) from None
     return done
 
 
@@ -106,7 +105,7 @@ def differences(url: str, projections: Sequence[Projection]) -> list[Difference]
         with engine(url, "sinergi db") as opened, opened.begin() as connection:
             return list(found.differences(connection, projections))
     except sa.exc.DBAPIError as why:
-        raise _translated(why) from None
+        raise translate_wrapped(why) from None
 
 
 def script(role: Role, projections: Sequence[Projection] = ()) -> str:
@@ -163,11 +162,3 @@ def _config(role: Role) -> Config:
         config.set_main_option(name, value.replace("%", "%%"))  # % interpolates there
     config.attributes["schema"] = role.schema
     return config
-
-
-def _translated(why: sa.exc.DBAPIError) -> errors.SinergiError:
-    import psycopg  # noqa: PLC0415 - only where there is such an error
-
-    if isinstance(why.orig, psycopg.Error):
-        return translate(why.orig)
-    return errors.DatabaseAway("none")

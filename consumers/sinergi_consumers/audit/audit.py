@@ -208,7 +208,7 @@ class Audit:
     def _origin(self, number: int) -> str:
         return f"{self._bus.agreements.bus}/{self._topic.name}/{number}"
 
-    def _broken(self, tally: ReplayCounts, why: errors.Broken) -> None:
+    def _broken(self, tally: ReplayCounts, why: errors.TopicHalted) -> None:
         stands = (
             f"leaves 0 to {tally.verified} (exclusive) hold" if tally.verified else "none holds"
         )
@@ -217,7 +217,7 @@ class Audit:
             remarks.append(self._difference(tally, why, self.copies.against))
         self.verdict.findings.append(AuditFinding(str(why), tuple(remarks)))
 
-    def _difference(self, tally: ReplayCounts, why: errors.Broken, other: str) -> str:
+    def _difference(self, tally: ReplayCounts, why: errors.TopicHalted, other: str) -> str:
         end = why.end if isinstance(why, errors.SealMismatch) else tally.verified + _COMPARED
         leaves = range(tally.verified, end)
         leaf = differing_leaf(self._bus, tally.partition, leaves, self.name, other)

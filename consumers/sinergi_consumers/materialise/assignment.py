@@ -252,7 +252,7 @@ class Assignment:
         """
         try:
             return ask(self._admin)
-        except errors.Unavailable:
+        except errors.ServiceAway:
             self._admin = open_admin(self._connection)
             raise
 

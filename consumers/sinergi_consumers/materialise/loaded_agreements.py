@@ -67,7 +67,7 @@ class LoadedAgreements:
         self._due = now + RELOAD_SECONDS
         try:
             found = self._bus.load()
-        except (errors.AgreementRefused, errors.SettingsRefused) as why:
+        except errors.Refused as why:
             _log.error("agreements not loaded again; the old ones hold", why=str(why))
             return False
         if found.versions == self._agreements.versions:

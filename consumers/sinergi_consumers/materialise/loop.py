@@ -52,7 +52,7 @@ _PARTING_SECONDS = 10.0
 _PAUSE_SECONDS = 1.0
 _MOST_UNCLAIMED_SECONDS = 10.0
 
-Obstacle = errors.Broken | errors.Unavailable
+Obstacle = errors.TopicHalted | errors.Unavailable
 Outcome = Stored | errors.PositionLost | errors.Unavailable
 
 
@@ -77,7 +77,7 @@ class Materialiser:
         self._halts = Pauses(clock)
         self._unclaimed = Pauses(clock, _MOST_UNCLAIMED_SECONDS)
         self._logged: set[tuple[TopicPartition, str]] = set()
-        self._unrecorded: dict[TopicPartition, tuple[errors.Broken, float]] = {}
+        self._unrecorded: dict[TopicPartition, tuple[errors.TopicHalted, float]] = {}
         self._position_check = PositionCheck(store.sink, clock)
 
     def run(self, stopping: Event) -> None:
@@ -86,6 +86,7 @@ class Materialiser:
         Raises:
             TablesMissing: the database was not prepared for this version.
             DatabaseBroken: it refuses the work itself.
+            BrokerTooOld, KafkaSettingsRefused: the client cannot work with this broker.
         """
         leave_loaded_objects()
         collect_rarely()
@@ -165,7 +166,7 @@ class Materialiser:
         for tp, claim in self._ours().items():
             try:
                 batch = self._judge(claim)
-            except (errors.Broken, errors.Unavailable) as why:
+            except (errors.TopicHalted, errors.Unavailable) as why:
                 broken[tp] = why
             else:
                 if batch:
@@ -182,7 +183,7 @@ class Materialiser:
         partition = claim.partition
         try:
             batch = claim.cut()
-        except errors.Broken:
+        except errors.TopicHalted:
             if claim.is_sound or claim.start.is_first:
                 raise
             self._read_from_first(claim)
@@ -348,9 +349,9 @@ class Materialiser:
             try:
                 self._claims[tp] = self._claim_one(tp)
                 self._unclaimed.forget(tp)
-            except errors.Broken as why:
+            except errors.TopicHalted as why:
                 self._halt({tp: why})
-            except (errors.Unavailable, errors.NotPermitted) as why:
+            except errors.Unavailable as why:
                 self._pause(tp, why)
 
     def _claim_one(self, tp: TopicPartition) -> Claim:
@@ -393,5 +394,5 @@ class Materialiser:
         """
         try:
             yield
-        except (errors.Unavailable, errors.NotPermitted) as why:
+        except errors.Unavailable as why:
             _log.warning(what, why=str(why))

@@ -117,7 +117,7 @@ class QuarantineRetry:
                 read: Mapping[int, Message] = {}
                 try:
                     read = {} if away else self.read(portion)
-                except (errors.Unavailable, errors.NotPermitted) as why:
+                except errors.Unavailable as why:
                     away = why
                 yield from self.retry_portion(portion, read, decision, away)
 

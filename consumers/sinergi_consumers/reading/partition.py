@@ -127,7 +127,7 @@ class Partition:
         self._behind = 0
         self._passed = 0
         self._doubted = 0
-        self._broken: errors.Broken | None = None
+        self._broken: errors.TopicHalted | None = None
 
     @property
     def size(self) -> int:
@@ -160,7 +160,7 @@ class Partition:
         return self._reader.noise
 
     @property
-    def unresolved(self) -> errors.Broken | None:
+    def unresolved(self) -> errors.TopicHalted | None:
         """What a valid checkpoint says that the messages so far do not bear out."""
         return self._broken or self._reader.unresolved
 
@@ -188,7 +188,7 @@ class Partition:
                     self._pick(each, offset)
                 else:
                     self._judge(each, offset)
-            except errors.Broken as why:
+            except errors.TopicHalted as why:
                 self._broken = why
 
     def end(self) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import Leaves, VerifiedBatch
     from sinergi_consumers.reading.position import Position, TopicIncarnation
-    from sinergi_schemas.errors import Broken, RowsRefused
+    from sinergi_schemas.errors import RowsRefused, TopicHalted
     from sinergi_schemas.message import Message
     from sinergi_schemas.seal.noise import SkippedMessages
     from sinergi_schemas.topics import TopicPartition
@@ -218,7 +218,7 @@ class Sink(Protocol):
         """What quarantine holds at some leaves without their bytes, by leaf index."""
         ...
 
-    def halt(self, tp: TopicPartition, why: Broken, looks_at: datetime) -> None:
+    def halt(self, tp: TopicPartition, why: TopicHalted, looks_at: datetime) -> None:
         """Keep for people why a partition stands still, and when it is looked at again.
 
         Since when it stands still is kept as long as the reason is the same.

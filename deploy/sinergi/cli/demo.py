@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from sinergi.cli import terminal
-from sinergi_schemas import errors
+from sinergi.demo.errors import DemoFailed
+from sinergi.local.errors import LocalFolderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ def demo(
         interruption = _Interruption()
         try:
             outcome = play(folder, Screen(beside_data=as_json), interruption.check)
-        except errors.DemoFailed as why:
+        except DemoFailed as why:
             terminal.note(f"sinergi: {why}")
             raise typer.Exit(_NOT_SO) from None
     if as_json:
@@ -73,10 +74,10 @@ def _empty(keep: Path) -> Path:
     try:
         keep.mkdir(parents=True, exist_ok=True)
         if any(keep.iterdir()):
-            raise errors.LocalFolderRefused(str(keep), "it is not empty")
+            raise LocalFolderRefused(str(keep), "it is not empty")
         return _enterable(keep.absolute())
     except OSError as why:
-        raise errors.LocalFolderRefused(str(keep), str(why.strerror)) from None
+        raise LocalFolderRefused(str(keep), str(why.strerror)) from None
 
 
 def _enterable(folder: Path) -> Path:

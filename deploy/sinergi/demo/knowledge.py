@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
+from sinergi.demo.errors import DemoFailed
 from sinergi_consumers.audit.replay import Replay, ReplayFilter
-from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,7 +43,7 @@ def proved(bench: DemoBus, topic: Topic, record_id: str, until: datetime) -> Pro
     frames = Replay(bench.bus, topic).events(wanted)
     rows = [row for frame in frames for row in frame.iter_rows(named=True)]
     if not rows:
-        raise errors.DemoFailed(f"nothing was told of {record_id} by then", topic.name)
+        raise DemoFailed(f"nothing was told of {record_id} by then", topic.name)
     newest = max(rows, key=lambda row: row["revision"])
     results = ", ".join(each["lab_result"] for each in newest["exhibits"])
     known = Knowledge(newest["revision"], results)

@@ -7,8 +7,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from sinergi.demo.errors import DemoFailed
 from sinergi.demo.fiction import at, changed, exhibit, holder, seizure
-from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _all_correct(teller: Storyline, case: Seizure) -> None:
     teller.told.note(revised)
     revisions = sorted(each.revision for each in revised)
     if revisions != list(range(2, 2 + _OFFICERS)):
-        raise errors.DemoFailed(f"{case.record_id} has revisions {revisions}", "there is a hole")
+        raise DemoFailed(f"{case.record_id} has revisions {revisions}", "there is a hole")
     teller.screen.say(
         f"{_OFFICERS} of them correct the same record at the same moment: revisions"
         f" {', '.join(map(str, revisions))}, no hole and none twice."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi.demo import fiction, knowledge
+from sinergi.demo.errors import DemoFailed
 from sinergi.demo.fiction import (
     at,
     changed,
@@ -182,7 +183,7 @@ def _refused(teller: Storyline, visit_number: str) -> None:
         teller.screen.say("BNNK enters its seizure in a hurry; all that is missing is named:")
         teller.screen.quote(str(why))
         return
-    raise errors.DemoFailed("an incomplete seizure was taken", _SALT)
+    raise DemoFailed("an incomplete seizure was taken", _SALT)
 
 
 def _who_knew(teller: Storyline) -> None:
@@ -198,7 +199,7 @@ def _who_knew(teller: Storyline) -> None:
         proof = knowledge.proved(teller.bench, topic, _SALT, until)
         held = knowledge.held(teller.lapas, teller.bnnk, _SALT, until)
         if held != proof.known:
-            raise errors.DemoFailed(f"the topic tells {proof.known}", f"the table holds {held}")
+            raise DemoFailed(f"the topic tells {proof.known}", f"the table holds {held}")
         leaf = f"leaf {proof.leaf} of partition {proof.partition}"
         rows.append((f"{day} March", *proof.known, leaf, held.laboratory))
     columns = ("evening of", "revision", "BNNK had told", "proved by", "the prison knew")

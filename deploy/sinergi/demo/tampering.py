@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi import provision
+from sinergi.demo.errors import DemoFailed
 from sinergi_consumers.audit.replay import Replay, ReplayFilter, differing_leaf
 from sinergi_schemas import codec, errors, message
 from sinergi_schemas.clock import SYSTEM
@@ -92,13 +93,13 @@ def tamper(bench: DemoBus, topic: Topic) -> Tampered:
         leaf = differing_leaf(bench.bus, partition, batch, copy, topic.name)  # 4
         changed = message.parse(change.original)
         if leaf is None or (partition, leaf) != (change.original.partition(), changed.leaf_index):
-            raise errors.DemoFailed(
+            raise DemoFailed(
                 "the comparison named another leaf than the changed one", copy
             ) from None
         return Tampered(
             topic, copy, partition, batch.start, batch.stop, leaf, str(why), *change[2:]
         )
-    raise errors.DemoFailed("a changed byte passed for sealed", copy)
+    raise DemoFailed("a changed byte passed for sealed", copy)
 
 
 def _read(bench: DemoBus, topic: Topic) -> list[Message]:
@@ -127,7 +128,7 @@ def _lighter(bench: DemoBus, victim: Message) -> _Change:
     parsed = message.parse(victim)
     schema = bench.bus.catalog.by_fingerprint(parsed.fingerprint)
     if schema is None:
-        raise errors.DemoFailed("a message has an unknown schema", parsed.fingerprint.hex())
+        raise DemoFailed("a message has an unknown schema", parsed.fingerprint.hex())
     sealed = codec.decode(parsed.datum, schema)
     before: Decimal = sealed["exhibits"][0]["gross_weight_g"]
     number = int(before.scaleb(_PLACES))
@@ -139,7 +140,7 @@ def _lighter(bench: DemoBus, victim: Message) -> _Change:
         if after < before:
             return _Change(victim, message.frame(schema.id, datum), before, after)
         place = parsed.datum.find(stored, place + 1)
-    raise errors.DemoFailed("no weight was found to change", parsed.key.decode())
+    raise DemoFailed("no weight was found to change", parsed.key.decode())
 
 
 def _copy(
@@ -167,4 +168,4 @@ def _copy(
     left = producer.flush(_FLUSH_SECONDS)
     raise_for(failures[0] if failures else None)
     if left:
-        raise errors.DemoFailed(f"{left} messages of the copy were not delivered", copy)
+        raise DemoFailed(f"{left} messages of the copy were not delivered", copy)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from sinergi.demo.agencies import BNNK, LAPAS, POLRESTA
-from sinergi_schemas import errors
+from sinergi.demo.errors import DemoFailed
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.topics import Topic
 
@@ -94,7 +94,7 @@ class Storyline:
         except sa.exc.IntegrityError:
             self.told.taken_back.add(event.event_id)
             return
-        raise errors.DemoFailed("a register gave out a number twice", event.record_id)
+        raise DemoFailed("a register gave out a number twice", event.record_id)
 
     def arrives(self, event: Event, reader: Agency) -> float:
         """Wait until a reader's table has an event; how long it took, in seconds.
@@ -108,5 +108,5 @@ class Storyline:
         with self.screen.waiting(f"{event.record_id} is on its way to {reader.slug}"):
             if not self.workers.wait_until(lambda: bool(reader.answers(query))):
                 what = f"revision {event.revision} of {event.record_id} did not arrive"
-                raise errors.DemoFailed(what, f"{reader.slug} has no such row")
+                raise DemoFailed(what, f"{reader.slug} has no such row")
         return SYSTEM.monotonic() - began

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 import psutil
 
+from sinergi.demo.errors import DemoFailed
 from sinergi.local.process import Program
-from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Workers:
 
         if not self.wait_until(ready, _READY_SECONDS):
             what = f"not all processes were ready within {_READY_SECONDS:.0f} s"
-            raise errors.DemoFailed(what, "see the logs")
+            raise DemoFailed(what, "see the logs")
 
     def kill(self, agency: Agency, work: WorkerCommand) -> int:
         """Kill a process with SIGKILL, which it can neither hear nor prepare for; its pid."""
@@ -133,14 +133,14 @@ class Workers:
                 status = None
             if status != 0:
                 what = f"{work} of {agency} ended with {status} on SIGTERM"
-                raise errors.DemoFailed(what, _last_line(worker.log))
+                raise DemoFailed(what, _last_line(worker.log))
         self._running.clear()
 
     def _check(self) -> None:
         self._check_stop()
         for (agency, work), worker in self._running.items():
             if not worker.process.is_running() or worker.process.status() == psutil.STATUS_ZOMBIE:
-                raise errors.DemoFailed(f"{work} of {agency} has ended", _last_line(worker.log))
+                raise DemoFailed(f"{work} of {agency} has ended", _last_line(worker.log))
 
     def _ask_to_stop(self) -> None:
         for process in self._processes():

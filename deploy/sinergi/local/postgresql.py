@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from sinergi.local import programs
 from sinergi.local.account import Account
+from sinergi.local.errors import LocalDown, LocalFailed
 from sinergi.local.process import Program
-from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +122,7 @@ class LocalPostgresql:
                     made = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
                     connection.execute(made)
         except psycopg.OperationalError:
-            raise errors.LocalDown(str(self.folder)) from None
+            raise LocalDown(str(self.folder)) from None
         return self.url(name)
 
     @property
@@ -153,6 +153,6 @@ class LocalPostgresql:
             data.rename(self._data)
         except subprocess.CalledProcessError as failure:
             what = f"its data folder cannot be made: {failure.output}"
-            raise errors.LocalFailed(self.name, what, str(self.log)) from None
+            raise LocalFailed(self.name, what, str(self.log)) from None
         finally:
             shutil.rmtree(making)

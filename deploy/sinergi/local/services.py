@@ -14,10 +14,10 @@ from fcntl import LOCK_EX, flock
 from typing import TYPE_CHECKING, Self
 
 from sinergi.local import process
+from sinergi.local.errors import LocalDown, LocalFailed, LocalFolderRefused, PortTaken
 from sinergi.local.kafka import LocalKafka
 from sinergi.local.postgresql import LocalPostgresql
 from sinergi.local.state import LocalState, is_free
-from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM, Clock
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sinergi.local.process import Program
+    from sinergi_schemas import errors
 
 # For a process that has not ended: as long as a slow and busy machine could possibly need.
 _PATIENCE_SECONDS = 300.0
@@ -149,7 +150,7 @@ class Local:
     def _state(self) -> LocalState:
         state = LocalState.read(self._folder)
         if state is None:
-            raise errors.LocalDown(str(self._folder))
+            raise LocalDown(str(self._folder))
         return state
 
     def _services(self, state: LocalState) -> tuple[LocalKafka, LocalPostgresql]:
@@ -174,7 +175,7 @@ class Local:
         program = service.program()
         for port in service.ports:
             if not is_free(port):
-                raise errors.PortTaken(service.name, port)
+                raise PortTaken(service.name, port)
         logged = program.logged
         self._started.append(_Running(service, program, program.start(leashed=leashed), logged))
 
@@ -188,7 +189,7 @@ class Local:
                     raise running.failure()
                 if self._clock.monotonic() > until:
                     what = f"no answer within {_PATIENCE_SECONDS:.0f} s"
-                    raise errors.LocalFailed(running.service.name, what, str(running.service.log))
+                    raise LocalFailed(running.service.name, what, str(running.service.log))
             waiting = [running for running in waiting if not running.answers()]
 
     def _stop_started(self) -> None:
@@ -212,7 +213,7 @@ class Local:
             self._folder.chmod(0o700)
             lock = (self._folder / "lock").open("w")
         except OSError as why:
-            raise errors.LocalFolderRefused(str(self._folder), str(why.strerror)) from None
+            raise LocalFolderRefused(str(self._folder), str(why.strerror)) from None
         with lock:
             flock(lock, LOCK_EX)
             yield
@@ -224,7 +225,7 @@ def _resolved(folder: Path) -> Path:
         return folder.resolve()
     except (OSError, RuntimeError) as why:  # before Python 3.13 a circle is a RuntimeError
         what = why.strerror if isinstance(why, OSError) else "its links lead in a circle"
-        raise errors.LocalFolderRefused(str(folder), str(what)) from None
+        raise LocalFolderRefused(str(folder), str(what)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,6 @@ class _Running:
         """Why it has ended: its port is the first suspect."""
         for port in self.service.ports:
             if not is_free(port):
-                return errors.PortTaken(self.service.name, port)
+                return PortTaken(self.service.name, port)
         reason = self.program.reason(self.logged)
-        return errors.LocalFailed(self.service.name, reason, str(self.service.log))
+        return LocalFailed(self.service.name, reason, str(self.service.log))

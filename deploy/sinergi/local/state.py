@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sinergi.local import process
-from sinergi_schemas import errors
+from sinergi.local.errors import LocalFolderRefused
 
 # Below the range that the system takes outgoing ports from, so that a stopped service finds its
 # port free when it comes back.
@@ -53,7 +53,7 @@ class LocalState:
         if known is not None:
             return known
         if (folder / "postgresql").exists() or (folder / "kafka").exists():
-            raise errors.LocalFolderRefused(str(folder), "it has data but no state.json")
+            raise LocalFolderRefused(str(folder), "it has data but no state.json")
         kafka, controller, postgresql = _free_ports(3)
         return cls(
             folder=str(folder),
@@ -78,16 +78,16 @@ class LocalState:
         except FileNotFoundError:
             return None
         except NotADirectoryError:
-            raise errors.LocalFolderRefused(str(folder), "it is no folder") from None
+            raise LocalFolderRefused(str(folder), "it is no folder") from None
         except (ValueError, TypeError):
-            raise errors.LocalFolderRefused(str(folder), "its state.json is damaged") from None
+            raise LocalFolderRefused(str(folder), "its state.json is damaged") from None
         except OSError as why:
-            raise errors.LocalFolderRefused(str(folder), str(why.strerror)) from None
+            raise LocalFolderRefused(str(folder), str(why.strerror)) from None
         before = Path(state.folder)
         if _is_same(before, folder):
             return replace(state, folder=str(folder))
         if not state.is_remembered_in(before) and state.runs:
-            raise errors.LocalFolderRefused(
+            raise LocalFolderRefused(
                 str(folder),
                 f"it was {before}, whose services still run. Move it back there and stop them with"
                 " `sinergi local down`",
@@ -131,7 +131,7 @@ class LocalState:
                 json.dump(asdict(self), file, indent=2)
             new.replace(new.with_suffix(""))
         except OSError as why:
-            raise errors.LocalFolderRefused(self.folder, str(why.strerror)) from None
+            raise LocalFolderRefused(self.folder, str(why.strerror)) from None
 
 
 def _is_same(one: Path, other: Path) -> bool:

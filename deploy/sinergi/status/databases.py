@@ -12,7 +12,7 @@ from sinergi.status.look import CheckedRows
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_schemas import errors
-from sinergi_schemas.postgresql import Database
+from sinergi_schemas.postgresql import Database, stored
 from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 
 K = TypeVar("K")
-
-_NO_TABLE = ("42P01", "3F000")  # undefined_table, invalid_schema_name
 
 _LEASE = """
     SELECT holder, CASE WHEN isfinite(expires_at) THEN expires_at END,
@@ -168,7 +166,7 @@ def consumer_rows(url: str) -> ConsumerRows:
             key = f"({projection}, {topic}, {number}) of tree_size {size}"
             look.check_frontier("position", key, size, frontier)
             place = TopicIncarnation(*at) if all(at) else None
-            row = PositionRow(size, place, None if offset is not None and offset < 0 else offset)
+            row = PositionRow(size, place, stored.offset(offset))
             positions.setdefault(TopicPartition(topic, number), {})[projection] = row
         counts = look.of_topics("quarantine", _QUARANTINE)
         quarantined = _nested(
@@ -219,10 +217,8 @@ def _looking(url: str, role: str) -> Iterator[psycopg.Connection]:
     try:
         with database.reading() as connection:
             yield connection
-    except errors.DatabaseBroken as why:
-        if why.sqlstate in _NO_TABLE:
-            raise errors.TablesMissing(f"a table of sinergi_{role}", role) from None
-        raise
+    except errors.ObjectMissing:
+        raise errors.TablesMissing(f"a table of sinergi_{role}", role) from None
     finally:
         database.close()
 

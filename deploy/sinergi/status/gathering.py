@@ -153,7 +153,7 @@ class _Gathering:
         try:
             return question(where)
         except errors.SinergiError as why:
-            answers = not isinstance(why, errors.Unavailable)
+            answers = not isinstance(why, errors.ServiceAway)
             self.away.append(Away(service, str(masked(where)), _plainly(why), answers))
             return None
 

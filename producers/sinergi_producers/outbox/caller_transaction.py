@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _DRIVERS = ("psycopg", "psycopg_async")
-_UNDEFINED = ("42883", "3F000")
-_NOT_PERMITTED = "42501"
 
 _WITH_PSYCOPG = "connect with psycopg 3, in SQLAlchemy as postgresql+psycopg://"
 _ASYNC_SESSION = (
@@ -211,10 +209,10 @@ def _meant(error: psycopg.Error) -> psycopg.Error:
         TablesMissing: the function `put` is not there.
         DatabaseBroken: its use is not permitted.
     """
-    if error.sqlstate in _UNDEFINED:
-        raise errors.TablesMissing("sinergi_producer.put", "producer") from None
     meant = translate(error)
-    if error.sqlstate == _NOT_PERMITTED:
+    if isinstance(meant, errors.ObjectMissing):
+        raise errors.TablesMissing("sinergi_producer.put", "producer") from None
+    if isinstance(meant, errors.RightMissing):
         raise meant from None
     silent = type(error)(str(meant))
     silent.sqlstate = error.sqlstate

@@ -49,7 +49,7 @@ class Comparison:
 
         Raises:
             OutboxBehindTopic: a checkpoint is of a larger tree than the database has.
-            SealFork: one is of another tree than the database has.
+            OutboxForked: one is of another tree than the database has.
         """
         confirmed = self._backlog.confirmed()
         tree_keys: dict[TopicPartition, TreeKey] = {}
@@ -76,7 +76,7 @@ class Comparison:
             raise errors.OutboxBehindTopic(*tp, known.size, found.size)
         for size, root in self._backlog.roots(tree_key, found.roots).items():
             if root != found.roots[size]:
-                raise errors.SealFork(known.origin, size)
+                raise errors.OutboxForked(known.origin, size)
         self._skipped.report(tp, found.noise)
 
 

@@ -57,15 +57,6 @@ LOOK_SECONDS = 0.05
 _HORIZON_SECONDS = 1.0
 _RELOAD_SECONDS = 60.0
 
-# What is mended elsewhere, while a process that runs for ever waits and says so.
-_MENDED_BY_OTHERS = (
-    errors.Unavailable,
-    errors.BrokerRefuses,
-    errors.LoginRefused,
-    errors.NotPermitted,
-    errors.PartitionsDiffer,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -142,6 +133,7 @@ class Relay:
             TablesMissing: the database was not prepared for this version.
             AgreementRefused: the agreements cannot be read.
             OutboxBehindTopic: the database is older than a topic.
+            OutboxForked: a topic shows another history than the database has sealed.
             DatabaseBroken: the database refuses the work itself.
             BrokerTooOld, KafkaSettingsRefused: the client cannot work with this broker.
             BrokerAway, DatabaseAway, NotPermitted, …: it was so when we were to stop, and not all
@@ -153,9 +145,7 @@ class Relay:
             while not stopping.is_set():
                 try:
                     self._lead(patience, stopping)
-                except errors.LeaseLost as why:
-                    _log.warning("lease lost", why=str(why), epoch=why.epoch)
-                except _MENDED_BY_OTHERS as why:
+                except (errors.Unavailable, errors.TopicHalted) as why:
                     if stopping.is_set():
                         raise
                     patience.wait(why, stopping)
@@ -175,6 +165,8 @@ class Relay:
             term = self._begin(epoch)
             self._resend(term)  # 0
             self._loop(term, patience, stopping)
+        except errors.Superseded as why:
+            _log.warning("lease lost", why=str(why), epoch=epoch)
         finally:
             self._end(epoch, term)
 
@@ -309,7 +301,7 @@ class Relay:
         """Read agreements and keys again, and let rows try again that an agreement may cover."""
         try:
             agreements, keys = self._identity.load(), self._identity.held()
-        except (errors.AgreementRefused, errors.SettingsRefused, errors.KeyFileRefused) as why:
+        except errors.Refused as why:
             _log.error("agreements not loaded again; the old ones hold", why=str(why))
             return
         held = {each.public for each in term.sealer.keys}

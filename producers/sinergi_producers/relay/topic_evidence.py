@@ -112,7 +112,7 @@ def evidence(
     Memory is bounded, and time grows with what was written behind the last confirmed leaf.
 
     Raises:
-        SealFork: the owner has signed two trees of one size.
+        OutboxForked: this agency has signed two trees of one size.
         BrokerAway, TopicAway, NotPermitted: they cannot be read.
     """
     found = {tp: TopicEvidence() for tp in known}
@@ -182,7 +182,7 @@ def _judge(found: TopicEvidence, known: KnownTree, received: Message) -> None:
         found.noise.add(cause, offset, parsed.leaf_index)
         return
     if found.roots.setdefault(stated.size, stated.root) != stated.root:
-        raise errors.SealFork(known.origin, stated.size)
+        raise errors.OutboxForked(known.origin, stated.size)
     if len(found.roots) > _MOST_ROOTS:
         del found.roots[next(iter(found.roots))]
     found.size = max(found.size, stated.size)

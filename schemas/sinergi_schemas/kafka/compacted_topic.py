@@ -125,7 +125,7 @@ class CompactedTopic:
         return (
             not self._is_broken
             and self._to_retry >= self._unconfirmed.keys()
-            and not isinstance(self._why, errors.Unavailable)
+            and not isinstance(self._why, errors.ServiceAway)
         )
 
     def _open(self) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psycopg.errors import NumericValueOutOfRange
-
 from sinergi_schemas import errors
+from sinergi_schemas.postgresql import stored
 
 if TYPE_CHECKING:
     import psycopg
@@ -58,13 +57,8 @@ class Lease:
         Raises:
             StoredStateInvalid: its epoch cannot be raised.
         """
-        try:
+        with stored.raising_epoch(self._table, f"({self._values['name']})"):
             taken = connection.execute(self._take, self._values).fetchone()
-        except NumericValueOutOfRange:
-            what = "no number is higher"
-            raise errors.StoredStateInvalid(
-                f"{self._table}.epoch", f"({self._values['name']})", what
-            ) from None
         return None if taken is None else int(taken[0])
 
     def renew(self, connection: psycopg.Connection, epoch: int) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from psycopg.errors import NumericValueOutOfRange
-
 from sinergi_consumers.decode.agreement_check import NOT_AGREED
 from sinergi_consumers.decode.decoder import AWAITING_SCHEMA
 from sinergi_consumers.projections.projection import SCHEMA
@@ -141,12 +139,9 @@ class PostgresqlSink:
             name for name, each in self._merges.items() if each.projection.event_type == event_type
         )
         with self._database.serving() as connection:
-            try:
+            row = f"({' or '.join(names)}, {tp.topic}, {tp.partition})"
+            with stored.raising_epoch(_POSITION, row):
                 rows = connection.execute(_CLAIM, (*tp, names)).fetchall()
-            except NumericValueOutOfRange:
-                row = f"({' or '.join(names)}, {tp.topic}, {tp.partition})"
-                what = "no number is higher"
-                raise errors.StoredStateInvalid(f"{_POSITION}.epoch", row, what) from None
         return {row[0]: _position(tp, row) for row in rows}
 
     def reached(self, topics: Sequence[str]) -> dict[tuple[str, str, int], tuple[int, int]]:
@@ -204,7 +199,7 @@ class PostgresqlSink:
             ).fetchall()
         return [QuarantineKey(name, tp, index) for name, index in rows]
 
-    def halt(self, tp: TopicPartition, why: errors.Broken, looks_at: datetime) -> None:
+    def halt(self, tp: TopicPartition, why: errors.TopicHalted, looks_at: datetime) -> None:
         """Keep for people why a partition stands still, and when it is looked at again."""
         with self._database.serving() as connection:
             reason = type(why).__name__
@@ -255,9 +250,9 @@ class PostgresqlSink:
 
 
 def _position(tp: TopicPartition, row: tuple[Any, ...]) -> Position:
-    """A position as it is stored. An offset that is none has to be looked for."""
+    """A position as it is stored."""
     projection, size, frontier, epoch, cluster_id, topic_id, offset = row
     key = f"({projection}, {tp.topic}, {tp.partition}) of tree_size {size}"
     tree = stored.frontier(size, frontier, _POSITION, key)
     place = TopicIncarnation(cluster_id, topic_id) if cluster_id and topic_id else None
-    return Position(tree, epoch, place, None if offset is not None and offset < 0 else offset)
+    return Position(tree, epoch, place, stored.offset(offset))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from sinergi_producers.sources.files.delimited import DelimitedFile
@@ -34,7 +33,7 @@ from sinergi_schemas.errors import (
     IntakeStopped,
     RowsRefused,
 )
-from sinergi_schemas.postgresql import translate
+from sinergi_schemas.postgresql import translate_wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,9 +73,7 @@ def into(outbox: Outbox, engine: Engine) -> Publish:
             with engine.begin() as connection:
                 return outbox.publish_many(connection, events, backfill=True)
         except DBAPIError as error:
-            if isinstance(error.orig, psycopg.Error):
-                raise translate(error.orig) from None
-            raise
+            raise translate_wrapped(error) from None
 
     return publish
 

@@ -1,0 +1,14 @@
+"""What can go wrong in the demo."""
+
+from __future__ import annotations
+
+from sinergi_schemas.errors.policies import Fatal
+
+
+class DemoFailed(Fatal):
+    """The demo did not go as it must: {what} ({why}). This is a bug; `sinergi demo --keep FOLDER`
+    leaves the logs to send along.
+    """
+
+    what: str
+    why: str

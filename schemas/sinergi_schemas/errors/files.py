@@ -1,0 +1,55 @@
+"""Errors of the files that a command reads or writes."""
+
+from __future__ import annotations
+
+from sinergi_schemas.errors.policies import Refused, ServiceAway
+
+
+class OutputRefused(Refused):
+    """{path} cannot be written ({why}); {remedy}."""
+
+    path: str
+    why: str
+    remedy: str = "name another file"
+
+
+class OutputExists(Refused):
+    """{path} is there already, and is not written over: name another file, or say --force."""
+
+    path: str
+
+
+class InputRefused(Refused):
+    """{path} cannot be taken in: {what}. Nothing was published."""
+
+    path: str
+    what: str
+
+
+class InputChanged(Refused):
+    """{path} was written to while it was read, at about line {line}. What was published before
+    that stays; let the writer finish, and publish a copy that nobody writes to.
+    """
+
+    path: str
+    line: int
+
+
+class IntakeStopped(ServiceAway):
+    """{path} is published up to line {line} and no further: the database does not serve us
+    ({why}). The same command goes on from there once it does.
+    """
+
+    path: str
+    line: int
+    why: str
+
+
+class MappingRefused(Refused):
+    """{path} cannot be used as a mapping; nothing was published:{listing}
+
+    The listing holds every problem on a line of its own.
+    """
+
+    path: str
+    listing: str

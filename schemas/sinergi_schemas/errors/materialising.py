@@ -1,0 +1,52 @@
+"""Errors of the materialiser, projections, quarantine and replays."""
+
+from __future__ import annotations
+
+from sinergi_schemas.errors.policies import Refused, Superseded
+
+
+class PositionLost(Superseded):
+    """Another worker has taken {topic}/{partition} of {projection}; what is in hand is dropped."""
+
+    projection: str
+    topic: str
+    partition: int
+
+
+class ProjectionRefused(Refused):
+    """The projection {projection} cannot be used: {what}. Mend it where it is declared."""
+
+    projection: str
+    what: str
+
+
+class ProjectionFailed(Refused):
+    """The projection {projection} failed on an event: {what}. Only this event is quarantined; mend
+    the projection, and run `sinergi quarantine retry` (docs/tutorial-integrator.md).
+    """
+
+    projection: str
+    what: str
+
+
+class ReplayRefused(Refused):
+    """The replay cannot be done: {what}."""
+
+    what: str
+
+
+class LeafNotRead(Refused):
+    """Quarantine does not keep the bytes of leaf {index} of {topic}/{partition}, and the topic does
+    not show the leaf as it was verified. Let the broker's operator restore the topic from a copy,
+    or run `sinergi quarantine discard`.
+    """
+
+    topic: str
+    partition: int
+    index: int
+
+
+class QuarantineRefused(Refused):
+    """Nothing was done about quarantine: {what}."""
+
+    what: str

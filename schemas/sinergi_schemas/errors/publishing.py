@@ -1,0 +1,83 @@
+"""Errors of the outbox, the relay and the recovery of an outbox."""
+
+from __future__ import annotations
+
+from sinergi_schemas.errors.policies import Refused, Superseded
+
+
+class EventsRefused(Refused):
+    """Event {place} of those given, counted from 0, is refused, and so are all: {why}"""
+
+    place: int
+    why: str
+
+
+class TransactionRefused(Refused):
+    """`publish` joins your own transaction on PostgreSQL, and {given} is none: {way}."""
+
+    given: str
+    way: str
+
+
+class ActionRefused(Refused):
+    """The action {action} is not possible: {why}."""
+
+    action: str
+    why: str
+
+
+class EventIdTaken(Refused):
+    """The event_id {event_id} belongs to an event of another record; leave it out, and each event
+    gets one of its own.
+    """
+
+    event_id: str
+
+
+class EventDiffers(Refused):
+    """The event_id {event_id} was published before with other contents. To change a record publish
+    its next revision (CORRECTED), under an event_id of its own.
+    """
+
+    event_id: str
+
+
+class OutboxBehindTopic(Refused):
+    """{topic}/{partition} shows {shown:leaves}, this outbox knows {known}: its database was
+    restored from a backup, or another outbox writes there. Nothing is sealed, since that would make
+    two histories: stop every relay and run `sinergi outbox recover`, or find the other outbox.
+    """
+
+    topic: str
+    partition: int
+    known: int
+    shown: int
+
+
+class OutboxForked(Refused):
+    """{origin} has two histories of {size:leaves}, and this agency has signed both: another outbox
+    publishes in its name, or a database was restored from a backup and went on. Nothing is sealed.
+    Stop every relay, keep both copies, and find out which history the readers follow.
+    """
+
+    origin: str
+    size: int
+
+
+class RecoveryRefused(Refused):
+    """The outbox cannot be recovered: {what}. Nothing was changed."""
+
+    what: str
+
+
+class DiscardRefused(Refused):
+    """Nothing was discarded: {what}. `sinergi outbox list --held` shows what is held, and why."""
+
+    what: str
+
+
+class LeaseLost(Superseded):
+    """The lease {name} of epoch {epoch} is another's by now; nothing more is written under it."""
+
+    name: str
+    epoch: int

@@ -1,0 +1,148 @@
+"""Errors of signing keys, and of topics that are not what their owner sealed."""
+
+from __future__ import annotations
+
+from sinergi_schemas.errors.policies import Refused, TopicHalted
+
+
+class KeyFileRefused(Refused):
+    """The key file {path} cannot be used: {what}."""
+
+    path: str
+    what: str
+
+
+class SigningKeyMissing(Refused):
+    """A checkpoint of {origin} for {size:leaves} must be signed by {key}, which is not in the
+    folder of private keys. Put its file there, or load the agreement that replaces it.
+    """
+
+    origin: str
+    size: int
+    key: str
+
+
+class SealBroken(TopicHalted):
+    """A topic is not what its owner sealed. Compare it with another copy, and ask its owner."""
+
+
+class NoteMalformed(SealBroken):
+    """A checkpoint is no signed note ({what}). Only its owner can write one: ask who else writes
+    to the topic.
+    """
+
+    what: str
+
+
+class SignatureInvalid(SealBroken):
+    """The signature of {key} under {subject} does not hold: its text was changed, or another key
+    made it. Ask the owner of the key.
+    """
+
+    key: str
+    subject: str
+
+
+class SignatureMissing(SealBroken):
+    """{subject} is not signed by any of {keys}. Load the agreement that names the key it bears, or
+    ask its owner.
+    """
+
+    subject: str
+    keys: str
+
+
+class KeyReplaced(SignatureMissing):
+    """{subject} of {size:leaves} is signed by {signer}, which was replaced and signs nothing above
+    {last:leaves}; {keys} must sign it. Either its owner's relay has not loaded the agreement that
+    replaces the key, or somebody signs with the old key. Ask its owner.
+    """
+
+    size: int
+    signer: str
+    last: int
+
+
+class OriginForeign(SealBroken):
+    """A checkpoint of {found} stands in {origin}: messages of another topic were put there."""
+
+    origin: str
+    found: str
+
+
+class SealGap(SealBroken):
+    """{origin} lacks leaf {index}, though its owner's checkpoint covers {size:leaves}: messages are
+    missing. Restore them from another copy of the topic.
+
+    Attributes:
+        index: the first leaf that is missing.
+        size: the size of the tree under the checkpoint.
+    """
+
+    origin: str
+    index: int
+    size: int
+
+
+class CheckpointTooWide(SealBroken):
+    """A checkpoint of {origin} covers {size:leaves}, and the last one before it only {known}: more
+    than {most:leaves} between two are never taken. Compare the topic with another copy: a
+    checkpoint between them was changed, or its owner's relay does not keep to the limit.
+    """
+
+    origin: str
+    size: int
+    known: int
+    most: int
+
+
+class BatchTooLarge(SealBroken):
+    """The leaves {start} to {end} (exclusive) of {origin} take more than {most:bytes} under one
+    checkpoint, which no relay of ours makes. Its owner must look at the relay; nothing behind them
+    is read.
+    """
+
+    origin: str
+    start: int
+    end: int
+    most: int
+
+
+class SealMismatch(SealBroken):
+    """The leaves {start} to {end} (exclusive) of {origin} are not those under its checkpoint. At
+    least one was changed, swapped or slipped in: `sinergi replay --against` another copy names it.
+    """
+
+    origin: str
+    start: int
+    end: int
+
+
+class TailMissing(SealBroken):
+    """{origin} ends at {size:leaves}, but by {witness} it has {stated}: its newest messages were
+    cut off, or the copy was made before. Restore them from another copy, or ask its owner.
+    """
+
+    origin: str
+    size: int
+    stated: int
+    witness: str
+
+
+class SealFork(SealBroken):
+    """{origin} shows two histories of {size:leaves}. If both are signed, its owner made two; if
+    not, a message was slipped in. Keep both copies, and ask its owner.
+    """
+
+    origin: str
+    size: int
+
+
+class ProofFalse(SealBroken):
+    """The proof does not show leaf {index} under the checkpoint of size {size} of {origin}: the
+    event, its place or the proof was changed. Ask for the evidence again.
+    """
+
+    origin: str
+    index: int
+    size: int

@@ -1,0 +1,61 @@
+"""Errors of settings, agreements and the commands that set up a bus."""
+
+from __future__ import annotations
+
+from sinergi_schemas.errors.policies import Refused
+
+
+class SettingsRefused(Refused):
+    """The settings cannot be used:{listing}
+
+    The listing holds every problem on a line of its own: who gave it, key, what, how to mend it.
+    """
+
+    listing: str
+
+
+class ExtraMissing(Refused):
+    """`{command}` needs {library}, which is not installed: `pip install 'sinergi[{extra}]'`."""
+
+    command: str
+    library: str
+    extra: str
+
+
+class FoundingRefused(Refused):
+    """{what}. Nothing was written."""
+
+    what: str
+
+
+class ProvisionRefused(Refused):
+    """Topics on the brokers lack partitions and were left; everything else is done:{listing}"""
+
+    listing: str
+
+
+class AgreementRefused(Refused):
+    """{path} cannot be used as an agreement:{listing}
+
+    The listing holds every problem on a line of its own: file, key, what, how to mend it.
+    """
+
+    path: str
+    listing: str
+
+
+class NotAgreed(Refused):
+    """No agreement in force speaks of {topic}. Agreements are the *.toml files in the folder that
+    sinergi.toml names; ask the parties for the one that covers it.
+    """
+
+    topic: str
+
+
+class NothingToRead(Refused):
+    """The agreements in {folder} let {agency} read nothing. Ask the parties for one that names it
+    among the readers of an event type.
+    """
+
+    folder: str
+    agency: str

@@ -1,0 +1,212 @@
+"""The base of an error says what a process does about it: the relay and the materialiser agree."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+import reference
+from sinergi_consumers.materialise import loop
+from sinergi_consumers.materialise.loop import Materialiser
+from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_schemas import errors
+from sinergi_schemas.topics import TopicPartition
+from test_house import filled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from test_house import Kind
+
+ENDS = "ends with the error"
+TRIES_AGAIN = "says why, waits, and tries again"
+HALTS = "says why, stands still, and looks again"
+GOES_ON = "drops what is in hand, and goes on"
+
+# What meets both processes, and what both do about it.
+ANSWERS: dict[Kind, str] = {
+    errors.AgreementRefused: ENDS,
+    errors.BrokerAway: TRIES_AGAIN,
+    errors.BrokerRefuses: TRIES_AGAIN,
+    errors.BrokerTooOld: ENDS,
+    errors.DatabaseAway: TRIES_AGAIN,
+    errors.DatabaseBroken: ENDS,
+    errors.EncodingRefused: ENDS,
+    errors.KafkaSettingsRefused: ENDS,
+    errors.LoginRefused: TRIES_AGAIN,
+    errors.NotPermitted: TRIES_AGAIN,
+    errors.ObjectMissing: ENDS,
+    errors.PartitionsDiffer: HALTS,
+    errors.PoolerRefused: ENDS,
+    errors.RightMissing: ENDS,
+    errors.RowsRefused: ENDS,
+    errors.SealFork: HALTS,
+    errors.SettingsRefused: ENDS,
+    errors.StoredStateInvalid: HALTS,
+    errors.TablesMissing: ENDS,
+    errors.TopicAway: TRIES_AGAIN,
+}
+POLICIES: Mapping[Kind, str] = {
+    errors.Refused: ENDS,
+    errors.Unavailable: TRIES_AGAIN,
+    errors.TopicHalted: HALTS,
+    errors.Fatal: ENDS,
+    errors.Superseded: GOES_ON,
+}
+
+TP = TopicPartition("sinergi.lapas-rekaan.transfer", 0)
+
+
+class Hurried:
+    """A clock that moves on by far at each look."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        self._seconds += 1000.0
+        return self._seconds
+
+
+class Stopping:
+    """An event on which nobody waits."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, _: float) -> bool:
+        return self._is_set
+
+
+class Tried(Exception):
+    """The work was tried once more."""
+
+
+def once(fault: errors.SinergiError) -> Callable[..., Any]:
+    """Work that meets a fault at the first attempt."""
+    attempts = iter([fault])
+
+    def work(*_: object) -> None:
+        raise next(attempts, Tried())
+
+    return work
+
+
+def of_relay(fault: errors.SinergiError) -> str:
+    """What a relay does that meets a fault when it begins to lead."""
+    nothing = {name: lambda *_: None for name in ("check", "release", "close")}
+    backlog: Any = SimpleNamespace(term_seconds=10.0, take=lambda: 7, **nothing)
+    identity = Identity("lapas-rekaan", [], once(fault))
+    nowhere: Any = None
+    relay = Relay(identity, backlog, nowhere, nowhere, clock=Hurried())
+    stopping: Any = Stopping()
+    with capture_logs() as logs, pytest.raises((type(fault), Tried)) as ended:
+        relay.run(stopping)
+    said = {each["event"]: each for each in logs}
+    if ended.type is not Tried:
+        return ENDS
+    if "lease lost" in said:
+        return GOES_ON
+    assert said["waiting"]["why"] == str(fault)
+    return HALTS if isinstance(fault, errors.TopicHalted) else TRIES_AGAIN
+
+
+class Group:
+    """An assignment of one topic-partition, whose claim meets a fault."""
+
+    def __init__(self, fault: errors.SinergiError) -> None:
+        self.incarnation = once(fault)
+        self.claimable = {TP}
+        self.active: set[TopicPartition] = set()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        assert name in (
+            "missing_topics",
+            "subscribe",
+            "poll",
+            "commit",
+            "close",
+            "mark_lost",
+            "keep_alive",
+        )
+        return lambda *_: ()
+
+    def halt(self, tp: TopicPartition) -> None:
+        self.claimable.discard(tp)
+
+    def release(self, tp: TopicPartition) -> None:
+        self.claimable.add(tp)
+
+
+class Recorded:
+    """A sink that keeps which topic-partitions are halted, and why."""
+
+    def __init__(self) -> None:
+        self.halted: list[tuple[TopicPartition, errors.TopicHalted]] = []
+
+    def halt(self, tp: TopicPartition, why: errors.TopicHalted, _: datetime) -> None:
+        self.halted.append((tp, why))
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        assert name in ("check", "unpublished", "reached", "close")
+        return lambda *_: ()
+
+
+def of_materialiser(fault: errors.SinergiError, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a materialiser does that meets a fault when it claims a topic-partition."""
+    group, sink = Group(fault), Recorded()
+    receipts = SimpleNamespace(send=list, confirmed=list, finish=lambda _: [])
+    loaded = SimpleNamespace(
+        reload=lambda: False, awaiting=SimpleNamespace(look=lambda _: None), partition=None
+    )
+    monkeypatch.setattr(loop, "LoadedAgreements", lambda *_: loaded)
+    parts: tuple[Any, ...] = (group, SimpleNamespace(sink=sink), receipts, None, Hurried())
+    stopping: Any = Stopping()
+    with capture_logs() as logs, pytest.raises((type(fault), Tried)) as ended:
+        Materialiser(*parts).run(stopping)
+    said = {each["event"]: each for each in logs}
+    if ended.type is not Tried:
+        return ENDS
+    if sink.halted:
+        assert sink.halted == [(TP, fault)]
+        assert said["topic-partition halted"]["why"] == str(fault)
+        return HALTS
+    assert said["topic-partition not claimed yet"]["why"] == str(fault)
+    return TRIES_AGAIN
+
+
+@pytest.mark.parametrize(("kind", "answer"), ANSWERS.items(), ids=str)
+def test_the_relay_and_the_materialiser_do_the_same_about_the_same_fault(
+    kind: Kind, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = filled(kind)
+    assert of_relay(fault) == answer
+    assert of_materialiser(fault, monkeypatch) == answer
+
+
+@pytest.mark.parametrize(
+    "kind", [*reference.kinds(errors.SinergiError)], ids=lambda kind: kind.__name__
+)
+def test_a_process_does_about_each_error_what_its_base_says(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is added to the tree: no process has to know its name."""
+    fault = filled(kind)
+    for policy, answer in POLICIES.items():
+        if issubclass(kind, policy):
+            assert of_relay(fault) == answer
+            if policy is not errors.Superseded:
+                assert of_materialiser(fault, monkeypatch) == answer
