@@ -97,7 +97,7 @@ def test_bytes_that_are_no_schema_are_refused_and_never_raise_otherwise(text: by
     ids=["name-twice", "nan", "utf-16", "byte-order-mark", "deep-lists", "deep-objects"],
 )
 def test_json_that_readers_could_take_in_two_ways_is_refused(text: bytes) -> None:
-    with pytest.raises(errors.SchemaRefused, match="not JSON in UTF-8, or says a thing twice"):
+    with pytest.raises(errors.SchemaRefused, match="not JSON in UTF-8, or has a name twice"):
         Schema.from_bytes("probe", 1, 1, text)
 
 

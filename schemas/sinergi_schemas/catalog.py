@@ -1,7 +1,8 @@
-"""The catalogue of schemas: fingerprint → schema, newest version of an event type, wire id.
+"""The catalogue of schemas: by fingerprint, by event type and version, with their wire ids.
 
-A schema's fingerprint is the SHA-256 of its file's bytes. Avro's Parsing Canonical Form is no
-fingerprint here, since it drops logical types: a decimal and the bytes under it would be one.
+The fingerprint of a schema is the SHA-256 of the bytes of its file. It is not made of Avro's
+Parsing Canonical Form, because that drops logical types: a decimal and plain bytes would have the
+same fingerprint.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ _VERSION = re.compile(r"([1-9][0-9]*)\.avsc")
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """One version of one event type's contract.
+    """One version of the schema of an event type.
 
     Attributes:
-        id: its number in the Confluent framing, unique and never given again.
-        text: the file's bytes.
-        fingerprint: their SHA-256, 32 bytes.
-        parsed: the Avro schema as JSON reads it, for fastavro.
-        event: the same as typed nodes, for everything else.
+        id: its number in the Confluent framing. It is unique, and never given to another schema.
+        text: the bytes of its file.
+        fingerprint: the SHA-256 of these bytes, 32 bytes.
+        parsed: the Avro schema as `json` reads it, for fastavro.
+        event: the Avro schema as typed nodes, for everything else.
     """
 
     event_type: str
@@ -55,20 +56,22 @@ class Schema:
 
     @classmethod
     def from_bytes(cls, event_type: str, version: int, schema_id: int, text: bytes) -> Schema:
-        """A schema out of the bytes of its file.
+        """Make a schema of the bytes of its file.
+
+        The same rules hold for a schema of another agency. Whether it is compatible with other
+        versions, `avro_types.compatibility` says.
 
         Raises:
-            SchemaRefused: it is no JSON, or has no safe shape. Another agency's schema is judged
-                just so; then see `compatibility`.
+            SchemaRefused: the bytes are not JSON, or the shape of the schema is not safe.
         """
         name = f"{event_type}/{version}"
         shape.check_size(name, text)
         try:
             parsed = json.loads(
-                text.decode(), object_pairs_hook=_distinct, parse_constant=_no_number
+                text.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant
             )
         except (ValueError, RecursionError):
-            what = "it is not JSON in UTF-8, or says a thing twice"
+            what = "it is not JSON in UTF-8, or has a name twice in one object"
             raise errors.SchemaRefused(name, what) from None
         event = shape.parse(name, parsed)
         return cls(event_type, version, schema_id, text, sha256(text).digest(), parsed, event)
@@ -80,7 +83,7 @@ class Schema:
 
 
 class Catalog:
-    """A set of schemas, all versions of each event type."""
+    """A set of schemas: of each event type, all versions."""
 
     def __init__(self, schemas: Iterable[Schema]) -> None:
         self._versions: dict[str, list[Schema]] = {}
@@ -89,11 +92,12 @@ class Catalog:
 
     @classmethod
     def load(cls, folder: Traversable) -> Catalog:
-        """Read `<event-type>/<n>.avsc` and `ids.toml` out of a folder.
+        """Read a folder that holds `<event-type>/<n>.avsc` and `ids.toml`.
 
         Raises:
-            SchemaRefused: a file is unsafe or unreadable, a version or an id is missing or has no
-                file, an id is given twice, or two files are the same.
+            SchemaRefused: a file cannot be read or is not a schema of safe shape, a version is
+                missing, a file has no id, an id has no file or is given twice, or two files are
+                the same.
         """
         try:
             found = {f"{name}/{n}": (name, n, text) for name, n, text in _files(folder)}
@@ -112,7 +116,7 @@ class Catalog:
     @classmethod
     @cache
     def shipped(cls) -> Catalog:
-        """The schemas that this version of Sinergi brings along."""
+        """The schemas that are part of this version of Sinergi."""
         return cls.load(files("sinergi_schemas") / "avro")
 
     @property
@@ -121,14 +125,14 @@ class Catalog:
         return tuple(self._versions)
 
     def all(self) -> tuple[Schema, ...]:
-        """All schemas by event type and version."""
+        """All schemas, sorted by event type and version."""
         return tuple(each for versions in self._versions.values() for each in versions)
 
     def versions(self, event_type: str) -> tuple[Schema, ...]:
         """All versions of an event type, the oldest first.
 
         Raises:
-            EventTypeUnknown: there is no such event type.
+            EventTypeUnknown: the catalogue has no such event type.
         """
         if event_type not in self._versions:
             raise errors.EventTypeUnknown(event_type, ", ".join(self._versions))
@@ -138,15 +142,18 @@ class Catalog:
         """The newest version of an event type.
 
         Raises:
-            EventTypeUnknown: there is no such event type.
+            EventTypeUnknown: the catalogue has no such event type.
         """
         return self.versions(event_type)[-1]
 
     def named(self, name: str) -> Schema:
-        """The schema `<event-type>/<version>`, or the newest one of `<event-type>`.
+        """The schema of a name.
+
+        Args:
+            name: `<event-type>/<version>`, or `<event-type>` for the newest version.
 
         Raises:
-            EventTypeUnknown: there is no such event type.
+            EventTypeUnknown: the catalogue has no such event type.
             VersionUnknown: the event type has no such version.
         """
         event_type, slash, version = name.partition("/")
@@ -157,7 +164,7 @@ class Catalog:
         raise errors.VersionUnknown(event_type, version, newest.version)
 
     def by_fingerprint(self, fingerprint: bytes) -> Schema | None:
-        """The schema of a fingerprint, if it is here."""
+        """The schema of a fingerprint; None if the catalogue does not have it."""
         return self._by_fingerprint.get(fingerprint)
 
     @cached_property
@@ -166,7 +173,7 @@ class Catalog:
 
 
 def _files(folder: Traversable) -> Iterator[tuple[str, int, bytes]]:
-    """Event type, version and bytes of every schema's file."""
+    """The event type, the version and the bytes of every file of a schema."""
     for inner in folder.iterdir():
         if not inner.is_dir() or inner.name.startswith((".", "__")):
             continue
@@ -178,20 +185,20 @@ def _files(folder: Traversable) -> Iterator[tuple[str, int, bytes]]:
             if matched is None:
                 raise errors.SchemaRefused(f"{inner.name}/{path.name}", "it is not <n>.avsc")
             try:
-                data = _whole(path)
+                data = _read(path)
             except OSError as why:
                 what = f"it cannot be read ({why.strerror})"
                 raise errors.SchemaRefused(f"{inner.name}/{path.name}", what) from None
             yield inner.name, int(matched[1]), data
 
 
-def _whole(path: Traversable) -> bytes:
-    """What a file holds.
+def _read(path: Traversable) -> bytes:
+    """The bytes of a file.
 
     Raises:
-        OSError: it cannot be read, or holds more than any schema.
+        OSError: it cannot be read, or is larger than any file of a catalogue.
     """
-    if not isinstance(path, Path):  # of a package, in whatever archive
+    if not isinstance(path, Path):  # it is in an archive that holds the package
         return path.read_bytes()
     _, data = read_regular(path, _MOST_BYTES)
     if len(data) > _MOST_BYTES:
@@ -200,9 +207,17 @@ def _whole(path: Traversable) -> bytes:
 
 
 def _ids(folder: Traversable, names: Collection[str]) -> dict[str, int]:
-    """The ids of the schemas `names`: one for each, and none for anything else."""
+    """The id of each schema.
+
+    Args:
+        folder: the folder of the catalogue.
+        names: the names of all schemas in it.
+
+    Raises:
+        SchemaRefused: a schema has no id, an id has no schema, or two have the same one.
+    """
     try:
-        ids = tomllib.loads(_whole(folder / _IDS).decode("utf-8-sig"))
+        ids = tomllib.loads(_read(folder / _IDS).decode("utf-8-sig"))
     except (OSError, ValueError):
         raise errors.SchemaRefused(_IDS, "it is missing or not TOML in UTF-8") from None
     for name, number in ids.items():
@@ -219,6 +234,11 @@ def _ids(folder: Traversable, names: Collection[str]) -> dict[str, int]:
 
 
 def _check_versions(schemas: Iterable[Schema]) -> None:
+    """Check that no two files are the same, and that no version is missing.
+
+    Raises:
+        SchemaRefused: one of these is not so.
+    """
     seen: dict[bytes, Schema] = {}
     versions: dict[str, set[int]] = {}
     for each in schemas:
@@ -234,13 +254,13 @@ def _check_versions(schemas: Iterable[Schema]) -> None:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object in which no name stands twice: readers differ on which of the two counts."""
+    """A JSON object. A name that stands in it twice is refused: readers differ on which counts."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError
     return found
 
 
-def _no_number(_: str) -> NoReturn:
-    """JSON has no NaN and no Infinity, though Python reads them."""
+def _refuse_constant(_: str) -> NoReturn:
+    """Refuse NaN and Infinity: they are not JSON, but Python reads them."""
     raise ValueError
