@@ -166,7 +166,10 @@ def test_an_installed_projection_is_made_and_filled_by_the_commands_as_they_are(
 
 
 BAD = {
-    "no projection": ({"text": "GUARDS = 7\n"}, r"own cannot be used: .*:GUARDS is no @projection"),
+    "no projection": (
+        {"text": "GUARDS = 7\n"},
+        r"own cannot be used: .*:GUARDS is not a @projection",
+    ),
     "nothing of that name": ({"entry": "OTHER"}, r"own cannot be used: AttributeError: .*OTHER"),
     "code that breaks": (
         {"text": "raise ValueError('one\\ntwo')\n"},
@@ -237,8 +240,8 @@ def test_a_projection_of_an_event_type_that_is_not_read_here_is_left_alone(packa
         ({"event_type": "seizure,transfer"}, "there is no event type 'seizure,transfer'"),
         ({"event_type": "Transfer"}, "did you mean transfer?"),
         ({"event_type": "suspicious_visit"}, "did you mean suspicious-visit?"),
-        ({"table": "own"}, "its table is no sqlalchemy.Table but str"),
-        ({"kind": "history"}, "its kind is Kind.CURRENT or Kind.HISTORY"),
+        ({"table": "own"}, "its table is not a sqlalchemy.Table but str"),
+        ({"kind": "history"}, "its kind is ProjectionKind.CURRENT or ProjectionKind.HISTORY"),
     ],
 )
 def test_a_projection_is_refused_where_it_is_declared(changes: dict[str, Any], said: str) -> None:

@@ -12,10 +12,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avro_schemas import PLAIN, UUID, enum_of, events, field, nodes, record_of, schema_of
+from avro_schemas import (
+    DATE,
+    PLAIN,
+    UUID,
+    WHOLE,
+    enum_of,
+    events,
+    field,
+    nodes,
+    record_of,
+    schema_of,
+)
 from sinergi_consumers.decode.lowering import lower
 from sinergi_schemas import errors
 from sinergi_schemas.avro_types import shape
+from sinergi_schemas.avro_types.nodes import (
+    ArrayType,
+    DecimalType,
+    EnumType,
+    LogicalType,
+    OptionalType,
+    PrimitiveType,
+    RecordField,
+    RecordType,
+)
 from sinergi_schemas.catalog import Schema
 
 VECTORS = sorted((Path(__file__).parent / "vectors" / "shape").glob("*.json"))
@@ -37,6 +58,38 @@ def test_there_are_vectors() -> None:
 @given(events())
 def test_every_schema_of_the_safe_shape_is_accepted(parsed: dict[str, Any]) -> None:
     assert schema_of(parsed).parsed == parsed
+
+
+def test_the_nodes_say_what_the_schema_says() -> None:
+    point = {"type": "record", "name": "Point", "fields": [field("x", "double")], "doc": "Where."}
+    parsed = record_of(
+        field("at", point, protected=True),
+        field("near", ["null", "Point"]),
+        field("kinds", {"type": "array", "items": enum_of("Kind", "A")}),
+        field("weight", WHOLE),
+        field("day", DATE),
+        field("count", {"type": "int"}, default=7, doc=""),
+    )
+    event = schema_of({**parsed, "doc": "An event."}).event
+    point_type = RecordType(
+        "Point", (RecordField("x", PrimitiveType("double"), "A field."),), "Where."
+    )
+    assert event.doc == "An event."
+    assert event.fields == (
+        RecordField("at", point_type, "A field.", protected=True),
+        RecordField("near", OptionalType(point_type), "A field.", has_default=True),
+        RecordField(
+            "kinds",
+            ArrayType(EnumType("Kind", ("A", "UNKNOWN"))),
+            "A field.",
+            has_default=True,
+            default=[],
+        ),
+        RecordField("weight", DecimalType(38, 0), "A field."),
+        RecordField("day", LogicalType("date", "int"), "A field."),
+        RecordField("count", PrimitiveType("int"), has_default=True, default=7),
+    )
+    assert event.fields[1].value_type is event.fields[0].type
 
 
 @st.composite

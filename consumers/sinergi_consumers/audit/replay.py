@@ -217,7 +217,7 @@ class Replay:
 
     def nothing(self) -> pl.DataFrame:
         """A frame without events, for its columns."""
-        return self._decoder.nothing()
+        return self._decoder.empty_frame()
 
     def partitions(self) -> range:
         """The numbers of its partitions that the agreement knows; others hold no event.

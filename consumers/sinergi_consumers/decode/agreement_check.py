@@ -1,13 +1,13 @@
-"""Events held to the agreement that they name.
+"""Whether the agreement that an event names allows it.
 
 An event carries the hash of the agreement under which it was published. It becomes a row only if an
-agreement of that hash is loaded here, was in force when the event was recorded, and lets its agency
-publish it, this agency read it, and its purpose be one of those agreed. The agreement's own version
-counts and not a later one: whoever became a reader by an addendum may read what was published under
-the addendum.
+agreement of that hash is loaded here, was in force when the event was recorded, lets its agency
+publish it and this agency read it, and names its purpose. Only that version of the agreement
+counts, not a later one: an agency that became a reader by an addendum may read what was published
+under the addendum.
 
-`recorded_at` is what the publisher says. An agency can date an event back into an agreement that
-has ended; the leaves before it in its own topic, with later dates, show that.
+The publisher states `recorded_at` itself. It can date an event back into an agreement that has
+ended; the later dates of the leaves before it in the same topic show that.
 """
 
 from __future__ import annotations
@@ -30,22 +30,24 @@ _INDEX = "leaf_index"
 
 @dataclass(frozen=True, slots=True)
 class AgreementCheck:
-    """What the agreements allow.
+    """Checks events against the agreements that they name.
 
     Attributes:
-        reader: the agency that reads; None for an audit, which looks at what others share.
+        agreements: the agreements that are loaded here.
+        reader: the agency that reads; None for an audit, which may read what any agency reads.
     """
 
     agreements: Agreements
     reader: str | None
 
     def violations(self, topic: Topic, events: pl.DataFrame) -> dict[int, str]:
-        """The leaves of events that no agreement allows, and why, without any value of the event.
+        """The events that are not allowed: leaf index → why, without any value of the event.
 
         Args:
-            events: decoded events of a topic, with their leaf indexes.
+            topic: the topic that they came from.
+            events: decoded events, with their leaf indexes.
         """
-        # Dates are compared in polars: an event may bear one that Python has no datetime for.
+        # Dates are compared in polars: an event may have one that Python has no datetime for.
         in_force = [_in_force(each) for each in self.agreements]
         rules = [
             _in_force(each) & pl.col("purpose").is_in([*each.events[topic.event_type].purposes])
@@ -59,7 +61,7 @@ class AgreementCheck:
         }
 
     def _allows(self, agreement: Agreement, topic: Topic) -> bool:
-        """Whether an agreement lets the topic's owner publish it and the reader read it."""
+        """Whether an agreement lets the owner of a topic publish it, and the reader read it."""
         readers = agreement.readers(topic)
         return bool(readers) and self.reader in (None, *readers)
 

@@ -1,7 +1,8 @@
-"""Verified messages to frames of events: step 3 of the materialiser and of a replay.
+"""Verified messages to frames of events: the step between verifying and materialising.
 
-What does not decode, or says something else inside than the topic and key it came under, is told
-apart here, message by message, and never holds up its neighbours.
+A message that does not decode, that contradicts its topic or its key, or that its agreement does
+not allow, is returned apart from the events, with the reason. The other messages of the batch are
+not affected.
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ AWAITING_SCHEMA = "awaiting-schema"
 
 _INDEX = "leaf_index"
 
-# A part of a batch: rows of all its tables, and bytes in memory.
+# Limits of a part of a batch: the rows of all tables together, and the bytes of its frame.
 _MOST_ROWS = 100_000
 _MOST_BYTES = 32 * 1024 * 1024
-_PORTION_BYTES = 2 * 1024 * 1024  # datums decoded before it is looked at what they have become
-# Datums and what they become: an ordinary event takes some four times its bytes, a list of nothing
-# more than twenty times.
-_ORDINARY = 8
-_SMALL_BYTES = 64 * 1024
+_PORTION_BYTES = 2 * 1024 * 1024  # of datums that are decoded before the limits are checked
+# A decoded batch is kept in memory up to so many times its datums, and some bytes more. An ordinary
+# event takes some four times its datum, a list of empty items more than twenty times.
+_KEPT_BYTES = 64 * 1024
+_KEPT_FACTOR = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """A message that is under the seal and still cannot become rows.
+    """A message that is sealed by its owner and cannot become rows.
 
     Attributes:
-        reason: the class of what is wrong, as quarantine keeps it.
-        detail: what and where, without any value out of the event.
-        revision: the record's, where it can be read and believed.
+        reason: the kind of fault, as quarantine keeps it.
+        detail: what is wrong and where, without any value of the event.
+        revision: the revision of the record; None if it cannot be read or trusted.
     """
 
     message: Message
@@ -61,11 +62,12 @@ class Unfit:
 
 @dataclass(frozen=True, slots=True)
 class DecodedBatch:
-    """A batch after decoding.
+    """A batch, or a part of one, after decoding.
 
     Attributes:
-        events: the events in leaf order, with the columns of `Layout.flatten` and `PROVENANCE`.
-        unfit: the messages that are no such event.
+        events: the events in the order of their leaves, with the columns of `Layout.flatten` and
+            of `PROVENANCE`.
+        unfit: the messages that are not among the events.
     """
 
     events: pl.DataFrame
@@ -73,64 +75,64 @@ class DecodedBatch:
 
 
 class Decoder:
-    """Decodes batches of one event type to the newest schema known here.
+    """Decodes batches of one event type to the columns of its newest schema in the catalogue.
 
     Args:
-        agreed: what events are held to; without it they are not held to the agreement they name.
+        agreement_check: checks each event against the agreement that it names; None for no check.
     """
 
     def __init__(
-        self, catalog: Catalog, event_type: str, agreed: AgreementCheck | None = None
+        self, catalog: Catalog, event_type: str, agreement_check: AgreementCheck | None = None
     ) -> None:
-        self._agreed = agreed
+        self._agreement_check = agreement_check
         self._newest = catalog.newest(event_type)
         self._versions = {each.fingerprint: each for each in catalog.versions(event_type)}
-        self._obstacles = {
-            fingerprint: obstacle
+        self._incompatible = {
+            fingerprint: why
             for fingerprint, each in self._versions.items()
-            if (obstacle := _obstacle(each, self._newest))
+            if (why := _why_incompatible(each, self._newest))
         }
         self._layout = Layout.of(self._newest)
 
     @property
     def readable(self) -> list[bytes]:
-        """The fingerprints of the schemas whose events can be read here."""
-        return [each for each in self._versions if each not in self._obstacles]
+        """The fingerprints of the schemas whose events this decoder can decode."""
+        return [each for each in self._versions if each not in self._incompatible]
 
     def parts(self, batch: Leaves) -> Iterator[DecodedBatch]:
-        """The events of a batch in parts of bounded size, decoded as they are asked for.
+        """The events of a batch in parts of bounded size. A part is decoded when it is asked for.
 
-        An ordinary batch is one part. Where events have long lists there are more of them, of some
-        100,000 rows each, however large the batch is. Nothing that a message holds raises.
+        An ordinary batch is one part. A batch of events with long lists has several, of some
+        100,000 rows each. No content of a message raises an error.
         """
-        held: list[DecodedBatch] = []
+        pending: list[DecodedBatch] = []
         rows = size = 0
         for portion in _portions(batch.messages):
-            for each, count in _slices(self._decode(batch, portion)):
-                weight = each.events.estimated_size()
-                if held and (rows + count > _MOST_ROWS or size + weight > _MOST_BYTES):
-                    yield _joined(held)
-                    held, rows, size = [], 0, 0
-                held.append(each)
-                rows, size = rows + count, size + int(weight)
-        yield _joined(held) if held else DecodedBatch(self.nothing(), [])
+            for piece, more_rows in _slices(self._decode(batch, portion)):
+                more_bytes = int(piece.events.estimated_size())
+                if pending and (rows + more_rows > _MOST_ROWS or size + more_bytes > _MOST_BYTES):
+                    yield _joined(pending)
+                    pending, rows, size = [], 0, 0
+                pending.append(piece)
+                rows, size = rows + more_rows, size + more_bytes
+        yield _joined(pending) if pending else DecodedBatch(self.empty_frame(), [])
 
-    def _decode(self, batch: Leaves, some: Sequence[Message]) -> DecodedBatch:
+    def _decode(self, batch: Leaves, messages: Sequence[Message]) -> DecodedBatch:
         unfit: list[Unfit] = []
         decoded: list[pl.DataFrame] = []
-        for fingerprint, messages in _by_schema(some).items():
+        for fingerprint, alike in _by_schema(messages).items():
             schema = self._versions.get(fingerprint)
-            if schema is None or fingerprint in self._obstacles:
-                what = self._obstacles.get(
+            if schema is None or fingerprint in self._incompatible:
+                what = self._incompatible.get(
                     fingerprint, f"no schema of {self._newest.event_type} is {fingerprint.hex()}"
                 )
-                unfit.extend(Unfit(each, AWAITING_SCHEMA, what) for each in messages)
+                unfit.extend(Unfit(each, AWAITING_SCHEMA, what) for each in alike)
             else:
-                decoded.append(self._frame(batch.topic, schema, messages, unfit))
-        events = pl.concat(decoded) if decoded else self.nothing()
+                decoded.append(self._frame(batch.topic, schema, alike, unfit))
+        events = pl.concat(decoded) if decoded else self.empty_frame()
         if len(decoded) > 1:
             events = events.sort(_INDEX)
-        events = self._hold(batch, events, unfit)
+        events = self._allowed(batch, events, unfit)
         return DecodedBatch(
             events.with_columns(
                 pl.lit(batch.topic.name).alias("topic"),
@@ -139,18 +141,20 @@ class Decoder:
             unfit,
         )
 
-    def _hold(self, batch: Leaves, events: pl.DataFrame, unfit: list[Unfit]) -> pl.DataFrame:
-        """The events that an agreement allows; the others become unfit."""
-        broken = self._agreed.violations(batch.topic, events) if self._agreed else {}
-        if not broken:
+    def _allowed(self, batch: Leaves, events: pl.DataFrame, unfit: list[Unfit]) -> pl.DataFrame:
+        """The events that their agreement allows. The others are added to `unfit`."""
+        if self._agreement_check is None:
             return events
-        is_broken = pl.col(_INDEX).is_in([*broken])
-        for index, revision in events.filter(is_broken).select(_INDEX, "revision").iter_rows():
-            unfit.append(Unfit(batch.message(index), NOT_AGREED, broken[index], revision))
-        return events.filter(~is_broken)
+        violations = self._agreement_check.violations(batch.topic, events)
+        if not violations:
+            return events
+        is_violation = pl.col(_INDEX).is_in([*violations])
+        for index, revision in events.filter(is_violation).select(_INDEX, "revision").iter_rows():
+            unfit.append(Unfit(batch.message(index), NOT_AGREED, violations[index], revision))
+        return events.filter(~is_violation)
 
-    def nothing(self) -> pl.DataFrame:
-        """A frame without events, for its columns."""
+    def empty_frame(self) -> pl.DataFrame:
+        """A frame without events that has all columns."""
         empty = frames.decode([], self._newest).frame
         return self._layout.flatten(empty).with_columns(
             pl.lit(None, pl.Int64).alias(_INDEX),
@@ -161,6 +165,7 @@ class Decoder:
     def _frame(
         self, topic: Topic, schema: Schema, messages: Sequence[Message], unfit: list[Unfit]
     ) -> pl.DataFrame:
+        """The events of messages of one schema. Those that are none are added to `unfit`."""
         result = frames.decode([each.datum for each in messages], schema)
         unfit.extend(
             Unfit(messages[each.index], "datum-invalid", each.reason) for each in result.refused
@@ -176,53 +181,55 @@ class Decoder:
 
 
 class DecodedParts:
-    """The events of a batch, to be gone through any number of times.
+    """The parts of a batch, which can be iterated any number of times.
 
-    An ordinary batch is decoded once, when this is made. One that would take many times the room of
-    its messages is decoded anew each time, a part after the other.
+    An ordinary batch is decoded once and kept. A batch that would take many times the memory of its
+    messages is decoded again for each iteration, one part at a time.
     """
 
     def __init__(self, decoder: Decoder, batch: Leaves) -> None:
         self._decoder = decoder
         self._batch = batch
-        self._ready = self._small()
+        self._kept = self._decoded_if_small()
 
     def __iter__(self) -> Iterator[DecodedBatch]:
         """The parts in the order of their leaves."""
-        return iter(self._decoder.parts(self._batch) if self._ready is None else self._ready)
+        return iter(self._decoder.parts(self._batch) if self._kept is None else self._kept)
 
-    def _small(self) -> list[DecodedBatch] | None:
-        most = _SMALL_BYTES + _ORDINARY * sum(len(each.datum) for each in self._batch.messages)
+    def _decoded_if_small(self) -> list[DecodedBatch] | None:
+        """All parts; None if they take too much memory to be kept."""
+        datums = sum(len(each.datum) for each in self._batch.messages)
+        room = _KEPT_BYTES + _KEPT_FACTOR * datums
         found: list[DecodedBatch] = []
         for each in self._decoder.parts(self._batch):
-            most -= int(each.events.estimated_size())
-            if most < 0:
+            room -= int(each.events.estimated_size())
+            if room < 0:
                 return None
             found.append(each)
         return found
 
 
 class Decoders:
-    """A decoder for each event type, made when it is first wanted.
+    """A decoder for each event type, made when it is first asked for.
 
-    Attributes:
-        agreed: what events are held to; see `Decoder`.
+    Args:
+        agreement_check: see `Decoder`.
     """
 
-    def __init__(self, catalog: Catalog, agreed: AgreementCheck | None) -> None:
-        self.agreed = agreed
+    def __init__(self, catalog: Catalog, agreement_check: AgreementCheck | None) -> None:
+        self._agreement_check = agreement_check
         self._catalog = catalog
         self._made: dict[str, Decoder] = {}
 
     def of(self, event_type: str) -> Decoder:
         """The decoder of an event type."""
         if event_type not in self._made:
-            self._made[event_type] = Decoder(self._catalog, event_type, self.agreed)
+            self._made[event_type] = Decoder(self._catalog, event_type, self._agreement_check)
         return self._made[event_type]
 
 
-def _obstacle(schema: Schema, newest: Schema) -> str:
-    """What keeps events of a version from the columns of the newest one; empty where nothing."""
+def _why_incompatible(schema: Schema, newest: Schema) -> str:
+    """Why events of a version cannot be given the columns of the newest one; empty if they can."""
     return "; ".join(
         f"{each.path or schema.event_type}: {each.text}"
         for each in compatibility.findings(schema, newest)
@@ -230,7 +237,7 @@ def _obstacle(schema: Schema, newest: Schema) -> str:
 
 
 def _portions(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
-    """Messages in their order, some at a time by the bytes of their datums."""
+    """Messages in their order, divided by the bytes of their datums."""
     ends = [*accumulate(len(each.datum) for each in messages)]
     start = 0
     while start < len(messages):
@@ -241,13 +248,16 @@ def _portions(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
 
 
 def _rows(events: pl.DataFrame) -> pl.Series:
-    """How many rows events become, each with those of its lists."""
+    """How many rows each event becomes: its own, and one for each item of its lists."""
     lists = [pl.col(name).list.len() for name, kind in events.schema.items() if kind == pl.List]
     return events.select(rows=pl.sum_horizontal(pl.repeat(1, pl.len()), *lists)).to_series()
 
 
 def _slices(decoded: DecodedBatch) -> Iterator[tuple[DecodedBatch, int]]:
-    """The same in pieces of bounded rows, each with its rows, the first one with what is unfit."""
+    """A decoded batch in pieces of a bounded number of rows, each piece with that number.
+
+    All unfit messages are in the first piece.
+    """
     events, unfit = decoded.events, decoded.unfit
     rows = _rows(events)
     place = rows.cum_sum() // _MOST_ROWS
@@ -261,7 +271,7 @@ def _slices(decoded: DecodedBatch) -> Iterator[tuple[DecodedBatch, int]]:
 
 
 def _runs(values: pl.Series) -> tuple[list[int], list[int]]:
-    """Where runs of equal values begin, and how long they are."""
+    """Where each run of equal values begins, and how long it is."""
     lengths = values.rle().struct.field("len").to_list()
     return [*accumulate(lengths, initial=0)][:-1], lengths
 
@@ -283,10 +293,10 @@ def _by_schema(messages: Sequence[Message]) -> dict[bytes, list[Message]]:
 def _consistent(
     events: pl.DataFrame, topic: Topic, messages: Sequence[Message], unfit: list[Unfit]
 ) -> pl.DataFrame:
-    """The events that say inside what their topic and key say outside; the others become unfit.
+    """The events that agree with the topic and the key of their messages.
 
-    An agency could otherwise publish in another's name, and a foreign key would put revisions of
-    one record into two partitions, where nothing orders them.
+    The others are added to `unfit`: else an agency could publish in another's name, and revisions
+    of one record could lie in two partitions, which have no order between them.
     """
     keys = pl.Series([each.key for each in messages], dtype=pl.Binary)
     rules = {
@@ -298,7 +308,7 @@ def _consistent(
             pl.col("record_id").cast(pl.Binary) == pl.lit(keys),
             "record_id is not the key of the message",
         ),
-        # Tables are keyed by it, and no index of a database takes in a key of any length.
+        # It is part of the keys of tables, and an index does not take a key of any length.
         "key-too-long": (
             pl.col("record_id").str.len_bytes() <= MOST_KEY_BYTES,
             f"record_id is longer than {MOST_KEY_BYTES} bytes",

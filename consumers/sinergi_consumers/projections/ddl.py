@@ -1,8 +1,8 @@
-"""The tables of projections in PostgreSQL: what must be made or added, as statements.
+"""The statements that create and extend the tables of projections in PostgreSQL.
 
-A projection's tables follow its schema: a newer version only ever adds nullable columns and child
-tables, and what it no longer has stays with its old rows and may be empty from then on. So bringing
-tables up to date never rewrites a row.
+The tables of a projection follow its schema. A newer version of the schema can only add nullable
+columns and child tables. A column that it no longer has stays, with the values of the old rows, and
+becomes nullable. So an upgrade of the tables never rewrites a row.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.projections.projection import Projection
 
-# With the default style of parameters, SQLAlchemy doubles each % in a name or comment.
+# In its default parameter style SQLAlchemy doubles each % in names and comments.
 DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call] # it has no types
 
 
 def columns_in(connection: sa.Connection) -> dict[str, dict[str, bool]]:
-    """The tables in the schema `sinergi` of a database, their columns, and which may be null."""
+    """The tables in the schema `sinergi` of a database: table → column → whether it is nullable."""
     inspector = sa.inspect(connection)
     return {
         table: {
@@ -39,7 +39,12 @@ def columns_in(connection: sa.Connection) -> dict[str, dict[str, bool]]:
 def statements(
     projections: Iterable[Projection], found: Mapping[str, Mapping[str, bool]]
 ) -> Iterator[str]:
-    """What brings the tables of projections up to date, given those that are there already."""
+    """The statements that bring the tables of projections up to date.
+
+    Args:
+        projections: the projections that are wanted.
+        found: the tables that exist, as `columns_in` returns them.
+    """
     for projection in projections:
         for table in projection.tables:
             if table.name not in found:

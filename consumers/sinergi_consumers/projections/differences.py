@@ -1,8 +1,8 @@
-"""Where a database's tables are not as their projections declare them.
+"""Where the tables of a database differ from what their projections declare.
 
-A table is only ever extended, so a change of a column's type, of what may be null or of the key
-does not reach a table that is there. PostgreSQL itself is asked what a declaration means: a table
-without rows is made of it, and the two are compared.
+An upgrade only adds to an existing table. A change of a column's type or nullability, or of the
+primary key, does not reach it. To compare a table with its declaration, an empty temporary table is
+made of the declaration: so PostgreSQL itself says which types the declaration means.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _KEY = sa.text(
 
 
 class Difference(NamedTuple):
-    """One place where a table is not as declared.
+    """One difference between a table and its declaration.
 
     Attributes:
-        where: the table, or the column behind a dot.
+        where: the table, or the table and the column joined by a dot.
         what: how it is, and how it is declared.
-        breaks: whether rows may be refused for it.
+        breaks: whether PostgreSQL may refuse rows because of it.
     """
 
     where: str
@@ -64,7 +64,11 @@ class _Column(NamedTuple):
 def differences(
     connection: sa.Connection, projections: Iterable[Projection]
 ) -> Iterator[Difference]:
-    """All differences in the tables of projections, in the order of their columns."""
+    """All differences in the tables of projections, in the order of their columns.
+
+    Raises:
+        SQLAlchemyError: the database fails.
+    """
     for projection in projections:
         for table in projection.tables:
             yield from _of(connection, table)
@@ -104,7 +108,7 @@ def _compared(where: str, found: _Column, wanted: _Column) -> Iterator[Differenc
 
 
 def _declared(connection: sa.Connection, table: sa.Table) -> Mapping[str, _Column]:
-    """The columns of a declaration, as PostgreSQL understands it."""
+    """The columns that PostgreSQL makes of a declaration."""
     columns: list[sa.Column[object]] = [
         sa.Column(each.name, each.type, nullable=each.nullable) for each in table.columns
     ]

@@ -1,16 +1,16 @@
-"""Which names PostgreSQL takes for the tables and columns of a projection."""
+"""Which names the tables and columns of a projection may have in PostgreSQL."""
 
 from __future__ import annotations
 
-MOST_BYTES = 63  # PostgreSQL cuts a longer name off, and two may become one
-INCOMING = "incoming_"  # stands before a table's name in that of the table its rows arrive in
+MOST_BYTES = 63  # PostgreSQL cuts off longer names, and two names may become the same
+INCOMING = "incoming_"  # the temporary table for new rows has the table's name behind this
 
 # PostgreSQL manual, "System Columns": no table can have a column of these names.
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
 
 
 def column_problem(name: str) -> str | None:
-    """Why a column cannot have this name, if so."""
+    """Why a column cannot have this name; None if it can."""
     if name in SYSTEM_COLUMNS:
         return f"{name} is a column that PostgreSQL has in every table"
     if not name or "\0" in name:
@@ -22,7 +22,7 @@ def column_problem(name: str) -> str | None:
 
 
 def table_problem(name: str) -> str | None:
-    """Why a table cannot have this name, if so."""
+    """Why a table cannot have this name; None if it can."""
     length, most = len(name.encode()), MOST_BYTES - len(INCOMING)
     if length > most:
         return f"the table {name} has a name of {length} bytes, above {most}"

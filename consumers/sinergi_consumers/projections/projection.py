@@ -1,15 +1,14 @@
 """How events become rows.
 
-A projection reads one event type and fills a record table, one row for each record (or each
-revision of it), and child tables, any number of rows an event. Which revision's rows stand is the
-same for every projection and is decided by its kind, never by the order of arrival:
+A projection reads one event type. It fills a record table with one row for each record (or for each
+revision of it), and child tables with any number of rows for each event. The kind of the projection
+decides which revisions have rows; the order in which events arrive does not matter:
 
-    current   the rows of a record's highest revision; a revision without rows still wins, and a
-              retracted record stays, with `action` RETRACTED
-    history   the rows of every revision; of two events that claim the same revision the first
-              leaf wins
+    current   the highest revision of a record, even if its event gives no rows; a retracted
+              record keeps its row, with `action` RETRACTED
+    history   every revision; of two events with the same revision the one with the first leaf
 
-An integrator adds one with the decorator, and names it in the entry-point group
+An integrator adds a projection with the decorator, and names it in the entry-point group
 `sinergi.projections`:
 
     @projection("seizure", table=grams_by_region)
@@ -50,19 +49,19 @@ PROVENANCE: tuple[str, ...] = (
     "partition",
     "leaf_index",
 )
-_REPEAT = "\0repeat"  # no table has a column of this name
+_REPEAT = "\0repeat"  # no table can have a column of this name
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class ProjectionKind(StrEnum):
-    """Which revisions of a record stand in the tables."""
+    """Which revisions of a record have rows."""
 
     CURRENT = "current"
     HISTORY = "history"
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What tells one row of the record table from another."""
+        """The primary key of the record table."""
         if self is ProjectionKind.CURRENT:
             return ("agency", "record_id")
         return ("agency", "record_id", "revision")
@@ -70,15 +69,15 @@ class ProjectionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """One way of turning the events of a type into rows.
+    """One way to make rows of the events of a type.
 
     Attributes:
-        name: its own, and that of its position.
-        record: the table with a row for each record or revision.
-        children: the tables with any number of rows for each of these.
-        rows: a frame of events to a frame of rows a table, by the table's name. The frame of
-            events has the columns of `Layout.flatten` and those of `PROVENANCE`.
-        is_by_event: whether `rows` gives an event the same rows in any company.
+        name: the name of the projection, and of its position.
+        record: the table with one row for each record or revision.
+        children: the tables with any number of rows for each record or revision.
+        rows: makes the rows of a frame of events: table name → frame of rows. The frame of events
+            has the columns of `Layout.flatten` and of `PROVENANCE`.
+        is_by_event: whether the rows of an event never depend on other events of the frame.
     """
 
     name: str
@@ -91,12 +90,12 @@ class Projection:
 
     @property
     def tables(self) -> tuple[sa.Table, ...]:
-        """All its tables, the record table first."""
+        """All tables, the record table first."""
         return (self.record, *self.children)
 
 
 def current(schema: Schema) -> Projection:
-    """The ready projection `<event_type>`: each record as its highest revision tells it."""
+    """The ready projection `<event_type>`: each record as its highest revision describes it."""
     return _default(schema, ProjectionKind.CURRENT)
 
 
@@ -108,17 +107,18 @@ def history(schema: Schema) -> Projection:
 def projection(
     event_type: str, *, table: sa.Table, kind: ProjectionKind = ProjectionKind.CURRENT
 ) -> Callable[[Callable[[pl.DataFrame], pl.DataFrame]], Projection]:
-    """Declare a projection of one's own: a function from a frame of events to a frame of rows.
+    """Declare a projection: the decorated function makes a frame of rows of a frame of events.
 
     Args:
-        event_type: the event type it reads, e.g. `seizure`.
-        table: the table it fills, with its own columns only; Sinergi adds those of `PROVENANCE`,
-            and joins their values by the `event_id` that each row must carry. Of events that bear
-            one `event_id` the function is given the first ones, then the second ones, and so on.
-        kind: which revisions of a record stand.
+        event_type: the event type that it reads, for example `seizure`.
+        table: the table that it fills, without the columns of `PROVENANCE`. Sinergi adds these,
+            and finds their values by the `event_id` that each row must have. If several events
+            have the same `event_id`, the function is called with the first of them, then with the
+            second, and so on.
+        kind: which revisions of a record have rows.
 
     Raises:
-        ProjectionRefused: it cannot be made or filled as it is declared.
+        ProjectionRefused: its tables cannot be made or filled as it is declared.
     """
     _check_declared(event_type, table, kind)
 
@@ -135,16 +135,18 @@ def projection(
         for column in _provenance(()):
             child.append_column(column)
         sa.Index(f"{name}_of_record", child.c.agency, child.c.record_id)
-        return Projection(name, event_type, kind, record, (child,), _joining(rows, record, child))
+        return Projection(
+            name, event_type, kind, record, (child,), _with_provenance(rows, record, child)
+        )
 
     return declare
 
 
 def installed() -> tuple[Projection, ...]:
-    """The projections that other packages bring along, from the entry points `sinergi.projections`.
+    """The projections of other packages, from the entry points `sinergi.projections`.
 
     Raises:
-        ProjectionRefused: an entry point does not load, or is no projection.
+        ProjectionRefused: an entry point cannot be loaded, or is not a projection.
     """
     found: list[Projection] = []
     for entry in entry_points(group=GROUP):
@@ -153,10 +155,10 @@ def installed() -> tuple[Projection, ...]:
         except errors.ProjectionRefused:
             raise
         except Exception as why:
-            said = " ".join(str(why).split())
-            raise errors.ProjectionRefused(entry.name, f"{type(why).__name__}: {said}") from why
+            text = " ".join(str(why).split())
+            raise errors.ProjectionRefused(entry.name, f"{type(why).__name__}: {text}") from why
         if not isinstance(loaded, Projection):
-            raise errors.ProjectionRefused(entry.name, f"{entry.value} is no @projection")
+            raise errors.ProjectionRefused(entry.name, f"{entry.value} is not a @projection")
         found.append(loaded)
     return tuple(found)
 
@@ -165,7 +167,7 @@ def projections_of(catalog: Catalog, event_types: Iterable[str]) -> tuple[Projec
     """All projections of some event types: the two ready ones of each, then the installed ones.
 
     Raises:
-        ProjectionRefused: two of them would fill the same table, or one reads an unknown type.
+        ProjectionRefused: two of them fill the same table, or one reads an unknown event type.
     """
     wanted = sorted(set(event_types))
     own = installed()
@@ -219,47 +221,56 @@ def _default(schema: Schema, kind: ProjectionKind) -> Projection:
     return Projection(name, schema.event_type, kind, record, children, rows, is_by_event=True)
 
 
-def _joining(
+def _with_provenance(
     rows: Callable[[pl.DataFrame], pl.DataFrame], record: sa.Table, child: sa.Table
 ) -> Callable[[pl.DataFrame], dict[str, pl.DataFrame]]:
+    """`Projection.rows` of a declared projection: the rows of its function, with provenance.
+
+    Args:
+        rows: the function of the integrator.
+        record: the record table.
+        child: the table that the integrator declared.
+    """
     own = [column.name for column in child.columns if column.name not in PROVENANCE]
 
     def checked(events: pl.DataFrame) -> pl.DataFrame:
         made = rows(events)
         if not isinstance(made, type(events)):
-            what = f"it gives {type(made).__name__}, not a DataFrame"
+            what = f"it returns {type(made).__name__}, not a DataFrame"
             raise errors.ProjectionFailed(child.name, what)
         missing = [name for name in ("event_id", *own) if name not in made.columns]
         if missing:
             raise errors.ProjectionFailed(child.name, f"its rows lack {', '.join(missing)}")
-        strange = sorted(set(made.columns) - {"event_id", *own} - set(PROVENANCE))
-        if strange:
+        undeclared = sorted(set(made.columns) - {"event_id", *own} - set(PROVENANCE))
+        if undeclared:
             raise errors.ProjectionFailed(
-                child.name, f"its rows have {', '.join(strange)}, which its table has not"
+                child.name, f"its rows have {', '.join(undeclared)}, which its table does not have"
             )
         return made.select(["event_id", *own])
 
-    def joined(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    def with_provenance(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
         repeat = pl.int_range(pl.len()).over("event_id").alias(_REPEAT)
         provenance = events.select(*PROVENANCE, repeat)
         made = [
             checked(part).with_columns(pl.lit(number).alias(_REPEAT))
             for number, part in enumerate(_partitioned(events, provenance[_REPEAT]))
         ]
-        carried = pl.concat(made, how="vertical_relaxed").join(
+        made_rows = pl.concat(made, how="vertical_relaxed").join(
             provenance, on=["event_id", _REPEAT], how="left", maintain_order="left"
         )
-        if carried["leaf_index"].null_count():
-            raise errors.ProjectionFailed(child.name, "a row carries an event_id not given to it")
-        if obstacle := unwritable(carried.select(own)):
+        if made_rows["leaf_index"].null_count():
+            raise errors.ProjectionFailed(
+                child.name, "a row has an event_id that no event given to it has"
+            )
+        if obstacle := unwritable(made_rows.select(own)):
             raise errors.ProjectionFailed(child.name, obstacle)
-        return {record.name: provenance.drop(_REPEAT), child.name: carried.drop(_REPEAT)}
+        return {record.name: provenance.drop(_REPEAT), child.name: made_rows.drop(_REPEAT)}
 
-    return joined
+    return with_provenance
 
 
 def _partitioned(events: pl.DataFrame, repeat: pl.Series) -> list[pl.DataFrame]:
-    """The first events of each event_id, then the second ones, and so on."""
+    """The first event of each event_id, then the second of each, and so on."""
     if not (repeat > 0).any():
         return [events]
     return events.with_columns(repeat).partition_by(_REPEAT, include_key=False)
@@ -282,13 +293,13 @@ def _provenance(key: tuple[str, ...]) -> list[sa.Column[Any]]:
 
 
 def _check_declared(event_type: object, table: object, kind: object) -> None:
-    """Refuse a projection that could not be made or filled.
+    """Refuse a projection whose tables cannot be made or filled.
 
     Raises:
-        ProjectionRefused: with the first thing that is wrong.
+        ProjectionRefused: the error names the first fault.
     """
     if not isinstance(table, sa.Table):
-        what = f"its table is no sqlalchemy.Table but {type(table).__name__}"
+        what = f"its table is not a sqlalchemy.Table but {type(table).__name__}"
         raise errors.ProjectionRefused(str(table), what)
     name = table.name
     if not _NAME.fullmatch(name):
@@ -300,7 +311,9 @@ def _check_declared(event_type: object, table: object, kind: object) -> None:
         raise errors.ProjectionRefused(name, f"{what}, for each further one")
     _check_event_type(name, event_type, Catalog.shipped())
     if not isinstance(kind, ProjectionKind):
-        raise errors.ProjectionRefused(name, "its kind is Kind.CURRENT or Kind.HISTORY")
+        raise errors.ProjectionRefused(
+            name, "its kind is ProjectionKind.CURRENT or ProjectionKind.HISTORY"
+        )
     taken = [column.name for column in table.columns if column.name in PROVENANCE]
     if taken:
         raise errors.ProjectionRefused(name, f"its table declares {', '.join(taken)} itself")

@@ -1,7 +1,7 @@
-"""Whether a table can take what an integrator's code gives for one of its columns.
+"""Whether the values that an integrator's code returns can be written to a table.
 
-Rows go to the database as CSV. Of some kinds of values there is no text, and for a date beyond the
-calendar the CSV writer of polars panics; both are seen here first.
+Rows go to the database as CSV. Values of some types cannot be written as CSV, and the CSV writer of
+polars panics at a date outside the years 1 to 9999. Both are found here before it is called.
 """
 
 from __future__ import annotations
@@ -13,40 +13,43 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DAYS = (-719_162, 2_932_896)  # the years 1 to 9999, both included
-_A_DAY = 24 * 60 * 60
+_DAYS = (-719_162, 2_932_896)  # since 1970: the years 1 to 9999, both included
+_SECONDS_OF_DAY = 24 * 60 * 60
 _UNITS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
-_BEYOND = "a time outside the years 1 to 9999"
-_PLAIN = (pl.Boolean, pl.String, pl.Binary, pl.Time, pl.Categorical, pl.Enum, pl.Null)
+_OUTSIDE_CALENDAR = "a time outside the years 1 to 9999"
+_WRITABLE = (pl.Boolean, pl.String, pl.Binary, pl.Time, pl.Categorical, pl.Enum, pl.Null)
 
 
 def unwritable(rows: pl.DataFrame) -> str | None:
-    """The first column that no table can take, and why; None where there is none."""
+    """Why rows cannot be written: the first column at fault, and its fault. None if they can."""
     for name, kind in rows.schema.items():
-        if not (kind.is_numeric() or kind.is_temporal() or isinstance(kind, _PLAIN)):
+        if not (kind.is_numeric() or kind.is_temporal() or isinstance(kind, _WRITABLE)):
             return f"its column {name} is of type {kind}"
         if isinstance(kind, pl.Duration):
             return f"its column {name} is of type {kind}; give a number of a unit"
     rules = list(_rules(rows.schema))
-    kept = rows.select(rule.alias(str(at)) for at, (_, _, rule) in enumerate(rules))
-    for (name, what, _), column in zip(rules, kept, strict=True):
+    holds = rows.select(rule.alias(str(at)) for at, (_, _, rule) in enumerate(rules))
+    for (name, what, _), column in zip(rules, holds, strict=True):
         if not column.item():
             return f"its column {name} holds {what}"
     return None
 
 
 def _rules(schema: pl.Schema) -> Iterator[tuple[str, str, pl.Expr]]:
-    """Of each column that has one: what breaks its rule, and whether all its values keep it."""
+    """The rules: column, what a value is that breaks the rule, whether all values keep it."""
     for name, kind in schema.items():
         values = pl.col(name).to_physical()
         match kind:
             case pl.Date():
-                yield name, _BEYOND, values.is_between(*_DAYS).all()
+                yield name, _OUTSIDE_CALENDAR, values.is_between(*_DAYS).all()
             case pl.Datetime(time_unit=unit):
                 second = _UNITS[unit]
-                first, last = _DAYS[0] * _A_DAY * second, (_DAYS[1] + 1) * _A_DAY * second - 1
+                first, last = (
+                    _DAYS[0] * _SECONDS_OF_DAY * second,
+                    (_DAYS[1] + 1) * _SECONDS_OF_DAY * second - 1,
+                )
                 low, high = (min(max(each, -(2**63)), 2**63 - 1) for each in (first, last))
-                yield name, _BEYOND, values.is_between(low, high).all()
+                yield name, _OUTSIDE_CALENDAR, values.is_between(low, high).all()
             case pl.Decimal(precision=precision):
                 largest = 10 ** (precision or 38) - 1
                 within = pl.lit(-largest, pl.Int128), pl.lit(largest, pl.Int128)
