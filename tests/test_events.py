@@ -128,15 +128,15 @@ def test_a_whole_event_is_taken_without_a_warning(event_type: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "rule"),
     [
-        ("record_id", "", "is blank: leave it out where nothing is known"),
+        ("record_id", "", "is blank: leave it out if nothing is known"),
         ("record_id", "é" * 129, "is longer than 256 bytes"),
         ("record_id", 7, "is not text"),
-        ("case_number", "LP/1\x00", "holds a control character"),
-        ("case_number", "LP/1\n", "holds a control character"),
-        ("case_number", "LP/1\x7f", "holds a control character"),
-        ("case_number", "LP/1\x9f", "holds a control character"),
-        ("case_number", "\ud800", "holds half of a surrogate pair, which is no character"),
-        ("case_number", "\u200b \u00a0", "is blank: leave it out where nothing is known"),
+        ("case_number", "LP/1\x00", "contains a control character"),
+        ("case_number", "LP/1\n", "contains a control character"),
+        ("case_number", "LP/1\x7f", "contains a control character"),
+        ("case_number", "LP/1\x9f", "contains a control character"),
+        ("case_number", "\ud800", "contains half of a surrogate pair, which is not a character"),
+        ("case_number", "\u200b \u00a0", "is blank: leave it out if nothing is known"),
         ("case_number", "x" * 301, "is longer than 300 characters"),
         ("zone", "Asia/Banyuwangi", "is not an IANA zone, such as Asia/Jakarta"),
         ("zone", "asia/jakarta", "is not an IANA zone, such as Asia/Jakarta"),
@@ -155,11 +155,11 @@ def test_a_whole_event_is_taken_without_a_warning(event_type: str) -> None:
         (
             "occurred_at",
             datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=7))),
-            "lies outside the years 1 to 9999 in UTC",
+            "is outside the years 1 to 9999 in UTC",
         ),
-        ("handling", "SECRET", "is not a code of its list; state UNKNOWN where nothing else fits"),
-        ("purpose", None, "is not a code of its list; state UNKNOWN where nothing else fits"),
-        ("source_grade", "G7", "is not a code of its list; state UNKNOWN where nothing else fits"),
+        ("handling", "SECRET", "is not a code of its list; state UNKNOWN if nothing else fits"),
+        ("purpose", None, "is not a code of its list; state UNKNOWN if nothing else fits"),
+        ("source_grade", "G7", "is not a code of its list; state UNKNOWN if nothing else fits"),
         ("event_id", "not-one", "is not a UUID"),
         ("revision", True, "is not a whole number"),
         ("revision", "1", "is not a whole number"),
@@ -196,8 +196,8 @@ def test_all_problems_are_named_at_once_and_in_no_other_words_than_the_rules() -
         "zone: is not an IANA zone, such as Asia/Jakarta",
         "related[0].other_agency: is not a slug: lower-case words joined by hyphens, 63 at most",
         "related[0].relation: is required",
-        "arrived_at: lies before departed_at",
-        "inmate: has another role than CONVICT or DETAINEE or CHILD",
+        "arrived_at: is before departed_at",
+        "inmate: does not have the role CONVICT or DETAINEE or CHILD",
     ]
 
 
@@ -359,7 +359,7 @@ def test_an_event_issued_for_the_database_to_number_is_not_issued_yet() -> None:
         ({"revision": -1}, "revision: is less than 0"),
         (
             {"revision": 2},
-            "action: only revision 1 is RECORDED; a later one is CORRECTED or RETRACTED",
+            "action: only revision 1 may be RECORDED; a later one must be CORRECTED or RETRACTED",
         ),
     ],
 )
@@ -371,7 +371,7 @@ def test_an_event_is_not_issued_with_what_breaks_a_rule(changed: dict[str, Any],
 
 def test_an_event_of_another_agency_than_the_topics_owner_is_not_issued() -> None:
     event = parse("transfer", transfer(agency="polresta-rekaan"))
-    with pytest.raises(EventRefused, match="agency: states another value"):
+    with pytest.raises(EventRefused, match="agency: is not the value"):
         event.issued(**ISSUE)
 
 
@@ -398,7 +398,7 @@ def test_only_the_first_revision_is_recorded(action: Action, revision: int, fits
 # Seizures
 
 
-ART_14_3 = "PP 40/2013 art. 14(3) asks for the "
+ART_14_3 = "PP 40/2013 art. 14(3) requires the "
 
 
 def test_an_incomplete_seizure_is_refused_with_all_that_is_missing_named_at_once() -> None:
@@ -490,7 +490,7 @@ def test_nothing_that_the_law_lists_may_be_missing(changed: dict[str, Any]) -> N
 def test_an_owner_who_is_not_known_is_stated_and_not_left_out() -> None:
     assert parsed_seizure(holders=[], holder_unknown=True).holders == ()
     assert problems("seizure", seizure(holder_unknown=True)) == [
-        "holders: are named, and holder_unknown says that they are not known"
+        "holders: are named, but holder_unknown is true"
     ]
 
 
@@ -503,15 +503,15 @@ def test_pills_may_be_counted_instead_of_weighed_and_packets_may_not() -> None:
 
 def test_two_exhibits_under_one_label_are_refused() -> None:
     assert problems("seizure", seizure(exhibits=[exhibit(), exhibit()])) == [
-        "exhibits: two exhibits bear the same label"
+        "exhibits: two exhibits have the same label"
     ]
 
 
 def test_persons_stand_where_their_role_belongs() -> None:
     document = seizure(holders=[person("WITNESS")], investigators=[person("UNKNOWN")])
     assert problems("seizure", document) == [
-        "holders[0]: has another role than OWNER or HOLDER or CLEARED",
-        "investigators[0]: has another role than INVESTIGATOR",
+        "holders[0]: does not have the role OWNER or HOLDER or CLEARED",
+        "investigators[0]: does not have the role INVESTIGATOR",
     ]
 
 
@@ -530,14 +530,14 @@ def test_a_complete_seizure_is_never_called_incomplete(event: Seizure) -> None:
 @pytest.mark.parametrize(
     ("changed", "warning"),
     [
-        ({"order": None}, "order: is not stated; PP 40/2013 art. 14(2) asks for one"),
+        ({"order": None}, "order: is not stated; PP 40/2013 art. 14(2) requires one"),
         ({"order": {"number": "1", "date": "2026-03-04"}}, "order: is dated after the seizure"),
-        ({"sealed_at": "2026-03-03T10:00:00+07:00"}, "sealed_at: lies before seized_at"),
-        ({"sealed_at": "2026-03-04T00:10:00+07:00"}, "sealed_at: not on the day of the seizure"),
+        ({"sealed_at": "2026-03-03T10:00:00+07:00"}, "sealed_at: is before seized_at"),
+        ({"sealed_at": "2026-03-04T00:10:00+07:00"}, "sealed_at: is not on the day of the seizure"),
         ({"occurred_at": "2026-03-03T10:41:00+07:00"}, "occurred_at: differs from seized_at"),
         (
             {"court_permit": {"number": "1", "date": "2026-03-13"}},
-            "court_permit: not within 5 and 2 working days",
+            "court_permit: is not within 5 and 2 working days",
         ),
         (
             {"exhibits": [exhibit(net_weight_g="4.8201")]},
@@ -557,7 +557,7 @@ def test_a_complete_seizure_is_never_called_incomplete(event: Seizure) -> None:
         ),
         (
             {"exhibits": [exhibit(lab_letter={"number": "1/NNF/2026", "date": "2026-03-10"})]},
-            "exhibits[0].lab_result: not within 3×24 h",
+            "exhibits[0].lab_result: is not within 3×24 h",
         ),
         (
             {"investigators": [{"role": "INVESTIGATOR", "name": "Contoh"}]},
@@ -642,7 +642,7 @@ def test_a_transfer_to_the_same_unit_warns(
 
 def test_a_transfer_under_way_that_is_held_openly_warns() -> None:
     moving = transfer(inmate=person("CONVICT")) | {"handling": "T"}
-    warning = "handling: a transfer under way is held at least R (rahasia)"
+    warning = "handling: a transfer under way must be at least R (rahasia)"
     assert warnings("transfer", moving) == [warning]
     assert warnings("transfer", {**moving, "arrived_at": "2026-03-04T00:00:00Z"}) == []
     assert warnings("transfer", {**moving, "inmate": None}) == []
@@ -650,7 +650,7 @@ def test_a_transfer_under_way_that_is_held_openly_warns() -> None:
 
 def test_a_visitor_where_nobody_came_is_refused() -> None:
     assert problems("suspicious-visit", visit(channel="NO_VISITOR")) == [
-        "visitor: is named, and the channel is NO_VISITOR"
+        "visitor: is named, but the channel is NO_VISITOR"
     ]
 
 
@@ -662,24 +662,24 @@ def test_a_drone_has_no_visitor_and_is_no_reason_to_warn() -> None:
 
 def test_an_indicator_named_twice_is_refused() -> None:
     document = visit(indicators=["HURRIED", "HURRIED"])
-    assert problems("suspicious-visit", document) == ["indicators: names something twice"]
+    assert problems("suspicious-visit", document) == ["indicators: contains a value twice"]
 
 
 def test_a_unit_of_counting_needs_a_count() -> None:
     find = {"kind": "MEDICINE", "description": "pil", "count_unit": "TABLET"}
     assert problems("suspicious-visit", visit(finds=[find])) == [
-        "finds[0].count_unit: is a unit without a count"
+        "finds[0].count_unit: is stated without a count"
     ]
 
 
 @pytest.mark.parametrize(
     ("changed", "warning"),
     [
-        ({"indicators": []}, "indicators: nothing was noticed and nothing found"),
-        ({"visitor": None}, "visitor: is not named, and the channel is IN_PERSON"),
+        ({"indicators": []}, "indicators: are empty, and finds are empty as well"),
+        ({"visitor": None}, "visitor: is not named, but the channel is IN_PERSON"),
         (
             {"finds": [{"kind": "PHONE", "description": "hp"}], "outcomes": ["NOTHING_FOUND"]},
-            "outcomes: NOTHING_FOUND beside finds",
+            "outcomes: contains NOTHING_FOUND, but there are finds",
         ),
     ],
 )
@@ -698,13 +698,13 @@ def test_what_only_looks_wrong_in_a_visit_warns(changed: dict[str, Any], warning
         ("3510014101900001", None),
         ("3510017112000001", None),
         ("3510012902000001", None),
-        ("0010010101900001", "its first six digits are no region"),
-        ("3500010101900001", "its first six digits are no region"),
-        ("9899990101900001", "its first six digits are no region"),
-        ("3510013201900001", "its digits 7 to 10 are no day and month"),
-        ("3510014001900001", "its digits 7 to 10 are no day and month"),
-        ("3510010013900001", "its digits 7 to 10 are no day and month"),
-        ("3510013002900001", "its digits 7 to 10 are no day and month"),
+        ("0010010101900001", "its first six digits are not a region"),
+        ("3500010101900001", "its first six digits are not a region"),
+        ("9899990101900001", "its first six digits are not a region"),
+        ("3510013201900001", "its digits 7 to 10 are not a day and month"),
+        ("3510014001900001", "its digits 7 to 10 are not a day and month"),
+        ("3510010013900001", "its digits 7 to 10 are not a day and month"),
+        ("3510013002900001", "its digits 7 to 10 are not a day and month"),
         ("3510010101900000", "its serial number is 0000"),
     ],
 )
@@ -719,7 +719,7 @@ def test_no_list_of_codes_takes_a_code_of_another() -> None:
     event = parse("suspicious-visit", visit())
     assert all(isinstance(each, Code) for each in event.indicators)  # type: ignore[attr-defined]
     assert problems("suspicious-visit", visit(outcomes=["HURRIED"])) == [
-        "outcomes[0]: is not a code of its list; state UNKNOWN where nothing else fits"
+        "outcomes[0]: is not a code of its list; state UNKNOWN if nothing else fits"
     ]
 
 

@@ -213,8 +213,8 @@ def test_a_doubled_percent_sign_is_a_percent_sign_and_no_directive(load: Any, ma
 def test_a_moment_beyond_the_calendar_refuses_its_row(load: Any) -> None:
     found = breaches(read(load(transfer()), Tanggal="01/01/0001", Jam="00.00"))
     assert sorted(found) == [
-        "departed_at: lies outside the years 1 to 9999 in UTC",
-        "occurred_at: lies outside the years 1 to 9999 in UTC",
+        "departed_at: is outside the years 1 to 9999 in UTC",
+        "occurred_at: is outside the years 1 to 9999 in UTC",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The one place where time enters. Everything else is handed a clock, so that tests can own it."""
+"""The only module that reads the system's time. Other code receives a clock that tests can set."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ if TYPE_CHECKING:
 
 
 class Clock(Protocol):
-    """What the rest of the code may ask about time."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
         """The wall clock: an aware datetime in UTC, to the microsecond."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary origin that never run backwards: for durations only."""
+        """Seconds since an arbitrary time; they never go back. Use them for durations only."""
         ...
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the operating system."""
 
     def now(self) -> datetime:
         """The wall clock: an aware datetime in UTC, to the microsecond."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary origin that never run backwards: for durations only."""
+        """Seconds since an arbitrary time; they never go back. Use them for durations only."""
         return time.monotonic()
 
 
 SYSTEM = SystemClock()
 
 
-def moment(posix_time: float) -> datetime | None:
-    """The moment of a POSIX time in seconds; None where a foreign number is beyond the calendar."""
+def from_posix_time(posix_time: float) -> datetime | None:
+    """The time in UTC of a POSIX time in seconds, or None if `datetime` cannot hold it."""
     try:
         return datetime.fromtimestamp(posix_time, UTC)
     except (OverflowError, OSError, ValueError):
@@ -48,5 +48,5 @@ def moment(posix_time: float) -> datetime | None:
 
 
 def new_event_id() -> UUID:
-    """A fresh UUIDv7 (RFC 9562 §5.7): it sorts by time of creation, which keeps indexes narrow."""
+    """A new UUIDv7 (RFC 9562 §5.7). It sorts by creation time, which keeps indexes small."""
     return uuid_utils.compat.uuid7()

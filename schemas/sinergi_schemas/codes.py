@@ -1,8 +1,9 @@
-"""The code lists: what an event says with a code instead of with words.
+"""The code lists of the event types.
 
-A member's value is its symbol in the Avro files. It carries what it means in English and, where the
-word comes from Indonesian practice, the Indonesian term. Every list ends in UNKNOWN, which a
-publisher has to state and which readers of an older version see in place of a newer symbol.
+A member's value is its symbol in the Avro files. Each member has its meaning in English and, if the
+word comes from Indonesian practice, the Indonesian term. Every list ends with UNKNOWN. A publisher
+states UNKNOWN if no other code fits, and readers of an older schema version see it in place of a
+symbol that their version lacks.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ class Code(StrEnum):
 
     Attributes:
         meaning: in English.
-        indonesian: the Indonesian term, or "" where there is none.
+        indonesian: the Indonesian term, or "" if there is none.
     """
 
     meaning: str
     indonesian: str
 
     def __new__(cls, symbol: str, *_: object) -> Self:
-        """A member; the enum's own machinery calls this, and then `__init__`."""
+        """Create a member. `enum` calls this and then `__init__`."""
         member = str.__new__(cls, symbol)
         member._value_ = symbol
         return member
@@ -39,14 +40,14 @@ class Code(StrEnum):
 class Action(Code):
     """What an event does to its record (tindakan)."""
 
-    RECORDED = "RECORDED", "first told; always revision 1", "dicatat"
-    CORRECTED = "CORRECTED", "told anew, whole, because it changed or was wrong", "diperbaiki"
-    RETRACTED = "RETRACTED", "taken back: it did not happen", "ditarik"
+    RECORDED = "RECORDED", "first event of the record; always revision 1", "dicatat"
+    CORRECTED = "CORRECTED", "complete new version, after a change or a mistake", "diperbaiki"
+    RETRACTED = "RETRACTED", "withdrawn: it did not happen", "ditarik"
     UNKNOWN = "UNKNOWN", "an action of a newer version"
 
 
 class Precision(Code):
-    """How exactly a source tells when something happened (ketelitian waktu)."""
+    """How exactly a source states when something happened (ketelitian waktu)."""
 
     EXACT = "EXACT", "to the minute or better", "tepat"
     ABOUT = "ABOUT", "at about this time", "sekira pukul"
@@ -55,7 +56,7 @@ class Precision(Code):
 
 
 class Purpose(Code):
-    """What an event is shared for (tujuan); the agreement says which are allowed."""
+    """The purpose of sharing an event (tujuan). The agreement lists the allowed purposes."""
 
     INVESTIGATION = "INVESTIGATION", "inquiry and investigation", "penyelidikan dan penyidikan"
     INTELLIGENCE = "INTELLIGENCE", "exchange of intelligence", "pertukaran data dan intelijen"
@@ -72,7 +73,7 @@ class Purpose(Code):
 
 
 class Handling(Code):
-    """How closely an event is held (klasifikasi keamanan)."""
+    """The security classification of an event (klasifikasi keamanan)."""
 
     SR = "SR", "top secret", "sangat rahasia"
     R = "R", "secret", "rahasia"
@@ -100,14 +101,14 @@ _CREDIBILITY = {
 
 
 class SourceGrade(Code):
-    """Reliability of the source, A to F, credibility of what it says, 1 to 6 (nilai informasi)."""
+    """Reliability of the source, A to F, and credibility of the event, 1 to 6 (nilai informasi)."""
 
     def __init__(self, symbol: str) -> None:
         if symbol == "UNKNOWN":
             super().__init__(symbol, "not graded in a known way")
             return
-        (source, sumber), (told, isi) = _RELIABILITY[symbol[0]], _CREDIBILITY[symbol[1]]
-        super().__init__(symbol, f"{source}; {told}", f"{sumber}; {isi}")
+        (source, sumber), (content, isi) = _RELIABILITY[symbol[0]], _CREDIBILITY[symbol[1]]
+        super().__init__(symbol, f"{source}; {content}", f"{sumber}; {isi}")
 
     A1 = "A1"
     A2 = "A2"
@@ -149,33 +150,33 @@ class SourceGrade(Code):
 
 
 class RecordRelation(Code):
-    """What a related record is to the record that names it (hubungan catatan)."""
+    """How a related record is related to the record that names it (hubungan catatan)."""
 
-    SAME_INCIDENT = "SAME_INCIDENT", "tells of the same incident", "kejadian yang sama"
+    SAME_INCIDENT = "SAME_INCIDENT", "is about the same incident", "kejadian yang sama"
     HANDED_OVER_FROM = (
         "HANDED_OVER_FROM",
-        "what this record holds was handed over from there",
+        "the goods or person of this record were handed over from there",
         "serah terima dari",
     )
     HANDED_OVER_TO = (
         "HANDED_OVER_TO",
-        "what this record holds was handed over to there",
+        "the goods or person of this record were handed over to there",
         "serah terima kepada",
     )
-    LED_TO = "LED_TO", "that record came of this one", "berlanjut ke"
-    FOLLOWED_FROM = "FOLLOWED_FROM", "this record came of that one", "berawal dari"
-    REPLACES = "REPLACES", "takes the place of that record, which was retracted", "menggantikan"
+    LED_TO = "LED_TO", "this record led to that one", "berlanjut ke"
+    FOLLOWED_FROM = "FOLLOWED_FROM", "this record follows from that one", "berawal dari"
+    REPLACES = "REPLACES", "replaces that record, which was retracted", "menggantikan"
     SAME_CASE = "SAME_CASE", "belongs to the same case", "perkara yang sama"
     OTHER = "OTHER", "related in another way", "lainnya"
     UNKNOWN = "UNKNOWN", "not known"
 
 
 class PersonRole(Code):
-    """What a person is in an event (peran)."""
+    """The role of a person in an event (peran)."""
 
     OWNER = "OWNER", "owner of what was seized", "pemilik"
     HOLDER = "HOLDER", "who held what was seized", "yang menguasai"
-    CLEARED = "CLEARED", "an owner or holder since cleared", "dinyatakan tidak terlibat"
+    CLEARED = "CLEARED", "an owner or holder who was cleared later", "dinyatakan tidak terlibat"
     INVESTIGATOR = "INVESTIGATOR", "investigator who seized", "penyidik"
     WITNESS = "WITNESS", "witness of the seizure", "saksi"
     CONVICT = "CONVICT", "sentenced inmate", "narapidana"
@@ -221,7 +222,7 @@ class SecurityLevel(Code):
 
 
 class Schedule(Code):
-    """What the law holds a substance to be (golongan), as of one day and by one regulation."""
+    """The legal schedule of a substance (golongan), on one day and by one regulation."""
 
     NARCOTIC_I = "NARCOTIC_I", "narcotic of schedule I", "narkotika golongan I"
     NARCOTIC_II = "NARCOTIC_II", "narcotic of schedule II", "narkotika golongan II"
@@ -242,11 +243,12 @@ class Schedule(Code):
 
 
 class Substance(Code):
-    """What an exhibit holds (zat), by its international name.
+    """The substance of an exhibit (zat), by its international name.
 
     Attributes:
-        schedule: the schedule of today's regulations. Schedules change: an event states its own.
-        street: names on the street and of brands.
+        schedule: the schedule in today's regulations. Schedules change, so each event states the
+            one that applied.
+        street: street names and brand names.
     """
 
     schedule: Schedule
@@ -442,7 +444,7 @@ class Substance(Code):
 
 
 class Form(Code):
-    """The form of what an exhibit holds (bentuk)."""
+    """The form of an exhibit's substance (bentuk)."""
 
     CRYSTAL = "CRYSTAL", "crystals", "kristal"
     POWDER = "POWDER", "powder", "serbuk"
@@ -462,7 +464,7 @@ class Form(Code):
 
 
 class CountUnit(Code):
-    """What is counted (satuan)."""
+    """The unit of a count (satuan)."""
 
     PIECE = "PIECE", "pieces", "buah"
     PACKET = "PACKET", "packets", "paket, poket"
@@ -479,7 +481,7 @@ class CountUnit(Code):
 
 
 class Packaging(Code):
-    """What an exhibit was packed in (kemasan)."""
+    """The packaging of an exhibit (kemasan)."""
 
     PLASTIC_CLIP = "PLASTIC_CLIP", "clip-seal plastic bag", "plastik klip"
     PACKET = "PACKET", "packet", "paket, poket"
@@ -497,7 +499,7 @@ class Packaging(Code):
 
 
 class LabResult(Code):
-    """What is known of an exhibit from the laboratory (hasil uji laboratorium)."""
+    """The laboratory's result for an exhibit (hasil uji laboratorium)."""
 
     SUSPECTED = "SUSPECTED", "not tested yet, or without a result", "diduga"
     CONFIRMED = "CONFIRMED", "the substance was found", "positif"
@@ -509,7 +511,7 @@ class LabResult(Code):
 
 
 class RegisterClass(Code):
-    """The class of the register that an inmate stands in; it changes with the verdict."""
+    """The class of the register that lists an inmate. It changes with the verdict."""
 
     A_I = "A_I", "detained by the police", "A.I"
     A_II = "A_II", "detained by the prosecutor", "A.II"
@@ -525,7 +527,7 @@ class RegisterClass(Code):
 
 
 class TransferReason(Code):
-    """Why an inmate is moved (alasan pemindahan)."""
+    """The reason of a transfer (alasan pemindahan)."""
 
     COACHING = "COACHING", "coaching", "pembinaan"
     SECURITY = "SECURITY", "security and order", "keamanan dan ketertiban"
@@ -551,7 +553,7 @@ class TransferReason(Code):
 
 
 class Authority(Code):
-    """Who approved a transfer (pejabat yang menyetujui)."""
+    """The office that approved a transfer (pejabat yang menyetujui)."""
 
     UNIT_HEAD = "UNIT_HEAD", "head of the unit", "kepala UPT"
     REGIONAL_OFFICE = (
@@ -574,7 +576,7 @@ class Authority(Code):
 
 
 class Risk(Code):
-    """The risk that a person is held to be (tingkat risiko)."""
+    """The risk that is assigned to an inmate (tingkat risiko)."""
 
     HIGH = "HIGH", "high risk", "risiko tinggi"
     MEDIUM = "MEDIUM", "medium risk", "risiko sedang"
@@ -586,7 +588,7 @@ class Risk(Code):
 
 
 class Relation(Code):
-    """What the visitor says to be to the inmate (hubungan yang dinyatakan)."""
+    """The relation to the inmate that the visitor states (hubungan yang dinyatakan)."""
 
     SPOUSE = "SPOUSE", "husband or wife", "suami atau istri"
     PARENT = "PARENT", "parent", "orang tua"
@@ -608,7 +610,7 @@ class Relation(Code):
 
 
 class Channel(Code):
-    """How the goods or the visitor came (jalur)."""
+    """How the visitor or the goods arrived (jalur)."""
 
     IN_PERSON = "IN_PERSON", "visit face to face", "tatap muka"
     GOODS_LEFT = "GOODS_LEFT", "goods left for an inmate", "penitipan barang"
@@ -620,7 +622,7 @@ class Channel(Code):
 
 
 class Indicator(Code):
-    """What made a visit suspicious (indikator)."""
+    """A reason why a visit is suspicious (indikator)."""
 
     NERVOUS = "NERVOUS", "nervous", "gugup"
     HURRIED = "HURRIED", "in a hurry", "tergesa-gesa"
@@ -651,7 +653,7 @@ class Indicator(Code):
 
 
 class SearchMethod(Code):
-    """How a visitor or goods were searched (penggeledahan)."""
+    """The method of a search (penggeledahan)."""
 
     XRAY = "XRAY", "x-ray of goods", "x-ray"
     BODY_SCANNER = "BODY_SCANNER", "body scanner", "body scanner"
@@ -665,7 +667,7 @@ class SearchMethod(Code):
 
 
 class SearchResult(Code):
-    """What a search came to (hasil penggeledahan)."""
+    """The result of a search (hasil penggeledahan)."""
 
     NOTHING = "NOTHING", "nothing found, or a negative test", "nihil, negatif"
     FOUND = "FOUND", "something found, or a positive test", "ditemukan, positif"
@@ -675,7 +677,7 @@ class SearchResult(Code):
 
 
 class Concealment(Code):
-    """Where a find was hidden (cara penyembunyian)."""
+    """The hiding place of the goods found (cara penyembunyian)."""
 
     FOOD = "FOOD", "in food", "makanan"
     TOILETRIES = "TOILETRIES", "in toiletries", "perlengkapan mandi"
@@ -696,7 +698,7 @@ class Concealment(Code):
 
 
 class Goods(Code):
-    """The kind of goods found that a prison forbids (barang terlarang)."""
+    """A kind of goods that is forbidden in prisons (barang terlarang)."""
 
     NARCOTICS = (
         "NARCOTICS",
@@ -718,7 +720,7 @@ class Goods(Code):
 
 
 class Outcome(Code):
-    """What was done about a visit (tindak lanjut)."""
+    """A measure taken after a visit (tindak lanjut)."""
 
     ITEMS_SECURED = "ITEMS_SECURED", "the items were secured", "diamankan"
     HANDED_TO_POLICE = "HANDED_TO_POLICE", "handed over to the police", "diserahkan ke polisi"

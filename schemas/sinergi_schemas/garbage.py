@@ -1,4 +1,4 @@
-"""Python's garbage collector, set for processes that handle many messages for ever."""
+"""Settings of Python's garbage collector for processes that handle many messages."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ _ALLOCATIONS = 50_000
 
 
 def leave_loaded_objects() -> None:
-    """Exempt what is loaded by now: the collector would walk through it again and again."""
+    """Exclude all existing objects from garbage collection, so that it does not scan them again."""
     gc.freeze()
 
 
 def collect_rarely() -> None:
-    """Let the collector run after 50,000 allocations instead of 700.
+    """Run the collector after 50,000 allocations instead of 700.
 
-    Messages are in no reference cycle; to look for one behind every 700 of them takes a fifth of
-    the time. A caller collects what is in one, as an error with its traceback, by `gc.collect()`.
+    Messages are not part of reference cycles, and a search for cycles after every 700 messages
+    takes a fifth of the time. An error with its traceback can be part of a cycle; a caller frees
+    it with `gc.collect()`.
     """
     gc.set_threshold(_ALLOCATIONS)

@@ -1,7 +1,7 @@
-"""A message as Kafka carries it: its leaf, its frame and its headers.
+"""A Kafka message: its leaf, its frame and its headers.
 
-Only the leaf decides anything. Frame and headers are conveniences for other people's tools and
-hints for ours; whoever reads them checks them against the leaf, or against the seal above it.
+Only the leaf is sealed. Frame and headers are for other tools, and hints for Sinergi. Code that
+uses a hint checks it against the leaf or the seal.
 
     leaf data  = fingerprint (32) ‖ length of the key (4, big-endian) ‖ key ‖ datum
     leaf hash  = SHA-256(0x00 ‖ leaf data)                             RFC 6962 §2.1
@@ -40,16 +40,16 @@ FRONTIER = "sinergi_frontier"
 _EVENT_ID = "ce_id"
 _MOST_ID_BYTES = 64
 
-# Called as a method, in a loop that has become hot, CPython 3.11 does not look whether the library
-# has reported an error, and goes on with headers that crash the process.
+# If a hot loop calls the method directly, CPython 3.11 does not check whether confluent_kafka has
+# set an error, and continues with headers that crash the process.
 _headers_of = methodcaller("headers")
-_READ = frozenset({SCHEMA, LEAF, CHECKPOINT, FRONTIER, _EVENT_ID})
+_UNIQUE_HEADERS = frozenset({SCHEMA, LEAF, CHECKPOINT, FRONTIER, _EVENT_ID})
 _VERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/avro")
 
 
 class Envelope(NamedTuple):
-    """What the headers say of an event besides its leaf; all of it also stands inside the datum."""
+    """The fields of an event that are also written to headers."""
 
     event_id: UUID | str
     recorded_at: datetime
@@ -57,13 +57,14 @@ class Envelope(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One message read from a topic: where it lay, its leaf, and the checkpoint it carries.
+    """One message that was read from a topic.
 
-    A named tuple and not a dataclass, since a batch holds 20,000 of them.
+    It is a named tuple and not a dataclass, because a batch has up to 20,000 of them.
 
     Attributes:
-        event_id: as a header has it, for people who look for an event; no seal covers it. None
-            where it is longer than any id.
+        sealed: the checkpoint and frontier in its headers, if any.
+        event_id: from a header, for people who search for an event; no seal covers it. None if it
+            is missing or too long.
     """
 
     offset: int
@@ -76,7 +77,7 @@ class Message(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes that it takes as long as it is kept, its checkpoint included."""
+        """The bytes of memory that its content takes, including its checkpoint."""
         size = len(self.key) + len(self.datum)
         if self.sealed is None:
             return size
@@ -84,18 +85,19 @@ class Message(NamedTuple):
 
     @property
     def leaf_data(self) -> bytes:
-        """The bytes under the leaf hash."""
+        """The bytes that the leaf hash covers."""
         return leaf_data(self.fingerprint, self.key, self.datum)
 
 
-def parse(received: Received) -> Message:
-    """Take apart a message as the client library hands it over.
+def parse(received: ReceivedMessage) -> Message:
+    """Parse a message of the client library.
 
-    Headers of ours are read in one form only, each at most once. Headers of others may be anything.
+    Each header of Sinergi must have its exact form and occur at most once. Other headers may have
+    any content.
 
     Raises:
-        MessageMalformed: no key, no Confluent frame, or a header of ours is missing, stands twice
-            or is not in its form. Nothing else is raised, whatever the message holds.
+        MessageMalformed: the key or the Confluent frame is missing, or a header of Sinergi is
+            missing, occurs twice or is malformed. No message causes another error.
     """
     try:
         return _parsed(received)
@@ -107,15 +109,15 @@ def parse(received: Received) -> Message:
         raise _malformed(received, str(why)) from None
 
 
-def _parsed(received: Received) -> Message:
-    """The message, or a ValueError or KeyError that says what is wrong with it."""
+def _parsed(received: ReceivedMessage) -> Message:
+    """Parse a message, or raise a ValueError or KeyError that names the problem."""
     key, value = received.key(), received.value()
     if key is None or not value or value[0] or len(value) < FRAME_LENGTH:
         raise ValueError("no key or no Confluent frame")
     pairs = headers(received)
     found = dict(pairs)
     if len(found) != len(pairs):
-        _check_doubles(pairs)
+        _check_unique(pairs)
     return Message(
         received.offset() or 0,
         _index(found[LEAF]),
@@ -127,37 +129,37 @@ def _parsed(received: Received) -> Message:
     )
 
 
-def _check_doubles(pairs: Iterable[tuple[str, bytes | None]]) -> None:
-    """Refuse a message in which a header of ours stands twice; others may.
+def _check_unique(pairs: Iterable[tuple[str, bytes | None]]) -> None:
+    """Check that no header of Sinergi occurs twice.
 
     Raises:
-        ValueError: one does.
+        ValueError: a header occurs twice.
     """
     names = Counter(name for name, _ in pairs)
-    for name in _READ:
+    for name in _UNIQUE_HEADERS:
         if names[name] > 1:
-            raise ValueError(f"the header {name} stands twice")
+            raise ValueError(f"the header {name} occurs twice")
 
 
-def headers(received: Received) -> Sequence[tuple[str, bytes | None]]:
+def headers(received: ReceivedMessage) -> Sequence[tuple[str, bytes | None]]:
     """The headers of a message, in their order.
 
     Raises:
-        ValueError: the name of one is not UTF-8.
+        ValueError: the name of a header is not UTF-8.
     """
     try:
         return _headers_of(received) or ()
     except (SystemError, UnicodeDecodeError):
-        # confluent_kafka (2.16) keeps what it has made of them so far, and hands it out when it is
-        # asked again: whoever looks at that crashes the process.
-        forget: Callable[[list[Any]], None] | None = getattr(received, "set_headers", None)
-        if forget:
-            forget([])
+        # confluent_kafka (2.16) keeps the incomplete list and returns it at the next call; reading
+        # that list crashes the process.
+        set_headers: Callable[[list[Any]], None] | None = getattr(received, "set_headers", None)
+        if set_headers:
+            set_headers([])
         raise ValueError("the name of a header is not text") from None
 
 
-class Received(Protocol):
-    """The part of `confluent_kafka.Message` that is read here, where no Kafka client is known."""
+class ReceivedMessage(Protocol):
+    """The methods of `confluent_kafka.Message` that are used here, without importing the client."""
 
     def topic(self) -> str | None:
         """The topic's name."""
@@ -175,10 +177,10 @@ class Received(Protocol):
         """The value's bytes."""
 
     def headers(self) -> Any:
-        """The headers in order, as pairs of text and bytes; none where there are none."""
+        """The headers in order, as pairs of text and bytes, or None if there are none."""
 
 
-def _malformed(received: Received, why: str) -> errors.MessageMalformed:
+def _malformed(received: ReceivedMessage, why: str) -> errors.MessageMalformed:
     return errors.MessageMalformed(
         received.topic() or "", received.partition() or 0, received.offset() or 0, why
     )
@@ -193,7 +195,7 @@ def _index(text: bytes | None) -> int:
 
 
 def _event_id(given: bytes | None) -> bytes | None:
-    """The id that a header states: a hint, so that one of any other length counts as absent."""
+    """The id in a header, or None if it is too long. The id is only a hint."""
     return given if given is not None and len(given) <= _MOST_ID_BYTES else None
 
 
@@ -206,7 +208,7 @@ def _fingerprint(text: bytes | None) -> bytes:
 
 
 def _sealed(note: bytes | None, frontier: bytes | None) -> SignedCheckpoint:
-    """A checkpoint with the frontier stated beside it, which is only a hint and may be anything."""
+    """The checkpoint and the frontier of the headers. A malformed frontier, a hint, is ignored."""
     if note is None:
         raise ValueError(f"the header {CHECKPOINT} has no value")
     if len(note) > MOST_BYTES:
@@ -221,7 +223,7 @@ def _sealed(note: bytes | None, frontier: bytes | None) -> SignedCheckpoint:
 
 
 def _hexadecimal(text: bytes) -> bytes | None:
-    """Bytes out of lower-case hexadecimal digits; None where it is anything else."""
+    """The bytes of lower-case hexadecimal digits, or None if it is anything else."""
     try:
         found = binascii.unhexlify(text)
     except binascii.Error:
@@ -230,19 +232,19 @@ def _hexadecimal(text: bytes) -> bytes | None:
 
 
 def leaf_data(fingerprint: bytes, key: bytes, datum: bytes) -> bytes:
-    """The bytes under the leaf hash, from a schema's fingerprint, a key and a bare Avro datum."""
+    """The bytes that a leaf hash covers: fingerprint, length of the key, key, Avro datum."""
     return b"".join((fingerprint, len(key).to_bytes(4, "big"), key, datum))
 
 
 def frame(schema_id: int, datum: bytes) -> bytes:
-    """A message's value: Confluent framing around the datum."""
+    """The value of a message: the Avro datum in Confluent framing."""
     return b"\x00" + schema_id.to_bytes(4, "big") + datum
 
 
 class HeaderTemplate:
-    """What is the same in the headers of all messages of one topic and schema.
+    """The headers that all messages of one topic and schema share.
 
-    CloudEvents 1.0 in binary mode (Kafka binding §3.2), then ours.
+    First the headers of CloudEvents 1.0 in binary mode (Kafka binding §3.2), then Sinergi's.
     """
 
     def __init__(self, bus: str, topic: Topic, fingerprint: bytes) -> None:
@@ -251,7 +253,7 @@ class HeaderTemplate:
         self._schema = (SCHEMA, fingerprint.hex().encode())
 
     def headers(self, key: bytes, index: int, envelope: Envelope) -> list[tuple[str, bytes]]:
-        """A message's headers, in their order."""
+        """The headers of a message, in their order."""
         event_id, recorded_at, traceparent = envelope
         found = [
             _VERSION,
@@ -270,7 +272,7 @@ class HeaderTemplate:
 
 
 def seal_headers(sealed: SignedCheckpoint) -> list[tuple[str, bytes]]:
-    """The two headers that the last message of a batch carries besides."""
+    """The two additional headers of the last message of a batch."""
     return [
         (CHECKPOINT, sealed.note.encode()),
         (FRONTIER, b"".join(sealed.frontier).hex().encode()),

@@ -1,12 +1,12 @@
-r"""Text that comes from somewhere else, made fit for one line on a terminal.
+r"""Foreign text, escaped so that a terminal can print it on one line.
 
-A value of an event, a file name, a table's name or a broker's message may hold escape sequences
-that a terminal obeys, controls that turn the direction of writing, line ends, or characters that
-nobody sees. Each of them is shown as its JSON escape (`\u001b`), so that a line stays one line,
-two values that differ look different, and JSON stays the same JSON. Other text stays as it is.
+A value of an event, a file name, a table name or a broker's message may contain escape sequences
+for terminals, controls that change the direction of writing, line ends, or invisible characters.
+Each such character becomes its JSON escape (`\u001b`). So one line stays one line, different values
+look different, and JSON keeps its meaning. Other text is unchanged.
 
-Where an output has an encoding that lacks a character, the same escape stands for it; our own
-typographic signs become ASCII ones.
+If the encoding of an output lacks a character, the character becomes the same escape. Typographic
+characters of Sinergi's own texts become ASCII characters.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # Unicode's categories Cc, Cf, Cs, Co, Zl, Zp and Zs, without the space, and the other code points
-# that are drawn as nothing (Default_Ignorable_Code_Point). Written out, so that every Python and
-# polars, which knows no surrogates, agree on it.
+# that are invisible (Default_Ignorable_Code_Point). They are listed, so that the set is the same in
+# all Python versions and in polars, which does not accept surrogates.
 _INVISIBLE = (
     r"\x00-\x1f\x7f-\xa0\xad"
     r"\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680\u17b4\u17b5"
@@ -29,14 +29,14 @@ _INVISIBLE = (
     r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     r"\U000e0000-\U0010ffff"
 )
-_UNFIT = re.compile(rf"[{_INVISIBLE}\ud800-\udfff]")
-_UNFIT_IN_LINES = re.compile(rf"(?!\n)[{_INVISIBLE}\ud800-\udfff]")
-_NO_TEXT = re.compile(r"[\0\ud800-\udfff]")
+_ESCAPED_CHARACTERS = re.compile(rf"[{_INVISIBLE}\ud800-\udfff]")
+_ESCAPED_IN_LINES = re.compile(rf"(?!\n)[{_INVISIBLE}\ud800-\udfff]")
+_NOT_STORABLE = re.compile(r"[\0\ud800-\udfff]")
 
-# The same set for polars: a column in which nothing matches needs no further look.
+# The same set for polars: a column without a match needs no escaping.
 PATTERN = "[" + re.sub(r"\\[uU]([0-9a-f]+)", r"\\x{\1}", _INVISIBLE) + "]"
 
-# How much an error lists.
+# The limits of a listing in an error.
 _MOST_LINES = 50
 _MOST_CHARACTERS = 1_000
 
@@ -47,34 +47,33 @@ _ASCII = {"…": "...", "→": "->", "·": "-", "–": "-", "—": "-", "─": "
 
 
 def plain(text: str) -> str:
-    """The text on one line, without anything that a terminal obeys or that nobody sees."""
-    return _UNFIT.sub(_escaped, text)
+    """Escape line ends, terminal controls and invisible characters."""
+    return _ESCAPED_CHARACTERS.sub(_escaped, text)
 
 
 def plain_lines(text: str) -> str:
-    """The same for text of our own that has several lines: line feeds stay."""
-    return _UNFIT_IN_LINES.sub(_escaped, text)
+    """The same for text with several lines: it keeps line feeds."""
+    return _ESCAPED_IN_LINES.sub(_escaped, text)
 
 
 def is_text(text: str) -> bool:
-    """Whether it is text that a database, a broker and a file can hold.
+    """Whether a database, a broker and a file can store the text.
 
-    A byte that is no UTF-8 stands in an argument or a variable as a lone surrogate; NUL ends the
-    texts of C.
+    They cannot store NUL, which ends strings in C, or a lone surrogate, which Python puts in place
+    of a byte that is not UTF-8 in an argument or environment variable.
     """
-    return _NO_TEXT.search(text) is None
+    return _NOT_STORABLE.search(text) is None
 
 
 def encodable(text: str, encoding: str) -> str:
-    """The text as an output of an encoding can show it, with escapes for what it lacks."""
+    """The text with escapes for the characters that an encoding lacks."""
     return text.encode(encoding, ENCODING_ERRORS).decode(encoding)
 
 
 def listing(lines: Iterable[object]) -> str:
-    """What an error lists behind its first line: each plain, on a line of its own.
+    """The lines after the first line of an error: each escaped and indented.
 
-    A reader mends some dozens at a time: of more than that only the number is told, and of a line
-    that never ends only the beginning.
+    It shows at most 50 lines and the number of further ones, and at most 1,000 characters per line.
     """
     shown: list[str] = []
     left = 0
@@ -82,13 +81,13 @@ def listing(lines: Iterable[object]) -> str:
         if len(shown) == _MOST_LINES:
             left += 1
         else:
-            shown.append(plain(_beginning(str(each))))
+            shown.append(plain(_shortened(str(each))))
     if left:
         shown.append(f"and {left:,} more")
     return "".join(f"\n  {each}" for each in shown)
 
 
-def _beginning(line: str) -> str:
+def _shortened(line: str) -> str:
     return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}…"
 
 
@@ -103,7 +102,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 def _escape(character: str) -> str:
     code = ord(character)
-    if code > 0xFFFF:  # as JSON writes it: a pair of surrogates
+    if code > 0xFFFF:  # JSON writes it as a pair of surrogates
         high, low = divmod(code - 0x10000, 0x400)
         return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
     return f"\\u{code:04x}"

@@ -1,7 +1,7 @@
 """Names of topics, and which partition a key belongs to.
 
-The partition is decided here and not by a client library, since librdkafka and the Java client
-differ in their defaults and an agency may use either.
+Sinergi computes the partition itself, because librdkafka and the Java client have different default
+partitioners, and an agency may use either client.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _MASK = 0xFFFFFFFF
 
 
 def is_slug(text: str) -> bool:
-    """Whether `text` can name an agency or an event type: lower-case words joined by hyphens."""
+    """Whether `text` is valid for an agency or event type: lower-case words joined by hyphens."""
     return len(text) <= 63 and _AGENCY.fullmatch(text) is not None
 
 
 def is_bus(text: str) -> bool:
-    """Whether `text` can name a bus: lower-case words with dots or hyphens between."""
+    """Whether `text` is valid as name of a bus: lower-case words joined by dots or hyphens."""
     return _BUS.fullmatch(text) is not None
 
 
 def is_kafka_name(text: str) -> bool:
-    """Whether Kafka can call a topic so, of whatever bus."""
+    """Whether Kafka accepts `text` as the name of a topic."""
     return text not in (".", "..") and _KAFKA.fullmatch(text) is not None
 
 
@@ -47,7 +47,7 @@ class Topic:
 
     @classmethod
     def parse(cls, name: str) -> Topic:
-        """The topic that a broker's name stands for.
+        """Read agency and event type from the name of an event topic.
 
         Raises:
             ValueError: it is not the name of an event topic.
@@ -71,7 +71,7 @@ class TopicPartition(NamedTuple):
 
     @property
     def event_topic(self) -> Topic:
-        """The topic, of an agency and an event type.
+        """The agency and event type of the topic.
 
         Raises:
             ValueError: it is not an event topic.
@@ -83,12 +83,12 @@ class TopicPartition(NamedTuple):
 
 
 def control_topic(agency: str) -> str:
-    """The compacted topic of an agency's schemas and signed heads."""
+    """The name of the compacted topic with an agency's schemas and signed heads."""
     return f"sinergi.{agency}.control"
 
 
 def receipts_topic(agency: str) -> str:
-    """The compacted topic of the receipts that an agency gives for what it has materialised."""
+    """The name of the compacted topic with an agency's receipts for what it has materialised."""
     return f"sinergi.{agency}.receipts"
 
 
@@ -110,5 +110,5 @@ def murmur2(data: bytes) -> int:
 
 
 def partition_for(key: bytes, partitions: int) -> int:
-    """The partition of a key among `partitions`, a count fixed for the topic's life."""
+    """The partition of a key. The number of partitions of a topic never changes."""
     return 0 if partitions == 1 else (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.scan import PartitionScan
-    from sinergi_schemas.message import Received
+    from sinergi_schemas.message import ReceivedMessage
     from sinergi_schemas.seal.history import VerifiedHistory
     from sinergi_schemas.topics import Topic
 
@@ -324,7 +324,7 @@ def _hashes(connection: Connection, topic: str, partition: int, leaves: range) -
     return found
 
 
-def _parsed(received: Received) -> message.Message | None:
+def _parsed(received: ReceivedMessage) -> message.Message | None:
     """The message; None where it is not one of ours."""
     try:
         return message.parse(received)

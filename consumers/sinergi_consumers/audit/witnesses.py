@@ -35,7 +35,7 @@ from sinergi_consumers.audit.testimony import (
     Witness,
 )
 from sinergi_schemas import errors, topics
-from sinergi_schemas.clock import moment
+from sinergi_schemas.clock import from_posix_time
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.seal import checkpoint, heads
@@ -229,7 +229,7 @@ class _Heads:
         """
         agreements, agency = self._agreements, self._topic.agency
         signed = heads.verify(note, agreements.bus, agency, agreements.keys(agency))
-        at = moment(signed.posix_time)
+        at = from_posix_time(signed.posix_time)
         name = f"{agreements.bus}/{agency}"
         return [
             Witness(name, HEADS, each.partition, each.size, each.root, at, note)
@@ -292,5 +292,5 @@ class _Receipts:
             if len(self._claims) < _MOST_CLAIMS and claim not in self._claims:
                 self._claims.append(claim)
             return []
-        when = moment(at)
+        when = from_posix_time(at)
         return [Witness(key.name, RECEIPT, int(number), stated.size, stated.root, when, note)]

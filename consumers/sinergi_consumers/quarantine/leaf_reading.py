@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.scan import PartitionScan
-    from sinergi_schemas.message import Message, Received
+    from sinergi_schemas.message import Message, ReceivedMessage
     from sinergi_schemas.topics import TopicPartition
 
 # Leaves so near to one another are read in one go; to look for a leaf takes some 30 fetches.
@@ -79,7 +79,7 @@ def _read(
     return found
 
 
-def _matching(chunk: Sequence[Received], missing: Mapping[int, bytes]) -> Iterator[Message]:
+def _matching(chunk: Sequence[ReceivedMessage], missing: Mapping[int, bytes]) -> Iterator[Message]:
     """The messages that are one of the missing leaves. Anybody can claim the index of one."""
     for each in chunk:
         found = ours(each)

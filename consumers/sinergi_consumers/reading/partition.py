@@ -23,7 +23,7 @@ from sinergi_schemas.seal.reader import TreeReader
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sinergi_schemas.message import Message, Received
+    from sinergi_schemas.message import Message, ReceivedMessage
     from sinergi_schemas.seal.history import VerifiedHistory
     from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.merkle import Frontier
@@ -164,7 +164,7 @@ class Partition:
         """What a valid checkpoint says that the messages so far do not bear out."""
         return self._broken or self._reader.unresolved
 
-    def receive(self, received: Iterable[Received]) -> VerifiedBatch | None:
+    def receive(self, received: Iterable[ReceivedMessage]) -> VerifiedBatch | None:
         """Verify messages in their order on the topic; what is verified by now.
 
         Raises:
@@ -173,7 +173,7 @@ class Partition:
         self.take(received)
         return self.cut()
 
-    def take(self, received: Iterable[Received]) -> None:
+    def take(self, received: Iterable[ReceivedMessage]) -> None:
         """Verify messages in their order on the topic.
 
         They may come in parts of any size, each of which can be let go at once.
@@ -218,7 +218,7 @@ class Partition:
             raise objection
         return None
 
-    def _judge(self, received: Received, offset: int) -> None:
+    def _judge(self, received: ReceivedMessage, offset: int) -> None:
         """Feed the next message to the reader."""
         if self._incomplete:
             raise errors.OffsetGone(self.topic.name, self.number, self._incomplete.start)
@@ -252,7 +252,7 @@ class Partition:
         self._bytes = sum(each.size for each in self._kept.values())
         self._incomplete, self.rewind, self.is_ended = verified, min(self._absent), False
 
-    def _pick(self, received: Received, offset: int) -> None:
+    def _pick(self, received: ReceivedMessage, offset: int) -> None:
         """Keep a message that is read again, if it is one of those that a checkpoint covers."""
         leaf = self._absent.pop(offset, None)
         if leaf is None or self._incomplete is None:

@@ -27,7 +27,7 @@ AGREEMENT = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class TapeMessage:
-    """A message as the client library hands it over; see `sinergi_schemas.message.Received`."""
+    """A message as the client library returns it; see `sinergi_schemas.message.ReceivedMessage`."""
 
     topic_name: str
     number: int

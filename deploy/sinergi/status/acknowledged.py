@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi.status.facts import Acknowledged
 from sinergi_schemas import errors, topics
-from sinergi_schemas.clock import moment
+from sinergi_schemas.clock import from_posix_time
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.seal import checkpoint
 from sinergi_schemas.topics import TopicPartition
@@ -127,5 +127,5 @@ class _Best:
             return
         at = max((each for each in times if each is not None), default=None)
         if at is not None:
-            self._best = replace(self._best, size=size, at=moment(at))
+            self._best = replace(self._best, size=size, at=from_posix_time(at))
             self._waiting = {each: of for each, of in self._waiting.items() if of > size}

@@ -15,7 +15,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_schemas import errors, message
-from sinergi_schemas.clock import SYSTEM, moment
+from sinergi_schemas.clock import SYSTEM, from_posix_time
 from sinergi_schemas.kafka.admin import cluster_id, describe, offsets, open_admin
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translated
@@ -344,7 +344,7 @@ def _time(received: Message) -> datetime | None:
     kind, milliseconds = received.timestamp()
     if kind == TIMESTAMP_NOT_AVAILABLE:
         return None
-    return moment(milliseconds / 1000)
+    return from_posix_time(milliseconds / 1000)
 
 
 def _newness(stated: SignedHeads) -> tuple[int, int]:

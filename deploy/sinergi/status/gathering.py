@@ -30,7 +30,7 @@ from sinergi.status.facts import (
 )
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.clock import moment
+from sinergi_schemas.clock import from_posix_time
 from sinergi_schemas.topics import Topic, TopicPartition, control_topic
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def _reading(
                 name,
                 counts.get(name, 0),
                 _partitions(topics, name),
-                moment(heads.posix_time) if heads else None,
+                from_posix_time(heads.posix_time) if heads else None,
                 topics.faults.get(agency) if topics else None,
                 tuple(
                     _read_partition(TopicPartition(name, each), stored, topics, heads, now)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sinergi_producers.relay.sealing import TreeKey
     from sinergi_schemas.catalog import Catalog
-    from sinergi_schemas.message import Message, Received
+    from sinergi_schemas.message import Message, ReceivedMessage
     from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.keys import SigningKey
     from sinergi_schemas.seal.noise import Noise
@@ -96,7 +96,7 @@ class TopicReading:
         shown = self.tree.size + len(self.leaves)
         return Extent(self._topic.name, self.tree_key[1], self.tree.size, self.proved, shown)
 
-    def verify(self, received: Received) -> None:
+    def verify(self, received: ReceivedMessage) -> None:
         """Verify the next message.
 
         Raises:
@@ -129,7 +129,7 @@ class TopicReading:
             ):
                 self._wanted[offset] = index, leaf
 
-    def collect(self, received: Received, catalog: Catalog) -> None:
+    def collect(self, received: ReceivedMessage, catalog: Catalog) -> None:
         """Keep the next message, read a second time, if it is a leaf or may be one."""
         try:
             parsed = message.parse(received)

@@ -1,4 +1,4 @@
-"""The event types of the contract, as models that validate what goes onto the bus."""
+"""The event types of the contract: pydantic models that validate events before publishing."""
 
 from __future__ import annotations
 
@@ -51,10 +51,14 @@ MODELS: dict[str, type[Event]] = {
 
 
 def parse(event_type: str, document: Mapping[str, Any]) -> Event:
-    """The event that a document holds: a mapping such as JSON gives, numbers read as Decimal.
+    """Validate a document and return its event.
+
+    Args:
+        event_type: its slug.
+        document: as parsed from JSON, with numbers read as Decimal.
 
     Raises:
-        EventRefused: it breaks rules of the contract; all of them are named.
+        EventRefused: the document breaks rules of the contract; the error names all of them.
         EventTypeUnknown: there is no such event type.
     """
     if event_type not in MODELS:

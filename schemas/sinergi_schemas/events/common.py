@@ -1,4 +1,4 @@
-"""What every event says, and the parts that several event types share."""
+"""The fields of every event, and the parts that several event types share."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _MOST_RELATED = 1000
 
 
 class Part(BaseModel):
-    """A part of an event: it cannot be changed, and has no other fields than its own."""
+    """A part of an event. It is immutable and refuses unknown fields."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -69,7 +69,7 @@ class Part(BaseModel):
 
 
 class Person(Part):
-    """A person and what they are in the event."""
+    """A person and their role in the event."""
 
     role: PersonRole
     name: Text
@@ -77,11 +77,11 @@ class Person(Part):
 
 
 def in_role(*roles: PersonRole) -> AfterValidator:
-    """The rule that a person is one of `roles`."""
+    """The rule that a person has one of these roles."""
 
     def check(person: Person) -> Person:
         if person.role not in roles:
-            raise refusal("role", f"has another role than {' or '.join(roles)}")
+            raise refusal("role", f"does not have the role {' or '.join(roles)}")
         return person
 
     return AfterValidator(check)
@@ -91,7 +91,7 @@ Inmate = Annotated[Person, in_role(PersonRole.CONVICT, PersonRole.DETAINEE, Pers
 
 
 class Letter(Part):
-    """A letter or order (surat). Its number is as written: unique only with issuer and year."""
+    """A letter or order (surat). Its number is unique only together with issuer and year."""
 
     number: Text
     issuer: Text | None = None
@@ -99,7 +99,7 @@ class Letter(Part):
 
 
 class Place(Part):
-    """Where something happened (tempat)."""
+    """The place of an incident (tempat)."""
 
     name: Text
     region_code: RegionCode | None = None
@@ -110,12 +110,12 @@ class Place(Part):
     @model_validator(mode="after")
     def _both_coordinates(self) -> Self:
         if (self.latitude is None) != (self.longitude is None):
-            raise refusal("half_a_point", "has one of latitude and longitude without the other")
+            raise refusal("half_a_point", "has latitude or longitude without the other")
         return self
 
 
 class Unit(Part):
-    """A correctional unit (unit pelaksana teknis), under the name that it bore on that day."""
+    """A correctional unit (unit pelaksana teknis), with its name on that day."""
 
     name: Text
     code: Slug | None = None
@@ -123,14 +123,14 @@ class Unit(Part):
     security_level: SecurityLevel | None = None
 
     def is_same(self, other: Unit) -> bool:
-        """Whether both name the same unit: by their codes, or where one has none by their names."""
+        """Whether both are the same unit, by code, or by name if one of them has no code."""
         if self.code and other.code:
             return self.code == other.code
         return _collapsed(self.name) == _collapsed(other.name)
 
 
 class RelatedRecord(Part):
-    """Another record, of this or another agency, and what it is to this one."""
+    """Another record, of this or another agency, and how it is related to this one."""
 
     other_agency: Slug
     other_event_type: Slug
@@ -139,7 +139,7 @@ class RelatedRecord(Part):
 
 
 class Issue(Part):
-    """What `publish` adds to an event. Revision 0 is one that the database has yet to put in."""
+    """The fields that `publish` adds. Revision 0 means that the database will assign it."""
 
     agency: Slug
     revision: Annotated[int, Strict(), Field(ge=0, le=MOST_INT)]
@@ -148,10 +148,10 @@ class Issue(Part):
 
 
 class Event(Part):
-    """The fields of every event. An event holds its record's whole state at its revision.
+    """The fields of every event. An event contains the complete state of its record.
 
-    The caller leaves out `agency`, `revision`, `recorded_at` and `agreement`: `publish` has the
-    event `issued` with them.
+    The caller omits `agency`, `revision`, `recorded_at` and `agreement`; `publish` adds them with
+    `issued`.
     """
 
     event_type: ClassVar[str]
@@ -182,22 +182,22 @@ class Event(Part):
 
     @property
     def is_issued(self) -> bool:
-        """Whether it has all that `publish` adds, and so may be encoded."""
+        """Whether it has all fields that `publish` adds, so that it can be encoded."""
         return bool(self.agency and self.revision and self.agreement and self.recorded_at)
 
     def issued(
         self, *, agency: str, agreement: str, recorded_at: datetime, revision: int = 0
     ) -> Self:
-        """The complete event.
+        """The event with the fields that `publish` adds.
 
         Args:
             agency: the owner of the topic.
             agreement: SHA-256 of the agreement file's bytes, in hexadecimal.
-            recorded_at: when the agency told it; aware.
-            revision: the record's revision; 0 if the database puts it in under the record's lock.
+            recorded_at: when the agency publishes it; with a time zone.
+            revision: the record's revision; 0 if the database assigns it under the record's lock.
 
         Raises:
-            EventRefused: one of these breaks its rule, or the event states another already.
+            EventRefused: an argument breaks its rule, or the event has another value already.
         """
         try:
             issue = Issue(
@@ -206,7 +206,7 @@ class Event(Part):
         except ValidationError as error:
             raise wording.refused(self.event_type, error) from None
         problems = [
-            f"{name}: states another value than the one it is published with"
+            f"{name}: is not the value that it is published with"
             for name in Issue.model_fields
             if getattr(self, name) and getattr(self, name) != getattr(issue, name)
         ]
@@ -217,29 +217,29 @@ class Event(Part):
         return self.model_copy(update=dict(issue))
 
     def persons(self) -> Iterator[tuple[str, Person]]:
-        """The persons in it, each with the path of its field."""
+        """The persons of the event, each with the path of its field."""
         yield from ()
 
     def warnings(self) -> list[str]:
-        """What looks wrong and is published all the same: field and rule, never a value."""
+        """Doubts that do not prevent publishing: field and rule, never a value."""
         found = [
             f"{path}.nik: {doubt}"
             for path, person in self.persons()
             if person.nik and (doubt := nik.doubt(person.nik))
         ]
         if self.recorded_at and self.recorded_at < self.occurred_at:
-            found.append("occurred_at: lies after recorded_at")
+            found.append("occurred_at: is after recorded_at")
         return found
 
 
 def _action_broken(action: Action, revision: int) -> str | None:
-    """The rule between action and revision that is broken; a revision of 0 is not known yet."""
+    """The rule between action and revision that is broken, or None. Revision 0 is unknown."""
     if action is Action.UNKNOWN:
         return "is UNKNOWN; state RECORDED, CORRECTED or RETRACTED"
     if action is Action.RECORDED and revision > 1:
-        return "only revision 1 is RECORDED; a later one is CORRECTED or RETRACTED"
+        return "only revision 1 may be RECORDED; a later one must be CORRECTED or RETRACTED"
     if action is not Action.RECORDED and revision == 1:
-        return "the record's first revision is RECORDED"
+        return "the first revision of a record must be RECORDED"
     return None
 
 

@@ -1,7 +1,7 @@
-"""The deadlines that the law sets around a seizure. They warn and never refuse.
+"""The legal deadlines of a seizure. A missed deadline causes a warning, never a refusal.
 
-They are counted from dates alone, by calendar days or by working days from Monday to Friday; public
-holidays are not known here, so a warning is a reason to look and no finding.
+They are computed from dates, in calendar days or in working days from Monday to Friday. Public
+holidays are not taken into account, so a warning does not prove that a deadline was missed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LAB_DAYS = 3 + 3
 
 
 def working_days_after(start: date, count: int) -> date:
-    """The day that lies `count` working days after `start`, which does not count itself."""
+    """The date `count` working days after `start`, not counting `start` itself."""
     day = start
     while count and day < date.max:
         day += timedelta(days=1)
@@ -29,17 +29,17 @@ def working_days_after(start: date, count: int) -> date:
 
 
 def _days_after(start: date, count: int) -> date:
-    """The day that lies `count` days after `start`, or the calendar's last one."""
+    """The date `count` days after `start`, but at most the last one that `date` can hold."""
     return date.fromordinal(min(start.toordinal() + count, date.max.toordinal()))
 
 
 def permit_is_late(seized: date, granted: date | None) -> bool:
-    """Whether a court's permit came later than the law allows (KUHAP, UU 20/2025 arts 119-120).
+    """Whether a court's permit is later than the law allows (KUHAP, UU 20/2025 arts 119-120).
 
     Args:
-        seized: the day of the seizure.
-        granted: the day of the permit; the day on which the seizure was recorded where none is
-            known; None where neither is.
+        seized: the date of the seizure.
+        granted: the date of the permit; if it is unknown, the date on which the seizure was
+            recorded; None if both are unknown.
     """
     is_new = seized >= _NEW_PROCEDURE
     return (
@@ -50,12 +50,12 @@ def permit_is_late(seized: date, granted: date | None) -> bool:
 
 
 def lab_is_late(seized: date, tested: date | None) -> bool:
-    """Whether a laboratory's result came later than the law allows (PP 40/2013 arts 14(4), 17)."""
+    """Whether a laboratory's result is later than the law allows (PP 40/2013 arts 14(4), 17)."""
     return tested is not None and tested > _days_after(seized, _LAB_DAYS)
 
 
 def day_of(instant: datetime, zone: str) -> date:
-    """The day on the clocks of a zone; of an instant beyond its calendar, the day in UTC."""
+    """The date of an instant in a zone; the date in UTC if `datetime` cannot hold the former."""
     try:
         return instant.astimezone(ZoneInfo(zone)).date()
     except OverflowError:

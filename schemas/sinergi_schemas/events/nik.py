@@ -1,7 +1,7 @@
-"""Whether a population number (NIK) looks right. It never says whose it is, nor is it refused.
+"""Plausibility of a population number (NIK). An implausible number is never refused.
 
-A NIK stands for ever, even where it was wrong from the first (PP 40/2019 art. 30), so these are
-doubts to look into. Sex, birth and home are not derived from it.
+A NIK never changes, even if it was wrong from the beginning (PP 40/2019 art. 30), so a doubt is
+only a reason to check. Sinergi does not derive sex, date of birth or residence from it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ _LEAP_YEAR = 2000
 
 
 def doubt(nik: str) -> str | None:
-    """Why a number of 16 digits can hardly be a NIK, if so.
+    """Why a number of 16 digits is not a plausible NIK, or None.
 
-    Digits 1 to 6 are province, regency and district of the first registration, 7 to 12 the date of
-    birth with 40 added to a woman's day, 13 to 16 a serial number from 0001.
+    Digits 1 to 6 are province, regency and district of the first registration. Digits 7 to 12 are
+    the date of birth; the day of a woman has 40 added. Digits 13 to 16 are a serial number from
+    0001.
     """
     region, day, month = nik[:6], int(nik[6:8]), int(nik[8:10])
     if region != _TEST_REGION and not _is_region(region):
-        return "its first six digits are no region"
+        return "its first six digits are not a region"
     if not _is_date(day - 40 if day > 40 else day, month):
-        return "its digits 7 to 10 are no day and month"
+        return "its digits 7 to 10 are not a day and month"
     if nik[12:] == "0000":
         return "its serial number is 0000"
     return None

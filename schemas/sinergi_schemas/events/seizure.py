@@ -1,7 +1,7 @@
-"""Seizure (penyitaan): what investigators seized and sealed, complete as the law wants its record.
+"""Seizure (penyitaan): what investigators seized and sealed.
 
-Government Regulation (PP) 40/2013 art. 14(3) lists what the record of a seizure must hold. One that
-lacks any of it is refused, with all that is missing named at once.
+Government Regulation (PP) 40/2013 art. 14(3) lists what the record of a seizure must contain. An
+event that lacks any of it is refused; the error names everything that is missing.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _COUNTED = frozenset(
         CountUnit.CARTRIDGE,
     }
 )
-"""Units that count the substance itself and not its packets, and so stand in for its weight."""
+"""Units that count the substance itself and not its packets; such a count replaces a weight."""
 
 
 class Exhibit(Part):
-    """One lot of what was seized (barang sitaan), with a laboratory result of its own."""
+    """One lot of seized goods (barang sitaan), with its own laboratory result."""
 
     label: Text
     substance: Substance
@@ -79,11 +79,11 @@ class Exhibit(Part):
 
     @property
     def is_suspected(self) -> bool:
-        """Whether there is no result of the laboratory yet."""
+        """Whether the laboratory has no result yet."""
         return self.lab_result is LabResult.SUSPECTED
 
     def warnings(self) -> Iterator[str]:
-        """What looks wrong in it, as field and rule."""
+        """Doubts about the exhibit, as field and rule."""
         weights = [each for each in (self.net_weight_g, self.gross_weight_g) if each is not None]
         if weights and weights[0] > weights[-1]:
             yield "net_weight_g: is above the gross weight"
@@ -92,12 +92,12 @@ class Exhibit(Part):
         if self.sampled_count is not None and self.sampled_count > self.count:
             yield "sampled_count: is above the count"
         if self.schedule not in _UNCONTROLLED and self.schedule_regulation is None:
-            yield "schedule_regulation: is not stated, and schedules change"
+            yield "schedule_regulation: is not stated, but schedules change over time"
 
 
-def _labelled_apart(exhibits: tuple[Exhibit, ...]) -> tuple[Exhibit, ...]:
+def _unique_labels(exhibits: tuple[Exhibit, ...]) -> tuple[Exhibit, ...]:
     if len({exhibit.label for exhibit in exhibits}) < len(exhibits):
-        raise refusal("label", "two exhibits bear the same label")
+        raise refusal("label", "two exhibits have the same label")
     return exhibits
 
 
@@ -107,7 +107,7 @@ Witness = Annotated[Person, in_role(PersonRole.WITNESS)]
 
 
 class Seizure(Event):
-    """A seizure and sealing, as PP 40/2013 art. 14 has it recorded."""
+    """A seizure and sealing, with the content that PP 40/2013 art. 14 requires."""
 
     event_type: ClassVar[str] = "seizure"
 
@@ -124,7 +124,7 @@ class Seizure(Event):
     investigators: Annotated[tuple[Investigator, ...], Field(max_length=_MOST_PERSONS)]
     witnesses: Annotated[tuple[Witness, ...], Field(max_length=_MOST_PERSONS)]
     exhibits: Annotated[
-        tuple[Exhibit, ...], Field(max_length=_MOST_EXHIBITS), AfterValidator(_labelled_apart)
+        tuple[Exhibit, ...], Field(max_length=_MOST_EXHIBITS), AfterValidator(_unique_labels)
     ]
 
     @field_validator("holders")
@@ -133,20 +133,20 @@ class Seizure(Event):
         cls, holders: tuple[Person, ...], info: ValidationInfo
     ) -> tuple[Person, ...]:
         if holders and info.data.get("holder_unknown"):
-            raise refusal("holders", "are named, and holder_unknown says that they are not known")
+            raise refusal("holders", "are named, but holder_unknown is true")
         return holders
 
     @model_validator(mode="wrap")
     @classmethod
     def _complete(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         missing = list(_missing(given)) if isinstance(given, Mapping) else []
-        lacking = {each.location for each in missing}
+        locations = {each.location for each in missing}
         details = [each.details() for each in missing]
         try:
             seizure = handler(given)
         except ValidationError as error:
             found = error.errors(include_url=False)
-            details += [_again(each) for each in found if each["loc"] not in lacking]
+            details += [_as_details(each) for each in found if each["loc"] not in locations]
         else:
             if not missing:
                 return seizure
@@ -159,15 +159,15 @@ class Seizure(Event):
                 yield f"{name}[{number}]", person
 
     def warnings(self) -> list[str]:
-        """What looks wrong and is published all the same, missed deadlines among it."""
+        """Doubts that do not prevent publishing, including missed deadlines."""
         found = super().warnings()
         if self.occurred_at != self.seized_at:
             found.append("occurred_at: differs from seized_at")
         if self.sealed_at < self.seized_at:
-            found.append("sealed_at: lies before seized_at")
+            found.append("sealed_at: is before seized_at")
         found += self._missed_deadlines()
         found += (
-            f"{path}.nik: is not stated; the record holds full identities (identitas lengkap)"
+            f"{path}.nik: is not stated; the law asks for full identities (identitas lengkap)"
             for path, person in self.persons()
             if person.nik is None and not path.startswith("holders")
         )
@@ -176,48 +176,45 @@ class Seizure(Event):
         return found
 
     def _missed_deadlines(self) -> Iterator[str]:
-        """Each deadline that the seizure's own dates miss, as field and rule."""
+        """Each deadline that the dates of the seizure miss, as field and rule."""
         seized = day_of(self.seized_at, self.zone)
         recorded = day_of(self.recorded_at, self.zone) if self.recorded_at else None
         if day_of(self.sealed_at, self.zone) != seized:
-            yield (
-                "sealed_at: not on the day of the seizure; PP 40/2013 art. 14(1) has it recorded "
-                "then"
-            )
+            yield ("sealed_at: is not on the day of the seizure, as PP 40/2013 art. 14(1) requires")
         if self.order is None:
             yield (
-                "order: is not stated; PP 40/2013 art. 14(2) asks for one (surat perintah "
+                "order: is not stated; PP 40/2013 art. 14(2) requires one (surat perintah "
                 "penyitaan)"
             )
         elif self.order.date and self.order.date > seized:
             yield "order: is dated after the seizure"
         if permit_is_late(seized, self.court_permit.date if self.court_permit else recorded):
             yield (
-                "court_permit: not within 5 and 2 working days of the seizure "
+                "court_permit: is not within 5 and 2 working days of the seizure "
                 "(KUHAP, UU 20/2025 arts 119-120)"
             )
         for number, exhibit in enumerate(self.exhibits):
             tested = exhibit.lab_letter.date if exhibit.lab_letter else None
             if lab_is_late(seized, tested or (recorded if exhibit.is_suspected else None)):
                 yield (
-                    f"exhibits[{number}].lab_result: not within 3×24 h to hand over and 3×24 h to "
-                    "test (PP 40/2013 arts 14(4), 17)"
+                    f"exhibits[{number}].lab_result: is not within 3×24 h to hand over and 3×24 h "
+                    "to test (PP 40/2013 arts 14(4), 17)"
                 )
 
 
 class _Missing(NamedTuple):
-    """Something that art. 14(3) lists and the document does not hold."""
+    """A requirement of art. 14(3) that the document does not meet."""
 
     location: tuple[int | str, ...]
     english: str
     indonesian: str
 
     def details(self) -> InitErrorDetails:
-        rule = f"PP 40/2013 art. 14(3) asks for the {self.english} ({self.indonesian})"
+        rule = f"PP 40/2013 art. 14(3) requires the {self.english} ({self.indonesian})"
         return InitErrorDetails(type=refusal("incomplete", rule), loc=self.location, input=None)
 
 
-_OF_THE_SEIZURE = {
+_REQUIRED_OF_SEIZURE = {
     "seized_at": (
         "hour, day, date, month and year of seizure",
         "jam, hari, tanggal, bulan, dan tahun penyitaan",
@@ -229,7 +226,7 @@ _OF_THE_SEIZURE = {
     "investigators": ("full identity of the investigators", "identitas lengkap penyidik"),
     "exhibits": ("goods", "barang"),
 }
-_OF_AN_EXHIBIT = {
+_REQUIRED_OF_EXHIBIT = {
     "substance_as_written": ("name", "nama"),
     "substance": ("kind", "jenis"),
     "form": ("form", "bentuk"),
@@ -240,11 +237,11 @@ _OF_AN_EXHIBIT = {
 
 
 def _missing(given: Mapping[str, Any]) -> Iterator[_Missing]:
-    """All that art. 14(3) lists and `given` lacks; whether the rest is right is not asked here."""
+    """The requirements of art. 14(3) that `given` does not meet. It checks no other rule."""
     place = given.get("place")
-    if place is None or (_is_readable(place) and _lacks(place, "name")):
+    if place is None or (_has_fields(place) and _lacks(place, "name")):
         yield _Missing(("place",) if place is None else ("place", "name"), "place", "tempat")
-    for name, words in _OF_THE_SEIZURE.items():
+    for name, words in _REQUIRED_OF_SEIZURE.items():
         if _lacks(given, name):
             yield _Missing((name,), *words)
     if _lacks(given, "holders") and given.get("holder_unknown") is not True:
@@ -262,12 +259,12 @@ def _missing(given: Mapping[str, Any]) -> Iterator[_Missing]:
             "tanda tangan penyidik dan 2 saksi",
         )
     for number, exhibit in enumerate(_list(given.get("exhibits"))):
-        if _is_readable(exhibit):
-            yield from _missing_of(exhibit, ("exhibits", number))
+        if _has_fields(exhibit):
+            yield from _missing_of_exhibit(exhibit, ("exhibits", number))
 
 
-def _missing_of(exhibit: object, path: tuple[int | str, ...]) -> Iterator[_Missing]:
-    for name, words in _OF_AN_EXHIBIT.items():
+def _missing_of_exhibit(exhibit: object, path: tuple[int | str, ...]) -> Iterator[_Missing]:
+    for name, words in _REQUIRED_OF_EXHIBIT.items():
         if _lacks(exhibit, name) or (name == "form" and _value(exhibit, name) == Form.UNKNOWN):
             yield _Missing((*path, name), *words)
     weighed = ("gross_weight_g", "net_weight_g", "volume_ml")
@@ -277,8 +274,8 @@ def _missing_of(exhibit: object, path: tuple[int | str, ...]) -> Iterator[_Missi
             yield _Missing(path, "weight or number of pills", "berat atau butir")
 
 
-def _again(found: ErrorDetails) -> InitErrorDetails:
-    """An error of pydantic's, to be raised once more among others."""
+def _as_details(found: ErrorDetails) -> InitErrorDetails:
+    """Convert an error of pydantic so that it can be raised again together with others."""
     context = found.get("ctx", {})
     if "rule" in context:
         kind: PydanticCustomError | str = refusal(found["type"], context["rule"])
@@ -287,7 +284,7 @@ def _again(found: ErrorDetails) -> InitErrorDetails:
     return InitErrorDetails(type=kind, loc=found["loc"], input=None, ctx=context)
 
 
-def _is_readable(part: object) -> bool:
+def _has_fields(part: object) -> bool:
     return isinstance(part, (Mapping, Part))
 
 

@@ -1,7 +1,7 @@
 """Suspicious visit (kunjungan mencurigakan): what prison officers noticed, searched and secured.
 
-Officers of a prison secure and hand over; only investigators seize. So what is found at the gate is
-told here, and the `Seizure` that may follow names this record.
+Prison officers secure goods and hand them over; only investigators seize. So this event contains
+the goods found at the gate. If a `Seizure` follows, it names this record.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MOST = 100
 
 
 class Search(Part):
-    """One search and what it came to (penggeledahan)."""
+    """One search and its result (penggeledahan)."""
 
     method: SearchMethod
     result: SearchResult
@@ -56,7 +56,7 @@ class Find(Part):
     @classmethod
     def _with_count(cls, unit: CountUnit | None, info: ValidationInfo) -> CountUnit | None:
         if unit is not None and info.data.get("count", 1) is None:
-            raise refusal("count", "is a unit without a count")
+            raise refusal("count", "is stated without a count")
         return unit
 
 
@@ -81,26 +81,26 @@ class SuspiciousVisit(Event):
 
     @field_validator("visitor")
     @classmethod
-    def _nobody_came(cls, visitor: Person | None, info: ValidationInfo) -> Person | None:
+    def _absent_if_no_visitor(cls, visitor: Person | None, info: ValidationInfo) -> Person | None:
         if visitor and info.data.get("channel") is Channel.NO_VISITOR:
-            raise refusal("visitor", "is named, and the channel is NO_VISITOR")
+            raise refusal("visitor", "is named, but the channel is NO_VISITOR")
         return visitor
 
     def persons(self) -> Iterator[tuple[str, Person]]:
-        """Visitor and inmate, as far as they are named."""
+        """The visitor and the inmate, if they are named."""
         for name in ("visitor", "inmate"):
             if person := getattr(self, name):
                 yield name, person
 
     def warnings(self) -> list[str]:
-        """What looks wrong and is published all the same."""
+        """Doubts that do not prevent publishing."""
         found = super().warnings()
         if not self.indicators and not self.finds:
-            found.append("indicators: nothing was noticed and nothing found")
+            found.append("indicators: are empty, and finds are empty as well")
         if self.visitor is None and self.channel is Channel.IN_PERSON:
-            found.append("visitor: is not named, and the channel is IN_PERSON")
+            found.append("visitor: is not named, but the channel is IN_PERSON")
         if self.declared_relation and self.visitor is None:
             found.append("declared_relation: is stated without a visitor")
         if self.finds and Outcome.NOTHING_FOUND in self.outcomes:
-            found.append("outcomes: NOTHING_FOUND beside finds")
+            found.append("outcomes: contains NOTHING_FOUND, but there are finds")
         return found

@@ -1,4 +1,4 @@
-"""Transfer (pemindahan): an inmate is moved from one unit to another."""
+"""Transfer (pemindahan): the move of an inmate from one unit to another."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MOST_ESCORT = 100
 
 
 class Escort(Part):
-    """Those of one agency who escort (pengawal); a count only where it is known."""
+    """The escorts from one agency (pengawal), and their number if it is known."""
 
     escort_agency: Text
     count: Count | None = None
 
 
 class Transfer(Event):
-    """One inmate's move between two units."""
+    """The move of one inmate between two units."""
 
     event_type: ClassVar[str] = "transfer"
 
@@ -58,26 +58,26 @@ class Transfer(Event):
     def _after_departure(cls, arrived: datetime | None, info: ValidationInfo) -> datetime | None:
         departed = info.data.get("departed_at")
         if arrived and departed and arrived < departed:
-            raise refusal("arrival", "lies before departed_at")
+            raise refusal("arrival", "is before departed_at")
         return arrived
 
     def persons(self) -> Iterator[tuple[str, Person]]:
-        """The inmate, if named."""
+        """The inmate, if they are named."""
         if self.inmate:
             yield "inmate", self.inmate
 
     def warnings(self) -> list[str]:
-        """What looks wrong and is published all the same."""
+        """Doubts that do not prevent publishing."""
         found = super().warnings()
         if self.origin.is_same(self.destination):
             found.append("destination: is the same unit as origin")
         if self.occurred_at != self.departed_at:
             found.append("occurred_at: differs from departed_at")
         if self._is_under_way and self.handling not in (Handling.SR, Handling.R):
-            found.append("handling: a transfer under way is held at least R (rahasia)")
+            found.append("handling: a transfer under way must be at least R (rahasia)")
         return found
 
     @property
     def _is_under_way(self) -> bool:
-        """Whether it may still be attacked: not arrived, and a person or an escort is named."""
+        """Whether disclosure is dangerous: not arrived yet, and an inmate or escort is named."""
         return self.arrived_at is None and bool(self.inmate or self.escort or self.movement_id)

@@ -1,7 +1,7 @@
-"""The kinds of values that events are made of, each with the rule that it keeps.
+"""The types of the values in events, each with its rule.
 
-What is refused is named by its rule and never by its value. Nothing is rounded, cut or guessed: a
-value either is what the contract says, or it is refused.
+An error names the rule and never the value. Values are never rounded, cut or guessed: a value that
+breaks its rule is refused.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ _NOT_IANA = frozenset({"localtime", "Factory", "posixrules"})
 
 
 def refusal(kind: str, rule: str) -> PydanticCustomError:
-    """A rule that a value breaks, for pydantic to gather; `rule` reads on from the field's name."""
+    """The error of a broken rule, for pydantic. In the text, `rule` follows the field's name."""
     return PydanticCustomError(kind, "{rule}", {"rule": rule})
 
 
 def plain(text: str) -> str:
-    """`text` without control characters, and not blank."""
+    """Check that text is not blank and has no control character."""
     if _CONTROL.search(text):
-        raise refusal("control_character", "holds a control character")
+        raise refusal("control_character", "contains a control character")
     if all(unicodedata.category(character) in _INVISIBLE for character in text):
-        raise refusal("blank", "is blank: leave it out where nothing is known")
+        raise refusal("blank", "is blank: leave it out if nothing is known")
     return text
 
 
 def distinct(values: tuple[Hashed, ...]) -> tuple[Hashed, ...]:
-    """`values`, none of them twice."""
+    """Check that no value occurs twice."""
     if len(set(values)) < len(values):
-        raise refusal("twice", "names something twice")
+        raise refusal("twice", "contains a value twice")
     return values
 
 
@@ -97,7 +97,7 @@ def _instant(given: object) -> datetime:
     try:
         return given.astimezone(UTC)
     except OverflowError:
-        raise refusal("instant", "lies outside the years 1 to 9999 in UTC") from None
+        raise refusal("instant", "is outside the years 1 to 9999 in UTC") from None
 
 
 def _parsed_time(text: str) -> datetime | None:
@@ -141,7 +141,7 @@ def _to_places(number: Decimal) -> Decimal:
         raise refusal("decimal", "has too many digits") from None
     if exact != number:
         raise refusal("places", f"has more than {WEIGHT_PLACES} decimal places")
-    return abs(exact)  # of zero, this drops the sign
+    return abs(exact)  # removes the sign of a negative zero
 
 
 def _degrees(given: object) -> float:
@@ -161,16 +161,16 @@ Text = Annotated[str, _text(300), AfterValidator(plain)]
 """One line of text as written, up to 300 characters."""
 
 LongText = Annotated[str, _text(20_000), AfterValidator(plain)]
-"""Free text, up to 20,000 characters; also without line breaks, which are control characters."""
+"""Free text, up to 20,000 characters, without line breaks, which are control characters."""
 
 Key = Annotated[str, _text(MOST_KEY_BYTES), AfterValidator(plain), AfterValidator(_key)]
-"""Names a record in an agency's own system: up to 256 bytes of UTF-8."""
+"""The id of a record in an agency's own system: up to 256 bytes of UTF-8."""
 
 Slug = Annotated[str, _text(63), AfterValidator(_slug)]
 """Lower-case words joined by hyphens."""
 
 IssuedSlug = Annotated[str, _text(63), AfterValidator(_slug_or_nothing)]
-"""A slug, or "" as long as the event is not issued."""
+"""A slug, or "" if the event is not issued yet."""
 
 Zone = Annotated[str, _text(64), AfterValidator(_zone)]
 """The name of an IANA time zone."""
@@ -179,27 +179,27 @@ Digest = Annotated[str, _text(64), Field(pattern=r"^[0-9a-f]{64}$")]
 """A SHA-256 in lower-case hexadecimal."""
 
 IssuedDigest = Annotated[str, _text(64), Field(pattern=r"^([0-9a-f]{64})?$")]
-"""A digest, or "" as long as the event is not issued."""
+"""A digest, or "" if the event is not issued yet."""
 
 Nik = Annotated[str, _text(64), Field(pattern=r"^[0-9]{16}$")]
-"""Population number (Nomor Induk Kependudukan): 16 digits, and text, since it may begin with 0."""
+"""Population number (Nomor Induk Kependudukan): text of 16 digits, since it may begin with 0."""
 
 RegionCode = Annotated[
     str, _text(13), Field(pattern=r"^[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?$")
 ]
-"""A region of the Ministry of Home Affairs (Kemendagri), dotted, such as 35.10."""
+"""A region code of the Ministry of Home Affairs (Kemendagri), dotted, such as 35.10."""
 
 Instant = Annotated[datetime, BeforeValidator(_instant)]
-"""A point in time, given aware, held in UTC to the microsecond."""
+"""A point in time, given with an offset, stored in UTC to the microsecond."""
 
 Day = Annotated[date, BeforeValidator(_day)]
 """A calendar date."""
 
 Weight = Annotated[Decimal, BeforeValidator(_weight)]
-"""Grams (or millilitres) with exactly four places, from 0 upwards."""
+"""Grams (or millilitres), at least 0, with exactly four decimal places."""
 
 Count = Annotated[int, Strict(), Field(ge=1, le=MOST_INT)]
-"""How many, from 1 upwards."""
+"""A number of things, at least 1."""
 
 Latitude = Annotated[float, BeforeValidator(_degrees), Field(ge=-90, le=90, allow_inf_nan=False)]
 """Degrees north in WGS 84."""

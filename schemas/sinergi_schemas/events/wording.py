@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in the words of an `EventRefused`: field and rule, never a value."""
+"""The texts of `EventRefused` for pydantic's errors: field and rule, never a value."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 _RULES = {
     "missing": "is required",
     "extra_forbidden": "is not a field of this event",
-    "enum": "is not a code of its list; state UNKNOWN where nothing else fits",
+    "enum": "is not a code of its list; state UNKNOWN if nothing else fits",
     "string_type": "is not text",
     "string_sub_type": "is not text",
-    "string_unicode": "holds half of a surrogate pair, which is no character",
+    "string_unicode": "contains half of a surrogate pair, which is not a character",
     "string_too_long": "is longer than {max_length} characters",
     "uuid_type": "is not a UUID",
     "uuid_parsing": "is not a UUID",
@@ -32,9 +32,9 @@ _RULES = {
     "tuple_type": "is not a list",
     "too_short": "has fewer than {min_length} elements",
     "too_long": "has more than {max_length} elements",
-    "model_type": "is not made of named fields",
-    "model_attributes_type": "is not made of named fields",
-    "dict_type": "is not made of named fields",
+    "model_type": "is not an object with named fields",
+    "model_attributes_type": "is not an object with named fields",
+    "dict_type": "is not an object with named fields",
 }
 _PATTERNS = {
     "nik": "is not 16 digits",
@@ -44,20 +44,20 @@ _PATTERNS = {
 
 
 def refused(event_type: str, error: ValidationError) -> errors.EventRefused:
-    """The refusal that says all that `error` found, without any of the values it quotes."""
+    """The refusal with all problems of a validation error, without their values."""
     found = error.errors(include_url=False, include_input=False)
-    return errors.EventRefused(event_type, tuple(dict.fromkeys(map(_worded, found))))
+    return errors.EventRefused(event_type, tuple(dict.fromkeys(map(_problem, found))))
 
 
 def path_of(location: tuple[int | str, ...]) -> str:
-    """`exhibits[0].colour` out of its parts."""
+    """The path of a field, such as `exhibits[0].colour`, from its parts."""
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
     return path.lstrip(".")
 
 
-def _worded(found: ErrorDetails) -> str:
+def _problem(found: ErrorDetails) -> str:
     path = path_of(found["loc"])
     return f"{path}: {_rule(found)}" if path else _rule(found)
 
@@ -68,5 +68,5 @@ def _rule(found: ErrorDetails) -> str:
         return str(context["rule"])
     kind = found["type"]
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(str(found["loc"][-1]), "is not written as it must be")
+        return _PATTERNS.get(str(found["loc"][-1]), "does not have the required form")
     return _RULES.get(kind, f"breaks the rule {kind}").format_map(dict(context))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.consumer import ReadingConsumer
     from sinergi_schemas.kafka.unreadable import Unreadable
-    from sinergi_schemas.message import Received
+    from sinergi_schemas.message import ReceivedMessage
     from sinergi_schemas.topics import TopicPartition
 
 _CHUNK = 5_000
@@ -190,7 +190,7 @@ def _offset(each: Message) -> int:
     return each.offset() or 0
 
 
-def ours(received: Received) -> message.Message | None:
+def ours(received: ReceivedMessage) -> message.Message | None:
     """A message taken apart; None where it is no message of ours."""
     try:
         return message.parse(received)
@@ -198,7 +198,7 @@ def ours(received: Received) -> message.Message | None:
         return None
 
 
-def _leaf(received: Received) -> int | None:
+def _leaf(received: ReceivedMessage) -> int | None:
     """The leaf that a message claims to be; None where it is no message of ours."""
     found = ours(received)
     return None if found is None else found.leaf_index

@@ -76,7 +76,7 @@ class DateForm:
         try:
             return self._on_the_clocks(naive, zone, precision, timed=form.is_timed)
         except OverflowError:
-            raise ValueError("lies outside the years 1 to 9999 in UTC") from None
+            raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
     def _on_the_clocks(
         self, naive: datetime, zone: ZoneInfo | None, precision: Precision, *, timed: bool
