@@ -1,4 +1,4 @@
-"""A small bus for a test: a publisher, a reader, an agreement between them, and their processes."""
+"""One publisher and one reader for a test: their agreement, databases, keys, and processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages of strangers on an owner's topic, and of an owner who contradicts itself."""
+"""Messages that others write to an owner's topic, and contradictions that the owner signs."""
 
 from __future__ import annotations
 

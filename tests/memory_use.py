@@ -1,4 +1,4 @@
-"""Commands that are run in a process of their own, and how much memory they took at most."""
+"""Run commands in processes of their own, and measure the most memory that each used."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""A connection pooler in transaction mode, as PgBouncer is, which needs nothing but Python.
+"""A connection pooler in transaction mode, like PgBouncer, that needs only Python.
 
-Each transaction of a client gets another session of the server than the one before. Nothing is
-tidied up between them, and nothing is kept in step: what a client leaves in a session the next one
-finds there.
+Each transaction of a client gets another session of the server than the one before. Nothing resets
+a session between them: what one client leaves in it, the next client finds.
 """
 
 from __future__ import annotations

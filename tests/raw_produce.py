@@ -1,4 +1,4 @@
-"""Records as no client library of ours sends them, by Kafka's own protocol (Produce, version 3)."""
+"""Records that no client library sends, over Kafka's own protocol (Produce, version 3)."""
 
 from __future__ import annotations
 

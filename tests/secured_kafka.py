@@ -1,7 +1,7 @@
-"""A Kafka of the tests' own that asks for a login, speaks TLS, and permits what an ACL permits.
+"""A Kafka for tests that requires a login, uses TLS, and allows only what an ACL allows.
 
-Five listeners: one without a login for whoever sets things up, and four for the clients under
-test. Nobody has a right but those that a test gives.
+Five listeners: one without a login for the setup, and four for the clients under test. Nobody has a
+right that a test did not give.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Strategies for events: complete and valid, and otherwise as strange as the contract allows."""
+"""Strategies for events: complete, valid, and with every unusual value that is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agreements: what a right one answers, and that everything wrong is said, at once and clearly."""
+"""Agreements: a valid file is loaded, and every error of an invalid one is reported at once."""
 
 from __future__ import annotations
 

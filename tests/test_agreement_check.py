@@ -1,4 +1,4 @@
-"""Events become rows only under the agreement that they name, as it was signed."""
+"""An event becomes rows only if the agreement that it names allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application's one right: it publishes by it, and can do no harm with it or without it."""
+"""The application needs one right to publish, and can do no harm with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no command takes, whichever of its arguments and options it is given to."""
+"""Values that every command refuses for each of its arguments and options."""
 
 from __future__ import annotations
 

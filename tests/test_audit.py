@@ -1,4 +1,4 @@
-"""An audit: nothing that does not hold hides another such thing, and a missing tail is seen."""
+"""An audit reports every finding, also behind another one, and notices a missing tail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints that nothing bears out hold up no other topic-partition."""
+"""Valid checkpoints over leaves that do not exist delay no other topic-partition."""
 
 from __future__ import annotations
 

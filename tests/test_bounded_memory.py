@@ -1,4 +1,4 @@
-"""Whatever others have written, no process takes more memory than it has reason to."""
+"""The memory of each process is bounded, whatever others have written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However much of one record stands in quarantine, a batch costs what it brings."""
+"""The time of a batch does not grow with what quarantine already holds of a record."""
 
 from __future__ import annotations
 

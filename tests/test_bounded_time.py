@@ -1,4 +1,4 @@
-"""Whatever an event holds, its neighbours are in the tables in a time that grows with its size."""
+"""The time of a batch grows with its size alone, whatever its events hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings and rights that the brokers refuse: each error names what is wrong, and says it once."""
+"""Settings and rights that the brokers refuse: each error names the cause, once."""
 
 from __future__ import annotations
 

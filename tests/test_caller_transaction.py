@@ -1,4 +1,4 @@
-"""`publish` joins the caller's transaction, whatever library holds it, or says how it can."""
+"""`publish` joins the caller's transaction in any supported library, or says how it can."""
 
 from __future__ import annotations
 

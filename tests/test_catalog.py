@@ -1,4 +1,4 @@
-"""The catalogue: what it finds in a folder, and which folders it refuses."""
+"""The catalogue: what it reads from a folder, and which folders it refuses."""
 
 from __future__ import annotations
 

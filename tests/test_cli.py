@@ -1,4 +1,4 @@
-"""The command line as a person meets it: exit statuses, one clear line, each on its stream."""
+"""The command line: exit statuses, one clear line for each error, and the right stream."""
 
 from __future__ import annotations
 

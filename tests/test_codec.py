@@ -1,5 +1,5 @@
-"""The codec of one event: what it writes it reads, it agrees with the bulk decoder, and no bytes
-make it do anything but answer or refuse.
+"""The codec of one event reads what it writes, agrees with the bulk decoder, and answers or refuses
+any bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compatibility: every rule by a vector named by its change, and all of it against fastavro."""
+"""Compatibility: each rule has vectors named by their change, and all agree with fastavro."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models against the newest `.avsc` files, field by field, and what every file must keep to."""
+"""The models equal the newest `.avsc` files field by field, and every file keeps the rules."""
 
 from __future__ import annotations
 

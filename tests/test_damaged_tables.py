@@ -1,4 +1,4 @@
-"""Tables that somebody has written over: told by table, column and row, and the rest is shown."""
+"""Damaged rows in our tables are named by table, column and row; the others are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever PostgreSQL's own tools take as a database's address works, for every command alike."""
+"""Every command accepts each form of database address that PostgreSQL's own tools accept."""
 
 from __future__ import annotations
 

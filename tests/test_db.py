@@ -1,4 +1,4 @@
-"""`sinergi db upgrade` and `sinergi outbox list`: the tables of an agency, made and looked at."""
+"""`sinergi db upgrade` makes an agency's tables; `sinergi outbox list` shows what is in them."""
 
 from __future__ import annotations
 

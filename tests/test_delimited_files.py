@@ -1,4 +1,4 @@
-"""Delimited files: the right number for each row, and a fault never costs more than its line."""
+"""Delimited files: each row has the right line number; an error costs only its line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sinergi demo` as a process, on services of its own: what it proves, and what it leaves."""
+"""`sinergi demo` as a process with services of its own: what it proves, and that it cleans up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main road: from an agency's transaction to another agency's tables, on real services."""
+"""From an agency's transaction to another agency's tables, on real services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of events: what is refused, how it is said, and what only warns."""
+"""The rules of events: what is refused, with which words, and what only warns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example of the inter-prison transfers: it ends well, leaves nothing, and could end badly."""
+"""The example of the inter-prison transfers succeeds, cleans up, and reports a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transactions of strangers on an agency's topics: only the seal decides what counts."""
+"""Kafka transactions of others on an agency's topics: only the seal decides what counts."""
 
 from __future__ import annotations
 

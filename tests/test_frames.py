@@ -1,4 +1,4 @@
-"""The bulk decoder against fastavro, a slow reference, and people who craft bytes."""
+"""The bulk decoder agrees with fastavro and with a slow reference, also on crafted bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members of a reader's consumer group that take shares from its workers are seen and named."""
+"""`sinergi status` names members of a reader's consumer group that are not our workers."""
 
 from __future__ import annotations
 

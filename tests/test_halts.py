@@ -1,6 +1,6 @@
-"""A topic-partition that halted goes on by itself once the cause of the halt is mended.
+"""A halted topic-partition continues by itself once the cause of the halt is gone.
 
-Each cause is brought about under a materialiser that runs, and mended behind it.
+Each cause is created under a running materialiser, and then removed.
 """
 
 from __future__ import annotations

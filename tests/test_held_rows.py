@@ -1,4 +1,4 @@
-"""The relay seals only what it can send; the rest is held with its reason and blocks nothing."""
+"""The relay seals only rows that it can send, and holds the others with a reason."""
 
 from __future__ import annotations
 

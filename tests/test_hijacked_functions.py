@@ -1,7 +1,7 @@
-"""Whoever may create things in `public` makes none of our processes run them.
+"""None of our processes runs objects that somebody has created in the schema `public`.
 
-A role without special rights plants functions, operators, casts and types that stand in for those
-of PostgreSQL. Each one that is run leaves a mark; all databases put `public` before everything.
+A role without special rights creates functions, operators, casts and types with the names of
+PostgreSQL's own. Each one leaves a mark when it runs; all databases search `public` first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An agreement file that cannot be used, or that names what this version lacks, stops nothing."""
+"""An agreement file that cannot be used stops nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the house, held by reading the code itself, and what each import drags along."""
+"""The rules of the house, checked by reading the code, and what each import loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intake: what can be published is published once, and every other line is told, never quoted."""
+"""Files by a mapping: each valid line is published once, each other one reported, not quoted."""
 
 from __future__ import annotations
 

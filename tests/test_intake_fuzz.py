@@ -1,7 +1,7 @@
-"""Whatever a file, a cell or a mapping holds, each line is published or refused with its reasons.
+"""Whatever a file, a cell or a mapping holds, each line is published or refused with reasons.
 
-No other error than ours is ever raised, and the sums agree: in trial runs, and in a real outbox for
-the cells that a database might refuse.
+No error but ours is raised, and the counts agree: in trial runs, and in a real outbox for the cells
+that a database might refuse.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Kafka's clients as everybody opens them: what their errors mean, and what they may not do."""
+"""Kafka clients: their settings, what their errors mean, and what they may not do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An agency replaces its key as the runbook says, and what it sealed stays proved throughout."""
+"""An agency replaces its key as the runbook says, and what it sealed before still verifies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lease: one leader at a time, and a late one can change nothing any more."""
+"""The lease: one leader at a time; a leader whose lease has ended changes nothing."""
 
 from __future__ import annotations
 

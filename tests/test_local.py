@@ -1,4 +1,4 @@
-"""Local Kafka and PostgreSQL: they come up, keep what they hold, and leave nothing behind."""
+"""Local Kafka and PostgreSQL start, keep their data, and leave nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local services start wherever they were put, and whoever starts them."""
+"""The local services start in any installation folder, and for any user."""
 
 from __future__ import annotations
 

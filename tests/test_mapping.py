@@ -1,4 +1,4 @@
-"""Mapping files: everything wrong is said at once, and a row gives an event or its breaches."""
+"""Mapping files: every error is reported at once; a row gives an event or its breaches."""
 
 from __future__ import annotations
 

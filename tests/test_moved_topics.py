@@ -1,4 +1,4 @@
-"""Topics that are not where, or what, they were: what moved is found, what is gone is named."""
+"""Topics that were moved, truncated or recreated: leaves are found again, or named as missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every line on standard error is one of ours, whatever native libraries write there."""
+"""Every line on standard error is a line of our log, whatever native libraries write there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outbox against a model of it: whatever is published, refused, sent again or rolled back."""
+"""The outbox equals a model of it after any publishing, refusals, resends and rollbacks."""
 
 from __future__ import annotations
 

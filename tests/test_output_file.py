@@ -1,4 +1,4 @@
-"""The rule for every file that a command writes because somebody named it."""
+"""Every output file that a person names is written by the same rule."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Persons' names and numbers stay in the tables that are made for them, and in the raw events.
+"""Persons' names and numbers stand only in the tables made for them, and in the raw events.
 
-They are planted in good events and in bad ones of every kind, everything is logged at the lowest
-level, and then no line of a log, no error, no quarantine's message and no status may hold one.
+The tests put them into good events and into bad ones of every kind, log everything at the lowest
+level, and then search every log line, error, quarantine message and status.
 """
 
 from __future__ import annotations

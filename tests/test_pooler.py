@@ -1,4 +1,4 @@
-"""Behind a connection pooler in transaction mode everything works, and nothing is left behind."""
+"""Everything works behind a connection pooler in transaction mode, and leaves no session state."""
 
 from __future__ import annotations
 

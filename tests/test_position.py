@@ -1,4 +1,4 @@
-"""Where to go on reading: a leaf is found on any cluster, whatever was resent there."""
+"""Where a reader continues: a leaf is found on any cluster, also among resent messages."""
 
 from __future__ import annotations
 

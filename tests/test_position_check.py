@@ -1,4 +1,4 @@
-"""Rows that a reader's database has lost are noticed and read again, though nothing arrives."""
+"""A reader notices rows that its database has lost, and reads them again, also on a quiet topic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL says, and what is done about it: rows set apart, waited for, or halted."""
+"""Errors of PostgreSQL: rows are quarantined, the worker waits, or it halts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Provisioning: what is wanted, what would be done, and that doing it twice is as good as once."""
+"""Provisioning: what is missing, what would be done; a second run does nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is set apart is told, tried again, given up or superseded: once, and on the record."""
+"""Quarantine: each event is reported, retried, discarded or superseded once, and recorded."""
 
 from __future__ import annotations
 

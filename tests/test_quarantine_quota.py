@@ -1,4 +1,4 @@
-"""What quarantine keeps has bounds: an event's bytes once, and so much of each owner."""
+"""Quarantine is bounded: it keeps an event's bytes once, and a quota for each owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quick reader gives the strict reader's verdict on all bytes, and never takes long."""
+"""The quick reader gives the strict reader's verdict on all bytes, in bounded time."""
 
 from __future__ import annotations
 

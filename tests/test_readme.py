@@ -1,4 +1,4 @@
-"""What the README tells people to do works, word for word."""
+"""The commands and programs of the README work as they are printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database restored from a backup: nothing that was published is lost, denied or told twice."""
+"""A database restored from a backup: nothing published is lost, denied or published twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command, setting and error is documented, and the page is never out of date."""
+"""Every command, setting and error is documented, and the page is up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The relay: what was committed arrives once under the seal, whatever crashes on the way."""
+"""The relay: every committed event arrives once under the seal, also after crashes."""
 
 from __future__ import annotations
 

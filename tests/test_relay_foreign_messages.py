@@ -1,4 +1,4 @@
-"""What anybody may write to an agency's topics stops neither its relay nor its recovery."""
+"""Foreign messages on an agency's topics stop neither its relay nor its recovery."""
 
 from __future__ import annotations
 

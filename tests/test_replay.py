@@ -1,4 +1,4 @@
-"""Replay: what holds is shown, what does not is refused, and a second copy names the leaf."""
+"""Replay: shows what verifies, refuses what does not, and names the leaf that a copy changed."""
 
 from __future__ import annotations
 

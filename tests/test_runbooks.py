@@ -1,7 +1,7 @@
-"""The runbooks about agencies, disks and brokers that are gone for a while, step by step.
+"""The runbooks about agencies, disks and brokers that are away for a while, step by step.
 
-Each runs on servers that can be taken away, with the processes that users start, and ends with the
-judge of `make chaos`: every event that was committed is there once, and nothing else is.
+Each runs on servers that can be taken away, with the processes that users start. At the end the
+judge of `make chaos` compares: every committed event is there once, and nothing else is.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import tomli_w
 from confluent_kafka.admin import AdminClient
 
 from agency_pair import DATABASE, running, transfer
+from chaos.chaos_bus import ChaosBus, chaos_bus, stop_all
 from chaos.disk import fill, full
-from chaos.patience import until
 from chaos.report import Report
 from chaos.services import Services
-from chaos.site import Site, site, stop_all
+from chaos.timing import until
 from sinergi_producers.relay.factory import build_relay
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
@@ -56,7 +56,7 @@ def servers() -> Iterator[Services]:
 class Scenario:
     """A bus, and what its agency commits."""
 
-    bus: Site
+    bus: ChaosBus
     numbers: int = 0
     workers: list[Worker] = field(default_factory=list)
 
@@ -105,7 +105,7 @@ class Scenario:
 @pytest.fixture
 def scenario(servers: Services, tmp_path: Path) -> Iterator[Scenario]:
     tmp_path.chmod(0o711)
-    with site(servers, tmp_path / "bus") as bus:
+    with chaos_bus(servers, tmp_path / "bus") as bus:
         yield Scenario(bus)
 
 
@@ -131,7 +131,7 @@ class WeekAgo:
         return SYSTEM.monotonic()
 
 
-def relayed_a_week_ago(bus: Site, events: int) -> None:
+def relayed_a_week_ago(bus: ChaosBus, events: int) -> None:
     """The last that was heard of the agency: it has sent all, and signed its heads."""
     pair = bus.pair
     with running(build_relay(replace(pair.relay_setup, clock=WeekAgo())).run):
@@ -185,7 +185,7 @@ def test_a_reader_that_was_away_so_long_that_the_group_is_forgotten_misses_nothi
 
 
 def agreed(
-    bus: Site,
+    bus: ChaosBus,
     file: str,
     number: str,
     since: datetime,

@@ -1,4 +1,4 @@
-"""Events of every version of a schema stand in the columns of the newest one."""
+"""Events of every version of a schema fill the columns of the newest version."""
 
 from __future__ import annotations
 

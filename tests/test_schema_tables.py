@@ -1,4 +1,4 @@
-"""`sinergi schemas check` accepts exactly what a reader can make tables of and fill."""
+"""`sinergi schemas check` accepts exactly the schemas that readers can make tables of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which key signs a tree is decided by its size, and by the agreement that covers its topic."""
+"""The size of a tree and the newest agreement on its topic decide which key signs it."""
 
 from __future__ import annotations
 

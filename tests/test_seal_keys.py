@@ -1,4 +1,4 @@
-"""Keys have one text form, are kept from others, and sign one kind of thing each."""
+"""Keys: one text form, private files, and one purpose for each key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trees are those of RFC 6962, at every size, and no false proof is taken for a true one."""
+"""The trees are those of RFC 6962 at every size, and no false proof is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes have one form; checkpoints, heads, receipts and proofs say only what was signed."""
+"""Notes have one form; checkpoints, heads, receipts and proofs hold only what was signed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader gives out is what the owner sealed, whoever stands between them."""
+"""A reader returns exactly what the owner sealed, whoever writes to the topic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sealing decided: waiting rows become leaves, in their order, under checkpoints that verify."""
+"""Sealing: waiting rows become leaves in their order, under checkpoints that verify."""
 
 from __future__ import annotations
 

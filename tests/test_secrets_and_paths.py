@@ -1,4 +1,4 @@
-"""What others may read or write here, passwords in what is shown, and paths of any name."""
+"""File permissions, passwords in output, and paths of any name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may not log in waits and says so; what is thrown away is never delivered."""
+"""A sender whose login is refused waits and reports it; a discarded producer delivers nothing."""
 
 from __future__ import annotations
 

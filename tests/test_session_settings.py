@@ -1,4 +1,4 @@
-"""Every setting that a session inherits is stated by our own transactions, whoever set it."""
+"""Our transactions state every setting that they depend on, whatever the session inherits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Safe shapes: each unsafe one has a vector; what is accepted, every reader can read."""
+"""Shape rules: each unsafe shape has a vector; every reader can read what is accepted."""
 
 from __future__ import annotations
 

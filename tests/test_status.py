@@ -1,4 +1,4 @@
-"""`sinergi status` on real services: what is well, what waits for what, and who is away."""
+"""`sinergi status` on real services: what is well, what waits, and which service is away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ends of topics as `sinergi status` sees them: cut off, hidden, or not to be told."""
+"""The ends of topics in `sinergi status`: cut off, hidden, or impossible to determine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process that was stopped in the midst of its work holds its locks until others need them."""
+"""A stopped process loses its database locks once another process has waited for them."""
 
 from __future__ import annotations
 

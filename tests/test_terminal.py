@@ -1,7 +1,7 @@
-"""What reaches a terminal: any text through every command that prints, at any width, in any coding.
+"""Output of every command that prints foreign text, at any width and in any encoding.
 
-No escape sequence, bidi control, line end or markup of a text is obeyed; nothing is cut; nothing
-dies half done over a letter.
+No escape sequence, bidi control, line end or markup in a text takes effect; nothing is cut off; no
+command fails half-way because of a character.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever stands in a TOML file, reading it gives what it says or one clear error of ours."""
+"""Any TOML file is read as it is written, or refused with one clear error."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The tutorial for an agency's programmer works, word for word.
+"""The tutorial for an agency's programmer works as it is printed.
 
-Its blocks are written and its commands run in their order, as a person at a terminal would, on real
-services. Only what a reader has to fill in as well is put in: addresses, the names of databases,
-and names of agencies, since a test's topics are its own. Installing and starting the services
-(section 1) is what the test run itself has done before.
+The test writes its blocks and runs its commands in order, as a person would at a terminal, on real
+services. It replaces only what a reader also has to fill in: addresses, names of databases, and
+names of agencies, since a test has topics of its own. Installing Sinergi and starting the services
+(section 1) is what the test run itself has done.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The tutorial for the auditor works, word for word.
+"""The tutorial for the auditor works as it is printed.
 
-Its blocks are written and its commands run in their order, on real services. What the demo of its
-section 1 leaves behind stands here for less: the prison's transfers with their receipts, under
-names that no other test speaks of. `…` in what a command prints stands for anything.
+The test writes its blocks and runs its commands in order, on real services. The prison's transfers
+with their receipts, under names of the test's own, replace what the demo of section 1 leaves.
+`…` in printed output stands for anything.
 """
 
 from __future__ import annotations

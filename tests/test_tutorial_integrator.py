@@ -1,9 +1,9 @@
-"""The tutorial for an integrator works, word for word.
+"""The tutorial for an integrator works as it is printed.
 
-Its blocks are written and its commands run in their order, as a person at a terminal would, on real
-services. Only what a reader has to fill in as well is put in: addresses, names of databases and of
+The test writes its blocks and runs its commands in order, as a person would at a terminal, on real
+services. It replaces only what a reader also has to fill in: addresses, names of databases and of
 agencies. Installing Sinergi and starting the services (the first block) is what the test run itself
-has done before; the page's own package goes into a folder of the test's, and not beside it.
+has done; the page's own package is written to a folder of the test's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A batch that no client can unpack holds up nobody, and hides no leaf that it held."""
+"""A batch that no client can unpack blocks no reader, and hides no leaf that it held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The floors under the relay's look: no row below them is ever missed."""
+"""The relay's watermarks never pass a row that is not sealed yet."""
 
 from __future__ import annotations
 

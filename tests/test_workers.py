@@ -1,5 +1,5 @@
-"""Several materialisers on one database: they share the work, and whatever one of them suffers,
-every event stands there once.
+"""Several materialisers on one database share the work, and every event arrives once, also when one
+of them fails.
 """
 
 from __future__ import annotations

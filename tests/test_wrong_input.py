@@ -1,8 +1,8 @@
-"""What a tired programmer gets wrong on the publishing side, as a table.
+"""Wrong input on the publishing side, as a table.
 
-Whatever it is: status 2, nothing on standard output, one clear line on standard error that says
-what is wrong and how to mend it, no traceback, and nothing half done: no file of the agency's
-folder is changed, made or lost, and no event stands in its outbox.
+Each gives exit status 2, nothing on standard output, one clear line on standard error that says
+what is wrong and how to mend it, and no traceback. Nothing is half done: no file of the agency's
+folder is changed, made or lost, and its outbox holds no event.
 """
 
 from __future__ import annotations

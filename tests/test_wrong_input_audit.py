@@ -1,4 +1,4 @@
-"""What an auditor gets wrong: status 2, nothing on standard output, one line that helps."""
+"""Wrong input of an auditor: exit status 2, nothing on standard output, one helpful line."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What goes wrong on the reading side, as a table: settings, keys, databases, brokers, folders.
+"""Wrong input on the reading side, as a table: settings, keys, databases, brokers, folders.
 
-Where nothing can be done: status 2, nothing on standard output, one clear line that says what is
-wrong and how to mend it, no traceback, and no file changed, made or lost. Where it may pass by
-itself, `materialise` waits and says for what.
+Where nothing can be done: exit status 2, nothing on standard output, one clear line that says what
+is wrong and how to mend it, no traceback, and no file changed, made or lost. Where the cause may
+pass by itself, `materialise` waits and says for what.
 """
 
 from __future__ import annotations

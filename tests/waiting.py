@@ -1,7 +1,7 @@
 """Waiting for what other threads and processes do.
 
-A test waits for the thing itself. The time here says only after how long a test that waits in vain
-fails; no promise is about it. So it is long enough for a slow machine that has other work to do.
+A test waits for the condition itself. The time here only bounds how long a failing test waits; no
+promise is about it, so it is long enough for a slow and busy machine.
 """
 
 from __future__ import annotations

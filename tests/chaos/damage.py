@@ -1,5 +1,5 @@
-"""Datums of drawn schemas, sound and damaged: by a byte here and there, or by a lie of any size
-in a place where a decoder believes what it reads (counts, lengths, block sizes, branches).
+"""Datums of random schemas, valid and damaged: single bytes changed, or a false value of any size
+in a place that a decoder relies on (counts, lengths, block sizes, branches).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Messages that the harness writes in the name of others, and what it overhears on the topics."""
+"""Messages that the harness writes in others' names, and the owners' messages that it reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LARGE = 500_000
 Place = tuple[str, int]
 
 
-class Letter(NamedTuple):
+class ForeignMessage(NamedTuple):
     """One message for one topic-partition; `raw` ones have header names that are not UTF-8."""
 
     place: Place
@@ -33,8 +33,8 @@ class Letter(NamedTuple):
     raw: bool = False
 
 
-class Post:
-    """Writes letters, and notes where each of them lies: what lies elsewhere is others'."""
+class ForeignWriter:
+    """Writes messages, and notes where each of them lies: what lies elsewhere is others'."""
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
@@ -48,26 +48,26 @@ class Post:
         self._undelivered: list[str] = []
 
     def written(self, topic: str) -> frozenset[tuple[int, int]]:
-        """Partition and offset of each letter in a topic."""
+        """Partition and offset of each message in a topic."""
         with self._lock:
             return frozenset(self._written[topic])
 
-    def write(self, letters: Iterable[Letter]) -> int:
-        """Write letters in their order, and wait until they lie there; how many."""
+    def write(self, messages: Iterable[ForeignMessage]) -> int:
+        """Write messages in their order, and wait until they lie there; how many."""
         count = 0
-        for each in letters:
+        for each in messages:
             count += 1
             self._write(each)
         for producer in (self._plain, self._zeros):
             if producer.flush(_DELIVERED_SECONDS):
-                raise RuntimeError("letters are not delivered")
+                raise RuntimeError("messages are not delivered")
         if self._undelivered:
-            raise RuntimeError(f"letters are not delivered: {self._undelivered[0]}")
+            raise RuntimeError(f"messages are not delivered: {self._undelivered[0]}")
         return count
 
-    def _write(self, letter: Letter) -> None:
-        (topic, partition), (value, key, headers) = letter.place, letter.wire
-        if letter.raw:
+    def _write(self, message: ForeignMessage) -> None:
+        (topic, partition), (value, key, headers) = message.place, message.wire
+        if message.raw:
             pairs = [
                 (b"\xff\xfe", b"x"),
                 *((name.encode(), _bytes(content)) for name, content in headers),
@@ -97,14 +97,14 @@ def _bytes(content: str | bytes | None) -> bytes | None:
     return content.encode() if isinstance(content, str) else content
 
 
-class Overheard:
+class OwnersMessages:
     """What the true owners have written, the newest messages of each topic-partition."""
 
-    def __init__(self, post: Post, places: Iterable[Place]) -> None:
-        self._post = post
+    def __init__(self, writer: ForeignWriter, places: Iterable[Place]) -> None:
+        self._post = writer
         self._found: dict[Place, deque[Wire]] = {each: deque(maxlen=_KEPT) for each in places}
         settings = {
-            "bootstrap.servers": post.bootstrap,
+            "bootstrap.servers": writer.bootstrap,
             "group.id": "overhearing",
             "enable.auto.commit": False,
             "fetch.message.max.bytes": 64 * 1024,

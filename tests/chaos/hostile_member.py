@@ -22,7 +22,7 @@ import tomli_w
 from confluent_kafka.admin import NewTopic
 
 from agency_pair import BUS, agreement, transfer
-from chaos.foreign_writer import Letter
+from chaos.foreign_writer import ForeignMessage
 from foreign_messages import false_seal_of, leaf
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import message, topics
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from agency_pair import AgencyPair
-    from chaos.foreign_writer import Overheard
+    from chaos.foreign_writer import OwnersMessages
     from foreign_messages import Headers
     from sinergi_consumers.testing.tape import TapeMessage
 
@@ -69,7 +69,7 @@ class Crafted(NamedTuple):
     schema: Schema | None = None
 
 
-class Key(str):
+class RawKey(str):
     """A key of any bytes, which pass for text on the way to the leaf."""
 
     __slots__ = ("data",)
@@ -77,7 +77,7 @@ class Key(str):
     data: bytes
 
     @classmethod
-    def of(cls, data: bytes) -> Key:
+    def of(cls, data: bytes) -> RawKey:
         """The key of some bytes."""
         made = cls(data.decode(errors="replace"))
         made.data = data
@@ -90,7 +90,7 @@ class Key(str):
 
 
 @dataclass(frozen=True)
-class Terms:
+class AgreementHashes:
     """The hashes of the agreements that it may name."""
 
     good: str
@@ -118,12 +118,12 @@ class Member:
             f"{BUS}/{self.agency}/{_DATABASE}", Algorithm.COSIGNATURE
         )
         self._make_topics()
-        terms = self._agree()
+        agreed = self._agree()
         self._tapes = [
-            Tape(BUS, self.topic, number, key=self.key, agreement=terms.good)
+            Tape(BUS, self.topic, number, key=self.key, agreement=agreed.good)
             for number in range(PARTITIONS)
         ]
-        self._forge = Forge(self._tapes[0], pair.publisher, terms)
+        self._forge = DatumForger(self._tapes[0], pair.publisher, agreed)
         self.refused: dict[UUID, str] = {}
         self.sizes = dict.fromkeys(range(CONTRADICTED), 0)
 
@@ -137,7 +137,7 @@ class Member:
         """Its topic of receipts."""
         return topics.receipts_topic(self.agency)
 
-    def sealed(self, dice: Random, events: int) -> Iterator[tuple[str, Letter]]:
+    def sealed(self, dice: Random, events: int) -> Iterator[tuple[str, ForeignMessage]]:
         """So many events of every kind, in batches, each under a valid checkpoint."""
         names = [*KINDS]
         weights = [KINDS[each][0] for each in names]
@@ -157,27 +157,27 @@ class Member:
                 place = self.topic.name, tape.number
                 headers: Headers = [*written.headers()]
                 wire = written.value(), written.key(), headers
-                yield kind, Letter(place, wire)
+                yield kind, ForeignMessage(place, wire)
 
-    def contradictions(self, dice: Random, number: int) -> Iterator[tuple[str, Letter]]:
+    def contradictions(self, dice: Random, number: int) -> Iterator[tuple[str, ForeignMessage]]:
         """Valid checkpoints over trees that it does not have, in one partition of its own."""
         place = self.topic.name, CONTRADICTED
         for _ in range(number):
             size = dice.randint(1, 300)
             sealed = false_seal_of(self.key, *place, size, dice.randbytes(32))
-            yield "contradicting checkpoint", Letter(place, leaf(size - 1, b"x", sealed))
+            yield "contradicting checkpoint", ForeignMessage(place, leaf(size - 1, b"x", sealed))
 
     def statements(
-        self, dice: Random, overheard: Overheard, number: int
-    ) -> Iterator[tuple[str, Letter]]:
+        self, dice: Random, owners_messages: OwnersMessages, number: int
+    ) -> Iterator[tuple[str, ForeignMessage]]:
         """False heads and receipts under its own valid keys."""
         for _ in range(number):
             if dice.random() < 0.5:
                 yield "false heads", self._false_heads(dice)
             else:
-                yield "false receipt", self._false_receipt(dice, overheard)
+                yield "false receipt", self._false_receipt(dice, owners_messages)
 
-    def _false_heads(self, dice: Random) -> Letter:
+    def _false_heads(self, dice: Random) -> ForeignMessage:
         names = dice.sample([self.topic.name, self._world.topic.name], dice.randint(1, 2))
         lines = tuple(
             TreeHead(name, at, size, dice.randbytes(32))
@@ -186,15 +186,15 @@ class Member:
             if (size := dice.choice(_SIZES))
         )
         note = heads.sign(SignedHeads(BUS, self.agency, dice.choice(_TIMES), lines), [self.key])
-        return Letter((self.control, 0), (note.encode(), b"heads", []))
+        return ForeignMessage((self.control, 0), (note.encode(), b"heads", []))
 
-    def _false_receipt(self, dice: Random, overheard: Overheard) -> Letter:
+    def _false_receipt(self, dice: Random, owners_messages: OwnersMessages) -> ForeignMessage:
         """For the honest agency's topic: under its own key alone, or at a time that is none."""
         topic, number = self._world.topic.name, dice.randrange(self._world.partitions)
         key = f"{_DATABASE}/{topic}/{number}".encode()
         notes = [
             said
-            for _, _, headers in overheard.at((topic, number))
+            for _, _, headers in owners_messages.at((topic, number))
             for name, said in headers
             if name == message.CHECKPOINT and isinstance(said, bytes)
         ]
@@ -206,7 +206,7 @@ class Member:
             )
             note = checkpoint.sign(stated, [dice.choice((self.key, SigningKey.generate("a/b")))])
         cosigned = checkpoint.cosign(note, self._receipts, dice.choice(_TIMES))
-        return Letter((self.receipts, 0), (cosigned.encode(), key, []))
+        return ForeignMessage((self.receipts, 0), (cosigned.encode(), key, []))
 
     def _make_topics(self) -> None:
         admin = open_admin(self._world.connection)
@@ -218,7 +218,7 @@ class Member:
         for made in admin.create_topics(wanted).values():
             made.result(timeout=PATIENCE_SECONDS)
 
-    def _agree(self) -> Terms:
+    def _agree(self) -> AgreementHashes:
         """Write its agreements: two with the reader, one of which ended, one as a reader."""
         pair = self._world
         ours = self.key.public, pair.receipt_key.public, PARTITIONS
@@ -242,7 +242,7 @@ class Member:
         }
         reading["events"]["transfer"]["readers"].append(self.agency)
         self._write("member-reads", reading)
-        return Terms(good, ended, coming, good_hash)
+        return AgreementHashes(good, ended, coming, good_hash)
 
     def _write(self, name: str, document: Mapping[str, Any]) -> str:
         data = tomli_w.dumps(document).encode()
@@ -264,15 +264,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROS = timedelta(microseconds=1)
 
 
-class Forge:
+class DatumForger:
     """Makes datums as an outbox would refuse them."""
 
-    def __init__(self, tape: Tape, honest: str, terms: Terms) -> None:
+    def __init__(self, tape: Tape, honest: str, agreed: AgreementHashes) -> None:
         self._tape = tape
         self._base = tape.issued(transfer("P/0")).model_dump()
         self._numbers = count(1)
         self.honest = honest
-        self.terms = terms
+        self.agreed = agreed
         self.schema = tape.schema
         self._writing = fastavro.parse_schema(json.loads(self.schema.text))
         document = json.loads(self.schema.text) | {"doc": "Of a later version."}
@@ -315,110 +315,118 @@ def _zigzag(number: int) -> bytes:
     return bytes((*found, left))
 
 
-def _junk(forge: Forge, dice: Random) -> Crafted:
-    return forge.event(dice)._replace(datum=dice.randbytes(dice.randrange(300)))
+def _junk(forger: DatumForger, dice: Random) -> Crafted:
+    return forger.event(dice)._replace(datum=dice.randbytes(dice.randrange(300)))
 
 
-def _cut(forge: Forge, dice: Random) -> Crafted:
-    made = forge.event(dice)
+def _cut(forger: DatumForger, dice: Random) -> Crafted:
+    made = forger.event(dice)
     if dice.random() < 0.5:
         return made._replace(datum=made.datum + dice.randbytes(dice.randint(1, 9)))
     return made._replace(datum=made.datum[: dice.randrange(len(made.datum))])
 
 
-def _flipped(forge: Forge, dice: Random) -> Crafted:
+def _flipped(forger: DatumForger, dice: Random) -> Crafted:
     """One byte another: it may still be an event, under its own name."""
-    made = forge.event(dice, is_refused=False)
+    made = forger.event(dice, is_refused=False)
     body = bytearray(made.datum)
     body[dice.randrange(len(body))] = dice.randrange(256)
     return made._replace(datum=bytes(body))
 
 
-def _too_large(forge: Forge, dice: Random) -> Crafted:
-    return forge.event(dice, reason_as_written="x" * dice.randint(262_200, 700_000))
+def _too_large(forger: DatumForger, dice: Random) -> Crafted:
+    return forger.event(dice, reason_as_written="x" * dice.randint(262_200, 700_000))
 
 
-def _long_list(forge: Forge, dice: Random) -> Crafted:
+def _long_list(forger: DatumForger, dice: Random) -> Crafted:
     element = {"escort_agency": dice.choice(("", "\0", "Brimob")), "count": None}
-    return forge.event(dice, is_refused=False, escort=[element] * dice.choice((80, 9_000, 25_000)))
+    return forger.event(dice, is_refused=False, escort=[element] * dice.choice((80, 9_000, 25_000)))
 
 
-def _line_feeds(forge: Forge, dice: Random) -> Crafted:
-    return forge.event(dice, reason_as_written=dice.choice('\n\r"') * 220_000 + "\0")
+def _line_feeds(forger: DatumForger, dice: Random) -> Crafted:
+    return forger.event(dice, reason_as_written=dice.choice('\n\r"') * 220_000 + "\0")
 
 
-def _nul(forge: Forge, dice: Random) -> Crafted:
-    return forge.event(dice, movement_id="M\0" * dice.randint(1, 4))
+def _nul(forger: DatumForger, dice: Random) -> Crafted:
+    return forger.event(dice, movement_id="M\0" * dice.randint(1, 4))
 
 
-def _texts(forge: Forge, dice: Random) -> Crafted:
+def _texts(forger: DatumForger, dice: Random) -> Crafted:
     said = dice.choice(
         ("\x1b]0;x\x07\x1b[2J", "\u202e\u2066", "[/b][red]", "=1+1", "\u2028\r\n", "%s{}")
     )
-    return forge.event(dice, is_refused=False, reason_as_written=said, origin=forge.unit(said))
+    return forger.event(dice, is_refused=False, reason_as_written=said, origin=forger.unit(said))
 
 
-def _foreign_agency(forge: Forge, dice: Random) -> Crafted:
+def _foreign_agency(forger: DatumForger, dice: Random) -> Crafted:
     """In the honest agency's name, of one of its records."""
-    return forge.event(
+    return forger.event(
         dice,
-        agency=forge.honest,
+        agency=forger.honest,
         record_id=f"M/{dice.randrange(1_000)}",
         revision=dice.choice((1, 2, 9, 10**6)),
         action=dice.choice(("RECORDED", "CORRECTED", "RETRACTED")),
     )
 
 
-def _foreign_key(forge: Forge, dice: Random) -> Crafted:
-    keys = ("", "M/0", "x" * 300, "x" * 200_000, Key.of(b"\xff\xfe\x00"), Key.of(b"M/0\x00"))
-    return forge.event(dice, key=dice.choice(keys), record_id="N/0")
+def _foreign_key(forger: DatumForger, dice: Random) -> Crafted:
+    keys = ("", "M/0", "x" * 300, "x" * 200_000, RawKey.of(b"\xff\xfe\x00"), RawKey.of(b"M/0\x00"))
+    return forger.event(dice, key=dice.choice(keys), record_id="N/0")
 
 
-def _long_key(forge: Forge, dice: Random) -> Crafted:
-    return forge.event(dice, record_id=dice.choice(("x" * 257, "é" * 140, "x" * 90_000)))
+def _long_key(forger: DatumForger, dice: Random) -> Crafted:
+    return forger.event(dice, record_id=dice.choice(("x" * 257, "é" * 140, "x" * 90_000)))
 
 
-def _revision(forge: Forge, dice: Random) -> Crafted:
+def _revision(forger: DatumForger, dice: Random) -> Crafted:
     revision = dice.choice((0, -1, -(2**31), 2, 2**31 - 1))
-    return forge.event(dice, revision=revision, action="RECORDED")
+    return forger.event(dice, revision=revision, action="RECORDED")
 
 
-def _repeated(forge: Forge, dice: Random) -> Crafted:
+def _repeated(forger: DatumForger, dice: Random) -> Crafted:
     """A revision that another event of it may hold already."""
-    return forge.event(dice, is_refused=False, record_id=f"R/{dice.randrange(5)}")
+    return forger.event(dice, is_refused=False, record_id=f"R/{dice.randrange(5)}")
 
 
-def _not_agreed(forge: Forge, dice: Random) -> Crafted:
-    terms = forge.terms
-    hashes = (terms.ended, terms.coming, terms.of_others, "0" * 64, "", "x\0", terms.good.upper())
-    return forge.event(dice, agreement=dice.choice(hashes))
+def _not_agreed(forger: DatumForger, dice: Random) -> Crafted:
+    agreed = forger.agreed
+    hashes = (
+        agreed.ended,
+        agreed.coming,
+        agreed.of_others,
+        "0" * 64,
+        "",
+        "x\0",
+        agreed.good.upper(),
+    )
+    return forger.event(dice, agreement=dice.choice(hashes))
 
 
-def _purpose(forge: Forge, dice: Random) -> Crafted:
-    return forge.event(dice, purpose=dice.choice(("STATISTICS", "OTHER", "UNKNOWN")))
+def _purpose(forger: DatumForger, dice: Random) -> Crafted:
+    return forger.event(dice, purpose=dice.choice(("STATISTICS", "OTHER", "UNKNOWN")))
 
 
-def _unknown_schema(forge: Forge, dice: Random) -> Crafted:
-    return forge.event(dice)._replace(schema=forge.unknown)
+def _unknown_schema(forger: DatumForger, dice: Random) -> Crafted:
+    return forger.event(dice)._replace(schema=forger.unknown)
 
 
-def _zone(forge: Forge, dice: Random) -> Crafted:
+def _zone(forger: DatumForger, dice: Random) -> Crafted:
     zones = ("", "../x", "Mars/Base", "Asia/Ujung_Pandang", "/etc/passwd", "x" * 2_000)
-    return forge.event(dice, is_refused=False, zone=dice.choice(zones))
+    return forger.event(dice, is_refused=False, zone=dice.choice(zones))
 
 
-def _recorded_never(forge: Forge, dice: Random) -> Crafted:
+def _recorded_never(forger: DatumForger, dice: Random) -> Crafted:
     """Recorded at a time at which no agreement was in force."""
     times = (2**63 - 1, -(2**63), 10**17, -62_135_596_800_000_001, 253_402_300_799_999_999)
-    return forge.at(dice, "recorded_at", dice.choice(times), is_refused=True)
+    return forger.at(dice, "recorded_at", dice.choice(times), is_refused=True)
 
 
-def _occurred_never(forge: Forge, dice: Random) -> Crafted:
+def _occurred_never(forger: DatumForger, dice: Random) -> Crafted:
     times = (2**63 - 1, -(2**63), 10**17, 253_402_300_800_000_000, -210_866_803_200_000_001)
-    return forge.at(dice, "occurred_at", dice.choice(times), is_refused=False)
+    return forger.at(dice, "occurred_at", dice.choice(times), is_refused=False)
 
 
-KINDS: Mapping[str, tuple[float, Callable[[Forge, Random], Crafted]]] = {
+KINDS: Mapping[str, tuple[float, Callable[[DatumForger, Random], Crafted]]] = {
     "sealed junk": (12, _junk),
     "sealed, cut off or longer": (12, _cut),
     "sealed, one byte another": (14, _flipped),

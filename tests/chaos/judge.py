@@ -240,7 +240,7 @@ class Judge:
         self._say(f"partition {partition}: its last checkpoint is not signed by {name}")
 
 
-class Fence:
+class EpochFence:
     """A claim of the judge's own: from here on nobody may move a position who has not claimed it.
 
     It raises the epoch of every position, as another worker that claims it would. A worker may

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _EVERY = 7
 
 
-class Keyless:
+class KeyDroppingProducer:
     """A producer in front of the real one."""
 
     def __init__(self, producer: Producer, losing: Path) -> None:
@@ -46,8 +46,8 @@ class Keyless:
 def start(losing: Path, settings: str) -> None:
     """Run the relay's own command on such a producer."""
 
-    def opened(connection: Connection, **options: Any) -> Keyless:
-        return Keyless(open_producer(connection, **options), losing)
+    def opened(connection: Connection, **options: Any) -> KeyDroppingProducer:
+        return KeyDroppingProducer(open_producer(connection, **options), losing)
 
     vars(sending)["open_producer"] = opened
     sys.argv = ["sinergi", "--config", settings, "--log-json", "relay"]

@@ -15,15 +15,15 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, TypeVar
 
-from chaos.patience import BrokenOff, Overdue, break_off, go_on
 from chaos.report import Report
 from chaos.services import Services
+from chaos.timing import Interrupted, Overdue, go_on, interrupt
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from chaos.site import Scale
+    from chaos.chaos_bus import Scale
 
     Part = Callable[[Services, Path, str, Scale], Report]
     Parts = Mapping[str, tuple[Part, Scale]]
@@ -37,7 +37,7 @@ _ROOM_BYTES = 2**29
 _SHOWN = 300
 
 
-class Untold(Exception):
+class Undecided(Exception):
     """What a part would find cannot be told, for a reason that is no finding."""
 
 
@@ -61,7 +61,7 @@ class Lanes:
         """What each of these parts has found, over all times that it was run.
 
         Raises:
-            Untold: a part, or what it runs on, has failed, or somebody has broken the run off.
+            Undecided: a part, or what it runs on, has failed, or somebody has broken the run off.
         """
         end = SYSTEM.monotonic() + hours * _HOUR
         numbers = count(1)
@@ -71,12 +71,12 @@ class Lanes:
                 more = self._once(chosen, f"{self._seed}/{next(numbers)}")
                 for part, report in found.items():
                     report.add(more[part])
-        except Untold:
+        except Undecided:
             raise
-        except BrokenOff:
-            raise Untold("it was broken off") from None
+        except Interrupted:
+            raise Undecided("it was broken off") from None
         except Exception as why:
-            raise Untold(_spoken(why)) from why
+            raise Undecided(_spoken(why)) from why
         return list(found.values())
 
     def _once(self, chosen: Sequence[str], seed: str) -> dict[str, Report]:
@@ -120,12 +120,12 @@ class Lanes:
             report = run(services, folder, seed, scale)
         except Overdue as late:
             report = Report(part, problems=[str(late)])
-        except BrokenOff:
+        except Interrupted:
             raise
         except Exception as why:
             go_on()
-            break_off()
-            raise Untold(f"{part} cannot be told: {_spoken(why)}") from why
+            interrupt()
+            raise Undecided(f"{part} cannot be told: {_spoken(why)}") from why
         go_on()  # what is found while everything ends is no finding
         report.name = part
         report.seconds = SYSTEM.monotonic() - begun
@@ -139,10 +139,10 @@ def _watched(jobs: Sequence[Future[T]], folder: Path) -> list[T]:
         while (ended := wait(jobs, _LOOK_SECONDS, FIRST_EXCEPTION)).not_done:
             _hold_room(folder)
             if any(each.exception() for each in ended.done):
-                break_off()
+                interrupt()
                 break
-    except Untold:
-        break_off()
+    except Undecided:
+        interrupt()
         raise
     return _results(jobs)
 
@@ -151,7 +151,7 @@ def _results(jobs: Sequence[Future[T]]) -> list[T]:
     """What all of them have come to; of several reasons why not, one that says something."""
     wait(jobs)
     failed = [why for each in jobs if (why := each.exception())]
-    for why in sorted(failed, key=lambda why: isinstance(why, BrokenOff)):
+    for why in sorted(failed, key=lambda why: isinstance(why, Interrupted)):
         raise why
     return [each.result() for each in jobs]
 
@@ -160,7 +160,7 @@ def _hold_room(folder: Path) -> None:
     """A full disk would look like faults that nobody has planned."""
     free = shutil.disk_usage(folder).free
     if free < _ROOM_BYTES:
-        raise Untold(
+        raise Undecided(
             f"{folder.parent} has {free // 2**20} MiB left, and {_ROOM_BYTES // 2**20} are needed;"
             " TMPDIR names another place"
         )

@@ -1,4 +1,4 @@
-"""Relays and materialisers as the processes that users start: killed, stopped, awakened by pid."""
+"""Relays and materialisers as the processes that users start: killed, stopped, resumed by pid."""
 
 from __future__ import annotations
 

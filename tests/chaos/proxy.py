@@ -1,7 +1,7 @@
 """A proxy on 127.0.0.1 between our processes and a service: it cuts, drops, delays and resets.
 
-One thread with an event loop carries all connections. What a proxy is told holds from then on, for
-connections that are open too, until it is told to heal.
+One thread with an event loop carries all connections. The state that a proxy is given applies from
+then on, also to connections that are open, until it is set back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BIND_SECONDS = 10.0
 _AT_ONCE = struct.pack("ii", 1, 0)
 
 
-class Weather(StrEnum):
+class LinkState(StrEnum):
     """What a link does to its connections."""
 
     FINE = "fine"
@@ -49,7 +49,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._open: set[asyncio.StreamWriter] = set()
-        self._weather = Weather.FINE
+        self._weather = LinkState.FINE
         self._late_seconds = 0.0
 
     def __enter__(self) -> Self:
@@ -63,15 +63,15 @@ class Proxy:
         self._thread.join()
         self._loop.close()
 
-    def turn(self, weather: Weather, late_seconds: float = 0.0) -> None:
-        """Let the weather on this link change."""
+    def turn(self, link_state: LinkState, late_seconds: float = 0.0) -> None:
+        """Let the link_state on this link change."""
         self._late_seconds = late_seconds
-        self._do(self._turn(weather))
+        self._do(self._turn(link_state))
 
     def heal(self) -> None:
-        """Fine weather. What was dropped is gone, so its connections are cut."""
-        dropped = self._weather is Weather.DROP
-        self.turn(Weather.FINE)
+        """Fine link_state. What was dropped is gone, so its connections are cut."""
+        dropped = self._weather is LinkState.DROP
+        self.turn(LinkState.FINE)
         if dropped:
             self.cut()
 
@@ -93,9 +93,9 @@ class Proxy:
             each.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _turn(self, weather: Weather) -> None:
-        self._weather = weather
-        if weather is Weather.RESET:
+    async def _turn(self, link_state: LinkState) -> None:
+        self._weather = link_state
+        if link_state is LinkState.RESET:
             await self._cut()
 
     async def _cut(self) -> None:
@@ -106,7 +106,7 @@ class Proxy:
         """Carry one connection until either side ends it."""
         self._open.add(writer)
         try:
-            if self._weather is Weather.RESET:
+            if self._weather is LinkState.RESET:
                 return
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
             self._open.add(back)
@@ -130,9 +130,9 @@ class Proxy:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while chunk := await reader.read(_CHUNK):
-                if self._weather is Weather.DELAY:
+                if self._weather is LinkState.DELAY:
                     await asyncio.sleep(self._late_seconds)
-                if self._weather is not Weather.DROP:
+                if self._weather is not LinkState.DROP:
                     writer.write(chunk)
                     await writer.drain()
 

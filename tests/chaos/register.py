@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import sqlalchemy as sa
 
 from agency_pair import transfer
-from chaos.patience import drawn
+from chaos.timing import drawn
 from sinergi_schemas.events import Unit
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a part of the run has found: one row of the table, and what is wrong in words."""
+"""The result of one part of the run: its row of the table, and its problems in words."""
 
 from __future__ import annotations
 

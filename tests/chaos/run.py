@@ -22,6 +22,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from chaos.chaos_bus import Scale
 from chaos.faults import (
     calls,
     foreign,
@@ -35,10 +36,9 @@ from chaos.faults import (
     schedule,
     stop,
 )
-from chaos.lanes import Lanes, Untold
-from chaos.patience import break_off
+from chaos.lanes import Lanes, Undecided
 from chaos.report import Report, document, kinds, table
-from chaos.site import Scale
+from chaos.timing import interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,12 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     err.print(f"seed {asked.seed}  (again: make chaos SEED={asked.seed})")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_SILENT))
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda *_: break_off())
+        signal.signal(each, lambda *_: interrupt())
     try:
         reports = Lanes(PARTS, ALONE, asked.seed, lambda report: _say(err, report)).run(
             asked.only or list(PARTS), asked.hours
         )
-    except Untold as why:
+    except Undecided as why:
         err.print(f"make chaos: {why}", markup=False)
         return 2
     Console(width=_WIDTH).print(table(reports, asked.seed), kinds(reports))

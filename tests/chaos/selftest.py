@@ -26,19 +26,19 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chaos import weaknesses
-from chaos.judge import Fence, Judge
-from chaos.patience import Overdue, until
+from chaos.chaos_bus import chaos_bus
+from chaos.judge import EpochFence, Judge
 from chaos.services import Services
-from chaos.site import site
 from chaos.tap import Armed, Mode, Orders
+from chaos.timing import Overdue, until
 from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
 from sinergi_producers.relay.sending import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from chaos.chaos_bus import ChaosBus
     from chaos.processes import Worker
-    from chaos.site import Site
 
 _SILENT = 50
 _WIDTH = 110
@@ -48,10 +48,10 @@ _AT_ONCE = 3
 _FIRED_SECONDS = 60.0
 
 
-class Play:
+class Scenario:
     """One bus on which one weakness is tried, or the product as it is."""
 
-    def __init__(self, bus: Site, weak: str | None) -> None:
+    def __init__(self, bus: ChaosBus, weak: str | None) -> None:
         self.bus = bus
         self._weak = [weak] if weak else []
         self._numbers = count()
@@ -99,13 +99,13 @@ class Trial:
     Attributes:
         weakness: its name in `weaknesses.py`.
         fault: what happens, for people.
-        play: makes it happen.
+        scenario: makes it happen.
         sign: what the judge must say where the step is broken.
     """
 
     weakness: str
     fault: str
-    play: Callable[[Play], None]
+    scenario: Callable[[Scenario], None]
     sign: str
 
 
@@ -128,67 +128,67 @@ def _named(place: Callable[..., object]) -> str:
     return f"{place.__module__}.{place.__name__}"
 
 
-def _die_between_position_and_rows(play: Play) -> None:
-    play.start("relay", weak=False)
-    worker, orders = play.start("materialise")
-    play.publish()
-    play.bus.until_arrived()
-    play.kill_at(worker, orders, _named(PostgresqlTransaction.checkpoints))
-    play.start("materialise")
+def _die_between_position_and_rows(scenario: Scenario) -> None:
+    scenario.start("relay", weak=False)
+    worker, orders = scenario.start("materialise")
+    scenario.publish()
+    scenario.bus.until_arrived()
+    scenario.kill_at(worker, orders, _named(PostgresqlTransaction.checkpoints))
+    scenario.start("materialise")
 
 
-def _die_before_delivery(play: Play) -> None:
-    play.start("materialise", weak=False)
-    worker, orders = play.start("relay")
-    play.publish()
-    play.bus.until_arrived()
-    play.kill_at(worker, orders, _named(Sender._produce))
-    play.start("relay")
-    play.publish()
+def _die_before_delivery(scenario: Scenario) -> None:
+    scenario.start("materialise", weak=False)
+    worker, orders = scenario.start("relay")
+    scenario.publish()
+    scenario.bus.until_arrived()
+    scenario.kill_at(worker, orders, _named(Sender._produce))
+    scenario.start("relay")
+    scenario.publish()
 
 
-def _commit_late(play: Play) -> None:
-    play.start("materialise", weak=False)
-    play.start("relay")
-    play.publish()
-    play.bus.until_arrived()
-    commit = play.open()
-    play.publish()
-    play.bus.until_arrived()
+def _commit_late(scenario: Scenario) -> None:
+    scenario.start("materialise", weak=False)
+    scenario.start("relay")
+    scenario.publish()
+    scenario.bus.until_arrived()
+    commit = scenario.open()
+    scenario.publish()
+    scenario.bus.until_arrived()
     commit()
 
 
-def _claim_from_behind(play: Play) -> None:
-    play.start("relay", weak=False)
-    play.start("materialise")
-    play.publish()
-    play.bus.until_arrived()
-    fence = Fence(play.bus.case.reader)
-    play.publish()
-    play.bus.until_still()
-    play.problems += fence.problems()
+def _claim_from_behind(scenario: Scenario) -> None:
+    scenario.start("relay", weak=False)
+    scenario.start("materialise")
+    scenario.publish()
+    scenario.bus.until_arrived()
+    fence = EpochFence(scenario.bus.case.reader)
+    scenario.publish()
+    scenario.bus.until_still()
+    scenario.problems += fence.problems()
 
 
-def _lie(play: Play) -> None:
-    play.start("relay", weak=False)
-    worker, _ = play.start("materialise")
-    play.publish()
-    play.bus.until_arrived()
+def _lie(scenario: Scenario) -> None:
+    scenario.start("relay", weak=False)
+    worker, _ = scenario.start("materialise")
+    scenario.publish()
+    scenario.bus.until_arrived()
     worker.kill()
-    worker, _ = play.start("materialise", "lying_broker")
-    play.publish()
-    play.bus.until_claimed(worker)
-    play.bus.until_still()
+    worker, _ = scenario.start("materialise", "lying_broker")
+    scenario.publish()
+    scenario.bus.until_claimed(worker)
+    scenario.bus.until_still()
     worker.kill()
-    play.start("materialise", weak=False)
+    scenario.start("materialise", weak=False)
 
 
-def _fill_the_disk(play: Play) -> None:
-    play.start("relay", weak=False)
-    play.start("materialise", "failing_merge")
-    play.publish()
-    play.bus.until_still()
-    play.publish()
+def _fill_the_disk(scenario: Scenario) -> None:
+    scenario.start("relay", weak=False)
+    scenario.start("materialise", "failing_merge")
+    scenario.publish()
+    scenario.bus.until_still()
+    scenario.publish()
 
 
 TRIALS = (
@@ -212,15 +212,15 @@ TRIALS = (
 
 
 def judged(services: Services, folder: Path, trial: Trial, weak: str | None) -> list[str]:
-    """Play a trial on a bus of its own; what the judge says when nothing moves any more."""
-    with site(services, folder, partitions=1) as bus:
-        play = Play(bus, weak)
+    """Scenario a trial on a bus of its own; what the judge says when nothing moves any more."""
+    with chaos_bus(services, folder, partitions=1) as bus:
+        scenario = Scenario(bus, weak)
         try:
-            trial.play(play)
+            trial.scenario(scenario)
             bus.until_still()
         except Overdue as late:
             return [str(late)]
-        return play.problems + Judge(bus.case).compare().problems
+        return scenario.problems + Judge(bus.case).compare().problems
 
 
 def tried(services: Services, folder: Path, trial: Trial) -> Finding:

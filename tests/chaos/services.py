@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from chaos.patience import until
 from chaos.processes import alive
 from chaos.proxy import Proxy
+from chaos.timing import until
 from sinergi.local import process
 from sinergi.local.kafka import LocalKafka
 from sinergi.local.postgresql import LocalPostgresql

@@ -1,4 +1,4 @@
-"""First calls that fail: a few out of all that `make chaos ONLY=calls` lets fail in their turn."""
+"""Some of the calls that `make chaos ONLY=calls` lets fail, one after another."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from chaos.chaos_bus import Scale
 from chaos.faults import calls
 from chaos.services import Services
-from chaos.site import Scale
 
 pytestmark = pytest.mark.long
 

@@ -1,7 +1,7 @@
-"""First faults on real processes: a small part of each of `make chaos`, which does all of it.
+"""A small part of each fault of `make chaos`, on real processes.
 
-The parts wait for leases and for groups most of the time, so they run beside each other, each on a
-bus of its own; only the one that takes the servers away runs alone.
+The parts mostly wait for leases and for groups, so they run beside each other, each on a bus of its
+own; only the part that takes the servers away runs alone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chaos.chaos_bus import Scale
 from chaos.faults import foreign, frames, kill, outage, outbox, poison, produce, stop
 from chaos.services import Services
-from chaos.site import Scale
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:

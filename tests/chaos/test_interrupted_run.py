@@ -1,4 +1,4 @@
-"""`make chaos` broken off: nothing that it started is left, one line says why, the status is 2."""
+"""An interrupted `make chaos` leaves no process and no folder, gives one line, and exits with 2."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from chaos.lanes import Lanes, Untold
-from chaos.patience import until
+from chaos.lanes import Lanes, Undecided
+from chaos.timing import until
 from waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.long
@@ -54,5 +54,5 @@ def test_who_breaks_a_run_off_finds_no_process_and_no_folder_of_it_left() -> Non
 
 def test_a_run_without_room_is_told_so_and_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=2**20))
-    with pytest.raises(Untold, match="has 1 MiB left, and 512 are needed; TMPDIR names another"):
+    with pytest.raises(Undecided, match="has 1 MiB left, and 512 are needed; TMPDIR names another"):
         Lanes({}, (), "seed", lambda _: None).run([], 0)

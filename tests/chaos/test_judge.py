@@ -1,4 +1,4 @@
-"""The judge of `make chaos`, judged: whatever is done to a topic or to tables, it must see it."""
+"""The judge of `make chaos` reports every change that somebody makes to a topic or to tables."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sqlalchemy.engine import make_url
 
 import sinergi_schemas
 from agency_pair import AgencyPair
+from chaos.claim_monitor import Claim, IdleTimer, fenced_by_themselves, rebalances, robbed
 from chaos.judge import Case, Judge, read
 from chaos.register import Register
-from chaos.witness import Claim, Patient, fenced_by_themselves, rebalances, robbed
 from sinergi_schemas import message
 from sinergi_schemas.kafka.producer import open_producer
 from waiting import PATIENCE_SECONDS
@@ -145,7 +145,7 @@ def _libpq(url: str | sa.URL) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-# The witness of `make chaos ONLY=rebalance`
+# The monitor of `make chaos ONLY=rebalance`
 
 
 @dataclass
@@ -207,7 +207,7 @@ def test_whoever_had_to_claim_again_when_another_woke_up_was_robbed() -> None:
 
 
 def test_what_was_left_alone_is_measured_from_when_there_was_something_to_do() -> None:
-    patient = Patient()
+    patient = IdleTimer()
     for now, state, is_waiting in [
         (0, 1, False), (9, 1, True), (12, 1, True), (13, 2, True), (15, 2, True), (90, 2, False),
     ]:  # fmt: skip

@@ -1,7 +1,7 @@
-"""Steps broken on purpose, one at a time, and the traps that show it. The product has none of them.
+"""Steps broken on purpose, one at a time, and the faults that reveal them. The product has none.
 
-A weakness is laid into a process that the harness starts (`worker.py`); so is a trap, which is a
-fault that the sound product survives. `make chaos-selftest` lets the judge see both.
+A weakness is patched into a process that the harness starts (`worker.py`). So is a trap: a fault
+that the unbroken product survives. `make chaos-selftest` shows both to the judge.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
+from chaos.chaos_bus import chaos_bus
 from chaos.judge import Judge
-from chaos.patience import Overdue, drawn, until
 from chaos.report import Report
-from chaos.site import site
 from chaos.tap import Armed, Mode, Orders
+from chaos.timing import Overdue, drawn, until
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from chaos.chaos_bus import ChaosBus, Scale
     from chaos.processes import Worker
     from chaos.services import Services
-    from chaos.site import Scale, Site
 
 _LOT = 12
 _RECORDS = 300
@@ -117,12 +117,12 @@ def _all(services: Services, folder: Path, work: str, seed: str, step: int) -> R
     report = Report(work)
 
     def elsewhere(number: int, faults: Sequence[Fault]) -> Report:
-        with site(services, folder / str(number), partitions=1) as bus:
+        with chaos_bus(services, folder / str(number), partitions=1) as bus:
             return _Subject(bus, work, drawn(seed, work, number)).fail_all(faults)
 
     with (
         ThreadPoolExecutor(_SITES) as threads,
-        site(services, folder / "recorded", partitions=1) as bus,
+        chaos_bus(services, folder / "recorded", partitions=1) as bus,
     ):
         subject = _Subject(bus, work, drawn(seed, work))
         faults = subject.record()
@@ -154,7 +154,7 @@ def _kind(fault: Fault, work: str) -> str:
 class _Subject:
     """The process whose calls fail, its bus, and an ordinary process at the other side of it."""
 
-    def __init__(self, bus: Site, work: str, rng: Random) -> None:
+    def __init__(self, bus: ChaosBus, work: str, rng: Random) -> None:
         self._bus = bus
         self._work = work
         self._rng = rng

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from agency_pair import DATABASE
-from chaos.foreign_writer import Overheard, Post
+from chaos.chaos_bus import chaos_bus, stop_all
+from chaos.foreign_writer import ForeignWriter, OwnersMessages
 from chaos.hostile_member import CONTRADICTED, Member
 from chaos.judge import Judge
 from chaos.operator_noise import View, noise
-from chaos.patience import Overdue, drawn, pause, until
 from chaos.report import Report
-from chaos.site import site, stop_all
+from chaos.timing import Overdue, drawn, pause, until
 from sinergi_schemas import topics
 from sinergi_schemas.clock import SYSTEM
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from random import Random
 
-    from chaos.foreign_writer import Letter
+    from chaos.chaos_bus import ChaosBus, Scale
+    from chaos.foreign_writer import ForeignMessage
     from chaos.processes import Worker
     from chaos.register import Load
     from chaos.services import Services
-    from chaos.site import Scale, Site
 
 PROMISED_SECONDS = 10.0
 _GIVEN_UP_SECONDS = 300.0
@@ -74,19 +74,19 @@ def run(
         promised_seconds: after how long a batch of them must stand in every table, on free cores.
     """
     report = Report("foreign messages and a hostile member")
-    with site(services, folder, partitions=2) as bus:
+    with chaos_bus(services, folder, partitions=2) as bus:
         member = Member(bus.pair)
-        post = Post(services.bootstrap)
-        view = _view(bus, member, post)
-        with closing(view.overheard), bus.load(f"{seed}/foreign", records=300) as load:
-            attack = Attack(bus, member, post, view, report, promised_seconds)
+        writer = ForeignWriter(services.bootstrap)
+        view = _view(bus, member, writer)
+        with closing(view.owners_messages), bus.load(f"{seed}/foreign", records=300) as load:
+            attack = Attack(bus, member, writer, view, report, promised_seconds)
             attack.run(load, seed, scale)
-        _settle(bus, post, member, report)
+        _settle(bus, writer, member, report)
         attack.end()
     return report
 
 
-def _view(bus: Site, member: Member, post: Post) -> View:
+def _view(bus: ChaosBus, member: Member, writer: ForeignWriter) -> View:
     pair = bus.pair
     event_places = [(pair.topic.name, number) for number in range(pair.partitions)]
     receipts = [f"{DATABASE}/{name}/{number}".encode() for name, number in event_places]
@@ -95,17 +95,17 @@ def _view(bus: Site, member: Member, post: Post) -> View:
         topics.receipts_topic(pair.reader): receipts,
         member.receipts: receipts,
     }
-    overheard = Overheard(post, [*event_places, *((name, 0) for name in statements)])
-    return View(pair.topic.name, statements, pair.key.name, member.key, overheard)
+    owners_messages = OwnersMessages(writer, [*event_places, *((name, 0) for name in statements)])
+    return View(pair.topic.name, statements, pair.key.name, member.key, owners_messages)
 
 
 @dataclass
 class Attack:
     """Rounds of attacks, and the processes that have to live through them."""
 
-    bus: Site
+    bus: ChaosBus
     member: Member
-    post: Post
+    writer: ForeignWriter
     view: View
     report: Report
     promised_seconds: float
@@ -132,7 +132,7 @@ class Attack:
         self._say_latency()
 
     def _round(self, load: Load, dice: Random, share: int, trials: int) -> None:
-        self.view.overheard.listen()
+        self.view.owners_messages.listen()
         self.view.sizes = dict.fromkeys(range(self.bus.pair.partitions), 0) | dict(
             self.bus.pair.ask(_SIZES, self.bus.pair.producer)
         )
@@ -149,18 +149,18 @@ class Attack:
             for each in writing:
                 each.result()
 
-    def _of_member(self, dice: Random, sealed: int) -> Iterator[tuple[str, Letter]]:
+    def _of_member(self, dice: Random, sealed: int) -> Iterator[tuple[str, ForeignMessage]]:
         yield from self.member.sealed(dice, sealed)
         yield from self.member.contradictions(dice, _CONTRADICTIONS)
-        yield from self.member.statements(dice, self.view.overheard, _STATEMENTS)
+        yield from self.member.statements(dice, self.view.owners_messages, _STATEMENTS)
 
-    def _write(self, letters: Iterable[tuple[str, Letter]]) -> None:
-        def counted() -> Iterator[Letter]:
-            for kind, letter in letters:
+    def _write(self, messages: Iterable[tuple[str, ForeignMessage]]) -> None:
+        def counted() -> Iterator[ForeignMessage]:
+            for kind, message in messages:
                 self.report.in_data[kind] += 1
-                yield letter
+                yield message
 
-        self.post.write(counted())
+        self.writer.write(counted())
 
     def _batch(self, load: Load, share: int) -> None:
         """Let the honest agency publish, and see how long it takes until every table has it."""
@@ -229,10 +229,10 @@ class Attack:
             )
 
 
-def _settle(bus: Site, post: Post, member: Member, report: Report) -> None:
+def _settle(bus: ChaosBus, writer: ForeignWriter, member: Member, report: Report) -> None:
     """Let the judge compare, and hold the tables and commands to what the attackers wrote."""
     topic = bus.pair.topic.name
-    report.take(Judge(replace(bus.case, foreign=post.written(topic))).compare())
+    report.take(Judge(replace(bus.case, foreign=writer.written(topic))).compare())
     try:
         until(
             lambda: _read(bus, member) == member.sizes, _GIVEN_UP_SECONDS, "all of it is taken in"
@@ -253,7 +253,7 @@ def _settle(bus: Site, post: Post, member: Member, report: Report) -> None:
     _replay(bus, member, report)
 
 
-def _read(bus: Site, member: Member) -> dict[int, int]:
+def _read(bus: ChaosBus, member: Member) -> dict[int, int]:
     """How far the reader is with the partitions that the member does not contradict."""
     rows = bus.pair.ask(
         "SELECT partition, min(tree_size) FROM sinergi_consumer.position"
@@ -262,7 +262,7 @@ def _read(bus: Site, member: Member) -> dict[int, int]:
     return {int(number): int(size) for number, size in rows}
 
 
-def _forged(bus: Site, member: Member) -> Counter[str]:
+def _forged(bus: ChaosBus, member: Member) -> Counter[str]:
     """Rows out of the member's topic that bear another's name, or that no reader may make."""
     refused = sa.bindparam("refused", sorted(member.refused), type_=sa.ARRAY(sa.Uuid()))
     found: Counter[str] = Counter()
@@ -278,7 +278,7 @@ def _forged(bus: Site, member: Member) -> Counter[str]:
     return found
 
 
-def _replay(bus: Site, member: Member, report: Report) -> None:
+def _replay(bus: ChaosBus, member: Member, report: Report) -> None:
     """The honest topic is what its owner sealed; of the member's something is said in order."""
     for topic, expected in ((bus.pair.topic, (0,)), (member.topic, (0, 1))):
         command = [sys.executable, "-m", "sinergi", "--config", str(bus.reader_settings)]

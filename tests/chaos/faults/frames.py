@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chaos.damage import Writer, record
-from chaos.patience import drawn, until
 from chaos.report import Report
+from chaos.timing import drawn, until
 from sinergi_consumers.decode.frames import decode
 from sinergi_schemas.avro_types.datum import DatumReader, MalformedDatum
 from sinergi_schemas.catalog import Catalog, Schema
 
 if TYPE_CHECKING:
+    from chaos.chaos_bus import Scale
     from chaos.services import Services
-    from chaos.site import Scale
 
 _POOL = 60
 _BATCHES = 500

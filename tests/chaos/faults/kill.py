@@ -5,18 +5,18 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from chaos.patience import drawn, pause
+from chaos.chaos_bus import chaos_bus, stop_all
 from chaos.report import Report
-from chaos.site import site, stop_all
+from chaos.timing import drawn, pause
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from chaos.chaos_bus import ChaosBus, Scale
     from chaos.register import Load
     from chaos.services import Services
-    from chaos.site import Scale, Site
 
 # A moment after work begins: as likely between 5 and 10 ms as between 2 and 4 s.
 _SOONEST, _LATEST = -2.3, 0.6
@@ -25,7 +25,7 @@ _SOONEST, _LATEST = -2.3, 0.6
 def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     """Kill each of the two `scale.rounds` times during a run of `scale.events` events."""
     report = Report("kill -9 of relay and materialiser")
-    with site(services, folder) as bus:
+    with chaos_bus(services, folder) as bus:
         with bus.load(f"{seed}/kill", writers=3) as load:
             share = scale.events // (2 * scale.rounds)
             with ThreadPoolExecutor(2) as killers:
@@ -47,7 +47,7 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     return report
 
 
-def _kill_relays(bus: Site, load: Load, share: int, rng: Random, rounds: int) -> list[float]:
+def _kill_relays(bus: ChaosBus, load: Load, share: int, rng: Random, rounds: int) -> list[float]:
     """How long after each kill the next relay led."""
     recoveries = []
     epoch, since = 0, SYSTEM.monotonic()
@@ -63,7 +63,9 @@ def _kill_relays(bus: Site, load: Load, share: int, rng: Random, rounds: int) ->
     return recoveries
 
 
-def _kill_materialisers(bus: Site, load: Load, share: int, rng: Random, rounds: int) -> list[float]:
+def _kill_materialisers(
+    bus: ChaosBus, load: Load, share: int, rng: Random, rounds: int
+) -> list[float]:
     """How long after each kill the next materialiser had claimed a share."""
     recoveries = []
     since = SYSTEM.monotonic()

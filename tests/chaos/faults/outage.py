@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chaos.patience import Overdue, drawn, pause
+from chaos.chaos_bus import chaos_bus, stop_all
 from chaos.report import Report
-from chaos.site import site, stop_all
+from chaos.timing import Overdue, drawn, pause
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from chaos.chaos_bus import ChaosBus, Scale
     from chaos.register import Load
     from chaos.services import Server, Services
-    from chaos.site import Scale, Site
 
 _BACK_SECONDS = 60.0
 _AWAY_SECONDS = (0.5, 6.0)
@@ -44,7 +44,7 @@ class Outage:
 def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     """Take each service away `scale.rounds` times: first in order, then in the midst of things."""
     report = Report("Kafka and both PostgreSQL stopped and started")
-    with site(services, folder) as bus:
+    with chaos_bus(services, folder) as bus:
         rng = drawn(seed, "outage")
         outages = [
             Outage("Kafka", services.kafka, bus.agency_settings, "broker"),
@@ -75,7 +75,7 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
 
 
 def _take_away(  # noqa: PLR0913 - an outage is all of these
-    bus: Site,
+    bus: ChaosBus,
     load: Load,
     rng: Random,
     report: Report,
@@ -106,7 +106,7 @@ def _take_away(  # noqa: PLR0913 - an outage is all of these
         report.problems.append(f"though {outage.name} is back: {late}")
 
 
-def _told(bus: Site, report: Report, outage: Outage) -> None:
+def _told(bus: ChaosBus, report: Report, outage: Outage) -> None:
     """Status must name the service that is away, first of all, and say that it cannot tell."""
     said = bus.status(outage.seen_by)
     first = said["lines"][0]
@@ -126,7 +126,7 @@ def _waiting(said: dict[str, Any]) -> int:
     return unsent + unsealed
 
 
-def _well(bus: Site, report: Report) -> None:
+def _well(bus: ChaosBus, report: Report) -> None:
     """With everything back and everything arrived, status finds nothing."""
     for settings in (bus.agency_settings, bus.reader_settings):
         said = bus.status(settings)

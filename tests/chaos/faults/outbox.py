@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from chaos.patience import drawn, go_on, pause
+from chaos.chaos_bus import chaos_bus, stop_all
 from chaos.register import RolledBack
 from chaos.report import Report
-from chaos.site import site, stop_all
+from chaos.timing import drawn, go_on, pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from random import Random
 
+    from chaos.chaos_bus import Scale
     from chaos.register import Register
     from chaos.services import Services
-    from chaos.site import Scale
 
 _RECORDS = 400
 _CONTESTED = 10
@@ -89,7 +89,7 @@ def duels(writers: int) -> list[Duel]:
 def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     """`scale.events` transactions by `scale.rounds` writers."""
     report = Report(f"outbox with {scale.rounds} writers")
-    with site(services, folder) as bus:
+    with chaos_bus(services, folder) as bus:
         relay, materialiser = bus.relay(), bus.materialiser()
         bus.until_leads()
         writing = _Writing(bus.register, scale.events)

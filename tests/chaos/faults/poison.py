@@ -17,9 +17,9 @@ from uuid import UUID
 
 import psycopg
 
-from chaos.patience import Overdue, drawn, until
+from chaos.chaos_bus import chaos_bus, stop_all
 from chaos.report import Report
-from chaos.site import site, stop_all
+from chaos.timing import Overdue, drawn, until
 from sinergi_consumers.testing.sinks import transfer
 from sinergi_schemas import codec
 from sinergi_schemas.catalog import Catalog, Schema
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError
 
+    from chaos.chaos_bus import ChaosBus, Scale
     from chaos.processes import Worker
     from chaos.services import Services
-    from chaos.site import Scale, Site
     from sinergi_consumers.testing.tape import Tape
 
 _BATCH = 2_000
@@ -131,7 +131,7 @@ def _forever() -> Iterator[str]:
 def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     """`scale.events` events, of which `scale.rounds` are bad."""
     report = Report("poison of every class")
-    with site(services, folder, partitions=1) as bus, closing(_reader(bus)) as reader:
+    with chaos_bus(services, folder, partitions=1) as bus, closing(_reader(bus)) as reader:
         _fill(bus, reader, plan(seed, scale.events, scale.rounds))
         begun = SYSTEM.monotonic()
         materialiser = bus.materialiser()
@@ -146,7 +146,7 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
         seconds = SYSTEM.monotonic() - begun
         peak = _peak_mib(materialiser) if materialiser.runs else 0
         stop_all(report, materialiser)
-        Judge(reader, report).compare(scale)
+        PoisonJudge(reader, report).compare(scale)
     report.in_data["bad event"] = scale.rounds
     report.notes.append(
         f"{scale.events / seconds:,.0f} events/s from the start of the process on, peak {peak} MiB"
@@ -156,7 +156,7 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     return report
 
 
-def _reader(bus: Site) -> psycopg.Connection:
+def _reader(bus: ChaosBus) -> psycopg.Connection:
     """The reader's database, with a place for the plan, and with tables that refuse a movement."""
     connection = psycopg.connect(bus.case.reader, autocommit=True)
     connection.execute(
@@ -230,7 +230,7 @@ class Forms:
         return whole
 
 
-def _fill(bus: Site, reader: psycopg.Connection, planned: Iterator[Planned]) -> None:
+def _fill(bus: ChaosBus, reader: psycopg.Connection, planned: Iterator[Planned]) -> None:
     """Seal and send what is planned, and note it."""
     tape = bus.pair.tape()
     known, unknown = tape.schema, _grown(tape.schema)
@@ -291,7 +291,7 @@ _HELD = "SELECT projection, leaf_index, reason, state FROM sinergi_consumer.quar
 
 
 @dataclass(frozen=True)
-class Judge:
+class PoisonJudge:
     """Holds the plan to the reader's tables."""
 
     reader: psycopg.Connection

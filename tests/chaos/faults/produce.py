@@ -22,9 +22,9 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from chaos.patience import Overdue, drawn, pause, until
+from chaos.chaos_bus import chaos_bus, stop_all
 from chaos.report import Report
-from chaos.site import site, stop_all
+from chaos.timing import Overdue, drawn, pause, until
 from sinergi_schemas.kafka.admin import open_admin
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from random import Random
 
+    from chaos.chaos_bus import ChaosBus, Scale
     from chaos.processes import Worker
     from chaos.services import Services
-    from chaos.site import Scale, Site
 
 KEYLESS = Path(__file__).parents[1] / "keyless_relay.py"
 _SAYS_SECONDS = 90.0
@@ -52,7 +52,7 @@ class Refusal:
 
     name: str
     word: str
-    given: Callable[[Site], AbstractContextManager[None]]
+    given: Callable[[ChaosBus], AbstractContextManager[None]]
 
 
 def run(
@@ -74,7 +74,7 @@ def run(
 
     def refuse(number: int) -> Report:
         found = Report("")
-        with site(services, folder / str(number), partitions=1) as bus:
+        with chaos_bus(services, folder / str(number), partitions=1) as bus:
             _refuse(bus, drawn(seed, "produce", number), found, chosen[number], batch)
         return found
 
@@ -84,7 +84,7 @@ def run(
     return report
 
 
-def _refuse(bus: Site, rng: Random, report: Report, refusal: Refusal, batch: int) -> None:
+def _refuse(bus: ChaosBus, rng: Random, report: Report, refusal: Refusal, batch: int) -> None:
     relay = bus.workers.run("relay", _command(bus))
     bus.until_leads()
     _publish(bus, rng, batch)
@@ -118,7 +118,7 @@ def _until_waits(report: Report, relay: Worker, before: int, refusal: Refusal) -
         report.problems.append(f"{refusal.name} ended the relay: {relay.said[-1:]}")
 
 
-def _publish(bus: Site, rng: Random, count: int, *, large: bool = False) -> None:
+def _publish(bus: ChaosBus, rng: Random, count: int, *, large: bool = False) -> None:
     """A batch in one transaction; if asked for, one event in its middle is a large one."""
     with bus.register.engine.begin() as connection:
         for number in range(count):
@@ -127,7 +127,7 @@ def _publish(bus: Site, rng: Random, count: int, *, large: bool = False) -> None
             bus.register.move(connection, f"M/{rng.randrange(10**6)}", said, related=related)
 
 
-def _much(rng: Random, bus: Site) -> tuple[dict[str, str], ...]:
+def _much(rng: Random, bus: ChaosBus) -> tuple[dict[str, str], ...]:
     """Some 200 KB that compress to half of it."""
     return tuple(
         {
@@ -140,24 +140,24 @@ def _much(rng: Random, bus: Site) -> tuple[dict[str, str], ...]:
     )
 
 
-def _command(bus: Site) -> tuple[str, ...]:
+def _command(bus: ChaosBus) -> tuple[str, ...]:
     return (sys.executable, str(KEYLESS), str(_losing(bus)), str(bus.agency_settings))
 
 
-def _losing(bus: Site) -> Path:
+def _losing(bus: ChaosBus) -> Path:
     """While this file is there, the relay's client loses the key of a message."""
     return bus.pair.folder / "losing-keys"
 
 
 @contextmanager
-def _too_large(bus: Site) -> Iterator[None]:
+def _too_large(bus: ChaosBus) -> Iterator[None]:
     """One message is larger than the topic takes, also compressed."""
     with _topic_set(bus, "max.message.bytes", "70000", "1048588"):
         yield
 
 
 @contextmanager
-def _record_invalid(bus: Site) -> Iterator[None]:
+def _record_invalid(bus: ChaosBus) -> Iterator[None]:
     """A message without a key on a compacted topic."""
     with _topic_set(bus, "cleanup.policy", "compact", "delete"):
         _losing(bus).touch()
@@ -166,7 +166,7 @@ def _record_invalid(bus: Site) -> Iterator[None]:
 
 
 @contextmanager
-def _timestamp_invalid(bus: Site) -> Iterator[None]:
+def _timestamp_invalid(bus: ChaosBus) -> Iterator[None]:
     """The topic takes the client's time, and only one that is at most 1 ms old."""
     with (
         _topic_set(bus, "message.timestamp.before.max.ms", "1", str(2**63 - 1)),
@@ -176,7 +176,7 @@ def _timestamp_invalid(bus: Site) -> Iterator[None]:
 
 
 @contextmanager
-def _not_permitted(bus: Site) -> Iterator[None]:
+def _not_permitted(bus: ChaosBus) -> Iterator[None]:
     """The right to write is taken away; others may still read."""
     admin = open_admin(bus.pair.connection)
     topic = bus.pair.topic.name
@@ -203,7 +203,7 @@ def _not_permitted(bus: Site) -> Iterator[None]:
 
 
 @contextmanager
-def _topic_gone(bus: Site) -> Iterator[None]:
+def _topic_gone(bus: ChaosBus) -> Iterator[None]:
     """The topic is deleted, and made anew without anything in it."""
     admin = open_admin(bus.pair.connection)
     topic = bus.pair.topic.name
@@ -215,14 +215,14 @@ def _topic_gone(bus: Site) -> Iterator[None]:
 
 
 @contextmanager
-def _topic_set(bus: Site, name: str, value: str, usual: str) -> Iterator[None]:
+def _topic_set(bus: ChaosBus, name: str, value: str, usual: str) -> Iterator[None]:
     """A setting of the topic, while the block lasts."""
     _set(bus, name, value)
     yield
     _set(bus, name, usual)
 
 
-def _set(bus: Site, name: str, value: str) -> None:
+def _set(bus: ChaosBus, name: str, value: str) -> None:
     """Change a setting; it has reached the broker's log some moments later."""
     admin = open_admin(bus.pair.connection)
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)

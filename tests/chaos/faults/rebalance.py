@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING
 import tomli_w
 
 from agency_pair import running
-from chaos.patience import drawn, pause, until
+from chaos.chaos_bus import chaos_bus, stop_all
+from chaos.claim_monitor import (
+    ClaimMonitor,
+    fenced_by_themselves,
+    named,
+    owners,
+    rebalances,
+    robbed,
+)
 from chaos.report import Report
-from chaos.site import site, stop_all
-from chaos.witness import Witness, fenced_by_themselves, named, owners, rebalances, robbed
+from chaos.timing import drawn, pause, until
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql import lease
 
@@ -27,10 +34,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from chaos.chaos_bus import ChaosBus, Scale
     from chaos.processes import Worker
     from chaos.register import Load
     from chaos.services import Services
-    from chaos.site import Scale, Site
 
 PARTITIONS = 6
 WORKERS = 3
@@ -53,20 +60,20 @@ _LEADS_SECONDS = (1.0, 5.0)
 def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     """Go on until there were `scale.rounds` rebalances; at least `scale.events` events."""
     report = Report("workers that join and leave, relays that take over")
-    with site(services, folder, PARTITIONS) as bus:
-        witness = Witness(bus.case)
-        crew = Crew(bus, witness, drawn(seed, "materialisers"), report)
+    with chaos_bus(services, folder, PARTITIONS) as bus:
+        monitor = ClaimMonitor(bus.case)
+        crew = Crew(bus, monitor, drawn(seed, "materialisers"), report)
         relay_pair = RelayPair(bus, drawn(seed, "relays"), report)
         with bus.load(f"{seed}/rebalance") as load:
             relay_pair.begin()
             crew.begin()
-            with witness.watching():
+            with monitor.watching():
                 with _publishing(load, scale.events), running(relay_pair.change):
                     crew.change(scale.rounds)
                 bus.until_written(load)
                 bus.settle(report)
         stop_all(report, *relay_pair.relays, *crew.present.values())
-        _judge(report, witness, crew, relay_pair)
+        _judge(report, monitor, crew, relay_pair)
     return report
 
 
@@ -96,8 +103,8 @@ class Crew:
         all: everyone that was ever started.
     """
 
-    bus: Site
-    witness: Witness
+    bus: ChaosBus
+    monitor: ClaimMonitor
     rng: Random
     report: Report
     present: dict[str, Worker] = field(default_factory=dict)
@@ -112,8 +119,8 @@ class Crew:
 
     def change(self, rounds: int) -> None:
         """Let workers leave and join until there were so many rebalances more than the first."""
-        first = rebalances(self.witness.claims())
-        while rebalances(self.witness.claims()) - first < rounds:
+        first = rebalances(self.monitor.claims())
+        while rebalances(self.monitor.claims()) - first < rounds:
             self._change()
 
     def _change(self) -> None:
@@ -144,14 +151,14 @@ class Crew:
 
     def _wake(self, asleep: dict[str, Worker]) -> None:
         """Let those go on who were thrown out: they join again, and rob nobody."""
-        last = self.witness.claims()[-1].id
+        last = self.monitor.claims()[-1].id
         for each in asleep.values():
             each.resume()
         self.present |= asleep
         begun = SYSTEM.monotonic()
         self._until_shared(f"{sorted(asleep)} share again")
         self.report.fault(SYSTEM.monotonic() - begun, "a materialiser awake again")
-        self.report.problems += robbed(self.witness.claims(last), asleep)
+        self.report.problems += robbed(self.monitor.claims(last), asleep)
 
     def _join(self) -> None:
         name = f"m{next(self.names)}"
@@ -164,7 +171,7 @@ class Crew:
     def _until_gone(self, name: str) -> None:
         """Wait until others have claimed all that a worker held."""
         until(
-            lambda: name not in owners(self.witness.claims()).values(),
+            lambda: name not in owners(self.monitor.claims()).values(),
             _SETTLED_SECONDS,
             f"{name} holds nothing",
         )
@@ -173,7 +180,7 @@ class Crew:
         """Wait until all that are present hold shares, as many as their neighbours or one more."""
 
         def is_shared() -> bool:
-            held = Counter(owners(self.witness.claims()).values())
+            held = Counter(owners(self.monitor.claims()).values())
             return (
                 held.keys() == self.present.keys() and max(held.values()) - min(held.values()) <= 1
             )
@@ -189,7 +196,7 @@ class RelayPair:
         relays: both, the leader first.
     """
 
-    bus: Site
+    bus: ChaosBus
     rng: Random
     report: Report
     relays: list[Worker] = field(default_factory=list)
@@ -230,12 +237,12 @@ class RelayPair:
         return self.all[-1]
 
 
-def _judge(report: Report, witness: Witness, crew: Crew, relay_pair: RelayPair) -> None:
+def _judge(report: Report, monitor: ClaimMonitor, crew: Crew, relay_pair: RelayPair) -> None:
     """Nobody was fenced by itself, and nothing was left alone."""
     workers = crew.all | {each.name: each for each in relay_pair.all}
-    report.problems += fenced_by_themselves(witness.claims(), witness.terms(), workers)
-    patients = {f"partition {each}": one for each, one in sorted(witness.partitions.items())}
-    for name, patient in {"outbox": witness.outbox, **patients}.items():
+    report.problems += fenced_by_themselves(monitor.claims(), monitor.terms(), workers)
+    patients = {f"partition {each}": one for each, one in sorted(monitor.partitions.items())}
+    for name, patient in {"outbox": monitor.outbox, **patients}.items():
         report.recoveries.append((f"{name.split()[0]} left alone", patient.longest))
         if patient.longest > LEFT_ALONE_SECONDS:
             report.problems.append(f"{name} was left alone for {patient.longest:.1f} s")

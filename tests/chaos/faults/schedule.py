@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from chaos.chaos_bus import chaos_bus, stop_all
 from chaos.disk import full
-from chaos.patience import Overdue, drawn, pause
-from chaos.proxy import Weather
+from chaos.proxy import LinkState
 from chaos.report import Report
-from chaos.site import site, stop_all
+from chaos.timing import Overdue, drawn, pause
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from chaos.chaos_bus import ChaosBus, Scale
     from chaos.processes import Worker
     from chaos.proxy import Proxy
     from chaos.register import Load
     from chaos.services import Server, Services
-    from chaos.site import Scale, Site
 
 _GOES_ON_SECONDS = 120.0
 _SECONDS = (0.1, 3.0)
@@ -40,7 +40,7 @@ _LATE_SECONDS = (0.02, 0.3)
 class Stage:
     """What can be taken away, and by whom it is used."""
 
-    bus: Site
+    bus: ChaosBus
     load: Load
     rng: Random
     workers: dict[str, Worker]
@@ -71,7 +71,7 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     rng = drawn(seed, "schedule")
     faults = _faults(services)
     share = scale.events // scale.rounds
-    with site(services, folder, partitions=2) as bus:
+    with chaos_bus(services, folder, partitions=2) as bus:
         bus.behind_proxies()
         with bus.load(f"{seed}/schedule") as load:
             stage = Stage(bus, load, rng, {})
@@ -125,9 +125,9 @@ def _faults(services: Services) -> Sequence[Fault]:
     for name, link in links.items():
         found += [
             Fault(f"connections to {name} cut", 4, partial(_cut, link=link)),
-            Fault(f"{name} resets", 3, partial(_weather, link=link, weather=Weather.RESET)),
-            Fault(f"{name} is silent", 3, partial(_weather, link=link, weather=Weather.DROP)),
-            Fault(f"{name} is slow", 3, partial(_weather, link=link, weather=Weather.DELAY)),
+            Fault(f"{name} resets", 3, partial(_weather, link=link, link_state=LinkState.RESET)),
+            Fault(f"{name} is silent", 3, partial(_weather, link=link, link_state=LinkState.DROP)),
+            Fault(f"{name} is slow", 3, partial(_weather, link=link, link_state=LinkState.DELAY)),
         ]
     for name, server in servers.items():
         writes = server is not services.agency
@@ -169,8 +169,8 @@ def _cut(stage: Stage, link: Proxy) -> Iterator[None]:
 
 
 @contextmanager
-def _weather(stage: Stage, link: Proxy, weather: Weather) -> Iterator[None]:
-    link.turn(weather, stage.rng.uniform(*_LATE_SECONDS))
+def _weather(stage: Stage, link: Proxy, link_state: LinkState) -> Iterator[None]:
+    link.turn(link_state, stage.rng.uniform(*_LATE_SECONDS))
     try:
         yield
         pause(stage.rng.uniform(*_SECONDS))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chaos.patience import Overdue, drawn, pause, until
+from chaos.chaos_bus import chaos_bus, stop_all
 from chaos.report import Report
-from chaos.site import site, stop_all
+from chaos.timing import Overdue, drawn, pause, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from random import Random
 
+    from chaos.chaos_bus import ChaosBus, Scale
     from chaos.processes import Worker
     from chaos.register import Load
     from chaos.services import Services
-    from chaos.site import Scale, Site
 
 # The lease of a relay runs for 10 s; a lock that it holds is broken after another 10, and one that
 # waits for it gives up after 2.
@@ -29,7 +29,7 @@ _AWAKE_SECONDS = 30.0
 def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     """Stop the leading relay and one of two materialisers, `scale.rounds` times each."""
     report = Report("SIGSTOP and SIGCONT of relay and materialiser")
-    with site(services, folder, partitions=4) as bus:
+    with chaos_bus(services, folder, partitions=4) as bus:
         rng = drawn(seed, "stop")
         with bus.load(f"{seed}/stop") as load:
             relays = _relays(bus)
@@ -44,7 +44,7 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     return report
 
 
-def _relays(bus: Site) -> list[Worker]:
+def _relays(bus: ChaosBus) -> list[Worker]:
     """A relay that leads and one that waits."""
     first = bus.relay()
     bus.until_leads()
@@ -52,7 +52,7 @@ def _relays(bus: Site) -> list[Worker]:
 
 
 def _stop_relay(
-    bus: Site, load: Load, rng: Random, report: Report, relays: list[Worker], scale: Scale
+    bus: ChaosBus, load: Load, rng: Random, report: Report, relays: list[Worker], scale: Scale
 ) -> list[Worker]:
     """Stop the leader in the middle of its work; the relays in their new order."""
     leader, other = relays
@@ -70,7 +70,7 @@ def _stop_relay(
 
 
 def _stop_materialiser(
-    bus: Site, load: Load, rng: Random, report: Report, workers: list[Worker], scale: Scale
+    bus: ChaosBus, load: Load, rng: Random, report: Report, workers: list[Worker], scale: Scale
 ) -> None:
     """Stop one of two that share the partitions; the other must have all of them."""
     stopped, other = workers if rng.random() < 0.5 else reversed(workers)

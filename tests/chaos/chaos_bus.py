@@ -1,5 +1,5 @@
 """One bus of the run: an agency with its register and relay, a reader with its materialisers, and
-the judge's view of both. Every part of the run has a site of its own on the same servers.
+the judge's comparison of both. Every part of the run has a bus of its own on the same servers.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from sqlalchemy.engine import make_url
 import sinergi_schemas
 from agency_pair import AgencyPair
 from chaos.judge import Case, Judge
-from chaos.patience import Overdue, until, until_grown
 from chaos.processes import Worker, Workers
 from chaos.register import Load, Register
+from chaos.timing import Overdue, until, until_grown
 from sinergi import migrate
 from sinergi_schemas.clock import SYSTEM
 
@@ -55,8 +55,8 @@ class Scale:
     rounds: int
 
 
-class Site:
-    """One bus. Use `site()` to have one."""
+class ChaosBus:
+    """One bus. Use `chaos_bus()` to have one."""
 
     def __init__(self, services: Services, folder: Path, workers: Workers, partitions: int) -> None:
         name = secrets.token_hex(4)
@@ -208,12 +208,12 @@ class Site:
 
 
 @contextmanager
-def site(services: Services, folder: Path, partitions: int = 3) -> Iterator[Site]:
+def chaos_bus(services: Services, folder: Path, partitions: int = 3) -> Iterator[ChaosBus]:
     """A bus of its own on these servers, its processes gone at the end."""
     folder.mkdir()
     with ExitStack() as stack:
         workers = stack.enter_context(Workers(services.starter, folder / "logs"))
-        yield stack.enter_context(closing(Site(services, folder, workers, partitions)))
+        yield stack.enter_context(closing(ChaosBus(services, folder, workers, partitions)))
 
 
 def stop_all(report: Report, *workers: Worker) -> None:

@@ -1,4 +1,4 @@
-"""Time and chance: waiting until something is so, and moments that a seed draws."""
+"""Waiting until a condition holds, and random moments that a seed determines."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Overdue(Exception):
     """Something did not come about in time."""
 
 
-class BrokenOff(Exception):
+class Interrupted(Exception):
     """The whole run is broken off: whoever waits gives up, and what it has started ends."""
 
 
-def break_off() -> None:
-    """Let everybody in this process who waits, or is about to, raise `BrokenOff`."""
+def interrupt() -> None:
+    """Let everybody in this process who waits, or is about to, raise `Interrupted`."""
     _BROKEN_OFF.set()
 
 
@@ -35,10 +35,10 @@ def go_on() -> None:
     """Nothing, unless the run is broken off.
 
     Raises:
-        BrokenOff: it is.
+        Interrupted: it is.
     """
     if _BROKEN_OFF.is_set():
-        raise BrokenOff
+        raise Interrupted
 
 
 def until(is_so: Callable[[], object], seconds: float, what: str) -> float:

@@ -1,8 +1,8 @@
-"""A witness of who claims what, and of how long anything was left alone.
+"""Records who claims which partition, and measures how long work that was waiting was left alone.
 
-Triggers of its own keep every claim, with the name under which the claimant came to the database;
-a thread of its own looks, several times a second, at what there is to do and whether it moves. As
-the judge it shares no code with what it watches.
+Its own triggers keep every claim, with the name under which the claimant connected to the database.
+A thread looks several times a second for waiting work and whether it advances. Like the judge, it
+shares no code with the product.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.1
 
 # Who claims says so by a setting of the session: see `named`.
-_SETTING = "witness.worker"
+_SETTING = "monitor.worker"
 _CLAIMS = f"""
-    CREATE SCHEMA witness;
-    CREATE TABLE witness.claim (
+    CREATE SCHEMA monitor;
+    CREATE TABLE monitor.claim (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, projection text, partition integer,
         epoch bigint, worker text, UNIQUE (projection, partition, epoch));
-    CREATE FUNCTION witness.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO witness.claim (projection, partition, epoch, worker) VALUES
+    CREATE FUNCTION monitor.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO monitor.claim (projection, partition, epoch, worker) VALUES
         (NEW.projection, NEW.partition, NEW.epoch, current_setting('{_SETTING}', true));
         RETURN NULL; END $$;
     CREATE TRIGGER first AFTER INSERT ON sinergi_consumer.position
-        FOR EACH ROW EXECUTE FUNCTION witness.note();
+        FOR EACH ROW EXECUTE FUNCTION monitor.note();
     CREATE TRIGGER later AFTER UPDATE OF epoch ON sinergi_consumer.position
-        FOR EACH ROW WHEN (OLD.epoch <> NEW.epoch) EXECUTE FUNCTION witness.note();
+        FOR EACH ROW WHEN (OLD.epoch <> NEW.epoch) EXECUTE FUNCTION monitor.note();
 """
 _TERMS = """
-    CREATE SCHEMA witness;
-    CREATE TABLE witness.term (epoch bigint PRIMARY KEY, holder text);
-    CREATE FUNCTION witness.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO witness.term VALUES (NEW.epoch, NEW.holder); RETURN NULL; END $$;
+    CREATE SCHEMA monitor;
+    CREATE TABLE monitor.term (epoch bigint PRIMARY KEY, holder text);
+    CREATE FUNCTION monitor.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO monitor.term VALUES (NEW.epoch, NEW.holder); RETURN NULL; END $$;
     CREATE TRIGGER taken AFTER UPDATE OF epoch ON sinergi_producer.lease
-        FOR EACH ROW WHEN (OLD.epoch <> NEW.epoch) EXECUTE FUNCTION witness.note();
+        FOR EACH ROW WHEN (OLD.epoch <> NEW.epoch) EXECUTE FUNCTION monitor.note();
 """
 _CLAIMED = """
-    SELECT id, projection, partition, epoch, worker FROM witness.claim WHERE id > %s ORDER BY id
+    SELECT id, projection, partition, epoch, worker FROM monitor.claim WHERE id > %s ORDER BY id
 """
 _WAITING = """
     SELECT count(*), (SELECT coalesce(sum(size + sent_size), 0) FROM sinergi_producer.tree),
@@ -74,7 +74,7 @@ class Claim(NamedTuple):
 
 
 @dataclass
-class Patient:
+class IdleTimer:
     """Something that is worked on: how long it was left alone, although there was something to do.
 
     Attributes:
@@ -97,7 +97,7 @@ class Patient:
 
 
 @dataclass
-class Witness:
+class ClaimMonitor:
     """One bus, from its beginning: it must be there before anybody claims anything.
 
     Attributes:
@@ -106,8 +106,8 @@ class Witness:
     """
 
     case: Case
-    outbox: Patient = field(default_factory=Patient)
-    partitions: dict[int, Patient] = field(default_factory=dict)
+    outbox: IdleTimer = field(default_factory=IdleTimer)
+    partitions: dict[int, IdleTimer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         with psycopg.connect(self.case.reader) as connection:
@@ -123,7 +123,7 @@ class Witness:
     def terms(self) -> dict[int, str]:
         """Who has taken the lease of the outbox under which epoch."""
         with psycopg.connect(self.case.agency) as connection:
-            return dict(connection.execute("SELECT epoch, holder FROM witness.term").fetchall())
+            return dict(connection.execute("SELECT epoch, holder FROM monitor.term").fetchall())
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -147,7 +147,7 @@ class Witness:
         self.outbox.look(moved, is_waiting=unsealed + unsent > 0, now=now)
         for number, size in sent:
             at = reached.get(number, 0)
-            patient = self.partitions.setdefault(number, Patient())
+            patient = self.partitions.setdefault(number, IdleTimer())
             patient.look(at, is_waiting=size > at, now=now)
 
 
