@@ -76,8 +76,8 @@ def copied(pair: AgencyPair, *changes: Change, stem: str = "copy") -> str:
 
 
 def messages(pair: AgencyPair, number: int) -> list[Message]:
-    with open_scan(pair.connection, TopicPartition(pair.topic.name, number)) as log:
-        return [each for chunk in log.read(*log.bounds()) for each in chunk]
+    with open_scan(pair.connection, TopicPartition(pair.topic.name, number)) as scan:
+        return [each for chunk in scan.read(*scan.bounds()) for each in chunk]
 
 
 def whole(all_: list[Message]) -> list[Message]:

@@ -107,8 +107,8 @@ def test_what_a_reader_says_of_other_topics_is_no_junk(pair: AgencyPair) -> None
         producer.produce(receipts, b"nonsense", key, 0)
     assert producer.flush(PATIENCE_SECONDS) == 0
     found = witnesses.gather(pair.bus, pair.topic)
-    with open_scan(pair.connection, TopicPartition(receipts, 0)) as log:
-        _, end = log.bounds()
+    with open_scan(pair.connection, TopicPartition(receipts, 0)) as scan:
+        _, end = scan.bounds()
     assert found.junk == {receipts: Junk(end - 2, 2)}
 
 
@@ -133,12 +133,12 @@ def test_messages_that_claim_any_leaf_do_not_hide_a_leaf_that_is_looked_for(
         value = b"\0" * 9 if number % 2 else b"junk"
         producer.produce(name, value, b"P/1", 0, headers=headers)
     assert producer.flush(PATIENCE_SECONDS) == 0
-    with open_scan(pair.connection, TopicPartition(name, 0)) as log:
-        _, end = log.bounds()
+    with open_scan(pair.connection, TopicPartition(name, 0)) as scan:
+        _, end = scan.bounds()
         for leaf in range(COUNT):
-            (first,) = next(log.read(log.find(leaf), end, most=1))
+            (first,) = next(scan.read(scan.find(leaf), end, most=1))
             assert message.parse(first).leaf_index <= leaf
-        assert log.find(10**6) <= end
+        assert scan.find(10**6) <= end
 
 
 @pytest.mark.long

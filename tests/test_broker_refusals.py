@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import confluent_kafka
 import pytest
 import tomli_w
 from confluent_kafka.admin import AclOperation, ResourceType
@@ -218,12 +217,12 @@ def test_what_reads_without_a_group_needs_a_right_on_its_topic_and_on_no_group(
     broker: Secured, topic: str
 ) -> None:
     broker.permit(TOPIC, topic, READ)
-    with open_scan(broker.connection(), TopicPartition(topic, 0)) as log:
-        low, high = log.bounds()
-        read = [each for chunk in log.read(low, high) for each in chunk]
+    with open_scan(broker.connection(), TopicPartition(topic, 0)) as scan:
+        low, high = scan.bounds()
+        read = [each for chunk in scan.read(low, high) for each in chunk]
         assert [each.value() for each in read] == [b"0"]
         # The broker refuses the group meanwhile, each half second, and nobody minds.
-        assert not [each for _ in range(4) for each in log._consumer.consume(10, 0.5)]
+        assert not [each for _ in range(4) for each in scan._reader._consumer.consume(10, 0.5)]
 
 
 @pytest.mark.parametrize("rights", [(), (DESCRIBE,)])
@@ -238,9 +237,9 @@ def test_a_reader_without_the_right_to_a_topic_names_it(
 
 def read_all(connection: Connection, topic: str) -> list[bytes | None]:
     """The values of a topic's messages."""
-    with open_scan(connection, TopicPartition(topic, 0)) as log:
-        low, high = log.bounds()
-        return [each.value() for chunk in log.read(low, high) for each in chunk]
+    with open_scan(connection, TopicPartition(topic, 0)) as scan:
+        low, high = scan.bounds()
+        return [each.value() for chunk in scan.read(low, high) for each in chunk]
 
 
 def test_a_topic_that_is_not_there_is_not_taken_for_one_that_may_not_be_read(
@@ -250,16 +249,14 @@ def test_a_topic_that_is_not_there_is_not_taken_for_one_that_may_not_be_read(
     with pytest.raises(errors.TopicAway, match="absent"):
         read_all(broker.connection(), f"{topic}-absent")
     with pytest.raises(errors.TopicAway, match="absent"):
-        ends(
-            open_admin(broker.connection()), [confluent_kafka.TopicPartition(f"{topic}-absent", 0)]
-        )
+        ends(open_admin(broker.connection()), [TopicPartition(f"{topic}-absent", 0)])
 
 
 def test_who_asks_about_a_topic_without_the_right_names_it(broker: Secured, topic: str) -> None:
     admin = open_admin(broker.connection())
     for ask in (
         lambda: describe(admin, [topic]),
-        lambda: ends(admin, [confluent_kafka.TopicPartition(topic, 0)]),
+        lambda: ends(admin, [TopicPartition(topic, 0)]),
     ):
         with pytest.raises(errors.NotPermitted) as why:
             ask()

@@ -47,9 +47,9 @@ def second(tmp_path: Path) -> Iterator[str]:
 
 
 def held(pair: AgencyPair, topic: str, partition: int) -> list[Message]:
-    with open_scan(pair.connection, TopicPartition(topic, partition)) as log:
-        low, high = log.bounds()
-        return [each for chunk in log.read(low, high) for each in chunk]
+    with open_scan(pair.connection, TopicPartition(topic, partition)) as scan:
+        low, high = scan.bounds()
+        return [each for chunk in scan.read(low, high) for each in chunk]
 
 
 def left_behind(pair: AgencyPair) -> None:

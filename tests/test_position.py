@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinergi_schemas.kafka.scan import find_offset
+from sinergi_schemas.kafka.leaf_search import find_offset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

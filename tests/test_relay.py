@@ -74,9 +74,9 @@ def relay_of(
 
 def messages(pair: AgencyPair, topic: str | None = None, partition: int = 0) -> list[Message]:
     """Everything that lies in a partition."""
-    with open_scan(pair.connection, TopicPartition(topic or pair.topic.name, partition)) as log:
-        low, high = log.bounds()
-        return [each for chunk in log.read(low, high) for each in chunk]
+    with open_scan(pair.connection, TopicPartition(topic or pair.topic.name, partition)) as scan:
+        low, high = scan.bounds()
+        return [each for chunk in scan.read(low, high) for each in chunk]
 
 
 def verified(pair: AgencyPair) -> tuple[int, int]:

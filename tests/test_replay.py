@@ -53,8 +53,8 @@ def copied(
     name = f"copy.{pair.topic.name}"
     admin = open_admin(pair.connection)
     admin.create_topics([NewTopic(name, 1, 1)])[name].result(PATIENCE_SECONDS)
-    with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as log:
-        messages = [each for chunk in log.read(*log.bounds()) for each in chunk]
+    with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as scan:
+        messages = [each for chunk in scan.read(*scan.bounds()) for each in chunk]
     producer = Producer({"bootstrap.servers": pair.kafka})
     for each in change(messages):
         headers: Any = each.headers()

@@ -84,11 +84,11 @@ def test_reading_goes_on_at_the_very_next_message_behind_unreadable_batches(
         firsts.append(1 + sum(batches[:number]))
         bomb(pair, "zstd", spread(BEYOND, count))
     plain(pair, b"behind")
-    with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as log:
-        found = [each for chunk in log.read(*log.bounds()) for each in chunk]
+    with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as scan:
+        found = [each for chunk in scan.read(*scan.bounds()) for each in chunk]
         assert [each.value() for each in found] == [b"before", b"behind"]
         assert found[-1].offset() == 1 + sum(batches)
-        assert [(each.offset, each.cause) for each in log.unreadable] == [
+        assert [(each.offset, each.cause) for each in scan.drain_unreadable()] == [
             (first, CAUSE) for first in firsts
         ]
 
@@ -98,11 +98,11 @@ def test_a_partition_that_ends_with_an_unreadable_batch_is_read_to_its_end(
 ) -> None:
     plain(pair, b"before")
     bomb(pair, "zstd", spread(BEYOND, 30))
-    with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as log:
+    with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as scan:
         for _ in range(2):  # the second time where it ends is known
-            (chunk,) = log.read(*log.bounds())
+            (chunk,) = scan.read(*scan.bounds())
             assert [each.value() for each in chunk] == [b"before"]
-        assert len(log.unreadable) == 1
+        assert len(scan.drain_unreadable()) == 1
     with closing(open_consumer(pair.connection, None)) as consumer:
         consumer.assign(
             [confluent_kafka.TopicPartition(pair.topic.name, 0, 7)]
@@ -208,8 +208,8 @@ def test_a_batch_that_unpacks_to_many_times_its_bytes_takes_bounded_memory(
 ) -> None:
     for _ in range(3):
         bomb(pair, codec, sizes)
-    with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as log:
-        assert log.bounds() == (0, 3 * len(sizes))  # the broker has taken them
+    with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as scan:
+        assert scan.bounds() == (0, 3 * len(sizes))  # the broker has taken them
     with pair.worker("bombed") as worker, pair.relaying():
         pair.publish(transfer("P/1"))
         pair.until_rows("sinergi.transfer_history", 1)

@@ -15,8 +15,9 @@ import polars as pl
 
 from sinergi_consumers.decode.decoder import Decoder
 from sinergi_consumers.reading.partition import Partition
-from sinergi_schemas import errors, message
+from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import describe, open_admin, partition_count
+from sinergi_schemas.kafka.leaf_search import parsed
 from sinergi_schemas.kafka.partitions import added
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.plain_text import counted
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.scan import PartitionScan
-    from sinergi_schemas.message import ReceivedMessage
     from sinergi_schemas.seal.history import VerifiedHistory
     from sinergi_schemas.topics import Topic
 
@@ -262,31 +262,33 @@ class Replay:
         bus = self._bus.agreements.bus
         partition = Partition(bus, self._topic, number, keys, tree, compare=True)
         tally.noise, tally.history = partition.noise, partition.history
-        with open_scan(self._bus.connection, TopicPartition(self._name, number)) as log:
-            for batch in _read(log, partition, tally):
+        with open_scan(self._bus.connection, TopicPartition(self._name, number)) as scan:
+            for batch in _read(scan, partition, tally):
                 tally.take(batch, tree, ordered)
                 tree = batch.frontier
                 yield batch
 
 
-def _read(log: PartitionScan, partition: Partition, tally: ReplayCounts) -> Iterator[VerifiedBatch]:
+def _read(
+    scan: PartitionScan, partition: Partition, tally: ReplayCounts
+) -> Iterator[VerifiedBatch]:
     """The verified batches of a partition from its first message to its last one of now.
 
     Raises:
         SealBroken: what is there is not what its owner sealed.
     """
-    low, high = log.bounds()
+    low, high = scan.bounds()
     start: int | None = low
     while start is not None:
-        for chunk in log.read(start, high):
+        for chunk in scan.read(start, high):
             batch = partition.receive(chunk)
-            _report(log, partition)
+            _report(scan, partition)
             tally.offsets = (partition.next_offset, high)
             if batch:
                 yield batch
             if partition.rewind is not None:
                 break
-        _report(log, partition)
+        _report(scan, partition)
         partition.end()
         while partition.rewind is None and (batch := partition.cut()):
             yield batch
@@ -294,11 +296,10 @@ def _read(log: PartitionScan, partition: Partition, tally: ReplayCounts) -> Iter
         start, partition.rewind = partition.rewind, None
 
 
-def _report(log: PartitionScan, partition: Partition) -> None:
+def _report(scan: PartitionScan, partition: Partition) -> None:
     """Count the batches that cannot be read among what was skipped."""
-    for each in log.unreadable:
+    for each in scan.drain_unreadable():
         partition.noise.add(each.cause, each.offset)
-    log.unreadable = []
 
 
 def differing_leaf(bus: Bus, partition: int, leaves: range, one: str, other: str) -> int | None:
@@ -313,20 +314,12 @@ def differing_leaf(bus: Bus, partition: int, leaves: range, one: str, other: str
 def _hashes(connection: Connection, topic: str, partition: int, leaves: range) -> dict[int, bytes]:
     """The hashes of some leaves: the leaves themselves may be of any size."""
     found: dict[int, bytes] = {}
-    with open_scan(connection, TopicPartition(topic, partition)) as log:
-        _, high = log.bounds()
-        for chunk in log.read(log.find(leaves.start), high):
-            for each in map(_parsed, chunk):
+    with open_scan(connection, TopicPartition(topic, partition)) as scan:
+        _, high = scan.bounds()
+        for chunk in scan.read(scan.find(leaves.start), high):
+            for each in map(parsed, chunk):
                 if each and each.leaf_index in leaves:
                     found.setdefault(each.leaf_index, leaf_hash(each.leaf_data))
             if len(found) == len(leaves):
                 break
     return found
-
-
-def _parsed(received: ReceivedMessage) -> message.Message | None:
-    """The message; None where it is not one of ours."""
-    try:
-        return message.parse(received)
-    except errors.MessageMalformed:
-        return None

@@ -73,8 +73,8 @@ def gather(bus: Bus, topic: Topic) -> Testimony:
             _heads_wanted() if reader is None else _receipts_wanted(bus, topic, reader),
             _Heads(bus, topic) if reader is None else _Receipts(bus, topic, reader, found.claims),
         )
-        with open_scan(bus.connection, TopicPartition(name, 0)) as log:
-            for chunk in log.read(*log.bounds()):
+        with open_scan(bus.connection, TopicPartition(name, 0)) as scan:
+            for chunk in scan.read(*scan.bounds()):
                 hearing.take(chunk)
         found.witnesses += hearing.best.values()
         found.decreases += hearing.decreases.values()

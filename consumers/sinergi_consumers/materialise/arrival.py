@@ -17,13 +17,13 @@ class Arrival:
     """A part of what has arrived.
 
     Attributes:
-        messages: those of each topic-partition, in the order of its topic.
-        ended: the topic-partitions of which nothing more lies on the broker behind these messages.
+        messages: the messages of each topic-partition, in the order of their offsets.
+        ended: the topic-partitions of which the broker has no message behind these.
         out_of_range: the topic-partitions whose next offset the broker no longer has.
-        unreadable: batches of these topic-partitions that were passed over.
+        unreadable: batches that could not be read and were passed over.
     """
 
     messages: dict[TopicPartition, list[Message]]
     ended: set[TopicPartition]
     out_of_range: set[TopicPartition]
-    unreadable: list[tuple[TopicPartition, Unreadable]]
+    unreadable: list[Unreadable]

@@ -1,13 +1,13 @@
 # ruff: noqa: SLF001 - librdkafka's own codes are public with an underscore
-"""The partitions that the consumer group has given to this worker, and what arrives from them.
+"""The topic-partitions that the consumer group has assigned to this worker, and their messages.
 
-The group decides who should read a partition; the epoch in the database decides who may write.
-So a partition that is assigned stands paused until it is claimed, and is read from where its
-position says, never from an offset that Kafka keeps.
+The group decides who reads a topic-partition; the epoch in the database decides who may write.
+So an assigned topic-partition is paused until it is claimed. It is then read from its position in
+the database, and never from an offset that Kafka keeps.
 
-A worker that was suspended for long still lists topic-partitions that the group has given to
-another worker. Claiming one of them again would take it from its rightful worker. So after a claim
-was lost, the worker waits until the group confirms the assignment: Kafka accepts an offset commit
+A worker that was suspended for long still lists topic-partitions that the group has assigned to
+another worker meanwhile. To claim one of them again would take it from that worker. So a worker
+that has lost a claim waits until the group confirms the assignment: Kafka accepts an offset commit
 only from a current member of the group.
 
 A client that delivers nothing although the topic holds more (see `stall_detection`) is replaced.
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-import confluent_kafka
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
@@ -37,15 +36,16 @@ from sinergi_schemas.kafka.admin import (
     topic_id,
 )
 from sinergi_schemas.kafka.consumer import consume_bounded, open_consumer
-from sinergi_schemas.kafka.faults import translated
+from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
+from sinergi_schemas.kafka.faults import translating
 from sinergi_schemas.kafka.partitions import PartitionCheck
 from sinergi_schemas.kafka.scan import open_scan
-from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    import confluent_kafka
     from confluent_kafka import Consumer, Message
 
     from sinergi_consumers.reading.position import Position
@@ -53,11 +53,13 @@ if TYPE_CHECKING:
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.consumer import ReadingConsumer
+    from sinergi_schemas.topics import TopicPartition
 
 
 _log = structlog.get_logger(__name__)
 
-_QUESTION = "is it mine?"
+# The metadata of an offset commit whose result tells whether this worker is a current member.
+_MEMBERSHIP_CHECK = "is it mine?"
 _POLL_SECONDS = 0.1
 _PART = 1_000
 _MOST_MESSAGES = 20_000
@@ -71,7 +73,7 @@ class Assignment:
     """The topic-partitions of this worker in the group `<agency>.<database>`.
 
     Args:
-        counts: how many partitions the agreement gives each topic that is to be read, by its name.
+        counts: how many partitions each topic that is read has by its agreement, by its name.
     """
 
     def __init__(
@@ -94,33 +96,33 @@ class Assignment:
         self._assigned: set[TopicPartition] = set()
         self._active: dict[TopicPartition, int] = {}
         self._lost: dict[TopicPartition, int] = {}
-        self._asked: set[TopicPartition] = set()
+        self._unanswered: set[TopicPartition] = set()
         self._halted: set[TopicPartition] = set()
         self._out_of_range: set[TopicPartition] = set()
         self._logged_short: set[TopicPartition] = set()
 
     @property
     def active(self) -> AbstractSet[TopicPartition]:
-        """The topic-partitions that are claimed."""
+        """The topic-partitions that are being read."""
         return self._active.keys()
 
     @property
     def claimable(self) -> set[TopicPartition]:
-        """The topic-partitions to claim: assigned, and neither flowing nor lost nor halted."""
+        """The topic-partitions that are assigned, and neither being read nor lost nor halted."""
         return self._assigned - self._active.keys() - self._lost.keys() - self._halted
 
     def missing_topics(self) -> list[str]:
-        """The topics that the brokers do not have yet: they are read once they are there.
+        """The topics that the brokers do not have yet. They are read as soon as they exist.
 
         Raises:
-            NotPermitted: one of them may not be looked at.
+            NotPermitted: one of them may not be described.
             Unavailable: the brokers are away.
         """
-        there = self._answer(lambda admin: describe(admin, self._counts))
-        return sorted(self._counts.keys() - there.keys())
+        existing = self._ask_admin(lambda admin: describe(admin, self._counts))
+        return sorted(self._counts.keys() - existing.keys())
 
     def subscribe(self) -> None:
-        """Join the group; topic-partitions come with the polls that follow."""
+        """Join the group. It assigns topic-partitions during the polls that follow."""
         self._consumer.subscribe(
             sorted(self._counts),
             on_assign=self._on_assign,
@@ -131,51 +133,52 @@ class Assignment:
     def poll(self) -> Iterator[Arrival]:
         """What has arrived since the last call, in parts: at most 20,000 messages or some 32 MiB.
 
-        A message takes many times the room that is needed of it: let go of a part before the next.
-        Rebalances happen between the parts.
+        A message object takes many times the room of its content: drop each part before the next
+        one is taken. Rebalances happen between the parts.
         """
-        self._ask()
+        self._request_confirmation()
         messages = size = 0
         is_more = True
         while is_more and messages < _MOST_MESSAGES and size < _MOST_BYTES:
-            chunk, taken, is_more = consume_bounded(self._consumer, _PART, _POLL_SECONDS)
+            chunk, chunk_bytes, is_more = consume_bounded(self._consumer, _PART, _POLL_SECONDS)
             arrival = self._arrival(chunk)
-            size += taken
+            size += chunk_bytes
             messages += len(chunk)
             del chunk
             yield arrival
         if not messages:
-            self._look()
+            self._replace_stalled_client()
 
     def keep_alive(self) -> None:
-        """Stay a member of the group while nothing can be taken in: the database is away."""
-        flowing = [_kafka(each) for each in self._active]
-        self._consumer.pause(flowing)
+        """Stay a member of the group while the database takes long, and read nothing."""
+        paused = list(self._active)
+        self._consumer.pause([to_client(tp) for tp in paused])
         for each in self._consumer.consume(1, 0):
-            self._hear(each)
-        self._consumer.resume([each for each in flowing if self._tp(each) in self._active])
+            self._observe_error(each)
+        # A rebalance may have taken some of them away meanwhile.
+        self._consumer.resume([to_client(tp) for tp in paused if tp in self._active])
 
     def incarnation(self, tp: TopicPartition) -> TopicIncarnation:
         """Which incarnation of the topic, on which cluster, this worker reads.
 
         Raises:
             PartitionsDiffer: the topic has fewer partitions than the agreement says.
-            Unavailable: the broker is away, or the topic is not there.
+            Unavailable: the broker is away, or the topic does not exist.
         """
         topic, agreed = tp.topic, self._counts[tp.topic]
-        self._answer(lambda admin: self._partition_check.check(admin, topic, agreed))
-        return self._answer(
+        self._ask_admin(lambda admin: self._partition_check.check(admin, topic, agreed))
+        return self._ask_admin(
             lambda admin: TopicIncarnation(cluster_id(admin), topic_id(admin, topic))
         )
 
-    def start(self, tp: TopicPartition, position: Position, place: TopicIncarnation) -> Start:
-        """Let a topic-partition flow from a position onwards.
+    def start(self, tp: TopicPartition, position: Position, incarnation: TopicIncarnation) -> Start:
+        """Read a topic-partition from a position onwards.
 
         Raises:
             Unavailable: the broker is away.
         """
-        with open_scan(self._connection, tp) as log:
-            start = find_start(log, position, place)
+        with open_scan(self._connection, tp) as scan:
+            start = find_start(scan, position, incarnation)
         self._assign(tp, start.offset)
         if start.shown is not None and tp not in self._logged_short:
             self._logged_short.add(tp)
@@ -189,7 +192,7 @@ class Assignment:
         return start
 
     def rewind(self, tp: TopicPartition, offset: int) -> None:
-        """Read a topic-partition that flows again from an earlier offset.
+        """Read a topic-partition again from an earlier offset.
 
         Raises:
             Unavailable: the broker is away.
@@ -197,15 +200,13 @@ class Assignment:
         self._assign(tp, offset)
 
     def _assign(self, tp: TopicPartition, offset: int) -> None:
-        here = [_kafka(tp, offset)]
-        try:
-            # Assigned anew and not sought: a seek fails where the broker has said meanwhile that it
-            # no longer has offset 0.
-            self._consumer.incremental_unassign(here)
-            self._consumer.incremental_assign(here)
-            self._consumer.resume(here)
-        except KafkaException as why:
-            raise translated(why) from None
+        assigned = [to_client(tp, offset)]
+        with translating():
+            # Not by a seek, which fails where the broker has reported meanwhile that it no longer
+            # has offset 0.
+            self._consumer.incremental_unassign(assigned)
+            self._consumer.incremental_assign(assigned)
+            self._consumer.resume(assigned)
         self._active[tp] = offset
 
     def mark_lost(self, tp: TopicPartition) -> None:
@@ -215,7 +216,7 @@ class Assignment:
         self._stop(tp)
 
     def halt(self, tp: TopicPartition) -> None:
-        """Let a topic-partition stand still until it is released, or assigned again."""
+        """Do not read a topic-partition until it is released or assigned again."""
         self._stop(tp)
         if tp in self._assigned:
             self._halted.add(tp)
@@ -225,15 +226,15 @@ class Assignment:
         self._halted.discard(tp)
 
     def unclaim(self, tp: TopicPartition) -> None:
-        """Let a topic-partition that flows be claimed again at once."""
+        """Stop reading a topic-partition, so that it can be claimed again at once."""
         self._stop(tp)
 
     def commit(self, offsets: Iterable[tuple[TopicPartition, int]]) -> None:
-        """Tell the broker where the group is, for the tools that show lag. Nothing reads it."""
-        told = [_kafka(tp, offset) for tp, offset in offsets if tp in self._active]
+        """Commit offsets for the tools that show lag. No reader starts from them."""
+        committed = [to_client(tp, offset) for tp, offset in offsets if tp in self._active]
         try:
-            if told:
-                self._consumer.commit(offsets=told, asynchronous=True)
+            if committed:
+                self._consumer.commit(offsets=committed, asynchronous=True)
         except KafkaException as why:
             _log.info("offsets not committed", why=why.args[0].name())
 
@@ -244,11 +245,11 @@ class Assignment:
     def _open(self) -> ReadingConsumer:
         return open_consumer(self._connection, self._group, on_commit=self._on_commit)
 
-    def _answer(self, ask: Callable[[Admin], T]) -> T:
-        """What the brokers answer; a client that gets no answer is not asked again.
+    def _ask_admin(self, ask: Callable[[Admin], T]) -> T:
+        """What the admin client answers; a client that gets no answer is replaced.
 
         Raises:
-            Unavailable: the brokers are away, or it was this client's fault.
+            Unavailable: the brokers are away, or this client does not reach them.
         """
         try:
             return ask(self._admin)
@@ -256,37 +257,37 @@ class Assignment:
             self._admin = open_admin(self._connection)
             raise
 
-    def _look(self) -> None:
-        """Now and then, while nothing arrives: does what flows stand still though it is behind?"""
+    def _replace_stalled_client(self) -> None:
+        """Now and then, while nothing arrives, see whether this client still delivers."""
         if self._group_errors.needs_new_client():
-            self._begin_anew(set())
+            self._replace_client(set())
         if not self._active or self._clock.monotonic() < self._look_due:
             return
         self._look_due = self._clock.monotonic() + _LOOK_SECONDS
         try:
-            here = self._consumer.position([_kafka(each) for each in self._active])
-            last = self._answer(lambda admin: ends(admin, here))
+            found = self._consumer.position([to_client(tp) for tp in self._active])
+            last = self._ask_admin(lambda admin: ends(admin, self._active))
         except (KafkaException, errors.SinergiError) as why:
-            # Whatever it is, reading meets it too, and knows whether it is to end for it.
-            _log.info("not looked whether topic-partitions stand still", why=str(why))
+            # Reading meets the same error, and decides what follows from it.
+            _log.info("not known whether topic-partitions are stalled", why=str(why))
             return
-        # What has delivered nothing yet has no position: it is where it was let flow.
-        places = {self._tp(at): max(at.offset, self._active[self._tp(at)]) for at in here}
-        stalled = self._stalls.observe(places, {self._tp(at): at.offset for at in last})
+        # A topic-partition has no position before its first message: it is where it was started.
+        offsets = {tp: max(at.offset, self._active[tp]) for at in found for tp in [from_client(at)]}
+        stalled = self._stalls.observe(offsets, last)
         if stalled:
-            self._begin_anew(stalled)
+            self._replace_client(stalled)
 
-    def _begin_anew(self, stalled: AbstractSet[TopicPartition]) -> None:
-        """Leave the group with a client that delivers no more, and join it with another one."""
+    def _replace_client(self, stalled: AbstractSet[TopicPartition]) -> None:
+        """Leave the group with a client that no longer delivers, and join it with another one."""
         if stalled:
             names = sorted(str(each) for each in stalled)
-            _log.warning("topic-partitions stand still: another consumer is tried", tps=names)
+            _log.warning("topic-partitions are stalled: the consumer is replaced", tps=names)
         try:
             self._consumer.close()
         except KafkaException as why:
             _log.info("consumer not closed in order", why=why.args[0].name())
-        for held in (self._assigned, self._asked, self._halted, self._out_of_range):
-            held.clear()
+        for tps in (self._assigned, self._unanswered, self._halted, self._out_of_range):
+            tps.clear()
         self._active.clear()
         self._lost.clear()
         self._consumer = self._open()
@@ -294,64 +295,63 @@ class Assignment:
 
     def _stop(self, tp: TopicPartition) -> None:
         if self._active.pop(tp, None) is not None:
-            self._consumer.pause([_kafka(tp)])
+            self._consumer.pause([to_client(tp)])
 
-    def _ask(self) -> None:
-        """Ask the group about each lost topic-partition; the answer comes with a later poll."""
-        asking = self._lost.keys() - self._asked
-        told = [confluent_kafka.TopicPartition(*tp, self._lost[tp], _QUESTION) for tp in asking]
+    def _request_confirmation(self) -> None:
+        """Ask the group whether it still assigns each lost topic-partition to this worker.
+
+        The answer comes with a later poll: Kafka refuses the commit of one that is not a member.
+        """
+        asking = [tp for tp in self._lost if tp not in self._unanswered]
+        committed = [to_client(tp, self._lost[tp], _MEMBERSHIP_CHECK) for tp in asking]
         try:
-            if told:
-                self._consumer.commit(offsets=told, asynchronous=True)
-                self._asked |= asking
+            if committed:
+                self._consumer.commit(offsets=committed, asynchronous=True)
+                self._unanswered.update(asking)
         except KafkaException as why:
             _log.info("group not asked", why=why.args[0].name())
 
     def _on_commit(
         self, error: KafkaError | None, partitions: list[confluent_kafka.TopicPartition]
     ) -> None:
-        """What the group says; to a commit for the lag tools nobody listens."""
+        """Take the group's answer about lost topic-partitions. Other commits need no answer."""
         for each in partitions:
-            tp = self._tp(each)
-            if each.metadata == _QUESTION and tp in self._asked:
-                self._asked.discard(tp)
+            tp = from_client(each)
+            if each.metadata == _MEMBERSHIP_CHECK and tp in self._unanswered:
+                self._unanswered.discard(tp)
                 if error is None and each.error is None:
                     self._lost.pop(tp, None)
 
     def _arrival(self, chunk: Sequence[Message]) -> Arrival:
-        """The messages and errors of a chunk, for the topic-partitions that flow."""
+        """Sort a chunk by topic-partition. Only those that are being read are in the result."""
         found: dict[TopicPartition, list[Message]] = {}
         ended: set[TopicPartition] = set()
         for each in chunk:
-            tp = TopicPartition(each.topic() or "", each.partition() or 0)
+            tp = of_message(each)
             error = each.error()
             if error is None:
                 if tp in self._active:
                     found.setdefault(tp, []).append(each)
                     ended.discard(tp)
             elif error.code() != KafkaError._PARTITION_EOF:
-                self._hear(each)
+                self._observe_error(each)
             elif tp in self._active:
                 ended.add(tp)
-        gone, self._out_of_range = self._out_of_range, set()
-        passed = [
-            (tp, each)
-            for each in self._consumer.drain_unreadable()
-            if (tp := TopicPartition(each.topic, each.partition)) in self._active
-        ]
-        return Arrival(found, ended, gone, passed)
+        out_of_range, self._out_of_range = self._out_of_range, set()
+        unreadable = [each for each in self._consumer.drain_unreadable() if each.tp in self._active]
+        return Arrival(found, ended, out_of_range, unreadable)
 
-    def _hear(self, each: Message) -> None:
-        """Take an error that was delivered in place of a message, on a topic or on everything."""
-        error, topic, number = each.error(), each.topic(), each.partition()
-        if error is None or error.code() == KafkaError._PARTITION_EOF:  # as told to `keep_alive`
+    def _observe_error(self, each: Message) -> None:
+        """Take an error that was delivered in place of a message, about a topic or everything."""
+        error, tp = each.error(), of_message(each)
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
             return
-        if topic is None or number is None or topic not in self._counts:
+        if tp.topic not in self._counts or each.partition() is None:
             self._group_errors.observe(error)
         elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            self._out_of_range.add(TopicPartition(topic, number))
+            self._out_of_range.add(tp)
         else:
-            self._group_errors.observe(error, topic)
+            self._group_errors.observe(error, tp.topic)
 
     def _on_assign(
         self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]
@@ -362,28 +362,19 @@ class Assignment:
             each.offset = 0
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)
-        tps = {self._tp(each) for each in partitions}
-        # Where somebody has added partitions they stay paused: they hold nothing of the owner's.
-        self._assigned |= {each for each in tps if each.partition < self._counts[each.topic]}
+        # A partition that is not in the agreement stays paused: it holds nothing of the owner's.
+        self._assigned |= {
+            tp for tp in map(from_client, partitions) if tp.partition < self._counts[tp.topic]
+        }
         self._group_errors.clear()
 
     def _on_revoke(
         self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]
     ) -> None:
-        gone = {self._tp(each) for each in partitions}
-        for held in (self._assigned, self._asked, self._halted, self._out_of_range):
-            held.difference_update(gone)
-        for tp in gone:
+        revoked = set(map(from_client, partitions))
+        for tps in (self._assigned, self._unanswered, self._halted, self._out_of_range):
+            tps.difference_update(revoked)
+        for tp in revoked:
             self._active.pop(tp, None)
             self._lost.pop(tp, None)
         consumer.incremental_unassign(partitions)
-
-    def _tp(self, each: confluent_kafka.TopicPartition) -> TopicPartition:
-        return TopicPartition(each.topic, each.partition)
-
-
-def _kafka(tp: TopicPartition, offset: int | None = None) -> confluent_kafka.TopicPartition:
-    """A topic-partition as the client library has it."""
-    if offset is None:
-        return confluent_kafka.TopicPartition(*tp)
-    return confluent_kafka.TopicPartition(*tp, offset)

@@ -1,7 +1,7 @@
-"""What the brokers say to a member of a consumer group: rights that it lacks, and a broken client.
+"""The errors that a member of a consumer group receives: missing rights, and a broken client.
 
-A missing right may be given at any time, so that it ends nothing. It is logged once, with the name
-of the group or of the topic, until topic-partitions are assigned again.
+A missing right may be given at any time, so it ends nothing. It is logged once, with the name of
+the group or of the topic, until topic-partitions are assigned again.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _PAUSE_SECONDS = (1.0, 60.0)
-# Behind these librdkafka does not join the group by itself again.
-_BREAKS_OFF = frozenset({"_FATAL", "GROUP_AUTHORIZATION_FAILED"})
+# After one of these, librdkafka does not join the group again by itself.
+_ENDS_MEMBERSHIP = frozenset({"_FATAL", "GROUP_AUTHORIZATION_FAILED"})
 
 
 class GroupErrors:
-    """The errors that a consumer in a group delivers besides messages.
+    """Logs the errors that a consumer in a group delivers besides messages.
 
     Args:
-        topics: the names of those that it subscribes.
+        topics: the names of the topics that it subscribes to.
     """
 
     def __init__(
@@ -51,33 +51,33 @@ class GroupErrors:
         """Log an error that was not logged yet.
 
         Args:
-            topic: the one that it is about, where the client says so.
+            topic: the topic that it is about, where the client names one.
         """
         attempt = self._connection.attempt("Read", [topic] if topic else [], self._group)
         found: errors.SinergiError = translate(error, attempt)
         if isinstance(found, errors.NotPermitted) and not found.names:
             found = self._named(found)
-        if error.name() in _BREAKS_OFF and self._due is None:
+        if error.name() in _ENDS_MEMBERSHIP and self._due is None:
             self._due = self._clock.monotonic() + self._pause
             self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
         if str(found) not in self._logged:
             self._logged.add(str(found))
-            _log.warning("broker says", topic=topic, why=str(found))
+            _log.warning("consumer group error", topic=topic, why=str(found))
 
     def needs_new_client(self) -> bool:
-        """Whether this client is of no more use, and has rested for a while."""
+        """Whether this client cannot go on, and a pause has passed since its error."""
         if self._due is None or self._clock.monotonic() < self._due:
             return False
         self._due = None
         return True
 
     def clear(self) -> None:
-        """The group has given us topic-partitions."""
+        """Forget all errors: the group has assigned topic-partitions."""
         self._logged.clear()
         self._pause, self._due = _PAUSE_SECONDS[0], None
 
     def _named(self, found: errors.NotPermitted) -> errors.SinergiError:
-        """The same with the topic's name, which the group's coordinator does not say."""
+        """The same error with the topic's name, which the group's coordinator does not give."""
         if found.kind != "topic":
             return found
         admin = open_admin(self._connection)
@@ -89,5 +89,5 @@ class GroupErrors:
                     found.principal, found.operation, found.kind, (name,), found.said
                 )
             except errors.SinergiError:
-                return found  # whatever it is, everybody else meets it too
+                return found  # the other clients meet that error as well, and report it
         return found

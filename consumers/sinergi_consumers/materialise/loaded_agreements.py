@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 RELOAD_SECONDS = 60.0
-_SILENT_POLLS = 10
+_SILENT_SECONDS = 5.0
 
 
 class LoadedAgreements:
@@ -81,7 +81,7 @@ class LoadedAgreements:
     def _take(self, agreements: Agreements) -> None:
         self._agreements = agreements
         self.decoders = Decoders(self._bus.catalog, AgreementCheck(agreements, self._bus.reader))
-        reading = LeafReading(lambda: self._bus.connection, _SILENT_POLLS)
+        reading = LeafReading(lambda: self._bus.connection, _SILENT_SECONDS)
         retrial = QuarantineRetry(self._store.sink, self._store.projections, self.decoders, reading)
         self.awaiting = Awaiting(retrial, self._clock)
 

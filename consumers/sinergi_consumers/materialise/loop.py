@@ -141,8 +141,8 @@ class Materialiser:
         for arrival in self._assignment.poll():
             for tp, messages in arrival.messages.items():
                 self._claims[tp].partition.take(messages)
-            for tp, each in arrival.unreadable:
-                self._claims[tp].partition.noise.add(each.cause, each.offset)
+            for batch in arrival.unreadable:
+                self._claims[batch.tp].partition.noise.add(batch.cause, batch.offset)
             for tp in arrival.ended:
                 self._claims[tp].partition.end()
             gone |= arrival.out_of_range

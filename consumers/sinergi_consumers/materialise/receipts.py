@@ -1,8 +1,8 @@
-"""Receipts: what a database answers for what it has materialised.
+"""Receipts: a database's signed statements of what it has materialised.
 
 A receipt is the owner's checkpoint with a cosignature (C2SP tlog-cosignature) under the database's
-own key. It is signed in the transaction that brings its rows, and published after it: the topic
-may lack the newest receipts for a while, but never holds one whose rows are not there.
+own key. It is signed in the transaction that writes its rows, and published after the commit. So
+the topic may lack the newest receipts for a while, but never holds one whose rows are missing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _MOST_AWAITED = 100
 
 
 class Receipts:
-    """Publishes receipts to `sinergi.<agency>.receipts` and says which have arrived.
+    """Publishes receipts to `sinergi.<agency>.receipts` and returns those that are confirmed.
 
-    What does not get out is published again later; a later receipt of the same topic-partition
-    covers an earlier one.
+    A receipt that the broker does not take is published again later. A later receipt of the same
+    topic-partition replaces an earlier one.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Receipts:
         self._sent: dict[bytes, deque[Receipt]] = defaultdict(lambda: deque(maxlen=_MOST_AWAITED))
 
     def send(self, receipts: Iterable[Receipt]) -> None:
-        """Publish receipts; `confirmed` says which the broker has confirmed."""
+        """Publish receipts; `confirmed` returns them once the broker has them."""
         for each in receipts:
             key = f"{self._database}/{each.topic}/{each.partition}".encode()
             self._sent[key].append(each)
@@ -51,19 +51,19 @@ class Receipts:
 
     def confirmed(self) -> list[Receipt]:
         """The receipts that the broker has confirmed since the last call."""
-        return self._take(self._topic.serve())
+        return self._receipts_of(self._topic.serve())
 
     def finish(self, seconds: float) -> list[Receipt]:
-        """Wait for outstanding receipts, at most so long; those that arrived."""
-        return self._take(self._topic.finish(seconds))
+        """Wait for outstanding receipts, at most so long; those that the broker has confirmed."""
+        return self._receipts_of(self._topic.finish(seconds))
 
-    def _take(self, records: Iterable[KeyedValue]) -> list[Receipt]:
-        """The receipts of these records; nobody waits for older ones of the same keys any more."""
-        arrived = []
+    def _receipts_of(self, records: Iterable[KeyedValue]) -> list[Receipt]:
+        """The receipts whose values are confirmed. Older ones of the same keys are dropped."""
+        confirmed = []
         for key, value in records:
             sent = self._sent[key]
             if any(each.note.encode() == value for each in sent):
                 while (receipt := sent.popleft()).note.encode() != value:
                     pass
-                arrived.append(receipt)
-        return arrived
+                confirmed.append(receipt)
+        return confirmed

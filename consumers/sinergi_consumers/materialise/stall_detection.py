@@ -1,8 +1,8 @@
-"""Topic-partitions that stand still though more of them lies on the broker, at look after look.
+"""Topic-partitions that deliver nothing although the broker has more messages of them.
 
-librdkafka (2.16) now and then fetches nothing more of a partition, or reaches no broker at all,
-where a broker went away at the moment at which the partition was let flow: two of 660 did so when
-Kafka was stopped then. Nothing is said of it, and nothing but another client ends it.
+librdkafka (2.16) sometimes never fetches a partition again, or reaches no broker any more, where a
+broker goes away at the moment at which the partition is assigned: this happened to 2 of 660 when
+Kafka was stopped then. The client reports no error, and only another client reads on.
 """
 
 from __future__ import annotations
@@ -16,31 +16,30 @@ if TYPE_CHECKING:
 
 
 class StallDetector:
-    """Counts, for each topic-partition that is behind, the looks that found it at one offset."""
+    """Counts how often each topic-partition that is behind was observed at the same offset."""
 
     def __init__(self) -> None:
         self._behind: dict[TopicPartition, tuple[int, int]] = {}
 
     def observe(
-        self, places: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+        self, offsets: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
     ) -> set[TopicPartition]:
-        """The topic-partitions that call for a new client.
+        """The topic-partitions for which the client is to be replaced.
 
-        That is so at the second look that finds a topic-partition at the same offset, then at the
-        third, the fifth and the ninth: a topic-partition that a new client does not move either is
-        not worth one at every look. Its last offsets may hold no message at all, for example where
-        others write transactions.
+        A topic-partition is one of them when it is observed at the same offset for the second time,
+        and then for the third, the fifth and the ninth. Where a new client does not move it either,
+        its last offsets may hold no message at all, for example where others write transactions; so
+        it is less and less often a reason for a new client.
 
         Args:
-            places: the next offset of each topic-partition that flows.
-            ends: the offset behind the last one on the broker, where it is known.
+            offsets: the next offset of each topic-partition that is being read.
+            ends: the offset behind the last message on the broker, where it is known.
         """
-        for tp, place in places.items():
-            before, looks = self._behind.get(tp, (None, 0))
-            if place >= ends.get(tp, 0):
+        for tp, offset in offsets.items():
+            before, repeats = self._behind.get(tp, (None, 0))
+            if offset >= ends.get(tp, 0):
                 self._behind.pop(tp, None)
             else:
-                self._behind[tp] = (place, looks + 1 if place == before else 0)
-        return {
-            tp for tp in places.keys() & self._behind.keys() if self._behind[tp][1].bit_count() == 1
-        }
+                self._behind[tp] = (offset, repeats + 1 if offset == before else 0)
+        behind = offsets.keys() & self._behind.keys()
+        return {tp for tp in behind if self._behind[tp][1].bit_count() == 1}

@@ -1,7 +1,7 @@
-"""Leaves read again from their topic, each known by the hash under which it was verified.
+"""Reads leaves again from their topic, by the hashes under which they were verified.
 
-Quarantine does not keep every datum. Nothing of the seal is looked at here: the hash of each leaf
-was verified before it was stored, and what is read again either has it or is skipped.
+Quarantine does not keep every datum. The seal is not verified here: the hash of each leaf was
+verified before it was stored, and a message that does not have it is skipped.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.scan import SILENT_POLLS, open_scan, ours
+from sinergi_schemas.kafka.leaf_search import parsed
+from sinergi_schemas.kafka.scan import SILENT_SECONDS, open_scan
 from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
@@ -20,24 +21,24 @@ if TYPE_CHECKING:
     from sinergi_schemas.message import Message, ReceivedMessage
     from sinergi_schemas.topics import TopicPartition
 
-# Leaves so near to one another are read in one go; to look for a leaf takes some 30 fetches.
+# Leaves so near to one another are read in one go; a search for a leaf takes some 30 fetches.
 _NEAR = 500
 _CHUNK = 200
 
 
 class LeafReading:
-    """Reads leaves of partitions again, outside of every group.
+    """Reads leaves of topic-partitions again, outside every consumer group.
 
     Args:
-        connection: gives the way to the brokers, when it is needed.
-        silent_polls: after so many polls of half a second without an answer a topic is away.
+        connection: called for the connection to the brokers when a leaf is read.
+        silent_seconds: after so long without a message a topic is away.
     """
 
     def __init__(
-        self, connection: Callable[[], Connection], silent_polls: int = SILENT_POLLS
+        self, connection: Callable[[], Connection], silent_seconds: float = SILENT_SECONDS
     ) -> None:
         self._connection = connection
-        self._silent_polls = silent_polls
+        self._silent_seconds = silent_seconds
 
     def read(
         self,
@@ -45,12 +46,12 @@ class LeafReading:
         wanted: Mapping[int, bytes],
         seconds: float | None = None,
     ) -> dict[int, Message]:
-        """The messages at some leaves that have the wanted hashes; those that are there.
+        """The messages of some leaves that have the wanted hashes; only those that are found.
 
         Args:
-            wanted: the hash of each leaf, by its index. The caller bounds what all of them take.
-            seconds: how long to read on, at most, from where a leaf is looked for. Without it a
-                topic is read to its end where a leaf is missing.
+            wanted: the hash of each leaf, by its index. The caller bounds how many bytes they take.
+            seconds: how long to read on, at most, from where a leaf is searched. Without it a topic
+                is read to its end where a leaf is missing.
 
         Raises:
             TopicAway, BrokerAway, NotPermitted: the topic cannot be read.
@@ -58,19 +59,19 @@ class LeafReading:
         if not wanted:
             return {}
         found: dict[int, Message] = {}
-        with open_scan(self._connection(), tp, self._silent_polls) as log:
+        with open_scan(self._connection(), tp, self._silent_seconds) as scan:
             for run in _runs(sorted(wanted)):
-                found |= _read(log, {index: wanted[index] for index in run}, seconds)
+                found |= _read(scan, {index: wanted[index] for index in run}, seconds)
         return found
 
 
 def _read(
-    log: PartitionScan, missing: dict[int, bytes], seconds: float | None
+    scan: PartitionScan, missing: dict[int, bytes], seconds: float | None
 ) -> dict[int, Message]:
     found: dict[int, Message] = {}
-    start, (_, high) = log.find(min(missing)), log.bounds()
+    start, (_, high) = scan.find(min(missing)), scan.bounds()
     until = None if seconds is None else SYSTEM.monotonic() + seconds
-    for chunk in log.read(start, high, most=_CHUNK):
+    for chunk in scan.read(start, high, most=_CHUNK):
         for each in _matching(chunk, missing):
             del missing[each.leaf_index]
             found[each.leaf_index] = each
@@ -80,16 +81,16 @@ def _read(
 
 
 def _matching(chunk: Sequence[ReceivedMessage], missing: Mapping[int, bytes]) -> Iterator[Message]:
-    """The messages that are one of the missing leaves. Anybody can claim the index of one."""
+    """The messages that are one of the missing leaves, by hash: anybody can claim an index."""
     for each in chunk:
-        found = ours(each)
+        found = parsed(each)
         wanted = missing.get(found.leaf_index) if found else None
         if found and wanted is not None and leaf_hash(found.leaf_data) == wanted:
             yield found
 
 
 def _runs(indexes: Sequence[int]) -> Iterator[list[int]]:
-    """Sorted indexes in groups of neighbours."""
+    """Groups sorted indexes that are near to one another."""
     run: list[int] = []
     for index in indexes:
         if run and index - run[-1] > _NEAR:

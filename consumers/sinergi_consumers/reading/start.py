@@ -42,17 +42,17 @@ class Start(NamedTuple):
         return self._replace(offset=self.low)
 
 
-def find_start(log: PartitionScan, position: Position, place: TopicIncarnation) -> Start:
+def find_start(scan: PartitionScan, position: Position, place: TopicIncarnation) -> Start:
     """Where to begin so that the leaf behind a position is met, if it is there.
 
     Raises:
         Unavailable: the broker is away.
     """
-    low, high = log.bounds()
+    low, high = scan.bounds()
     known = position.offset_at(place)
     if known is not None and low <= known <= high:
         return Start(known, low)
     is_deleted = known is not None and known < low
     size = position.frontier.size
-    shown = log.shown() if size else 0  # a new reader cannot be shown less than it has
-    return Start(log.find(size), low, is_deleted, shown if shown < size else None)
+    shown = scan.claimed_leaves() if size else 0  # a new reader cannot be shown less than it has
+    return Start(scan.find(size), low, is_deleted, shown if shown < size else None)

@@ -18,7 +18,7 @@ from sinergi_schemas import codec, errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.faults import raise_for
-from sinergi_schemas.kafka.producer import open_producer
+from sinergi_schemas.kafka.producer import open_producer, serve
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.topics import TopicPartition
 
@@ -106,8 +106,8 @@ def _read(bench: DemoBus, topic: Topic) -> list[Message]:
     """Every message of a topic, partition by partition."""
     found: list[Message] = []
     for number in range(bench.agreements.partitions(topic)):
-        with open_scan(bench.bus.connection, TopicPartition(topic.name, number)) as log:
-            for chunk in log.read(*log.bounds()):
+        with open_scan(bench.bus.connection, TopicPartition(topic.name, number)) as scan:
+            for chunk in scan.read(*scan.bounds()):
                 found.extend(chunk)
     return found
 
@@ -165,7 +165,7 @@ def _copy(
             on_delivery=reported,
             headers=each.headers(),
         )
-    left = producer.flush(_FLUSH_SECONDS)
+    serve(producer, _FLUSH_SECONDS, bench.bus.connection.attempt("Write", [copy]))
     raise_for(failures[0] if failures else None)
-    if left:
+    if left := len(producer):
         raise DemoFailed(f"{left} messages of the copy were not delivered", copy)

@@ -1,8 +1,8 @@
-"""How far the readers of an agency's topics are, as their signed receipts say.
+"""How far the readers of an agency's topics are, according to their signed receipts.
 
-A receipt counts only where both signatures hold: the owner's over the checkpoint, and the reader's
-database's over that. Anybody who may write to a receipts topic can put other things there, and old
-receipts again. The largest tree wins, whatever comes behind it.
+A receipt counts only where both signatures are valid: the owner's under the checkpoint, and that of
+the reader's database. Anybody who may write to a receipts topic can write other values there, and
+old receipts again. So the receipt of the largest tree counts, wherever it lies.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.topics import Topic
 
-_MOST_WAITING = 64
+_MOST_UNVERIFIED = 64
 
 
-class _Place(NamedTuple):
+class _Reading(NamedTuple):
     """One of our topic-partitions, and a database that reads it."""
 
     topic: Topic
@@ -39,7 +39,7 @@ class _Place(NamedTuple):
 def acknowledged(
     connection: Connection, agreements: Agreements, own: Iterable[Topic]
 ) -> tuple[dict[Topic, list[Acknowledged]], list[str]]:
-    """What each database of each reader has acknowledged of some topics, and what is not known.
+    """What each database of each reader has acknowledged of some topics, and what is unknown.
 
     Raises:
         Unavailable: the brokers are away.
@@ -57,68 +57,68 @@ def acknowledged(
         except (errors.NotPermitted, errors.TopicAway) as why:
             unknown.append(f"how far {reader} is, is not known: {why}")
             continue
-        for place, best in best_of.items():
-            found[place.topic].append(best)
+        for reading, best in best_of.items():
+            found[reading.topic].append(best)
     return found, unknown
 
 
 def _read(
     connection: Connection, agreements: Agreements, reader: str, read: Iterable[Topic]
-) -> dict[_Place, Acknowledged]:
-    """The best receipt of each of a reader's databases, by what it is about."""
+) -> dict[_Reading, Acknowledged]:
+    """The best receipt of each of a reader's databases for each topic-partition."""
     best_of = {
         f"{database}/{topic.name}/{number}".encode(): _Best(
-            agreements, reader, _Place(topic, number, database)
+            agreements, reader, _Reading(topic, number, database)
         )
         for topic in read
         for key in agreements.receipt_keys(reader, topic)
         for database in [key.name.rpartition("/")[2]]
         for number in range(agreements.partitions(topic))
     }
-    with open_scan(connection, TopicPartition(topics.receipts_topic(reader), 0)) as log:
-        for chunk in log.read(*log.bounds()):
+    with open_scan(connection, TopicPartition(topics.receipts_topic(reader), 0)) as scan:
+        for chunk in scan.read(*scan.bounds()):
             for each in chunk:
                 best = best_of.get(each.key() or b"")
                 note = each.value() or b""
                 if best and len(note) <= checkpoint.MOST_RECEIPT_BYTES:
                     best.consider(note.decode(errors="replace"))
-    return {best.place: best.finish() for best in best_of.values()}
+    return {best.reading: best.finish() for best in best_of.values()}
 
 
 class _Best:
-    """The largest valid receipt among many, with few signatures verified and few notes kept."""
+    """Finds the largest valid receipt among many; verifies few signatures and keeps few notes."""
 
-    def __init__(self, agreements: Agreements, reader: str, place: _Place) -> None:
-        self.place = place
-        self._best = Acknowledged(f"{reader}/{place.database}", place.partition, None, None)
-        self._origin = f"{agreements.bus}/{place.topic.name}/{place.partition}"
-        self._ring = agreements.ring(place.topic, place.partition)
-        name = f"{agreements.bus}/{reader}/{place.database}"
-        keys = agreements.receipt_keys(reader, place.topic)
+    def __init__(self, agreements: Agreements, reader: str, reading: _Reading) -> None:
+        self.reading = reading
+        self._best = Acknowledged(f"{reader}/{reading.database}", reading.partition, None, None)
+        self._origin = f"{agreements.bus}/{reading.topic.name}/{reading.partition}"
+        self._ring = agreements.ring(reading.topic, reading.partition)
+        name = f"{agreements.bus}/{reader}/{reading.database}"
+        keys = agreements.receipt_keys(reader, reading.topic)
         self._keys = [key for key in keys if key.name == name]
-        self._waiting: dict[str, int] = {}
+        self._unverified: dict[str, int] = {}
 
     def consider(self, note: str) -> None:
-        """Take a note that may be a receipt."""
+        """Consider a note that may be a receipt."""
         try:
             size = checkpoint.parse(checkpoint.parse_receipt(note)).size
         except errors.NoteMalformed:
             return
         if size > (self._best.size or 0):
-            self._waiting[note] = size
-            if len(self._waiting) > _MOST_WAITING:
+            self._unverified[note] = size
+            if len(self._unverified) > _MOST_UNVERIFIED:
                 self._verify_largest()
 
     def finish(self) -> Acknowledged:
-        """The best one."""
-        while self._waiting:
+        """The largest valid receipt; without a size where there is none."""
+        while self._unverified:
             self._verify_largest()
         return self._best
 
     def _verify_largest(self) -> None:
-        """Take the largest one out; where it is valid, no smaller one matters any more."""
-        note = max(self._waiting, key=self._waiting.__getitem__)
-        size = self._waiting.pop(note)
+        """Verify the largest unverified note; where it is valid, drop all smaller ones."""
+        note = max(self._unverified, key=self._unverified.__getitem__)
+        size = self._unverified.pop(note)
         try:
             checkpoint.verify(note, self._origin, self._ring)
             parsed = checkpoint.parse_receipt(note)
@@ -128,4 +128,4 @@ class _Best:
         at = max((each for each in times if each is not None), default=None)
         if at is not None:
             self._best = replace(self._best, size=size, at=from_posix_time(at))
-            self._waiting = {each: of for each, of in self._waiting.items() if of > size}
+            self._unverified = {each: of for each, of in self._unverified.items() if of > size}

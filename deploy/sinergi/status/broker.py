@@ -1,6 +1,6 @@
-"""What the brokers tell: topics, how many leaves they show, who reads, and what owners signed.
+"""What the brokers have: topics, how many leaves they show, who reads, and what owners have signed.
 
-Only the ends of the partitions are read, outside every consumer group, and all at once.
+Only the ends of the topic-partitions are read, outside every consumer group, and all at once.
 """
 
 from __future__ import annotations
@@ -9,59 +9,45 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import confluent_kafka
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaException
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_schemas import errors, message
-from sinergi_schemas.clock import SYSTEM, from_posix_time
-from sinergi_schemas.kafka.admin import cluster_id, describe, offsets, open_admin
-from sinergi_schemas.kafka.consumer import open_consumer
-from sinergi_schemas.kafka.faults import raise_for, translated
+from sinergi_schemas.clock import from_posix_time
+from sinergi_schemas.kafka.admin import bounds, cluster_id, describe, open_admin
 from sinergi_schemas.kafka.groups import members
-from sinergi_schemas.kafka.scan import find_offset
+from sinergi_schemas.kafka.leaf_search import claimed_leaf
+from sinergi_schemas.kafka.scan import PartitionScan, RangeReader
 from sinergi_schemas.seal import checkpoint, heads
-from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from confluent_kafka import Message
 
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.kafka.consumer import ReadingConsumer
     from sinergi_schemas.seal.heads import SignedHeads
+    from sinergi_schemas.topics import TopicPartition
 
 
-# Messages of others, and a batch under way, do not hide how far a topic is: the first look is at so
-# many messages, and further ones at ten times as many each.
+# A checkpoint may lie behind messages of others, and behind a batch that is being sent. So many
+# messages are read first, and then ten times as many each, until enough is known.
 FIRST_MESSAGES = 100
 MOST_MESSAGES = 10_000
 _CONTROL_MESSAGES = 5_000
 _MOST_NOTES = 64
-_SECONDS = 10.0
-_POLL_SECONDS = 0.1
-_CHUNK = 32  # fetched at a time: a message may be a megabyte
+_SILENT_SECONDS = 10.0
 _HEADS = b"heads"
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """The first offset of a partition, and the one behind its last message."""
-
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
 class ExpectedLeaves:
-    """What is known of a partition before it is looked at.
+    """What is known of a topic-partition before it is read.
 
     Attributes:
-        leaves: that it has had: its owner has signed them, or the tables hold them.
+        leaves: how many it has had: its owner has signed them, or the tables hold them.
         offset: from which it is read on into the tables; None where that is not known.
     """
 
@@ -69,15 +55,17 @@ class ExpectedLeaves:
     offset: int | None
 
     def is_shown(self, leaves: int | None) -> bool:
-        """Whether so many leaves are all that it has had; None stands for no checkpoint at all."""
+        """Whether so many leaves are all that it has had; None stands for no checkpoint."""
         return leaves is not None and leaves >= self.leaves
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How many leaves a partition shows, and whether that tells how many there are.
+    """How many leaves a topic-partition shows.
 
-    It does where all of the partition was read, or where it shows all that is known of it.
+    Attributes:
+        is_complete: it has no more leaves than it shows: all of it was read, or it shows all that
+            is known of it.
     """
 
     leaves: int
@@ -86,7 +74,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class BrokerTopic:
-    """A topic as the brokers have it."""
+    """A topic as the brokers describe it."""
 
     place: TopicIncarnation
     partitions: int
@@ -94,7 +82,13 @@ class BrokerTopic:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerGroup:
-    """A consumer group: its members of ours, which host has each partition, and other members."""
+    """A consumer group.
+
+    Attributes:
+        members: how many members have the client id of our clients.
+        hosts: the host that reads each topic-partition.
+        foreign: descriptions of the other members.
+    """
 
     members: int
     hosts: Mapping[TopicPartition, str]
@@ -102,82 +96,83 @@ class ConsumerGroup:
 
 
 class Broker:
-    """One look at the brokers.
+    """The brokers, looked at once.
 
     Every method raises what `sinergi_schemas.kafka.faults.translate` makes of the brokers' errors.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._admin = open_admin(connection)
-        self._consumer: ReadingConsumer = open_consumer(connection, None)
+        self._reader = RangeReader(connection, _SILENT_SECONDS)
 
     def close(self) -> None:
-        """Give the connection back."""
-        self._consumer.close()
+        """Close the connection."""
+        self._reader.close()
 
     def topics(self, names: Iterable[str]) -> dict[str, BrokerTopic]:
-        """The topics among these that exist."""
+        """Describe those of some topics that exist."""
         cluster = cluster_id(self._admin)
         return {
             name: BrokerTopic(TopicIncarnation(cluster, str(each.topic_id)), len(each.partitions))
             for name, each in describe(self._admin, names).items()
         }
 
-    def bounds(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, Bounds]:
-        """Where partitions begin and end at this moment."""
-        places = [confluent_kafka.TopicPartition(*each) for each in wanted]
-        low = self._offsets(places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        high = self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        return {each: Bounds(low[each], high[each]) for each in high}
+    def bounds(self, wanted: Iterable[TopicPartition]) -> dict[TopicPartition, range]:
+        """The offsets of each topic-partition, from its first message to its last."""
+        return bounds(self._admin, wanted)
 
     def leaves(
         self,
         agreements: Agreements,
-        bounds: Mapping[TopicPartition, Bounds],
+        offsets: Mapping[TopicPartition, range],
         known: Mapping[TopicPartition, ExpectedLeaves],
     ) -> dict[TopicPartition, Shown]:
-        """How many leaves partitions show by the checkpoints of their owners near their ends.
+        """How many leaves topic-partitions show by the checkpoints of their owners near their ends.
 
-        Anybody may have appended old messages of the owner, or his own. So it is looked further
-        back while a partition shows less than is known of it.
+        Anybody may have appended old messages of the owner, or messages of his own. So a
+        topic-partition that shows less than is known of it is read from further back.
+
+        Args:
+            offsets: the offsets that each topic-partition has.
         """
         found: dict[TopicPartition, int] = {}
-        end, length = dict(bounds), FIRST_MESSAGES
-        while end and length <= MOST_MESSAGES:
-            self._cover(found, agreements, self._tails(end, length))
-            # What was read is not read again.
-            end = {
-                each: Bounds(within.low, within.high - length)
-                for each, within in end.items()
-                if not known[each].is_shown(found.get(each)) and within.high - length > within.low
+        unread, length = dict(offsets), FIRST_MESSAGES
+        while unread and length <= MOST_MESSAGES:
+            self._find_checkpoints(found, agreements, _last(unread, length))
+            unread = {
+                tp: rest
+                for tp, each in unread.items()
+                if not known[tp].is_shown(found.get(tp)) and (rest := each[:-length])
             }
             length *= 10
-        self._cover(found, agreements, self._read_on(end, known))
+        self._find_checkpoints(found, agreements, _near_positions(unread, known))
         return {
-            each: Shown(
-                found.get(each, 0), each not in end or known[each].is_shown(found.get(each))
-            )
-            for each in bounds
+            tp: Shown(found.get(tp, 0), tp not in unread or known[tp].is_shown(found.get(tp)))
+            for tp in offsets
         }
 
     def heads_notes(
-        self, bounds: Mapping[TopicPartition, Bounds]
+        self, offsets: Mapping[TopicPartition, range]
     ) -> dict[TopicPartition, list[bytes]]:
-        """The newest heads in the tails of control topics, as they stand there, oldest first."""
+        """The newest heads near the ends of control topics, not verified, oldest first.
+
+        Args:
+            offsets: the offsets that each control topic has.
+        """
         found: dict[TopicPartition, deque[bytes]] = {}
-        for number, received in self._tails(bounds, _CONTROL_MESSAGES):
+        for tp, received in self._reader.messages(_last(offsets, _CONTROL_MESSAGES)):
             if received.key() == _HEADS:
-                notes = found.setdefault(number, deque(maxlen=_MOST_NOTES))
+                notes = found.setdefault(tp, deque(maxlen=_MOST_NOTES))
                 notes.append((received.value() or b"")[: heads.MOST_BYTES + 1])
-        return {number: [*notes] for number, notes in found.items()}
+        return {tp: [*notes] for tp, notes in found.items()}
 
     def heads(
         self, agreements: Agreements, agency: str, notes: Sequence[bytes]
     ) -> SignedHeads | None:
-        """The newest heads that an agency has signed among some; None if there are none at all.
+        """The newest heads that an agency has signed among some notes; None without any note.
 
         Raises:
-            SealBroken: none of them is what the agency signed.
+            SealBroken: the agency has signed none of them.
         """
         best: SignedHeads | None = None
         broken: errors.SealBroken | None = None
@@ -196,132 +191,63 @@ class Broker:
         return agreements.credible(best) if best else None
 
     def first_at(
-        self, number: TopicPartition, within: Bounds, index: int, offset: int | None
+        self, tp: TopicPartition, offsets: range, index: int, offset: int | None
     ) -> datetime | None:
         """The broker's time of the first message at or behind a leaf; None where there is none.
 
         Args:
-            offset: where to begin, if that is known; else it is looked for.
+            offsets: the offsets that the topic-partition has.
+            offset: where to begin, if that is known; otherwise it is searched.
         """
-        if offset is None or not within.low <= offset <= within.high:
-            offset = find_offset(
-                within.low, within.high, index, lambda at: self._index_at(number, within, at)
-            )
-        for _, received in self._read({number: offset}, {number: within}):
-            at = leaf_index(received)
-            if at is not None and at >= index:
+        if offset is None or not offsets.start <= offset <= offsets.stop:
+            offset = PartitionScan(self._reader, tp).find(index)
+        for _, received in self._reader.messages({tp: range(offset, offsets.stop)}):
+            leaf = claimed_leaf(received)
+            if leaf is not None and leaf >= index:
                 return _time(received)
         return None
 
     def group(self, name: str) -> ConsumerGroup:
-        """Who is in a consumer group; nobody where there is none of that name."""
+        """Describe a consumer group; it has no members where no group has that name."""
         found = members(self._admin, name)
         hosts = {tp: each.host for each in found for tp in each.partitions}
         foreign = tuple(str(each) for each in found if not each.is_ours)
         return ConsumerGroup(len(found) - len(foreign), hosts, foreign)
 
-    def _read_on(
+    def _find_checkpoints(
         self,
-        bounds: Mapping[TopicPartition, Bounds],
-        known: Mapping[TopicPartition, ExpectedLeaves],
-    ) -> Iterator[tuple[TopicPartition, Message]]:
-        """What lies about the place from which partitions are read on into the tables."""
-        starts: dict[TopicPartition, int] = {}
-        ends: dict[TopicPartition, Bounds] = {}
-        for each, within in bounds.items():
-            offset = known[each].offset
-            if offset is not None and within.low <= offset <= within.high:
-                starts[each] = max(within.low, offset - FIRST_MESSAGES)
-                ends[each] = Bounds(within.low, min(within.high, starts[each] + MOST_MESSAGES))
-        return self._read(starts, ends)
-
-    @staticmethod
-    def _cover(
         found: dict[TopicPartition, int],
         agreements: Agreements,
-        messages: Iterable[tuple[TopicPartition, Message]],
+        ranges: Mapping[TopicPartition, range],
     ) -> None:
-        """Take the largest checkpoint of each partition's owner out of some messages."""
-        for number, received in messages:
-            size = _covered(received, agreements, number)
+        """Add the size of the largest checkpoint of each owner in some ranges to `found`."""
+        for tp, received in self._reader.messages(ranges):
+            size = _checkpoint_size(received, agreements, tp)
             if size is not None:
-                found[number] = max(found.get(number, 0), size)
-
-    def _tails(
-        self, bounds: Mapping[TopicPartition, Bounds], length: int
-    ) -> Iterator[tuple[TopicPartition, Message]]:
-        """The last messages of each partition, one at a time: none of them is kept."""
-        starts = {
-            each: max(within.low, within.high - length)
-            for each, within in bounds.items()
-            if within.high > within.low
-        }
-        return self._read(starts, bounds)
-
-    def _offsets(
-        self, places: Sequence[confluent_kafka.TopicPartition], spec: OffsetSpec
-    ) -> dict[TopicPartition, int]:
-        return {
-            TopicPartition(each.topic, each.partition): each.offset
-            for each in offsets(self._admin, places, spec)
-        }
-
-    def _index_at(self, number: TopicPartition, within: Bounds, offset: int) -> int | None:
-        read = self._read({number: offset}, {number: within})
-        return next((at for _, each in read if (at := leaf_index(each)) is not None), None)
-
-    def _read(
-        self, starts: Mapping[TopicPartition, int], bounds: Mapping[TopicPartition, Bounds]
-    ) -> Iterator[tuple[TopicPartition, Message]]:
-        """The messages of partitions from their starts to their ends, as they come.
-
-        Raises:
-            TopicAway: a partition says nothing for a while before its end.
-        """
-        missing = {each: bounds[each].high for each in starts if starts[each] < bounds[each].high}
-        self._assign({each: starts[each] for each in missing})
-        deadline = SYSTEM.monotonic() + _SECONDS
-        while missing:
-            chunk = self._consumer.consume(_CHUNK, _POLL_SECONDS)
-            for each in chunk:
-                raise_for(each.error())
-                number = TopicPartition(each.topic() or "", each.partition() or 0)
-                offset = each.offset() or 0
-                if offset < bounds[number].high:
-                    yield number, each
-            if chunk or self._consumer.drain_unreadable():
-                deadline = SYSTEM.monotonic() + _SECONDS
-            for number in self._arrived(missing):
-                del missing[number]
-            if SYSTEM.monotonic() > deadline:
-                raise errors.TopicAway(next(iter(missing))[0], "silent before its end")
-
-    def _assign(self, starts: Mapping[TopicPartition, int]) -> None:
-        try:
-            self._consumer.assign(
-                [confluent_kafka.TopicPartition(*each, at) for each, at in starts.items()]
-            )
-        except KafkaException as why:
-            raise translated(why) from None
-
-    def _arrived(self, ends: Mapping[TopicPartition, int]) -> list[TopicPartition]:
-        """The partitions that are read to their end; a position passes what is no message."""
-        try:
-            positions = self._consumer.position(
-                [confluent_kafka.TopicPartition(*each) for each in ends]
-            )
-        except KafkaException as why:
-            raise translated(why) from None
-        return [
-            TopicPartition(each.topic, each.partition)
-            for each in positions
-            if each.offset >= ends[TopicPartition(each.topic, each.partition)]
-        ]
+                found[tp] = max(found.get(tp, 0), size)
 
 
-def _covered(received: Message, agreements: Agreements, number: TopicPartition) -> int | None:
-    """The tree size of the owner's checkpoint that a message bears; None where there is none."""
-    topic, partition = Topic.parse(number[0]), number[1]
+def _last(offsets: Mapping[TopicPartition, range], count: int) -> dict[TopicPartition, range]:
+    """The last offsets of each topic-partition, at most so many."""
+    return {tp: each[-count:] for tp, each in offsets.items()}
+
+
+def _near_positions(
+    offsets: Mapping[TopicPartition, range], known: Mapping[TopicPartition, ExpectedLeaves]
+) -> dict[TopicPartition, range]:
+    """The offsets before and behind those from which partitions are read on into the tables."""
+    found: dict[TopicPartition, range] = {}
+    for tp, each in offsets.items():
+        offset = known[tp].offset
+        if offset is not None and each.start <= offset <= each.stop:
+            start = max(each.start, offset - FIRST_MESSAGES)
+            found[tp] = range(start, min(each.stop, start + MOST_MESSAGES))
+    return found
+
+
+def _checkpoint_size(received: Message, agreements: Agreements, tp: TopicPartition) -> int | None:
+    """The tree size of the owner's checkpoint that a message carries; None without one."""
+    topic, partition = tp.event_topic, tp.partition
     origin = f"{agreements.bus}/{topic.name}/{partition}"
     try:
         sealed = message.parse(received).sealed
@@ -332,15 +258,8 @@ def _covered(received: Message, agreements: Agreements, number: TopicPartition) 
         return None
 
 
-def leaf_index(received: Message) -> int | None:
-    """The leaf that a message says it is; None where it is no message of ours."""
-    try:
-        return message.parse(received).leaf_index
-    except errors.MessageMalformed:
-        return None
-
-
 def _time(received: Message) -> datetime | None:
+    """When the broker has stamped a message; None where it has not."""
     kind, milliseconds = received.timestamp()
     if kind == TIMESTAMP_NOT_AVAILABLE:
         return None
@@ -348,5 +267,5 @@ def _time(received: Message) -> datetime | None:
 
 
 def _newness(stated: SignedHeads) -> tuple[int, int]:
-    """What orders heads: within one second, which is all that they tell, their leaves do."""
+    """Orders heads by their time, which has whole seconds, and within one by their leaves."""
     return stated.posix_time, sum(each.size for each in stated.heads)

@@ -25,7 +25,6 @@ from sinergi_producers.relay import topic_evidence
 from sinergi_producers.relay.comparison import SkipReport
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_producers.relay.store import Backlog
-from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.partitions import PartitionCheck
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic, TopicPartition
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from sinergi_producers.recovery.reading import Extent
     from sinergi_producers.relay.loop import Identity
     from sinergi_schemas.catalog import Catalog
-    from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
 
 
@@ -83,14 +81,11 @@ class Recovery:
         url: str,
         connection: Connection,
         catalog: Catalog,
-        *,
-        clock: Clock = SYSTEM,
     ) -> None:
         self._identity = identity
         self._url = url
         self._connection = connection
         self._catalog = catalog
-        self._clock = clock
 
     def plan(self, *, vouched: bool = False) -> RecoveryPlan:
         """What would be done; nothing is.
@@ -178,12 +173,12 @@ class Recovery:
                     TreeKey(name, number), topic, origin, ring, tree
                 )
         sizes = {place: each.tree.size for place, each in readings.items()}
-        for place, received in topic_evidence.messages_beyond(self._connection, sizes, self._clock):
+        for place, received in topic_evidence.messages_beyond(self._connection, sizes):
             readings[place].verify(received)
         for each in readings.values():
             each.conclude()
         # What is verified is known by offset and hash only, however much else lies there.
-        for place, received in topic_evidence.messages_beyond(self._connection, sizes, self._clock):
+        for place, received in topic_evidence.messages_beyond(self._connection, sizes):
             readings[place].collect(received, self._catalog)
         skipped = SkipReport()
         for place, each in readings.items():

@@ -1,8 +1,9 @@
-"""The topics of an agency held against its outbox, before anything is sealed or sent.
+"""Compares the topics of an agency with its outbox, before anything is sealed or sent.
 
-Only a checkpoint that the agency itself has signed counts. One of a larger tree than the database
-has means that the database is older than its topic; another root than the database's at one size
-means that two histories were signed. Everything else that lies there is skipped and reported.
+Only checkpoints that the agency itself has signed count. A checkpoint of a larger tree than the
+database has shows that the database is older than its topic. A checkpoint with another root than
+the database has at that size shows that two histories were signed. All other messages are skipped
+and reported.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sinergi_producers.relay.store import Backlog
     from sinergi_producers.relay.topic_evidence import KnownTree, TopicEvidence
     from sinergi_schemas.agreements.collection import Agreements
-    from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.seal.noise import Noise
 
@@ -32,24 +32,24 @@ _log = structlog.get_logger(__name__)
 class Comparison:
     """Compares the topics of one agency with its outbox, once each term."""
 
-    def __init__(self, backlog: Backlog, connection: Connection, agency: str, clock: Clock) -> None:
+    def __init__(self, backlog: Backlog, connection: Connection, agency: str) -> None:
         self._backlog = backlog
         self._connection = connection
         self._agency = agency
-        self._clock = clock
         self._skipped = SkipReport()
 
     def leaves_on_topics(
         self, agreements: Agreements, sizes: Mapping[TreeKey, int]
     ) -> dict[TreeKey, int]:
-        """How many leaves the topics show by our own checkpoints.
+        """How many leaves the topics show by the agency's own checkpoints.
 
         Args:
-            sizes: the leaves of each tree as the database has it.
+            sizes: how many leaves each tree has in the database.
 
         Raises:
             OutboxBehindTopic: a checkpoint is of a larger tree than the database has.
-            OutboxForked: one is of another tree than the database has.
+            OutboxForked: a checkpoint is of another tree of that size than the database has.
+            BrokerAway, TopicAway, NotPermitted: a topic cannot be read.
         """
         confirmed = self._backlog.confirmed()
         tree_keys: dict[TopicPartition, TreeKey] = {}
@@ -64,12 +64,12 @@ class Comparison:
                 size,
                 *confirmed.get(tree_key, (0, None)),
             )
-        found = topic_evidence.evidence(self._connection, known, self._clock)
+        found = topic_evidence.evidence(self._connection, known)
         for tp, each in found.items():
-            self._judge(tp, tree_keys[tp], known[tp], each)
-        return {tree_keys[tp]: _shown(known[tp], each) for tp, each in found.items()}
+            self._check(tp, tree_keys[tp], known[tp], each)
+        return {tree_keys[tp]: _leaves_shown(known[tp], each) for tp, each in found.items()}
 
-    def _judge(
+    def _check(
         self, tp: TopicPartition, tree_key: TreeKey, known: KnownTree, found: TopicEvidence
     ) -> None:
         if found.size > known.size:
@@ -80,25 +80,26 @@ class Comparison:
         self._skipped.report(tp, found.noise)
 
 
-def _shown(known: KnownTree, found: TopicEvidence) -> int:
-    """A topic holds no more leaves than messages, whatever was copied to its end.
+def _leaves_shown(known: KnownTree, found: TopicEvidence) -> int:
+    """How many leaves a topic shows.
 
-    Without keys nothing can be said of it, and nothing is taken for lost.
+    A topic holds no more leaves than messages, whatever was copied to its end. Without keys no
+    checkpoint can be verified, and nothing is taken for lost.
     """
     return min(found.size, found.high) if known.ring.spans else known.size
 
 
 class SkipReport:
-    """Reports the messages that were skipped, once for each cause and topic-partition."""
+    """Logs which messages were skipped, once for each cause and topic-partition."""
 
     def __init__(self) -> None:
-        self._reported: set[tuple[TopicPartition, str]] = set()
+        self._logged: set[tuple[TopicPartition, str]] = set()
 
     def report(self, tp: TopicPartition, noise: Noise) -> None:
-        """Log what was not reported yet."""
+        """Log the causes that were not logged yet."""
         for each in noise.skipped:
-            if (tp, each.cause) not in self._reported:
-                self._reported.add((tp, each.cause))
+            if (tp, each.cause) not in self._logged:
+                self._logged.add((tp, each.cause))
                 topic, partition = tp
                 _log.warning(
                     "messages skipped",

@@ -121,7 +121,7 @@ class Relay:
         self._horizon_due = 0.0
         self._reload_due = 0.0
         self._partition_check = PartitionCheck()
-        self._comparison = Comparison(backlog, connection, identity.agency, clock)
+        self._comparison = Comparison(backlog, connection, identity.agency)
 
     def run(self, stopping: Event) -> None:
         """Relay until `stopping` is set; then seal nothing more and send what is sealed.

@@ -1,13 +1,13 @@
 """What the topics of an agency show of its trees, read outside every consumer group.
 
-Anybody may have written there. A message that no valid checkpoint of the agency covers decides
-nothing, however many there are, and wherever they lie: only a checkpoint that the agency itself has
-signed says how far a topic is.
+Anybody may have written to the topics. Only a checkpoint that the agency itself has signed says how
+many leaves a topic has. Messages that no such checkpoint covers decide nothing, however many there
+are and wherever they lie.
 
-A leaf lies at the offset of its index or behind it, since a message carries one leaf at most. So
-whoever looks for a tree's last leaf starts at the offset of its index, or later: at the first
-message that the broker has stamped since that leaf was sealed. Where the clocks of broker and
-database do not agree, the checkpoint is not found there, and the rest is read as well.
+A leaf lies at the offset of its index or behind it, since a message carries one leaf at most. So a
+tree's last leaf is read from the offset of its index onwards, or from later: from the first message
+that the broker has stamped since that leaf was sealed. Where the clocks of broker and database do
+not agree, the checkpoint is not found there, and the earlier messages are read as well.
 """
 
 from __future__ import annotations
@@ -17,38 +17,28 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import confluent_kafka
-from confluent_kafka import KafkaException
-
 from sinergi_schemas import errors, message
-from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
-from sinergi_schemas.kafka.consumer import open_consumer
-from sinergi_schemas.kafka.faults import raise_for, translated
+from sinergi_schemas.kafka.scan import RangeReader
 from sinergi_schemas.seal import checkpoint, noise
 from sinergi_schemas.seal.noise import Noise
-from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from confluent_kafka import Consumer, Message
+    from confluent_kafka import Message
 
     from sinergi_schemas.agreements.collection import Agreements
-    from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.kafka.consumer import ReadingConsumer
     from sinergi_schemas.kafka.partitions import PartitionCheck
     from sinergi_schemas.seal.key_ring import KeyRing
+    from sinergi_schemas.topics import TopicPartition
 
 
 UNKNOWN_LEAF = "a leaf that the outbox does not know, under no checkpoint of this agency"
 
-_SECONDS = 10.0
-_POLL_SECONDS = 0.5
-# A message may have a megabyte.
-_CHUNK = 64
+_SILENT_SECONDS = 10.0
 _MOST_ROOTS = 1_000
 _CLOCKS_DIFFER = timedelta(hours=1)
 
@@ -58,9 +48,9 @@ class KnownTree:
     """A tree as the database has it, and the keys that sign it.
 
     Attributes:
-        size: its leaves.
-        sent: those that the broker has confirmed.
-        sent_at: when the last one of these was sealed, by the database's clock.
+        size: how many leaves it has.
+        sent: how many of them the broker has confirmed.
+        sent_at: when the last confirmed one was sealed, by the database's clock.
     """
 
     origin: str
@@ -75,8 +65,8 @@ class TopicEvidence:
     """What a topic-partition shows by checkpoints that its owner has signed.
 
     Attributes:
-        size: of the largest tree.
-        roots: of the trees that were met last, by their sizes.
+        size: the size of the largest tree.
+        roots: the roots of the trees that were read last, by their sizes.
         high: the offset behind the last message.
         noise: what was skipped.
     """
@@ -90,11 +80,11 @@ class TopicEvidence:
 def agreed_partitions(
     connection: Connection, agency: str, agreements: Agreements, partitions: PartitionCheck
 ) -> dict[str, int]:
-    """The agreed partitions of each topic of an agency, by event type; the broker must have them.
+    """How many partitions each topic of an agency has by its agreement, by event type.
 
     Raises:
-        PartitionsDiffer: it has fewer.
-        TopicAway, BrokerAway, NotPermitted, …: it does not say.
+        PartitionsDiffer: a topic has fewer on the broker.
+        TopicAway, BrokerAway, NotPermitted, …: the broker does not tell.
     """
     admin = open_admin(connection)
     expected: dict[str, int] = {}
@@ -105,7 +95,7 @@ def agreed_partitions(
 
 
 def evidence(
-    connection: Connection, known: Mapping[TopicPartition, KnownTree], clock: Clock = SYSTEM
+    connection: Connection, known: Mapping[TopicPartition, KnownTree]
 ) -> dict[TopicPartition, TopicEvidence]:
     """What each topic-partition shows.
 
@@ -116,55 +106,53 @@ def evidence(
         BrokerAway, TopicAway, NotPermitted: they cannot be read.
     """
     found = {tp: TopicEvidence() for tp in known}
-    with closing(open_consumer(connection, None)) as consumer:
-        try:
-            whole = {tp: _span(consumer, tp, each.sent) for tp, each in known.items()}
-            for tp, span in whole.items():
-                found[tp].high = span.stop
-            late = {tp: _since(consumer, tp, span, known[tp].sent_at) for tp, span in whole.items()}
-            for tp, each in _between(consumer, late, clock):
-                _judge(found[tp], known[tp], each)
-            _report(consumer, found)
-            early = {
-                tp: range(span.start, late[tp].start)
-                for tp, span in whole.items()
-                if found[tp].size < known[tp].sent
-            }
-            for tp, each in _between(consumer, early, clock):
-                _judge(found[tp], known[tp], each)
-            _report(consumer, found)
-        except KafkaException as why:
-            raise translated(why) from None
+    with closing(RangeReader(connection, _SILENT_SECONDS)) as reader:
+        whole = {tp: _unconfirmed_range(reader, tp, each.sent) for tp, each in known.items()}
+        late = {tp: _since(reader, tp, whole[tp], each.sent_at) for tp, each in known.items()}
+        for tp, offsets in whole.items():
+            found[tp].high = offsets.stop
+        _judge_all(reader, found, known, late)
+        early = {
+            tp: range(offsets.start, late[tp].start)
+            for tp, offsets in whole.items()
+            if found[tp].size < known[tp].sent
+        }
+        _judge_all(reader, found, known, early)
     return found
 
 
 def messages_beyond(
-    connection: Connection, trees: Mapping[TopicPartition, int], clock: Clock = SYSTEM
+    connection: Connection, trees: Mapping[TopicPartition, int]
 ) -> Iterator[tuple[TopicPartition, Message]]:
     """The messages that may hold leaves beyond each tree, and some before. Nothing is verified.
 
     Args:
-        trees: the size of each tree as the database knows it.
+        trees: the size of each tree as the database has it.
 
     Raises:
         BrokerAway, TopicAway, NotPermitted: they cannot be read.
     """
-    with closing(open_consumer(connection, None)) as consumer:
-        try:
-            spans = {tp: _span(consumer, tp, size) for tp, size in trees.items()}
-            yield from _between(consumer, spans, clock)
-        except KafkaException as why:
-            raise translated(why) from None
+    with closing(RangeReader(connection, _SILENT_SECONDS)) as reader:
+        yield from reader.messages(
+            {tp: _unconfirmed_range(reader, tp, size) for tp, size in trees.items()}
+        )
 
 
-def _report(consumer: ReadingConsumer, found: Mapping[TopicPartition, TopicEvidence]) -> None:
-    """Count the batches that cannot be read among what was skipped."""
-    for each in consumer.drain_unreadable():
-        found[TopicPartition(each.topic, each.partition)].noise.add(each.cause, each.offset)
+def _judge_all(
+    reader: RangeReader,
+    found: Mapping[TopicPartition, TopicEvidence],
+    known: Mapping[TopicPartition, KnownTree],
+    ranges: Mapping[TopicPartition, range],
+) -> None:
+    """Take the messages of some ranges into account, and the batches that cannot be read."""
+    for tp, each in reader.messages(ranges):
+        _judge(found[tp], known[tp], each)
+    for batch in reader.drain_unreadable():
+        found[batch.tp].noise.add(batch.cause, batch.offset)
 
 
 def _judge(found: TopicEvidence, known: KnownTree, received: Message) -> None:
-    """Take a message into account if a checkpoint of the owner stands on it."""
+    """Take a message into account if it carries a checkpoint that the owner has signed."""
     offset = received.offset() or 0
     try:
         parsed = message.parse(received)
@@ -188,63 +176,17 @@ def _judge(found: TopicEvidence, known: KnownTree, received: Message) -> None:
     found.size = max(found.size, stated.size)
 
 
-def _span(consumer: Consumer, tp: TopicPartition, size: int) -> range:
-    """The offsets at which a tree's last leaf and those beyond it may lie; at least the last."""
-    low, high = consumer.get_watermark_offsets(
-        confluent_kafka.TopicPartition(*tp), timeout=_SECONDS
-    )
+def _unconfirmed_range(reader: RangeReader, tp: TopicPartition, size: int) -> range:
+    """The offsets where a tree's last leaf and those beyond it may lie; at least the last one."""
+    low, high = reader.bounds(tp)
     return range(max(low, min(size, high) - 1), high)
 
 
-def _since(consumer: Consumer, tp: TopicPartition, span: range, at: datetime | None) -> range:
-    """The part of some offsets that the broker has stamped since a moment, clocks apart."""
-    if at is None or not span:
-        return span
-    milliseconds = int((at - _CLOCKS_DIFFER).timestamp() * 1000)
-    (found,) = consumer.offsets_for_times(
-        [confluent_kafka.TopicPartition(*tp, max(0, milliseconds))], timeout=_SECONDS
-    )
-    start = found.offset if found.offset >= 0 else span.stop
-    return range(min(max(span.start, start), span.stop), span.stop)
-
-
-def _between(
-    consumer: ReadingConsumer, spans: Mapping[TopicPartition, range], clock: Clock
-) -> Iterator[tuple[TopicPartition, Message]]:
-    starts = [confluent_kafka.TopicPartition(*tp, span.start) for tp, span in spans.items() if span]
-    left = sum(map(len, spans.values()))
-    if not left:
-        return
-    consumer.assign(starts)
-    heard, passes = clock.monotonic(), consumer.passes
-    while left:
-        # It waits for as many as it is asked for: never ask for more than there are.
-        chunk = consumer.consume(min(_CHUNK, left), _POLL_SECONDS)
-        for each in chunk:
-            raise_for(each.error())
-            tp, offset = (
-                TopicPartition(each.topic() or "", each.partition() or 0),
-                each.offset() or 0,
-            )
-            if offset in spans.get(tp, ()):
-                left -= 1
-                yield tp, each
-        if chunk or consumer.passes > passes:
-            passes = consumer.passes
-            heard = clock.monotonic()
-        elif _is_read(consumer, starts, spans):
-            return
-        elif clock.monotonic() - heard > _SECONDS:
-            raise errors.TopicAway(starts[0].topic, "its last messages are not read")
-
-
-def _is_read(
-    consumer: Consumer,
-    starts: list[confluent_kafka.TopicPartition],
-    spans: Mapping[TopicPartition, range],
-) -> bool:
-    """Whether what is left is no message: offsets may have holes."""
-    return all(
-        each.offset >= spans[TopicPartition(each.topic, each.partition)].stop
-        for each in consumer.position(starts)
-    )
+def _since(reader: RangeReader, tp: TopicPartition, offsets: range, at: datetime | None) -> range:
+    """The part of some offsets that the broker has stamped since a moment of the database."""
+    if at is None or not offsets:
+        return offsets
+    start = reader.first_since(tp, at - _CLOCKS_DIFFER)
+    if start is None:
+        return range(offsets.stop, offsets.stop)
+    return range(min(max(offsets.start, start), offsets.stop), offsets.stop)

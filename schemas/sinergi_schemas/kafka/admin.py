@@ -1,16 +1,17 @@
-"""The admin client, and what is asked of a cluster: who it is, and what its topics are."""
+"""The admin client, and the questions to a cluster: its id, its brokers, topics and offsets."""
 
 from __future__ import annotations
 
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.faults import translated
+from sinergi_schemas.kafka.conversion import from_client, to_client
+from sinergi_schemas.kafka.faults import translated, translating
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,32 +20,34 @@ if TYPE_CHECKING:
     from confluent_kafka.admin._topic import TopicDescription
 
     from sinergi_schemas.kafka.connection import Attempt, Connection
+    from sinergi_schemas.topics import TopicPartition
 
 _SECONDS = 10.0
-_LOOK_SECONDS = 2.0
+_END_SECONDS = 2.0
 _ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
-_AWAKE_SECONDS = 0.2
+_WAIT_SECONDS = 0.2
 _REFUSED_SECONDS = 2.0
 
 T = TypeVar("T")
 
 
 class Admin(AdminClient):
-    """An admin client that knows its connection, for what the brokers say on the side."""
+    """An admin client that knows its connection, whose other clients may know why a call fails."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection.settings())
         self.connection = connection
 
     def answer(self, future: Future[T], attempt: Attempt | None = None) -> T:
-        """Wait for what a call of this client gives.
+        """Wait for the result of a call of this client.
 
         Args:
-            attempt: what the call tries, for NotPermitted to say.
+            attempt: what the call tries; NotPermitted names it.
 
         Raises:
-            SinergiError: see `faults.translate`; a refused login is said instead of a timeout.
+            SinergiError: see `faults.translate`; LoginRefused instead of a timeout where the
+                brokers have refused the login.
         """
         try:
             value = self.wait_for(future)
@@ -54,21 +57,25 @@ class Admin(AdminClient):
         return value
 
     def fault(self, why: KafkaException, attempt: Attempt | None = None) -> errors.SinergiError:
-        """What an exception of this client means, once what was said on the side is heard too."""
+        """What an exception of this client means, with what its error callback has reported."""
         self.poll(0)
         found = translated(why, attempt or self.connection.attempt("Describe"))
         return self.connection.away(found.said) if isinstance(found, errors.BrokerAway) else found
 
     def wait_for(self, future: Future[T]) -> T:
-        """Wait for what a call of this client gives, or for the exception that it raises.
+        """Wait for the result of a call of this client.
 
-        It is awake now and then. A signal may reach a thread of the client library; the main thread
-        hears of it only between two waits, and Ctrl-C is not to take as long as a broker that does
-        not answer. Nor is a login that the brokers have refused.
+        The wait is cut into short ones. A signal may reach a thread of the client library, and the
+        main thread handles it only between two waits. Ctrl-C must not wait for a broker that does
+        not answer. A login that the brokers have refused ends the wait as well.
+
+        Raises:
+            KafkaException: the call has failed.
+            LoginRefused: the brokers do not let us in.
         """
         refused_since: float | None = None
         while not future.done():
-            wait([future], _AWAKE_SECONDS)
+            wait([future], _WAIT_SECONDS)
             self.poll(0)
             now = SYSTEM.monotonic()
             if self.connection.client_errors.login is None:
@@ -76,7 +83,7 @@ class Admin(AdminClient):
             elif refused_since is None:
                 refused_since = now
             elif now - refused_since > _REFUSED_SECONDS:
-                # Another broker of the cluster may still let us in; none has so far.
+                # Only now, since another broker of the cluster might have let us in.
                 raise self.connection.client_errors.refusal() or errors.BrokerAway("no answer")
         return future.result()
 
@@ -87,14 +94,12 @@ def open_admin(connection: Connection) -> Admin:
     Raises:
         KafkaSettingsRefused: librdkafka does not take the connection's options.
     """
-    try:
+    with translating():
         return Admin(connection)
-    except KafkaException as why:
-        raise translated(why) from None
 
 
 def cluster_id(admin: Admin) -> str:
-    """The id that the cluster gave itself when its storage was formatted.
+    """The id of the cluster, which its storage has had since it was formatted.
 
     Raises:
         SinergiError: see `Admin.answer`.
@@ -104,7 +109,7 @@ def cluster_id(admin: Admin) -> str:
 
 
 def broker_count(admin: Admin) -> int:
-    """How many brokers the cluster has at this moment.
+    """How many brokers the cluster has now.
 
     Raises:
         SinergiError: see `Admin.answer`.
@@ -114,7 +119,7 @@ def broker_count(admin: Admin) -> int:
 
 
 def describe(admin: Admin, topics: Iterable[str]) -> dict[str, TopicDescription]:
-    """The topics among these that exist.
+    """Describe those of some topics that exist.
 
     Raises:
         SinergiError: see `Admin.answer`.
@@ -128,7 +133,7 @@ def describe(admin: Admin, topics: Iterable[str]) -> dict[str, TopicDescription]
 
 
 def topic_id(admin: Admin, topic: str) -> str:
-    """The id of a topic: one that is deleted and made anew has another.
+    """The id of a topic. A topic that is deleted and created again has another id.
 
     Raises:
         TopicAway: there is no such topic.
@@ -147,42 +152,45 @@ def partition_count(admin: Admin, topic: str) -> int:
     return len(_one(admin, topic).partitions)
 
 
-def ends(admin: Admin, partitions: Iterable[TopicPartition]) -> list[TopicPartition]:
-    """The same partitions, each with the offset behind its last message; it is asked in passing.
+def ends(admin: Admin, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    """The offset behind the last message of each topic-partition.
+
+    It is the high watermark: open transactions of others do not hide what lies behind them, and our
+    consumers read as far.
 
     Raises:
-        SinergiError: see `offsets`.
-    """
-    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the library says no types here
-    return offsets(admin, partitions, latest, _LOOK_SECONDS)
-
-
-def offsets(
-    admin: Admin,
-    partitions: Iterable[TopicPartition],
-    spec: OffsetSpec,
-    seconds: float = _SECONDS,
-) -> list[TopicPartition]:
-    """The same partitions, each with an offset that the brokers know.
-
-    By default, which this keeps, the end is the high watermark: open transactions of others do not
-    hide what lies behind them, and consumers of ours read as far.
-
-    Raises:
-        NotPermitted, TopicAway: naming the topic, of which the library says nothing.
+        NotPermitted, TopicAway: naming the topic.
         SinergiError: see `Admin.answer`.
     """
-    wanted = {TopicPartition(each.topic, each.partition): spec for each in partitions}
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the library says no types here
+    return _offsets(admin, tps, latest, _END_SECONDS)
+
+
+def bounds(admin: Admin, tps: Iterable[TopicPartition]) -> dict[TopicPartition, range]:
+    """The offsets of each topic-partition, from its first message to its last.
+
+    Raises:
+        NotPermitted, TopicAway: naming the topic.
+        SinergiError: see `Admin.answer`.
+    """
+    tps = list(tps)
+    low = _offsets(admin, tps, OffsetSpec.earliest(), _SECONDS)  # type: ignore[no-untyped-call]
+    high = _offsets(admin, tps, OffsetSpec.latest(), _SECONDS)  # type: ignore[no-untyped-call]
+    return {tp: range(low[tp], high[tp]) for tp in high}
+
+
+def _offsets(
+    admin: Admin, tps: Iterable[TopicPartition], spec: OffsetSpec, seconds: float
+) -> dict[TopicPartition, int]:
+    wanted = {to_client(tp): spec for tp in tps}
     if not wanted:
-        return []
+        return {}
     asked = admin.list_offsets(wanted, request_timeout=seconds)
     try:
-        return [
-            TopicPartition(at.topic, at.partition, admin.answer(future).offset)
-            for at, future in asked.items()
-        ]
+        return {from_client(at): admin.answer(future).offset for at, future in asked.items()}
     except (errors.BrokerRefuses, errors.BrokerAway):
-        # A topic that may not be described looks like one without leaders.
+        # The library does not name the topic. One that may not be described looks to it like one
+        # without leaders.
         names = {each.topic for each in wanted}
         missing = sorted(names - describe(admin, names).keys())
         if missing:

@@ -1,14 +1,16 @@
-"""Consumers: nothing is committed, stored or skipped behind the reader's back."""
+"""Consumers that commit no offset, store no offset and skip nothing unless their caller says so."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import confluent_kafka
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from sinergi_schemas import errors, message
-from sinergi_schemas.kafka.faults import translate, translated
+from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
+from sinergi_schemas.kafka.faults import translate, translated, translating
 from sinergi_schemas.kafka.unreadable import UnreadableBatches, is_unreadable
 
 if TYPE_CHECKING:
@@ -18,44 +20,46 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.kafka.connection import Attempt, Connection
     from sinergi_schemas.kafka.unreadable import Unreadable
+    from sinergi_schemas.topics import TopicPartition
 
-    OnCommit = Callable[[KafkaError | None, list[TopicPartition]], None]
+    OnCommit = Callable[[KafkaError | None, list[confluent_kafka.TopicPartition]], None]
 
 _log = structlog.get_logger(__name__)
 
 _SETTINGS = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
-    # An offset that is gone is said, never replaced by a guess.
+    # An offset that the broker no longer has is an error, and is never replaced by another one.
     "auto.offset.reset": "error",
     "check.crcs": True,
     # Anybody who may write to a topic can leave a transaction open, and with read_committed nobody
     # reads on behind it. Only the seal decides what counts, so an aborted message is noise.
     "isolation.level": "read_uncommitted",
     "allow.auto.create.topics": False,
-    # Fetched ahead of the reader; the defaults are 100,000 messages and 64 MiB. The headers are not
-    # among the bytes that are counted, and a message may have a megabyte of them.
+    # How much is fetched ahead of the reader; the defaults are 100,000 messages and 64 MiB. Headers
+    # are not among the bytes that are counted, and a message may have a megabyte of them.
     "queued.min.messages": 100,
     "queued.max.messages.kbytes": 16 * 1024,
-    # So long no more is fetched where so much waits; at the default of 1,000 a fast reader stalls.
+    # For how long nothing is fetched once so much waits; with the default of 1,000 a fast reader
+    # has to wait.
     "fetch.queue.backoff.ms": 2,
-    # The client unpacks all batches of an answer at once, whatever room it has: a megabyte of
-    # zeros is a hundred bytes on the broker, and at the default of 1 MiB an answer holds gigabytes.
-    # At least one batch always comes, so that batches of an ordinary size come as fast as before.
+    # The client unpacks all batches of an answer at once, without a limit: a megabyte of zeros is a
+    # hundred bytes on the broker, and an answer of the default 1 MiB can hold gigabytes. An answer
+    # has at least one batch, so that batches of an ordinary size come as fast as before.
     "fetch.message.max.bytes": 8 * 1024,
-    # librdkafka doubles the former where an answer holds no message, as where others abort their
-    # transactions. This one it keeps; it is never below `message.max.bytes`.
+    # librdkafka doubles the value above where an answer holds no message, as where others abort
+    # their transactions. It keeps this one, which must not be below `message.max.bytes`.
     "fetch.max.bytes": 256 * 1024,
     "message.max.bytes": 256 * 1024,
     # A zstd batch that unpacks to more is refused. A batch of ours unpacks to a megabyte.
     "receive.message.max.bytes": 4 * 1024 * 1024,
 }
 
-# Who reads without a group assigns partitions itself and stores nothing with the group's
-# coordinator, but librdkafka wants a name all the same, and looks for the coordinator.
+# A consumer without a group assigns its partitions itself and stores nothing with a coordinator.
+# librdkafka still requires a group's name, and looks for its coordinator.
 _WITHOUT_GROUP = {
     "group.id": "sinergi-without-group",
-    # It jumps about, and a jump waits for the fetch before it.
+    # It often goes to another offset, which waits until the fetch before has ended.
     "fetch.wait.max.ms": 10,
 }
 
@@ -66,7 +70,7 @@ _FEW, _FEWEST = 40, 4
 _LARGE_BYTES = 32 * 1024
 _HEADER_BYTES, _FEW_HEADERS = 150, 16
 _RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
-_NOT_SHOWN = frozenset(
+_ABSENT = frozenset(
     {
         KafkaError._UNKNOWN_PARTITION,
         KafkaError._UNKNOWN_TOPIC,
@@ -80,14 +84,14 @@ class ReadingConsumer(Consumer):
     """A consumer that passes over batches that cannot be read; see `unreadable`.
 
     Attributes:
-        passes: how often it has read on behind such batches.
+        passes: how often it has passed over such batches.
     """
 
     def __init__(self, connection: Connection, settings: dict[str, Any]) -> None:
         super().__init__(settings)
         self._connection = connection
         self._unreadable = UnreadableBatches(lambda: _open_probe(connection))
-        self._passed: dict[tuple[str, int], int] = {}
+        self._passed: dict[TopicPartition, int] = {}
         self.passes = 0
 
     def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
@@ -101,24 +105,26 @@ class ReadingConsumer(Consumer):
         return [each for each in found if not is_unreadable(each.error())]
 
     def drain_unreadable(self) -> list[Unreadable]:
-        """The batches that were passed over since the last call."""
+        """The batches that were found unreadable since the last call."""
         return self._unreadable.drain()
 
-    def assign(self, partitions: list[TopicPartition]) -> None:
+    def assign(self, partitions: list[confluent_kafka.TopicPartition]) -> None:
         """As `Consumer.assign`."""
         self._forget(partitions)
         super().assign(partitions)
 
-    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+    def incremental_assign(self, partitions: list[confluent_kafka.TopicPartition]) -> None:
         """As `Consumer.incremental_assign`."""
         self._forget(partitions)
         super().incremental_assign(partitions)
 
-    def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """As `Consumer.position`; behind a batch that was passed over it is the offset behind."""
+    def position(
+        self, partitions: list[confluent_kafka.TopicPartition]
+    ) -> list[confluent_kafka.TopicPartition]:
+        """As `Consumer.position`; where a batch was passed over, at least the offset behind it."""
         found = super().position(partitions)
         for each in found:
-            each.offset = max(each.offset, self._passed.get((each.topic, each.partition), -1))
+            each.offset = max(each.offset, self._passed.get(from_client(each), -1))
         return found
 
     def close(self) -> None:
@@ -126,22 +132,22 @@ class ReadingConsumer(Consumer):
         super().close()
         self._unreadable.close()
 
-    def _pass_over(self, met: Message) -> None:
-        """Read on behind a batch; where that fails, its error is delivered once more."""
-        topic, partition = met.topic() or "", met.partition() or 0
+    def _pass_over(self, received: Message) -> None:
+        """Read on behind a batch. Where that fails, the client delivers its error once more."""
+        tp = of_message(received)
         try:
-            offset = self._unreadable.behind(met)
-            self.seek(TopicPartition(topic, partition, offset))
-        except (KafkaException, errors.SinergiError) as why:
-            said = why.args[0].name() if isinstance(why, KafkaException) else str(why)
-            _log.info("batch not passed over yet", topic=topic, partition=partition, why=said)
+            offset = self._unreadable.behind(received)
+            self.seek(to_client(tp, offset))
+        except (KafkaException, errors.SinergiError) as failed:
+            why = failed.args[0].name() if isinstance(failed, KafkaException) else str(failed)
+            _log.info("batch not passed over yet", topic=tp.topic, partition=tp.partition, why=why)
         else:
-            self._passed[topic, partition] = offset
+            self._passed[tp] = offset
             self.passes += 1
 
-    def _forget(self, partitions: list[TopicPartition]) -> None:
+    def _forget(self, partitions: list[confluent_kafka.TopicPartition]) -> None:
         for each in partitions:
-            self._passed.pop((each.topic, each.partition), None)
+            self._passed.pop(from_client(each), None)
 
 
 class UngroupedConsumer(ReadingConsumer):
@@ -151,13 +157,13 @@ class UngroupedConsumer(ReadingConsumer):
         super().__init__(connection, settings)
         self._known: set[str] = set()
 
-    def assign(self, partitions: list[TopicPartition]) -> None:
+    def assign(self, partitions: list[confluent_kafka.TopicPartition]) -> None:
         """As `Consumer.assign`.
 
         Raises:
             SinergiError: see `faults.translate`.
         """
-        self._look_at({each.topic for each in partitions})
+        self._fetch_metadata({each.topic for each in partitions})
         super().assign(partitions)
 
     def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
@@ -166,29 +172,33 @@ class UngroupedConsumer(ReadingConsumer):
         Raises:
             NotPermitted: naming a topic that may not be read.
         """
-        return [each for each in super().consume(num_messages, timeout) if not self._is_group(each)]
+        return [
+            each
+            for each in super().consume(num_messages, timeout)
+            if not self._is_about_group(each)
+        ]
 
     def get_watermark_offsets(
-        self, partition: TopicPartition, *args: Any, **kwargs: Any
+        self, partition: confluent_kafka.TopicPartition, *args: Any, **kwargs: Any
     ) -> tuple[int, int]:
         """The first offset of a topic-partition, and the one behind its last message.
 
         Raises:
-            NotPermitted, TopicAway: naming the topic, of which the library says nothing.
+            NotPermitted, TopicAway: naming the topic, which the library does not.
             SinergiError: see `faults.translate`.
         """
-        self._look_at({partition.topic})
+        self._fetch_metadata({partition.topic})
         try:
             return super().get_watermark_offsets(partition, *args, **kwargs)
         except KafkaException as why:
             attempt = self._connection.attempt("Read", [partition.topic])
             found = self._translated(why, attempt)
-            if why.args[0].code() in _NOT_SHOWN:
-                raise self._why_not_shown(partition.topic, attempt) or found from None
+            if why.args[0].code() in _ABSENT:
+                raise self._why_absent(partition.topic, attempt) or found from None
             raise found from None
 
-    def _look_at(self, topics: set[str]) -> None:
-        """Ask for topics at once: what is assigned is looked for once a second only."""
+    def _fetch_metadata(self, topics: set[str]) -> None:
+        """Ask for topics at once: the client looks for an assigned topic only once a second."""
         new = topics - self._known
         try:
             for each in new:
@@ -198,13 +208,13 @@ class UngroupedConsumer(ReadingConsumer):
             raise self._translated(why, self._connection.attempt("Read", [*new])) from None
 
     def _translated(self, why: KafkaException, attempt: Attempt) -> errors.SinergiError:
-        """As `translated`; where the brokers are away, with what the connection has heard of it."""
+        """As `translated`; where the brokers are away, with the cause that the connection knows."""
         found = translated(why, attempt)
         if isinstance(found, errors.BrokerAway):
             return self._connection.away(found.said)
         return found
 
-    def _is_group(self, each: Message) -> bool:
+    def _is_about_group(self, each: Message) -> bool:
         error = each.error()
         if error is None or error.code() not in _RIGHTS:
             return False
@@ -212,8 +222,8 @@ class UngroupedConsumer(ReadingConsumer):
             raise translate(error, self._connection.attempt("Read", [each.topic() or ""]))
         return True
 
-    def _why_not_shown(self, topic: str, attempt: Attempt) -> errors.SinergiError | None:
-        """Why the brokers do not show a topic, or None where they do."""
+    def _why_absent(self, topic: str, attempt: Attempt) -> errors.SinergiError | None:
+        """Why the brokers do not show a topic; None where they do."""
         try:
             error = self.list_topics(topic, timeout=_SECONDS).topics[topic].error
         except KafkaException as why:
@@ -232,19 +242,17 @@ def open_consumer(
     """A consumer in a group, or one that is outside of every group and assigns its own partitions.
 
     Args:
-        on_commit: told within a poll what became of an asynchronous commit.
+        on_commit: called within a poll with the result of each asynchronous commit.
 
     Raises:
         KafkaSettingsRefused: librdkafka does not take the connection's options.
     """
     membership = _WITHOUT_GROUP if group is None else _membership(connection, group)
-    told = {"on_commit": on_commit} if on_commit else {}
-    settings = {**connection.settings(), **_SETTINGS, **membership, **told}
+    callbacks = {"on_commit": on_commit} if on_commit else {}
+    settings = {**connection.settings(), **_SETTINGS, **membership, **callbacks}
     kind = UngroupedConsumer if group is None else ReadingConsumer
-    try:
+    with translating():
         return kind(connection, settings)
-    except KafkaException as why:
-        raise translated(why) from None
 
 
 def _open_probe(connection: Connection) -> Consumer:
@@ -254,13 +262,13 @@ def _open_probe(connection: Connection) -> Consumer:
 
 
 def _membership(connection: Connection, group: str) -> dict[str, Any]:
-    """A group's own settings; the newer protocol refuses to be told an assignor."""
+    """The settings of a member; the newer protocol refuses a strategy of assignment."""
     found: dict[str, Any] = {
         "group.id": group,
         "group.protocol": connection.group_protocol,
-        # Only what is read to its end can be judged: what is missing may still be under way.
+        # A missing leaf can be reported only at the end: before it, the leaf may still arrive.
         "enable.partition.eof": True,
-        # A right or a topic that comes later is met within a minute; the default is five.
+        # A right or a topic that is given later is found within a minute; the default is five.
         "topic.metadata.refresh.interval.ms": 60_000,
     }
     if connection.group_protocol == "classic":
@@ -273,30 +281,30 @@ def consume_bounded(
 ) -> tuple[list[Message], int, bool]:
     """The next messages, at most so many or some 4 MiB; their bytes; whether more may be there.
 
-    They are taken few at a time, since each of a thousand may have a megabyte; large ones four at a
-    time.
+    They are consumed few at a time, since each of a thousand may have a megabyte; large ones four
+    at a time.
 
     Args:
-        seconds: how long to wait where there are none.
+        seconds: how long to wait where there is none.
     """
     chunk: list[Message] = []
     size, wanted = 0, _FEWEST
     while len(chunk) < most and size < _PART_BYTES:
         few = consumer.consume(wanted, seconds)
-        taken = sum(map(message_bytes, few))
+        few_bytes = sum(map(message_bytes, few))
         chunk += few
-        size += taken
+        size += few_bytes
         if len(few) < wanted:
             return chunk, size, False
-        wanted = _FEWEST if taken > wanted * _LARGE_BYTES else _FEW
+        wanted = _FEWEST if few_bytes > wanted * _LARGE_BYTES else _FEW
     return chunk, size, True
 
 
 def message_bytes(each: Message) -> int:
     """The bytes of a message: value, key and headers, each of which may be the large part.
 
-    A header takes three bytes in a batch, and some hundred as an object: where there are more than
-    a message of ours has, each counts as such.
+    A header takes three bytes in a batch, and more than a hundred as an object. Headers beyond the
+    sixteenth, which no Sinergi message has, count as objects.
     """
     if each.error() is not None:
         return 0

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from confluent_kafka import KafkaError, KafkaException
 
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.connection import Attempt
 from sinergi_schemas.kafka.diagnosis import diagnose, plain, setting_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _UNKNOWN = Attempt("User:<unknown>", "<unknown>")
 
@@ -141,6 +147,19 @@ def translated(exception: KafkaException, attempt: Attempt = _UNKNOWN) -> Fault:
     if not isinstance(error, KafkaError):
         return errors.BrokerRefuses(str(error))
     return translate(error, attempt)
+
+
+@contextmanager
+def translating(attempt: Attempt = _UNKNOWN) -> Iterator[None]:
+    """Raise what an exception of a client within the block means.
+
+    Raises:
+        SinergiError: see `translate`.
+    """
+    try:
+        yield
+    except KafkaException as why:
+        raise translated(why, attempt) from None
 
 
 def raise_for(error: KafkaError | None, attempt: Attempt = _UNKNOWN) -> None:

@@ -1,4 +1,4 @@
-"""Who is in a consumer group, as the brokers tell."""
+"""The members of a consumer group, as the brokers describe it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from confluent_kafka import KafkaError, KafkaException
 
 from sinergi_schemas.kafka.connection import CLIENT_ID
+from sinergi_schemas.kafka.conversion import from_client
 from sinergi_schemas.plain_text import counted, plain
-from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from sinergi_schemas.kafka.admin import Admin
+    from sinergi_schemas.topics import TopicPartition
 
 _SECONDS = 10.0
 
@@ -24,9 +25,9 @@ class Member:
     """A member of a consumer group.
 
     Attributes:
-        client_id: what its client calls itself; anybody may call himself anything.
-        host: from where it is connected.
-        partitions: those that the group has given it.
+        client_id: the name that its client has chosen; nothing verifies it.
+        host: the address from which it is connected.
+        partitions: the topic-partitions that the group has assigned to it.
     """
 
     client_id: str
@@ -35,7 +36,7 @@ class Member:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it calls itself as our clients do."""
+        """Whether its client id is that of our clients."""
         return self.client_id == CLIENT_ID
 
     def __str__(self) -> str:
@@ -44,7 +45,7 @@ class Member:
 
 
 def members(admin: Admin, group: str) -> list[Member]:
-    """Who is in a group; nobody where there is none of that name.
+    """The members of a group; none where no group has that name.
 
     Raises:
         NotPermitted: the group may not be described.
@@ -63,9 +64,7 @@ def members(admin: Admin, group: str) -> list[Member]:
         Member(
             str(each.client_id),
             str(each.host).lstrip("/"),
-            frozenset(
-                TopicPartition(at.topic, at.partition) for at in each.assignment.topic_partitions
-            ),
+            frozenset(map(from_client, each.assignment.topic_partitions)),
         )
         for each in found
     ]

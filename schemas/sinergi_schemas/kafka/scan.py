@@ -1,216 +1,304 @@
-"""One partition of a topic read outside every consumer group: for replays, audits and look-ups."""
+"""Ranges of offsets, read outside every consumer group: for replays, audits and searches.
+
+A range may have holes: the markers of transactions, what compaction has removed, batches that
+cannot be read. It is read as soon as the client's position is behind it, whatever lay there.
+"""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-import confluent_kafka
-from confluent_kafka import KafkaException
-
-from sinergi_schemas import errors, message
+from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.consumer import message_bytes, open_consumer
-from sinergi_schemas.kafka.faults import raise_for, translated
+from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
+from sinergi_schemas.kafka.faults import raise_for, translating
+from sinergi_schemas.kafka.leaf_search import claimed_leaf, counted_offset, find_offset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from confluent_kafka import Message
 
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.kafka.consumer import ReadingConsumer
     from sinergi_schemas.kafka.unreadable import Unreadable
-    from sinergi_schemas.message import ReceivedMessage
     from sinergi_schemas.topics import TopicPartition
 
-_CHUNK = 5_000
-_MOST_BYTES = 8 * 1024 * 1024
-# Fetched by so few at a time, since a message may be a megabyte.
+SILENT_SECONDS = 30.0
+"""How long a scan waits for the next message, where its caller does not say."""
+
+_ANSWER_SECONDS = 10.0
+_POLL_SECONDS = 0.1
+# Fetched at a time: a message may have a megabyte.
 _PART = 32
-_POLL_SECONDS = 0.5
-SILENT_POLLS = 60
-# Messages that are not ours, passed over at one place while a leaf is looked for.
-_MOST_JUNK = 100
+_CHUNK = 5_000
+_CHUNK_BYTES = 8 * 1024 * 1024
+# Messages without a leaf that a search reads at one place.
+_MOST_FOREIGN = 100
+
+
+class RangeReader:
+    """Reads ranges of offsets of any number of topic-partitions; one call at a time.
+
+    Args:
+        silent_seconds: after so long without a message of the ranges, a topic is away. The time
+            that the process is suspended does not count.
+    """
+
+    def __init__(self, connection: Connection, silent_seconds: float = SILENT_SECONDS) -> None:
+        self._consumer = open_consumer(connection, None)
+        self._silent_seconds = silent_seconds
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+    def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        """The first offset of a topic-partition, and the one behind its last message.
+
+        Raises:
+            SinergiError: see `faults.translate`.
+        """
+        with translating():
+            return self._consumer.get_watermark_offsets(to_client(tp), timeout=_ANSWER_SECONDS)
+
+    def first_since(self, tp: TopicPartition, moment: datetime) -> int | None:
+        """The first offset that the broker has stamped at a moment or later; None without one.
+
+        Raises:
+            SinergiError: see `faults.translate`.
+        """
+        milliseconds = max(0, int(moment.timestamp() * 1000))
+        with translating():
+            (found,) = self._consumer.offsets_for_times(
+                [to_client(tp, milliseconds)], timeout=_ANSWER_SECONDS
+            )
+        return found.offset if found.offset >= 0 else None
+
+    def messages(
+        self, ranges: Mapping[TopicPartition, range]
+    ) -> Iterator[tuple[TopicPartition, Message]]:
+        """The messages of some ranges as they arrive, in order within each topic-partition.
+
+        Raises:
+            TopicAway, SinergiError: see `parts`.
+        """
+        for part in self.parts(ranges):
+            for each in part:
+                yield of_message(each), each
+
+    def parts(
+        self, ranges: Mapping[TopicPartition, range], most: int = _PART
+    ) -> Iterator[list[Message]]:
+        """The messages of some ranges as they arrive, at most so many at a time.
+
+        Fewer than `most` come together where a range ends, or where no more have arrived yet.
+
+        Args:
+            ranges: the offsets to read of each topic-partition.
+
+        Raises:
+            TopicAway: no message of the ranges has arrived for `silent_seconds`.
+            SinergiError: see `faults.translate`.
+        """
+        unread = _UnreadRanges(ranges)
+        if unread.tps:
+            self._assign(unread)
+        silent, passes = 0.0, self._consumer.passes
+        while unread.tps:
+            # The client waits for as many as it is asked for: never ask for more than there are.
+            wanted = min(most, unread.count())
+            received, waited = self._consume(wanted)
+            part = unread.take(received)
+            if part:
+                yield part
+            if len(part) < wanted:
+                unread.advance(self._positions(unread))
+            if part or self._consumer.passes > passes:
+                silent, passes = 0.0, self._consumer.passes
+            else:
+                silent += waited
+            if unread.tps and silent > self._silent_seconds:
+                raise unread.silence()
+            self._unassign(unread.drain_ended())
+
+    def drain_unreadable(self) -> list[Unreadable]:
+        """The batches that could not be read and were passed over since the last call."""
+        return self._consumer.drain_unreadable()
+
+    def _assign(self, unread: _UnreadRanges) -> None:
+        with translating():
+            self._consumer.assign([to_client(tp, unread.next_offset(tp)) for tp in unread.tps])
+
+    def _unassign(self, tps: Sequence[TopicPartition]) -> None:
+        """Fetch no more of what is read to the end of its range."""
+        if tps:
+            with translating():
+                self._consumer.incremental_unassign([to_client(tp) for tp in tps])
+
+    def _consume(self, wanted: int) -> tuple[list[Message], float]:
+        """The next messages, and how many seconds were spent on waiting for them."""
+        begun = SYSTEM.monotonic()
+        with translating():
+            received = self._consumer.consume(wanted, _POLL_SECONDS)
+        return received, min(SYSTEM.monotonic() - begun, _POLL_SECONDS)
+
+    def _positions(self, unread: _UnreadRanges) -> dict[TopicPartition, int]:
+        """Behind which offset each topic-partition is read; a position also passes holes."""
+        with translating():
+            found = self._consumer.position([to_client(tp) for tp in unread.tps])
+        return {from_client(each): each.offset for each in found}
+
+
+class _UnreadRanges:
+    """What is still to be read of some ranges."""
+
+    def __init__(self, ranges: Mapping[TopicPartition, range]) -> None:
+        self._left = {tp: each for tp, each in ranges.items() if each}
+        self._ended: list[TopicPartition] = []
+
+    @property
+    def tps(self) -> Iterable[TopicPartition]:
+        """The topic-partitions of which something is unread."""
+        return self._left.keys()
+
+    def count(self) -> int:
+        """How many offsets are unread."""
+        return sum(map(len, self._left.values()))
+
+    def next_offset(self, tp: TopicPartition) -> int:
+        """The first unread offset of a topic-partition."""
+        return self._left[tp].start
+
+    def take(self, received: Sequence[Message]) -> list[Message]:
+        """Those of some messages that belong to the ranges; they count as read.
+
+        Raises:
+            SinergiError: an error was delivered in place of a message; see `faults.translate`.
+        """
+        within: list[Message] = []
+        reached: dict[TopicPartition, int] = {}
+        for each in received:
+            raise_for(each.error())
+            tp, offset = of_message(each), each.offset() or 0
+            reached[tp] = offset + 1
+            if offset in self._left.get(tp, ()):
+                within.append(each)
+        self.advance(reached)
+        return within
+
+    def advance(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Count what lies before some offsets as read."""
+        for tp, offset in offsets.items():
+            left = self._left.get(tp)
+            if left is not None and offset > left.start:
+                self._left[tp] = range(offset, left.stop)
+                if offset >= left.stop:
+                    del self._left[tp]
+                    self._ended.append(tp)
+
+    def drain_ended(self) -> list[TopicPartition]:
+        """The topic-partitions that have come to the end of their range since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def silence(self) -> errors.TopicAway:
+        """The error for a topic-partition that is unread and of which nothing more arrives."""
+        tp, left = next(iter(self._left.items()))
+        where = f"partition {tp.partition} is silent at offset {left.start} of {left.stop}"
+        return errors.TopicAway(tp.topic, where)
 
 
 class PartitionScan:
-    """A partition as a tape: where it begins and ends, and its messages between two offsets.
+    """Reads one topic-partition, and finds leaves in it."""
 
-    Args:
-        silent_polls: after so many polls of half a second without an answer the topic is away.
-
-    Attributes:
-        unreadable: batches that were passed over since whoever reads has last emptied it.
-    """
-
-    def __init__(
-        self,
-        consumer: ReadingConsumer,
-        tp: TopicPartition,
-        silent_polls: int = SILENT_POLLS,
-    ) -> None:
-        self._consumer = consumer
-        self._silent_polls = silent_polls
+    def __init__(self, reader: RangeReader, tp: TopicPartition) -> None:
+        self._reader = reader
         self._tp = tp
-        self.unreadable: list[Unreadable] = []
 
     def bounds(self) -> tuple[int, int]:
-        """The first offset, and the one behind the last message."""
-        try:
-            low, high = self._consumer.get_watermark_offsets(
-                confluent_kafka.TopicPartition(*self._tp), timeout=10
-            )
-        except KafkaException as why:
-            raise translated(why) from None
-        return low, high
+        """The first offset, and the one behind the last message.
+
+        Raises:
+            SinergiError: see `faults.translate`.
+        """
+        return self._reader.bounds(self._tp)
 
     def read(self, start: int, end: int, most: int = _CHUNK) -> Iterator[list[Message]]:
         """The messages with offsets in `[start, end)`, in chunks of at most so many.
 
-        A chunk ends early where it has reached 8 MiB.
+        A chunk ends early where it has 8 MiB, and where no more has arrived yet.
 
         Raises:
-            TopicAway: the broker has gone silent before `end`, for half a minute as a rule.
+            TopicAway: the broker is silent before `end`, for half a minute as a rule.
+            SinergiError: see `faults.translate`.
         """
-        self._consumer.assign([confluent_kafka.TopicPartition(*self._tp, start)])
-        silent, passes = 0, self._consumer.passes
-        while start < end:
-            chunk, is_heard = self._chunk(start, end, most)
-            self.unreadable += self._consumer.drain_unreadable()
-            if self._consumer.passes > passes:
-                silent, passes = 0, self._consumer.passes
-            if chunk:
-                silent = 0
-                start = _offset(chunk[-1]) + 1
+        chunk: list[Message] = []
+        size, few = 0, min(_PART, most)
+        for part in self._reader.parts({self._tp: range(start, end)}, few):
+            chunk += part
+            size += sum(map(message_bytes, part))
+            if len(part) < few or len(chunk) > most - few or size >= _CHUNK_BYTES:
                 yield chunk
-            elif (silent := silent + 1) > self._silent_polls:
-                raise errors.TopicAway(self._tp.topic, f"silent at offset {start} of {end}")
-            elif is_heard or self._at_end(end):
-                return
+                chunk, size = [], 0
+        if chunk:
+            yield chunk
+
+    def drain_unreadable(self) -> list[Unreadable]:
+        """The batches that could not be read and were passed over since the last call."""
+        return self._reader.drain_unreadable()
 
     def find(self, index: int) -> int:
         """An offset from which reading onwards meets a leaf; the first one where it is gone.
 
-        Anybody who may write to the topic can put a message there that claims any leaf, and lead a
-        bisection too far. So the offset is never above the one that counting gives: each message
-        carries one leaf at most, and so a leaf never lies before as many messages as its index.
+        A false claim can lead a bisection too far. So the offset is never above the one that
+        counting the messages gives.
+
+        Raises:
+            TopicAway, SinergiError: see `read`.
         """
         low, high = self.bounds()
-        return min(find_offset(low, high, index, self._index_at), self._counted(low, high, index))
+        first = self._claims(low, min(high, low + _MOST_FOREIGN))
+        return min(
+            find_offset(low, high, index, lambda offset: self._first_claim(offset, high)),
+            counted_offset(low, high, index, first),
+        )
 
-    def shown(self) -> int:
-        """How many leaves the last messages claim that there are; nobody has verified them."""
+    def claimed_leaves(self) -> int:
+        """How many leaves there are as the last messages claim; nothing of it is verified.
+
+        Raises:
+            TopicAway, SinergiError: see `read`.
+        """
         low, high = self.bounds()
-        leaves = (_leaf(each) for _, each in self._numbered(max(low, high - _MOST_JUNK), high))
+        leaves = (leaf for _, leaf in self._claims(max(low, high - _MOST_FOREIGN), high))
         return max((each + 1 for each in leaves if each is not None), default=0)
 
-    def _counted(self, low: int, high: int, index: int) -> int:
-        """The lowest offset at which a leaf can lie, unless leaves before it are missing.
+    def _first_claim(self, offset: int, high: int) -> int | None:
+        """The first leaf that is claimed at or behind an offset; None where there is none near.
 
-        Of the first messages the one that claims the highest leaf says where the partition begins:
-        whoever lies can make it too high, and the offset too low, and not the other way round.
+        Where many messages without a leaf follow, the search goes on before them.
         """
-        end = min(high, low + _MOST_JUNK)
-        found = ((at, _leaf(each)) for at, each in self._numbered(low, end))
-        first = max((leaf - (at - low) for at, leaf in found if leaf is not None), default=low)
-        return min(high, low + max(0, index - max(first, low)))
+        claims = self._claims(offset, min(high, offset + _MOST_FOREIGN))
+        return next((leaf for _, leaf in claims if leaf is not None), None)
 
-    def _index_at(self, offset: int) -> int | None:
-        """The leaf of the first message of ours at or behind an offset; None if there is none.
-
-        Where many follow that are none of ours it is None too: the leaf is then looked for before
-        them.
-        """
-        _, high = self.bounds()
-        within = self._numbered(offset, min(high, offset + _MOST_JUNK))
-        leaves = (_leaf(each) for _, each in within)
-        return next((each for each in leaves if each is not None), None)
-
-    def _numbered(self, start: int, end: int) -> Iterator[tuple[int, Message]]:
-        """Messages with their offsets, few at a time, since the first one is mostly enough."""
-        for chunk in self.read(start, end, most=1):
-            for each in chunk:
-                yield _offset(each), each
-
-    def _chunk(self, start: int, end: int, most: int) -> tuple[list[Message], bool]:
-        """The next messages below `end`, and whether anything came at all."""
-        chunk: list[Message] = []
-        size = 0
-        while len(chunk) < most and size < _MOST_BYTES:
-            # It waits for as many as it is asked for: never ask for more than there are.
-            wanted = min(_PART, most - len(chunk), end - start)
-            part = self._consumer.consume(wanted, _POLL_SECONDS)
+    def _claims(self, start: int, end: int) -> Iterator[tuple[int, int | None]]:
+        """Offsets with the leaf that each message claims; one at a time, as one is often enough."""
+        for part in self._reader.parts({self._tp: range(start, end)}, most=1):
             for each in part:
-                raise_for(each.error())
-            within = [each for each in part if _offset(each) < end]
-            chunk += within
-            size += sum(map(message_bytes, within))
-            if len(within) < wanted:
-                return chunk, bool(part)
-            start = _offset(within[-1]) + 1
-            if start >= end:
-                break
-        return chunk, True
-
-    def _at_end(self, end: int) -> bool:
-        """Whether what is left before `end` is no message: offsets may have holes."""
-        (position,) = self._consumer.position([confluent_kafka.TopicPartition(*self._tp)])
-        return bool(position.offset >= end)
-
-
-def find_offset(low: int, high: int, index: int, index_at: Callable[[int], int | None]) -> int:
-    """An offset from which reading onwards meets the leaf `index`, by bisection.
-
-    A relay that starts again resends from an earlier leaf, so that leaf indexes along a topic go
-    up by one or fall back, but never jump forward. From any offset that holds a leaf at or below
-    `index`, reading onwards therefore passes `index` itself, be it when a resend that is under way
-    has gone on: the search need not find its first occurrence.
-
-    Args:
-        low: the first offset of the partition.
-        high: the offset behind its last message.
-        index: the leaf looked for.
-        index_at: the leaf index of the first message at or behind an offset, None behind the last.
-
-    Returns:
-        `low` where nothing at or below `index` is left: the reader then finds the gap and says so.
-    """
-    while high - low > 1:
-        middle = (low + high) // 2
-        found = index_at(middle)
-        if found is not None and found <= index:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def _offset(each: Message) -> int:
-    """The offset; only a message that was never sent has none."""
-    return each.offset() or 0
-
-
-def ours(received: ReceivedMessage) -> message.Message | None:
-    """A message taken apart; None where it is no message of ours."""
-    try:
-        return message.parse(received)
-    except errors.MessageMalformed:
-        return None
-
-
-def _leaf(received: ReceivedMessage) -> int | None:
-    """The leaf that a message claims to be; None where it is no message of ours."""
-    found = ours(received)
-    return None if found is None else found.leaf_index
+                yield each.offset() or 0, claimed_leaf(each)
 
 
 @contextmanager
 def open_scan(
-    connection: Connection, tp: TopicPartition, silent_polls: int = SILENT_POLLS
+    connection: Connection, tp: TopicPartition, silent_seconds: float = SILENT_SECONDS
 ) -> Iterator[PartitionScan]:
-    """A scan whose consumer is closed at the end of the block."""
-    consumer = open_consumer(connection, None)
-    try:
-        yield PartitionScan(consumer, tp, silent_polls)
-    finally:
-        consumer.close()
+    """A scan whose connection is closed at the end of the block.
+
+    Raises:
+        KafkaSettingsRefused: librdkafka does not take the connection's options.
+    """
+    with closing(RangeReader(connection, silent_seconds)) as reader:
+        yield PartitionScan(reader, tp)

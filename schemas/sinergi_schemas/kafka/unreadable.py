@@ -6,17 +6,18 @@ place of messages and fetches the same batch again, for ever. So the batch is pa
 reported. If it held leaves of the owner, the seal shows that they are missing.
 
 The error says at which offset the batch begins, and not where it ends. A fetch from any offset
-within it meets the same error, so the end is searched: with steps that double, then by halving.
+within it meets the same error. So the end is searched: with steps that double, then by bisection.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError
 
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.conversion import of_message, to_client
 from sinergi_schemas.kafka.faults import translate
 
 if TYPE_CHECKING:
@@ -25,16 +26,17 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
 
     from sinergi_schemas.clock import Clock
+    from sinergi_schemas.topics import TopicPartition
 
 _CAUSES = {
     KafkaError._BAD_COMPRESSION: "a batch that cannot be decompressed",
     KafkaError._BAD_MSG: "a batch whose checksum is wrong",
 }
 
-_MOST_KNOWN = 1_000
+_MOST_CACHED = 1_000
 _ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.5
-_WALK_SECONDS = 1.0
+_SEARCH_SECONDS = 1.0
 
 
 class Unreadable(NamedTuple):
@@ -45,8 +47,7 @@ class Unreadable(NamedTuple):
         cause: why it cannot be read.
     """
 
-    topic: str
-    partition: int
+    tp: TopicPartition
     offset: int
     cause: str
 
@@ -59,7 +60,7 @@ class _End(NamedTuple):
 
 
 def is_unreadable(error: KafkaError | None) -> bool:
-    """Whether an error says that a batch cannot be read, at any later attempt either."""
+    """Whether an error says that a batch cannot be read, and that trying again does not help."""
     return error is not None and error.code() in _CAUSES
 
 
@@ -67,40 +68,40 @@ class UnreadableBatches:
     """The batches that one consumer cannot read.
 
     Args:
-        open_probe: gives a consumer outside of every group that reports ends of partitions. It is
-            opened when the first such batch is met.
+        open_probe: opens a consumer outside every group that reports the ends of partitions. It is
+            called at the first such batch.
     """
 
     def __init__(self, open_probe: Callable[[], Consumer], clock: Clock = SYSTEM) -> None:
         self._open_probe = open_probe
         self._clock = clock
         self._probe: Consumer | None = None
-        self._ends: dict[tuple[str, int, int], _End] = {}
+        self._ends: dict[tuple[TopicPartition, int], _End] = {}
         self._found: list[Unreadable] = []
 
-    def behind(self, met: Message) -> int:
-        """The offset behind a batch, and behind those that follow it and cannot be read either.
+    def behind(self, received: Message) -> int:
+        """The offset behind a batch and behind the unreadable batches that follow it at once.
 
         Where very many follow, the search ends after a second, at one of them.
 
         Args:
-            met: the error that was delivered in place of the batch.
+            received: the error that was delivered in place of the batch.
 
         Raises:
             Unavailable: the broker does not answer.
         """
-        topic, partition, offset = met.topic() or "", met.partition() or 0, met.offset() or 0
-        error = met.error()
+        tp, offset = of_message(received), received.offset() or 0
+        error = received.error()
         cause = _CAUSES[error.code()] if error else ""
-        deadline = self._clock.monotonic() + _WALK_SECONDS
+        deadline = self._clock.monotonic() + _SEARCH_SECONDS
         while True:
-            end = self._ends.get((topic, partition, offset))
+            end = self._ends.get((tp, offset))
             if end is None:
-                end = self._search(topic, partition, offset)
-                if len(self._ends) >= _MOST_KNOWN:
+                end = self._search(tp, offset)
+                if len(self._ends) >= _MOST_CACHED:
                     del self._ends[next(iter(self._ends))]
-                self._ends[topic, partition, offset] = end
-                self._found.append(Unreadable(topic, partition, offset, cause))
+                self._ends[tp, offset] = end
+                self._found.append(Unreadable(tp, offset, cause))
             if not end.is_unreadable or self._clock.monotonic() > deadline:
                 return end.offset
             offset = end.offset
@@ -111,21 +112,19 @@ class UnreadableBatches:
         return found
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         if self._probe is not None:
             self._probe.close()
 
-    def _search(self, topic: str, partition: int, first: int) -> _End:
-        """Where the batch that begins at an offset ends."""
+    def _search(self, tp: TopicPartition, first: int) -> _End:
+        """Where the batch ends that begins at an offset."""
         if self._probe is None:
             self._probe = self._open_probe()
-        _, high = self._probe.get_watermark_offsets(
-            TopicPartition(topic, partition), timeout=_ANSWER_SECONDS
-        )
+        _, high = self._probe.get_watermark_offsets(to_client(tp), timeout=_ANSWER_SECONDS)
         within, step, end = first, 1, _End(high, is_unreadable=False)
         while within + 1 < end.offset:
             at = min(within + step, (within + end.offset) // 2 if end.offset < high else high - 1)
-            met = self._unreadable_at(topic, partition, at)
+            met = self._unreadable_at(tp, at)
             if met is None:
                 end = _End(at, is_unreadable=False)
             elif met != first:
@@ -134,11 +133,11 @@ class UnreadableBatches:
                 within, step = at, 2 * step
         return end
 
-    def _unreadable_at(self, topic: str, partition: int, offset: int) -> int | None:
-        """Where the unreadable batch begins that holds an offset; None where one can read on."""
+    def _unreadable_at(self, tp: TopicPartition, offset: int) -> int | None:
+        """The first offset of the unreadable batch that holds an offset; None where none does."""
         assert self._probe is not None
-        self._probe.assign([TopicPartition(topic, partition, offset)])
-        why: errors.SinergiError = errors.TopicAway(topic, f"silent at offset {offset}")
+        self._probe.assign([to_client(tp, offset)])
+        why: errors.SinergiError = errors.TopicAway(tp.topic, f"silent at offset {offset}")
         deadline = self._clock.monotonic() + _ANSWER_SECONDS
         while self._clock.monotonic() < deadline:
             for each in self._probe.consume(1, _POLL_SECONDS):
