@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import polars as pl
 
+from sinergi_schemas.avro_types import bounds
 from sinergi_schemas.avro_types.nodes import (
     ArrayType,
     DecimalType,
@@ -40,13 +41,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.catalog import Schema
 
 SIZE = "size"  # the column beside "datum" that holds the size of each datum in bytes
-
-# Bounds, both included. Days and microseconds: the years 1 to 9999, which Python has datetimes for.
-_INT32 = (-(2**31), 2**31 - 1)
-_DAYS = (-719_162, 2_932_896)
-_MICROSECONDS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
-# Only one spelling: else one event_id could be written in two ways.
-_UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
 class Rule(NamedTuple):
@@ -248,22 +242,22 @@ def _decimal(node: DecimalType) -> tuple[Any, LoweredValue]:
 
 
 _DATE = _between(
-    *_DAYS,
+    *bounds.DAYS,
     "outside the years 1 to 9999",
     lambda values: values.cast(pl.Int32).cast(pl.Date),
 )
 _TIMESTAMP = _between(
-    *_MICROSECONDS,
+    *bounds.MICROSECONDS,
     "outside the years 1 to 9999",
     lambda values: values.cast(pl.Datetime("us", "UTC")),
 )
 _UUID_TEXT = LoweredValue(
     "not a UUID in canonical form (lower case, hyphens)",
-    lambda values: values.str.contains(_UUID),
+    lambda values: values.str.contains(f"^{bounds.UUID}$"),
 )
 _FINITE = LoweredValue("not a finite number", lambda values: values.is_finite())
 _BOOLEAN = _between(-1, 0, "neither true nor false", lambda values: values == -1)
-_INT = _between(*_INT32, "beyond 32 bits", lambda values: values.cast(pl.Int32))
+_INT = _between(*bounds.INT, "beyond 32 bits", lambda values: values.cast(pl.Int32))
 
 # By the kind of a primitive or a logical type: the type for polars, and the column.
 _SINGLE_VALUES: Mapping[str, tuple[str, LoweredValue]] = {

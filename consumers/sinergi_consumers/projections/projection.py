@@ -280,7 +280,7 @@ def _provenance(key: tuple[str, ...]) -> list[sa.Column[Any]]:
     types: dict[str, tuple[sa.types.TypeEngine[Any], str]] = {
         "agency": (sa.Text(), "The agency that published the event."),
         "record_id": (sa.Text(), "The record, as named in that agency's own system."),
-        "revision": (sa.Integer(), "The record's revision that this row tells."),
+        "revision": (sa.Integer(), "The revision of the record that this row describes."),
         "event_id": (sa.Uuid(), "The event that this row comes from."),
         "topic": (sa.Text(), "The topic that carried the event."),
         "partition": (sa.Integer(), "The partition of the topic."),

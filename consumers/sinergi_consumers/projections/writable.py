@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from sinergi_schemas.avro_types.bounds import DAYS, LONG
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DAYS = (-719_162, 2_932_896)  # since 1970: the years 1 to 9999, both included
 _SECONDS_OF_DAY = 24 * 60 * 60
 _UNITS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 _OUTSIDE_CALENDAR = "a time outside the years 1 to 9999"
@@ -36,19 +37,16 @@ def unwritable(rows: pl.DataFrame) -> str | None:
 
 
 def _rules(schema: pl.Schema) -> Iterator[tuple[str, str, pl.Expr]]:
-    """The rules: column, what a value is that breaks the rule, whether all values keep it."""
+    """The rules: the column, what a value that breaks the rule is, whether all values keep it."""
     for name, kind in schema.items():
         values = pl.col(name).to_physical()
         match kind:
             case pl.Date():
-                yield name, _OUTSIDE_CALENDAR, values.is_between(*_DAYS).all()
+                yield name, _OUTSIDE_CALENDAR, values.is_between(*DAYS).all()
             case pl.Datetime(time_unit=unit):
-                second = _UNITS[unit]
-                first, last = (
-                    _DAYS[0] * _SECONDS_OF_DAY * second,
-                    (_DAYS[1] + 1) * _SECONDS_OF_DAY * second - 1,
-                )
-                low, high = (min(max(each, -(2**63)), 2**63 - 1) for each in (first, last))
+                day = _SECONDS_OF_DAY * _UNITS[unit]
+                first, last = DAYS[0] * day, (DAYS[1] + 1) * day - 1
+                low, high = (min(max(each, LONG[0]), LONG[1]) for each in (first, last))
                 yield name, _OUTSIDE_CALENDAR, values.is_between(low, high).all()
             case pl.Decimal(precision=precision):
                 largest = 10 ** (precision or 38) - 1

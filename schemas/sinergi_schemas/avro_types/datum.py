@@ -13,12 +13,13 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from sinergi_schemas.avro_types import bounds
 from sinergi_schemas.avro_types.nodes import (
     ArrayType,
     DecimalType,
@@ -34,20 +35,11 @@ if TYPE_CHECKING:
 _MOST_NUMBER_BYTES = 10
 _MOST_DECIMAL_BYTES = 16
 _LONG = 2**64 - 1
-_LOWEST_LONG = -(2**63)
+_LOWEST_LONG = bounds.LONG[0]
 _EXACT = Context(prec=60)
-# Only one spelling: else one event_id could be written in two ways.
-_UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID_FORM = re.compile(bounds.UUID)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = _EPOCH.toordinal()
-_DAYS = tuple(each.toordinal() - _EPOCH_DAY for each in (date.min, date.max))
-_MICROSECONDS = tuple(
-    (each - _EPOCH) // timedelta(microseconds=1)
-    for each in (
-        datetime.combine(date.min, time.min, UTC),
-        datetime.combine(date.max, time.max, UTC),
-    )
-)
 
 
 class MalformedDatum(ValueError):
@@ -249,15 +241,15 @@ def _uuid(cursor: _Cursor) -> UUID:
 # By the kind of a primitive or a logical type.
 _READERS: Mapping[str, _Read] = {
     "boolean": _boolean,
-    "int": lambda cursor: cursor.within(-(2**31), 2**31 - 1),
+    "int": lambda cursor: cursor.within(*bounds.INT),
     "long": _Cursor.number,
     "float": lambda cursor: _finite(struct.unpack("<f", cursor.take(4))[0]),
     "double": lambda cursor: _finite(struct.unpack("<d", cursor.take(8))[0]),
     "bytes": lambda cursor: cursor.take(cursor.number()),
     "string": _Cursor.string,
     "uuid": _uuid,
-    "date": lambda cursor: date.fromordinal(_EPOCH_DAY + cursor.within(*_DAYS)),
+    "date": lambda cursor: date.fromordinal(_EPOCH_DAY + cursor.within(*bounds.DAYS)),
     "timestamp-micros": lambda cursor: (
-        _EPOCH + timedelta(microseconds=cursor.within(*_MICROSECONDS))
+        _EPOCH + timedelta(microseconds=cursor.within(*bounds.MICROSECONDS))
     ),
 }

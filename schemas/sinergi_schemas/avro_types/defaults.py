@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sinergi_schemas.avro_types import bounds
 from sinergi_schemas.avro_types.nodes import (
     ArrayType,
     EnumType,
@@ -29,7 +30,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
 }
 _LARGEST = {"float": 3.4028234663852886e38, "double": sys.float_info.max}
-_BOUNDS = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
+_BOUNDS = {"int": bounds.INT, "long": bounds.LONG}
 
 
 def fits(default: Any, node: AvroType) -> bool:

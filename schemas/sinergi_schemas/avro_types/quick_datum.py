@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
+from sinergi_schemas.avro_types import bounds
 from sinergi_schemas.avro_types.datum import DatumReader, MalformedDatum
 from sinergi_schemas.avro_types.nodes import (
     ArrayType,
@@ -290,7 +291,7 @@ _EXPRESSIONS: Mapping[str, bytes] = {
     "double": rb".{6}(?>[\x00-\xef].|.[\x00-\x7e\x80-\xfe])",
     "bytes": _sized(b"."),
     "string": _sized(rb"[\x00-\x7f]"),
-    "uuid": rb"H[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    "uuid": _byte(2 * 36) + bounds.UUID.encode(),
     # Two bytes of seven bits and one of six: within 1,400 years of 1970.
     "date": rb"(?>[\x00-\x7f]|[\x80-\xff][\x00-\x7f]|[\x80-\xff]{2}[\x00-\x3f])",
     # Eight bytes of seven bits: within 1,142 years of 1970.

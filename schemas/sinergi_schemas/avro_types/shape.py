@@ -40,8 +40,10 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAMESPACE = re.compile(rf"{_NAME.pattern}(\.{_NAME.pattern})*")
 # What the comment of a table cannot hold: control characters and lone surrogates.
 _NOT_IN_COMMENTS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# Of the primitive types: how many bytes a value takes at least.
 _WIDTHS = {"boolean": 1, "int": 1, "long": 1, "float": 4, "double": 8, "bytes": 1, "string": 1}
 _RESERVED = {*_WIDTHS, "null", "record", "error", "enum", "array", "map", "fixed", "union"}
+# Of the logical types: the type that is written.
 _BASES = {
     "uuid": "string",
     "date": "int",
