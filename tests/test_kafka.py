@@ -74,7 +74,7 @@ def test_a_broker_that_stays_away_is_complained_about_once_a_minute() -> None:
         for clock.seconds in range(121):
             client_errors.observe(KafkaError(KafkaError._TRANSPORT, "a is down"))
             client_errors.observe(KafkaError(KafkaError._TRANSPORT, "b is down"))
-    assert [each["said"] for each in logged] == ["a is down", "b is down"] * 3
+    assert [each["text"] for each in logged] == ["a is down", "b is down"] * 3
 
 
 def test_a_refused_login_is_remembered_until_a_broker_answers() -> None:

@@ -234,7 +234,7 @@ def test_partitions_added_behind_our_back_are_left_aside_and_told_and_all_goes_o
         pair.until(lambda: not operator.reader()["problems"], "the reader's side is well")
         remarks = [operator.reader()["remarks"], operator.publisher()["remarks"]]
     assert pair.count("sinergi_consumer.halt") == 0
-    told = [each for each in logs if each["event"] == "partitions left aside"]
+    told = [each for each in logs if each["event"] == "added partitions ignored"]
     assert len(told) == 2, "the relay once, and the materialiser once"
     said = f"{pair.topic.name} has 3 partitions where the agreement says 2"
     assert all(any(said in each for each in lines) for lines in remarks)

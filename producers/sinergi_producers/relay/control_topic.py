@@ -1,7 +1,8 @@
-"""The control topic: an agency's schemas, and its signed heads.
+"""Writes the control topic: an agency's schemas, and its signed heads.
 
-Heads make a cut-off tail visible and tell "nothing happened" from "the producer is dead". They
-state what the broker has confirmed, so that a topic which shows less has lost something.
+Heads state how many leaves of each tree the broker has confirmed. A topic that shows fewer has lost
+some. Heads that are no longer renewed show that the relay has stopped, and not that there are no
+events.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 
 HEADS_SECONDS = 60.0
 SCHEMAS_SECONDS = 3_600.0
-_PARTING_SECONDS = 10.0
+_FINISH_SECONDS = 10.0
 _HEADS = b"heads"
 
 
 class ControlTopic:
-    """Writes the control topic of one agency. What does not get out is written again later."""
+    """Writes the control topic of one agency. A value that is not confirmed is written again."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class ControlTopic:
         self._schemas_due = 0.0
 
     def publish_schemas(self, schemas: Iterable[Schema]) -> None:
-        """Write the schemas that events may bear."""
+        """Write the schemas that events may have."""
         self._schemas = tuple(schemas)
         self._schemas_due = self._clock.monotonic() + SCHEMAS_SECONDS
         for each in self._schemas:
@@ -65,9 +66,12 @@ class ControlTopic:
         self._topic.serve()
 
     def publish_heads(self, trees: Mapping[TreeKey, Frontier]) -> None:
-        """Write all trees, as far as the broker has them, in one signed note.
+        """Write all heads in one signed note.
 
-        While a key is being replaced both sign, each for the trees that it must or may sign.
+        While a key is being replaced both keys sign, each for the trees that it must or may sign.
+
+        Args:
+            trees: each tree as far as the broker has confirmed it.
         """
         stated = tuple(
             TreeHead(Topic(self._agency, name).name, number, tree.size, tree.root())
@@ -90,10 +94,10 @@ class ControlTopic:
         return list(dict.fromkeys(signing))
 
     def publish_if_due(self, trees: Mapping[TreeKey, Frontier]) -> None:
-        """Take reports, and write the heads again after a minute without news.
+        """Receive delivery reports, and write the heads again when they are a minute old.
 
-        The schemas are written again each hour: who else may write there could have put other
-        values under their keys, and a compacted topic keeps only the last one.
+        The schemas are written again each hour: others who may write there could have written other
+        values under their keys, and a compacted topic keeps only the last value of each.
         """
         self._topic.serve()
         now = self._clock.monotonic()
@@ -105,6 +109,6 @@ class ControlTopic:
     def finish(self) -> None:
         """Wait until everything is written, for ten seconds at most.
 
-        What is not by then, the next leader writes as soon as it leads.
+        The next leader writes what is left as soon as it leads.
         """
-        self._topic.finish(_PARTING_SECONDS)
+        self._topic.finish(_FINISH_SECONDS)

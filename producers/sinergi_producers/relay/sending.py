@@ -1,4 +1,4 @@
-"""Sending: sealed leaves to their topics, every delivery report awaited.
+"""Sends sealed leaves to their topics, and waits for every delivery report.
 
 A message is a pure function of what is sealed, so that sending again sends the same bytes.
 """
@@ -34,7 +34,7 @@ _WAIT_SECONDS = 0.5
 
 
 class Sender:
-    """Sends the leaves of one agency. After a failure it is thrown away and made anew.
+    """Sends the leaves of one agency. After a failure it is discarded, and another one is opened.
 
     Args:
         schema_ids: the number of each schema in the Confluent framing, by its fingerprint.
@@ -55,62 +55,63 @@ class Sender:
         self._schema_ids = schema_ids
         self._clock = clock
         self._failure: errors.SinergiError | None = None
-        self._begun: list[TreeUpdate] = []
+        self._enqueued: list[TreeUpdate] = []
 
-    def enqueue(self, growths: Iterable[TreeUpdate]) -> None:
+    def enqueue(self, updates: Iterable[TreeUpdate]) -> None:
         """Hand leaves to the client library; `flush` waits for their reports.
 
         Raises:
             BrokerAway, BrokerRefuses, …: the library does not take them.
         """
-        for growth in growths:
-            self._begun.append(growth)
-            topic = Topic(self._agency, growth.tree_key[0])
-            sheets = {
-                each: self._sheet(topic, each) for each in {r.fingerprint for r in growth.rows}
+        for update in updates:
+            self._enqueued.append(update)
+            topic = Topic(self._agency, update.tree_key[0])
+            templates = {
+                each: self._template(topic, each) for each in {r.fingerprint for r in update.rows}
             }
-            name, partition = topic.name, growth.tree_key[1]
-            last = growth.after.size - 1
-            for leaf_index, row in enumerate(growth.rows, growth.start):
-                sheet = sheets[row.fingerprint]
+            name, partition = topic.name, update.tree_key[1]
+            last = update.after.size - 1
+            for leaf_index, row in enumerate(update.rows, update.start):
+                template = templates[row.fingerprint]
                 envelope = Envelope(row.event_id, row.recorded_at, row.traceparent)
-                headers = sheet.letterhead.headers(row.key, leaf_index, envelope)
+                headers = template.headers.headers(row.key, leaf_index, envelope)
                 if leaf_index == last:
-                    headers += message.seal_headers(growth.sealed)
-                value = message.frame(sheet.schema_id, row.datum)
+                    headers += message.seal_headers(update.sealed)
+                value = message.frame(template.schema_id, row.datum)
                 self._produce(name, partition, row.key, value, headers)
 
-    def flush(self, keep: Callable[[], None]) -> list[TreeUpdate]:
-        """Wait until all that was begun is reported; what the broker has now.
+    def flush(self, while_waiting: Callable[[], None]) -> list[TreeUpdate]:
+        """Wait for the reports of all that was enqueued; what the broker has confirmed.
 
         Args:
-            keep: called time and again while we wait.
+            while_waiting: called about twice a second during the wait.
 
         Raises:
-            BrokerAway, BrokerRefuses, …: something was not delivered, or nothing has moved for
-                half a minute. This sender is then of no more use.
+            BrokerAway, BrokerRefuses, …: a message was not delivered, or no report has come for
+                half a minute. This sender must then be discarded.
         """
         reports = DeliveryReports(self._producer, self._clock, self._attempt)
         try:
-            while (left := len(self._producer)) and not self._failure:
+            while (missing := len(self._producer)) and not self._failure:
                 serve(self._producer, _WAIT_SECONDS, self._attempt)
-                keep()
+                while_waiting()
                 if reports.are_overdue(STALLED_SECONDS):
-                    said = f"{left} messages unreported for {STALLED_SECONDS:.0f} s"
-                    raise self._connection.away(said)
+                    what = f"{missing} messages unreported for {STALLED_SECONDS:.0f} s"
+                    raise self._connection.away(what)
         except errors.BrokerRefuses:
-            # The client breaks off at the first message that fails; its report says why.
+            # The client fails with the first message that it cannot deliver, whose report gives the
+            # cause.
             if not self._failure:
                 raise
         if self._failure:
             raise self._failure
-        sent, self._begun = self._begun, []
+        sent, self._enqueued = self._enqueued, []
         return sent
 
     def discard(self) -> None:
-        """Drop what is not delivered yet; it will be sent again by another sender."""
+        """Drop what is not delivered yet. Another sender sends it again."""
         self._producer.purge()
-        with suppress(errors.SinergiError):  # it says again why it is of no more use
+        with suppress(errors.SinergiError):  # it was raised before, and led to this call
             serve(self._producer, _WAIT_SECONDS, self._attempt)
 
     def _produce(
@@ -126,12 +127,12 @@ class Sender:
             else:
                 return
 
-    def _sheet(self, topic: Topic, fingerprint: bytes) -> _Sheet:
+    def _template(self, topic: Topic, fingerprint: bytes) -> _MessageTemplate:
         schema_id = self._schema_ids.get(fingerprint)
         if schema_id is None:
             what = "it was sealed by a newer version of Sinergi; install that one again"
             raise errors.SchemaRefused(fingerprint.hex(), what)
-        return _Sheet(schema_id, HeaderTemplate(self._bus, topic, fingerprint))
+        return _MessageTemplate(schema_id, HeaderTemplate(self._bus, topic, fingerprint))
 
     def _undelivered(self, error: KafkaError | None, failed: Message) -> None:
         if error is not None and self._failure is None:
@@ -140,13 +141,13 @@ class Sender:
 
     @property
     def _attempt(self) -> Attempt:
-        """What is being sent, for an error that names no topic."""
-        names = {Topic(self._agency, each.tree_key[0]).name for each in self._begun}
+        """What this sender writes to, for an error that names no topic."""
+        names = {Topic(self._agency, each.tree_key[0]).name for each in self._enqueued}
         return self._connection.attempt("Write", names)
 
 
-class _Sheet(NamedTuple):
-    """What all messages of one topic and schema are written on."""
+class _MessageTemplate(NamedTuple):
+    """What all messages of one topic and schema have in common."""
 
     schema_id: int
-    letterhead: HeaderTemplate
+    headers: HeaderTemplate

@@ -84,7 +84,7 @@ def agreed_partitions(
 
     Raises:
         PartitionsDiffer: a topic has fewer on the broker.
-        TopicAway, BrokerAway, NotPermitted, …: the broker does not tell.
+        TopicAway, BrokerAway, NotPermitted, …: the broker does not describe it.
     """
     admin = open_admin(connection)
     expected: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The way to Kafka: the clients' settings, made once for everybody, and what their errors mean."""
+"""Kafka's clients, with the settings that all of ours share, and what their errors mean."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What librdkafka says outside of any call: its error callback and its log.
+"""What librdkafka reports outside of any call: through its error callback and its log.
 
-A wrong password or certificate shows there alone, while the call that suffers merely times out.
-What points to a wrong setting is kept for whoever made that call, who says it once, as an error.
+A wrong password or certificate is reported there alone, while the call that needs it only times
+out. So a report that points to a wrong setting is kept, and the call that times out raises it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _MOST_REMEMBERED = 200
 
 _FAIL = "FAIL"
 
-# Lines that say again what the error callback says or a call raises, or that warn of a setting
-# chosen on purpose (enable.gapless.guarantee counts as experimental).
-_QUIET = frozenset({_FAIL, "ERROR", "FATAL", "CONFWARN"})
+# Lines that repeat what the error callback reports or a call raises, or that warn of a setting
+# that is chosen on purpose (enable.gapless.guarantee counts as experimental).
+_DEBUG_ONLY = frozenset({_FAIL, "ERROR", "FATAL", "CONFWARN"})
 
-# Follows every other complaint, and says nothing by itself.
+# Follows every other error of a connection, and adds nothing.
 _ALL_DOWN = "_ALL_BROKERS_DOWN"
 
 
 class ClientErrors:
-    """What the clients of one connection were told on the side.
+    """The errors that the clients of one connection reported outside of any call.
 
-    A broker that is away is complained about at every attempt to reach it; the log says each thing
-    once a minute. A setting that is wrong is logged only where no call has reported it.
+    librdkafka reports a broker that is away at every attempt to reach it; each report is logged
+    once a minute. A wrong setting is logged only where no call has raised it.
 
     Attributes:
-        login: why the brokers do not let us in, if they have said so.
+        login: why the brokers do not let us in, if they have reported it.
         hint: what may be wrong while the brokers do not answer.
     """
 
@@ -56,18 +56,18 @@ class ClientErrors:
 
     def observe(self, error: KafkaError) -> None:
         """Take an error that belongs to no call. librdkafka calls this during a poll."""
-        said = plain(error.str())
+        text = plain(error.str())
         if not self.observe_line(error.str()):
             if error.name() == "_AUTHENTICATION" and self.login is None:
-                self.login = errors.LoginRefused("the login", "it was refused", said)
+                self.login = errors.LoginRefused("the login", "it was refused", text)
             elif error.name() != _ALL_DOWN:
-                self.hint = said
+                self.hint = text
             elif self.hint or self.login:
                 return
-            self._warn(error.name(), said)
+            self._warn(error.name(), text)
 
     def observe_line(self, line: str) -> bool:
-        """Take a line of any kind; whether it points to a setting that is wrong."""
+        """Take a line of an error or of the log; whether it points to a wrong setting."""
         found = diagnose(line)
         if found is None:
             return False
@@ -80,16 +80,16 @@ class ClientErrors:
             self._diagnosed_since = now
         elif not self._is_reported and now - self._diagnosed_since > _UNREPORTED_SECONDS:
             self._is_reported = True
-            _log.warning("kafka", why=str(self.login or self.hint))
+            _log.warning("brokers not reached", why=str(self.login or self.hint))
         return True
 
     def refusal(self) -> errors.LoginRefused | None:
-        """Why the brokers do not let us in, for a call that reports it."""
+        """Why the brokers do not let us in, for a call that raises it. It is not logged then."""
         self._is_reported = self._is_reported or bool(self.login or self.hint)
         return self.login
 
     def clear(self) -> None:
-        """A broker has answered: whatever was said of the way to it is over."""
+        """Forget what was reported: a broker has answered."""
         self.login, self.hint = None, ""
         self._is_reported, self._diagnosed_since = False, None
 
@@ -101,18 +101,18 @@ class ClientErrors:
         if len(self._warned) >= _MOST_REMEMBERED:
             self._warned.clear()
         self._warned[f"{code} {text}"] = now
-        _log.warning("kafka", code=code, said=text)
+        _log.warning("kafka client error", code=code, text=text)
 
 
 class ClientLog:
-    """The part of a logger that librdkafka calls; it hands lines with three positional values."""
+    """The method of a logger that librdkafka calls, with one line in five positional values."""
 
     def __init__(self, client_errors: ClientErrors) -> None:
         self._client_errors = client_errors
 
     def log(self, level: int, _form: str, facility: str, client: str, line: str) -> None:
-        """Pass one line on, with `level` as in the standard library's logging."""
+        """Log one line, with `level` as in the standard library's logging."""
         if facility == _FAIL:
             self._client_errors.observe_line(line)
-        said_before = facility in _QUIET
-        _log.log(10 if said_before else level, "librdkafka", about=facility, by=client, said=line)
+        is_repeated = facility in _DEBUG_ONLY
+        _log.log(10 if is_repeated else level, "librdkafka", about=facility, by=client, text=line)

@@ -1,9 +1,9 @@
-"""Writing a compacted topic, of which only the newest value of each key matters.
+"""Writes a compacted topic, of which only the newest value of each key matters.
 
-Whoever writes here has other work that must not stop: nothing is raised. What the brokers refuse is
-tried again after a pause of up to a minute, and a client that gets no reports any more, or has
-broken off, is replaced by another one. The log says once why something does not get out, and once
-that it does again.
+The caller has other work that must not stop, so no method raises an error of the brokers. A value
+that they refuse is written again after a pause of up to a minute. A client that receives no
+delivery reports any more, or that has failed, is replaced by another one. It is logged once why a
+topic is not written, and once that it is written again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class CompactedTopic:
     """Writes the newest value of each key to partition 0 of a topic.
 
     Args:
-        stalled_seconds: how long a client may go without any report while some are missing.
+        stalled_seconds: after so long without a delivery report, while some are missing, the client
+            is replaced.
     """
 
     def __init__(
@@ -61,69 +62,72 @@ class CompactedTopic:
         self._unconfirmed: dict[bytes, bytes] = {}
         self._to_retry: set[bytes] = set()
         self._confirmed: list[KeyedValue] = []
-        self._is_broken = False
+        self._has_failed = False
         self._pause, self._retry_due = _PAUSE_SECONDS[0], 0.0
         self._reported_why = ""
         self._why: errors.SinergiError | None = None
         self._open()
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Write a value, in place of those of the same key that have not arrived yet."""
+        """Write a value. It replaces those of the same key that are not confirmed yet."""
         self._unconfirmed[key] = value
         if key not in self._to_retry:
             self._produce(key)
 
     def serve(self, seconds: float = 0.0) -> list[KeyedValue]:
-        """Take the reports, for some time at most, and write again what is due; what has arrived.
+        """Receive delivery reports, and write again what is due; the values that were confirmed.
 
-        Call it often: librdkafka hands out its reports within this call alone.
+        Call it often: librdkafka calls back with its reports within this call alone.
+
+        Args:
+            seconds: how long to wait for reports, at most.
         """
         try:
             if seconds:
                 serve(self._producer, seconds, self._attempt)
             is_stalled = self._reports.are_overdue(self._stalled_seconds)
-        except errors.SinergiError as why:
-            self._break(why)
+        except errors.SinergiError as failed:
+            self._give_up_client(failed)
         else:
             if is_stalled:
-                said = f"no delivery report for {self._stalled_seconds:.0f} s"
-                self._warn(self._connection.away(said))
-                self._begin_anew()
+                why = f"no delivery report for {self._stalled_seconds:.0f} s"
+                self._warn(self._connection.away(why))
+                self._replace_client()
         if self._to_retry and self._clock.monotonic() >= self._retry_due:
             self._retry()
-        arrived, self._confirmed = self._confirmed, []
-        return arrived
+        confirmed, self._confirmed = self._confirmed, []
+        return confirmed
 
     def finish(self, seconds: float) -> list[KeyedValue]:
-        """Wait until every value has arrived, for some time at most; what has arrived.
+        """Wait until every value is confirmed, for some time at most; the values that were.
 
-        Nobody comes back later to write again what is refused or gets no report. So what the
-        brokers refuse is written again at once, unless somebody has to mend the cause first, and
-        after half of the time another client writes all that is missing. The log says what is left.
+        It is the last call, and nothing is written again later. So a value that the brokers refuse
+        is written again at once, unless a person has to mend the cause first. After half of the
+        time another client writes all that is not confirmed. It is logged how many values are left.
         """
         # By the clock of the machine, since the client library waits by that one too.
         end = SYSTEM.monotonic() + seconds
         is_first = True
-        arrived = self.serve()
+        confirmed = self.serve()
         while (
-            self._unconfirmed and not self._is_hopeless and (left := end - SYSTEM.monotonic()) > 0
+            self._unconfirmed and not self._needs_person and (left := end - SYSTEM.monotonic()) > 0
         ):
             if is_first and left < seconds / 2:
                 is_first = False
-                self._begin_anew()
+                self._replace_client()
             elif self._to_retry:
                 _NEVER.wait(min(left, _FINISH_PAUSE_SECONDS))
                 self._retry()
-            arrived += self.serve(min(left, _FINISH_PAUSE_SECONDS))
+            confirmed += self.serve(min(left, _FINISH_PAUSE_SECONDS))
         if self._unconfirmed:
             _log.warning("topic left unwritten", topic=self._topic, values=len(self._unconfirmed))
-        return arrived
+        return confirmed
 
     @property
-    def _is_hopeless(self) -> bool:
-        """Whether all that is missing was refused, and neither time nor another client helps."""
+    def _needs_person(self) -> bool:
+        """Whether all that is not confirmed was refused for a cause that a person must mend."""
         return (
-            not self._is_broken
+            not self._has_failed
             and self._to_retry >= self._unconfirmed.keys()
             and not isinstance(self._why, errors.ServiceAway)
         )
@@ -131,7 +135,7 @@ class CompactedTopic:
     def _open(self) -> None:
         self._producer = open_producer(self._connection, gapless=False)
         self._reports = DeliveryReports(self._producer, self._clock, self._attempt)
-        self._is_broken = False
+        self._has_failed = False
 
     def _produce(self, key: bytes) -> None:
         try:
@@ -169,7 +173,7 @@ class CompactedTopic:
             self._reported_why = ""
 
     def _retry_later(self, key: bytes, why: errors.SinergiError) -> None:
-        """Try a key again after a pause."""
+        """Write the value of a key again after a pause."""
         if not self._to_retry:
             self._retry_due = self._clock.monotonic() + self._pause
             self._pause = min(2 * self._pause, _PAUSE_SECONDS[1])
@@ -177,31 +181,31 @@ class CompactedTopic:
         self._why = why
         self._warn(why)
 
-    def _break(self, why: errors.SinergiError) -> None:
-        """The client is of no more use: another one writes all that is missing, after a pause."""
-        self._is_broken = True
+    def _give_up_client(self, why: errors.SinergiError) -> None:
+        """Let another client write all that is not confirmed, after a pause."""
+        self._has_failed = True
         self._warn(why)
         for key in self._unconfirmed:
             self._retry_later(key, why)
 
     def _retry(self) -> None:
-        if self._is_broken:
-            self._begin_anew()
+        if self._has_failed:
+            self._replace_client()
             return
         again, self._to_retry = self._to_retry, set()
         for key in again:
             self._produce(key)
 
-    def _begin_anew(self) -> None:
-        """Another client writes all that is missing."""
+    def _replace_client(self) -> None:
+        """Let another client write all that is not confirmed."""
         self._to_retry = set()
         self._open()
         for key in list(self._unconfirmed):
             self._produce(key)
 
     def _warn(self, why: errors.SinergiError) -> None:
-        """Say why something does not get out; the same cause once."""
-        # Numbers in it, as the ids of clients, are others at each attempt and no news.
+        """Log why the topic is not written, each cause once."""
+        # Numbers, as the ids of clients, differ at each attempt at the same cause.
         cause = _NUMBERS.sub("", str(why))
         if cause != self._reported_why:
             self._reported_why = cause

@@ -1,7 +1,8 @@
-"""Where the brokers are, who we are to them, and what every client of ours has in common.
+"""Where the brokers are, how we log in there, and the settings that all of our clients share.
 
-librdkafka tells some things only on the side: a wrong password shows in its error callback, while
-the call that suffers merely times out. So a connection remembers what its clients were told.
+librdkafka reports some errors only outside of any call: a wrong password is reported to its error
+callback, while the call that needs it only times out. So a connection keeps what its clients
+reported.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 CLIENT_ID = "sinergi"
-"""What all clients of ours call themselves."""
+"""The client id of all our clients."""
 
 _MOST_BYTES = 1024 * 1024  # of a certificate
 
@@ -28,8 +29,8 @@ class Attempt:
     """What a client tries to do, so that an error can name the right that is missing.
 
     Attributes:
-        principal: who tries it, as Kafka's ACLs name him.
-        operation: as Kafka's ACLs name it: Read, Write, Describe, Create, …
+        principal: who tries it, as Kafka's ACLs name them.
+        operation: what is tried, as Kafka's ACLs name it: Read, Write, Describe, Create, …
     """
 
     principal: str
@@ -45,8 +46,8 @@ class Connection:
     Attributes:
         bootstrap: `host:port`, several with commas.
         options: librdkafka's own settings for security, as `sasl.password`; never shown.
-        group_protocol: how consumer groups are led; `classic` for brokers before Kafka 4.0.
-        client_errors: what the clients of this connection were told on the side.
+        group_protocol: the protocol of consumer groups; `classic` for brokers before Kafka 4.0.
+        client_errors: what the clients of this connection reported outside of any call.
     """
 
     bootstrap: str
@@ -55,7 +56,7 @@ class Connection:
     client_errors: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
 
     def settings(self) -> dict[str, Any]:
-        """What every client is opened with: ours first, so that an option can only add to it."""
+        """The settings of every client. An option can add to ours, and not replace them."""
         return {
             **self.options,
             "bootstrap.servers": self.bootstrap,
@@ -80,14 +81,18 @@ class Connection:
         """Something that a client of this connection tries to do."""
         return Attempt(self.principal, operation, tuple(sorted(topics)), group)
 
-    def away(self, said: str) -> errors.LoginRefused | errors.BrokerAway:
-        """The error for a call that got no answer: what was told on the side says more."""
+    def away(self, what: str) -> errors.LoginRefused | errors.BrokerAway:
+        """The error for a call that got no answer.
+
+        Args:
+            what: what the call reports, for where the client has reported no better cause.
+        """
         refusal = self.client_errors.refusal()
-        return refusal or errors.BrokerAway(self.client_errors.hint or said)
+        return refusal or errors.BrokerAway(self.client_errors.hint or what)
 
 
 def _subject(certificate: Path) -> str:
-    """The subject of a client's certificate, which Kafka makes its principal of."""
+    """The subject of a client's certificate, which Kafka uses as the principal."""
     from cryptography import x509  # noqa: PLC0415 - only for those who log in by a certificate
 
     try:

@@ -1,4 +1,4 @@
-"""Consumers that commit no offset, store no offset and skip nothing unless their caller says so."""
+"""Consumers that commit no offset, store no offset and skip nothing by themselves."""
 
 from __future__ import annotations
 

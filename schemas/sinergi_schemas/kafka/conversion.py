@@ -19,7 +19,7 @@ def to_client(
     """A topic-partition for a call of a client.
 
     Args:
-        offset: the one that the call is about; the default says that it is about none.
+        offset: the one that the call is about; by default it is about none.
         metadata: what an offset commit stores beside the offset.
     """
     return confluent_kafka.TopicPartition(tp.topic, tp.partition, offset, metadata)

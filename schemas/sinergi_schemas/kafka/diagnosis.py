@@ -1,8 +1,8 @@
-"""Which setting is wrong, by what librdkafka says of a connection that does not come about.
+"""Which setting is wrong, by what librdkafka reports of a connection that fails.
 
-librdkafka names its own options, guesses, or says only that the connection was closed. Each pattern
-here was seen from librdkafka 2.16 with Kafka 4.3; the tests try every combination of a client's
-settings with a listener's.
+librdkafka names its own options, guesses, or reports only that the connection was closed. Each
+pattern here comes from librdkafka 2.16 with Kafka 4.3; the tests try every combination of a
+client's settings with a listener's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Diagnosis(NamedTuple):
     """What is wrong with which setting under [kafka].
 
     Attributes:
-        is_certain: the broker itself has said so. Otherwise the broker may also be away.
+        is_certain: the broker itself has reported it. Otherwise the broker may also be away.
     """
 
     setting: str
@@ -40,17 +40,17 @@ _PATTERNS = (
         re.compile(r"alert (certificate required|bad certificate|unknown ca|certificate unknown)"),
         Diagnosis(
             "certificate_file and private_key_file",
-            "the broker wants a client's certificate, and does not take this one",
+            "the broker requires a client certificate, and does not accept this one",
             is_certain=True,
         ),
     ),
     (
         re.compile(r"supported mechanisms: *($|\()"),
-        Diagnosis("security", "the broker wants no login on this port", is_certain=True),
+        Diagnosis("security", "the broker expects no login on this port", is_certain=True),
     ),
     (
         re.compile(r"[Uu]nsupported SASL mechanism"),
-        Diagnosis("mechanism", "the broker does not take this mechanism", is_certain=True),
+        Diagnosis("mechanism", "the broker does not accept this mechanism", is_certain=True),
     ),
     (
         re.compile(r"SASL authentication error|Authentication failed|invalid credentials"),
@@ -66,22 +66,27 @@ _PATTERNS = (
     ),
     (
         re.compile(r"Invalid response size"),
-        Diagnosis("bootstrap", "what answers there seems to be no Kafka broker", is_certain=False),
+        Diagnosis(
+            "bootstrap",
+            "the server there does not seem to be a Kafka broker",
+            is_certain=False,
+        ),
     ),
     (
         re.compile(r"closed by peer.* in state APIVERSION_QUERY"),
         Diagnosis(
             "security",
-            "the broker closes the connection before it says anything, as one does that wants TLS",
+            "the broker closes the connection before it answers, as brokers that require TLS do",
             is_certain=False,
         ),
     ),
     (
-        # A connection that a broker closes in ordinary work was open for longer.
+        # A connection that a broker closes for another reason was open for longer.
         re.compile(r"closed by peer.*\(after \d{1,3}ms in state UP"),
         Diagnosis(
             "security",
-            "the broker closes the connection at the first request, as one does that wants a login",
+            "the broker closes the connection at the first request, as brokers do that require"
+            " a login",
             is_certain=False,
         ),
     ),
@@ -100,16 +105,16 @@ _OPTIONS = {
 }
 
 
-def diagnose(said: str) -> Diagnosis | None:
-    """The setting that is likely wrong, or None where nothing points to one."""
-    return next((found for pattern, found in _PATTERNS if pattern.search(said)), None)
+def diagnose(text: str) -> Diagnosis | None:
+    """The setting that is likely wrong; None where the text points to none."""
+    return next((found for pattern, found in _PATTERNS if pattern.search(text)), None)
 
 
-def setting_of(said: str) -> str:
-    """The setting under [kafka] whose option librdkafka complains of."""
-    return next((ours for theirs, ours in _OPTIONS.items() if theirs in said), "the settings")
+def setting_of(text: str) -> str:
+    """The setting under [kafka] whose option librdkafka names."""
+    return next((ours for theirs, ours in _OPTIONS.items() if theirs in text), "the settings")
 
 
-def plain(said: str) -> str:
-    """What librdkafka said, without what differs at each attempt."""
-    return _TIMES.sub("", _BROKER.sub("", said))
+def plain(text: str) -> str:
+    """A text of librdkafka without the parts that differ at each attempt."""
+    return _TIMES.sub("", _BROKER.sub("", text))

@@ -1,4 +1,4 @@
-"""What an error of librdkafka means for us: one table, so that everybody judges alike."""
+"""Which of our errors each error of librdkafka is: one table for all clients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _UNKNOWN = Attempt("User:<unknown>", "<unknown>")
 
-_NO_ENTRY = frozenset(
+_LOGIN_REFUSED = frozenset(
     {
         KafkaError._AUTHENTICATION,
         KafkaError._SSL,
@@ -25,7 +25,7 @@ _NO_ENTRY = frozenset(
         KafkaError.ILLEGAL_SASL_STATE,
     }
 )
-# Missing rights, and the kind of resource that `kafka-acls` calls so.
+# Missing rights, with the kind of resource as `kafka-acls` names it.
 _NOT_PERMITTED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "group",
@@ -33,9 +33,9 @@ _NOT_PERMITTED = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional-id",
     KafkaError.DELEGATION_TOKEN_AUTHORIZATION_FAILED: "delegation-token",
 }
-# A client that is of no more use says why only in words.
-_IN_WORDS = frozenset({KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE})
-_NOT_PERMITTED_IN_WORDS = {KafkaError(code).str(): code for code in _NOT_PERMITTED}
+# A client that has failed for good gives the cause only in its text.
+_CAUSE_IN_TEXT = frozenset({KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE})
+_NOT_PERMITTED_TEXTS = {KafkaError(code).str(): code for code in _NOT_PERMITTED}
 _TOO_OLD = frozenset(
     {
         KafkaError.UNSUPPORTED_VERSION,
@@ -45,8 +45,8 @@ _TOO_OLD = frozenset(
 )
 _SETTINGS = frozenset({KafkaError._INVALID_ARG, KafkaError._CONFLICT, KafkaError._NOT_CONFIGURED})
 
-# Away for a while. librdkafka's own `retriable()` is true only for what a request may repeat at
-# once, so it is asked besides and not instead.
+# The brokers are away for a while. librdkafka's own `retriable()` is true only for errors after
+# which the same request may be repeated at once, so it is not enough.
 _AWAY = frozenset(
     {
         KafkaError._TRANSPORT,
@@ -114,35 +114,36 @@ Fault = (
 
 
 def translate(error: KafkaError, attempt: Attempt = _UNKNOWN) -> Fault:
-    """The error of ours that stands for one of librdkafka's.
+    """Our error for one of librdkafka's.
 
-    LoginRefused, NotPermitted, BrokerTooOld and KafkaSettingsRefused want a person; BrokerAway is
-    tried again; BrokerRefuses is everything else, also a client that has to be thrown away.
+    A person has to mend the cause of LoginRefused, NotPermitted, BrokerTooOld and
+    KafkaSettingsRefused. After BrokerAway the work is tried again. BrokerRefuses is everything
+    else, also a client that has to be replaced.
 
     Args:
-        attempt: what was tried, for NotPermitted to say.
+        attempt: what was tried; NotPermitted names it.
     """
-    code, said = error.code(), _said(error)
+    code, text = error.code(), _text(error)
     kind = _kind(error)
     if kind:
-        return _not_permitted(kind, attempt, said)
-    if code in _NO_ENTRY:
-        return _login_refused(said)
+        return _not_permitted(kind, attempt, text)
+    if code in _LOGIN_REFUSED:
+        return _login_refused(text)
     if code in _TOO_OLD:
-        return errors.BrokerTooOld(said)
+        return errors.BrokerTooOld(text)
     if code in _SETTINGS:
-        return errors.KafkaSettingsRefused(said, setting_of(said))
+        return errors.KafkaSettingsRefused(text, setting_of(text))
     if code == KafkaError.MSG_SIZE_TOO_LARGE and attempt.topics:
         names = ", ".join(attempt.topics)
-        what = f"{said}: max.message.bytes of {names} is below what `sinergi provision apply` gives"
+        what = f"{text}: max.message.bytes of {names} is below what `sinergi provision apply` gives"
         return errors.BrokerRefuses(what)
     if not error.fatal() and (code in _AWAY or error.retriable()):
-        return errors.BrokerAway(said)
-    return errors.BrokerRefuses(said)
+        return errors.BrokerAway(text)
+    return errors.BrokerRefuses(text)
 
 
 def translated(exception: KafkaException, attempt: Attempt = _UNKNOWN) -> Fault:
-    """The same for an exception that a client has raised."""
+    """Our error for an exception that a client has raised; see `translate`."""
     error = exception.args[0]
     if not isinstance(error, KafkaError):
         return errors.BrokerRefuses(str(error))
@@ -151,7 +152,7 @@ def translated(exception: KafkaException, attempt: Attempt = _UNKNOWN) -> Fault:
 
 @contextmanager
 def translating(attempt: Attempt = _UNKNOWN) -> Iterator[None]:
-    """Raise what an exception of a client within the block means.
+    """Raise our error in place of an exception that a client raises within the block.
 
     Raises:
         SinergiError: see `translate`.
@@ -163,7 +164,7 @@ def translating(attempt: Attempt = _UNKNOWN) -> Iterator[None]:
 
 
 def raise_for(error: KafkaError | None, attempt: Attempt = _UNKNOWN) -> None:
-    """Raise what an error means, if there is one.
+    """Raise our error for one of librdkafka's, if there is one.
 
     Raises:
         SinergiError: see `translate`.
@@ -173,34 +174,34 @@ def raise_for(error: KafkaError | None, attempt: Attempt = _UNKNOWN) -> None:
 
 
 def _kind(error: KafkaError) -> str | None:
-    """The kind of resource on which a right is missing; None where it is something else."""
+    """The kind of resource on which a right is missing; None for any other error."""
     code = error.code()
-    if code in _IN_WORDS:
-        said = error.str()
-        code = next((each for text, each in _NOT_PERMITTED_IN_WORDS.items() if text in said), code)
+    if code in _CAUSE_IN_TEXT:
+        found = error.str()
+        code = next((each for text, each in _NOT_PERMITTED_TEXTS.items() if text in found), code)
     return _NOT_PERMITTED.get(code)
 
 
-def _not_permitted(kind: str, attempt: Attempt, said: str) -> errors.NotPermitted:
+def _not_permitted(kind: str, attempt: Attempt, text: str) -> errors.NotPermitted:
     operation = attempt.operation
     if kind == "topic":
-        return errors.NotPermitted(attempt.principal, operation, kind, attempt.topics, said)
+        return errors.NotPermitted(attempt.principal, operation, kind, attempt.topics, text)
     if kind == "group" and attempt.group is not None:
-        return errors.NotPermitted(attempt.principal, operation, kind, (attempt.group,), said)
+        return errors.NotPermitted(attempt.principal, operation, kind, (attempt.group,), text)
     if kind == "cluster" and operation == "Write" and attempt.topics:
         # An idempotent producer needs no right on the cluster if it may write to some topic.
-        return errors.NotPermitted(attempt.principal, operation, "topic", attempt.topics, said)
-    return errors.NotPermitted(attempt.principal, operation, kind, (), said)
+        return errors.NotPermitted(attempt.principal, operation, "topic", attempt.topics, text)
+    return errors.NotPermitted(attempt.principal, operation, kind, (), text)
 
 
-def _login_refused(said: str) -> errors.LoginRefused:
-    found = diagnose(said)
+def _login_refused(text: str) -> errors.LoginRefused:
+    found = diagnose(text)
     if found is None:
         return errors.LoginRefused(
-            "security, mechanism, username and password_file", "the login is refused", said
+            "security, mechanism, username and password_file", "the login is refused", text
         )
-    return errors.LoginRefused(found.setting, found.what, said)
+    return errors.LoginRefused(found.setting, found.what, text)
 
 
-def _said(error: KafkaError) -> str:
+def _text(error: KafkaError) -> str:
     return f"{error.name()}: {plain(error.str())}"

@@ -1,8 +1,8 @@
-"""How many partitions a topic has, held against its agreement.
+"""Compares how many partitions a topic has with its agreement.
 
-The agreement's count decides to which partition a key goes, so a partition that somebody adds can
-hold nothing of the owner's. Kafka takes no partition away: what is added is left aside, and the
-others are read and written as before. Where one is missing nothing can be done without it.
+The agreement's count decides to which partition a key goes, so a partition that somebody adds holds
+nothing of the owner's. Kafka cannot remove partitions: added ones are ignored, and the others are
+read and written as before. A topic with fewer partitions can be neither read nor written.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ _log = structlog.get_logger(__name__)
 
 
 def added(topic: str, found: int, agreed: int) -> str | None:
-    """What is to be said of a topic with more partitions than agreed; None where it has not."""
+    """A warning about a topic with more partitions than agreed; None where it has no more."""
     if found <= agreed:
         return None
     return (
-        f"{topic} has {counted(found, 'partition')} where the agreement says {agreed}: the further"
-        " ones hold nothing of its owner's and are not read. Kafka takes none away; leave them, or"
-        " make the topic anew (docs/runbooks.md)"
+        f"{topic} has {counted(found, 'partition')} where the agreement says {agreed}: the added"
+        " ones hold nothing of the owner's and are not read. Kafka cannot remove partitions; leave"
+        " them, or create the topic again (docs/runbooks.md)"
     )
 
 
 class PartitionCheck:
-    """Holds topics against the agreement; what is to be said of one is logged once."""
+    """Compares topics with the agreement, and logs the warning about each one once."""
 
     def __init__(self) -> None:
         self._logged: set[str] = set()
 
     def check(self, admin: Admin, topic: str, agreed: int) -> None:
-        """See that a topic has the partitions that the agreement says.
+        """Check that a topic has the partitions that the agreement says.
 
         Raises:
             PartitionsDiffer: it has fewer.
-            TopicAway, BrokerAway, NotPermitted, …: the brokers do not say.
+            TopicAway, BrokerAway, NotPermitted, …: the brokers do not describe it.
         """
         found = partition_count(admin, topic)
         if found < agreed:
@@ -51,4 +51,4 @@ class PartitionCheck:
         why = added(topic, found, agreed)
         if why and topic not in self._logged:
             self._logged.add(topic)
-            _log.warning("partitions left aside", topic=topic, why=why)
+            _log.warning("added partitions ignored", topic=topic, why=why)

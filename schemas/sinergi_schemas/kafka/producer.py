@@ -1,4 +1,4 @@
-"""Producers: idempotent, and without gaps, since what follows a lost message must not arrive."""
+"""Producers: idempotent and without gaps, since no message may arrive after one that was lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import KafkaException, Producer
 
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.faults import translated
+from sinergi_schemas.kafka.faults import translated, translating
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _SETTINGS = {
     "enable.idempotence": True,
     "acks": "all",
-    # No message gives up by the clock: whoever sends watches its delivery reports.
+    # No message expires: the sender watches its delivery reports.
     "message.timeout.ms": 0,
     "allow.auto.create.topics": False,
     "compression.type": "lz4",
     "linger.ms": 5,
-    # Of several messages together; a larger one is a batch of its own.
+    # The size of a batch of several messages; a larger message is a batch of its own.
     "batch.size": MOST_DATUM_BYTES,
 }
 
@@ -36,24 +36,24 @@ _LAST_SECONDS = 2.0
 
 
 class DeliveryReports:
-    """How long a producer has waited for delivery reports without getting any.
+    """Watches for how long a producer has received no delivery report while some are missing.
 
-    A client that has lost its brokers may never reach them again, where another one does.
+    A client that has lost its brokers may never reach them again, while another client does.
     """
 
     def __init__(self, producer: Producer, clock: Clock, attempt: Attempt) -> None:
         self._producer = producer
         self._clock = clock
         self._attempt = attempt
-        self._left = 0
-        self._moved = clock.monotonic()
+        self._missing = 0
+        self._reported_at = clock.monotonic()
 
     def are_overdue(self, seconds: float) -> bool:
-        """Take the reports that are there; whether none has come for so long, though some should.
+        """Receive the reports; whether none has come for so long although some are missing.
 
-        The time counts from the call that first found something missing, so that a producer which
-        is looked at once a minute is not taken for one that has stood still for a minute. Nor is
-        one whose whole process stood still: its reports get a moment to come.
+        The time counts from the first call that finds a report missing, so that a producer which is
+        checked once a minute does not count as one without reports for a minute. After a suspension
+        of the whole process, its reports get a moment to arrive.
 
         Raises:
             BrokerAway, BrokerRefuses, …: see `serve`.
@@ -63,26 +63,27 @@ class DeliveryReports:
         return self._observe(_LAST_SECONDS) > seconds
 
     def _observe(self, wait_seconds: float) -> float:
-        """The seconds since something was reported, 0 if nothing is missing."""
+        """The seconds since the last report; 0 if none is missing."""
         serve(self._producer, wait_seconds, self._attempt)
-        now, left = self._clock.monotonic(), len(self._producer)
-        if not self._left or left < self._left:
-            self._moved = now
-        self._left = left
-        return now - self._moved if left else 0.0
+        now, missing = self._clock.monotonic(), len(self._producer)
+        if not self._missing or missing < self._missing:
+            self._reported_at = now
+        self._missing = missing
+        return now - self._reported_at if missing else 0.0
 
 
 def open_producer(
     connection: Connection, *, gapless: bool = True, undelivered: OnDelivery | None = None
 ) -> Producer:
-    """A producer whose delivery reports have to be awaited: its length is what is not reported yet.
+    """A producer. Its length is how many messages have no delivery report yet.
 
     Args:
-        undelivered: told within a poll of each message that fails, where `produce` names nobody. Of
-            the others it is told nothing, since a call for each message costs as much as sending.
-        gapless: a message that fails for good takes the client down with everything behind it
-            (`_GAPLESS_GUARANTEE`, fatal): discard it, open another and send again. Only where
-            each message stands alone, as in a compacted topic, may it be False.
+        gapless: a message that fails for good is a fatal error of the client
+            (`_GAPLESS_GUARANTEE`), which sends no later message either: replace the client and send
+            again. It may be False only where messages are independent, as in a compacted topic.
+        undelivered: called within a poll for each message that fails and whose `produce` has no
+            callback of its own. There is no call for delivered messages, since a call for each
+            message costs as much as sending it.
 
     Raises:
         KafkaSettingsRefused: librdkafka does not take the connection's options.
@@ -90,23 +91,21 @@ def open_producer(
     settings = {**connection.settings(), **_SETTINGS, "enable.gapless.guarantee": gapless}
     if undelivered:
         settings |= {"on_delivery": undelivered, "delivery.report.only.error": True}
-    try:
+    with translating():
         return Producer(settings)
-    except KafkaException as why:
-        raise translated(why) from None
 
 
 def serve(producer: Producer, seconds: float, attempt: Attempt) -> None:
-    """Let a client hand out its delivery reports until none is missing, for some time at most.
+    """Receive delivery reports until none is missing, for some time at most.
 
-    A fatal error is raised in the midst of the reports. There the client library garbles it: what
-    arrives may be a SystemError, with the error as its cause or without it.
+    A fatal error is raised between the reports. The client library may raise a SystemError in its
+    place, with the error as its cause or without it.
 
     Args:
-        attempt: what the client writes to, for NotPermitted to say.
+        attempt: what the client writes to; NotPermitted names it.
 
     Raises:
-        BrokerAway, BrokerRefuses, …: the client has broken off and is of no more use.
+        BrokerAway, BrokerRefuses, …: the client has failed and must be replaced.
     """
     try:
         if seconds:
@@ -118,4 +117,4 @@ def serve(producer: Producer, seconds: float, attempt: Attempt) -> None:
     except SystemError as why:
         if isinstance(why.__cause__, KafkaException):
             raise translated(why.__cause__, attempt) from None
-        raise errors.BrokerRefuses("the client has broken off") from None
+        raise errors.BrokerRefuses("the client has failed") from None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import TopicPartition
 
 SILENT_SECONDS = 30.0
-"""How long a scan waits for the next message, where its caller does not say."""
+"""How long a scan waits for the next message, unless its caller gives another limit."""
 
 _ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.1

@@ -124,11 +124,11 @@ class UnreadableBatches:
         within, step, end = first, 1, _End(high, is_unreadable=False)
         while within + 1 < end.offset:
             at = min(within + step, (within + end.offset) // 2 if end.offset < high else high - 1)
-            met = self._unreadable_at(tp, at)
-            if met is None:
+            begins = self._unreadable_at(tp, at)
+            if begins is None:
                 end = _End(at, is_unreadable=False)
-            elif met != first:
-                end = _End(met, is_unreadable=True)
+            elif begins != first:
+                end = _End(begins, is_unreadable=True)
             else:
                 within, step = at, 2 * step
         return end
