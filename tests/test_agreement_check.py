@@ -211,7 +211,7 @@ def test_a_replay_hands_out_what_no_agreement_allows_and_counts_it_apart(
     send(pair, [*good, *tape.write([transfer("P/2")])])
     replay = Replay(replace(pair.bus, reader=None), pair.topic)
     shown = [leaf for frame in replay.events(ReplayFilter()) for leaf in frame["leaf_index"]]
-    (tally,) = replay.tallies
+    (tally,) = replay.partition_counts
     assert shown == [0, 1]
     (found,) = tally.not_agreed.skipped
     assert found.cause.startswith("no agreement here has the hash")

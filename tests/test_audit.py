@@ -16,7 +16,7 @@ from sinergi.cli import root
 from sinergi_consumers.audit import witnesses
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.replay import Replay, ReplayFilter
-from sinergi_consumers.audit.testimony import Witness, objection
+from sinergi_consumers.audit.statements import Witness, contradiction
 from sinergi_schemas import errors, message, topics
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
@@ -102,8 +102,8 @@ def test_whatever_holds_is_shown_and_one_finding_does_not_hide_the_next(pair: Ag
     name = pair.topic.name
     shown, verdict = audited(pair, Copies(against=name))
     assert (shown, verdict.findings, verdict.compared) == (COUNT, [], COUNT)
-    assert verdict.testimony.has_heads
-    assert [each.kind for each in verdict.testimony.of(0)] == ["heads", "receipt"]
+    assert verdict.statements.has_heads
+    assert [each.kind for each in verdict.statements.of(0)] == ["heads", "receipt"]
 
     copy = copied(pair, one_byte_changed(0), one_byte_changed(1))
     _, verdict = audited(pair, Copies(copy, name))
@@ -115,7 +115,7 @@ def test_whatever_holds_is_shown_and_one_finding_does_not_hide_the_next(pair: Ag
     shown, verdict = audited(pair, Copies(against=copy))
     assert shown == COUNT
     for finding in verdict.findings:
-        assert finding.why.startswith(f"{copy} does not hold itself: The leaves 0 to ")
+        assert finding.why.startswith(f"{copy} is not valid itself: The leaves 0 to ")
 
 
 def test_an_end_that_was_cut_off_is_known_by_heads_by_receipts_and_by_another_copy(
@@ -168,8 +168,8 @@ def test_heads_that_the_owner_did_not_sign_are_passed_over_and_the_true_ones_cou
     put(pair, control, b"heads", b"nonsense", "a\n1\nx\n\n— b AAAAAAAA\n".encode(), None)
     shown, verdict = audited(pair, Copies())
     assert (shown, verdict.findings) == (COUNT, [])
-    assert verdict.testimony.has_heads
-    assert verdict.testimony.junk[control].count == 2
+    assert verdict.statements.has_heads
+    assert verdict.statements.skipped[control].count == 2
     copy = copied(pair, whole, nothing)
     _, verdict = audited(pair, Copies(copy))
     assert "/1 ends at 0 leaves, but by the heads" in verdict.findings[0].why
@@ -197,8 +197,8 @@ def test_heads_under_many_signatures_cost_a_replay_no_more_than_to_read_them(
     monkeypatch.setattr(VerifyingKey, "verify", counted)
     shown, verdict = audited(pair, Copies())
     assert (shown, verdict.findings) == (COUNT, [])
-    assert verdict.testimony.has_heads
-    assert verdict.testimony.junk[control].count == 3
+    assert verdict.statements.has_heads
+    assert verdict.statements.skipped[control].count == 3
     assert len(long) == 2, "one for each note that has one signature"
 
 
@@ -216,9 +216,9 @@ def test_old_heads_that_were_appended_again_do_not_hide_a_tail_that_was_cut_off(
     audit = Audit(pair.bus, pair.topic, Copies(copy))
     assert sum(frame.height for frame in audit.events(ReplayFilter())) == len(messages(pair, 0))
     assert f"it has {size}:" in audit.verdict.findings[0].why
-    (decrease,) = audit.verdict.testimony.decreases
+    (decrease,) = audit.verdict.statements.decreases
     assert (decrease.size, decrease.larger.size) == (0, size)
-    assert any("the larger one counts" in each for each in audit.remarks)
+    assert any("the larger one is used" in each for each in audit.remarks)
 
 
 @pytest.mark.parametrize("kind", ["heads", "receipt"])
@@ -237,15 +237,15 @@ def test_a_witness_at_a_size_that_is_no_checkpoint_shows_another_history(
         key = f"{DATABASE}/{pair.topic.name}/0".encode()
         put(pair, receipts, key, note)
     audit = Audit(pair.bus, pair.topic, Copies(copy))
-    audit.verdict.testimony = witnesses.gather(pair.bus, pair.topic)
+    audit.verdict.statements = witnesses.gather(pair.bus, pair.topic)
     stated = [
         replace(each, size=size, root=b"x" * 32)
-        for each in audit.verdict.testimony.of(0)
+        for each in audit.verdict.statements.of(0)
         if each.kind == kind
     ]
     tally = Replay(pair.bus, pair.topic).verify(0, {size})
     (error,) = [
-        objection(each, f"{BUS}/{pair.topic.name}/0", tally.verified, tally.roots)
+        contradiction(each, f"{BUS}/{pair.topic.name}/0", tally.verified, tally.roots)
         for each in stated
     ]
     assert isinstance(error, errors.SealFork)
@@ -261,10 +261,10 @@ def test_what_a_reader_alone_says_is_its_claim_and_does_not_disprove_an_honest_t
     put(pair, topics.receipts_topic(pair.reader), key, bare)
     shown, verdict = audited(pair, Copies())
     assert (shown, verdict.findings) == (COUNT, [])
-    (claim,) = verdict.testimony.claims
+    (claim,) = verdict.statements.claims
     assert (claim.reader, claim.size) == (pair.receipt_key.name, 4_000)
-    assert "that reader's word alone" in str(claim)
-    assert [each.kind for each in verdict.testimony.of(0)] == ["heads", "receipt"]
+    assert "only that reader states this tree" in str(claim)
+    assert [each.kind for each in verdict.statements.of(0)] == ["heads", "receipt"]
 
 
 def test_a_receipt_without_its_owners_signature_accuses_nobody_where_the_topic_bears_it_out(
@@ -278,7 +278,7 @@ def test_a_receipt_without_its_owners_signature_accuses_nobody_where_the_topic_b
     key = f"{DATABASE}/{pair.topic.name}/0".encode()
     put(pair, topics.receipts_topic(pair.reader), key, bare)
     shown, verdict = audited(pair, Copies())
-    assert (shown, verdict.findings, verdict.testimony.claims) == (COUNT, [], [])
+    assert (shown, verdict.findings, verdict.statements.claims) == (COUNT, [], [])
 
 
 @pytest.mark.parametrize("at", [10**17, 1_700_000_000_000, 0])
@@ -297,7 +297,7 @@ def test_a_signed_time_beyond_the_calendar_ends_no_replay(pair: AgencyPair, at: 
     assert shown == COUNT
     assert "a tail" not in verdict.findings[0].why
     assert f"it has {size + 1}" in verdict.findings[0].why
-    assert ("a time that is none" in verdict.findings[0].why) == (at > 10**12)
+    assert ("an unknown time" in verdict.findings[0].why) == (at > 10**12)
 
 
 def signed_copy(pair: AgencyPair, change: int) -> str:
@@ -390,7 +390,7 @@ def test_a_topic_with_more_checkpoints_than_can_be_compared_cannot_be_told_to_ho
     capfd.readouterr()
     assert root.run([*command, "--json"]) == 2
     out, err = capfd.readouterr()
-    assert "1 signed checkpoint of smaller trees, behind larger ones, could not be compared" in err
+    assert "1 signed checkpoint of smaller trees, after larger ones, could not be compared" in err
     (document,) = json.loads(out)
     assert (document["holds"], document["exit_status"]) == (None, 2)
     assert [each["checkpoints_not_compared"] for each in document["partitions"]] == [1, 0]
@@ -411,7 +411,7 @@ def test_everything_that_was_skipped_is_told_with_place_and_count(pair: AgencyPa
     assert f"1 message skipped, {noise.OUTSIDE}: leaf 1000000 at offset {end + 4}" in text
     assert f"no key or no Confluent frame: offset {end + 3}" in text
     assert f"{noise.FOREIGN_CHECKPOINT} (SignatureMissing): leaf 0 at offset {end + 5}" in text
-    assert f"{pair.topic.name}/0: 1 leaf behind the last checkpoint not shown" in text
+    assert f"{pair.topic.name}/0: 1 leaf after the last checkpoint not shown" in text
 
 
 def test_a_record_that_was_recorded_at_another_time_is_not_told_to_be_missing(
@@ -435,7 +435,7 @@ def test_a_copy_that_holds_none_of_the_leaves_compares_with_nothing(
     command = ["--config", str(pair.reader_settings), "replay", pair.topic.name]
     assert root.run([*command, "--against", empty, "--output", "ndjson"]) == 2
     err = capfd.readouterr().err
-    assert f"{empty} holds none of its leaves, so that nothing was compared" in err.splitlines()[-1]
+    assert f"{empty} contains none of its leaves, so nothing was compared" in err.splitlines()[-1]
     half = copied(pair, whole, nothing, stem="half")
     assert root.run([*command, "--against", half, "--output", "ndjson"]) == 0
     count = len(messages(pair, 1))
@@ -484,5 +484,5 @@ def test_a_witness_objects_to_a_longer_or_another_history(
     size: int, root: bytes, kind: type[errors.SealBroken] | None
 ) -> None:
     witness = Witness("bus/a", "heads", 0, size, root, SYSTEM.now(), "")
-    found = objection(witness, "bus/t/0", 7, {7: b"a"})
+    found = contradiction(witness, "bus/t/0", 7, {7: b"a"})
     assert (None if found is None else type(found)) is kind

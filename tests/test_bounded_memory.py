@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 from agency_pair import BUS, AgencyPair, send, transfer
 from memory_use import measured, peak
 from sinergi_consumers.audit import witnesses
-from sinergi_consumers.audit.testimony import Junk
+from sinergi_consumers.audit.statements import SkippedStatements
 from sinergi_consumers.decode import frames
 from sinergi_consumers.decode.decoder import DecodedBatch, DecodedParts, Decoder
 from sinergi_consumers.reading.partition import MOST_BYTES, Partition, VerifiedBatch
@@ -95,7 +95,7 @@ def test_a_receipts_topic_full_of_junk_is_passed_over_in_bounded_memory(pair: Ag
     assert done.mib < MOST_MIB
 
     found = witnesses.gather(pair.bus, pair.topic)
-    assert found.junk[receipts].count == 560
+    assert found.skipped[receipts].count == 560
     assert not found.claims
     assert [each.kind for each in found.of(0)] == ["heads", "receipt"]
 
@@ -109,7 +109,7 @@ def test_what_a_reader_says_of_other_topics_is_no_junk(pair: AgencyPair) -> None
     found = witnesses.gather(pair.bus, pair.topic)
     with open_scan(pair.connection, TopicPartition(receipts, 0)) as scan:
         _, end = scan.bounds()
-    assert found.junk == {receipts: Junk(end - 2, 2)}
+    assert found.skipped == {receipts: SkippedStatements(end - 2, 2)}
 
 
 @pytest.mark.long

@@ -425,8 +425,8 @@ def test_each_process_needs_the_rights_that_the_runbook_names_and_no_more(
             receipts_topic(pair.reader),
         ):
             read_all(pair.connection, name)
-        testimony = witnesses.gather(pair.bus, pair.topic)
-    assert {each.kind for each in testimony.witnesses} == {"heads", "receipt"}
+        statements = witnesses.gather(pair.bus, pair.topic)
+    assert {each.kind for each in statements.witnesses} == {"heads", "receipt"}
     assert "lacks the right" not in str(logs)
 
 

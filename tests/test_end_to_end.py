@@ -92,5 +92,5 @@ def test_a_replay_shows_what_was_published_and_verifies_all_of_it(pair: AgencyPa
     run = Replay(pair.bus, pair.topic)
     found = [row for frame in run.events(ReplayFilter(record_id="P/3")) for row in frame.to_dicts()]
     assert [row["record_id"] for row in found] == ["P/3"]
-    assert sum(each.verified for each in run.tallies) == 30
-    assert not any(each.unsealed for each in run.tallies)
+    assert sum(each.verified for each in run.partition_counts) == 30
+    assert not any(each.unsealed for each in run.partition_counts)

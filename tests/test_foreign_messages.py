@@ -282,7 +282,7 @@ def test_noise_between_true_events_stops_neither_relay_nor_reader_nor_replay(
     assert pair.count("sinergi_consumer.halt") == pair.count("sinergi_consumer.quarantine") == 0
     run = Replay(pair.bus, pair.topic)
     assert sum(frame.height for frame in run.events(ReplayFilter())) == 45
-    (tally,) = run.tallies
+    (tally,) = run.partition_counts
     assert min(each.first for each in tally.noise.skipped) == 0  # the name that is not text
     # Copies of leaves are told only where they are compared: 121 strange messages and more.
     assert tally.noise.count >= 100

@@ -47,7 +47,7 @@ def proved(pair: AgencyPair) -> int:
     """How many events a replay shows of a topic that it finds to be what its owner sealed."""
     audit = Audit(pair.bus, pair.topic, Copies())
     shown = sum(each.height for each in audit.events(ReplayFilter()))
-    assert audit.holds, audit.verdict.findings
+    assert audit.is_proved, audit.verdict.findings
     return shown
 
 

@@ -240,7 +240,7 @@ def test_partitions_added_behind_our_back_are_left_aside_and_told_and_all_goes_o
     assert all(any(said in each for each in lines) for lines in remarks)
     audit = Audit(pair.bus, pair.topic, Copies())
     assert sum(each.height for each in audit.events(ReplayFilter())) == 60
-    assert audit.holds
+    assert audit.is_proved
     assert said in audit.remarks[0]
 
 

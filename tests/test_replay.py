@@ -164,7 +164,7 @@ def test_a_tail_that_was_cut_off_before_a_checkpoint_is_not_shown(pair: AgencyPa
     copy = copied(pair, lambda messages: list(messages[:-1]))
     run = Replay(pair.bus, pair.topic, copy)
     shown = sum(frame.height for frame in run.events(ReplayFilter()))
-    (tally,) = run.tallies
+    (tally,) = run.partition_counts
     assert shown == tally.verified < COUNT - 1 or tally.unsealed == 0
     assert tally.verified + tally.unsealed == COUNT - 1
 
@@ -180,7 +180,7 @@ def test_a_message_of_a_stranger_is_skipped_and_counted(pair: AgencyPair) -> Non
     assert producer.flush(PATIENCE_SECONDS) == 0
     run = Replay(pair.bus, pair.topic)
     assert sum(frame.height for frame in run.events(ReplayFilter())) == COUNT
-    (tally,) = run.tallies
+    (tally,) = run.partition_counts
     assert [(each.count, each.first) for each in tally.noise.skipped] == [(1, COUNT)]
 
 

@@ -1,4 +1,4 @@
-"""What a reader needs to judge a topic: the cluster, and whom to trust for what."""
+"""What a reader needs to read and verify topics: the cluster, the agreements and the schemas."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """The bus as one agency sees it.
+    """The connection and configuration of one reader.
 
     Attributes:
-        agreements: they name the owners' keys, which are taken from nowhere else.
-        reader: the agency that reads; None for an audit of what others share.
-        load: reads the agreements again, for whoever runs for ever; without it they stay as they
-            are.
-        catalog: the schemas that are known here.
+        connection: to the Kafka cluster.
+        agreements: they contain the owners' keys; no other source of keys is used.
+        catalog: the schemas that this installation has.
+        reader: the agency that reads; None for an audit of other agencies' topics.
+        load: loads the agreements again, for long-running processes; None if they never change.
     """
 
     connection: Connection
@@ -34,6 +34,6 @@ class Bus:
     load: Callable[[], Agreements] | None = None
 
     @property
-    def agreed(self) -> AgreementCheck:
-        """What events are held to."""
+    def agreement_check(self) -> AgreementCheck:
+        """The check that an agreement allows an event."""
         return AgreementCheck(self.agreements, self.reader)

@@ -1,16 +1,16 @@
-"""An audit: a topic replayed to its end, whatever is found on the way, and all findings together.
+"""An audit: it replays a topic to its end and collects all findings.
 
-A replay stops at the first thing that does not hold. An audit goes on with the next partition, so
-that one changed byte does not hide another, and asks the witnesses at the end.
+A replay stops at the first error. An audit continues with the next partition, so that one changed
+byte does not hide another.
 
-    1. gather what was signed about the topic elsewhere, before it is read
-    2. replay each partition; what does not hold is a finding, and is compared with the other copy
-    3. hold each partition against its witnesses, at the very sizes that they state
-    4. and against checkpoints of smaller trees that stand behind larger ones
-    5. and against the other copy, leaf by leaf
+    1. Read the signed statements about the topic from other topics, before the topic itself.
+    2. Replay each partition. An error is a finding, and the batch is compared with the other copy.
+    3. Compare each partition with the statements, at the tree sizes that they state.
+    4. Compare it with checkpoints of smaller trees that come after larger ones.
+    5. Compare it with the other copy, leaf by leaf.
 
-What speaks against the topic is a finding. What strangers wrote, what a reader alone says, and what
-is worth knowing is a remark.
+A finding disproves the topic. A remark does not: for example messages of strangers, or a tree that
+only a reader has signed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sinergi_consumers.audit import testimony, witnesses
+from sinergi_consumers.audit import witnesses
 from sinergi_consumers.audit.replay import LEAF_BYTES, Replay, differing_leaf
+from sinergi_consumers.audit.statements import SignedStatements, contradiction
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.merkle import EMPTY_ROOT
@@ -31,21 +32,21 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sinergi_consumers.audit.replay import ReplayCounts, ReplayFilter
-    from sinergi_consumers.audit.testimony import Testimony
     from sinergi_consumers.bus import Bus
     from sinergi_schemas.seal.noise import SkippedMessages
     from sinergi_schemas.topics import Topic
 
-_PLACES = 3
-_COMPARED = 50_000  # leaves behind the last that holds, where no checkpoint bounds the damage
+_MOST_PLACES = 3
+_MOST_COMPARED = 50_000  # leaves after the last valid one, if no checkpoint limits the damage
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
-    """One thing that does not hold.
+    """One error that disproves the topic.
 
     Attributes:
-        remarks: what else was found about it, a line each.
+        why: the error.
+        remarks: further facts about it, one per line.
     """
 
     why: str
@@ -54,11 +55,11 @@ class AuditFinding:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Which copies of a topic to look at.
+    """Which copies of a topic to read.
 
     Attributes:
-        name: the one to audit, the topic itself if None.
-        against: another to compare it with, if any.
+        name: the copy to audit; None means the topic itself.
+        against: another copy to compare it with, or None.
     """
 
     name: str | None = None
@@ -67,28 +68,28 @@ class Copies:
 
 @dataclass(slots=True)
 class AuditVerdict:
-    """What an audit came to.
+    """The result of an audit.
 
     Attributes:
-        findings: what does not hold; empty if all does.
-        testimony: what was signed about the topic elsewhere.
-        compared: leaves that the other copy has in common with this one, if there is one.
-        lacking: what the other copy lacks, a line for each partition.
+        statements: the signed statements about the topic in other topics.
+        findings: all errors; empty if there are none.
+        compared: the number of leaves that are equal in the other copy; None without a copy.
+        missing_in_copy: the leaves that the other copy lacks, one line per partition.
     """
 
-    testimony: Testimony
+    statements: SignedStatements
     findings: list[AuditFinding] = field(default_factory=list)
     compared: int | None = None
-    lacking: list[str] = field(default_factory=list)
+    missing_in_copy: list[str] = field(default_factory=list)
 
 
 class Audit:
-    """One topic, or a copy of it, being audited.
+    """The audit of one topic or of a copy of it.
 
     Attributes:
-        copies: as it was given.
-        name: what is read.
-        verdict: complete when `events` has come to its end.
+        copies: which copies are read.
+        name: of the topic that is read.
+        verdict: complete when `events` is exhausted.
     """
 
     def __init__(self, bus: Bus, topic: Topic, copies: Copies) -> None:
@@ -97,200 +98,205 @@ class Audit:
         self.copies = copies
         self.name = copies.name or topic.name
         self._replay = Replay(bus, topic, copies.name, keeps_leaves=copies.against is not None)
-        self._whole: list[ReplayCounts] = []
-        self.verdict = AuditVerdict(testimony.Testimony())
+        self._read_to_end: list[ReplayCounts] = []
+        self.verdict = AuditVerdict(SignedStatements())
 
     @property
-    def tallies(self) -> list[ReplayCounts]:
-        """What was seen of each partition so far."""
-        return self._replay.tallies
+    def partition_counts(self) -> list[ReplayCounts]:
+        """What was read of each partition so far."""
+        return self._replay.partition_counts
 
     @property
     def shown(self) -> int:
-        """How many events were handed out."""
-        return sum(each.shown for each in self.tallies)
+        """The number of events that were returned."""
+        return sum(each.shown for each in self.partition_counts)
 
     @property
-    def holds(self) -> bool | None:
-        """Whether the topic is what its owner sealed; None where that cannot be told."""
+    def is_proved(self) -> bool | None:
+        """Whether the topic is what its owner sealed; None if the audit could not decide it."""
         if self.verdict.findings:
             return False
-        return None if self.untold else True
+        return None if self.why_undecided else True
 
     @property
-    def untold(self) -> str:
-        """Why nothing can be told, or an empty text.
+    def why_undecided(self) -> str:
+        """Why the audit could not decide, or an empty text.
 
-        Messages that no checkpoint covers are nobody's, and an empty topic without heads may be
-        one that was emptied: neither proves anything.
+        Nobody has signed messages that no checkpoint covers, and somebody may have emptied an empty
+        topic without heads. Neither proves anything.
         """
-        agency, has_leaves = self._topic.agency, any(each.verified for each in self.tallies)
-        if not has_leaves and not self.verdict.testimony.has_heads:
-            return f"no leaf and no heads are under a key of {agency} that the agreements here name"
-        if uncompared := sum(each.uncompared for each in self.tallies):
-            checkpoints = counted(uncompared, "signed checkpoint")
-            return f"{checkpoints} of smaller trees, behind larger ones, could not be compared"
+        agency = self._topic.agency
+        has_leaves = any(each.verified for each in self.partition_counts)
+        if not has_leaves and not self.verdict.statements.has_heads:
+            return f"no leaves and no heads are signed by a key of {agency} in these agreements"
+        if count := sum(each.unmatched_beyond_limit for each in self.partition_counts):
+            checkpoints = counted(count, "signed checkpoint")
+            return f"{checkpoints} of smaller trees, after larger ones, could not be compared"
         if has_leaves and self.verdict.compared == 0:
-            return f"{self.copies.against} holds none of its leaves, so that nothing was compared"
+            return f"{self.copies.against} contains none of its leaves, so nothing was compared"
         return ""
 
     @property
-    def elsewhen(self) -> list[datetime]:
-        """When events of the one record were recorded that lie outside the interval asked for."""
-        return sorted(at for each in self.tallies for at in each.elsewhen)
+    def outside_interval(self) -> list[datetime]:
+        """`recorded_at` of the requested record's events outside the requested interval, sorted."""
+        return sorted(at for each in self.partition_counts for at in each.outside_interval)
 
     def root(self, partition: int, size: int) -> bytes | None:
-        """The root of a partition's tree of a size that somebody has signed, if it is that long."""
-        for tally in self.tallies:
-            if tally.partition == partition:
-                return tally.roots.get(size, EMPTY_ROOT if size == 0 else None)
+        """The root of a partition's tree of a size that a statement has; None if it is smaller."""
+        for counts in self.partition_counts:
+            if counts.partition == partition:
+                return counts.roots.get(size, EMPTY_ROOT if size == 0 else None)
         return None
 
     def notes(self) -> dict[str, str]:
-        """The signed notes that were met, under names that tell whose they are and of what."""
-        found = {f"{each.partition}.checkpoint": each.note for each in self.tallies if each.note}
-        for each in self.verdict.testimony.witnesses:
+        """The signed notes that were read, by a file name that contains signer and kind."""
+        found = {
+            f"{each.partition}.checkpoint": each.note for each in self.partition_counts if each.note
+        }
+        for each in self.verdict.statements.witnesses:
             owner = each.name.removeprefix(f"{self._bus.agreements.bus}/").replace("/", ".")
             place = "" if each.kind == "heads" else f"{each.partition}."
             found[f"{place}{each.kind}.{owner}"] = each.note
         return found
 
-    def nothing(self) -> pl.DataFrame:
-        """A frame without events, for its columns."""
-        return self._replay.nothing()
+    def empty_frame(self) -> pl.DataFrame:
+        """A frame with the columns of `events` and no rows."""
+        return self._replay.empty_frame()
 
     def events(self, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
-        """Frames of the wanted events that hold; afterwards `verdict` says what does not.
+        """Frames of the verified events that pass the filter. At the end `verdict` is complete.
 
         Raises:
-            NotAgreed: no agreement speaks of the topic.
-            PartitionsDiffer: it has fewer partitions than the agreement says.
-            Unavailable: the broker is away.
+            NotAgreed: no agreement covers the topic.
+            PartitionsDiffer: the topic has fewer partitions than the agreement says.
+            Unavailable: the broker does not answer.
         """
         numbers = self._replay.partitions()
-        stated = self.verdict.testimony = witnesses.gather(self._bus, self._topic)  # 1
+        stated = self.verdict.statements = witnesses.gather(self._bus, self._topic)  # 1
         for number in numbers:
             frames = self._replay.partition(number, wanted, stated.sizes(number))
             try:
                 yield from frames  # 2
-                self._whole.append(self.tallies[-1])
+                self._read_to_end.append(self.partition_counts[-1])
             except errors.SealBroken as why:
-                self._broken(self.tallies[-1], why)
-        self._hear()  # 3
-        self._match()  # 4
+                self._add_broken(self.partition_counts[-1], why)
+        self._compare_statements()  # 3
+        self._compare_smaller_checkpoints()  # 4
         if self.copies.against is not None:
-            self._compare(self.copies.against)  # 5
+            self._compare_copy(self.copies.against)  # 5
 
     @property
     def remarks(self) -> list[str]:
-        """What is worth knowing and does not speak against the topic, one line each."""
+        """Facts that do not disprove the topic, one per line."""
         found = [self._replay.added] if self._replay.added else []
-        for tally in self.tallies:
-            name = f"{self.name}/{tally.partition}"
+        for counts in self.partition_counts:
+            name = f"{self.name}/{counts.partition}"
             found += [
                 f"{name}: {counted(each.count, 'message')} skipped, {each.cause}{_places(each)}"
-                for each in tally.noise.skipped
+                for each in counts.noise.skipped
             ]
             found += [
                 f"{name}: {counted(each.count, 'sealed event')} not shown,"
                 f" {each.cause}{_places(each)}"
-                for each in tally.unfit.skipped
+                for each in counts.unfit.skipped
             ]
             found += [
                 f"{name}: {counted(each.count, 'event')} not agreed, {each.cause}{_places(each)}"
-                for each in tally.not_agreed.skipped
+                for each in counts.not_agreed.skipped
             ]
-            if tally.unsealed:
-                left = _leaves(tally.unsealed)
-                found.append(f"{name}: {left} behind the last checkpoint not shown")
-        return [*found, *self.verdict.lacking, *self.verdict.testimony.remarks]
+            if counts.unsealed:
+                leaves = _leaves(counts.unsealed)
+                found.append(f"{name}: {leaves} after the last checkpoint not shown")
+        return [*found, *self.verdict.missing_in_copy, *self.verdict.statements.remarks]
 
     def _origin(self, number: int) -> str:
         return f"{self._bus.agreements.bus}/{self._topic.name}/{number}"
 
-    def _broken(self, tally: ReplayCounts, why: errors.TopicHalted) -> None:
-        stands = (
-            f"leaves 0 to {tally.verified} (exclusive) hold" if tally.verified else "none holds"
-        )
-        remarks = [f"partition {tally.partition}: {stands}; nothing behind is shown"]
+    def _add_broken(self, counts: ReplayCounts, why: errors.TopicHalted) -> None:
+        valid = "no leaf is valid"
+        if counts.verified:
+            valid = f"leaves 0 to {counts.verified} (exclusive) are valid"
+        remarks = [f"partition {counts.partition}: {valid}; no later leaf is shown"]
         if self.copies.against is not None:
-            remarks.append(self._difference(tally, why, self.copies.against))
+            remarks.append(self._difference(counts, why, self.copies.against))
         self.verdict.findings.append(AuditFinding(str(why), tuple(remarks)))
 
-    def _difference(self, tally: ReplayCounts, why: errors.TopicHalted, other: str) -> str:
-        end = why.end if isinstance(why, errors.SealMismatch) else tally.verified + _COMPARED
-        leaves = range(tally.verified, end)
-        leaf = differing_leaf(self._bus, tally.partition, leaves, self.name, other)
+    def _difference(self, counts: ReplayCounts, why: errors.TopicHalted, other: str) -> str:
+        end = counts.verified + _MOST_COMPARED
+        if isinstance(why, errors.SealMismatch):
+            end = why.end
+        leaves = range(counts.verified, end)
+        leaf = differing_leaf(self._bus, counts.partition, leaves, self.name, other)
         if leaf is None:
             return f"compared with {other}: no leaf differs, but their seals do"
         return f"compared with {other}: leaf {leaf} differs"
 
-    def _hear(self) -> None:
-        """Tell each partition's largest contradiction once, and who else speaks of one."""
-        whole = {each.partition for each in self._whole}
-        for tally in self.tallies:
-            origin = self._origin(tally.partition)
-            self.verdict.testimony.settle(tally.partition, tally.roots)
-            heard = [
+    def _compare_statements(self) -> None:
+        """Add one finding per partition: its largest contradiction, and the other statements."""
+        read_to_end = {each.partition for each in self._read_to_end}
+        for counts in self.partition_counts:
+            origin = self._origin(counts.partition)
+            self.verdict.statements.drop_supported_claims(counts.partition, counts.roots)
+            found = [
                 (each, error)
-                for each in self.verdict.testimony.of(tally.partition)
-                # Of a partition that was not read to its end nobody knows how long it is.
-                if (tally.partition in whole or each.size <= tally.verified)
-                and (error := testimony.objection(each, origin, tally.verified, tally.roots))
+                for each in self.verdict.statements.of(counts.partition)
+                # If a partition was not read to its end, its size is unknown.
+                if (counts.partition in read_to_end or each.size <= counts.verified)
+                and (error := contradiction(each, origin, counts.verified, counts.roots))
             ]
-            if heard:
-                (first, error), *more = heard
-                said = f"{first} states {_leaves(first.size)} and the root {first.root.hex()}"
-                remarks = (said, *(f"by {each} it has {each.size}" for each, _ in more))
+            if found:
+                (first, error), *more = found
+                statement = f"{first} states {_leaves(first.size)} and the root {first.root.hex()}"
+                remarks = (statement, *(f"by {each} it has {each.size}" for each, _ in more))
                 self.verdict.findings.append(AuditFinding(str(error), remarks))
 
-    def _match(self) -> None:
-        """Compare checkpoints that the owner signed of smaller trees than those before them."""
-        for tally in [each for each in self._whole if each.unmatched]:
+    def _compare_smaller_checkpoints(self) -> None:
+        """Compare checkpoints of smaller trees that come after those of larger ones."""
+        for counts in [each for each in self._read_to_end if each.unmatched]:
             again = Replay(self._bus, self._topic, self.copies.name)
-            roots = again.verify(tally.partition, tally.unmatched.keys()).roots
-            for size, root in sorted(tally.unmatched.items()):
+            roots = again.verify(counts.partition, counts.unmatched.keys()).roots
+            for size, root in sorted(counts.unmatched.items()):
                 if roots.get(size, root) != root:
-                    fork = errors.SealFork(self._origin(tally.partition), size)
+                    fork = errors.SealFork(self._origin(counts.partition), size)
                     self.verdict.findings.append(AuditFinding(str(fork)))
                     break
 
-    def _compare(self, against: str) -> None:
-        """Hold what is verified against another copy: leaf by leaf, and their ends."""
+    def _compare_copy(self, against: str) -> None:
+        """Compare the verified leaves with those of another copy, and the sizes of both."""
         other = Replay(self._bus, self._topic, against, keeps_leaves=True)
         other.partitions()
         common = 0
-        for tally in self._whole:
+        for counts in self._read_to_end:
             try:
-                theirs = other.verify(tally.partition)
+                theirs = other.verify(counts.partition)
             except errors.SealBroken as why:
-                self.verdict.findings.append(AuditFinding(f"{against} does not hold itself: {why}"))
-                theirs = other.tallies[-1]
+                self.verdict.findings.append(AuditFinding(f"{against} is not valid itself: {why}"))
+                theirs = other.partition_counts[-1]
                 is_whole = False
             else:
                 is_whole = True
-            least = min(tally.verified, theirs.verified)
-            origin = self._origin(tally.partition)
-            leaf = _first_difference(tally, theirs, least)
+            least = min(counts.verified, theirs.verified)
+            origin = self._origin(counts.partition)
+            leaf = _first_difference(counts, theirs, least)
             common += least if leaf is None else leaf
             if leaf is not None:
                 fork = errors.SealFork(origin, leaf + 1)
                 remarks = (
-                    f"leaf {leaf} is the first that differs; both are under its owner's signature",
-                    f"{self.name}: {_leaves(tally.verified)}, root {tally.root.hex()}",
+                    f"leaf {leaf} is the first that differs; their owner has signed both",
+                    f"{self.name}: {_leaves(counts.verified)}, root {counts.root.hex()}",
                     f"{against}: {_leaves(theirs.verified)}, root {theirs.root.hex()}",
                 )
                 self.verdict.findings.append(
                     AuditFinding(f"Compared with {against}: {fork}", remarks)
                 )
-            elif theirs.verified < tally.verified:
-                lacks = _leaves(tally.verified - theirs.verified)
-                self.verdict.lacking.append(
-                    f"{against}/{tally.partition} lacks the last {lacks} of {tally.verified:,}"
+            elif theirs.verified < counts.verified:
+                missing = _leaves(counts.verified - theirs.verified)
+                self.verdict.missing_in_copy.append(
+                    f"{against}/{counts.partition} lacks the last {missing} of {counts.verified:,}"
                 )
-            elif is_whole and theirs.verified > tally.verified:
-                tail = errors.TailMissing(origin, tally.verified, theirs.verified, against)
-                self.verdict.findings.append(AuditFinding(str(tail)))
+            elif is_whole and theirs.verified > counts.verified:
+                error = errors.TailMissing(origin, counts.verified, theirs.verified, against)
+                self.verdict.findings.append(AuditFinding(str(error)))
         self.verdict.compared = common
 
 
@@ -299,7 +305,7 @@ def _leaves(count: int) -> str:
 
 
 def _first_difference(ours: ReplayCounts, theirs: ReplayCounts, end: int) -> int | None:
-    """The first leaf below `end` in which two histories differ, or None."""
+    """The index of the first leaf below `end` that differs, or None."""
     one, other = ours.leaves or b"", theirs.leaves or b""
     if one[: end * LEAF_BYTES] == other[: end * LEAF_BYTES]:
         return None
@@ -307,10 +313,10 @@ def _first_difference(ours: ReplayCounts, theirs: ReplayCounts, end: int) -> int
 
 
 def _places(skipped: SkippedMessages) -> str:
-    """The first places of skipped messages, for people."""
+    """The places of the first skipped messages, as text."""
     found = [
         f"offset {offset}" if leaf is None else f"leaf {leaf} at offset {offset}"
-        for offset, leaf in skipped.places[:_PLACES]
+        for offset, leaf in skipped.places[:_MOST_PLACES]
     ]
     more = ", …" if skipped.count > len(found) else ""
     return f": {', '.join(found)}{more}"

@@ -1,7 +1,7 @@
-"""Replay: a topic read again from its first leaf, verified, and handed out as frames of events.
+"""Replay: read a topic again from its first leaf, verify it, and return frames of events.
 
-It has no side effects by construction: it joins no group, commits no offset and has no producer.
-What does not stand under a valid checkpoint is never handed out.
+It has no side effects: it joins no consumer group, commits no offset and has no producer. It
+returns only events that a valid checkpoint covers.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ LEAF_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class ReplayFilter:
-    """Which events of a topic a replay hands out; all of them are verified all the same.
+    """Which events of a topic a replay returns. It always verifies all of them.
 
     Attributes:
-        since, until: the half-open interval of `recorded_at`.
-        record_id: one record only.
+        since, until: the half-open interval of `recorded_at`; None means no limit.
+        record_id: only events of this record; None means all records.
     """
 
     since: datetime | None = None
@@ -55,13 +55,13 @@ class ReplayFilter:
     record_id: str | None = None
 
     def choose(self, events: pl.DataFrame) -> pl.DataFrame:
-        """The wanted ones among some events."""
+        """The events that pass the filter."""
         if self.record_id is not None:
             events = events.filter(pl.col("record_id") == self.record_id)
         return events.filter(self._is_within())
 
-    def elsewhen(self, events: pl.DataFrame) -> pl.Series:
-        """When those events of the one record were recorded that lie outside the interval."""
+    def outside_interval(self, events: pl.DataFrame) -> pl.Series:
+        """`recorded_at` of the events of the record that are outside the interval."""
         if self.record_id is None:
             return events["recorded_at"].clear()
         is_record = pl.col("record_id") == self.record_id
@@ -79,24 +79,24 @@ class ReplayFilter:
 
 @dataclass(slots=True)
 class ReplayCounts:
-    """What a replay has seen of one partition.
+    """What a replay has read of one partition.
 
     Attributes:
-        verified: leaves under a valid checkpoint.
-        offsets: how far it is on the topic, and where the topic ends.
-        unsealed: leaves behind the last checkpoint; their batch is not complete yet.
+        partition: its number.
+        verified: the number of leaves that a valid checkpoint covers.
+        offsets: the next offset to read, and the end of the partition.
+        unsealed: the number of leaves after the last checkpoint; their batch is not complete yet.
         root: of the tree of all verified leaves.
-        roots: of the trees of the sizes that were asked for, by size.
-        note: the last checkpoint, as its owner signed it; empty before the first.
-        shown: events that were handed out.
-        unfit: events under the seal that do not decode or contradict themselves, by reason.
-        not_agreed: events that no agreement allows, by the reason; they are handed out all the
-            same.
+        roots: of the trees of the requested sizes, by size.
+        note: the last checkpoint with its owner's signatures; empty before the first one.
+        shown: the number of events that were returned.
+        unfit: sealed events that do not decode or contradict their topic or key, by reason.
+        not_agreed: events that no agreement allows, by reason; they are returned as well.
         noise: messages that no checkpoint covers and that were skipped, by cause.
-        resends: messages that were ignored as known.
-        leaves: 16 bytes of each leaf hash, where they are kept for a comparison.
+        resends: the number of messages that were skipped as copies.
+        leaves: 16 bytes of each leaf hash, if they are stored for a comparison.
         history: what the reader stored to compare with, and what could not be compared.
-        elsewhen: when events of the record that is asked for were recorded outside the interval.
+        outside_interval: `recorded_at` of the requested record's events outside the interval.
     """
 
     partition: int
@@ -113,27 +113,29 @@ class ReplayCounts:
     resends: int = 0
     leaves: bytearray | None = None
     history: VerifiedHistory | None = None
-    elsewhen: list[datetime] = field(default_factory=list)
+    outside_interval: list[datetime] = field(default_factory=list)
 
     def leaf(self, index: int) -> bytes:
-        """The kept part of a leaf hash."""
+        """The stored part of a leaf hash."""
         return bytes((self.leaves or b"")[index * LEAF_BYTES : (index + 1) * LEAF_BYTES])
 
     @property
     def unmatched(self) -> Mapping[int, bytes]:
-        """Roots by size of checkpoints behind those of larger trees that were not compared yet."""
+        """Roots of checkpoints of smaller trees that were not compared, by tree size."""
         return self.history.unmatched if self.history else {}
 
     @property
-    def uncompared(self) -> int:
-        """How many more of them there were, which nothing can be compared with any more."""
+    def unmatched_beyond_limit(self) -> int:
+        """The number of further ones, which were not stored and so cannot be compared."""
         return self.history.unmatched_beyond_limit if self.history else 0
 
-    def take(self, batch: VerifiedBatch, before: Frontier, sizes: Sequence[int]) -> None:
-        """Count a verified batch behind the tree `before`, and note the roots of some sizes.
+    def add(self, batch: VerifiedBatch, before: Frontier, sizes: Sequence[int]) -> None:
+        """Count a verified batch, and compute the roots of the requested tree sizes in it.
 
         Args:
-            sizes: in their order.
+            batch: the next one.
+            before: the verified tree before the batch.
+            sizes: tree sizes, sorted.
         """
         for each in batch.checkpoints:
             within = before
@@ -149,15 +151,17 @@ class ReplayCounts:
 
 
 class Replay:
-    """One topic being replayed.
+    """The replay of one topic.
 
     Args:
-        copy: the topic to read instead, which is said to be a copy; its messages must still bear
-            the seal of `topic`.
-        keeps_leaves: keep a part of each leaf hash, 16 bytes, for a comparison.
+        bus: the connection and the agreements.
+        topic: the event topic.
+        copy: the name of a copy to read instead; its messages must have the seal of `topic`.
+        keeps_leaves: store 16 bytes of each leaf hash, for a comparison.
 
     Attributes:
-        added: what is to be said of partitions that the agreement does not know; None without any.
+        partition_counts: what was read of each partition so far.
+        added: a remark about partitions that the agreement does not include, or None.
     """
 
     def __init__(
@@ -169,16 +173,16 @@ class Replay:
         self._is_copy = copy is not None
         self._decoder = Decoder(bus.catalog, topic.event_type)
         self._keeps_leaves = keeps_leaves
-        self.tallies: list[ReplayCounts] = []
+        self.partition_counts: list[ReplayCounts] = []
         self.added: str | None = None
 
     def events(self, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
         """Frames of verified events, partition by partition, each in leaf order.
 
         Raises:
-            SealBroken: the topic is not what its owner sealed; nothing of that batch is handed out.
-            PartitionsDiffer: it has fewer partitions than the agreement says.
-            Unavailable: the broker is away.
+            SealBroken: the topic is not what its owner sealed; nothing of that batch is returned.
+            PartitionsDiffer: the topic has fewer partitions than the agreement says.
+            Unavailable: the broker does not answer.
         """
         for number in self.partitions():
             yield from self.partition(number, wanted)
@@ -189,44 +193,46 @@ class Replay:
         """As `events`, for one partition.
 
         Args:
-            sizes: the trees whose roots are to be noted in its tally.
+            number: of the partition.
+            wanted: the filter.
+            sizes: tree sizes; their roots are stored in the partition's counts.
         """
-        tally = self._tally(number)
-        for batch in self._batches(tally, sizes):
+        counts = self._new_counts(number)
+        for batch in self._batches(counts, sizes):
             for part in self._decoder.parts(batch):
                 for each in part.unfit:
-                    tally.unfit.add(each.reason, each.message.offset, each.message.leaf_index)
-                not_agreed = self._bus.agreed.violations(self._topic, part.events)
+                    counts.unfit.add(each.reason, each.message.offset, each.message.leaf_index)
+                not_agreed = self._bus.agreement_check.violations(self._topic, part.events)
                 for index, why in not_agreed.items():
-                    tally.not_agreed.add(why, batch.message(index).offset, index)
+                    counts.not_agreed.add(why, batch.message(index).offset, index)
                 chosen = wanted.choose(part.events)
-                tally.shown += chosen.height
-                tally.elsewhen += wanted.elsewhen(part.events).to_list()
+                counts.shown += chosen.height
+                counts.outside_interval += wanted.outside_interval(part.events).to_list()
                 yield chosen
 
     def verify(self, number: int, sizes: AbstractSet[int] = frozenset()) -> ReplayCounts:
-        """What one partition holds, without looking into its events.
+        """Verify one partition without decoding its events.
 
         Raises:
-            SealBroken: as `events`; what holds is in the tally all the same.
+            SealBroken: as `events`; `partition_counts` has what is valid.
         """
-        tally = self._tally(number)
-        for _ in self._batches(tally, sizes):
+        counts = self._new_counts(number)
+        for _ in self._batches(counts, sizes):
             pass
-        return tally
+        return counts
 
-    def nothing(self) -> pl.DataFrame:
-        """A frame without events, for its columns."""
+    def empty_frame(self) -> pl.DataFrame:
+        """A frame with the columns of `events` and no rows."""
         return self._decoder.empty_frame()
 
     def partitions(self) -> range:
-        """The numbers of its partitions that the agreement knows; others hold no event.
+        """The partitions that the agreement includes. Other partitions contain no event.
 
         Raises:
-            NotAgreed: no agreement speaks of the topic.
-            PartitionsDiffer: it has fewer partitions than the agreement says.
-            ReplayRefused: a copy is not there, or has fewer.
-            Unavailable: the broker is away, or does not have it.
+            NotAgreed: no agreement covers the topic.
+            PartitionsDiffer: the topic has fewer partitions than the agreement says.
+            ReplayRefused: the copy does not exist, or has fewer partitions.
+            Unavailable: the broker does not answer, or does not have the topic.
         """
         expected = self._bus.agreements.partitions(self._topic)
         admin = open_admin(self._bus.connection)
@@ -239,80 +245,81 @@ class Replay:
         return range(expected)
 
     def _partitions_of_copy(self, admin: Admin, expected: int) -> range:
-        """As `partitions`, without advice to make or to change what may be evidence."""
-        there = describe(admin, [self._name]).get(self._name)
-        if there is None:
+        """As `partitions`, but without advice to create or change a topic that may be evidence."""
+        found = describe(admin, [self._name]).get(self._name)
+        if found is None:
             raise errors.ReplayRefused(f"there is no topic {self._name} on these brokers")
-        count = len(there.partitions)
-        said = f"the copy {self._name} has {counted(count, 'partition')}, and {expected} are agreed"
+        count = len(found.partitions)
+        what = f"the copy {self._name} has {counted(count, 'partition')}, and {expected} are agreed"
         if count < expected:
-            raise errors.ReplayRefused(f"{said} for {self._topic.name}; it is no whole copy")
+            hint = "it is not a complete copy"
+            raise errors.ReplayRefused(f"{what} for {self._topic.name}; {hint}")
         if count > expected:
-            self.added = f"{said}: the further ones are not read"
+            self.added = f"{what}: the further ones are not read"
         return range(expected)
 
-    def _tally(self, number: int) -> ReplayCounts:
-        tally = ReplayCounts(number, leaves=bytearray() if self._keeps_leaves else None)
-        self.tallies.append(tally)
-        return tally
+    def _new_counts(self, number: int) -> ReplayCounts:
+        counts = ReplayCounts(number, leaves=bytearray() if self._keeps_leaves else None)
+        self.partition_counts.append(counts)
+        return counts
 
-    def _batches(self, tally: ReplayCounts, sizes: AbstractSet[int]) -> Iterator[VerifiedBatch]:
-        number, tree, ordered = tally.partition, Frontier.empty(), sorted(sizes)
+    def _batches(self, counts: ReplayCounts, sizes: AbstractSet[int]) -> Iterator[VerifiedBatch]:
+        number, tree, ordered = counts.partition, Frontier.empty(), sorted(sizes)
         keys = self._bus.agreements.ring(self._topic, number)
         bus = self._bus.agreements.bus
         partition = Partition(bus, self._topic, number, keys, tree, compare=True)
-        tally.noise, tally.history = partition.noise, partition.history
+        counts.noise, counts.history = partition.noise, partition.history
         with open_scan(self._bus.connection, TopicPartition(self._name, number)) as scan:
-            for batch in _read(scan, partition, tally):
-                tally.take(batch, tree, ordered)
+            for batch in _read(scan, partition, counts):
+                counts.add(batch, tree, ordered)
                 tree = batch.frontier
                 yield batch
 
 
 def _read(
-    scan: PartitionScan, partition: Partition, tally: ReplayCounts
+    scan: PartitionScan, partition: Partition, counts: ReplayCounts
 ) -> Iterator[VerifiedBatch]:
-    """The verified batches of a partition from its first message to its last one of now.
+    """The verified batches of a partition, from its first message to its present end.
 
     Raises:
-        SealBroken: what is there is not what its owner sealed.
+        SealBroken: the messages are not what the owner sealed.
     """
     low, high = scan.bounds()
     start: int | None = low
     while start is not None:
         for chunk in scan.read(start, high):
             batch = partition.receive(chunk)
-            _report(scan, partition)
-            tally.offsets = (partition.next_offset, high)
+            _count_unreadable(scan, partition)
+            counts.offsets = (partition.next_offset, high)
             if batch:
                 yield batch
             if partition.rewind is not None:
                 break
-        _report(scan, partition)
+        _count_unreadable(scan, partition)
         partition.end()
         while partition.rewind is None and (batch := partition.cut()):
             yield batch
-        tally.unsealed, tally.resends = partition.pending, partition.resends
+        counts.unsealed, counts.resends = partition.pending, partition.resends
         start, partition.rewind = partition.rewind, None
 
 
-def _report(scan: PartitionScan, partition: Partition) -> None:
-    """Count the batches that cannot be read among what was skipped."""
+def _count_unreadable(scan: PartitionScan, partition: Partition) -> None:
+    """Count record batches that the client cannot read as skipped messages."""
     for each in scan.drain_unreadable():
         partition.noise.add(each.cause, each.offset)
 
 
 def differing_leaf(bus: Bus, partition: int, leaves: range, one: str, other: str) -> int | None:
-    """The first leaf of a batch in which two copies of a topic differ, or None.
+    """The index of the first leaf in a range that differs between two copies of a topic, or None.
 
-    A root tells that a batch is wrong, not which leaf of it is: only a second copy can.
+    A root shows that a batch is wrong, but not which leaf. Only a second copy shows that.
     """
     ours, theirs = (_hashes(bus.connection, name, partition, leaves) for name in (one, other))
     return next((at for at in leaves if ours.get(at) != theirs.get(at)), None)
 
 
 def _hashes(connection: Connection, topic: str, partition: int, leaves: range) -> dict[int, bytes]:
-    """The hashes of some leaves: the leaves themselves may be of any size."""
+    """The hashes of leaves by index. The leaves themselves could be too large to store."""
     found: dict[int, bytes] = {}
     with open_scan(connection, TopicPartition(topic, partition)) as scan:
         _, high = scan.bounds()

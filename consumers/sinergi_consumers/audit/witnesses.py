@@ -1,22 +1,22 @@
-"""Who else has signed what a topic held: its owner's heads, and its readers' receipts.
+"""Read the signed statements about a topic: its owner's heads and its readers' receipts.
 
-A topic alone cannot show that its newest messages were cut off: what is left is still sealed. Heads
-and receipts lie in other topics and state how many leaves there were. They are read before the
-topic, which therefore shows no less than they state unless something is missing.
+A topic alone does not show that its last messages were deleted, because the rest is still sealed.
+Heads and receipts are stored in other topics and state the number of leaves. They are read before
+the topic, so the topic has at least the leaves that they state, unless some are missing.
 
-Anybody may have written to those topics too, so they are judged like the topic itself:
+Everybody may have written to those topics as well, so these rules apply:
 
-    1. The largest statement counts, not the newest: an old one that was appended again hides
-       nothing. Such a decrease is reported.
-    2. A receipt is a witness against the owner only where the owner's own signature is under it. A
-       tree that only a reader signs is that reader's claim, and is reported as such, unless the
-       topic shows that the owner signed it: anybody can take a signature out of a receipt.
-    3. What nobody has signed is passed over and counted.
+    1. The largest statement is used, not the newest, because somebody may append an old one again.
+       Such a decrease is reported.
+    2. A receipt is a statement of the owner only if it has the owner's signature. A tree that only
+       a reader has signed is reported as a claim of that reader, unless the topic shows that the
+       owner has signed it, because everybody can remove a signature from a receipt.
+    3. A message without a valid signature is skipped and counted.
 
-The topics are read as streams. Of the many statements under one key only those are verified that
-state more than what is known, and the newest of each part that is read. What is no statement is not
-counted towards any limit: anybody can write it, and would hide a true one behind it. It costs
-little, since a note has few bytes and one signature under each key.
+The topics are read in chunks. Of the statements with the same message key, it verifies the newest
+of each chunk, and those that state more leaves than are known. There is no limit on the number of
+invalid messages; otherwise somebody could hide a valid one behind them. An invalid one is cheap to
+check, since a note has few bytes and one signature per key.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from sinergi_consumers.audit.testimony import (
+from sinergi_consumers.audit.statements import (
     HEADS,
     RECEIPT,
     Decrease,
-    Junk,
-    Testimony,
+    SignedStatements,
+    SkippedStatements,
     UnsupportedClaim,
     Witness,
 )
@@ -54,110 +54,111 @@ if TYPE_CHECKING:
 _HEADS_KEY = b"heads"
 _SCHEMA = re.compile(rb"schema/[0-9a-f]{64}")
 _MOST_CLAIMS = 20
-_MOST_BARE = 1_000  # of one key: signed by a reader, without its owner's signature
+_MOST_WITHOUT_OWNER = 1_000  # receipts of one message key without the owner's signature
 
 
-def gather(bus: Bus, topic: Topic) -> Testimony:
-    """Read the heads of a topic's owner, and the receipts that its readers gave for it.
+def gather(bus: Bus, topic: Topic) -> SignedStatements:
+    """Read the heads of a topic's owner, and the receipts of its readers.
 
     Raises:
-        Unavailable: the broker is away.
+        Unavailable: the broker does not answer.
     """
-    found = Testimony()
+    found = SignedStatements()
     control = topics.control_topic(topic.agency)
     readers = {topics.receipts_topic(each): each for each in bus.agreements.agencies}
     for name in describe(open_admin(bus.connection), [control, *readers]):
         reader = readers.get(name)
-        hearing = _Hearing(
+        reading = _StatementReading(
             name,
-            _heads_wanted() if reader is None else _receipts_wanted(bus, topic, reader),
+            _heads_keys() if reader is None else _receipt_keys(bus, topic, reader),
             _Heads(bus, topic) if reader is None else _Receipts(bus, topic, reader, found.claims),
         )
         with open_scan(bus.connection, TopicPartition(name, 0)) as scan:
             for chunk in scan.read(*scan.bounds()):
-                hearing.take(chunk)
-        found.witnesses += hearing.best.values()
-        found.decreases += hearing.decreases.values()
-        if hearing.junk.count:
-            found.junk[name] = hearing.junk
+                reading.add(chunk)
+        found.witnesses += reading.largest.values()
+        found.decreases += reading.decreases.values()
+        if reading.skipped.count:
+            found.skipped[name] = reading.skipped
         if reader is None:
-            found.has_heads = hearing.is_heard
-            found.heads_at = hearing.newest_at
+            found.has_heads = reading.has_valid
+            found.heads_at = reading.newest_at
     return found
 
 
-class _Wanted(NamedTuple):
-    """Which keys of a topic are looked for, and which are ours and say something else."""
+class _MessageKeys(NamedTuple):
+    """The message keys of the statements, and a pattern of keys with other valid content."""
 
-    keys: AbstractSet[bytes]
+    statements: AbstractSet[bytes]
     others: re.Pattern[bytes]
 
 
-def _heads_wanted() -> _Wanted:
-    return _Wanted({_HEADS_KEY}, _SCHEMA)
+def _heads_keys() -> _MessageKeys:
+    return _MessageKeys({_HEADS_KEY}, _SCHEMA)
 
 
-def _receipts_wanted(bus: Bus, topic: Topic, reader: str) -> _Wanted:
-    """The keys under which a reader's databases publish their receipts for a topic."""
+def _receipt_keys(bus: Bus, topic: Topic, reader: str) -> _MessageKeys:
+    """The message keys of the receipts of a reader's databases for a topic."""
     keys = bus.agreements.receipt_keys(reader, topic)
     databases = [each.name.rpartition("/")[2] for each in keys]
     numbers = range(bus.agreements.partitions(topic))
     any_of = "|".join(map(re.escape, databases)) or "(?!)"
-    return _Wanted(
+    return _MessageKeys(
         {f"{each}/{topic.name}/{number}".encode() for each in databases for number in numbers},
         re.compile(rf"(?:{any_of})/sinergi\.[a-z0-9.-]{{1,200}}/[0-9]{{1,9}}".encode()),
     )
 
 
-class _Hearing:
-    """One topic of statements, taken in part by part.
+class _StatementReading:
+    """The statements of one topic, read chunk by chunk.
 
     Attributes:
-        best: the largest statement by signer and partition.
-        decreases: the first one of each signer and partition.
-        is_heard: at least one statement holds.
-        newest_at: the time of the newest statement that holds.
+        largest: the largest statement by signer and partition.
+        decreases: the first decrease of each signer and partition.
+        has_valid: whether at least one statement is valid.
+        newest_at: the time of the newest valid statement.
     """
 
-    def __init__(self, topic: str, wanted: _Wanted, statements: _Heads | _Receipts) -> None:
-        self._bare: Counter[bytes] = Counter()
+    def __init__(self, topic: str, keys: _MessageKeys, statements: _Heads | _Receipts) -> None:
+        self._without_owner: Counter[bytes] = Counter()
         self._topic = topic
-        self._wanted = wanted
+        self._keys = keys
         self._statements = statements
-        self.best: dict[tuple[str, int], Witness] = {}
+        self.largest: dict[tuple[str, int], Witness] = {}
         self.decreases: dict[tuple[str, int], Decrease] = {}
-        self.is_heard = False
+        self.has_valid = False
         self.newest_at: datetime | None = None
-        self._junk = (0, 0)
+        self._skipped = (0, 0)
 
     @property
-    def junk(self) -> Junk:
-        """What was passed over."""
-        return Junk(*self._junk)
+    def skipped(self) -> SkippedStatements:
+        """The skipped messages."""
+        return SkippedStatements(*self._skipped)
 
-    def take(self, chunk: Sequence[Message]) -> None:
-        """Take the next messages of the topic, the newest of each key first."""
+    def add(self, chunk: Sequence[Message]) -> None:
+        """Process the next messages of the topic, the newest of each key first."""
         by_key: dict[bytes, list[Message]] = {}
         for each in chunk:
             key = each.key() or b""
-            if key in self._wanted.keys:
+            if key in self._keys.statements:
                 by_key.setdefault(key, []).append(each)
-            elif not self._wanted.others.fullmatch(key):
-                self._pass_over(each)
+            elif not self._keys.others.fullmatch(key):
+                self._skip(each)
         for key, messages in by_key.items():
-            self._take_key(key, messages)
+            self._add_key(key, messages)
 
-    def _take_key(self, key: bytes, messages: Sequence[Message]) -> None:
+    def _add_key(self, key: bytes, messages: Sequence[Message]) -> None:
         newest: list[Witness] = []
         offset = 0
         last: bytes | None = None
         for each in reversed(messages):
             value = each.value()
             if not value or value == last:
-                continue  # it was deleted, or was said again
+                continue  # a tombstone or a copy
             last = value
-            if len(value) > self._statements.most_bytes or self._bare[key] > _MOST_BARE:
-                self._pass_over(each)
+            is_too_long = len(value) > self._statements.most_bytes
+            if is_too_long or self._without_owner[key] > _MOST_WITHOUT_OWNER:
+                self._skip(each)
                 continue
             try:
                 note = value.decode()
@@ -165,48 +166,50 @@ class _Hearing:
                     continue
                 stated = self._statements.verify(note)
             except (UnicodeDecodeError, errors.SealBroken):
-                self._pass_over(each)
+                self._skip(each)
                 continue
-            self._bare[key] += not stated
+            self._without_owner[key] += not stated
             if not newest:
                 newest, offset = stated, each.offset() or 0
-            self._hear(stated)
+            self._record(stated)
         self._compare(newest, offset)
 
     def _known(self, newest: Sequence[Witness]) -> dict[int, int]:
-        """The largest size of each partition that is known of these signers."""
+        """The largest known tree size of each partition in statements of the same signers."""
         names = {each.name for each in newest}
         return {
-            partition: each.size for (name, partition), each in self.best.items() if name in names
+            partition: each.size
+            for (name, partition), each in self.largest.items()
+            if name in names
         }
 
-    def _hear(self, stated: Iterable[Witness]) -> None:
+    def _record(self, stated: Iterable[Witness]) -> None:
         for each in stated:
-            self.is_heard = True
+            self.has_valid = True
             if each.at and (self.newest_at is None or each.at > self.newest_at):
                 self.newest_at = each.at
             key = each.name, each.partition
-            if key not in self.best or each.size > self.best[key].size:
-                self.best[key] = each
+            if key not in self.largest or each.size > self.largest[key].size:
+                self.largest[key] = each
 
     def _compare(self, newest: Iterable[Witness], offset: int) -> None:
-        """See whether the newest statements of a part state less than earlier ones."""
+        """Record a decrease if the newest statements of a chunk state less than earlier ones."""
         for each in newest:
-            larger = self.best[each.name, each.partition]
+            larger = self.largest[each.name, each.partition]
             if each.size < larger.size:
                 found = Decrease(self._topic, larger, each.size, offset)
                 self.decreases.setdefault((each.name, each.partition), found)
 
-    def _pass_over(self, each: Message) -> None:
-        first, count = self._junk
-        self._junk = (first if count else each.offset() or 0), count + 1
+    def _skip(self, each: Message) -> None:
+        first, count = self._skipped
+        self._skipped = (first if count else each.offset() or 0), count + 1
 
 
 class _Heads:
-    """Heads notes of a topic's owner.
+    """The heads of a topic's owner.
 
     Attributes:
-        most_bytes: of a note.
+        most_bytes: the limit for a note.
     """
 
     most_bytes = heads.MOST_BYTES
@@ -216,16 +219,16 @@ class _Heads:
         self._topic = topic
 
     def states_more(self, note: str, known: Mapping[int, int]) -> bool:
-        """Whether a note, which nobody has verified, states more leaves than are known."""
+        """Whether an unverified note states more leaves than are known."""
         pattern = rf"^{re.escape(self._topic.name)}/(\d{{1,4}}) (\d{{1,18}}) "
         found = re.findall(pattern, note, re.MULTILINE)
         return any(int(size) > known.get(int(number), -1) for number, size in found)
 
     def verify(self, note: str) -> list[Witness]:
-        """What a note states of the topic.
+        """Verify heads and return their statements about the topic.
 
         Raises:
-            SealBroken: the owner did not sign it.
+            SealBroken: the owner did not sign the heads.
         """
         agreements, agency = self._agreements, self._topic.agency
         signed = heads.verify(note, agreements.bus, agency, agreements.keys(agency))
@@ -239,13 +242,16 @@ class _Heads:
 
 
 class _Receipts:
-    """Receipts of one reader's databases for a topic.
+    """The receipts of one reader's databases for a topic.
 
     Args:
-        claims: takes the trees that the reader signed and the owner did not.
+        bus: the agreements.
+        topic: the event topic.
+        reader: the agency.
+        claims: a list; `verify` appends the trees that the reader signed and the owner did not.
 
     Attributes:
-        most_bytes: of a receipt.
+        most_bytes: the limit for a receipt.
     """
 
     most_bytes = checkpoint.MOST_RECEIPT_BYTES
@@ -257,16 +263,16 @@ class _Receipts:
         self._claims = claims
 
     def states_more(self, note: str, known: Mapping[int, int]) -> bool:
-        """Whether a note, which nobody has verified, states more leaves than are known."""
+        """Whether an unverified note states more leaves than are known."""
         stated = checkpoint.parse(checkpoint.parse_receipt(note))
         number = stated.origin.rpartition("/")[2]
         return not number.isdecimal() or stated.size > known.get(int(number[:9]), -1)
 
     def verify(self, note: str) -> list[Witness]:
-        """What a note states of the topic; nothing where only the reader signed it.
+        """Verify a receipt and return its statement, or nothing if the owner did not sign it.
 
         Raises:
-            SealBroken: it is no receipt of this reader for this topic.
+            SealBroken: it is not a receipt of this reader for this topic.
         """
         parsed = checkpoint.parse_receipt(note)
         stated = checkpoint.parse(parsed)

@@ -133,12 +133,12 @@ def _wanted(since: str | None, until: str | None, key: str | None) -> ReplayFilt
 
 def _verifying(audit: Audit, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
     """The frames of an audit, with a bar on standard error while they come."""
-    yield audit.nothing()
+    yield audit.empty_frame()
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn())
     with terminal.progress(*columns) as progress:
         task = progress.add_task("", total=None)
         for events in audit.events(wanted):
-            at, end = audit.tallies[-1].offsets
+            at, end = audit.partition_counts[-1].offsets
             progress.update(task, completed=at, total=end)
             yield events
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.audit.audit import Audit
     from sinergi_consumers.audit.replay import ReplayCounts
-    from sinergi_consumers.audit.testimony import Witness
+    from sinergi_consumers.audit.statements import Witness
     from sinergi_schemas.seal.noise import SkippedMessages
     from sinergi_schemas.topics import Topic
 
@@ -31,10 +31,10 @@ def exit_status(audit: Audit, *, record: str | None) -> int:
 
     2 where it cannot be told: the owner has signed nothing of it, or more than can be compared.
     """
-    if audit.holds is None:
+    if audit.is_proved is None:
         return UNTOLD
     is_missing = record is not None and not audit.shown
-    return DISPROVED if not audit.holds or is_missing else HOLDS
+    return DISPROVED if not audit.is_proved or is_missing else HOLDS
 
 
 def worst(statuses: Collection[int]) -> int:
@@ -44,7 +44,7 @@ def worst(statuses: Collection[int]) -> int:
 
 def report(topic: Topic, audit: Audit, *, record: str | None, is_filtered: bool) -> None:
     """Say what was verified and what does not hold on standard error, the verdict last."""
-    verified = counted(sum(each.verified for each in audit.tallies), "leaf", "leaves")
+    verified = counted(sum(each.verified for each in audit.partition_counts), "leaf", "leaves")
     under = f"verified under {topic.agency}'s checkpoints"
     terminal.note(f"{audit.name}: {verified} {under}, {audit.shown:,} shown")
     for line in (*_witnesses(topic, audit), *audit.remarks):
@@ -57,7 +57,7 @@ def report(topic: Topic, audit: Audit, *, record: str | None, is_filtered: bool)
         terminal.note(f"sinergi: {_absence(audit)}")
     elif is_filtered and not audit.shown:
         terminal.note(f"  no event of {audit.name} lies within what was asked for")
-    terminal.note(f"verdict: {sentence(topic, audit)}", _STYLES[audit.holds])
+    terminal.note(f"verdict: {sentence(topic, audit)}", _STYLES[audit.is_proved])
 
 
 def sentence(topic: Topic, audit: Audit) -> str:
@@ -65,19 +65,21 @@ def sentence(topic: Topic, audit: Audit) -> str:
     count = len(audit.verdict.findings)
     if count:
         return f"{audit.name} is not what {topic.agency} sealed: {counted(count, 'finding')}"
-    if audit.untold:
-        return f"{audit.name} cannot be told to be what {topic.agency} sealed: {audit.untold}"
+    if audit.why_undecided:
+        return (
+            f"{audit.name} cannot be told to be what {topic.agency} sealed: {audit.why_undecided}"
+        )
     return f"{audit.name} is what {topic.agency} sealed"
 
 
 def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any]:
     """The verdict for programs."""
-    testimony = audit.verdict.testimony
+    statements = audit.verdict.statements
     return {
         "topic": topic.name,
         "read": audit.name,
         "owner": topic.agency,
-        "holds": audit.holds,
+        "holds": audit.is_proved,
         "verdict": sentence(topic, audit),
         "exit_status": exit_status(audit, record=record),
         "record": None
@@ -85,19 +87,19 @@ def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any
         else {
             "key": record,
             "found": audit.shown > 0,
-            "recorded_at_other_times": [each.isoformat() for each in audit.elsewhen],
+            "recorded_at_other_times": [each.isoformat() for each in audit.outside_interval],
         },
         "shown": audit.shown,
-        "partitions": [_partition(each) for each in audit.tallies],
+        "partitions": [_partition(each) for each in audit.partition_counts],
         "heads": {
-            "found": testimony.has_heads,
-            "signed_at": _iso(testimony.heads_at),
-            "age_seconds": _age(testimony.heads_at),
+            "found": statements.has_heads,
+            "signed_at": _iso(statements.heads_at),
+            "age_seconds": _age(statements.heads_at),
         },
-        "witnesses": [_witness(each, audit) for each in testimony.witnesses],
+        "witnesses": [_witness(each, audit) for each in statements.witnesses],
         "claims": [
             {"reader": each.reader, "partition": each.partition, "size": each.size}
-            for each in testimony.claims
+            for each in statements.claims
         ],
         "compared": None
         if audit.copies.against is None
@@ -111,23 +113,23 @@ def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any
 
 def _absence(audit: Audit) -> str:
     """Why nothing of the record that was asked for is shown."""
-    if not audit.elsewhen:
+    if not audit.outside_interval:
         return f"no such record: nothing that holds in {audit.name} has this key"
-    events = counted(len(audit.elsewhen), "event")
-    first, last = audit.elsewhen[0].isoformat(), audit.elsewhen[-1].isoformat()
+    events = counted(len(audit.outside_interval), "event")
+    first, last = audit.outside_interval[0].isoformat(), audit.outside_interval[-1].isoformat()
     when = f"at {first}" if first == last else f"from {first} to {last}"
     return f"not within that time: {events} of the record, recorded {when}, outside of it"
 
 
 def _witnesses(topic: Topic, audit: Audit) -> list[str]:
-    testimony = audit.verdict.testimony
-    receipts = counted(sum(each.kind == "receipt" for each in testimony.witnesses), "receipt")
-    age = _age(testimony.heads_at)
-    if not testimony.has_heads:
+    statements = audit.verdict.statements
+    receipts = counted(sum(each.kind == "receipt" for each in statements.witnesses), "receipt")
+    age = _age(statements.heads_at)
+    if not statements.has_heads:
         what = f"no heads of {topic.agency} were found, and {receipts}"
         found = [f"witnesses: {what}; newer messages may be missing"]
     elif age is None or age > _HEADS_SECONDS:
-        when = _iso(testimony.heads_at) or "a time that is none"
+        when = _iso(statements.heads_at) or "an unknown time"
         what = f"{topic.agency}'s heads of {when}, and {receipts}"
         found = [f"witnesses: {what}; messages since then may be missing"]
     else:
@@ -148,7 +150,7 @@ def _partition(tally: ReplayCounts) -> dict[str, Any]:
         "shown": tally.shown,
         "behind_the_last_checkpoint": tally.unsealed,
         "resends": tally.resends,
-        "checkpoints_not_compared": tally.uncompared,
+        "checkpoints_not_compared": tally.unmatched_beyond_limit,
         "skipped": [_skipped(each) for each in tally.noise.skipped],
         "not_of_the_contract": [_skipped(each) for each in tally.unfit.skipped],
         "not_agreed": [_skipped(each) for each in tally.not_agreed.skipped],

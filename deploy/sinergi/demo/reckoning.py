@@ -99,7 +99,7 @@ def reckon(bench: DemoBus, told: CommittedEvents) -> Reckoning:
             _published(owner, topic),
             _count(owner, _SEALED, topic),
             _materialised(bench, topic),
-            sum(each.verified for each in replay.tallies),
+            sum(each.verified for each in replay.partition_counts),
             sum(_count(each, _QUARANTINED, topic) for each in bench.readers(topic)),
         )
         found.extend(_contradictions(owner, topic, on_topic, told))

@@ -1,0 +1,168 @@
+"""Signed statements about the trees of a topic that are stored in other topics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sinergi_schemas import errors
+from sinergi_schemas.plain_text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+HEADS, RECEIPT = "heads", "receipt"
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A signed statement about the tree of one partition, from another topic.
+
+    Attributes:
+        name: of the key, `<bus>/<agency>` or `<bus>/<agency>/<database>`.
+        kind: `HEADS` or `RECEIPT`.
+        partition: its number.
+        size, root: of the tree.
+        at: the time of the signature by the signer's clock; None if it is out of range.
+        note: the complete signed note.
+    """
+
+    name: str
+    kind: str
+    partition: int
+    size: int
+    root: bytes
+    at: datetime | None
+    note: str
+
+    def __str__(self) -> str:
+        when = "an unknown time" if self.at is None else self.at.isoformat()
+        return f"the {self.kind} that {self.name} signed at {when}"
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedStatements:
+    """Messages of a topic that are not valid statements: the first offset, and their number."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decrease:
+    """A statement with a smaller tree than an earlier one of the same signer.
+
+    Attributes:
+        topic: the name of the topic with both statements.
+        larger: the earlier statement, which is used.
+        size: the tree size in the later statement.
+        offset: of the later statement in `topic`.
+    """
+
+    topic: str
+    larger: Witness
+    size: int
+    offset: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic} states {counted(self.size, 'leaf', 'leaves')} of partition"
+            f" {self.larger.partition} at offset {self.offset}, after {self.larger}, which states"
+            f" {self.larger.size}: the larger one is used"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UnsupportedClaim:
+    """A tree in a receipt that a reader signed and the topic's owner did not sign.
+
+    Anybody can remove the owner's signature from a true receipt. So a claim is dropped if the topic
+    shows that the owner has signed this tree.
+    """
+
+    reader: str
+    partition: int
+    size: int
+    root: bytes
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reader} claims {counted(self.size, 'leaf', 'leaves')} of partition"
+            f" {self.partition}, which their owner did not sign ({self.why}): only that reader"
+            " states this tree"
+        )
+
+
+@dataclass(slots=True)
+class SignedStatements:
+    """All signed statements about one topic that are stored in other topics.
+
+    Attributes:
+        witnesses: the largest statement of each signer about each partition.
+        has_heads: whether the owner's heads were found. Without them, missing last messages may
+            not be detected.
+        heads_at: when the owner signed its newest heads, by its clock.
+        decreases: statements that are smaller than an earlier one.
+        claims: trees that readers signed and the owner did not.
+        skipped: messages that are not valid statements, by the name of their topic.
+    """
+
+    witnesses: list[Witness] = field(default_factory=list)
+    has_heads: bool = False
+    heads_at: datetime | None = None
+    decreases: list[Decrease] = field(default_factory=list)
+    claims: list[UnsupportedClaim] = field(default_factory=list)
+    skipped: dict[str, SkippedStatements] = field(default_factory=dict)
+
+    def of(self, partition: int) -> list[Witness]:
+        """The statements about one partition, the largest tree first."""
+        found = (each for each in self.witnesses if each.partition == partition)
+        return sorted(found, key=lambda each: (-each.size, each.kind, each.name))
+
+    def sizes(self, partition: int) -> set[int]:
+        """The tree sizes of a partition for which there is a signed statement."""
+        claimed = {each.size for each in self.claims if each.partition == partition}
+        return claimed | {each.size for each in self.of(partition)}
+
+    def drop_supported_claims(self, partition: int, roots: Mapping[int, bytes]) -> None:
+        """Remove the claims whose tree is one of the partition's verified trees.
+
+        Args:
+            partition: its number.
+            roots: of its verified trees, by size.
+        """
+        self.claims[:] = [
+            each
+            for each in self.claims
+            if each.partition != partition or roots.get(each.size) != each.root
+        ]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Remarks that do not disprove the topic, one per line."""
+        skipped = (
+            f"{counted(each.count, 'message')} of {topic}, the first at offset {each.first},"
+            " skipped: not a valid signed statement"
+            for topic, each in self.skipped.items()
+        )
+        return [*map(str, self.decreases), *map(str, self.claims), *skipped]
+
+
+def contradiction(
+    witness: Witness, origin: str, size: int, roots: Mapping[int, bytes]
+) -> errors.SealBroken | None:
+    """The error if a statement contradicts a partition that was read to its end, or None.
+
+    Args:
+        witness: the statement.
+        origin: `<bus>/<topic>/<partition>`, for the error.
+        size: the number of its verified leaves.
+        roots: of its trees by size, at each checkpoint and at each size that a witness states.
+    """
+    if witness.size > size:
+        return errors.TailMissing(origin, size, witness.size, str(witness))
+    if roots.get(witness.size, witness.root) != witness.root:
+        return errors.SealFork(origin, witness.size)
+    return None
