@@ -25,9 +25,9 @@ from sinergi_consumers.materialise.factory import MaterialiserSetup
 from sinergi_consumers.projections.projection import Projection, current, history
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_producers.relay.factory import RelaySetup
-from sinergi_producers.relay.loop import Identity
 from sinergi_producers.relay.sealing import MOST_MESSAGES, Sealer, TreeKey
 from sinergi_producers.relay.sending import Sender
+from sinergi_producers.relay.term import Identity
 from sinergi_schemas import topics
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.kafka import Connection
@@ -159,8 +159,8 @@ class Stage:
         rows = samples.rows(self.event_type, self.publisher, count, agreement.hash)
         while chunk := list(islice(rows, MOST_MESSAGES)):
             batch = sealer.seal(chunk, trees)
-            sender.enqueue(batch.growths)
-            trees.update((each.tree_key, each.after) for each in batch.growths)
+            sender.enqueue(batch.updates)
+            trees.update((each.tree_key, each.after) for each in batch.updates)
             sender.flush(lambda: None)
 
     def _make_topics(self) -> None:

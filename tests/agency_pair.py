@@ -28,7 +28,7 @@ from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_consumers.testing.tape import Tape
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_producers.relay.factory import RelaySetup, build_relay
-from sinergi_producers.relay.loop import Identity
+from sinergi_producers.relay.term import Identity
 from sinergi_schemas import topics
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, transfer
 from sinergi.cli import root
-from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.store import OutboxStore
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.times import BeyondCalendar
@@ -161,10 +161,10 @@ def test_a_relay_waits_at_a_tree_that_is_none_and_goes_on_once_it_is_restored(
 def test_a_lease_whose_epoch_cannot_be_raised_is_named(operator: Operator) -> None:
     operator.alter(operator.pair.producer, f"UPDATE sinergi_producer.lease SET epoch = {MOST}")
     with (
-        closing(Backlog(operator.pair.producer_url)) as backlog,
+        closing(OutboxStore(operator.pair.producer_url)) as store,
         pytest.raises(errors.StoredStateInvalid, match=r"lease\.epoch of the row \(relay\)"),
     ):
-        backlog.take()
+        store.take_lease()
 
 
 def test_a_name_that_is_no_topic_is_told_and_the_rest_is_shown(filled: Operator) -> None:

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 import reference
 from sinergi_consumers.materialise import loop
 from sinergi_consumers.materialise.loop import Materialiser
-from sinergi_producers.relay.loop import Identity, Relay
+from sinergi_producers.relay.loop import Relay
+from sinergi_producers.relay.term import Identity
 from sinergi_schemas import errors
 from sinergi_schemas.topics import TopicPartition
 from test_house import filled
@@ -107,8 +108,8 @@ def once(fault: errors.SinergiError) -> Callable[..., Any]:
 
 def of_relay(fault: errors.SinergiError) -> str:
     """What a relay does that meets a fault when it begins to lead."""
-    nothing = {name: lambda *_: None for name in ("check", "release", "close")}
-    backlog: Any = SimpleNamespace(term_seconds=10.0, take=lambda: 7, **nothing)
+    nothing = {name: lambda *_: None for name in ("check", "release_lease", "close")}
+    backlog: Any = SimpleNamespace(term_seconds=10.0, take_lease=lambda: 7, **nothing)
     identity = Identity("lapas-rekaan", [], once(fault))
     nowhere: Any = None
     relay = Relay(identity, backlog, nowhere, nowhere, clock=Hurried())

@@ -181,7 +181,7 @@ def test_a_held_row_keeps_back_the_later_ones_of_its_record_and_no_other(
         if is_bad:
             blocked.add(record)
     found = {each: why for why, ids in batch.held.items() for each in ids}
-    sealed = {each.id for growth in batch.growths for each in growth.rows}
+    sealed = {each.id for growth in batch.updates for each in growth.rows}
     assert found == {number: why for number, why in expected.items() if why}
     assert sealed == {number for number, why in expected.items() if not why}
 

@@ -17,8 +17,8 @@ from agency_pair import BUS, AgencyPair, transfer
 from sinergi.cli import root
 from sinergi_producers.recovery.recovery import Recovery
 from sinergi_producers.relay.sealing import Sealer, TreeKey
-from sinergi_producers.relay.store import Backlog
-from sinergi_producers.relay.watermark import Floors
+from sinergi_producers.relay.store import OutboxStore
+from sinergi_producers.relay.watermark import Watermarks
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql import session as postgresql_session
@@ -79,10 +79,10 @@ def recovery(pair: AgencyPair) -> Recovery:
 
 def sealed_only(pair: AgencyPair) -> None:
     """Seal what waits and send nothing: a relay that dies between two steps."""
-    backlog = Backlog(pair.producer_url)
-    epoch = backlog.take()
+    store = OutboxStore(pair.producer_url)
+    epoch = store.take_lease()
     assert epoch is not None
-    backlog.plant([TreeKey("transfer", number) for number in range(pair.partitions)], epoch)
+    store.ensure_trees([TreeKey("transfer", number) for number in range(pair.partitions)], epoch)
     counts = {"transfer": pair.partitions}
     sealer = Sealer(
         BUS,
@@ -93,9 +93,9 @@ def sealed_only(pair: AgencyPair) -> None:
         pair.agreements.ring,
         lambda _: None,
     )
-    backlog.seal(sealer.seal(backlog.waiting(Floors()).rows, backlog.trees()), epoch)
-    backlog.release(epoch)
-    backlog.close()
+    store.commit_batch(sealer.seal(store.unsealed_rows(Watermarks()).rows, store.trees()), epoch)
+    store.release_lease(epoch)
+    store.close()
 
 
 def produce(pair: AgencyPair, partition: int, found: list[tuple[Any, ...]]) -> None:
@@ -325,12 +325,12 @@ def test_nobody_recovers_while_a_relay_leads(
         pair.publish(transfer("P/1"))
         until_sent(pair, 1)
     restore(pair, earlier)
-    leader = Backlog(pair.producer_url)
-    epoch = leader.take()
+    leader = OutboxStore(pair.producer_url)
+    epoch = leader.take_lease()
     assert epoch is not None
     with pytest.raises(errors.RecoveryRefused, match="leads; stop it"):
         recovery(pair).apply()
-    leader.release(epoch)
+    leader.release_lease(epoch)
     recovery(pair).apply()
     assert sent(pair) == 1
     leader.close()

@@ -30,8 +30,8 @@ from agency_pair import BUS, AgencyPair, running, transfer
 from sinergi_producers.relay import loop as relay_module
 from sinergi_producers.relay.factory import build_relay
 from sinergi_producers.relay.sealing import MOST_BYTES, MOST_MESSAGES, Sealer, TreeKey
-from sinergi_producers.relay.store import Backlog
-from sinergi_producers.relay.watermark import Floors
+from sinergi_producers.relay.store import OutboxStore
+from sinergi_producers.relay.watermark import Watermarks
 from sinergi_schemas import errors, message, topics
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
@@ -230,10 +230,10 @@ def test_a_second_relay_waits_and_takes_over_when_the_first_has_stopped(pair: Ag
 
 def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(pair: AgencyPair) -> None:
     pair.publish(*(transfer(f"P/{number}") for number in range(10)))
-    late, other = (Backlog(pair.producer_url) for _ in range(2))
-    epoch = late.take()
+    late, other = (OutboxStore(pair.producer_url) for _ in range(2))
+    epoch = late.take_lease()
     assert epoch == 1
-    late.plant([TreeKey("transfer", number) for number in range(pair.partitions)], epoch)
+    late.ensure_trees([TreeKey("transfer", number) for number in range(pair.partitions)], epoch)
     sealer = Sealer(
         BUS,
         pair.publisher,
@@ -243,16 +243,16 @@ def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(pair: AgencyPair)
         pair.agreements.ring,
         lambda _: None,
     )
-    batch = sealer.seal(late.waiting(Floors()).rows, late.trees())
+    batch = sealer.seal(late.unsealed_rows(Watermarks()).rows, late.trees())
     with pair.producer.begin() as connection:
         connection.execute(sa.text("UPDATE sinergi_producer.lease SET expires_at = '-infinity'"))
-    assert other.take() == 2
+    assert other.take_lease() == 2
     with pytest.raises(errors.LeaseLost):
-        late.seal(batch, epoch)
+        late.commit_batch(batch, epoch)
     with pytest.raises(errors.LeaseLost):
-        late.renew(epoch)
+        late.renew_lease(epoch)
     with pytest.raises(errors.LeaseLost):
-        late.plant([TreeKey("seizure", 0)], epoch)
+        late.ensure_trees([TreeKey("seizure", 0)], epoch)
     assert set(trees(pair).values()) == {(0, 0)}
     marked = "SELECT count(*) FROM sinergi_producer.outbox WHERE leaf_index IS NOT NULL"
     assert pair.ask(marked, pair.producer) == [(0,)]
@@ -310,19 +310,19 @@ def test_an_id_given_to_a_transaction_that_is_still_open_is_never_passed_over(
     pair: AgencyPair,
 ) -> None:
     """PostgreSQL's snapshots end at the newest transaction that has ended, not at the newest."""
-    backlog, floors = Backlog(pair.producer_url), Floors()
+    store, watermarks = OutboxStore(pair.producer_url), Watermarks()
     with pair.producer.connect() as older, Session(pair.producer) as younger:
         older.execute(sa.text("SELECT pg_current_xact_id()"))
         pair.outbox.publish(younger, transfer("P/1"))
-        floors.hear(backlog.horizon(floors))
+        watermarks.observe(store.horizon(watermarks))
         older.rollback()
-        floors.hear(backlog.horizon(floors))
-        look = backlog.waiting(floors)
+        watermarks.observe(store.horizon(watermarks))
+        look = store.unsealed_rows(watermarks)
         assert not look.rows
-        floors.after_look(look)
+        watermarks.after_read(look)
         younger.commit()
-    assert [each.key for each in backlog.waiting(floors).rows] == [b"P/1"]
-    backlog.close()
+    assert [each.key for each in store.unsealed_rows(watermarks).rows] == [b"P/1"]
+    store.close()
 
 
 def test_no_more_lies_between_two_checkpoints_than_a_reader_must_bear(pair: AgencyPair) -> None:

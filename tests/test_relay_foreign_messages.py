@@ -18,7 +18,7 @@ from foreign_messages import Headers, contradict, false_seal, leaf, write_all
 from sinergi_producers.relay import topic_evidence
 from sinergi_producers.relay.comparison import Comparison
 from sinergi_producers.relay.sealing import TreeKey
-from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.store import OutboxStore
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import describe, open_admin
@@ -135,8 +135,8 @@ def test_each_cause_is_reported_once_however_often_the_relay_begins_anew(pair: A
     with pair.relaying():
         until_sent(pair, 1)
     write_all(pair, 0, [leaf(999), leaf(998), (None, b"x", []), (None, b"y", [])])
-    with closing(Backlog(pair.producer_url)) as backlog, capture_logs() as logs:
-        comparison = Comparison(backlog, pair.connection, pair.publisher)
+    with closing(OutboxStore(pair.producer_url)) as store, capture_logs() as logs:
+        comparison = Comparison(store, pair.connection, pair.publisher)
         for _ in range(3):
             assert comparison.leaves_on_topics(pair.agreements, {TreeKey("transfer", 0): 1}) == {
                 ("transfer", 0): 1
@@ -221,8 +221,8 @@ def test_clocks_that_differ_cost_time_and_nothing_else(pair: AgencyPair, hours: 
 
 def compare(pair: AgencyPair, known: int, shown: int) -> None:
     """See how many leaves the topic shows to an outbox."""
-    with closing(Backlog(pair.producer_url)) as backlog:
-        comparison = Comparison(backlog, pair.connection, pair.publisher)
+    with closing(OutboxStore(pair.producer_url)) as store:
+        comparison = Comparison(store, pair.connection, pair.publisher)
         found = comparison.leaves_on_topics(pair.agreements, {TreeKey("transfer", 0): known})
     assert found == {("transfer", 0): shown}
 

@@ -55,7 +55,7 @@ def empty_trees() -> dict[TreeKey, Frontier]:
 
 
 def grow(trees: dict[TreeKey, Frontier], batch: SealedBatch) -> None:
-    trees.update((each.tree_key, each.after) for each in batch.growths)
+    trees.update((each.tree_key, each.after) for each in batch.updates)
 
 
 rows_of_any_type = st.lists(
@@ -76,10 +76,10 @@ def test_every_row_becomes_one_leaf_in_order_and_every_checkpoint_verifies(
     }
     for rows in batches:
         batch = SEALER.seal(rows, trees)
-        assert sorted(each.id for growth in batch.growths for each in growth.rows) == [
+        assert sorted(each.id for growth in batch.updates for each in growth.rows) == [
             each.id for each in rows
         ]
-        for growth in batch.growths:
+        for growth in batch.updates:
             name, number = growth.tree_key
             assert growth.start == trees[growth.tree_key].size
             assert [each.id for each in growth.rows] == sorted(each.id for each in growth.rows)
@@ -101,7 +101,7 @@ def test_rows_that_no_agreement_covers_are_held_and_get_no_leaf() -> None:
     sealer = replace(SEALER, is_agreed=lambda name: name != "seizure")
     batch = sealer.seal([row(1), row(2, "seizure"), row(3), row(4, "seizure")], empty_trees())
     assert batch.held == {NOT_COVERED: [2, 4]}
-    assert sorted(each.id for growth in batch.growths for each in growth.rows) == [1, 3]
+    assert sorted(each.id for growth in batch.updates for each in growth.rows) == [1, 3]
 
 
 def changing(last: int) -> tuple[Sealer, SigningKey]:
@@ -114,7 +114,7 @@ def changing(last: int) -> tuple[Sealer, SigningKey]:
 def test_after_its_last_size_a_replaced_key_signs_nothing_and_need_not_be_there() -> None:
     sealer, newer = changing(0)
     for keys in ([newer], [newer, KEY]):
-        (growth,) = replace(sealer, keys=keys).seal([row(1)], empty_trees()).growths
+        (growth,) = replace(sealer, keys=keys).seal([row(1)], empty_trees()).updates
         (signature,) = parse_note(growth.sealed.note).signatures
         assert signature.claims(newer.public)
 
@@ -130,7 +130,7 @@ def test_nothing_is_sealed_without_the_key_that_must_sign_it() -> None:
 def test_both_keys_sign_while_one_replaces_the_other() -> None:
     sealer, newer = changing(1)
     batch = sealer.seal([row(1)], empty_trees())
-    (growth,) = batch.growths
+    (growth,) = batch.updates
     origin = f"{BUS}/sinergi.{AGENCY}.transfer/{growth.tree_key.partition}"
     for key in (KEY, newer):
         reader = TreeReader(origin, KeyRing.of(key.public), Frontier.empty())
@@ -140,4 +140,4 @@ def test_both_keys_sign_while_one_replaces_the_other() -> None:
 
 def test_nothing_waiting_grows_nothing() -> None:
     batch = SEALER.seal([], empty_trees())
-    assert (batch.growths, batch.held) == ([], {})
+    assert (batch.updates, batch.held) == ([], {})

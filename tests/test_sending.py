@@ -20,8 +20,8 @@ from sinergi_producers.relay.control_topic import ControlTopic
 from sinergi_producers.relay.factory import build_relay
 from sinergi_producers.relay.sealing import Sealer, TreeKey
 from sinergi_producers.relay.sending import Sender
-from sinergi_producers.relay.store import Backlog
-from sinergi_producers.relay.watermark import Floors
+from sinergi_producers.relay.store import OutboxStore
+from sinergi_producers.relay.watermark import Watermarks
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
@@ -59,7 +59,7 @@ def role(pair: AgencyPair) -> Iterator[str]:
         connection.execute(sa.text(f"DROP ROLE IF EXISTS {name}"))
 
 
-def growths(pair: AgencyPair, count: int) -> list[TreeUpdate]:
+def updates(pair: AgencyPair, count: int) -> list[TreeUpdate]:
     """Sealed leaves, as the relay hands them over."""
     pair.publish(*(transfer(f"P/{number}") for number in range(count)))
     counts = {"transfer": pair.partitions}
@@ -72,11 +72,13 @@ def growths(pair: AgencyPair, count: int) -> list[TreeUpdate]:
         pair.agreements.ring,
         lambda _: None,
     )
-    with closing(Backlog(pair.producer_url)) as backlog:
-        epoch = backlog.take()
+    with closing(OutboxStore(pair.producer_url)) as store:
+        epoch = store.take_lease()
         assert epoch is not None
-        backlog.plant([TreeKey("transfer", number) for number in range(pair.partitions)], epoch)
-        return sealer.seal(backlog.waiting(Floors()).rows, backlog.trees()).growths
+        store.ensure_trees(
+            [TreeKey("transfer", number) for number in range(pair.partitions)], epoch
+        )
+        return sealer.seal(store.unsealed_rows(Watermarks()).rows, store.trees()).updates
 
 
 def sender(pair: AgencyPair, connection: Connection | None = None) -> Sender:
@@ -96,7 +98,7 @@ def test_what_is_discarded_is_never_delivered_when_the_brokers_take_messages_aga
     for gone in admin.delete_topics([pair.topic.name]).values():
         gone.result(timeout=PATIENCE_SECONDS)
     pair.until(lambda: not describe(admin, [pair.topic.name]), "the topic is gone")
-    sealed = growths(pair, 20)
+    sealed = updates(pair, 20)
     old = sender(pair)
     old.enqueue(sealed)
     old.discard()
@@ -113,7 +115,7 @@ def test_what_is_discarded_is_never_delivered_when_the_brokers_take_messages_aga
 
 
 def test_a_sender_that_cannot_reach_the_brokers_is_discarded_at_once(pair: AgencyPair) -> None:
-    sealed = growths(pair, 5)
+    sealed = updates(pair, 5)
     nowhere = sender(pair, Connection("127.0.0.1:1"))
     nowhere.enqueue(sealed)
     nowhere.discard()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinergi_producers.relay.sealing import OutboxRow
-from sinergi_producers.relay.watermark import FULL_LOOK_SECONDS, Floors, Horizon, UnsealedRows
+from sinergi_producers.relay.watermark import FULL_READ_SECONDS, Horizon, UnsealedRows, Watermarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,11 +54,13 @@ class SimulatedDatabase:
             any(self.waiting.values()),
         )
 
-    def look(self, floors: Floors, most: int) -> UnsealedRows:
-        live = [each for each in self._from(floors.live, history=False) if self._is_free(each)]
+    def look(self, watermarks: Watermarks, most: int) -> UnsealedRows:
+        live = [each for each in self._from(watermarks.live, history=False) if self._is_free(each)]
         live = live[:most]
-        rows = live or self._from(floors.history, history=True)[:most]
-        return UnsealedRows([row(each) for each in rows], not live, floors.live, floors.history)
+        rows = live or self._from(watermarks.history, history=True)[:most]
+        return UnsealedRows(
+            [row(each) for each in rows], not live, watermarks.live, watermarks.history
+        )
 
     def seal(self, rows: Iterable[OutboxRow]) -> None:
         for each in rows:
@@ -87,7 +89,7 @@ class Simulation:
     """A database and a relay that looks at it."""
 
     database: SimulatedDatabase = field(default_factory=SimulatedDatabase)
-    floors: Floors = field(default_factory=Floors)
+    watermarks: Watermarks = field(default_factory=Watermarks)
 
     def publish(self, count: int, history: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
         self.database.begin()
@@ -106,10 +108,10 @@ class Simulation:
 
     def look(self, hears: bool, most: int) -> list[int]:  # noqa: FBT001
         if hears:
-            self.floors.hear(self.database.horizon())
-        look = self.database.look(self.floors, most)
+            self.watermarks.observe(self.database.horizon())
+        look = self.database.look(self.watermarks, most)
         self.database.seal(look.rows)
-        self.floors.after_look(look)
+        self.watermarks.after_read(look)
         return [each.id for each in look.rows]
 
 
@@ -133,9 +135,9 @@ def test_no_row_that_waits_lies_below_a_floor(steps: list[tuple[Any, ...]]) -> N
     for step, *values in steps:
         step(run, *values)
         for each, is_history in run.database.waiting.items():
-            assert each > (run.floors.history if is_history else run.floors.live)
+            assert each > (run.watermarks.history if is_history else run.watermarks.live)
         for ids in run.database.open.values():
-            assert all(each > max(run.floors.live, run.floors.history) for each in ids)
+            assert all(each > max(run.watermarks.live, run.watermarks.history) for each in ids)
 
 
 def test_the_floor_follows_once_everybody_who_was_open_has_ended() -> None:
@@ -145,19 +147,19 @@ def test_the_floor_follows_once_everybody_who_was_open_has_ended() -> None:
         run.insert(number)
     run.end(1, commit=True, history=False)
     assert [run.look(hears=True, most=10) for _ in range(3)] == [[2], [], []]
-    assert run.floors.live == 0
+    assert run.watermarks.live == 0
     run.end(0, commit=True, history=False)
     assert [run.look(hears=True, most=10) for _ in range(2)] == [[1], []]
-    assert (run.floors.live, run.floors.history) == (2, 2)
+    assert (run.watermarks.live, run.watermarks.history) == (2, 2)
 
 
 def test_once_a_minute_the_look_is_a_full_one() -> None:
-    floors = Floors()
-    floors.before_look(0.0)
+    watermarks = Watermarks()
+    watermarks.before_read(0.0)
     for _ in range(2):
-        floors.hear(Horizon(10, 10, 7, history_waits=False))
-    floors.after_look(UnsealedRows([], are_history=True, live=0, history=0))
-    floors.before_look(FULL_LOOK_SECONDS - 0.1)
-    assert floors.live == 7
-    floors.before_look(FULL_LOOK_SECONDS)
-    assert (floors.live, floors.history) == (0, 0)
+        watermarks.observe(Horizon(10, 10, 7, history_waits=False))
+    watermarks.after_read(UnsealedRows([], are_history=True, live=0, history=0))
+    watermarks.before_read(FULL_READ_SECONDS - 0.1)
+    assert watermarks.live == 7
+    watermarks.before_read(FULL_READ_SECONDS)
+    assert (watermarks.live, watermarks.history) == (0, 0)

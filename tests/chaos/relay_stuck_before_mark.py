@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from sinergi.cli.logs import set_up
 from sinergi_producers.relay.factory import RelaySetup, build_relay
-from sinergi_producers.relay.loop import Identity
-from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.store import OutboxStore
+from sinergi_producers.relay.term import Identity
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.kafka import Connection
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 TERM_SECONDS = 5.0
 
 
-class BacklogWithoutMarks(Backlog):
+class StoreWithoutMarks(OutboxStore):
     """Blocks for ever instead of marking rows as sent."""
 
-    def mark_sent(self, growths: Iterable[TreeUpdate]) -> None:
-        print(sum(len(each.rows) for each in growths), flush=True)  # noqa: T201 - for the test
+    def mark_sent(self, updates: Iterable[TreeUpdate]) -> None:
+        print(sum(len(each.rows) for each in updates), flush=True)  # noqa: T201 - for the test
         Event().wait()
 
 
@@ -42,7 +42,7 @@ def main(folder: Path, url: str, kafka: str, agency: str) -> None:
     key = SigningKey.load(folder / "own.key")
     identity = Identity(agency, [key], lambda: agreements)
     setup = RelaySetup(identity, url, Connection(kafka), Catalog.shipped(), TERM_SECONDS)
-    build_relay(setup, backlog=BacklogWithoutMarks).run(Event())
+    build_relay(setup, store_class=StoreWithoutMarks).run(Event())
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sinergi_consumers.quarantine import isolate
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
-from sinergi_producers.relay.store import Backlog
-from sinergi_producers.relay.watermark import Floors
+from sinergi_producers.relay.store import OutboxStore
+from sinergi_producers.relay.watermark import Watermarks
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import consumer
 from sinergi_schemas.seal.merkle import Frontier
@@ -58,29 +58,31 @@ _SINKS: list[PostgresqlSink] = []
 
 def marked_first() -> None:
     """What is sealed is marked as sent before it is delivered, and the mark is believed."""
-    seal = Backlog.seal
+    commit = OutboxStore.commit_batch
 
-    def sealed(self: Backlog, batch: SealedBatch, epoch: int) -> None:
-        seal(self, batch, epoch)
-        self.mark_sent(batch.growths)
+    def committed(self: OutboxStore, batch: SealedBatch, epoch: int) -> None:
+        commit(self, batch, epoch)
+        self.mark_sent(batch.updates)
 
-    def rewind(self: Backlog, shown: Mapping[TreeKey, int], epoch: int) -> dict[TreeKey, Frontier]:
+    def rewind(
+        self: OutboxStore, shown: Mapping[TreeKey, int], epoch: int
+    ) -> dict[TreeKey, Frontier]:
         del shown, epoch
         return self.sent()
 
-    _replace(Backlog, "seal", sealed)
-    _replace(Backlog, "rewind", rewind)
+    _replace(OutboxStore, "commit_batch", committed)
+    _replace(OutboxStore, "rewind_sent", rewind)
 
 
 def cursor() -> None:
     """Rows are read behind the highest id that was ever seen, and not by their mark."""
 
-    def after_look(self: Floors, look: UnsealedRows) -> None:
-        if look.rows:
-            self.live = look.rows[-1].id
+    def after_read(self: Watermarks, read: UnsealedRows) -> None:
+        if read.rows:
+            self.live = read.rows[-1].id
 
-    _replace(Floors, "after_look", after_look)
-    _replace(Floors, "reset", lambda _: None)
+    _replace(Watermarks, "after_read", after_read)
+    _replace(Watermarks, "reset", lambda _: None)
 
 
 def no_epoch() -> None:

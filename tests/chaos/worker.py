@@ -26,7 +26,7 @@ def start(work: str, settings: str, folder: str, *names: str) -> None:
     tap.lay(tap.Orders(Path(folder)))
     for each in names:
         weaknesses.ALL[each]()
-    vars(store)["Backlog"] = partial(store.Backlog, seconds=TERM_SECONDS)
+    vars(store)["OutboxStore"] = partial(store.OutboxStore, seconds=TERM_SECONDS)
     sys.argv = ["sinergi", "--config", settings, "--log-json", work]
     main()
 

@@ -35,13 +35,13 @@ def replace(
 
     Example: sinergi keys replace > lines.toml
     """
-    from sinergi_producers.relay.store import Backlog  # noqa: PLC0415 - heavy: not for --help
+    from sinergi_producers.relay.store import OutboxStore  # noqa: PLC0415 - heavy: not for --help
 
     settings = root.settings()
     agreements, agency = settings.agreements(), settings.agency
-    with closing(Backlog(settings.producer_database)) as backlog:
-        backlog.check()
-        sizes = {share: tree.size for share, tree in backlog.trees().items()}
+    with closing(OutboxStore(settings.producer_database)) as store:
+        store.check()
+        sizes = {share: tree.size for share, tree in store.trees().items()}
     folder = settings.values.keys
     key = key_replacement.following_key(folder, agreements.bus, agency, agreements.keys(agency))
     for each in key_replacement.successors(agreements, agency, key.public, sizes, margin):

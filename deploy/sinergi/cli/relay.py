@@ -38,7 +38,7 @@ def setup_of(settings: Settings) -> RelaySetup:
         AgreementRefused: the agreements cannot be used.
     """
     from sinergi_producers.relay.factory import RelaySetup  # noqa: PLC0415 - heavy: not for --help
-    from sinergi_producers.relay.loop import Identity  # noqa: PLC0415
+    from sinergi_producers.relay.term import Identity  # noqa: PLC0415
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
     def keys() -> list[SigningKey]:

@@ -24,7 +24,7 @@ from sinergi_producers.recovery.restoring import RestoreStore, TreeExtension
 from sinergi_producers.relay import topic_evidence
 from sinergi_producers.relay.comparison import SkipReport
 from sinergi_producers.relay.sealing import TreeKey
-from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.store import OutboxStore
 from sinergi_schemas.kafka.partitions import PartitionCheck
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic, TopicPartition
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sinergi_producers.recovery.lost_events import RelatedRow, TopicEvent
     from sinergi_producers.recovery.reading import Extent
-    from sinergi_producers.relay.loop import Identity
+    from sinergi_producers.relay.term import Identity
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.kafka import Connection
 
@@ -156,9 +156,9 @@ class Recovery:
     def _read(self) -> list[TopicReading]:
         """The topics beyond the trees."""
         agreements, agency = self._identity.load(), self._identity.agency
-        with closing(Backlog(self._url)) as backlog:
-            backlog.check()
-            trees = backlog.trees()
+        with closing(OutboxStore(self._url)) as store:
+            store.check()
+            trees = store.trees()
         counts = topic_evidence.agreed_partitions(
             self._connection, agency, agreements, PartitionCheck()
         )

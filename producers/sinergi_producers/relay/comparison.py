@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sinergi_producers.relay.sealing import TreeKey
-    from sinergi_producers.relay.store import Backlog
+    from sinergi_producers.relay.store import OutboxStore
     from sinergi_producers.relay.topic_evidence import KnownTree, TopicEvidence
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
@@ -32,8 +32,8 @@ _log = structlog.get_logger(__name__)
 class Comparison:
     """Compares the topics of one agency with its outbox, once each term."""
 
-    def __init__(self, backlog: Backlog, connection: Connection, agency: str) -> None:
-        self._backlog = backlog
+    def __init__(self, store: OutboxStore, connection: Connection, agency: str) -> None:
+        self._store = store
         self._connection = connection
         self._agency = agency
         self._skipped = SkipReport()
@@ -51,7 +51,7 @@ class Comparison:
             OutboxForked: a checkpoint is of another tree of that size than the database has.
             BrokerAway, TopicAway, NotPermitted: a topic cannot be read.
         """
-        confirmed = self._backlog.confirmed()
+        confirmed = self._store.confirmed()
         tree_keys: dict[TopicPartition, TreeKey] = {}
         known: dict[TopicPartition, KnownTree] = {}
         for tree_key, size in sizes.items():
@@ -74,7 +74,7 @@ class Comparison:
     ) -> None:
         if found.size > known.size:
             raise errors.OutboxBehindTopic(*tp, known.size, found.size)
-        for size, root in self._backlog.roots(tree_key, found.roots).items():
+        for size, root in self._store.roots(tree_key, found.roots).items():
             if root != found.roots[size]:
                 raise errors.OutboxForked(known.origin, size)
         self._skipped.report(tp, found.noise)

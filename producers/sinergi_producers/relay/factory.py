@@ -1,4 +1,4 @@
-"""Puts a relay together: for the command, for tests and for benchmarks alike."""
+"""Builds a relay: for the command, for tests and for benchmarks alike."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sinergi_producers.relay.loop import Relay
-from sinergi_producers.relay.store import Backlog
+from sinergi_producers.relay.store import OutboxStore
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql.lease import SECONDS
 
 if TYPE_CHECKING:
-    from sinergi_producers.relay.loop import Identity
+    from sinergi_producers.relay.term import Identity
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
@@ -34,12 +34,12 @@ class RelaySetup:
     clock: Clock = SYSTEM
 
 
-def build_relay(setup: RelaySetup, *, backlog: type[Backlog] = Backlog) -> Relay:
+def build_relay(setup: RelaySetup, *, store_class: type[OutboxStore] = OutboxStore) -> Relay:
     """A relay that has not begun.
 
     Args:
-        backlog: another class than the usual one, as a benchmark needs that notes when something
+        store_class: another class than the usual one, as for a benchmark that notes when something
             happens.
     """
-    store = backlog(setup.database, setup.term_seconds)
+    store = store_class(setup.database, setup.term_seconds)
     return Relay(setup.identity, store, setup.connection, setup.catalog, clock=setup.clock)

@@ -87,7 +87,7 @@ class SealedBatch:
         held: the ids of these rows by the reason, which is text without any value of a row.
     """
 
-    growths: list[TreeUpdate] = field(default_factory=list)
+    updates: list[TreeUpdate] = field(default_factory=list)
     held: dict[str, list[int]] = field(default_factory=dict)
 
 
@@ -139,7 +139,7 @@ class Sealer:
             else:
                 batch.held.setdefault(why, []).append(row.id)
                 held.add((row.event_type, row.key))
-        batch.growths = [
+        batch.updates = [
             self._grow(tree_key, given, trees[tree_key]) for tree_key, given in by_tree.items()
         ]
         return batch

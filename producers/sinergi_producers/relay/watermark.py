@@ -1,12 +1,13 @@
-"""The floors under the relay's look: ids at or below which no row waits.
+"""Watermarks: ids at or below which no row without a leaf can be. The relay reads above them.
 
-An old snapshot elsewhere in the database keeps dead index entries alive, and a look from the
-beginning then wades through all of them. But ids commit in another order than they are given out,
-so a floor may rise only to an id that was given out before every transaction that was open then
-had ended: whoever could still commit a smaller one is done. Such an id is called settled here.
+While an old snapshot is open elsewhere in the database, dead index entries stay, and a read from
+the beginning passes over all of them. A watermark saves that. But ids commit in another order than
+they are given out, so a watermark may rise to an id only when every transaction has ended that was
+open as the id was given out: none of them can commit a smaller id any more. Such an id is called
+settled.
 
-Live rows and history have a floor each. A live row behind waiting history of its record is not
-shown by a look, so that while history waits the live floor stays where it is.
+Live rows and history have a watermark each. A read does not return a live row while history of its
+record waits before it; so while any history waits, the watermark of live rows does not rise.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 
     from sinergi_producers.relay.sealing import OutboxRow
 
-FULL_LOOK_SECONDS = 60.0
+FULL_READ_SECONDS = 60.0
 
 
 class UnsealedRows(NamedTuple):
-    """The next rows without a leaf, by their ids; history only if nothing live waits.
+    """The next rows without a leaf, in the order of their ids; history only if no live row waits.
 
     Attributes:
-        live: the floor from which live rows were looked for.
-        history: the floor from which history was.
+        live: the watermark above which live rows were read.
+        history: the watermark above which history was read.
     """
 
     rows: Sequence[OutboxRow]
@@ -37,13 +38,13 @@ class UnsealedRows(NamedTuple):
 
 
 class Horizon(NamedTuple):
-    """What the database says of transactions and ids at one moment.
+    """The database's ids and open transactions at one moment.
 
     Attributes:
-        xmin: the oldest transaction still open.
-        next_xid: a transaction begun after `last_id` was read.
-        last_id: the last id given out.
-        history_waits: whether a history row has no leaf.
+        xmin: the oldest transaction that is still open.
+        next_xid: a transaction that was begun after `last_id` was read.
+        last_id: the last id that was given out.
+        history_waits: whether a row of history has no leaf.
     """
 
     xmin: int
@@ -53,12 +54,12 @@ class Horizon(NamedTuple):
 
 
 @dataclass(slots=True)
-class Floors:
-    """Where the next looks start.
+class Watermarks:
+    """Where the next reads start.
 
     Attributes:
         live: no live row at or below it waits.
-        history: no history row at or below it waits.
+        history: no row of history at or below it waits.
     """
 
     live: int = 0
@@ -66,20 +67,20 @@ class Floors:
     _settled: int = 0
     _candidate: Horizon | None = None
     _history_waits: bool = True
-    _full_look_due: float = field(default=0.0)
+    _full_read_due: float = field(default=0.0)
 
-    def before_look(self, now: float) -> None:
-        """Once a minute look from the very beginning, whatever was reasoned.
+    def before_read(self, now: float) -> None:
+        """Start from the very beginning once a minute, in case a watermark is ever too high.
 
         Args:
             now: seconds on a monotonic clock.
         """
-        if now >= self._full_look_due:
-            self._full_look_due = now + FULL_LOOK_SECONDS
+        if now >= self._full_read_due:
+            self._full_read_due = now + FULL_READ_SECONDS
             self.reset()
 
-    def hear(self, horizon: Horizon) -> None:
-        """Take a horizon that was read before the next look."""
+    def observe(self, horizon: Horizon) -> None:
+        """Take in a horizon that was read before the next rows are."""
         self._history_waits = horizon.history_waits
         if self._candidate is None:
             self._candidate = horizon
@@ -87,22 +88,22 @@ class Floors:
             self._settled = self._candidate.last_id
             self._candidate = horizon
 
-    def after_look(self, look: UnsealedRows) -> None:
-        """Raise a floor: what a look from there has shown is sealed or held before the next one.
+    def after_read(self, read: UnsealedRows) -> None:
+        """Raise a watermark: what a read has returned is sealed or held before the next read.
 
-        A look that started higher, before a reset, says nothing of what lies below.
+        A read that started higher, before a reset, says nothing about the rows below.
         """
-        if look.live > self.live or look.history > self.history:
+        if read.live > self.live or read.history > self.history:
             return
-        if not look.rows:
+        if not read.rows:
             self.live = self.history = self._settled
             return
-        reached = min(self._settled, look.rows[-1].id)
-        if look.are_history:
+        reached = min(self._settled, read.rows[-1].id)
+        if read.are_history:
             self.history = max(self.history, reached)
         elif not self._history_waits:
             self.live = max(self.live, reached)
 
     def reset(self) -> None:
-        """Look from the beginning again: rows that were held may lie below."""
+        """Start from the beginning again: rows that were held may lie below."""
         self.live = self.history = 0

@@ -1,0 +1,198 @@
+"""A term: the time for which one relay holds the lease of its outbox.
+
+A term begins with step 0 of the relay: the topics are compared with the database, and what a topic
+has lost is marked as not sent. It ends when something fails, when another relay takes the lease, or
+when the agreements or the private keys have changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sinergi_producers.relay import topic_evidence
+from sinergi_producers.relay.comparison import Comparison
+from sinergi_producers.relay.control_topic import ControlTopic
+from sinergi_producers.relay.row_check import RowCheck
+from sinergi_producers.relay.sealing import Sealer, TreeKey
+from sinergi_producers.relay.sending import Sender
+from sinergi_producers.relay.watermark import Watermarks
+from sinergi_schemas import errors
+from sinergi_schemas.kafka.partitions import PartitionCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sinergi_producers.relay.sealing import OutboxRow
+    from sinergi_producers.relay.store import OutboxStore
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.catalog import Catalog
+    from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.seal.merkle import Frontier
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose relay this is: the agency, the keys that sign for it, and its agreements.
+
+    Attributes:
+        keys: the private keys that the agency has now.
+        load: reads the agreements. It is called again each minute, so that a new version needs no
+            restart.
+        load_keys: reads the private keys in the same way; without it they stay as they are.
+    """
+
+    agency: str
+    keys: Sequence[SigningKey]
+    load: Callable[[], Agreements]
+    load_keys: Callable[[], Sequence[SigningKey]] | None = None
+
+    def held(self) -> Sequence[SigningKey]:
+        """The private keys as they are now."""
+        return self.load_keys() if self.load_keys else self.keys
+
+
+@dataclass(slots=True)
+class Term:
+    """What a leader works with under one lease.
+
+    Attributes:
+        epoch: the number of the lease; every write names it.
+        trees: each tree as it is sealed.
+        sent: each tree as far as the broker has confirmed it.
+        versions: the hashes of the agreements under which the term began.
+        watermarks: where the next rows are looked for.
+        is_outdated: the agreements or the private keys have changed, so another term must begin.
+    """
+
+    epoch: int
+    sealer: Sealer
+    control: ControlTopic
+    sender: Sender
+    trees: dict[TreeKey, Frontier]
+    sent: dict[TreeKey, Frontier]
+    versions: frozenset[str]
+    watermarks: Watermarks = field(default_factory=Watermarks)
+    is_outdated: bool = False
+
+
+class TermSetup:
+    """Begins the terms of one relay, and keeps each up to date."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        store: OutboxStore,
+        connection: Connection,
+        catalog: Catalog,
+        clock: Clock,
+    ) -> None:
+        self._identity = identity
+        self._store = store
+        self._connection = connection
+        self._catalog = catalog
+        self._clock = clock
+        self._partition_check = PartitionCheck()
+        self._comparison = Comparison(store, connection, identity.agency)
+
+    def begin(self, epoch: int) -> Term:
+        """Begin a term under a lease that was just taken. This is step 0 of the relay.
+
+        Raises:
+            OutboxBehindTopic: the database is older than a topic.
+            OutboxForked: a topic shows another history than the database has sealed.
+            PartitionsDiffer: a topic has fewer partitions than its agreement says.
+            LeaseLost: another relay has taken the lease.
+            StoredStateInvalid: a stored tree is not what was stored.
+            Refused: agreements or private keys cannot be used.
+            Unavailable: the database or the brokers do not serve us.
+        """
+        agency = self._identity.agency
+        agreements, keys = self._identity.load(), self._identity.held()
+        counts = topic_evidence.agreed_partitions(
+            self._connection, agency, agreements, self._partition_check
+        )
+        tree_keys = [
+            TreeKey(name, number) for name, count in counts.items() for number in range(count)
+        ]
+        self._store.ensure_trees(tree_keys, epoch)
+        trees = self._store.trees()
+        # 0. refuse if a topic shows more than the database knows, or another history
+        sizes = {tree_key: trees[tree_key].size for tree_key in tree_keys}
+        shown = self._comparison.leaves_on_topics(agreements, sizes)
+        # 0. mark what a topic has lost as not sent
+        sent = self._store.rewind_sent(shown, epoch)
+        control = ControlTopic(
+            self._connection, agreements.bus, agency, keys, agreements.ring, self._clock
+        )
+        self._publish_schemas(control, counts)
+        sender = Sender(self._connection, agreements.bus, agency, self._schema_ids(), self._clock)
+        sealer = self._sealer(agreements, keys, counts)
+        _log.info("leading", agency=agency, epoch=epoch)
+        return Term(epoch, sealer, control, sender, trees, sent, agreements.versions)
+
+    def reload(self, term: Term) -> None:
+        """Read the agreements and the private keys again, and release rows that were held for them.
+
+        If they have changed, the term is outdated. If they cannot be read, those before still hold.
+        """
+        try:
+            agreements, keys = self._identity.load(), self._identity.held()
+        except errors.Refused as why:
+            _log.error("agreements not loaded again; the old ones hold", why=str(why))
+            return
+        held = {each.public for each in term.sealer.keys}
+        if agreements.versions != term.versions or {each.public for each in keys} != held:
+            term.is_outdated = True
+        covered = [name for name in term.sealer.counts if term.sealer.is_agreed(name)]
+        term.sealer = replace(term.sealer, fault=self._row_fault())
+        known = [each.fingerprint for each in self._catalog.all()]
+        if self._store.release_held(covered, known):
+            term.watermarks.reset()
+
+    def _publish_schemas(self, control: ControlTopic, event_types: Iterable[str]) -> None:
+        """Publish the schemas of the agreed event types, as far as this version has them."""
+        agreed, known = {*event_types}, {*self._catalog.event_types}
+        control.publish_schemas(
+            each for name in sorted(agreed & known) for each in self._catalog.versions(name)
+        )
+        for name in sorted(agreed - known):
+            _log.warning(
+                "this version does not know an event type of the agreements",
+                event_type=name,
+                mend="install the version of Sinergi that has it",
+            )
+
+    def _schema_ids(self) -> dict[bytes, int]:
+        """The number of each schema by its fingerprint, ours and those of newer versions.
+
+        A newer relay may have led before this one, and have sealed what this one has to send.
+        """
+        known = self._store.known_schemas()
+        return {fingerprint: each.id for fingerprint, each in known.items()} | {
+            each.fingerprint: each.id for each in self._catalog.all()
+        }
+
+    def _row_fault(self) -> Callable[[OutboxRow], str | None]:
+        """The check whether a row can be sent, by the schemas that the database knows now."""
+        known = self._store.known_schemas()
+        return RowCheck(self._identity.agency, self._catalog, known).fault
+
+    def _sealer(
+        self, agreements: Agreements, keys: Sequence[SigningKey], counts: Mapping[str, int]
+    ) -> Sealer:
+        agency = self._identity.agency
+
+        def is_agreed(name: str) -> bool:
+            now = self._clock.now()
+            return name in counts and agreements.covering(agency, name, now) is not None
+
+        return Sealer(
+            agreements.bus, agency, keys, counts, is_agreed, agreements.ring, self._row_fault()
+        )
