@@ -21,7 +21,7 @@ import sinergi.demo
 from sinergi.cli.demo import demo
 from sinergi.demo import play
 from sinergi.demo.errors import DemoFailed
-from sinergi.demo.reckoning import Reckoning, TopicCounts
+from sinergi.demo.final_count import FinalCount, TopicCounts
 from sinergi.demo.tampering import Tampered
 from sinergi.local.errors import LocalFolderRefused
 from sinergi.local.state import is_free
@@ -69,23 +69,23 @@ def running(*options: str, temporary: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> None:
-    """Read what the demo tells up to a line with these words."""
+    """Read what the demo prints, up to a line with these words."""
     assert process.stderr is not None
-    told = []
+    printed = []
     for line in process.stderr:
-        told.append(line)
+        printed.append(line)
         if words in line:
             return
-    pytest.fail("it ended before:\n" + "".join(told))
+    pytest.fail("it ended before:\n" + "".join(printed))
 
 
 def test_every_event_is_counted_alike_in_five_places_and_the_changed_byte_is_found(
     tmp_path: Path,
 ) -> None:
     with running(temporary=tmp_path) as process:
-        output, told = process.communicate(timeout=PATIENCE_SECONDS)
+        output, printed = process.communicate(timeout=PATIENCE_SECONDS)
 
-    assert process.returncode == 0, told
+    assert process.returncode == 0, printed
     found = json.loads(output)
     assert set(found) == {"agencies", "tampered"}
     assert {agency: set(types) for agency, types in found["agencies"].items()} == PUBLISHED
@@ -93,7 +93,7 @@ def test_every_event_is_counted_alike_in_five_places_and_the_changed_byte_is_fou
         for event_type, counts in types.items():
             assert_equal(agency, event_type, counts)
     assert_inside_a_batch(found["tampered"], found["agencies"])
-    assert told.count("kill -9") == 2
+    assert printed.count("kill -9") == 2
     assert list(tmp_path.iterdir()) == []
 
 
@@ -124,8 +124,8 @@ def assert_inside_a_batch(tampered: dict[str, Any], agencies: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("number", "status", "when"),
     [
-        (signal.SIGINT, 130, "5 · The drone"),
-        (signal.SIGKILL, -signal.SIGKILL, "1 · The parcel"),
+        (signal.SIGINT, 130, "5 · A prison offline"),
+        (signal.SIGKILL, -signal.SIGKILL, "1 · A seizure after a visit"),
     ],
 )
 def test_stopped_in_the_middle_it_leaves_no_process_and_no_port(
@@ -162,41 +162,41 @@ def test_stopped_while_its_services_are_being_made_it_leaves_no_file(tmp_path: P
 
 
 @pytest.mark.parametrize("line", UNEQUAL.values(), ids=UNEQUAL.keys())
-def test_a_difference_is_told_by_the_exit_status(
+def test_a_difference_sets_the_exit_status(
     line: TopicCounts, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reckoning = Reckoning({SEIZURES: line}, ())
+    final_count = FinalCount({SEIZURES: line}, ())
 
     with pytest.raises(typer.Exit) as ended:
-        end_with(reckoning, monkeypatch)
+        end_with(final_count, monkeypatch)
 
     assert ended.value.exit_code == 1
-    assert json.loads(capsys.readouterr().out)["agencies"] == reckoning.document()
+    assert json.loads(capsys.readouterr().out)["agencies"] == final_count.document()
 
 
-def test_what_contradicts_equal_counts_is_told_by_the_exit_status_too(
+def test_a_contradiction_beside_equal_counts_sets_the_exit_status(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(typer.Exit) as ended:
-        end_with(Reckoning({SEIZURES: EQUAL}, ("a ghost has appeared",)), monkeypatch)
+        end_with(FinalCount({SEIZURES: EQUAL}, ("a ghost has appeared",)), monkeypatch)
 
     assert ended.value.exit_code == 1
 
 
 def test_equal_counts_without_contradiction_end_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    end_with(Reckoning({SEIZURES: EQUAL}, ()), monkeypatch)
+    end_with(FinalCount({SEIZURES: EQUAL}, ()), monkeypatch)
 
 
-def end_with(reckoning: Reckoning, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the command where the play has ended with this reckoning."""
+def end_with(final_count: FinalCount, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the command after a demo that ended with these counts."""
     tampered = Tampered(SEIZURES, "copy", 0, 1, 4, 2, "refused", Decimal(1), Decimal(0))
-    outcome = play.DemoOutcome(reckoning, tampered)
+    outcome = play.DemoOutcome(final_count, tampered)
     monkeypatch.setattr(play, "play", lambda *_: outcome)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     demo(as_json=True)
 
 
-def test_a_promise_that_is_not_kept_is_told_by_the_exit_status(
+def test_a_broken_promise_sets_the_exit_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def play_badly(*_: object) -> None:

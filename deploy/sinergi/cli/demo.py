@@ -56,7 +56,7 @@ def demo(
             f"sinergi: kept. To look again: `sinergi local up --folder {keep / 'services'}`, then "
             f"`sinergi --config {keep}/<agency>/sinergi.toml status`."
         )
-    if not outcome.reckoning.is_equal:
+    if not outcome.final_count.is_equal:
         raise typer.Exit(_NOT_SO)
 
 

@@ -1,7 +1,7 @@
 """The three agencies of the demo, each with a database, settings and keys of its own.
 
-1. found each agency, as `sinergi init` does: fresh keys and settings
-2. write the agreement that shows their public keys, the same file to each of them
+1. write settings and new keys for each agency, as `sinergi init` does
+2. write the agreement with their public keys; each agency gets the same file
 3. make the tables, as `sinergi db upgrade` does, and the agency's own registers
 4. make the topics, as `sinergi provision apply` does
 """
@@ -43,11 +43,11 @@ BUS = "sinergi.banyuwangi.example"
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Who an agency is, before it has anything.
+    """Names of an agency.
 
     Attributes:
         database: the name of its database on the bus.
-        number: the one that it gives the agreement.
+        number: the number that the agency gives the agreement.
     """
 
     slug: str
@@ -57,7 +57,7 @@ class Profile:
 
     @property
     def short(self) -> str:
-        """Its kind alone, for narrow columns."""
+        """The first word of the slug, for narrow columns."""
         return self.slug.partition("-")[0]
 
 
@@ -69,7 +69,7 @@ POLRESTA = Profile("polresta-banyuwangi", "Polresta Rekaan", "perkara", "B/0/X/H
 PROFILES = (LAPAS, BNNK, POLRESTA)
 
 _EVERYBODY = [each.slug for each in PROFILES]
-# Officers of a prison secure and hand over; only investigators seize.
+# Prison officers secure goods and hand them over; only investigators seize.
 _PUBLISHERS = {
     "seizure": [BNNK.slug, POLRESTA.slug],
     "suspicious-visit": [LAPAS.slug],
@@ -84,27 +84,27 @@ _PARTITIONS = 2
 
 
 class StoryClock:
-    """The time of the stories: March 2026 goes by in half a minute. Durations stay real."""
+    """The time of the stories: March 2026 passes in half a minute. Durations stay real."""
 
     def __init__(self, start: datetime) -> None:
         self._now = start
 
     def now(self) -> datetime:
-        """The moment the story is at."""
+        """The current time of the story."""
         return self._now
 
     def monotonic(self) -> float:
-        """Seconds that really go by."""
+        """Real seconds."""
         return SYSTEM.monotonic()
 
     def turn_to(self, moment: datetime) -> None:
-        """Go on to another moment of the story."""
+        """Set the time of the story."""
         self._now = moment
 
 
 @dataclass(frozen=True, slots=True)
 class Agency:
-    """An agency that works: its settings, its database, and its way onto the bus."""
+    """An agency that is set up: its settings, its database, and its outbox."""
 
     profile: Profile
     settings: settings.Settings
@@ -116,8 +116,8 @@ class Agency:
         """Its name on the bus."""
         return self.profile.slug
 
-    def commits(self, event: Event, *also: registers.RegisterEntry) -> Event:
-        """Write the agency's own row and the event in one transaction; the event as published.
+    def publish(self, event: Event, *also: registers.RegisterEntry) -> Event:
+        """Write the agency's own row and the event in one transaction, and return the issued event.
 
         Args:
             also: further rows of its own that belong to the same transaction.
@@ -131,32 +131,32 @@ class Agency:
             session.add_all(also)
             return self.outbox.publish(session, event)
 
-    def commits_many(self, events: list[Event]) -> list[Event]:
-        """The same for many first events at once, all or none."""
+    def publish_many(self, events: list[Event]) -> list[Event]:
+        """Publish first revisions of many records in one transaction."""
         with Session(self.engine) as session, session.begin():
             session.add_all(map(registers.entry_of, events))
             return [each.event for each in self.outbox.publish_many(session, events)]
 
-    def answers(self, query: sa.Executable) -> list[tuple[Any, ...]]:
-        """What the agency's own database answers."""
+    def rows(self, query: sa.Executable) -> list[tuple[Any, ...]]:
+        """The rows of a query on the agency's own database."""
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(query)]
 
-    def ask(self, query: str, **values: object) -> list[tuple[Any, ...]]:
-        """The same for a query as people write it."""
-        return self.answers(sa.text(query).bindparams(**values))
+    def query(self, query: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of a query in SQL, with named values."""
+        return self.rows(sa.text(query).bindparams(**values))
 
 
 @dataclass(frozen=True, slots=True)
 class DemoBus:
-    """All agencies at work, and what they agreed on."""
+    """All agencies and their agreement."""
 
     agencies: Mapping[str, Agency]
     bus: Bus
 
     @property
     def agreements(self) -> Agreements:
-        """What they agreed on."""
+        """Their agreements."""
         return self.bus.agreements
 
     @property
@@ -165,7 +165,7 @@ class DemoBus:
         return self.agreements.topics()
 
     def readers(self, topic: Topic) -> list[Agency]:
-        """Who materialises a topic: its readers but for its owner."""
+        """The agencies that materialise a topic: its readers without its owner."""
         names = (name for name in self.agreements.readers(topic) if name != topic.agency)
         return [self.agencies[name] for name in names]
 
@@ -174,13 +174,13 @@ class DemoBus:
         return history(self.bus.catalog.newest(event_type)).record
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         for each in self.agencies.values():
             each.engine.dispose()
 
 
 def establish(folder: Path, local: Local, clock: StoryClock) -> DemoBus:
-    """Found the three agencies on local services, ready for their relays and materialisers."""
+    """Set up the three agencies on local services, ready for relays and materialisers."""
     founded = {each.slug: _found(folder, local, each) for each in PROFILES}  # 1
     agreement = tomli_w.dumps(_agreement(founded)).encode()
     for each in founded.values():  # 2
@@ -223,7 +223,7 @@ def _equip(profile: Profile, founded: WrittenFiles, catalog: Catalog, clock: Sto
 
 
 def _agreement(founded: Mapping[str, WrittenFiles]) -> dict[str, object]:
-    """The agreement (PKS) as a document: each party's keys are those just made."""
+    """The agreement (PKS) as a document: each party has the keys that were just made."""
     return {
         "bus": BUS,
         "title": "Kerja sama rekaan tiga instansi (a made-up agreement of three agencies)",

@@ -1,4 +1,4 @@
-"""What can go wrong in the demo."""
+"""The error of the demo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sinergi_schemas.errors.policies import Fatal
 
 
 class DemoFailed(Fatal):
-    """The demo did not go as it must: {what} ({why}). This is a bug; `sinergi demo --keep FOLDER`
+    """The demo failed: {what} ({why}). This is a bug; `sinergi demo --keep FOLDER`
     leaves the logs to send along.
     """
 

@@ -88,7 +88,7 @@ def holder(name: str, role: PersonRole = PersonRole.HOLDER) -> Person:
 
 
 def visit(number: str, when: datetime, **more: Any) -> SuspiciousVisit:
-    """A suspicious visit, first told."""
+    """A suspicious visit, revision 1."""
     said: dict[str, Any] = {
         "unit": PRISON,
         "channel": Channel.GOODS_LEFT,
@@ -101,7 +101,7 @@ def visit(number: str, when: datetime, **more: Any) -> SuspiciousVisit:
 
 
 def transfer(number: str, when: datetime, inmate: Person, letter: str, **more: Any) -> Transfer:
-    """A transfer to the special prison, first told at its departure."""
+    """A transfer to the special prison, revision 1, at its departure."""
     said: dict[str, Any] = {
         "zone": WIB,
         "purpose": Purpose.PRISON_SECURITY,
@@ -140,7 +140,7 @@ def exhibit(label: str, grams: str, packets: int, **more: Any) -> Exhibit:
 
 
 def seizure_document(number: str, when: datetime, **more: Any) -> dict[str, Any]:
-    """What an investigator enters about a seizure, before anybody has checked it."""
+    """The fields of a seizure as an investigator enters them, not checked yet."""
     return {
         "record_id": number,
         "action": Action.RECORDED,
@@ -160,7 +160,7 @@ def seizure_document(number: str, when: datetime, **more: Any) -> dict[str, Any]
 
 
 def seizure(number: str, when: datetime, **more: Any) -> Seizure:
-    """A complete seizure, first told."""
+    """A complete seizure, revision 1."""
     return Seizure(**seizure_document(number, when, **more))
 
 
@@ -185,7 +185,7 @@ def packets(description: str, count: int, concealment: Concealment = Concealment
 
 
 def handed_over(visit_number: str) -> RelatedRecord:
-    """What a seizure says of the visit from which its exhibits came."""
+    """The relation of a seizure to the visit from which its exhibits came."""
     return RelatedRecord(
         other_agency=LAPAS.slug,
         other_event_type="suspicious-visit",
@@ -194,8 +194,8 @@ def handed_over(visit_number: str) -> RelatedRecord:
     )
 
 
-def tested(day: int) -> tuple[Exhibit, ...]:
-    """The parcel's twelve packets after the laboratory: eleven hold it, one does not."""
+def tested_exhibits(day: int) -> tuple[Exhibit, ...]:
+    """The twelve packets after the laboratory test: eleven are confirmed, one is refuted."""
     letter = Letter(number="1626/NNF/2026", issuer="Labfor Rekaan", date=at(day, 0).date())
     sound = exhibit(
         "A.1",
@@ -205,11 +205,11 @@ def tested(day: int) -> tuple[Exhibit, ...]:
         lab_result=LabResult.CONFIRMED,
         lab_letter=letter,
     )
-    return (sound, salt("A.2", "0.4100", letter))
+    return (sound, refuted_exhibit("A.2", "0.4100", letter))
 
 
-def salt(label: str, grams: str, letter: Letter) -> Exhibit:
-    """One packet in which the laboratory found nothing that the law controls."""
+def refuted_exhibit(label: str, grams: str, letter: Letter) -> Exhibit:
+    """One packet of salt: the laboratory found no controlled substance."""
     return exhibit(
         label,
         grams,

@@ -1,4 +1,4 @@
-"""Who knew what, and when: asked of the sealed topic, and of a reader's own table."""
+"""What was known at a given time, from the sealed topic and from a reader's own table."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 
 class Knowledge(NamedTuple):
-    """The newest that was told of a seizure by some moment: its revision and each lab result."""
+    """The newest revision of a seizure at a given time, and each of its lab results."""
 
     revision: int
     laboratory: str
 
 
 class ProvedKnowledge(NamedTuple):
-    """The same with the leaf that proves it."""
+    """A `Knowledge` with the leaf that proves it."""
 
     known: Knowledge
     partition: int
     leaf: int
 
 
-def proved(bench: DemoBus, topic: Topic, record_id: str, until: datetime) -> ProvedKnowledge:
-    """What the owner of a topic had told by a moment, read again under its seal.
+def proved(demo: DemoBus, topic: Topic, record_id: str, until: datetime) -> ProvedKnowledge:
+    """What the owner of a topic had published by a given time, replayed and verified.
 
     Raises:
-        DemoFailed: nothing was told by then.
+        DemoFailed: nothing was published by then.
         SealBroken: the topic is not what its owner sealed.
     """
     wanted = ReplayFilter(until=until.astimezone(UTC), record_id=record_id)
-    frames = Replay(bench.bus, topic).events(wanted)
+    frames = Replay(demo.bus, topic).events(wanted)
     rows = [row for frame in frames for row in frame.iter_rows(named=True)]
     if not rows:
-        raise DemoFailed(f"nothing was told of {record_id} by then", topic.name)
+        raise DemoFailed(f"nothing was published about {record_id} by then", topic.name)
     newest = max(rows, key=lambda row: row["revision"])
     results = ", ".join(each["lab_result"] for each in newest["exhibits"])
     known = Knowledge(newest["revision"], results)
@@ -51,7 +51,7 @@ def proved(bench: DemoBus, topic: Topic, record_id: str, until: datetime) -> Pro
 
 
 def held(reader: Agency, owner: Agency, record_id: str, until: datetime) -> Knowledge | None:
-    """What a reader's own table holds of the same."""
+    """The same from a reader's own table; None if it has nothing."""
     query = sa.text(
         "SELECT revision, string_agg(e.lab_result, ', ' ORDER BY e.position)"
         " FROM sinergi.seizure_history AS s"
@@ -59,7 +59,7 @@ def held(reader: Agency, owner: Agency, record_id: str, until: datetime) -> Know
         " WHERE agency = :owner AND record_id = :record_id AND s.recorded_at < :until"
         " GROUP BY revision ORDER BY revision DESC LIMIT 1"
     ).bindparams(owner=owner.slug, record_id=record_id, until=until)
-    rows = reader.answers(query)
+    rows = reader.rows(query)
     if not rows:
         return None
     revision, laboratory = rows[0]

@@ -1,10 +1,10 @@
-"""The demo from start to end, as it is shown.
+"""The demo from start to end, in the order in which it is shown.
 
 1. Kafka and PostgreSQL on this machine; three agencies; their relays and materialisers
-2. the five stories and an ordinary day, with two processes killed on the way
-3. wait until everybody has everything; stop the processes in order
-4. one byte of a copied topic is changed, and found
-5. count everything in five places
+2. the five stories and the concurrent writers, with two processes killed meanwhile
+3. wait until every reader has every event; stop the processes in order
+4. change one byte in a copy of a topic, and find it
+5. count every event in five places
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from rich.text import Text
 
 from sinergi.demo import stories
 from sinergi.demo.agencies import POLRESTA, PROFILES, StoryClock, establish
+from sinergi.demo.concurrent_writers import concurrent_writers
 from sinergi.demo.fiction import at
-from sinergi.demo.ordinary_day import ordinary_day
-from sinergi.demo.reckoning import Reckoning, is_settled, reckon
+from sinergi.demo.final_count import FinalCount, count_all, is_settled
+from sinergi.demo.scenario import Scenario
 from sinergi.demo.tampering import Tampered, tamper
-from sinergi.demo.teller import Storyline
 from sinergi.demo.workers import WorkerCommand, Workers
 from sinergi.local import Local
 from sinergi_schemas.clock import SYSTEM
@@ -32,128 +32,130 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sinergi.demo.agencies import DemoBus
+    from sinergi.demo.scenario import ExpectedEvents
     from sinergi.demo.screen import Screen
-    from sinergi.demo.teller import CommittedEvents
 
 _SETTLING_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOutcome:
-    """How the demo ended."""
+    """The result of the demo."""
 
-    reckoning: Reckoning
+    final_count: FinalCount
     tampered: Tampered
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
-        return {"agencies": self.reckoning.document(), "tampered": self.tampered.document()}
+        """The result as JSON."""
+        return {"agencies": self.final_count.document(), "tampered": self.tampered.document()}
 
 
 def play(folder: Path, screen: Screen, check: Callable[[], None]) -> DemoOutcome:
-    """Play the demo in an empty folder; when it ends, however it ends, nothing of it runs.
+    """Run the demo in an empty folder; nothing of it runs any more when this returns or raises.
 
     Args:
-        check: raises KeyboardInterrupt if the demo was told to stop; called time and again.
+        check: called often; raises KeyboardInterrupt if the demo has to stop.
 
     Raises:
-        DemoFailed: something did not go as the product promises.
-        SinergiError: local services cannot be had; see `Local`.
+        DemoFailed: the product did not keep a promise.
+        SinergiError: local services cannot be started; see `Local`.
     """
     began = SYSTEM.monotonic()
     with ExitStack() as stack:
         screen.chapter(
             "Three agencies, one agreement",
-            "Each keeps its own database and its own keys; none trusts another, nor the broker.",
+            "Each has its own database and its own keys. None trusts another agency or the broker.",
         )
-        screen.say('Everybody in these stories is made up: "Rekaan" is fiction. It is March 2026.')
-        screen.say("Real Kafka and real PostgreSQL start on this machine, on ports that are free.")
+        screen.say(
+            'All persons in these stories are made up ("Rekaan" means fiction). It is March 2026.'
+        )
+        screen.say("Real Kafka and real PostgreSQL start on this machine, on free ports.")
         # No spinner here: a bar may have to show a download.
         local = stack.enter_context(Local(folder / "services", screen.progress))  # 1
         clock = StoryClock(at(3, 9))
-        with screen.waiting("keys, an agreement, tables and topics are made"):
-            bench = stack.enter_context(closing(establish(folder, local, clock)))
+        with screen.waiting("making keys, an agreement, tables and topics"):
+            demo = stack.enter_context(closing(establish(folder, local, clock)))
         workers = stack.enter_context(Workers(folder / "logs", check))
-        _start(bench, workers, screen)
-        told = _tell(Storyline(bench, workers, clock, screen))  # 2, 3
+        _start(demo, workers, screen)
+        expected = _play_stories(Scenario(demo, workers, clock, screen))  # 2, 3
         workers.stop()
-        tampered = _tamper(bench, screen)  # 4
+        tampered = _tamper(demo, screen)  # 4
         check()
-        reckoning = _reckon(bench, told, screen)  # 5
+        final_count = _count_all(demo, expected, screen)  # 5
         check()
         with screen.waiting("stopping Kafka and PostgreSQL"):
             stack.close()
     seconds = SYSTEM.monotonic() - began
-    if reckoning.is_equal:
-        screen.verdict(f"All equal. Nothing of this runs any more; {seconds:.0f} s.", good=True)
+    if final_count.is_equal:
+        screen.verdict(f"All counts are equal. Everything is stopped; {seconds:.0f} s.", good=True)
     else:
-        screen.verdict(f"It does not agree; {seconds:.0f} s.", good=False)
-    return DemoOutcome(reckoning, tampered)
+        screen.verdict(f"The counts differ; {seconds:.0f} s.", good=False)
+    return DemoOutcome(final_count, tampered)
 
 
-def _start(bench: DemoBus, workers: Workers, screen: Screen) -> None:
+def _start(demo: DemoBus, workers: Workers, screen: Screen) -> None:
     rows = []
-    for each in bench.agencies.values():
+    for each in demo.agencies.values():
         pids = [
             str(workers.start(each, work))
             for work in (WorkerCommand.RELAY, WorkerCommand.MATERIALISE)
         ]
-        published = bench.agreements.published_by(each.slug)
+        published = demo.agreements.published_by(each.slug)
         names = ", ".join(topic.event_type for topic in published)
         rows.append((each.slug, each.profile.name, names, *pids))
     screen.table(("agency", "", "publishes", "relay", "materialiser"), rows)
-    with screen.waiting("their relays and materialisers start"):
-        workers.wait_until_ready(bench)
+    with screen.waiting("starting relays and materialisers"):
+        workers.wait_until_ready(demo)
 
 
-def _tell(teller: Storyline) -> CommittedEvents:
-    stories.parcel(teller)
-    stories.salt(teller)
-    stories.wrong_man(teller)
-    stories.retraction(teller)
-    stories.drone(teller)
-    ordinary_day(teller)
-    with teller.screen.waiting("everybody catches up"):
-        teller.workers.wait_until(lambda: is_settled(teller.bench), _SETTLING_SECONDS)
-    stories.reunion(teller)
-    return teller.told
+def _play_stories(scenario: Scenario) -> ExpectedEvents:
+    stories.seizure_after_visit(scenario)
+    stories.refuted_exhibit(scenario)
+    stories.corrected_inmate(scenario)
+    stories.retracted_transfer(scenario)
+    stories.relay_offline(scenario)
+    concurrent_writers(scenario)
+    with scenario.screen.waiting("waiting until every reader has every event"):
+        scenario.workers.wait_until(lambda: is_settled(scenario.demo), _SETTLING_SECONDS)
+    stories.final_queries(scenario)
+    return scenario.expected
 
 
-def _tamper(bench: DemoBus, screen: Screen) -> Tampered:
+def _tamper(demo: DemoBus, screen: Screen) -> Tampered:
     screen.chapter(
-        "The broker as an enemy",
-        "Who runs the broker can change what lies there. One byte is enough to be found out.",
+        "A changed byte",
+        "The broker's operator can change messages. A change of a single byte is found.",
     )
     topic = Topic(POLRESTA.slug, "seizure")
     with screen.waiting(f"copying {topic.name}"):
-        found = tamper(bench, topic)
+        found = tamper(demo, topic)
     screen.say(
-        f"The topic {topic.name} is copied message by message; in one value one byte is changed,"
-        f" and {found.before} g become {found.after} g. A replay refuses the copy (--copy):"
+        f"The topic {topic.name} is copied message by message. One byte of one value is changed:"
+        f" {found.before} g become {found.after} g. A replay refuses the copy (--copy):"
     )
     screen.quote(found.refusal)
     screen.say(
-        f"Compared with the original (--against {topic.name}), the leaf is named:"
+        f"A comparison with the original (--against {topic.name}) names the leaf:"
         f" [bold]leaf {found.leaf}[/] of partition {found.partition}."
     )
     return found
 
 
-def _reckon(bench: DemoBus, told: CommittedEvents, screen: Screen) -> Reckoning:
+def _count_all(demo: DemoBus, expected: ExpectedEvents, screen: Screen) -> FinalCount:
     screen.chapter(
-        "The reckoning",
-        "Every event is counted in places that do not ask each other. Under a reader's name stand"
-        " the distinct events in its own history table.",
+        "The final count",
+        "Every event is counted in independent places. Under a reader's name stands the number of"
+        " distinct events in its own history table.",
     )
     with screen.waiting("reading every topic again"):
-        found = reckon(bench, told)
+        found = count_all(demo, expected)
     rows = []
     for topic, line in found.lines.items():
         read = [line.materialised.get(each.slug, "") for each in PROFILES]
         counts = (line.published, line.sealed, *read, line.verified, line.quarantined)
         style = "green" if line.is_equal else "bold red"
         cells = (Text(str(each), style) for each in counts)
-        rows.append((bench.agencies[topic.agency].profile.short, topic.event_type, *cells))
+        rows.append((demo.agencies[topic.agency].profile.short, topic.event_type, *cells))
     readers = [each.short for each in PROFILES]
     columns = ("published", "sealed", *readers, "verified", "quarantined")
     screen.table(("agency", "events", *columns), rows)
@@ -161,7 +163,7 @@ def _reckon(bench: DemoBus, told: CommittedEvents, screen: Screen) -> Reckoning:
         screen.verdict(each, good=False)
     if not found.contradictions:
         screen.say(
-            "The topics hold exactly the events whose transaction was committed, and no trace of"
-            f" the {len(told.taken_back)} that was rolled back."
+            "The topics hold exactly the events whose transactions committed, and none of the"
+            f" {len(expected.rolled_back)} that was rolled back."
         )
     return found

@@ -1,7 +1,6 @@
-"""The agencies' own little systems: the registers that they kept before there was a bus.
+"""The agencies' own systems: registers that they kept before there was a bus.
 
-Each is a table of the agency's own, in its own database. A row and the event that tells of it are
-written in one transaction.
+Each is a table in the agency's own database. A row and its event are written in one transaction.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Visit(RegisterEntry):
 
     @classmethod
     def of(cls, event: SuspiciousVisit) -> Self:
-        """The line that tells what the event tells."""
+        """The line of an event."""
         return cls(
             number=event.record_id,
             came_at=event.occurred_at,
@@ -62,7 +61,7 @@ class Move(RegisterEntry):
 
     @classmethod
     def of(cls, event: Transfer) -> Self:
-        """The line that tells what the event tells."""
+        """The line of an event."""
         return cls(
             number=event.record_id,
             inmate=event.inmate and event.inmate.name,
@@ -87,7 +86,7 @@ class Case(RegisterEntry):
 
     @classmethod
     def of(cls, event: Seizure) -> Self:
-        """The line that tells what the event tells."""
+        """The line of an event."""
         weights = (each.net_weight_g or each.gross_weight_g or 0 for each in event.exhibits)
         return cls(
             number=event.record_id,
@@ -119,6 +118,6 @@ def entry_of(event: Event) -> RegisterEntry:
 
 
 def make(engine: sa.Engine, event_types: list[str]) -> None:
-    """Make the registers of an agency that publishes these event types."""
+    """Create the registers of an agency that publishes these event types."""
     tables = [RegisterEntry.metadata.tables[REGISTERS[name].__tablename__] for name in event_types]
     RegisterEntry.metadata.create_all(engine, tables=tables)

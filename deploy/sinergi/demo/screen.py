@@ -1,4 +1,4 @@
-"""What the demo says: on standard output, or on standard error beside a JSON document."""
+"""The output of the demo: on standard output, or on standard error beside a JSON document."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ _MARGIN = 2
 
 
 class Screen:
-    """A page of at most 100 columns, told from top to bottom.
+    """A page of at most 100 columns, printed from top to bottom.
 
     Args:
-        beside_data: standard output belongs to data, so that people are told on standard error.
+        beside_data: print on standard error, because standard output carries data.
     """
 
     def __init__(self, *, beside_data: bool) -> None:
         self.progress = Console(stderr=True)
-        told = Console(stderr=beside_data)
+        output = Console(stderr=beside_data)
         self._console = Console(
             stderr=beside_data,
             highlight=False,
-            width=min(_WIDTH, told.width) if told.is_terminal else _WIDTH,
+            width=min(_WIDTH, output.width) if output.is_terminal else _WIDTH,
         )
         self._apart = False
 
     def chapter(self, title: str, about: str) -> None:
-        """Begin a chapter: its title, and why it matters."""
+        """Begin a chapter with its title and its subject."""
         self._apart = True
         self._print(Rule(Text(title, "bold"), align="left", style="dim"), 0, expand=True)
         self._print(Text(about, "italic"))
 
     def say(self, text: str) -> None:
-        """Say what happens; rich's markup is meant."""
+        """Print a line; rich's markup applies."""
         line = Table.grid(padding=(0, 1, 0, 0))
         line.add_row(Text("·", "cyan"), Text.from_markup(text))
         self._print(line)
 
     def quote(self, text: str) -> None:
-        """Show what the product itself says."""
+        """Print a message of the product."""
         self._print(Text(text, "yellow"), _MARGIN + 2)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Show rows as a database or a count gave them; numbers stand to the right."""
+        """Print rows; numbers are aligned right."""
         cells = [[cell if isinstance(cell, Text) else _cell(cell) for cell in row] for row in rows]
         table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
         for place, name in enumerate(columns):
@@ -67,12 +67,12 @@ class Screen:
         self._apart = True
 
     def verdict(self, text: str, *, good: bool) -> None:
-        """Say how it ended."""
+        """Print the result."""
         self._print(Text(("✓ " if good else "✗ ") + text, "bold green" if good else "bold red"))
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Show on standard error that something takes a moment; say nothing else meanwhile."""
+        """Show a spinner on standard error while the block runs; print nothing else meanwhile."""
         if not self.progress.is_terminal:
             yield
             return

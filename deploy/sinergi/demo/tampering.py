@@ -1,7 +1,7 @@
-"""The broker's operator as an enemy: a topic is copied, and one byte of the copy is another.
+"""A topic is copied with one byte changed, as the broker's operator could do.
 
 1. read the whole topic, and pick a leaf in the longest batch under one checkpoint
-2. copy every message as it is, but make a weight in that leaf smaller by one byte
+2. copy every message unchanged, but in that leaf change one byte of a weight
 3. replay the copy: the seal refuses the batch
 4. compare the copy with the original: that names the leaf
 """
@@ -36,12 +36,12 @@ _PLACES = 4
 
 @dataclass(frozen=True, slots=True)
 class Tampered:
-    """What was changed in the copy, and what the seal said.
+    """The change in the copy, and the refusal.
 
     Attributes:
         start, end: the batch `[start, end)` that the seal refused.
-        leaf: the one that differs.
-        refusal: what the refusal says.
+        leaf: the leaf that differs.
+        refusal: the message of the refusal.
         before, after: the weight in that leaf in grams, as sealed and as changed.
     """
 
@@ -56,7 +56,7 @@ class Tampered:
     after: Decimal
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it: `from` is the first leaf of the batch, `to` the one behind its last."""
+        """The result as JSON: `from` is the batch's first leaf, `to` the leaf after its last."""
         return {
             "topic": self.topic.name,
             "partition": self.partition,
@@ -75,22 +75,22 @@ class _Change(NamedTuple):
     after: Decimal
 
 
-def tamper(bench: DemoBus, topic: Topic) -> Tampered:
-    """Copy a topic of seizures with one byte changed, and let the seal judge the copy.
+def tamper(demo: DemoBus, topic: Topic) -> Tampered:
+    """Copy a topic of seizures with one byte changed, and replay the copy.
 
     Raises:
-        DemoFailed: the seal let it pass, or the comparison named another leaf.
+        DemoFailed: the replay accepted it, or the comparison named another leaf.
     """
-    messages = _read(bench, topic)  # 1
-    change = _lighter(bench, _victim(messages))
+    messages = _read(demo, topic)  # 1
+    change = _lighter(demo, _victim(messages))
     copy = f"copy.{topic.name}"
-    _copy(bench, topic, copy, messages, change)  # 2
+    _copy(demo, topic, copy, messages, change)  # 2
     try:
-        list(Replay(bench.bus, topic, copy).events(ReplayFilter()))  # 3
+        list(Replay(demo.bus, topic, copy).events(ReplayFilter()))  # 3
     except errors.SealMismatch as why:
         partition = int(why.origin.rpartition("/")[2])
         batch = range(why.start, why.end)
-        leaf = differing_leaf(bench.bus, partition, batch, copy, topic.name)  # 4
+        leaf = differing_leaf(demo.bus, partition, batch, copy, topic.name)  # 4
         changed = message.parse(change.original)
         if leaf is None or (partition, leaf) != (change.original.partition(), changed.leaf_index):
             raise DemoFailed(
@@ -99,14 +99,14 @@ def tamper(bench: DemoBus, topic: Topic) -> Tampered:
         return Tampered(
             topic, copy, partition, batch.start, batch.stop, leaf, str(why), *change[2:]
         )
-    raise DemoFailed("a changed byte passed for sealed", copy)
+    raise DemoFailed("a replay accepted a changed byte", copy)
 
 
-def _read(bench: DemoBus, topic: Topic) -> list[Message]:
+def _read(demo: DemoBus, topic: Topic) -> list[Message]:
     """Every message of a topic, partition by partition."""
     found: list[Message] = []
-    for number in range(bench.agreements.partitions(topic)):
-        with open_scan(bench.bus.connection, TopicPartition(topic.name, number)) as scan:
+    for number in range(demo.agreements.partitions(topic)):
+        with open_scan(demo.bus.connection, TopicPartition(topic.name, number)) as scan:
             for chunk in scan.read(*scan.bounds()):
                 found.extend(chunk)
     return found
@@ -123,10 +123,10 @@ def _victim(messages: list[Message]) -> Message:
     return longest[len(longest) // 2]
 
 
-def _lighter(bench: DemoBus, victim: Message) -> _Change:
-    """Set one byte to zero, so that the first exhibit weighs less."""
+def _lighter(demo: DemoBus, victim: Message) -> _Change:
+    """Set one byte to zero so that the first exhibit weighs less."""
     parsed = message.parse(victim)
-    schema = bench.bus.catalog.by_fingerprint(parsed.fingerprint)
+    schema = demo.bus.catalog.by_fingerprint(parsed.fingerprint)
     if schema is None:
         raise DemoFailed("a message has an unknown schema", parsed.fingerprint.hex())
     sealed = codec.decode(parsed.datum, schema)
@@ -143,14 +143,12 @@ def _lighter(bench: DemoBus, victim: Message) -> _Change:
     raise DemoFailed("no weight was found to change", parsed.key.decode())
 
 
-def _copy(
-    bench: DemoBus, topic: Topic, copy: str, messages: list[Message], change: _Change
-) -> None:
-    """Make the topic `copy` and send it every message as it is, but for the changed one."""
-    cluster = provision.Cluster(open_admin(bench.bus.connection))
-    like = {each.name: each for each in provision.wanted(bench.agreements, SYSTEM.now())}
+def _copy(demo: DemoBus, topic: Topic, copy: str, messages: list[Message], change: _Change) -> None:
+    """Create the topic `copy` and send it every message unchanged, except the changed one."""
+    cluster = provision.Cluster(open_admin(demo.bus.connection))
+    like = {each.name: each for each in provision.wanted(demo.agreements, SYSTEM.now())}
     cluster.apply(cluster.plan([replace(like[topic.name], name=copy)]))
-    producer = open_producer(bench.bus.connection)
+    producer = open_producer(demo.bus.connection)
     failures: list[KafkaError] = []
 
     def reported(error: KafkaError | None, _: Message) -> None:
@@ -165,7 +163,7 @@ def _copy(
             on_delivery=reported,
             headers=each.headers(),
         )
-    serve(producer, _FLUSH_SECONDS, bench.bus.connection.attempt("Write", [copy]))
+    serve(producer, _FLUSH_SECONDS, demo.bus.connection.attempt("Write", [copy]))
     raise_for(failures[0] if failures else None)
     if left := len(producer):
         raise DemoFailed(f"{left} messages of the copy were not delivered", copy)

@@ -1,6 +1,6 @@
 """The relays and materialisers of the demo: the real processes, started, killed and stopped by pid.
 
-They are leashed: if the demo dies, however it dies, so do they.
+They are leashed: if the demo dies for any reason, they die too.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from sinergi.demo.agencies import Agency, DemoBus
 
 _LOOK_SECONDS = 0.1
-# None of these is a promise: a process that has ended is noticed at once, and one that works may
-# take long on a slow machine that does other things besides.
+# No promise: a process that ends is noticed at once; a working one may be slow on a busy machine.
 _READY_SECONDS = 300.0
 
 _LEADS = "SELECT FROM sinergi_producer.lease WHERE holder IS NOT NULL"
@@ -50,8 +49,8 @@ class Workers:
     """The processes of all agencies. Leaving the block ends those that still run.
 
     Args:
-        logs: a folder for what they say.
-        check: raises KeyboardInterrupt if the demo was told to stop.
+        logs: a folder for their logs.
+        check: raises KeyboardInterrupt if the demo has to stop.
     """
 
     def __init__(self, logs: Path, check: Callable[[], None]) -> None:
@@ -68,29 +67,29 @@ class Workers:
         self._end()
 
     def start(self, agency: Agency, work: WorkerCommand) -> int:
-        """Start a process; its pid. It dies with the calling thread."""
+        """Start a process and return its pid. It dies with the calling thread."""
         log = self._logs / f"{agency.slug}.{work}.log"
         command = (sys.executable, "-m", "sinergi", "--config", str(agency.settings.file), work)
         process = Program(command, log).start(leashed=True)
         self._running[agency.slug, work] = _Worker(process, log)
         return process.pid
 
-    def wait_until_ready(self, bench: DemoBus) -> None:
-        """Wait until every relay leads, and every materialiser has all that it may read.
+    def wait_until_ready(self, demo: DemoBus) -> None:
+        """Wait until every relay leads, and every materialiser has claimed all its partitions.
 
         Raises:
             DemoFailed: one of them is not ready within five minutes, or has ended.
         """
-        agreements = bench.agreements
+        agreements = demo.agreements
         shares = {
             each.slug: sum(map(agreements.partitions, agreements.read_by(each.slug)))
-            for each in bench.agencies.values()
+            for each in demo.agencies.values()
         }
 
         def ready() -> bool:
             return all(
-                each.ask(_LEADS) and len(each.ask(_CLAIMED)) == shares[each.slug]
-                for each in bench.agencies.values()
+                each.query(_LEADS) and len(each.query(_CLAIMED)) == shares[each.slug]
+                for each in demo.agencies.values()
             )
 
         if not self.wait_until(ready, _READY_SECONDS):
@@ -98,14 +97,14 @@ class Workers:
             raise DemoFailed(what, "see the logs")
 
     def kill(self, agency: Agency, work: WorkerCommand) -> int:
-        """Kill a process with SIGKILL, which it can neither hear nor prepare for; its pid."""
+        """Kill a process with SIGKILL, which it cannot handle, and return its pid."""
         worker = self._running.pop((agency.slug, work))
         worker.process.kill()
         worker.process.wait(_PATIENCE_SECONDS)
         return worker.process.pid
 
     def wait_until(self, question: Callable[[], bool], seconds: float = _READY_SECONDS) -> bool:
-        """Ask again and again until the answer is yes, or the time is up; the last answer.
+        """Ask until the answer is yes or the time is up; return the last answer.
 
         Raises:
             DemoFailed: one of the processes has ended meanwhile.
@@ -161,4 +160,4 @@ class Workers:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text("utf-8", errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")

@@ -1,9 +1,9 @@
-"""The reckoning: every event counted in five places that do not ask each other.
+"""The final count: every event, counted in five independent places.
 
 published      rows of committed transactions in the owner's outbox
 sealed         leaves of the owner's trees
 materialised   distinct events in each reader's history table
-verified       leaves under a valid checkpoint, read from the topic by nobody's consumer
+verified       leaves under a valid checkpoint, read from the topic without a consumer group
 quarantined    events that could not become rows, with any reader
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sinergi.demo.agencies import Agency, DemoBus
-    from sinergi.demo.teller import CommittedEvents
+    from sinergi.demo.scenario import ExpectedEvents
     from sinergi_schemas.topics import Topic
 
 
@@ -43,7 +43,7 @@ class TopicCounts:
         return len(counts) == 1 and self.quarantined == 0
 
     def document(self) -> dict[str, Any]:
-        """The counts as JSON has them."""
+        """The counts as JSON."""
         return {
             "published": self.published,
             "sealed": self.sealed,
@@ -54,8 +54,8 @@ class TopicCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Reckoning:
-    """The counts of all topics, and what contradicts them elsewhere, in words."""
+class FinalCount:
+    """The counts of all topics, and the contradictions found beside them, one line each."""
 
     lines: Mapping[Topic, TopicCounts]
     contradictions: tuple[str, ...]
@@ -73,50 +73,50 @@ class Reckoning:
         return found
 
 
-def is_settled(bench: DemoBus) -> bool:
+def is_settled(demo: DemoBus) -> bool:
     """Whether every reader has as many events as were published."""
     return all(
-        count == _published(bench.agencies[topic.agency], topic)
-        for topic in bench.topics
-        for count in _materialised(bench, topic).values()
+        count == _published(demo.agencies[topic.agency], topic)
+        for topic in demo.topics
+        for count in _materialised(demo, topic).values()
     )
 
 
-def reckon(bench: DemoBus, told: CommittedEvents) -> Reckoning:
-    """Count everything, once nothing moves any more.
+def count_all(demo: DemoBus, expected: ExpectedEvents) -> FinalCount:
+    """Count every event. Call it when all processes have stopped.
 
     Raises:
         SealBroken: a topic is not what its owner sealed.
     """
     lines: dict[Topic, TopicCounts] = {}
     found: list[str] = []
-    for topic in bench.topics:
-        replay = Replay(bench.bus, topic)
+    for topic in demo.topics:
+        replay = Replay(demo.bus, topic)
         frames = list(replay.events(ReplayFilter()))
         on_topic = {UUID(each) for frame in frames for each in frame["event_id"]}
-        owner = bench.agencies[topic.agency]
+        owner = demo.agencies[topic.agency]
         lines[topic] = TopicCounts(
             _published(owner, topic),
             _count(owner, _SEALED, topic),
-            _materialised(bench, topic),
+            _materialised(demo, topic),
             sum(each.verified for each in replay.partition_counts),
-            sum(_count(each, _QUARANTINED, topic) for each in bench.readers(topic)),
+            sum(_count(each, _QUARANTINED, topic) for each in demo.readers(topic)),
         )
-        found.extend(_contradictions(owner, topic, on_topic, told))
-    return Reckoning(lines, tuple(found))
+        found.extend(_contradictions(owner, topic, on_topic, expected))
+    return FinalCount(lines, tuple(found))
 
 
 def _contradictions(
-    owner: Agency, topic: Topic, on_topic: set[UUID], told: CommittedEvents
+    owner: Agency, topic: Topic, on_topic: set[UUID], expected: ExpectedEvents
 ) -> Iterator[str]:
-    """What the sealed topic says otherwise than the stories and the owner's own register do."""
-    committed = told.committed.get(topic, set())
+    """Differences between the sealed topic, the stories and the owner's own register."""
+    committed = expected.committed.get(topic, set())
     if on_topic != committed:
         lost, strange = len(committed - on_topic), len(on_topic - committed)
         yield f"{topic.name}: {lost} committed events are missing, {strange} were never committed"
-    if on_topic & told.taken_back:
+    if on_topic & expected.rolled_back:
         yield f"{topic.name}: an event of a rolled-back transaction has appeared"
-    rows = owner.answers(sa.select(sa.func.count()).select_from(REGISTERS[topic.event_type]))
+    rows = owner.rows(sa.select(sa.func.count()).select_from(REGISTERS[topic.event_type]))
     records = _count(owner, _RECORDS, topic)
     if rows[0][0] != records:
         yield f"{topic.name}: {records} records, but {rows[0][0]} rows in the owner's register"
@@ -134,15 +134,15 @@ def _published(owner: Agency, topic: Topic) -> int:
     return _count(owner, _PUBLISHED, topic)
 
 
-def _materialised(bench: DemoBus, topic: Topic) -> dict[str, int]:
-    history = bench.history(topic.event_type)
+def _materialised(demo: DemoBus, topic: Topic) -> dict[str, int]:
+    history = demo.history(topic.event_type)
     query = sa.select(sa.func.count(history.c.event_id.distinct())).where(
         history.c.agency == topic.agency
     )
-    return {each.slug: each.answers(query)[0][0] for each in bench.readers(topic)}
+    return {each.slug: each.rows(query)[0][0] for each in demo.readers(topic)}
 
 
 def _count(agency: Agency, query: sa.TextClause, topic: Topic) -> int:
     values = {"event_type": topic.event_type, "topic": topic.name}
     known = {name: values[name] for name in query.compile().params}
-    return int(agency.answers(query.bindparams(**known))[0][0])
+    return int(agency.rows(query.bindparams(**known))[0][0])

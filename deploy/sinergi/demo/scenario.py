@@ -1,4 +1,4 @@
-"""Who tells the stories: agencies commit, others are waited for, and it is noted what was done."""
+"""Runs the stories: agencies commit, readers are waited for, and expected events are recorded."""
 
 from __future__ import annotations
 
@@ -25,88 +25,88 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class CommittedEvents:
-    """What the stories themselves know of what they did, for the reckoning at the end.
+class ExpectedEvents:
+    """The events that the final count must find, as the stories recorded them.
 
     Attributes:
         committed: the ids of events whose transaction was committed, by topic.
-        taken_back: the ids of events whose transaction was rolled back.
+        rolled_back: the ids of events whose transaction was rolled back.
     """
 
     committed: dict[Topic, set[UUID]] = field(default_factory=dict)
-    taken_back: set[UUID] = field(default_factory=set)
+    rolled_back: set[UUID] = field(default_factory=set)
 
-    def note(self, events: Iterable[Event]) -> None:
-        """Note events that were committed."""
+    def add(self, events: Iterable[Event]) -> None:
+        """Record events that were committed."""
         for each in events:
             topic = Topic(each.agency, each.event_type)
             self.committed.setdefault(topic, set()).add(each.event_id)
 
 
-class Storyline:
-    """The hand that moves the agencies."""
+class Scenario:
+    """The agencies, their processes, and the clock of the stories."""
 
-    def __init__(self, bench: DemoBus, workers: Workers, clock: StoryClock, screen: Screen) -> None:
-        self.bench = bench
+    def __init__(self, demo: DemoBus, workers: Workers, clock: StoryClock, screen: Screen) -> None:
+        self.demo = demo
         self.workers = workers
         self.clock = clock
         self.screen = screen
-        self.told = CommittedEvents()
+        self.expected = ExpectedEvents()
 
     @property
     def lapas(self) -> Agency:
         """The prison."""
-        return self.bench.agencies[LAPAS.slug]
+        return self.demo.agencies[LAPAS.slug]
 
     @property
     def bnnk(self) -> Agency:
         """The narcotics agency."""
-        return self.bench.agencies[BNNK.slug]
+        return self.demo.agencies[BNNK.slug]
 
     @property
     def polresta(self) -> Agency:
         """The police."""
-        return self.bench.agencies[POLRESTA.slug]
+        return self.demo.agencies[POLRESTA.slug]
 
     def commit(self, agency: Agency, event: Event, moment: datetime) -> Event:
-        """Have an agency commit its row and an event at a moment of the story."""
+        """Let an agency commit its row and an event at a time of the story."""
         self.clock.turn_to(moment)
-        published = agency.commits(event)
-        self.told.note([published])
+        published = agency.publish(event)
+        self.expected.add([published])
         return published
 
     def commit_many(self, agency: Agency, events: list[Event], moment: datetime) -> None:
-        """The same for many events in one transaction."""
+        """Let an agency commit many events in one transaction."""
         self.clock.turn_to(moment)
-        self.told.note(agency.commits_many(events))
+        self.expected.add(agency.publish_many(events))
 
     def roll_back(
         self, agency: Agency, event: Event, taken: RegisterEntry, moment: datetime
     ) -> None:
-        """Have an agency publish an event in a transaction that fails on another row of its own.
+        """Let an agency publish an event in a transaction that fails on another of its rows.
 
         Raises:
-            DemoFailed: the transaction went through.
+            DemoFailed: the transaction committed.
         """
         self.clock.turn_to(moment)
         try:
-            agency.commits(event, taken)
+            agency.publish(event, taken)
         except sa.exc.IntegrityError:
-            self.told.taken_back.add(event.event_id)
+            self.expected.rolled_back.add(event.event_id)
             return
-        raise DemoFailed("a register gave out a number twice", event.record_id)
+        raise DemoFailed("a register accepted a number twice", event.record_id)
 
-    def arrives(self, event: Event, reader: Agency) -> float:
-        """Wait until a reader's table has an event; how long it took, in seconds.
+    def wait_for(self, event: Event, reader: Agency) -> float:
+        """Wait until a reader's table has an event; return the seconds that it took.
 
         Raises:
-            DemoFailed: it does not come.
+            DemoFailed: it does not arrive.
         """
-        history = self.bench.history(event.event_type)
+        history = self.demo.history(event.event_type)
         query = sa.select(history.c.leaf_index).where(history.c.event_id == event.event_id)
         began = SYSTEM.monotonic()
         with self.screen.waiting(f"{event.record_id} is on its way to {reader.slug}"):
-            if not self.workers.wait_until(lambda: bool(reader.answers(query))):
+            if not self.workers.wait_until(lambda: bool(reader.rows(query))):
                 what = f"revision {event.revision} of {event.record_id} did not arrive"
                 raise DemoFailed(what, f"{reader.slug} has no such row")
         return SYSTEM.monotonic() - began
