@@ -1,7 +1,7 @@
-"""Real Kafka and real PostgreSQL on a machine that has nothing but Python.
+"""Real Kafka and real PostgreSQL on a machine that has only Python.
 
-They come as wheels and jars, listen on 127.0.0.1 only, and keep everything in one folder. Nothing
-here is for production: it is for the demo, the tests, the examples and a first look.
+They are installed as wheels and jars, listen on 127.0.0.1 only, and keep all data in one folder.
+They are for the demo, the tests, the examples and first trials, not for production.
 """
 
 from __future__ import annotations

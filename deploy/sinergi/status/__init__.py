@@ -1,3 +1,3 @@
-"""How far every topic and partition is: gathered as facts, judged apart from them, then shown."""
+"""The progress of every topic and partition: read as facts, judged separately, then shown."""
 
 from __future__ import annotations

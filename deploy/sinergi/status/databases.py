@@ -1,4 +1,4 @@
-"""What the two databases of an agency tell, each in one look that changes nothing."""
+"""Reads the state of the two databases of an agency, each in one read-only transaction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LEASE = """
         expires_at > clock_timestamp()
     FROM sinergi_producer.lease WHERE name = 'relay'
 """
-# For each tree the checkpoint that closes its oldest batch which is not sent.
+# For each tree the checkpoint that ends its oldest batch that is not sent.
 _TREES = """
     SELECT t.event_type, t.partition, t.size, t.frontier, t.sent_size, c.sealed_at
     FROM sinergi_producer.tree AS t LEFT JOIN LATERAL (
@@ -69,7 +69,7 @@ _HALTS = "SELECT topic, partition, reason, detail, halted_at, looks_at FROM sine
 
 
 class TreeRow(NamedTuple):
-    """A tree in the producer's database; `unsent_since` is None where all of it is sent."""
+    """A tree in the producer's database; `unsent_since` is None if all of it is sent."""
 
     sealed: int
     sent: int
@@ -88,8 +88,7 @@ class ProducerRows:
     """What the producer's database holds, by event type and partition.
 
     Attributes:
-        invalid: rows that are not what was stored, a line each; they are left out where nothing
-            can be said of them.
+        invalid: damaged rows, a line each; they are left out where they cannot be interpreted.
     """
 
     lease: LeaseFacts
@@ -101,7 +100,7 @@ class ProducerRows:
 
 
 class PositionRow(NamedTuple):
-    """How far a projection is, and the offset to go on from where it holds."""
+    """How far a projection is, and the offset to continue from where it is valid."""
 
     tree_size: int
     place: TopicIncarnation | None
@@ -126,10 +125,10 @@ class ConsumerRows:
 
 
 def producer_rows(url: str) -> ProducerRows:
-    """Look into the producer's database.
+    """Read the producer's database.
 
     Raises:
-        TablesMissing: it was not prepared.
+        TablesMissing: its tables were not created.
         DatabaseAway, DatabaseBroken: it does not serve us.
     """
     with _looking(url, "producer") as connection:
@@ -153,7 +152,7 @@ def producer_rows(url: str) -> ProducerRows:
 
 
 def consumer_rows(url: str) -> ConsumerRows:
-    """Look into the consumer's database.
+    """Read the consumer's database.
 
     Raises:
         DatabaseAway, DatabaseBroken: it does not serve us.
@@ -196,9 +195,9 @@ def consumer_rows(url: str) -> ConsumerRows:
 def _with_newcomers(
     positions: Mapping[TopicPartition, Mapping[str, PositionRow]],
 ) -> dict[TopicPartition, dict[str, PositionRow]]:
-    """Positions, and size 0 for a projection that has only begun with other topic-partitions.
+    """Positions, and size 0 for a projection that has only started other topic-partitions.
 
-    It was installed while a worker ran that does not know of it, and holds the others still.
+    It was installed while a worker without it was running, and it is behind the others.
     """
     begun: dict[str, set[str]] = {}
     for (topic, _), rows in positions.items():
@@ -212,7 +211,7 @@ def _with_newcomers(
 
 @contextmanager
 def _looking(url: str, role: str) -> Iterator[psycopg.Connection]:
-    """One state of a database, whatever others write meanwhile."""
+    """One snapshot of a database, whatever others write meanwhile."""
     database = Database(url, "sinergi status")
     try:
         with database.reading() as connection:

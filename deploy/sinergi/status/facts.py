@@ -1,4 +1,4 @@
-"""What is known of an agency's two sides at one moment. Nothing here says whether it is well."""
+"""What is known about an agency's two sides at one time, without a judgement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FactSource(StrEnum):
-    """What facts come from."""
+    """The sources of facts."""
 
     BROKER = "broker"
     PRODUCER = "producer database"
@@ -25,11 +25,11 @@ class FactSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """A service that did not tell, so that what it knows is missing here.
+    """A service that did not answer, so that its facts are missing.
 
     Attributes:
         where: its address, without secrets.
-        answers: whether it is there, and refuses or lacks what was asked of it.
+        answers: whether it is reachable, but refuses or lacks what was requested.
     """
 
     service: FactSource
@@ -40,10 +40,10 @@ class Away:
 
 @dataclass(frozen=True, slots=True)
 class LeaseFacts:
-    """Who leads as relay, by the producer database's own clock.
+    """Which relay holds the lease, by the producer database's own clock.
 
     Attributes:
-        expires_at: None where it was given back, or never taken.
+        expires_at: None if it was released, or never acquired.
     """
 
     holder: str | None
@@ -58,7 +58,7 @@ class Tree:
     Attributes:
         sealed: leaves in its tree.
         sent: leaves that the broker has confirmed.
-        unsent_seconds: since the oldest leaf that is not sent was sealed; 0 where all are sent.
+        unsent_seconds: since the oldest unsent leaf was sealed; 0 if all are sent.
     """
 
     partition: int
@@ -73,8 +73,8 @@ class Acknowledged:
 
     Attributes:
         reader: `<agency>/<database>`.
-        size: the leaves that its largest valid receipt is for; None where there is none.
-        at: when that was signed.
+        size: the tree size of its largest valid receipt; None if there is none.
+        at: when that receipt was signed.
     """
 
     reader: str
@@ -85,15 +85,14 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class PublishedTopic:
-    """A topic that this agency owns. A row has a partition from its sealing on, not before.
+    """A topic that this agency owns. A row gets its partition when it is sealed.
 
     Attributes:
-        found: its partitions on the broker, 0 where it has no such topic; None where it is away.
-        unsealed: rows that wait for the relay, history apart.
-        history: rows of history that wait: they are sealed when nothing else waits.
-        oldest_unsealed_at: `recorded_at` of the oldest row that waits, history apart.
-        held: rows that the relay leaves aside, by the reason.
-        readers: how far each database of each reader is; empty where that is not known.
+        found: its partitions on the broker, 0 if there is no such topic; None if the broker is
+        away. unsealed: rows that wait for the relay, without history. history: rows of history that
+        wait: they are sealed when nothing else waits. oldest_unsealed_at: `recorded_at` of the
+        oldest waiting row, without history. held: rows that the relay holds, by reason. readers:
+        how far each database of each reader is; empty if that is unknown.
     """
 
     topic: str
@@ -109,17 +108,17 @@ class PublishedTopic:
 
     @property
     def waiting(self) -> int:
-        """Everything that a relay has still to seal or send."""
+        """The rows and leaves that a relay still has to seal or send."""
         unsent = sum(each.sealed - each.sent for each in self.partitions)
         return self.unsealed + self.history + unsent
 
 
 @dataclass(frozen=True, slots=True)
 class PublisherFacts:
-    """The side of the outbox.
+    """The publishing side.
 
     Attributes:
-        unknown: why it is not known how far some readers are.
+        unknown: why the progress of some readers is unknown.
     """
 
     lease: LeaseFacts
@@ -129,10 +128,10 @@ class PublisherFacts:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Why a partition stands still.
+    """Why a partition is halted.
 
     Attributes:
-        looks_at: when its materialiser looks at it again; None where an older one halted it.
+        looks_at: when its materialiser checks it again; None if an older version halted it.
     """
 
     reason: str
@@ -143,7 +142,7 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Strays:
-    """Messages of one partition that are not its owner's and were skipped for one cause."""
+    """Foreign messages of one partition that were skipped for one cause."""
 
     cause: str
     messages: int
@@ -155,18 +154,19 @@ class ReadPartition:
     """One partition that is read into this agency's database.
 
     Attributes:
-        available: leaves on the broker as its last messages say; None where that is not known.
-        at_least: leaves that so many of its last messages show as are looked at, where these leave
-            open how many there are; None where `available` tells, or the broker is away.
+        available: leaves on the broker according to its last messages; None if unknown.
+        at_least: a lower bound of the leaves, from the last messages that are read, if these do not
+            determine the number; None if `available` is known, or the broker is away.
         signed: leaves that the owner's signed heads state.
-        materialised: leaves in the tables, by projection; None where the database is away.
+        materialised: leaves in the tables, by projection; None if the database is away.
         seconds_behind: age of the first message that is not in the tables, by its time on the
-            broker; 0 where none is missing, None where that is not known.
-        worker: the host that reads it, as the consumer group has it.
-        quarantined: events in quarantine, by the reason; None where the database is away, and
-            with it whether the partition is halted.
-        strays: messages of others that were skipped, by cause; they stay on the topic.
-        quarantined_events: events in quarantine for any reason; one that two projections refuse
+            broker; 0 if none is missing, None if that is unknown.
+        worker: the host that reads it, according to the consumer group.
+        quarantined: events in quarantine, by reason; None if the database is away; then it is also
+            unknown whether the partition is halted.
+        strays: foreign messages that were skipped, by cause; they stay on the topic.
+        quarantined_events: events in quarantine for any reason; an event that two projections
+        refuse
             counts once.
     """
 
@@ -184,12 +184,12 @@ class ReadPartition:
 
     @property
     def highest(self) -> int:
-        """How far the projection is that is farthest; each leaf of it was verified."""
+        """The position of the most advanced projection; each leaf up to it was verified."""
         return max((self.materialised or {}).values(), default=0)
 
     @property
     def lowest(self) -> int | None:
-        """How far the projection is that is least far."""
+        """The position of the least advanced projection."""
         return None if self.materialised is None else min(self.materialised.values(), default=0)
 
     @property
@@ -205,9 +205,8 @@ class ReadTopic:
     """A topic of another agency that is read here.
 
     Attributes:
-        found: its partitions on the broker, 0 where it has no such topic; None where it is away.
-        heads_at: when its owner signed its heads last.
-        heads_fault: why they cannot be believed.
+        found: its partitions on the broker, 0 if there is no such topic; None if the broker is
+        away. heads_at: when its owner last signed heads. heads_fault: why the heads are invalid.
     """
 
     topic: str
@@ -220,7 +219,7 @@ class ReadTopic:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How much of one owner's events quarantine keeps, in bytes, and how much it may."""
+    """The bytes of one owner's events that quarantine keeps, and the quota."""
 
     owner: str
     kept: int
@@ -228,17 +227,17 @@ class Room:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether an event as large as the contract allows may find no room."""
+        """Whether the largest event that the contract allows may exceed the quota."""
         return self.kept > 0 and self.quota - self.kept < MOST_DATUM_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderFacts:
-    """The side of the tables.
+    """The reading side.
 
     Attributes:
-        rooms: of the owners of whose events quarantine keeps any.
-        workers: materialisers in the consumer group; None where the broker is away.
+        rooms: of each owner with events in quarantine.
+        workers: materialisers in the consumer group; None if the broker is away.
         foreign: other members of the group, by client id and host.
     """
 
@@ -251,14 +250,14 @@ class ReaderFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that could be found out.
+    """All facts about an agency.
 
     Attributes:
-        publishing: None where its database is away, or this agency's settings name none.
-        reading: None where the settings name no consumer database.
-        unset: settings that the agreements would want and that are not there.
+        publishing: None if its database is away, or the settings name none.
+        reading: None if the settings name no consumer database.
+        unset: settings that are missing and that the agreements require.
         unknown: topics that it may write or read, of event types that this version lacks.
-        invalid: rows of both databases that are not what was stored there, a line each.
+        invalid: damaged rows of both databases, a line each.
     """
 
     agency: str

@@ -1,8 +1,8 @@
-"""The facts about an agency, from its two databases and the brokers, as far as they answer.
+"""Reads the facts about an agency from its two databases and the brokers, as far as they answer.
 
-The order matters where two of them are compared. The tables are looked at before the topics, and
-an owner's heads before the topics that they speak of, so that a topic never shows less only
-because it went on meanwhile.
+The order matters where two sources are compared. The tables are read before the topics, and an
+owner's heads before its topics, so that a topic never seems to hold less only because it grew
+meanwhile.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Topics:
-    """What the brokers tell of all topics; `heads` and `faults` are by agency."""
+    """The facts of all topics from the brokers; `heads` and `faults` are by agency."""
 
     found: Mapping[str, BrokerTopic]
     shown: Mapping[TopicPartition, Shown]
@@ -66,7 +66,7 @@ class _Topics:
 
 
 def gather(settings: Settings, clock: Clock) -> Facts:
-    """Ask everybody; whoever does not answer is told as away.
+    """Read all sources; a source that does not answer is reported as away.
 
     Raises:
         SettingsRefused: the agency or the broker is not set, or neither database is.
@@ -138,7 +138,7 @@ class _Gathering:
     def _look(
         self, service: FactSource, url: str, question: Callable[[str], T], topics: Mapping[str, int]
     ) -> T | None:
-        """What a database holds. One for which there are no topics need not be there.
+        """Read a database. A database without topics may be missing.
 
         `sinergi init` names the agency's database for both sides.
         """
@@ -176,7 +176,7 @@ class _Gathering:
                 if name in found
                 for number in range(min(count, found[name].partitions))
             ]
-            # After the heads: what they state was in the topics by then.
+            # After the heads: the topics held by then what the heads state.
             bounds = broker.bounds(shares)
             heads: dict[str, SignedHeads | None] = {}
             faults: dict[str, str] = {}
@@ -207,7 +207,7 @@ class _Gathering:
 def _lowest(
     stored: ConsumerRows | None, share: TopicPartition, place: TopicIncarnation
 ) -> PositionRow:
-    """The position that is least far, with an offset only where it holds at `place`."""
+    """The least advanced position, with an offset only if it is valid at `place`."""
     rows = stored.positions.get(share, {}).values() if stored else ()
     least = min(rows, key=lambda each: each.tree_size, default=PositionRow(0, None, None))
     return least if least.place == place else least._replace(next_offset=None)
@@ -219,7 +219,7 @@ def _known(
     place: TopicIncarnation,
     signed: Mapping[TopicPartition, int],
 ) -> ExpectedLeaves:
-    """What the owner has signed, and what was verified on the way into the tables."""
+    """The size that the owner has signed, and the size that was verified here."""
     rows = stored.positions.get(share, {}).values() if stored else ()
     leaves = max((each.tree_size for each in rows), default=0)
     here = (each.next_offset for each in rows if each.place == place and each.next_offset)
@@ -346,12 +346,12 @@ def _partitions(topics: _Topics | None, name: str) -> int | None:
 
 
 def _age(since: datetime | None, now: datetime) -> float:
-    """Seconds since then; the clocks of two machines may differ a little."""
+    """Seconds since then, at least 0: the clocks of two machines may differ a little."""
     return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
 
 def _plainly(why: errors.SinergiError) -> str:
-    """Why a service did not tell, in words for somebody who does not wait for it."""
+    """Why a service did not answer, in words for a reader who does not wait for it."""
     if isinstance(why, errors.DatabaseAway):
         return f"it does not serve us ({why.why})"
     if isinstance(why, errors.BrokerAway):

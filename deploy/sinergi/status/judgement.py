@@ -1,14 +1,14 @@
-"""Whether what is known is well: what is halted, what waits for what, and for how long it may.
+"""Judges the facts: what is halted, what waits, and for how long it may wait.
 
-What happens in passing is no problem: a batch that is being sealed, a relay that takes over. A
-minute is: batches are sealed every 50 ms and materialised within seconds.
+Short waits are no problem, as while a batch is sealed or another relay takes over. A minute is a
+problem: batches are sealed every 50 ms and materialised within seconds.
 
     problem   somebody has to do something, or will soon            (exit status 1)
     remark    worth knowing and no harm by itself                   (exit status 0)
-    away      a service did not tell, so that nobody knows          (exit status 2)
+    away      a service did not answer, so that it is unknown       (exit status 2)
 
-So many messages of others may lie at the end of a topic that it does not tell either whether it is
-whole. Nobody who may write there can hide by this what is certain: that comes before it.
+The end of a topic may hold so many foreign messages that it is unknown whether the topic is whole.
+Such messages cannot hide a certain problem: it is reported first.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ WELL, NOT_WELL, UNKNOWN = 0, 1, 2
 # How long a row may wait for its seal, a leaf for the broker, and a message for the tables.
 PATIENCE_SECONDS = 60.0
 
-# Heads are signed every minute; after three without them nobody there is at work.
+# Heads are signed every minute; after three minutes without them no relay runs there.
 HEADS_SECONDS = 180.0
 
 
 class ProblemKind(StrEnum):
-    """What is wrong, the worst first."""
+    """The kinds of problems, the worst first."""
 
     INVALID = "invalid"
     RESTORED = "restored"
@@ -67,7 +67,7 @@ class ProblemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatusProblem:
-    """Something that is not as it should be, in one line."""
+    """A problem, in one line."""
 
     kind: ProblemKind
     topic: str | None
@@ -77,7 +77,7 @@ class StatusProblem:
 
 @dataclass(frozen=True, slots=True)
 class StatusVerdict:
-    """What is to be said of the facts, the worst first."""
+    """The judgement of all facts, the worst first."""
 
     away: tuple[Away, ...]
     problems: tuple[StatusProblem, ...]
@@ -86,7 +86,7 @@ class StatusVerdict:
 
     @property
     def exit_status(self) -> int:
-        """0 all is well, 1 it is not, 2 it cannot be told."""
+        """0 all is well, 1 it is not, 2 it is unknown."""
         is_untold = self.problems and all(each.kind is ProblemKind.UNTOLD for each in self.problems)
         if self.away or is_untold:
             return UNKNOWN
@@ -94,7 +94,7 @@ class StatusVerdict:
 
     @property
     def lines(self) -> list[str]:
-        """What an operator reads; the first line says what matters most."""
+        """The lines for an operator; the first line is the most important."""
         away = [
             f"{each.service} {each.where} {'cannot be read' if each.answers else 'is away'}:"
             f" {each.why}"
@@ -105,7 +105,7 @@ class StatusVerdict:
 
 
 def judge(facts: Facts) -> StatusVerdict:
-    """Judge what is known; what is not known is neither well nor wrong."""
+    """Judge the known facts; an unknown fact is neither well nor a problem."""
     problems = [StatusProblem(ProblemKind.INVALID, None, None, each) for each in facts.invalid]
     if facts.publishing:
         problems += _publishing(facts.publishing)
@@ -121,7 +121,7 @@ def judge(facts: Facts) -> StatusVerdict:
 
 
 def spoken(seconds: float) -> str:
-    """A length of time for people, as `12 s` or `3 h`."""
+    """A duration for people, as `12 s` or `3 h`."""
     for unit, length, until in (("s", 1, 100), ("min", 60, 100 * 60), ("h", 3600, 48 * 3600)):
         if seconds < until:
             return f"{seconds / length:.0f} {unit}"
@@ -129,7 +129,7 @@ def spoken(seconds: float) -> str:
 
 
 def local(at: datetime) -> str:
-    """A moment in this machine's zone, with its offset."""
+    """A time in this machine's zone, with its offset."""
     return at.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
@@ -138,7 +138,7 @@ def _publishing(side: PublisherFacts) -> Iterator[StatusProblem]:
         yield _no_relay(side)
     for each in side.topics:
         yield from _topic(each)
-        if not side.lease.is_held:  # a leader seals while the receipts are read
+        if not side.lease.is_held:  # a leader may seal while the receipts are read
             yield from _restored(each)
         if side.lease.is_held:
             yield from _stuck(each, f"although {side.lease.holder} leads as relay: see its log")
@@ -148,7 +148,7 @@ def _publishing(side: PublisherFacts) -> Iterator[StatusProblem]:
 
 
 def _restored(topic: PublishedTopic) -> Iterator[StatusProblem]:
-    """Partitions of which a reader's signed receipt shows more leaves than this outbox knows."""
+    """Partitions for which a reader's signed receipt has more leaves than this outbox."""
     sealed = {each.partition: each.sealed for each in topic.partitions}
     largest: dict[int, Acknowledged] = {}
     for each in topic.readers:
@@ -197,7 +197,7 @@ def _stuck(topic: PublishedTopic, although: str) -> Iterator[StatusProblem]:
 
 
 def _topic(topic: PublishedTopic | ReadTopic) -> Iterator[StatusProblem]:
-    """Whether the broker has what the agreement wants; `agreed` is 0 without one."""
+    """Whether the broker has the topic as agreed; `agreed` is 0 without an agreement."""
     if topic.found is None or topic.found >= topic.agreed:
         return
     if topic.found:
@@ -224,7 +224,7 @@ def _reading(side: ReaderFacts) -> Iterator[StatusProblem]:
             ProblemKind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`"
         )
     elif side.workers == 0 and side.topics:
-        # Where a database or a topic was not read, nobody knows whether anything waits.
+        # If a database or a topic was not read, it is unknown whether anything waits.
         is_idle = all(each.behind == 0 for _, each in shares)
         idle = ", though nothing waits for it" if is_idle else ""
         what = f"no materialiser is in the group {side.group}{idle}"
@@ -279,7 +279,7 @@ def _broken(topic: ReadTopic, share: ReadPartition) -> Iterator[StatusProblem]:
 
 
 def _short(topic: ReadTopic, share: ReadPartition, place: str) -> Iterator[StatusProblem]:
-    """Partitions that show less than their owners signed, or than was verified here."""
+    """Partitions with fewer leaves than their owners signed, or than were verified here."""
     signed = share.signed or 0
     known = max(signed, share.highest)
     where = "" if not known else f" where its owner signed {known:,}"
@@ -323,7 +323,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
 
 
 def _added(facts: Facts) -> Iterator[str]:
-    """Topics with partitions that no agreement knows; they do no harm, and nobody can mend it."""
+    """Topics with partitions beyond the agreement; they are harmless, and cannot be removed."""
     topics: list[PublishedTopic | ReadTopic] = []
     topics += facts.publishing.topics if facts.publishing else ()
     topics += facts.reading.topics if facts.reading else ()
@@ -335,7 +335,7 @@ def _added(facts: Facts) -> Iterator[str]:
 
 
 def _strays(facts: Facts) -> Iterator[str]:
-    """Messages of others than the owners; nobody can take them away, and they do no harm."""
+    """Foreign messages; they are harmless, and cannot be removed."""
     for topic in facts.reading.topics if facts.reading else ():
         for share in topic.partitions:
             for each in share.strays:
@@ -346,7 +346,7 @@ def _strays(facts: Facts) -> Iterator[str]:
 
 
 def _rooms(facts: Facts) -> Iterator[str]:
-    """Owners whose events quarantine keeps no more of; nothing is lost by it."""
+    """Owners whose quota in quarantine is used up; no event is lost by that."""
     for each in facts.reading.rooms if facts.reading else ():
         if each.is_used_up:
             yield (

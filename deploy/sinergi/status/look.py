@@ -1,4 +1,4 @@
-"""One look into a database: its answers, and which of its rows are not what was stored there."""
+"""Queries of a database whose rows are checked: valid rows, and reports of the damaged ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CheckedRows:
-    """Asks a database, and goes on where somebody has written over a row.
+    """Queries a database, and continues at damaged rows.
 
     Attributes:
-        invalid: what was found, a line each.
+        invalid: the damaged rows, a line each.
     """
 
     connection: psycopg.Connection
@@ -29,15 +29,15 @@ class CheckedRows:
     invalid: list[str] = field(default_factory=list)
 
     def of_topics(self, table: str, question: LiteralString) -> list[Row]:
-        """The rows of an answer that begins with topic and partition, without those of none."""
+        """The rows of a query that begin with a valid topic, and a partition."""
         return self._sound(table, question, stored.topic)
 
     def of_event_types(self, table: str, question: LiteralString) -> list[Row]:
-        """The rows of an answer that begins with an event type, without those of none."""
+        """The rows of a query that begin with a valid event type."""
         return self._sound(table, question, stored.event_type)
 
     def check_frontier(self, table: str, row: str, size: int, frontier: bytes) -> None:
-        """Note where a stored tree is none."""
+        """Report a stored tree that is invalid."""
         self._is_sound(stored.frontier, size, frontier, f"{self.schema}.{table}", row)
 
     def _sound(
