@@ -1,7 +1,7 @@
-"""The agreements as a running materialiser has them, read again now and then.
+"""The agreements of a running materialiser, read again once a minute.
 
-Whatever depends on them is made anew with them: the keys of each partition, what events are held
-to, and what is tried again that no agreement allowed before.
+When they change, everything that depends on them is made anew: the keys of each partition, the
+rules that events are checked against, and the retry of events that no agreement allowed before.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _SILENT_SECONDS = 5.0
 
 
 class LoadedAgreements:
-    """What a materialiser goes by, until the agreements are others.
+    """The agreements that hold now, and what depends on them.
 
     Attributes:
-        decoders: they hold events to these agreements.
-        awaiting: it tries again what they allow by now.
+        decoders: they check events against these agreements.
+        awaiting: it retries events that these agreements allow.
     """
 
     def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
@@ -48,18 +48,18 @@ class LoadedAgreements:
         self._store = store
         self._clock = clock
         self._due = clock.monotonic() + RELOAD_SECONDS
-        self._take(bus.agreements)
+        self._adopt(bus.agreements)
 
     def partition(self, tp: TopicPartition, tree: Frontier) -> Partition:
-        """A partition to be read from a tree onwards, under the keys of its owner."""
+        """A partition to be read from a tree size onwards, under the keys of its owner."""
         topic, number = tp.event_topic, tp.partition
         keys = self._agreements.ring(topic, number)
         return Partition(self._agreements.bus, topic, number, keys, tree)
 
     def reload(self) -> bool:
-        """Read the agreements again, once a minute; whether they are others now.
+        """Read the agreements again, once a minute; whether they have changed.
 
-        Where they cannot be read those before go on holding.
+        If they cannot be read, those before still hold.
         """
         now = self._clock.monotonic()
         if self._bus.load is None or now < self._due:
@@ -73,20 +73,20 @@ class LoadedAgreements:
         if found.versions == self._agreements.versions:
             return False
         before = self._agreements
-        self._take(found)
+        self._adopt(found)
         _log.info("agreements loaded", agreements=len(found.versions))
-        self._tell_new(before, found)
+        self._log_new_topics(before, found)
         return True
 
-    def _take(self, agreements: Agreements) -> None:
+    def _adopt(self, agreements: Agreements) -> None:
         self._agreements = agreements
         self.decoders = Decoders(self._bus.catalog, AgreementCheck(agreements, self._bus.reader))
         reading = LeafReading(lambda: self._bus.connection, _SILENT_SECONDS)
         retrial = QuarantineRetry(self._store.sink, self._store.projections, self.decoders, reading)
         self.awaiting = Awaiting(retrial, self._clock)
 
-    def _tell_new(self, before: Agreements, found: Agreements) -> None:
-        """Say which topics need a restart: the group is joined for those known at the start."""
+    def _log_new_topics(self, before: Agreements, found: Agreements) -> None:
+        """Log which topics need a restart: the group is joined for those known at the start."""
         reader = self._bus.reader
         if reader is not None:
             new = sorted({*found.read_by(reader)} - {*before.read_by(reader)})
@@ -95,9 +95,9 @@ class LoadedAgreements:
 
 
 def known_here(topics: Iterable[Topic], catalog: Catalog) -> list[Topic]:
-    """The topics whose event types this version knows; of the others the log says so.
+    """The topics whose event types this version knows. The others are logged.
 
-    Agreements are made among many agencies, which do not all have the newest version.
+    Agreements are made between many agencies, and not all of them have the newest version.
     """
     found = []
     for each in topics:

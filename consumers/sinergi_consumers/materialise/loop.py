@@ -1,17 +1,20 @@
 """The materialiser: from the topics of other agencies to the tables of this one, exactly once.
 
-One loop, one database transaction a batch. Position, rows, quarantine and receipt become visible
-together or not at all, so that a crash anywhere leaves a state from which the next start goes on.
-While the database works on a batch (steps 4 to 6, on a thread of its own, in `store`), the next
-one is polled, verified and decoded.
+One loop, and one database transaction for each batch. Position, rows, quarantine and receipt become
+visible together or not at all, so a crash at any point leaves a state from which the next start
+goes on. While one batch is stored (steps 4 to 6, on a thread of its own, in `store`), the next one
+is polled, verified and decoded.
 
     1. poll a batch
-    2. verify it, cut at the last checkpoint
+    2. verify it, up to the last checkpoint
     3. decode it to frames
-    4. advance the positions, if they are still ours
+    4. advance the positions, if they are still this worker's
     5. merge rows; write quarantine rows and the receipt
     6. commit
-    7. publish receipts, and commit Kafka offsets for the lag tools only
+    7. publish receipts, and commit Kafka offsets for tools that show lag
+
+Two threads share the sink, and never use it at the same time: the thread that stores has it from
+`_start_storing` until `_finish_storing` returns, and the loop has it for the rest of the round.
 """
 
 from __future__ import annotations
@@ -47,8 +50,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_PATIENCE_SECONDS = 20.0
-_PARTING_SECONDS = 10.0
+_KEEP_ALIVE_SECONDS = 20.0
+_LEAVE_SECONDS = 10.0
 _PAUSE_SECONDS = 1.0
 _MOST_UNCLAIMED_SECONDS = 10.0
 
@@ -77,16 +80,20 @@ class Materialiser:
         self._halts = Pauses(clock)
         self._unclaimed = Pauses(clock, _MOST_UNCLAIMED_SECONDS)
         self._logged: set[tuple[TopicPartition, str]] = set()
-        self._unrecorded: dict[TopicPartition, tuple[errors.TopicHalted, float]] = {}
+        self._unrecorded_halts: dict[TopicPartition, tuple[errors.TopicHalted, float]] = {}
+        self._unrecorded_sound: set[TopicPartition] = set()
         self._position_check = PositionCheck(store.sink, clock)
 
     def run(self, stopping: Event) -> None:
-        """Materialise until `stopping` is set; then finish what the database has in hand.
+        """Materialise until `stopping` is set; then finish the batch that is being stored.
+
+        The base of an error says what is done. `Unavailable` is tried again; `TopicHalted` stops
+        one topic-partition, which is looked at again; `Superseded` drops what was read of one. The
+        materialiser ends after any other.
 
         Raises:
-            TablesMissing: the database was not prepared for this version.
-            DatabaseBroken: it refuses the work itself.
-            BrokerTooOld, KafkaSettingsRefused: the client cannot work with this broker.
+            Refused: as `TablesMissing`, `BrokerTooOld`, `KafkaSettingsRefused`.
+            Fatal: as `DatabaseBroken`.
         """
         leave_loaded_objects()
         collect_rarely()
@@ -95,31 +102,34 @@ class Materialiser:
             with ThreadPoolExecutor(1, "database") as database:
                 storing: Future[list[Outcome]] | None = None
                 while not stopping.is_set():
-                    gone = self._take()  # 1 and 2, part by part
-                    self._find_again(gone)
-                    batches, broken = self._cut()
+                    # The other thread may be storing the batch before: the sink is not used here.
+                    out_of_range = self._poll()  # 1 and 2, part by part
+                    self._unclaim(out_of_range)
+                    batches, obstacles = self._verified()  # 2
                     ready = [self._decode(*each) for each in batches]  # 3
-                    self._settle(storing)  # the outcome of 4–6 for the batch before, and its 7
-                    self._halt(broken)
-                    self._report()
-                    self._reload()
+                    self._finish_storing(storing)  # 6 and 7, for the batch before
+                    # From here on nothing is being stored, and the sink is used here alone.
+                    self._record_sound()
+                    self._stop(obstacles)
+                    self._report_skipped()
+                    self._reload_agreements()
                     self._check_positions()
-                    self._claim()
-                    self._look_again()
-                    storing = self._hand_over(database, ready)  # 4–6
+                    self._claim_assigned()
+                    self._retry_quarantined()
+                    storing = self._start_storing(database, ready)  # 4 to 6
                     if storing:
                         gc.collect()
-                self._settle(storing)
+                self._finish_storing(storing)
         finally:
-            self._part()
+            self._leave()
 
     def _begin(self, stopping: Event) -> None:
-        """See that the database is prepared, waiting for it if need be, and join the group."""
+        """Wait until the database is prepared and the brokers answer; then join the group."""
         while not stopping.is_set():
             try:
                 self._sink.check()
                 self._receipts.send(self._sink.unpublished())
-                self._look_at_topics()
+                self._report_missing_topics()
             except errors.Unavailable as why:
                 _log.warning("not started yet", why=str(why))
                 stopping.wait(_PAUSE_SECONDS)
@@ -127,17 +137,24 @@ class Materialiser:
                 self._assignment.subscribe()
                 return
 
-    def _look_at_topics(self) -> None:
-        """Say which topics are not there; they are read as soon as they are."""
+    def _report_missing_topics(self) -> None:
+        """Log which topics do not exist yet; they are read as soon as they do.
+
+        A right that is missing on one topic does not keep the others from being read.
+        """
         try:
             for each in self._assignment.missing_topics():
                 _log.warning("topic not there yet", topic=each, mend="sinergi provision apply")
         except errors.NotPermitted as why:
             _log.warning("topics not looked at", why=str(why))
 
-    def _take(self) -> set[TopicPartition]:
-        """Poll and verify; the topic-partitions whose next message the broker no longer has."""
-        gone: set[TopicPartition] = set()
+    def _poll(self) -> set[TopicPartition]:
+        """Poll, and verify what arrives.
+
+        Returns:
+            The topic-partitions whose next offset is no longer on the broker.
+        """
+        out_of_range: set[TopicPartition] = set()
         for arrival in self._assignment.poll():
             for tp, messages in arrival.messages.items():
                 self._claims[tp].partition.take(messages)
@@ -145,39 +162,39 @@ class Materialiser:
                 self._claims[batch.tp].partition.noise.add(batch.cause, batch.offset)
             for tp in arrival.ended:
                 self._claims[tp].partition.end()
-            gone |= arrival.out_of_range
-        return gone
+            out_of_range |= arrival.out_of_range
+        return out_of_range
 
-    def _find_again(self, gone: set[TopicPartition]) -> None:
-        """Claim topic-partitions anew whose offset is gone: their next leaf may lie elsewhere."""
-        for tp in gone & self._ours().keys():
+    def _unclaim(self, out_of_range: set[TopicPartition]) -> None:
+        """Let topic-partitions be claimed anew: their next leaf may be at another offset."""
+        for tp in out_of_range & self._active_claims().keys():
             del self._claims[tp]
             self._assignment.unclaim(tp)
 
-    def _cut(
+    def _verified(
         self,
     ) -> tuple[list[tuple[Claim, VerifiedBatch]], dict[TopicPartition, Obstacle]]:
-        """The batches that stand under a checkpoint, and the topic-partitions that do not hold.
+        """The batches that a checkpoint covers, and the topic-partitions that cannot be read on.
 
-        What is broken behind a batch shows in the next round, when the batch is stored.
+        A batch before a broken place is given out first; the broken place shows in the next round.
         """
-        broken: dict[TopicPartition, Obstacle] = {}
+        obstacles: dict[TopicPartition, Obstacle] = {}
         batches: list[tuple[Claim, VerifiedBatch]] = []
-        for tp, claim in self._ours().items():
+        for tp, claim in self._active_claims().items():
             try:
-                batch = self._judge(claim)
+                batch = self._verified_batch(claim)
             except (errors.TopicHalted, errors.Unavailable) as why:
-                broken[tp] = why
+                obstacles[tp] = why
             else:
                 if batch:
                     batches.append((claim, batch))
-        return batches, broken
+        return batches, obstacles
 
-    def _judge(self, claim: Claim) -> VerifiedBatch | None:
-        """The verified batch of a topic-partition; reading it again is begun where that is due.
+    def _verified_batch(self, claim: Claim) -> VerifiedBatch | None:
+        """The verified batch of a topic-partition, if there is one; go back in the topic if needed.
 
         Raises:
-            Broken: the topic is not what its owner sealed.
+            TopicHalted: the topic is not what its owner sealed.
             Unavailable: the broker is away.
         """
         partition = claim.partition
@@ -192,57 +209,60 @@ class Materialiser:
             self._assignment.rewind(claim.tp, partition.rewind)
             partition.rewind = None
         elif not claim.is_sound and (batch or partition.is_ended):
-            self._is_sound(claim)
+            claim.is_sound = True
+            self._unrecorded_sound.add(claim.tp)
         return batch
 
     def _read_from_first(self, claim: Claim) -> None:
-        """What lies behind the place from which a topic-partition is read does not bear it out."""
+        """Read a topic from its first message: what follows the stored offset does not fit."""
         tp = claim.tp
         _log.info("topic read from its first message", topic=tp.topic, partition=tp.partition)
         claim.partition = self._loaded.partition(tp, claim.partition.frontier)
         claim.start = claim.start.first
         self._assignment.rewind(claim.tp, claim.start.offset)
 
-    def _is_sound(self, claim: Claim) -> None:
-        """A topic-partition was read on, or to its end, without an objection."""
-        with self._unhurried("topic-partition not recorded as sound yet"):
-            self._sink.sound(claim.tp)
-            claim.is_sound = True
-            self._halts.forget(claim.tp)
+    def _record_sound(self) -> None:
+        """End the halts of topic-partitions that were read on, or to their end, without a fault."""
+        self._unrecorded_sound &= self._claims.keys()
+        with self._left_for_later("topic-partition not recorded as sound yet"):
+            for tp in [*self._unrecorded_sound]:
+                self._sink.sound(tp)
+                self._halts.forget(tp)
+                self._unrecorded_sound.discard(tp)
 
-    def _ours(self) -> dict[TopicPartition, Claim]:
-        """The claims whose topic-partitions flow."""
-        flowing = self._assignment.active
-        return {tp: claim for tp, claim in self._claims.items() if tp in flowing}
+    def _active_claims(self) -> dict[TopicPartition, Claim]:
+        """The claims whose topic-partitions are being read."""
+        active = self._assignment.active
+        return {tp: claim for tp, claim in self._claims.items() if tp in active}
 
     def _decode(self, claim: Claim, batch: VerifiedBatch) -> ReadyBatch:
         decoder = self._loaded.decoders.of(batch.topic.event_type)
         return ReadyBatch(claim, batch, DecodedParts(decoder, batch))
 
-    def _hand_over(
+    def _start_storing(
         self, database: ThreadPoolExecutor, ready: Sequence[ReadyBatch]
     ) -> Future[list[Outcome]] | None:
-        """Give the database what is still ours: a claim may have gone since it was read."""
-        ours = [each for each in ready if self._claims.get(each.claim.tp) is each.claim]
-        if not ours:
+        """Hand batches to the other thread, if their claims still hold."""
+        claimed = [each for each in ready if self._claims.get(each.claim.tp) is each.claim]
+        if not claimed:
             return None
-        return database.submit(lambda: [self._store.store(each) for each in ours])
+        return database.submit(lambda: [self._store.store(each) for each in claimed])
 
-    def _settle(self, storing: Future[list[Outcome]] | None) -> None:
-        """Wait for the database to end the batch before, and draw the consequences."""
+    def _finish_storing(self, storing: Future[list[Outcome]] | None) -> None:
+        """Wait until the batch before is stored, and publish its receipts."""
         stored: list[Stored] = []
         if storing:
-            while not wait([storing], timeout=_PATIENCE_SECONDS).done:
+            while not wait([storing], timeout=_KEEP_ALIVE_SECONDS).done:
                 self._assignment.keep_alive()
             for outcome in storing.result():
                 if isinstance(outcome, Stored):
                     outcome.work.claim.positions = outcome.positions
                     stored.append(outcome)
                 elif isinstance(outcome, errors.PositionLost):
-                    self._drop(outcome)
+                    self._drop_claim(outcome)
                 else:
                     _log.warning("left for the next start", why=str(outcome))
-        # 7. publish receipts, and commit Kafka offsets for the lag tools only
+        # 7. publish receipts, and commit Kafka offsets for tools that show lag
         self._receipts.send(each.receipt for each in stored)
         self._assignment.commit(
             (each.work.claim.tp, each.work.batch.next_offset) for each in stored
@@ -250,66 +270,50 @@ class Materialiser:
         self._mark_published(self._receipts.confirmed())
 
     def _check_positions(self) -> None:
-        """See now and then that the database has kept what is stored, though nothing arrives."""
-        with self._unhurried("positions not looked at"):
+        """Check now and then that the database still has what it stored."""
+        with self._left_for_later("positions not looked at"):
             for each in self._position_check.lost(self._claims):
-                self._drop(each)
+                self._drop_claim(each)
 
-    def _drop(self, lost: errors.PositionLost) -> None:
-        """Drop what was read under a claim that another worker, or a restored database, has ended.
+    def _drop_claim(self, lost: errors.PositionLost) -> None:
+        """Drop what was read under a claim that no longer holds.
 
-        If the group confirms that it is ours it is `waiting` then, and claimed again from the row.
+        Another worker has claimed the topic-partition, or the database was restored. If the group
+        confirms that it is assigned to this worker, it is claimed again from the stored position.
         """
         tp = TopicPartition(lost.topic, lost.partition)
         if tp not in self._assignment.active:
-            return  # the group has given it away while the database had its batch
+            return  # the group has revoked it while its batch was being stored
         held = self._claims.pop(tp).positions[lost.projection]
-        _log.info(
-            "topic-partition lost",
-            topic=lost.topic,
-            partition=lost.partition,
-            projection=lost.projection,
-            epoch=held.epoch,
-        )
+        about = {"projection": lost.projection, "epoch": held.epoch}
+        _log.info("topic-partition lost", **tp._asdict(), **about)
         self._assignment.mark_lost(tp)
 
-    def _halt(self, broken: Mapping[TopicPartition, Obstacle]) -> None:
-        """Stop the topic-partitions that do not hold, loudly, for a while; the others go on."""
-        for tp, why in broken.items():
+    def _stop(self, obstacles: Mapping[TopicPartition, Obstacle]) -> None:
+        """Stop topic-partitions for a while, and record those that are halted. The others go on."""
+        for tp, why in obstacles.items():
             self._claims.pop(tp, None)
             self._assignment.halt(tp)
             if isinstance(why, errors.Unavailable):
                 self._pause(tp, why)
                 continue
             seconds = self._halts.begin(tp)
-            _log.error(
-                "topic-partition halted",
-                topic=tp.topic,
-                partition=tp.partition,
-                why=str(why),
-                next_look_seconds=seconds,
-            )
-            self._unrecorded[tp] = why, seconds
-        with self._unhurried("halt not recorded yet"):
-            for tp, (why, seconds) in list(self._unrecorded.items()):
+            halted = {**tp._asdict(), "why": str(why), "next_look_seconds": seconds}
+            _log.error("topic-partition halted", **halted)
+            self._unrecorded_halts[tp] = why, seconds
+        with self._left_for_later("halt not recorded yet"):
+            for tp, (why, seconds) in [*self._unrecorded_halts.items()]:
                 looks_at = self._clock.now() + timedelta(seconds=seconds)
                 self._sink.halt(tp, why, looks_at)
-                del self._unrecorded[tp]
+                del self._unrecorded_halts[tp]
 
-    def _pause(self, tp: TopicPartition, why: errors.SinergiError) -> None:
-        """Leave a topic-partition that cannot be claimed now alone for a while."""
-        seconds = self._unclaimed.begin(tp)
-        _log.warning(
-            "topic-partition not claimed yet",
-            topic=tp.topic,
-            partition=tp.partition,
-            why=str(why),
-            next_try_seconds=seconds,
-        )
-        self._assignment.halt(tp)
+    def _pause(self, tp: TopicPartition, why: errors.Unavailable) -> None:
+        """Leave a topic-partition for a while, and try to claim it again after that."""
+        paused = {**tp._asdict(), "why": str(why), "next_try_seconds": self._unclaimed.begin(tp)}
+        _log.warning("topic-partition not claimed yet", **paused)
 
-    def _report(self) -> None:
-        """Log and count what was skipped, once for each cause and topic-partition."""
+    def _report_skipped(self) -> None:
+        """Log what was skipped, once for each cause and topic-partition, and count all of it."""
         for tp, claim in self._claims.items():
             skipped = claim.partition.noise.drain()
             for each in skipped:
@@ -324,13 +328,13 @@ class Materialiser:
                         messages=each.count,
                     )
             if skipped:
-                with self._unhurried("skipped messages not counted"):
+                with self._left_for_later("skipped messages not counted"):
                     self._sink.skipped(tp, skipped)
 
-    def _reload(self) -> None:
-        """Where other agreements hold by now, read on from the database's positions under them.
+    def _reload_agreements(self) -> None:
+        """If the agreements have changed, read on under the new ones from the stored positions.
 
-        What was decoded of a topic-partition under those before is dropped with its claim.
+        What was read and decoded under the old ones is dropped with its claim.
         """
         if self._loaded.reload():
             for tp in [*self._claims]:
@@ -339,7 +343,7 @@ class Materialiser:
             self._halts.end()
             self._unclaimed.end()
 
-    def _claim(self) -> None:
+    def _claim_assigned(self) -> None:
         """Claim the topic-partitions that the group has assigned and that are not claimed yet."""
         for tp in self._claims.keys() - self._assignment.active:
             del self._claims[tp]
@@ -347,52 +351,42 @@ class Materialiser:
             self._assignment.release(tp)
         for tp in sorted(self._assignment.claimable):
             try:
-                self._claims[tp] = self._claim_one(tp)
+                self._claims[tp] = self._claim(tp)
                 self._unclaimed.forget(tp)
-            except errors.TopicHalted as why:
-                self._halt({tp: why})
-            except errors.Unavailable as why:
-                self._pause(tp, why)
+            except (errors.TopicHalted, errors.Unavailable) as why:
+                self._stop({tp: why})
 
-    def _claim_one(self, tp: TopicPartition) -> Claim:
+    def _claim(self, tp: TopicPartition) -> Claim:
         place = self._assignment.incarnation(tp)
         positions = self._sink.claim(tp)
-        # An upgrade of this program is a new claim, so that what waited for a schema comes in now.
+        # After an upgrade of Sinergi, events that waited for a schema are tried again with a claim.
         self._loaded.awaiting.upgrade(tp)
         least = min(positions.values(), key=lambda each: each.frontier.size)
         partition = self._loaded.partition(tp, least.frontier)
         start = self._assignment.start(tp, least, place)
-        _log.info(
-            "topic-partition claimed",
-            topic=tp.topic,
-            partition=tp.partition,
-            leaf=least.frontier.size,
-        )
+        _log.info("topic-partition claimed", **tp._asdict(), leaf=least.frontier.size)
         return Claim(tp, partition, positions, place, start)
 
-    def _look_again(self) -> None:
-        """Try again a little of what quarantine holds without its bytes."""
-        with self._unhurried("quarantined events not read"):
+    def _retry_quarantined(self) -> None:
+        """Try a few of the events again that quarantine holds without their bytes."""
+        with self._left_for_later("quarantined events not read"):
             self._loaded.awaiting.look(self._claims)
 
-    def _part(self) -> None:
-        """Leave in order: receipts out, the group told, the connection given back."""
-        self._mark_published(self._receipts.finish(_PARTING_SECONDS))
+    def _leave(self) -> None:
+        """End in order: publish the last receipts, leave the group, give the connection back."""
+        self._mark_published(self._receipts.finish(_LEAVE_SECONDS))
         self._assignment.close()
         self._sink.close()
 
     def _mark_published(self, receipts: Sequence[Receipt]) -> None:
-        with self._unhurried("receipts not marked as published"):
+        with self._left_for_later("receipts not marked as published"):
             if receipts:
                 self._sink.published(receipts, self._clock.now())
 
     @contextmanager
-    def _unhurried(self, what: str) -> Iterator[None]:
-        """For work that the next round does again: a service that is away is only spoken of.
-
-        So is a right that the broker does not give: it concerns one topic and not the others.
-        """
+    def _left_for_later(self, event: str) -> Iterator[None]:
+        """Log that a service does not serve us, for work that a later round does again."""
         try:
             yield
         except errors.Unavailable as why:
-            _log.warning(what, why=str(why))
+            _log.warning(event, why=str(why))

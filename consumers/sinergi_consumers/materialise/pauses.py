@@ -1,4 +1,4 @@
-"""When a topic-partition that stands still is looked at again, with growing pauses."""
+"""Growing pauses, after which a topic-partition that was stopped is tried again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_SECONDS = 300.0
 
 
 class Pauses:
-    """The pauses of the topic-partitions that do not go on, each twice as long as the one before.
+    """The pauses of topic-partitions that were stopped, each twice as long as the one before.
 
     Args:
         clock: for durations.
@@ -27,18 +27,18 @@ class Pauses:
         self._due: dict[TopicPartition, float] = {}
 
     def begin(self, tp: TopicPartition) -> float:
-        """Begin the next pause of a topic-partition; its length in seconds."""
+        """Begin the next pause of a topic-partition, and return its length in seconds."""
         seconds = min(2 * self._seconds.get(tp, FIRST_SECONDS / 2), self._most)
         self._seconds[tp] = seconds
         self._due[tp] = self._clock.monotonic() + seconds
         return seconds
 
     def end(self) -> None:
-        """End every pause now: what has changed may mend any of them."""
+        """End every pause now, since a change may have mended any cause."""
         self._due = dict.fromkeys(self._due, self._clock.monotonic())
 
     def over(self) -> list[TopicPartition]:
-        """The topic-partitions whose pause has just ended; each is given out once."""
+        """The topic-partitions whose pause has ended since the last call."""
         now = self._clock.monotonic()
         found = [tp for tp, due in self._due.items() if due <= now]
         for tp in found:
@@ -46,6 +46,6 @@ class Pauses:
         return found
 
     def forget(self, tp: TopicPartition) -> None:
-        """A topic-partition goes on: its next pause is a first one."""
+        """Forget a topic-partition that goes on: its next pause is a short one again."""
         self._seconds.pop(tp, None)
         self._due.pop(tp, None)

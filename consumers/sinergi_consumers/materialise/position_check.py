@@ -1,9 +1,9 @@
-"""Whether the database still holds the positions of this worker, also while nothing arrives.
+"""Checks whether the database still holds the positions of this worker, even if nothing arrives.
 
-A database may lose what it had committed: it was restored from a backup, or it crashed while
-somebody else's setting let commits be lost. The next batch would notice; but where nothing arrives,
-rows that a receipt answers for would be missing until it does. So the positions are looked at now
-and then. A topic-partition whose position is another one is claimed again, and read from there.
+A database may lose what it had committed: it is restored from a backup, or it crashes while
+`synchronous_commit` is off. The next batch would notice. But if nothing arrives, rows for which a
+receipt was signed would be missing until then. So the positions are compared now and then. A
+topic-partition whose position differs is claimed again, and read from its stored position.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SECONDS = 5.0
 
 
 class PositionCheck:
-    """Looks at the positions in a sink from time to time. No batch may be on its way meanwhile."""
+    """Compares positions with a sink from time to time. No batch may be stored meanwhile."""
 
     def __init__(self, sink: Sink, clock: Clock, seconds: float = _SECONDS) -> None:
         self._sink = sink
@@ -37,10 +37,11 @@ class PositionCheck:
         self._due = clock.monotonic() + seconds
 
     def lost(self, claims: Mapping[TopicPartition, Claim]) -> list[errors.PositionLost]:
-        """The claims that no longer hold, one projection of each; none while it is not time yet.
+        """The claims that no longer hold, one projection of each; none if it is not time yet.
 
         Raises:
-            Unavailable: the database is away; it is looked at again after the usual time.
+            Unavailable: the database is away; the positions are compared again after the usual
+            time.
         """
         now = self._clock.monotonic()
         if not claims or now < self._due:

@@ -1,4 +1,4 @@
-"""Steps 4 to 6 of the materialiser: a decoded batch into the database, in one transaction."""
+"""Steps 4 to 6 of the materialiser: store a decoded batch in the database, in one transaction."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Claim:
-    """A topic-partition that this worker may write: its reader, and where each projection is.
+    """A topic-partition that this worker may write: its reader, and the position of each
+    projection.
 
     Attributes:
-        start: from where it is read.
-        is_sound: it was read on, or to its end, without an objection.
+        place: which incarnation of the topic is read, on which cluster.
+        start: the offset from which it is read.
+        is_sound: it was read on, or to its end, without a fault.
     """
 
     tp: TopicPartition
@@ -49,10 +51,10 @@ class Claim:
     is_sound: bool = False
 
     def cut(self) -> VerifiedBatch | None:
-        """What of the topic-partition is verified by now.
+        """The messages of the topic-partition that are verified by now.
 
         Raises:
-            OffsetGone: its next leaf was deleted, and nothing that was read brings it again.
+            OffsetGone: its next leaf was deleted, and it did not come again at a later offset.
             SealBroken: the messages are not what the topic's owner sealed.
         """
         partition, is_deleted = self.partition, self.start.is_deleted and not self.is_sound
@@ -73,7 +75,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ReadyBatch:
-    """A batch ready for the database, with the claim under which it was read."""
+    """A decoded batch, with the claim under which it was read."""
 
     claim: Claim
     batch: VerifiedBatch
@@ -82,7 +84,7 @@ class ReadyBatch:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A batch that is in the database: the positions behind it, and the receipt for it."""
+    """A batch that is stored: the positions after it, and its receipt."""
 
     work: ReadyBatch
     positions: Mapping[str, Position]
@@ -90,12 +92,12 @@ class Stored:
 
 
 class Store:
-    """Brings batches into a sink. It is used by one thread at a time.
+    """Stores batches in a sink. Its methods are called by one thread at a time.
 
     Args:
         key: this database's own key, which signs its receipts.
-        stopping: set when the process shall end; a database that is away is then waited for no
-            longer.
+        stopping: set when the process is to end. A database that is away is then no longer waited
+            for.
     """
 
     def __init__(
@@ -113,15 +115,14 @@ class Store:
         self._stopping = stopping
 
     def store(self, work: ReadyBatch) -> Stored | errors.PositionLost | errors.Unavailable:
-        """Store a batch, waiting for the database as long as it takes.
+        """Store a batch, and wait for the database as long as it takes.
 
-        Where the connection broke in the middle of a commit nobody knows whether it took place:
-        the second attempt then finds the position moved, and the topic-partition is read again from
-        there.
+        If the connection breaks during a commit, nobody knows whether it took place. The second
+        attempt then finds the position moved, and the topic-partition is read again from there.
 
         Returns:
-            What is stored; or that the topic-partition is another worker's; or, where this process
-            shall end, why the database could not be waited for.
+            What is stored; or that another worker has the topic-partition; or, if the process is to
+            end, why the database does not serve us.
 
         Raises:
             DatabaseBroken: a table or a privilege is missing.
@@ -145,12 +146,12 @@ class Store:
         positions = dict(claim.positions)
         receipt = self._receipt(batch)
         due: list[tuple[Projection, int]] = []
-        apart: list[tuple[Projection, Unfit]] = []
+        quarantined: list[tuple[Projection, Unfit]] = []
         with self.sink.transaction() as transaction:
             for each in self.projections:
                 position = positions.get(each.name)
                 if position and position.frontier.size < batch.end:
-                    # 4. advance the position, if it is still ours
+                    # 4. advance the position, if it is still this worker's
                     positions[each.name] = transaction.advance(each, batch, position, claim.place)
                     due.append((each, position.frontier.size))
             for part in work.parts:
@@ -158,16 +159,16 @@ class Store:
                 for each, since in due:
                     # 5. merge rows, write quarantine rows …
                     unfit = _merge(transaction, each, batch, part, since)
-                    apart += [(each, one) for one in unfit]
+                    quarantined += [(each, one) for one in unfit]
             # 5. … and the receipt
             transaction.checkpoints(batch)
             transaction.receipt(receipt)
         # 6. the commit has taken place
-        _tell(batch, apart)
+        _log_quarantined(batch, quarantined)
         return Stored(work, positions, receipt)
 
     def _receipt(self, batch: VerifiedBatch) -> Receipt:
-        """All projections are at the batch's end or beyond it, so its checkpoint is signed for."""
+        """The receipt of a batch: every projection is at its end, or beyond it."""
         now = self._clock.now()
         note = cosign(batch.checkpoints[-1].note, self._key, int(now.timestamp()))
         return Receipt(batch.topic.name, batch.partition, batch.end, note, now)
@@ -180,7 +181,10 @@ def _merge(
     part: DecodedBatch,
     since: int,
 ) -> list[Unfit]:
-    """Merge what a projection has not seen; one that joined later starts inside the batch."""
+    """Merge the events of a part that a projection does not have yet.
+
+    A projection that was added later may start in the middle of the batch.
+    """
     if since > batch.start:
         part = replace(
             part,
@@ -190,12 +194,12 @@ def _merge(
     return take_in(transaction, projection, batch, part)
 
 
-def _tell(batch: VerifiedBatch, apart: Sequence[tuple[Projection, Unfit]]) -> None:
-    """Say what was quarantined, a line for each projection and reason; the rest is in the table."""
-    told: dict[tuple[str, str], list[Unfit]] = {}
-    for projection, unfit in apart:
-        told.setdefault((projection.name, unfit.reason), []).append(unfit)
-    for (name, reason), those in told.items():
+def _log_quarantined(batch: VerifiedBatch, quarantined: Sequence[tuple[Projection, Unfit]]) -> None:
+    """Log what was quarantined, a line for each projection and reason; the table has each event."""
+    by_reason: dict[tuple[str, str], list[Unfit]] = {}
+    for projection, unfit in quarantined:
+        by_reason.setdefault((projection.name, unfit.reason), []).append(unfit)
+    for (name, reason), those in by_reason.items():
         _log.warning(
             "events quarantined",
             topic=batch.topic.name,
