@@ -1,1 +1,1 @@
-"""Recovery: what a database restored from a backup takes back from its topics."""
+"""Recovery: a database that was restored from a backup gets its lost events from the topics."""

@@ -1,17 +1,18 @@
-"""What the topics remember and a restored database has forgotten, decided.
+"""Decides what becomes of events that the topics have and a restored database lacks.
 
-A database that was restored from a backup lacks its newest rows; the topics do not. What stands
-there is published, and nothing takes it back, so the database follows the topics. Events on the
-topics and rows of the outbox in, what becomes of each out; nothing here touches either.
+A database that was restored from a backup lacks its newest rows; the topics have them. What is on a
+topic is published and cannot be taken back, so the database follows the topics. The functions here
+get the events of the topics and the rows of the outbox, and return what becomes of each. They do no
+I/O.
 
-    1. An event on a topic without a row is forgotten: it gets a row with its leaf.
-    2. One whose row waits here takes that row, which was in the backup or was published again
-       since. The row becomes what the topic shows, to the byte.
-    3. A row that waits here, of a record that went on on the topic without it, was published since
-       the restore in ignorance of that: its revision follows the topic's, and the first record of
-       it becomes a correction. It says the record's whole state, and it is the newer word.
-    4. But where the topic shows the record retracted no correction is possible: the row is withheld
-       for a person to judge.
+    1. An event that has no row is forgotten: it gets a row with its leaf.
+    2. An event whose row has no leaf takes that row. The row was in the backup, or the event was
+       published again since. It becomes what the topic shows, to the byte.
+    3. Another row without a leaf may be of a record that has newer revisions on the topic. It was
+       published since the restore, without knowledge of these: its revision follows theirs, and a
+       first record becomes a correction. It has the record's whole state, and is the newest.
+    4. If the topic shows that the record was retracted, no correction is possible: the row is
+       withheld until a person decides.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Record = tuple[str, str]
 
 
 class RecordHead(NamedTuple):
-    """The newest revision of a record, and what it did."""
+    """The newest revision of a record, and its action."""
 
     revision: int
     action: str
@@ -49,10 +50,10 @@ class RecordHead(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TopicEvent:
-    """An event on a topic, beyond the tree that the database knows.
+    """An event on a topic, beyond the tree that the database has.
 
     Attributes:
-        is_proved: it stands under a checkpoint of ours.
+        is_proved: a checkpoint of this agency covers it.
     """
 
     tree_key: TreeKey
@@ -68,12 +69,12 @@ class TopicEvent:
 
     @property
     def record(self) -> Record:
-        """The record that it speaks of."""
+        """The record that it is about."""
         return self.tree_key[0], self.record_id
 
 
 class RelatedRow(NamedTuple):
-    """A row of the outbox that bears the id of an event found, or waits and is of its record.
+    """A row with the event_id of an event on a topic, or a row without a leaf of the same record.
 
     Attributes:
         held: why the relay does not seal it.
@@ -92,12 +93,12 @@ class RelatedRow(NamedTuple):
 
     @property
     def record(self) -> Record:
-        """The record that it speaks of."""
+        """The record that it is about."""
         return self.event_type, self.record_id
 
 
 class Renumbered(NamedTuple):
-    """A row that waits and becomes a later revision."""
+    """A row without a leaf that becomes a later revision."""
 
     row: RelatedRow
     revision: int
@@ -106,13 +107,14 @@ class Renumbered(NamedTuple):
 
 @dataclass(slots=True)
 class Settlement:
-    """What becomes of the events on the topics and of the rows that wait.
+    """What becomes of the events on the topics, and of the rows without a leaf.
 
     Attributes:
-        forgotten: events without a row.
-        known: events whose row waits, each with it.
-        withheld: rows that a person has to judge.
-        heads: the records touched, as they are then.
+        forgotten: events that have no row.
+        known: events whose row has no leaf, each with its row.
+        renumbered: rows that become later revisions of their records.
+        withheld: rows about which a person has to decide.
+        heads: the new heads of all records concerned.
     """
 
     forgotten: list[TopicEvent] = field(default_factory=list)
@@ -123,7 +125,7 @@ class Settlement:
 
     @property
     def unproved(self) -> list[TopicEvent]:
-        """Events that neither a checkpoint nor a row of ours vouches for."""
+        """Events that are proved neither by a checkpoint nor by a row of the outbox."""
         foreign = [
             each
             for row, each in self.known
@@ -135,11 +137,11 @@ class Settlement:
 def topic_event(
     tree_key: TreeKey, message: Message, catalog: Catalog, *, is_proved: bool
 ) -> TopicEvent:
-    """An event out of its message.
+    """The event that a message carries.
 
     Raises:
         SchemaRefused: this version does not have its schema.
-        DatumInvalid: it is not one of its schema, or stands under another record's key.
+        DatumInvalid: the datum does not fit its schema, or the key is that of another record.
     """
     schema = _schema(message.fingerprint, catalog)
     document = codec.decode(message.datum, schema)
@@ -160,33 +162,34 @@ def topic_event(
 
 
 def credible(events: Sequence[TopicEvent], rows: Sequence[RelatedRow]) -> list[TopicEvent]:
-    """The events without those that nothing proves and that cannot be ours.
+    """The events without those that are not proved and cannot be this agency's.
 
-    A copy of an event that is sealed already, or of one that stands before it, is somebody else's.
-    Nothing behind it on its topic-partition is taken on, since leaves have no gaps.
+    Somebody else wrote an unproved copy of an event that is sealed already, or of one earlier on
+    the topic. No event after such a copy is taken from its topic-partition, since leaves have no
+    gaps.
     """
     ours = {row.event_id: row for row in rows}
-    met: set[UUID] = set()
+    seen: set[UUID] = set()
     cut: set[TreeKey] = set()
-    topic_event = []
+    found = []
     for each in events:
         row = ours.get(each.event_id)
         is_another = row is not None and (row.leaf_index is not None or row.record != each.record)
-        if not each.is_proved and (is_another or each.event_id in met):
+        if not each.is_proved and (is_another or each.event_id in seen):
             cut.add(each.tree_key)
         if each.is_proved or each.tree_key not in cut:
-            topic_event.append(each)
-        met.add(each.event_id)
-    return topic_event
+            found.append(each)
+        seen.add(each.event_id)
+    return found
 
 
 def settle(
     events: Iterable[TopicEvent], rows: Iterable[RelatedRow], catalog: Catalog
 ) -> Settlement:
-    """Decide what becomes of them.
+    """Decide what becomes of events and rows.
 
     Raises:
-        RecoveryRefused: an event has a row that cannot be its own.
+        RecoveryRefused: an event has the event_id of a row that is another event.
     """
     settlement = Settlement()
     by_id = {row.event_id: row for row in rows}
@@ -206,14 +209,14 @@ def settle(
     for row in by_id.values():
         waiting[row.record].append(row)
     for record in settlement.heads.keys() & waiting.keys():
-        _follow(settlement, record, waiting[record], catalog)
+        _renumber(settlement, record, waiting[record], catalog)
     return settlement
 
 
-def _follow(
+def _renumber(
     settlement: Settlement, record: Record, rows: Sequence[RelatedRow], catalog: Catalog
 ) -> None:
-    """Let the rows of a record that wait come behind what the topic shows of it."""
+    """Put the rows of a record that have no leaf behind the revisions that the topic has of it."""
     head = settlement.heads[record]
     for row in sorted(rows, key=lambda each: (each.revision, each.id)):
         if head.action == "RETRACTED":
@@ -221,7 +224,7 @@ def _follow(
             continue
         schema = _schema(row.fingerprint, catalog)
         document = codec.decode(row.datum, schema)
-        head = RecordHead(head.revision + 1, _later(document))
+        head = RecordHead(head.revision + 1, _action_after_the_first(document))
         if head != (document["revision"], document["action"]):
             document |= head._asdict()
             datum = codec.encode_document(document, schema)
@@ -229,8 +232,8 @@ def _follow(
     settlement.heads[record] = head
 
 
-def _later(document: Mapping[str, object]) -> str:
-    """The action of an event that is no longer the first of its record."""
+def _action_after_the_first(document: Mapping[str, object]) -> str:
+    """The action of an event that is not the first of its record."""
     action = str(document["action"])
     return "CORRECTED" if action == "RECORDED" else action
 

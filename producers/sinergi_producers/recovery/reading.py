@@ -1,4 +1,4 @@
-"""One topic-partition of an agency's own, read beyond the tree that its database knows."""
+"""Reads one topic-partition of the agency, beyond the tree that its database has."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _MOST_UNPROVED_BYTES = 12 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How far one partition is, in leaves.
+    """The size of one topic-partition in leaves, from three sources.
 
     Attributes:
-        known: by the database.
-        proved: by the last checkpoint on the topic that holds.
-        shown: by the topic's messages.
+        known: in the database.
+        proved: by the last valid checkpoint on the topic.
+        shown: by the messages on the topic.
     """
 
     topic: str
@@ -50,10 +50,11 @@ class Extent:
 
 
 class TopicReading:
-    """What one topic-partition shows beyond a tree. Its messages are read twice.
+    """The leaves that one topic-partition has beyond a tree. Its messages are read twice.
 
-    First the checkpoints decide which messages are the leaves. Then these are kept, and behind the
-    last checkpoint the first event of ours for each leaf, which nothing proves.
+    At the first reading the checkpoints decide which messages are the leaves. At the second one
+    these are kept. Behind the last checkpoint, where nothing is proved, the first event of this
+    agency is kept for each leaf.
 
     Attributes:
         leaves: a message for each leaf beyond the tree, in order.
@@ -87,12 +88,12 @@ class TopicReading:
 
     @property
     def proved(self) -> int:
-        """How many leaves stand under a checkpoint."""
+        """How many leaves a checkpoint covers."""
         return self._reader.size
 
     @property
     def extent(self) -> Extent:
-        """How far it is."""
+        """The sizes of the topic-partition."""
         shown = self.tree.size + len(self.leaves)
         return Extent(self._topic.name, self.tree_key[1], self.tree.size, self.proved, shown)
 
@@ -100,7 +101,7 @@ class TopicReading:
         """Verify the next message.
 
         Raises:
-            SealFork: we have signed two histories.
+            SealFork: this agency has signed two histories.
         """
         offset = received.offset() or 0
         try:
@@ -114,10 +115,10 @@ class TopicReading:
             verified = self._reader.try_open_checkpoint()
 
     def conclude(self) -> None:
-        """Judge what was read to its end.
+        """Verify the last checkpoints, when everything was read once.
 
         Raises:
-            SealBroken: a checkpoint of ours covers leaves that are missing, or other leaves.
+            SealBroken: a checkpoint of this agency covers leaves that are missing, or other leaves.
         """
         while verified := self._reader.try_open_checkpoint(final=True):
             self._checkpoints.append(verified)
@@ -130,7 +131,7 @@ class TopicReading:
                 self._wanted[offset] = index, leaf
 
     def collect(self, received: ReceivedMessage, catalog: Catalog) -> None:
-        """Keep the next message, read a second time, if it is a leaf or may be one."""
+        """Keep the next message of the second reading, if it is a leaf or may be one."""
         try:
             parsed = message.parse(received)
         except errors.MessageMalformed:
@@ -139,10 +140,10 @@ class TopicReading:
         if index is not None and leaf_hash(parsed.leaf_data) == leaf:
             self._proved[index] = parsed
         elif 0 <= parsed.leaf_index - self.proved < WINDOW:
-            self._consider(parsed, catalog)
+            self._keep_unproved(parsed, catalog)
 
-    def _consider(self, parsed: Message, catalog: Catalog) -> None:
-        """Keep an event behind the last checkpoint, unless it is noise or there is one already."""
+    def _keep_unproved(self, parsed: Message, catalog: Catalog) -> None:
+        """Keep an event of this agency behind the last checkpoint, the first one for each leaf."""
         index, room = parsed.leaf_index, len(parsed.datum) + len(parsed.key)
         if index in self._unproved or room > self._room:
             return
@@ -169,16 +170,16 @@ class TopicReading:
             self.leaves.append(self._unproved[index])
             index += 1
 
-    def ground(self, count: int, keys: Sequence[SigningKey]) -> TreeExtension:
-        """What the tree gains by its first leaves beyond it.
+    def extension(self, count: int, keys: Sequence[SigningKey]) -> TreeExtension:
+        """How the tree grows by its first leaves beyond it.
 
         Args:
-            count: how many are taken on.
-            keys: those that must or may sign a checkpoint for the leaves behind the last one, yet
-                to be sent.
+            count: how many leaves are added.
+            keys: the private keys. They sign a new checkpoint, still to be sent, for leaves that no
+                checkpoint on the topic covers.
 
         Raises:
-            SigningKeyMissing: the key that must sign it is not among them.
+            SigningKeyMissing: the key that must sign that checkpoint is not among them.
         """
         checkpoints = list(self._checkpoints)
         size = self.tree.size + count

@@ -1,13 +1,15 @@
-"""Recovery: a database that was restored from a backup takes back what its topics remember.
+"""Recovery: a database that was restored from a backup gets its lost events from the topics.
 
-    1. read each topic beyond the tree that the database knows, verified under our own keys; what
-       they do not cover and is no event of ours is skipped and reported
-    2. look at the rows that wait, and decide what becomes of them and of the events found
-    3. on request write all of it in one transaction: rows with their leaves, the heads of the
-       records, checkpoints and trees. The relay then goes on where the topics end
+    1. read each topic beyond the tree that the database has, and verify it under this agency's
+       keys; messages that they do not cover, and that are not events of this agency, are skipped
+       and reported
+    2. read the rows that have no leaf, and decide what becomes of them and of the events
+    3. if asked to, write everything in one transaction: rows with their leaves, heads of records,
+       checkpoints and trees. The relay then goes on where the topics end
 
-What does not stand under a checkpoint, since the relay died before it, is proved by nothing but a
-row that was in the backup. The rest is left, unless a person has looked at it and vouches for it.
+If the relay died before it sent a checkpoint, the events behind the last one are proved only by
+rows that were in the backup. The others are left, unless a person has checked them and vouches for
+them.
 """
 
 from __future__ import annotations
@@ -44,8 +46,8 @@ class RecoveryPlan:
     """What a recovery would do, or has done.
 
     Attributes:
-        extents: the partitions before it.
-        left: events at the end of a topic that nothing proves, and nobody vouches for.
+        extents: the sizes of the topic-partitions before the recovery.
+        left: events at the end of a topic that are not proved, and that nobody vouches for.
     """
 
     extents: Sequence[Extent]
@@ -54,13 +56,13 @@ class RecoveryPlan:
 
     @property
     def is_needed(self) -> bool:
-        """Whether there is something that the database has forgotten."""
+        """Whether the topics have something that the database lacks."""
         found = any(each.is_forgotten for each in self.extents)
         return found or bool(self.settlement.forgotten or self.settlement.known)
 
 
 class _Decision(NamedTuple):
-    """What becomes of events and rows; `kept` counts the events taken on, by topic-partition."""
+    """What becomes of events and rows; `kept` counts the events that are added to each tree."""
 
     settlement: Settlement
     left: list[TopicEvent]
@@ -88,26 +90,26 @@ class Recovery:
         self._catalog = catalog
 
     def plan(self, *, vouched: bool = False) -> RecoveryPlan:
-        """What would be done; nothing is.
+        """What a recovery would do. Nothing is written.
 
         Args:
-            vouched: a person has looked at the events that nothing proves, and takes them on.
+            vouched: a person has checked the events that are not proved, and vouches for them.
 
         Raises:
-            SealBroken: a topic is not what this database's tree, and our keys, say of it.
+            SealBroken: a topic does not fit this database's tree and this agency's keys.
             SchemaRefused, DatumInvalid: an event there cannot be read by this version.
             RecoveryRefused: an event there contradicts a row here.
             PartitionsDiffer, TablesMissing, DatabaseAway, BrokerAway, …: see the relay.
         """
         readings = self._read()  # 1
         events = self._events(readings)
-        with closing(RestoreStore(self._url)) as adoption:
-            decision = self._decide(events, adoption.look(events), vouched=vouched)  # 2
+        with closing(RestoreStore(self._url)) as store:
+            decision = self._decide(events, store.related_rows(events), vouched=vouched)  # 2
         extents = [each.extent for each in readings]
         return RecoveryPlan(extents, decision.settlement, decision.left)
 
     def apply(self, *, vouched: bool = False) -> RecoveryPlan:
-        """Do it, and say what was done.
+        """Recover the database, and return what was done.
 
         Raises:
             RecoveryRefused: a relay leads, or a tree has grown meanwhile.
@@ -119,21 +121,20 @@ class Recovery:
         if not events:
             return RecoveryPlan(extents, Settlement(), [])
         with (
-            closing(RestoreStore(self._url)) as adoption,
-            adoption.closed(events) as (rows, adopting),
+            closing(RestoreStore(self._url)) as store,
+            store.exclusive(events) as (rows, transaction),
         ):
             decision = self._decide(events, rows, vouched=vouched)  # 2
-            adopting.grow(self._grounds(readings, decision.kept))  # 3
-            adopting.settle(decision.settlement)
+            transaction.extend_trees(self._extensions(readings, decision.kept))  # 3
+            transaction.settle(decision.settlement)
         return RecoveryPlan(extents, decision.settlement, decision.left)
 
     def _decide(
         self, events: Sequence[TopicEvent], rows: Sequence[RelatedRow], *, vouched: bool
     ) -> _Decision:
-        """What becomes of events and rows, and which events are left.
+        """Decide what becomes of events and rows, and which events are left.
 
-        Where one event behind the last checkpoint is not proved, none behind it is taken on: leaves
-        have no gaps.
+        If one event behind the last checkpoint is left, so are all after it: leaves have no gaps.
         """
         events = credible(events, rows)
         settlement = settle(events, rows, self._catalog)
@@ -146,15 +147,15 @@ class Recovery:
             settlement = settle(kept, rows, self._catalog)
         return _Decision(settlement, left, Counter(each.tree_key for each in kept))
 
-    def _grounds(
+    def _extensions(
         self, readings: Sequence[TopicReading], kept: Mapping[TreeKey, int]
     ) -> list[TreeExtension]:
         keys = self._identity.held()
-        grounds = [each.ground(kept.get(each.tree_key, 0), keys) for each in readings]
-        return [each for each in grounds if each.checkpoints]
+        extensions = [each.extension(kept.get(each.tree_key, 0), keys) for each in readings]
+        return [each for each in extensions if each.checkpoints]
 
     def _read(self) -> list[TopicReading]:
-        """The topics beyond the trees."""
+        """Read all topics beyond the trees."""
         agreements, agency = self._identity.load(), self._identity.agency
         with closing(OutboxStore(self._url)) as store:
             store.check()
@@ -177,7 +178,7 @@ class Recovery:
             readings[place].verify(received)
         for each in readings.values():
             each.conclude()
-        # What is verified is known by offset and hash only, however much else lies there.
+        # Of the first reading only offsets and hashes are kept, however many messages there are.
         for place, received in topic_evidence.messages_beyond(self._connection, sizes):
             readings[place].collect(received, self._catalog)
         skipped = SkipReport()

@@ -1,4 +1,4 @@
-"""The adoption of a topic's leaves into the agency's database: one transaction under the lease."""
+"""Writes the leaves of a topic into the agency's database, in one transaction under the lease."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.merkle import Frontier
     from sinergi_schemas.seal.reader import VerifiedLeaves
 
-# Rows by their event, whatever they are, and rows that wait by their record.
+# All rows with one of these event_ids, and the rows without a leaf of these records.
 _ROWS = """
     SELECT id, event_id, event_type, record_id, revision, fingerprint, datum, held, leaf_index
     FROM sinergi_producer.outbox WHERE id IN (
@@ -31,13 +31,13 @@ _ROWS = """
             AS shown USING (event_type, record_id)
         WHERE o.leaf_index IS NULL)
 """
-# Whoever publishes writes or locks a head: from here on the rows that wait are all there are.
-_CLOSE = "LOCK TABLE sinergi_producer.head IN EXCLUSIVE MODE"
+# Publishing writes or locks a head, so from here on no row is added.
+_LOCK_HEADS = "LOCK TABLE sinergi_producer.head IN EXCLUSIVE MODE"
 _HOLDER = "SELECT coalesce(holder, 'nobody') FROM sinergi_producer.lease WHERE name = 'relay'"
-_PLANT = """
+_ENSURE_TREE = """
     INSERT INTO sinergi_producer.tree (event_type, partition) VALUES (%s, %s) ON CONFLICT DO NOTHING
 """
-_GROW = """
+_EXTEND_TREE = """
     UPDATE sinergi_producer.tree SET size = %s, frontier = %s, sent_size = %s, epoch = %s
     WHERE event_type = %s AND partition = %s AND size = %s
 """
@@ -65,12 +65,13 @@ _HEAD = """
 
 @dataclass(frozen=True, slots=True)
 class TreeExtension:
-    """What a tree gains by what its topic shows.
+    """How a tree grows to what its topic has.
 
     Attributes:
         known: the tree's size in the database.
-        checkpoints: those that follow, in order; the last one is the tree's end.
-        sent: how far the topic shows them; behind it the last one is still to be sent.
+        checkpoints: those that are added, in order; the last one is for the whole tree.
+        sent: the size up to which the topic has them. A last checkpoint beyond it is still to be
+            sent.
     """
 
     tree_key: TreeKey
@@ -80,7 +81,7 @@ class TreeExtension:
 
     @property
     def after(self) -> Frontier:
-        """The tree then."""
+        """The tree after that."""
         return self.checkpoints[-1].frontier
 
 
@@ -95,22 +96,22 @@ class RestoreStore:
         self._database = Database(url, "sinergi outbox")
         self._lease = relay_lease()
 
-    def look(self, events: Sequence[TopicEvent]) -> list[RelatedRow]:
-        """The rows that have to do with some events, as they are at this moment."""
+    def related_rows(self, events: Sequence[TopicEvent]) -> list[RelatedRow]:
+        """The rows with the same event_id or record as these events, as they are now."""
         with self._database.serving() as connection:
             return _rows(connection, events)
 
     @contextmanager
-    def closed(
+    def exclusive(
         self, events: Sequence[TopicEvent]
     ) -> Iterator[tuple[list[RelatedRow], RestoreTransaction]]:
-        """The same rows while nobody publishes and no relay leads, and a hand to write with.
+        """The same rows, and a transaction, while nobody publishes and no relay leads.
 
-        All that the block does is committed at its end.
+        The transaction is committed at the end of the block.
 
         Raises:
-            RecoveryRefused: a relay leads.
-            DatabaseAway: somebody has been publishing for longer than we may wait.
+            RecoveryRefused: a relay leads. DatabaseAway: a transaction that publishes was open for
+            longer than a lock is waited for.
         """
         with self._database.serving() as connection:
             epoch = self._lease.take(connection)
@@ -118,7 +119,7 @@ class RestoreStore:
                 holder = connection.execute(_HOLDER).fetchone()
                 what = f"the relay {holder[0] if holder else ''} leads; stop it, and every other"
                 raise errors.RecoveryRefused(what)
-            connection.execute(_CLOSE)
+            connection.execute(_LOCK_HEADS)
             yield _rows(connection, events), RestoreTransaction(connection, epoch)
             self._lease.release(connection, epoch)
 
@@ -128,24 +129,24 @@ class RestoreStore:
 
 
 class RestoreTransaction:
-    """Writes within the one transaction."""
+    """The writes of a recovery, in its one transaction."""
 
     def __init__(self, connection: psycopg.Connection, epoch: int) -> None:
         self._connection = connection
         self._epoch = epoch
 
-    def grow(self, grounds: Sequence[TreeExtension]) -> None:
-        """Let the trees be what the topics show.
+    def extend_trees(self, extensions: Sequence[TreeExtension]) -> None:
+        """Extend the trees to what the topics have.
 
         Raises:
-            RecoveryRefused: one of them has grown since it was looked at.
+            RecoveryRefused: one of them has grown since it was read.
         """
         with self._connection.cursor() as cursor:
-            cursor.executemany(_PLANT, [each.tree_key for each in grounds])
-            for each in grounds:
+            cursor.executemany(_ENSURE_TREE, [each.tree_key for each in extensions])
+            for each in extensions:
                 after = each.after
                 given = (after.size, after.to_bytes(), each.sent, self._epoch)
-                cursor.execute(_GROW, (*given, *each.tree_key, each.known))
+                cursor.execute(_EXTEND_TREE, (*given, *each.tree_key, each.known))
                 if cursor.rowcount != 1:
                     raise errors.RecoveryRefused("a tree has grown meanwhile; run it again")
                 cursor.executemany(
@@ -157,7 +158,7 @@ class RestoreTransaction:
                 )
 
     def settle(self, settlement: Settlement) -> None:
-        """Write what was decided."""
+        """Write what becomes of events and rows."""
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 _MARK,
