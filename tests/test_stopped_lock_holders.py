@@ -24,7 +24,7 @@ TAKE = "UPDATE sinergi_producer.lease SET epoch = epoch + 1"
 @pytest.fixture
 def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database whose users lose patience after a second."""
-    monkeypatch.setattr(connection, "_STILL_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "_STALLED_SECONDS", 0.5)
     monkeypatch.setitem(session.SETTINGS, "lock_timeout", "'1s'")
     return str(request.getfixturevalue("postgresql"))
 

@@ -1,1 +1,1 @@
-"""The outbox: events in the agency's own database, before they are sent."""
+"""The outbox: events in the agency's own database, before the relay sends them."""

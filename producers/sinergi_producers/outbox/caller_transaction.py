@@ -1,11 +1,11 @@
-"""Joining the caller's transaction, whatever library holds it: SQLAlchemy, psycopg or Django.
+"""Joins the caller's transaction, whichever library holds it: SQLAlchemy, psycopg or Django.
 
-What cannot hold a transaction that is still open after `publish` is refused before anything is
-written: an event that stays though its transaction is rolled back would be a lie.
+Anything that cannot hold a transaction that is still open after `publish` is refused before
+something is written: otherwise an event could stay although its transaction is rolled back.
 
-The errors that are let through are of the class that the caller's library raises, with the same
-SQLSTATE, so that a retry of theirs goes on working. Their text is ours: that of the server and of
-the library quote the values that were sent, and so the event.
+Errors of the database keep the class that the caller's library raises, and the SQLSTATE, so that
+the caller's own retries still work. Their text is replaced: the texts of the server and of the
+library quote the values that were sent, and so the event.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ _BEGIN = {
 
 
 class DjangoConnection(Protocol):
-    """The part of `django.db.connection` that is used here, where Django is not known."""
+    """The part of `django.db.connection` that is used here; Django is never imported."""
 
     vendor: str
     connection: Any
     wrap_database_errors: AbstractContextManager[Any]
 
     def ensure_connection(self) -> None:
-        """Connect if it is not connected."""
+        """Connect, if there is no connection yet."""
 
 
 Transaction = (
     Session | scoped_session[Any] | sa.Connection | psycopg.Connection[Any] | DjangoConnection
 )
-"""What `publish` can join: it holds a transaction of the caller's on PostgreSQL."""
+"""What `publish` accepts: something that holds the caller's transaction on PostgreSQL."""
 
 
 class CallerTransaction(Protocol):
     """A caller's transaction."""
 
     def rows(self, statement: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """What a statement gives; its parameters are named in psycopg's style."""
+        """The rows that a statement returns; its parameters are named in psycopg's style."""
 
     def savepoint(self) -> AbstractContextManager[Any]:
-        """Undo all that the block does if it ends with an error, and no more than that."""
+        """Undo what the block did if it ends with an error, and nothing else."""
 
 
 def join(transaction: object) -> CallerTransaction:
@@ -83,7 +83,7 @@ def join(transaction: object) -> CallerTransaction:
         case sa.Connection():
             return _of_sqlalchemy(transaction)
         case psycopg.Connection():
-            _see_that_it_is_open(transaction, "psycopg")
+            _require_open(transaction, "psycopg")
             return _Psycopg(transaction)
         case _ if _is_django(transaction):
             return _of_django(transaction)
@@ -103,7 +103,7 @@ def _of_sqlalchemy(connection: sa.Connection) -> CallerTransaction:
     if dialect.name != "postgresql" or dialect.driver not in _DRIVERS:
         what = f"a connection of {dialect.name}+{dialect.driver}"
         raise errors.TransactionRefused(what, _WITH_PSYCOPG)
-    _see_that_it_is_open(connection.connection.driver_connection, "sqlalchemy")
+    _require_open(connection.connection.driver_connection, "sqlalchemy")
     return _SqlAlchemy(connection)
 
 
@@ -113,55 +113,55 @@ def _of_django(wrapper: Any) -> CallerTransaction:
     if not isinstance(wrapper.connection, psycopg.Connection):
         what = f"Django's connection to {wrapper.vendor}"
         raise errors.TransactionRefused(what, "use its postgresql backend with psycopg 3")
-    _see_that_it_is_open(wrapper.connection, "django")
+    _require_open(wrapper.connection, "django")
     return _Psycopg(wrapper.connection, wrapper.wrap_database_errors)
 
 
-def _see_that_it_is_open(driver: Any, library: str) -> None:
-    """In autocommit each statement is a transaction of its own, unless one was begun by hand."""
+def _require_open(driver: Any, library: str) -> None:
+    """Refuse autocommit, unless a transaction was begun by hand."""
     if driver.autocommit and driver.info.transaction_status == TransactionStatus.IDLE:
         raise errors.TransactionRefused("a connection in autocommit", _BEGIN[library])
 
 
 class _SqlAlchemy:
-    """A transaction of SQLAlchemy's."""
+    """A transaction that SQLAlchemy holds."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
-        self._silent: list[BaseException] = []
+        self._rewritten: list[BaseException] = []
 
     def rows(self, statement: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        with self._without_quotes():
+        with self._without_values():
             return [tuple(row) for row in self._connection.exec_driver_sql(statement, dict(given))]
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        with self._without_quotes(), self._connection.begin_nested():
+        with self._without_values(), self._connection.begin_nested():
             yield
 
     @contextmanager
-    def _without_quotes(self) -> Iterator[None]:
+    def _without_values(self) -> Iterator[None]:
         try:
             yield
         except sa.exc.DBAPIError as why:
-            if not isinstance(why.orig, psycopg.Error) or why.orig in self._silent:
+            if not isinstance(why.orig, psycopg.Error) or why.orig in self._rewritten:
                 raise
-            silent = _meant(why.orig)
-            self._silent.append(silent)
+            rewritten = _rewritten(why.orig)
+            self._rewritten.append(rewritten)
             raise type(why)(
                 why.statement,
                 None,
-                silent,
+                rewritten,
                 hide_parameters=True,
                 connection_invalidated=why.connection_invalidated,
             ) from None
 
 
 class _Psycopg:
-    """A transaction of psycopg's.
+    """A transaction that psycopg holds.
 
     Args:
-        raising: within it, the errors of psycopg become those of the library around it.
+        raising: a context that turns errors of psycopg into those of the library around it.
     """
 
     def __init__(
@@ -175,15 +175,15 @@ class _Psycopg:
     def rows(self, statement: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         with self._raising:
             try:
-                # A cursor of our own: those of the caller may bind or return otherwise.
+                # A new cursor, since the caller's may bind parameters or return rows differently.
                 with psycopg.Cursor(self._connection, row_factory=tuple_row) as cursor:
                     return cursor.execute(statement.encode(), given).fetchall()
             except psycopg.Error as why:
-                raise _meant(why) from None
+                raise _rewritten(why) from None
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        # Not psycopg's `transaction()`: outermost, it would commit at its end.
+        # Not psycopg's `transaction()`, which commits at its end if it is the outermost.
         self._run("SAVEPOINT sinergi")
         try:
             yield
@@ -199,24 +199,24 @@ class _Psycopg:
             try:
                 self._connection.execute(statement.encode())
             except psycopg.Error as why:
-                raise _meant(why) from None
+                raise _rewritten(why) from None
 
 
-def _meant(error: psycopg.Error) -> psycopg.Error:
-    """An error of the same class and SQLSTATE that quotes nothing.
+def _rewritten(error: psycopg.Error) -> psycopg.Error:
+    """An error of the same class and SQLSTATE whose text quotes no values.
 
     Raises:
         TablesMissing: the function `put` is not there.
-        DatabaseBroken: its use is not permitted.
+        RightMissing: the user may not use it.
     """
     meant = translate(error)
     if isinstance(meant, errors.ObjectMissing):
         raise errors.TablesMissing("sinergi_producer.put", "producer") from None
     if isinstance(meant, errors.RightMissing):
         raise meant from None
-    silent = type(error)(str(meant))
-    silent.sqlstate = error.sqlstate
-    return silent
+    rewritten = type(error)(str(meant))
+    rewritten.sqlstate = error.sqlstate
+    return rewritten
 
 
 def _is_django(given: object) -> bool:
@@ -226,13 +226,13 @@ def _is_django(given: object) -> bool:
 
 
 def _name(given: object) -> str:
-    """What was given, by its type: it may hold a password."""
+    """The type of what was given, since its text may hold a password."""
     kind = type(given)
     return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
 
 
 def _way(given: object) -> str:
-    """How what was given is to be used."""
+    """How to call `publish` with what was given."""
     asynchronous = sys.modules.get("sqlalchemy.ext.asyncio")
     if asynchronous and isinstance(
         given,

@@ -1,4 +1,4 @@
-"""Discarding rows that the relay holds and that nobody can mend: they never were on the bus."""
+"""Discards rows that the relay holds and that nobody can mend. They were never on the bus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sinergi_schemas.postgresql import Database
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# In the order in which `publish` locks: the record's head, then its rows.
+# The same order as in `publish`: first the record's head, then its rows.
 _HEADS = """
     SELECT FROM sinergi_producer.head AS h WHERE EXISTS (
         SELECT FROM sinergi_producer.outbox AS o WHERE o.id = ANY(%s)
@@ -28,11 +28,11 @@ _NEWEST = """
     SELECT pg_catalog.max(revision) FROM sinergi_producer.outbox
     WHERE event_type = %s AND record_id = %s
 """
-_FORGET = """
+_DELETE_HEAD = """
     DELETE FROM sinergi_producer.head WHERE event_type = %s AND record_id = %s AND revision = %s
 """
-# What came before another revision was no retraction.
-_SET_BACK = """
+# An earlier revision was no retraction, since another one followed it.
+_REWIND_HEAD = """
     UPDATE sinergi_producer.head
     SET revision = %s, action = CASE %s WHEN 1 THEN 'RECORDED' ELSE 'CORRECTED' END
     WHERE event_type = %s AND record_id = %s AND revision = %s
@@ -40,11 +40,11 @@ _SET_BACK = """
 
 
 def discard(url: str, ids: Sequence[int]) -> None:
-    """Delete held rows, all of them or none; their records stand as they did before them.
+    """Delete held rows, all of them or none, and set their records back to the revision before.
 
-    Where a later revision of the record is there, the discarded one stays missing: readers take a
-    record's revisions with holes. What was held behind these rows is released, and the relay finds
-    it within a minute.
+    If a later revision of the record exists, the discarded number stays unused: readers accept gaps
+    between the revisions of a record. Rows that were held behind these are released, and the relay
+    finds them within a minute.
 
     Args:
         url: an SQLAlchemy URL of the agency's database, as its owner.
@@ -68,7 +68,7 @@ def discard(url: str, ids: Sequence[int]) -> None:
             newest = connection.execute(_NEWEST, record).fetchone()
             left = newest[0] if newest else None
             if left is None:
-                connection.execute(_FORGET, (*record, revision))
+                connection.execute(_DELETE_HEAD, (*record, revision))
             elif left < revision:
-                connection.execute(_SET_BACK, (left, left, *record, revision))
+                connection.execute(_REWIND_HEAD, (left, left, *record, revision))
         release_behind(connection)

@@ -1,4 +1,4 @@
-"""What waits in an outbox and why, for people to see. It reads only."""
+"""The rows of an outbox that have no leaf yet, and why, for people to see. It only reads."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class PendingRow(NamedTuple):
     """A row without a leaf.
 
     Attributes:
-        backfill: it is history, and goes when nothing live waits.
-        held: why the relay does not seal it; None where it only has to wait.
+        backfill: the row is history, and is sent when no live row waits.
+        held: why the relay does not seal it; None if it is only not sealed yet.
     """
 
     id: int
@@ -46,8 +46,8 @@ def pending_rows(url: str, kind: PendingKind | None, most: int) -> tuple[list[Pe
 
     Args:
         url: where the agency's database is.
-        kind: only those; None for all.
-        most: how many at most.
+        kind: only rows of this kind; None for all.
+        most: the largest number of rows to return.
 
     Raises:
         DatabaseAway, DatabaseBroken: the database does not answer, or has no such tables.

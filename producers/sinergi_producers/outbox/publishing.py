@@ -1,8 +1,9 @@
 """The outbox: `publish` puts an event into the agency's own database, in the agency's transaction.
 
-The event exists exactly if that transaction commits. What needs no database is refused before it
-is asked; the rest is one SQL function, one round trip. It takes the record's lock, gives out the
-revision and stores the datum, and a refusal leaves the transaction as it was.
+The event exists exactly if that transaction commits. Everything that can be checked without the
+database is checked first. The rest is one SQL function, in one round trip: it locks the record,
+gives out the revision and stores the datum. If it refuses the event, the transaction stays as it
+was.
 """
 
 from __future__ import annotations
@@ -52,17 +53,17 @@ class _Row(NamedTuple):
 _TYPES = {"event_id": "uuid", "recorded_at": "timestamptz", "backfill": "bool"} | dict.fromkeys(
     ("fingerprint", "datum_head", "datum_tail"), "bytea"
 )
-# In binary form: what a text means depends on the caller's standard_conforming_strings, array_nulls
-# and DateStyle.
+# In binary form, since the meaning of text depends on the caller's standard_conforming_strings,
+# array_nulls and DateStyle.
 _TYPED = [(f"%({name})b", f"pg_catalog.{_TYPES.get(name, 'text')}") for name in _Row._fields]
-# Arrays cost twice as much as the values by themselves, where there is one of each.
+# For a single event, arrays cost twice as much as plain values.
 _PUT_ONE = (
     "SELECT status, revision, fingerprint, datum FROM sinergi_producer.put("  # noqa: S608 - ours
     f"{', '.join(f'{given}::{kind}' for given, kind in _TYPED)})"
 )
 _PUT_MANY = (
     "SELECT done.status, done.revision, done.fingerprint, done.datum"  # noqa: S608 - our own names
-    # With several arrays `unnest` is syntax, and always PostgreSQL's own.
+    # With several arrays `unnest` is syntax, so it is always PostgreSQL's own function.
     " FROM unnest("
     f"{', '.join(f'{given}::{kind}[]' for given, kind in _TYPED)})"
     f" WITH ORDINALITY AS given ({', '.join(_Row._fields)}, place),"
@@ -74,18 +75,18 @@ _REFUSED = "refused: "
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What became of an event: itself with its revision, or the one stored under its id before."""
+    """The result for one event: it with its revision, or the one that has its event_id already."""
 
     event: Event
     is_new: bool
 
 
 class Outbox:
-    """An agency's way onto the bus. It may be shared by threads; it holds no connection.
+    """Publishes the events of one agency. Threads may share it; it holds no connection.
 
     Args:
-        agency: the publisher; the outbox refuses to speak for another.
-        agreements: under which the agency publishes.
+        agency: the publisher; events of another agency are refused.
+        agreements: those under which the agency publishes.
     """
 
     def __init__(
@@ -99,21 +100,21 @@ class Outbox:
     def publish(
         self, session: Transaction, event: Event, *, traceparent: str | None = None
     ) -> Event:
-        """Put an event into the caller's transaction; it as it goes onto the bus.
+        """Put an event into the caller's transaction.
 
-        Under READ COMMITTED nothing has to be retried; under stricter isolation a serialisation
-        failure (40001) is the caller's to retry. The database's errors come as the caller's library
-        raises them, without a word of the event in their text.
+        Under READ COMMITTED nothing has to be retried. Under stricter isolation the caller retries
+        after a serialisation failure (40001). Errors of the database are those of the caller's
+        library, but their text quotes nothing of the event.
 
         Args:
             session: whatever holds the transaction: a Session or Connection of SQLAlchemy's, a
                 psycopg.Connection, or django.db.connection. With an AsyncSession call
                 `await session.run_sync(lambda sync: outbox.publish(sync, event))`.
-            traceparent: the W3C trace context to hand on.
+            traceparent: the W3C trace context that the message carries on.
 
         Returns:
-            The event with agency, revision, agreement and `recorded_at`; where its `event_id` is in
-            the outbox already, the event that is stored there.
+            The event with agency, revision, agreement and `recorded_at`; or, if its `event_id` is
+            in the outbox already, the event that is stored there.
 
         Raises:
             TransactionRefused: `session` is none of these, or in autocommit.
@@ -125,7 +126,7 @@ class Outbox:
             TablesMissing: `sinergi db upgrade` has not prepared the database.
             DatabaseBroken: the application's user may not use sinergi_producer.
         """
-        _see_that_it_is_an_event(event)
+        _require_event(event)
         if not _is_trace(traceparent):
             raise errors.EventRefused(event.event_type, ("traceparent: is not of version 00",))
         joined = join(session)
@@ -142,16 +143,16 @@ class Outbox:
         for each other. Events of one record get their revisions in the order given.
 
         Args:
-            backfill: they are history: the relay sends them when nothing live waits.
+            backfill: the events are history: the relay sends them when no live row waits.
 
         Returns:
-            What became of each, in the order given.
+            The result for each event, in the order given.
 
         Raises:
-            EventsRefused: one of them is refused, for the reasons of `publish`; it says which.
+            EventsRefused: one event is refused, for the reasons of `publish`; the error says which.
             TransactionRefused, …: as for `publish`.
         """
-        _see_that_they_are_several(events)
+        _require_iterable(events)
         joined = join(session)
         prepared = [
             (place, *self._prepare_one_of(place, event, backfill=backfill))
@@ -174,7 +175,7 @@ class Outbox:
 
     def _prepare_one_of(self, place: int, event: Event, *, backfill: bool) -> tuple[Event, _Row]:
         try:
-            _see_that_it_is_an_event(event)
+            _require_event(event)
             return self._prepare(event, None, backfill=backfill)
         except errors.Refused as why:
             raise errors.EventsRefused(place, str(why)) from why
@@ -182,7 +183,7 @@ class Outbox:
     def _prepare(
         self, event: Event, traceparent: str | None, *, backfill: bool
     ) -> tuple[Event, _Row]:
-        """Everything that can be refused or computed without the database."""
+        """Do everything that can be checked or computed without the database."""
         now = self._clock.now()
         recorded_at = event.recorded_at or now
         agreement = self._agreement(event.event_type, now, recorded_at)
@@ -216,7 +217,7 @@ class Outbox:
         return issued, row
 
     def _agreement(self, event_type: str, now: datetime, recorded_at: datetime) -> Agreement:
-        """The agreement under which an event is published: readers hold it to `recorded_at`."""
+        """The agreement of an event. Readers check that it was in force at `recorded_at`."""
         found = self._agreements.covering(self._agency, event_type, now)
         if found is None:
             raise errors.NotAgreed(f"sinergi.{self._agency}.{event_type}")
@@ -243,7 +244,7 @@ class Outbox:
                 raise errors.ActionRefused(issued.action.value, _WHY[status])
 
     def _stored(self, issued: Event, result: _Result) -> Event:
-        """The event that is there under the same id, if it says the same."""
+        """The event that is stored under the same event_id, if it has the same contents."""
         fingerprint = bytes(result.fingerprint or b"")
         schema = self._catalog.by_fingerprint(fingerprint)
         if schema is None:
@@ -256,7 +257,7 @@ class Outbox:
 
 
 class _Result(NamedTuple):
-    """What the SQL function `put` says of one event; the last two where it was stored before."""
+    """The result of the SQL function `put`; it returns a datum only if it was stored before."""
 
     status: str
     revision: int | None
@@ -276,7 +277,7 @@ def _put(joined: CallerTransaction, rows: list[_Row]) -> list[_Result]:
     if len(rows) == 1:
         return [_Result(*row) for row in joined.rows(_PUT_ONE, given)]
     given = dict(zip(_Row._fields, map(list, zip(*rows, strict=True)), strict=True))
-    # An array of nothing but NULL goes as text.
+    # An array that holds only NULL would be sent as text.
     given["traceparent"] = [each or "" for each in given["traceparent"]]
     return [_Result(*row) for row in joined.rows(_PUT_MANY, given)]
 
@@ -285,13 +286,13 @@ def _is_trace(given: object) -> bool:
     return given is None or (isinstance(given, str) and bool(_TRACEPARENT.fullmatch(given)))
 
 
-def _see_that_they_are_several(given: object) -> None:
+def _require_iterable(given: object) -> None:
     if not isinstance(given, Iterable) or isinstance(given, Event):
         what = "is not a list of events: give it to publish, or give a list"
         raise errors.EventRefused(f"{type(given).__name__} given to publish_many", (what,))
 
 
-def _see_that_it_is_an_event(given: object) -> None:
+def _require_event(given: object) -> None:
     if not isinstance(given, Event):
         what = "is none: make one, such as sinergi.Transfer(…)"
         raise errors.EventRefused(f"{type(given).__name__} given as an event", (what,))

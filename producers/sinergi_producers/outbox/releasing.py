@@ -1,4 +1,4 @@
-"""Releasing held rows: they are tried again where the reason for holding them may be gone."""
+"""Releases held rows whose reason may no longer hold, so that the relay tries them again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BEHIND = """
 def release(
     connection: psycopg.Connection, event_types: Sequence[str], fingerprints: Sequence[bytes]
 ) -> int:
-    """Release what an agreement covers by now, or this version has the schema of; how many rows.
+    """Release rows that an agreement now covers, or whose schema this version has; how many.
 
     Args:
         event_types: those that an agreement in force covers.
@@ -43,5 +43,5 @@ def release(
 
 
 def release_behind(connection: psycopg.Connection) -> int:
-    """Release the rows whose record has no earlier revision any more that is held; how many."""
+    """Release rows of whose record no earlier revision is held any more; how many."""
     return connection.execute(_BEHIND, (BEHIND,)).rowcount

@@ -1,8 +1,8 @@
-"""Whether a row of the outbox can be sent: looked at before it is sealed, since nothing is after.
+"""Checks whether a row of the outbox can be sent, before it is sealed.
 
-`publish` stores nothing that cannot. But whoever may call the SQL function `put`, or writes to the
-table, can store any bytes. What is sealed has to be sent, and what no reader takes would be sealed
-for ever; so the relay holds such a row, and the reason says what to do about it.
+`publish` stores only rows that can. But anybody who may call the SQL function `put`, or write to
+the table, can store any bytes. A sealed row must be sent and can never be changed, even if no
+reader accepts it. So the relay holds such a row, and the reason says what to do about it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 TOO_LONG = "it is above 256 KiB"
 UNKNOWN_SCHEMA = "this relay does not have its schema"
-"""How the reason begins for which a row of a newer schema is held; the version follows."""
+"""The beginning of the reason for holding a row with a newer schema; the version follows."""
 
-# The id is made text by the database, which is quicker than the driver. A client could not hold
-# some of what a row may hold: it is looked at by the database, and such a row is held.
+# The database turns the event_id into text, which is quicker than in the driver. It also finds
+# values that Python cannot hold, and such a row is held.
 ROW = f"""id, event_id::pg_catalog.text, pg_catalog.left(event_type, 64),
     pg_catalog.convert_to(pg_catalog.left(record_id, {MOST_DATUM_BYTES}), 'UTF8'),
     CASE WHEN recorded_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00'
@@ -43,7 +43,7 @@ ROW = f"""id, event_id::pg_catalog.text, pg_catalog.left(event_type, 64),
         WHEN pg_catalog.octet_length(traceparent) <> 55
             THEN 'its traceparent is not of version 00'
     END"""
-# Nearly always nothing is held, and then no row is looked up.
+# Nearly always no row is held, and then nothing is looked up.
 IS_BEHIND = """(SELECT EXISTS (SELECT FROM sinergi_producer.outbox WHERE held IS NOT NULL))
     AND EXISTS (SELECT FROM sinergi_producer.outbox AS earlier
         WHERE earlier.held IS NOT NULL AND earlier.leaf_index IS NULL
@@ -75,7 +75,7 @@ class KnownSchema(NamedTuple):
 
 
 class RowCheck:
-    """Checks the rows of one agency's outbox.
+    """Checks the rows of one agency.
 
     Args:
         known: the schemas registered in the database, by their fingerprints.
@@ -88,7 +88,7 @@ class RowCheck:
         self._forms = {each.fingerprint: _Form(each) for each in catalog.all()}
 
     def fault(self, row: OutboxRow) -> str | None:
-        """Why a row cannot be sent, in words that quote nothing of it; None where it can."""
+        """Why a row cannot be sent, in words that quote no value of it; None if it can."""
         _, event_id, event_type, key, _, fingerprint, datum, _, revision, oddity, _ = row
         if oddity is not None:
             return oddity
@@ -101,7 +101,7 @@ class RowCheck:
             form.check(datum)
         except MalformedDatum as why:
             return f"its datum is not one of {form.name}: {why}"
-        # Nearly always its identity is written in the shortest way, at its beginning.
+        # Nearly always the datum begins with the identity, in its shortest encoding.
         written = (
             str(event_id).encode(),
             self._agency_text,
@@ -128,7 +128,7 @@ class RowCheck:
 
 
 class _Form:
-    """A schema, and what there is to know of its datums."""
+    """A schema, and how to check its datums."""
 
     def __init__(self, schema: Schema) -> None:
         self.name = schema.name
@@ -139,11 +139,11 @@ class _Form:
 
     @cached_property
     def check(self) -> Callable[[bytes], None]:
-        """Raises `MalformedDatum` where bytes are not one datum of the schema."""
+        """A function that raises `MalformedDatum` if bytes are not one datum of the schema."""
         return quick_reader(self._schema).check
 
     def identity(self, datum: bytes) -> list[object]:
-        """The event's id, agency, record and revision, out of a datum of the schema."""
+        """The event_id, agency, record_id and revision in a datum."""
         document = codec.decode(datum, self._schema)
         event_id, *rest = (document.get(name) for name, _ in _IDENTITY)
         return [str(event_id), *rest]

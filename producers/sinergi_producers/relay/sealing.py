@@ -1,6 +1,7 @@
-"""Sealing, decided: which waiting rows become which leaves under which checkpoints.
+"""Decides which rows become which leaves, under which checkpoints.
 
-Rows and trees in, marks and checkpoints out; nothing here touches a database, a broker or a clock.
+The sealer gets rows and trees, and returns updates of trees with their checkpoints. It uses no
+database, no broker and no clock.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TreeKey(NamedTuple):
-    """A tree of this agency: an event type and a partition of its topic."""
+    """The key of a tree of this agency: an event type, and a partition of its topic."""
 
     event_type: str
     partition: int
@@ -38,11 +39,11 @@ BEHIND = "an earlier revision of its record is held"
 
 
 class OutboxRow(NamedTuple):
-    """An outbox row, as far as its message needs it.
+    """A row of the outbox, with what its message needs.
 
     Attributes:
-        event_id: as text where it comes from the database.
-        oddity: what is wrong with the row itself; its datum is empty where that is too long.
+        event_id: as text if it comes from the database.
+        oddity: what is wrong with the row itself. If its datum is too long, it is empty here.
         is_behind: an earlier revision of its record is held.
     """
 
@@ -61,10 +62,10 @@ class OutboxRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TreeUpdate:
-    """What one batch adds to one tree: leaves, and the checkpoint behind the last of them.
+    """What one batch adds to one tree: leaves, and a checkpoint after the last of them.
 
     Attributes:
-        rows: in the order of their leaves, from `start` on without a gap.
+        rows: in the order of their leaves, which follow each other from `start` on.
         after: the tree with these leaves.
     """
 
@@ -75,16 +76,16 @@ class TreeUpdate:
 
     @property
     def start(self) -> int:
-        """The size of the tree before, and so the index of the first leaf."""
+        """The size of the tree before, which is the index of the first leaf."""
         return self.after.size - len(self.rows)
 
 
 @dataclass(slots=True)
 class SealedBatch:
-    """What becomes of some waiting rows: the trees grow, and some rows are held back.
+    """What becomes of a batch of rows: most update their trees, and some are held.
 
     Attributes:
-        held: the ids of these rows by the reason, which is text without any value of a row.
+        held: the ids of held rows by reason; the reason quotes no value of a row.
     """
 
     updates: list[TreeUpdate] = field(default_factory=list)
@@ -96,11 +97,11 @@ class Sealer:
     """Seals for one agency.
 
     Attributes:
-        counts: the partitions of each event type's topic.
-        keys: the private keys that are held; for each tree those sign that must or may.
+        keys: the private keys of the agency. For each tree, those sign that must or may.
+        counts: how many partitions the topic of each event type has.
         is_agreed: whether an agreement in force lets the agency publish an event type.
         ring: the keys of a topic-partition, from the agreements.
-        fault: why a row cannot be sent, if so.
+        fault: why a row cannot be sent; None if it can.
     """
 
     bus: str
@@ -112,12 +113,12 @@ class Sealer:
     fault: Callable[[OutboxRow], str | None]
 
     def seal(self, rows: Iterable[OutboxRow], trees: Mapping[TreeKey, Frontier]) -> SealedBatch:
-        """Give rows their leaves, in their order, and sign each tree that grew.
+        """Give rows their leaves, in order, and sign a checkpoint for each tree that grows.
 
-        A row that is held keeps back the later revisions of its record, and nothing else.
+        If a row is held, so are the later revisions of its record, and no other rows.
 
         Raises:
-            SigningKeyMissing: a key that must sign a tree is not held.
+            SigningKeyMissing: the agency does not have a key that must sign a tree.
         """
         batch = SealedBatch()
         by_tree: dict[TreeKey, list[OutboxRow]] = {}
@@ -140,7 +141,8 @@ class Sealer:
                 batch.held.setdefault(why, []).append(row.id)
                 held.add((row.event_type, row.key))
         batch.updates = [
-            self._grow(tree_key, given, trees[tree_key]) for tree_key, given in by_tree.items()
+            self._tree_update(tree_key, given, trees[tree_key])
+            for tree_key, given in by_tree.items()
         ]
         return batch
 
@@ -148,7 +150,9 @@ class Sealer:
         count = self.counts[row.event_type]
         return TreeKey(row.event_type, partition_for(row.key, count))
 
-    def _grow(self, tree_key: TreeKey, rows: Sequence[OutboxRow], tree: Frontier) -> TreeUpdate:
+    def _tree_update(
+        self, tree_key: TreeKey, rows: Sequence[OutboxRow], tree: Frontier
+    ) -> TreeUpdate:
         event_type, partition = tree_key
         topic = Topic(self.agency, event_type)
         origin = f"{self.bus}/{topic.name}/{partition}"

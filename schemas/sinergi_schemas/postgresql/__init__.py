@@ -1,4 +1,4 @@
-"""PostgreSQL: how it is reached, what every transaction states first, and what its errors mean."""
+"""PostgreSQL: addresses, connections, the settings of every transaction, and what errors mean."""
 
 from sinergi_schemas.postgresql.connection import Database
 from sinergi_schemas.postgresql.faults import translate, translate_wrapped

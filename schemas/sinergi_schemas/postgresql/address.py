@@ -1,8 +1,8 @@
-"""Where a database is, in whatever form PostgreSQL's own tools take it.
+"""The address of a database, in every form that PostgreSQL's own tools accept.
 
-That is a URI (`postgresql://…`) or key/value pairs, both read by libpq itself: several hosts,
-`target_session_attrs`, `options`, `service`, `passfile` and the rest mean what they mean to psql.
-A URL of SQLAlchemy's (`postgresql+psycopg://…`) is read as SQLAlchemy reads it.
+That is a URI (`postgresql://…`) or key/value pairs. libpq itself reads both, so several hosts,
+`target_session_attrs`, `options`, `service`, `passfile` and the rest mean the same as for psql. A
+URL of SQLAlchemy's (`postgresql+psycopg://…`) is read as SQLAlchemy reads it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SCHEMES = ("postgresql", "postgres", _OF_SQLALCHEMY)
 _HIDDEN = "***"
 
 _SECRET = {each.keyword.decode() for each in pq.Conninfo.get_defaults() if each.dispchar == b"*"}
-# Behind the user, up to the last @ before the path; and the parameters of a query.
+# A password follows the user, up to the last @ before the path; others are in the query.
 _IN_URL = re.compile(rf"(://[^:/@?]*:)[^/?]*(?=@)|([?&](?:{'|'.join(sorted(_SECRET))})=)[^&]*")
 
 _FORM = "write it as postgresql://user@host:5432/name"
@@ -33,7 +33,7 @@ def conninfo(url: str) -> str:
     """A database's address as libpq's key/value pairs.
 
     Raises:
-        ValueError: it is none; the message quotes nothing of it, since a password may stand there.
+        ValueError: it is not an address. The message quotes nothing, since it may hold a password.
     """
     scheme, mark, _ = url.partition("://")
     if not mark and "=" not in url:
@@ -42,7 +42,7 @@ def conninfo(url: str) -> str:
         raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
     _, _, path = url.partition("?")[0].partition("://")[2].partition("/")
     if mark and "=" not in scheme and scheme != _OF_SQLALCHEMY and "@" in path:
-        # To libpq it would be the database's name, and half of a password with it.
+        # libpq would take it for the database's name, with half of a password in it.
         raise ValueError("has an @ behind a /; in a password write %2F for / and %40 for @")
     try:
         parts = _of_sqlalchemy(url) if scheme == _OF_SQLALCHEMY else conninfo_to_dict(url)
@@ -56,9 +56,9 @@ def conninfo(url: str) -> str:
 
 
 def masked(url: str) -> str:
-    """A database's address for people to read: without its passwords.
+    """A database's address without its passwords, for people to read.
 
-    Where it cannot be told for certain what of it is a password, nothing of it is shown.
+    If it is not certain which part is a password, nothing of it is shown.
     """
     scheme, mark, _ = url.partition("://")
     try:
@@ -79,7 +79,7 @@ def masked(url: str) -> str:
 
 @cache
 def _dialect() -> Any:
-    """SQLAlchemy's own knowledge of the driver; making it takes a while."""
+    """SQLAlchemy's dialect for the driver; it takes a while to make."""
     from sqlalchemy.dialects.postgresql.psycopg import dialect  # noqa: PLC0415 - only for such URLs
 
     return dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped

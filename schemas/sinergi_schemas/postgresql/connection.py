@@ -1,7 +1,7 @@
 """A PostgreSQL connection on which every transaction states its own settings.
 
-All work is done in short transactions that depend on nothing of the session, so that it makes no
-difference whether a connection pooler hands each of them to another one.
+All work is done in short transactions that do not depend on the session. So a connection pooler may
+give each of them another session.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# The server's timeout for transactions that are idle only counts between statements. A process that
-# was stopped in the midst of a COPY or of a pipeline leaves a session that waits for its client for
-# ever, and no timeout of the server ends it: whoever cannot get a lock ends such sessions.
-_STILL_SECONDS = 10.0
-_END_STILL = """
+# The server's timeout for idle transactions counts only between statements. A process that is
+# stopped during a COPY or a pipeline leaves a session that waits for its client for ever, and no
+# timeout of the server ends it. So a process that cannot get a lock ends such sessions.
+_STALLED_SECONDS = 10.0
+_END_STALLED = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE datname = current_database() AND usename = current_user AND application_name = %s
     AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND wait_event = 'ClientRead'
@@ -38,8 +38,8 @@ _END_STILL = """
 
 _ENCODING = "UTF8"
 
-# Where the address says nothing else. A host that vanishes without a word is given up within half a
-# minute; the system's defaults are hours. A server that stands still while its system answers is
+# These hold unless the address says otherwise. A host that disappears is given up within half a
+# minute; the defaults of the system are hours. A server that does not answer while its host does is
 # waited for.
 DEFAULTS: dict[str, Any] = {
     "connect_timeout": 10,
@@ -51,15 +51,15 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Database:
-    """One connection to a database, opened when it is needed and again after it broke.
+    """One connection to a database, opened when it is needed, and again after it broke.
 
-    It serves one thread at a time; another waits.
+    One thread uses it at a time; another waits until the transaction of the first ends.
 
     Args:
         url: where it is; see `sinergi_schemas.postgresql.address`.
         application: our name in `pg_stat_activity`.
-        row_security: whether policies of its tables may hide rows from us. Where they may not, a
-            table with policies for our role is an error.
+        row_security: whether policies of its tables may hide rows from us. If not, a table with
+            policies for our role is an error.
     """
 
     def __init__(self, url: str, application: str, *, row_security: bool = False) -> None:
@@ -72,21 +72,22 @@ class Database:
 
     @property
     def is_pooled(self) -> bool:
-        """Whether a pooler stands before the server, so that a session is ours for no longer than
-        a transaction. Known once a transaction has begun.
+        """Whether there is a pooler before the server, so that a session lasts for one transaction.
+
+        This is known once a transaction has begun.
         """
         return self._is_pooled
 
     @contextmanager
     def serving(self) -> Iterator[psycopg.Connection]:
-        """A transaction: committed at the end of the block, rolled back where it raises.
+        """A transaction, committed at the end of the block, or rolled back if it raises.
 
-        The driver's errors become ours.
+        Errors of the driver become ours.
 
         Raises:
             DatabaseAway: try again later.
             DatabaseBroken: a table, a column or a privilege is missing.
-            RowsRefused: what was sent does not fit.
+            RowsRefused: rows that were sent do not fit.
             EncodingRefused: the database cannot hold every text.
             PoolerRefused: the pooler before it does not give transactions.
         """
@@ -95,7 +96,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[psycopg.Connection]:
-        """A transaction that sees one state of the database and changes nothing; on a standby too.
+        """A transaction that sees one state of the database and changes nothing, also on a standby.
 
         Raises:
             DatabaseAway, DatabaseBroken, EncodingRefused, PoolerRefused: as `serving`.
@@ -130,7 +131,7 @@ class Database:
                 raise
 
     def _begin(self, mode: str) -> psycopg.Connection:
-        """Begin a transaction, on another connection where ours broke while nobody used it."""
+        """Begin a transaction, on a new connection if the old one broke while it was not used."""
         is_new = self._connection is None
         connection = self._open()
         try:
@@ -146,7 +147,7 @@ class Database:
         version = connection.info.server_version
         connection.execute(session.begin(mode, version, row_security=self._row_security))
         for name, value in session.REPORTED.items():
-            # The driver reads and writes values by what was reported last.
+            # The driver reads and writes values according to what was reported last.
             if connection.pgconn.parameter_status(name) != value:
                 connection.close()
                 raise errors.PoolerRefused(f"it does not report {name.decode()} of the session")
@@ -155,16 +156,18 @@ class Database:
         if self._connection is None or self._connection.closed:
             self._connection = open_connection(self._conninfo, self._application)
             found = self._connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
-            # A pooler hands out keys of its own for cancelling, since sessions change.
+            # A pooler gives clients process numbers of its own, since sessions change.
             self._is_pooled = found != (self._connection.info.backend_pid,)
         return self._connection
 
     def _give_up(self, why: errors.DatabaseAway) -> None:
-        """Drop the connection; before that, where a lock was not to be had, who stands on it."""
+        """Drop the connection, after ending stalled sessions if a lock could not be had."""
         if why.sqlstate == LOCKED and self._connection is not None:
             try:
                 self._state(self._connection, session.WRITING)
-                ended = self._connection.execute(_END_STILL, (self._application, _STILL_SECONDS))
+                ended = self._connection.execute(
+                    _END_STALLED, (self._application, _STALLED_SECONDS)
+                )
                 count = ended.fetchone()
                 self._connection.commit()
                 if count and count[0]:
@@ -177,7 +180,7 @@ class Database:
 def open_connection(address: str, application: str) -> psycopg.Connection:
     """A connection in autocommit, to a database that can hold every text.
 
-    Statements are never prepared: a pooler executes them in a session where they are not.
+    Statements are never prepared: behind a pooler they would run in a session that lacks them.
 
     Args:
         address: libpq's key/value pairs.
@@ -205,7 +208,7 @@ def open_connection(address: str, application: str) -> psycopg.Connection:
 
 
 def _check_encoding(connection: psycopg.Connection) -> None:
-    # Asked of libpq: for some encodings Python has no codec, and the driver would say no more.
+    # libpq is asked, since Python has no codec for some encodings, and the driver would fail.
     pgconn = connection.pgconn
     encoding = (pgconn.parameter_status(b"server_encoding") or b"").decode()
     if not encoding:  # a pooler may not report it
@@ -216,7 +219,7 @@ def _check_encoding(connection: psycopg.Connection) -> None:
 
 
 def _roll_back(connection: psycopg.Connection) -> None:
-    """End a transaction that failed; what cannot be ended is closed."""
+    """Roll back a transaction that failed, or close its connection if that fails too."""
     try:
         connection.rollback()
     except psycopg.Error:

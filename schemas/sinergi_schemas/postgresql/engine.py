@@ -1,4 +1,4 @@
-"""An SQLAlchemy engine whose transactions state what all of ours state."""
+"""An SQLAlchemy engine whose transactions state the same settings as all of ours."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sinergi_schemas.postgresql.connection import open_connection
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Somebody waits for the command, and others' transactions may hold what it needs for longer than a
-# process that runs for ever would stand.
+# A person waits for the command, and transactions of others may hold a lock for longer than a
+# running process would wait.
 _SETTINGS = session.SETTINGS | {
     "lock_timeout": "'30s'",
     "idle_in_transaction_session_timeout": "'60s'",
@@ -25,7 +25,7 @@ _SETTINGS = session.SETTINGS | {
 
 @contextmanager
 def engine(url: str, application: str) -> Iterator[sa.Engine]:
-    """An engine of one connection, given back at the end of the block.
+    """An engine with one connection, closed at the end of the block.
 
     Args:
         url: where the database is; see `sinergi_schemas.postgresql.address`.
@@ -37,7 +37,9 @@ def engine(url: str, application: str) -> Iterator[sa.Engine]:
     address = conninfo(url)
 
     def connect() -> psycopg.Connection:
-        """A connection in a transaction already: SQLAlchemy asks questions before it begins one."""
+        """A connection that is in a transaction already: SQLAlchemy queries it before it begins
+        one.
+        """
         made = open_connection(address, application)
         made.autocommit = False
         made.isolation_level = psycopg.IsolationLevel.READ_COMMITTED

@@ -1,8 +1,8 @@
-"""A lease: one leader at a time, by the database's own clock.
+"""A lease: one leader at a time, by the clock of the database.
 
-Whoever takes it raises its epoch, and every write of a leader names the epoch that it was given. A
-leader that was stopped and wakes up late finds the epoch raised and can change nothing any more.
-`clock_timestamp()` and not `now()`: the latter stands still within a transaction.
+A process that takes the lease raises its epoch, and every write of a leader names its epoch. A
+leader that was suspended and goes on late finds a higher epoch, and can change nothing any more.
+The statements use `clock_timestamp()`, since `now()` does not advance within a transaction.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Lease:
     """A named lease in a table `(name, epoch, holder, expires_at)`.
 
     Args:
-        table: the table's name with its schema; it goes into SQL as it is.
-        holder: who we are, for people to read; no other process may bear the same name.
+        table: the name of the table, with its schema; it is put into SQL as it is.
+        holder: a name of this process that no other process has; people read it.
     """
 
     def __init__(self, table: str, name: str, holder: str, seconds: float = SECONDS) -> None:
@@ -50,9 +50,12 @@ class Lease:
         self.seconds = seconds
 
     def take(self, connection: psycopg.Connection) -> int | None:
-        """Take the lease if it is free or ours already; its new epoch, None while another has it.
+        """Take the lease if it is free or already ours.
 
-        Call it in the transaction that raises the epoch of what the lease guards.
+        Call it in the transaction that raises the epoch of everything that the lease guards.
+
+        Returns:
+            The new epoch; None while another process holds the lease.
 
         Raises:
             StoredStateInvalid: its epoch cannot be raised.
@@ -62,15 +65,15 @@ class Lease:
         return None if taken is None else int(taken[0])
 
     def renew(self, connection: psycopg.Connection, epoch: int) -> None:
-        """Hold it for another term.
+        """Hold the lease for another term.
 
         Raises:
-            LeaseLost: somebody else has taken it.
+            LeaseLost: another process has taken it.
         """
         renewed = connection.execute(self._renew, {**self._values, "epoch": epoch})
         if renewed.rowcount != 1:
             raise errors.LeaseLost(str(self._values["name"]), epoch)
 
     def release(self, connection: psycopg.Connection, epoch: int) -> None:
-        """Give it back, so that a successor need not wait for its end."""
+        """Give the lease back, so that another process need not wait for its end."""
         connection.execute(self._release, {**self._values, "epoch": epoch})

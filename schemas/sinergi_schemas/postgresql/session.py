@@ -1,9 +1,9 @@
-"""What each transaction of ours states before anything else.
+"""The settings that each of our transactions states before anything else.
 
 A session inherits settings from the server, the database, the role, the URL and the environment,
-and any of them may change what a statement means. Behind a connection pooler in transaction mode,
-sessions belong to nobody: what a transaction finds was left by others, and what it leaves others
-find. So every setting that matters is stated by every transaction, for itself alone.
+and any of them may change what a statement means. Behind a connection pooler in transaction mode a
+session is shared: a transaction finds what others left, and others find what it leaves. So every
+transaction states every setting that matters, for itself alone.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ if TYPE_CHECKING:
 WRITING = "ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
 READING = "ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE"
 
-# By this path nothing is found that a user without special rights can make: no function, operator,
-# type or cast of the schema `public` stands in for one of PostgreSQL's own.
+# On this path there is nothing that a user without special rights can create: no function,
+# operator, type or cast of the schema `public` can take the place of one of PostgreSQL's own.
 SEARCH_PATH = "pg_catalog, pg_temp"
 
-# Values as in SQL. The timeouts come first, so that an inherited one has no time to run out.
+# Values as in SQL. The timeouts come first, before an inherited one can run out.
 SETTINGS: dict[str, str] = {
     "statement_timeout": "0",
-    # A stopped process that holds a row must not stop its successor (lock_timeout), and must not
-    # hold it for ever (idle_in_transaction_session_timeout). Who waits looks after whoever stands
-    # still each time that the former runs out: what it adds to the latter is how late a successor
-    # begins.
+    # A suspended process that holds a row must not block its successor (lock_timeout), and must not
+    # hold the row for ever (idle_in_transaction_session_timeout). A successor looks for stalled
+    # sessions each time that lock_timeout runs out, so it begins at most that much later.
     "lock_timeout": "'2s'",
     "idle_in_transaction_session_timeout": "'10s'",
     "search_path": SEARCH_PATH,
@@ -46,12 +45,12 @@ SETTINGS: dict[str, str] = {
     "exit_on_error": "off",
     "check_function_bodies": "on",
 }
-# What the server reports of them, and so has to report where a pooler changes sessions.
+# Those that the server reports, and that it must report if a pooler changes sessions.
 REPORTED = {b"client_encoding": b"UTF8", b"DateStyle": b"ISO, YMD", b"TimeZone": b"UTC"}
 # Settings that older servers do not know, and the version that brought them.
 _SINCE: dict[str, tuple[int, str]] = {"transaction_timeout": (170_000, "0")}
 
-# What commits is on disk before we say so. Only what is stronger than that stays as it is.
+# A commit is on disk before it is reported. Only a stronger setting stays as it is.
 _DURABLE = (
     "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
@@ -64,12 +63,12 @@ def statements(
     row_security: bool = False,
     settings: Mapping[str, str] = SETTINGS,
 ) -> bytes:
-    """The statements that state everything, for the transaction in which they are run.
+    """The statements that set everything, for the transaction in which they run.
 
     Args:
         server_version: as libpq counts, e.g. 180004.
-        row_security: whether a table's policies may hide rows from us. Where they may not, a table
-            with policies for our role is an error instead.
+        row_security: whether a table's policies may hide rows from us. If not, a table with
+            policies for our role is an error.
         settings: values as in SQL.
     """
     newer = {name: value for name, (since, value) in _SINCE.items() if server_version >= since}
@@ -79,7 +78,7 @@ def statements(
 
 
 def begin(mode: str, server_version: int, *, row_security: bool) -> bytes:
-    """Begin a transaction and state everything, in one round trip.
+    """Begin a transaction and set everything, in one round trip.
 
     Args:
         mode: `WRITING` or `READING`.

@@ -1,8 +1,8 @@
-"""Moments that PostgreSQL can hold and Python's calendar cannot: infinity, 4712 BC, the year 20000.
+"""Timestamps that PostgreSQL can hold and Python cannot: infinity, 4712 BC, the year 20000.
 
-Nothing of ours writes one, but whoever may write to a table can. The driver refuses to read it, and
-with it every other row of an answer; so it is read as a moment at the end of the calendar that
-tells itself as the server does.
+Sinergi never writes one, but anybody who may write to a table can. The driver refuses to read it,
+and with it all rows of the result. So it is read as a moment at the end of Python's calendar, which
+is shown as the server writes it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _LOADER = psycopg.adapters.get_loader(_OID, pq.Format.TEXT)
 
 
 class BeyondCalendar(datetime):
-    """A moment outside the calendar: counted as one at its end, shown as the server writes it."""
+    """A timestamp outside Python's calendar. It counts as the calendar's end."""
 
     said: str
 
     def __new__(cls, said: str) -> Self:
-        """Take what the server says."""
+        """Make one from the server's text."""
         is_past = said.startswith(("-", "0001-")) or said.endswith("BC")
         at = _FIRST if is_past else _LAST
         made = super().__new__(cls, at.year, at.month, at.day, tzinfo=UTC)
@@ -39,11 +39,11 @@ class BeyondCalendar(datetime):
         return made
 
     def astimezone(self, tz: tzinfo | None = None) -> BeyondCalendar:  # noqa: ARG002
-        """The same: no zone changes anything."""
+        """The same timestamp, in whatever zone."""
         return self
 
     def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:  # noqa: ARG002
-        """What the server says."""
+        """The server's text."""
         return self.said
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class BeyondCalendar(datetime):
 
 
 class MomentLoader(Loader):
-    """The driver's own reader of moments, and an answer where it has none."""
+    """Reads timestamps like the driver, and those that it refuses as well."""
 
     def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
         super().__init__(oid, context)
@@ -65,7 +65,7 @@ class MomentLoader(Loader):
         self._within = _LOADER(oid, context)
 
     def load(self, data: Buffer) -> datetime:
-        """The moment."""
+        """The timestamp."""
         try:
             found: datetime = self._within.load(data)
         except psycopg.DataError:
