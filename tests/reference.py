@@ -18,6 +18,7 @@ import typer
 
 from sinergi.cli import commands, root
 from sinergi.demo import errors as demo_errors
+from sinergi.exit_status import ExitStatus
 from sinergi.local import errors as local_errors
 from sinergi.settings.model import variable
 from sinergi.settings.settings import load
@@ -37,11 +38,11 @@ Every command, setting and error. This page is made from the code by
 """
 
 STATUSES = {
-    0: "done, or so it is",
-    root.NOT_SO: "it is not so: something is disproved, refused, halted or left to do",
-    root.COULD_NOT: "it could not be done or told; one clear line on standard error says why",
-    root.STOPPED: "stopped by Ctrl-C or SIGTERM",
-    root.UNHEARD: "whoever read the output has closed it, as `head` does",
+    ExitStatus.SUCCESS: "done, or so it is",
+    ExitStatus.NEGATIVE: "it is not so: something is disproved, refused, halted or left to do",
+    ExitStatus.ERROR: "it could not be done or told; one clear line on standard error says why",
+    ExitStatus.STOPPED: "stopped by Ctrl-C or SIGTERM",
+    ExitStatus.OUTPUT_CLOSED: "whoever read the output has closed it, as `head` does",
 }
 
 # What each setting is for. The test fails for one that is missing here, or is none.
@@ -110,7 +111,7 @@ def page() -> str:
 
 def spoken_commands() -> Iterator[tuple[str, Any]]:
     """Each command with the words that call it."""
-    for name in commands.present():
+    for name in commands.installed():
         loaded = commands.load(name)
         inner = getattr(loaded, "commands", None)
         if inner is None:
@@ -153,7 +154,7 @@ def _commands() -> Iterator[str]:
         "`sinergi [OPTIONS] COMMAND`. Standard output carries data, standard error everything"
         " else. `--help` after any command says the same as this page."
     )
-    yield "\n".join(_item(f"`{status}`", said) for status, said in STATUSES.items())
+    yield "\n".join(_item(f"`{status:d}`", said) for status, said in STATUSES.items())
     yield "### Options of all commands, before the command\n"
     yield _listed(typer.main.get_command(root.app))
     for words, command in spoken_commands():

@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from sinergi.cli import commands, root
+from sinergi.exit_status import ExitStatus
 from sinergi.settings.settings import load
 from sinergi_schemas.errors import SettingsRefused
 
@@ -37,7 +38,7 @@ def parameters(command: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any
 
 def everything() -> list[tuple[tuple[str, ...], Any]]:
     found = list(parameters(typer.main.get_command(root.app)))
-    for name in commands.present():
+    for name in commands.installed():
         found += parameters(commands.load(name), name)
     return found
 
@@ -67,7 +68,7 @@ def test_what_is_no_text_is_refused_naming_the_option(
     """A byte that is no UTF-8 reached Kafka's client, which ended in a segmentation fault."""
     value = f"kafka.bootstrap={NO_UTF8}:1" if parameter.opts[0] == "--set" else NO_UTF8
     line = [*words, *given(parameter, value)]
-    assert root.run([*line, *([] if words else ["settings"])]) == root.COULD_NOT
+    assert root.run([*line, *([] if words else ["settings"])]) == ExitStatus.ERROR
     out, err = capsys.readouterr()
     assert out == ""
     assert "this is a bug" not in err
@@ -129,7 +130,7 @@ def test_an_empty_argument_is_not_taken_for_none(
 ) -> None:
     """With `--against ""` a replay compared nothing, and said that all holds."""
     line = [*words, *given(parameter, "")]
-    assert root.run([*line, *([] if words else ["settings"])]) == root.COULD_NOT
+    assert root.run([*line, *([] if words else ["settings"])]) == ExitStatus.ERROR
     out, err = capsys.readouterr()
     assert out == ""
     told = " ".join(err.replace("│", " ").split())
@@ -159,5 +160,5 @@ def test_an_empty_setting_is_not_taken_for_none(tmp_path: Path, key: str) -> Non
 def test_what_no_service_can_take_is_refused_before_one_is_asked(
     line: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert root.run(line.replace("TOPIC", "sinergi.a.transfer").split()) == root.COULD_NOT
+    assert root.run(line.replace("TOPIC", "sinergi.a.transfer").split()) == ExitStatus.ERROR
     assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())

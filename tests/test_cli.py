@@ -45,7 +45,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     return run
 
 
-@pytest.mark.parametrize("name", sorted(commands.present()))
+@pytest.mark.parametrize("name", sorted(commands.installed()))
 def test_every_command_explains_itself(run: Run, name: str) -> None:
     status, out, _ = run(name, "--help")
     assert status == 0
@@ -60,7 +60,7 @@ def test_help_names_every_command_and_loads_none_of_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().splitlines()[-1] == "[]"
-    for name in commands.present():
+    for name in commands.installed():
         assert f" {name} " in done.stdout
 
 

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, transfer
 from sinergi.cli import root
+from sinergi.exit_status import ExitStatus
 from sinergi_producers.relay.store import OutboxStore
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
@@ -120,7 +121,7 @@ def test_a_position_that_is_none_halts_its_partition_and_status_names_it(
 def test_an_offset_that_is_none_is_looked_for(filled: Operator) -> None:
     pair = filled.pair
     filled.alter(pair.consumer, "UPDATE sinergi_consumer.position SET next_offset = -7")
-    assert filled.reader("status")[0] == root.NOT_SO  # nobody is at work
+    assert filled.reader("status")[0] == ExitStatus.NEGATIVE  # nobody is at work
     pair.publish(transfer("P/2"))
     with pair.relaying(), pair.materialising():
         pair.until_rows("sinergi.transfer_history", 2)
@@ -133,7 +134,7 @@ def test_a_tree_that_is_none_is_named_by_every_command(filled: Operator) -> None
     assert [each.startswith(named) for each in filled.problems(filled.owner)] == [True]
     for words in (["outbox", "recover"], ["keys", "replace"]):
         status, _, err = filled.owner(*words)
-        assert status == root.COULD_NOT
+        assert status == ExitStatus.ERROR
         assert f"sinergi: {named} is not what was stored there" in err
 
 
@@ -187,7 +188,7 @@ def test_a_name_that_is_no_topic_is_told_and_the_rest_is_shown(filled: Operator)
     assert pair.topic.name in filled.reader("status")[1]
     for words in (["retry", "--state", "open", "--why", "x"], ["show", "--leaf", "3", "--hex"]):
         status, _, err = filled.reader("quarantine", *words)
-        assert status == root.COULD_NOT
+        assert status == ExitStatus.ERROR
         assert "sinergi_consumer.quarantine.topic of the row of id " in err
 
 
@@ -219,7 +220,7 @@ def test_a_moment_beyond_the_calendar_is_shown_as_it_stands(filled: Operator, mo
         status, out, _ = filled.owner("outbox", *words)
         assert (status, moment in out) == (0, True)
     status, out, _ = filled.owner("status")
-    assert status != root.COULD_NOT
+    assert status != ExitStatus.ERROR
     assert "cannot be read" not in out
 
 

@@ -382,7 +382,7 @@ def test_a_trial_run_needs_no_settings_and_tells_by_its_status(
     assert command(register, "--mapping", mapping.path, "--dry-run") == 1
     shown = capsys.readouterr()
     assert "not a date of the form" in " ".join(shown.out.split())
-    assert "sinergi: 1 refused line; --refused FILE has each of them told" in shown.err
+    assert "sinergi: 1 refused line; --refused FILE lists each of them" in shown.err
     assert sorted(register.parent.iterdir()) == sorted([mapping.path, register])
     lines = register.with_name("lines.ndjson")
     assert command(register, "-m", mapping.path, "--dry-run", "--refused", lines) == 1

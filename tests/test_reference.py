@@ -30,7 +30,7 @@ def test_every_command_says_what_it_does_and_what_each_option_means(words: str) 
 
 def test_every_command_of_the_root_is_on_the_page() -> None:
     spoken = {words.partition(" ")[0] for words, _ in reference.spoken_commands()}
-    assert spoken == set(commands.present())
+    assert spoken == set(commands.installed())
 
 
 def test_every_setting_has_a_meaning_and_no_meaning_lacks_its_setting() -> None:

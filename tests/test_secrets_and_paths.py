@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from sinergi.cli import root
+from sinergi.exit_status import ExitStatus
 from sinergi.settings import initialise
-from sinergi.settings.initialise import PlannedFiles, found
+from sinergi.settings.initialise import PlannedFiles, write_first_files
 from sinergi.settings.settings import load, masked
 from sinergi_producers.sources.files.mapping import Mapping
 from sinergi_schemas.agreements.collection import Agreements
@@ -80,7 +81,7 @@ def plan() -> PlannedFiles:
 def test_whatever_the_umask_nobody_else_reads_a_password_or_adds_an_agreement(
     tmp_path: Path,
 ) -> None:
-    made = found(tmp_path / "new", plan())
+    made = write_first_files(tmp_path / "new", plan())
     seen = modes(tmp_path / "new")
     assert {name: mode & 0o077 for name, mode in seen.items() if name != "agreements"} == {
         "keys": 0,
@@ -99,7 +100,7 @@ def test_where_one_of_its_files_has_no_room_init_makes_none(tmp_path: Path, plac
     (tmp_path / place).symlink_to("nowhere/at/all")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(FoundingRefused, match="exists"):
-        found(tmp_path, plan())
+        write_first_files(tmp_path, plan())
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -114,7 +115,7 @@ def test_init_that_nobody_hears_leaves_nothing(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             check=False,
         )
-    assert done.returncode == root.COULD_NOT
+    assert done.returncode == ExitStatus.ERROR
     assert b"sinergi: standard output cannot be written (No space left on device)" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -122,7 +123,7 @@ def test_init_that_nobody_hears_leaves_nothing(tmp_path: Path) -> None:
 def test_what_is_undone_takes_nothing_else_along(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "other.key").write_text("mine")
-    with pytest.raises(KeyboardInterrupt), initialise.founding(tmp_path, plan()):
+    with pytest.raises(KeyboardInterrupt), initialise.first_files(tmp_path, plan()):
         raise KeyboardInterrupt
     assert [each.name for each in tmp_path.rglob("*")] == ["keys", "other.key"]
 
@@ -162,7 +163,7 @@ def test_a_password_is_what_an_editor_has_saved_of_it(
 def test_a_settings_file_that_others_read_is_warned_of_where_it_holds_a_password(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = found(tmp_path, plan())
+    made = write_first_files(tmp_path, plan())
     made.settings.chmod(0o644)
     assert root.run(["--config", str(made.settings), "settings"]) == 0
     said = capsys.readouterr()
@@ -257,7 +258,7 @@ def test_no_error_of_a_connection_shows_a_password(
     for name in ("host", "one", "two"):
         address = re.sub(rf"\b{name}\b(?!=)", "127.0.0.1", address)
     monkeypatch.setenv("SINERGI_PRODUCER__DATABASE", address)
-    assert root.run(["--debug", "outbox", "list"]) == root.COULD_NOT
+    assert root.run(["--debug", "outbox", "list"]) == ExitStatus.ERROR
     said = capsys.readouterr()
     assert "hush" not in said.out + said.err
 
@@ -269,7 +270,7 @@ def test_no_error_of_a_connection_shows_a_password(
 def test_settings_agreements_and_keys_lie_in_folders_of_any_name(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = found(tmp_path / name, PlannedFiles("bnnk", "sinergi.banyuwangi.example"))
+    made = write_first_files(tmp_path / name, PlannedFiles("bnnk", "sinergi.banyuwangi.example"))
     (tmp_path / name / "agreements" / f"{name}.toml").write_bytes(EXAMPLE.read_bytes())
     settings = load(made.settings, {}, {})
     settings.agreements()
@@ -339,9 +340,9 @@ def test_a_password_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
     secret.write_bytes(b"x" * 65_537)
     flags = {"kafka.security": "SASL_SSL", "kafka.username": "u", "kafka.bootstrap": "h:1"}
     flags["kafka.password_file"] = str(secret)
-    with pytest.raises(SettingsRefused, match="holds more than 65536 bytes, which is no password"):
+    with pytest.raises(SettingsRefused, match="it holds more than 65,536 bytes"):
         load(None, flags, {}).connection()
-    with pytest.raises(SettingsRefused, match="others may read or write /dev/zero"):
+    with pytest.raises(SettingsRefused, match="/dev/zero cannot be read"):
         load(None, flags | {"kafka.password_file": "/dev/zero"}, {}).connection()
 
 
@@ -370,7 +371,7 @@ def test_a_schema_that_is_a_fifo_or_never_ends_is_refused(tmp_path: Path) -> Non
         Catalog.load(tmp_path)
     schema.unlink()
     schema.write_bytes(b" " * (1024 * 1024 + 1))
-    with pytest.raises(SchemaRefused, match="it holds more than 1048576 bytes"):
+    with pytest.raises(SchemaRefused, match="it holds more than 1,048,576 bytes"):
         Catalog.load(tmp_path)
 
 
@@ -419,4 +420,4 @@ def test_who_waits_for_a_pipe_can_be_stopped(
         relay.send_signal(number)
         _, err = relay.communicate(timeout=PATIENCE_SECONDS)
     os.close(ends.pop())
-    assert (relay.returncode, err) == (root.STOPPED, b"sinergi: stopped\n")
+    assert (relay.returncode, err) == (ExitStatus.STOPPED, b"sinergi: stopped\n")

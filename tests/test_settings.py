@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from sinergi.settings.initialise import PlannedFiles, WrittenFiles, found
+from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
 from sinergi.settings.settings import Settings, load, masked, stray_variables
 from sinergi_schemas.errors import FoundingRefused, SettingsRefused
 from sinergi_schemas.seal.keys import SigningKey
@@ -194,7 +194,7 @@ def test_a_variable_that_is_no_setting_is_hinted_at() -> None:
 
 
 def founded(folder: Path) -> WrittenFiles:
-    return found(folder, PlannedFiles(BNNK, BUS, database="register", kafka="h:1"))
+    return write_first_files(folder, PlannedFiles(BNNK, BUS, database="register", kafka="h:1"))
 
 
 def test_init_writes_what_the_settings_then_read(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
 )
 def test_init_refuses_names_that_the_bus_cannot_carry(tmp_path: Path, plan: PlannedFiles) -> None:
     with pytest.raises(FoundingRefused):
-        found(tmp_path, plan)
+        write_first_files(tmp_path, plan)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -35,6 +35,7 @@ from sinergi.cli import settings as settings_command
 from sinergi.cli.logs import set_up
 from sinergi.cli.output import Destination, Output, open_writer
 from sinergi.cli.tables import ColumnKind, TableColumn, laid_out
+from sinergi.exit_status import ExitStatus
 from sinergi.provision import Step, TopicAction
 from sinergi.settings.settings import SettingEntry
 from sinergi.status import facts
@@ -240,7 +241,7 @@ def waiting_rows(text: str, topic: str) -> None:
             lambda *_: ([row, row._replace(id=2)], 2),
         ),
     ):
-        outbox.list_(held=False, unsealed=False, most=100, as_json=False)
+        outbox.list_(held=False, unsealed=False, limit=100, as_json=False)
 
 
 def recovered(text: str, topic: str) -> None:
@@ -288,7 +289,7 @@ def quarantined(text: str, topic: str) -> Quarantined:
 
 def quarantine_listed(text: str, topic: str) -> None:
     rows = [quarantined(text, topic), quarantined(text, f"{topic}-two")]
-    terminal.show_table(quarantine._LISTED, map(quarantine._row, rows))
+    terminal.show_table(quarantine._LISTED, map(quarantine._cells, rows))
 
 
 def quarantine_shown(text: str, topic: str) -> None:
@@ -305,8 +306,7 @@ def quarantine_retried(text: str, topic: str) -> None:
     outcome = RetryOutcome(
         Retried("p", TopicPartition("sinergi.a.transfer", 0), 1), "rows-refused", f"{topic} {text}"
     )
-    with pytest.raises(Exception, match="1"):
-        quarantine._tell([(1, outcome)], as_json=False)
+    quarantine._show_outcomes([(1, outcome)], as_json=False)
 
 
 def replayed(text: str, topic: str) -> None:
@@ -505,7 +505,7 @@ def test_no_error_is_obeyed_by_a_terminal(text: str) -> None:
         for kind in kinds:
             said = str(filled(kind, text))
             assert said.count("\n") == said.count("\n  ") == ("listing" in get_type_hints(kind))
-            root._say(said)
+            root._report(said)
     assert_plain(found.text)
 
 
@@ -619,7 +619,7 @@ def test_a_full_disk_is_told_and_is_no_bug(tmp_path: Path, words: list[str]) -> 
         )
     why = b"No space left on device"
     said = b"sinergi: standard output cannot be written (%b); send it elsewhere.\n" % why
-    assert (done.returncode, done.stderr) == (root.COULD_NOT, said)
+    assert (done.returncode, done.stderr) == (ExitStatus.ERROR, said)
 
 
 def test_a_closed_standard_output_ends_no_command(tmp_path: Path) -> None:

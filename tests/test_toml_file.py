@@ -246,5 +246,7 @@ def test_of_a_thousand_problems_some_are_told_and_the_number_of_the_others() -> 
 
 def test_a_file_that_is_too_large_is_refused_by_its_size(tmp_path: Path) -> None:
     (tmp_path / "pks.toml").write_bytes(b"#" * 10_000_000)
-    with pytest.raises(AgreementRefused, match=r"pks\.toml: it holds more than 262,144 bytes"):
+    with pytest.raises(
+        AgreementRefused, match=r"pks\.toml: cannot be read \(it holds more than 262,144 bytes"
+    ):
         Agreements.load(tmp_path)

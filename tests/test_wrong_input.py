@@ -27,7 +27,7 @@ import tomli_w
 
 from agency_pair import transfer
 from sinergi.cli.root import run
-from sinergi.settings.initialise import PlannedFiles, found
+from sinergi.settings.initialise import PlannedFiles, write_first_files
 from sinergi.settings.settings import load
 from sinergi_schemas import errors, postgresql
 from sinergi_schemas.clock import SYSTEM
@@ -61,9 +61,12 @@ class AgencyFolder:
 
     def __post_init__(self) -> None:
         plan = PlannedFiles(self.slug, BUS, producer=self.database, kafka=self.kafka)
-        parties = [(self.slug, found(self.folder, plan))]
+        parties = [(self.slug, write_first_files(self.folder, plan))]
         parties.append(
-            ("bnnk-rekaan", found(self.folder / "other", PlannedFiles("bnnk-rekaan", BUS)))
+            (
+                "bnnk-rekaan",
+                write_first_files(self.folder / "other", PlannedFiles("bnnk-rekaan", BUS)),
+            )
         )
         (self.folder / "mapping.toml").write_text(tomli_w.dumps(MAPPING))
         (self.folder / "transfers.csv").write_text(f"{HEADER}\n{good('1')}\n{good('2')}\n")

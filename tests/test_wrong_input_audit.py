@@ -18,6 +18,7 @@ from confluent_kafka.admin import NewTopic
 
 from agency_pair import BUS, AgencyPair, transfer
 from sinergi.cli import root
+from sinergi.exit_status import ExitStatus
 from sinergi_schemas.kafka import admin
 from sinergi_schemas.seal.keys import SigningKey
 from test_cli import PATIENT
@@ -111,7 +112,7 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_shown(
     ask: Callable[..., CommandResult], words: list[str], said: str
 ) -> None:
     found = ask(*words)
-    assert (found.status, found.out) == (root.COULD_NOT, "")
+    assert (found.status, found.out) == (ExitStatus.ERROR, "")
     assert said in found.line
     assert "Traceback" not in found.err
     assert len(found.line.splitlines()) <= 2
@@ -133,7 +134,7 @@ def test_a_mistyped_word_is_answered_with_the_usage(
     ask: Callable[..., CommandResult], words: list[str]
 ) -> None:
     found = ask(*words)
-    assert found.status == root.COULD_NOT
+    assert found.status == ExitStatus.ERROR
     assert "Usage: sinergi" in found.err + found.out
 
 
@@ -145,10 +146,10 @@ def test_a_broker_away_leaves_the_file_of_last_time_as_it_was(
     before = sorted(Path.cwd().iterdir())
     topic = "sinergi.lapas-banyuwangi.transfer"
     found = ask("replay", topic, "--output", "csv", "--out", "events.csv")
-    assert (found.status, found.out) == (root.COULD_NOT, "")
+    assert (found.status, found.out) == (ExitStatus.ERROR, "")
     assert found.line.startswith("sinergi: events.csv is there already, and is not written over")
     found = ask("replay", topic, "--output", "csv", "--out", "events.csv", "--force")
-    assert found.status == root.COULD_NOT
+    assert found.status == ExitStatus.ERROR
     assert found.line.startswith("sinergi: The brokers do not answer (")
     assert Path("events.csv").read_text(encoding="utf-8") == "of last time"
     assert sorted(Path.cwd().iterdir()) == before
@@ -170,7 +171,7 @@ def test_an_agreement_that_cannot_be_read_names_the_file_and_the_place(
     path = Path("agreements/pks.toml")
     path.write_bytes(damage(path.read_bytes()))
     found = ask("replay", TOPIC)
-    assert (found.status, found.out) == (root.COULD_NOT, "")
+    assert (found.status, found.out) == (ExitStatus.ERROR, "")
     assert re.search(r"cannot be used as an agreement:\n  agreements/pks.toml: ", found.err)
 
 
@@ -204,7 +205,7 @@ def test_an_agreement_with_another_key_proves_nothing_and_shows_nothing(
     text = agreement.read_text(encoding="utf-8").replace(str(pair.key.public), str(other))
     agreement.write_text(text, encoding="utf-8")
     found = ask(*here(pair), "replay", pair.topic.name, "--output", "ndjson")
-    assert (found.status, found.out) == (root.COULD_NOT, "")
+    assert (found.status, found.out) == (ExitStatus.ERROR, "")
     assert "a checkpoint that the owner did not sign (SignatureMissing)" in found.err
     name, agency = pair.topic.name, pair.publisher
     assert (
@@ -224,7 +225,7 @@ def test_an_emptied_topic_whose_heads_are_gone_too_is_not_told_to_be_whole(
     topics.create_topics([NewTopic(empty, pair.partitions, 1)])[empty].result(PATIENCE_SECONDS)
     found = ask(*here(pair), "replay", pair.topic.name, "--copy", empty, "--json")
     (verdict,) = json.loads(found.out)
-    assert (found.status, verdict["exit_status"]) == (root.COULD_NOT, root.COULD_NOT)
+    assert (found.status, verdict["exit_status"]) == (ExitStatus.ERROR, ExitStatus.ERROR)
     assert (verdict["holds"], verdict["findings"]) == (None, [])
 
 
@@ -233,7 +234,7 @@ def test_a_copy_that_is_not_there_is_named(
 ) -> None:
     for option in ("--copy", "--against"):
         found = ask(*here(pair), "replay", pair.topic.name, option, "nowhere", "--key", "none")
-        assert found.status == root.COULD_NOT
+        assert found.status == ExitStatus.ERROR
         assert "there is no topic nowhere on these brokers" in found.err
 
 
@@ -242,7 +243,7 @@ def test_notes_that_find_no_room_are_named(
 ) -> None:
     Path("taken").write_text("a file", encoding="utf-8")
     found = ask(*here(pair), "replay", pair.topic.name, "--notes", "taken")
-    assert found.status == root.COULD_NOT
+    assert found.status == ExitStatus.ERROR
     assert "sinergi: taken cannot be written (it is no folder); name another one." in found.err
     assert found.out == ""
 
@@ -260,7 +261,7 @@ def test_a_reader_that_has_had_enough_is_no_disproof(
             assert process.stderr is not None
             process.stdout.close()
             said = process.stderr.read().decode()
-            assert process.wait(PATIENCE_SECONDS) == root.UNHEARD, said
+            assert process.wait(PATIENCE_SECONDS) == ExitStatus.OUTPUT_CLOSED, said
         assert "bug" not in said
 
 
@@ -285,6 +286,6 @@ def test_a_replay_that_is_stopped_leaves_no_file(
             broker.accept()[0].close()  # it is under way
             until(lambda: any(unfinished()), "the output is begun")
             process.send_signal(number)
-            assert process.wait(PATIENCE_SECONDS) == root.STOPPED
+            assert process.wait(PATIENCE_SECONDS) == ExitStatus.STOPPED
             assert process.stderr.read().splitlines()[-1] == "sinergi: stopped"
     assert not [*unfinished(), *Path.cwd().glob("events*")]

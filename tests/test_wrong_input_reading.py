@@ -22,7 +22,7 @@ from structlog.testing import capture_logs
 from agency_pair import running
 from sinergi.cli import materialise
 from sinergi.cli.root import run
-from sinergi.settings.initialise import PlannedFiles, found
+from sinergi.settings.initialise import PlannedFiles, write_first_files
 from sinergi.settings.settings import load
 from sinergi_consumers.materialise.factory import build_materialiser
 from sinergi_consumers.testing.sinks import transfer
@@ -60,8 +60,8 @@ class ReaderFolder:
     def __post_init__(self) -> None:
         plan = PlannedFiles(self.slug, BUS, consumer=self.database, kafka=self.kafka)
         us, them = (
-            found(self.folder, plan),
-            found(self.folder / "other", PlannedFiles(self.publisher, BUS)),
+            write_first_files(self.folder, plan),
+            write_first_files(self.folder / "other", PlannedFiles(self.publisher, BUS)),
         )
         receipts = [{"database": "main", "key": str(us.receipt_key)}]
         agreement = {

@@ -1,7 +1,7 @@
 """Sinergi: the bus over which agencies share what they know about drug trafficking.
 
-This package is the roof: what an agency's own system and an integrator import. Each name is loaded
-when it is first asked for, so that an agency's system never loads what a consumer needs.
+An agency's own system and an integrator import this package. Each name is loaded when it is first
+used, so that an agency's system never loads the libraries of a consumer.
 
     outbox = sinergi.open_outbox()
     with Session(engine) as session, session.begin():
@@ -60,7 +60,7 @@ __all__ = [
     "projection",
 ]
 
-_PLACES = {
+_NAMES_OF_MODULES = {
     "sinergi_consumers.projections.projection": ("Projection", "projection"),
     "sinergi_producers.outbox.publishing": ("Outbox",),
     "sinergi_schemas.errors": ("Broken", "Refused", "SinergiError", "Unavailable"),
@@ -80,14 +80,14 @@ _PLACES = {
         "Unit",
     ),
 }
-_PLACE = {name: module for module, names in _PLACES.items() for name in names}
+_MODULE_OF_NAME = {name: module for module, names in _NAMES_OF_MODULES.items() for name in names}
 
 
 def open_outbox(config: Path | str | None = None) -> Outbox:
-    """The way onto the bus, from the agency's settings and agreements.
+    """The agency's outbox, by its settings and agreements.
 
     Args:
-        config: the settings file, where it does not lie in the usual place.
+        config: the settings file, if it is not in the usual place.
 
     Raises:
         SettingsRefused: the settings cannot be used, or their agency is party to no agreement.
@@ -101,9 +101,9 @@ def open_outbox(config: Path | str | None = None) -> Outbox:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACE:
+    if name not in _MODULE_OF_NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACE[name]), name)
+    return getattr(import_module(_MODULE_OF_NAME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,7 @@
-"""Bringing a database up to date: `sinergi db upgrade`.
+"""Makes and migrates the tables in a database, for `sinergi db upgrade`.
 
-The migrations of each role are named SQL files beside the code that uses the tables. Making them
-is the owner's right; relay and materialiser need none to create anything.
+The migrations of each role are named SQL files beside the code that uses the tables. The database's
+owner runs them; relay and materialiser need no right to create anything.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
 
 
-# For whoever runs the script: one transaction, which leaves nothing behind in the session.
+# The head of a script: one transaction, which leaves no settings behind in the session.
 _PREAMBLE = f"""BEGIN;
 
 SET LOCAL search_path = {session.SEARCH_PATH};
@@ -60,15 +60,15 @@ class Role(StrEnum):
 
 
 def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> list[str]:
-    """Bring the tables of a role up to date, those of the projections too.
+    """Make or migrate the tables of a role, and those of projections.
 
     Args:
-        url: where the database is, as somebody who may create schemas; see
+        url: the database's address, with a user who may create schemas; see
             `sinergi_schemas.postgresql.address`.
-        projections: for a consumer, those that live there.
+        projections: for a consumer, the projections of this database.
 
     Returns:
-        What was done to the projections' tables, as SQL.
+        The SQL statements that changed the projections' tables.
 
     Raises:
         DatabaseAway: the database does not answer.
@@ -91,7 +91,7 @@ def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> lis
 
 
 def differences(url: str, projections: Sequence[Projection]) -> list[Difference]:
-    """Where the tables of projections are not as these declare them. It changes nothing.
+    """Where the tables of projections differ from what these declare. It changes nothing.
 
     Raises:
         DatabaseAway: the database does not answer.
@@ -109,7 +109,7 @@ def differences(url: str, projections: Sequence[Projection]) -> list[Difference]
 
 
 def script(role: Role, projections: Sequence[Projection] = ()) -> str:
-    """The same for an empty database as SQL, for a DBA to read and to run."""
+    """The SQL that `upgrade` would run on an empty database, for a DBA to read and run."""
     output = StringIO()
     output.write(_PREAMBLE)
     config = _config(role)
@@ -127,7 +127,7 @@ def script(role: Role, projections: Sequence[Projection] = ()) -> str:
 
 
 def _registration() -> str:
-    """The SQL that notes which schemas this version has, so that an older relay can name it."""
+    """The SQL that stores the schemas of this version, so that an older relay can name it."""
     rows = ", ".join(
         f"(pg_catalog.decode('{each.fingerprint.hex()}', 'hex'), '{each.event_type}',"
         f" {each.version}, {each.id}, '{version('sinergi')}')"

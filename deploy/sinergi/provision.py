@@ -1,8 +1,8 @@
-"""The topics that the agreements in force want, and what a cluster lacks of them.
+"""The topics that the agreements in force need, and what a cluster lacks of them.
 
-Deciding (`wanted`, `compare`) is apart from asking and doing (`Cluster`). A topic is made or its
-settings are mended; it is never deleted, and its partitions are never added to, since that would
-move keys to other partitions behind the seals' back.
+`wanted` and `compare` decide; `Cluster` asks the brokers and changes topics. A topic is made, or
+its settings are mended. It is never deleted, and no partition is added, since that would move keys
+to other partitions although their leaves are sealed in the old ones.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _SECONDS = 30.0
 _PAUSE_SECONDS = 0.02
 _MOST_COPIES = 3
 
-# Everything stays: a seal covers all leaves from the first. The broker's own clock stamps, so that
-# a producer cannot pretend a time.
+# No message is ever deleted: a seal covers all leaves from the first. The broker's clock sets the
+# timestamps, so that a producer cannot claim another time.
 _ALL = {
     "message.timestamp.type": "LogAppendTime",
     "unclean.leader.election.enable": "false",
@@ -82,7 +82,7 @@ class TopicAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A topic, what has to be done about it, and what exactly.
+    """A topic, and what has to be done about it.
 
     Attributes:
         settings: those to set; for a new topic all of them.
@@ -97,9 +97,9 @@ class Step:
 
 
 def wanted(agreements: Agreements, at: datetime) -> list[WantedTopic]:
-    """The topics of the agreements in force: events, and beside them control and receipts.
+    """The topics of the agreements in force: for events, control and receipts.
 
-    An agency that publishes has a control topic, one that reads has one for its receipts.
+    An agency that publishes has a control topic, and one that reads has a topic for its receipts.
     """
     events = agreements.topics(at)
     owners = {topic.agency for topic in events}
@@ -111,7 +111,7 @@ def wanted(agreements: Agreements, at: datetime) -> list[WantedTopic]:
 
 
 def remarks(agreements: Agreements, at: datetime) -> list[str]:
-    """What is odd about the agreements, though topics can be made of them."""
+    """Oddities of the agreements that do not keep topics from being made."""
     events = agreements.topics(at)
     if not events:
         return ["no agreement is in force now, so no topic is wanted"]
@@ -129,7 +129,7 @@ def compare(
     """What has to be done, topic by topic.
 
     Args:
-        copies: of each partition of a topic that is made; one that is there keeps its own count.
+        copies: of each partition of a new topic; an existing topic keeps its own count.
     """
     return [_step(each, found.get(each.name), copies) for each in want]
 
@@ -156,15 +156,15 @@ def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> Step:
 
 
 def _insync(copies: int) -> dict[str, str]:
-    """How many copies must have a message before it counts as written: all but one may be away."""
+    """How many copies must have a message before it counts as written: all but one."""
     return {"min.insync.replicas": str(max(1, copies - 1))}
 
 
 class Cluster:
-    """The cluster that is provisioned.
+    """The cluster on which topics are made.
 
     Args:
-        copies: of each partition; without it three, or one per broker where there are fewer.
+        copies: of each partition; without it three, or one per broker if there are fewer.
     """
 
     def __init__(self, admin: Admin, copies: int | None = None) -> None:
@@ -172,7 +172,7 @@ class Cluster:
         self._copies = copies
 
     def plan(self, want: Sequence[WantedTopic]) -> list[Step]:
-        """What has to be done on this cluster; nothing is.
+        """What has to be done on this cluster; it changes nothing.
 
         Raises:
             SinergiError: the cluster does not answer; see `faults.translate`.
@@ -181,11 +181,11 @@ class Cluster:
         return compare(want, self._found(each.name for each in want), copies)
 
     def apply(self, steps: Sequence[Step]) -> None:
-        """Do what a plan says. Doing it twice is as good as once.
+        """Do what a plan says; doing it twice has the same result as once.
 
         Raises:
             ProvisionRefused: the plan holds a refused topic; everything else is done.
-            TopicAway: the brokers took what was asked and then do not show it.
+            TopicAway: the brokers accepted a change and do not show it.
             SinergiError: the cluster does not answer, or does not permit it.
         """
         self._create([step for step in steps if step.verdict is TopicAction.CREATE])
@@ -233,7 +233,7 @@ class Cluster:
                     raise self._admin.fault(why, self._attempt("Create", name)) from None
 
     def _await(self, steps: Sequence[Step]) -> None:
-        """Wait until the brokers show what was done: the controller knows it before they do."""
+        """Wait until the brokers show the changes, which the controller knows earlier."""
         deadline = SYSTEM.monotonic() + _SECONDS
         while pending := self._pending(steps):
             if SYSTEM.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""An orderly stop: what SIGTERM and Ctrl-C mean to a process that runs for ever."""
+"""An orderly stop of a process that runs for ever, by SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from threading import Event, Thread
 
 import structlog
 
+from sinergi.exit_status import ExitStatus
+
 _log = structlog.get_logger(__name__)
 
-_STOPPED = 130
-_AWAITED = {signal.SIGTERM, signal.SIGINT}
+_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 def stopping() -> Event:
-    """An event that is set by SIGTERM or SIGINT; a second signal ends the process where it stands.
+    """An event that SIGTERM or SIGINT sets; a second signal ends the process at once.
 
-    That is no worse than a crash, which every process here survives.
+    Ending at once is no worse than a crash, which every process here survives.
 
-    Call it in the main thread before any other thread is started. The signals are awaited by a
-    thread of their own and not by a handler: a handler that sets an event can come in the middle of
-    somebody's wait for it, and would then wait for that wait's lock.
+    Call it in the main thread before any other thread starts. A thread of its own waits for the
+    signals, not a handler: Python may call a handler while the main thread waits for the event, and
+    setting the event would then need the lock that this wait holds.
     """
     event = Event()
-    # A library's thread from before may get SIGTERM all the same. Python would only note it for the
-    # main thread, which waits and does not hear of it.
+    # The kernel may still give SIGTERM to a library's thread that started earlier. Python's handler
+    # would only set a flag for the main thread, which may wait for ever without seeing it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-    Thread(target=_listen, args=(event,), name="signals", daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    Thread(target=_wait_for_signals, args=(event,), name="signals", daemon=True).start()
     return event
 
 
-def _listen(event: Event) -> None:
-    _log.info("stopping", signal=signal.Signals(signal.sigwait(_AWAITED)).name)
+def _wait_for_signals(event: Event) -> None:
+    _log.info("stopping", signal=signal.Signals(signal.sigwait(_STOP_SIGNALS)).name)
     event.set()
-    signal.sigwait(_AWAITED)
-    os._exit(_STOPPED)
+    signal.sigwait(_STOP_SIGNALS)
+    os._exit(ExitStatus.STOPPED)

@@ -11,7 +11,6 @@ import json
 import re
 import tomllib
 from dataclasses import dataclass, field
-from errno import EFBIG
 from functools import cache, cached_property
 from hashlib import sha256
 from importlib.resources import files
@@ -200,10 +199,7 @@ def _read(path: Traversable) -> bytes:
     """
     if not isinstance(path, Path):  # it is in an archive that holds the package
         return path.read_bytes()
-    _, data = read_regular(path, _MOST_BYTES)
-    if len(data) > _MOST_BYTES:
-        raise OSError(EFBIG, f"it holds more than {_MOST_BYTES} bytes", str(path))
-    return data
+    return read_regular(path, _MOST_BYTES)[1]
 
 
 def _ids(folder: Traversable, names: Collection[str]) -> dict[str, int]:

@@ -1,8 +1,8 @@
-"""What every argument and option of every command must be, checked where they enter.
+"""Checks that hold for every argument and option of every command.
 
-A byte that is no UTF-8 reaches Python as a lone surrogate. Kafka's client crashes the process on
-one, and a database's driver, a log and a file of settings each fail in their own way. Paths may
-hold any bytes: the operating system takes them as they are.
+Python reads a byte that is not UTF-8 as a lone surrogate. Kafka's client crashes the process on
+one, and a database's driver, a log and a settings file each fail in their own way. Paths may hold
+any bytes: the operating system takes them as they are.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import typer
 
 from sinergi_schemas.plain_text import is_text
 
-# A setting may be a path: where it is known which one it is, it is checked.
+# A setting may be a path: `settings.load`, which knows each setting, checks it.
 _CHECKED_LATER = {"override"}
 
 
 def checked(command: Any) -> Any:
-    """The command, with a check of each parameter of its own and of those below it."""
+    """The command, whose parameters, and those of the commands below it, are checked."""
     for parameter in command.params:
         if parameter.name not in _CHECKED_LATER:
             _check(parameter)
@@ -28,11 +28,11 @@ def checked(command: Any) -> Any:
 
 
 def _check(parameter: Any) -> None:
-    """Let the parameter refuse what is empty or no text; it is not shown: it may be a password."""
+    """Let a parameter refuse values that are empty or no text, without showing them: passwords."""
     convert = parameter.process_value
 
     def process(context: Any, given: Any) -> Any:
-        if "" in _each(given):  # as of a shell's variable that is not set
+        if "" in _each(given):  # as a shell variable gives that is not set
             raise typer.BadParameter(
                 "it is empty; give it a value or leave it out", context, parameter
             )

@@ -1,4 +1,4 @@
-"""Which commands there are, and where each lives. A module is loaded when its command is run.
+"""The commands, and the module of each, which is loaded when its command runs.
 
 A target is `module:attribute`: a typer application for a group of commands, a function for one.
 """
@@ -30,7 +30,7 @@ _EXTRAS = {
 
 
 class CommandEntry(NamedTuple):
-    """One command at the root: where it lives, its panel in the help, and one line about it."""
+    """One command at the root: its target, its panel in the help, and one line about it."""
 
     target: str
     panel: str
@@ -68,13 +68,13 @@ ENTRIES = {
 }
 
 
-def present() -> dict[str, CommandEntry]:
+def installed() -> dict[str, CommandEntry]:
     """The commands whose module is installed."""
     return {name: entry for name, entry in ENTRIES.items() if find_spec(_module(entry))}
 
 
 def load(name: str) -> Any:
-    """The command itself; this is where its libraries are loaded.
+    """Load a command and the libraries that it needs.
 
     Raises:
         ExtraMissing: a library is not installed.
@@ -93,8 +93,8 @@ def load(name: str) -> Any:
     return command
 
 
-def stand_in(name: str) -> typer.core.TyperCommand:
-    """What the help needs to know of a command, without loading it."""
+def placeholder(name: str) -> typer.core.TyperCommand:
+    """A command with the name and the line that the help shows, without loading the command."""
     entry = ENTRIES[name]
     return typer.core.TyperCommand(name, help=entry.about, rich_help_panel=entry.panel)
 

@@ -1,4 +1,4 @@
-"""`sinergi db upgrade`: the tables in an agency's database."""
+"""`sinergi db upgrade`: make and migrate the tables in an agency's database."""
 
 from __future__ import annotations
 
@@ -9,23 +9,15 @@ import typer
 
 from sinergi import migrate
 from sinergi.cli import root, terminal
+from sinergi.cli.options import command_group
+from sinergi.exit_status import ExitStatus
 from sinergi.migrate import Role
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
 
-app = typer.Typer(
-    name="db",
-    help="Make and migrate the tables in a database.",
-    no_args_is_help=True,
-    add_completion=False,
-)
-
-
-@app.callback()
-def group() -> None:
-    """Make and migrate the tables in a database."""
+app = command_group("db", "Make and migrate the tables in a database.")
 
 
 @app.command()
@@ -39,11 +31,11 @@ def upgrade(
         bool, typer.Option("--sql", help="Print the SQL for an empty database; touch none.")
     ] = False,
 ) -> None:
-    """Make what is missing and bring the rest up to date; again and again changes nothing.
+    """Make the tables that are missing and migrate the others; a second run changes nothing.
 
     Relay and materialiser need no right to create anything: run this as the database's owner.
-    Columns that are there are left as they are; where one is not as its projection declares it,
-    that is said.
+    Columns that are there stay as they are; those that differ from what their projection declares
+    are listed.
 
     Exit status 0: the tables are made; 1: a column is such that rows may be refused; 2: it could
     not be done.
@@ -70,7 +62,7 @@ def upgrade(
     if any(each.breaks for each in differing):
         remedy = "alter them as the database's owner, or give the projection another table"
         terminal.note(f"sinergi: rows may be refused for this: {remedy}")
-        raise typer.Exit(root.NOT_SO)
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 def _url(database: str | None, role: Role) -> str:

@@ -1,4 +1,4 @@
-"""`sinergi demo`: three agencies on this machine, from founding to the last proof."""
+"""`sinergi demo`: three agencies on this machine, from their first files to the last proof."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from sinergi.cli import terminal
+from sinergi.cli.options import json_option
 from sinergi.demo.errors import DemoFailed
+from sinergi.exit_status import ExitStatus
 from sinergi.local.errors import LocalFolderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-_NOT_SO = 1
-
 
 def demo(
     *,
     as_json: Annotated[
-        bool, typer.Option("--json", help="The counts as one document; the telling to stderr.")
+        bool, json_option("The counts as one JSON document; the story goes to standard error.")
     ] = False,
     keep: Annotated[
         Path | None,
@@ -48,7 +48,7 @@ def demo(
             outcome = play(folder, Screen(beside_data=as_json), interruption.check)
         except DemoFailed as why:
             terminal.note(f"sinergi: {why}")
-            raise typer.Exit(_NOT_SO) from None
+            raise typer.Exit(ExitStatus.NEGATIVE) from None
     if as_json:
         terminal.show_json(outcome.document())
     if keep is not None:
@@ -57,12 +57,12 @@ def demo(
             f"`sinergi --config {keep}/<agency>/sinergi.toml status`."
         )
     if not outcome.final_count.is_equal:
-        raise typer.Exit(_NOT_SO)
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 @contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
-    """The folder to keep, or one that goes away at the end."""
+    """The folder to keep, or one that is removed at the end."""
     if keep is None:
         with TemporaryDirectory(prefix="sinergi-demo-") as name:
             yield _enterable(Path(name))
@@ -81,25 +81,25 @@ def _empty(keep: Path) -> Path:
 
 
 def _enterable(folder: Path) -> Path:
-    """Let PostgreSQL pass through, which runs as another user where we are root."""
+    """Let PostgreSQL enter the folder, which runs as another user if this process is root's."""
     folder.chmod(0o711)
     return folder
 
 
 class _Interruption:
-    """Ctrl-C and SIGTERM, remembered: what they raise is lost where Python clears up garbage."""
+    """Remembers Ctrl-C and SIGTERM: an exception raised during garbage collection is lost."""
 
     def __init__(self) -> None:
-        self._is_heard = False
+        self._is_interrupted = False
         for each in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(each) is not signal.SIG_IGN:
-                signal.signal(each, self._hear)
+                signal.signal(each, self._interrupt)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if either was heard."""
-        if self._is_heard:
+        """Raise KeyboardInterrupt if either has come."""
+        if self._is_interrupted:
             raise KeyboardInterrupt
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> NoReturn:
-        self._is_heard = True
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> NoReturn:
+        self._is_interrupted = True
         raise KeyboardInterrupt

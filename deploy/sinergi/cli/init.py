@@ -1,4 +1,4 @@
-"""`sinergi init`: settings and keys for an agency, and the lines that its agreement has to hold."""
+"""`sinergi init`: write an agency's settings and keys, and print its part of an agreement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from sinergi.cli import terminal
-from sinergi.settings.initialise import PlannedFiles, WrittenFiles, founding
+from sinergi.cli.options import AsJson
+from sinergi.settings.initialise import PlannedFiles, WrittenFiles, first_files
 
 
 def init(
@@ -22,7 +23,7 @@ def init(
         str | None, typer.Option(metavar="HOST:PORT", help="A broker to start from.")
     ] = None,
     folder: Annotated[Path, typer.Option(help="Where to write.")] = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write sinergi.toml and keys for an agency, and print its public keys for the agreement.
 
@@ -31,23 +32,23 @@ def init(
     plan = PlannedFiles(
         agency, bus, database=name, producer=database, consumer=database, kafka=kafka
     )
-    with founding(folder, plan) as made:
-        _tell(made, agency, name, as_json=as_json)
-        terminal.end()  # where nobody can be told the keys, none are made
+    with first_files(folder, plan) as written:
+        _show(written, agency, name, as_json=as_json)
+        terminal.end()  # if the output fails, the block raises and the files are removed
 
 
-def _tell(made: WrittenFiles, agency: str, name: str, *, as_json: bool) -> None:
-    """Say what was made, and what has to stand in the agreement."""
-    folder = made.settings.parent
-    terminal.note(f"wrote {made.settings} and keys in {folder / 'keys'}")
+def _show(written: WrittenFiles, agency: str, name: str, *, as_json: bool) -> None:
+    """Show what was written, and the agency's part of an agreement."""
+    folder = written.settings.parent
+    terminal.note(f"wrote {written.settings} and keys in {folder / 'keys'}")
     if as_json:
         document = {
-            "settings": str(made.settings),
-            "key": str(made.key),
-            "receipt_key": str(made.receipt_key),
+            "settings": str(written.settings),
+            "key": str(written.key),
+            "receipt_key": str(written.receipt_key),
         }
         terminal.show_json(document)
         return
     terminal.note(f"for the agreement that goes into the folder {folder / 'agreements'}:")
     terminal.note("")
-    terminal.show_text(made.party(agency, name))
+    terminal.show_text(written.party(agency, name))

@@ -8,14 +8,10 @@ from typing import Annotated
 import typer
 
 from sinergi.cli import root, terminal
+from sinergi.cli.options import command_group
 from sinergi.settings import key_replacement
 
-app = typer.Typer(help="Replace the key that signs this agency's checkpoints.")
-
-
-@app.callback()
-def keys() -> None:
-    """Keys are replaced by tree size: up to the last size of the old one both sign."""
+app = command_group("keys", "Replace the key that signs this agency's checkpoints.")
 
 
 @app.command()
@@ -30,8 +26,9 @@ def replace(
 ) -> None:
     """Make the next key, and print what the next agreement has to say of it.
 
-    Nothing changes before that agreement is loaded. Run again, it prints the same key with the
-    sizes of then. If the old key is stolen, stop every relay before you run it with `--margin 0`.
+    The old key ends by tree size: up to its last size both keys sign. Nothing changes before that
+    agreement is loaded. A later run prints the same key with the sizes of that time. If the old key
+    is stolen, stop every relay before you run it with `--margin 0`.
 
     Example: sinergi keys replace > lines.toml
     """

@@ -1,4 +1,4 @@
-"""`sinergi local`: real Kafka and PostgreSQL on this machine, in one folder."""
+"""`sinergi local`: Kafka and PostgreSQL on this machine, with all their files in one folder."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import typer
 from rich.console import Console
 
 from sinergi.cli import terminal
+from sinergi.cli.options import AsJson, command_group
+from sinergi.exit_status import ExitStatus
 from sinergi.local import Local, LocalStatus
 
 if TYPE_CHECKING:
     from types import FrameType
 
-app = typer.Typer(
-    name="local",
-    add_completion=False,
-    help="Kafka and PostgreSQL on this machine: 127.0.0.1, free ports, everything in one folder.",
-    no_args_is_help=True,
+app = command_group(
+    "local",
+    "Kafka and PostgreSQL on this machine: 127.0.0.1, free ports, everything in one folder.",
 )
 
 Folder = Annotated[
@@ -28,21 +28,19 @@ Folder = Annotated[
         "--folder", file_okay=False, envvar="SINERGI_LOCAL", help="Where their data lies."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
-
-HERE = Path(".sinergi/local")
+DEFAULT_FOLDER = Path(".sinergi/local")
 
 
 @app.command()
 def up(
-    folder: Folder = HERE,
+    folder: Folder = DEFAULT_FOLDER,
     *,
     new_ports: Annotated[
         bool, typer.Option("--new-ports", help="Stop what runs and move it to other ports.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start them, with their data and addresses of last time; they run until `down`.
+    """Start them with the data and the addresses of the last time; they run until `down`.
 
     Example: sinergi local up
     """
@@ -51,19 +49,19 @@ def up(
 
 
 @app.command()
-def status(folder: Folder = HERE, *, as_json: AsJson = False) -> None:
-    """Say what runs, and where. The exit status is 1 if something does not.
+def status(folder: Folder = DEFAULT_FOLDER, *, as_json: AsJson = False) -> None:
+    """Show what runs, and where. The exit status is 1 if something does not run.
 
     Example: sinergi local status --json
     """
     found = Local(folder).status()
     _print(found, as_json=as_json)
     if not found.running:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 @app.command()
-def down(folder: Folder = HERE, *, as_json: AsJson = False) -> None:
+def down(folder: Folder = DEFAULT_FOLDER, *, as_json: AsJson = False) -> None:
     """Stop them; their data stays.
 
     Example: sinergi local down
@@ -72,7 +70,7 @@ def down(folder: Folder = HERE, *, as_json: AsJson = False) -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Let SIGTERM stop what was half started, as Ctrl-C does."""
+    """Let SIGTERM stop services that are half started, as Ctrl-C does."""
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""The log: to standard error, as lines for people or as JSON for machines."""
+"""The log on standard error, as lines for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _SEVERAL_LINES = ("exception",)  # a traceback
 
 
 class _Libraries(logging.Handler):
-    """What libraries log, in our form and without its arguments: they could quote a row."""
+    """Logs the messages of libraries without their arguments, which could quote a row."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say the template of a message, and the kind of an exception."""
+        """Log the template of a message, and the class of its exception."""
         why = {"why": record.exc_info[0].__name__} if record.exc_info and record.exc_info[0] else {}
         structlog.get_logger().log(record.levelno, str(record.msg), library=record.name, **why)
 
 
 class _Stderr(io.TextIOBase):
-    """Standard error as it is at each write: a thread may have taken its logger long before."""
+    """The standard error of the moment: a logger may be older than what replaced `sys.stderr`."""
 
     def write(self, text: str) -> int:
-        """Write to what is standard error now."""
+        """Write to the standard error of this moment."""
         return sys.stderr.write(text)
 
     def flush(self) -> None:
-        """Flush what is standard error now."""
+        """Flush the standard error of this moment."""
         sys.stderr.flush()
 
 
@@ -66,9 +66,9 @@ def set_up(level: str, *, as_json: bool) -> None:
 
 
 def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Have each value as plain text on one line, whoever gave it: a broker, a file, a database.
+    """Make each text plain and one line, since a broker, a file or a database may have sent it.
 
-    All that is no text is shown by its `repr`, which escapes it already.
+    Other values are shown by their `repr`, which escapes them already.
     """
     return {
         key: (plain_lines(value) if key in _SEVERAL_LINES else plain(value))
@@ -79,5 +79,5 @@ def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _plain_json(_logger: WrappedLogger, _method: str, line: str) -> str:
-    """The line as it is, but for the one control character that JSON leaves (U+007F)."""
+    """The line without the one control character that JSON does not escape (U+007F)."""
     return plain(line)

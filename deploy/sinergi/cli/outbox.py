@@ -1,4 +1,4 @@
-"""`sinergi outbox list | discard | recover`: what waits here, and what a restore has lost."""
+"""`sinergi outbox`: show and discard rows that wait, and recover what a restore has lost."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import root, terminal
+from sinergi.cli.options import AsJson, Limit, command_group
 from sinergi.cli.relay import setup_of
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
+from sinergi.exit_status import ExitStatus
 from sinergi_producers.outbox import pending
 from sinergi_producers.outbox.pending import PendingRow
 from sinergi_schemas.plain_text import counted
@@ -52,17 +54,7 @@ _TOUCHED = (
     TableColumn("what becomes of it", ColumnKind.PROSE),
 )
 
-app = typer.Typer(
-    name="outbox",
-    help="What waits in the outbox, and how to recover it after a restore.",
-    no_args_is_help=True,
-    add_completion=False,
-)
-
-
-@app.callback()
-def group() -> None:
-    """What waits in the outbox, and how to recover it after a restore."""
+app = command_group("outbox", "What waits in the outbox, and how to recover it after a restore.")
 
 
 @app.command("list")
@@ -73,10 +65,8 @@ def list_(
     unsealed: Annotated[
         bool, typer.Option("--unsealed", help="Only rows that wait for the relay.")
     ] = False,
-    most: Annotated[
-        int, typer.Option("--limit", min=1, max=1_000_000, help="Show so many at most.")
-    ] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False,
+    limit: Limit = 100,
+    as_json: AsJson = False,
 ) -> None:
     """List the events that are not sealed yet, the oldest first.
 
@@ -85,18 +75,13 @@ def list_(
 
     Example: sinergi outbox list --held
     """
-    which = pending.PendingKind.HELD if held else pending.PendingKind.UNSEALED
-    kind = None if held == unsealed else which
-    rows, count = pending.pending_rows(root.settings().producer_database, kind, most)
-    if as_json:
-        document = {"count": count, "rows": [each._asdict() for each in rows]}
-        terminal.show_json(document, default=str)
-        return
-    terminal.show_table(_WAITING, map(_row, rows))
-    terminal.note(f"sinergi: {count:,} in all, {len(rows):,} shown")
+    one_kind = pending.PendingKind.HELD if held else pending.PendingKind.UNSEALED
+    kind = None if held == unsealed else one_kind
+    rows, count = pending.pending_rows(root.settings().producer_database, kind, limit)
+    terminal.show_rows(_WAITING, rows, _cells, count, as_json=as_json)
 
 
-def _row(row: PendingRow) -> list[str]:
+def _cells(row: PendingRow) -> list[str]:
     why = row.held or ("history waits for what is live" if row.backfill else "for the relay")
     at = row.recorded_at.isoformat(timespec="seconds")
     return [str(row.id), row.event_type, row.record_id, str(row.revision), at, why]
@@ -108,10 +93,10 @@ def discard(
         list[int], typer.Argument(metavar="ID...", help="Rows, as `outbox list --held` shows them.")
     ],
 ) -> None:
-    """Delete rows that the relay holds and that nobody can mend; they never were on the bus.
+    """Delete rows that the relay holds and that nobody can mend; they were never on the bus.
 
-    All of them or none. The record stands as it did before, and what was held behind is released.
-    Run it as the database's owner.
+    All of them are deleted or none. The record is as it was before, and later revisions that were
+    held with it are released. Run it as the database's owner.
 
     Example: sinergi outbox discard 4711
     """
@@ -127,12 +112,12 @@ def recover(
     vouch: Annotated[
         bool,
         typer.Option(
-            "--vouch", help="Take on events that no checkpoint proves: look at each before."
+            "--vouch", help="Bring back events that no checkpoint proves: look at each before."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Take back into a restored database what its topics remember and it has forgotten.
+    """Bring events that only the topics still have back into a restored database.
 
     Stop every relay first. It shows what the topics hold beyond the database, and what becomes of
     rows that were published since the restore; with --apply it is done in one transaction.
@@ -154,7 +139,7 @@ def recover(
     if plan.is_needed and not apply:
         terminal.note("sinergi: nothing was changed; --apply does it")
     if plan.left or (plan.is_needed and not apply):
-        raise typer.Exit(root.NOT_SO)
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 def _recovery() -> Recovery:
@@ -174,7 +159,7 @@ def _document(plan: RecoveryPlan, *, applied: bool) -> dict[str, Any]:
 
 
 def _events(plan: RecoveryPlan) -> Iterator[dict[str, Any]]:
-    """Each event that the recovery touches or leaves, without its contents."""
+    """Each event that the recovery changes or leaves, without its content."""
     settlement = plan.settlement
     for outcome, events in (
         ("forgotten", settlement.forgotten),

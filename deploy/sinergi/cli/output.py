@@ -1,7 +1,7 @@
-"""Events on their way out: to the terminal or to a file, frame by frame as they are verified.
+"""Writes events to the terminal or to a file, frame by frame as they are verified.
 
-NDJSON and parquet hold every value exactly. A table and CSV show what a terminal would obey, or
-nobody would see, as JSON escapes (`plain_text`).
+NDJSON and parquet hold every value exactly. A table and CSV show characters that a terminal would
+obey, or that are invisible, as JSON escapes (`plain_text`).
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class EventWriter(Protocol):
 
 
 class _TableWriter:
-    """A table for people: where each event lies and what it does; the rest is for programs.
+    """A table for people: the place and the action of each event; other formats have the rest.
 
-    A moment stands on the clocks of the event's own zone, with its offset.
+    Times are in the event's own zone, with its offset.
     """
 
     def __init__(self) -> None:
@@ -87,14 +87,14 @@ class _TableWriter:
 
     def add(self, events: pl.DataFrame) -> None:
         for when, zone, *rest in events.select("recorded_at", "zone", *_SHOWN).iter_rows():
-            self._rows.append([_on_its_clocks(when, zone), *map(str, rest)])
+            self._rows.append([_in_zone(when, zone), *map(str, rest)])
 
     def finish(self) -> None:
         terminal.show_table(_COLUMNS, self._rows)
 
 
 class _NdjsonWriter:
-    """One JSON object a line; decimals are strings, since a JSON number is none."""
+    """One JSON object a line; decimals are strings, since most readers of JSON use floats."""
 
     def __init__(self, target: OutputFile) -> None:
         self._target = target
@@ -107,7 +107,7 @@ class _NdjsonWriter:
 
 
 class _CsvWriter:
-    """One line an event, under one header; a list stands in its cell as JSON."""
+    """One header, then one line an event; a list is JSON in its cell."""
 
     def __init__(self, target: OutputFile, *, for_spreadsheets: bool) -> None:
         self._target = target
@@ -148,7 +148,7 @@ class _ParquetWriter:
         self._frames.append(events)
 
     def finish(self) -> None:
-        # By way of memory: a pipe that its reader has closed is then an error of ours, not polars'.
+        # Written to memory first: a closed pipe then raises our error, not one of polars.
         whole = BytesIO()
         pl.concat(self._frames).write_parquet(whole)
         self._target.write(whole.getbuffer())
@@ -190,23 +190,23 @@ def _writer(to: Destination, target: OutputFile) -> EventWriter:
 
 
 def _encoded(text: str, target: OutputFile) -> bytes:
-    """Text as UTF-8, but for a person at a terminal in the terminal's encoding."""
+    """Text as UTF-8, or in the terminal's encoding if the output is a terminal."""
     if target.is_terminal:
         return text.encode(sys.stdout.encoding or "ascii", ENCODING_ERRORS)
     return text.encode()
 
 
-def _on_its_clocks(when: datetime, zone: str) -> str:
-    """A moment on an event's own clocks, or in UTC where its zone is none that we know."""
-    # ZoneInfoNotFoundError is a KeyError; a zone such as `America` is a folder; the last hours of
-    # the year 9999 are elsewhere in the year 10000.
+def _in_zone(when: datetime, zone: str) -> str:
+    """A time in an event's own zone, or in UTC if this machine does not know the zone."""
+    # ZoneInfoNotFoundError is a KeyError; a zone such as `America` is a folder; in other zones the
+    # last hours of the year 9999 are in the year 10000.
     with suppress(ValueError, OSError, KeyError, OverflowError):
         when = when.astimezone(ZoneInfo(zone))
     return when.isoformat(timespec="seconds")
 
 
 def _as_json(column: pl.Series) -> pl.Series:
-    # Only a line feed ends a line: text in JSON may hold what else Python takes for line ends.
+    # Only a line feed ends a line: JSON may hold other characters that `splitlines` splits at.
     lines = column.to_frame("value").write_ndjson().split("\n")[:-1]
     texts = (json.dumps(json.loads(line)["value"], ensure_ascii=False) for line in lines)
     return pl.Series(column.name, texts, pl.String)

@@ -1,19 +1,18 @@
-"""`sinergi provision plan | apply`: the topics that the agreements in force want."""
+"""`sinergi provision`: show and make the topics that the agreements in force need."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 
 from sinergi.cli import root, terminal
+from sinergi.cli.options import AsJson, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
+from sinergi.exit_status import ExitStatus
 from sinergi.provision import Cluster, Step, TopicAction, remarks, wanted
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
-
-NOT_SO = 1
 
 _STYLES = {
     TopicAction.OK: "green",
@@ -30,14 +29,7 @@ _COLUMNS = (
     TableColumn("what", ColumnKind.PROSE),
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="As one JSON document.")]
-
-app = typer.Typer(
-    name="provision",
-    help="Make the topics that the agreements in force want.",
-    no_args_is_help=True,
-    add_completion=False,
-)
+app = command_group("provision", "Make the topics that the agreements in force need.")
 
 
 @app.command()
@@ -50,9 +42,9 @@ def plan(as_json: AsJson = False) -> None:
     _show(steps, as_json=as_json)
     verdicts = {step.verdict for step in steps}
     if TopicAction.REFUSED in verdicts:
-        raise typer.Exit(root.COULD_NOT)
+        raise typer.Exit(ExitStatus.ERROR)
     if verdicts - {TopicAction.OK}:
-        raise typer.Exit(NOT_SO)
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 @app.command()
@@ -60,7 +52,7 @@ def apply(as_json: AsJson = False) -> None:
     """Make what is missing and mend what differs.
 
     A topic that has fewer partitions than it should is refused and left as it is; the others are
-    made and mended. Further partitions of a topic are told, and hinder nothing.
+    made and mended. Partitions beyond those agreed are listed, and do no harm.
 
     Exit status: 0 done, 2 a topic is refused.
     """

@@ -1,4 +1,4 @@
-"""`sinergi publish`: the rows of a delimited file onto the bus, by a mapping file."""
+"""`sinergi publish`: publish the rows of a delimited file by a mapping file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import typer
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sinergi.cli import root, terminal
+from sinergi.cli.options import force_option, json_option
 from sinergi.cli.tables import ColumnKind, TableColumn
+from sinergi.exit_status import ExitStatus
 from sinergi_producers.sources.files.intake import (
     Intake,
     IntakeFinding,
@@ -26,7 +28,6 @@ from sinergi_schemas import errors
 from sinergi_schemas.plain_text import counted, plain
 from sinergi_schemas.postgresql.engine import engine
 
-_REFUSED = 1
 _FOUND = (
     TableColumn("column"),
     TableColumn("field"),
@@ -46,37 +47,37 @@ def publish(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where refused lines are told; else FILE.refused.ndjson beside it, and nowhere in"
-            " a --dry-run.",
+            help="Where refused lines are written; else FILE.refused.ndjson beside it, and nowhere"
+            " in a --dry-run.",
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Write over a file of refused lines that is there.")
+        bool, force_option("Write over a file of refused lines that is there already.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as one document.")] = False,
+    as_json: Annotated[bool, json_option("The summary as one JSON document.")] = False,
 ) -> None:
     """Publish the rows of a file by a mapping.
 
-    Each row becomes one event, marked as history (backfill). What is refused is told by line, field
-    and rule, never with what stands in the cells; the rest is published. The same file can be
-    published again: what is there already is passed over.
+    Each row becomes one event, marked as history (backfill). A refused line is reported by line,
+    field and rule, never with the content of its cells; the others are published. The same file can
+    be published again: events that are there already are skipped.
 
     Exit status 0: every line is on its way; 1: some lines were refused; 2: it could not be done.
 
     Example: sinergi publish transfers.csv --mapping mapping.toml
     """
-    told = refused
-    if told is None and not dry_run:
-        told = file.parent / f"{file.name}.refused.ndjson"
-    if told is not None:
-        _check_apart(told, file, mapping)
-    meaning = Mapping.load(mapping)
+    refusals = refused
+    if refusals is None and not dry_run:
+        refusals = file.parent / f"{file.name}.refused.ndjson"
+    if refusals is not None:
+        _check_no_input(refusals, file, mapping)
+    loaded = Mapping.load(mapping)
     with (
         _outbox(dry_run=dry_run) as publishing,
         _bar(file) as progress,
-        RefusedLines(told, force=force) as refused_lines,
+        RefusedLines(refusals, force=force) as refused_lines,
     ):
-        summary = Intake(meaning, publishing, refused_lines).run(file, progress)
+        summary = Intake(loaded, publishing, refused_lines).run(file, progress)
     if as_json:
         terminal.show_json(summary.document())
     else:
@@ -89,21 +90,21 @@ def publish(
         remedy = "write the file anew from its source, with this column as text"
         terminal.note(f"sinergi: warning: column {name!r}: {what}; {remedy}")
     if summary.refused:
-        where = f" in {told}" if told else "; --refused FILE has each of them told"
+        where = f" in {refusals}" if refusals else "; --refused FILE lists each of them"
         terminal.note(f"sinergi: {counted(summary.refused, 'refused line')}{where}")
-        raise typer.Exit(_REFUSED)
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
-def _check_apart(told: Path, *given: Path) -> None:
-    """Keep the file of refused lines from replacing what it tells about."""
-    if os.path.realpath(told) in {os.path.realpath(path) for path in given}:
+def _check_no_input(refusals: Path, *inputs: Path) -> None:
+    """Refuse a file of refused lines that would replace a file to read."""
+    if os.path.realpath(refusals) in {os.path.realpath(path) for path in inputs}:
         what = "the refused lines would replace it; name another file for them with --refused"
-        raise errors.InputRefused(str(told), what)
+        raise errors.InputRefused(str(refusals), what)
 
 
 @contextmanager
 def _outbox(*, dry_run: bool) -> Iterator[Publish | None]:
-    """The way onto the bus, or none for a trial run, which needs no settings either."""
+    """What publishes an event; None for a dry run, which needs no settings either."""
     if dry_run:
         yield None
         return
@@ -116,7 +117,7 @@ def _outbox(*, dry_run: bool) -> Iterator[Publish | None]:
 
 @contextmanager
 def _bar(file: Path) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error while it lasts; nothing where nobody watches."""
+    """A progress bar for the block, which reports the bytes done and the size of the file."""
     name = TextColumn("{task.description}", markup=False)
     with terminal.progress(
         name, BarColumn(), TaskProgressColumn(), TimeRemainingColumn()

@@ -1,4 +1,4 @@
-"""`sinergi quarantine`: what could not become rows, why, and what is done about it."""
+"""`sinergi quarantine`: show, retry and discard the events that could not become rows."""
 
 from __future__ import annotations
 
@@ -13,23 +13,16 @@ import typer
 
 from sinergi.cli import quarantine_bytes, root, terminal
 from sinergi.cli.native_output import logged_native_output
+from sinergi.cli.options import AsJson, Force, Limit, command_group
 from sinergi.cli.quarantine_options import (
-    AsJson,
-    Force,
-    Ids,
-    InState,
-    Most,
-    OfEvent,
-    OfLeaf,
-    OfPartition,
-    OfProjection,
-    OfReason,
-    OfTopic,
+    RowChoice,
     StateChoice,
     Why,
-    unsettled,
+    choosing_rows,
+    choosing_rows_by_options,
 )
 from sinergi.cli.tables import ColumnKind, TableColumn
+from sinergi.exit_status import ExitStatus
 from sinergi.status.judgement import local
 from sinergi_consumers.quarantine.admin import (
     UNSETTLED,
@@ -48,8 +41,8 @@ if TYPE_CHECKING:
 
 _MOST = 100
 _FEW = 20
-_NAMES = 12
-_UNKEPT = "*"
+_NAME_WIDTH = 12
+_BYTES_NOT_KEPT = "*"
 
 _LISTED = (
     TableColumn("id", ColumnKind.NUMBER),
@@ -67,72 +60,35 @@ _LEFT = (
     TableColumn("detail", ColumnKind.PROSE),
 )
 
-app = typer.Typer(
-    name="quarantine",
-    help="What could not become rows, why, and what is done about it.",
-    no_args_is_help=True,
-    add_completion=False,
-)
-
-
-@app.callback()
-def group() -> None:
-    """What could not become rows, why, and what is done about it."""
+app = command_group("quarantine", "What could not become rows, why, and what is done about it.")
 
 
 @app.command("list")
-def list_(
-    topic: OfTopic = None,
-    partition: OfPartition = None,
-    leaf: OfLeaf = None,
-    event: OfEvent = None,
-    projection: OfProjection = None,
-    reason: OfReason = None,
-    state: InState = None,
-    most: Most = _MOST,
-    as_json: AsJson = False,
-) -> None:
+@choosing_rows_by_options
+def list_(chosen: RowChoice, limit: Limit = _MOST, as_json: AsJson = False) -> None:
     """List events that are in quarantine, the oldest first; by default those that are unsettled.
 
-    Nothing that an event says is listed. Superseded: a later revision of the record went through.
-    Of a leaf with a * only the topic has the event's bytes: they are larger than the contract
+    The list holds no content of an event. Superseded: a later revision of the record became rows.
+    A * at a leaf says that only the topic has the event's bytes: they are larger than the contract
     allows, their owner has used up its room (consumer.quarantine_bytes), or they are settled.
 
     Example: sinergi quarantine list --reason awaiting-schema
     """
-    wanted = QuarantineFilter(
-        (),
-        topic,
-        partition,
-        leaf,
-        event,
-        projection,
-        reason,
-        (state or StateChoice.UNSETTLED).states,
-    )
+    wanted = chosen.in_state(StateChoice.UNSETTLED.states)
     quarantine = _quarantine()
-    rows, count = quarantine.rows(wanted, most)
+    rows, count = quarantine.rows(wanted, limit)
     if not rows:
-        _note_unknown(quarantine, wanted)
-    if as_json:
-        terminal.show_json({"count": count, "rows": [each._asdict() for each in rows]}, str)
-        return
-    terminal.show_table(_LISTED, map(_row, rows))
+        _note_unknown_names(quarantine, wanted)
+    notes = []
     if not all(each.kept for each in rows):
-        terminal.note(f"sinergi: {_UNKEPT} only the topic has the event's bytes")
-    terminal.note(f"sinergi: {count:,} in all, {len(rows):,} shown")
+        notes.append(f"{_BYTES_NOT_KEPT} only the topic has the event's bytes")
+    terminal.show_rows(_LISTED, rows, _cells, count, notes, as_json=as_json)
 
 
 @app.command()
+@choosing_rows
 def show(
-    ids: Ids = None,
-    topic: OfTopic = None,
-    partition: OfPartition = None,
-    leaf: OfLeaf = None,
-    event: OfEvent = None,
-    projection: OfProjection = None,
-    reason: OfReason = None,
-    state: InState = None,
+    chosen: RowChoice,
     in_hex: Annotated[
         bool, typer.Option("--hex", help="Key and datum too, in hex: they hold personal data.")
     ] = False,
@@ -145,7 +101,7 @@ def show(
         ),
     ] = None,
     force: Force = False,
-    most: Most = _FEW,
+    limit: Limit = _FEW,
     as_json: AsJson = False,
 ) -> None:
     """Show rows of quarantine: what is wrong with each event, and what was done about it.
@@ -161,93 +117,74 @@ def show(
       sinergi quarantine show 17 --output 17.avro
       sinergi quarantine show --topic sinergi.lapas-banyuwangi.transfer --partition 0 --leaf 12
     """
-    chosen = QuarantineFilter(
-        ids or (), topic, partition, leaf, event, projection, reason, state.states if state else ()
-    )
+    wanted = chosen.in_state(())
     quarantine = _quarantine()
     if output is not None:
         if in_hex or as_json:
             raise errors.QuarantineRefused(
                 "--output writes the bytes alone; leave --hex and --json"
             )
-        _write_datum(quarantine, chosen, output, force=force)
+        _write_datum(quarantine, wanted, output, force=force)
         return
-    rows, count = _chosen(quarantine, chosen, most)
-    told = [each._asdict() | {"decisions": quarantine.decisions(each.id)} for each in rows]
-    missed = quarantine_bytes.add_contents(quarantine, rows, told) if in_hex else []
+    rows, count = _existing_rows(quarantine, wanted, limit)
+    documents = [each._asdict() | {"decisions": quarantine.decisions(each.id)} for each in rows]
+    missed = quarantine_bytes.add_contents(quarantine, rows, documents) if in_hex else []
     if as_json:
-        terminal.show_json({"count": count, "rows": told}, str)
+        terminal.show_json({"count": count, "rows": documents}, str)
     else:
-        for row, each in zip(rows, told, strict=True):
-            _show(row, each)
+        for row, document in zip(rows, documents, strict=True):
+            _show(row, document)
     for why in missed:
         terminal.note(f"sinergi: {why}")
     if count > len(rows) and not as_json:
-        terminal.note(f"sinergi: {count:,} in all, {len(rows):,} shown")
+        terminal.note_count(count, len(rows))
     if missed:
-        raise typer.Exit(root.NOT_SO)
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 @app.command()
-def retry(
-    why: Why,
-    ids: Ids = None,
-    topic: OfTopic = None,
-    partition: OfPartition = None,
-    leaf: OfLeaf = None,
-    event: OfEvent = None,
-    projection: OfProjection = None,
-    reason: OfReason = None,
-    state: InState = None,
-    as_json: AsJson = False,
-) -> None:
-    """Try events again that are in quarantine, after what was wrong with them has been mended.
+@choosing_rows
+def retry(why: Why, chosen: RowChoice, as_json: AsJson = False) -> None:
+    """Try events in quarantine again, after what was wrong with them has been mended.
 
-    They take the road of the materialiser, which may run meanwhile. An event comes in once, and a
-    record's highest revision stands. What is refused again stays, with the reason of today. Events
-    that await a schema are tried by the materialiser itself when it starts with that schema. What
+    They go the same way as in the materialiser, which may run meanwhile. An event becomes rows
+    once, and a record's highest revision wins. What is refused again stays, with the new reason.
+    The materialiser itself tries events that await a schema when it starts with that schema. What
     is not kept is read again from the topic.
 
     Exit status: 0 all went through; 1 some did not; 2 it could not be done.
 
     Example: sinergi quarantine retry --projection grams_by_region --why "mended in version 2"
     """
-    chosen = unsettled(ids, topic, partition, leaf, event, projection, reason, state)
+    wanted = chosen.to_settle()
     decision = _decision(why)
-    rows, _ = _chosen(_quarantine(), chosen)
+    rows, _ = _existing_rows(_quarantine(), wanted)
     ids_of = {_place(each): each.id for each in rows}
     with logged_native_output():
-        tried = quarantine_bytes.retried(rows, decision)
-    outcomes = [(ids_of[each.entry.columns], each) for each in tried]
-    _tell(outcomes, as_json=as_json)
+        retried = quarantine_bytes.retried(rows, decision)
+    outcomes = [(ids_of[each.entry.columns], each) for each in retried]
+    _show_outcomes(outcomes, as_json=as_json)
+    all_through = all(each.is_through for each in retried)
+    raise typer.Exit(ExitStatus.SUCCESS if all_through else ExitStatus.NEGATIVE)
 
 
 @app.command()
-def discard(
-    why: Why,
-    ids: Ids = None,
-    topic: OfTopic = None,
-    partition: OfPartition = None,
-    leaf: OfLeaf = None,
-    event: OfEvent = None,
-    projection: OfProjection = None,
-    reason: OfReason = None,
-    state: InState = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give events in quarantine up: status speaks of them no more. The rows stay, and who and why.
+@choosing_rows
+def discard(why: Why, chosen: RowChoice, as_json: AsJson = False) -> None:
+    """Give up events in quarantine: status no longer reports them.
 
-    Their bytes go, which gives their owner room again; the topic has them.
+    The rows stay, with who gave them up, and why. Their bytes go, which gives their owner room
+    again; the topic has them.
 
     Exit status: 0 done; 1 none of them is unsettled; 2 it could not be done.
 
     Example: sinergi quarantine discard 17 18 --why "agreed with lapas-banyuwangi on 3 March"
     """
-    chosen = unsettled(ids, topic, partition, leaf, event, projection, reason, state)
+    wanted = chosen.to_settle()
     decision = _decision(why)
     quarantine = _quarantine()
-    rows, _ = _chosen(quarantine, chosen, _MOST)
-    count = quarantine.discard(chosen, decision)
+    rows, _ = _existing_rows(quarantine, wanted, _MOST)
+    count = quarantine.discard(wanted, decision)
     if as_json:
         terminal.show_json({"discarded": count})
     else:
@@ -255,11 +192,11 @@ def discard(
     for row in rows:
         if row.state not in UNSETTLED:
             terminal.note(f"sinergi: row {row.id} was {row.state} before, and stays so")
-    raise typer.Exit(0 if count else root.NOT_SO)
+    raise typer.Exit(ExitStatus.SUCCESS if count else ExitStatus.NEGATIVE)
 
 
-def _note_unknown(quarantine: Quarantine, wanted: QuarantineFilter) -> None:
-    """Say which of the names that were asked for no row has, and which there are."""
+def _note_unknown_names(quarantine: Quarantine, wanted: QuarantineFilter) -> None:
+    """Name the topic, projection or reason asked for that no row has, and those that rows have."""
     names: dict[Named, str | None] = {
         "topic": wanted.topic,
         "projection": wanted.projection,
@@ -275,11 +212,11 @@ def _note_unknown(quarantine: Quarantine, wanted: QuarantineFilter) -> None:
 
 
 def _write_datum(
-    quarantine: Quarantine, chosen: QuarantineFilter, path: Path, *, force: bool
+    quarantine: Quarantine, wanted: QuarantineFilter, path: Path, *, force: bool
 ) -> None:
-    """Write the datum of the one event that is chosen, and nothing of it to a terminal."""
+    """Write the datum of the one event that is wanted to a file, never to a terminal."""
     OutputFile.check(path, force=force)
-    datum = quarantine_bytes.contents(quarantine, _one(quarantine, chosen)).datum
+    datum = quarantine_bytes.contents(quarantine, _row_of_one_event(quarantine, wanted)).datum
     with OutputFile.open(path, force=force) as target:
         if target.is_terminal:
             raise errors.QuarantineRefused("bytes are no text for a terminal; name a file")
@@ -290,7 +227,7 @@ def _quarantine() -> Quarantine:
     return Quarantine(root.settings().consumer_database)
 
 
-def _chosen(
+def _existing_rows(
     quarantine: Quarantine, wanted: QuarantineFilter, most: int | None = None
 ) -> tuple[list[Quarantined], int]:
     rows, count = quarantine.rows(wanted, most)
@@ -301,9 +238,9 @@ def _chosen(
     return rows, count
 
 
-def _one(quarantine: Quarantine, wanted: QuarantineFilter) -> Quarantined:
-    """A row of the one event that is meant; several projections may have set it apart."""
-    rows, _ = _chosen(quarantine, wanted)
+def _row_of_one_event(quarantine: Quarantine, wanted: QuarantineFilter) -> Quarantined:
+    """A row of the one event that is wanted, which several projections may have quarantined."""
+    rows, _ = _existing_rows(quarantine, wanted)
     if len({_place(each)[1:] for each in rows}) > 1:
         raise errors.QuarantineRefused(
             "--output takes one event, and these are several; say --leaf"
@@ -312,7 +249,7 @@ def _one(quarantine: Quarantine, wanted: QuarantineFilter) -> Quarantined:
 
 
 def _decision(why: str) -> Decision:
-    """Who decides: the account of this process, on this machine."""
+    """The decision for `--why`, made by the account of this process on this machine."""
     from sinergi_consumers.sinks.protocol import Decision  # noqa: PLC0415 - heavy: not for list and show
 
     if not why.strip():
@@ -324,8 +261,8 @@ def _decision(why: str) -> Decision:
     return Decision(f"{name}@{socket.gethostname()}", why)
 
 
-def _tell(outcomes: Sequence[tuple[int, RetryOutcome]], *, as_json: bool) -> None:
-    """What came of a retry; the exit status says whether all went through."""
+def _show_outcomes(outcomes: Sequence[tuple[int, RetryOutcome]], *, as_json: bool) -> None:
+    """Show what came of a retry, with the id of each row."""
     counts = Counter(each.result for _, each in outcomes)
     if as_json:
         rows = [{"id": id_, "result": each.result, "detail": each.detail} for id_, each in outcomes]
@@ -336,11 +273,10 @@ def _tell(outcomes: Sequence[tuple[int, RetryOutcome]], *, as_json: bool) -> Non
         if left:
             cells = [(str(id_), each.result, each.detail) for id_, each in left]
             terminal.show_table(_LEFT, cells)
-    raise typer.Exit(0 if all(each.is_through for _, each in outcomes) else root.NOT_SO)
 
 
-def _show(row: Quarantined, told: Mapping[str, Any]) -> None:
-    decisions: list[RecordedDecision] = told["decisions"]
+def _show(row: Quarantined, document: Mapping[str, Any]) -> None:
+    decisions: list[RecordedDecision] = document["decisions"]
     terminal.say(f"{row.id} · {row.state}", "bold")
     for name, value in (
         ("event", f"{row.topic}/{row.partition}/{row.leaf_index}"),
@@ -354,19 +290,19 @@ def _show(row: Quarantined, told: Mapping[str, Any]) -> None:
         ("bytes", f"{row.size:,}, {'kept' if row.kept else 'on the topic only'}"),
         ("since", local(row.quarantined_at)),
         *((each.action, f"{each.outcome}, {_by(each)}") for each in decisions),
-        *((name, told[name]) for name in ("key", "datum") if name in told),
+        *((name, document[name]) for name in ("key", "datum") if name in document),
     ):
-        terminal.say(f"{name:<{_NAMES}}{'' if value is None else value}".rstrip())
+        terminal.say(f"{name:<{_NAME_WIDTH}}{'' if value is None else value}".rstrip())
 
 
 def _by(decided: RecordedDecision) -> str:
     return f"{local(decided.decided_at)} by {decided.decided_by}: {decided.why}"
 
 
-def _row(row: Quarantined) -> list[str]:
+def _cells(row: Quarantined) -> list[str]:
     since = f"{row.quarantined_at.astimezone():%Y-%m-%d %H:%M}"
     named = [str(row.id), row.state, row.reason, row.projection]
-    leaf = f"{row.leaf_index}{'' if row.kept else _UNKEPT}"
+    leaf = f"{row.leaf_index}{'' if row.kept else _BYTES_NOT_KEPT}"
     return [*named, row.topic, str(row.partition), leaf, since]
 
 

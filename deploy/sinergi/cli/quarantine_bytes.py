@@ -1,4 +1,4 @@
-"""What `sinergi quarantine` does with bytes: shows them and tries them again, kept or not."""
+"""The bytes of events in quarantine: shown, and tried again, whether they are kept or not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def contents(quarantine: Quarantine, row: Quarantined) -> Contents:
-    """Key and datum of a row, read again from the topic where they are not kept.
+    """Key and datum of a row, read from the topic if quarantine does not keep them.
 
     Raises:
         LeafNotRead: the topic does not have them either.
@@ -51,13 +51,13 @@ def all_contents(quarantine: Quarantine, rows: Sequence[Quarantined]) -> dict[in
 
 
 def add_contents(
-    quarantine: Quarantine, rows: Sequence[Quarantined], told: Sequence[dict[str, Any]]
+    quarantine: Quarantine, rows: Sequence[Quarantined], documents: Sequence[dict[str, Any]]
 ) -> list[errors.LeafNotRead]:
-    """Add key and datum in hex to what is told of rows; why those are missing that are."""
+    """Add key and datum in hex to the documents of rows; the errors for those that have none."""
     found = all_contents(quarantine, rows)
-    for row, each in zip(rows, told, strict=True):
+    for row, document in zip(rows, documents, strict=True):
         if kept := found[row.id]:
-            each |= {"key": kept.key.hex(), "datum": kept.datum.hex()}
+            document |= {"key": kept.key.hex(), "datum": kept.datum.hex()}
     return [_not_read(row) for row in rows if found[row.id] is None]
 
 
@@ -75,7 +75,7 @@ def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcom
     """Try rows again; what came of each.
 
     Raises:
-        SettingsRefused: the topic is wanted, and nobody said where the brokers are.
+        SettingsRefused: the topic has to be read, and no setting says where the brokers are.
         ProjectionRefused: a projection is not installed here.
     """
     from sinergi_consumers.decode.agreement_check import AgreementCheck  # noqa: PLC0415 - heavy: not for list and show

@@ -1,4 +1,4 @@
-"""`sinergi replay`: topics read again from their first leaf, verified, without effects."""
+"""`sinergi replay`: read topics again from their first leaf and verify them, without effects."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from sinergi.cli import root, terminal, verdict
 from sinergi.cli.native_output import logged_native_output
+from sinergi.cli.options import force_option, json_option
 from sinergi.cli.output import Destination, EventWriter, Output, open_writer
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.replay import ReplayFilter
@@ -48,9 +49,7 @@ def replay(
             help="In CSV put ' before a text that a spreadsheet would take for a formula.",
         ),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over files that are there already.")
-    ] = False,
+    force: Annotated[bool, force_option("Write over files that are there already.")] = False,
     copy: Annotated[
         str | None, typer.Option(help="Read this topic instead, a copy of TOPIC.")
     ] = None,
@@ -59,9 +58,8 @@ def replay(
     ] = None,
     as_json: Annotated[
         bool,
-        typer.Option(
-            "--json",
-            help="The verdict as one JSON document, in place of the events unless --out is given.",
+        json_option(
+            "The verdict as one JSON document, in place of the events unless --out is given."
         ),
     ] = False,
     notes: Annotated[
@@ -71,10 +69,10 @@ def replay(
         ),
     ] = None,
 ) -> None:
-    """Read topics again, verified from their first leaf; only what holds is shown.
+    """Read topics again and verify them from their first leaf; only verified events are shown.
 
-    Nothing is written on the bus or in a database. A topic is also held against what its owner's
-    heads and its readers' receipts state, so that a tail that was cut off is seen.
+    Nothing is written to the bus or to a database. A topic is also compared with its owner's heads
+    and its readers' receipts, which shows whether messages at its end are missing.
 
     Exit status: 0 all of it holds; 1 something does not, and what holds is shown, or there is no
     record of that --key; 2 it could not be told.
@@ -97,7 +95,7 @@ def replay(
             with open_writer(Destination(output, to_file, force, for_spreadsheets)) as writer:
                 _run(audits, wanted, writer)
     if notes is not None:
-        _keep_notes(notes, names, audits, force=force)
+        _write_notes(notes, names, audits, force=force)
     is_filtered = since is not None or until is not None
     for name, audit in zip(names, audits, strict=True):
         verdict.report(name, audit, record=key, is_filtered=is_filtered)
@@ -117,7 +115,7 @@ def _topics(words: list[str], output: Output, *, is_alone: bool) -> list[Topic]:
 
 
 def _run(audits: list[Audit], wanted: ReplayFilter, writer: EventWriter | None) -> None:
-    """Audit one topic after the other; the events that hold go to the writer, if there is one."""
+    """Audit one topic after the other; verified events go to the writer, if there is one."""
     for audit in audits:
         for events in _verifying(audit, wanted):
             if writer is not None:
@@ -132,7 +130,7 @@ def _wanted(since: str | None, until: str | None, key: str | None) -> ReplayFilt
 
 
 def _verifying(audit: Audit, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
-    """The frames of an audit, with a bar on standard error while they come."""
+    """The frames of an audit, with a progress bar while they come."""
     yield audit.empty_frame()
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn())
     with terminal.progress(*columns) as progress:
@@ -144,7 +142,7 @@ def _verifying(audit: Audit, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
 
 
 def _check_notes(folder: Path, topics: list[Topic], *, force: bool) -> None:
-    """Refuse, before the topics are read, what their notes would write over."""
+    """Refuse, before the topics are read, a folder whose files the notes would replace."""
     if folder.exists() and not folder.is_dir():
         raise errors.OutputRefused(str(folder), "it is no folder", "name another one")
     for topic in topics if not force else ():
@@ -152,11 +150,11 @@ def _check_notes(folder: Path, topics: list[Topic], *, force: bool) -> None:
             raise errors.OutputExists(str(there))
 
 
-def _keep_notes(folder: Path, topics: list[Topic], audits: list[Audit], *, force: bool) -> None:
-    """Write the signed notes into a folder, for other people's tools.
+def _write_notes(folder: Path, topics: list[Topic], audits: list[Audit], *, force: bool) -> None:
+    """Write the signed notes into a folder, for other tools.
 
     Raises:
-        OutputRefused: the folder does not take them.
+        OutputRefused: they cannot be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

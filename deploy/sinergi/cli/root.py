@@ -1,9 +1,4 @@
-"""The root of the command line: what holds for all commands, and how errors become exit statuses.
-
-0  done, or so it is          2    could not be done or told: one line on standard error
-1  it is not so               130  stopped by Ctrl-C or SIGTERM
-                              141  whoever read our output has closed it, as `head` does
-"""
+"""The root of the command line: options of all commands, and how errors become exit statuses."""
 
 from __future__ import annotations
 
@@ -21,6 +16,7 @@ import typer.core
 
 from sinergi.cli import commands, terminal
 from sinergi.cli.arguments import checked
+from sinergi.exit_status import ExitStatus
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -28,17 +24,12 @@ if TYPE_CHECKING:
 
     from sinergi.settings.settings import Settings
 
-NOT_SO = 1
-COULD_NOT = 2
-STOPPED = 130
-UNHEARD = 141  # 128 + SIGPIPE, which a shell shows for programs that the signal ends
-
 Level = Literal["debug", "info", "warning", "error"]
 
 
 @dataclass
 class Invocation:
-    """What was said before the name of the command."""
+    """The options that stood before the name of the command."""
 
     config: Path | None = None
     overrides: dict[str, str] = field(default_factory=dict)
@@ -72,7 +63,7 @@ def settings() -> Settings:
     return _invocation.settings
 
 
-# What pydantic says of an argument, and what we say.
+# Messages of typer and pydantic about an argument, and the words that replace them.
 _VALIDATION = (
     (re.compile(r"^Value error, "), ""),
     (re.compile(r"^.*unable to parse raw data as a unicode string$"), "it is no text in UTF-8"),
@@ -83,13 +74,13 @@ _VALIDATION = (
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
-    """Put the words of the library that checks arguments into those of a command's user."""
+def _plain_messages() -> Iterator[None]:
+    """Reword the messages of the libraries that check arguments for a command's user."""
     try:
         yield
     except typer.BadParameter as why:
-        for pattern, said in _VALIDATION:
-            why.message = pattern.sub(said, why.message)
+        for pattern, replacement in _VALIDATION:
+            why.message = pattern.sub(replacement, why.message)
         raise
 
 
@@ -97,17 +88,17 @@ class _Commands(typer.core.TyperGroup):
     """The commands of the table, each loaded when it is run and not before."""
 
     def list_commands(self, _ctx: Any) -> list[str]:
-        return list(commands.present())
+        return list(commands.installed())
 
     def get_command(self, _ctx: Any, cmd_name: str) -> Any:
-        return commands.stand_in(cmd_name) if cmd_name in commands.present() else None
+        return commands.placeholder(cmd_name) if cmd_name in commands.installed() else None
 
     def make_context(self, *args: Any, **options: Any) -> Any:
-        with _in_our_words():
+        with _plain_messages():
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        with _in_our_words():
+        with _plain_messages():
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -190,11 +181,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         terminal.end()
     except BrokenPipeError:
-        return UNHEARD
+        return ExitStatus.OUTPUT_CLOSED
     except errors.OutputRefused as why:
-        if status != COULD_NOT:  # which may have been said of this very output
-            _say(str(why), why)
-        return COULD_NOT
+        if status != ExitStatus.ERROR:  # else the error may be about this very output
+            _report(str(why), why)
+        return ExitStatus.ERROR
     return status
 
 
@@ -203,35 +194,35 @@ def _run(arguments: Sequence[str] | None) -> int:
         checked(typer.main.get_command(app)).main(args=arguments, prog_name="sinergi")
     except SystemExit as why:
         if isinstance(why.__context__, BrokenPipeError):
-            return UNHEARD  # and not 1, which would say that something is not so
+            return ExitStatus.OUTPUT_CLOSED  # typer gives 1, which would mean NEGATIVE
         status = why.code if isinstance(why.code, int) else int(why.code is not None)
-        if status == STOPPED:
-            _say("stopped")
+        if status == ExitStatus.STOPPED:
+            _report("stopped")
         return status
     except KeyboardInterrupt:
-        _say("stopped")
-        return STOPPED
+        _report("stopped")
+        return ExitStatus.STOPPED
     except errors.SinergiError as why:
-        _say(str(why), why)
-    except Exception as why:  # noqa: BLE001 - the last resort: a bug, too, is one clear line
+        _report(str(why), why)
+    except Exception as why:  # noqa: BLE001 - the last resort: a bug is reported in one line too
         if isinstance(why.__cause__, KeyboardInterrupt):
-            _say("stopped")  # it fell into a C function, and Python made a SystemError of it
-            return STOPPED
+            _report("stopped")  # Ctrl-C in a C function becomes a SystemError
+            return ExitStatus.STOPPED
         if isinstance(why, OSError) and _wrote_help(why):
-            said = why.strerror or type(why).__name__
-            unwritten = errors.OutputRefused(terminal.STANDARD_OUTPUT, said, "send it elsewhere")
-            _say(str(unwritten), why)
-            return COULD_NOT
-        _say(
+            what = why.strerror or type(why).__name__
+            unwritten = errors.OutputRefused(terminal.STANDARD_OUTPUT, what, "send it elsewhere")
+            _report(str(unwritten), why)
+            return ExitStatus.ERROR
+        _report(
             f"this is a bug: {type(why).__name__} at {_where(why)}. Run it again as "
             "`sinergi --debug …` and report what it shows.",
             why,
         )
-    return COULD_NOT
+    return ExitStatus.ERROR
 
 
 def _wrote_help(why: OSError) -> bool:
-    """Whether it comes from the libraries that write the help, and nothing else."""
+    """Whether the error comes from the libraries that write the help."""
     frames = traceback.extract_tb(why.__traceback__)
     return bool(frames) and bool({"click", "rich", "typer"} & set(Path(frames[-1].filename).parts))
 
@@ -241,7 +232,7 @@ def _where(why: Exception) -> str:
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
-def _say(text: str, why: Exception | None = None) -> None:
+def _report(text: str, why: Exception | None = None) -> None:
     """Write why the command ends to standard error, as a line of the log where that is JSON."""
     if _invocation.log_json:
         import structlog  # noqa: PLC0415 - not for --help

@@ -1,4 +1,4 @@
-"""`sinergi schemas`: which event types there are, what they hold, and what a change would break."""
+"""`sinergi schemas`: list and show event types, and check whether a new version is compatible."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import terminal
+from sinergi.cli.options import AsJson, command_group
 from sinergi.cli.tables import ColumnKind, TableColumn
+from sinergi.exit_status import ExitStatus
 from sinergi_schemas import errors
 from sinergi_schemas.avro_types import compatibility
 from sinergi_schemas.avro_types.fields import described_fields
@@ -28,13 +30,9 @@ _FIELDS = (
     TableColumn("meaning", ColumnKind.PROSE),
 )
 
-app = typer.Typer(
-    name="schemas",
-    help="The contract: event types, their fields, and whether a new version may join.",
-    no_args_is_help=True,
+app = command_group(
+    "schemas", "The contract: event types, their fields, and whether a new version may join."
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 
 
 @app.command("list")
@@ -108,11 +106,11 @@ def check_schemas(
             names = ", ".join(each.name for each in catalog.all())
             terminal.say(f"each reads the events of every other version: {names}")
     if found:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 def _judged_as_tables(catalog: Catalog) -> list[Judgement]:
-    """What keeps readers from making tables of the schemas.
+    """The reasons why readers cannot make tables of the schemas.
 
     Raises:
         ExtraMissing: the libraries of a reader are not installed.

@@ -1,21 +1,17 @@
-"""`sinergi settings`: each setting, its value, and who said so."""
+"""`sinergi settings`: show each setting, its value, and where it comes from."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
-
-import typer
 
 from sinergi.cli import root, terminal
+from sinergi.cli.options import AsJson
 from sinergi.cli.tables import TableColumn
 from sinergi.settings.settings import stray_variables
 
 
-def settings(
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False,
-) -> None:
-    """Each setting, its value and where it comes from; passwords are masked."""
+def settings(as_json: AsJson = False) -> None:
+    """Show each setting, its value and where it comes from; passwords are masked."""
     found = root.settings()
     for stray in stray_variables():
         terminal.note(f"sinergi: no setting is named {stray}")

@@ -1,31 +1,34 @@
-"""`sinergi status`: how far every topic and partition is, and what waits for what."""
+"""`sinergi status`: show how far every topic and partition is, and what is wrong."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sinergi.cli import root, terminal
+from sinergi.cli.options import AsJson
 from sinergi.cli.tables import ColumnKind, TableColumn
-from sinergi.status import judgement
-from sinergi.status.judgement import WELL, judge, local, spoken
+from sinergi.exit_status import ExitStatus
+from sinergi.status.judgement import judge, local, spoken
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     from sinergi.status.facts import Facts, PublisherFacts, ReaderFacts, ReadPartition
     from sinergi.status.judgement import StatusVerdict
 
-_STYLES = {WELL: "green", judgement.NOT_WELL: "bold red", judgement.UNKNOWN: "bold yellow"}
+_STYLES = {
+    ExitStatus.SUCCESS: "green",
+    ExitStatus.NEGATIVE: "bold red",
+    ExitStatus.ERROR: "bold yellow",
+}
 _UNKNOWN = "?"
 
 
-def status(
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False,
-) -> None:
-    """Say how far every topic and partition is, and first of all what is wrong.
+def status(as_json: AsJson = False) -> None:
+    """Show how far every topic and partition is, and first of all what is wrong.
 
     Published: sealed, sent, and the rows that wait, by topic. Received: how far each reader of a
     published topic is, by the receipts that it has signed. Read: available on the broker,
@@ -34,7 +37,7 @@ def status(
 
     Exit status: 0 all is well; 1 something is halted, held, in quarantine, or has waited for a
     minute or for a process that does not run; 2 a service is away, or the end of a topic does not
-    tell whether it is whole, and the rest is shown.
+    show whether messages are missing, and the rest is shown.
 
     Example: sinergi status --json
     """
@@ -109,7 +112,7 @@ def _show_published(side: PublisherFacts) -> None:
 
 
 def _show_received(side: PublisherFacts) -> None:
-    """How far the readers of what is published are."""
+    """Show how far the readers of published topics are."""
     rows = []
     for topic in side.topics:
         sent = {each.partition: each.sent for each in topic.partitions}
@@ -146,13 +149,13 @@ def _show_read(side: ReaderFacts) -> None:
     _show_table(title, rows, "available", "materialised", "behind", "quarantine", "halted")
 
 
-def _progress(share: ReadPartition) -> tuple[str, ...]:
+def _progress(partition: ReadPartition) -> tuple[str, ...]:
     return (
-        _number(share.available),
-        _number(share.lowest),
-        _UNKNOWN if share.seconds_behind is None else spoken(share.seconds_behind),
-        _number(share.quarantined_events),
-        _UNKNOWN if share.quarantined is None else "yes" if share.halt else "",
+        _number(partition.available),
+        _number(partition.lowest),
+        _UNKNOWN if partition.seconds_behind is None else spoken(partition.seconds_behind),
+        _number(partition.quarantined_events),
+        _UNKNOWN if partition.quarantined is None else "yes" if partition.halt else "",
     )
 
 

@@ -1,8 +1,8 @@
 """Tables of text, laid out for a width so that no value is cut and no word or time is broken.
 
-Where the columns do not fit, the rows stand under headings, one for each value of the column that
-may be one; where that does not fit either, each row is a block of lines, one for each column, as
-`psql` does it. Decisions only: what is laid out is printed by `terminal`.
+If the columns do not fit, the values of the column marked as HEADING become headings, with their
+rows below them. If that does not fit either, each row is a block of lines, one for each column, as
+in the expanded output of `psql`. This module only decides; `terminal` prints.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class ColumnKind(Enum):
     TEXT = auto()  # on one line, never broken
     NUMBER = auto()  # the same, to the right
     PROSE = auto()  # broken between words where it has to be
-    HEADING = auto()  # as TEXT, and a heading over its rows where the table is too wide
+    HEADING = auto()  # as TEXT, or as headings over the rows if the table is too wide
 
 
 class TableColumn(NamedTuple):
-    """A column: its name over it, and how it may be laid out."""
+    """A column: the name above it, and how it may be laid out."""
 
     name: str
     kind: ColumnKind = ColumnKind.TEXT
@@ -62,7 +62,7 @@ def laid_out(
 
     Args:
         width: of the terminal, in cells.
-        encoding: of the output; what it lacks stands as an escape.
+        encoding: of the output; characters that it lacks become escapes.
     """
     cells = [[_fit(each, encoding) for each in row] for row in rows]
     if (widths := _widths(columns, cells, width)) is not None:
@@ -84,7 +84,7 @@ def laid_out(
 def wrapped(text: str, width: int) -> list[str]:
     """A text broken between words; a word that is longer than a line stays whole.
 
-    Spaces that it begins with stand before each of its lines.
+    Its leading spaces indent each of its lines.
     """
     rest = text.lstrip(" ")
     indent = text[: len(text) - len(rest)]
@@ -107,7 +107,7 @@ def _fit(cell: str | TableCell, encoding: str) -> TableCell:
 def _widths(
     columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], width: int
 ) -> list[int] | None:
-    """How wide each column is, or None where they do not fit beside each other."""
+    """How wide each column is, or None if they do not fit beside each other."""
     natural, least = [], []
     for at, column in enumerate(columns):
         texts = [column.name, *(row[at].text for row in rows)]

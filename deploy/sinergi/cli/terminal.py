@@ -1,9 +1,9 @@
-"""What the commands say: every one of them says it through here, and nowhere else.
+"""The output of every command: all of it is written by this module.
 
-Standard output carries what was asked for, standard error everything else. Whatever text is given
-reaches neither of them with escape sequences, bidi controls or line ends of its own, and is never
-taken for markup: `sinergi_schemas.plain_text` makes it plain. An output whose encoding lacks a
-character gets an escape for it, so that no command dies half done over a letter.
+Standard output carries what was asked for, standard error everything else. No text brings escape
+sequences, bidi controls or line ends of its own, and none is read as markup:
+`sinergi_schemas.plain_text` makes it plain. A character that the encoding of an output lacks is
+written as an escape, so that no command ends half done because of a letter.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import ENCODING_ERRORS, plain, plain_lines
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 
 STANDARD_OUTPUT = "standard output"
 
+Row = TypeVar("Row", bound=NamedTuple)
+
 _UNFOLDED = 1_000_000  # a file or a pipe gets one line a row, for grep
 _FEWEST_COLUMNS = 20
 
 
 def prepare() -> None:
-    """Let both streams show whatever text there is, whatever their encoding."""
+    """Let both streams write any text, whatever their encoding."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # it was closed before we began, as by `>&-`
+        if stream is None:  # it was closed before the process began, as by `>&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=ENCODING_ERRORS)
@@ -63,19 +65,19 @@ def note(text: str, style: str = "") -> None:
 
 
 def warn(text: str) -> None:
-    """Say on standard error, as a line of the log, what is dangerous and hinders nothing."""
+    """Write a warning to the log: something is dangerous, but the command goes on."""
     import structlog  # noqa: PLC0415 - only where there is something to warn of
 
     structlog.get_logger().warning(text)
 
 
 def note_lines(text: str) -> None:
-    """Write an error to standard error, whose message may list things on lines of their own."""
+    """Write an error, which may have several lines, to standard error."""
     sys.stderr.write(f"{plain_lines(text)}\n")
 
 
 def show_text(text: str) -> None:
-    """Write text of our own that has several lines to standard output, as it is."""
+    """Write a text of several lines to standard output."""
     _write(plain_lines(text))
 
 
@@ -97,15 +99,45 @@ def show_table(columns: Sequence[TableColumn], rows: Iterable[Sequence[str | Tab
     from sinergi.cli.tables import laid_out  # noqa: PLC0415 - only where there is a table
 
     console = _console()
-    is_told = console.is_terminal or os.environ.get("COLUMNS", "").isdecimal()
-    width = max(_FEWEST_COLUMNS, console.width) if is_told else _UNFOLDED
+    is_known = console.is_terminal or os.environ.get("COLUMNS", "").isdecimal()
+    width = max(_FEWEST_COLUMNS, console.width) if is_known else _UNFOLDED
     for line in laid_out(columns, rows, width, sys.stdout.encoding or "utf-8"):
         _show(console, line)
 
 
+def show_rows(
+    columns: Sequence[TableColumn],
+    rows: Sequence[Row],
+    cells: Callable[[Row], Sequence[str | TableCell]],
+    count: int,
+    notes: Sequence[str] = (),
+    *,
+    as_json: bool,
+) -> None:
+    """Write rows of which `--limit` may have left some out, as a table or as one JSON document.
+
+    Args:
+        cells: the cells of a row, for the table.
+        count: of all rows, those left out included.
+        notes: lines for standard error below the table.
+    """
+    if as_json:
+        show_json({"count": count, "rows": [each._asdict() for each in rows]}, str)
+        return
+    show_table(columns, map(cells, rows))
+    for each in notes:
+        note(f"sinergi: {each}")
+    note_count(count, len(rows))
+
+
+def note_count(count: int, shown: int) -> None:
+    """Write to standard error how many rows there are, and how many of them are shown."""
+    note(f"sinergi: {count:,} in all, {shown:,} shown")
+
+
 def progress(*columns: ProgressColumn) -> Progress:
-    """A bar on standard error while something lasts; nothing where nobody watches."""
-    from rich.progress import Progress  # noqa: PLC0415 - only where something lasts
+    """A progress bar on standard error; nothing is written if that is no terminal."""
+    from rich.progress import Progress  # noqa: PLC0415 - only for a progress bar
 
     console = _console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -117,10 +149,10 @@ def is_terminal() -> bool:
 
 
 def end() -> None:
-    """Have all that was said out, and let nothing fail after this.
+    """Flush standard output, so that nothing can fail later.
 
     Raises:
-        BrokenPipeError: whoever read standard output has closed it.
+        BrokenPipeError: the reader of standard output has closed it.
         OutputRefused: it cannot be written, as on a full disk.
     """
     try:
@@ -132,11 +164,11 @@ def end() -> None:
 
 
 def silence() -> None:
-    """Send what Python still writes at its end to nobody: it could not be written before."""
+    """Discard what Python still writes to standard output when it ends: it would fail again."""
     if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
-        nobody = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nobody, sys.stdout.fileno())
-        os.close(nobody)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -162,11 +194,11 @@ def _write(text: str) -> None:
 
 @contextmanager
 def _reporting() -> Iterator[None]:
-    """Turn what keeps standard output from being written into an error of ours."""
+    """Turn an OSError on standard output into an `OutputRefused`."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as why:
-        said = why.strerror or type(why).__name__
-        raise errors.OutputRefused(STANDARD_OUTPUT, said, "send it elsewhere") from None
+        what = why.strerror or type(why).__name__
+        raise errors.OutputRefused(STANDARD_OUTPUT, what, "send it elsewhere") from None

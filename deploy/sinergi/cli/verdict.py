@@ -1,10 +1,11 @@
-"""What an audit came to: in plain words for people, as one document for programs."""
+"""The verdict of an audit: in words for people, as one document for programs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import terminal
+from sinergi.exit_status import ExitStatus
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.note import parse_note
@@ -19,31 +20,30 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.noise import SkippedMessages
     from sinergi_schemas.topics import Topic
 
-HOLDS, DISPROVED, UNTOLD = 0, 1, 2
 _STYLES = {True: "green", False: "bold red", None: "bold yellow"}
 
 # Heads are signed every minute; a topic whose owner's heads are older may lack its newest messages.
 _HEADS_SECONDS = 180.0
 
 
-def exit_status(audit: Audit, *, record: str | None) -> int:
-    """0 where all of it holds; 1 where something does not, or the record asked for is not there.
+def exit_status(audit: Audit, *, record: str | None) -> ExitStatus:
+    """SUCCESS if all of the topic holds, NEGATIVE if something does not or the record is missing.
 
-    2 where it cannot be told: the owner has signed nothing of it, or more than can be compared.
+    ERROR if nobody can tell: the owner has signed nothing of it, or more than can be compared.
     """
     if audit.is_proved is None:
-        return UNTOLD
+        return ExitStatus.ERROR
     is_missing = record is not None and not audit.shown
-    return DISPROVED if not audit.is_proved or is_missing else HOLDS
+    return ExitStatus.NEGATIVE if not audit.is_proved or is_missing else ExitStatus.SUCCESS
 
 
-def worst(statuses: Collection[int]) -> int:
-    """The exit status for several audits: what is disproved stands above what cannot be told."""
-    return DISPROVED if DISPROVED in statuses else max(statuses)
+def worst(statuses: Collection[ExitStatus]) -> ExitStatus:
+    """The exit status for several audits: NEGATIVE outweighs ERROR."""
+    return ExitStatus.NEGATIVE if ExitStatus.NEGATIVE in statuses else max(statuses)
 
 
 def report(topic: Topic, audit: Audit, *, record: str | None, is_filtered: bool) -> None:
-    """Say what was verified and what does not hold on standard error, the verdict last."""
+    """Write to standard error what was verified, what does not hold, and last the verdict."""
     verified = counted(sum(each.verified for each in audit.partition_counts), "leaf", "leaves")
     under = f"verified under {topic.agency}'s checkpoints"
     terminal.note(f"{audit.name}: {verified} {under}, {audit.shown:,} shown")
@@ -112,7 +112,7 @@ def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any
 
 
 def _absence(audit: Audit) -> str:
-    """Why nothing of the record that was asked for is shown."""
+    """Why no event of the record that was asked for is shown."""
     if not audit.outside_interval:
         return f"no such record: nothing that holds in {audit.name} has this key"
     events = counted(len(audit.outside_interval), "event")
@@ -182,7 +182,7 @@ def _witness(witness: Witness, audit: Audit) -> dict[str, Any]:
         "size": witness.size,
         "root": witness.root.hex(),
         "signed_at": _iso(witness.at),
-        # Null where so many leaves are not there, so that nothing can be compared.
+        # Null if the topic has fewer leaves than that, so that there is nothing to compare.
         "agrees": None if root is None else root == witness.root,
     }
 

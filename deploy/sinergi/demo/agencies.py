@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from sinergi import migrate, provision
 from sinergi.demo import registers
 from sinergi.settings import settings
-from sinergi.settings.initialise import PlannedFiles, WrittenFiles, found
+from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.projections.projection import history, projections_of
 from sinergi_producers.outbox.publishing import Outbox
@@ -206,7 +206,7 @@ def _found(folder: Path, local: Local, profile: Profile) -> WrittenFiles:
         consumer=url,
         kafka=local.bootstrap,
     )
-    return found(folder / profile.slug, plan)
+    return write_first_files(folder / profile.slug, plan)
 
 
 def _equip(profile: Profile, founded: WrittenFiles, catalog: Catalog, clock: StoryClock) -> Agency:

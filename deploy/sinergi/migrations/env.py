@@ -1,4 +1,4 @@
-"""What alembic runs: the migrations of one role, on a connection or as SQL for a DBA."""
+"""Alembic's entry: runs the migrations of one role, on a connection or as SQL for a DBA."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ schema = config.attributes["schema"]
 version_table = {"version_table": "version", "version_table_schema": schema}
 
 if context.is_offline_mode():
-    # Its caller begins the one transaction that holds everything.
+    # The caller begins the one transaction around everything.
     context.configure(
         dialect_name="postgresql",
         output_buffer=config.attributes["output"],

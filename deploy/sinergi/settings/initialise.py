@@ -1,4 +1,4 @@
-"""The first files of an agency: its settings and its keys, and what others have to know of them."""
+"""The first files of an agency: its settings, its keys, and its part of an agreement."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.keys import VerifyingKey
 
 _USUAL = 0o777  # less the umask
-_SHARED = 0o755  # agreements are no secret, but nobody else may add one
+_SHARED = 0o755  # everybody may read agreements, only the owner may add one
 _OWNERS_FOLDER, _OWNERS = 0o700, 0o600
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFiles:
-    """What an agency starts with.
+    """What goes into the first files of an agency.
 
     Attributes:
         producer, consumer: the databases' URLs, as far as they are known.
@@ -46,7 +46,7 @@ class PlannedFiles:
 
 @dataclass(frozen=True, slots=True)
 class WrittenFiles:
-    """What was made: the settings file, and the public keys that the agreement has to show."""
+    """The settings file that was written, and the public keys for the agreement."""
 
     settings: Path
     key: VerifyingKey
@@ -62,19 +62,19 @@ class WrittenFiles:
         )
 
 
-def found(folder: Path, plan: PlannedFiles) -> WrittenFiles:
+def write_first_files(folder: Path, plan: PlannedFiles) -> WrittenFiles:
     """Write an agency's settings and keys into a folder, and make the folder of agreements.
 
     Raises:
-        FoundingRefused: as `founding`.
+        FoundingRefused: as `first_files`.
     """
-    with founding(folder, plan) as made:
-        return made
+    with first_files(folder, plan) as written:
+        return written
 
 
 @contextmanager
-def founding(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
-    """The same, undone where the block raises: whoever did not learn the keys has none.
+def first_files(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
+    """As `write_first_files`, for a block that shows the keys: if it raises, they are removed.
 
     Raises:
         FoundingRefused: a name or address cannot be used, or a file is there already; nothing was
@@ -111,7 +111,7 @@ def founding(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
 
 
 def _make_folder(path: Path, mode: int, undoing: ExitStack) -> None:
-    """Make a folder and those above it, as far as they are not there."""
+    """Make a folder, and those above it that are missing."""
     if path.is_dir():
         return
     if not path.parent.exists():
@@ -121,7 +121,7 @@ def _make_folder(path: Path, mode: int, undoing: ExitStack) -> None:
 
 
 def _write(path: Path, text: str, undoing: ExitStack) -> None:
-    """Write a new file that only its owner may read, down to the disk."""
+    """Write a new file that only its owner may read, and wait for the disk."""
     made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNERS)
     undoing.callback(path.unlink)
     with os.fdopen(made, "w", encoding="utf-8") as file:
@@ -131,7 +131,11 @@ def _write(path: Path, text: str, undoing: ExitStack) -> None:
 
 
 def _check(plan: PlannedFiles, document: dict[str, Any]) -> None:
-    """Write no settings that the next command would refuse."""
+    """Refuse settings that the next command would refuse.
+
+    Raises:
+        FoundingRefused: a name or an address cannot be used.
+    """
     for name, what in ((plan.agency, "an agency"), (plan.database, "a database")):
         if not is_slug(name):
             hint = "write lower-case words joined by hyphens"
@@ -142,7 +146,7 @@ def _check(plan: PlannedFiles, document: dict[str, Any]) -> None:
 
 
 def _settings(plan: PlannedFiles) -> dict[str, Any]:
-    """What goes into the settings file; what is not known yet is asked for when it is needed."""
+    """The content of the settings file; a command that needs a missing setting asks for it."""
     consumer = {"name": plan.database, "database": plan.consumer}
     tables = {
         "kafka": {"bootstrap": plan.kafka},

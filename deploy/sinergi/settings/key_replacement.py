@@ -1,7 +1,8 @@
-"""An agency's key for checkpoints replaced by another: what the next agreement has to say of it.
+"""Replaces an agency's key for checkpoints: the key, and its lines in the next agreement.
 
-A key ends by tree size. Up to the last size of the old key both sign, so that readers who have not
-loaded the new agreement yet go on; above it the new one signs alone, and they wait for the file.
+A key ends by tree size. Up to the last size of the old key both keys sign, so that readers who have
+not loaded the new agreement go on. Above it the new key signs alone, and such readers wait until
+they have loaded the agreement.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Sizes = dict[str, list[int]]
 
 @dataclass(frozen=True, slots=True)
 class Successor:
-    """What the next version of one agreement has to say.
+    """The lines of the next version of one agreement.
 
     Attributes:
         before: the version that it follows.
@@ -60,7 +61,7 @@ class Successor:
 
 
 def following_key(folder: Path, bus: str, agency: str, known: Sequence[VerifyingKey]) -> SigningKey:
-    """The agency's key that no agreement shows yet; made and saved where there is none.
+    """The agency's key that no agreement has yet; if there is none, it is made and saved.
 
     Raises:
         KeyFileRefused: a file in the folder is no key, others may read it, or none can be written.
@@ -85,11 +86,11 @@ def successors(
     sizes: Mapping[TreeKey, int],
     margin: int,
 ) -> list[Successor]:
-    """What the next versions of the agreements have to say: of each that is the newest on a topic.
+    """The lines of the next version of each agreement that is the newest for one of its topics.
 
     Args:
         sizes: of the agency's trees, as they are sealed.
-        margin: how many leaves more the old key signs in each partition.
+        margin: how many more leaves of each partition the old key signs.
 
     Raises:
         NotAgreed: no agreement lets the agency publish.
@@ -111,17 +112,20 @@ def successors(
             for name, terms in each.events.items()
             if agency in terms.publishers
         }
-        replaced = [*map(_as_it_is, party.replaced_keys), (party.key, _at_least(ends, party))]
+        replaced = [
+            *map(_unchanged, party.replaced_keys),
+            (party.key, _raised(ends, party)),
+        ]
         found.append(Successor(each, agency, key, replaced))
     return found
 
 
-def _as_it_is(each: ReplacedKey) -> tuple[VerifyingKey, Sizes]:
+def _unchanged(each: ReplacedKey) -> tuple[VerifyingKey, Sizes]:
     return each.key, {name: [*sizes] for name, sizes in each.until.items()}
 
 
-def _at_least(ends: Sizes, party: Party) -> Sizes:
-    """A key ends no earlier than the one that it replaced."""
+def _raised(ends: Sizes, party: Party) -> Sizes:
+    """The last sizes of a key, none below that of the key that it replaced."""
     if not party.replaced_keys:
         return ends
     before = party.replaced_keys[-1].until

@@ -1,4 +1,4 @@
-"""What can be set, key by key, and what each must look like."""
+"""The settings, key by key, and the values that each may have."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _agency(text: str) -> str:
 
 
 def _database(text: str) -> str:
-    """Whatever PostgreSQL's own tools take, or an SQLAlchemy URL with the driver we ship."""
+    """An address as PostgreSQL's own tools take it, or an SQLAlchemy URL with our driver."""
     from sinergi_schemas.postgresql.address import conninfo  # noqa: PLC0415 - heavy: where needed
 
     conninfo(text)
@@ -56,7 +56,7 @@ Database = Annotated[str, AfterValidator(_database)]
 
 
 class SettingsTable(BaseModel):
-    """Settings that know all their keys."""
+    """A table of settings, which refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,7 +77,7 @@ class KafkaSettings(SettingsTable):
     group_protocol: Literal["consumer", "classic"] = "consumer"
 
     def options(self) -> dict[str, str]:
-        """What librdkafka calls these, where they are set.
+        """The settings that are set, under librdkafka's names.
 
         Raises:
             SettingsRefused: a user without a password; or a file with a password or a key that
@@ -149,7 +149,7 @@ class Provision(SettingsTable):
 
 
 class Values(SettingsTable):
-    """The values themselves, wherever each came from."""
+    """The values of all settings."""
 
     agency: Slug | None = Field(default=None, description='the agency, as "lapas-banyuwangi"')
     bus: Bus | None = Field(default=None, description="the bus's name as in the agreements")
@@ -167,12 +167,12 @@ def variable(key: str) -> str:
 
 
 def refused(*lines: str) -> errors.SettingsRefused:
-    """The error that lists what is wrong, a line each."""
+    """The error that lists problems, one on each line."""
     return errors.SettingsRefused(listing(lines))
 
 
 def unset(key: str, wanted_by: str, *, has_file: bool = True) -> NoReturn:
-    """Say that a setting is missing, and where it goes.
+    """Refuse to go on without a setting, and say where it goes.
 
     Args:
         has_file: whether there is a settings file at all.
@@ -188,10 +188,10 @@ def unset(key: str, wanted_by: str, *, has_file: bool = True) -> NoReturn:
 
 
 def _for_client(key: str, path: Path) -> str:
-    """The path of a file that each Kafka client reads, which crashes on one that is not UTF-8.
+    """The path of a file for the Kafka client, which crashes on a path that is not UTF-8.
 
     Raises:
-        SettingsRefused: it is not, or it is the path of something that may never end.
+        SettingsRefused: the path is not UTF-8, or is that of a device or a pipe.
     """
     try:
         input_file.check_regular(path)
@@ -208,10 +208,10 @@ def _secret(
     what: str,
     read: Callable[[Path, int], tuple[int, bytes]] = input_file.read,
 ) -> bytes:
-    """What a file holds that only its owner may read.
+    """The content of a file that only its owner may read.
 
     Raises:
-        SettingsRefused: it cannot be read, or others may read it as well.
+        SettingsRefused: it cannot be read, is too long, or others may read it as well.
     """
     try:
         mode, data = read(path, _MOST_BYTES)
@@ -220,6 +220,4 @@ def _secret(
     if file_rights.is_open(mode):
         remedy = f"`chmod 600 {path}`, and think of a new {what}"
         raise refused(f"{key}: others may read or write {path}; {remedy}")
-    if len(data) > _MOST_BYTES:
-        raise refused(f"{key}: {path} holds more than {_MOST_BYTES} bytes, which is no {what}")
     return data

@@ -1,4 +1,4 @@
-"""Settings of one agency: `sinergi.toml`, then the environment, then flags; the later one wins.
+"""Settings of one agency: from `sinergi.toml`, the environment, and flags; the last one wins.
 
 The environment's names are `SINERGI_` and the key in capitals, with two underscores between table
 and key: `SINERGI_KAFKA__BOOTSTRAP`. Paths in the file are relative to the file.
@@ -34,13 +34,13 @@ _log = structlog.get_logger(__name__)
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
 _SET = "--set"
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
-# What can be a database's address, by its scheme or as key/value pairs.
+# A database's address, as a URL or as key/value pairs.
 _ADDRESS = re.compile(r"postgres(ql)?(\+\w+)?://|\w+\s*=")
 
 
 @dataclass(frozen=True, slots=True)
 class SettingEntry:
-    """One setting as it holds: its dotted key, its value without secrets, and who said so."""
+    """One setting: its dotted key, its value without passwords, and where that comes from."""
 
     key: str
     value: str | int | None
@@ -48,13 +48,13 @@ class SettingEntry:
 
 
 class Settings:
-    """The settings that hold, and where each came from. Whoever needs one asks for it by name."""
+    """The settings that hold, and where each comes from."""
 
     def __init__(self, values: Values, origins: Mapping[str, str], file: Path | None) -> None:
         self.values = values
         self.file = file
         self._origins = origins
-        self._remarked: set[str] = set()
+        self._logged_remarks: set[str] = set()
         self._connection: Connection | None = None
 
     def entries(self) -> list[SettingEntry]:
@@ -66,14 +66,14 @@ class Settings:
         ]
 
     def warnings(self) -> list[str]:
-        """What is dangerous about the settings file, and how to mend it."""
+        """The dangers in the rights of the settings file, each with its remedy."""
         if self.file is None:
             return []
         mode = self.file.stat().st_mode
         if not stat.S_ISREG(mode):
             return []
         found = []
-        if file_rights.is_everybodys(mode):
+        if file_rights.is_writable_by_all(mode):
             found.append(f"anybody may write {self.file}; `chmod o-w {self.file}`")
         given = [each for each in self.entries() if each.origin == str(self.file)]
         values = dict(_leaves(self.values.model_dump(mode="json")))
@@ -93,12 +93,12 @@ class Settings:
 
     @property
     def producer_database(self) -> str:
-        """Where the database is in which this agency publishes, as `Database` takes it."""
+        """The address of the database in which this agency publishes, as `Database` takes it."""
         return self.values.producer.database or self._unset("producer.database", "publishing")
 
     @property
     def consumer_database(self) -> str:
-        """Where the database is into which is materialised, as `Database` takes it."""
+        """The address of the database that others' events go to, as `Database` takes it."""
         return self.values.consumer.database or self._unset("consumer.database", "materialising")
 
     @property
@@ -107,7 +107,7 @@ class Settings:
         return self.values.consumer.name
 
     def connection(self) -> Connection:
-        """The way to the brokers; the password is read once, since it may come out of a pipe."""
+        """How to reach the brokers; the password is read once, since it may come from a pipe."""
         from sinergi_schemas.kafka import Connection  # noqa: PLC0415 - not every command needs it
 
         if self._connection is None:
@@ -121,7 +121,7 @@ class Settings:
 
         Raises:
             AgreementRefused: with one line for each thing wrong in them.
-            SettingsRefused: they are of another bus, or nobody said where they are.
+            SettingsRefused: they are of another bus, or no setting says where they are.
         """
         from sinergi_schemas.agreements.collection import Agreements  # noqa: PLC0415 - as above
 
@@ -137,7 +137,7 @@ class Settings:
         return found
 
     def outbox(self) -> Outbox:
-        """The way onto the bus for this agency.
+        """The outbox of this agency.
 
         Raises:
             SettingsRefused: the agency is party to no agreement.
@@ -151,7 +151,7 @@ class Settings:
         return Outbox(self.agency, agreements, Catalog.shipped())
 
     def check_party(self, agreements: Agreements) -> None:
-        """See that some agreement names this agency: a misspelt one publishes and reads nothing.
+        """Check that an agreement names this agency: a misspelt one publishes and reads nothing.
 
         Raises:
             SettingsRefused: none does.
@@ -165,7 +165,7 @@ class Settings:
         """The keys for this agency's checkpoints; two while one replaces the other.
 
         Raises:
-            SettingsRefused: there is none that an agreement knows, or no agreement the agency.
+            SettingsRefused: no agreement has the public half of any, or none names the agency.
             KeyFileRefused: a file in the folder is no key, or others may read it.
         """
         self.check_party(agreements)
@@ -176,7 +176,7 @@ class Settings:
         """The key for the receipts of the consumer's database.
 
         Raises:
-            SettingsRefused: there is none that an agreement knows.
+            SettingsRefused: no agreement has the public half of any.
             KeyFileRefused: a file in the folder is no key, or others may read it.
         """
         name = f"{agreements.bus}/{self.agency}/{self.consumer_name}"
@@ -185,9 +185,9 @@ class Settings:
         return min(found, key=lambda each: known.index(str(each.public)))
 
     def _remark(self, what: str) -> None:
-        """Say once what has no effect: the agreements are read again and again."""
-        if what not in self._remarked:
-            self._remarked.add(what)
+        """Log something without effect, once: agreements are read again and again."""
+        if what not in self._logged_remarks:
+            self._logged_remarks.add(what)
             _log.warning("without effect", what=what)
 
     def _unset(self, key: str, wanted_by: str) -> NoReturn:
@@ -207,7 +207,7 @@ class Settings:
 
 
 class _Layered(NamedTuple):
-    """A value as somebody gave it."""
+    """A value as one source gave it."""
 
     key: str
     value: object
@@ -242,7 +242,7 @@ def load(
     if unfit:
         raise refused(
             *(
-                _told(FileProblem(each.key, what), {each.key: each.origin}, option)
+                _line(FileProblem(each.key, what), {each.key: each.origin}, option)
                 for each, what in unfit
             )
         )
@@ -253,7 +253,7 @@ def load(
         origins[each.key] = each.origin
     values, problems = toml_file.check(Values, merged, "")
     if values is None:
-        raise refused(*(_told(each, origins, option) for each in problems))
+        raise refused(*(_line(each, origins, option) for each in problems))
     return Settings(values, origins, file)
 
 
@@ -267,7 +267,7 @@ def masked(value: str | int | None) -> str | int | None:
 
 
 def stray_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Variables that look like settings and are none, each with a hint at what was meant."""
+    """Environment variables that look like settings but are none, each with the nearest name."""
     known = {variable(key) for key in _KEYS} | _OTHER_VARIABLES
     stray = (name for name in sorted(environment) if name.startswith(PREFIX))
     return [f"{name}: {toml_file.did_you_mean(name, known)}" for name in stray if name not in known]
@@ -281,7 +281,7 @@ def _file(environment: Mapping[str, str]) -> Path | None:
 
 
 def _from_folder(folder: Path) -> Iterator[_Layered]:
-    """The defaults that lie beside the file, or in the working folder without one."""
+    """The default folders: beside the settings file, or without one in the working folder."""
     for key in ("agreements", "keys"):
         yield _Layered(key, folder / key, "default")
 
@@ -292,8 +292,8 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
     try:
         read = toml_file.read(input_file.read(file, toml_limits.MOST_BYTES)[1])
     except (OSError, ValueError) as why:
-        said = why.strerror if isinstance(why, OSError) else why
-        raise refused(f"{file}: {said}") from None
+        what = why.strerror if isinstance(why, OSError) else why
+        raise refused(f"{file}: {what}") from None
     for key, value in _leaves(read):
         beside = isinstance(value, str) and value and _KEYS.get(key, False)
         yield _Layered(key, file.parent / value if beside else value, str(file))
@@ -316,7 +316,7 @@ def _leaves(table: Mapping[str, Any], *above: str) -> Iterator[tuple[str, Any]]:
 
 
 def _unfit(given: _Layered) -> str | None:
-    """Why no setting can be this text. It is not shown, since it may hold a password."""
+    """Why no setting can have this value, which is not shown: it may hold a password."""
     text = str(given.value)
     if not text:
         return "it is empty; give it a value or leave it out"
@@ -328,7 +328,7 @@ def _unfit(given: _Layered) -> str | None:
 
 
 def _place(table: dict[str, Any], path: list[str], value: object) -> None:
-    """Put a value under a dotted key, over whatever a weaker layer has put there."""
+    """Set a value under a dotted key; it replaces the value of an earlier layer."""
     *outer, last = path
     for step in outer:
         inner = table.get(step)
@@ -339,13 +339,13 @@ def _place(table: dict[str, Any], path: list[str], value: object) -> None:
 
 
 def _origin(key: str, origins: Mapping[str, str]) -> str:
-    """Who gave a value, or the nearest one below or above its key."""
+    """Where the value of a key comes from, or that of a key below or above it."""
     related = (each for each in origins if each.startswith(key) or key.startswith(f"{each}."))
     return origins.get(key) or next((origins[each] for each in related), "settings")
 
 
-def _told(problem: FileProblem, origins: Mapping[str, str], option: str | None) -> str:
-    """A problem behind who gave the value; an option names its key itself, and in full."""
+def _line(problem: FileProblem, origins: Mapping[str, str], option: str | None) -> str:
+    """A problem in one line that begins with where the value comes from."""
     origin = _origin(problem.key, origins)
     if origin not in (option, f"{_SET} {problem.key}"):
         return f"{origin}: {problem}"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from sinergi.exit_status import ExitStatus
 from sinergi_schemas.kafka.partitions import added
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.topics import Topic
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
         ReadPartition,
         ReadTopic,
     )
-
-WELL, NOT_WELL, UNKNOWN = 0, 1, 2
 
 # How long a row may wait for its seal, a leaf for the broker, and a message for the tables.
 PATIENCE_SECONDS = 60.0
@@ -85,12 +84,12 @@ class StatusVerdict:
     well: str
 
     @property
-    def exit_status(self) -> int:
-        """0 all is well, 1 it is not, 2 it is unknown."""
+    def exit_status(self) -> ExitStatus:
+        """SUCCESS if all is well, NEGATIVE if it is not, ERROR if nobody can tell."""
         is_untold = self.problems and all(each.kind is ProblemKind.UNTOLD for each in self.problems)
         if self.away or is_untold:
-            return UNKNOWN
-        return NOT_WELL if self.problems else WELL
+            return ExitStatus.ERROR
+        return ExitStatus.NEGATIVE if self.problems else ExitStatus.SUCCESS
 
     @property
     def lines(self) -> list[str]:

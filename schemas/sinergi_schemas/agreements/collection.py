@@ -12,7 +12,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.agreements import file
 from sinergi_schemas.agreements.contradictions import contradictions
 from sinergi_schemas.agreements.model import Agreement, Party, ReceiptKey
-from sinergi_schemas.files.file_rights import is_everybodys
+from sinergi_schemas.files.file_rights import is_writable_by_all
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.plain_text import listing
@@ -62,7 +62,9 @@ class Agreements:
         try:
             files = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
             read = [(each, read_regular(each, MOST_BYTES)[1]) for each in files]
-            writable = [each for each in (folder, *files) if is_everybodys(each.stat().st_mode)]
+            writable = [
+                each for each in (folder, *files) if is_writable_by_all(each.stat().st_mode)
+            ]
         except OSError as why:
             what = f"{why.filename}: cannot be read ({why.strerror})"
             raise errors.AgreementRefused(str(folder), listing([what])) from None

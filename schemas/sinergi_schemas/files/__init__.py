@@ -1,1 +1,1 @@
-"""Files that people name: how they are read, written and checked."""
+"""Files that a person names: read, written and checked."""

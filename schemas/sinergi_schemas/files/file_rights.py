@@ -1,4 +1,4 @@
-"""Who else may read or write a file, by its mode: what holds for keys holds for all secrets."""
+"""Who may read or write a file besides its owner, by its mode."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import stat
 
 
 def is_open(mode: int) -> bool:
-    """Whether anybody but the owner may read or write it, so that it can hold no secret."""
+    """Whether anybody but the owner may read or write it: then it must not hold a secret."""
     return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
-def is_everybodys(mode: int) -> bool:
-    """Whether anybody on the machine may write it, so that nothing in it can be trusted."""
+def is_writable_by_all(mode: int) -> bool:
+    """Whether every user of the machine may write it: then its content cannot be trusted."""
     return bool(mode & stat.S_IWOTH)

@@ -1,57 +1,64 @@
-"""Files that are read whole: only as far as it takes to see that one holds too much.
+"""Reads whole files, up to a limit.
 
-Under the name of a file may stand a device that never ends, or a FIFO that never begins. Where a
-process reads its files again and again, as keys and agreements, each must be a regular one. What is
-read once at the start may be a pipe, as a shell's process substitution makes one.
+The name of a file may be that of a device that never ends, or of a FIFO that nobody writes to.
+Files that a process reads again and again, as keys and agreements, must be regular files. A file
+that is read once at the start may be a pipe, as a shell's process substitution makes one.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from errno import EINVAL, EISDIR
-from typing import TYPE_CHECKING
+from errno import EFBIG, EINVAL, EISDIR
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def read_regular(path: Path, most: int) -> tuple[int, bytes]:
-    """The mode of a file and what it holds, at most one byte beyond `most`.
+    """The mode and the content of a regular file, which is read without waiting for anything.
 
     Raises:
-        OSError: it cannot be read, or is no regular file. Whatever it is, nothing waits for it.
+        OSError: it cannot be read, is no regular file, or holds more than `most` bytes.
     """
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(opened, "rb") as file:
         mode = os.fstat(opened).st_mode
         _check(path, mode)
-        return mode, file.read(most + 1)
+        return mode, _content(path, file, most)
 
 
 def read(path: Path, most: int) -> tuple[int, bytes]:
-    """The same for a file that may be a pipe.
+    """The mode and the content of a file that may be a pipe.
 
-    A pipe is waited for until somebody writes: call it while Ctrl-C and SIGTERM raise.
+    It waits until somebody writes to the pipe: call it while Ctrl-C and SIGTERM raise.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or holds more than `most` bytes.
     """
     with path.open("rb") as file:
-        return os.fstat(file.fileno()).st_mode, file.read(most + 1)
+        return os.fstat(file.fileno()).st_mode, _content(path, file, most)
 
 
 def check_regular(path: Path) -> None:
-    """See that a file that somebody else's library reads cannot hold it up.
+    """Check a file for a library that reads it: the library could wait for a pipe for ever.
 
     Raises:
-        OSError: it is there, and no regular file.
+        OSError: it exists and is no regular file.
     """
     try:
         mode = path.stat().st_mode
     except OSError:
-        return  # whoever reads it says why it cannot be read
+        return  # the library reports why it cannot be read
     _check(path, mode)
+
+
+def _content(path: Path, file: BinaryIO, most: int) -> bytes:
+    data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(EFBIG, f"it holds more than {most:,} bytes", str(path))
+    return data
 
 
 def _check(path: Path, mode: int) -> None:

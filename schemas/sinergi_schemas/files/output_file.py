@@ -1,13 +1,13 @@
-"""The files that a command writes because somebody named them: one rule for all of them.
+"""The files that a command writes, by one rule for all of them.
 
 - `-` is standard output. What is not a regular file (a pipe, a FIFO, a terminal, `/dev/stdout`) is
   written into as it is, and never replaced or removed.
 - A regular file that is there already is refused, before any work is done, unless it is forced.
-- A regular file is written beside its place and takes its name only when all of it is on the disk:
-  nothing unfinished ever bears the name, and what was there before stays until then.
-- A symbolic link is followed and stays a link. One that leads nowhere is refused, since the file
-  that it would make lies where nobody said.
-- Only what this run has made is removed.
+- A regular file is written under a temporary name in the same folder and renamed when all of it is
+  on the disk. No unfinished file ever has the final name, and an earlier file stays until then.
+- A symbolic link is followed and stays a link. A link to nothing is refused, since the new file
+  would be in a place that the user did not name.
+- Only files that this run has made are removed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 STANDARD_OUTPUT = Path("-")
 
-# Modes of new files: events hold personal data; what holds none is as the user's umask says.
+# Modes of new files: for personal data, and for other data, less the umask.
 OWNER_ONLY = 0o600
 AS_USUAL = 0o666
 
@@ -37,8 +37,7 @@ _MOST_LINKS = 40  # as the Linux kernel follows them
 class OutputFile:
     """An output that is being written.
 
-    As a context manager it is finished at the end of the block, and discarded where the block
-    raises.
+    As a context manager it is finished at the end of the block, or discarded if the block raises.
     """
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
@@ -63,7 +62,7 @@ class OutputFile:
             if (own := _own_descriptor(path)) is not None:
                 sys.stdout.flush()
                 return _Stream(path, os.fdopen(os.dup(own), "wb"))
-            if _is_written_as_it_is(path):
+            if _is_stream(path):
                 return _Stream(path, os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb"))
             return _RegularFile(path, _place(path, force=force), mode)
         except OSError as why:
@@ -71,7 +70,7 @@ class OutputFile:
 
     @staticmethod
     def check(path: Path, *, force: bool = False) -> None:
-        """Refuse what could not be begun, and touch nothing.
+        """Refuse an output that `open` would refuse, and change nothing.
 
         Raises:
             OutputExists: there is a file already, and it is not forced.
@@ -79,7 +78,7 @@ class OutputFile:
         """
         try:
             is_stream = path == STANDARD_OUTPUT or _own_descriptor(path) is not None
-            if not is_stream and not _is_written_as_it_is(path):
+            if not is_stream and not _is_stream(path):
                 folder = _place(path, force=force).parent
                 if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
                     raise errors.OutputRefused(str(path), f"{folder} takes no new file from us")
@@ -88,12 +87,12 @@ class OutputFile:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person sees what is written."""
+        """Whether the output is a terminal."""
         return self._file.isatty()
 
     @property
     def is_replacing(self) -> bool:
-        """Whether a file of this name is there already, which is to be replaced."""
+        """Whether a file of this name was there at the start and will be replaced."""
         return False
 
     def write(self, data: bytes | memoryview) -> None:
@@ -101,7 +100,7 @@ class OutputFile:
 
         Raises:
             OutputRefused: they cannot be written, as on a full disk.
-            BrokenPipeError: whoever read them has closed the pipe.
+            BrokenPipeError: the reader has closed the pipe.
         """
         try:
             self._file.write(data)
@@ -111,12 +110,12 @@ class OutputFile:
             raise _refused(self._path, why) from None
 
     def finish(self) -> None:
-        """Have all of it on the disk under its name, or out to whoever reads it.
+        """Flush the output; a regular file then is on the disk and has its name.
 
         Raises:
-            OutputExists: somebody has made a file of this name meanwhile.
+            OutputExists: another process has made a file of this name meanwhile.
             OutputRefused: it cannot be written.
-            BrokenPipeError: whoever read it has closed the pipe.
+            BrokenPipeError: the reader has closed the pipe.
         """
         try:
             self._file.flush()
@@ -129,10 +128,10 @@ class OutputFile:
             self.discard()
 
     def discard(self) -> None:
-        """Remove what this run has made and not finished; anything else stays."""
+        """Remove the unfinished file of this run, if there is one."""
 
     def _complete(self) -> None:
-        """What is left to do once everything is written."""
+        """Give a regular file its name after everything is written."""
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +149,7 @@ class OutputFile:
 
 
 class _Stream(OutputFile):
-    """A pipe, a device or a descriptor: opened by us, and closed by us, without another flush."""
+    """A pipe, a device or a descriptor that this process opens, and closes without a flush."""
 
     _file: BufferedWriter
 
@@ -158,16 +157,16 @@ class _Stream(OutputFile):
         super().__init__(path, file)
 
     def discard(self) -> None:
-        """Close it; what is written is written."""
+        """Close it; bytes that were written stay written."""
         self._file.raw.close()
 
 
 class _RegularFile(OutputFile):
-    """A regular file on its way, under a name of its own beside its place.
+    """A regular file that is written under a temporary name in the folder of its place.
 
     Args:
         path: the file as the user named it.
-        place: the same without symbolic links.
+        place: the same path without symbolic links.
     """
 
     _file: BufferedWriter
@@ -181,11 +180,11 @@ class _RegularFile(OutputFile):
 
     @property
     def is_replacing(self) -> bool:
-        """Whether a file of this name was there when this one was begun."""
+        """Whether a file of this name was there at the start and will be replaced."""
         return self._replaces
 
     def discard(self) -> None:
-        """Remove the file while it still has the name of its own."""
+        """Remove the file if it still has its temporary name."""
         self._unfinished.unlink(missing_ok=True)
         self._file.raw.close()
 
@@ -204,8 +203,8 @@ class _RegularFile(OutputFile):
             self._unfinished.rename(self._place)
 
 
-def _is_written_as_it_is(path: Path) -> bool:
-    """Whether something is there that is neither a file nor a disk, nor a folder."""
+def _is_stream(path: Path) -> bool:
+    """Whether the path is that of a pipe, a terminal or another character device or socket."""
     if not path.exists():
         return False
     mode = path.stat().st_mode
@@ -213,12 +212,12 @@ def _is_written_as_it_is(path: Path) -> bool:
 
 
 def _place(path: Path, *, force: bool) -> Path:
-    """Where a regular file goes that is named so, which may be where a link leads.
+    """The path of the regular file that is to be written, with symbolic links followed.
 
     Raises:
         OutputExists: there is a file already, and it is not forced.
         OutputRefused: no regular file can be there.
-        OSError: as the last.
+        OSError: the same, as the operating system reports it.
     """
     if path.exists():
         mode = path.stat().st_mode
@@ -237,10 +236,10 @@ def _place(path: Path, *, force: bool) -> Path:
 
 
 def _own_descriptor(path: Path) -> int | None:
-    """The number of this process's descriptor that a path such as `/dev/stdout` stands for.
+    """The descriptor of this process that a path such as `/dev/stdout` means.
 
-    It is written into by its number: where a shell has redirected it to a file, opening that file
-    by its path would begin at its start.
+    Output goes to the descriptor by its number: if a shell has redirected it to a file, opening
+    that file by its path would write at its start.
     """
     own = {os.path.realpath("/proc/self/fd"), os.path.realpath("/dev/fd")}
     for _ in range(_MOST_LINKS):
@@ -254,7 +253,7 @@ def _own_descriptor(path: Path) -> int | None:
 
 
 def _refused(path: Path, why: OSError) -> errors.OutputRefused:
-    said = why.strerror or type(why).__name__
+    what = why.strerror or type(why).__name__
     if path == STANDARD_OUTPUT:
-        return errors.OutputRefused("standard output", said, "send it elsewhere")
-    return errors.OutputRefused(str(path), said)
+        return errors.OutputRefused("standard output", what, "send it elsewhere")
+    return errors.OutputRefused(str(path), what)

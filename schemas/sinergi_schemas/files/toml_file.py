@@ -1,7 +1,7 @@
-"""TOML files that people write, and everything that is wrong in one, each as one clear line.
+"""TOML files that people write, and everything that is wrong in one, each problem in one line.
 
-pydantic finds what is wrong; the words are ours, since whoever reads them knows neither pydantic
-nor Python. A field's `description` says what to write there, and ends every complaint about it.
+pydantic finds the problems, and this module words them for people who know neither pydantic nor
+Python. A field's `description` says what to write there; it ends each message about the field.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sinergi_schemas.files import toml_limits
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-# For how many problems of a file a known name is looked for, and among how many names.
+# How many problems of a file get a hint at a known name, and among how many names it is sought.
 MOST_HINTS = 10
 _MOST_NAMES = 100
 _LONGEST_NAME = 100
@@ -52,7 +52,7 @@ _BOUNDS = {
 
 
 class FileProblem(NamedTuple):
-    """One thing wrong: the key it is about, and what, with the way to mend it."""
+    """One problem: the key that it is about, and what is wrong, with the remedy."""
 
     key: str
     what: str
@@ -63,7 +63,7 @@ class FileProblem(NamedTuple):
 
 
 class Table(BaseModel):
-    """A table of such a file: no key that it does not know, no value taken for another kind."""
+    """A table of such a file, which refuses unknown keys and converts no value to another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -72,16 +72,15 @@ TableT = TypeVar("TableT", bound=BaseModel)
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """The file as a mapping; a byte order mark, which editors on Windows put first, is no fault.
+    """A TOML document; it may begin with a byte order mark, which editors on Windows write.
+
+    Args:
+        data: the content of a file, read up to `toml_limits.MOST_BYTES`.
 
     Raises:
         ValueError: it is not UTF-8, not TOML, or beyond the limits of `toml_limits`; the message
-            says where. Nothing else is raised, whatever the file holds.
+            says where. No input raises another error.
     """
-    if len(data) > toml_limits.MOST_BYTES:
-        raise ValueError(
-            f"it holds more than {toml_limits.MOST_BYTES:,} bytes; write a shorter one"
-        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as why:
@@ -98,11 +97,11 @@ def read(data: bytes) -> dict[str, Any]:
 def check(
     model: type[TableT], value: object, at: str, hints: int = MOST_HINTS
 ) -> tuple[TableT | None, list[FileProblem]]:
-    """A table held to its model: the table, or everything that is wrong in it.
+    """The table that a value is by its model, or everything that is wrong in the value.
 
     Args:
-        at: the key that the table stands under; empty for the whole file.
-        hints: how many of the problems may bear a hint at a known name, which takes time to find.
+        at: the key of the table; empty for the whole file.
+        hints: how many of the problems get a hint at a known name, which takes time to find.
     """
     try:
         return model.model_validate(value), []
@@ -116,8 +115,8 @@ def check(
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint at the nearest of the known names, else a list of them.
 
-    To compare two names takes a time that grows with the product of their lengths: only names of an
-    ordinary length are compared, and as many as people look through.
+    Comparing two names takes time in proportion to the product of their lengths. So only names of
+    an ordinary length are compared, and only the first of many.
     """
     names = sorted(known)
     if len(name) <= _LONGEST_NAME:
@@ -132,7 +131,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in the words of TOML."""
+    """The type of a value in TOML's words."""
     kinds: list[tuple[type | tuple[type, ...], str]] = [
         (bool, "true or false"),
         (int, "a whole number"),
@@ -175,7 +174,7 @@ def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
 
 
 def _hint(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
-    """What the innermost described field on the way to a value wants."""
+    """What to write there, by the innermost field with a description on the path to a value."""
     for length in range(len(path), 0, -1):
         inner = _model_at(model, path[: length - 1])
         for name, field in inner.model_fields.items() if inner else ():
@@ -185,7 +184,7 @@ def _hint(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
 
 
 def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The model of the table that lies at a path below another."""
+    """The model of the table at a path below another model."""
     kind: object = model
     for step in path:
         if _is_model(kind):

@@ -1,11 +1,11 @@
-"""Limits that a TOML file keeps, checked before tomllib parses it and afterwards.
+"""Limits of TOML files, checked before and after tomllib parses one.
 
 An agreement of hundreds of parties has some hundred kilobytes.
 
-tomllib ends with a RecursionError where lists or tables are nested deeply, and it needs time that
-grows with the square of the number of parts of a key. The tokens of the file show both in one pass.
-Python's integers have no bound: one of thousands of digits cannot even be written into an error
-message. The TOML specification asks for 64 bits.
+tomllib raises RecursionError if lists or tables are nested deeply, and its time grows with the
+square of the number of parts of a key. One pass over the tokens of the file finds both. Python's
+integers have no limit, and one of thousands of digits cannot even be written into an error message.
+The TOML specification asks for 64 bits.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _MOST_PARTS = 16
 _MOST_CHARACTERS = 1_000
 _INTEGERS = range(-(2**63), 2**63)
 
-# Every repetition is possessive and no alternative fails behind its first characters, so that the
-# time is linear in the size of the file, whatever it holds.
+# Every repetition is possessive, and no alternative fails after its first characters. So the time
+# is linear in the size of every file.
 _PART = r"""(?: [A-Za-z0-9_-]++ | "(?:[^"\\\n]|\\[^\n])*+"? | '[^'\n]*+'? )"""
 _TOKEN = re.compile(
     rf"""
@@ -40,7 +40,7 @@ _PARTS = re.compile(_PART, re.VERBOSE)
 
 
 def check_text(text: str) -> None:
-    """Hold the text of a file to what can be parsed in linear time.
+    """Check that the text of a file can be parsed in linear time.
 
     Raises:
         ValueError: lists and tables are nested too deeply, or a key or number is too long; the
@@ -60,7 +60,7 @@ def check_text(text: str) -> None:
 
 
 def _check_dotted(text: str, found: re.Match[str]) -> None:
-    """A dotted key, which may also be a number, a date or a piece of text on one line."""
+    """Check a dotted key, which may also be a number, a date or a piece of text on one line."""
     if len(found[0]) > _MOST_CHARACTERS and found[0][0] not in "\"'":
         what = f"holds a key or a number of more than {_MOST_CHARACTERS:,} characters"
         _refuse(text, found, f"{what}; write a shorter one")
@@ -74,7 +74,7 @@ def _refuse(text: str, found: re.Match[str], what: str) -> None:
 
 
 def check_values(document: dict[str, Any]) -> None:
-    """Hold what was parsed to the depth and to the integers that every reader can work with.
+    """Check the depth and the integers of a parsed document.
 
     Raises:
         ValueError: tables are nested too deeply, or an integer has more than 64 bits; the message
@@ -93,7 +93,7 @@ _Key = tuple[Any, str] | None
 
 
 def _values(document: dict[str, Any]) -> Iterator[tuple[_Key, int, object]]:
-    """All values with their keys and levels. A key is linked to the one above it."""
+    """All values with their keys and levels; each key links to the key above it."""
     left: list[tuple[_Key, int, object]] = [(None, 0, document)]
     while left:
         key, level, value = left.pop()

@@ -1,0 +1,37 @@
+"""Options that several commands share, and the shape of a command with commands below it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+
+def json_option(about: str = "As one JSON document.") -> Any:
+    """The option `--json`, for a command whose document is described in other words."""
+    return typer.Option("--json", help=about)
+
+
+def force_option(about: str = "Write over a file that is there already.") -> Any:
+    """The option `--force`, for a command that writes other files."""
+    return typer.Option("--force", help=about)
+
+
+AsJson = Annotated[bool, json_option()]
+Force = Annotated[bool, force_option()]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Show so many at most.")]
+
+
+def command_group(name: str, about: str) -> typer.Typer:
+    """An application for a command that has commands below it, and shows its help without one.
+
+    Args:
+        about: what its help says about it.
+    """
+    app = typer.Typer(name=name, help=about, no_args_is_help=True, add_completion=False)
+    app.callback()(_nothing_before_the_command)  # else typer makes a single command the group
+    return app
+
+
+def _nothing_before_the_command() -> None:
+    """The group has no options of its own."""

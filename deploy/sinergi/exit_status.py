@@ -1,0 +1,18 @@
+"""The exit statuses of `sinergi`, each with one meaning for every command."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """How a command ended.
+
+    Where several things were checked, NEGATIVE outweighs ERROR: what is certain comes first.
+    """
+
+    SUCCESS = 0  # done, or so it is
+    NEGATIVE = 1  # it is not so: something is disproved, refused, halted or left to do
+    ERROR = 2  # it could not be done, or nobody can tell
+    STOPPED = 130  # by SIGINT or SIGTERM; a shell shows 128 + SIGINT
+    OUTPUT_CLOSED = 141  # a shell shows 128 + SIGPIPE for a program that the signal ends
