@@ -12,7 +12,7 @@ from psycopg import sql
 from sinergi_consumers.materialise.store import Stored
 from sinergi_consumers.sinks.postgresql import merge
 from sinergi_consumers.sinks.postgresql.merge import Merge
-from sinergi_consumers.sinks.postgresql.sink import _UNKEPT, PostgresqlSink
+from sinergi_consumers.sinks.postgresql.sink import _WITHOUT_BYTES, PostgresqlSink
 from sinergi_consumers.testing.sinks import CURRENT, HISTORY, TOPIC, Worker, transfer
 from sinergi_schemas import codec, postgresql
 from test_bounded_time import ConsumerDatabase
@@ -46,7 +46,7 @@ def rows_seen(
         closing(postgresql.Database(consumer.url, "a test")) as database,
         database.serving() as own,
     ):
-        own.execute(merge.make_all(every, kept=True))
+        own.execute(merge.create_temporary_tables(every, persistent=True))
         record = HISTORY.record
         names = (merge.incoming(record), merge.columns(record), merge.real(record))
         own.execute(sql.SQL("INSERT INTO {0} ({1}) SELECT {1} FROM {2}").format(*names))
@@ -131,7 +131,7 @@ def test_events_are_not_compared_with_every_datum_that_is_kept(postgresql: str, 
             f" WHERE leaf_index BETWEEN {first} AND {last} AND leaf_index % 2 = 0"
         )
         values = [TOPIC.name, 0, [*range(10_001, last + 1)]]
-        seen.append(rows_seen(consumer, sql.SQL(_UNKEPT), values))
+        seen.append(rows_seen(consumer, sql.SQL(_WITHOUT_BYTES), values))
     assert seen[1] < 2.2 * seen[0] < 30_000
 
 

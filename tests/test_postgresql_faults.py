@@ -267,7 +267,7 @@ def test_every_row_that_is_refused_for_itself_is_found_and_no_other(postgresql: 
     with consumer.working() as worker:
         work = worker.received(consumer.tape.write_datums(datums))
         with worker.sink.transaction() as transaction:
-            found = transaction.refused(CURRENT, CURRENT.rows(events_of(work)))
+            found = transaction.find_refused(CURRENT, CURRENT.rows(events_of(work)))
         assert sorted(found) == sorted([*guilty, 640])
         codes = {index: why.sqlstate for index, why in found.items()}
         assert {codes[each] for each in (*guilty[::2], 640)} == {"22021"}

@@ -26,7 +26,7 @@ from sinergi_consumers.projections.projection import projection
 from sinergi_consumers.quarantine.admin import Quarantine, QuarantineFilter
 from sinergi_consumers.quarantine.leaf_reading import LeafReading
 from sinergi_consumers.quarantine.retry import QuarantineRetry
-from sinergi_consumers.sinks.postgresql.merge import Merge, make_all
+from sinergi_consumers.sinks.postgresql.merge import Merge, create_temporary_tables
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
 from sinergi_consumers.sinks.protocol import Decision, QuarantineKey
@@ -393,7 +393,7 @@ def test_a_retry_that_breaks_off_has_changed_nothing(
         raise errors.DatabaseAway("57P01")
 
     with monkeypatch.context() as patch:
-        patch.setattr(PostgresqlTransaction, "decided", away)
+        patch.setattr(PostgresqlTransaction, "record_decisions", away)
         status, out, err = consumer.sinergi("retry", "--leaf", "5", "--why", "mended")
     assert (status, out) == (2, "")
     assert "57P01" in err
@@ -551,7 +551,7 @@ def test_who_arrives_is_looked_up_by_key_however_many_are_in_quarantine(
         closing(postgresql.Database(consumer.url, "a test")) as database,
         database.serving() as own,
     ):
-        own.execute(make_all([Merge(CURRENT)], kept=True))
+        own.execute(create_temporary_tables([Merge(CURRENT)], persistent=True))
         steps = [line for (line,) in own.execute(question)]
     assert any("Index Scan using quarantine_by_revision" in line for line in steps), steps
     assert not any("Seq Scan on quarantine" in line for line in steps), steps
@@ -685,5 +685,5 @@ def test_a_mended_projection_of_an_integrators_takes_its_own_events_back(
         (outcome,) = retrial.retry(
             [QuarantineKey("own", TopicPartition(TOPIC.name, 0), 5)], DECISION
         )
-    assert outcome.is_through
+    assert outcome.is_merged
     assert consumer.ask("SELECT number FROM sinergi.own ORDER BY 1") == [(at,) for at in range(9)]

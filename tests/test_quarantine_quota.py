@@ -26,7 +26,7 @@ from sinergi.cli.root import run
 from sinergi_consumers.decode.decoder import Unfit
 from sinergi_consumers.quarantine.admin import Quarantine, QuarantineFilter
 from sinergi_consumers.quarantine.leaf_reading import LeafReading
-from sinergi_consumers.quarantine.retry import HeldLeaves
+from sinergi_consumers.quarantine.retry import QuarantinedLeaves
 from sinergi_consumers.sinks.postgresql.sink import QUARANTINE_BYTES, PostgresqlSink
 from sinergi_consumers.sinks.protocol import QuarantineKey
 from sinergi_consumers.testing.sinks import BUS, TOPIC, transfer
@@ -419,10 +419,10 @@ def act(
         projection = {each.name: each for each in PROJECTIONS}[name]
         unfit = [Unfit(LEAVES[leaf], "rows-refused", "x")]
         with sink.transaction() as transaction:
-            transaction.quarantine(projection, HeldLeaves(TOPIC, 0, [LEAVES[leaf]]), unfit)
+            transaction.quarantine(projection, QuarantinedLeaves(TOPIC, 0, [LEAVES[leaf]]), unfit)
     elif action == "retry":
         with sink.transaction() as transaction:
-            transaction.retried([QuarantineKey(name, TopicPartition(TOPIC.name, 0), leaf)])
+            transaction.mark_retried([QuarantineKey(name, TopicPartition(TOPIC.name, 0), leaf)])
     elif action == "discard":
         Quarantine(consumer.url).discard(
             QuarantineFilter(projection=name, leaf_index=leaf), DECISION

@@ -133,7 +133,7 @@ def _die_between_position_and_rows(scenario: Scenario) -> None:
     worker, orders = scenario.start("materialise")
     scenario.publish()
     scenario.bus.until_arrived()
-    scenario.kill_at(worker, orders, _named(PostgresqlTransaction.checkpoints))
+    scenario.kill_at(worker, orders, _named(PostgresqlTransaction.store_checkpoints))
     scenario.start("materialise")
 
 

@@ -124,7 +124,7 @@ def no_seal() -> None:
 
 def handler_ignored() -> None:
     """The position moves although the rows could not be brought in."""
-    merge = isolate.merge_or_set_apart
+    merge = isolate.merge_or_isolate
 
     def merged(*args: Any) -> Iterator[Any]:
         try:
@@ -132,7 +132,7 @@ def handler_ignored() -> None:
         except errors.Unavailable:
             return
 
-    _replace(isolate, "merge_or_set_apart", merged)
+    _replace(isolate, "merge_or_isolate", merged)
 
 
 def failing_merge() -> None:

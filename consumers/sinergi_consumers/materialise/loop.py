@@ -128,7 +128,7 @@ class Materialiser:
         while not stopping.is_set():
             try:
                 self._sink.check()
-                self._receipts.send(self._sink.unpublished())
+                self._receipts.send(self._sink.unpublished_receipts())
                 self._report_missing_topics()
             except errors.Unavailable as why:
                 _log.warning("not started yet", why=str(why))
@@ -226,7 +226,7 @@ class Materialiser:
         self._unrecorded_sound &= self._claims.keys()
         with self._left_for_later("topic-partition not recorded as sound yet"):
             for tp in [*self._unrecorded_sound]:
-                self._sink.sound(tp)
+                self._sink.clear_halt(tp)
                 self._halts.forget(tp)
                 self._unrecorded_sound.discard(tp)
 
@@ -304,7 +304,7 @@ class Materialiser:
         with self._left_for_later("halt not recorded yet"):
             for tp, (why, seconds) in [*self._unrecorded_halts.items()]:
                 looks_at = self._clock.now() + timedelta(seconds=seconds)
-                self._sink.halt(tp, why, looks_at)
+                self._sink.record_halt(tp, why, looks_at)
                 del self._unrecorded_halts[tp]
 
     def _pause(self, tp: TopicPartition, why: errors.Unavailable) -> None:
@@ -329,7 +329,7 @@ class Materialiser:
                     )
             if skipped:
                 with self._left_for_later("skipped messages not counted"):
-                    self._sink.skipped(tp, skipped)
+                    self._sink.record_skipped(tp, skipped)
 
     def _reload_agreements(self) -> None:
         """If the agreements have changed, read on under the new ones from the stored positions.
@@ -381,7 +381,7 @@ class Materialiser:
     def _mark_published(self, receipts: Sequence[Receipt]) -> None:
         with self._left_for_later("receipts not marked as published"):
             if receipts:
-                self._sink.published(receipts, self._clock.now())
+                self._sink.mark_published(receipts, self._clock.now())
 
     @contextmanager
     def _left_for_later(self, event: str) -> Iterator[None]:

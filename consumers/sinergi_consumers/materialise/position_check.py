@@ -47,7 +47,7 @@ class PositionCheck:
         if not claims or now < self._due:
             return []
         self._due = now + self._seconds
-        found = self._sink.reached(sorted({tp.topic for tp in claims}))
+        found = self._sink.progress(sorted({tp.topic for tp in claims}))
         lost: list[errors.PositionLost] = []
         for tp, claim in claims.items():
             for name, position in claim.positions.items():

@@ -9,7 +9,7 @@ import polars as pl
 import stamina
 import structlog
 
-from sinergi_consumers.quarantine.isolate import take_in
+from sinergi_consumers.quarantine.isolate import merge_and_quarantine
 from sinergi_consumers.sinks.protocol import Receipt
 from sinergi_schemas import errors
 from sinergi_schemas.seal.checkpoint import cosign
@@ -161,8 +161,8 @@ class Store:
                     unfit = _merge(transaction, each, batch, part, since)
                     quarantined += [(each, one) for one in unfit]
             # 5. … and the receipt
-            transaction.checkpoints(batch)
-            transaction.receipt(receipt)
+            transaction.store_checkpoints(batch)
+            transaction.store_receipt(receipt)
         # 6. the commit has taken place
         _log_quarantined(batch, quarantined)
         return Stored(work, positions, receipt)
@@ -191,7 +191,7 @@ def _merge(
             events=part.events.filter(pl.col("leaf_index") >= since),
             unfit=[each for each in part.unfit if each.message.leaf_index >= since],
         )
-    return take_in(transaction, projection, batch, part)
+    return merge_and_quarantine(transaction, projection, batch, part)
 
 
 def _log_quarantined(batch: VerifiedBatch, quarantined: Sequence[tuple[Projection, Unfit]]) -> None:

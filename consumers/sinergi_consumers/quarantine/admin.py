@@ -1,6 +1,6 @@
-"""What stands in quarantine and what was decided about it, for people to see, and to discard.
+"""Quarantine for people: list its events and the decisions about them, and discard events.
 
-What an event says is not among it: its key and its bytes are asked for one event at a time.
+The lists contain no content of events. A person reads key and datum of one event at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from psycopg import sql
 
-from sinergi_consumers.sinks.postgresql.quarantine_rows import HOLD_POSITION
+from sinergi_consumers.sinks.postgresql.quarantine_rows import LOCK_POSITION
 from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ Named = Literal["topic", "projection", "reason"]
 
 
 class QuarantineState(StrEnum):
-    """What has become of an event in quarantine."""
+    """The state of an event in quarantine."""
 
     OPEN = "open"
     SUPERSEDED = "superseded"
@@ -70,10 +70,10 @@ UNSETTLED = (QuarantineState.OPEN, QuarantineState.SUPERSEDED)
 
 @dataclass(frozen=True, slots=True)
 class QuarantineFilter:
-    """Which rows of quarantine; what is None or empty does not choose.
+    """Which rows of quarantine to select. A field that is None or empty selects all rows.
 
     Attributes:
-        ids: these rows.
+        ids: rows with one of these ids.
         states: rows in one of these states.
     """
 
@@ -87,7 +87,7 @@ class QuarantineFilter:
     states: Sequence[QuarantineState] = ()
 
     def where(self) -> tuple[sql.Composed, list[object]]:
-        """The condition in SQL, and its values."""
+        """The condition in SQL, and its parameters."""
         chosen: list[object] = []
         parts: list[sql.Composable] = [sql.SQL("true")]
         for name in ("topic", "partition", "leaf_index", "event_id", "projection", "reason"):
@@ -106,12 +106,12 @@ class Quarantined(NamedTuple):
     """A row of quarantine.
 
     Attributes:
-        event_id: as a header of the message says it: a hint.
-        revision: the record's, where it could be read.
+        event_id: from a header of the message, which is only a hint.
+        revision: of the record; None if it could not be read.
         fingerprint: of the schema that the event was written with, in hex.
-        leaf_hash: as it was verified under the seal, in hex.
+        leaf_hash: the verified hash of the leaf, in hex.
         size: bytes of key and datum.
-        kept: whether they are kept here; else the topic has them.
+        kept: whether the database has key and datum; if not, only the topic has them.
     """
 
     id: int
@@ -132,7 +132,7 @@ class Quarantined(NamedTuple):
 
 
 class RecordedDecision(NamedTuple):
-    """What was done about an event in quarantine."""
+    """A decision about an event in quarantine, and its outcome."""
 
     action: str
     outcome: str
@@ -142,7 +142,7 @@ class RecordedDecision(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What an event in quarantine consists of: personal data, for whoever has asked for it."""
+    """Key and datum of an event in quarantine. They contain personal data."""
 
     key: bytes
     datum: bytes
@@ -151,10 +151,11 @@ class Contents(NamedTuple):
 class Quarantine:
     """The quarantine of a database, for people.
 
+    Every method raises `DatabaseAway` if the database is unavailable, and `DatabaseBroken` if a
+    table or a privilege is missing.
+
     Args:
         url: an SQLAlchemy URL of the consumer's database.
-
-    Every method raises `DatabaseAway` or `DatabaseBroken` where it does not serve us.
     """
 
     def __init__(self, url: str) -> None:
@@ -163,31 +164,32 @@ class Quarantine:
     def rows(
         self, wanted: QuarantineFilter, most: int | None = None
     ) -> tuple[list[Quarantined], int]:
-        """The oldest rows, at most so many, and how many there are in all."""
+        """The oldest selected rows, at most `most` of them, and the number of all selected rows."""
         where, values = wanted.where()
         found = self._ask(_ROWS.format(where), [*values, most])
         return [Quarantined(*row[:-1]) for row in found], found[0][-1] if found else 0
 
     def names(self, column: Named) -> list[str]:
-        """The names that stand in a column, of rows in any state."""
+        """The distinct values of a column, of rows in any state."""
         found = self._ask(_NAMES.format(sql.Identifier(column)), [])
         return [name for (name,) in found]
 
     def decisions(self, id_: int) -> list[RecordedDecision]:
-        """What was done about a row, the oldest first."""
+        """The decisions about a row, the oldest first."""
         return [RecordedDecision(*row) for row in self._ask(_DECISIONS, [id_])]
 
     def contents(self, id_: int) -> Contents | None:
-        """Key and datum of a row; None where they are not kept."""
+        """Key and datum of a row; None if the database does not have them."""
         rows = self._ask(_CONTENTS, [id_])
         return Contents(*rows[0]) if rows else None
 
     def discard(self, wanted: QuarantineFilter, decision: Decision) -> int:
-        """State that somebody gives rows up, and who and why; how many. They stay where they are.
+        """Mark rows as discarded, with who decided it and why. Returns their number.
 
-        Only what is unsettled can be discarded. Each position is held in its turn, as a worker and
-        a retry hold it before they touch its quarantine, so that nobody waits for the other's rows.
-        Where the database goes away in between, what belongs to the positions before is done.
+        The rows stay in the table. Only open and superseded rows can be discarded. Each position
+        has its own transaction, which locks the position first, as a worker and a retry do; so
+        there is no deadlock. If the database becomes unavailable, earlier transactions remain
+        committed.
         """
         where, values = wanted.where()
         count = 0
@@ -196,7 +198,7 @@ class Quarantine:
                 parts = connection.execute(_PARTS.format(where), values).fetchall()
             for part in parts:
                 with database.serving() as connection:
-                    connection.execute(HOLD_POSITION, part)
+                    connection.execute(LOCK_POSITION, part)
                     done = connection.execute(_DISCARD.format(where), [*part, *values, *decision])
                     count += done.rowcount
         return count

@@ -1,8 +1,9 @@
-"""What waits in quarantine for a schema or an agreement, tried again by the materialiser itself.
+"""Automatic retry of events in quarantine that wait for a schema or an agreement.
 
-What quarantine keeps is tried when a partition is claimed. What it does not keep is read again from
-the topic, a little at a time between other work, and each event at most once until something has
-changed: a topic full of junk is not read over and over.
+The materialiser retries events whose bytes are in quarantine when it claims a partition. It reads
+other events again from the topic, in small portions between its other work. It reads each of them
+at most once until a schema or an agreement changes, so it does not read a topic full of foreign
+messages repeatedly.
 """
 
 from __future__ import annotations
@@ -24,59 +25,63 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_MOST = 200  # entries of one look
+_MOST = 200  # entries that one call of `look` reads again
 _READ_SECONDS = 3.0
 _PAUSE_SECONDS = 2.0
 
 
 class Awaiting:
-    """Tries again what has become readable, or allowed, under the agreements of one retrial."""
+    """The automatic retry, with the schemas and agreements of one `QuarantineRetry`."""
 
     def __init__(self, retrial: QuarantineRetry, clock: Clock) -> None:
         self._retrial = retrial
         self._clock = clock
-        self._due = clock.monotonic()
+        self._next_read = clock.monotonic()
         self._agreed: set[TopicPartition] = set()
         self._left: dict[TopicPartition, list[tuple[Decision, list[QuarantineKey]]]] = {}
         self._missed: set[tuple[TopicPartition, int]] = set()
 
     def upgrade(self, tp: TopicPartition) -> None:
-        """Try again what a partition's events waited for: a schema, or an agreement, known by now.
+        """Retry a partition's events whose schema or agreement is available now.
 
-        What no agreement allows is looked at once, since the agreements stay the same; and where
-        none allows it now nothing is written. Events without their bytes are left for `look`.
+        Events that no agreement allows are checked once per partition, since the agreements of this
+        object never change; if still no agreement allows them, nothing is written. Events whose
+        bytes are not in quarantine are left for `look`.
 
         Raises:
-            Unavailable: the database is away.
+            Unavailable: the database does not answer.
             DatabaseBroken: a table or a privilege is missing.
         """
         sink = self._retrial.sink
         readable = self._retrial.decoders.of(tp.event_topic.event_type).readable
-        due = [(UPGRADED, sink.awaiting(tp, readable))]
+        due = [(UPGRADED, sink.awaiting_schema(tp, readable))]
         if tp not in self._agreed:
             due.append((AGREED, sink.not_agreed(tp)))
             self._left[tp] = []
         left = [each for each in self._left.get(tp, ()) if each[0] is AGREED]
         for decision, entries in due:
-            unkept = sink.unkept(tp, [each.leaf_index for each in entries])
-            kept = [each for each in entries if each.leaf_index not in unkept]
-            _tell([*self._retrial.retry(kept, decision)], decision)
-            others = sorted({*entries} - {*kept}, key=leaf_of)
+            without_bytes = sink.without_bytes(tp, [each.leaf_index for each in entries])
+            stored = [each for each in entries if each.leaf_index not in without_bytes]
+            _report([*self._retrial.retry(stored, decision)], decision)
+            others = sorted({*entries} - {*stored}, key=leaf_of)
             left.append((decision, [each for each in others if leaf_of(each) not in self._missed]))
         self._left[tp] = left
         self._agreed.add(tp)
 
     def look(self, tps: Container[TopicPartition]) -> None:
-        """Read some events of one of some topic-partitions again and try them, if it is time.
+        """Read some events of one topic-partition again and retry them, if the pause is over.
 
-        It reads on for some seconds and takes a few MiB, so that a loop can call it between other
-        work. An event that is not found is left to `sinergi quarantine retry`, which reads further.
+        It reads for some seconds and uses a few MiB, so a loop can call it between other work. If
+        it does not find an event, only `sinergi quarantine retry` reads further for it.
+
+        Args:
+            tps: the topic-partitions that this worker has claimed.
 
         Raises:
-            Unavailable, NotPermitted: database or topic; a later call goes on.
+            Unavailable, NotPermitted: the database or the topic; a later call continues.
             DatabaseBroken: a table or a privilege is missing.
         """
-        if self._clock.monotonic() < self._due:
+        if self._clock.monotonic() < self._next_read:
             return
         waiting = (
             (decision, entries)
@@ -88,19 +93,19 @@ class Awaiting:
             try:
                 self._look(decision, entries)
             finally:
-                self._due = self._clock.monotonic() + _PAUSE_SECONDS
+                self._next_read = self._clock.monotonic() + _PAUSE_SECONDS
             return
 
     def _look(self, decision: Decision, entries: list[QuarantineKey]) -> None:
         portion = next(self._retrial.portions(entries[:_MOST]))
         read = self._retrial.read(portion, _READ_SECONDS)
         outcomes = [*self._retrial.retry_portion(portion, read, decision)]
-        del entries[: len(portion.entries)]  # a portion begins with the smallest leaves
+        del entries[: len(portion.entries)]  # a portion begins with the lowest leaf indexes
         self._missed |= {leaf_of(each.entry) for each in outcomes if each.result == NOT_READ}
-        _tell(outcomes, decision)
+        _report(outcomes, decision)
 
 
-def _tell(outcomes: Sequence[RetryOutcome], decision: Decision) -> None:
+def _report(outcomes: Sequence[RetryOutcome], decision: Decision) -> None:
     tried = [each for each in outcomes if decision is UPGRADED or each.result != NOT_AGREED]
     if tried:
         _log.info(
@@ -108,7 +113,7 @@ def _tell(outcomes: Sequence[RetryOutcome], decision: Decision) -> None:
             topic=tried[0].entry.tp.topic,
             partition=tried[0].entry.tp.partition,
             events=len(tried),
-            through=sum(each.is_through for each in tried),
+            merged=sum(each.is_merged for each in tried),
         )
     missed = [each for each in outcomes if each.result == NOT_READ]
     if missed:

@@ -1,10 +1,9 @@
-"""Merging with the guilty set apart: one bad event never holds up its neighbours.
+"""Merge events, and isolate those that are refused, so that one bad event does not block others.
 
-Where a projection or the database refuses a frame of events, those are looked for first that cannot
-pass whatever stands beside them: on which the projection fails, or of which the database does not
-take a row. Each is judged alone. The others are merged together; if that is refused, by another
-row's key or by a trigger, they are merged one by one. All that are refused go to quarantine in the
-transaction that brings the others' rows.
+If a projection or the database refuses a frame of events, the events that fail alone are found
+first: the projection fails on them, or the database refuses one of their rows. Then the other
+events are merged together. If that is refused as well, because of another row's key or a trigger,
+they are merged one by one. All refused events go to quarantine in the same transaction.
 """
 
 from __future__ import annotations
@@ -33,56 +32,59 @@ _Refusal = errors.RowsRefused | errors.ProjectionFailed
 _Rows = Mapping[str, pl.DataFrame]
 
 _INDEX = "leaf_index"
-_ALONE = 200
-_CONFLICT = "another event holds this revision of the record already; the first leaf stands"
+_MOST_ALONE = 200
+_CONFLICT = "another event has this revision of the record already; the first leaf is used"
 
 
-def take_in(
+def merge_and_quarantine(
     transaction: Transaction, projection: Projection, leaves: Leaves, decoded: DecodedBatch
 ) -> list[Unfit]:
-    """Bring decoded leaves into a projection's tables and into its quarantine; the latter.
+    """Merge decoded events into a projection's tables, and quarantine those that are refused.
+
+    Returns:
+        The events that went to quarantine.
 
     Raises:
-        Unavailable, DatabaseBroken: see `sinergi_consumers.quarantine.isolate`.
+        Unavailable, DatabaseBroken: see `merge_or_isolate`.
     """
     unfit = [
         *decoded.unfit,
-        *merge_or_set_apart(transaction, projection, leaves, decoded.events),
+        *merge_or_isolate(transaction, projection, leaves, decoded.events),
     ]
     if unfit:
         transaction.quarantine(projection, leaves, unfit)
     return unfit
 
 
-def merge_or_set_apart(
+def merge_or_isolate(
     transaction: Transaction, projection: Projection, leaves: Leaves, events: pl.DataFrame
 ) -> Iterator[Unfit]:
-    """Merge events into a projection's tables; what could not pass, and why.
+    """Merge events into a projection's tables. Yields the refused events with the reason.
 
     Raises:
-        Unavailable: the database is away: nothing of this says anything about an event.
+        Unavailable: the database does not answer; no event is the cause.
         DatabaseBroken: a table or a privilege is missing.
     """
     if events.is_empty():
         return
     outcome = _attempt(transaction, projection, events)
     if isinstance(outcome, _Refusal) and events.height > 1:
-        guilty = _guilty(transaction, projection, events)
-        yield from _unfit(leaves, events, guilty)
-        events = events.filter(~pl.col(_INDEX).is_in([*guilty]))
+        refused = _refused_alone(transaction, projection, events)
+        yield from _unfit(leaves, events, refused)
+        events = events.filter(~pl.col(_INDEX).is_in([*refused]))
         if events.is_empty():
             return
         outcome = _attempt(transaction, projection, events)
         if isinstance(outcome, _Refusal) and events.height > 1:
             yield from _unfit(leaves, events, _one_by_one(transaction, projection, events))
             return
-    yield from _told(leaves, events, outcome)
+    yield from _final_unfit(leaves, events, outcome)
 
 
 def _attempt(
     transaction: Transaction, projection: Projection, events: pl.DataFrame
 ) -> Sequence[int] | _Refusal:
-    """Merge all events or none: the leaves in conflict with others, or why it was refused."""
+    """Merge all events or none. Returns the leaves with a revision conflict, or the refusal."""
     try:
         rows = _rows(projection, events)
         with transaction.savepoint():
@@ -91,23 +93,23 @@ def _attempt(
         return why
 
 
-def _guilty(
+def _refused_alone(
     transaction: Transaction, projection: Projection, events: pl.DataFrame
 ) -> Mapping[int, _Refusal | None]:
-    """The leaves that cannot pass whatever stands beside them, and why."""
+    """The leaves that are refused whatever other events are merged with them, and the reason."""
 
-    def judge(rows: _Rows) -> Mapping[int, _Refusal]:
-        return transaction.refused(projection, rows)
+    def check(rows: _Rows) -> Mapping[int, _Refusal]:
+        return transaction.find_refused(projection, rows)
 
-    return _judged(transaction, projection, events, judge)
+    return _checked(transaction, projection, events, check)
 
 
 def _one_by_one(
     transaction: Transaction, projection: Projection, events: pl.DataFrame
 ) -> Mapping[int, _Refusal | None]:
-    """Merge events one by one: the leaves that do not stand, and why."""
+    """Merge events one by one. Returns the leaves that are refused, and the reason."""
 
-    def judge(rows: _Rows) -> Mapping[int, _Refusal | None]:
+    def check(rows: _Rows) -> Mapping[int, _Refusal | None]:
         transaction.keep_alive()
         try:
             return transaction.merge_one_by_one(projection, rows)
@@ -119,53 +121,56 @@ def _one_by_one(
         halves = [
             {name: each.filter(one) for name, each in rows.items()} for one in (middle, ~middle)
         ]
-        return {**judge(halves[0]), **judge(halves[1])}
+        return {**check(halves[0]), **check(halves[1])}
 
-    return _judged(transaction, projection, events, judge)
+    return _checked(transaction, projection, events, check)
 
 
-def _judged(
+def _checked(
     transaction: Transaction,
     projection: Projection,
     events: pl.DataFrame,
-    judge: Callable[[_Rows], Mapping[int, _Refusal | None]],
+    check: Callable[[_Rows], Mapping[int, _Refusal | None]],
 ) -> Mapping[int, _Refusal | None]:
-    """What becomes of events on which the projection fails, or of whose rows a judge says no.
+    """The leaves on which the projection fails, or whose rows a check refuses, and the reason.
 
     Args:
-        judge: why the events of some rows do not stand; None for a conflict of revisions.
+        transaction: of the sink.
+        projection: makes the rows.
+        events: decoded events.
+        check: returns the refused leaves of rows, with the reason; None is a revision conflict.
     """
     found: dict[int, _Refusal | None] = {}
     refused: dict[int, _Refusal | None] = {}
-    for rows in _together(transaction, projection, [events], found):
-        refused |= judge(rows)
+    for rows in _rows_by_schema(transaction, projection, [events], found):
+        refused |= check(rows)
     if projection.is_by_event:
         return found | refused
     found |= {leaf: None for leaf, why in refused.items() if why is None}
-    # Their rows are made anew, since an integrator's code may give others to an event in company.
+    # An integrator's code may make other rows of an event if it is alone, so they are made again.
     suspect = [leaf for leaf, why in refused.items() if why is not None]
-    for start in range(0, len(suspect), _ALONE):
-        some = events.filter(pl.col(_INDEX).is_in(suspect[start : start + _ALONE]))
-        for rows in _together(transaction, projection, some.iter_slices(1), found):
-            found |= judge(rows)
+    for start in range(0, len(suspect), _MOST_ALONE):
+        some = events.filter(pl.col(_INDEX).is_in(suspect[start : start + _MOST_ALONE]))
+        for rows in _rows_by_schema(transaction, projection, some.iter_slices(1), found):
+            found |= check(rows)
     return found
 
 
-def _together(
+def _rows_by_schema(
     transaction: Transaction,
     projection: Projection,
     parts: Iterable[pl.DataFrame],
     failed: dict[int, _Refusal | None],
 ) -> Iterator[_Rows]:
-    """The rows of parts of events, those of one shape together; adds to `failed` who has none."""
+    """The rows of events, concatenated by schema. It adds the events without rows to `failed`."""
     made: dict[object, list[_Rows]] = {}
     projected = (_projected(transaction, projection, part) for part in parts)
     for events, rows in chain.from_iterable(projected):
         if isinstance(rows, errors.ProjectionFailed):
             failed[events[_INDEX][0]] = rows
         else:
-            alike = tuple(tuple(each.schema.items()) for each in rows.values())
-            made.setdefault(alike, []).append(rows)
+            schema = tuple(tuple(each.schema.items()) for each in rows.values())
+            made.setdefault(schema, []).append(rows)
     for each in made.values():
         yield {name: pl.concat([rows[name] for rows in each]) for name in each[0]}
 
@@ -173,7 +178,7 @@ def _together(
 def _projected(
     transaction: Transaction, projection: Projection, events: pl.DataFrame
 ) -> Iterator[tuple[pl.DataFrame, _Rows | errors.ProjectionFailed]]:
-    """Events with the rows that a projection makes of them; alone, those on which it fails."""
+    """Events with the rows that a projection makes of them; an event on which it fails alone."""
     transaction.keep_alive()
     try:
         rows = _rows(projection, events)
@@ -195,13 +200,13 @@ def _rows(projection: Projection, events: pl.DataFrame) -> _Rows:
     except errors.ProjectionFailed:
         raise
     except (Exception, PanicException) as why:  # noqa: BLE001 - an integrator's code may raise any
-        # Its message may quote what it was handed, so that only its class and place go on.
+        # The message may contain values of the event, so only the class and the place are used.
         what = f"{type(why).__name__} in {_place(why)}"
         raise errors.ProjectionFailed(projection.name, what) from None
 
 
 def _place(why: BaseException) -> str:
-    """File and line of the projection's own code at which an exception came out of it."""
+    """File name and line of the projection's code that raised an exception."""
     frames = traceback.extract_tb(why.__traceback__)
     ours = Path(__file__).parents[1]
     theirs = (each for each in frames if not Path(each.filename).is_relative_to(ours))
@@ -209,10 +214,10 @@ def _place(why: BaseException) -> str:
     return f"{Path(first.filename).name}:{first.lineno}"
 
 
-def _told(
+def _final_unfit(
     leaves: Leaves, events: pl.DataFrame, outcome: Sequence[int] | _Refusal
 ) -> Iterator[Unfit]:
-    """What came of an attempt that is the last for these events."""
+    """The refused events of the last attempt."""
     if isinstance(outcome, _Refusal):
         yield from _unfit(leaves, events, {events[_INDEX][0]: outcome})
     else:
@@ -220,19 +225,19 @@ def _told(
 
 
 def _unfit(
-    leaves: Leaves, events: pl.DataFrame, guilty: Mapping[int, _Refusal | None]
+    leaves: Leaves, events: pl.DataFrame, refused: Mapping[int, _Refusal | None]
 ) -> Iterator[Unfit]:
-    """The events at some leaves, with what each is guilty of; None is a conflict of revisions."""
-    if not guilty:
+    """The refused events with the reason; None is a revision conflict."""
+    if not refused:
         return
-    those = events.filter(pl.col(_INDEX).is_in([*guilty]))
-    for index, revision in those.select(_INDEX, "revision").iter_rows():
-        why = guilty[index]
-        reason, detail = ("revision-conflict", _CONFLICT) if why is None else _said(why)
+    found = events.filter(pl.col(_INDEX).is_in([*refused]))
+    for index, revision in found.select(_INDEX, "revision").iter_rows():
+        why = refused[index]
+        reason, detail = ("revision-conflict", _CONFLICT) if why is None else _reason(why)
         yield Unfit(leaves.message(index), reason, detail, revision)
 
 
-def _said(why: _Refusal) -> tuple[str, str]:
+def _reason(why: _Refusal) -> tuple[str, str]:
     if isinstance(why, errors.RowsRefused):
         return "rows-refused", str(why)
     return "projection-failed", str(why)

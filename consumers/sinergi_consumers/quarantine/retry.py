@@ -1,9 +1,9 @@
-"""Events in quarantine tried once more, by a person, after an upgrade or under a new agreement.
+"""Retry of events in quarantine: by a person, after an upgrade, or under a new agreement.
 
-They take the road of the materialiser, on which they were set apart: the same decoding, the same
-merge, and so the same verdict where nothing was mended. What goes through stands as if it had come
-at its time, since a record's highest revision wins whatever the order. A topic is read only for
-events whose bytes quarantine does not keep.
+A retry decodes and merges events with the same code as the materialiser, so the result is the same
+if nothing has changed. An event that succeeds late has the same effect as one in time, because the
+highest revision of a record wins in any order. The topic is read only for events whose bytes are
+not in quarantine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.decode.agreement_check import NOT_AGREED
-from sinergi_consumers.quarantine.isolate import take_in
+from sinergi_consumers.quarantine.isolate import merge_and_quarantine
 from sinergi_consumers.sinks.protocol import Decision
 from sinergi_schemas import errors
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from sinergi_consumers.decode.decoder import Decoders, Unfit
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.quarantine.leaf_reading import LeafReading
-    from sinergi_consumers.sinks.protocol import QuarantineKey, Sink, UnkeptEvent
+    from sinergi_consumers.sinks.protocol import EventWithoutBytes, QuarantineKey, Sink
     from sinergi_schemas.message import Message
     from sinergi_schemas.topics import Topic, TopicPartition
 
 RETRIED = "retried"
-GONE = "not held"
+NOT_QUARANTINED = "not held"
 NOT_READ = "not read"
 
-_MOST = 200  # a transaction: a worker of the partition waits for it
+_MOST = 200  # entries of one transaction, for which a worker of the partition waits
 _MOST_BYTES = 8 * 1024 * 1024  # read again from a topic for one transaction
 
 
@@ -40,12 +40,13 @@ AGREED = Decision("sinergi materialise", "an agreement that allows it is loaded 
 
 
 class RetryOutcome(NamedTuple):
-    """What came of one entry.
+    """The outcome of the retry of one entry.
 
     Attributes:
-        result: `RETRIED`; the reason for which it stays; `NOT_READ`, where its bytes are not kept
-            and were not to be had; or `GONE`.
-        detail: what is wrong and where, without any value out of the event.
+        entry: the event and the projection.
+        result: `RETRIED`; the reason why it stays in quarantine; `NOT_READ` if its bytes are not in
+            quarantine and could not be read from the topic; or `NOT_QUARANTINED`.
+        detail: what is wrong and where, without any value of the event.
     """
 
     entry: QuarantineKey
@@ -53,43 +54,47 @@ class RetryOutcome(NamedTuple):
     detail: str = ""
 
     @property
-    def is_through(self) -> bool:
-        """Whether it has become rows."""
+    def is_merged(self) -> bool:
+        """Whether the event has become rows."""
         return self.result == RETRIED
 
 
 @dataclass(frozen=True, slots=True)
-class HeldLeaves:
-    """Leaves of one partition out of quarantine; a `Leaves` of `materialise.partition`."""
+class QuarantinedLeaves:
+    """Leaves of one partition from quarantine; see `sinergi_consumers.reading.partition.Leaves`."""
 
     topic: Topic
     partition: int
     messages: Sequence[Message]
 
     def message(self, leaf_index: int) -> Message:
-        """The one at a leaf."""
+        """The message with a leaf index."""
         return next(each for each in self.messages if each.leaf_index == leaf_index)
 
 
-class Portion(NamedTuple):
-    """Entries of one partition that are tried in one go.
+class RetryPortion(NamedTuple):
+    """Entries of one partition that are retried together.
 
     Attributes:
+        tp: the partition.
         entries: in the order of their leaves.
-        unkept: those leaves of which quarantine does not keep the bytes.
+        without_bytes: the leaves whose bytes are not in quarantine.
     """
 
     tp: TopicPartition
     entries: Sequence[QuarantineKey]
-    unkept: Mapping[int, UnkeptEvent]
+    without_bytes: Mapping[int, EventWithoutBytes]
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantineRetry:
-    """Tries again what a sink keeps in quarantine, for the projections that live in it.
+    """The retry of a sink's events in quarantine.
 
     Attributes:
-        reading: where the bytes come from that quarantine does not keep.
+        sink: the database.
+        projections: the installed ones.
+        decoders: decode the events.
+        reading: reads leaves from the topic whose bytes are not in quarantine.
     """
 
     sink: Sink
@@ -98,13 +103,14 @@ class QuarantineRetry:
     reading: LeafReading
 
     def retry(self, entries: Sequence[QuarantineKey], decision: Decision) -> Iterator[RetryOutcome]:
-        """Try entries again, some in a transaction; what came of each, when it is committed.
+        """Retry entries in several transactions. Yields each outcome after its commit.
 
-        Where a topic cannot be read, what quarantine does not keep of it is told as `NOT_READ`.
+        If a topic cannot be read, the result of events whose bytes are not in quarantine is
+        `NOT_READ`.
 
         Raises:
             ProjectionRefused: a projection is not installed here.
-            Unavailable: the database is away; what was told by then is done.
+            Unavailable: the database does not answer; the outcomes until then are committed.
             DatabaseBroken: a table or a privilege is missing.
         """
         known = {each.name for each in self.projections}
@@ -121,38 +127,41 @@ class QuarantineRetry:
                     away = why
                 yield from self.retry_portion(portion, read, decision, away)
 
-    def portions(self, entries: Sequence[QuarantineKey]) -> Iterator[Portion]:
-        """Entries of one partition, in the order of their leaves, as transactions take them."""
+    def portions(self, entries: Sequence[QuarantineKey]) -> Iterator[RetryPortion]:
+        """Split entries of one partition, in the order of their leaves, into transactions."""
         for start in range(0, len(entries), _MOST):
             some = entries[start : start + _MOST]
             tp = some[0].tp
             leaves = sorted({each.leaf_index for each in some})
-            unkept = self.sink.unkept(tp, leaves)
-            for part in _parts(leaves, unkept):
-                those = [each for each in some if each.leaf_index in part]
-                yield Portion(tp, those, {at: unkept[at] for at in part & {*unkept}})
+            without_bytes = self.sink.without_bytes(tp, leaves)
+            for part in _parts(leaves, without_bytes):
+                chosen = [each for each in some if each.leaf_index in part]
+                missing = {at: without_bytes[at] for at in part & {*without_bytes}}
+                yield RetryPortion(tp, chosen, missing)
 
-    def read(self, portion: Portion, seconds: float | None = None) -> Mapping[int, Message]:
-        """Read what quarantine does not keep again; see `LeafReading.read`.
+    def read(self, portion: RetryPortion, seconds: float | None = None) -> Mapping[int, Message]:
+        """Read the events whose bytes are not in quarantine; see `LeafReading.read`.
 
         Raises:
             Unavailable, NotPermitted: the topic cannot be read.
         """
-        wanted = {at: each.leaf_hash for at, each in portion.unkept.items()}
+        wanted = {at: each.leaf_hash for at, each in portion.without_bytes.items()}
         return self.reading.read(portion.tp, wanted, seconds)
 
     def retry_portion(
         self,
-        portion: Portion,
+        portion: RetryPortion,
         read: Mapping[int, Message],
         decision: Decision,
         away: errors.SinergiError | None = None,
     ) -> Iterator[RetryOutcome]:
-        """Try entries again, in a transaction for each projection.
+        """Retry entries, in one transaction per projection.
 
         Args:
-            read: what was read again of them.
-            away: why nothing could be read.
+            portion: the entries.
+            read: their messages that were read again from the topic.
+            decision: who retries, and why.
+            away: why the topic could not be read, or None.
 
         Raises:
             Unavailable, DatabaseBroken: as `retry`.
@@ -173,36 +182,41 @@ class QuarantineRetry:
         tp, topic = entries[0].tp, entries[0].tp.event_topic
         leaves = [each.leaf_index for each in entries]
         with self.sink.transaction() as transaction:
-            there = transaction.held(projection, tp, leaves)
-            found = {at: each or read.get(at) for at, each in there.items()}
-            held = HeldLeaves(topic, tp.partition, [each for each in found.values() if each])
+            stored = transaction.quarantined(projection, tp, leaves)
+            found = {at: each or read.get(at) for at, each in stored.items()}
+            messages = [each for each in found.values() if each]
+            quarantined = QuarantinedLeaves(topic, tp.partition, messages)
             unfit: dict[int, tuple[str, str]] = {}
-            for part in self.decoders.of(topic.event_type).parts(held):
-                unfit |= _told(part.unfit)
+            for part in self.decoders.of(topic.event_type).parts(quarantined):
+                unfit |= _reasons(part.unfit)
                 if decision is AGREED:
-                    # What is still not agreed stands in quarantine as it is; nobody has decided.
+                    # Events that are still not agreed stay in quarantine unchanged.
                     left = [each for each in part.unfit if each.reason != NOT_AGREED]
                     part = replace(part, unfit=left)  # noqa: PLW2901 - the rest of the part
-                unfit |= _told(take_in(transaction, projection, held, part))
+                unfit |= _reasons(merge_and_quarantine(transaction, projection, quarantined, part))
             outcomes = [RetryOutcome(each, *_result(each, found, unfit, away)) for each in entries]
-            transaction.retried([each.entry for each in outcomes if each.is_through])
-            quiet = _quiet(decision)
-            told = [(each.entry, each.result) for each in outcomes if each.result not in quiet]
-            transaction.decided(told, decision)
+            transaction.mark_retried([each.entry for each in outcomes if each.is_merged])
+            omitted = _unrecorded_results(decision)
+            recorded = [
+                (each.entry, each.result) for each in outcomes if each.result not in omitted
+            ]
+            transaction.record_decisions(recorded, decision)
         return outcomes
 
 
 def leaf_of(entry: QuarantineKey) -> tuple[TopicPartition, int]:
-    """The leaf that an entry is about."""
+    """The topic-partition and the leaf index of an entry."""
     return entry.tp, entry.leaf_index
 
 
-def _parts(leaves: Sequence[int], unkept: Mapping[int, UnkeptEvent]) -> Iterator[set[int]]:
-    """Leaves in groups that are not too much to read again at once."""
+def _parts(
+    leaves: Sequence[int], without_bytes: Mapping[int, EventWithoutBytes]
+) -> Iterator[set[int]]:
+    """Split leaves into groups that fit into memory when they are read again."""
     part: set[int] = set()
     size = 0
     for each in leaves:
-        more = unkept[each].size if each in unkept else 0
+        more = without_bytes[each].size if each in without_bytes else 0
         if part and size + more > _MOST_BYTES:
             yield part
             part, size = set(), 0
@@ -212,15 +226,17 @@ def _parts(leaves: Sequence[int], unkept: Mapping[int, UnkeptEvent]) -> Iterator
         yield part
 
 
-def _told(unfit: Sequence[Unfit]) -> dict[int, tuple[str, str]]:
+def _reasons(unfit: Sequence[Unfit]) -> dict[int, tuple[str, str]]:
     return {each.message.leaf_index: (each.reason, each.detail) for each in unfit}
 
 
-def _quiet(decision: Decision) -> frozenset[str]:
-    """The results of which no record is kept."""
+def _unrecorded_results(decision: Decision) -> frozenset[str]:
+    """The results that are not recorded as decisions."""
     if decision is AGREED:
-        return frozenset({GONE, NOT_READ, NOT_AGREED})
-    return frozenset({GONE, NOT_READ} if decision is UPGRADED else {GONE})
+        return frozenset({NOT_QUARANTINED, NOT_READ, NOT_AGREED})
+    if decision is UPGRADED:
+        return frozenset({NOT_QUARANTINED, NOT_READ})
+    return frozenset({NOT_QUARANTINED})
 
 
 def _result(
@@ -231,7 +247,7 @@ def _result(
 ) -> tuple[str, str]:
     tp, index = leaf_of(entry)
     if index not in found:
-        return GONE, "it is through already, or its projection will come by it anew"
+        return NOT_QUARANTINED, "it is merged already, or its projection will read it again"
     if found[index] is None:
         return NOT_READ, str(away or errors.LeafNotRead(*tp, index))
     return unfit.get(index, (RETRIED, ""))

@@ -1,1 +1,1 @@
-"""Sinks: the databases that rows go to. `protocol` says what each of them must do."""
+"""Sinks: the databases that rows are written to. `protocol` defines what each must implement."""

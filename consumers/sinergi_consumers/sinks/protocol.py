@@ -1,4 +1,4 @@
-"""What the materialiser asks of a database. Each kind of database is one module or folder here."""
+"""The interface between the materialiser and a database. Each database has a module or folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class QuarantineKey(NamedTuple):
-    """What tells rows of quarantine apart: an event, and a projection that it was unfit for."""
+    """The key of a row of quarantine: an event, and the projection that it was unfit for."""
 
     projection: str
     tp: TopicPartition
@@ -31,15 +31,15 @@ class QuarantineKey(NamedTuple):
 
     @property
     def columns(self) -> tuple[str, str, int, int]:
-        """The same as in the database."""
+        """The key as columns of the database: projection, topic, partition, leaf index."""
         return self.projection, *self.tp, self.leaf_index
 
 
-class UnkeptEvent(NamedTuple):
-    """An event in quarantine whose bytes are not kept.
+class EventWithoutBytes(NamedTuple):
+    """An event in quarantine whose bytes are not stored.
 
     Attributes:
-        leaf_hash: as it was verified.
+        leaf_hash: the verified hash of the leaf.
         size: bytes of key and datum.
     """
 
@@ -66,7 +66,7 @@ class Receipt:
 
 
 class Transaction(Protocol):
-    """One transaction of a sink: everything of a batch becomes visible in it, or nothing."""
+    """One transaction of a sink. All changes of a batch become visible together, or none."""
 
     def advance(
         self,
@@ -75,125 +75,126 @@ class Transaction(Protocol):
         position: Position,
         place: TopicIncarnation,
     ) -> Position:
-        """Move a projection's position to the end of the batch, and hold its row till the commit.
+        """Move a projection's position to the end of the batch, and lock its row until the commit.
 
         Raises:
-            PositionLost: the row is no longer at `position`, or another worker claimed it.
+            PositionLost: the row is no longer at `position`, or another worker has claimed it.
         """
         ...
 
     def savepoint(self) -> AbstractContextManager[None]:
-        """A part of the transaction that can fail alone."""
+        """A part of the transaction that can be rolled back alone."""
         ...
 
     def keep_alive(self) -> None:
-        """Call it now and then while nothing is asked of the database for seconds.
+        """Keep the session open. Call it repeatedly if no statement runs for seconds.
 
-        A database may end a session that stands still in a transaction, which is no fault of its.
+        A database may end a session that is idle in a transaction.
         """
         ...
 
     def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
-        """Put the rows of some events into a projection's tables, as its kind says.
+        """Merge the rows of some events into a projection's tables, according to its kind.
 
-        What stands in quarantine of an earlier revision of their records is superseded.
+        Earlier revisions of their records in quarantine become superseded.
 
         Returns:
-            The leaf indexes of events whose revision another event holds already; only a history
-            knows of all revisions, so that no other kind of projection tells.
+            The leaf indexes of events whose revision another event has already. Only a history
+            returns them, because only a history stores all revisions.
 
         Raises:
-            RowsRefused: the database does not take one of the rows.
+            RowsRefused: the database refuses one of the rows.
         """
         ...
 
     def merge_one_by_one(
         self, projection: Projection, rows: Mapping[str, pl.DataFrame]
     ) -> Mapping[int, RowsRefused | None]:
-        """The same, event by event in the order of their leaves; those that do not stand.
-
-        Each event is refused alone, for whatever reason the database has.
+        """As `merge`, but event by event in the order of their leaves. Each is refused alone.
 
         Returns:
-            Why each event is refused; None for one whose revision another event holds already.
+            The refused events by leaf index, with the reason; None for an event whose revision
+            another event has already.
 
         Raises:
-            RowsRefused: a row is not even taken in for what stands in it; nothing is merged.
+            RowsRefused: a value of a row cannot be sent to the database; nothing is merged.
         """
         ...
 
-    def refused(
+    def find_refused(
         self, projection: Projection, rows: Mapping[str, pl.DataFrame]
     ) -> Mapping[int, RowsRefused]:
-        """The leaves of some events of which the database does not take a row, and why.
+        """The leaves with a row that the database refuses because of its own values, and why.
 
-        Only what a row is refused for by itself counts. What other rows, a trigger or an index say
-        of it `merge` alone knows.
+        Refusals because of other rows, triggers or indexes show only in `merge`.
         """
         ...
 
     def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
-        """Keep what could not become rows of a projection; again, where it is kept already.
+        """Store events that could not become rows of a projection, or update their rows.
 
-        Where its owner has used up the room that a sink gives, or it is larger than the contract
-        allows, only its leaf hash and why it is unfit are kept. It is superseded at once where a
-        later revision of the record stands.
+        If the owner of the topic has used up its quota, or the event is larger than the contract
+        allows, key and datum are not stored. An event becomes superseded at once if the table has a
+        later revision of its record.
         """
         ...
 
-    def held(
+    def quarantined(
         self, projection: Projection, tp: TopicPartition, leaves: Sequence[int]
     ) -> Mapping[int, Message | None]:
-        """What quarantine holds at some leaves, below the position and not through by now.
+        """The events in quarantine with these leaf indexes, below the position and not retried.
 
-        By leaf index; None where it does not keep the bytes.
+        It locks the position and the rows until the commit, so that no worker and no other retry
+        changes them.
 
-        Position and rows are held till the commit, so that neither a worker nor another retry
-        comes in between.
+        Returns:
+            The messages by leaf index; None if the bytes are not stored.
         """
         ...
 
-    def retried(self, entries: Sequence[QuarantineKey]) -> None:
-        """State that these are no longer in quarantine: they went through."""
+    def mark_retried(self, entries: Sequence[QuarantineKey]) -> None:
+        """Mark entries as retried, because they have become rows."""
         ...
 
-    def decided(self, outcomes: Sequence[tuple[QuarantineKey, str]], decision: Decision) -> None:
-        """Keep who tried these once more, why, and what came of it."""
+    def record_decisions(
+        self, outcomes: Sequence[tuple[QuarantineKey, str]], decision: Decision
+    ) -> None:
+        """Store who retried these entries, why, and the results."""
         ...
 
-    def checkpoints(self, batch: VerifiedBatch) -> None:
-        """Keep every checkpoint that was met in the batch."""
+    def store_checkpoints(self, batch: VerifiedBatch) -> None:
+        """Store every checkpoint of the batch."""
         ...
 
-    def receipt(self, receipt: Receipt) -> None:
-        """Keep a receipt, to be published after the commit."""
+    def store_receipt(self, receipt: Receipt) -> None:
+        """Store a receipt, which is published after the commit."""
         ...
 
 
 class Sink(Protocol):
-    """A database that projections live in. One thread uses it at a time.
+    """A database with projections. Only one thread may use it at a time.
 
-    Every method raises `Unavailable` where the database is away for now, and `DatabaseBroken`
-    where a table or a privilege is missing.
+    Every method raises `Unavailable` if the database does not answer, and `DatabaseBroken` if a
+    table or a privilege is missing.
     """
 
     def check(self) -> None:
-        """See that all tables are there.
+        """Check that all tables exist.
 
         Raises:
-            TablesMissing: one is not, or lacks a column.
+            TablesMissing: a table or a column is missing.
         """
         ...
 
     def claim(self, tp: TopicPartition) -> dict[str, Position]:
-        """Take a partition: raise the epoch of each projection's position and read it.
+        """Claim a partition: increase the epoch of each projection's position, and read them.
 
-        What stands in `halt` stays until `sound`.
+        A recorded halt stays until `clear_halt`.
         """
         ...
 
-    def reached(self, topics: Sequence[str]) -> Mapping[tuple[str, str, int], tuple[int, int]]:
-        """How far each projection is in each partition of some topics, and under which epoch.
+    def progress(self, topics: Sequence[str]) -> Mapping[tuple[str, str, int], tuple[int, int]]:
+        """The position and epoch of each projection in each partition of some topics.
 
         Returns:
             Tree size and epoch, by projection, topic and partition.
@@ -201,46 +202,48 @@ class Sink(Protocol):
         ...
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Begin; commit at the end of the block, roll back where it raises."""
+        """Begin a transaction. Commit at the end of the block, or roll back if it raises."""
         ...
 
-    def awaiting(
+    def awaiting_schema(
         self, tp: TopicPartition, fingerprints: Sequence[bytes]
     ) -> Sequence[QuarantineKey]:
-        """What waits in quarantine for one of these schemas."""
+        """The entries in quarantine that wait for one of these schemas."""
         ...
 
     def not_agreed(self, tp: TopicPartition) -> Sequence[QuarantineKey]:
-        """What waits in quarantine for an agreement that allows it."""
+        """The entries in quarantine that wait for an agreement."""
         ...
 
-    def unkept(self, tp: TopicPartition, leaves: Sequence[int]) -> Mapping[int, UnkeptEvent]:
-        """What quarantine holds at some leaves without their bytes, by leaf index."""
+    def without_bytes(
+        self, tp: TopicPartition, leaves: Sequence[int]
+    ) -> Mapping[int, EventWithoutBytes]:
+        """The events in quarantine, among these leaves, whose bytes are not stored."""
         ...
 
-    def halt(self, tp: TopicPartition, why: TopicHalted, looks_at: datetime) -> None:
-        """Keep for people why a partition stands still, and when it is looked at again.
+    def record_halt(self, tp: TopicPartition, why: TopicHalted, looks_at: datetime) -> None:
+        """Store why a partition is halted, and when the worker tries it again.
 
-        Since when it stands still is kept as long as the reason is the same.
+        The time at which it halted stays as long as the reason is the same.
         """
         ...
 
-    def sound(self, tp: TopicPartition) -> None:
-        """State that a partition stands still no longer."""
+    def clear_halt(self, tp: TopicPartition) -> None:
+        """Remove the record of a halt."""
         ...
 
-    def skipped(self, tp: TopicPartition, skipped: Sequence[SkippedMessages]) -> None:
-        """Add what was skipped since the last call to what is kept for people, by its cause."""
+    def record_skipped(self, tp: TopicPartition, skipped: Sequence[SkippedMessages]) -> None:
+        """Add the messages that were skipped since the last call to the stored counts by cause."""
         ...
 
-    def unpublished(self) -> list[Receipt]:
-        """The newest receipt of each partition, where it was not published yet."""
+    def unpublished_receipts(self) -> list[Receipt]:
+        """The newest receipt of each partition, if it is not published yet."""
         ...
 
-    def published(self, receipts: Iterable[Receipt], at: datetime) -> None:
-        """Mark these receipts, and the older ones of their partitions, as published."""
+    def mark_published(self, receipts: Iterable[Receipt], at: datetime) -> None:
+        """Mark these receipts and the older ones of their partitions as published."""
         ...
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         ...

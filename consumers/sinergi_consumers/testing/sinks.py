@@ -311,10 +311,10 @@ class SinkContract:
         """Only the newest of a partition is to be sent; marking it covers the older ones."""
         worker.store(worker.work([transfer("P/1")]))
         worker.store(worker.work([transfer("P/2")]))
-        (receipt,) = worker.sink.unpublished()
+        (receipt,) = worker.sink.unpublished_receipts()
         assert receipt.size == 2
-        worker.sink.published([receipt], SYSTEM.now())
-        assert worker.sink.unpublished() == []
+        worker.sink.mark_published([receipt], SYSTEM.now())
+        assert worker.sink.unpublished_receipts() == []
 
     def test_odd_text_arrives_as_it_was_written(self, worker: Worker, rows: Any) -> None:
         """Quotes, commas, backslashes and what looks like an end of file or a null."""

@@ -164,7 +164,7 @@ def retry(why: Why, chosen: RowChoice, as_json: AsJson = False) -> None:
         retried = quarantine_bytes.retried(rows, decision)
     outcomes = [(ids_of[each.entry.columns], each) for each in retried]
     _show_outcomes(outcomes, as_json=as_json)
-    all_through = all(each.is_through for each in retried)
+    all_through = all(each.is_merged for each in retried)
     raise typer.Exit(ExitStatus.SUCCESS if all_through else ExitStatus.NEGATIVE)
 
 
@@ -269,7 +269,7 @@ def _show_outcomes(outcomes: Sequence[tuple[int, RetryOutcome]], *, as_json: boo
         terminal.show_json({"counts": counts, "rows": rows}, str)
     else:
         terminal.say(", ".join(f"{count:,} {result}" for result, count in sorted(counts.items())))
-        left = [(id_, each) for id_, each in outcomes if not each.is_through][:_MOST]
+        left = [(id_, each) for id_, each in outcomes if not each.is_merged][:_MOST]
         if left:
             cells = [(str(id_), each.result, each.detail) for id_, each in left]
             terminal.show_table(_LEFT, cells)

@@ -1,8 +1,8 @@
-"""The statements that merge a batch's rows into a projection's tables on PostgreSQL.
+"""The statements that merge the rows of a batch into a projection's tables on PostgreSQL.
 
-Rows go by COPY into temporary tables made like the real ones, and from there in one statement a
-table. Which revision stands is decided by `ON CONFLICT`, so the outcome does not depend on how
-events are cut into batches.
+COPY writes rows to temporary tables with the same columns, and one statement per table merges them
+into the target table. `ON CONFLICT` decides which revision wins, so the result does not depend on
+how events are split into batches.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _TEMPORARY = "pg_temp"
 WINNER = sql.Identifier(_TEMPORARY, "sinergi_winner")
 
-# The database reads one part while the next is made.
+# The database reads one part while Python writes the next one.
 ROWS_IN_ONE_PART = 4_000
 
-# `xmax` tells an updated row from an inserted one: only updated records have children to replace.
+# `xmax` distinguishes updated from inserted rows. Only updated records have children to replace.
 _MAKE_WINNER = sql.SQL(
     "CREATE TEMPORARY TABLE {} (agency text, record_id text, leaf_index bigint, replaced boolean)"
     " {}"
@@ -42,20 +42,20 @@ ANY_REPLACED = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE replaced)").format(W
 
 
 def incoming(table: sa.Table) -> sql.Identifier:
-    """The temporary table that rows for `table` arrive in."""
+    """The temporary table for new rows of a table."""
     return sql.Identifier(_TEMPORARY, incoming_name(table))
 
 
 def incoming_name(table: sa.Table) -> str:
-    """The same as PostgreSQL tells it, without its schema."""
+    """The name of the temporary table without its schema, as in messages of PostgreSQL."""
     return f"{INCOMING}{table.name}"
 
 
 def as_csv(table: sa.Table, rows: pl.DataFrame) -> bytes:
-    """Rows as `Merge.copy` takes them in, the columns in the table's order.
+    """Rows as CSV for `Merge.copy`, with the columns in the table's order.
 
     Raises:
-        ProjectionFailed: a column is of a kind that no table holds, as a list.
+        ProjectionFailed: a column has a type that CSV cannot hold, such as a list.
     """
     columns = [column.name for column in table.columns]
     octets = cs.binary().bin.encode("hex").str.replace("^", "\\x")
@@ -64,7 +64,7 @@ def as_csv(table: sa.Table, rows: pl.DataFrame) -> bytes:
         rows.select(columns).with_columns(octets).write_csv(text, include_header=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as why:
         raise errors.ProjectionFailed(
-            table.name, f"rows are no CSV: {type(why).__name__}"
+            table.name, f"rows cannot be written as CSV: {type(why).__name__}"
         ) from None
     return text.getvalue()
 
@@ -76,38 +76,39 @@ class Merge:
     projection: Projection
 
     def make_incoming(self, table: sa.Table, on_commit: sql.SQL) -> sql.Composed:
-        """Make the temporary table for a table's rows.
+        """Create the temporary table for a table's rows.
 
-        With the real table's checks: a row that does not stand in the end is judged all the same,
-        so that the verdict on an event does not depend on how batches are cut.
+        It has the CHECK constraints of the target table, so that they also apply to rows that a
+        later revision replaces. So the result does not depend on how events are split into batches.
         """
         return sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS) {}").format(
             incoming(table), real(table), on_commit
         )
 
     def copy(self, table: sa.Table) -> sql.Composed:
-        """Take rows in as CSV, the columns in the table's order."""
+        """COPY rows as CSV into the temporary table, with the columns in the table's order."""
         return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')").format(
             incoming(table), columns(table)
         )
 
     @cached_property
     def upsert(self) -> sql.Composed:
-        """Let the revisions that stand into the record table: as many rows as it says it touched.
+        """Insert or update the rows of winning revisions in the record table.
 
-        Where children follow they are noted as winners, which takes as long as a fifth of it.
+        If the projection has child tables, the winning revisions are also written to a temporary
+        table, which takes a fifth of the time.
         """
-        let_in = self.let_in(sql.SQL("true"))
+        insert = self.insert_winners(sql.SQL("true"))
         if not self.projection.children:
-            return let_in
+            return insert
         return sql.SQL(
-            "WITH stands AS ({}"
+            "WITH written AS ({}"
             " RETURNING stored.agency, stored.record_id, stored.leaf_index, stored.xmax <> 0)"
-            " INSERT INTO {} SELECT * FROM stands"
-        ).format(let_in, WINNER)
+            " INSERT INTO {} SELECT * FROM written"
+        ).format(insert, WINNER)
 
-    def let_in(self, which: sql.Composable) -> sql.Composed:
-        """Let the revisions that stand into the record table, of some rows that have arrived."""
+    def insert_winners(self, which: sql.Composable) -> sql.Composed:
+        """Insert or update the winning revisions among new rows that meet a condition."""
         record = self.projection.record
         key = _names(self.projection.kind.key)
         if self.projection.kind is ProjectionKind.CURRENT:
@@ -140,7 +141,7 @@ class Merge:
 
     @cached_property
     def supersede_by_arrived(self) -> sql.Composed:
-        """Mark what quarantine keeps of earlier revisions of the records that have arrived."""
+        """Mark earlier revisions in quarantine, of the records of the new rows, as superseded."""
         return self._supersede(
             sql.SQL("SELECT DISTINCT agency, record_id, topic, partition FROM {}").format(
                 incoming(self.projection.record)
@@ -149,7 +150,7 @@ class Merge:
 
     @cached_property
     def supersede(self) -> sql.Composed:
-        """The same for some records: an agency, their ids, a topic and a partition."""
+        """The same with parameters: an agency, ids of records, a topic and a partition."""
         return self._supersede(
             sql.SQL(
                 "SELECT %s::text AS agency, unnest(%s::text[]) AS record_id, %s::text AS topic,"
@@ -158,14 +159,14 @@ class Merge:
         )
 
     def _supersede(self, records: sql.Composable) -> sql.Composed:
-        """Mark what quarantine keeps of revisions below the highest that stands of each record.
+        """Mark revisions in quarantine that are lower than the highest one in the record table.
 
-        Where a revision could not be read the order of leaves tells: an outbox gives a record's
-        revisions out in their order.
+        If a revision could not be read, the order of the leaves is used instead, because an outbox
+        assigns the revisions of a record in that order.
 
-        A record costs three looks into indexes and what it marks, however many revisions of it
-        stand, arrive or stay in quarantine. OFFSET 0 keeps it so: PostgreSQL knows nothing of what
-        arrived, and would compare every row of it with every one in quarantine.
+        A record costs three index lookups plus the rows that are marked, however many revisions of
+        it there are. OFFSET 0 ensures that: PostgreSQL has no statistics of the new rows, and would
+        otherwise compare every new row with every row in quarantine.
         """
         held = sql.SQL(
             "SELECT id FROM sinergi_consumer.quarantine"
@@ -192,10 +193,10 @@ class Merge:
         )
 
     def delete_replaced(self, child: sa.Table) -> sql.Composed:
-        """Take away the rows of revisions that no longer stand.
+        """Delete the child rows of replaced revisions.
 
-        Each record is looked up by its key, and each row of it by its place: with a plain join
-        PostgreSQL walks through the whole table, since it knows nothing of the winners.
+        It finds each record by its key and each row by its ctid. In a plain join PostgreSQL would
+        scan the whole table, because it has no statistics of the winners.
         """
         return sql.SQL(
             "DELETE FROM {real} AS stored USING {winner} AS winner WHERE winner.replaced"
@@ -206,7 +207,7 @@ class Merge:
         ).format(real=real(child), winner=WINNER)
 
     def insert_children(self, child: sa.Table) -> sql.Composed:
-        """Put in the rows of the revisions that stand; a batch is of one partition."""
+        """Insert the child rows of winning revisions. A batch has rows of one partition."""
         return sql.SQL(
             "INSERT INTO {} ({columns}) SELECT {columns} FROM {} AS arrived"
             " WHERE EXISTS (SELECT FROM {} AS winner WHERE winner.leaf_index = arrived.leaf_index)"
@@ -214,9 +215,9 @@ class Merge:
 
     @cached_property
     def conflicts(self) -> sql.Composed:
-        """The leaves whose revision is held by another event.
+        """The leaves whose revision another event has already.
 
-        Each is looked up by its key: a plain join would walk through the whole table.
+        It finds each one by its key. In a plain join PostgreSQL would scan the whole table.
         """
         record = self.projection.record
         same_key = sql.SQL(" AND ").join(
@@ -226,25 +227,27 @@ class Merge:
         return sql.SQL(
             "SELECT arrived.leaf_index FROM {incoming} AS arrived, LATERAL ("
             "SELECT stored.revision, stored.event_id FROM {real} AS stored WHERE {same_key} LIMIT 1"
-            ") AS stands WHERE stands.revision = arrived.revision"
-            " AND stands.event_id <> arrived.event_id ORDER BY arrived.leaf_index"
+            ") AS winner WHERE winner.revision = arrived.revision"
+            " AND winner.event_id <> arrived.event_id ORDER BY arrived.leaf_index"
         ).format(incoming=incoming(record), real=real(record), same_key=same_key)
 
 
-def make_all(merges: Iterable[Merge], *, kept: bool) -> sql.Composed:
-    """Make all temporary tables at once.
+def create_temporary_tables(merges: Iterable[Merge], *, persistent: bool) -> sql.Composed:
+    """Create all temporary tables at once.
 
     Args:
-        kept: they stay for the transactions to come, since the session is ours. Else they go with
-            this one, and those of others that left theirs in the session go first.
+        merges: of all projections.
+        persistent: keep the tables for later transactions of the session. Otherwise they are
+            dropped at the commit, and tables that another client left in the session are dropped
+            first.
     """
-    on_commit = sql.SQL("ON COMMIT PRESERVE ROWS" if kept else "ON COMMIT DROP")
+    on_commit = sql.SQL("ON COMMIT PRESERVE ROWS" if persistent else "ON COMMIT DROP")
     tables = [(each, table) for each in merges for table in each.projection.tables]
     names = [WINNER, *(incoming(table) for _, table in tables)]
     drop = sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(", ").join(names))
     return sql.SQL("; ").join(
         [
-            *([] if kept else [drop]),
+            *([] if persistent else [drop]),
             _MAKE_WINNER.format(WINNER, on_commit),
             *(each.make_incoming(table, on_commit) for each, table in tables),
         ]
@@ -252,12 +255,12 @@ def make_all(merges: Iterable[Merge], *, kept: bool) -> sql.Composed:
 
 
 def empty(table: sql.Identifier, *, again: bool) -> sql.Composed:
-    """Empty a temporary table; ON COMMIT DELETE ROWS would empty all of them each time.
+    """Empty a temporary table. (ON COMMIT DELETE ROWS would empty all of them each time.)
 
     Args:
-        again: it is done many times in this transaction. A TRUNCATE leaves dead rows in the
-            catalog, which every later statement walks through: of hundreds each costs more than
-            the one before.
+        table: the temporary table.
+        again: the transaction does it many times. A TRUNCATE leaves dead rows in the catalog, which
+            every later statement reads, so each of hundreds is slower than the one before.
     """
     return sql.SQL("DELETE FROM {}" if again else "TRUNCATE {}").format(table)
 
@@ -269,12 +272,12 @@ def empty_all(merges: Iterable[Merge]) -> sql.Composed:
 
 
 def real(table: sa.Table) -> sql.Identifier:
-    """The table itself."""
+    """The target table."""
     return sql.Identifier(SCHEMA, table.name)
 
 
 def columns(table: sa.Table) -> sql.Composed:
-    """Its columns in their order."""
+    """The columns of a table in their order."""
     return _names(column.name for column in table.columns)
 
 

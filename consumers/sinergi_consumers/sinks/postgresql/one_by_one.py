@@ -1,9 +1,9 @@
-"""Merging events one at a time within PostgreSQL, so that each can be refused alone.
+"""Merge events one by one within PostgreSQL, so that each can be refused alone.
 
-What a unique or foreign key, a trigger or an index of the real table says of a row shows when the
-row is put in, and the statement fails with all its rows. So each event is put in by statements of
-its own. They run within one block of PL/pgSQL: an EXCEPTION clause is a savepoint that costs no
-round trip, and a statement for one event costs a tenth of one for a batch.
+If a unique or foreign key, a trigger or an index of the target table refuses a row, the whole
+statement fails. So each event has its own statements. They run in one PL/pgSQL block, where an
+EXCEPTION clause is a savepoint without a round trip, and a statement for one event costs a tenth of
+a statement for a batch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BEGIN
         SELECT leaf_index, agency, record_id FROM {incoming} ORDER BY leaf_index
     LOOP
         BEGIN
-            {let_in} RETURNING stored.xmax <> 0 INTO sinergi_replaced;
+            {insert} RETURNING stored.xmax <> 0 INTO sinergi_replaced;
             IF FOUND THEN
                 {children}
             END IF;
@@ -70,10 +70,13 @@ _CHILD = sql.SQL("""
 def merge_arrived(
     connection: psycopg.Connection, statements: Merge
 ) -> dict[int, errors.RowsRefused]:
-    """Merge what stands in the temporary tables, in the order of the leaves; who is refused, why.
+    """Merge the rows of the temporary tables, in the order of the leaves.
+
+    Returns:
+        The refused leaves and the reason.
 
     Raises:
-        psycopg.Error: what is wrong is no row. The transaction, or its savepoint, is to be left.
+        psycopg.Error: the cause is not a row. The caller must roll back.
     """
     tables = statements.projection.tables
     connection.execute(_prepare(tables))
@@ -93,7 +96,7 @@ def _block(statements: Merge) -> sql.Composed:
     one = sql.SQL("leaf_index = sinergi_event.leaf_index")
     block = _BLOCK.format(
         incoming=merge.incoming(record),
-        let_in=statements.let_in(one),
+        insert=statements.insert_winners(one),
         children=sql.SQL("").join(
             _CHILD.format(
                 real=merge.real(child),
@@ -112,7 +115,7 @@ def _block(statements: Merge) -> sql.Composed:
 
 
 def _prepare(tables: tuple[sa.Table, ...]) -> sql.Composed:
-    """Each event is looked for in every table: an index finds it."""
+    """Create the indexes by which the block finds the rows of each event."""
     make = sql.SQL("CREATE TEMPORARY TABLE {} (leaf_index bigint, state text, names text[])")
     index = sql.SQL("CREATE INDEX {} ON {} (leaf_index)")
     return sql.SQL("; ").join(

@@ -1,7 +1,8 @@
-"""The statements on quarantine within a transaction of the sink of PostgreSQL.
+"""The statements on quarantine within a transaction of the sink for PostgreSQL.
 
-Key and datum are kept once an event, in the room that the owner of its topic has. Beyond it, and
-where an event is larger than the contract allows, only the rows are kept: the topic has the bytes.
+Key and datum of an event are stored once for all projections, up to the quota of the topic's owner.
+Beyond the quota, or if an event is larger than the contract allows, only the rows are stored; the
+bytes are still in the topic.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from sinergi_consumers.sinks.postgresql.merge import Merge
     from sinergi_consumers.sinks.protocol import Decision, QuarantineKey
 
-HOLD_POSITION = (
+LOCK_POSITION = (
     "SELECT tree_size FROM sinergi_consumer.position"
     " WHERE projection = %s AND topic = %s AND partition = %s FOR UPDATE"
 )
-_KEEP = """
+_STORE = """
     INSERT INTO sinergi_consumer.quarantine AS held (projection, topic, partition, leaf_index,
         event_id, revision, reason, detail, fingerprint, key_hash, leaf_hash, size)
     SELECT %s, %s, %s, * FROM unnest(%s::bigint[], %s::uuid[], %s::integer[], %s::text[],
@@ -38,19 +39,19 @@ _KEEP = """
     SET revision = excluded.revision, reason = excluded.reason, detail = excluded.detail,
         state = CASE held.state WHEN 'retried' THEN 'open' ELSE held.state END
 """
-# What was discarded stays so when a projection that was set back meets it again.
-_KEEP_DATUM = """
+# A discarded event stays discarded if a projection is reset and reads it again.
+_STORE_DATUM = """
     INSERT INTO sinergi_consumer.quarantined_datum (topic, partition, leaf_index, key, datum)
     SELECT topic, partition, leaf_index, %s, %s FROM sinergi_consumer.quarantine
     WHERE topic = %s AND partition = %s AND leaf_index = %s AND state IN ('open', 'superseded')
     LIMIT 1 ON CONFLICT (topic, partition, leaf_index) DO NOTHING
 """
-_KEPT = """
+_STORED = """
     SELECT leaf_index FROM sinergi_consumer.quarantined_datum
     WHERE topic = %s AND partition = %s AND leaf_index = ANY(%s)
 """
-_TAKEN = "SELECT coalesce(sum(size), 0) FROM sinergi_consumer.quarantined_datum WHERE owner = %s"
-_HELD = """
+_USED = "SELECT coalesce(sum(size), 0) FROM sinergi_consumer.quarantined_datum WHERE owner = %s"
+_MESSAGES = """
     SELECT leaf_index, fingerprint, d.key, d.datum
     FROM sinergi_consumer.quarantine AS q
     LEFT JOIN sinergi_consumer.quarantined_datum AS d USING (topic, partition, leaf_index)
@@ -67,78 +68,81 @@ _DECIDED = """
 """
 
 
-_ROW_BYTES = 200  # as in the column `size`
+_ROW_BYTES = 200  # the same number as in the generated column `size`
 
 
 class QuarantineRows:
     """Quarantine in one transaction; see `sinergi_consumers.sinks.protocol.Transaction`.
 
-    The room that is left is summed up once a transaction, and only where something is unfit.
-    Workers do not wait for one another: of several that set events of one owner apart at the same
-    time each may use what the others use too, so that a quota is overshot by a batch each.
+    The used bytes are summed once per transaction, and only if it has an unfit event. Workers do
+    not wait for each other, so workers that quarantine events of one owner at the same time may
+    exceed the quota by a batch each.
 
     Args:
-        quota: the bytes that each owner may have here; see `quarantined_datum.size`.
+        connection: in a transaction.
+        quota: the bytes that each owner may use; see `quarantined_datum.size`.
     """
 
     def __init__(self, connection: psycopg.Connection, quota: int) -> None:
         self._connection = connection
         self._quota = quota
-        self._room: int | None = None
+        self._unused: int | None = None
 
-    def keep(self, merge: Merge, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
-        """Keep what could not become rows of a projection; again, where it is kept already."""
+    def store(self, merge: Merge, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
+        """Store events that could not become rows of a projection, or update their rows."""
         name, tp = merge.projection.name, TopicPartition(leaves.topic.name, leaves.partition)
         found = {each.message.leaf_index: each for each in unfit}
         columns = [*zip(*map(_columns, found.values()), strict=True)]
-        self._connection.execute(_KEEP, [name, *tp, *map(list, columns)])
-        self._keep_datums(tp, {at: each.message for at, each in found.items()})
+        self._connection.execute(_STORE, [name, *tp, *map(list, columns)])
+        self._store_datums(tp, {at: each.message for at, each in found.items()})
         records = {_record_id(each.message.key) for each in found.values()} - {None}
         self._connection.execute(merge.supersede, [leaves.topic.agency, [*records], *tp])
 
-    def _keep_datums(self, tp: TopicPartition, found: Mapping[int, Message]) -> None:
-        """Keep what there is room for, and is not kept for another projection already."""
+    def _store_datums(self, tp: TopicPartition, found: Mapping[int, Message]) -> None:
+        """Store key and datum within the quota, unless another projection has stored them."""
         owner = tp.event_topic.agency
         small = {at: each for at, each in found.items() if _is_small(each)}
-        kept = {at for (at,) in self._connection.execute(_KEPT, (*tp, list(small)))}
+        stored = {at for (at,) in self._connection.execute(_STORED, (*tp, list(small)))}
         chosen = []
-        for at in sorted(small.keys() - kept):
+        for at in sorted(small.keys() - stored):
             key, datum = small[at].key, small[at].datum
             size = len(key) + len(datum) + _ROW_BYTES
-            if size <= self._left(owner):
-                self._room = self._left(owner) - size
+            if size <= self._unused_bytes(owner):
+                self._unused = self._unused_bytes(owner) - size
                 chosen.append((key, datum, *tp, at))
         with self._connection.cursor() as cursor:
-            cursor.executemany(_KEEP_DATUM, chosen)
+            cursor.executemany(_STORE_DATUM, chosen)
 
-    def _left(self, owner: str) -> int:
-        """The room of the one owner whose events this transaction is about."""
-        if self._room is None:
-            ((taken,),) = self._connection.execute(_TAKEN, [owner]).fetchall()
-            self._room = self._quota - int(taken)
-        return self._room
+    def _unused_bytes(self, owner: str) -> int:
+        """The unused bytes of the quota of the owner. A transaction has events of one owner."""
+        if self._unused is None:
+            ((used,),) = self._connection.execute(_USED, [owner]).fetchall()
+            self._unused = self._quota - int(used)
+        return self._unused
 
-    def held(
+    def messages(
         self, projection: str, tp: TopicPartition, leaves: Sequence[int]
     ) -> dict[int, Message | None]:
-        """What quarantine holds at some leaves, below the position and not through by now."""
+        """The events in quarantine with these leaf indexes, below the position and not retried."""
         where = (projection, *tp)
-        reached = self._connection.execute(HOLD_POSITION, where).fetchone()
-        if reached is None:
+        position = self._connection.execute(LOCK_POSITION, where).fetchone()
+        if position is None:
             return {}
-        rows = self._connection.execute(_HELD, (*where, list(leaves), *reached))
+        rows = self._connection.execute(_MESSAGES, (*where, list(leaves), *position))
         return {
             index: None if key is None else Message(0, index, fingerprint, key, datum, None)
             for index, fingerprint, key, datum in rows
         }
 
-    def retried(self, entries: Sequence[QuarantineKey]) -> None:
-        """State that these are no longer in quarantine: they went through."""
+    def mark_retried(self, entries: Sequence[QuarantineKey]) -> None:
+        """Mark entries as retried, because they have become rows."""
         with self._connection.cursor() as cursor:
             cursor.executemany(_RETRIED, [each.columns for each in entries])
 
-    def decided(self, outcomes: Sequence[tuple[QuarantineKey, str]], decision: Decision) -> None:
-        """Keep who tried these once more, why, and what came of it."""
+    def record_decisions(
+        self, outcomes: Sequence[tuple[QuarantineKey, str]], decision: Decision
+    ) -> None:
+        """Store who retried these entries, why, and the results."""
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 _DECIDED,
@@ -150,7 +154,7 @@ class QuarantineRows:
 
 
 def _columns(unfit: Unfit) -> tuple[object, ...]:
-    """The part of a row that differs from event to event."""
+    """The columns of a row that differ between the events of a partition."""
     message = unfit.message
     return (
         message.leaf_index,
@@ -166,12 +170,12 @@ def _columns(unfit: Unfit) -> tuple[object, ...]:
 
 
 def _is_small(message: Message) -> bool:
-    """Whether it is no larger than the contract allows; of what is, nobody can make an event."""
+    """Whether it is within the contract's limit. A larger message can never become an event."""
     return max(len(message.key), len(message.datum)) <= MOST_DATUM_BYTES
 
 
 def _uuid(text: bytes | None) -> UUID | None:
-    """An event's id out of a header; None where it is none."""
+    """The event id in a header, or None if it is not a UUID."""
     try:
         return UUID((text or b"").decode("ascii"))
     except ValueError:
@@ -179,7 +183,7 @@ def _uuid(text: bytes | None) -> UUID | None:
 
 
 def _record_id(key: bytes) -> str | None:
-    """A record's id out of a key; None where no table can hold it."""
+    """The record id in a key, or None if no table can store it."""
     try:
         found = key.decode()
     except UnicodeDecodeError:

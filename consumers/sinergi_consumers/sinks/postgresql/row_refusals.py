@@ -1,9 +1,9 @@
-"""Which rows PostgreSQL does not take in, told by the line at which a COPY breaks off.
+"""Find the rows that PostgreSQL refuses, by the line number of a failed COPY.
 
-A row of a wrong form, out of bounds, null where it must not be or against a check ends its COPY,
-and PostgreSQL says at which line. So a thousand bad rows are found by some thousand short COPYs,
-where halving would want ten times as many. What PostgreSQL says there quotes the row; only the
-number is read out of it.
+A COPY fails at a row that is malformed, out of range, null in a NOT NULL column, or violates a
+CHECK constraint, and PostgreSQL reports the line. So a thousand bad rows need about a thousand
+short COPYs; halving would need ten times as many. PostgreSQL's message quotes the row; only the
+number is used.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.sinks.postgresql.merge import Merge
 
-# Rows and bytes of one COPY: what was sent behind a bad row was sent in vain.
+# The limits of one COPY. The rows after a bad row have to be sent again.
 _PIECE = 500
 _PIECE_BYTES = 1024 * 1024
 _ROWS_IN_MEMORY = 4_000
-# No quantifier gives back what it has taken, so that a text of line feeds costs what it is long.
+# The quantifiers are possessive, so the time is linear in the length of the text.
 _ROW = re.compile(rb'(?:[^"\n]++|"[^"]*+")*+\n')
 _NO_NUL = ("22021", "CharacterNotInRepertoire")  # as PostgreSQL and psycopg name it
 _NUMBER = re.compile(r"\d+")
 
 
-def refused(
+def find_refused(
     connection: psycopg.Connection, statements: Merge, rows: Mapping[str, pl.DataFrame]
 ) -> dict[int, errors.RowsRefused]:
-    """The leaves of which the temporary tables do not take a row, and why. Nothing stays in them.
+    """The leaves with a row that the temporary tables refuse, and why. The tables stay empty.
 
-    Rows that cannot even be sent are none of a table's: nothing is said of them.
+    It omits rows that cannot be written as CSV.
 
     Raises:
-        psycopg.Error: what is wrong is no row.
+        psycopg.Error: the cause is not a row.
     """
     found: dict[int, errors.RowsRefused] = {}
     for table in statements.projection.tables:
@@ -54,21 +54,21 @@ def refused(
                 found.setdefault(leaf, errors.RowsRefused(*_NO_NUL))
             copy = _Copy(connection, statements, table)
             for part in rows[table.name].iter_slices(_ROWS_IN_MEMORY):
-                copy.refused(part, found)
+                copy.find_refused(part, found)
     return found
 
 
 def _unstorable(rows: pl.DataFrame) -> list[int]:
-    """The leaves of rows with a text that no PostgreSQL stores: it has no NUL, whatever the column.
+    """The leaves of rows with a NUL in a text, which PostgreSQL cannot store.
 
-    Told without the database, so that a batch full of them costs no COPY for each.
+    They are found without the database, so that they do not need one COPY each.
     """
-    holding = pl.any_horizontal(pl.lit(value=False), cs.string().str.contains("\0", literal=True))
-    return rows.filter(holding)["leaf_index"].to_list()
+    has_nul = pl.any_horizontal(pl.lit(value=False), cs.string().str.contains("\0", literal=True))
+    return rows.filter(has_nul)["leaf_index"].to_list()
 
 
 def _can_be_sent(table: sa.Table, rows: pl.DataFrame) -> bool:
-    """Whether their columns are of kinds that a CSV has, which no value changes."""
+    """Whether the columns have types that a CSV can hold, whatever their values."""
     try:
         merge.as_csv(table, rows[:0])
     except errors.ProjectionFailed:
@@ -77,31 +77,31 @@ def _can_be_sent(table: sa.Table, rows: pl.DataFrame) -> bool:
 
 
 class _Copy(NamedTuple):
-    """COPY into the temporary table of one table, and back out."""
+    """A COPY into the temporary table of one table, which is always rolled back."""
 
     connection: psycopg.Connection
     statements: Merge
     table: sa.Table
 
-    def refused(self, rows: pl.DataFrame, found: dict[int, errors.RowsRefused]) -> None:
-        """Add the leaves of the rows at which a COPY breaks off; the next one begins behind each.
+    def find_refused(self, rows: pl.DataFrame, found: dict[int, errors.RowsRefused]) -> None:
+        """Add the leaves of the rows at which a COPY fails. The next COPY begins after that row.
 
-        One row tells enough of its event: of a leaf that is found nothing more is sent, or an event
-        with a long list of bad elements would take a COPY for each.
+        One refused row is enough for its event. Further rows of the same leaf are not sent;
+        otherwise an event with a long list of bad elements would need one COPY per element.
         """
         leaves = rows["leaf_index"].to_list()
         left = deque(zip(leaves, _texts(merge.as_csv(self.table, rows)), strict=True))
         while left:
             piece = _piece(left, found)
             why, line = self.attempt([text for _, text in piece]) or (None, 0)
-            at = _place([text for _, text in piece], line)
+            at = _row_at([text for _, text in piece], line)
             if why is None or at is None:
                 continue
             found.setdefault(piece[at][0], why)
             left.extendleft(reversed(piece[at + 1 :]))
 
     def attempt(self, texts: Sequence[bytes]) -> tuple[errors.RowsRefused, int] | None:
-        """Why rows are not taken in, and the line that the server names; None if they are."""
+        """Why the server refuses rows, and the line that it names; None if it accepts them."""
         try:
             with (
                 self.connection.transaction(force_rollback=True),
@@ -110,15 +110,15 @@ class _Copy(NamedTuple):
             ):
                 copy.write(b"".join(texts))
         except psycopg.Error as error:
-            meant = translate(error)
-            if not isinstance(meant, errors.RowsRefused):
+            translated = translate(error)
+            if not isinstance(translated, errors.RowsRefused):
                 raise
-            return meant, _line(error, merge.incoming_name(self.table))
+            return translated, _line(error, merge.incoming_name(self.table))
         return None
 
 
 def _piece(left: deque[tuple[int, bytes]], found: Mapping[int, object]) -> list[tuple[int, bytes]]:
-    """Take the rows of the next COPY from those that are left."""
+    """Remove the rows of the next COPY from those that are left."""
     piece: list[tuple[int, bytes]] = []
     size = 0
     while left and len(piece) < _PIECE and size < _PIECE_BYTES:
@@ -130,22 +130,22 @@ def _piece(left: deque[tuple[int, bytes]], found: Mapping[int, object]) -> list[
 
 
 def _texts(csv: bytes) -> list[bytes]:
-    """A CSV row by row: a line feed ends a row where all quotes before it are closed."""
+    """The rows of a CSV. A line feed ends a row unless it is within quotes."""
     return _ROW.findall(csv)
 
 
 def _line(error: psycopg.Error, table: str) -> int:
-    """The number behind the table's name, in whatever language the server speaks; 0 for none."""
+    """The number after the table's name in the message, which may be in any language; 0 if none."""
     where = (error.diag.context or "").partition(table)[2]
     number = _NUMBER.search(where)
     return int(number[0]) if number else 0
 
 
-def _place(texts: Sequence[bytes], line: int) -> int | None:
-    """The row that a line belongs to, since a text may have lines of its own; None for none.
+def _row_at(texts: Sequence[bytes], line: int) -> int | None:
+    """The index of the row that contains a line, or None. A row may contain several lines.
 
-    PostgreSQL counts the line feeds within quotes, once it has seen that lines end with one: within
-    the first row it counts carriage returns.
+    PostgreSQL counts line feeds within quotes, but within the first row carriage returns, because
+    it does not know yet how lines end.
     """
     last = 0
     for at, text in enumerate(texts):

@@ -1,4 +1,4 @@
-"""The sink of PostgreSQL: positions, rows, quarantine and receipts in one transaction."""
+"""The sink for PostgreSQL: positions, rows, quarantine and receipts in one transaction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sinergi_consumers.reading.position import Position, TopicIncarnation
 from sinergi_consumers.sinks.postgresql import merge
 from sinergi_consumers.sinks.postgresql.merge import Merge
 from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
-from sinergi_consumers.sinks.protocol import QuarantineKey, Receipt, UnkeptEvent
+from sinergi_consumers.sinks.protocol import EventWithoutBytes, QuarantineKey, Receipt
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database, stored
 
@@ -56,7 +56,7 @@ _HALT = """
                          ELSE excluded.halted_at END
 """
 
-# A worker that starts again reads some messages again, which are not counted twice.
+# A worker that restarts reads some messages again. They are not counted twice.
 _SKIPPED = """
     INSERT INTO sinergi_consumer.skipped AS s
         (topic, partition, cause, messages, first_offset, last_offset)
@@ -71,8 +71,8 @@ _SKIPPED = """
 """
 
 
-# OFFSET 0: in a plain join PostgreSQL may compare every event with every datum that is kept.
-_UNKEPT = """
+# OFFSET 0: in a plain join PostgreSQL may compare every event with every stored datum.
+_WITHOUT_BYTES = """
     SELECT DISTINCT ON (leaf_index) leaf_index, leaf_hash, q.size
     FROM sinergi_consumer.quarantine AS q
     WHERE topic = %s AND partition = %s AND leaf_index = ANY(%s) AND state <> 'retried'
@@ -90,26 +90,26 @@ class PostgresqlSink:
     """A PostgreSQL database as a sink; see `sinergi_consumers.sinks.protocol.Sink`.
 
     Args:
-        url: where the database is; see `sinergi_schemas.postgresql.address`.
-        projections: those that live in it.
-        quota: the bytes of events in quarantine that are kept here of each owner of topics; a few
-            more where several workers set events of one owner apart at the same time.
+        url: the address of the database; see `sinergi_schemas.postgresql.address`.
+        projections: the projections with tables in it.
+        quota: the bytes of events in quarantine that it stores per owner of topics. Workers that
+            quarantine events of one owner at the same time may exceed it by a batch each.
     """
 
     def __init__(
         self, url: str, projections: Sequence[Projection], quota: int = QUARANTINE_BYTES
     ) -> None:
-        # The readers of its tables may see them through policies; those may hold for us as well.
+        # The tables may have row-level security policies, which may also apply to this role.
         self._database = Database(url, "sinergi materialise", row_security=True)
         self._merges = {each.name: Merge(each) for each in projections}
         self._quota = quota
         self._prepared: psycopg.Connection | None = None
 
     def check(self) -> None:
-        """See that all tables are there; raises `TablesMissing` naming the first that is not."""
+        """Check that all tables exist; `TablesMissing` names the first one that does not."""
         with self._database.serving() as connection:
             found: dict[tuple[str, str], set[str]] = {}
-            # Not out of information_schema, which leaves out what one has no right to.
+            # information_schema omits tables without a privilege, so pg_catalog is read.
             for schema, table, column in connection.execute(
                 "SELECT nspname, relname, attname FROM pg_catalog.pg_attribute AS a"
                 " JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid"
@@ -129,10 +129,10 @@ class PostgresqlSink:
                     raise errors.TablesMissing(f"{schema}.{table}.{column}", "consumer")
 
     def claim(self, tp: TopicPartition) -> dict[str, Position]:
-        """Raise the epoch of every projection of the topic's event type, and read where it is.
+        """Increase the epoch of every projection of the topic's event type, and read positions.
 
         Raises:
-            StoredStateInvalid: a position is none.
+            StoredStateInvalid: a stored position is malformed.
         """
         event_type = tp.event_topic.event_type
         names = sorted(
@@ -144,8 +144,8 @@ class PostgresqlSink:
                 rows = connection.execute(_CLAIM, (*tp, names)).fetchall()
         return {row[0]: _position(tp, row) for row in rows}
 
-    def reached(self, topics: Sequence[str]) -> dict[tuple[str, str, int], tuple[int, int]]:
-        """How far each projection is in each partition of some topics, and under which epoch."""
+    def progress(self, topics: Sequence[str]) -> dict[tuple[str, str, int], tuple[int, int]]:
+        """Tree size and epoch by projection, topic and partition."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT projection, topic, partition, tree_size, epoch"
@@ -156,31 +156,35 @@ class PostgresqlSink:
 
     @contextmanager
     def transaction(self) -> Iterator[PostgresqlTransaction]:
-        """Begin; commit at the end of the block, roll back where it raises."""
+        """Begin a transaction. Commit at the end of the block, or roll back if it raises."""
         with self._database.serving() as connection:
             if self._prepared is not connection:
                 self._prepare(connection)
-            # A deferred constraint would speak only at the commit, too late to find its row.
+            # A deferred constraint would fail only at the commit, too late to find its row.
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             yield PostgresqlTransaction(connection, self._merges, self._quota)
-        # Committed, and so the temporary tables are there to stay, where the session is ours.
+        # After the commit the temporary tables persist, unless a pooler shares the session.
         self._prepared = None if self._database.is_pooled else connection
 
-    def awaiting(self, tp: TopicPartition, fingerprints: Sequence[bytes]) -> list[QuarantineKey]:
-        """What waits in quarantine for one of these schemas."""
-        return self._waiting(tp, AWAITING_SCHEMA, list(fingerprints))
+    def awaiting_schema(
+        self, tp: TopicPartition, fingerprints: Sequence[bytes]
+    ) -> list[QuarantineKey]:
+        """The entries in quarantine that wait for one of these schemas."""
+        return self._with_reason(tp, AWAITING_SCHEMA, list(fingerprints))
 
     def not_agreed(self, tp: TopicPartition) -> list[QuarantineKey]:
-        """What waits in quarantine for an agreement that allows it."""
-        return self._waiting(tp, NOT_AGREED)
+        """The entries in quarantine that wait for an agreement."""
+        return self._with_reason(tp, NOT_AGREED)
 
-    def unkept(self, tp: TopicPartition, leaves: Sequence[int]) -> dict[int, UnkeptEvent]:
-        """What quarantine holds at some leaves without their bytes."""
+    def without_bytes(
+        self, tp: TopicPartition, leaves: Sequence[int]
+    ) -> dict[int, EventWithoutBytes]:
+        """The events in quarantine, among these leaves, whose bytes are not stored."""
         with self._database.serving() as connection:
-            rows = connection.execute(_UNKEPT, (*tp, list(leaves))).fetchall()
-        return {index: UnkeptEvent(*row) for index, *row in rows}
+            rows = connection.execute(_WITHOUT_BYTES, (*tp, list(leaves))).fetchall()
+        return {index: EventWithoutBytes(*row) for index, *row in rows}
 
-    def _waiting(
+    def _with_reason(
         self, tp: TopicPartition, reason: str, fingerprints: list[bytes] | None = None
     ) -> list[QuarantineKey]:
         with self._database.serving() as connection:
@@ -199,30 +203,30 @@ class PostgresqlSink:
             ).fetchall()
         return [QuarantineKey(name, tp, index) for name, index in rows]
 
-    def halt(self, tp: TopicPartition, why: errors.TopicHalted, looks_at: datetime) -> None:
-        """Keep for people why a partition stands still, and when it is looked at again."""
+    def record_halt(self, tp: TopicPartition, why: errors.TopicHalted, looks_at: datetime) -> None:
+        """Store why a partition is halted, and when the worker tries it again."""
         with self._database.serving() as connection:
             reason = type(why).__name__
             connection.execute(_HALT, (*tp, reason, str(why), looks_at))
 
-    def sound(self, tp: TopicPartition) -> None:
-        """State that a partition stands still no longer."""
+    def clear_halt(self, tp: TopicPartition) -> None:
+        """Remove the record of a halt."""
         with self._database.serving() as connection:
             connection.execute(
                 "DELETE FROM sinergi_consumer.halt WHERE topic = %s AND partition = %s",
                 tp,
             )
 
-    def skipped(self, tp: TopicPartition, skipped: Sequence[SkippedMessages]) -> None:
-        """Add what was skipped since the last call to what is kept for people, by its cause."""
+    def record_skipped(self, tp: TopicPartition, skipped: Sequence[SkippedMessages]) -> None:
+        """Add the messages that were skipped since the last call to the stored counts by cause."""
         with self._database.serving() as connection, connection.cursor() as cursor:
             cursor.executemany(
                 _SKIPPED,
                 [(*tp, each.cause, each.count, each.first, each.last) for each in skipped],
             )
 
-    def unpublished(self) -> list[Receipt]:
-        """The newest receipt of each partition, where it was not published yet."""
+    def unpublished_receipts(self) -> list[Receipt]:
+        """The newest receipt of each partition, if it is not published yet."""
         with self._database.serving() as connection:
             rows = connection.execute(
                 "SELECT DISTINCT ON (topic, partition) topic, partition, size, note, signed_at"
@@ -231,8 +235,8 @@ class PostgresqlSink:
             ).fetchall()
         return [Receipt(*row) for row in rows]
 
-    def published(self, receipts: Iterable[Receipt], at: datetime) -> None:
-        """Mark these receipts, and the older ones of their partitions, as published."""
+    def mark_published(self, receipts: Iterable[Receipt], at: datetime) -> None:
+        """Mark these receipts and the older ones of their partitions as published."""
         with self._database.serving() as connection, connection.cursor() as cursor:
             cursor.executemany(
                 "UPDATE sinergi_consumer.receipt SET published_at = %s"
@@ -241,16 +245,20 @@ class PostgresqlSink:
             )
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._database.close()
 
     def _prepare(self, connection: psycopg.Connection) -> None:
-        """Make the temporary tables, before any savepoint: rolled back it would take them along."""
-        connection.execute(merge.make_all(self._merges.values(), kept=not self._database.is_pooled))
+        """Create the temporary tables before any savepoint, whose rollback would remove them."""
+        connection.execute(
+            merge.create_temporary_tables(
+                self._merges.values(), persistent=not self._database.is_pooled
+            )
+        )
 
 
 def _position(tp: TopicPartition, row: tuple[Any, ...]) -> Position:
-    """A position as it is stored."""
+    """The position in a stored row."""
     projection, size, frontier, epoch, cluster_id, topic_id, offset = row
     key = f"({projection}, {tp.topic}, {tp.partition}) of tree_size {size}"
     tree = stored.frontier(size, frontier, _POSITION, key)

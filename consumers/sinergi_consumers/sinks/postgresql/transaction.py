@@ -1,4 +1,4 @@
-"""One transaction of the sink of PostgreSQL: what of a batch becomes visible, or does not."""
+"""One transaction of the sink for PostgreSQL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import TopicPartition
 
 _MOST_LEFT = 2_000
-_STILL_SECONDS = 2.0
+_IDLE_SECONDS = 2.0
 
 
 class PostgresqlTransaction:
@@ -42,8 +42,9 @@ class PostgresqlTransaction:
     ) -> None:
         self._connection = connection
         self._merges = merges
-        self._apart = QuarantineRows(connection, quota)
-        # Rows that attempts have left in the temporary tables, dead ones too, once one was refused.
+        self._quarantine = QuarantineRows(connection, quota)
+        # The number of rows in the temporary tables, including dead rows; None until a row was
+        # refused.
         self._left: int | None = None
         self._asked = SYSTEM.monotonic()
 
@@ -54,7 +55,7 @@ class PostgresqlTransaction:
         position: Position,
         place: TopicIncarnation,
     ) -> Position:
-        """Move a projection's position to the end of the batch, if it is still ours."""
+        """Move a projection's position to the end of the batch, if its epoch is unchanged."""
         moved = self._connection.execute(
             "UPDATE sinergi_consumer.position SET tree_size = %s, frontier = %s, cluster_id = %s,"
             " topic_id = %s, next_offset = %s, moved_at = clock_timestamp()"
@@ -79,7 +80,7 @@ class PostgresqlTransaction:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """A part of the transaction that can fail alone."""
+        """A part of the transaction that can be rolled back alone."""
         try:
             if self._left is not None and self._left > _MOST_LEFT:
                 self._connection.execute(merge.empty_all(self._merges.values()))
@@ -90,9 +91,9 @@ class PostgresqlTransaction:
             raise translate(error) from None
 
     def keep_alive(self) -> None:
-        """Ask for nothing, at most every other second (idle_in_transaction_session_timeout)."""
+        """Run an empty statement every two seconds (idle_in_transaction_session_timeout)."""
         now = SYSTEM.monotonic()
-        if now - self._asked > _STILL_SECONDS:
+        if now - self._asked > _IDLE_SECONDS:
             self._asked = now
             try:
                 self._connection.execute("SELECT")
@@ -100,24 +101,24 @@ class PostgresqlTransaction:
                 raise translate(error) from None
 
     def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
-        """Put the rows of some events in; the leaves whose revision another event holds."""
+        """Merge the rows of some events. Returns the leaves with a revision conflict."""
         statements = self._merges[projection.name]
         record = projection.record
         arrived = self._copy(statements, record, rows[record.name])
         if projection.children:
             self._empty(merge.WINNER)
-        won = self._connection.execute(statements.upsert).rowcount
+        written = self._connection.execute(statements.upsert).rowcount
         self._connection.execute(statements.supersede_by_arrived)
         if projection.children:
             self._merge_children(statements, projection.children, rows)
-        if won == arrived or projection.kind is not ProjectionKind.HISTORY:
-            return []  # a current table has forgotten earlier revisions and cannot tell
+        if written == arrived or projection.kind is not ProjectionKind.HISTORY:
+            return []  # a current table does not store earlier revisions
         return [index for (index,) in self._connection.execute(statements.conflicts)]
 
     def merge_one_by_one(
         self, projection: Projection, rows: Mapping[str, pl.DataFrame]
     ) -> Mapping[int, errors.RowsRefused | None]:
-        """Put the rows of some events in, each event alone; those that do not stand, and why."""
+        """Merge the rows of some events, each event alone. Returns those that are refused."""
         statements = self._merges[projection.name]
         found: dict[int, errors.RowsRefused | None] = {}
         with self.savepoint():
@@ -140,13 +141,13 @@ class PostgresqlTransaction:
             if self._copy(statements, child, rows[child.name]):
                 self._connection.execute(statements.insert_children(child))
 
-    def refused(
+    def find_refused(
         self, projection: Projection, rows: Mapping[str, pl.DataFrame]
     ) -> Mapping[int, errors.RowsRefused]:
-        """The leaves of which a row is not taken in for what stands in it, and why."""
+        """The leaves with a row that the database refuses because of its own values, and why."""
         statements = self._merges[projection.name]
         try:
-            found = row_refusals.refused(self._connection, statements, rows)
+            found = row_refusals.find_refused(self._connection, statements, rows)
         except psycopg.Error as error:
             raise translate(error) from None
         before = _MOST_LEFT if self._left is None else self._left
@@ -154,25 +155,27 @@ class PostgresqlTransaction:
         return found
 
     def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
-        """Keep what could not become rows of a projection; again, where it is kept already."""
-        self._apart.keep(self._merges[projection.name], leaves, unfit)
+        """Store events that could not become rows of a projection, or update their rows."""
+        self._quarantine.store(self._merges[projection.name], leaves, unfit)
 
-    def held(
+    def quarantined(
         self, projection: Projection, tp: TopicPartition, leaves: Sequence[int]
     ) -> dict[int, Message | None]:
-        """What quarantine holds at some leaves, below the position and not through by now."""
-        return self._apart.held(projection.name, tp, leaves)
+        """The events in quarantine with these leaf indexes, below the position and not retried."""
+        return self._quarantine.messages(projection.name, tp, leaves)
 
-    def retried(self, entries: Sequence[QuarantineKey]) -> None:
-        """State that these are no longer in quarantine: they went through."""
-        self._apart.retried(entries)
+    def mark_retried(self, entries: Sequence[QuarantineKey]) -> None:
+        """Mark entries as retried, because they have become rows."""
+        self._quarantine.mark_retried(entries)
 
-    def decided(self, outcomes: Sequence[tuple[QuarantineKey, str]], decision: Decision) -> None:
-        """Keep who tried these once more, why, and what came of it."""
-        self._apart.decided(outcomes, decision)
+    def record_decisions(
+        self, outcomes: Sequence[tuple[QuarantineKey, str]], decision: Decision
+    ) -> None:
+        """Store who retried these entries, why, and the results."""
+        self._quarantine.record_decisions(outcomes, decision)
 
-    def checkpoints(self, batch: VerifiedBatch) -> None:
-        """Keep every checkpoint that was met in the batch."""
+    def store_checkpoints(self, batch: VerifiedBatch) -> None:
+        """Store every checkpoint of the batch."""
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO sinergi_consumer.checkpoint (topic, partition, size, root, note)"
@@ -183,8 +186,8 @@ class PostgresqlTransaction:
                 ],
             )
 
-    def receipt(self, receipt: Receipt) -> None:
-        """Keep a receipt, to be published after the commit."""
+    def store_receipt(self, receipt: Receipt) -> None:
+        """Store a receipt, which is published after the commit."""
         self._connection.execute(
             "INSERT INTO sinergi_consumer.receipt (topic, partition, size, note, signed_at)"
             " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, size) DO NOTHING",
