@@ -195,7 +195,7 @@ def test_a_materialiser_waits_for_the_login_of_its_database_and_for_that_of_kafk
     monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
     options = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN"}
     options |= {"sasl.username": "x", "sasl.password": PASSWORD}
-    pair.connection = Connection(pair.kafka, options)
+    pair.bus = replace(pair.bus, connection=Connection(pair.kafka, options))
     with capture_logs() as logs, pair.materialising():
         pair.until(lambda: "do not let us in" in str(logs), "it says that it may not log in")
     assert "Mend security under" in str(logs)
