@@ -206,7 +206,7 @@ def _rewritten(error: psycopg.Error) -> psycopg.Error:
     """An error of the same class and SQLSTATE whose text quotes no values.
 
     Raises:
-        TablesMissing: the function `put` is not there.
+        TablesMissing: the function `put`, or something that it uses, is not there.
         RightMissing: the user may not use it.
     """
     meant = translate(error)
