@@ -40,7 +40,7 @@ Every command, setting and error. This page is made from the code by
 STATUSES = {
     ExitStatus.SUCCESS: "done, or so it is",
     ExitStatus.NEGATIVE: "it is not so: something is disproved, refused, halted or left to do",
-    ExitStatus.ERROR: "it could not be done or told; one clear line on standard error says why",
+    ExitStatus.ERROR: "it could not be done or checked; one clear line on standard error says why",
     ExitStatus.STOPPED: "stopped by Ctrl-C or SIGTERM",
     ExitStatus.OUTPUT_CLOSED: "whoever read the output has closed it, as `head` does",
 }

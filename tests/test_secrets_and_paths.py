@@ -173,7 +173,7 @@ def test_a_settings_file_that_others_read_is_warned_of_where_it_holds_a_password
     assert load(made.settings, {}, {}).warnings() == []
     made.settings.chmod(0o646)
     (warning,) = load(made.settings, {}, {}).warnings()
-    assert warning == f"anybody may write {made.settings}; `chmod o-w {made.settings}`"
+    assert warning == f"every user may write {made.settings}; `chmod o-w {made.settings}`"
 
 
 @pytest.mark.parametrize("name", [".", "pks.toml"])

@@ -13,6 +13,6 @@ class ExitStatus(IntEnum):
 
     SUCCESS = 0  # done, or so it is
     NEGATIVE = 1  # it is not so: something is disproved, refused, halted or left to do
-    ERROR = 2  # it could not be done, or nobody can tell
+    ERROR = 2  # it could not be done or checked
     STOPPED = 130  # by SIGINT or SIGTERM; a shell shows 128 + SIGINT
     OUTPUT_CLOSED = 141  # a shell shows 128 + SIGPIPE for a program that the signal ends

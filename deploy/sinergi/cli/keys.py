@@ -24,7 +24,7 @@ def replace(
         ),
     ] = 1_000,
 ) -> None:
-    """Make the next key, and print what the next agreement has to say of it.
+    """Make the next key, and print its lines for the next agreement.
 
     The old key ends by tree size: up to its last size both keys sign. Nothing changes before that
     agreement is loaded. A later run prints the same key with the sizes of that time. If the old key

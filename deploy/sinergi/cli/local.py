@@ -86,4 +86,4 @@ def _print(found: LocalStatus, *, as_json: bool) -> None:
         return
     for name, one in services.items():
         state = f"pid {one.pid}" if one.pid else "stopped"
-        terminal.say(f"{name:<12}{state:<14}{one.address}")
+        terminal.show_line(f"{name:<12}{state:<14}{one.address}")

@@ -33,7 +33,7 @@ def materialise() -> None:
 
 
 def setup_of(settings: Settings) -> MaterialiserSetup:
-    """What the settings say that a materialiser needs.
+    """The values that a materialiser needs, from the settings.
 
     Raises:
         SettingsRefused: a setting is missing, or the agency is party to no agreement.

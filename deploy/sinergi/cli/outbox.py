@@ -123,7 +123,7 @@ def recover(
     rows that were published since the restore; with --apply it is done in one transaction.
     Runbook: docs/runbooks.md.
 
-    Exit status: 0 nothing is left to do, 1 something is, 2 it could not be done or told.
+    Exit status: 0 nothing is left to do, 1 something is, 2 it could not be done or checked.
 
     Example: sinergi outbox recover --apply
     """
@@ -195,7 +195,7 @@ def _show(plan: RecoveryPlan) -> None:
     terminal.show_table(_EXTENTS, map(_extent, plan.extents))
     touched = list(_events(plan))
     if touched:
-        terminal.say("")
+        terminal.show_line("")
         terminal.show_table(_TOUCHED, map(_touched, touched))
 
 

@@ -141,7 +141,7 @@ def _show(summary: IntakeSummary, *, dry_run: bool) -> None:
         ("warned", summary.warnings.findings()),
     ):
         if findings:
-            terminal.say("")
+            terminal.show_line("")
             terminal.show_table(
                 (TableColumn(title, ColumnKind.NUMBER), *_FOUND), map(_row, findings)
             )

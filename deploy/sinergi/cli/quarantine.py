@@ -188,7 +188,7 @@ def discard(why: Why, chosen: RowChoice, as_json: AsJson = False) -> None:
     if as_json:
         terminal.show_json({"discarded": count})
     else:
-        terminal.say(f"{count:,} discarded")
+        terminal.show_line(f"{count:,} discarded")
     for row in rows:
         if row.state not in UNSETTLED:
             terminal.note(f"sinergi: row {row.id} was {row.state} before, and stays so")
@@ -268,7 +268,9 @@ def _show_outcomes(outcomes: Sequence[tuple[int, RetryOutcome]], *, as_json: boo
         rows = [{"id": id_, "result": each.result, "detail": each.detail} for id_, each in outcomes]
         terminal.show_json({"counts": counts, "rows": rows}, str)
     else:
-        terminal.say(", ".join(f"{count:,} {result}" for result, count in sorted(counts.items())))
+        terminal.show_line(
+            ", ".join(f"{count:,} {result}" for result, count in sorted(counts.items()))
+        )
         left = [(id_, each) for id_, each in outcomes if not each.is_merged][:_MOST]
         if left:
             cells = [(str(id_), each.result, each.detail) for id_, each in left]
@@ -277,7 +279,7 @@ def _show_outcomes(outcomes: Sequence[tuple[int, RetryOutcome]], *, as_json: boo
 
 def _show(row: Quarantined, document: Mapping[str, Any]) -> None:
     decisions: list[RecordedDecision] = document["decisions"]
-    terminal.say(f"{row.id} · {row.state}", "bold")
+    terminal.show_line(f"{row.id} · {row.state}", "bold")
     for name, value in (
         ("event", f"{row.topic}/{row.partition}/{row.leaf_index}"),
         ("event_id", row.event_id),
@@ -292,7 +294,7 @@ def _show(row: Quarantined, document: Mapping[str, Any]) -> None:
         *((each.action, f"{each.outcome}, {_by(each)}") for each in decisions),
         *((name, document[name]) for name in ("key", "datum") if name in document),
     ):
-        terminal.say(f"{name:<{_NAME_WIDTH}}{'' if value is None else value}".rstrip())
+        terminal.show_line(f"{name:<{_NAME_WIDTH}}{'' if value is None else value}".rstrip())
 
 
 def _by(decided: RecordedDecision) -> str:

@@ -30,7 +30,7 @@ def relay() -> None:
 
 
 def setup_of(settings: Settings) -> RelaySetup:
-    """What the settings say that a relay needs.
+    """The values that a relay needs, from the settings.
 
     Raises:
         SettingsRefused: a setting is missing, or no private key is there whose public half an

@@ -75,7 +75,7 @@ def replay(
     and its readers' receipts, which shows whether messages at its end are missing.
 
     Exit status: 0 all of it holds; 1 something does not, and what holds is shown, or there is no
-    record of that --key; 2 it could not be told.
+    record of that --key; 2 it could not be checked.
 
     Examples:
       sinergi replay sinergi.lapas-banyuwangi.transfer --key P/12 --output ndjson

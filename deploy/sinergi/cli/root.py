@@ -111,13 +111,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 done, 1 it is not so, 2 could not be done or told.",
+    epilog="Exit status: 0 done, 1 it is not so, 2 could not be done or checked.",
 )
 
 
 def _show_version(is_asked: bool) -> None:
     if is_asked:
-        terminal.say(f"sinergi {version('sinergi')}")
+        terminal.show_line(f"sinergi {version('sinergi')}")
         raise typer.Exit
 
 
@@ -136,7 +136,11 @@ def root(
         typer.Option("--set", metavar="KEY=VALUE", help="A setting, as kafka.bootstrap=HOST:PORT."),
     ] = None,
     log_level: Annotated[
-        Level, typer.Option(envvar="SINERGI_LOG_LEVEL", help="What to say on standard error.")
+        Level,
+        typer.Option(
+            envvar="SINERGI_LOG_LEVEL",
+            help="The least severe events that are logged to standard error.",
+        ),
     ] = "info",
     log_json: Annotated[
         bool,

@@ -66,14 +66,14 @@ def show_schema(
         terminal.show_bytes(schema.text)
         return
     fields = list(described_fields(schema.event))
-    terminal.say(f"{schema.name}, id {schema.id}, fingerprint {schema.fingerprint.hex()}")
-    terminal.say(schema.event.doc)
-    terminal.say("")
+    terminal.show_line(f"{schema.name}, id {schema.id}, fingerprint {schema.fingerprint.hex()}")
+    terminal.show_line(schema.event.doc)
+    terminal.show_line("")
     terminal.show_table(_FIELDS, map(_cells, fields))
-    terminal.say("")
+    terminal.show_line("")
     enums = {each.type.removeprefix("list of "): each.symbols for each in fields if each.symbols}
     for enum, symbols in enums.items():
-        terminal.say(f"{enum}: {', '.join(symbols)}")
+        terminal.show_line(f"{enum}: {', '.join(symbols)}")
 
 
 @app.command("check")
@@ -101,10 +101,10 @@ def check_schemas(
         terminal.show_json(document)
     else:
         for each in found:
-            terminal.say(_line(*each))
+            terminal.show_line(_line(*each))
         if not found:
             names = ", ".join(each.name for each in catalog.all())
-            terminal.say(f"each reads the events of every other version: {names}")
+            terminal.show_line(f"each reads the events of every other version: {names}")
     if found:
         raise typer.Exit(ExitStatus.NEGATIVE)
 

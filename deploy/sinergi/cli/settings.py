@@ -20,7 +20,7 @@ def settings(as_json: AsJson = False) -> None:
         entries = [asdict(each) for each in found.entries()]
         terminal.show_json({"file": file, "settings": entries})
         return
-    terminal.say(f"settings file: {found.file or 'none'}")
+    terminal.show_line(f"settings file: {found.file or 'none'}")
     rows = [
         (each.key, "" if each.value is None else str(each.value), each.origin)
         for each in found.entries()

@@ -74,10 +74,10 @@ def _moment(value: object) -> str:
 
 def _print(facts: Facts, verdict: StatusVerdict) -> None:
     first, *more = verdict.lines
-    terminal.say(f"{facts.agency}: {first}", _STYLES[verdict.exit_status])
+    terminal.show_line(f"{facts.agency}: {first}", _STYLES[verdict.exit_status])
     for each in more:
-        terminal.say(f"  {each}")
-    terminal.say(f"  at {local(facts.at)}")
+        terminal.show_line(f"  {each}")
+    terminal.show_line(f"  at {local(facts.at)}")
     if facts.publishing:
         _show_published(facts.publishing)
     if facts.reading:
@@ -123,8 +123,8 @@ def _show_received(side: PublisherFacts) -> None:
             numbers = (_number(received), _number(missing))
             rows.append((topic.topic, str(each.partition), each.reader, *numbers, at))
     if rows:
-        terminal.say("")
-        terminal.say("Received · as the readers' signed receipts say", "bold")
+        terminal.show_line("")
+        terminal.show_line("Received · as the readers' signed receipts say", "bold")
         columns = [
             TableColumn("topic", ColumnKind.HEADING),
             TableColumn("part.", ColumnKind.NUMBER),
@@ -160,8 +160,8 @@ def _progress(partition: ReadPartition) -> tuple[str, ...]:
 
 
 def _show_table(title: str, rows: list[tuple[str, ...]], *numbers: str) -> None:
-    terminal.say("")
-    terminal.say(title, "bold")
+    terminal.show_line("")
+    terminal.show_line(title, "bold")
     columns = [TableColumn("topic", ColumnKind.HEADING), TableColumn("part.", ColumnKind.NUMBER)]
     terminal.show_table(
         [*columns, *(TableColumn(each, ColumnKind.NUMBER) for each in numbers)], rows

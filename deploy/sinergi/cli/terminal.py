@@ -44,7 +44,7 @@ def prepare() -> None:
             stream.reconfigure(errors=ENCODING_ERRORS)
 
 
-def say(text: str, style: str = "") -> None:
+def show_line(text: str, style: str = "") -> None:
     """Write a line to standard output; on a terminal it is broken between words."""
     console = _console()
     if not console.is_terminal:

@@ -29,7 +29,7 @@ _HEADS_SECONDS = 180.0
 def exit_status(audit: Audit, *, record: str | None) -> ExitStatus:
     """SUCCESS if all of the topic holds, NEGATIVE if something does not or the record is missing.
 
-    ERROR if nobody can tell: the owner has signed nothing of it, or more than can be compared.
+    ERROR if it cannot be checked: the owner has signed nothing of it, or more than can be compared.
     """
     if audit.is_proved is None:
         return ExitStatus.ERROR

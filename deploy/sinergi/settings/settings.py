@@ -74,7 +74,7 @@ class Settings:
             return []
         found = []
         if file_rights.is_writable_by_all(mode):
-            found.append(f"anybody may write {self.file}; `chmod o-w {self.file}`")
+            found.append(f"every user may write {self.file}; `chmod o-w {self.file}`")
         given = [each for each in self.entries() if each.origin == str(self.file)]
         values = dict(_leaves(self.values.model_dump(mode="json")))
         if file_rights.is_open(mode) and any(each.value != values[each.key] for each in given):
@@ -201,7 +201,7 @@ class Settings:
         found = [key for key in held if str(key.public) in known]
         if not found:
             why = "no agreement shows the public half of any of them" if held else "it is empty"
-            hint = "`sinergi init` makes keys and prints what the agreement has to say of them"
+            hint = "`sinergi init` makes keys and prints their lines for the agreement"
             raise refused(f"keys: {what} is not in {folder} ({why}); {hint}")
         return found
 

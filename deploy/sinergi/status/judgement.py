@@ -85,7 +85,7 @@ class StatusVerdict:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """SUCCESS if all is well, NEGATIVE if it is not, ERROR if nobody can tell."""
+        """SUCCESS if all is well, NEGATIVE if it is not, ERROR if it is unknown."""
         is_untold = self.problems and all(each.kind is ProblemKind.UNTOLD for each in self.problems)
         if self.away or is_untold:
             return ExitStatus.ERROR
