@@ -208,7 +208,7 @@ def test_headers_of_others_are_not_kept_with_the_leaves_that_wait_for_a_checkpoi
                 *foreign(),
             )
             value = message.frame(1, b"x")
-            partition.take([TapeMessage(topic.name, 0, number, b"P/1", value, headers)])
+            partition.add([TapeMessage(topic.name, 0, number, b"P/1", value, headers)])
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

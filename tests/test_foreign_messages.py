@@ -88,7 +88,7 @@ def read(partition: Partition, messages: Sequence[TapeMessage]) -> list[message.
         batch = partition.receive(messages[at:])
         found += batch.messages if batch else ()
         partition.end()
-        while partition.rewind is None and (batch := partition.cut()):
+        while partition.rewind is None and (batch := partition.next_batch()):
             found += batch.messages
         at, partition.rewind = partition.rewind, None
     return found
@@ -202,8 +202,8 @@ def test_what_waits_for_a_checkpoint_is_bounded_in_bytes() -> None:
     tape = Tape(BUS, TOPIC)
     partition = partition_of(tape)
     datum = bytes(900_000)
-    partition.take(replace(tape_message(*leaf(index, datum)), at=index) for index in range(WINDOW))
-    assert sum(len(each.datum) for each in partition._kept.values()) <= MOST_BYTES
+    partition.add(replace(tape_message(*leaf(index, datum)), at=index) for index in range(WINDOW))
+    assert sum(len(each.datum) for each in partition._stored.values()) <= MOST_BYTES
     assert partition.pending == WINDOW
 
 
@@ -225,13 +225,13 @@ def test_a_contradiction_at_the_end_halts_though_the_end_arrives_together_with_a
         *other.write([at_revision("P/5")]),
     ][-1:]
     partition = partition_of(true)
-    partition.take(renumbered([*honest, *contradiction]))
+    partition.add(renumbered([*honest, *contradiction]))
     partition.end()
-    batch = partition.cut()
+    batch = partition.next_batch()
     assert batch
     assert batch.end == 2
     with pytest.raises(errors.SealMismatch, match=TOPIC.name):
-        partition.cut()
+        partition.next_batch()
 
 
 def test_a_contradiction_does_not_halt_while_a_message_that_answers_it_may_come() -> None:
@@ -242,12 +242,12 @@ def test_a_contradiction_does_not_halt_while_a_message_that_answers_it_may_come(
     bare = [replace(each, pairs=each.pairs[:-2]) for each in honest]
     partition = partition_of(true)
     messages = renumbered([*forged, *bare, *honest])
-    partition.take(messages[:1])
+    partition.add(messages[:1])
     partition.end()
-    assert partition.cut() is None
-    partition.take(messages[1:])
+    assert partition.next_batch() is None
+    partition.add(messages[1:])
     assert not partition.is_ended
-    batch = partition.cut()
+    batch = partition.next_batch()
     assert batch
     assert [each.key for each in batch.messages] == [each.key_bytes for each in honest]
 

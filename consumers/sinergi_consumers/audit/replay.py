@@ -297,7 +297,7 @@ def _read(
                 break
         _count_unreadable(scan, partition)
         partition.end()
-        while partition.rewind is None and (batch := partition.cut()):
+        while partition.rewind is None and (batch := partition.next_batch()):
             yield batch
         counts.unsealed, counts.resends = partition.pending, partition.resends
         start, partition.rewind = partition.rewind, None

@@ -157,7 +157,7 @@ class Materialiser:
         out_of_range: set[TopicPartition] = set()
         for arrival in self._assignment.poll():
             for tp, messages in arrival.messages.items():
-                self._claims[tp].partition.take(messages)
+                self._claims[tp].partition.add(messages)
             for batch in arrival.unreadable:
                 self._claims[batch.tp].partition.noise.add(batch.cause, batch.offset)
             for tp in arrival.ended:

@@ -59,7 +59,7 @@ class Claim:
         """
         partition, is_deleted = self.partition, self.start.is_deleted and not self.is_sound
         try:
-            batch = partition.cut()
+            batch = partition.next_batch()
         except errors.SealGap:
             if not is_deleted:
                 raise

@@ -1,1 +1,1 @@
-"""Reading a topic-partition: from where, how far, and which leaves are verified."""
+"""Reading a topic-partition: the start, the position, and the verification of leaves."""

@@ -1,13 +1,12 @@
-"""One topic-partition as it is being read: messages in, verified batches out.
+"""The reading of one topic-partition: it takes messages and returns verified batches.
 
-The materialiser, replay and verification read through this, so that there is one answer to what a
-topic says. Nothing is decoded here, and nothing leaves that does not stand under a checkpoint of
-the topic's owner.
+Materialiser, replay and verification all use it, so they always get the same result. It decodes
+nothing, and returns only leaves that a checkpoint of the topic's owner covers.
 
-Anybody may have written to the topic. Messages that wait for a checkpoint are kept up to a number
-of bytes; of the others only hash and offset are known. Where a checkpoint covers such a message,
-`rewind` says from which offset the topic is to be read again, and what is read then is picked by
-offset and hash.
+Everybody may have written to the topic, so the messages that wait for a checkpoint are stored only
+up to a number of bytes. Of further ones only hash and offset are stored. If a checkpoint covers
+such a message, `rewind` is the offset from which the caller must read the topic again; then the
+missing messages are recognised by offset and hash.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.reader import VerifiedLeaves
     from sinergi_schemas.topics import Topic
 
-MOST_BYTES = 12 * 1024 * 1024  # a relay's batch is 8 MiB and one event; the next one may begin
-_MOST_DOUBTED = 20_000
+MOST_BYTES = 12 * 1024 * 1024  # a batch of 8 MiB and one event, and the beginning of the next batch
+_MOST_UNRESOLVED = 20_000
 
 
 class Leaves(Protocol):
-    """Some leaves of one partition: a batch, or what is tried once more out of quarantine."""
+    """Some leaves of one partition: a batch, or events from quarantine that are retried."""
 
     @property
     def topic(self) -> Topic:
-        """The topic that carried them."""
+        """Their topic."""
 
     @property
     def partition(self) -> int:
@@ -51,17 +50,20 @@ class Leaves(Protocol):
         """Their messages, in the order of the leaves."""
 
     def message(self, leaf_index: int) -> Message:
-        """The one at a leaf."""
+        """The message with a leaf index."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedBatch:
-    """The leaves `[start, end)` of a partition, under a checkpoint that was verified.
+    """The leaves `[start, end)` of a partition, which a verified checkpoint covers.
 
     Attributes:
-        messages: one a leaf, in order, resends left out.
-        checkpoints: those met on the way, at least one; the last one stands at `end`.
-        next_offset: the offset from which the leaf `end` is met.
+        topic, partition: where they were read.
+        start: the tree size before the batch.
+        messages: one per leaf, in order, without resends.
+        checkpoints: the verified checkpoints of the batch, at least one; the last one has size
+            `end`.
+        next_offset: the offset from which the leaf `end` will be read.
     """
 
     topic: Topic
@@ -73,31 +75,35 @@ class VerifiedBatch:
 
     @property
     def end(self) -> int:
-        """The tree size behind the batch."""
+        """The tree size after the batch."""
         return self.start + len(self.messages)
 
     def message(self, leaf_index: int) -> Message:
-        """The one at a leaf."""
+        """The message with a leaf index."""
         return self.messages[leaf_index - self.start]
 
     @property
     def frontier(self) -> Frontier:
-        """The tree of that size."""
+        """The frontier of the tree of size `end`."""
         return self.checkpoints[-1].frontier
 
 
 class Partition:
-    """A partition being read from a known tree onwards.
+    """A partition that is read from a known tree on.
 
     Args:
-        compare: tell resends from other leaves under a sealed index; see `TreeReader`.
+        bus: the name of the bus.
+        topic: the event topic.
+        number: of the partition.
+        keys: the owner's keys for it.
+        tree: the frontier of the leaves that were verified before.
+        compare: distinguish resends from other leaves with the same index; see `TreeReader`.
 
     Attributes:
-        noise: what was skipped.
-        rewind: the offset from which the topic must be read again; None where it is read on. The
-            caller sets it to None when it has gone back.
-        next_offset: the offset behind the last message that was judged.
-        is_ended: nothing more lies on the broker behind the messages taken so far.
+        rewind: the offset from which the caller must read the topic again, or None. The caller sets
+            it to None when it has sought that offset.
+        next_offset: the offset after the last processed message.
+        is_ended: whether the broker has no more messages.
     """
 
     def __init__(
@@ -118,94 +124,94 @@ class Partition:
         self._origin = f"{bus}/{topic.name}/{number}"
         self._reader = TreeReader(self._origin, keys, tree, compare=compare)
         self._start = tree.size
-        self._kept: dict[int, Message] = {}
+        self._stored: dict[int, Message] = {}
         self._bytes = 0
-        self._absent: dict[int, bytes] = {}
+        self._missing: dict[int, bytes] = {}
         self._incomplete: VerifiedLeaves | None = None
         self._ready: list[Message] = []
         self._checkpoints: list[VerifiedLeaves] = []
-        self._behind = 0
-        self._passed = 0
-        self._doubted = 0
+        self._after_checkpoint = 0
+        self._verified_since_drop = 0
+        self._unresolved_messages = 0
         self._broken: errors.TopicHalted | None = None
 
     @property
     def size(self) -> int:
-        """The leaves given out so far, those before the start counted."""
+        """The tree size after the batches that were returned so far."""
         return self._start
 
     @property
     def frontier(self) -> Frontier:
-        """The tree that is verified."""
+        """The frontier of the verified tree."""
         return self._reader.frontier
 
     @property
     def pending(self) -> int:
-        """The leaves that no checkpoint has covered yet."""
+        """The number of leaves that no checkpoint covers yet."""
         return self._reader.pending
 
     @property
     def resends(self) -> int:
-        """The messages that were ignored as known."""
+        """The number of messages that were skipped as copies."""
         return self._reader.resends
 
     @property
     def history(self) -> VerifiedHistory | None:
-        """What is compared, and what could not be; see `TreeReader`."""
+        """What is stored for comparisons; see `TreeReader`."""
         return self._reader.history
 
     @property
     def noise(self) -> Noise:
-        """What was skipped."""
+        """The skipped messages."""
         return self._reader.noise
 
     @property
     def unresolved(self) -> errors.TopicHalted | None:
-        """What a valid checkpoint says that the messages so far do not bear out."""
+        """The error that would be raised if the messages ended here, or None."""
         return self._broken or self._reader.unresolved
 
     def receive(self, received: Iterable[ReceivedMessage]) -> VerifiedBatch | None:
-        """Verify messages in their order on the topic; what is verified by now.
+        """Process messages in their order, and return what is verified now.
 
         Raises:
-            SealBroken, OffsetGone: see `cut`.
+            SealBroken, OffsetGone: see `next_batch`.
         """
-        self.take(received)
-        return self.cut()
+        self.add(received)
+        return self.next_batch()
 
-    def take(self, received: Iterable[ReceivedMessage]) -> None:
-        """Verify messages in their order on the topic.
+    def add(self, received: Iterable[ReceivedMessage]) -> None:
+        """Process messages in their order in the topic.
 
-        They may come in parts of any size, each of which can be let go at once.
+        A caller may pass them in parts of any size.
         """
         for each in received:
             if self._broken or self.rewind is not None:
-                return  # nothing counts any more, or until the caller has gone back
+                return  # halted, or the caller has not rewound yet
             self.is_ended = False
             offset = each.offset() or 0
             try:
                 if offset < self.next_offset:
-                    self._pick(each, offset)
+                    self._add_missing(each, offset)
                 else:
-                    self._judge(each, offset)
+                    self._process(each, offset)
             except errors.TopicHalted as why:
                 self._broken = why
 
     def end(self) -> None:
-        """Note that nothing more lies on the broker: no message can answer an objection."""
+        """State that the broker has no more messages, so that nothing resolves an error later."""
         self.is_ended = self.rewind is None
 
-    def cut(self) -> VerifiedBatch | None:
-        """What is verified by now, cut at the last checkpoint; what comes behind is held back.
+    def next_batch(self) -> VerifiedBatch | None:
+        """The leaves up to the last verified checkpoint that were not returned yet, or None.
 
         Raises:
-            SealBroken: the messages are not what the topic's owner sealed. What was verified before
-                them is given out first.
+            SealBroken: the messages are not what the topic's owner sealed. Leaves that were
+                verified before are returned first.
             OffsetGone: a message was deleted before it could be read again.
         """
-        final = self.is_ended or self._doubted > _MOST_DOUBTED
+        final = self.is_ended or self._unresolved_messages > _MOST_UNRESOLVED
         while not self._incomplete and (verified := self._reader.try_open_checkpoint(final=final)):
-            self._take_messages(verified)
+            self._collect(verified)
         checkpoints, self._checkpoints = self._checkpoints, []
         if checkpoints:
             start, ready = self._start, self._ready
@@ -213,13 +219,13 @@ class Partition:
             return VerifiedBatch(self.topic, self.number, start, ready, checkpoints, self._resume)
         if self._broken:
             raise self._broken
-        objection = self._reader.unresolved
-        if objection and final:
-            raise objection
+        unresolved = self._reader.unresolved
+        if unresolved and final:
+            raise unresolved
         return None
 
-    def _judge(self, received: ReceivedMessage, offset: int) -> None:
-        """Feed the next message to the reader."""
+    def _process(self, received: ReceivedMessage, offset: int) -> None:
+        """Pass the next message to the reader, and store it if there is room."""
         if self._incomplete:
             raise errors.OffsetGone(self.topic.name, self.number, self._incomplete.start)
         self.next_offset = offset + 1
@@ -228,33 +234,33 @@ class Partition:
         except errors.MessageMalformed as why:
             self.noise.add(why.what, offset)
             return
-        room = parsed.size
+        size = parsed.size
         index, reader = parsed.leaf_index, self._reader
-        if 0 <= index - reader.size < WINDOW and self._bytes + room <= MOST_BYTES:
-            self._kept[offset] = parsed
-            self._bytes += room
+        if 0 <= index - reader.size < WINDOW and self._bytes + size <= MOST_BYTES:
+            self._stored[offset] = parsed
+            self._bytes += size
         verified = reader.feed(index, parsed.leaf_data, parsed.sealed, offset)
         if verified:
-            self._take_messages(verified)
+            self._collect(verified)
         elif reader.unresolved:
-            self._doubted += 1
+            self._unresolved_messages += 1
 
-    def _take_messages(self, verified: VerifiedLeaves) -> None:
-        """Take the messages of verified leaves; those that were not kept are read again."""
-        kept = self._kept
-        if kept.keys() >= set(verified.offsets):
+    def _collect(self, verified: VerifiedLeaves) -> None:
+        """Collect the messages of verified leaves. If some are not stored, request a rewind."""
+        stored = self._stored
+        if stored.keys() >= set(verified.offsets):
             self._complete(verified)
             return
         leaves = zip(verified.offsets, verified.leaves, strict=True)
-        self._absent = {offset: leaf for offset, leaf in leaves if offset not in kept}
+        self._missing = {offset: leaf for offset, leaf in leaves if offset not in stored}
         wanted = set(verified.offsets)
-        self._kept = {offset: each for offset, each in kept.items() if offset in wanted}
-        self._bytes = sum(each.size for each in self._kept.values())
-        self._incomplete, self.rewind, self.is_ended = verified, min(self._absent), False
+        self._stored = {offset: each for offset, each in stored.items() if offset in wanted}
+        self._bytes = sum(each.size for each in self._stored.values())
+        self._incomplete, self.rewind, self.is_ended = verified, min(self._missing), False
 
-    def _pick(self, received: ReceivedMessage, offset: int) -> None:
-        """Keep a message that is read again, if it is one of those that a checkpoint covers."""
-        leaf = self._absent.pop(offset, None)
+    def _add_missing(self, received: ReceivedMessage, offset: int) -> None:
+        """Store a message that is read again, if a checkpoint covers it."""
+        leaf = self._missing.pop(offset, None)
         if leaf is None or self._incomplete is None:
             return
         parsed = message.parse(received)
@@ -264,37 +270,39 @@ class Partition:
             raise errors.BatchTooLarge(self._origin, start, end, MOST_BYTES)
         if leaf_hash(parsed.leaf_data) != leaf:
             raise errors.SealMismatch(self._origin, start, end)
-        self._kept[offset] = parsed
-        if not self._absent:
+        self._stored[offset] = parsed
+        if not self._missing:
             verified, self._incomplete = self._incomplete, None
             self._complete(verified)
 
     def _complete(self, verified: VerifiedLeaves) -> None:
-        kept = self._kept
-        taken = [kept.pop(offset) for offset in verified.offsets]
-        self._ready += taken
+        stored = self._stored
+        messages = [stored.pop(offset) for offset in verified.offsets]
+        self._ready += messages
         self._checkpoints.append(verified)
-        self._passed += len(taken)
-        if not kept or self._bytes > MOST_BYTES // 2:
-            # What is left over is likely noise, and must not take the room of the next batch.
-            self._kept, self._bytes = {}, 0
+        self._verified_since_drop += len(messages)
+        if not stored or self._bytes > MOST_BYTES // 2:
+            # The remaining messages are probably foreign, and the next batch needs the memory.
+            self._stored, self._bytes = {}, 0
         else:
-            self._bytes -= sum(each.size for each in taken)
-            self._drop_passed(verified.end)
-        self._behind = self.next_offset
-        self._doubted = 0
+            self._bytes -= sum(each.size for each in messages)
+            self._drop_below(verified.end)
+        self._after_checkpoint = self.next_offset
+        self._unresolved_messages = 0
 
-    def _drop_passed(self, end: int) -> None:
-        """Drop kept messages below a tree size, not more often than leaves are verified."""
-        if self._passed >= len(self._kept):
-            self._kept = {at: each for at, each in self._kept.items() if each.leaf_index >= end}
-            self._bytes = sum(each.size for each in self._kept.values())
-            self._passed = 0
+    def _drop_below(self, end: int) -> None:
+        """Drop stored messages below a tree size, once enough leaves are verified.
+
+        So the cost of dropping is constant per verified leaf.
+        """
+        if self._verified_since_drop >= len(self._stored):
+            self._stored = {at: each for at, each in self._stored.items() if each.leaf_index >= end}
+            self._bytes = sum(each.size for each in self._stored.values())
+            self._verified_since_drop = 0
 
     @property
     def _resume(self) -> int:
-        """The offset from which all is met that was not given out."""
+        """The offset from which all leaves are read that were not returned yet."""
         offsets = self._incomplete.offsets if self._incomplete else ()
-        earliest = self._reader.lowest_pending_offset
-        waiting = self._behind if earliest is None else min(earliest, self._behind)
-        return min([waiting, *offsets])
+        pending = self._reader.lowest_pending_offset
+        return min([self._after_checkpoint, *offsets, *([] if pending is None else [pending])])

@@ -1,8 +1,8 @@
-"""How far a projection is in one partition, and where on a cluster it goes on.
+"""The position of a projection in one partition.
 
-The truth is the tree: its size and its frontier, stored beside the rows. An offset is only a cache
-of it that holds on one cluster and one incarnation of the topic, so that a mirrored or restored
-cluster is ordinary: where the ids differ, the leaf index is looked for.
+The position is the size and the frontier of the materialised tree, stored in the database of the
+rows. The offset is only a cache. It is valid on one cluster and for one incarnation of the topic;
+on another one, such as a mirror, the reader searches for the leaf index.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TopicIncarnation:
-    """One incarnation of a topic on one cluster: offsets mean something only together with it."""
+    """One incarnation of a topic on one cluster. Offsets are valid only within it."""
 
     cluster_id: str
     topic_id: str
@@ -24,13 +24,13 @@ class TopicIncarnation:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far one projection is in one partition.
+    """The position of one projection in one partition.
 
     Attributes:
-        frontier: the tree of the leaves that are materialised.
-        epoch: the claim under which it may be moved.
-        place: where `next_offset` was true, if it was ever known.
-        next_offset: the offset behind the last materialised message there.
+        frontier: of the tree of materialised leaves.
+        epoch: the fencing token of the claim; only this claim may move the position.
+        place: the topic incarnation of `next_offset`; None if there is no offset yet.
+        next_offset: the offset after the last materialised message.
     """
 
     frontier: Frontier
@@ -39,5 +39,5 @@ class Position:
     next_offset: int | None
 
     def offset_at(self, place: TopicIncarnation) -> int | None:
-        """The offset to go on from at `place`, or None where it must be looked for."""
+        """The offset to continue from in a topic incarnation, or None if it is unknown there."""
         return self.next_offset if self.place == place else None

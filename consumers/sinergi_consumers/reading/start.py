@@ -1,10 +1,10 @@
-"""From where a topic-partition is read: where the position says, or where its next leaf is found.
+"""The offset at which reading a topic-partition starts: the position's, or that of its next leaf.
 
-The offset of a position is a cache. It does not hold on another cluster or in a topic made anew;
-and where a log was cut, on disk or by the brokers' operator, and sent again, the leaf lies at
-another offset of the same topic. So an offset that the log does not have leads to a search for the
-leaf, and what does not bear out the place that reading began at is read again from the first
-message before the leaf is said to be gone.
+The offset of a position is a cache. It is not valid on another cluster or in a recreated topic. If
+messages were deleted at the end of a partition and sent again, the leaf has another offset in the
+same topic. So if the partition does not have the offset, the leaf is searched. And if the messages
+at the start do not match the position, the partition is read again from its first message before
+the leaf is reported as missing.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class Start(NamedTuple):
-    """From where a topic-partition is read.
+    """The offset at which reading a topic-partition starts.
 
     Attributes:
-        offset: the first one that is read.
-        low: the first one that the broker has.
-        is_deleted: the broker has deleted the offset at which the next leaf was expected.
-        shown: the leaves that the last messages show, where they are fewer than the position has.
+        offset: the first offset that is read.
+        low: the first offset that the broker has.
+        is_deleted: whether the broker has deleted the offset of the next leaf.
+        shown: the number of leaves by the last messages, if it is smaller than the position's.
     """
 
     offset: int
@@ -33,20 +33,20 @@ class Start(NamedTuple):
 
     @property
     def is_first(self) -> bool:
-        """Whether nothing that the broker has lies before it."""
+        """Whether it is the first offset that the broker has."""
         return self.offset <= self.low
 
     @property
     def first(self) -> Start:
-        """The start with the first message that the broker has."""
+        """The start at the first offset that the broker has."""
         return self._replace(offset=self.low)
 
 
 def find_start(scan: PartitionScan, position: Position, place: TopicIncarnation) -> Start:
-    """Where to begin so that the leaf behind a position is met, if it is there.
+    """Find the offset from which the next leaf after a position is read, if it exists.
 
     Raises:
-        Unavailable: the broker is away.
+        Unavailable: the broker does not answer.
     """
     low, high = scan.bounds()
     known = position.offset_at(place)

@@ -1,1 +1,1 @@
-"""What an integrator tests a projection or a sink with. Nothing here needs a broker."""
+"""The test kit for integrators' projections and sinks. It needs no broker."""

@@ -1,7 +1,7 @@
-"""The promises of a sink, as tests that every sink passes.
+"""The requirements for a sink, as tests that every sink must pass.
 
-A sink's own test module derives a class from `SinkContract` and gives the fixtures `open_sink` and
-`rows`:
+The test module of a sink derives a class from `SinkContract` and defines the fixtures `open_sink`
+and `rows`:
 
     class TestPostgresql(SinkContract): ...
 """
@@ -58,10 +58,10 @@ CURRENT, HISTORY = current(_SCHEMA), history(_SCHEMA)
     ),
 )
 def FEW_ESCORTS(events: pl.DataFrame) -> pl.DataFrame:  # noqa: N802 - a projection is a constant
-    """A projection of an integrator's: its table refuses a hundred escorts, its code some names."""
+    """An integrator's projection: its table refuses 100 escorts, and its code fails on one name."""
     escorts = events.explode("escort").drop_nulls("escort").unnest("escort")
     if escorts.filter(pl.col("escort_agency") == "Meledak").height:
-        raise ValueError("as an integrator's code may")
+        raise ValueError("an error in an integrator's code")
     return escorts.select("event_id", "escort_agency", pl.col("count").alias("escorts"))
 
 
@@ -69,7 +69,7 @@ PROJECTIONS: tuple[Projection, ...] = (CURRENT, HISTORY, FEW_ESCORTS)
 
 
 def transfer(record_id: str, revision: int = 1, **changes: Any) -> Transfer:
-    """A transfer at a revision; RECORDED if it is the first."""
+    """A transfer with a revision. Its action is RECORDED for revision 1, else CORRECTED."""
     now = SYSTEM.now()
     document = {
         "record_id": record_id,
@@ -89,16 +89,18 @@ def transfer(record_id: str, revision: int = 1, **changes: Any) -> Transfer:
 
 
 def events_of(work: ReadyBatch) -> pl.DataFrame:
-    """All events of a batch together."""
+    """All events of a batch in one frame."""
     return pl.concat([each.events for each in work.parts])
 
 
 class Worker:
-    """One materialiser's hands on a sink, moved by a test step by step.
+    """The part of a materialiser that uses a sink. A test calls it step by step.
 
     Args:
-        projections: those that the sink was opened with.
-        catalog: the schemas that are known to it.
+        sink: under test.
+        tape: the partition that it reads.
+        projections: the projections of the sink.
+        catalog: the schemas that it has; the shipped ones by default.
     """
 
     def __init__(
@@ -113,10 +115,10 @@ class Worker:
         self._store = Store(sink, projections, key, SYSTEM, threading.Event())
         self._decoder = Decoder(catalog or Catalog.shipped(), tape.topic.event_type)
         self._tape = tape
-        self.claim = self.take()
+        self.claim = self.claim_partition()
 
-    def take(self) -> Claim:
-        """Claim the partition anew."""
+    def claim_partition(self) -> Claim:
+        """Claim the partition, again if it is claimed already."""
         tape = self._tape
         tp = TopicPartition(tape.topic.name, tape.number)
         positions = self.sink.claim(tp)
@@ -127,21 +129,21 @@ class Worker:
         return self.claim
 
     def work(self, events: Sequence[Event]) -> ReadyBatch:
-        """What the loop would hand to the database for some events."""
+        """Write events to the tape, and return the batch that the loop would store."""
         return self.received(self._tape.write(events))
 
     def received(self, messages: Sequence[TapeMessage]) -> ReadyBatch:
-        """The same for messages of the tape, the last one under a checkpoint."""
+        """The batch of some messages of the tape; a checkpoint must cover the last one."""
         batch = self.claim.partition.receive(messages)
         assert batch is not None
         return self.ready(batch)
 
     def ready(self, batch: VerifiedBatch) -> ReadyBatch:
-        """The same for a batch that was received before."""
+        """The decoded batch of verified leaves."""
         return ReadyBatch(self.claim, batch, DecodedParts(self._decoder, batch))
 
     def store(self, work: ReadyBatch) -> Stored | errors.PositionLost | errors.Unavailable:
-        """Store it, and take the positions on as the loop does."""
+        """Store a batch and update the positions of the claim, as the loop does."""
         outcome = self._store.store(work)
         if isinstance(outcome, Stored):
             self.claim.positions = outcome.positions
@@ -149,16 +151,16 @@ class Worker:
 
 
 class SinkContract:
-    """What every sink promises."""
+    """The tests that every sink must pass."""
 
     @pytest.fixture
     def open_sink(self) -> Callable[[], Sink]:
-        """Opens the sink under test with `PROJECTIONS`, each time on another connection."""
+        """A function that opens the sink with `PROJECTIONS`, each time on a new connection."""
         raise NotImplementedError
 
     @pytest.fixture
     def rows(self) -> Callable[[str], list[tuple[Any, ...]]]:
-        """Answers a query in SQL on the sink's database."""
+        """A function that runs an SQL query on the sink's database and returns the rows."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -172,7 +174,7 @@ class SinkContract:
         return Worker(open_sink(), tape)
 
     def test_rows_and_position_appear_together(self, worker: Worker, rows: Any) -> None:
-        """After a batch both are there, and the receipt for it."""
+        """After a batch the database has both, and a receipt."""
         assert isinstance(worker.store(worker.work([transfer("P/1"), transfer("P/2")])), Stored)
         assert rows("SELECT record_id FROM sinergi.transfer ORDER BY 1") == [("P/1",), ("P/2",)]
         assert rows("SELECT DISTINCT tree_size FROM sinergi_consumer.position") == [(2,)]
@@ -180,7 +182,7 @@ class SinkContract:
         assert rows("SELECT size FROM sinergi_consumer.checkpoint") == [(2,)]
 
     def test_a_transaction_that_raises_leaves_nothing(self, worker: Worker, rows: Any) -> None:
-        """Neither rows nor position of it are visible."""
+        """Neither its rows nor its position are visible."""
         work = worker.work([transfer("P/1")])
         position = worker.claim.positions[CURRENT.name]
         with suppress(ZeroDivisionError), worker.sink.transaction() as transaction:
@@ -193,14 +195,14 @@ class SinkContract:
     def test_a_worker_whose_partition_was_claimed_by_another_writes_nothing(
         self, worker: Worker, open_sink: Any, tape: Tape, rows: Any
     ) -> None:
-        """The epoch of the later claim guards the rows."""
+        """The epoch of the later claim protects the rows."""
         work = worker.work([transfer("P/1")])
         Worker(open_sink(), tape)
         assert isinstance(worker.store(work), errors.PositionLost)
         assert rows("SELECT * FROM sinergi.transfer") == []
 
     def test_the_same_batch_twice_is_stored_once(self, worker: Worker, rows: Any) -> None:
-        """Also where the answer to the first commit was lost, and the claim is old."""
+        """Even if the response to the first commit was lost and the claim has the old positions."""
         work = worker.work([transfer("P/1")])
         before = dict(worker.claim.positions)
         worker.store(work)
@@ -208,19 +210,19 @@ class SinkContract:
         assert isinstance(worker.store(work), errors.PositionLost)
         assert rows("SELECT count(*) FROM sinergi.transfer_history") == [(1,)]
 
-    def test_a_later_claim_goes_on_where_the_rows_end(
+    def test_a_later_claim_continues_after_the_last_committed_leaf(
         self, worker: Worker, open_sink: Any, tape: Tape, rows: Any
     ) -> None:
-        """Tree, offset and place are those of the last commit."""
+        """Tree, offset and topic incarnation are those of the last commit."""
         worker.store(worker.work([transfer("P/1"), transfer("P/2")]))
         successor = Worker(open_sink(), tape)
         position = successor.claim.positions[HISTORY.name]
         assert (position.frontier.size, position.offset_at(PLACE)) == (2, 2)
-        assert position.offset_at(TopicIncarnation("cluster", "made anew")) is None
+        assert position.offset_at(TopicIncarnation("cluster", "recreated topic")) is None
         assert isinstance(successor.store(successor.work([transfer("P/3")])), Stored)
         assert rows("SELECT count(*) FROM sinergi.transfer") == [(3,)]
 
-    def test_the_highest_revision_stands_whatever_the_order_of_arrival(
+    def test_the_highest_revision_wins_in_every_order_of_arrival(
         self, worker: Worker, rows: Any
     ) -> None:
         """Every order of three revisions, in one batch and in three."""
@@ -238,7 +240,7 @@ class SinkContract:
         assert rows("SELECT count(*) FROM sinergi_consumer.quarantine") == [(0,)]
 
     def test_a_revision_without_rows_still_wins(self, worker: Worker, rows: Any) -> None:
-        """What an earlier revision had put there is gone."""
+        """The rows of the earlier revision are deleted."""
         worker.store(worker.work([transfer("P/1")]))
         assert rows("SELECT escorts FROM sinergi.few_escorts") == [(3,)]
         worker.store(worker.work([transfer("P/1", 2, escort=())]))
@@ -246,12 +248,14 @@ class SinkContract:
         worker.store(worker.work([transfer("P/1", 3), transfer("P/2", 1, escort=())]))
         assert rows("SELECT record_id FROM sinergi.few_escorts") == [("P/1",)]
 
-    def test_a_retracted_record_stays_and_says_so(self, worker: Worker, rows: Any) -> None:
-        """It is not deleted: others have acted on it."""
+    def test_a_retracted_record_stays_with_action_retracted(
+        self, worker: Worker, rows: Any
+    ) -> None:
+        """Its row is not deleted, because agencies may have acted on it."""
         worker.store(worker.work([transfer("P/1"), transfer("P/1", 2, action="RETRACTED")]))
         assert rows("SELECT record_id, action FROM sinergi.transfer") == [("P/1", "RETRACTED")]
 
-    def test_of_two_events_with_one_revision_the_first_leaf_stands(
+    def test_of_two_events_with_one_revision_the_first_leaf_wins(
         self, worker: Worker, rows: Any
     ) -> None:
         """The second one goes to quarantine as a revision conflict, in one batch and in two."""
@@ -264,10 +268,10 @@ class SinkContract:
             " WHERE projection = 'transfer_history' ORDER BY 1"
         ) == [(1, "revision-conflict"), (2, "revision-conflict")]
 
-    def test_a_row_that_the_table_refuses_is_set_apart_alone(
+    def test_only_the_event_of_a_refused_row_is_quarantined(
         self, worker: Worker, rows: Any
     ) -> None:
-        """Its neighbours are stored, and so is it in the other projections."""
+        """The other events are stored, and the event itself in the other projections."""
         events = [transfer(f"P/{number}") for number in range(20)]
         events[7] = transfer("P/7", escort=({"escort_agency": "Brimob", "count": 100},))
         worker.store(worker.work(events))
@@ -277,10 +281,10 @@ class SinkContract:
             ("few_escorts", 7, "rows-refused")
         ]
 
-    def test_an_event_on_which_a_projection_fails_is_set_apart_alone(
+    def test_only_the_event_on_which_a_projection_fails_is_quarantined(
         self, worker: Worker, rows: Any
     ) -> None:
-        """An integrator's mistake costs the integrator's table one event."""
+        """The tables of other projections have the event."""
         events = [transfer(f"P/{number}") for number in range(20)]
         events[7] = transfer("P/7", escort=({"escort_agency": "Meledak", "count": 1},))
         worker.store(worker.work(events))
@@ -289,10 +293,10 @@ class SinkContract:
             ("few_escorts", 7, "projection-failed")
         ]
 
-    def test_a_datum_that_does_not_decode_is_set_apart_in_every_projection(
+    def test_a_datum_that_does_not_decode_is_quarantined_for_every_projection(
         self, worker: Worker, tape: Tape, rows: Any
     ) -> None:
-        """It is under the seal, so that the position passes it."""
+        """It is sealed, so the position moves past it."""
         good = transfer("P/1")
         batch = worker.claim.partition.receive(
             [
@@ -308,7 +312,7 @@ class SinkContract:
         ) == [(len(PROJECTIONS), "datum-invalid", 0)]
 
     def test_receipts_stay_unpublished_until_they_are_marked(self, worker: Worker) -> None:
-        """Only the newest of a partition is to be sent; marking it covers the older ones."""
+        """Only the newest one of a partition is published; marking it also marks the older ones."""
         worker.store(worker.work([transfer("P/1")]))
         worker.store(worker.work([transfer("P/2")]))
         (receipt,) = worker.sink.unpublished_receipts()
@@ -316,8 +320,8 @@ class SinkContract:
         worker.sink.mark_published([receipt], SYSTEM.now())
         assert worker.sink.unpublished_receipts() == []
 
-    def test_odd_text_arrives_as_it_was_written(self, worker: Worker, rows: Any) -> None:
-        """Quotes, commas, backslashes and what looks like an end of file or a null."""
+    def test_unusual_text_is_stored_unchanged(self, worker: Worker, rows: Any) -> None:
+        """Quotes, commas, backslashes, and text like COPY's end-of-data and NULL markers."""
         odd = ['"', ",", "\\", "\\.", "\\N", "a,b\"c'd", "NULL", "é\N{PILE OF POO}", "  x  "]
         for number, text in enumerate(odd):
             worker.store(worker.work([transfer(f"P/{number}", movement_id=text)]))

@@ -1,4 +1,4 @@
-"""A topic without a broker: events in, sealed messages out, as a consumer would receive them."""
+"""A topic without a broker: it returns sealed messages of events, as a consumer receives them."""
 
 from __future__ import annotations
 
@@ -61,17 +61,20 @@ class TapeMessage:
         return list(self.pairs)
 
     def with_header(self, name: str, value: bytes) -> TapeMessage:
-        """The same with one header changed."""
+        """A copy with one changed header."""
         return replace(self, pairs=tuple((n, value if n == name else v) for n, v in self.pairs))
 
 
 class Tape:
-    """One partition being written by its owner.
+    """One partition that its owner writes.
 
     Args:
-        catalog: where the newest schema of the topic's event type is taken from; assign another
-            to `schema`, and what is written from then on is written with that.
-        key: the owner's; made anew where none is given.
+        bus: the name of the bus.
+        topic: the event topic.
+        number: of the partition.
+        catalog: contains the schemas; the shipped ones by default. Events are written with the
+            newest schema of the topic's event type; assign another one to `schema` to change that.
+        key: the owner's key; a new one by default.
         agreement: the hash of the agreement that its events name.
     """
 
@@ -100,7 +103,7 @@ class Tape:
         return KeyRing.of(self.key.public)
 
     def write(self, events: Sequence[Event]) -> list[TapeMessage]:
-        """Messages of some events, the last one with a checkpoint.
+        """The messages of some events. The last one has a checkpoint.
 
         An event that is not issued yet is issued by the topic's owner; its revision must be set.
         """
@@ -112,14 +115,14 @@ class Tape:
         )
 
     def write_datums(self, datums: Sequence[tuple[UUID, str, bytes]]) -> list[TapeMessage]:
-        """The same from event ids, record ids and datums, whatever these hold."""
+        """The messages of event ids, record ids and datums. The datums may be malformed."""
         written = [self._message(*each) for each in datums]
         sealed = message.seal_headers(self._writer.checkpoint())
         written[-1] = replace(written[-1], pairs=(*written[-1].pairs, *sealed))
         return written
 
     def issued(self, event: Event) -> Event:
-        """An event as the topic's owner issues it; its revision is taken as set."""
+        """The event as the topic's owner issues it, with its own revision or 1."""
         if event.is_issued:
             return event
         return event.issued(
