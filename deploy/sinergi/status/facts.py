@@ -89,10 +89,12 @@ class PublishedTopic:
 
     Attributes:
         found: its partitions on the broker, 0 if there is no such topic; None if the broker is
-        away. unsealed: rows that wait for the relay, without history. history: rows of history that
-        wait: they are sealed when nothing else waits. oldest_unsealed_at: `recorded_at` of the
-        oldest waiting row, without history. held: rows that the relay holds, by reason. readers:
-        how far each database of each reader is; empty if that is unknown.
+            away.
+        unsealed: rows that wait for the relay, without history.
+        history: rows of history that wait: they are sealed when nothing else waits.
+        oldest_unsealed_at: `recorded_at` of the oldest waiting row, without history.
+        held: rows that the relay holds, by reason.
+        readers: how far each database of each reader is; empty if that is unknown.
     """
 
     topic: str
@@ -166,8 +168,7 @@ class ReadPartition:
             unknown whether the partition is halted.
         strays: foreign messages that were skipped, by cause; they stay on the topic.
         quarantined_events: events in quarantine for any reason; an event that two projections
-        refuse
-            counts once.
+            refuse counts once.
     """
 
     partition: int
@@ -206,7 +207,9 @@ class ReadTopic:
 
     Attributes:
         found: its partitions on the broker, 0 if there is no such topic; None if the broker is
-        away. heads_at: when its owner last signed heads. heads_fault: why the heads are invalid.
+            away.
+        heads_at: when its owner last signed heads.
+        heads_fault: why the heads are invalid.
     """
 
     topic: str
