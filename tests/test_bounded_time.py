@@ -244,7 +244,7 @@ def test_projections_that_fail_on_every_event_do_not_let_the_database_end_the_se
     consumer = ConsumerDatabase(postgresql, (FEW_ESCORTS,))
     asked: list[str] = []
     monkeypatch.setattr(
-        "sinergi_consumers.sinks.postgresql.transaction._STILL_SECONDS", 0.0, raising=True
+        "sinergi_consumers.sinks.postgresql.transaction._IDLE_SECONDS", 0.0, raising=True
     )
     monkeypatch.setattr(
         "sinergi_consumers.sinks.postgresql.transaction.PostgresqlTransaction.keep_alive",

@@ -158,11 +158,11 @@ class Recorded:
     def __init__(self) -> None:
         self.halted: list[tuple[TopicPartition, errors.TopicHalted]] = []
 
-    def halt(self, tp: TopicPartition, why: errors.TopicHalted, _: datetime) -> None:
+    def record_halt(self, tp: TopicPartition, why: errors.TopicHalted, _: datetime) -> None:
         self.halted.append((tp, why))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        assert name in ("check", "unpublished", "reached", "close")
+        assert name in ("check", "unpublished_receipts", "progress", "close")
         return lambda *_: ()
 
 

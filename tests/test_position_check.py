@@ -88,7 +88,7 @@ class Clock:
 class FakeSink:
     rows: dict[tuple[str, str, int], tuple[int, int]] | None
 
-    def reached(self, topics: Sequence[str]) -> dict[tuple[str, str, int], tuple[int, int]]:
+    def progress(self, topics: Sequence[str]) -> dict[tuple[str, str, int], tuple[int, int]]:
         assert topics == [TOPIC.name]
         if self.rows is None:
             raise errors.DatabaseAway("none")
