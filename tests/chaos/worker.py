@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chaos import tap, weaknesses
 from sinergi.cli import main
-from sinergi_producers.relay import store
+from sinergi_producers.relay import factory
 
 TERM_SECONDS = 2.0
 
@@ -26,7 +26,7 @@ def start(work: str, settings: str, folder: str, *names: str) -> None:
     tap.lay(tap.Orders(Path(folder)))
     for each in names:
         weaknesses.ALL[each]()
-    vars(store)["OutboxStore"] = partial(store.OutboxStore, seconds=TERM_SECONDS)
+    vars(factory)["RelaySetup"] = partial(factory.RelaySetup, term_seconds=TERM_SECONDS)
     sys.argv = ["sinergi", "--config", settings, "--log-json", work]
     main()
 
