@@ -34,6 +34,7 @@ from sinergi_consumers.materialise.position_check import PositionCheck
 from sinergi_consumers.materialise.store import Claim, ReadyBatch, Stored
 from sinergi_schemas import errors
 from sinergi_schemas.garbage import collect_rarely, leave_loaded_objects
+from sinergi_schemas.kafka.skip_report import SkipReport
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Materialiser:
         self._loaded = LoadedAgreements(bus, store, clock)
         self._halts = Pauses(clock)
         self._unclaimed = Pauses(clock, _MOST_UNCLAIMED_SECONDS)
-        self._logged: set[tuple[TopicPartition, str]] = set()
+        self._skip_report = SkipReport()
         self._unrecorded_halts: dict[TopicPartition, tuple[errors.TopicHalted, float]] = {}
         self._unrecorded_sound: set[TopicPartition] = set()
         self._position_check = PositionCheck(store.sink, clock)
@@ -315,19 +316,8 @@ class Materialiser:
     def _report_skipped(self) -> None:
         """Log what was skipped, once for each cause and topic-partition, and count all of it."""
         for tp, claim in self._claims.items():
-            skipped = claim.partition.noise.drain()
-            for each in skipped:
-                if (tp, each.cause) not in self._logged:
-                    self._logged.add((tp, each.cause))
-                    _log.warning(
-                        "messages skipped",
-                        topic=tp.topic,
-                        partition=tp.partition,
-                        why=each.cause,
-                        offset=each.first,
-                        messages=each.count,
-                    )
-            if skipped:
+            if skipped := claim.partition.noise.drain():
+                self._skip_report.report(tp, skipped)
                 with self._left_for_later("skipped messages not counted"):
                     self._sink.record_skipped(tp, skipped)
 

@@ -24,10 +24,10 @@ from sinergi_producers.recovery.lost_events import Settlement, credible, settle
 from sinergi_producers.recovery.reading import TopicReading
 from sinergi_producers.recovery.restoring import RestoreStore, TreeExtension
 from sinergi_producers.relay import topic_evidence
-from sinergi_producers.relay.comparison import SkipReport
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_producers.relay.store import OutboxStore
 from sinergi_schemas.kafka.partitions import PartitionCheck
+from sinergi_schemas.kafka.skip_report import SkipReport
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic, TopicPartition
 
@@ -184,7 +184,7 @@ class Recovery:
         skipped = SkipReport()
         for place, each in readings.items():
             each.complete()
-            skipped.report(place, each.noise)
+            skipped.report(place, each.noise.skipped)
         return list(readings.values())
 
     def _events(self, readings: Sequence[TopicReading]) -> list[TopicEvent]:

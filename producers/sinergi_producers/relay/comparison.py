@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from sinergi_producers.relay import topic_evidence
 from sinergi_schemas import errors
+from sinergi_schemas.kafka.skip_report import SkipReport
 from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from sinergi_producers.relay.topic_evidence import KnownTree, TopicEvidence
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.seal.noise import Noise
-
-_log = structlog.get_logger(__name__)
 
 
 class Comparison:
@@ -77,7 +73,7 @@ class Comparison:
         for size, root in self._store.roots(tree_key, found.roots).items():
             if root != found.roots[size]:
                 raise errors.OutboxForked(known.origin, size)
-        self._skipped.report(tp, found.noise)
+        self._skipped.report(tp, found.noise.skipped)
 
 
 def _leaves_shown(known: KnownTree, found: TopicEvidence) -> int:
@@ -87,25 +83,3 @@ def _leaves_shown(known: KnownTree, found: TopicEvidence) -> int:
     checkpoint can be verified, and nothing is taken for lost.
     """
     return min(found.size, found.high) if known.ring.spans else known.size
-
-
-class SkipReport:
-    """Logs which messages were skipped, once for each cause and topic-partition."""
-
-    def __init__(self) -> None:
-        self._logged: set[tuple[TopicPartition, str]] = set()
-
-    def report(self, tp: TopicPartition, noise: Noise) -> None:
-        """Log the causes that were not logged yet."""
-        for each in noise.skipped:
-            if (tp, each.cause) not in self._logged:
-                self._logged.add((tp, each.cause))
-                topic, partition = tp
-                _log.warning(
-                    "messages skipped",
-                    topic=topic,
-                    partition=partition,
-                    why=each.cause,
-                    offset=each.first,
-                    messages=each.count,
-                )
