@@ -21,15 +21,15 @@ from sinergi.status.facts import (
     Away,
     Facts,
     FactSource,
+    ForeignMessages,
     Halt,
     LeaseFacts,
     PublishedTopic,
     PublisherFacts,
+    QuarantineUse,
     ReaderFacts,
     ReadPartition,
     ReadTopic,
-    Room,
-    Strays,
     Tree,
 )
 from sinergi.status.judgement import judge, spoken
@@ -653,7 +653,7 @@ def test_an_outbox_that_knows_less_than_a_reader_has_acknowledged_was_restored()
 
 
 def test_skipped_messages_are_told_with_offset_and_count_and_are_no_problem() -> None:
-    verdict = judge(reading(strays=(Strays("no key or no Confluent frame", 3, 17),)))
+    verdict = judge(reading(strays=(ForeignMessages("no key or no Confluent frame", 3, 17),)))
     assert verdict.exit_status == 0
     said = f"3 messages of {TOPIC}/0 skipped from offset 17 on: no key or no Confluent frame"
     assert f"note: {said}" in verdict.lines
@@ -666,8 +666,8 @@ def test_skipped_messages_are_told_with_offset_and_count_and_are_no_problem() ->
 def test_an_owner_that_has_used_up_its_room_in_quarantine_is_noted(
     kept: int, quota: int, *, noted: bool
 ) -> None:
-    room = Room("lapas-rekaan", kept, quota)
-    verdict = judge(replace(FACTS, reading=ReaderFacts("bnnk-rekaan.main", 1, (READ,), (room,))))
+    use = QuarantineUse("lapas-rekaan", kept, quota)
+    verdict = judge(replace(FACTS, reading=ReaderFacts("bnnk-rekaan.main", 1, (READ,), (use,))))
     assert verdict.exit_status == 0
     assert any("has room for" in each for each in verdict.remarks) == noted
     assert noted == any("sinergi quarantine discard" in each for each in verdict.lines)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sinergi.status.facts import Halt, LeaseFacts, Strays
-from sinergi.status.look import CheckedRows
+from sinergi.status.checked_rows import CheckedRows
+from sinergi.status.facts import ForeignMessages, Halt, LeaseFacts
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_schemas import errors
@@ -61,7 +61,7 @@ _QUARANTINE = """
     ORDER BY topic, partition, reason
 """
 _KEPT = "SELECT owner, sum(size)::bigint FROM sinergi_consumer.quarantined_datum GROUP BY owner"
-_STRAYS = """
+_SKIPPED = """
     SELECT topic, partition, cause, messages, first_offset FROM sinergi_consumer.skipped
     ORDER BY topic, partition, cause
 """
@@ -120,7 +120,7 @@ class ConsumerRows:
     quarantined_events: Mapping[TopicPartition, int]
     quarantined_bytes: Mapping[str, int]
     halts: Mapping[TopicPartition, Halt]
-    strays: Mapping[TopicPartition, list[Strays]]
+    strays: Mapping[TopicPartition, list[ForeignMessages]]
     invalid: Sequence[str]
 
 
@@ -136,18 +136,18 @@ def producer_rows(url: str) -> ProducerRows:
         if lease is None:
             raise errors.TablesMissing("the row relay of sinergi_producer.lease", "producer")
         holder, expires_at, is_held = lease
-        look = CheckedRows(connection, "sinergi_producer")
+        checked = CheckedRows(connection, "sinergi_producer")
         trees: dict[TreeKey, TreeRow] = {}
-        for name, number, size, frontier, sent, since in look.of_event_types("tree", _TREES):
-            look.check_frontier("tree", f"({name}, {number}) of size {size}", size, frontier)
+        for name, number, size, frontier, sent, since in checked.of_event_types("tree", _TREES):
+            checked.check_frontier("tree", f"({name}, {number}) of size {size}", size, frontier)
             trees[TreeKey(name, number)] = TreeRow(size, sent, _utc(since))
         return ProducerRows(
             LeaseFacts(holder, _utc(expires_at), is_held),
             trees,
-            _waiting(look, _LIVE),
-            _waiting(look, _HISTORY),
-            _nested(look.of_event_types("outbox", _HELD)),
-            look.invalid,
+            _waiting(checked, _LIVE),
+            _waiting(checked, _HISTORY),
+            _nested(checked.of_event_types("outbox", _HELD)),
+            checked.invalid,
         )
 
 
@@ -158,16 +158,16 @@ def consumer_rows(url: str) -> ConsumerRows:
         DatabaseAway, DatabaseBroken: it does not serve us.
     """
     with _looking(url, "consumer") as connection:
-        look = CheckedRows(connection, "sinergi_consumer")
+        checked = CheckedRows(connection, "sinergi_consumer")
         positions: dict[TopicPartition, dict[str, PositionRow]] = {}
-        found = look.of_topics("position", _POSITIONS)
+        found = checked.of_topics("position", _POSITIONS)
         for topic, number, projection, size, frontier, *at, offset in found:
             key = f"({projection}, {topic}, {number}) of tree_size {size}"
-            look.check_frontier("position", key, size, frontier)
+            checked.check_frontier("position", key, size, frontier)
             place = TopicIncarnation(*at) if all(at) else None
             row = PositionRow(size, place, stored.offset(offset))
             positions.setdefault(TopicPartition(topic, number), {})[projection] = row
-        counts = look.of_topics("quarantine", _QUARANTINE)
+        counts = checked.of_topics("quarantine", _QUARANTINE)
         quarantined = _nested(
             (TopicPartition(topic, number), reason, count)
             for topic, number, reason, count in counts
@@ -183,13 +183,13 @@ def consumer_rows(url: str) -> ConsumerRows:
             TopicPartition(topic, number): Halt(
                 reason, detail, since.astimezone(UTC), looks_at and looks_at.astimezone(UTC)
             )
-            for topic, number, reason, detail, since, looks_at in look.of_topics("halt", _HALTS)
+            for topic, number, reason, detail, since, looks_at in checked.of_topics("halt", _HALTS)
         }
-        strays: dict[TopicPartition, list[Strays]] = {}
-        for topic, number, *stray in look.of_topics("skipped", _STRAYS):
-            strays.setdefault(TopicPartition(topic, number), []).append(Strays(*stray))
+        foreign: dict[TopicPartition, list[ForeignMessages]] = {}
+        for topic, number, *details in checked.of_topics("skipped", _SKIPPED):
+            foreign.setdefault(TopicPartition(topic, number), []).append(ForeignMessages(*details))
     known = _with_newcomers(positions)
-    return ConsumerRows(known, quarantined, events, kept, halts, strays, look.invalid)
+    return ConsumerRows(known, quarantined, events, kept, halts, foreign, checked.invalid)
 
 
 def _with_newcomers(
@@ -222,10 +222,10 @@ def _looking(url: str, role: str) -> Iterator[psycopg.Connection]:
         database.close()
 
 
-def _waiting(look: CheckedRows, question: str) -> dict[str, WaitingRows]:
+def _waiting(checked: CheckedRows, question: str) -> dict[str, WaitingRows]:
     return {
         name: WaitingRows(count, _utc(oldest))
-        for name, count, oldest in look.of_event_types("outbox", question)
+        for name, count, oldest in checked.of_event_types("outbox", question)
     }
 
 

@@ -143,7 +143,7 @@ class Halt:
 
 
 @dataclass(frozen=True, slots=True)
-class Strays:
+class ForeignMessages:
     """Foreign messages of one partition that were skipped for one cause."""
 
     cause: str
@@ -179,7 +179,7 @@ class ReadPartition:
     worker: str | None
     quarantined: Mapping[str, int] | None
     halt: Halt | None
-    strays: tuple[Strays, ...] = ()
+    strays: tuple[ForeignMessages, ...] = ()
     quarantined_events: int | None = None
     at_least: int | None = None
 
@@ -221,7 +221,7 @@ class ReadTopic:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class QuarantineUse:
     """The bytes of one owner's events that quarantine keeps, and the quota."""
 
     owner: str
@@ -247,7 +247,7 @@ class ReaderFacts:
     group: str
     workers: int | None
     topics: tuple[ReadTopic, ...]
-    rooms: tuple[Room, ...] = ()
+    rooms: tuple[QuarantineUse, ...] = ()
     foreign: tuple[str, ...] = ()
 
 

@@ -22,10 +22,10 @@ from sinergi.status.facts import (
     FactSource,
     PublishedTopic,
     PublisherFacts,
+    QuarantineUse,
     ReaderFacts,
     ReadPartition,
     ReadTopic,
-    Room,
     Tree,
 )
 from sinergi_schemas import errors
@@ -128,8 +128,8 @@ class _Gathering:
     ) -> ReaderFacts:
         quota = self.settings.values.consumer.quarantine_bytes
         kept = sorted(stored.quarantined_bytes.items()) if stored else ()
-        rooms = tuple(Room(owner, size, quota) for owner, size in kept)
-        return replace(_reading(self._group, counts, stored, topics, now), rooms=rooms)
+        uses = tuple(QuarantineUse(owner, size, quota) for owner, size in kept)
+        return replace(_reading(self._group, counts, stored, topics, now), rooms=uses)
 
     @property
     def _group(self) -> str:
@@ -170,14 +170,14 @@ class _Gathering:
             notes = broker.heads_notes(
                 broker.bounds(each for each in controls.values() if each.topic in found)
             )
-            shares = [
+            wanted_tps = [
                 TopicPartition(name, number)
                 for name, count in others.items()
                 if name in found
                 for number in range(min(count, found[name].partitions))
             ]
             # After the heads: the topics held by then what the heads state.
-            bounds = broker.bounds(shares)
+            bounds = broker.bounds(wanted_tps)
             heads: dict[str, SignedHeads | None] = {}
             faults: dict[str, str] = {}
             for agency, control in controls.items():
@@ -205,25 +205,25 @@ class _Gathering:
 
 
 def _lowest(
-    stored: ConsumerRows | None, share: TopicPartition, place: TopicIncarnation
+    stored: ConsumerRows | None, tp: TopicPartition, place: TopicIncarnation
 ) -> PositionRow:
     """The least advanced position, with an offset only if it is valid at `place`."""
-    rows = stored.positions.get(share, {}).values() if stored else ()
+    rows = stored.positions.get(tp, {}).values() if stored else ()
     least = min(rows, key=lambda each: each.tree_size, default=PositionRow(0, None, None))
     return least if least.place == place else least._replace(next_offset=None)
 
 
 def _known(
     stored: ConsumerRows | None,
-    share: TopicPartition,
+    tp: TopicPartition,
     place: TopicIncarnation,
     signed: Mapping[TopicPartition, int],
 ) -> ExpectedLeaves:
     """The size that the owner has signed, and the size that was verified here."""
-    rows = stored.positions.get(share, {}).values() if stored else ()
+    rows = stored.positions.get(tp, {}).values() if stored else ()
     leaves = max((each.tree_size for each in rows), default=0)
     here = (each.next_offset for each in rows if each.place == place and each.next_offset)
-    return ExpectedLeaves(max(leaves, signed.get(share, 0)), max(here, default=None))
+    return ExpectedLeaves(max(leaves, signed.get(tp, 0)), max(here, default=None))
 
 
 def _publishing(
@@ -273,12 +273,12 @@ def _reading(
     now: datetime,
 ) -> ReaderFacts:
     seen = {*stored.positions, *stored.quarantined, *stored.halts} if stored else set()
-    shares = seen | {(name, number) for name, count in counts.items() for number in range(count)}
+    found = seen | {(name, number) for name, count in counts.items() for number in range(count)}
     read = []
-    for name in sorted({name for name, _ in shares}):
+    for name in sorted({name for name, _ in found}):
         agency = Topic.parse(name).agency
         heads = topics.heads.get(agency) if topics else None
-        numbers = sorted(number for of, number in shares if of == name)
+        numbers = sorted(number for of, number in found if of == name)
         read.append(
             ReadTopic(
                 name,

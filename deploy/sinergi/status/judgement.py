@@ -211,8 +211,8 @@ def _topic(topic: PublishedTopic | ReadTopic) -> Iterator[StatusProblem]:
 
 
 def _reading(side: ReaderFacts) -> Iterator[StatusProblem]:
-    shares = [(topic, each) for topic in side.topics for each in topic.partitions]
-    behind = [(topic, each) for topic, each in shares if each.behind and not each.halt]
+    states = [(topic, each) for topic in side.topics for each in topic.partitions]
+    behind = [(topic, each) for topic, each in states if each.behind and not each.halt]
     if behind and side.workers == 0:
         count = counted(sum(each.behind or 0 for _, each in behind), "event")
         names = _names(sorted({topic.topic for topic, _ in behind}))
@@ -224,7 +224,7 @@ def _reading(side: ReaderFacts) -> Iterator[StatusProblem]:
         )
     elif side.workers == 0 and side.topics:
         # If a database or a topic was not read, it is unknown whether anything waits.
-        is_idle = all(each.behind == 0 for _, each in shares)
+        is_idle = all(each.behind == 0 for _, each in states)
         idle = ", though nothing waits for it" if is_idle else ""
         what = f"no materialiser is in the group {side.group}{idle}"
         yield StatusProblem(
@@ -243,58 +243,58 @@ def _reading(side: ReaderFacts) -> Iterator[StatusProblem]:
         yield StatusProblem(ProblemKind.HEADS, None, None, what)
     for topic in side.topics:
         yield from _topic(topic)
-    for topic, each in shares:
+    for topic, each in states:
         yield from _broken(topic, each)
 
 
-def _behind(topic: ReadTopic, share: ReadPartition) -> Iterator[StatusProblem]:
-    seconds = share.seconds_behind
+def _behind(topic: ReadTopic, state: ReadPartition) -> Iterator[StatusProblem]:
+    seconds = state.seconds_behind
     if seconds is None or seconds <= PATIENCE_SECONDS:
         return
-    worker = f"{share.worker} reads it: see its log" if share.worker else "no worker reads it"
-    count = counted(share.behind or 0, "event")
-    what = f"{count} of {topic.topic}/{share.partition} not in the tables for {spoken(seconds)}"
-    yield StatusProblem(ProblemKind.BEHIND, topic.topic, share.partition, f"{what}; {worker}")
+    worker = f"{state.worker} reads it: see its log" if state.worker else "no worker reads it"
+    count = counted(state.behind or 0, "event")
+    what = f"{count} of {topic.topic}/{state.partition} not in the tables for {spoken(seconds)}"
+    yield StatusProblem(ProblemKind.BEHIND, topic.topic, state.partition, f"{what}; {worker}")
 
 
-def _broken(topic: ReadTopic, share: ReadPartition) -> Iterator[StatusProblem]:
-    place = f"{topic.topic}/{share.partition}"
-    if share.halt:
-        why = f"({share.halt.reason}): {share.halt.detail}"
-        what = f"{place} is halted since {local(share.halt.since)} {why}"
+def _broken(topic: ReadTopic, state: ReadPartition) -> Iterator[StatusProblem]:
+    place = f"{topic.topic}/{state.partition}"
+    if state.halt:
+        why = f"({state.halt.reason}): {state.halt.detail}"
+        what = f"{place} is halted since {local(state.halt.since)} {why}"
         mend = "The materialiser looks at it again by itself"
-        if share.halt.looks_at:
-            mend = f"{mend}, next at {local(share.halt.looks_at)}"
-        yield StatusProblem(ProblemKind.HALTED, topic.topic, share.partition, f"{what} {mend}.")
-    yield from _short(topic, share, place)
-    if share.quarantined:
-        reasons = ", ".join(f"{count:,} {each}" for each, count in share.quarantined.items())
-        count = share.quarantined_events or max(share.quarantined.values())
+        if state.halt.looks_at:
+            mend = f"{mend}, next at {local(state.halt.looks_at)}"
+        yield StatusProblem(ProblemKind.HALTED, topic.topic, state.partition, f"{what} {mend}.")
+    yield from _short(topic, state, place)
+    if state.quarantined:
+        reasons = ", ".join(f"{count:,} {each}" for each, count in state.quarantined.items())
+        count = state.quarantined_events or max(state.quarantined.values())
         what = f"{counted(count, 'event')} of {place} in quarantine"
         mend = "`sinergi quarantine list` shows them"
         yield StatusProblem(
-            ProblemKind.QUARANTINED, topic.topic, share.partition, f"{what} ({reasons}): {mend}"
+            ProblemKind.QUARANTINED, topic.topic, state.partition, f"{what} ({reasons}): {mend}"
         )
 
 
-def _short(topic: ReadTopic, share: ReadPartition, place: str) -> Iterator[StatusProblem]:
+def _short(topic: ReadTopic, state: ReadPartition, place: str) -> Iterator[StatusProblem]:
     """Partitions with fewer leaves than their owners signed, or than were verified here."""
-    signed = share.signed or 0
-    known = max(signed, share.highest)
+    signed = state.signed or 0
+    known = max(signed, state.highest)
     where = "" if not known else f" where its owner signed {known:,}"
     if signed < known:
         where = f" where this database has verified {known:,} under its owner's seal"
-    if share.available is not None and share.available < known:
-        what = f"{place} shows {counted(share.available, 'leaf', 'leaves')}{where}"
+    if state.available is not None and state.available < known:
+        what = f"{place} shows {counted(state.available, 'leaf', 'leaves')}{where}"
         mend = "its end was cut off, or is being sent again"
-        yield StatusProblem(ProblemKind.CUT, topic.topic, share.partition, f"{what}: {mend}")
-    if share.at_least is not None:
-        shown = counted(share.at_least, "leaf", "leaves")
+        yield StatusProblem(ProblemKind.CUT, topic.topic, state.partition, f"{what}: {mend}")
+    if state.at_least is not None:
+        shown = counted(state.at_least, "leaf", "leaves")
         what = f"whether {place} is whole cannot be told: its last messages show {shown}{where}"
         why = "others have written there, or its end was cut off or is being sent again"
         mend = f"`sinergi replay {topic.topic}` reads all of it"
         yield StatusProblem(
-            ProblemKind.UNTOLD, topic.topic, share.partition, f"{what}; {why}. {mend}"
+            ProblemKind.UNTOLD, topic.topic, state.partition, f"{what}; {why}. {mend}"
         )
 
 
@@ -308,8 +308,8 @@ def _remarks(facts: Facts) -> Iterator[str]:
         )
     yield from facts.publishing.unknown if facts.publishing else ()
     yield from _added(facts)
-    yield from _strays(facts)
-    yield from _rooms(facts)
+    yield from _foreign_messages(facts)
+    yield from _full_quarantines(facts)
     owners = {}
     for topic in facts.reading.topics if facts.reading else ():
         if topic.found is not None and topic.heads_fault is None:
@@ -333,18 +333,18 @@ def _added(facts: Facts) -> Iterator[str]:
                 yield why
 
 
-def _strays(facts: Facts) -> Iterator[str]:
+def _foreign_messages(facts: Facts) -> Iterator[str]:
     """Foreign messages; they are harmless, and cannot be removed."""
     for topic in facts.reading.topics if facts.reading else ():
-        for share in topic.partitions:
-            for each in share.strays:
+        for state in topic.partitions:
+            for each in state.strays:
                 yield (
-                    f"{counted(each.messages, 'message')} of {topic.topic}/{share.partition}"
+                    f"{counted(each.messages, 'message')} of {topic.topic}/{state.partition}"
                     f" skipped from offset {each.first_offset} on: {each.cause}"
                 )
 
 
-def _rooms(facts: Facts) -> Iterator[str]:
+def _full_quarantines(facts: Facts) -> Iterator[str]:
     """Owners whose quota in quarantine is used up; no event is lost by that."""
     for each in facts.reading.rooms if facts.reading else ():
         if each.is_used_up:
