@@ -68,17 +68,17 @@ MEANINGS = {
 }
 
 POLICIES = {
-    errors.Refused: "Whoever gave it mends it. Nothing was done with it; a command or a process"
-    " exits with 2. Where one event or message of many was refused, it alone is set aside.",
-    errors.Unavailable: "A service does not serve us now. A running process says why, and tries"
-    " again until it does; a command exits with 2.",
+    errors.Refused: "The input is refused, and nothing was done with it. Whoever gave it has to"
+    " correct it; a command or a process exits with 2. Where one event or message of many was refused, it alone is set aside.",
+    errors.Unavailable: "A service is not available now. A running process logs why, and tries"
+    " again until it is; a command exits with 2.",
     errors.TopicHalted: "A topic-partition is halted. A running process looks at it again by"
     " itself, and goes on once the cause is mended. The materialiser goes on with all others"
     " meanwhile; a relay waits with all of its own. `sinergi replay` exits with 1 where a topic is"
     " not what its owner sealed.",
     errors.Fatal: "The process cannot work, and exits with 2. `sinergi.Broken` catches these errors"
     " and those of `TopicHalted`.",
-    errors.Superseded: "Another process has taken over. What is in hand is dropped; a running"
+    errors.Superseded: "Another process has taken over. Unfinished work is dropped; a running"
     " process goes on with what is assigned to it next.",
 }
 

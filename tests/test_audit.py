@@ -125,7 +125,8 @@ def test_an_end_that_was_cut_off_is_known_by_heads_by_receipts_and_by_another_co
     copy = copied(pair, whole, nothing)
     _, verdict = audited(pair, Copies(copy))
     (finding,) = verdict.findings
-    assert f"/1 ends at 0 leaves, but by the heads that {pair.bus.agreements.bus}" in finding.why
+    stated = f"but according to the heads that {pair.bus.agreements.bus}"
+    assert f"/1 ends at 0 leaves, {stated}" in finding.why
     assert f"it has {size}:" in finding.why
     _, remark = finding.remarks
     assert f"receipt that {pair.receipt_key.name} signed" in remark
@@ -172,7 +173,7 @@ def test_heads_that_the_owner_did_not_sign_are_passed_over_and_the_true_ones_cou
     assert verdict.statements.skipped[control].count == 2
     copy = copied(pair, whole, nothing)
     _, verdict = audited(pair, Copies(copy))
-    assert "/1 ends at 0 leaves, but by the heads" in verdict.findings[0].why
+    assert "/1 ends at 0 leaves, but according to the heads" in verdict.findings[0].why
 
 
 def test_heads_under_many_signatures_cost_a_replay_no_more_than_to_read_them(

@@ -139,8 +139,8 @@ def test_an_error_is_one_line_on_stderr_and_status_2(
 @pytest.mark.parametrize(
     ("raised", "status", "line"),
     [
-        (errors.DatabaseAway("57P03"), 2, "sinergi: The database does not serve us"),
-        (errors.DatabaseBroken("42P01", "t"), 2, "sinergi: The database refuses the work itself"),
+        (errors.DatabaseAway("57P03"), 2, "sinergi: The database is not available"),
+        (errors.DatabaseBroken("42P01", "t"), 2, "sinergi: The database refuses the statement"),
         (
             RuntimeError("Budi bin Slamet"),
             2,

@@ -328,7 +328,7 @@ def test_the_file_of_refused_lines_is_of_the_last_run_that_may_replace_it(
     write(register, good("1"), good("2", "never"))
     take_in(mapping, register, FakeOutbox())
     assert len(told(register)) == 1
-    with pytest.raises(OutputExists, match="is there already"), RefusedLines(path):
+    with pytest.raises(OutputExists, match="already exists"), RefusedLines(path):
         raise AssertionError
     assert len(told(register)) == 1
     write(register, good("1"), good("2"))

@@ -64,7 +64,7 @@ def test_a_file_that_is_there_is_replaced_by_force_only(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     path.write_bytes(b"old")
     for attempt in (write, OutputFile.check):
-        with pytest.raises(OutputExists, match=r"events\.csv is there already"):
+        with pytest.raises(OutputExists, match=r"events\.csv already exists"):
             attempt(path)
     assert entries(tmp_path) == {"events.csv": b"old"}
     OutputFile.check(path, force=True)

@@ -135,7 +135,7 @@ def test_a_relay_that_the_brokers_do_not_let_in_says_so_and_goes_on_once_they_do
     pair.connection = Connection(pair.kafka, options)
     pair.publish(transfer("P/1"))
     with capture_logs() as logs, running(relay_of(pair).run):
-        pair.until(lambda: "do not let us in" in whys(logs), "it says that it may not log in")
+        pair.until(lambda: "refuse the login" in whys(logs), "it says that it may not log in")
         assert sent(pair) == 0
         options.clear()
         until_sent(pair, 1)
@@ -155,7 +155,7 @@ def test_a_relay_told_to_stop_while_it_may_not_log_in_ends_and_may_say_why(
         suppress(errors.LoginRefused),
         running(relay_of(pair).run),
     ):
-        pair.until(lambda: "do not let us in" in whys(logs), "it says that it may not log in")
+        pair.until(lambda: "refuse the login" in whys(logs), "it says that it may not log in")
 
 
 def test_a_relay_that_its_database_does_not_let_in_says_so_and_goes_on_once_it_does(
@@ -197,7 +197,7 @@ def test_a_materialiser_waits_for_the_login_of_its_database_and_for_that_of_kafk
     options |= {"sasl.username": "x", "sasl.password": PASSWORD}
     pair.bus = replace(pair.bus, connection=Connection(pair.kafka, options))
     with capture_logs() as logs, pair.materialising():
-        pair.until(lambda: "do not let us in" in str(logs), "it says that it may not log in")
+        pair.until(lambda: "refuse the login" in str(logs), "it says that it may not log in")
     assert "Mend security under" in str(logs)
     assert PASSWORD not in str(logs)
 

@@ -294,7 +294,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "limit": (nothing, "outbox list --limit 0", "greater than or equal to 1"),
     "mistyped command": (nothing, "outbox lst", "Did you mean 'list'?"),
     # files
-    "no file": (nothing, "publish none.csv -m mapping.toml", "none.csv cannot be taken in"),
+    "no file": (nothing, "publish none.csv -m mapping.toml", "none.csv cannot be published"),
     "file is a folder": (nothing, "publish . -m mapping.toml", "it is not a regular file"),
     "no mapping": (nothing, "publish transfers.csv -m none.toml", "none.toml cannot be used"),
     "mapping is the file": (nothing, "publish transfers.csv -m transfers.csv", "it is not TOML"),
@@ -400,7 +400,7 @@ def test_an_agreement_that_is_out_of_force_lets_nothing_be_published(
     agency = make_agency(postgresql)
     agency.agree(in_force={"from": date(2020, 1, 1), "until": date(2020, 2, 1), "zone": "UTC"})
     said = fails(agency, PUBLISH, capsys)
-    assert f"No agreement in force speaks of sinergi.{agency.slug}.transfer" in said
+    assert f"No agreement in force covers sinergi.{agency.slug}.transfer" in said
     assert agency.events() == 0
 
 

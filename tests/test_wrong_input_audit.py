@@ -92,8 +92,8 @@ def ask(
             ["replay", "sinergi.lapas-banyuwangi.transfer", "--output", "csv", "--out", "."],
             ". cannot be written (it is a folder)",
         ),
-        (["replay", TOPIC], f"No agreement in force speaks of {TOPIC}"),
-        (["replay", "sinergi.bnnk-banyuwangi.transfer"], "No agreement in force speaks of sinergi"),
+        (["replay", TOPIC], f"No agreement in force covers {TOPIC}"),
+        (["replay", "sinergi.bnnk-banyuwangi.transfer"], "No agreement in force covers sinergi"),
         (["--set", "agreements=nowhere", "replay", TOPIC], "nowhere: cannot be read (No such file"),
         (["--config", "nowhere.toml", "replay", TOPIC], "nowhere.toml: No such file or directory"),
         (["--set", "kafka.bootstrap=", "replay", TOPIC], "kafka.bootstrap"),
@@ -147,7 +147,7 @@ def test_a_broker_away_leaves_the_file_of_last_time_as_it_was(
     topic = "sinergi.lapas-banyuwangi.transfer"
     found = ask("replay", topic, "--output", "csv", "--out", "events.csv")
     assert (found.status, found.out) == (ExitStatus.ERROR, "")
-    assert found.line.startswith("sinergi: events.csv is there already, and is not written over")
+    assert found.line.startswith("sinergi: events.csv already exists, and is not overwritten")
     found = ask("replay", topic, "--output", "csv", "--out", "events.csv", "--force")
     assert found.status == ExitStatus.ERROR
     assert found.line.startswith("sinergi: The brokers do not answer (")

@@ -86,7 +86,7 @@ class GroupErrors:
                 describe(admin, [name])
             except errors.NotPermitted:
                 return errors.NotPermitted(
-                    found.principal, found.operation, found.kind, (name,), found.said
+                    found.principal, found.operation, found.kind, (name,), found.reported
                 )
             except errors.SinergiError:
                 return found  # the other clients meet that error as well, and report it

@@ -12,7 +12,7 @@ def json_option(about: str = "As one JSON document.") -> Any:
     return typer.Option("--json", help=about)
 
 
-def force_option(about: str = "Write over a file that is there already.") -> Any:
+def force_option(about: str = "Overwrite an existing file.") -> Any:
     """The option `--force`, for a command that writes other files."""
     return typer.Option("--force", help=about)
 

@@ -56,7 +56,7 @@ class Destination(NamedTuple):
 
     Attributes:
         path: None is standard output.
-        force: replace a file that is there already.
+        force: replace an existing file.
         for_spreadsheets: keep a text from being taken for a formula.
     """
 

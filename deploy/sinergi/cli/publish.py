@@ -52,7 +52,7 @@ def publish(
         ),
     ] = None,
     force: Annotated[
-        bool, force_option("Write over a file of refused lines that is there already.")
+        bool, force_option("Overwrite an existing file of refused lines.")
     ] = False,
     as_json: Annotated[bool, json_option("The summary as one JSON document.")] = False,
 ) -> None:

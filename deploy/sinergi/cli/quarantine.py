@@ -106,7 +106,7 @@ def show(
 ) -> None:
     """Show rows of quarantine: what is wrong with each event, and what was done about it.
 
-    A file that is there already is written over with --force only. What is not kept is read again
+    An existing file is overwritten with --force only. What is not kept is read again
     from the topic.
 
     Exit status: 0 done; 1 an event's bytes are neither kept nor on the topic; 2 it could not be

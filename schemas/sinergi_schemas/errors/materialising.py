@@ -6,7 +6,7 @@ from sinergi_schemas.errors.policies import Refused, Superseded
 
 
 class PositionLost(Superseded):
-    """Another worker has taken {topic}/{partition} of {projection}; what is in hand is dropped."""
+    """Another worker has claimed {topic}/{partition} of {projection}. This one drops its batch."""
 
     projection: str
     topic: str
@@ -47,6 +47,6 @@ class LeafNotRead(Refused):
 
 
 class QuarantineRefused(Refused):
-    """Nothing was done about quarantine: {what}."""
+    """Quarantine was not changed: {what}."""
 
     what: str

@@ -66,7 +66,7 @@ class _Number(int):
 
 
 class Refused(SinergiError):
-    """What was given is refused, and nothing was done with it. Whoever gave it mends it.
+    """The input is refused, and nothing was done with it. Whoever gave it has to correct it.
 
     A command or a process ends with exit status 2. Where one event or one message of many was
     refused, it alone is set aside.
@@ -74,7 +74,7 @@ class Refused(SinergiError):
 
 
 class Unavailable(SinergiError):
-    """A service does not serve us now. It is tried again until it does.
+    """A service is not available now. It is tried again until it is.
 
     A running process waits, says why, and tries again for ever. A command ends with exit status 2.
     """
@@ -83,8 +83,8 @@ class Unavailable(SinergiError):
 class ServiceAway(Unavailable):
     """A service does not answer. It is tried again until it does.
 
-    Time alone may mend it, or another client. The other errors of `Unavailable` come from a service
-    that answers: its operator has to mend something first.
+    The service may come back by itself, or another client may reach it. The other errors of
+    `Unavailable` come from a service that answers: its operator has to mend something first.
     """
 
 
@@ -109,7 +109,7 @@ class Fatal(Broken):
 
 
 class Superseded(SinergiError):
-    """Another process has taken over. What is in hand is dropped, and nothing more is written.
+    """Another process has taken over. Unfinished work is dropped, and nothing more is written.
 
     A running process goes on with what is assigned to it next.
     """

@@ -6,14 +6,14 @@ from sinergi_schemas.errors.policies import Refused, Superseded
 
 
 class EventsRefused(Refused):
-    """Event {place} of those given, counted from 0, is refused, and so are all: {why}"""
+    """Event {place} (counted from 0) is refused, and with it all the others: {why}"""
 
     place: int
     why: str
 
 
 class TransactionRefused(Refused):
-    """`publish` joins your own transaction on PostgreSQL, and {given} is none: {way}."""
+    """`publish` needs your own transaction on PostgreSQL, and {given} is none: {way}."""
 
     given: str
     way: str
@@ -27,16 +27,16 @@ class ActionRefused(Refused):
 
 
 class EventIdTaken(Refused):
-    """The event_id {event_id} belongs to an event of another record; leave it out, and each event
-    gets one of its own.
+    """The event_id {event_id} belongs to an event of another record. Leave it out, and each event
+    gets a new one.
     """
 
     event_id: str
 
 
 class EventDiffers(Refused):
-    """The event_id {event_id} was published before with other contents. To change a record publish
-    its next revision (CORRECTED), under an event_id of its own.
+    """The event_id {event_id} was published before with other contents. To change a record, publish
+    its next revision (CORRECTED) under a new event_id.
     """
 
     event_id: str
@@ -45,7 +45,7 @@ class EventDiffers(Refused):
 class OutboxBehindTopic(Refused):
     """{topic}/{partition} shows {shown:leaves}, this outbox knows {known}: its database was
     restored from a backup, or another outbox writes there. Nothing is sealed, since that would make
-    two histories: stop every relay and run `sinergi outbox recover`, or find the other outbox.
+    two histories. Stop every relay and run `sinergi outbox recover`, or find the other outbox.
     """
 
     topic: str
@@ -56,7 +56,7 @@ class OutboxBehindTopic(Refused):
 
 class OutboxForked(Refused):
     """{origin} has two histories of {size:leaves}, and this agency has signed both: another outbox
-    publishes in its name, or a database was restored from a backup and went on. Nothing is sealed.
+    publishes in its name, or a database was restored from a backup and used again. Nothing is sealed.
     Stop every relay, keep both copies, and find out which history the readers follow.
     """
 
@@ -77,7 +77,7 @@ class DiscardRefused(Refused):
 
 
 class LeaseLost(Superseded):
-    """The lease {name} of epoch {epoch} is another's by now; nothing more is written under it."""
+    """Another process has the lease {name} by now. Nothing more is written under epoch {epoch}."""
 
     name: str
     epoch: int

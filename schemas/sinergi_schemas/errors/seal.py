@@ -27,16 +27,16 @@ class SealBroken(TopicHalted):
 
 
 class NoteMalformed(SealBroken):
-    """A checkpoint is no signed note ({what}). Only its owner can write one: ask who else writes
-    to the topic.
+    """A checkpoint is not a signed note ({what}). Only the topic's owner can write one: ask who
+    else writes to the topic.
     """
 
     what: str
 
 
 class SignatureInvalid(SealBroken):
-    """The signature of {key} under {subject} does not hold: its text was changed, or another key
-    made it. Ask the owner of the key.
+    """The signature of {key} under {subject} is invalid: the text was changed, or another key
+    signed it. Ask the owner of the key.
     """
 
     key: str
@@ -44,8 +44,8 @@ class SignatureInvalid(SealBroken):
 
 
 class SignatureMissing(SealBroken):
-    """{subject} is not signed by any of {keys}. Load the agreement that names the key it bears, or
-    ask its owner.
+    """{subject} is not signed by any of {keys}. Load the agreement that names the key that signed
+    it, or ask its owner.
     """
 
     subject: str
@@ -54,7 +54,7 @@ class SignatureMissing(SealBroken):
 
 class KeyReplaced(SignatureMissing):
     """{subject} of {size:leaves} is signed by {signer}, which was replaced and signs nothing above
-    {last:leaves}; {keys} must sign it. Either its owner's relay has not loaded the agreement that
+    {last:leaves}. {keys} must sign it. Either its owner's relay has not loaded the agreement that
     replaces the key, or somebody signs with the old key. Ask its owner.
     """
 
@@ -64,7 +64,7 @@ class KeyReplaced(SignatureMissing):
 
 
 class OriginForeign(SealBroken):
-    """A checkpoint of {found} stands in {origin}: messages of another topic were put there."""
+    """{origin} holds a checkpoint of {found}: somebody put messages of another topic there."""
 
     origin: str
     found: str
@@ -85,9 +85,9 @@ class SealGap(SealBroken):
 
 
 class CheckpointTooWide(SealBroken):
-    """A checkpoint of {origin} covers {size:leaves}, and the last one before it only {known}: more
-    than {most:leaves} between two are never taken. Compare the topic with another copy: a
-    checkpoint between them was changed, or its owner's relay does not keep to the limit.
+    """A checkpoint of {origin} covers {size:leaves}, and the one before it only {known}. Readers
+    accept at most {most:leaves} between two. Compare the topic with another copy: a checkpoint
+    between them was changed, or its owner's relay does not keep to the limit.
     """
 
     origin: str
@@ -98,8 +98,8 @@ class CheckpointTooWide(SealBroken):
 
 class BatchTooLarge(SealBroken):
     """The leaves {start} to {end} (exclusive) of {origin} take more than {most:bytes} under one
-    checkpoint, which no relay of ours makes. Its owner must look at the relay; nothing behind them
-    is read.
+    checkpoint. Sinergi's relay makes no such batch, so the owner must check the relay. Nothing
+    after these leaves is read.
     """
 
     origin: str
@@ -110,7 +110,7 @@ class BatchTooLarge(SealBroken):
 
 class SealMismatch(SealBroken):
     """The leaves {start} to {end} (exclusive) of {origin} are not those under its checkpoint. At
-    least one was changed, swapped or slipped in: `sinergi replay --against` another copy names it.
+    least one was changed, swapped or inserted: `sinergi replay --against` another copy names it.
     """
 
     origin: str
@@ -119,8 +119,9 @@ class SealMismatch(SealBroken):
 
 
 class TailMissing(SealBroken):
-    """{origin} ends at {size:leaves}, but by {witness} it has {stated}: its newest messages were
-    cut off, or the copy was made before. Restore them from another copy, or ask its owner.
+    """{origin} ends at {size:leaves}, but according to {witness} it has {stated}: its newest
+    messages were cut off, or the copy was made before them. Restore them from another copy, or ask
+    its owner.
     """
 
     origin: str
@@ -131,7 +132,7 @@ class TailMissing(SealBroken):
 
 class SealFork(SealBroken):
     """{origin} shows two histories of {size:leaves}. If both are signed, its owner made two; if
-    not, a message was slipped in. Keep both copies, and ask its owner.
+    not, somebody inserted a message. Keep both copies, and ask its owner.
     """
 
     origin: str

@@ -29,7 +29,7 @@ class FoundingRefused(Refused):
 
 
 class ProvisionRefused(Refused):
-    """Topics on the brokers lack partitions and were left; everything else is done:{listing}"""
+    """Topics on the brokers lack partitions and were not changed; all else is done:{listing}"""
 
     listing: str
 
@@ -45,7 +45,7 @@ class AgreementRefused(Refused):
 
 
 class NotAgreed(Refused):
-    """No agreement in force speaks of {topic}. Agreements are the *.toml files in the folder that
+    """No agreement in force covers {topic}. Agreements are the *.toml files in the folder that
     sinergi.toml names; ask the parties for the one that covers it.
     """
 

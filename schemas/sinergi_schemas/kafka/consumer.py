@@ -211,7 +211,7 @@ class UngroupedConsumer(ReadingConsumer):
         """As `translated`; where the brokers are away, with the cause that the connection knows."""
         found = translated(why, attempt)
         if isinstance(found, errors.BrokerAway):
-            return self._connection.away(found.said)
+            return self._connection.away(found.reported)
         return found
 
     def _is_about_group(self, each: Message) -> bool:
