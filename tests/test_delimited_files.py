@@ -93,7 +93,7 @@ def test_rows_of_empty_cells_are_blank(register: Path) -> None:
     ("damage", "said"),
     [
         (b'2,"open', "a quote is left open"),
-        (b'2,"a"b', "behind a closing quote"),
+        (b'2,"a"b', "after a closing quote"),
         (b"2,\xff\xfe", "bytes that are not utf-8"),
         (b"2,a\0b", "NUL"),
         (b"2,a\rb", "carriage return"),
@@ -134,7 +134,7 @@ ROWS_ABOUT = ((2, ["1", "before"]), (6, ["9", "behind"]))
         (b'"two\n3,two\n4",three\n', "a line break in a quoted cell"),
         (b'2,"a ""quoted"" word\r\n3,two\r\n4,""three"\r\n', "a line break in a quoted cell"),
         (b'"2\n3","three\n4"\n', "a line break in a quoted cell"),
-        (b'"the "old" name\n3,two\n4",three\n', "behind a closing quote"),
+        (b'"the "old" name\n3,two\n4",three\n', "after a closing quote"),
         (b'2, "one\n3,two\n4,three"\n', "a space before the quote"),
         (b'\r2,"one\n3,two\n4,three"\n', "carriage return"),
         (b'2,"\xff one\n3,two\n4,three"\n', "a line break in a quoted cell"),
@@ -299,8 +299,8 @@ def test_the_stated_encoding_is_read_with_or_without_its_mark(
 @pytest.mark.parametrize(
     ("stated", "content", "said"),
     [
-        ("idna", b"a,b\n", "an encoding of names"),
-        ("punycode", b"a,b\n", "an encoding of names"),
+        ("idna", b"a,b\n", "an encoding of host names"),
+        ("punycode", b"a,b\n", "an encoding of host names"),
         ("utf-8\0", b"a,b\n", "not a text encoding"),
         ("utf-7", b"a,+3P8-\n", "line 1 should be the header"),
         ("windows-1252", "a,b\n".encode("utf-8-sig"), "byte order mark of utf-8"),
@@ -360,7 +360,7 @@ def test_a_local_time_that_never_was_is_refused() -> None:
 
 def test_a_local_time_that_came_twice_is_refused_or_chosen_as_stated() -> None:
     text, form = "2018-04-01 02:30", ("%Y-%m-%d %H:%M",)
-    with pytest.raises(ValueError, match="came twice"):
+    with pytest.raises(ValueError, match="occurred twice"):
         DateForm(form).read_moment(text, AUCKLAND)
     earlier = DateForm(form, ambiguous="earlier").read_moment(text, AUCKLAND)
     later = DateForm(form, ambiguous="later").read_moment(text, AUCKLAND)

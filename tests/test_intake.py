@@ -13,8 +13,13 @@ import tomli_w
 from sinergi.cli import root
 from sinergi.migrate import Role, upgrade
 from sinergi_producers.outbox.publishing import Outbox, Published
-from sinergi_producers.sources.files import intake as room
-from sinergi_producers.sources.files.intake import Intake, IntakeSummary, into
+from sinergi_producers.sources.files.intake import (
+    BATCH,
+    Intake,
+    IntakeSummary,
+    Publish,
+    backfill_into,
+)
 from sinergi_producers.sources.files.mapping import Mapping
 from sinergi_producers.sources.files.refusals import RefusedLines
 from sinergi_schemas.agreements.collection import Agreements
@@ -104,7 +109,7 @@ def good(number: str, day: str = "2/7/2018") -> str:
     return f"{number},{day},Lapas Rekaan,Rutan Rekaan,RECORDED"
 
 
-def take_in(mapping: Mapping, path: Path, publish: room.Publish | None) -> IntakeSummary:
+def take_in(mapping: Mapping, path: Path, publish: Publish | None) -> IntakeSummary:
     with RefusedLines(path.with_suffix(".refused"), force=True) as refused:
         summary = Intake(mapping, publish, refused).run(path, no_bar)
     assert summary.lines == (summary.published + summary.already + summary.refused + summary.ready)
@@ -154,7 +159,7 @@ def test_each_line_is_published_or_refused_with_all_its_reasons(
         },
     ]
     (warning,) = summary.warnings.findings()
-    assert (warning.breach.field, warning.count, warning.lines) == ("destination", 1, (6,))
+    assert (warning.problem.field, warning.count, warning.lines) == ("destination", 1, (6,))
 
 
 def test_no_cell_of_a_refused_line_is_repeated_anywhere(mapping: Mapping, register: Path) -> None:
@@ -196,7 +201,7 @@ def test_an_intake_that_was_stopped_goes_on_where_it_stopped(
     fake_outbox = FakeOutbox(limit=2)
     with pytest.raises(IntakeStopped, match=r"up to line 2001 .*57P01"):
         take_in(mapping, register, fake_outbox)
-    assert len(fake_outbox.events) == 2 * room.BATCH
+    assert len(fake_outbox.events) == 2 * BATCH
     fake_outbox.limit = None
     summary = take_in(mapping, register, fake_outbox)
     assert (summary.published, summary.already) == (1500, 2000)
@@ -226,7 +231,7 @@ def test_what_the_database_refuses_costs_only_its_own_lines(
     summary = take_in(mapping, register, fake_outbox)
     assert (summary.published, summary.refused) == (998, 2)
     assert [each["line"] for each in told(register)] == [9, 702]
-    rule = "the database does not take it (SQLSTATE 23514, outbox, record_id)"
+    rule = "the database refuses it (SQLSTATE 23514, outbox, record_id)"
     assert told(register)[0]["problems"][0]["rule"] == rule
     assert fake_outbox.calls < 50
 
@@ -234,11 +239,11 @@ def test_what_the_database_refuses_costs_only_its_own_lines(
 def test_a_batch_refused_throughout_is_not_tried_a_thousand_times_whole(
     mapping: Mapping, register: Path
 ) -> None:
-    everything = [str(number) for number in range(room.BATCH)]
+    everything = [str(number) for number in range(BATCH)]
     write(register, *map(good, everything))
     fake_outbox = FakeOutbox(*everything)
-    assert take_in(mapping, register, fake_outbox).refused == room.BATCH
-    assert fake_outbox.calls == room.BATCH
+    assert take_in(mapping, register, fake_outbox).refused == BATCH
+    assert fake_outbox.calls == BATCH
 
 
 def test_a_trial_run_publishes_nothing_and_says_the_same(mapping: Mapping, register: Path) -> None:
@@ -258,7 +263,7 @@ def test_a_file_that_grows_meanwhile_stops_the_intake(mapping: Mapping, register
 
     with RefusedLines(None) as refused, pytest.raises(InputChanged):
         Intake(mapping, fake_outbox, refused).run(register, grow)
-    assert len(fake_outbox.events) == room.BATCH
+    assert len(fake_outbox.events) == BATCH
 
 
 def test_a_mapping_for_another_file_publishes_nothing(mapping: Mapping, register: Path) -> None:
@@ -458,7 +463,7 @@ def test_lines_become_backfill_in_the_outbox_exactly_once(
     mapping: Mapping, register: Path, engine: sa.Engine, tmp_path: Path
 ) -> None:
     write(register, *(good(str(number)) for number in range(1200)), good("bad", "never"))
-    publish = into(outbox(tmp_path / "agreements"), engine)
+    publish = backfill_into(outbox(tmp_path / "agreements"), engine)
     first = take_in(mapping, register, publish)
     second = take_in(mapping, register, publish)
     assert (first.published, first.already, first.refused) == (1200, 0, 1)
@@ -478,7 +483,7 @@ def test_a_record_told_twice_in_a_file_refuses_its_second_line(
 ) -> None:
     corrected = good("1").replace("RECORDED", "CORRECTED")
     write(register, good("1"), good("2"), good("1"), corrected, good("3"))
-    summary = take_in(mapping, register, into(outbox(tmp_path / "agreements"), engine))
+    summary = take_in(mapping, register, backfill_into(outbox(tmp_path / "agreements"), engine))
     assert (summary.published, summary.refused) == (4, 1)
     (line,) = told(register)
     assert line["line"] == 4
@@ -494,7 +499,7 @@ def test_lines_read_anew_by_another_mapping_are_refused_not_passed_over(
     mapping: Mapping, register: Path, engine: sa.Engine, tmp_path: Path
 ) -> None:
     write(register, good("1"), good("2"))
-    publish = into(outbox(tmp_path / "agreements"), engine)
+    publish = backfill_into(outbox(tmp_path / "agreements"), engine)
     take_in(mapping, register, publish)
     changed = mapping.path.read_text().replace('"OTHER"', '"HEALTH"')
     mapping.path.write_text(changed)
@@ -507,6 +512,6 @@ def test_without_an_agreement_nothing_is_published(
     mapping: Mapping, register: Path, engine: sa.Engine, tmp_path: Path
 ) -> None:
     write(register, good("1"))
-    publish = into(outbox(tmp_path / "agreements", "bnnk-rekaan"), engine)
+    publish = backfill_into(outbox(tmp_path / "agreements", "bnnk-rekaan"), engine)
     with pytest.raises(NotAgreed):
         take_in(mapping, register, publish)

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sinergi.migrate import Role, upgrade
-from sinergi_producers.sources.files.intake import Intake, into
+from sinergi_producers.sources.files.intake import Intake, backfill_into
 from sinergi_producers.sources.files.mapping import Mapping
 from sinergi_producers.sources.files.refusals import RefusedLines
 from sinergi_schemas import errors
@@ -252,7 +252,7 @@ def test_whatever_cells_hold_a_real_outbox_takes_the_line_or_it_is_refused(
 ) -> None:
     upgrade(postgresql, Role.PRODUCER)
     engine = sa.create_engine(postgresql)
-    publishing = into(outbox(tmp_path / "agreements"), engine)
+    publishing = backfill_into(outbox(tmp_path / "agreements"), engine)
     table = [list((GOOD | {name: cell}).values()) for name in COLUMNS for cell in ODD]
     (folder / "file.csv").write_bytes(written(table))
     mapping = Mapping.load(folder / "transfer.toml")

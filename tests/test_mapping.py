@@ -1,4 +1,4 @@
-"""Mapping files: every error is reported at once; a row gives an event or its breaches."""
+"""Mapping files: every error is reported at once; a row gives an event or its problems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import tomli_w
 
 from sinergi_producers.sources.files.delimited import FileForm, FileRow
-from sinergi_producers.sources.files.field_sources import Breach
+from sinergi_producers.sources.files.field_sources import RowProblem
 from sinergi_producers.sources.files.identity import row_event_id
 from sinergi_producers.sources.files.mapping import BoundMapping, MappedRow, Mapping
 from sinergi_producers.sources.files.mapping_tables import (
@@ -93,9 +93,9 @@ def read(mapping: Mapping, **changes: str) -> MappedRow:
     return bound(mapping).read(FileRow(7, list((ROW | changes).values())))
 
 
-def breaches(reading: MappedRow) -> list[str]:
+def problems(reading: MappedRow) -> list[str]:
     assert reading.event is None
-    return [f"{breach.field}: {breach.rule}" for breach in reading.breaches]
+    return [f"{problem.field}: {problem.rule}" for problem in reading.problems]
 
 
 def said(refused: pytest.ExceptionInfo[MappingRefused]) -> list[str]:
@@ -146,11 +146,11 @@ def test_a_code_list_may_have_a_default_and_a_word_for_nothing(load: Any) -> Non
     assert other.reason is TransferReason.OTHER
 
 
-def test_every_breach_of_a_row_is_named_once_and_no_value_with_it(load: Any) -> None:
+def test_every_problem_of_a_row_is_named_once_and_no_value_with_it(load: Any) -> None:
     document = transfer()
     del document["fields"]["reason"]["default"]
     secrets = {"NIK": "not-a-nik", "Alasan": "strange", "Tanggal": "31/2/2025", "Lapas": "many"}
-    found = breaches(read(load(document), Nomor="", **secrets))
+    found = problems(read(load(document), Nomor="", **secrets))
     assert sorted(found) == [
         "departed_at: not a date of the form %d/%m/%Y %H.%M",
         "escort[0].count: not a whole number in plain digits",
@@ -163,18 +163,18 @@ def test_every_breach_of_a_row_is_named_once_and_no_value_with_it(load: Any) -> 
 
 
 def test_an_unknown_zone_is_said_once(load: Any) -> None:
-    found = breaches(read(load(transfer()), Zona="WIT"))
+    found = problems(read(load(transfer()), Zona="WIT"))
     assert found.count("zone: not in codes.zones, and there is no default") == 1
 
 
 def test_a_row_that_could_not_be_read_keeps_its_fault_and_line(load: Any) -> None:
     reading = bound(load(transfer())).read(FileRow(9, [], "a NUL character"))
-    assert reading == MappedRow(9, None, (Breach("", "a NUL character"),))
+    assert reading == MappedRow(9, None, (RowProblem("", "a NUL character"),))
 
 
-def test_a_breach_names_the_columns_to_look_at(load: Any) -> None:
+def test_a_problem_names_the_columns_to_look_at(load: Any) -> None:
     reading = read(load(transfer()), Nomor="", NIK="1", Jam="25.00", Lapas="x")
-    assert {breach.field: breach.columns for breach in reading.breaches} == {
+    assert {problem.field: problem.columns for problem in reading.problems} == {
         "record_id": ("Nomor",),
         "inmate.nik": ("NIK",),
         "occurred_at": ("Tanggal", "Jam"),
@@ -193,11 +193,11 @@ def test_a_time_that_came_twice_is_refused_or_warns_as_the_mapping_says(load: An
     document = transfer()
     document["codes"]["zones"]["NZ"] = "Pacific/Auckland"
     twice = {"Zona": "NZ", "Tanggal": "1/4/2018", "Jam": "02.30"}
-    assert "came twice" in breaches(read(load(document), **twice))[0]
+    assert "occurred twice" in problems(read(load(document), **twice))[0]
     document["dates"]["ambiguous"] = "later"
     reading = read(load(document), **twice)
     assert reading.event is not None
-    assert "occurred_at: the clocks showed this time twice" in reading.warnings
+    assert "occurred_at: this local time occurred twice" in reading.warnings
 
 
 @pytest.mark.parametrize("mark", ["%%H", "%%A"])
@@ -211,7 +211,7 @@ def test_a_doubled_percent_sign_is_a_percent_sign_and_no_directive(load: Any, ma
 
 
 def test_a_moment_beyond_the_calendar_refuses_its_row(load: Any) -> None:
-    found = breaches(read(load(transfer()), Tanggal="01/01/0001", Jam="00.00"))
+    found = problems(read(load(transfer()), Tanggal="01/01/0001", Jam="00.00"))
     assert sorted(found) == [
         "departed_at: is outside the years 1 to 9999 in UTC",
         "occurred_at: is outside the years 1 to 9999 in UTC",
@@ -276,15 +276,15 @@ def test_everything_wrong_is_said_at_once_with_the_nearest_right_name(load: Any)
         "file.header_line: must be at least 1",
         "fields.orign: Transfer has no such field; did you mean origin?",
         "fields.origin: is required",
-        "fields.departed_at: '%d/%m' does not say the year",
+        "fields.departed_at: '%d/%m' has no year",
         "fields.arrived_at: is a date; write its format",
-        "fields.action: 'RECORDET' is no code of this field; did you mean RECORDED?",
+        "fields.action: 'RECORDET' is not a code of this field; did you mean RECORDED?",
         "fields.agency: is filled in when the event is published",
         "fields.reason: there is no table [codes.reason]; did you mean reasons?",
         "fields.inmate.nik.colum: there is no such key; did you mean column?",
-        "fields.destination: is made of fields; write a table with some of name",
+        "fields.destination: has fields of its own; write a table with some of name",
         "fields.movement_id: there is no {@lin}",
-        "fields.status_as_written: format says nothing about this field",
+        "fields.status_as_written: format does not apply to this field",
         "codes.zones: 'Asia/Jayapur' is not an IANA zone",
         "codes.reasons: no field uses these codes",
     ):
@@ -298,18 +298,18 @@ def test_everything_wrong_is_said_at_once_with_the_nearest_right_name(load: Any)
         ("fields.reason.default", "OTHERS", "did you mean OTHER?"),
         ("fields.reason", {"column": "Alasan", "default": "OTHER"}, "has a default but no codes"),
         ("fields.reason", {"column": "Alasan", "constant": "OTHER"}, "exactly one of column"),
-        ("fields.departed_at.format", "%d/%m/%Y %Q", "%Q is not read here"),
+        ("fields.departed_at.format", "%d/%m/%Y %Q", "%Q is not supported"),
         ("fields.departed_at.format", "%d/%m/%Y %I.%M", "%I and %p go together"),
-        ("fields.departed_at.format", "%d/%m/%Y%", "% is not read here"),
-        ("fields.departed_at.format", "%d/%d/%m/%Y", "says the day twice"),
-        ("fields.departed_at.format", "%d/%m/%B/%Y", "says the month twice"),
-        ("fields.departed_at.format", "%d/%m/%y %Y", "says the year twice"),
-        ("fields.departed_at.format", "%A %a %d/%m/%Y", "says the weekday twice"),
-        ("fields.departed_at.format", "%d/%m/%Y %H %I%p", "says the hour twice"),
-        ("fields.departed_at.format", "%d/%m/%Y %M", "says the minute without the hour"),
-        ("fields.departed_at.format", "%d/%m/%Y %H.%S", "says the second without the minute"),
-        ("fields.departed_at.format", "%d/%m/%Y %H.%f", "says the fraction without the second"),
-        ("fields.departed_at.codes", "reasons", "codes says nothing about this field"),
+        ("fields.departed_at.format", "%d/%m/%Y%", "% is not supported"),
+        ("fields.departed_at.format", "%d/%d/%m/%Y", "has the day twice"),
+        ("fields.departed_at.format", "%d/%m/%B/%Y", "has the month twice"),
+        ("fields.departed_at.format", "%d/%m/%y %Y", "has the year twice"),
+        ("fields.departed_at.format", "%A %a %d/%m/%Y", "has the weekday twice"),
+        ("fields.departed_at.format", "%d/%m/%Y %H %I%p", "has the hour twice"),
+        ("fields.departed_at.format", "%d/%m/%Y %M", "has the minute without the hour"),
+        ("fields.departed_at.format", "%d/%m/%Y %H.%S", "has the second without the minute"),
+        ("fields.departed_at.format", "%d/%m/%Y %H.%f", "has the fraction without the second"),
+        ("fields.departed_at.codes", "reasons", "codes does not apply to this field"),
         ("fields.escort", "Lapas", "is a list; write a list of tables"),
         ("fields.escort", [{"escort_agency": "Lapas", "cont": "Brimob"}], "did you mean count?"),
         ("fields.related", [{"other_agency": "Asal"}], "related[0].other_record_id: is required"),
@@ -412,7 +412,7 @@ def test_a_visitors_book_with_codes_in_one_cell_and_decimal_commas(load: Any) ->
     empty = book.read(FileRow(3, [full[0], "gugup", "", ""])).event
     assert isinstance(empty, SuspiciousVisit)
     assert empty.finds == ()
-    found = breaches(book.read(FileRow(4, ["Senin, 3 Maret 2026, 09.50", "gugup;?", "x", "1.5"])))
+    found = problems(book.read(FileRow(4, ["Senin, 3 Maret 2026, 09.50", "gugup;?", "x", "1.5"])))
     assert sorted(found) == [
         "finds[0].weight_g: not a number with decimal mark ',' and thousands mark '.'",
         "indicators: not in codes.suspicions, and there is no default",

@@ -47,7 +47,7 @@ from sinergi_producers.outbox.pending import PendingRow
 from sinergi_producers.recovery.lost_events import Settlement
 from sinergi_producers.recovery.reading import Extent
 from sinergi_producers.recovery.recovery import RecoveryPlan
-from sinergi_producers.sources.files.field_sources import Breach
+from sinergi_producers.sources.files.field_sources import RowProblem
 from sinergi_producers.sources.files.intake import FindingCounts, IntakeSummary
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import PATTERN, encodable, listing, plain, plain_lines
@@ -361,7 +361,7 @@ def state(text: str, topic: str) -> None:
 
 def taken_in(text: str, topic: str) -> None:
     tally = FindingCounts()
-    tally.add(Breach(text, text, (topic, text)), 12)
+    tally.add(RowProblem(text, text, (topic, text)), 12)
     publish._show(IntakeSummary(lines=1, refused=1, refusals=tally, warnings=tally), dry_run=False)
 
 

@@ -317,7 +317,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "wrong code": (
         lambda agency: agency.edit("mapping.toml", "STATISTICS", "CURIOSITY"),
         PUBLISH,
-        "'CURIOSITY' is no code of this field",
+        "'CURIOSITY' is not a code of this field",
     ),
     "empty file": (
         lambda agency: agency.write("transfers.csv", b""),

@@ -20,7 +20,7 @@ from sinergi_producers.sources.files.intake import (
     IntakeFinding,
     IntakeSummary,
     Publish,
-    into,
+    backfill_into,
 )
 from sinergi_producers.sources.files.mapping import Mapping
 from sinergi_producers.sources.files.refusals import RefusedLines
@@ -112,7 +112,7 @@ def _outbox(*, dry_run: bool) -> Iterator[Publish | None]:
     database = settings.producer_database
     outbox = settings.outbox()
     with engine(database, "sinergi publish") as opened:
-        yield into(outbox, opened)
+        yield backfill_into(outbox, opened)
 
 
 @contextmanager
@@ -148,6 +148,6 @@ def _show(summary: IntakeSummary, *, dry_run: bool) -> None:
 
 
 def _row(finding: IntakeFinding) -> list[str]:
-    breach = finding.breach
-    columns, first = ", ".join(breach.columns), ", ".join(map(str, finding.lines))
-    return [f"{finding.count:,}", columns, breach.field, breach.rule, first]
+    problem = finding.problem
+    columns, first = ", ".join(problem.columns), ", ".join(map(str, finding.lines))
+    return [f"{finding.count:,}", columns, problem.field, problem.rule, first]

@@ -1,5 +1,7 @@
-"""Intake: files that an agency already has, turned into events by a mapping file.
+"""Intake: publishes files that an agency already has, by means of a mapping file.
 
-`mapping` reads the mapping and turns a row's cells into an event; `values` reads dates and numbers;
-`reading` cuts a delimited file into numbered rows; `intake` publishes what they give.
+`mapping` reads the mapping file and turns the cells of a row into an event; `compiling` and
+`field_sources` give each field its value; `dates_and_numbers` and `date_format` read dates and
+numbers; `lines` and `delimited` split a file into numbered rows; `intake` publishes the events;
+`refusals` writes the refused lines to a file.
 """

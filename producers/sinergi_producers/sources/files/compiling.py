@@ -1,4 +1,4 @@
-"""From the keys of a mapping to the sources of an event's fields, with every problem at once."""
+"""Compiles the keys of a mapping into sources of an event's fields, and finds every problem."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sinergi_schemas.files.toml_file import FileProblem, check, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# Set by publish, or by intake itself, and so not the mapping's to set.
+# `publish` or the intake sets these fields, so a mapping must not set them.
 FILLED_IN = frozenset({"event_id", "agency", "revision", "agreement", "recorded_at"})
 
 
@@ -39,7 +39,10 @@ class Compiler:
     """Compiles the fields of one mapping.
 
     Args:
-        spec: the mapping's keys.
+        spec: the keys of the mapping.
+
+    Attributes:
+        problems: all problems that were found.
     """
 
     def __init__(self, spec: MappingSpec) -> None:
@@ -49,7 +52,7 @@ class Compiler:
         self.problems: list[FileProblem] = []
 
     def compile(self, model: type[BaseModel]) -> RecordSource:
-        """The sources of an event of `model`; what is wrong is added to `problems`."""
+        """Return the sources of the fields of `model`, and add every problem to `problems`."""
         fields = {"record_id": {"template": "{@digest}-{@line}"}} | self._spec.fields
         compiled = self._record(model, fields, "")
         for name in sorted(set(self._spec.codes) - self._codes_used):
@@ -69,7 +72,7 @@ class Compiler:
                 self._problem(inner, f"{model.__name__} has no such field; {hint}")
             elif not path and name in FILLED_IN:
                 self._problem(inner, "is filled in when the event is published; leave it out")
-            elif source := self._source(known[name], _peeled(known[name].annotation), given, inner):
+            elif source := self._source(known[name], _core(known[name].annotation), given, inner):
                 sources[name] = source
         for name, field in known.items():
             if field.is_required() and name not in table and (path or name not in FILLED_IN):
@@ -77,10 +80,10 @@ class Compiler:
         return RecordSource(sources)
 
     def _source(self, field: FieldInfo, core: Any, given: Any, path: str) -> FieldSource | None:
-        element = _element(core)
+        element = _element_type(core)
         if element is not None and isinstance(given, list):
             found = [
-                self._source(_field_of(element), _peeled(element), each, f"{path}[{number}]")
+                self._source(_field_of(element), _core(element), each, f"{path}[{number}]")
                 for number, each in enumerate(given)
             ]
             return ListSource(tuple(source for source in found if source))
@@ -88,12 +91,12 @@ class Compiler:
             if isinstance(given, dict):
                 return self._record(core, given, f"{path}.")
             parts = ", ".join(core.model_fields)
-            self._problem(path, f"is made of fields; write a table with some of {parts}")
+            self._problem(path, f"has fields of its own; write a table with some of {parts}")
             return None
-        return self._single(field, core, given, path)
+        return self._given(field, core, given, path)
 
-    def _single(self, field: FieldInfo, core: Any, given: Any, path: str) -> FieldSource | None:
-        element = _element(core)
+    def _given(self, field: FieldInfo, core: Any, given: Any, path: str) -> FieldSource | None:
+        element = _element_type(core)
         spec = self._field_spec(given, path)
         if spec is None:
             return None
@@ -101,7 +104,7 @@ class Compiler:
             return self._constant(field, spec, path)
         if element is not None:
             return self._split(element, spec, path)
-        return self._leaf(field, core, spec, path)
+        return self._cells(field, core, spec, path)
 
     def _field_spec(self, given: Any, path: str) -> FieldSpec | None:
         if isinstance(given, str):
@@ -116,14 +119,14 @@ class Compiler:
         return ConstantSource(spec.constant)
 
     def _split(self, element: Any, spec: FieldSpec, path: str) -> FieldSource | None:
-        if spec.split is None or spec.column is None or _is_model(_peeled(element)):
-            kind = "tables" if _is_model(_peeled(element)) else "sources, or one column with split"
+        if spec.split is None or spec.column is None or _is_model(_core(element)):
+            kind = "tables" if _is_model(_core(element)) else "sources, or one column with split"
             self._problem(path, f"is a list; write a list of {kind}")
             return None
-        value = self._value(_field_of(element), _peeled(element), spec, path)
+        value = self._value(_field_of(element), _core(element), spec, path)
         return SplitSource(path, spec.column, spec.split, value) if value else None
 
-    def _leaf(self, field: FieldInfo, core: Any, spec: FieldSpec, path: str) -> FieldSource | None:
+    def _cells(self, field: FieldInfo, core: Any, spec: FieldSpec, path: str) -> FieldSource | None:
         self._refuse_keys(spec, path, ("split",))
         if spec.template is not None:
             return self._template(core, spec, path)
@@ -141,7 +144,7 @@ class Compiler:
         for name in template.unknown():
             self._problem(path, f"there is no {{{name}}}; known are {{@digest}} and {{@line}}")
         if core is not str:
-            self._problem(path, "only text is made by a template; write column")
+            self._problem(path, "is no text, and a template makes only text; write column")
         return template
 
     def _value(
@@ -157,13 +160,13 @@ class Compiler:
         self._refuse_keys(spec, path, ("format",))
         if core in {Decimal, float}:
             if self._spec.numbers is None:
-                self._problem(path, "is a number; write numbers.decimal, since no mark is guessed")
+                self._problem(path, "is a number; write numbers.decimal, which is never guessed")
             return self._numbers.read_decimal
         if core is int:
             return self._numbers.read_integer
         if core is str or core is UUID or (isinstance(core, type) and issubclass(core, Enum)):
             return str
-        self._problem(path, "cannot be read from a cell as it is; give it codes")
+        self._problem(path, "cannot be read from a cell directly; give it codes")
         return None
 
     def _coded(
@@ -181,13 +184,13 @@ class Compiler:
         if spec.default is not None:
             self._check_value(field, spec.default, f"fields.{path}.default")
 
-        def decoded(text: str) -> object:
+        def decode(text: str) -> object:
             code = table.get(text, spec.default)
             if code is None:
                 raise ValueError(f"not in codes.{name}, and there is no default")
             return code
 
-        return decoded
+        return decode
 
     def _check_value(self, field: FieldInfo, value: object, where: str) -> None:
         whole: Any = Annotated[field.annotation, field]
@@ -196,7 +199,7 @@ class Compiler:
         except ValidationError as error:
             rule = error.errors(include_url=False)[0]["msg"]
             if symbols := _symbols(field.annotation):
-                rule = f"is no code of this field; {did_you_mean(str(value), symbols)}"
+                rule = f"is not a code of this field; {did_you_mean(str(value), symbols)}"
             self.problems.append(FileProblem(where, f"{value!r} {rule[:1].lower()}{rule[1:]}"))
 
     def _check_formats(self, spec: FieldSpec, path: str) -> None:
@@ -226,31 +229,31 @@ class Compiler:
     def _refuse_keys(self, spec: FieldSpec, path: str, names: Sequence[str]) -> None:
         for name in names:
             if getattr(spec, name) is not None:
-                self._problem(path, f"{name} says nothing about this field; leave it out")
+                self._problem(path, f"{name} does not apply to this field; leave it out")
 
     def _problem(self, path: str, what: str) -> None:
         self.problems.append(FileProblem(f"fields.{path}", what))
 
 
 def zone_named(value: object) -> ZoneInfo | None:
-    """The IANA zone of that name, if there is one."""
+    """Return the IANA zone of that name, or None."""
     try:
         return ZoneInfo(str(value))
-    except (KeyError, ValueError, OSError):  # OSError: the name of a folder of zones
+    except (KeyError, ValueError, OSError):  # OSError: a folder of zones has that name
         return None
 
 
-def _peeled(annotation: Any) -> Any:
-    """What stands inside Annotated and beside None."""
+def _core(annotation: Any) -> Any:
+    """Return the type without Annotated and without None."""
     if get_origin(annotation) is Annotated:
-        return _peeled(get_args(annotation)[0])
+        return _core(get_args(annotation)[0])
     if get_origin(annotation) in {Union, types.UnionType}:
         inner = [each for each in get_args(annotation) if each is not type(None)]
-        return _peeled(inner[0]) if len(inner) == 1 else annotation
+        return _core(inner[0]) if len(inner) == 1 else annotation
     return annotation
 
 
-def _element(core: Any) -> Any | None:
+def _element_type(core: Any) -> Any | None:
     return get_args(core)[0] if get_origin(core) in {list, tuple} else None
 
 
@@ -263,8 +266,8 @@ def _is_model(core: Any) -> bool:
 
 
 def _symbols(annotation: Any) -> list[str]:
-    core = _peeled(annotation)
-    core = _peeled(_element(core)) if _element(core) is not None else core
+    core = _core(annotation)
+    core = _core(_element_type(core)) if _element_type(core) is not None else core
     if isinstance(core, type) and issubclass(core, Enum):
         return [str(member.value) for member in core]
     return []

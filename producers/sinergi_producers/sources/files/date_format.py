@@ -1,8 +1,8 @@
-"""Formats of dates, in the directives of strptime, read strictly and without a locale.
+"""Reads dates by formats with the directives of strptime, strictly and without a locale.
 
-strptime takes `1112020` as `%d%m%Y` for 11 January where 1 November is as likely, and knows only
-the names of months that the machine's locale has. Here digits that touch other digits are read at
-their full width only, so that a text has one reading or none.
+Python's strptime reads `1112020` by `%d%m%Y` as 11 January, although 1 November is as likely. It
+knows only the names of months of the machine's locale. This module reads a number that touches
+other digits only at its full width, so a text has exactly one meaning, or it is refused.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ _WEEKDAYS_INDONESIAN = (
     "sabtu sab",
     "minggu ahad min",
 )
-# What stands in jum'at: the typewriter's apostrophe, and what keyboards, fonts and converters make
-# of it. Two of them are one that was escaped.
+# The apostrophes in jum'at: that of a typewriter, and those that keyboards, fonts and converters
+# write instead. Two apostrophes are one that was escaped.
 _APOSTROPHES = (
     "'`\u00b4\u02b9\u02bb\u02bc\u02bd\u02be\u02bf\u02c8\u02ca\u02cb\u2018\u2019\u201b\u2032\u2035"
     "\ua78b\ua78c\uff07"
@@ -71,8 +71,8 @@ _APOSTROPHES = (
 _NOT_LETTERS = re.compile("[^a-z]")
 
 _DIRECTIVE = re.compile(r"%(.?)|[^%]+", re.DOTALL)
-# The part of a date that a directive says, and what it says it in: first where something else than
-# a digit stands around it, then where a digit does.
+# The part of a date that a directive stands for, and two patterns of its text: one for a place
+# without neighbouring digits, one for a place that touches other digits.
 _NUMBERS = {
     "d": ("day", " ?[0-9]|[0-9]{2}", "[0-9]{2}"),
     "m": ("month", "[0-9]{1,2}", "[0-9]{2}"),
@@ -87,7 +87,7 @@ _NUMBERS = {
 _NAMES = {"a": "weekday", "A": "weekday", "b": "month", "B": "month"}
 _HALF, _OFFSET = "half", "offset"
 _PARTS = {
-    **{sign: part for sign, (part, _, _) in _NUMBERS.items()},
+    **{letter: part for letter, (part, _, _) in _NUMBERS.items()},
     **_NAMES,
     "p": _HALF,
     "z": _OFFSET,
@@ -98,32 +98,37 @@ _OFFSETS = (
 )
 _NEEDS = (("minute", "hour"), ("second", "minute"), ("fraction", "second"))
 _HOURS_OF_HALF = 12
-_FIRST_OF_LAST_CENTURY = 69  # POSIX: 69 to 99 are of the 20th century, 00 to 68 of the 21st
+_FIRST_OF_LAST_CENTURY = 69  # POSIX: 69 to 99 are 1969 to 1999, 00 to 68 are 2000 to 2068
 _MICROSECOND_DIGITS = 6
 
 
 def problems(text: str) -> Iterator[str]:
-    """What keeps a format from being read here, each as what follows on its name."""
-    signs = [sign for sign, _ in _pieces(text) if sign is not None]
-    strange = [f"%{sign}" for sign in signs if sign not in _PARTS]
-    if strange:
-        yield f"{' '.join(strange)} is not read here"
-    parts = [_PARTS[sign] for sign in signs if sign in _PARTS]
+    """Yield why a format is not supported. Each text follows the name of the format."""
+    letters = [letter for letter, _ in _pieces(text) if letter is not None]
+    unsupported = [f"%{letter}" for letter in letters if letter not in _PARTS]
+    if unsupported:
+        yield f"{' '.join(unsupported)} is not supported"
+    parts = [_PARTS[letter] for letter in letters if letter in _PARTS]
     for part in ("year", "month", "day"):
         if part not in parts:
-            yield f"does not say the {part}"
+            yield f"has no {part}"
     for part in dict.fromkeys(parts):
         if parts.count(part) > 1:
-            yield f"says the {part} twice"
+            yield f"has the {part} twice"
     for part, needed in _NEEDS:
         if part in parts and needed not in parts:
-            yield f"says the {part} without the {needed}"
-    if ("I" in signs) != ("p" in signs):
+            yield f"has the {part} without the {needed}"
+    if ("I" in letters) != ("p" in letters):
         yield "%I and %p go together; %H counts to 24"
 
 
 class DateRead(NamedTuple):
-    """A date as a text says it, aware if the text has an offset; and whether its weekday fits."""
+    """A date that was read.
+
+    Attributes:
+        at: date and time; aware if the text has an offset.
+        weekday_fits: False if the text names another weekday than that of the date.
+    """
 
     at: datetime
     weekday_fits: bool
@@ -134,8 +139,8 @@ class DateFormat:
     """One format that has no `problems`.
 
     Attributes:
-        text: as it is written.
-        is_timed: whether it says the hour.
+        text: the format as it is written.
+        is_timed: whether the format has an hour.
     """
 
     text: str
@@ -147,7 +152,7 @@ class DateFormat:
     @classmethod
     @lru_cache(maxsize=256)
     def of(cls, text: str, *, indonesian: bool = False) -> DateFormat:
-        """A format, with the names of months and weekdays in English or in Indonesian too."""
+        """Compile a format. It reads English names, and also Indonesian ones if `indonesian`."""
         months, weekdays = _named(_MONTHS_ENGLISH), _named(_WEEKDAYS_ENGLISH)
         if indonesian:
             months = months | _named(_MONTHS_INDONESIAN)
@@ -157,72 +162,72 @@ class DateFormat:
         return cls(text, "hour" in pattern.groupindex, pattern, months, weekdays)
 
     def read(self, text: str) -> DateRead | None:
-        """The date and time that a text of this format says; None if it is of another.
+        """Return the date and time of a text in this format; None if it is not in this format.
 
-        Digits behind the microsecond are left out: the contract holds no shorter time.
+        Digits after the microsecond are left out: the contract has no finer time.
         """
         matched = self._pattern.fullmatch(" ".join(text.split()))
         if matched is None:
             return None
-        said = {part: text for part, text in matched.groupdict().items() if text is not None}
+        parts = {part: text for part, text in matched.groupdict().items() if text is not None}
         try:
-            found = self._moment(said)
+            found = self._moment(parts)
         except ValueError:
             return None
-        weekday = said.get("weekday")
+        weekday = parts.get("weekday")
         fits = weekday is None or self._weekdays[_letters(weekday)] == found.isoweekday()
         return DateRead(found, weekday_fits=fits)
 
-    def _moment(self, said: Mapping[str, str]) -> datetime:
-        month = said["month"]
+    def _moment(self, parts: Mapping[str, str]) -> datetime:
+        month = parts["month"]
         return datetime(
-            _year(said["year"]),
+            _year(parts["year"]),
             int(month) if month.isdigit() else self._months[_letters(month)],
-            int(said["day"]),
-            _hour(said.get("hour", "0"), said.get(_HALF)),
-            int(said.get("minute", "0")),
-            int(said.get("second", "0")),
-            int(said.get("fraction", "")[:_MICROSECOND_DIGITS].ljust(_MICROSECOND_DIGITS, "0")),
-            _offset(said[_OFFSET]) if _OFFSET in said else None,
+            int(parts["day"]),
+            _hour(parts.get("hour", "0"), parts.get(_HALF)),
+            int(parts.get("minute", "0")),
+            int(parts.get("second", "0")),
+            int(parts.get("fraction", "")[:_MICROSECOND_DIGITS].ljust(_MICROSECOND_DIGITS, "0")),
+            _offset(parts[_OFFSET]) if _OFFSET in parts else None,
         )
 
 
 def _pieces(text: str) -> Iterator[tuple[str | None, str]]:
-    """The directives of a format by their signs, and with None the text between them."""
+    """Yield the letters of a format's directives, and with None the text between them."""
     for found in _DIRECTIVE.finditer(" ".join(text.split())):
-        sign = found[1]
-        yield (None, found[0]) if sign is None else (None, "%") if sign == "%" else (sign, "")
+        letter = found[1]
+        yield (None, found[0]) if letter is None else (None, "%") if letter == "%" else (letter, "")
 
 
 def _patterns(text: str, names: Mapping[str, str]) -> Iterator[str]:
     pieces = list(_pieces(text))
     around = [_digits_at(None, ""), *(_digits_at(*piece) for piece in pieces), _digits_at(None, "")]
-    for place, (sign, literal) in enumerate(pieces):
+    for place, (letter, literal) in enumerate(pieces):
         (_, before), (behind, _) = around[place], around[place + 2]
-        if sign is None:
+        if letter is None:
             yield re.escape(literal)
-        elif sign in _NUMBERS:
-            part, free, full = _NUMBERS[sign]
-            # A fraction may be of any length where only what stands before it are digits.
-            touches = behind if sign == "f" else before or behind
+        elif letter in _NUMBERS:
+            part, free, full = _NUMBERS[letter]
+            # A fraction may have any length if digits only precede it.
+            touches = behind if letter == "f" else before or behind
             yield f"(?P<{part}>{full if touches else free})"
-        elif sign in _NAMES:
-            yield f"(?P<{_NAMES[sign]}>{names[_NAMES[sign]]})"
-        elif sign == "p":
+        elif letter in _NAMES:
+            yield f"(?P<{_NAMES[letter]}>{names[_NAMES[letter]]})"
+        elif letter == "p":
             yield f"(?P<{_HALF}>am|pm)"
         else:
             yield f"(?P<{_OFFSET}>{_OFFSETS[behind]})"
 
 
-def _digits_at(sign: str | None, literal: str) -> tuple[bool, bool]:
-    """Whether a piece begins and ends with digits."""
-    if sign is None:
+def _digits_at(letter: str | None, literal: str) -> tuple[bool, bool]:
+    """Return whether a piece begins with digits, and whether it ends with digits."""
+    if letter is None:
         return literal[:1].isdigit(), literal[-1:].isdigit()
-    return sign in _NUMBERS, sign in _NUMBERS or sign == "z"
+    return letter in _NUMBERS, letter in _NUMBERS or letter == "z"
 
 
 def _named(names: tuple[str, ...]) -> dict[str, int]:
-    """The number of each name, from 1 on."""
+    """Return the number of each name, from 1."""
     return {name: number for number, all_of in enumerate(names, 1) for name in all_of.split()}
 
 
@@ -248,7 +253,7 @@ def _hour(text: str, half: str | None) -> int:
     if half is None:
         return number
     if not 1 <= number <= _HOURS_OF_HALF:
-        raise ValueError("an hour of a half day is 1 to 12")
+        raise ValueError("an hour with am or pm is 1 to 12")
     return number % _HOURS_OF_HALF + (_HOURS_OF_HALF if half.lower() == "pm" else 0)
 
 

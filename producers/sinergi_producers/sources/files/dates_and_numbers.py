@@ -1,7 +1,7 @@
-"""Dates and numbers as registers write them. What the mapping does not state is never guessed.
+"""Reads dates and numbers as registers write them. The mapping states how; nothing is guessed.
 
-Every function raises ValueError with the rule that the text breaks, never with the text: cells
-hold personal data.
+Every method raises ValueError with the rule that the text breaks, and never with the text itself,
+because cells hold personal data.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 Ambiguous = Literal["refuse", "earlier", "later"]
 
-_GROUP = 3  # digits between two marks of thousands
+_GROUP = 3  # digits between two thousands marks
 _DIGITS = re.compile(r"[0-9]+")
-_MOST_DIGITS = 40  # no field holds as many
+_MOST_DIGITS = 40  # more than any field holds
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A point in time as a register gives it.
+    """A point in time from a register.
 
     Args:
-        at: aware, in UTC; a day alone is its first instant in its zone.
-        precision: how exactly the register says so.
-        ambiguous: whether the clock showed this time twice and the mapping chose one.
+        at: aware, in UTC; for a date without a time, the first instant of the day in its zone.
+        precision: how exactly the register states it.
+        ambiguous: whether the local time occurred twice, and the mapping chose one of the two.
     """
 
     at: datetime
@@ -45,10 +45,10 @@ class DateForm:
     """How a file writes its dates and times.
 
     Args:
-        formats: see `date_format`; a text that two of them read differently is refused.
-        indonesian: whether months and weekdays are written in Indonesian.
-        ambiguous: what to do with a local time that the clock showed twice.
-        precision: as stated; None means DAY without an hour, else EXACT.
+        formats: see `date_format`; a text that two formats read as different dates is refused.
+        indonesian: whether the names of months and weekdays may be Indonesian.
+        ambiguous: what to do with a local time that occurred twice.
+        precision: as the mapping states it; None means DAY without an hour, else EXACT.
     """
 
     formats: tuple[str, ...]
@@ -57,28 +57,29 @@ class DateForm:
     precision: Precision | None = None
 
     def read_date(self, text: str) -> date:
-        """The calendar date that `text` names.
+        """Return the calendar date in `text`.
 
         Raises:
-            ValueError: it names none, or two.
+            ValueError: there is none, or two formats read different dates.
         """
         found, _ = self._parse(text)
         return found.date()
 
     def read_moment(self, text: str, zone: ZoneInfo | None) -> Moment:
-        """The point in time that `text` names on the clocks of `zone`.
+        """Return the point in time that `text` states as a local time of `zone`.
 
         Raises:
-            ValueError: it names none, or two, or a local time that the zone never had.
+            ValueError: there is none, or two formats read different dates, or the zone never had
+                that local time.
         """
         naive, form = self._parse(text)
         precision = self.precision or (Precision.EXACT if form.is_timed else Precision.DAY)
         try:
-            return self._on_the_clocks(naive, zone, precision, timed=form.is_timed)
+            return self._in_zone(naive, zone, precision, timed=form.is_timed)
         except OverflowError:
             raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
-    def _on_the_clocks(
+    def _in_zone(
         self, naive: datetime, zone: ZoneInfo | None, precision: Precision, *, timed: bool
     ) -> Moment:
         if naive.tzinfo is not None:
@@ -87,16 +88,16 @@ class DateForm:
             raise ValueError("needs a zone, and this row has none")
         first, second = (naive.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
         if not timed or first.utcoffset() == second.utcoffset():
-            # A midnight that was skipped reads with the offset before it: the day's first instant.
+            # A skipped midnight gets the offset before it: that is the day's first instant.
             return Moment(first.astimezone(UTC), precision)
-        return self._settle(first, second, precision)
+        return self._resolve_ambiguity(first, second, precision)
 
-    def _settle(self, first: datetime, second: datetime, precision: Precision) -> Moment:
+    def _resolve_ambiguity(self, first: datetime, second: datetime, precision: Precision) -> Moment:
         before, after = first.utcoffset(), second.utcoffset()
         if before is not None and after is not None and before < after:
-            raise ValueError("a local time that did not exist: clocks went forward over it")
+            raise ValueError("a local time that did not exist: the clocks went forward over it")
         if self.ambiguous == "refuse":
-            raise ValueError("a local time that came twice: clocks went back over it")
+            raise ValueError("a local time that occurred twice: the clocks went back over it")
         chosen = first if self.ambiguous == "earlier" else second
         return Moment(chosen.astimezone(UTC), precision, ambiguous=True)
 
@@ -110,7 +111,7 @@ class DateForm:
             raise ValueError(f"not a date of the form {' or '.join(self.formats)}")
         if len(found) > 1:
             forms = " and ".join(form.text for form, _ in found.values())
-            raise ValueError(f"two dates at once: {forms} read it differently")
+            raise ValueError(f"ambiguous: {forms} read different dates")
         ((parsed, (form, weekday_fits)),) = found.items()
         if not weekday_fits:
             raise ValueError("the weekday is not that of the date")
@@ -119,7 +120,7 @@ class DateForm:
 
 @dataclass(frozen=True, slots=True)
 class NumberForm:
-    """How a file writes its numbers: the marks are stated, since 115.905 may be either.
+    """How a file writes its numbers. Both marks are stated, since 115.905 has two meanings.
 
     Args:
         decimal: the decimal mark, "," or "."; "" in a file without fractions.
@@ -130,7 +131,7 @@ class NumberForm:
     thousands: str = ""
 
     def read_decimal(self, text: str) -> Decimal:
-        """The number that `text` writes, with as many places as it writes.
+        """Return the number in `text`, with the same number of decimal places.
 
         Raises:
             ValueError: it is not written in this form.
@@ -138,17 +139,17 @@ class NumberForm:
         whole, mark, fraction = text.partition(self.decimal) if self.decimal else (text, "", "")
         if mark and not (_DIGITS.fullmatch(fraction) and len(fraction) <= _MOST_DIGITS):
             raise ValueError(self._rule("a number"))
-        return Decimal(self._ungrouped(whole, "a number") + ("." + fraction if mark else ""))
+        return Decimal(self._digits_of(whole, "a number") + ("." + fraction if mark else ""))
 
     def read_integer(self, text: str) -> int:
-        """The whole number that `text` writes.
+        """Return the whole number in `text`.
 
         Raises:
             ValueError: it is not written in this form.
         """
-        return int(self._ungrouped(text, "a whole number"))
+        return int(self._digits_of(text, "a whole number"))
 
-    def _ungrouped(self, text: str, what: str) -> str:
+    def _digits_of(self, text: str, what: str) -> str:
         digits = text.removeprefix("-")
         if not _DIGITS.fullmatch(digits):
             first, *groups = digits.split(self.thousands) if self.thousands else [""]

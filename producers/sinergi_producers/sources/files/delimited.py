@@ -1,11 +1,11 @@
-"""A delimited file, cut into numbered rows in constant memory.
+"""Splits a delimited file into numbered rows, in constant memory.
 
-A row bears the number of its first line. A row that cannot be read is given with its fault, and
-reading goes on at the line behind it. Quoting is RFC 4180 §2 by the csv module in strict mode.
+A row has the number of its first line. For a row that cannot be read, its fault is returned, and
+reading continues at the next line. Quoting follows RFC 4180 §2: the csv module in strict mode.
 
-What stands inside a quoted cell is never read as a row of its own: where a cell holds a line break
-that the mapping does not allow, or its quotes are damaged, all lines up to the one that closes the
-quote are refused as one row. A quote that no line closes costs its own line alone.
+Text inside a quoted cell is never read as a row. If a cell holds a line break that the mapping does
+not allow, or its quotes are damaged, then all lines up to the line that closes the quote are
+refused as one row. If no line closes the quote, only the line of the quote is refused.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ if TYPE_CHECKING:
 
     from sinergi_producers.sources.files.lines import TextLine
 
-_MARK = "\udcff"  # stands for what did not decode
-# Marks, and what decoders such as that of UTF-7 give for half a character: no text holds either.
+_UNDECODED = "\udcff"  # replaces bytes that cannot be decoded
+# Surrogates: valid text has none. Decoders such as that of UTF-7 return them for half a character.
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
-_MARKS_OF_ORDER = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, {"utf-32", "utf-32-le"}),
     (codecs.BOM_UTF32_BE, {"utf-32", "utf-32-be"}),
     (codecs.BOM_UTF8, {"utf-8", "utf-8-sig"}),
     (codecs.BOM_UTF16_LE, {"utf-16", "utf-16-le"}),
     (codecs.BOM_UTF16_BE, {"utf-16", "utf-16-be"}),
 )
-_NEED_MARK = {"utf-16", "utf-32"}
-_NAMES_OF_HOSTS = {"idna", "punycode"}
+_NEED_BYTE_ORDER_MARK = {"utf-16", "utf-32"}
+_HOST_NAME_CODECS = {"idna", "punycode"}
 _SPACE = " \t\u00a0"
-_DELIMITERS = (";", "\t", "|", ",")  # Excel writes the first one in Indonesia
-_FEWEST_PARTED = 2
+_DELIMITERS = (";", "\t", "|", ",")  # Excel uses the first one in Indonesia
+_FEWEST_DELIMITERS = 2
 _LINE_BREAK = re.compile("\r?\n")
 _FAULTS = (
     ("unexpected end", "a quote is left open: double it if it belongs to the text"),
-    ("expected after", "text behind a closing quote: a quote inside a cell is written twice"),
+    ("expected after", "text after a closing quote: a quote inside a cell is written twice"),
     ("new-line character", "a carriage return inside the row"),
     ("field larger", "a cell longer than 131,072 characters"),
 )
 
 
-def _marked(error: UnicodeError) -> tuple[str, int]:
+def _mark_undecoded(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    return _MARK, error.end
+    return _UNDECODED, error.end
 
 
-codecs.register_error("sinergi-marked", _marked)
+codecs.register_error("sinergi-marked", _mark_undecoded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class FileForm:
     Args:
         encoding: a Python name of a text encoding; a byte order mark must agree with it.
         delimiter: one character between cells.
-        quote: one character around cells that hold a delimiter; "" where nothing is quoted.
-        header_line: the line that names the columns; what stands before it is skipped.
-        line_breaks: what a line break inside a quoted cell becomes; None where no cell holds one.
+        quote: one character around cells that hold a delimiter; "" if no cell is quoted.
+        header_line: the number of the line that names the columns; earlier lines are skipped.
+        line_breaks: the replacement for a line break in a quoted cell; None refuses such rows.
     """
 
     encoding: str = "utf-8"
@@ -83,7 +83,7 @@ class FileForm:
 
 
 class FileRow(NamedTuple):
-    """One row of a file: its cells, or what is wrong with it."""
+    """One row of a file: its cells, or its fault."""
 
     line: int
     cells: list[str]
@@ -91,19 +91,19 @@ class FileRow(NamedTuple):
 
     @property
     def blank(self) -> bool:
-        """Whether it holds nothing at all, as the rows that a spreadsheet leaves at its end."""
+        """Whether all cells are empty, as in the rows that a spreadsheet leaves at the end."""
         return not self.fault and not any(self.cells)
 
 
 class DelimitedFile(AbstractContextManager["DelimitedFile"]):
-    """An open file: its digest and header at once, its rows one by one.
+    """An open file. Digest and header are read at once, the rows one by one.
 
     Args:
         path: a regular file.
-        form: how it is written.
+        form: how the file is written.
 
     Raises:
-        InputRefused: it is not there, not a regular file, or its header cannot be read.
+        InputRefused: the file does not exist, is not a regular file, or has no valid header.
     """
 
     def __init__(self, path: Path, form: FileForm) -> None:
@@ -130,25 +130,25 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """The size of the file, in bytes."""
         return self._stamp[0]
 
     @property
     def position(self) -> int:
-        """Bytes read so far, read-ahead included: for a progress bar."""
+        """The number of bytes read so far, read-ahead included, for a progress bar."""
         return self._binary.tell()
 
     def check_unchanged(self) -> None:
-        """See that the rows still belong to the digest.
+        """Check that the rows still belong to the digest.
 
         Raises:
-            InputChanged: the file was written to since it was opened.
+            InputChanged: somebody wrote to the file after it was opened.
         """
         if self._stamped() != self._stamp:
             raise InputChanged(str(self.path), self._lines.number)
 
     def __iter__(self) -> Iterator[FileRow]:
-        """The rows behind the header, blank ones too, each with its line and its fault if any."""
+        """Yield the rows after the header, also blank ones and those with a fault."""
         while line := self._lines.next():
             yield self._row(line, expected=len(self.header))
 
@@ -161,7 +161,7 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
         self._binary.seek(0)
         head = self._binary.read(4)
         mark, allowed = next(
-            ((mark, names) for mark, names in _MARKS_OF_ORDER if head.startswith(mark)),
+            ((mark, names) for mark, names in _BYTE_ORDER_MARKS if head.startswith(mark)),
             (b"", set()),
         )
         if mark and encoding not in allowed:
@@ -170,12 +170,12 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
                 f"it begins with the byte order mark of {min(allowed)}, and the mapping says"
                 f" {self._form.encoding}",
             )
-        if not mark and encoding in _NEED_MARK:
+        if not mark and encoding in _NEED_BYTE_ORDER_MARK:
             raise InputRefused(
                 str(self.path),
-                f"{encoding} needs a byte order mark and there is none: say {encoding}-le or -be",
+                f"{encoding} needs a byte order mark and there is none: write {encoding}-le or -be",
             )
-        self._binary.seek(0 if encoding in _NEED_MARK else len(mark))
+        self._binary.seek(0 if encoding in _NEED_BYTE_ORDER_MARK else len(mark))
         return io.TextIOWrapper(self._binary, encoding, errors="sinergi-marked", newline="\n")
 
     def _read_header(self) -> list[str]:
@@ -195,14 +195,14 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
         if row.fault or row.blank or other:
             fault = row.fault or "it is blank; set file.header_line"
             if other:
-                fault = f"it is one cell with {other!r} between its parts; set file.delimiter"
+                fault = f"it is one cell with {other!r} in it; set file.delimiter"
             raise InputRefused(str(self.path), f"line {row.line} should be the header, but {fault}")
         return [" ".join(cell.split()) for cell in row.cells]
 
     def _row(self, first: TextLine, *, expected: int | None) -> FileRow:
         number = self._lines.number
         taken = [first]
-        count = 0  # of the lines that are the row's; 0 as long as it is not known
+        count = 0  # the number of lines of the row; 0 means not known yet
         try:
             cells = next(csv.reader(self._texts(taken), strict=True, **self._dialect()))
         except csv.Error as error:
@@ -213,7 +213,7 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
         if taken[count - 1 if count else 0].is_cut:
             fault, count = f"a line longer than {LIMIT:,} characters", 0
         if fault:
-            count = count or self._count(taken)
+            count = count or self._lines_of_row(taken)
             self._lines.give_back(taken[count:])
             together = f"; all {count} lines up to its end are refused" if count > 1 else ""
             return FileRow(number, [], fault + together)
@@ -222,7 +222,7 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
         )
 
     def _misquoted(self, taken: list[TextLine]) -> str:
-        """What is wrong with the quotes of a row that the csv module takes."""
+        """Return what is wrong with the quotes of a row that the csv module accepts, or ""."""
         if len(taken) > 1 and self._form.line_breaks is None:
             return "a line break in a quoted cell; set file.line_breaks if cells hold some"
         if sum(line.quotes for line in taken) % 2 == 0:
@@ -233,15 +233,15 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
             return "a space before the quote that opens a cell"
         return ""
 
-    def _count(self, taken: list[TextLine]) -> int:
-        """How many lines a row with a fault takes: up to the line that closes its quote.
+    def _lines_of_row(self, taken: list[TextLine]) -> int:
+        """Count the lines of a row with a fault, up to the line that closes its quote.
 
-        Outside quoted cells quotes come in pairs, so an odd number of them leaves a cell open.
+        Quotes outside quoted cells come in pairs, so an odd number of quotes leaves a cell open.
         """
         if not self._quotes.open_a_cell(taken[0].text):
             return 1
         quotes = length = 0
-        for place, line in enumerate(self._behind(taken)):
+        for place, line in enumerate(self._with_following(taken)):
             quotes += line.quotes
             length += len(line.text) if place else 0
             if quotes % 2 == 0:
@@ -250,8 +250,8 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
                 return 1
         return 1
 
-    def _behind(self, taken: list[TextLine]) -> Iterator[TextLine]:
-        """The lines taken so far, and those behind them, which are taken too."""
+    def _with_following(self, taken: list[TextLine]) -> Iterator[TextLine]:
+        """Yield the lines taken so far and then the following lines, which it adds to `taken`."""
         yield from list(taken)
         while line := self._lines.next():
             taken.append(line)
@@ -272,7 +272,7 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
         return cells, ""
 
     def _texts(self, taken: list[TextLine]) -> Iterator[str]:
-        """The lines as the csv module asks for them, as long as a cell is open."""
+        """Yield the lines that the csv module requests while a cell is open."""
         yield taken[0].text
         length = len(taken[0].text)
         while length < LIMIT and (line := self._lines.next()):
@@ -290,7 +290,7 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
 
 
 class _Quotes:
-    """Which quotes of a line may open or close a cell."""
+    """Finds quotes that may open or close a cell."""
 
     def __init__(self, form: FileForm) -> None:
         quote, end = re.escape(form.quote), re.escape(form.delimiter)
@@ -300,15 +300,15 @@ class _Quotes:
         self._closing = re.compile(f"{quote}{space}*(?:{end}|\r?\n?$)" if quote else "(?!)")
 
     def open_a_cell(self, text: str) -> bool:
-        """Whether a cell begins with one."""
+        """Whether a cell of the line begins with a quote."""
         return self._opening.search(text) is not None
 
     def are_indented(self, text: str) -> bool:
-        """Whether a cell begins with spaces and one, which the csv module takes for text."""
+        """Whether a cell begins with spaces and a quote, which the csv module reads as text."""
         return self._indented.search(text) is not None
 
     def close_a_cell(self, text: str) -> bool:
-        """Whether a cell ends with one."""
+        """Whether a cell of the line ends with a quote."""
         return self._closing.search(text) is not None
 
 
@@ -328,22 +328,22 @@ def _codec_name(path: Path, encoding: str) -> str:
         "".encode(encoding)
         name = codecs.lookup(encoding).name
     except (LookupError, ValueError) as error:
-        raise InputRefused(str(path), f"{encoding} is not a text encoding that we know") from error
-    if name in _NAMES_OF_HOSTS:
-        raise InputRefused(str(path), f"{encoding} is an encoding of names, not of files")
+        raise InputRefused(str(path), f"{encoding} is not a known text encoding") from error
+    if name in _HOST_NAME_CODECS:
+        raise InputRefused(str(path), f"{encoding} is an encoding of host names, not of files")
     return name
 
 
 def _other_delimiter(cells: list[str]) -> str:
-    """What parts the one cell of a header that was read with another delimiter; or nothing."""
+    """Return the delimiter inside the only cell of a header, or "" if there is none."""
     if len(cells) != 1:
         return ""
-    return next((each for each in _DELIMITERS if cells[0].count(each) >= _FEWEST_PARTED), "")
+    return next((each for each in _DELIMITERS if cells[0].count(each) >= _FEWEST_DELIMITERS), "")
 
 
 def _fault(error: csv.Error) -> str:
     found = str(error)
-    return next((words for sign, words in _FAULTS if sign in found), found)
+    return next((text for part, text in _FAULTS if part in found), found)
 
 
 def _counted(cells: int) -> str:

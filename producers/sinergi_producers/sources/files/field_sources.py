@@ -1,7 +1,7 @@
-"""Where the fields of an event come from: a cell, a constant, a template, a list of these.
+"""The sources of an event's fields: a cell, a constant, a template, or a list of these.
 
-A mapping is compiled into a tree of sources once, and each row is read through it. A source gives
-None where the row says nothing, and the field is then left out, so that its default holds.
+A mapping is compiled once into a tree of sources, which then reads every row. A source returns None
+if the row has no value; the field is then left out, so that its default applies.
 """
 
 from __future__ import annotations
@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 
 DIGEST = "@digest"
 LINE = "@line"
-_SLOT = re.compile(r"\{([^{}]+)\}")
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
-class Breach(NamedTuple):
-    """What is wrong with a row: the field (or "" for the row itself), the rule, its columns."""
+class RowProblem(NamedTuple):
+    """One problem of a row.
+
+    Attributes:
+        field: the field of the event; "" for the row itself.
+        rule: the rule that the row breaks; never a value.
+        columns: the columns that the field is read from.
+    """
 
     field: str
     rule: str
@@ -35,13 +41,13 @@ class Breach(NamedTuple):
 
 @dataclass(slots=True)
 class RowView:
-    """One row under the names of its columns, and what was noticed while reading it.
+    """One row, with its cells by column name, and what was found while reading it.
 
     Args:
-        cells: the row's cells.
-        places: index of each column.
-        digest: SHA-256 of the file.
-        line: the row's line in it.
+        cells: the cells of the row.
+        places: the index of each column.
+        digest: the SHA-256 of the file.
+        line: the number of the row's first line in the file.
     """
 
     cells: list[str]
@@ -50,31 +56,31 @@ class RowView:
     line: int
     zone: ZoneInfo | None = None
     precisions: dict[str, Precision] = field(default_factory=dict)
-    breaches: list[Breach] = field(default_factory=list)
+    problems: list[RowProblem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def text(self, column: str) -> str:
-        """The cell of a column."""
+        """Return the cell of a column."""
         return self.cells[self.places[column]]
 
     def read(self, path: str, reading: Callable[[], object]) -> object | None:
-        """What `reading` gives, or None with a problem of the field `path`."""
+        """Return what `reading` returns. If it raises ValueError, add a problem and return None."""
         try:
             return reading()
         except ValueError as error:
-            self.breaches.append(Breach(path, str(error)))
+            self.problems.append(RowProblem(path, str(error)))
             return None
 
 
 class FieldSource(Protocol):
-    """What gives a field its value."""
+    """The source of one field."""
 
     def columns(self) -> Iterator[str]:
-        """The columns that it reads."""
+        """Yield the columns that it reads."""
         ...
 
     def read(self, row: RowView) -> object | None:
-        """The value in this row; None where the row says nothing or what it says is refused."""
+        """Return the value in this row; None if there is none, or it is refused."""
         ...
 
 
@@ -85,55 +91,56 @@ class ConstantSource:
     value: object
 
     def columns(self) -> Iterator[str]:
-        """None."""
+        """Yield nothing."""
         yield from ()
 
     def read(self, row: RowView) -> object | None:  # noqa: ARG002 (every source is given the row)
-        """The value."""
+        """Return the value."""
         return self.value
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateSource:
-    """Text with slots for cells, as `{Case}/{Item}`, and for `{@digest}` and `{@line}`."""
+    """Text with placeholders for cells, as `{Case}/{Item}`, or for `{@digest}` and `{@line}`."""
 
     path: str
     text: str
 
     def columns(self) -> Iterator[str]:
-        """Those in the slots."""
-        yield from (name for name in _SLOT.findall(self.text) if not name.startswith("@"))
+        """Yield the columns in the placeholders."""
+        yield from (name for name in _PLACEHOLDER.findall(self.text) if not name.startswith("@"))
 
     def unknown(self) -> list[str]:
-        """Slots with an @ that stand for nothing."""
+        """Return the names in unknown placeholders that begin with @."""
         return [
             name
-            for name in _SLOT.findall(self.text)
+            for name in _PLACEHOLDER.findall(self.text)
             if name.startswith("@") and name not in {DIGEST, LINE}
         ]
 
     def read(self, row: RowView) -> object | None:
-        """The text with its slots filled; None if all of its cells are empty, refused if some."""
+        """Return the text with the cells in it; None if all are empty, refused if some are."""
         texts = {name: row.text(name) for name in self.columns()}
         if texts and not any(texts.values()):
             return None
         texts |= {DIGEST: short_digest(row.digest), LINE: str(row.line)}
         empty = [name for name, text in texts.items() if not text]
         if empty:
-            row.breaches.append(Breach(self.path, f"needs the empty column {', '.join(empty)}"))
+            rule = f"needs the column {', '.join(empty)}, which is empty"
+            row.problems.append(RowProblem(self.path, rule))
             return None
-        return _SLOT.sub(lambda slot: texts[slot[1]], self.text)
+        return _PLACEHOLDER.sub(lambda found: texts[found[1]], self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class CellSource:
-    """One cell, or several joined by a space as a date and its time, given through a reading.
+    """One cell, or several cells joined by a space, such as a date and its time.
 
     Args:
-        path: the field that it fills.
+        path: the field of the event.
         names: the columns.
-        value: turns the text into a value, or raises ValueError with the rule it breaks.
-        reads_empty: whether an empty cell is given to `value` too.
+        value: converts the text to a value, or raises ValueError with the rule that it breaks.
+        reads_empty: whether `value` also converts an empty cell.
     """
 
     path: str
@@ -142,11 +149,11 @@ class CellSource:
     reads_empty: bool = False
 
     def columns(self) -> Iterator[str]:
-        """The columns."""
+        """Yield the columns."""
         yield from self.names
 
     def read(self, row: RowView) -> object | None:
-        """The value of the cell; None if it is empty."""
+        """Return the value of the cell; None if it is empty."""
         text = " ".join(text for name in self.names if (text := row.text(name)))
         if not text and not self.reads_empty:
             return None
@@ -155,34 +162,34 @@ class CellSource:
 
 @dataclass(frozen=True, slots=True)
 class InstantSource:
-    """A date, or a date and a time, on the clocks of the row's zone."""
+    """A date, or a date and a time, as local time of the row's zone."""
 
     path: str
     names: tuple[str, ...]
     form: DateForm
 
     def columns(self) -> Iterator[str]:
-        """The columns."""
+        """Yield the columns."""
         yield from self.names
 
     def read(self, row: RowView) -> object | None:
-        """The instant in UTC; its precision is noted beside it."""
+        """Return the instant in UTC, and keep its precision in the row."""
         texts = [row.text(name) for name in self.names]
         if not any(texts):
             return None
-        return row.read(self.path, partial(self._noted, " ".join(filter(None, texts)), row))
+        return row.read(self.path, partial(self._instant, " ".join(filter(None, texts)), row))
 
-    def _noted(self, text: str, row: RowView) -> object:
+    def _instant(self, text: str, row: RowView) -> object:
         moment = self.form.read_moment(text, row.zone)
         row.precisions[self.path] = moment.precision
         if moment.ambiguous:
-            row.warnings.append(f"{self.path}: the clocks showed this time twice")
+            row.warnings.append(f"{self.path}: this local time occurred twice")
         return moment.at
 
 
 @dataclass(frozen=True, slots=True)
 class SplitSource:
-    """A list written in one cell, as `X-ray; K9`."""
+    """A list in one cell, as `X-ray; K9`."""
 
     path: str
     name: str
@@ -190,11 +197,11 @@ class SplitSource:
     value: Callable[[str], object]
 
     def columns(self) -> Iterator[str]:
-        """The column."""
+        """Yield the column."""
         yield self.name
 
     def read(self, row: RowView) -> object | None:
-        """The parts' values; empty parts are left out."""
+        """Return the values of the parts; empty parts are left out."""
         parts = [part for part in map(str.strip, row.text(self.name).split(self.mark)) if part]
         values = [row.read(self.path, partial(self.value, part)) for part in parts]
         return [value for value in values if value is not None] or None
@@ -202,7 +209,7 @@ class SplitSource:
 
 @dataclass(frozen=True, slots=True)
 class RecordSource:
-    """Named fields together, as a person; None where none of its columns says anything."""
+    """A record of named fields, such as a person; None if all of its columns are empty."""
 
     fields: Mapping[str, FieldSource]
     _columns: tuple[str, ...] = field(init=False)
@@ -212,11 +219,11 @@ class RecordSource:
         object.__setattr__(self, "_columns", tuple(dict.fromkeys(found)))
 
     def columns(self) -> Iterator[str]:
-        """Those of its fields."""
+        """Yield the columns of its fields."""
         yield from self._columns
 
     def read(self, row: RowView) -> dict[str, object] | None:
-        """The fields that have a value."""
+        """Return the fields that have a value."""
         if self._columns and not any(map(row.text, self._columns)):
             return None
         values = {name: source.read(row) for name, source in self.fields.items()}
@@ -225,23 +232,23 @@ class RecordSource:
 
 @dataclass(frozen=True, slots=True)
 class ListSource:
-    """A list out of columns side by side, as the two witnesses of a seizure."""
+    """A list whose elements have columns of their own, such as the two witnesses of a seizure."""
 
     elements: tuple[FieldSource, ...]
 
     def columns(self) -> Iterator[str]:
-        """Those of its elements."""
+        """Yield the columns of its elements."""
         for source in self.elements:
             yield from source.columns()
 
     def read(self, row: RowView) -> object | None:
-        """The elements that the row has."""
+        """Return the elements that the row has."""
         values = [source.read(row) for source in self.elements]
         return [value for value in values if value is not None] or None
 
 
 def columns_of(record: RecordSource, path: str) -> tuple[str, ...]:
-    """The columns that a field of an event is read from; of a part of a list, those of the list."""
+    """Return the columns of a field of an event; for a part of a list, those of the list."""
     source: FieldSource = record
     for part in path.split("."):
         if not isinstance(source, RecordSource):

@@ -1,7 +1,8 @@
-"""The identity of a row: what makes publishing the same file twice publish it once.
+"""The identity of a row, by which a file that is published twice gives each event once.
 
-Rows of a register often equal each other in every column and yet speak of different people, so an
-identity made of the contents would drop them. File digest and line number tell them apart.
+Rows of a register often equal each other in every column although they are about different people.
+An identity computed from the contents would drop such rows, so it is computed from the digest of
+the file and the line number.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ _FREE_BITS = ~((0xF << 76) | (0b11 << 62))
 
 
 def row_event_id(digest: bytes, line: int) -> UUID:
-    """The event_id of the row that starts on a line of a file: a UUIDv8 (RFC 9562 §5.8).
+    """Return the event_id of a row: a UUIDv8 (RFC 9562 §5.8).
 
-    Its 122 free bits are the head of SHA-256(digest ‖ line), in their places.
+    Its 122 free bits are the bits at the same places in the first 16 bytes of SHA-256(digest ‖ line).
 
     Args:
-        digest: SHA-256 of the file's bytes (32 bytes).
-        line: number of the row's first physical line, from 1; hashed as 8 bytes, big-endian.
+        digest: the SHA-256 of the file's bytes (32 bytes).
+        line: the number of the row's first line, from 1; hashed as 8 bytes, big-endian.
     """
     hashed = hashlib.sha256(digest + line.to_bytes(8, "big")).digest()
     bits = int.from_bytes(hashed[:16], "big") & _FREE_BITS
@@ -29,5 +30,5 @@ def row_event_id(digest: bytes, line: int) -> UUID:
 
 
 def short_digest(digest: bytes) -> str:
-    """What `{@digest}` stands for in a template: the first 16 hex digits of the file's SHA-256."""
+    """Return the value of `{@digest}` in a template: 16 hex digits of the file's SHA-256."""
     return digest.hex()[:16]

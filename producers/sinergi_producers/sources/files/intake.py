@@ -1,7 +1,7 @@
-"""The intake of one file: rows read, events published in batches, what is refused told.
+"""The intake of one file: reads rows, publishes events in batches, and reports refused rows.
 
-A batch is one transaction of the outbox. What stops the intake leaves whole batches behind, and
-the next run of the same file passes over what is already there, so that it can always be run again.
+A batch is one transaction of the outbox. If the intake stops, whole batches are published. The next
+run of the same file skips the events that are already there, so it can always be run again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy.exc import DBAPIError
 
 from sinergi_producers.sources.files.delimited import DelimitedFile
-from sinergi_producers.sources.files.field_sources import Breach
+from sinergi_producers.sources.files.field_sources import RowProblem
 from sinergi_producers.sources.files.mapping import (
     BoundMapping,
     MappedRow,
     Mapping,
-    as_breach,
-    breaches_of,
+    row_problem,
+    row_problems,
 )
 from sinergi_producers.sources.files.rounding import LongNumbers
 from sinergi_schemas.errors import (
@@ -50,22 +50,22 @@ _EXAMPLES = 3
 
 
 class Publish(Protocol):
-    """Where the events go: one call is one transaction."""
+    """Publishes events; one call is one transaction."""
 
     def __call__(self, events: Sequence[Event]) -> Sequence[Published]:
-        """Publish them all or none, and say of each whether it is new.
+        """Publish all events or none. The results state for each whether it is new.
 
         Raises:
-            EventsRefused: one of them is refused; it says which.
-            RowsRefused: the database does not take one of them.
+            EventsRefused: one of them is refused; the error names it.
+            RowsRefused: the database refuses one of them.
         """
         ...
 
 
-def into(outbox: Outbox, engine: Engine) -> Publish:
-    """Publishing as backfill, each batch in a transaction of its own.
+def backfill_into(outbox: Outbox, engine: Engine) -> Publish:
+    """Return a function that publishes to an outbox as backfill, one transaction for each call.
 
-    Its errors are those of `publish_many`, and of the database as ours.
+    It raises the errors of `publish_many`; errors of the database are translated into ours.
     """
 
     def publish(events: Sequence[Event]) -> Sequence[Published]:
@@ -80,45 +80,48 @@ def into(outbox: Outbox, engine: Engine) -> Publish:
 
 @dataclass(frozen=True, slots=True)
 class IntakeFinding:
-    """One kind of thing found in a file: how often, and the first lines that show it."""
+    """One problem of a file: how many rows have it, and the first lines of them."""
 
-    breach: Breach
+    problem: RowProblem
     count: int
     lines: tuple[int, ...]
 
     def document(self) -> dict[str, object]:
-        """For JSON."""
-        return {**self.breach._asdict(), "count": self.count, "lines": list(self.lines)}
+        """Return it as a document for JSON."""
+        return {**self.problem._asdict(), "count": self.count, "lines": list(self.lines)}
 
 
 @dataclass(slots=True)
 class FindingCounts:
-    """How often each kind of thing was found, with the first lines that show it."""
+    """Counts how many rows have each problem, and keeps the first lines of them."""
 
-    _counts: Counter[Breach] = field(default_factory=Counter)
-    _examples: dict[Breach, list[int]] = field(default_factory=dict)
+    _counts: Counter[RowProblem] = field(default_factory=Counter)
+    _examples: dict[RowProblem, list[int]] = field(default_factory=dict)
 
-    def add(self, breach: Breach, line: int) -> None:
-        """Count one more of a kind."""
-        self._counts[breach] += 1
-        lines = self._examples.setdefault(breach, [])
+    def add(self, problem: RowProblem, line: int) -> None:
+        """Count a row with that problem."""
+        self._counts[problem] += 1
+        lines = self._examples.setdefault(problem, [])
         if len(lines) < _EXAMPLES:
             lines.append(line)
 
     def findings(self) -> list[IntakeFinding]:
-        """Each kind, the most frequent first."""
+        """Return the problems, the most frequent first."""
         return [
-            IntakeFinding(breach, count, tuple(self._examples[breach]))
-            for breach, count in self._counts.most_common()
+            IntakeFinding(problem, count, tuple(self._examples[problem]))
+            for problem, count in self._counts.most_common()
         ]
 
 
 @dataclass(slots=True)
 class IntakeSummary:
-    """What the intake of a file came to.
+    """The result of the intake of a file.
 
-    `lines` are the rows that hold something; each is published, already there, refused or, in a
-    trial run, ready. `rounded` are columns of long numbers that a spreadsheet has rounded.
+    Attributes:
+        lines: rows that are not blank. Each is published, already there, refused, or, in a dry
+            run, ready.
+        unmapped: columns that the mapping neither uses nor ignores.
+        rounded: columns of long numbers that a spreadsheet has rounded.
     """
 
     lines: int = 0
@@ -134,7 +137,7 @@ class IntakeSummary:
     warnings: FindingCounts = field(default_factory=FindingCounts)
 
     def document(self) -> dict[str, object]:
-        """For JSON."""
+        """Return it as a document for JSON."""
         return {
             "lines": self.lines,
             "published": self.published,
@@ -151,12 +154,12 @@ class IntakeSummary:
 
 
 class Intake:
-    """Takes in one file.
+    """Publishes the rows of one file.
 
     Args:
-        mapping: what its columns mean.
-        publish: where its events go; None for a trial run, which publishes nothing.
-        refused_lines: where the refused lines are told.
+        mapping: what the columns mean.
+        publish: publishes the events; None for a dry run.
+        refused_lines: where the refused lines are written.
     """
 
     def __init__(
@@ -169,17 +172,17 @@ class Intake:
         self.summary = IntakeSummary()
 
     def run(self, path: Path, progress: Callable[[int, int], None]) -> IntakeSummary:
-        """Take in a file from its first row to its last.
+        """Publish all rows of a file.
 
         Args:
             path: the file.
-            progress: told the bytes read and the bytes there are, after each batch.
+            progress: called after each batch, with the bytes read and the size of the file.
 
         Raises:
-            InputRefused: the file cannot be read as the mapping says.
-            InputChanged: somebody writes to it.
-            MappingRefused: the mapping names columns that it has not.
-            IntakeStopped: the database went away.
+            InputRefused: the file is not written as the mapping states.
+            InputChanged: somebody writes to the file.
+            MappingRefused: the mapping names columns that the file does not have.
+            IntakeStopped: the database is not available any more.
         """
         with DelimitedFile(path, self._mapping.form) as file:
             bound = self._mapping.bind(file.header, file.digest)
@@ -189,7 +192,7 @@ class Intake:
             while batch := list(islice(readings, BATCH)):
                 file.check_unchanged()
                 try:
-                    self._settle(batch)
+                    self._publish_batch(batch)
                 except DatabaseAway as error:
                     before = batch[0].line - 1
                     raise IntakeStopped(str(path), before, error.why) from error
@@ -206,23 +209,26 @@ class Intake:
                 self._long_numbers.add(row.cells)
                 yield bound.read(row)
 
-    def _settle(self, batch: list[MappedRow]) -> None:
-        """Publish what can be published and count each row of the batch, in the file's order."""
-        good = [reading for reading in batch if reading.event is not None]
-        refused = {reading.line: reading.breaches for reading in batch if reading.event is None}
-        refused |= self._published(good)
+    def _publish_batch(self, batch: list[MappedRow]) -> None:
+        """Publish the valid rows of a batch, and count all of its rows in the order of the file."""
+        valid = [reading for reading in batch if reading.event is not None]
+        refused = {reading.line: reading.problems for reading in batch if reading.event is None}
+        refused |= self._publish_valid(valid)
         for reading in batch:
-            if breaches := refused.get(reading.line):
-                self._count_refused(reading.line, breaches)
+            if problems := refused.get(reading.line):
+                self._count_refused(reading.line, problems)
             elif reading.warnings:
                 self.summary.warned += 1
                 for warning in reading.warnings:
-                    self.summary.warnings.add(as_breach(warning), reading.line)
+                    self.summary.warnings.add(row_problem(warning), reading.line)
 
-    def _published(self, readings: list[MappedRow]) -> dict[int, Sequence[Breach]]:
-        """Publish in one transaction; one that is refused is set aside, and the rest halved.
+    def _publish_valid(self, readings: list[MappedRow]) -> dict[int, Sequence[RowProblem]]:
+        """Publish rows in one transaction. If one is refused, publish the others in halves.
 
-        Halving keeps a batch that is refused throughout from being tried a thousand times whole.
+        Without halving, a batch in which every row is refused would be tried a thousand times.
+
+        Returns:
+            The problems of the refused rows, by line.
         """
         if not readings:
             return {}
@@ -232,42 +238,42 @@ class Intake:
         try:
             done = self._publish([reading.event for reading in readings if reading.event])
         except EventsRefused as error:
-            guilty = readings[error.place]
-            rest = [reading for reading in readings if reading is not guilty]
-            return {guilty.line: _about_the_row(error)} | self._halved(rest)
+            refused = readings[error.place]
+            rest = [reading for reading in readings if reading is not refused]
+            return {refused.line: _outbox_problems(error)} | self._publish_halves(rest)
         except RowsRefused as error:
             if len(readings) > 1:
-                return self._halved(readings)
-            rule = f"the database does not take it (SQLSTATE {error.sqlstate}, {error.what})"
-            return {readings[0].line: (Breach("", rule),)}
+                return self._publish_halves(readings)
+            rule = f"the database refuses it (SQLSTATE {error.sqlstate}, {error.what})"
+            return {readings[0].line: (RowProblem("", rule),)}
         self.summary.published += sum(each.is_new for each in done)
         self.summary.already += sum(not each.is_new for each in done)
         return {}
 
-    def _halved(self, readings: list[MappedRow]) -> dict[int, Sequence[Breach]]:
+    def _publish_halves(self, readings: list[MappedRow]) -> dict[int, Sequence[RowProblem]]:
         middle = len(readings) // 2
-        return self._published(readings[:middle]) | self._published(readings[middle:])
+        return self._publish_valid(readings[:middle]) | self._publish_valid(readings[middle:])
 
-    def _count_refused(self, line: int, breaches: Sequence[Breach]) -> None:
+    def _count_refused(self, line: int, problems: Sequence[RowProblem]) -> None:
         self.summary.refused += 1
-        self._refused_lines.add(line, breaches)
-        for breach in breaches:
-            self.summary.refusals.add(breach, line)
+        self._refused_lines.add(line, problems)
+        for problem in problems:
+            self.summary.refusals.add(problem, line)
 
 
-def _about_the_row(error: EventsRefused) -> Sequence[Breach]:
-    """Why the outbox refused one event.
+def _outbox_problems(error: EventsRefused) -> Sequence[RowProblem]:
+    """Return why the outbox refused one event.
 
     Raises:
-        Refused: what it said is true of the whole file, as that no agreement covers it.
+        Refused: the reason holds for the whole file, for example that no agreement covers it.
     """
     why = error.__cause__
     if isinstance(why, EventRefused):
-        return breaches_of(why)
+        return row_problems(why)
     if isinstance(why, EventIdTaken):
-        return (Breach("event_id", "this line of this file was published as another record"),)
+        return (RowProblem("event_id", "this line of this file was published as another record"),)
     if isinstance(why, EventDiffers):
-        return (Breach("", "this line was published before, and another mapping read it then"),)
+        return (RowProblem("", "this line was published before with another mapping"),)
     if isinstance(why, ActionRefused):
-        return (Breach("action", why.why),)
+        return (RowProblem("action", why.why),)
     raise why or error

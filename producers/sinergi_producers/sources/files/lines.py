@@ -1,6 +1,6 @@
-"""The physical lines of a text file: counted, bounded in length, and able to be read again.
+"""The physical lines of a text file: counted, limited in length, and readable again.
 
-A line is what ends with a line feed, counted from 1 as an editor and `sed -n` count it.
+A line ends with a line feed. Lines are counted from 1, as editors and `sed -n` count them.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TextIO
 
-LIMIT = 1 << 20  # characters of one row; an event takes a quarter of it at most
+LIMIT = 1 << 20  # characters of one row; an event has at most a quarter of that
 
 
 class TextLine(NamedTuple):
     """One line.
 
     Attributes:
-        text: its first `LIMIT` characters, the line feed included.
-        quotes: how many quote characters the whole line holds.
-        is_cut: whether it is longer than that.
+        text: the first `LIMIT` characters of the line, the line feed included.
+        quotes: the number of quote characters in the whole line.
+        is_cut: whether the line is longer than `text`.
     """
 
     text: str
@@ -33,8 +33,8 @@ class Lines:
     """Reads lines one by one.
 
     Args:
-        text: an open file that ends lines with line feeds only.
-        quote: the character whose number in each line is counted; "" for none.
+        text: an open file in which only line feeds end a line.
+        quote: the quote character, which is counted in each line; "" for none.
     """
 
     def __init__(self, text: TextIO, quote: str) -> None:
@@ -44,14 +44,14 @@ class Lines:
         self.number = 0
 
     def next(self) -> TextLine | None:
-        """The next line, or None at the end; `number` is then its number."""
+        """Return the next line, or None at the end. `number` becomes the number of that line."""
         line = self._given_back.popleft() if self._given_back else self._read()
         if line is not None:
             self.number += 1
         return line
 
     def give_back(self, lines: Iterable[TextLine]) -> None:
-        """Let the newest lines, given in their order, be read again."""
+        """Put back the newest lines, in their order, so that they are read again."""
         again = list(lines)
         self._given_back.extendleft(reversed(again))
         self.number -= len(again)

@@ -1,7 +1,8 @@
-"""The mapping file: what the columns of a file mean, in TOML, checked whole before a row is read.
+"""The mapping file: TOML that states what the columns of a file mean.
 
-`[file]` says how the file is written, `[fields]` where each field of the event comes from, and
-`[numbers]`, `[dates]` and `[codes.<name>]` how its cells are read. One row gives one event.
+`[file]` states how the file is written, `[fields]` where each field of the event comes from, and
+`[numbers]`, `[dates]` and `[codes.<name>]` how cells are read. One row gives one event. The whole
+mapping is checked before the first row is read.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_producers.sources.files.compiling import Compiler, zone_named
-from sinergi_producers.sources.files.field_sources import Breach, RecordSource, RowView, columns_of
+from sinergi_producers.sources.files.field_sources import (
+    RecordSource,
+    RowProblem,
+    RowView,
+    columns_of,
+)
 from sinergi_producers.sources.files.identity import row_event_id
 from sinergi_producers.sources.files.mapping_tables import MappingSpec
 from sinergi_schemas.errors import EventRefused, MappingRefused
@@ -24,29 +30,29 @@ if TYPE_CHECKING:
 
     from sinergi_producers.sources.files.delimited import FileForm, FileRow
 
-# What stands in for a broken table, so that the fields can still be checked.
-_STANDINS: dict[str, dict[str, str]] = {"file": {}, "dates": {}, "numbers": {"decimal": ","}}
-_INDISPENSABLE = set(MappingSpec.model_fields) - _STANDINS.keys()
+# Replacements for invalid tables, so that the fields can still be checked.
+_REPLACEMENTS: dict[str, dict[str, str]] = {"file": {}, "dates": {}, "numbers": {"decimal": ","}}
+_REQUIRED = set(MappingSpec.model_fields) - _REPLACEMENTS.keys()
 
 
 class MappedRow(NamedTuple):
-    """What a row says: an event, or the rules that it breaks."""
+    """The result of reading a row: an event, or the problems of the row."""
 
     line: int
     event: Event | None
-    breaches: Sequence[Breach] = ()
+    problems: Sequence[RowProblem] = ()
     warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A mapping that is right in itself; whether it fits a file shows when it is bound to one.
+    """A valid mapping. `bind` checks whether it fits a file.
 
     Args:
-        path: the file it was read from.
-        event_type: of the events that it makes.
-        form: how the files that it is for are written.
-        ignored: columns that are left aside on purpose.
+        path: the mapping file.
+        event_type: the type of the events.
+        form: how the files are written.
+        ignored: columns that are ignored on purpose.
         record: the sources of the event's fields.
     """
 
@@ -61,30 +67,30 @@ class Mapping:
         """Read a mapping file.
 
         Raises:
-            MappingRefused: with one line for each thing wrong in it.
+            MappingRefused: the file is invalid; the error has one line for each problem.
         """
         spec, problems = _spec(path)
         model = MODELS.get(spec.event_type)
         if model is None:
             hint = toml_file.did_you_mean(spec.event_type, MODELS)
             problems.append(toml_file.FileProblem("event_type", f"there is no such type; {hint}"))
-            raise _refused(path, problems)
+            raise _mapping_refused(path, problems)
         compiler = Compiler(spec)
         record = compiler.compile(model)
         problems += compiler.problems
         if problems:
-            raise _refused(path, problems)
+            raise _mapping_refused(path, problems)
         return cls(path, spec.event_type, spec.file.form(), tuple(spec.file.ignore), record)
 
     def bind(self, header: Sequence[str], digest: bytes) -> BoundMapping:
-        """The mapping for one file, whose columns it has found.
+        """Bind the mapping to the columns of one file.
 
         Args:
             header: the names of the file's columns.
-            digest: SHA-256 of the file.
+            digest: the SHA-256 of the file.
 
         Raises:
-            MappingRefused: columns that it names are not there, or are there twice.
+            MappingRefused: the file lacks a column that the mapping names, or has it twice.
         """
         named = dict.fromkeys((*self.record.columns(), *self.ignored))
         problems = []
@@ -96,7 +102,7 @@ class Mapping:
             elif found > 1 and name not in self.ignored:
                 problems.append(f"column {name!r} stands {found} times in the header of the file")
         if problems:
-            raise _refused(self.path, problems)
+            raise _mapping_refused(self.path, problems)
         places = {name: place for place, name in enumerate(header)}
         unmapped = tuple(
             name or f"(column {place})"
@@ -112,8 +118,8 @@ class BoundMapping:
 
     Args:
         mapping: what the columns mean.
-        places: index of each column.
-        digest: SHA-256 of the file.
+        places: the index of each column.
+        digest: the SHA-256 of the file.
         unmapped: columns that the mapping neither uses nor ignores.
     """
 
@@ -124,35 +130,35 @@ class BoundMapping:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that events are made of."""
+        """The columns that the events are read from."""
         return tuple(self.mapping.record.columns())
 
     def read(self, row: FileRow) -> MappedRow:
-        """The event that a row stands for, or every rule that it breaks."""
+        """Return the event of a row, or all of its problems."""
         if row.fault:
-            return MappedRow(row.line, None, (Breach("", row.fault),))
+            return MappedRow(row.line, None, (RowProblem("", row.fault),))
         view = RowView(row.cells, self.places, self.digest, row.line)
         document = self._document(view)
-        breaches = list(view.breaches)
+        problems = list(view.problems)
         event = None
         try:
             event = parse(self.mapping.event_type, document)
         except EventRefused as refused:
-            # Without what the model misses only because reading it was refused.
-            known = {breach.field for breach in breaches}
-            breaches += [breach for breach in breaches_of(refused) if breach.field not in known]
-        if event is None or breaches:
-            return MappedRow(row.line, None, tuple(map(self._with_columns, breaches)))
+            # The model also misses the fields that were refused above.
+            known = {problem.field for problem in problems}
+            problems += [problem for problem in row_problems(refused) if problem.field not in known]
+        if event is None or problems:
+            return MappedRow(row.line, None, tuple(map(self._with_columns, problems)))
         return MappedRow(row.line, event, (), (*view.warnings, *event.warnings()))
 
-    def _with_columns(self, breach: Breach) -> Breach:
-        return breach._replace(columns=columns_of(self.mapping.record, breach.field))
+    def _with_columns(self, problem: RowProblem) -> RowProblem:
+        return problem._replace(columns=columns_of(self.mapping.record, problem.field))
 
     def _document(self, view: RowView) -> dict[str, object]:
         fields = self.mapping.record.fields
         if zone := fields.get("zone"):
             view.zone = zone_named(zone.read(view))
-            view.breaches.clear()  # read again below, and said once
+            view.problems.clear()  # the zone is read again below; a problem of it counts once
         document = self.mapping.record.read(view) or {}
         document["event_id"] = row_event_id(self.digest, view.line)
         if "occurred_precision" not in fields and "occurred_at" in view.precisions:
@@ -161,34 +167,34 @@ class BoundMapping:
 
 
 def _spec(path: Path) -> tuple[MappingSpec, list[toml_file.FileProblem]]:
-    """The keys of the file and what is wrong with them, as far as the rest can still be checked."""
+    """Return the keys of the file and the problems, if the remaining keys can still be checked."""
     try:
         document = toml_file.read(input_file.read(path, toml_limits.MOST_BYTES)[1])
     except OSError as error:
-        raise _refused(path, [error.strerror or type(error).__name__]) from error
+        raise _mapping_refused(path, [error.strerror or type(error).__name__]) from error
     except ValueError as error:
-        raise _refused(path, [str(error)]) from error
+        raise _mapping_refused(path, [str(error)]) from error
     spec, problems = toml_file.check(MappingSpec, document, "")
     broken = {problem.key.partition(".")[0] for problem in problems}
-    if spec is None and not broken & _INDISPENSABLE:
+    if spec is None and not broken & _REQUIRED:
         sound = {name: document[name] for name in MappingSpec.model_fields if name in document}
-        standins = {name: table for name, table in _STANDINS.items() if name in broken}
-        spec, _ = toml_file.check(MappingSpec, sound | standins, "")
+        replaced = {name: table for name, table in _REPLACEMENTS.items() if name in broken}
+        spec, _ = toml_file.check(MappingSpec, sound | replaced, "")
     if spec is None:
-        raise _refused(path, problems)
+        raise _mapping_refused(path, problems)
     return spec, problems
 
 
-def _refused(path: Path, problems: Sequence[object]) -> MappingRefused:
+def _mapping_refused(path: Path, problems: Sequence[object]) -> MappingRefused:
     return MappingRefused(str(path), listing(problems))
 
 
-def breaches_of(refused: EventRefused) -> tuple[Breach, ...]:
-    """What an event was refused for, as problems of its row."""
-    return tuple(map(as_breach, refused.problems))
+def row_problems(refused: EventRefused) -> tuple[RowProblem, ...]:
+    """Return the problems of a refused event as problems of its row."""
+    return tuple(map(row_problem, refused.problems))
 
 
-def as_breach(text: str) -> Breach:
-    """The field and the rule in a line such as `destination: is the same unit as origin`."""
+def row_problem(text: str) -> RowProblem:
+    """Parse a problem such as `destination: is the same unit as origin` into field and rule."""
     field, colon, rule = text.partition(": ")
-    return Breach(field, rule) if colon and " " not in field else Breach("", text)
+    return RowProblem(field, rule) if colon and " " not in field else RowProblem("", text)

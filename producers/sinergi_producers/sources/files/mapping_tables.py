@@ -1,4 +1,4 @@
-"""The keys of a mapping file, as toml_file checks them."""
+"""The keys of a mapping file, which `toml_file` checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ORIGINS = ("column", "columns", "template", "constant")
 
 
 class FileSpec(Table):
-    """`[file]`: how the file is written, and the columns that are left aside on purpose."""
+    """`[file]`: how the file is written, and the columns that are ignored on purpose."""
 
     encoding: Annotated[str, Field(description='an encoding, such as "utf-8"')] = "utf-8"
     delimiter: Annotated[
@@ -42,7 +42,7 @@ class FileSpec(Table):
         return self
 
     def form(self) -> FileForm:
-        """The same, as reading takes it."""
+        """Return the form of the file."""
         return FileForm(
             self.encoding, self.delimiter, self.quote, self.header_line, self.line_breaks
         )
@@ -63,12 +63,12 @@ class NumberSpec(Table):
         return self
 
     def form(self) -> NumberForm:
-        """The same, as reading a number takes it."""
+        """Return the form of numbers."""
         return NumberForm(self.decimal, self.thousands)
 
 
 class DateSpec(Table):
-    """`[dates]`: the language of names of months, and what to do with a time that came twice."""
+    """`[dates]`: the language of month names, and what to do with a time that occurred twice."""
 
     language: Annotated[
         Literal["english", "indonesian"], Field(description='"english" or "indonesian"')
@@ -116,7 +116,7 @@ class FieldSpec(Table):
         return (self.format,) if isinstance(self.format, str) else tuple(self.format or ())
 
     def date_form(self, dates: DateSpec) -> DateForm:
-        """How the field's dates are written."""
+        """Return the form of the field's dates."""
         return DateForm(
             self.formats,
             indonesian=dates.language == "indonesian",
@@ -126,7 +126,7 @@ class FieldSpec(Table):
 
 
 class MappingSpec(Table):
-    """The whole file."""
+    """The whole mapping file."""
 
     event_type: Annotated[str, Field(description='the type of its events, such as "transfer"')]
     fields: Annotated[dict[str, Any], Field(description="where each field comes from")]

@@ -1,7 +1,7 @@
-"""The refused lines of a file, in a file beside it: the way back to whoever keeps the register.
+"""Writes the refused lines of a file to another file, for the person who keeps the register.
 
-One JSON object a line: the line's number and, for each rule it breaks, the field and the rule.
-Never what stands in the cells, so that it may be sent by any mail.
+Each line of that file is a JSON object: the number of the refused line, and for each problem the
+field, the rule and the columns. It never holds the contents of cells, so it may be sent by mail.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from sinergi_producers.sources.files.field_sources import Breach
+    from sinergi_producers.sources.files.field_sources import RowProblem
 
 
 class RefusedLines(AbstractContextManager["RefusedLines"]):
-    """Writes the refused lines, by the rule for all outputs (`output_file`).
+    """Writes the refused lines by the rules for all output files (`output_file`).
 
-    A file is made only if a line is refused, and only when the whole input was read: where the
-    intake stops before, the next run of the same command tells all of them.
+    The file is created only if a line is refused, and only after the whole input was read. If the
+    intake stops earlier, the next run of the same command writes all refused lines.
 
     Args:
-        path: where to; None keeps no file.
-        force: replace a file that is there already, by an empty one if no line is refused.
+        path: the file; None writes no file.
+        force: replace an existing file, by an empty one if no line is refused.
     """
 
     def __init__(self, path: Path | None, *, force: bool = False) -> None:
@@ -39,26 +39,26 @@ class RefusedLines(AbstractContextManager["RefusedLines"]):
         self._is_empty = True
 
     def __enter__(self) -> Self:
-        """Make sure, before anything is published, that the file can be written.
+        """Check that the file can be written, before anything is published.
 
         Raises:
-            OutputExists: it is there already, and not to be replaced.
-            OutputRefused: it cannot.
+            OutputExists: the file exists already, and is not to be replaced.
+            OutputRefused: the file cannot be written.
         """
         if self._path is not None:
             self._output = OutputFile.open(self._path, force=self._force, mode=AS_USUAL)
         return self
 
-    def add(self, line: int, breaches: Sequence[Breach]) -> None:
-        """One refused line with all the rules it breaks.
+    def add(self, line: int, problems: Sequence[RowProblem]) -> None:
+        """Write one refused line with all of its problems.
 
         Raises:
             OutputRefused: the file cannot be written.
         """
         self._is_empty = False
         if self._output is not None:
-            document = {"line": line, "problems": [breach._asdict() for breach in breaches]}
-            with _midway():
+            document = {"line": line, "problems": [problem._asdict() for problem in problems]}
+            with _while_publishing():
                 self._output.write(f"{json.dumps(document)}\n".encode())
 
     def __exit__(
@@ -72,13 +72,13 @@ class RefusedLines(AbstractContextManager["RefusedLines"]):
         if kind is not None or (self._is_empty and not self._output.is_replacing):
             self._output.discard()
             return
-        with _midway():
+        with _while_publishing():
             self._output.finish()
 
 
 @contextmanager
-def _midway() -> Iterator[None]:
-    """Say of an output that fails while events are published what is with them."""
+def _while_publishing() -> Iterator[None]:
+    """If the file cannot be written after events were published, state that they stay."""
     try:
         yield
     except OutputRefused as why:

@@ -1,8 +1,9 @@
-"""Long numbers that a spreadsheet has rounded: columns of NIKs that nearly all end in 0.
+"""Finds columns of long numbers that a spreadsheet has rounded: nearly all of them end in 0.
 
-A spreadsheet keeps 15 digits of a number. It opens a file of NIKs, which have 16, and saves it with
-a 0 in the last place of each; what stood there is lost, and the NIK of somebody else may be what is
-left. One number does not show it, a column does: of true NIKs one in ten ends in 0.
+A spreadsheet keeps 15 digits of a number. If it opens and saves a file of NIKs, which have 16
+digits, the last digit of each becomes 0: the true digit is lost, and the result may be the NIK of
+another person. A single number does not show this, but a column does: only one in ten of the
+original NIKs ends in 0.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _LONG = re.compile("[0-9]{16}")
-_LEAST = 3  # numbers that are different from each other: one alone says nothing
+_LEAST = 3  # different numbers: fewer do not show anything
 _ENOUGH = 1_000
 _NEARLY_ALL = 0.9
 
 
 class LongNumbers:
-    """The first different numbers of 16 digits in each of some columns.
+    """Collects the first different numbers of 16 digits of each column.
 
     Args:
-        places: index of each column.
+        places: the index of each column.
     """
 
     def __init__(self, places: Mapping[str, int]) -> None:
@@ -31,7 +32,7 @@ class LongNumbers:
         self._found: dict[str, set[str]] = {name: set() for name in places}
 
     def add(self, cells: Sequence[str]) -> None:
-        """Look at the cells of one row; a row that could not be read has none."""
+        """Collect the numbers of one row; a row that could not be read has no cells."""
         if not cells:
             return
         for name, found in self._found.items():
@@ -40,7 +41,7 @@ class LongNumbers:
                 found.add(cell)
 
     def rounded(self) -> tuple[str, ...]:
-        """The columns in which nearly all of them end in 0."""
+        """Return the columns in which nearly all numbers end in 0."""
         return tuple(name for name, found in self._found.items() if _is_rounded(found))
 
 
