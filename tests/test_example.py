@@ -31,14 +31,14 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 class Reader:
-    """A reader's database that answers what it is told to."""
+    """A reader's database with given answers."""
 
     name = "reader"
 
     def __init__(self, moves: Counter[Any], statuses: Counter[str]) -> None:
         self._answers = [[(*key, n) for key, n in moves.items()], list(statuses.items())]
 
-    def ask(self, _question: str) -> list[Any]:
+    def query(self, _question: str) -> list[Any]:
         return self._answers.pop(0)
 
 
@@ -78,8 +78,8 @@ def test_ctrl_c_in_the_midst_leaves_nothing_running(
         assert running.stderr is not None
         assert any("publishes" in line for line in running.stderr)
         running.send_signal(signal.SIGINT)
-        out, said = running.communicate()
-    assert running.returncode == 130, said
+        out, reported = running.communicate()
+    assert running.returncode == 130, reported
     assert out == ""
     assert_nothing_left(tmp_path)
 
@@ -126,16 +126,16 @@ def test_what_publish_says_is_held_to_the_file(
     path = tmp_path / "register.csv"
     script.small_register.write(path)
     counted = script.counting.count(path)
-    said = {"lines": 600, "published": 600, "already": 0, "refused": 0, "warned": 3}
-    again = said | {"published": 0, "already": 600}
-    script.check(counted, said, again)
+    reported = {"lines": 600, "published": 600, "already": 0, "refused": 0, "warned": 3}
+    again = reported | {"published": 0, "already": 600}
+    script.check(counted, reported, again)
     with pytest.raises(script.Failed, match=key):
-        script.check(counted, said | {key: said[key] + 1}, again)
+        script.check(counted, reported | {key: reported[key] + 1}, again)
     with pytest.raises(script.Failed, match=key):
-        script.check(counted, said, again | {key: again[key] + 1})
+        script.check(counted, reported, again | {key: again[key] + 1})
 
 
-def test_a_register_that_is_not_there_is_said_so() -> None:
+def test_a_register_that_is_not_there_is_reported() -> None:
     done = subprocess.run(
         [sys.executable, str(FOLDER / "run.py"), "nowhere.csv"],
         capture_output=True,
@@ -143,5 +143,5 @@ def test_a_register_that_is_not_there_is_said_so() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("nowhere.csv is not there")
+    assert done.stderr.startswith("nowhere.csv does not exist")
     assert done.stdout == ""

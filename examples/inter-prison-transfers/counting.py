@@ -1,4 +1,4 @@
-"""The same file counted by other code: nothing of Sinergi is used here."""
+"""Counts the same file without any code of Sinergi."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Counted(NamedTuple):
-    """What a register holds.
+    """The counts of a register.
 
     Attributes:
         lines: rows below the header.
@@ -28,7 +28,7 @@ class Counted(NamedTuple):
 
 
 def count(register: Path) -> Counted:
-    """Count a register, whose header stands on line 2."""
+    """Count a register, whose header is on line 2."""
     with register.open(encoding="utf-8", newline="") as file:
         _blank, _header, *rows = csv.reader(file)
     return Counted(

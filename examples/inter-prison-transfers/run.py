@@ -1,11 +1,11 @@
-"""From a file to two databases: the example of README.md, run and checked from start to end.
+"""Runs and checks the example of README.md: from a file to two databases.
 
-    1. Kafka and PostgreSQL come up        5. wait until both readers have every row
-    2. three agencies are founded          6. compare with counts taken by other code
-    3. their tables and topics are made    7. publish the file again: nothing may change
+    1. start Kafka and PostgreSQL          5. wait until both readers have every row
+    2. create three agencies               6. compare with counts taken by other code
+    3. create their tables and topics      7. publish the file again: nothing may change
     4. relay, materialisers, publish       8. stop everything
 
-    run.py [FILE]     without FILE a small register of the same shape is made
+    run.py [FILE]     without FILE a small register of the same shape is generated
 
 The last line is one JSON object; the exit status is 0 only if everything agrees.
 """
@@ -49,6 +49,7 @@ MOVES = """
 """
 STATUSES = "SELECT coalesce(status_as_written, ''), count(*) FROM sinergi.transfer GROUP BY 1"
 ROWS = "SELECT count(*) FROM sinergi.transfer"
+HISTORY_ROWS = "SELECT count(*) FROM sinergi.transfer_history"
 CONTENTS = """
     SELECT count(*), count(DISTINCT event_id), md5(string_agg(t::text, ',' ORDER BY event_id))
     FROM sinergi.transfer_history t
@@ -57,7 +58,7 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Failed(Exception):
-    """Something is not as it must be."""
+    """A result differs from what the example must give."""
 
 
 @dataclass
@@ -70,8 +71,8 @@ class Agency:
     keys: dict[str, str]
 
     @classmethod
-    def found(cls, name: str, folder: Path, local: Local) -> Agency:
-        """Make its database, settings and keys."""
+    def create(cls, name: str, folder: Path, local: Local) -> Agency:
+        """Create its database, settings and keys."""
         database = local.database(name)
         made = sinergi(
             "init", "--json", "--agency", name, "--bus", BUS, "--folder", str(folder),
@@ -80,25 +81,25 @@ class Agency:
         return cls(name, folder, database, json.loads(made))
 
     def run(self, *arguments: str) -> str:
-        """Run a command with the agency's settings; what it printed."""
+        """Run a command with the agency's settings, and return its output."""
         return sinergi("--config", str(self.folder / "sinergi.toml"), *arguments)
 
-    def publish(self, register: Path, told: Path) -> dict[str, Any]:
-        """Publish a register, its bar on the screen; what became of its lines."""
+    def publish(self, register: Path, refusals: Path) -> dict[str, Any]:
+        """Publish a register with a progress bar, and return the summary of its lines."""
         words = ("publish", str(register), "--mapping", str(HERE / "mapping.toml"))
-        return dict(json.loads(self.run(*words, "--refused", str(told), "--json")))
+        return dict(json.loads(self.run(*words, "--refused", str(refusals), "--json")))
 
-    def ask(self, question: str) -> list[Any]:
-        """Rows of a query on its database."""
+    def query(self, question: str) -> list[Any]:
+        """Return the rows of a query on its database."""
         url = make_url(self.database).set(drivername="postgresql")
         with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
             return connection.execute(question).fetchall()
 
 
 def sinergi(*arguments: str) -> str:
-    """Run `sinergi` as a person would; what it printed."""
+    """Run `sinergi` as a person would, and return its output."""
     publishes = "publish" in arguments
-    done = subprocess.run(  # noqa: S603 - this very distribution, without a shell
+    done = subprocess.run(  # noqa: S603 - this distribution itself, without a shell
         [sys.executable, "-m", "sinergi", *arguments],
         check=False,
         stdout=subprocess.PIPE,
@@ -112,7 +113,7 @@ def sinergi(*arguments: str) -> str:
 
 
 def agreement(agencies: list[Agency]) -> bytes:
-    """The agreement of the three, with the public keys that `sinergi init` gave."""
+    """Return the agreement of the three, with the public keys that `sinergi init` printed."""
     document = {
         "bus": BUS,
         "title": "Statistics of transfers between prisons",
@@ -144,7 +145,7 @@ def agreement(agencies: list[Agency]) -> bytes:
 
 
 class Service:
-    """A process of an agency that runs on: its relay or a materialiser."""
+    """A process of an agency that keeps running: its relay or a materialiser."""
 
     def __init__(self, agency: Agency, command: str) -> None:
         self.name = f"{command} of {agency.name}"
@@ -154,24 +155,22 @@ class Service:
         self._process = Program(words, self.log).start(leashed=True)
 
     def check(self) -> None:
-        """See that it runs."""
+        """Check that it runs."""
         if ended_within(self._process, 0):
             raise Failed(f"the {self.name} has ended:\n{self.log.read_text()[-2000:]}")
 
     def stop(self) -> None:
-        """Ask it to stop in order, and wait until it has."""
+        """Stop it in order, and wait until it has ended."""
         stop(self._process, SIGTERM)
 
 
 def until_there(readers: list[Agency], services: list[Service], rows: int) -> None:
-    """Wait until every reader has so many rows; give up when nothing moves any more."""
+    """Wait until every reader has so many rows; fail if no more rows arrive."""
     patience, before = PATIENCE_SECONDS, -1
     pause = threading.Event()
     with console.status("waiting for rows …") as status:
         while True:
-            there = [
-                each.ask("SELECT count(*) FROM sinergi.transfer_history")[0][0] for each in readers
-            ]
+            there = [each.query(HISTORY_ROWS)[0][0] for each in readers]
             status.update(f"rows: {', '.join(f'{count:,}' for count in there)} of {rows:,}")
             if min(there) >= rows:
                 return
@@ -187,9 +186,9 @@ def until_there(readers: list[Agency], services: list[Service], rows: int) -> No
 
 
 def compare(reader: Agency, counted: counting.Counted) -> None:
-    """Hold a reader's table to the counts taken straight from the file."""
-    moves = Counter({(origin, to, month): n for origin, to, month, n in reader.ask(MOVES)})
-    statuses = Counter(dict(reader.ask(STATUSES)))
+    """Compare a reader's table with the counts taken directly from the file."""
+    moves = Counter({(origin, to, month): n for origin, to, month, n in reader.query(MOVES)})
+    statuses = Counter(dict(reader.query(STATUSES)))
     differ = sum(abs(moves[key] - counted.moves[key]) for key in moves | counted.moves)
     if differ or statuses != counted.statuses:
         raise Failed(
@@ -202,9 +201,9 @@ def compare(reader: Agency, counted: counting.Counted) -> None:
 
 
 def bring_up(stack: ExitStack, folder: Path) -> list[Agency]:
-    """Kafka, PostgreSQL and the agencies with tables and topics; the publisher comes first."""
+    """Start Kafka and PostgreSQL, and create the agencies; the publisher is the first."""
     local = stack.enter_context(Local(folder / "local", console))
-    agencies = [Agency.found(name, folder / name, local) for name in (PUBLISHER, *READERS)]
+    agencies = [Agency.create(name, folder / name, local) for name in (PUBLISHER, *READERS)]
     for agency in agencies:
         (agency.folder / "agreements" / "transfers.toml").write_bytes(agreement(agencies))
     agencies[0].run("provision", "apply")
@@ -215,7 +214,7 @@ def bring_up(stack: ExitStack, folder: Path) -> list[Agency]:
 
 
 def start(stack: ExitStack, agencies: list[Agency]) -> list[Service]:
-    """The publisher's relay and the readers' materialisers."""
+    """Start the publisher's relay and the readers' materialisers."""
     services = []
     for agency in agencies:
         command = "relay" if agency.name == PUBLISHER else "materialise"
@@ -225,51 +224,51 @@ def start(stack: ExitStack, agencies: list[Agency]) -> list[Service]:
 
 
 def run(register: Path, folder: Path) -> dict[str, Any]:
-    """The whole example; its last line."""
+    """Run the whole example, and return its last line."""
     counted = counting.count(register)
-    told = folder / "refused.ndjson"
+    refusals = folder / "refused.ndjson"
     with ExitStack() as stack:
-        console.print("Kafka and PostgreSQL come up, three agencies are founded")
+        console.print("Starting Kafka and PostgreSQL, creating three agencies")
         publisher, *readers = agencies = bring_up(stack, folder)
         services = start(stack, agencies)
 
         console.print(f"{PUBLISHER} publishes {register.name}")
-        first = publisher.publish(register, told)
+        first = publisher.publish(register, refusals)
         until_there(readers, services, first["published"])
         for reader in readers:
             compare(reader, counted)
 
         console.print(f"{PUBLISHER} publishes the same file again")
-        before = [each.ask(CONTENTS) for each in readers]
-        second = publisher.publish(register, told)
+        before = [each.query(CONTENTS) for each in readers]
+        second = publisher.publish(register, refusals)
         check(counted, first, second)
-        waiting = publisher.ask("SELECT count(*) FROM sinergi_producer.outbox")
-        if before != [each.ask(CONTENTS) for each in readers] or waiting != [(counted.lines,)]:
+        waiting = publisher.query("SELECT count(*) FROM sinergi_producer.outbox")
+        if before != [each.query(CONTENTS) for each in readers] or waiting != [(counted.lines,)]:
             raise Failed("publishing the same file again changed something")
         console.print(f"  published: {second['published']}, already there: {second['already']:,}")
-        rows = {each.name: each.ask(ROWS)[0][0] for each in readers}
+        rows = {each.name: each.query(ROWS)[0][0] for each in readers}
     result = {"lines": first["lines"], "published": first["published"], "refused": first["refused"]}
     return result | {"rows": rows}
 
 
 def check(counted: counting.Counted, first: dict[str, Any], second: dict[str, Any]) -> None:
-    """Hold what `publish` said, both times, to the counts taken straight from the file."""
+    """Compare both summaries of `publish` with the counts taken directly from the file."""
     expected = {"lines": counted.lines, "published": counted.lines, "already": 0}
     again = {"lines": counted.lines, "published": 0, "already": counted.lines}
-    for said, wanted in ((first, expected), (second, again)):
+    for reported, wanted in ((first, expected), (second, again)):
         wanted |= {"refused": 0, "warned": counted.same}
-        differ = {key: said[key] for key in wanted if said[key] != wanted[key]}
+        differ = {key: reported[key] for key in wanted if reported[key] != wanted[key]}
         if differ:
-            raise Failed(f"publish said {differ}, and the file says {wanted}")
+            raise Failed(f"publish reported {differ}, but the file has {wanted}")
 
 
 def interrupt(_signal: int, _frame: object) -> None:
-    """Let SIGTERM end the example as Ctrl-C does: with everything stopped."""
+    """End the example on SIGTERM as on Ctrl-C: everything is stopped."""
     raise KeyboardInterrupt
 
 
 def main() -> int:
-    """Run the example on the file that was named, or on a small one."""
+    """Run the example on the given file, or on a generated one."""
     signal(SIGTERM, interrupt)
     with tempfile.TemporaryDirectory(prefix="sinergi-example-") as made:
         folder = Path(made)
@@ -277,12 +276,12 @@ def main() -> int:
         if len(sys.argv) == 1:
             small_register.write(register)
         if not register.is_file():
-            console.print(f"{register} is not there; name the register, or none for a small one")
+            console.print(f"{register} does not exist; name another, or none for a generated one")
             return 2
         try:
             result = run(register, folder)
         except Failed as why:
-            console.print(f"not so: {why}", style="red", markup=False)
+            console.print(f"failed: {why}", style="red", markup=False)
             return 1
         except KeyboardInterrupt:
             console.print("stopped")

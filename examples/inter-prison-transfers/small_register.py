@@ -1,8 +1,8 @@
-"""A small register of the same shape as the real one, with the same traps, always the same.
+"""Generates a small register with the shape and the difficulties of the real one, always the same.
 
-A blank first line, CR LF, no line end at the end, dates such as 2-Jul-18, no natural key, rows that
-equal each other in every column, 27 spellings of the legal status, three rows whose origin is
-their destination, and one day on which a prison is emptied.
+It has a blank first line, CR LF, no line end after the last line, dates such as 2-Jul-18, no
+natural key, rows that equal each other in every column, 27 spellings of the legal status, three
+rows whose origin is their destination, and one day on which a prison is emptied.
 """
 
 from __future__ import annotations
