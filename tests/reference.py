@@ -69,7 +69,8 @@ MEANINGS = {
 
 POLICIES = {
     errors.Refused: "The input is refused, and nothing was done with it. Whoever gave it has to"
-    " correct it; a command or a process exits with 2. Where one event or message of many was refused, it alone is set aside.",
+    " correct it; a command or a process exits with 2. Where one event or message of many was"
+    " refused, it alone is set aside.",
     errors.Unavailable: "A service is not available now. A running process logs why, and tries"
     " again until it is; a command exits with 2.",
     errors.TopicHalted: "A topic-partition is halted. A running process looks at it again by"

@@ -51,9 +51,7 @@ def publish(
             " in a --dry-run.",
         ),
     ] = None,
-    force: Annotated[
-        bool, force_option("Overwrite an existing file of refused lines.")
-    ] = False,
+    force: Annotated[bool, force_option("Overwrite an existing file of refused lines.")] = False,
     as_json: Annotated[bool, json_option("The summary as one JSON document.")] = False,
 ) -> None:
     """Publish the rows of a file by a mapping.

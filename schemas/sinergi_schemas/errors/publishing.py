@@ -56,8 +56,8 @@ class OutboxBehindTopic(Refused):
 
 class OutboxForked(Refused):
     """{origin} has two histories of {size:leaves}, and this agency has signed both: another outbox
-    publishes in its name, or a database was restored from a backup and used again. Nothing is sealed.
-    Stop every relay, keep both copies, and find out which history the readers follow.
+    publishes in its name, or a database was restored from a backup and used again. Nothing is
+    sealed. Stop every relay, keep both copies, and find out which history the readers follow.
     """
 
     origin: str

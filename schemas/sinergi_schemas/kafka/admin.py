@@ -60,7 +60,9 @@ class Admin(AdminClient):
         """What an exception of this client means, with what its error callback has reported."""
         self.poll(0)
         found = translated(why, attempt or self.connection.attempt("Describe"))
-        return self.connection.away(found.reported) if isinstance(found, errors.BrokerAway) else found
+        return (
+            self.connection.away(found.reported) if isinstance(found, errors.BrokerAway) else found
+        )
 
     def wait_for(self, future: Future[T]) -> T:
         """Wait for the result of a call of this client.

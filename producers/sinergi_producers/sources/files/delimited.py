@@ -328,7 +328,7 @@ def _codec_name(path: Path, encoding: str) -> str:
         "".encode(encoding)
         name = codecs.lookup(encoding).name
     except (LookupError, ValueError) as error:
-        raise InputRefused(str(path), f"{encoding} is not a known text encoding") from error
+        raise InputRefused(str(path), f"{encoding} is not a text encoding of Python") from error
     if name in _HOST_NAME_CODECS:
         raise InputRefused(str(path), f"{encoding} is an encoding of host names, not of files")
     return name

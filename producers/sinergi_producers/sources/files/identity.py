@@ -18,7 +18,8 @@ _FREE_BITS = ~((0xF << 76) | (0b11 << 62))
 def row_event_id(digest: bytes, line: int) -> UUID:
     """Return the event_id of a row: a UUIDv8 (RFC 9562 §5.8).
 
-    Its 122 free bits are the bits at the same places in the first 16 bytes of SHA-256(digest ‖ line).
+    Its 122 free bits are those at the same places in the first 16 bytes of
+    SHA-256(digest ‖ line).
 
     Args:
         digest: the SHA-256 of the file's bytes (32 bytes).
