@@ -312,6 +312,10 @@ def message_bytes(each: Message) -> int:
         headers = message.headers(each)
     except ValueError:
         return _PART_BYTES
-    parts = (each.value(), each.key(), *(part for pair in headers for part in pair))
-    size = sum(len(part) for part in parts if part)
+    size = len(each.value() or b"") + len(each.key() or b"")
+    # A loop, since it runs for every message: a generator takes more than twice the time.
+    for name, value in headers:
+        size += len(name)
+        if value:
+            size += len(value)
     return size + _HEADER_BYTES * max(0, len(headers) - _FEW_HEADERS)
