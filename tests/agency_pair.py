@@ -36,6 +36,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
+from sinergi_schemas.timeouts import DEFAULT, MaterialiserTimeouts, RelayTimeouts, Timeouts
 from sinergi_schemas.topics import Topic
 from waiting import PATIENCE_SECONDS, until
 
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BUS",
     "DATABASE",
-    "TERM_SECONDS",
+    "RELOADING",
     "AgencyPair",
     "Worker",
     "agreement",
@@ -62,8 +63,8 @@ __all__ = [
 
 BUS = "sinergi.test.example"
 DATABASE = "main"
-# A relay that a busy machine keeps waiting does not lose its lease.
-TERM_SECONDS = 10.0
+# Relay and materialiser read the agreements again each moment.
+RELOADING = Timeouts(relay=RelayTimeouts(reload=0.2), materialiser=MaterialiserTimeouts(reload=0.2))
 
 
 def transfer(record_id: str, action: str = "RECORDED", **changes: Any) -> Transfer:
@@ -103,6 +104,7 @@ class AgencyPair:
     consumer_url: str
     partitions: int = 2
     quarantine_bytes: int = QUARANTINE_BYTES
+    timeouts: Timeouts = DEFAULT
     key: SigningKey = field(init=False)
     receipt_key: SigningKey = field(init=False)
 
@@ -130,7 +132,7 @@ class AgencyPair:
 
     @cached_property
     def connection(self) -> Connection:
-        return Connection(self.kafka)
+        return Connection(self.kafka, timeouts=self.timeouts.kafka)
 
     @cached_property
     def bus(self) -> Bus:
@@ -175,7 +177,7 @@ class AgencyPair:
             self.producer_url,
             self.connection,
             Catalog.shipped(),
-            TERM_SECONDS,
+            self.timeouts.relay,
         )
 
     @contextmanager
@@ -195,6 +197,7 @@ class AgencyPair:
             self.receipt_key,
             self.projections if projections is None else projections,
             self.quarantine_bytes,
+            self.timeouts.materialiser,
         )
         return build_materialiser(setup, stopping)
 
@@ -225,6 +228,7 @@ class AgencyPair:
             "agreements": str(self.folder),
             "keys": str(keys),
             "kafka": {"bootstrap": self.kafka},
+            "timeouts": self.timeouts.model_dump(exclude_unset=True),
             **part,
         }
         file = keys.with_name("sinergi.toml")

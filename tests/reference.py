@@ -23,6 +23,7 @@ from sinergi.local import errors as local_errors
 from sinergi.settings.model import variable
 from sinergi.settings.settings import load
 from sinergi_schemas import errors
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,8 @@ STATUSES = {
     ExitStatus.OUTPUT_CLOSED: "whoever read the output has closed it, as `head` does",
 }
 
-# What each setting is for. The test fails for one that is missing here, or is none.
+# What each setting is for. The test fails for one that is missing here, or is none. Durations say
+# themselves what they bound.
 MEANINGS = {
     "agency": "whose settings these are: the agency's name on the bus",
     "bus": "the bus's name; if set, the agreements must be of this bus",
@@ -65,6 +67,11 @@ MEANINGS = {
     "consumer.name": "what that database is called on the bus: in its group and its receipts",
     "consumer.quarantine_bytes": "what quarantine keeps of each publisher; the topic has the rest",
     "provision.replication": "copies of each partition; if unset three, or one a broker if fewer",
+    **{
+        f"timeouts.{table}.{name}": f"{duration.title}, in seconds"
+        for table, durations in DEFAULT
+        for name, duration in type(durations).model_fields.items()
+    },
 }
 
 POLICIES = {

@@ -21,6 +21,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import cluster_id, describe, ends, open_admin
 from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.timeouts import KafkaTimeouts
 from sinergi_schemas.topics import TopicPartition, control_topic, receipts_topic
 from test_kafka import send
 from test_relay import relay_of, sent, until_sent
@@ -63,19 +64,18 @@ def topic(broker: Secured, topic_name: Callable[[], str]) -> str:
 # Settings
 
 
+def hasty(address: str, options: dict[str, str]) -> Connection:
+    """A connection whose clients wait for 2 seconds."""
+    return Connection(address, options, timeouts=KafkaTimeouts(answer=2.0))
+
+
 def asked(address: str, options: dict[str, str]) -> errors.SinergiError:
     """What a client says that asks a broker for its name."""
     with capture_logs() as logs, pytest.raises(errors.SinergiError) as raised:
-        cluster_id(open_admin(Connection(address, options)))
+        cluster_id(open_admin(hasty(address, options)))
     loud = [each for each in logs if each["log_level"] not in ("debug", "info")]
     assert not loud, "what the error says is not logged besides"
     return raised.value
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that waits for 2 seconds."""
-    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 2.0)
 
 
 def answers(connection: Connection) -> bool:
@@ -89,7 +89,6 @@ def answers(connection: Connection) -> bool:
 @pytest.mark.long
 @pytest.mark.parametrize("security", ["plaintext", "sasl_plaintext", "ssl", "sasl_ssl"])
 @pytest.mark.parametrize("listener", ["bootstrap", "login", "tls", "login_tls"])
-@pytest.mark.usefixtures("hasty")
 def test_a_wrong_security_protocol_is_named(broker: Secured, security: str, listener: str) -> None:
     address = getattr(broker, listener)
     options = {"security.protocol": security, "ssl.ca.location": str(broker.ca_file)}
@@ -98,7 +97,7 @@ def test_a_wrong_security_protocol_is_named(broker: Secured, security: str, list
     expected = {"bootstrap": "plaintext", "login": "sasl_plaintext"}
     expected |= {"tls": "ssl", "login_tls": "sasl_ssl"}
     if expected[listener] == security:
-        until(lambda: answers(Connection(address, options)), "an answer")
+        until(lambda: answers(hasty(address, options)), "an answer")
         return
     why = asked(address, options)
     assert isinstance(why, errors.LoginRefused | errors.BrokerAway)
@@ -118,7 +117,6 @@ def test_a_wrong_security_protocol_is_named(broker: Secured, security: str, list
     ],
 )
 @pytest.mark.parametrize("listener", ["login", "login_tls"])
-@pytest.mark.usefixtures("hasty")
 def test_a_wrong_login_or_authority_names_the_setting(
     broker: Secured, listener: str, change: dict[str, Any], setting: str
 ) -> None:
@@ -138,7 +136,6 @@ def test_a_wrong_login_or_authority_names_the_setting(
     assert PASSWORD not in str(why)
 
 
-@pytest.mark.usefixtures("hasty")
 def test_a_client_certificate_that_is_missing_names_the_setting(broker: Secured) -> None:
     options = {"security.protocol": "ssl", "ssl.ca.location": str(broker.ca_file)}
     why = asked(broker.mutual, options)
@@ -146,7 +143,6 @@ def test_a_client_certificate_that_is_missing_names_the_setting(broker: Secured)
     assert why.setting == "certificate_file and private_key_file"
 
 
-@pytest.mark.usefixtures("hasty")
 def test_a_host_that_the_certificate_does_not_name_is_told_beside_the_authority(
     broker: Secured,
 ) -> None:
@@ -168,7 +164,6 @@ def test_an_authority_that_cannot_be_read_names_the_setting(
         open_admin(Connection("127.0.0.1:1", options))
 
 
-@pytest.mark.usefixtures("hasty")
 def test_a_port_where_no_kafka_answers_names_bootstrap(services: Any) -> None:
     from sqlalchemy.engine import make_url
 

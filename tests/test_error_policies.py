@@ -109,7 +109,7 @@ def once(fault: errors.SinergiError) -> Callable[..., Any]:
 def of_relay(fault: errors.SinergiError) -> str:
     """What a relay does that meets a fault when it begins to lead."""
     nothing = {name: lambda *_: None for name in ("check", "release_lease", "close")}
-    backlog: Any = SimpleNamespace(term_seconds=10.0, take_lease=lambda: 7, **nothing)
+    backlog: Any = SimpleNamespace(take_lease=lambda: 7, **nothing)
     identity = Identity("lapas-rekaan", [], once(fault))
     nowhere: Any = None
     relay = Relay(identity, backlog, nowhere, nowhere, clock=Hurried())

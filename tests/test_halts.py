@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, transfer
 from foreign_messages import contradict, false_seal, leaf, write_all
-from sinergi_consumers.materialise.pauses import FIRST_SECONDS, MOST_SECONDS, Pauses
+from sinergi_consumers.materialise.pauses import Pauses
 from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import TopicPartition
 from test_moved_topics import deleted, held, made, materialised
 from test_relay import until_sent
@@ -260,13 +261,14 @@ class ManualClock:
 
 def test_pauses_double_up_to_five_minutes_and_begin_anew_once_it_goes_on() -> None:
     clock = ManualClock()
-    pauses = Pauses(clock)
+    first, most = DEFAULT.materialiser.retry_first, DEFAULT.materialiser.retry_most
+    pauses = Pauses(clock, first, most)
     lengths = [pauses.begin(TP) for _ in range(10)]
-    assert lengths[:4] == [FIRST_SECONDS, 4.0, 8.0, 16.0]
-    assert max(lengths) == lengths[-1] == MOST_SECONDS == 300.0
+    assert lengths[:4] == [first, 4.0, 8.0, 16.0]
+    assert max(lengths) == lengths[-1] == most == 300.0
     assert pauses.over() == []
     clock.seconds = 300.0
     assert pauses.over() == [TP]
     assert pauses.over() == []
     pauses.forget(TP)
-    assert pauses.begin(TP) == FIRST_SECONDS
+    assert pauses.begin(TP) == first

@@ -16,11 +16,10 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 import strategies
-from agency_pair import AgencyPair, running, transfer
+from agency_pair import RELOADING, AgencyPair, running, transfer
 from avro_schemas import damage
 from sinergi_producers.outbox import discarding
 from sinergi_producers.outbox.publishing import Outbox
-from sinergi_producers.relay import loop as relay_module
 from sinergi_producers.relay.factory import build_relay
 from sinergi_producers.relay.row_check import TOO_LONG, UNKNOWN_SCHEMA, KnownSchema, RowCheck
 from sinergi_producers.relay.sealing import BEHIND, OutboxRow, Sealer, TreeKey
@@ -61,9 +60,9 @@ def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], s
 
 
 @pytest.fixture
-def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+def brisk(pair: AgencyPair) -> None:
     """A relay that looks each moment for what may be released."""
-    monkeypatch.setattr(relay_module, "_RELOAD_SECONDS", 0.2)
+    pair.timeouts = RELOADING
 
 
 # Decided

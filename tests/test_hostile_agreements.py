@@ -12,10 +12,8 @@ import tomli_w
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
-from agency_pair import AgencyPair, running, transfer
+from agency_pair import RELOADING, AgencyPair, running, transfer
 from sinergi.cli.root import run
-from sinergi_consumers.materialise import loaded_agreements
-from sinergi_producers.relay import loop as relaying
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.errors import AgreementRefused
 from sinergi_schemas.kafka.admin import open_admin
@@ -41,12 +39,9 @@ def pair(
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> AgencyPair:
     """A bus on which agreements are read again each moment."""
-    monkeypatch.setattr(loaded_agreements, "RELOAD_SECONDS", 0.2)
-    monkeypatch.setattr(relaying, "_RELOAD_SECONDS", 0.2)
-    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), 1, timeouts=RELOADING)
 
 
 def test_running_processes_keep_their_agreements_beside_a_file_that_cannot_be_used(

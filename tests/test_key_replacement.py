@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 import tomli_w
 
-from agency_pair import BUS, TERM_SECONDS, AgencyPair, running, transfer
+from agency_pair import BUS, RELOADING, AgencyPair, running, transfer
 from sinergi.cli.relay import setup_of
 from sinergi.cli.root import run
 from sinergi.settings import settings
-from sinergi_consumers.materialise import loaded_agreements
-from sinergi_producers.relay import loop as relaying
 from sinergi_producers.relay.factory import build_relay
 from sinergi_schemas import message
 from sinergi_schemas.agreements.collection import Agreements
@@ -44,14 +42,11 @@ def pair(
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> AgencyPair:
     """Reader and relay have a folder of agreements each, which they read again each moment."""
-    monkeypatch.setattr(loaded_agreements, "RELOAD_SECONDS", 0.2)
-    monkeypatch.setattr(relaying, "_RELOAD_SECONDS", 0.2)
     folder = tmp_path / "agency"
     folder.mkdir()
-    pair = AgencyPair(folder, kafka, agency_slug, databases(), databases(), partitions=1)
+    pair = AgencyPair(folder, kafka, agency_slug, databases(), databases(), 1, timeouts=RELOADING)
     readers = tmp_path / "reader"
     readers.mkdir()
     shutil.copy(folder / "pks.toml", readers)
@@ -61,8 +56,7 @@ def pair(
 
 def relay_of(pair: AgencyPair) -> Relay:
     """A relay out of the agency's settings, as the command makes it."""
-    setup = setup_of(settings.load(pair.agency_settings, {}, {}))
-    return build_relay(replace(setup, term_seconds=TERM_SECONDS))
+    return build_relay(setup_of(settings.load(pair.agency_settings, {}, {})))
 
 
 def publish(pair: AgencyPair, *record_ids: str) -> None:

@@ -21,6 +21,7 @@ from sinergi_schemas.kafka.admin import (
     partition_count,
     topic_id,
 )
+from sinergi_schemas.timeouts import KafkaTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,19 +212,16 @@ def test_the_settings_of_the_example_are_taken_by_the_broker(
     assert settings["message.timestamp.type"].value == "LogAppendTime"
 
 
-def test_a_cluster_that_is_away_is_not_taken_for_an_empty_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 1.0)
+def test_a_cluster_that_is_away_is_not_taken_for_an_empty_one() -> None:
+    nowhere = Connection("127.0.0.1:1", timeouts=KafkaTimeouts(answer=1.0))
     with pytest.raises(BrokerAway):
-        Cluster(open_admin(Connection("127.0.0.1:1"))).plan([WantedTopic("t", 1, EVENTS)])
+        Cluster(open_admin(nowhere)).plan([WantedTopic("t", 1, EVENTS)])
 
 
 def test_a_login_on_a_broker_that_wants_none_is_a_refused_login_and_no_timeout(
-    kafka: str, monkeypatch: pytest.MonkeyPatch
+    kafka: str,
 ) -> None:
     """The broker only hangs up; that it wants no login shows in the error callback alone."""
-    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
     options = {
         "security.protocol": "sasl_plaintext",
         "sasl.mechanism": "PLAIN",
@@ -231,4 +229,4 @@ def test_a_login_on_a_broker_that_wants_none_is_a_refused_login_and_no_timeout(
         "sasl.password": "y",
     }
     with pytest.raises(LoginRefused, match="Mend security"):
-        cluster_id(open_admin(Connection(kafka, options)))
+        cluster_id(open_admin(Connection(kafka, options, timeouts=KafkaTimeouts(answer=3.0))))

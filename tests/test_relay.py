@@ -26,8 +26,7 @@ from confluent_kafka.admin import (
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from agency_pair import BUS, AgencyPair, running, transfer
-from sinergi_producers.relay import loop as relay_module
+from agency_pair import BUS, RELOADING, AgencyPair, running, transfer
 from sinergi_producers.relay.factory import build_relay
 from sinergi_producers.relay.sealing import MOST_BYTES, MOST_MESSAGES, Sealer, TreeKey
 from sinergi_producers.relay.store import OutboxStore
@@ -44,6 +43,7 @@ from sinergi_schemas.seal.heads import TreeHead
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.reader import TreeReader
+from sinergi_schemas.timeouts import RelayTimeouts, Timeouts
 from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS
 
@@ -261,9 +261,9 @@ def test_a_leader_that_wakes_up_late_can_seal_nothing_any_more(pair: AgencyPair)
 
 
 def test_what_no_agreement_in_force_covers_is_held_until_one_does(
-    pair: AgencyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(relay_module, "_RELOAD_SECONDS", 0.2)
+    pair.timeouts = RELOADING
     in_force = [ended(pair, tmp_path)]
     pair.publish(*(transfer(f"P/{number}") for number in range(5)))
     with running(relay_of(pair, lambda: in_force[0]).run):
@@ -292,10 +292,8 @@ def test_history_waits_behind_what_is_live_and_a_record_keeps_its_order(
     assert found == [("L/1", 1), ("L/2", 1), ("H/0", 1), ("H/1", 1), ("H/2", 1), ("H/1", 2)]
 
 
-def test_a_row_that_commits_late_under_an_earlier_id_is_sent(
-    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(relay_module, "_HORIZON_SECONDS", 0.0)
+def test_a_row_that_commits_late_under_an_earlier_id_is_sent(pair: AgencyPair) -> None:
+    pair.timeouts = Timeouts(relay=RelayTimeouts(horizon=0.001))
     with pair.relaying(), Session(pair.producer) as late:
         pair.outbox.publish(late, transfer("P/late"))
         for number in range(1, 20):

@@ -30,6 +30,7 @@ from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.compacted_topic import CompactedTopic
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.timeouts import KafkaTimeouts
 from sinergi_schemas.topics import control_topic, receipts_topic
 from test_kafka import ManualClock
 from test_relay import messages, relay_of, sent, until_sent, verified
@@ -123,16 +124,15 @@ def test_a_sender_that_cannot_reach_the_brokers_is_discarded_at_once(pair: Agenc
 
 
 def test_a_relay_that_the_brokers_do_not_let_in_says_so_and_goes_on_once_they_do(
-    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair,
 ) -> None:
-    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
     options = {
         "security.protocol": "sasl_plaintext",
         "sasl.mechanism": "PLAIN",
         "sasl.username": "x",
         "sasl.password": PASSWORD,
     }
-    pair.connection = Connection(pair.kafka, options)
+    pair.connection = Connection(pair.kafka, options, timeouts=KafkaTimeouts(answer=3.0))
     pair.publish(transfer("P/1"))
     with capture_logs() as logs, running(relay_of(pair).run):
         pair.until(lambda: "refuse the login" in whys(logs), "it says that it may not log in")
@@ -144,12 +144,11 @@ def test_a_relay_that_the_brokers_do_not_let_in_says_so_and_goes_on_once_they_do
 
 
 def test_a_relay_told_to_stop_while_it_may_not_log_in_ends_and_may_say_why(
-    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair,
 ) -> None:
-    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 1.0)
     options = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN"}
     options |= {"sasl.username": "x", "sasl.password": "y"}
-    pair.connection = Connection(pair.kafka, options)
+    pair.connection = Connection(pair.kafka, options, timeouts=KafkaTimeouts(answer=3.0))
     with (
         capture_logs() as logs,
         suppress(errors.LoginRefused),
@@ -178,7 +177,7 @@ def test_a_relay_that_its_database_does_not_let_in_says_so_and_goes_on_once_it_d
 
 
 def test_a_materialiser_waits_for_the_login_of_its_database_and_for_that_of_kafka(
-    pair: AgencyPair, role: str, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, role: str
 ) -> None:
     pair.publish(transfer("P/1"))
     right = pair.consumer_url
@@ -192,10 +191,10 @@ def test_a_materialiser_waits_for_the_login_of_its_database_and_for_that_of_kafk
         pair.until_rows("sinergi.transfer_history", 1)
     assert PASSWORD not in str(logs)
     pair.consumer_url = right
-    monkeypatch.setattr("sinergi_schemas.kafka.admin._SECONDS", 3.0)
     options = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN"}
     options |= {"sasl.username": "x", "sasl.password": PASSWORD}
-    pair.bus = replace(pair.bus, connection=Connection(pair.kafka, options))
+    refused = Connection(pair.kafka, options, timeouts=KafkaTimeouts(answer=3.0))
+    pair.bus = replace(pair.bus, connection=refused)
     with capture_logs() as logs, pair.materialising():
         pair.until(lambda: "refuse the login" in str(logs), "it says that it may not log in")
     assert "Mend security under" in str(logs)

@@ -12,6 +12,12 @@ from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_
 from sinergi.settings.settings import Settings, load, masked, stray_variables
 from sinergi_schemas.errors import FoundingRefused, SettingsRefused
 from sinergi_schemas.seal.keys import SigningKey
+from sinergi_schemas.timeouts import (
+    KafkaTimeouts,
+    MaterialiserTimeouts,
+    RelayTimeouts,
+    Timeouts,
+)
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "agreement" / "banyuwangi.toml"
 BUS = "sinergi.banyuwangi.example"
@@ -106,7 +112,7 @@ def test_everything_wrong_is_said_at_once_and_by_whom(tmp_path: Path) -> None:
             ),
             (
                 "--set log.size: log: there is no such key; known are agency, agreements, bus, "
-                "consumer, kafka, keys, producer, provision"
+                "consumer, kafka, keys, producer, provision, timeouts"
             ),
         ]
     )
@@ -118,6 +124,44 @@ def test_a_mistyped_key_of_a_flag_is_named_once_and_the_hint_is_a_whole_key() ->
     assert str(refused.value).splitlines()[1].strip() == (
         "--set kafka.bootstrp: there is no such key; did you mean kafka.bootstrap?"
     )
+
+
+def test_durations_are_settings_that_reach_what_waits(file: Path) -> None:
+    file.write_text(file.read_text() + "[timeouts.relay]\nreload = 5\n")
+    environment = {"SINERGI_TIMEOUTS__KAFKA__ANSWER": "2.5"}
+    flags = {"timeouts.materialiser.reload": "0.5", "kafka.security": "PLAINTEXT"}
+    settings = load(file, flags, environment)
+    assert settings.values.timeouts == Timeouts(
+        kafka=KafkaTimeouts(answer=2.5),
+        relay=RelayTimeouts(reload=5.0),
+        materialiser=MaterialiserTimeouts(reload=0.5),
+    )
+    assert settings.connection().timeouts.answer == 2.5
+    seen = origins(settings)
+    assert seen["timeouts.relay.reload"] == (5.0, str(file))
+    assert seen["timeouts.relay.idle"] == (0.05, "default")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("relay.reload", "soon", "must be a number, not text; write a number of seconds, as 60"),
+        ("relay.reload", "0", "must be at least 0.001; write a number of seconds, as 60"),
+        ("relay.reload", "-inf", "must be a finite number; write a number of seconds, as 60"),
+        ("relay.reload", "nan", "must be a finite number; write a number of seconds, as 60"),
+        ("relay.reload", "1e9", "must be at most 86400.0; write a number of seconds, as 60"),
+        ("relay.lease", "1", "must be at least 2.0; write a number of seconds, as 10"),
+        ("relay.relod", "5", "there is no such key; did you mean timeouts.relay.reload?"),
+        ("relay", "5", "must be a table, not text"),
+    ],
+)
+def test_a_duration_that_cannot_be_used_is_refused_in_one_line(
+    key: str, value: str, what: str
+) -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        load(None, {f"timeouts.{key}": value}, {})
+    (line,) = str(refused.value).splitlines()[1:]
+    assert line.strip() == f"--set timeouts.{key}: {what}"
 
 
 def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinergi_producers.relay.sealing import OutboxRow
-from sinergi_producers.relay.watermark import FULL_READ_SECONDS, Horizon, UnsealedRows, Watermarks
+from sinergi_producers.relay.watermark import Horizon, UnsealedRows, Watermarks
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -154,12 +155,12 @@ def test_the_floor_follows_once_everybody_who_was_open_has_ended() -> None:
 
 
 def test_once_a_minute_the_look_is_a_full_one() -> None:
-    watermarks = Watermarks()
+    watermarks, seconds = Watermarks(), DEFAULT.relay.full_read
     watermarks.before_read(0.0)
     for _ in range(2):
         watermarks.observe(Horizon(10, 10, 7, history_waits=False))
     watermarks.after_read(UnsealedRows([], are_history=True, live=0, history=0))
-    watermarks.before_read(FULL_READ_SECONDS - 0.1)
+    watermarks.before_read(seconds - 0.1)
     assert watermarks.live == 7
-    watermarks.before_read(FULL_READ_SECONDS)
+    watermarks.before_read(seconds)
     assert (watermarks.live, watermarks.history) == (0, 0)

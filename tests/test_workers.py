@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from agency_pair import AgencyPair, running, transfer
 from sinergi_consumers.materialise.stall_detection import StallDetector
 from sinergi_schemas import errors
+from sinergi_schemas.timeouts import MaterialiserTimeouts, Timeouts
 from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS, until
 
@@ -124,10 +125,10 @@ def fenced_by_itself(log: Log) -> list[Any]:
 
 
 def test_a_client_that_delivers_no_more_is_replaced(
-    pair: AgencyPair, agency: BusyPublisher, monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, agency: BusyPublisher
 ) -> None:
     """As librdkafka may where a broker goes away at the wrong moment; here somebody pauses it."""
-    monkeypatch.setattr("sinergi_consumers.materialise.assignment._LOOK_SECONDS", 0.3)
+    pair.timeouts = Timeouts(materialiser=MaterialiserTimeouts(stalled=0.3))
     with materialising(pair, "A") as worker:
         agency.publish(20)
         agency.until_all_is_there()
@@ -148,7 +149,7 @@ def test_a_look_that_the_brokers_refuse_ends_nothing(
     def refuse(*_: object) -> None:
         raise errors.BrokerRefuses("no leaders found")
 
-    monkeypatch.setattr("sinergi_consumers.materialise.assignment._LOOK_SECONDS", 0.3)
+    pair.timeouts = Timeouts(materialiser=MaterialiserTimeouts(stalled=0.3))
     monkeypatch.setattr("sinergi_consumers.materialise.assignment.ends", refuse)
     with materialising(pair, "A") as worker:
         agency.publish(20)

@@ -28,10 +28,10 @@ import tomli_w
 from agency_pair import transfer
 from sinergi.cli.root import run
 from sinergi.settings.initialise import PlannedFiles, write_first_files
+from sinergi.settings.model import variable
 from sinergi.settings.settings import load
 from sinergi_schemas import errors, postgresql
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka import admin
 from sinergi_schemas.postgresql import connection as connections
 from test_intake import HEADER, MAPPING, good
 from waiting import PATIENCE_SECONDS, until
@@ -159,7 +159,7 @@ def make_agency(
         monkeypatch.delenv(name)
     monkeypatch.setattr("sinergi.cli.relay.on_signals", threading.Event)
     monkeypatch.setitem(connections.DEFAULTS, "connect_timeout", 2)
-    monkeypatch.setattr(admin, "_SECONDS", 2)
+    monkeypatch.setenv(variable("timeouts.kafka.answer"), "2")
     monkeypatch.chdir(tmp_path)
     slug = f"lapas-{secrets.token_hex(4)}"
     return lambda url: AgencyFolder(tmp_path, slug, sa.make_url(services.postgresql), url, kafka)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -19,7 +20,8 @@ from confluent_kafka.admin import NewTopic
 from agency_pair import BUS, AgencyPair, transfer
 from sinergi.cli import root
 from sinergi.exit_status import ExitStatus
-from sinergi_schemas.kafka import admin
+from sinergi.settings.model import variable
+from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.keys import SigningKey
 from test_cli import PATIENT
 from waiting import PATIENCE_SECONDS, until
@@ -141,7 +143,7 @@ def test_a_mistyped_word_is_answered_with_the_usage(
 def test_a_broker_away_leaves_the_file_of_last_time_as_it_was(
     ask: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "_SECONDS", 1.0)
+    monkeypatch.setenv(variable("timeouts.kafka.answer"), "1")
     Path("events.csv").write_text("of last time", encoding="utf-8")
     before = sorted(Path.cwd().iterdir())
     topic = "sinergi.lapas-banyuwangi.transfer"
@@ -221,7 +223,7 @@ def test_an_emptied_topic_whose_heads_are_gone_too_is_not_told_to_be_whole(
     text = agreement.read_text(encoding="utf-8").replace(str(pair.key.public), str(other))
     agreement.write_text(text, encoding="utf-8")  # no head is this key's
     empty = f"copy.{pair.topic.name}"
-    topics = admin.open_admin(pair.connection)
+    topics = open_admin(pair.connection)
     topics.create_topics([NewTopic(empty, pair.partitions, 1)])[empty].result(PATIENCE_SECONDS)
     found = ask(*here(pair), "replay", pair.topic.name, "--copy", empty, "--json")
     (verdict,) = json.loads(found.out)
@@ -279,7 +281,10 @@ def test_a_replay_that_is_stopped_leaves_no_file(
         mute = f"kafka.bootstrap=127.0.0.1:{broker.getsockname()[1]}"
         words = ["--set", mute, "replay", topic, "--output", "csv", "--out", "events.csv"]
         with subprocess.Popen(
-            [sys.executable, "-c", PATIENT, *words], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "sinergi", *words],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **PATIENT},
         ) as process:
             assert process.stderr is not None
             broker.settimeout(PATIENCE_SECONDS)

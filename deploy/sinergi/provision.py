@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.connection import Attempt
 
-_SECONDS = 30.0
 _PAUSE_SECONDS = 0.02
 _MOST_COPIES = 3
 
@@ -201,7 +200,7 @@ class Cluster:
         if not topics_there:
             return {}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics_there]
-        asked = self._admin.describe_configs(resources, request_timeout=_SECONDS)
+        asked = self._admin.describe_configs(resources, request_timeout=self._seconds)
         settings = {
             each.name: self._admin.answer(future, self._attempt("DescribeConfigs", each.name))
             for each, future in asked.items()
@@ -223,7 +222,7 @@ class Cluster:
         if not new:
             return
         asked = self._admin.create_topics(
-            new, operation_timeout=_SECONDS, request_timeout=2 * _SECONDS
+            new, operation_timeout=self._seconds, request_timeout=2 * self._seconds
         )
         for name, future in asked.items():
             try:
@@ -234,7 +233,7 @@ class Cluster:
 
     def _await(self, steps: Sequence[Step]) -> None:
         """Wait until the brokers show the changes, which the controller knows earlier."""
-        deadline = SYSTEM.monotonic() + _SECONDS
+        deadline = SYSTEM.monotonic() + self._seconds
         while pending := self._pending(steps):
             if SYSTEM.monotonic() > deadline:
                 raise errors.TopicAway(
@@ -264,9 +263,13 @@ class Cluster:
             for step in steps
         ]
         if resources:
-            asked = self._admin.incremental_alter_configs(resources, request_timeout=_SECONDS)
+            asked = self._admin.incremental_alter_configs(resources, request_timeout=self._seconds)
             for each, future in asked.items():
                 self._admin.answer(future, self._attempt("AlterConfigs", each.name))
+
+    @property
+    def _seconds(self) -> float:
+        return self._admin.connection.timeouts.change
 
     def _attempt(self, operation: str, topic: str) -> Attempt:
         return self._admin.connection.attempt(operation, [topic])

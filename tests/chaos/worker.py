@@ -9,14 +9,12 @@ process is the product's own command otherwise, but for a lease of two seconds a
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chaos import tap, weaknesses
 from sinergi.cli import main
-from sinergi_producers.relay import factory
 
 TERM_SECONDS = 2.0
 
@@ -26,8 +24,8 @@ def start(work: str, settings: str, folder: str, *names: str) -> None:
     tap.lay(tap.Orders(Path(folder)))
     for each in names:
         weaknesses.ALL[each]()
-    vars(factory)["RelaySetup"] = partial(factory.RelaySetup, term_seconds=TERM_SECONDS)
-    sys.argv = ["sinergi", "--config", settings, "--log-json", work]
+    lease = f"timeouts.relay.lease={TERM_SECONDS}"
+    sys.argv = ["sinergi", "--config", settings, "--set", lease, "--log-json", work]
     main()
 
 

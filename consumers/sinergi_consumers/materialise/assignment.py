@@ -40,6 +40,7 @@ from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
 from sinergi_schemas.kafka.faults import translating
 from sinergi_schemas.kafka.partitions import PartitionCheck
 from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -64,7 +65,6 @@ _POLL_SECONDS = 0.1
 _PART = 1_000
 _MOST_MESSAGES = 20_000
 _MOST_BYTES = 32 * 1024 * 1024
-_LOOK_SECONDS = 10.0
 
 T = TypeVar("T")
 
@@ -74,6 +74,8 @@ class Assignment:
 
     Args:
         counts: how many partitions each topic that is read has by its agreement, by its name.
+        look_seconds: how often, while nothing arrives, it is checked whether the client has
+            stalled.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Assignment:
         group: str,
         counts: Mapping[str, int],
         clock: Clock = SYSTEM,
+        look_seconds: float = DEFAULT.materialiser.stalled,
     ) -> None:
+        self._look_seconds = look_seconds
         self._connection = connection
         self._group = group
         self._clock = clock
@@ -263,7 +267,7 @@ class Assignment:
             self._replace_client(set())
         if not self._active or self._clock.monotonic() < self._look_due:
             return
-        self._look_due = self._clock.monotonic() + _LOOK_SECONDS
+        self._look_due = self._clock.monotonic() + self._look_seconds
         try:
             found = self._consumer.position([to_client(tp) for tp in self._active])
             last = self._ask_admin(lambda admin: ends(admin, self._active))

@@ -11,6 +11,7 @@ from sinergi_consumers.materialise.receipts import Receipts
 from sinergi_consumers.materialise.store import Store
 from sinergi_consumers.sinks.postgresql.sink import QUARANTINE_BYTES, PostgresqlSink
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.timeouts import MaterialiserTimeouts
     from sinergi_schemas.topics import Topic
 
 
@@ -35,6 +37,7 @@ class MaterialiserSetup:
         receipt_key: the private key with which this database signs its receipts.
         projections: those that live in the database.
         quarantine_bytes: how many bytes of events in quarantine are kept of each publisher.
+        timeouts: how often the materialiser looks, and how long it waits.
     """
 
     bus: Bus
@@ -44,6 +47,7 @@ class MaterialiserSetup:
     receipt_key: SigningKey
     projections: Sequence[Projection]
     quarantine_bytes: int = QUARANTINE_BYTES
+    timeouts: MaterialiserTimeouts = DEFAULT.materialiser
     clock: Clock = SYSTEM
 
 
@@ -64,16 +68,17 @@ def build_materialiser(
     Raises:
         ValueError: the bus names no agency that reads.
     """
-    bus, clock = setup.bus, setup.clock
+    bus, clock, timeouts = setup.bus, setup.clock, setup.timeouts
     if bus.reader is None:
         raise ValueError("a materialiser reads for an agency, and the bus names none")
     group = f"{bus.reader}.{setup.database_name}"
     counts = {each.name: bus.agreements.partitions(each) for each in setup.topics}
     sink = PostgresqlSink(setup.database, setup.projections, setup.quarantine_bytes)
     return Materialiser(
-        assignment(bus.connection, group, counts, clock),
+        assignment(bus.connection, group, counts, clock, timeouts.stalled),
         store(sink, setup.projections, setup.receipt_key, clock, stopping),
-        Receipts(bus.reader, setup.database_name, bus.connection, clock),
+        Receipts(bus.reader, setup.database_name, bus.connection, clock, timeouts.report),
         bus,
         clock,
+        timeouts,
     )

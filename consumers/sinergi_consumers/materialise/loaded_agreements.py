@@ -1,4 +1,4 @@
-"""The agreements of a running materialiser, read again once a minute.
+"""The agreements of a running materialiser, read again from time to time.
 
 When they change, everything that depends on them is made anew: the keys of each partition, the
 rules that events are checked against, and the retry of events that no agreement allowed before.
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.seal.merkle import Frontier
+    from sinergi_schemas.timeouts import MaterialiserTimeouts
     from sinergi_schemas.topics import Topic, TopicPartition
 
 _log = structlog.get_logger(__name__)
-
-RELOAD_SECONDS = 60.0
-_SILENT_SECONDS = 5.0
 
 
 class LoadedAgreements:
@@ -43,11 +41,14 @@ class LoadedAgreements:
         awaiting: it retries events that these agreements allow.
     """
 
-    def __init__(self, bus: Bus, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, bus: Bus, store: Store, clock: Clock, timeouts: MaterialiserTimeouts
+    ) -> None:
         self._bus = bus
         self._store = store
         self._clock = clock
-        self._due = clock.monotonic() + RELOAD_SECONDS
+        self._timeouts = timeouts
+        self._due = clock.monotonic() + timeouts.reload
         self._adopt(bus.agreements)
 
     def partition(self, tp: TopicPartition, tree: Frontier) -> Partition:
@@ -57,14 +58,14 @@ class LoadedAgreements:
         return Partition(self._agreements.bus, topic, number, keys, tree)
 
     def reload(self) -> bool:
-        """Read the agreements again, once a minute; whether they have changed.
+        """Read the agreements again, from time to time; whether they have changed.
 
         If they cannot be read, those before still hold.
         """
         now = self._clock.monotonic()
         if self._bus.load is None or now < self._due:
             return False
-        self._due = now + RELOAD_SECONDS
+        self._due = now + self._timeouts.reload
         try:
             found = self._bus.load()
         except errors.Refused as why:
@@ -81,7 +82,7 @@ class LoadedAgreements:
     def _adopt(self, agreements: Agreements) -> None:
         self._agreements = agreements
         self.decoders = Decoders(self._bus.catalog, AgreementCheck(agreements, self._bus.reader))
-        reading = LeafReading(lambda: self._bus.connection, _SILENT_SECONDS)
+        reading = LeafReading(lambda: self._bus.connection, self._timeouts.silence)
         retrial = QuarantineRetry(self._store.sink, self._store.projections, self.decoders, reading)
         self.awaiting = Awaiting(retrial, self._clock)
 

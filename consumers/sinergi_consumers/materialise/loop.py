@@ -35,6 +35,7 @@ from sinergi_consumers.materialise.store import Claim, ReadyBatch, Stored
 from sinergi_schemas import errors
 from sinergi_schemas.garbage import collect_rarely, leave_loaded_objects
 from sinergi_schemas.kafka.skip_report import SkipReport
+from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
@@ -48,13 +49,11 @@ if TYPE_CHECKING:
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_consumers.sinks.protocol import Receipt
     from sinergi_schemas.clock import Clock
+    from sinergi_schemas.timeouts import MaterialiserTimeouts
 
 _log = structlog.get_logger(__name__)
 
 _KEEP_ALIVE_SECONDS = 20.0
-_LEAVE_SECONDS = 10.0
-_PAUSE_SECONDS = 1.0
-_MOST_UNCLAIMED_SECONDS = 10.0
 
 Obstacle = errors.TopicHalted | errors.Unavailable
 Outcome = Stored | errors.PositionLost | errors.Unavailable
@@ -70,20 +69,22 @@ class Materialiser:
         receipts: Receipts,
         bus: Bus,
         clock: Clock,
+        timeouts: MaterialiserTimeouts = DEFAULT.materialiser,
     ) -> None:
+        self._timeouts = timeouts
         self._assignment = assignment
         self._store = store
         self._sink = store.sink
         self._receipts = receipts
         self._clock = clock
         self._claims: dict[TopicPartition, Claim] = {}
-        self._loaded = LoadedAgreements(bus, store, clock)
-        self._halts = Pauses(clock)
-        self._unclaimed = Pauses(clock, _MOST_UNCLAIMED_SECONDS)
+        self._loaded = LoadedAgreements(bus, store, clock, timeouts)
+        self._halts = Pauses(clock, timeouts.retry_first, timeouts.retry_most)
+        self._unclaimed = Pauses(clock, timeouts.retry_first, timeouts.retry_unclaimed)
         self._skip_report = SkipReport()
         self._unrecorded_halts: dict[TopicPartition, tuple[errors.TopicHalted, float]] = {}
         self._unrecorded_sound: set[TopicPartition] = set()
-        self._position_check = PositionCheck(store.sink, clock)
+        self._position_check = PositionCheck(store.sink, clock, timeouts.positions)
 
     def run(self, stopping: Event) -> None:
         """Materialise until `stopping` is set; then finish the batch that is being stored.
@@ -133,7 +134,7 @@ class Materialiser:
                 self._report_missing_topics()
             except errors.Unavailable as why:
                 _log.warning("not started yet", why=str(why))
-                stopping.wait(_PAUSE_SECONDS)
+                stopping.wait(self._timeouts.retry_start)
             else:
                 self._assignment.subscribe()
                 return
@@ -364,7 +365,7 @@ class Materialiser:
 
     def _leave(self) -> None:
         """End in order: publish the last receipts, leave the group, give the connection back."""
-        self._mark_published(self._receipts.finish(_LEAVE_SECONDS))
+        self._mark_published(self._receipts.finish(self._timeouts.stop))
         self._assignment.close()
         self._sink.close()
 

@@ -8,27 +8,26 @@ if TYPE_CHECKING:
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.topics import TopicPartition
 
-FIRST_SECONDS = 2.0
-MOST_SECONDS = 300.0
-
 
 class Pauses:
     """The pauses of topic-partitions that were stopped, each twice as long as the one before.
 
     Args:
         clock: for durations.
+        first: the first pause, in seconds.
         most: the longest pause, in seconds.
     """
 
-    def __init__(self, clock: Clock, most: float = MOST_SECONDS) -> None:
+    def __init__(self, clock: Clock, first: float, most: float) -> None:
         self._clock = clock
+        self._first = first
         self._most = most
         self._seconds: dict[TopicPartition, float] = {}
         self._due: dict[TopicPartition, float] = {}
 
     def begin(self, tp: TopicPartition) -> float:
         """Begin the next pause of a topic-partition, and return its length in seconds."""
-        seconds = min(2 * self._seconds.get(tp, FIRST_SECONDS / 2), self._most)
+        seconds = min(2 * self._seconds.get(tp, self._first / 2), self._most)
         self._seconds[tp] = seconds
         self._due[tp] = self._clock.monotonic() + seconds
         return seconds

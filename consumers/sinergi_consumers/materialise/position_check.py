@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_schemas import errors
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_SECONDS = 5.0
-
 
 class PositionCheck:
     """Compares positions with a sink from time to time. No batch may be stored meanwhile."""
 
-    def __init__(self, sink: Sink, clock: Clock, seconds: float = _SECONDS) -> None:
+    def __init__(
+        self, sink: Sink, clock: Clock, seconds: float = DEFAULT.materialiser.positions
+    ) -> None:
         self._sink = sink
         self._clock = clock
         self._seconds = seconds

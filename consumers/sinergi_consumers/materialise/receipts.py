@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sinergi_schemas import topics
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.compacted_topic import CompactedTopic
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.compacted_topic import KeyedValue
 
-_STALLED_SECONDS = 60.0
 _MOST_AWAITED = 100
 
 
@@ -31,14 +31,22 @@ class Receipts:
 
     A receipt that the broker does not take is published again later. A later receipt of the same
     topic-partition replaces an earlier one.
+
+    Args:
+        stalled_seconds: as of `CompactedTopic`.
     """
 
     def __init__(
-        self, agency: str, database: str, connection: Connection, clock: Clock = SYSTEM
+        self,
+        agency: str,
+        database: str,
+        connection: Connection,
+        clock: Clock = SYSTEM,
+        stalled_seconds: float = DEFAULT.materialiser.report,
     ) -> None:
         self._database = database
         self._topic = CompactedTopic(
-            connection, topics.receipts_topic(agency), clock, _STALLED_SECONDS
+            connection, topics.receipts_topic(agency), clock, stalled_seconds
         )
         self._sent: dict[bytes, deque[Receipt]] = defaultdict(lambda: deque(maxlen=_MOST_AWAITED))
 

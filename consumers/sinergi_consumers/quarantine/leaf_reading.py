@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.leaf_search import parsed
-from sinergi_schemas.kafka.scan import SILENT_SECONDS, open_scan
+from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ class LeafReading:
 
     Args:
         connection: called for the connection to the brokers when a leaf is read.
-        silent_seconds: after so long without a message a topic is away.
+        silent_seconds: as of `RangeReader`.
     """
 
     def __init__(
-        self, connection: Callable[[], Connection], silent_seconds: float = SILENT_SECONDS
+        self, connection: Callable[[], Connection], silent_seconds: float | None = None
     ) -> None:
         self._connection = connection
         self._silent_seconds = silent_seconds

@@ -49,4 +49,5 @@ def setup_of(settings: Settings) -> RelaySetup:
         settings.producer_database,
         settings.connection(),
         Catalog.shipped(),
+        settings.values.timeouts.relay,
     )

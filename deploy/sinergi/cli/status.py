@@ -43,8 +43,9 @@ def status(as_json: AsJson = False) -> None:
     """
     from sinergi.status.gathering import gather  # noqa: PLC0415 - heavy: not for --help
 
-    facts = gather(root.settings(), SYSTEM)
-    verdict = judge(facts)
+    settings = root.settings()
+    facts = gather(settings, SYSTEM)
+    verdict = judge(facts, settings.values.timeouts.status.patience)
     if as_json:
         terminal.show_json(_document(facts, verdict), default=_moment)
     else:

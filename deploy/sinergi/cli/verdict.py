@@ -8,6 +8,7 @@ from sinergi.cli import terminal
 from sinergi.exit_status import ExitStatus
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted
+from sinergi_schemas.seal.heads import STALE_SECONDS
 from sinergi_schemas.seal.note import parse_note
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 _STYLES = {True: "green", False: "bold red", None: "bold yellow"}
-
-# Heads are signed every minute; a topic whose owner's heads are older may lack its newest messages.
-_HEADS_SECONDS = 180.0
 
 
 def exit_status(audit: Audit, *, record: str | None) -> ExitStatus:
@@ -128,7 +126,7 @@ def _witnesses(topic: Topic, audit: Audit) -> list[str]:
     if not statements.has_heads:
         what = f"no heads of {topic.agency} were found, and {receipts}"
         found = [f"witnesses: {what}; newer messages may be missing"]
-    elif age is None or age > _HEADS_SECONDS:
+    elif age is None or age > STALE_SECONDS:
         when = _iso(statements.heads_at) or "an unknown time"
         what = f"{topic.agency}'s heads of {when}, and {receipts}"
         found = [f"witnesses: {what}; messages since then may be missing"]

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sinergi_schemas import errors
 from sinergi_schemas.files import file_rights, input_file
 from sinergi_schemas.plain_text import is_text, listing
+from sinergi_schemas.timeouts import Timeouts
 from sinergi_schemas.topics import is_bus, is_slug
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class Values(SettingsTable):
     producer: Producer = Producer()
     consumer: Consumer = Consumer()
     provision: Provision = Provision()
+    timeouts: Timeouts = Timeouts()
 
 
 def variable(key: str) -> str:

@@ -43,7 +43,7 @@ class SettingEntry:
     """One setting: its dotted key, its value without passwords, and where that comes from."""
 
     key: str
-    value: str | int | None
+    value: str | float | None
     origin: str
 
 
@@ -113,7 +113,9 @@ class Settings:
         if self._connection is None:
             kafka = self.values.kafka
             bootstrap = kafka.bootstrap or self._unset("kafka.bootstrap", "reaching the bus")
-            self._connection = Connection(bootstrap, kafka.options(), kafka.group_protocol)
+            self._connection = Connection(
+                bootstrap, kafka.options(), kafka.group_protocol, self.values.timeouts.kafka
+            )
         return self._connection
 
     def agreements(self) -> Agreements:
@@ -257,7 +259,7 @@ def load(
     return Settings(values, origins, file)
 
 
-def masked(value: str | int | None) -> str | int | None:
+def masked(value: str | float | None) -> str | float | None:
     """A value without the passwords that a database's address may hold."""
     if not isinstance(value, str) or not _ADDRESS.match(value):
         return value
@@ -361,16 +363,16 @@ def _is_path(model: type[BaseModel], key: str) -> bool:
     )
 
 
-def _keys() -> dict[str, bool]:
-    """Every dotted key, and whether it holds a path."""
+def _keys(model: type[BaseModel]) -> dict[str, bool]:
+    """Every dotted key of a model, and whether it holds a path."""
     found: dict[str, bool] = {}
-    for name, field in Values.model_fields.items():
+    for name, field in model.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found |= {f"{name}.{key}": _is_path(inner, key) for key in inner.model_fields}
+            found |= {f"{name}.{key}": is_path for key, is_path in _keys(inner).items()}
         else:
-            found[name] = _is_path(Values, name)
+            found[name] = _is_path(model, name)
     return found
 
 
-_KEYS = _keys()
+_KEYS = _keys(Values)

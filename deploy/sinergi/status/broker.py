@@ -38,7 +38,6 @@ FIRST_MESSAGES = 100
 MOST_MESSAGES = 10_000
 _CONTROL_MESSAGES = 5_000
 _MOST_NOTES = 64
-_SILENT_SECONDS = 10.0
 _HEADS = b"heads"
 
 
@@ -99,11 +98,14 @@ class Broker:
     """The brokers, looked at once.
 
     Every method raises what `sinergi_schemas.kafka.faults.translate` makes of the brokers' errors.
+
+    Args:
+        silent_seconds: as of `RangeReader`.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, silent_seconds: float) -> None:
         self._admin = open_admin(connection)
-        self._reader = RangeReader(connection, _SILENT_SECONDS)
+        self._reader = RangeReader(connection, silent_seconds)
 
     def close(self) -> None:
         """Close the connection."""

@@ -163,7 +163,8 @@ class _Gathering:
         others: Mapping[str, int],
         stored: ConsumerRows | None,
     ) -> _Topics:
-        with closing(Broker(self.connection)) as broker:
+        silent_seconds = self.settings.values.timeouts.status.silence
+        with closing(Broker(self.connection, silent_seconds)) as broker:
             owners = sorted({Topic.parse(each).agency for each in others})
             controls = {each: TopicPartition(control_topic(each), 0) for each in owners}
             found = broker.topics([*own, *others, *(name for name, _ in controls.values())])

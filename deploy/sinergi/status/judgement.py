@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 from sinergi.exit_status import ExitStatus
 from sinergi_schemas.kafka.partitions import added
 from sinergi_schemas.plain_text import counted
+from sinergi_schemas.seal.heads import STALE_SECONDS
+from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -36,12 +38,6 @@ if TYPE_CHECKING:
         ReadPartition,
         ReadTopic,
     )
-
-# How long a row may wait for its seal, a leaf for the broker, and a message for the tables.
-PATIENCE_SECONDS = 60.0
-
-# Heads are signed every minute; after three minutes without them no relay runs there.
-HEADS_SECONDS = 180.0
 
 
 class ProblemKind(StrEnum):
@@ -103,13 +99,18 @@ class StatusVerdict:
         return [*(found or [self.well]), *(f"note: {each}" for each in self.remarks)]
 
 
-def judge(facts: Facts) -> StatusVerdict:
-    """Judge the known facts; an unknown fact is neither well nor a problem."""
+def judge(facts: Facts, patience: float = DEFAULT.status.patience) -> StatusVerdict:
+    """Judge the known facts; an unknown fact is neither well nor a problem.
+
+    Args:
+        patience: how long a row may wait for its seal, a leaf for the broker, and a message for the
+            tables, in seconds.
+    """
     problems = [StatusProblem(ProblemKind.INVALID, None, None, each) for each in facts.invalid]
     if facts.publishing:
-        problems += _publishing(facts.publishing)
+        problems += _publishing(facts.publishing, patience)
     if facts.reading:
-        problems += _reading(facts.reading)
+        problems += _reading(facts.reading, patience)
     order = list(ProblemKind)
     return StatusVerdict(
         facts.away,
@@ -132,7 +133,7 @@ def local(at: datetime) -> str:
     return at.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-def _publishing(side: PublisherFacts) -> Iterator[StatusProblem]:
+def _publishing(side: PublisherFacts, patience: float) -> Iterator[StatusProblem]:
     if not side.lease.is_held and side.topics:
         yield _no_relay(side)
     for each in side.topics:
@@ -140,7 +141,8 @@ def _publishing(side: PublisherFacts) -> Iterator[StatusProblem]:
         if not side.lease.is_held:  # a leader may seal while the receipts are read
             yield from _restored(each)
         if side.lease.is_held:
-            yield from _stuck(each, f"although {side.lease.holder} leads as relay: see its log")
+            although = f"although {side.lease.holder} leads as relay: see its log"
+            yield from _stuck(each, although, patience)
         for reason, count in each.held.items():
             what = f"{counted(count, 'row')} of {each.topic} held: {reason}"
             yield StatusProblem(ProblemKind.HELD, each.topic, None, what)
@@ -180,13 +182,13 @@ def _no_relay(side: PublisherFacts) -> StatusProblem:
     )
 
 
-def _stuck(topic: PublishedTopic, although: str) -> Iterator[StatusProblem]:
-    if topic.oldest_unsealed_seconds > PATIENCE_SECONDS:
+def _stuck(topic: PublishedTopic, although: str, patience: float) -> Iterator[StatusProblem]:
+    if topic.oldest_unsealed_seconds > patience:
         what = f"{counted(topic.unsealed, 'row')} of {topic.topic} not sealed, the oldest waits for"
         age = spoken(topic.oldest_unsealed_seconds)
         yield StatusProblem(ProblemKind.UNSEALED, topic.topic, None, f"{what} {age}, {although}")
     for each in topic.partitions:
-        if each.unsent_seconds > PATIENCE_SECONDS:
+        if each.unsent_seconds > patience:
             count = counted(each.sealed - each.sent, "leaf", "leaves")
             what = f"{count} of {topic.topic}/{each.partition} sealed and not on the broker for"
             age = spoken(each.unsent_seconds)
@@ -210,7 +212,7 @@ def _topic(topic: PublishedTopic | ReadTopic) -> Iterator[StatusProblem]:
     yield StatusProblem(ProblemKind.TOPIC, topic.topic, None, what)
 
 
-def _reading(side: ReaderFacts) -> Iterator[StatusProblem]:
+def _reading(side: ReaderFacts, patience: float) -> Iterator[StatusProblem]:
     states = [(topic, each) for topic in side.topics for each in topic.partitions]
     behind = [(topic, each) for topic, each in states if each.behind and not each.halt]
     if behind and side.workers == 0:
@@ -232,7 +234,7 @@ def _reading(side: ReaderFacts) -> Iterator[StatusProblem]:
         )
     elif behind:
         for topic, each in behind:
-            yield from _behind(topic, each)
+            yield from _behind(topic, each, patience)
     for member in side.foreign:
         what = f"{member} is in the group {side.group} and is no materialiser of this agency"
         mend = "let the brokers' operator end it, and give the group to this agency alone (ACLs)"
@@ -247,9 +249,9 @@ def _reading(side: ReaderFacts) -> Iterator[StatusProblem]:
         yield from _broken(topic, each)
 
 
-def _behind(topic: ReadTopic, state: ReadPartition) -> Iterator[StatusProblem]:
+def _behind(topic: ReadTopic, state: ReadPartition, patience: float) -> Iterator[StatusProblem]:
     seconds = state.seconds_behind
-    if seconds is None or seconds <= PATIENCE_SECONDS:
+    if seconds is None or seconds <= patience:
         return
     worker = f"{state.worker} reads it: see its log" if state.worker else "no worker reads it"
     count = counted(state.behind or 0, "event")
@@ -317,7 +319,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
     for agency, at in owners.items():
         if at is None:
             yield f"{agency} has never signed its heads"
-        elif (facts.at - at).total_seconds() > HEADS_SECONDS:
+        elif (facts.at - at).total_seconds() > STALE_SECONDS:
             yield f"{agency} has signed no heads since {local(at)}: its relay is not at work"
 
 

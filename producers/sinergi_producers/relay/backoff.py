@@ -11,21 +11,22 @@ if TYPE_CHECKING:
     from threading import Event
 
     from sinergi_schemas import errors
+    from sinergi_schemas.timeouts import RelayTimeouts
 
 _log = structlog.get_logger(__name__)
 
-_BACKOFF_SECONDS = (0.1, 5.0)
 _NUMBERS = re.compile(r"\d+")
 
 
 class Backoff:
-    """Pauses between attempts, each twice as long as the one before, up to five seconds.
+    """Pauses between attempts, each twice as long as the one before, up to the longest.
 
     Each reason is logged when it first appears, and not at every attempt.
     """
 
-    def __init__(self) -> None:
-        self._seconds = _BACKOFF_SECONDS[0]
+    def __init__(self, timeouts: RelayTimeouts) -> None:
+        self._first, self._most = timeouts.retry_first, timeouts.retry_most
+        self._seconds = self._first
         self._logged = ""
 
     def wait(self, why: errors.SinergiError, stopping: Event) -> None:
@@ -36,10 +37,10 @@ class Backoff:
             self._logged = reason
             _log.warning("waiting", why=str(why))
         stopping.wait(self._seconds)
-        self._seconds = min(2 * self._seconds, _BACKOFF_SECONDS[1])
+        self._seconds = min(2 * self._seconds, self._most)
 
     def reset(self) -> None:
         """The work goes on: the next pause is a short one again."""
         if self._logged:
             _log.info("going on")
-        self._seconds, self._logged = _BACKOFF_SECONDS[0], ""
+        self._seconds, self._logged = self._first, ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sinergi_producers.relay import topic_evidence
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.skip_report import SkipReport
+from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
@@ -26,12 +27,23 @@ if TYPE_CHECKING:
 
 
 class Comparison:
-    """Compares the topics of one agency with its outbox, once each term."""
+    """Compares the topics of one agency with its outbox, once each term.
 
-    def __init__(self, store: OutboxStore, connection: Connection, agency: str) -> None:
+    Args:
+        silent_seconds: as of `RangeReader`.
+    """
+
+    def __init__(
+        self,
+        store: OutboxStore,
+        connection: Connection,
+        agency: str,
+        silent_seconds: float = DEFAULT.relay.silence,
+    ) -> None:
         self._store = store
         self._connection = connection
         self._agency = agency
+        self._silent_seconds = silent_seconds
         self._skipped = SkipReport()
 
     def leaves_on_topics(
@@ -60,7 +72,7 @@ class Comparison:
                 size,
                 *confirmed.get(tree_key, (0, None)),
             )
-        found = topic_evidence.evidence(self._connection, known)
+        found = topic_evidence.evidence(self._connection, known, self._silent_seconds)
         for tp, each in found.items():
             self._check(tp, tree_keys[tp], known[tp], each)
         return {tree_keys[tp]: _leaves_shown(known[tp], each) for tp, each in found.items()}

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sinergi_producers.relay.sending import STALLED_SECONDS
 from sinergi_schemas import topics
 from sinergi_schemas.kafka.compacted_topic import CompactedTopic
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.heads import SignedHeads, TreeHead
+from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.keys import SigningKey
     from sinergi_schemas.seal.merkle import Frontier
 
-HEADS_SECONDS = 60.0
-SCHEMAS_SECONDS = 3_600.0
-_FINISH_SECONDS = 10.0
+# No setting, like the time between heads: readers on the whole bus count on it.
+_SCHEMAS_SECONDS = 3_600.0
 _HEADS = b"heads"
 
 
@@ -46,7 +45,7 @@ class ControlTopic:
         clock: Clock,
     ) -> None:
         self._topic = CompactedTopic(
-            connection, topics.control_topic(agency), clock, STALLED_SECONDS
+            connection, topics.control_topic(agency), clock, connection.timeouts.report
         )
         self._clock = clock
         self._bus = bus
@@ -60,7 +59,7 @@ class ControlTopic:
     def publish_schemas(self, schemas: Iterable[Schema]) -> None:
         """Write the schemas that events may have."""
         self._schemas = tuple(schemas)
-        self._schemas_due = self._clock.monotonic() + SCHEMAS_SECONDS
+        self._schemas_due = self._clock.monotonic() + _SCHEMAS_SECONDS
         for each in self._schemas:
             self._topic.put(f"schema/{each.fingerprint.hex()}".encode(), each.text)
         self._topic.serve()
@@ -81,7 +80,7 @@ class ControlTopic:
         note = heads.sign(SignedHeads(self._bus, self._agency, now, stated), self._signers(trees))
         self._topic.put(_HEADS, note.encode())
         self._topic.serve()
-        self._due = self._clock.monotonic() + HEADS_SECONDS
+        self._due = self._clock.monotonic() + heads.RENEWED_SECONDS
 
     def _signers(self, trees: Mapping[TreeKey, Frontier]) -> list[SigningKey]:
         signing = [
@@ -106,9 +105,9 @@ class ControlTopic:
         if now >= self._due:
             self.publish_heads(trees)
 
-    def finish(self) -> None:
-        """Wait until everything is written, for ten seconds at most.
+    def finish(self, seconds: float = DEFAULT.relay.stop) -> None:
+        """Wait until everything is written, at most so long.
 
         The next leader writes what is left as soon as it leads.
         """
-        self._topic.finish(_FINISH_SECONDS)
+        self._topic.finish(seconds)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from sinergi_producers.relay.loop import Relay
 from sinergi_producers.relay.store import OutboxStore
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.postgresql.lease import SECONDS
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from sinergi_producers.relay.term import Identity
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.timeouts import RelayTimeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,14 @@ class RelaySetup:
 
     Attributes:
         database: where the agency's outbox is; see `sinergi_schemas.postgresql.address`.
-        term_seconds: how long the lease lasts that makes one relay the leader.
+        timeouts: how often the relay looks, and how long it waits.
     """
 
     identity: Identity
     database: str
     connection: Connection
     catalog: Catalog
-    term_seconds: float = SECONDS
+    timeouts: RelayTimeouts = DEFAULT.relay
     clock: Clock = SYSTEM
 
 
@@ -41,5 +42,12 @@ def build_relay(setup: RelaySetup, *, store_class: type[OutboxStore] = OutboxSto
         store_class: another class than the usual one, as for a benchmark that notes when something
             happens.
     """
-    store = store_class(setup.database, setup.term_seconds)
-    return Relay(setup.identity, store, setup.connection, setup.catalog, clock=setup.clock)
+    store = store_class(setup.database, setup.timeouts.lease)
+    return Relay(
+        setup.identity,
+        store,
+        setup.connection,
+        setup.catalog,
+        clock=setup.clock,
+        timeouts=setup.timeouts,
+    )

@@ -31,6 +31,7 @@ from sinergi_producers.relay.term import TermSetup
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.garbage import leave_loaded_objects
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +44,9 @@ if TYPE_CHECKING:
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.timeouts import RelayTimeouts
 
 _log = structlog.get_logger(__name__)
-
-_IDLE_SECONDS = 0.05
-_HORIZON_SECONDS = 1.0
-_RELOAD_SECONDS = 60.0
 
 
 class Relay:
@@ -62,11 +60,12 @@ class Relay:
         catalog: Catalog,
         *,
         clock: Clock = SYSTEM,
+        timeouts: RelayTimeouts = DEFAULT.relay,
     ) -> None:
         self._store = store
+        self._timeouts = timeouts
         self._clock = clock
-        self._terms = TermSetup(identity, store, connection, catalog, clock)
-        self._term_seconds = store.term_seconds
+        self._terms = TermSetup(identity, store, connection, catalog, clock, timeouts)
         self._committer = ThreadPoolExecutor(1, "commit")
         self._renewal_due = 0.0
         self._horizon_due = 0.0
@@ -86,7 +85,7 @@ class Relay:
                 is sent. What is sealed waits in the database.
         """
         leave_loaded_objects()
-        backoff = Backoff()
+        backoff = Backoff(self._timeouts)
         try:
             while not stopping.is_set():
                 try:
@@ -104,10 +103,10 @@ class Relay:
         self._store.check()
         epoch = self._store.take_lease()  # 0. take the lease
         if epoch is None:
-            stopping.wait(self._term_seconds / 10)
+            stopping.wait(self._timeouts.lease / 10)
             return
         now = self._clock.monotonic()
-        self._renewal_due, self._reload_due = now + self._term_seconds / 3, now
+        self._renewal_due, self._reload_due = now + self._timeouts.lease / 3, now
         term = None
         try:
             term = self._terms.begin(epoch)  # 0. refuse; find what a topic has lost
@@ -149,7 +148,7 @@ class Relay:
                 to_send = SealedBatch()
                 backoff.reset()
                 term.control.publish_if_due(term.sent)
-                stopping.wait(_IDLE_SECONDS)
+                stopping.wait(self._timeouts.idle)
                 following = self._read(term)  # 1
             unsealed = following
         self._send(term, to_send)  # 3 and 4
@@ -192,21 +191,21 @@ class Relay:
         now = self._clock.monotonic()
         if now >= self._renewal_due:
             self._store.renew_lease(term.epoch)
-            self._renewal_due = now + self._term_seconds / 3
+            self._renewal_due = now + self._timeouts.lease / 3
 
     def _reload(self, term: Term) -> None:
-        """Read the agreements and the private keys again, once a minute."""
+        """Read the agreements and the private keys again, from time to time."""
         now = self._clock.monotonic()
         if now >= self._reload_due:
             self._terms.reload(term)
-            self._reload_due = now + _RELOAD_SECONDS
+            self._reload_due = now + self._timeouts.reload
 
     def _current_watermarks(self, term: Term) -> Watermarks:
         """A copy of the watermarks as they are now, since the rows are read on another thread."""
         now = self._clock.monotonic()
         if now >= self._horizon_due:
             term.watermarks.observe(self._store.horizon(term.watermarks))
-            self._horizon_due = now + _HORIZON_SECONDS
+            self._horizon_due = now + self._timeouts.horizon
         term.watermarks.before_read(now)
         return replace(term.watermarks)
 
@@ -221,7 +220,7 @@ class Relay:
         """End a term, for whatever reason: deliver nothing more, and give the lease back."""
         if term:
             term.sender.discard()
-            term.control.finish()
+            term.control.finish(self._timeouts.stop)
         try:
             self._store.release_lease(epoch)
         except errors.Unavailable as why:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[str, bytes]]
 
-STALLED_SECONDS = 30.0
 _WAIT_SECONDS = 0.5
 
 
@@ -88,15 +87,16 @@ class Sender:
 
         Raises:
             BrokerAway, BrokerRefuses, …: a message was not delivered, or no report has come for
-                half a minute. This sender must then be discarded.
+                `timeouts.kafka.report` seconds. This sender must then be discarded.
         """
         reports = DeliveryReports(self._producer, self._clock, self._attempt)
+        longest = self._connection.timeouts.report
         try:
             while (missing := len(self._producer)) and not self._failure:
                 serve(self._producer, _WAIT_SECONDS, self._attempt)
                 while_waiting()
-                if reports.are_overdue(STALLED_SECONDS):
-                    what = f"{missing} messages unreported for {STALLED_SECONDS:.0f} s"
+                if reports.are_overdue(longest):
+                    what = f"{missing} messages unreported for {longest:g} s"
                     raise self._connection.away(what)
         except errors.BrokerRefuses:
             # The client fails with the first message that it cannot deliver, whose report gives the

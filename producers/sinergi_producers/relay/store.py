@@ -20,8 +20,9 @@ from sinergi_producers.relay.sealing import (
 from sinergi_producers.relay.watermark import Horizon, UnsealedRows
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database, stored
-from sinergi_schemas.postgresql.lease import SECONDS, Lease
+from sinergi_schemas.postgresql.lease import Lease
 from sinergi_schemas.seal.checkpoint import SignedCheckpoint
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,7 @@ _log = structlog.get_logger(__name__)
 _TABLES = ("head", "outbox", "tree", "checkpoint", "lease", "known_schema")
 
 
-def relay_lease(seconds: float = SECONDS) -> Lease:
+def relay_lease(seconds: float = DEFAULT.relay.lease) -> Lease:
     """The lease that makes one relay the leader of an outbox. The holder's name is unique."""
     holder = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
     return Lease("sinergi_producer.lease", "relay", holder, seconds)
@@ -52,10 +53,9 @@ class OutboxStore:
         seconds: how long the lease lasts.
     """
 
-    def __init__(self, url: str, seconds: float = SECONDS) -> None:
+    def __init__(self, url: str, seconds: float = DEFAULT.relay.lease) -> None:
         self._database = Database(url, "sinergi relay")
         self._lease = relay_lease(seconds)
-        self.term_seconds = seconds
 
     def check(self) -> None:
         """Check that the tables are there.

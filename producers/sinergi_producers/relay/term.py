@@ -7,7 +7,7 @@ when the agreements or the private keys have changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.seal.keys import SigningKey
     from sinergi_schemas.seal.merkle import Frontier
+    from sinergi_schemas.timeouts import RelayTimeouts
 
 _log = structlog.get_logger(__name__)
 
@@ -43,8 +44,8 @@ class Identity:
 
     Attributes:
         keys: the private keys that the agency has now.
-        load: reads the agreements. It is called again each minute, so that a new version needs no
-            restart.
+        load: reads the agreements. It is called again from time to time, so that a new version
+            needs no restart.
         load_keys: reads the private keys in the same way; without it they stay as they are.
     """
 
@@ -78,7 +79,7 @@ class Term:
     trees: dict[TreeKey, Frontier]
     sent: dict[TreeKey, Frontier]
     versions: frozenset[str]
-    watermarks: Watermarks = field(default_factory=Watermarks)
+    watermarks: Watermarks
     is_outdated: bool = False
 
 
@@ -92,14 +93,16 @@ class TermSetup:
         connection: Connection,
         catalog: Catalog,
         clock: Clock,
+        timeouts: RelayTimeouts,
     ) -> None:
+        self._timeouts = timeouts
         self._identity = identity
         self._store = store
         self._connection = connection
         self._catalog = catalog
         self._clock = clock
         self._partition_check = PartitionCheck()
-        self._comparison = Comparison(store, connection, identity.agency)
+        self._comparison = Comparison(store, connection, identity.agency, timeouts.silence)
 
     def begin(self, epoch: int) -> Term:
         """Begin a term under a lease that was just taken. This is step 0 of the relay.
@@ -135,7 +138,8 @@ class TermSetup:
         sender = Sender(self._connection, agreements.bus, agency, self._schema_ids(), self._clock)
         sealer = self._sealer(agreements, keys, counts)
         _log.info("leading", agency=agency, epoch=epoch)
-        return Term(epoch, sealer, control, sender, trees, sent, agreements.versions)
+        watermarks = Watermarks(full_read=self._timeouts.full_read)
+        return Term(epoch, sealer, control, sender, trees, sent, agreements.versions, watermarks)
 
     def reload(self, term: Term) -> None:
         """Read the agreements and the private keys again, and release rows that were held for them.

@@ -22,6 +22,7 @@ from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.scan import RangeReader
 from sinergi_schemas.seal import checkpoint, noise
 from sinergi_schemas.seal.noise import Noise
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 UNKNOWN_LEAF = "a leaf that the outbox does not know, under no checkpoint of this agency"
 
-_SILENT_SECONDS = 10.0
 _MOST_ROOTS = 1_000
 _CLOCKS_DIFFER = timedelta(hours=1)
 
@@ -95,18 +95,23 @@ def agreed_partitions(
 
 
 def evidence(
-    connection: Connection, known: Mapping[TopicPartition, KnownTree]
+    connection: Connection,
+    known: Mapping[TopicPartition, KnownTree],
+    silent_seconds: float = DEFAULT.relay.silence,
 ) -> dict[TopicPartition, TopicEvidence]:
     """What each topic-partition shows.
 
     Memory is bounded, and time grows with what was written behind the last confirmed leaf.
+
+    Args:
+        silent_seconds: as of `RangeReader`.
 
     Raises:
         OutboxForked: this agency has signed two trees of one size.
         BrokerAway, TopicAway, NotPermitted: they cannot be read.
     """
     found = {tp: TopicEvidence() for tp in known}
-    with closing(RangeReader(connection, _SILENT_SECONDS)) as reader:
+    with closing(RangeReader(connection, silent_seconds)) as reader:
         whole = {tp: _unconfirmed_range(reader, tp, each.sent) for tp, each in known.items()}
         late = {tp: _since(reader, tp, whole[tp], each.sent_at) for tp, each in known.items()}
         for tp, offsets in whole.items():
@@ -122,17 +127,20 @@ def evidence(
 
 
 def messages_beyond(
-    connection: Connection, trees: Mapping[TopicPartition, int]
+    connection: Connection,
+    trees: Mapping[TopicPartition, int],
+    silent_seconds: float = DEFAULT.relay.silence,
 ) -> Iterator[tuple[TopicPartition, Message]]:
     """The messages that may hold leaves beyond each tree, and some before. Nothing is verified.
 
     Args:
         trees: the size of each tree as the database has it.
+        silent_seconds: as of `RangeReader`.
 
     Raises:
         BrokerAway, TopicAway, NotPermitted: they cannot be read.
     """
-    with closing(RangeReader(connection, _SILENT_SECONDS)) as reader:
+    with closing(RangeReader(connection, silent_seconds)) as reader:
         yield from reader.messages(
             {tp: _unconfirmed_range(reader, tp, size) for tp, size in trees.items()}
         )

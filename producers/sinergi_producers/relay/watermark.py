@@ -15,12 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from sinergi_schemas.timeouts import DEFAULT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sinergi_producers.relay.sealing import OutboxRow
-
-FULL_READ_SECONDS = 60.0
 
 
 class UnsealedRows(NamedTuple):
@@ -60,23 +60,25 @@ class Watermarks:
     Attributes:
         live: no live row at or below it waits.
         history: no row of history at or below it waits.
+        full_read: how often a read starts from the beginning, in seconds.
     """
 
     live: int = 0
     history: int = 0
+    full_read: float = DEFAULT.relay.full_read
     _settled: int = 0
     _candidate: Horizon | None = None
     _history_waits: bool = True
     _full_read_due: float = field(default=0.0)
 
     def before_read(self, now: float) -> None:
-        """Start from the very beginning once a minute, in case a watermark is ever too high.
+        """Start from the very beginning from time to time, in case a watermark is ever too high.
 
         Args:
             now: seconds on a monotonic clock.
         """
         if now >= self._full_read_due:
-            self._full_read_due = now + FULL_READ_SECONDS
+            self._full_read_due = now + self.full_read
             self.reset()
 
     def observe(self, horizon: Horizon) -> None:

@@ -36,6 +36,8 @@ _KINDS = {
     "int_type": "a whole number",
     "bool_type": "true or false",
     "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
     "path_type": "text in quotes",
     "list_type": "a list in brackets",
     "dict_type": "a table",
@@ -45,6 +47,7 @@ _KINDS = {
 _BOUNDS = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
+    "finite_number": "must be a finite number",
     "literal_error": "must be {expected}",
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",

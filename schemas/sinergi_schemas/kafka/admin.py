@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka.connection import Attempt, Connection
     from sinergi_schemas.topics import TopicPartition
 
-_SECONDS = 10.0
 _END_SECONDS = 2.0
 _ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
@@ -38,6 +37,11 @@ class Admin(AdminClient):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection.settings())
         self.connection = connection
+
+    @property
+    def answer_seconds(self) -> float:
+        """How long it waits for the brokers' answer to a request."""
+        return self.connection.timeouts.answer
 
     def answer(self, future: Future[T], attempt: Attempt | None = None) -> T:
         """Wait for the result of a call of this client.
@@ -106,7 +110,7 @@ def cluster_id(admin: Admin) -> str:
     Raises:
         SinergiError: see `Admin.answer`.
     """
-    cluster = admin.answer(admin.describe_cluster(request_timeout=_SECONDS))
+    cluster = admin.answer(admin.describe_cluster(request_timeout=admin.answer_seconds))
     return str(cluster.cluster_id)
 
 
@@ -116,7 +120,7 @@ def broker_count(admin: Admin) -> int:
     Raises:
         SinergiError: see `Admin.answer`.
     """
-    cluster = admin.answer(admin.describe_cluster(request_timeout=_SECONDS))
+    cluster = admin.answer(admin.describe_cluster(request_timeout=admin.answer_seconds))
     return len(cluster.nodes)
 
 
@@ -129,7 +133,7 @@ def describe(admin: Admin, topics: Iterable[str]) -> dict[str, TopicDescription]
     names = sorted(set(topics))
     if not names:
         return {}
-    asked = admin.describe_topics(TopicCollection(names), request_timeout=_SECONDS)
+    asked = admin.describe_topics(TopicCollection(names), request_timeout=admin.answer_seconds)
     found = {name: _if_present(admin, name, future) for name, future in asked.items()}
     return {name: topic for name, topic in found.items() if topic is not None}
 
@@ -176,8 +180,9 @@ def bounds(admin: Admin, tps: Iterable[TopicPartition]) -> dict[TopicPartition, 
         SinergiError: see `Admin.answer`.
     """
     tps = list(tps)
-    low = _offsets(admin, tps, OffsetSpec.earliest(), _SECONDS)  # type: ignore[no-untyped-call]
-    high = _offsets(admin, tps, OffsetSpec.latest(), _SECONDS)  # type: ignore[no-untyped-call]
+    seconds = admin.answer_seconds
+    low = _offsets(admin, tps, OffsetSpec.earliest(), seconds)  # type: ignore[no-untyped-call]
+    high = _offsets(admin, tps, OffsetSpec.latest(), seconds)  # type: ignore[no-untyped-call]
     return {tp: range(low[tp], high[tp]) for tp in high}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sinergi_schemas import errors
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.kafka.client_errors import ClientErrors, ClientLog
+from sinergi_schemas.timeouts import DEFAULT, KafkaTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,12 +48,14 @@ class Connection:
         bootstrap: `host:port`, several with commas.
         options: librdkafka's own settings for security, as `sasl.password`; never shown.
         group_protocol: the protocol of consumer groups; `classic` for brokers before Kafka 4.0.
+        timeouts: how long its clients wait.
         client_errors: what the clients of this connection reported outside of any call.
     """
 
     bootstrap: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     group_protocol: Literal["consumer", "classic"] = "consumer"
+    timeouts: KafkaTimeouts = DEFAULT.kafka
     client_errors: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
 
     def settings(self) -> dict[str, Any]:

@@ -64,7 +64,6 @@ _WITHOUT_GROUP = {
 }
 
 
-_SECONDS = 10.0
 _PART_BYTES = 4 * 1024 * 1024
 _FEW, _FEWEST = 40, 4
 _LARGE_BYTES = 32 * 1024
@@ -90,7 +89,9 @@ class ReadingConsumer(Consumer):
     def __init__(self, connection: Connection, settings: dict[str, Any]) -> None:
         super().__init__(settings)
         self._connection = connection
-        self._unreadable = UnreadableBatches(lambda: _open_probe(connection))
+        self._unreadable = UnreadableBatches(
+            lambda: _open_probe(connection), connection.timeouts.answer
+        )
         self._passed: dict[TopicPartition, int] = {}
         self.passes = 0
 
@@ -202,7 +203,7 @@ class UngroupedConsumer(ReadingConsumer):
         new = topics - self._known
         try:
             for each in new:
-                if self.list_topics(each, timeout=_SECONDS).topics[each].error is None:
+                if self._metadata_error(each) is None:
                     self._known.add(each)
         except KafkaException as why:
             raise self._translated(why, self._connection.attempt("Read", [*new])) from None
@@ -222,10 +223,16 @@ class UngroupedConsumer(ReadingConsumer):
             raise translate(error, self._connection.attempt("Read", [each.topic() or ""]))
         return True
 
+    def _metadata_error(self, topic: str) -> KafkaError | None:
+        """What the brokers have against a topic; None where they describe it."""
+        found = self.list_topics(topic, timeout=self._connection.timeouts.answer)
+        error: KafkaError | None = found.topics[topic].error
+        return error
+
     def _why_absent(self, topic: str, attempt: Attempt) -> errors.SinergiError | None:
         """Why the brokers do not show a topic; None where they do."""
         try:
-            error = self.list_topics(topic, timeout=_SECONDS).topics[topic].error
+            error = self._metadata_error(topic)
         except KafkaException as why:
             return translated(why, attempt)
         if error is None:

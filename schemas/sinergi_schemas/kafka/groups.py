@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.topics import TopicPartition
 
-_SECONDS = 10.0
-
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -51,7 +49,7 @@ def members(admin: Admin, group: str) -> list[Member]:
         NotPermitted: the group may not be described.
         SinergiError: see `Admin.answer`.
     """
-    asked = admin.describe_consumer_groups([group], request_timeout=_SECONDS)
+    asked = admin.describe_consumer_groups([group], request_timeout=admin.answer_seconds)
     try:
         found = admin.wait_for(asked[group]).members
     except KafkaException as why:

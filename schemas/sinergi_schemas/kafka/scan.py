@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka.unreadable import Unreadable
     from sinergi_schemas.topics import TopicPartition
 
-SILENT_SECONDS = 30.0
 """How long a scan waits for the next message, unless its caller gives another limit."""
 
-_ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
 # Fetched at a time: a message may have a megabyte.
 _PART = 32
@@ -43,13 +41,15 @@ class RangeReader:
     """Reads ranges of offsets of any number of topic-partitions; one call at a time.
 
     Args:
-        silent_seconds: after so long without a message of the ranges, a topic is away. The time
-            that the process is suspended does not count.
+        silent_seconds: after so long without a message of the ranges, a topic is away; if None, it
+            is that of the connection. The time that the process is suspended does not count.
     """
 
-    def __init__(self, connection: Connection, silent_seconds: float = SILENT_SECONDS) -> None:
+    def __init__(self, connection: Connection, silent_seconds: float | None = None) -> None:
         self._consumer = open_consumer(connection, None)
-        self._silent_seconds = silent_seconds
+        timeouts = connection.timeouts
+        self._silent_seconds = timeouts.silence if silent_seconds is None else silent_seconds
+        self._answer_seconds = timeouts.answer
 
     def close(self) -> None:
         """Close the connection."""
@@ -62,7 +62,7 @@ class RangeReader:
             SinergiError: see `faults.translate`.
         """
         with translating():
-            return self._consumer.get_watermark_offsets(to_client(tp), timeout=_ANSWER_SECONDS)
+            return self._consumer.get_watermark_offsets(to_client(tp), timeout=self._answer_seconds)
 
     def first_since(self, tp: TopicPartition, moment: datetime) -> int | None:
         """The first offset that the broker has stamped at a moment or later; None without one.
@@ -73,7 +73,7 @@ class RangeReader:
         milliseconds = max(0, int(moment.timestamp() * 1000))
         with translating():
             (found,) = self._consumer.offsets_for_times(
-                [to_client(tp, milliseconds)], timeout=_ANSWER_SECONDS
+                [to_client(tp, milliseconds)], timeout=self._answer_seconds
             )
         return found.offset if found.offset >= 0 else None
 
@@ -232,7 +232,7 @@ class PartitionScan:
         A chunk ends early where it has 8 MiB, and where no more has arrived yet.
 
         Raises:
-            TopicAway: the broker is silent before `end`, for half a minute as a rule.
+            TopicAway: the broker is silent before `end`.
             SinergiError: see `faults.translate`.
         """
         chunk: list[Message] = []
@@ -293,7 +293,7 @@ class PartitionScan:
 
 @contextmanager
 def open_scan(
-    connection: Connection, tp: TopicPartition, silent_seconds: float = SILENT_SECONDS
+    connection: Connection, tp: TopicPartition, silent_seconds: float | None = None
 ) -> Iterator[PartitionScan]:
     """A scan whose connection is closed at the end of the block.
 

@@ -34,7 +34,6 @@ _CAUSES = {
 }
 
 _MOST_CACHED = 1_000
-_ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.5
 _SEARCH_SECONDS = 1.0
 
@@ -70,10 +69,14 @@ class UnreadableBatches:
     Args:
         open_probe: opens a consumer outside every group that reports the ends of partitions. It is
             called at the first such batch.
+        answer_seconds: how long the brokers' answer is waited for.
     """
 
-    def __init__(self, open_probe: Callable[[], Consumer], clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, open_probe: Callable[[], Consumer], answer_seconds: float, clock: Clock = SYSTEM
+    ) -> None:
         self._open_probe = open_probe
+        self._answer_seconds = answer_seconds
         self._clock = clock
         self._probe: Consumer | None = None
         self._ends: dict[tuple[TopicPartition, int], _End] = {}
@@ -120,7 +123,7 @@ class UnreadableBatches:
         """Where the batch ends that begins at an offset."""
         if self._probe is None:
             self._probe = self._open_probe()
-        _, high = self._probe.get_watermark_offsets(to_client(tp), timeout=_ANSWER_SECONDS)
+        _, high = self._probe.get_watermark_offsets(to_client(tp), timeout=self._answer_seconds)
         within, step, end = first, 1, _End(high, is_unreadable=False)
         while within + 1 < end.offset:
             at = min(within + step, (within + end.offset) // 2 if end.offset < high else high - 1)
@@ -138,7 +141,7 @@ class UnreadableBatches:
         assert self._probe is not None
         self._probe.assign([to_client(tp, offset)])
         why: errors.SinergiError = errors.TopicAway(tp.topic, f"silent at offset {offset}")
-        deadline = self._clock.monotonic() + _ANSWER_SECONDS
+        deadline = self._clock.monotonic() + self._answer_seconds
         while self._clock.monotonic() < deadline:
             for each in self._probe.consume(1, _POLL_SECONDS):
                 error = each.error()

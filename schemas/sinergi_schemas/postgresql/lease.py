@@ -15,8 +15,6 @@ from sinergi_schemas.postgresql import stored
 if TYPE_CHECKING:
     import psycopg
 
-SECONDS = 10.0
-
 _TAKE = """
     UPDATE {table} SET epoch = epoch + 1, holder = %(holder)s,
         expires_at = clock_timestamp() + %(seconds)s * interval '1 second'
@@ -39,9 +37,10 @@ class Lease:
     Args:
         table: the name of the table, with its schema; it is put into SQL as it is.
         holder: a name of this process that no other process has; people read it.
+        seconds: how long the lease lasts.
     """
 
-    def __init__(self, table: str, name: str, holder: str, seconds: float = SECONDS) -> None:
+    def __init__(self, table: str, name: str, holder: str, seconds: float) -> None:
         self._take, self._renew, self._release = (
             statement.format(table=table) for statement in (_TAKE, _RENEW, _RELEASE)
         )

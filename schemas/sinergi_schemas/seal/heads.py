@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 MOST_BYTES = 480 * 1024
 MOST_SIGNATURES = 16
 
+# An agency signs its heads again after so long, and where they are older than three times that,
+# every other agency takes its relay for stopped. So no agency may set these for itself.
+RENEWED_SECONDS = 60.0
+STALE_SECONDS = 180.0
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class TreeHead:

@@ -26,7 +26,7 @@ from chaos.claim_monitor import (
 from chaos.report import Report
 from chaos.timing import drawn, pause, until
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.postgresql import lease
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     import threading
@@ -43,7 +43,7 @@ PARTITIONS = 6
 WORKERS = 3
 # Nothing that is to be done may wait longer for somebody who does it. A relay that is gone leaves
 # its lease behind, and a materialiser that stands still its locks, for as long.
-LEFT_ALONE_SECONDS = lease.SECONDS + 5.0
+LEFT_ALONE_SECONDS = DEFAULT.relay.lease + 5.0
 
 _SETTLED_SECONDS = 60.0
 _AWAKE_SECONDS = 30.0
