@@ -133,7 +133,7 @@ def test_an_end_that_was_cut_off_is_known_by_heads_by_receipts_and_by_another_co
 
     _, verdict = audited(pair, Copies(copy, pair.topic.name))
     _, second = verdict.findings
-    assert f"by {pair.topic.name} it has {size}:" in second.why
+    assert f"according to {pair.topic.name} it has {size}:" in second.why
     assert verdict.compared == len(messages(pair, 0))
 
 
