@@ -57,7 +57,8 @@ STATED = {
     "default_transaction_isolation": (None, "'serializable'"),
     "default_transaction_read_only": (None, "on"),
     "default_transaction_deferrable": (None, "on"),
-    "idle_session_timeout": (None, "'100ms'"),
+    # Long enough for a command of its own on a busy machine, between two statements.
+    "idle_session_timeout": (None, "'5s'"),
 }
 FOUND = {name: found for name, (found, _) in STATED.items() if found is not None}
 OTHERWISE = {name: other for name, (_, other) in STATED.items() if other is not None}
