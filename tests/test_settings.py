@@ -142,6 +142,12 @@ def test_durations_are_settings_that_reach_what_waits(file: Path) -> None:
     assert seen["timeouts.relay.idle"] == (0.05, "default")
 
 
+def test_true_is_no_duration(file: Path) -> None:
+    file.write_text(file.read_text() + "[timeouts.relay]\nreload = true\n")
+    with pytest.raises(SettingsRefused, match=r"timeouts.relay.reload.*not true or false"):
+        load(file, {}, {})
+
+
 @pytest.mark.parametrize(
     ("key", "value", "what"),
     [

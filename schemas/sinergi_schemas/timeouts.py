@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _LEAST, _MOST = 0.001, 86_400.0
 
@@ -33,6 +33,14 @@ class TimeoutTable(BaseModel):
     """Durations of one part of the program, which refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean(cls, given: object) -> object:
+        """Refuse true and false, which pydantic would take for 1 and 0."""
+        if isinstance(given, bool):
+            raise ValueError("must be a number, not true or false")  # noqa: TRY004 - for pydantic
+        return given
 
 
 class KafkaTimeouts(TimeoutTable):
