@@ -78,6 +78,10 @@ class TopicPartition(NamedTuple):
         """
         return Topic.parse(self.topic)
 
+    def origin(self, bus: str) -> str:
+        """The origin of its checkpoints on a bus (C2SP tlog-checkpoint, "Note text")."""
+        return f"{bus}/{self}"
+
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"
 

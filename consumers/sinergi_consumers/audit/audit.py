@@ -24,6 +24,7 @@ from sinergi_consumers.audit.statements import SignedStatements, contradiction
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.merkle import EMPTY_ROOT
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,7 +211,7 @@ class Audit:
         return [*found, *self.verdict.missing_in_copy, *self.verdict.statements.remarks]
 
     def _origin(self, number: int) -> str:
-        return f"{self._bus.agreements.bus}/{self._topic.name}/{number}"
+        return TopicPartition(self._topic.name, number).origin(self._bus.agreements.bus)
 
     def _add_broken(self, counts: ReplayCounts, why: errors.TopicHalted) -> None:
         valid = "no leaf is valid"

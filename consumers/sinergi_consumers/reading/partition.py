@@ -18,6 +18,7 @@ from sinergi_schemas import errors, message
 from sinergi_schemas.seal.candidates import WINDOW
 from sinergi_schemas.seal.merkle import leaf_hash
 from sinergi_schemas.seal.reader import TreeReader
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -121,7 +122,7 @@ class Partition:
         self.rewind: int | None = None
         self.next_offset = 0
         self.is_ended = False
-        self._origin = f"{bus}/{topic.name}/{number}"
+        self._origin = TopicPartition(topic.name, number).origin(bus)
         self._reader = TreeReader(self._origin, keys, tree, compare=compare)
         self._start = tree.size
         self._stored: dict[int, Message] = {}

@@ -13,6 +13,7 @@ from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.writer import TreeWriter
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +95,8 @@ class Tape:
         self.key = key or SigningKey.generate(f"{bus}/{topic.agency}")
         self.catalog = catalog or Catalog.shipped()
         self.schema: Schema = self.catalog.newest(topic.event_type)
-        self._writer = TreeWriter(f"{bus}/{topic.name}/{number}", [self.key], Frontier.empty())
+        origin = TopicPartition(topic.name, number).origin(bus)
+        self._writer = TreeWriter(origin, [self.key], Frontier.empty())
         self._offset = 0
 
     @property

@@ -91,7 +91,8 @@ class _Best:
     def __init__(self, agreements: Agreements, reader: str, reading: _Reading) -> None:
         self.reading = reading
         self._best = Acknowledged(f"{reader}/{reading.database}", reading.partition, None, None)
-        self._origin = f"{agreements.bus}/{reading.topic.name}/{reading.partition}"
+        tp = TopicPartition(reading.topic.name, reading.partition)
+        self._origin = tp.origin(agreements.bus)
         self._ring = agreements.ring(reading.topic, reading.partition)
         name = f"{agreements.bus}/{reader}/{reading.database}"
         keys = agreements.receipt_keys(reader, reading.topic)

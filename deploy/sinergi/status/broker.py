@@ -250,7 +250,7 @@ def _near_positions(
 def _checkpoint_size(received: Message, agreements: Agreements, tp: TopicPartition) -> int | None:
     """The tree size of the owner's checkpoint that a message carries; None without one."""
     topic, partition = tp.event_topic, tp.partition
-    origin = f"{agreements.bus}/{topic.name}/{partition}"
+    origin = tp.origin(agreements.bus)
     try:
         sealed = message.parse(received).sealed
         if sealed is None:

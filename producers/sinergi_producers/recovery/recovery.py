@@ -168,10 +168,9 @@ class Recovery:
             topic = Topic(agency, name)
             for number in range(count):
                 tree = trees.get(TreeKey(name, number), Frontier.empty())
-                origin = f"{agreements.bus}/{topic.name}/{number}"
-                ring = agreements.ring(topic, number)
-                readings[TopicPartition(topic.name, number)] = TopicReading(
-                    TreeKey(name, number), topic, origin, ring, tree
+                tp, ring = TopicPartition(topic.name, number), agreements.ring(topic, number)
+                readings[tp] = TopicReading(
+                    TreeKey(name, number), topic, tp.origin(agreements.bus), ring, tree
                 )
         sizes = {place: each.tree.size for place, each in readings.items()}
         for place, received in topic_evidence.messages_beyond(self._connection, sizes):

@@ -67,7 +67,7 @@ class Comparison:
             tp = TopicPartition(topic.name, number)
             tree_keys[tp] = tree_key
             known[tp] = topic_evidence.KnownTree(
-                f"{agreements.bus}/{topic.name}/{number}",
+                tp.origin(agreements.bus),
                 agreements.ring(topic, number),
                 size,
                 *confirmed.get(tree_key, (0, None)),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_schemas.message import leaf_data
 from sinergi_schemas.seal.writer import TreeWriter
-from sinergi_schemas.topics import Topic, partition_for
+from sinergi_schemas.topics import Topic, TopicPartition, partition_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -155,7 +155,7 @@ class Sealer:
     ) -> TreeUpdate:
         event_type, partition = tree_key
         topic = Topic(self.agency, event_type)
-        origin = f"{self.bus}/{topic.name}/{partition}"
+        origin = TopicPartition(topic.name, partition).origin(self.bus)
         keys = self.ring(topic, partition).signers(origin, tree.size + len(rows), self.keys)
         writer = TreeWriter(origin, keys, tree)
         for row in rows:

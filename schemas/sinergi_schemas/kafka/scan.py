@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka.unreadable import Unreadable
     from sinergi_schemas.topics import TopicPartition
 
-"""How long a scan waits for the next message, unless its caller gives another limit."""
-
 _POLL_SECONDS = 0.1
 # Fetched at a time: a message may have a megabyte.
 _PART = 32
