@@ -142,9 +142,17 @@ def test_durations_are_settings_that_reach_what_waits(file: Path) -> None:
     assert seen["timeouts.relay.idle"] == (0.05, "default")
 
 
-def test_true_is_no_duration(file: Path) -> None:
-    file.write_text(file.read_text() + "[timeouts.relay]\nreload = true\n")
-    with pytest.raises(SettingsRefused, match=r"timeouts.relay.reload.*not true or false"):
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("timeouts.relay", "reload", "true"),
+        ("provision", "replication", "true"),
+        ("consumer", "quarantine_bytes", "false"),
+    ],
+)
+def test_true_and_false_are_no_numbers(file: Path, table: str, key: str, value: str) -> None:
+    file.write_text(f"[{table}]\n{key} = {value}\n")
+    with pytest.raises(SettingsRefused, match=rf"{table}.{key}.*not true or false"):
         load(file, {}, {})
 
 

@@ -10,11 +10,15 @@ on signed heads that are renewed each minute, it is a constant too.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from sinergi_schemas.files.toml_file import refuse_boolean
 
 _LEAST, _MOST = 0.001, 86_400.0
+
+Seconds = Annotated[float, BeforeValidator(refuse_boolean)]
 
 
 def _seconds(default: float, title: str, *, least: float = _LEAST, most: float = _MOST) -> Any:
@@ -34,29 +38,21 @@ class TimeoutTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_boolean(cls, given: object) -> object:
-        """Refuse true and false, which pydantic would take for 1 and 0."""
-        if isinstance(given, bool):
-            raise ValueError("must be a number, not true or false")  # noqa: TRY004 - for pydantic
-        return given
-
 
 class KafkaTimeouts(TimeoutTable):
     """What each client of a connection to the brokers waits for."""
 
     # librdkafka takes an hour at most, and `change` is doubled for one request.
-    answer: float = _seconds(
+    answer: Seconds = _seconds(
         10.0, "how long a client waits for the brokers' answer to a request", most=3_600.0
     )
-    change: float = _seconds(
+    change: Seconds = _seconds(
         30.0, "how long `sinergi provision` waits until topics are made or changed", most=1_800.0
     )
-    report: float = _seconds(
+    report: Seconds = _seconds(
         30.0, "how long a relay waits for the next delivery report before it opens another client"
     )
-    silence: float = _seconds(
+    silence: Seconds = _seconds(
         30.0, "how long a replay waits for a message of a topic before the topic is away"
     )
 
@@ -65,19 +61,21 @@ class RelayTimeouts(TimeoutTable):
     """How often a relay looks, and how long it waits."""
 
     # An idle relay renews its lease between two pauses, so a pause is much shorter than a lease.
-    lease: float = _seconds(
+    lease: Seconds = _seconds(
         10.0, "how long the lease lasts that makes one relay the leader", least=2.0
     )
-    idle: float = _seconds(0.05, "the pause before an idle relay looks for new rows", most=0.5)
-    horizon: float = _seconds(1.0, "how often a relay asks which transactions are still open")
-    full_read: float = _seconds(60.0, "how often a relay reads the outbox from its first row")
-    silence: float = _seconds(
+    idle: Seconds = _seconds(0.05, "the pause before an idle relay looks for new rows", most=0.5)
+    horizon: Seconds = _seconds(1.0, "how often a relay asks which transactions are still open")
+    full_read: Seconds = _seconds(60.0, "how often a relay reads the outbox from its first row")
+    silence: Seconds = _seconds(
         10.0, "how long a relay waits for a message of its own topics before they are away"
     )
-    reload: float = _seconds(60.0, "how often a relay reads agreements and private keys again")
-    retry_first: float = _seconds(0.1, "a relay's first pause after a failure; each next is double")
-    retry_most: float = _seconds(5.0, "a relay's longest pause after a failure")
-    stop: float = _seconds(
+    reload: Seconds = _seconds(60.0, "how often a relay reads agreements and private keys again")
+    retry_first: Seconds = _seconds(
+        0.1, "a relay's first pause after a failure; each next is double"
+    )
+    retry_most: Seconds = _seconds(5.0, "a relay's longest pause after a failure")
+    stop: Seconds = _seconds(
         10.0, "how long a relay that ends its term waits until its control topic is written"
     )
 
@@ -85,33 +83,33 @@ class RelayTimeouts(TimeoutTable):
 class MaterialiserTimeouts(TimeoutTable):
     """How often a materialiser looks, and how long it waits."""
 
-    reload: float = _seconds(60.0, "how often a materialiser reads the agreements again")
-    silence: float = _seconds(
+    reload: Seconds = _seconds(60.0, "how often a materialiser reads the agreements again")
+    silence: Seconds = _seconds(
         5.0, "how long a quarantined event is looked for in a topic that gives no message"
     )
-    stalled: float = _seconds(
+    stalled: Seconds = _seconds(
         10.0, "how often a materialiser that receives nothing looks whether its client has stalled"
     )
-    retry_first: float = _seconds(
+    retry_first: Seconds = _seconds(
         2.0,
         "the first pause before a halted topic-partition is looked at again; each next is double",
     )
-    retry_most: float = _seconds(
+    retry_most: Seconds = _seconds(
         300.0, "the longest pause before a halted topic-partition is looked at again"
     )
-    retry_unclaimed: float = _seconds(
+    retry_unclaimed: Seconds = _seconds(
         10.0, "the longest pause before a topic-partition that could not be claimed is tried again"
     )
-    retry_start: float = _seconds(
+    retry_start: Seconds = _seconds(
         1.0, "the pause before a materialiser that could not start tries again"
     )
-    positions: float = _seconds(
+    positions: Seconds = _seconds(
         5.0, "how often a materialiser checks that the database still has its positions"
     )
-    report: float = _seconds(
+    report: Seconds = _seconds(
         60.0, "how long receipts wait for the next delivery report before another client is opened"
     )
-    stop: float = _seconds(
+    stop: Seconds = _seconds(
         10.0, "how long a materialiser that stops waits until its receipts are published"
     )
 
@@ -119,10 +117,10 @@ class MaterialiserTimeouts(TimeoutTable):
 class StatusTimeouts(TimeoutTable):
     """What `sinergi status` waits for, and what it takes for late."""
 
-    silence: float = _seconds(
+    silence: Seconds = _seconds(
         10.0, "how long `sinergi status` waits for a message of a topic before the topic is away"
     )
-    patience: float = _seconds(
+    patience: Seconds = _seconds(
         60.0,
         "how long `sinergi status` lets a row wait for its seal, a leaf for the broker, and a"
         " message for the tables, before it names a problem",

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from sinergi_schemas import errors
 from sinergi_schemas.files import file_rights, input_file
+from sinergi_schemas.files.toml_file import refuse_boolean
 from sinergi_schemas.plain_text import is_text, listing
 from sinergi_schemas.timeouts import Timeouts
 from sinergi_schemas.topics import is_bus, is_slug
@@ -54,6 +55,7 @@ Slug = Annotated[str, AfterValidator(_agency)]
 Bus = Annotated[str, AfterValidator(_bus)]
 Brokers = Annotated[str, AfterValidator(_brokers)]
 Database = Annotated[str, AfterValidator(_database)]
+Count = Annotated[int, BeforeValidator(refuse_boolean)]
 
 
 class SettingsTable(BaseModel):
@@ -132,7 +134,7 @@ class Consumer(SettingsTable):
         default=None, description="a URL as postgresql://user@host/name"
     )
     name: Slug = "main"
-    quarantine_bytes: int = Field(
+    quarantine_bytes: Count = Field(
         default=64 * 1024 * 1024, ge=0, description="a count of bytes, as 67108864"
     )
 
@@ -144,7 +146,7 @@ class Provision(SettingsTable):
         replication: copies of each partition; unset means three, or one per broker if fewer.
     """
 
-    replication: int | None = Field(
+    replication: Count | None = Field(
         default=None, ge=1, le=100, description="a count of brokers, as 3"
     )
 

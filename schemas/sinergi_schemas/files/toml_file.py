@@ -74,6 +74,16 @@ class Table(BaseModel):
 TableT = TypeVar("TableT", bound=BaseModel)
 
 
+def refuse_boolean(given: object) -> object:
+    """Refuse true and false where a table that converts values expects a number.
+
+    pydantic would take them for 1 and 0.
+    """
+    if isinstance(given, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004 - for pydantic
+    return given
+
+
 def read(data: bytes) -> dict[str, Any]:
     """A TOML document; it may begin with a byte order mark, which editors on Windows write.
 
