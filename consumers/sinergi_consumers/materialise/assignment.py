@@ -35,7 +35,7 @@ from sinergi_schemas.kafka.admin import (
     open_admin,
     topic_id,
 )
-from sinergi_schemas.kafka.consumer import consume_bounded, open_consumer
+from sinergi_schemas.kafka.consumer import consume_parts, open_consumer
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
 from sinergi_schemas.kafka.faults import translating
 from sinergi_schemas.kafka.partitions import PartitionCheck
@@ -62,7 +62,6 @@ _log = structlog.get_logger(__name__)
 # The metadata of an offset commit whose result tells whether this worker is a current member.
 _MEMBERSHIP_CHECK = "is it mine?"
 _POLL_SECONDS = 0.1
-_PART = 1_000
 _MOST_MESSAGES = 20_000
 _MOST_BYTES = 32 * 1024 * 1024
 
@@ -142,14 +141,13 @@ class Assignment:
         """
         self._request_confirmation()
         messages = size = 0
-        is_more = True
-        while is_more and messages < _MOST_MESSAGES and size < _MOST_BYTES:
-            chunk, chunk_bytes, is_more = consume_bounded(self._consumer, _PART, _POLL_SECONDS)
-            arrival = self._arrival(chunk)
-            size += chunk_bytes
-            messages += len(chunk)
-            del chunk
-            yield arrival
+        for part, part_bytes in consume_parts(self._consumer, _POLL_SECONDS):
+            messages += len(part)
+            size += part_bytes
+            yield self._arrival(part)
+            del part
+            if messages >= _MOST_MESSAGES or size >= _MOST_BYTES:
+                break
         if not messages:
             self._replace_stalled_client()
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from sinergi_consumers.bus import Bus
+    from sinergi_consumers.materialise.arrival import Arrival
     from sinergi_consumers.materialise.assignment import Assignment
     from sinergi_consumers.materialise.receipts import Receipts
     from sinergi_consumers.materialise.store import Store
@@ -156,16 +157,19 @@ class Materialiser:
         Returns:
             The topic-partitions whose next offset is no longer on the broker.
         """
-        out_of_range: set[TopicPartition] = set()
-        for arrival in self._assignment.poll():
-            for tp, messages in arrival.messages.items():
-                self._claims[tp].partition.add(messages)
-            for batch in arrival.unreadable:
-                self._claims[batch.tp].partition.noise.add(batch.cause, batch.offset)
-            for tp in arrival.ended:
-                self._claims[tp].partition.end()
-            out_of_range |= arrival.out_of_range
-        return out_of_range
+        none: set[TopicPartition] = set()
+        # The variable of a loop would hold each part until the next one is there.
+        return none.union(*map(self._verify, self._assignment.poll()))
+
+    def _verify(self, arrival: Arrival) -> set[TopicPartition]:
+        """Verify a part of what has arrived; see `_poll`."""
+        for tp, messages in arrival.messages.items():
+            self._claims[tp].partition.add(messages)
+        for batch in arrival.unreadable:
+            self._claims[batch.tp].partition.noise.add(batch.cause, batch.offset)
+        for tp in arrival.ended:
+            self._claims[tp].partition.end()
+        return arrival.out_of_range
 
     def _unclaim(self, out_of_range: set[TopicPartition]) -> None:
         """Let topic-partitions be claimed anew: their next leaf may be at another offset."""

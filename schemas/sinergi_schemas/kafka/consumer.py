@@ -14,7 +14,7 @@ from sinergi_schemas.kafka.faults import translate, translated, translating
 from sinergi_schemas.kafka.unreadable import UnreadableBatches, is_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from confluent_kafka import Message
 
@@ -64,7 +64,7 @@ _WITHOUT_GROUP = {
 }
 
 
-_PART_BYTES = 4 * 1024 * 1024
+_UNKNOWN_BYTES = 4 * 1024 * 1024
 _FEW, _FEWEST = 40, 4
 _LARGE_BYTES = 32 * 1024
 _HEADER_BYTES, _FEW_HEADERS = 150, 16
@@ -283,28 +283,23 @@ def _membership(connection: Connection, group: str) -> dict[str, Any]:
     return found
 
 
-def consume_bounded(
-    consumer: Consumer, most: int, seconds: float
-) -> tuple[list[Message], int, bool]:
-    """The next messages, at most so many or some 4 MiB; their bytes; whether more may be there.
+def consume_parts(consumer: Consumer, seconds: float) -> Iterator[tuple[list[Message], int]]:
+    """The messages that have arrived, in small parts, each with its bytes; the last may be empty.
 
-    They are consumed few at a time, since each of a thousand may have a megabyte; large ones four
-    at a time.
+    They are consumed few at a time, since each may have a megabyte; large ones four at a time. Drop
+    a part before the next one is taken.
 
     Args:
         seconds: how long to wait where there is none.
     """
-    chunk: list[Message] = []
-    size, wanted = 0, _FEWEST
-    while len(chunk) < most and size < _PART_BYTES:
-        few = consumer.consume(wanted, seconds)
-        few_bytes = sum(map(message_bytes, few))
-        chunk += few
-        size += few_bytes
-        if len(few) < wanted:
-            return chunk, size, False
-        wanted = _FEWEST if few_bytes > wanted * _LARGE_BYTES else _FEW
-    return chunk, size, True
+    wanted, is_more = _FEWEST, True
+    while is_more:
+        part = consumer.consume(wanted, seconds)
+        size = sum(map(message_bytes, part))
+        is_more = len(part) == wanted
+        wanted = _FEWEST if size > wanted * _LARGE_BYTES else _FEW
+        yield part, size
+        del part
 
 
 def message_bytes(each: Message) -> int:
@@ -318,7 +313,7 @@ def message_bytes(each: Message) -> int:
     try:
         headers = message.headers(each)
     except ValueError:
-        return _PART_BYTES
+        return _UNKNOWN_BYTES
     size = len(each.value() or b"") + len(each.key() or b"")
     # A loop, since it runs for every message: a generator takes more than twice the time.
     for name, value in headers:
