@@ -12,7 +12,7 @@ from results import Figure, median
 from stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from sinergi.local import Local
@@ -24,14 +24,12 @@ ROUNDS = 3
 
 def measure(local: Local, folder: Path) -> Iterator[Figure]:
     """Events a second of both."""
-    stage = Stage.set_up(folder, local, samples.FLAT)
-    rows = list(samples.rows(samples.FLAT, stage.publisher, EVENTS))
     rates: dict[str, list[float]] = {"sinergi": [], "handwritten": []}
     peak = 0.0
     for number in range(ROUNDS):
         stage = Stage.set_up(folder, local, samples.FLAT)
         url = stage.prepare_publisher(local.database(f"relaying_{number}"))
-        _fill(url, rows)
+        _fill(url, samples.rows(samples.FLAT, stage.publisher, EVENTS))
         finish = race.relay(stage, url, EVENTS)
         rates["sinergi"].append(EVENTS / finish.seconds)
         peak = max(peak, finish.peak_mib)
@@ -42,7 +40,7 @@ def measure(local: Local, folder: Path) -> Iterator[Figure]:
     yield Figure("relay.peak_mib", peak, "MiB")
 
 
-def _fill(url: str, rows: list[OutboxRow]) -> None:
+def _fill(url: str, rows: Iterable[OutboxRow]) -> None:
     """Let the rows wait: in the outbox, and in a table as one would make it by hand."""
     conninfo = sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(conninfo) as connection, connection.cursor() as cursor:

@@ -177,7 +177,7 @@ class AgencyPair:
             self.producer_url,
             self.connection,
             Catalog.shipped(),
-            self.timeouts.relay,
+            self.timeouts,
         )
 
     @contextmanager
@@ -197,7 +197,7 @@ class AgencyPair:
             self.receipt_key,
             self.projections if projections is None else projections,
             self.quarantine_bytes,
-            self.timeouts.materialiser,
+            self.timeouts,
         )
         return build_materialiser(setup, stopping)
 

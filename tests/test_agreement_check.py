@@ -81,9 +81,9 @@ def decoded(
 
 def why(*events: Transfer, **how: Any) -> list[str]:
     result = decoded(*events, **how)
-    assert {each.reason for each in result.unfit} <= {NOT_AGREED}
-    assert result.events.height + len(result.unfit) == len(events)
-    return [each.detail for each in result.unfit]
+    assert {each.reason for each in result.refused} <= {NOT_AGREED}
+    assert result.events.height + len(result.refused) == len(events)
+    return [each.detail for each in result.refused]
 
 
 def test_an_event_under_the_agreement_that_it_names_becomes_rows() -> None:
@@ -108,9 +108,9 @@ def test_an_event_under_the_agreement_that_it_names_becomes_rows() -> None:
 )
 def test_an_event_that_no_agreement_allows_is_set_apart_alone(forged: Transfer, said: str) -> None:
     result = decoded(event(GOOD.hash), forged, event(GOOD.hash))
-    (unfit,) = result.unfit
-    assert (unfit.message.leaf_index, unfit.reason, unfit.revision) == (1, NOT_AGREED, 1)
-    assert said in unfit.detail
+    (refused,) = result.refused
+    assert (refused.message.leaf_index, refused.reason, refused.revision) == (1, NOT_AGREED, 1)
+    assert said in refused.detail
     assert result.events["leaf_index"].to_list() == [0, 2]
 
 

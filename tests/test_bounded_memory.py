@@ -299,7 +299,7 @@ def one_by_one(batch: VerifiedBatch) -> DecodedBatch:
         for part in DECODER.parts(replace(batch, start=each.leaf_index, messages=[each]))
     ]
     events = pl.concat([each.events for each in alone])
-    return DecodedBatch(events, [one for each in alone for one in each.unfit])
+    return DecodedBatch(events, [one for each in alone for one in each.refused])
 
 
 def test_a_batch_of_long_lists_falls_into_parts_that_together_are_the_whole() -> None:
@@ -315,8 +315,8 @@ def test_a_batch_of_long_lists_falls_into_parts_that_together_are_the_whole() ->
     assert len(parts) > 2
     assert max(rows) <= 110_000
     assert pl.concat([each.events for each in parts]).equals(whole.events)
-    unfit = [each.message.leaf_index for part in parts for each in part.unfit]
-    assert unfit == [each.message.leaf_index for each in whole.unfit] == [7, 58]
+    refused = [each.message.leaf_index for part in parts for each in part.refused]
+    assert refused == [each.message.leaf_index for each in whole.refused] == [7, 58]
 
 
 def test_an_ordinary_batch_is_one_part() -> None:

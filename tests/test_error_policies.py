@@ -145,10 +145,10 @@ class Group:
         )
         return lambda *_: ()
 
-    def halt(self, tp: TopicPartition) -> None:
+    def suspend(self, tp: TopicPartition) -> None:
         self.claimable.discard(tp)
 
-    def release(self, tp: TopicPartition) -> None:
+    def resume(self, tp: TopicPartition) -> None:
         self.claimable.add(tp)
 
 
@@ -171,7 +171,9 @@ def of_materialiser(fault: errors.SinergiError, monkeypatch: pytest.MonkeyPatch)
     group, sink = Group(fault), Recorded()
     receipts = SimpleNamespace(send=list, confirmed=list, finish=lambda _: [])
     loaded = SimpleNamespace(
-        reload=lambda: False, awaiting=SimpleNamespace(look=lambda _: None), partition=None
+        reload=lambda: False,
+        automatic_retry=SimpleNamespace(retry_unstored=lambda _: None),
+        partition=None,
     )
     monkeypatch.setattr(loop, "LoadedAgreements", lambda *_: loaded)
     parts: tuple[Any, ...] = (group, SimpleNamespace(sink=sink), receipts, None, Hurried())

@@ -134,7 +134,7 @@ def issued(**changes: Any) -> Event:
         ({"fingerprint": b""}, UNKNOWN_SCHEMA),
         ({"datum": b""}, "not one of transfer/"),
         ({"datum": b"\xff" * 1000}, "not one of transfer/"),
-        ({"oddity": TOO_LONG}, TOO_LONG),
+        ({"row_fault": TOO_LONG}, TOO_LONG),
     ],
 )
 def test_each_fault_has_its_reason(changes: dict[str, Any], why: str) -> None:

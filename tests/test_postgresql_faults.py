@@ -34,7 +34,8 @@ from sinergi_consumers.testing.sinks import (
 )
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import codec, errors
-from sinergi_schemas.postgresql import Database, session, translate
+from sinergi_schemas.postgresql import Database, translate
+from sinergi_schemas.timeouts import DEFAULT
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -407,9 +408,8 @@ def test_a_transaction_that_stood_still_too_long_is_begun_again(
     consumer: ConsumerDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after SIGSTOP: the server has given up the rows that it held."""
-    timeout = "idle_in_transaction_session_timeout"
-    patient = session.SETTINGS[timeout]
     with consumer.working() as worker:
+        database = worker.sink._database  # type: ignore[attr-defined]
         work = worker.work([escorted("P/1", "P/1")])
         stood: list[int] = []
         merge = ESCORTS.rows
@@ -422,12 +422,14 @@ def test_a_transaction_that_stood_still_too_long_is_begun_again(
                     lambda: not consumer.ask(f"SELECT 1 FROM pg_stat_activity WHERE {own}"), "cut"
                 )
                 # Only the first attempt stands still: a slow machine pauses for 50 ms by itself.
-                monkeypatch.setitem(session.SETTINGS, timeout, patient)
+                monkeypatch.setattr(database, "_timeouts", DEFAULT.database)
             return merge(events)
 
         slow = replace(ESCORTS, rows=rows)
         delayed = Worker(worker.sink, consumer.tape, (CURRENT, HISTORY, slow))
-        monkeypatch.setitem(session.SETTINGS, timeout, "'50ms'")
+        monkeypatch.setattr(
+            database, "_timeouts", DEFAULT.database.model_copy(update={"idle": 0.05})
+        )
         assert isinstance(delayed.store(replace(work, claim=delayed.claim)), Stored)
     assert stood
     assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(1,)]

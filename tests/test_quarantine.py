@@ -369,11 +369,11 @@ def test_of_two_retries_at_once_each_event_comes_in_by_one(consumer: ConsumerDat
 
     def retry() -> list[str]:
         with consumer.sink() as sink:
-            retrial = QuarantineRetry(
+            quarantine_retry = QuarantineRetry(
                 sink, PROJECTIONS, Decoders(Catalog.shipped(), None), NOTHING_READ
             )
             together.wait()
-            return [each.result for each in retrial.retry(entries, DECISION)]
+            return [each.result for each in quarantine_retry.retry(entries, DECISION)]
 
     with ThreadPoolExecutor(2) as threads:
         one, other = threads.submit(retry), threads.submit(retry)
@@ -479,7 +479,7 @@ def test_who_discards_waits_for_a_worker_and_neither_is_broken_off(
         work = worker.work([transfer("P/2", 2), transfer("P/1", 2)])
         with sink.transaction() as transaction:
             position = worker.claim.positions[CURRENT.name]
-            transaction.advance(CURRENT, work.batch, position, worker.claim.place)
+            transaction.advance(CURRENT, work.batch, position, worker.claim.incarnation)
             second, first = (CURRENT.rows(events_of(work)[at : at + 1]) for at in (0, 1))
             transaction.merge(CURRENT, second)
             done = thread.submit(
@@ -679,10 +679,10 @@ def test_a_mended_projection_of_an_integrators_takes_its_own_events_back(
     assert consumer.ask("SELECT count(*) FROM sinergi.transfer") == [(9,)]
     mended.append(True)
     with consumer.sink() as sink:
-        retrial = QuarantineRetry(
+        quarantine_retry = QuarantineRetry(
             sink, consumer.projections, Decoders(Catalog.shipped(), None), NOTHING_READ
         )
-        (outcome,) = retrial.retry(
+        (outcome,) = quarantine_retry.retry(
             [QuarantineKey("own", TopicPartition(TOPIC.name, 0), 5)], DECISION
         )
     assert outcome.is_merged

@@ -23,7 +23,7 @@ from agency_pair import AgencyPair, send
 from memory_use import peak
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi_consumers.decode.decoder import Unfit
+from sinergi_consumers.decode.decoder import RefusedEvent
 from sinergi_consumers.quarantine.admin import Quarantine, QuarantineFilter
 from sinergi_consumers.quarantine.leaf_reading import LeafReading
 from sinergi_consumers.quarantine.retry import QuarantinedLeaves
@@ -417,9 +417,9 @@ def act(
 ) -> None:
     if action == "set apart":
         projection = {each.name: each for each in PROJECTIONS}[name]
-        unfit = [Unfit(LEAVES[leaf], "rows-refused", "x")]
+        refused = [RefusedEvent(LEAVES[leaf], "rows-refused", "x")]
         with sink.transaction() as transaction:
-            transaction.quarantine(projection, QuarantinedLeaves(TOPIC, 0, [LEAVES[leaf]]), unfit)
+            transaction.quarantine(projection, QuarantinedLeaves(TOPIC, 0, [LEAVES[leaf]]), refused)
     elif action == "retry":
         with sink.transaction() as transaction:
             transaction.mark_retried([QuarantineKey(name, TopicPartition(TOPIC.name, 0), leaf)])

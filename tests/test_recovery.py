@@ -21,7 +21,7 @@ from sinergi_producers.relay.store import OutboxStore
 from sinergi_producers.relay.watermark import Watermarks
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.postgresql import session as postgresql_session
+from sinergi_schemas.timeouts import DatabaseTimeouts, Timeouts
 from test_relay import expected_messages, messages, relay_of, sent, until_sent, verified
 from waiting import PATIENCE_SECONDS
 
@@ -73,8 +73,7 @@ def restore(pair: AgencyPair, url: str) -> None:
 
 
 def recovery(pair: AgencyPair) -> Recovery:
-    setup = pair.relay_setup
-    return Recovery(setup.identity, setup.database, setup.connection, setup.catalog)
+    return Recovery(pair.relay_setup)
 
 
 def sealed_only(pair: AgencyPair) -> None:
@@ -337,14 +336,14 @@ def test_nobody_recovers_while_a_relay_leads(
 
 
 def test_a_transaction_that_has_published_is_waited_for_and_no_event_of_it_is_passed_over(
-    pair: AgencyPair, backup: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    pair: AgencyPair, backup: Callable[[str], str]
 ) -> None:
     earlier = backup(pair.producer_url)
     with pair.relaying():
         pair.publish(transfer("P/1"))
         until_sent(pair, 1)
     restore(pair, earlier)
-    monkeypatch.setitem(postgresql_session.SETTINGS, "lock_timeout", "'200ms'")
+    pair.timeouts = Timeouts(database=DatabaseTimeouts(lock=0.2))
     with Session(pair.producer) as session:
         pair.outbox.publish(session, transfer("P/1", risk="HIGH"))
         with pytest.raises(errors.DatabaseAway, match="55P03"):

@@ -168,8 +168,8 @@ def test_fields_that_the_reader_does_not_know_are_left_out(tmp_path: Path) -> No
     result = decoded(catalog, catalog, (1, document_two("P/1")))
     # POWDER is no symbol of the reader's: the catalogue's own check would not let it go.
     assert result.events.is_empty()
-    assert [each.reason for each in result.unfit] == ["awaiting-schema"]
-    assert "POWDER was removed" in result.unfit[0].detail
+    assert [each.reason for each in result.refused] == ["awaiting-schema"]
+    assert "POWDER was removed" in result.refused[0].detail
 
     one, two = schema_of(ONE), schema_of(TWO, 2)
     frame = frames.decode([codec.encode_document(document_two("P/1"), two)], two).frame
@@ -189,7 +189,7 @@ def test_one_batch_may_hold_events_of_all_versions_and_keeps_their_order(tmp_pat
         for number in range(6)
     ]
     result = decoded(catalog, catalog, *written)
-    assert result.unfit == []
+    assert result.refused == []
     assert result.events["record_id"].to_list() == [f"P/{number}" for number in range(6)]
     assert result.events["leaf_index"].to_list() == list(range(6))
     assert result.events["place_count"].to_list() == [7, 2] * 3
@@ -201,7 +201,7 @@ def test_events_of_a_version_that_is_not_known_here_wait_for_it(tmp_path: Path) 
     theirs, ours = write(tmp_path / "theirs", ONE, TWO), write(tmp_path / "ours", ONE)
     result = decoded(theirs, ours, (1, document_one("P/1")), (2, document_two("P/2")))
     assert result.events["record_id"].to_list() == ["P/1"]
-    assert [(each.message.leaf_index, each.reason) for each in result.unfit] == [
+    assert [(each.message.leaf_index, each.reason) for each in result.refused] == [
         (1, "awaiting-schema")
     ]
 

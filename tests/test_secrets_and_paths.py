@@ -30,7 +30,7 @@ from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.errors import (
     AgreementRefused,
-    FoundingRefused,
+    InitRefused,
     KeyFileRefused,
     MappingRefused,
     SchemaRefused,
@@ -99,7 +99,7 @@ def test_where_one_of_its_files_has_no_room_init_makes_none(tmp_path: Path, plac
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).symlink_to("nowhere/at/all")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(FoundingRefused, match="exists"):
+    with pytest.raises(InitRefused, match="exists"):
         write_first_files(tmp_path, plan())
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -238,8 +238,7 @@ def test_a_leader_that_parts_with_a_client_that_reaches_nobody_writes_by_another
     control.publish_heads({TreeKey("transfer", 0): Frontier.empty()})
     control._topic._connection = pair.connection
     pair.until(lambda: not left_after_finish(control), "the heads arrive")
-    (told,) = messages(pair, control_topic(pair.publisher))
-    assert told.key() == b"heads"
+    assert {each.key() for each in messages(pair, control_topic(pair.publisher))} == {b"heads"}
 
 
 def left_after_finish(control: ControlTopic) -> int:
@@ -367,6 +366,6 @@ def test_receipts_that_one_client_does_not_get_out_are_published_by_another(
 
     pair.until(has_arrived, "one has arrived")
     assert arrived == made[1:], "the newer one covers the older"
-    (told,) = messages(pair, receipts_topic(pair.reader))
-    assert told.value() == b"note 2"
+    # More than once where the first client was so slow that another one wrote it too.
+    assert {each.value() for each in messages(pair, receipts_topic(pair.reader))} == {b"note 2"}
     assert not receipts.finish(1)

@@ -19,6 +19,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.postgresql.engine import engine
+from sinergi_schemas.timeouts import DatabaseTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,6 +135,16 @@ def test_every_setting_is_ours_in_every_transaction_whoever_set_it_otherwise(
                 own = begun.connection.driver_connection
                 assert isinstance(own, psycopg.Connection)
                 assert settings_of(own) == FOUND | patient
+
+
+def test_the_durations_of_a_process_are_those_of_its_transactions(services: Services) -> None:
+    timeouts = DatabaseTimeouts(lock=0.25, idle=90.0)
+    with (
+        closing(Database(services.postgresql, "a test", timeouts)) as database,
+        database.serving() as connection,
+    ):
+        own = {"lock_timeout": "250ms", "idle_in_transaction_session_timeout": "90s"}
+        assert settings_of(connection) == FOUND | own
 
 
 @pytest.mark.parametrize("setting", OTHERWISE)

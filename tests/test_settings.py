@@ -10,7 +10,7 @@ import tomli_w
 
 from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
 from sinergi.settings.settings import Settings, load, masked, stray_variables
-from sinergi_schemas.errors import FoundingRefused, SettingsRefused
+from sinergi_schemas.errors import InitRefused, SettingsRefused
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.timeouts import (
     KafkaTimeouts,
@@ -284,10 +284,10 @@ def _with_line(agreement: str, line: str) -> str:
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
     made = founded(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(FoundingRefused, match="is there already; it is never overwritten"):
+    with pytest.raises(InitRefused, match="is there already; it is never overwritten"):
         founded(tmp_path)
     made.settings.unlink()
-    with pytest.raises(FoundingRefused, match=r"bnnk-banyuwangi\.key is there already"):
+    with pytest.raises(InitRefused, match=r"bnnk-banyuwangi\.key is there already"):
         founded(tmp_path)
     assert not made.settings.exists()
     assert all(path.read_bytes() == data for path, data in before.items() if path.exists())
@@ -302,7 +302,7 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_init_refuses_names_that_the_bus_cannot_carry(tmp_path: Path, plan: PlannedFiles) -> None:
-    with pytest.raises(FoundingRefused):
+    with pytest.raises(InitRefused):
         write_first_files(tmp_path, plan)
     assert list(tmp_path.iterdir()) == []
 

@@ -96,9 +96,9 @@ def test_however_many_old_messages_lie_at_the_end_what_is_materialised_is_found(
             )
         document = operator.reader()
     assert document["exit_status"] == 2
-    assert kinds(document) == {"untold"}
+    assert kinds(document) == {"undecided"}
     assert "all is well" not in document["lines"][0]
-    assert "cannot be told" in document["lines"][0]
+    assert "it is not known whether" in document["lines"][0]
     assert available(document) == [None, None]
     assert [each["at_least"] for each in shares(document)] == [len(each) for each in old]
 
@@ -147,18 +147,16 @@ def test_a_topic_is_cut_off_where_it_shows_less_than_was_signed_or_verified() ->
         assert verdict.lines[0].startswith(said)
 
 
-def test_what_cannot_be_told_is_neither_well_nor_cut_off_and_hides_nothing_that_is_certain() -> (
-    None
-):
-    untold = reading(available=None, at_least=4, seconds_behind=None)
-    verdict = judge(untold)
-    assert (verdict.exit_status, [each.kind for each in verdict.problems]) == (2, ["untold"])
+def test_what_is_undecided_is_neither_well_nor_cut_off_and_hides_nothing_that_is_certain() -> None:
+    undecided = reading(available=None, at_least=4, seconds_behind=None)
+    verdict = judge(undecided)
+    assert (verdict.exit_status, [each.kind for each in verdict.problems]) == (2, ["undecided"])
     (line,) = verdict.lines
-    said = "is whole cannot be told: its last messages show 4 leaves where its owner signed 10;"
-    assert f"whether {TOPIC}/0 {said}" in line
+    said = "is complete: its last messages show 4 leaves where its owner signed 10;"
+    assert f"not known whether {TOPIC}/0 {said}" in line
     nothing = judge(reading(available=None, at_least=0, signed=None, materialised={}))
     assert nothing.exit_status == 2
     assert "show 0 leaves; others have written there" in nothing.lines[0]
     held_up = judge(reading(available=None, at_least=4, quarantined={"datum-invalid": 1}))
     assert held_up.exit_status == 1
-    assert [each.kind for each in held_up.problems] == ["untold", "quarantined"]
+    assert [each.kind for each in held_up.problems] == ["undecided", "quarantined"]

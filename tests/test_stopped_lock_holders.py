@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from sinergi_schemas import errors
-from sinergi_schemas.postgresql import Database, connection, session
+from sinergi_schemas.postgresql import Database, session
+from sinergi_schemas.timeouts import DEFAULT, DatabaseTimeouts
 from waiting import until
 
 if TYPE_CHECKING:
@@ -18,15 +19,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 APPLICATION = "sinergi relay"
+IMPATIENT = DatabaseTimeouts(lock=1.0, stalled=0.5)
 TAKE = "UPDATE sinergi_producer.lease SET epoch = epoch + 1"
-
-
-@pytest.fixture
-def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A database whose users lose patience after a second."""
-    monkeypatch.setattr(connection, "_STALLED_SECONDS", 0.5)
-    monkeypatch.setitem(session.SETTINGS, "lock_timeout", "'1s'")
-    return str(request.getfixturevalue("postgresql"))
 
 
 @contextmanager
@@ -51,7 +45,7 @@ def holding(url: str, application: str) -> Iterator[psycopg.Connection]:
     """A session that holds what `TAKE` needs."""
     conninfo = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     opened = psycopg.connect(conninfo, application_name=application)
-    opened.execute(session.statements(opened.info.server_version))
+    opened.execute(session.statements(opened.info.server_version, DEFAULT.database))
     opened.execute("SELECT * FROM sinergi_producer.lease FOR UPDATE")
     try:
         yield opened
@@ -70,21 +64,21 @@ def is_taken(database: Database) -> bool:
 
 @pytest.mark.parametrize("stopped", [stopped_in_a_copy, stopped_in_a_pipeline])
 def test_whoever_needs_its_lock_ends_the_session_of_a_process_that_stands_still(
-    stopped: Callable[[psycopg.Connection], AbstractContextManager[None]], url: str
+    stopped: Callable[[psycopg.Connection], AbstractContextManager[None]], postgresql: str
 ) -> None:
-    database = Database(url, APPLICATION)
+    database = Database(postgresql, APPLICATION, IMPATIENT)
     with (
         pytest.raises(psycopg.OperationalError),
-        holding(url, APPLICATION) as holder,
+        holding(postgresql, APPLICATION) as holder,
         stopped(holder),
     ):
         until(lambda: is_taken(database), "the lock is given up")
     database.close()
 
 
-def test_a_session_of_somebody_else_is_only_waited_for(url: str) -> None:
-    database = Database(url, APPLICATION)
-    with holding(url, "the agency's own system") as holder, stopped_in_a_copy(holder):
+def test_a_session_of_somebody_else_is_only_waited_for(postgresql: str) -> None:
+    database = Database(postgresql, APPLICATION, IMPATIENT)
+    with holding(postgresql, "the agency's own system") as holder, stopped_in_a_copy(holder):
         assert not is_taken(database)
         assert not is_taken(database)
     assert is_taken(database)

@@ -11,7 +11,7 @@ from typing import Final
 
 MOST_DATUM_BYTES: Final = 256 * 1024
 FREE_ITEMS: Final = 80  # items that all lists of an event may hold together, of any size
-BYTES_OF_ITEM: Final = 32  # for each item more, the datum has 32 bytes
+BYTES_OF_ITEM: Final = 32  # that a datum has at least for each further item
 MOST_KEY_BYTES: Final = 256  # of a record_id in UTF-8: it is part of the keys of tables
 # Of a batch on a broker: the largest event with its key, its headers and a checkpoint.
 MOST_BATCH_BYTES: Final = MOST_DATUM_BYTES + 32 * 1024

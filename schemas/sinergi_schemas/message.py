@@ -4,7 +4,7 @@ Only the leaf is sealed. Frame and headers are for other tools, and hints for Si
 uses a hint checks it against the leaf or the seal.
 
     leaf data  = fingerprint (32) ‖ length of the key (4, big-endian) ‖ key ‖ datum
-    leaf hash  = SHA-256(0x00 ‖ leaf data)                             RFC 6962 §2.1
+    leaf hash  = SHA-256(0x00 ‖ leaf data)      RFC 6962 §2.1, computed by `seal.merkle.leaf_hash`
     value      = 0x00 ‖ schema id (4, big-endian) ‖ datum              Confluent framing
 """
 

@@ -1,7 +1,15 @@
 """How long each process waits, and how often it looks: every duration that an operator may set.
 
-All are in seconds. A process is given its values where it is put together, and no module reads them
-from anywhere else. `title` says what a value bounds; the reference page prints it.
+All are in seconds. A process is given its values where it is put together.
+`title` says what a value bounds; the reference page prints it.
+
+Where each table goes:
+
+    KafkaTimeouts         `Settings.connection` → `Connection`, of which every client has one
+    DatabaseTimeouts      `relay.factory`, `materialise.factory` → `Database`
+    RelayTimeouts         `relay.factory` → `Relay`, `OutboxStore`
+    MaterialiserTimeouts  `materialise.factory` → `Materialiser`, `Assignment`, `Receipts`
+    StatusTimeouts        `sinergi status`
 
 Some durations are no setting. Where a value is part of one algorithm, as the time between two looks
 at a signal, it is a constant beside that algorithm. Where the other agencies count on a value, as
@@ -54,6 +62,24 @@ class KafkaTimeouts(TimeoutTable):
     )
     silence: Seconds = _seconds(
         30.0, "how long a replay waits for a message of a topic before the topic is away"
+    )
+
+
+class DatabaseTimeouts(TimeoutTable):
+    """What the transactions of relay and materialiser wait for."""
+
+    lock: Seconds = _seconds(
+        2.0, "how long a statement of a relay or materialiser waits for a lock", most=3_600.0
+    )
+    idle: Seconds = _seconds(
+        10.0,
+        "how long the server keeps a transaction of theirs that is between two statements",
+        least=5.0,
+    )
+    stalled: Seconds = _seconds(
+        10.0,
+        "how long a process that holds a lock may stand still within a statement, before another"
+        " one that needs the lock ends its session",
     )
 
 
@@ -131,6 +157,7 @@ class Timeouts(TimeoutTable):
     """The durations of one process."""
 
     kafka: KafkaTimeouts = KafkaTimeouts()
+    database: DatabaseTimeouts = DatabaseTimeouts()
     relay: RelayTimeouts = RelayTimeouts()
     materialiser: MaterialiserTimeouts = MaterialiserTimeouts()
     status: StatusTimeouts = StatusTimeouts()

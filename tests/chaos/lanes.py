@@ -38,7 +38,7 @@ _SHOWN = 300
 
 
 class Undecided(Exception):
-    """What a part would find cannot be told, for a reason that is no finding."""
+    """A part has neither held nor failed, for a reason that is no finding."""
 
 
 class Lanes:
@@ -125,7 +125,7 @@ class Lanes:
         except Exception as why:
             go_on()
             interrupt()
-            raise Undecided(f"{part} cannot be told: {_spoken(why)}") from why
+            raise Undecided(f"{part} is undecided: {_spoken(why)}") from why
         go_on()  # what is found while everything ends is no finding
         report.name = part
         report.seconds = SYSTEM.monotonic() - begun

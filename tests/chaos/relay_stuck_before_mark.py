@@ -19,7 +19,7 @@ from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.seal.keys import SigningKey
-from sinergi_schemas.timeouts import RelayTimeouts
+from sinergi_schemas.timeouts import RelayTimeouts, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ def main(folder: Path, url: str, kafka: str, agency: str) -> None:
     agreements = Agreements.load(folder)
     key = SigningKey.load(folder / "own.key")
     identity = Identity(agency, [key], lambda: agreements)
-    timeouts = RelayTimeouts(lease=TERM_SECONDS)
+    timeouts = Timeouts(relay=RelayTimeouts(lease=TERM_SECONDS))
     setup = RelaySetup(identity, url, Connection(kafka), Catalog.shipped(), timeouts)
     build_relay(setup, store_class=StoreWithoutMarks).run(Event())
 

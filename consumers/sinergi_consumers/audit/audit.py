@@ -199,7 +199,7 @@ class Audit:
             found += [
                 f"{name}: {counted(each.count, 'sealed event')} not shown,"
                 f" {each.cause}{_places(each)}"
-                for each in counts.unfit.skipped
+                for each in counts.refused.skipped
             ]
             found += [
                 f"{name}: {counted(each.count, 'event')} not agreed, {each.cause}{_places(each)}"

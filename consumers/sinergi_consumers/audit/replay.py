@@ -90,7 +90,7 @@ class ReplayCounts:
         roots: of the trees of the requested sizes, by size.
         note: the last checkpoint with its owner's signatures; empty before the first one.
         shown: the number of events that were returned.
-        unfit: sealed events that do not decode or contradict their topic or key, by reason.
+        refused: sealed events that do not decode or contradict their topic or key, by reason.
         not_agreed: events that no agreement allows, by reason; they are returned as well.
         noise: messages that no checkpoint covers and that were skipped, by cause.
         resends: the number of messages that were skipped as copies.
@@ -107,7 +107,7 @@ class ReplayCounts:
     roots: dict[int, bytes] = field(default_factory=dict)
     note: str = ""
     shown: int = 0
-    unfit: Noise = field(default_factory=Noise)
+    refused: Noise = field(default_factory=Noise)
     not_agreed: Noise = field(default_factory=Noise)
     noise: Noise = field(default_factory=Noise)
     resends: int = 0
@@ -200,8 +200,8 @@ class Replay:
         counts = self._new_counts(number)
         for batch in self._batches(counts, sizes):
             for part in self._decoder.parts(batch):
-                for each in part.unfit:
-                    counts.unfit.add(each.reason, each.message.offset, each.message.leaf_index)
+                for each in part.refused:
+                    counts.refused.add(each.reason, each.message.offset, each.message.leaf_index)
                 not_agreed = self._bus.agreement_check.violations(self._topic, part.events)
                 for index, why in not_agreed.items():
                     counts.not_agreed.add(why, batch.message(index).offset, index)

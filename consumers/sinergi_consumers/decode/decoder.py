@@ -45,7 +45,7 @@ _KEPT_FACTOR = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
+class RefusedEvent:
     """A message that is sealed by its owner and cannot become rows.
 
     Attributes:
@@ -67,11 +67,11 @@ class DecodedBatch:
     Attributes:
         events: the events in the order of their leaves, with the columns of `Layout.flatten` and
             of `PROVENANCE`.
-        unfit: the messages that are not among the events.
+        refused: the messages that are not among the events.
     """
 
     events: pl.DataFrame
-    unfit: Sequence[Unfit]
+    refused: Sequence[RefusedEvent]
 
 
 class Decoder:
@@ -118,7 +118,7 @@ class Decoder:
         yield _joined(pending) if pending else DecodedBatch(self.empty_frame(), [])
 
     def _decode(self, batch: Leaves, messages: Sequence[Message]) -> DecodedBatch:
-        unfit: list[Unfit] = []
+        refused: list[RefusedEvent] = []
         decoded: list[pl.DataFrame] = []
         for fingerprint, alike in _by_schema(messages).items():
             schema = self._versions.get(fingerprint)
@@ -126,23 +126,25 @@ class Decoder:
                 what = self._incompatible.get(
                     fingerprint, f"no schema of {self._newest.event_type} is {fingerprint.hex()}"
                 )
-                unfit.extend(Unfit(each, AWAITING_SCHEMA, what) for each in alike)
+                refused.extend(RefusedEvent(each, AWAITING_SCHEMA, what) for each in alike)
             else:
-                decoded.append(self._frame(batch.topic, schema, alike, unfit))
+                decoded.append(self._frame(batch.topic, schema, alike, refused))
         events = pl.concat(decoded) if decoded else self.empty_frame()
         if len(decoded) > 1:
             events = events.sort(_INDEX)
-        events = self._allowed(batch, events, unfit)
+        events = self._allowed(batch, events, refused)
         return DecodedBatch(
             events.with_columns(
                 pl.lit(batch.topic.name).alias("topic"),
                 pl.lit(batch.partition, pl.Int32).alias("partition"),
             ),
-            unfit,
+            refused,
         )
 
-    def _allowed(self, batch: Leaves, events: pl.DataFrame, unfit: list[Unfit]) -> pl.DataFrame:
-        """The events that their agreement allows. The others are added to `unfit`."""
+    def _allowed(
+        self, batch: Leaves, events: pl.DataFrame, refused: list[RefusedEvent]
+    ) -> pl.DataFrame:
+        """The events that their agreement allows. The others are added to `refused`."""
         if self._agreement_check is None:
             return events
         violations = self._agreement_check.violations(batch.topic, events)
@@ -150,7 +152,9 @@ class Decoder:
             return events
         is_violation = pl.col(_INDEX).is_in([*violations])
         for index, revision in events.filter(is_violation).select(_INDEX, "revision").iter_rows():
-            unfit.append(Unfit(batch.message(index), NOT_AGREED, violations[index], revision))
+            refused.append(
+                RefusedEvent(batch.message(index), NOT_AGREED, violations[index], revision)
+            )
         return events.filter(~is_violation)
 
     def empty_frame(self) -> pl.DataFrame:
@@ -163,12 +167,13 @@ class Decoder:
         )
 
     def _frame(
-        self, topic: Topic, schema: Schema, messages: Sequence[Message], unfit: list[Unfit]
+        self, topic: Topic, schema: Schema, messages: Sequence[Message], refused: list[RefusedEvent]
     ) -> pl.DataFrame:
-        """The events of messages of one schema. Those that are none are added to `unfit`."""
+        """The events of messages of one schema. Those that are none are added to `refused`."""
         result = frames.decode([each.datum for each in messages], schema)
-        unfit.extend(
-            Unfit(messages[each.index], "datum-invalid", each.reason) for each in result.refused
+        refused.extend(
+            RefusedEvent(messages[each.index], "datum-invalid", each.reason)
+            for each in result.refused
         )
         kept = [messages[at] for at in result.kept]
         frame = result.frame
@@ -177,7 +182,7 @@ class Decoder:
         events = self._layout.flatten(frame).with_columns(
             pl.Series(_INDEX, [each.leaf_index for each in kept], pl.Int64)
         )
-        return _consistent(events, topic, kept, unfit)
+        return _consistent(events, topic, kept, refused)
 
 
 class DecodedParts:
@@ -256,9 +261,9 @@ def _rows(events: pl.DataFrame) -> pl.Series:
 def _slices(decoded: DecodedBatch) -> Iterator[tuple[DecodedBatch, int]]:
     """A decoded batch in pieces of a bounded number of rows, each piece with that number.
 
-    All unfit messages are in the first piece.
+    All refused messages are in the first piece.
     """
-    events, unfit = decoded.events, decoded.unfit
+    events, refused = decoded.events, decoded.refused
     rows = _rows(events)
     place = rows.cum_sum() // _MOST_ROWS
     if not events.height or place[0] == place[-1]:
@@ -266,8 +271,8 @@ def _slices(decoded: DecodedBatch) -> Iterator[tuple[DecodedBatch, int]]:
         return
     for start, length in zip(*_runs(place), strict=True):
         some = slice(start, start + length)
-        yield DecodedBatch(events[some], unfit), int(rows[some].sum())
-        unfit = []
+        yield DecodedBatch(events[some], refused), int(rows[some].sum())
+        refused = []
 
 
 def _runs(values: pl.Series) -> tuple[list[int], list[int]]:
@@ -280,7 +285,7 @@ def _joined(parts: Sequence[DecodedBatch]) -> DecodedBatch:
     if len(parts) == 1:
         return parts[0]
     events = pl.concat([each.events for each in parts])
-    return DecodedBatch(events, [unfit for each in parts for unfit in each.unfit])
+    return DecodedBatch(events, [refused for each in parts for refused in each.refused])
 
 
 def _by_schema(messages: Sequence[Message]) -> dict[bytes, list[Message]]:
@@ -291,11 +296,11 @@ def _by_schema(messages: Sequence[Message]) -> dict[bytes, list[Message]]:
 
 
 def _consistent(
-    events: pl.DataFrame, topic: Topic, messages: Sequence[Message], unfit: list[Unfit]
+    events: pl.DataFrame, topic: Topic, messages: Sequence[Message], refused: list[RefusedEvent]
 ) -> pl.DataFrame:
     """The events that agree with the topic and the key of their messages.
 
-    The others are added to `unfit`: else an agency could publish in another's name, and revisions
+    The others are added to `refused`: else an agency could publish in another's name, and revisions
     of one record could lie in two partitions, which have no order between them.
     """
     keys = pl.Series([each.key for each in messages], dtype=pl.Binary)
@@ -325,5 +330,5 @@ def _consistent(
         return events
     for at in sound.not_().arg_true():
         broken = next(reason for reason in rules if not verdicts[reason][at])
-        unfit.append(Unfit(messages[at], broken, rules[broken][1]))
+        refused.append(RefusedEvent(messages[at], broken, rules[broken][1]))
     return events.filter(sound)

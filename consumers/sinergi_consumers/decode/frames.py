@@ -1,23 +1,23 @@
-"""The bulk decoder: many datums at once to one frame, for the materialiser, replay and rebuild.
+"""The bulk decoder: many datums at once to one frame, for materialiser and replay.
 
 The datums of one writer schema are put into an Avro container in memory, which polars reads with
-the lowered schema; the rows are then checked by the rules of the contract and restored to its
-types.
+the lowered schema (see `lowering`); the rows are then checked by the rules of the contract and
+restored to its types.
 
 A container does not mark where a datum ends, and a crafted datum could take in its neighbour. So
 a fresh random number (a nonce) stands before each datum and another behind it, as fields of their
-own. If every row shows both nonces and the number of rows is right, every row is exactly one datum:
-each row begins at one of the n places where the first nonce stands, there are n rows, so row i
-begins at place i; and it ends at the second nonce, just before place i + 1. The nonces are drawn
-after the datums were sealed, so nobody can write them into one.
+own. If every row shows both nonces and the number of rows is right, every row is exactly one datum.
+The first nonce occurs at n positions, and each row starts at one of them. There are n rows, so row
+i starts at position i. It ends at the second nonce, directly before position i + 1. The nonces are
+drawn after the datums were sealed, so nobody can write them into one.
 
-One byte can be an item of a list, which takes many times the memory: the caller bounds the bytes of
-a call. A datum that is larger than the contract allows is refused without being read.
+A list item can be one byte in Avro and many bytes in a frame, so the caller limits the bytes of one
+call. A datum that is larger than the contract allows is refused without being read.
 
-If a batch does not read as its datums, it is divided. A large batch is halved. A small one is
-sorted by the strict reader: the datums that it accepts are read again together, the others each
-alone. The verdict is always that of this decoder on the datum alone; it never depends on the other
-datums of the batch.
+If the check with the nonces fails for a batch, the batch is divided. A large batch is halved. In a
+small one, the strict reader checks each datum. Those that it accepts are decoded again together;
+each of the others is decoded alone. The verdict is always that of this decoder on the datum alone;
+it never depends on the other datums of the batch.
 """
 
 from __future__ import annotations

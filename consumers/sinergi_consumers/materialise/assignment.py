@@ -5,10 +5,10 @@ The group decides who reads a topic-partition; the epoch in the database decides
 So an assigned topic-partition is paused until it is claimed. It is then read from its position in
 the database, and never from an offset that Kafka keeps.
 
-A worker that was suspended for long still lists topic-partitions that the group has assigned to
-another worker meanwhile. To claim one of them again would take it from that worker. So a worker
-that has lost a claim waits until the group confirms the assignment: Kafka accepts an offset commit
-only from a current member of the group.
+After a long suspension a worker may still list topic-partitions that the group has assigned to
+another worker meanwhile. If it claimed one, that worker would lose it. So a worker that has lost a
+claim waits until the group confirms the assignment: Kafka accepts an offset commit only from a
+current member of the group.
 
 A client that delivers nothing although the topic holds more (see `stall_detection`) is replaced.
 """
@@ -100,7 +100,7 @@ class Assignment:
         self._active: dict[TopicPartition, int] = {}
         self._lost: dict[TopicPartition, int] = {}
         self._unanswered: set[TopicPartition] = set()
-        self._halted: set[TopicPartition] = set()
+        self._suspended: set[TopicPartition] = set()
         self._out_of_range: set[TopicPartition] = set()
         self._logged_short: set[TopicPartition] = set()
 
@@ -112,7 +112,7 @@ class Assignment:
     @property
     def claimable(self) -> set[TopicPartition]:
         """The topic-partitions that are assigned, and neither being read nor lost nor halted."""
-        return self._assigned - self._active.keys() - self._lost.keys() - self._halted
+        return self._assigned - self._active.keys() - self._lost.keys() - self._suspended
 
     def missing_topics(self) -> list[str]:
         """The topics that the brokers do not have yet. They are read as soon as they exist.
@@ -217,15 +217,15 @@ class Assignment:
             self._lost[tp] = self._active[tp]
         self._stop(tp)
 
-    def halt(self, tp: TopicPartition) -> None:
+    def suspend(self, tp: TopicPartition) -> None:
         """Do not read a topic-partition until it is released or assigned again."""
         self._stop(tp)
         if tp in self._assigned:
-            self._halted.add(tp)
+            self._suspended.add(tp)
 
-    def release(self, tp: TopicPartition) -> None:
+    def resume(self, tp: TopicPartition) -> None:
         """Let a halted topic-partition be claimed again."""
-        self._halted.discard(tp)
+        self._suspended.discard(tp)
 
     def unclaim(self, tp: TopicPartition) -> None:
         """Stop reading a topic-partition, so that it can be claimed again at once."""
@@ -288,7 +288,7 @@ class Assignment:
             self._consumer.close()
         except KafkaException as why:
             _log.info("consumer not closed in order", why=why.args[0].name())
-        for tps in (self._assigned, self._unanswered, self._halted, self._out_of_range):
+        for tps in (self._assigned, self._unanswered, self._suspended, self._out_of_range):
             tps.clear()
         self._active.clear()
         self._lost.clear()
@@ -374,7 +374,7 @@ class Assignment:
         self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]
     ) -> None:
         revoked = set(map(from_client, partitions))
-        for tps in (self._assigned, self._unanswered, self._halted, self._out_of_range):
+        for tps in (self._assigned, self._unanswered, self._suspended, self._out_of_range):
             tps.difference_update(revoked)
         for tp in revoked:
             self._active.pop(tp, None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.seal.keys import SigningKey
-    from sinergi_schemas.timeouts import MaterialiserTimeouts
+    from sinergi_schemas.timeouts import Timeouts
     from sinergi_schemas.topics import Topic
 
 
@@ -47,7 +47,7 @@ class MaterialiserSetup:
     receipt_key: SigningKey
     projections: Sequence[Projection]
     quarantine_bytes: int = QUARANTINE_BYTES
-    timeouts: MaterialiserTimeouts = DEFAULT.materialiser
+    timeouts: Timeouts = DEFAULT
     clock: Clock = SYSTEM
 
 
@@ -68,12 +68,14 @@ def build_materialiser(
     Raises:
         ValueError: the bus names no agency that reads.
     """
-    bus, clock, timeouts = setup.bus, setup.clock, setup.timeouts
+    bus, clock, timeouts = setup.bus, setup.clock, setup.timeouts.materialiser
     if bus.reader is None:
         raise ValueError("a materialiser reads for an agency, and the bus names none")
     group = f"{bus.reader}.{setup.database_name}"
     counts = {each.name: bus.agreements.partitions(each) for each in setup.topics}
-    sink = PostgresqlSink(setup.database, setup.projections, setup.quarantine_bytes)
+    sink = PostgresqlSink(
+        setup.database, setup.projections, setup.quarantine_bytes, setup.timeouts.database
+    )
     return Materialiser(
         assignment(bus.connection, group, counts, clock, timeouts.stalled),
         store(sink, setup.projections, setup.receipt_key, clock, stopping),

@@ -12,7 +12,7 @@ import structlog
 
 from sinergi_consumers.decode.agreement_check import AgreementCheck
 from sinergi_consumers.decode.decoder import Decoders
-from sinergi_consumers.quarantine.awaiting import Awaiting
+from sinergi_consumers.quarantine.automatic_retry import AutomaticRetry
 from sinergi_consumers.quarantine.leaf_reading import LeafReading
 from sinergi_consumers.quarantine.retry import QuarantineRetry
 from sinergi_consumers.reading.partition import Partition
@@ -38,7 +38,7 @@ class LoadedAgreements:
 
     Attributes:
         decoders: they check events against these agreements.
-        awaiting: it retries events that these agreements allow.
+        automatic_retry: it retries events that these agreements allow.
     """
 
     def __init__(
@@ -83,8 +83,10 @@ class LoadedAgreements:
         self._agreements = agreements
         self.decoders = Decoders(self._bus.catalog, AgreementCheck(agreements, self._bus.reader))
         reading = LeafReading(lambda: self._bus.connection, self._timeouts.silence)
-        retrial = QuarantineRetry(self._store.sink, self._store.projections, self.decoders, reading)
-        self.awaiting = Awaiting(retrial, self._clock)
+        quarantine_retry = QuarantineRetry(
+            self._store.sink, self._store.projections, self.decoders, reading
+        )
+        self.automatic_retry = AutomaticRetry(quarantine_retry, self._clock)
 
     def _log_new_topics(self, before: Agreements, found: Agreements) -> None:
         """Log which topics need a restart: the group is joined for those known at the start."""

@@ -56,7 +56,7 @@ _log = structlog.get_logger(__name__)
 
 _KEEP_ALIVE_SECONDS = 20.0
 
-Obstacle = errors.TopicHalted | errors.Unavailable
+ReadingError = errors.TopicHalted | errors.Unavailable
 Outcome = Stored | errors.PositionLost | errors.Unavailable
 
 
@@ -84,7 +84,7 @@ class Materialiser:
         self._unclaimed = Pauses(clock, timeouts.retry_first, timeouts.retry_unclaimed)
         self._skip_report = SkipReport()
         self._unrecorded_halts: dict[TopicPartition, tuple[errors.TopicHalted, float]] = {}
-        self._unrecorded_sound: set[TopicPartition] = set()
+        self._uncleared_halts: set[TopicPartition] = set()
         self._position_check = PositionCheck(store.sink, clock, timeouts.positions)
 
     def run(self, stopping: Event) -> None:
@@ -112,7 +112,7 @@ class Materialiser:
                     ready = [self._decode(*each) for each in batches]  # 3
                     self._finish_storing(storing)  # 6 and 7, for the batch before
                     # From here on nothing is being stored, and the sink is used here alone.
-                    self._record_sound()
+                    self._clear_halts()
                     self._stop(obstacles)
                     self._report_skipped()
                     self._reload_agreements()
@@ -179,12 +179,12 @@ class Materialiser:
 
     def _verified(
         self,
-    ) -> tuple[list[tuple[Claim, VerifiedBatch]], dict[TopicPartition, Obstacle]]:
+    ) -> tuple[list[tuple[Claim, VerifiedBatch]], dict[TopicPartition, ReadingError]]:
         """The batches that a checkpoint covers, and the topic-partitions that cannot be read on.
 
-        A batch before a broken place is given out first; the broken place shows in the next round.
+        The verified leaves before a fault are returned first, and the error in the next round.
         """
-        obstacles: dict[TopicPartition, Obstacle] = {}
+        obstacles: dict[TopicPartition, ReadingError] = {}
         batches: list[tuple[Claim, VerifiedBatch]] = []
         for tp, claim in self._active_claims().items():
             try:
@@ -205,18 +205,18 @@ class Materialiser:
         """
         partition = claim.partition
         try:
-            batch = claim.cut()
+            batch = claim.next_batch()
         except errors.TopicHalted:
-            if claim.is_sound or claim.start.is_first:
+            if claim.is_faultless or claim.start.is_first:
                 raise
             self._read_from_first(claim)
             return None
         if partition.rewind is not None:
             self._assignment.rewind(claim.tp, partition.rewind)
             partition.rewind = None
-        elif not claim.is_sound and (batch or partition.is_ended):
-            claim.is_sound = True
-            self._unrecorded_sound.add(claim.tp)
+        elif not claim.is_faultless and (batch or partition.is_ended):
+            claim.is_faultless = True
+            self._uncleared_halts.add(claim.tp)
         return batch
 
     def _read_from_first(self, claim: Claim) -> None:
@@ -227,14 +227,14 @@ class Materialiser:
         claim.start = claim.start.first
         self._assignment.rewind(claim.tp, claim.start.offset)
 
-    def _record_sound(self) -> None:
+    def _clear_halts(self) -> None:
         """End the halts of topic-partitions that were read on, or to their end, without a fault."""
-        self._unrecorded_sound &= self._claims.keys()
-        with self._left_for_later("topic-partition not recorded as sound yet"):
-            for tp in [*self._unrecorded_sound]:
+        self._uncleared_halts &= self._claims.keys()
+        with self._left_for_later("halt not cleared yet"):
+            for tp in [*self._uncleared_halts]:
                 self._sink.clear_halt(tp)
                 self._halts.forget(tp)
-                self._unrecorded_sound.discard(tp)
+                self._uncleared_halts.discard(tp)
 
     def _active_claims(self) -> dict[TopicPartition, Claim]:
         """The claims whose topic-partitions are being read."""
@@ -295,11 +295,11 @@ class Materialiser:
         _log.info("topic-partition lost", **tp._asdict(), **about)
         self._assignment.mark_lost(tp)
 
-    def _stop(self, obstacles: Mapping[TopicPartition, Obstacle]) -> None:
+    def _stop(self, obstacles: Mapping[TopicPartition, ReadingError]) -> None:
         """Stop topic-partitions for a while, and record those that are halted. The others go on."""
         for tp, why in obstacles.items():
             self._claims.pop(tp, None)
-            self._assignment.halt(tp)
+            self._assignment.suspend(tp)
             if isinstance(why, errors.Unavailable):
                 self._pause(tp, why)
                 continue
@@ -343,7 +343,7 @@ class Materialiser:
         for tp in self._claims.keys() - self._assignment.active:
             del self._claims[tp]
         for tp in (*self._halts.over(), *self._unclaimed.over()):
-            self._assignment.release(tp)
+            self._assignment.resume(tp)
         for tp in sorted(self._assignment.claimable):
             try:
                 self._claims[tp] = self._claim(tp)
@@ -352,20 +352,20 @@ class Materialiser:
                 self._stop({tp: why})
 
     def _claim(self, tp: TopicPartition) -> Claim:
-        place = self._assignment.incarnation(tp)
+        incarnation = self._assignment.incarnation(tp)
         positions = self._sink.claim(tp)
         # After an upgrade of Sinergi, events that waited for a schema are tried again with a claim.
-        self._loaded.awaiting.upgrade(tp)
+        self._loaded.automatic_retry.retry_stored(tp)
         least = min(positions.values(), key=lambda each: each.frontier.size)
         partition = self._loaded.partition(tp, least.frontier)
-        start = self._assignment.start(tp, least, place)
+        start = self._assignment.start(tp, least, incarnation)
         _log.info("topic-partition claimed", **tp._asdict(), leaf=least.frontier.size)
-        return Claim(tp, partition, positions, place, start)
+        return Claim(tp, partition, positions, incarnation, start)
 
     def _retry_quarantined(self) -> None:
         """Try a few of the events again that quarantine holds without their bytes."""
         with self._left_for_later("quarantined events not read"):
-            self._loaded.awaiting.look(self._claims)
+            self._loaded.automatic_retry.retry_unstored(self._claims)
 
     def _leave(self) -> None:
         """End in order: publish the last receipts, leave the group, give the connection back."""

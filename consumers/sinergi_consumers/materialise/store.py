@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from threading import Event
 
-    from sinergi_consumers.decode.decoder import DecodedBatch, DecodedParts, Unfit
+    from sinergi_consumers.decode.decoder import DecodedBatch, DecodedParts, RefusedEvent
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import Partition, VerifiedBatch
     from sinergi_consumers.reading.position import Position, TopicIncarnation
@@ -38,26 +38,26 @@ class Claim:
     projection.
 
     Attributes:
-        place: which incarnation of the topic is read, on which cluster.
+        incarnation: which incarnation of the topic is read, on which cluster.
         start: the offset from which it is read.
-        is_sound: it was read on, or to its end, without a fault.
+        is_faultless: it was read on, or to its end, without a fault.
     """
 
     tp: TopicPartition
     partition: Partition
     positions: Mapping[str, Position]
-    place: TopicIncarnation
+    incarnation: TopicIncarnation
     start: Start
-    is_sound: bool = False
+    is_faultless: bool = False
 
-    def cut(self) -> VerifiedBatch | None:
+    def next_batch(self) -> VerifiedBatch | None:
         """The messages of the topic-partition that are verified by now.
 
         Raises:
             OffsetGone: its next leaf was deleted, and it did not come again at a later offset.
             SealBroken: the messages are not what the topic's owner sealed.
         """
-        partition, is_deleted = self.partition, self.start.is_deleted and not self.is_sound
+        partition, is_deleted = self.partition, self.start.is_deleted and not self.is_faultless
         try:
             batch = partition.next_batch()
         except errors.SealGap:
@@ -146,20 +146,22 @@ class Store:
         positions = dict(claim.positions)
         receipt = self._receipt(batch)
         due: list[tuple[Projection, int]] = []
-        quarantined: list[tuple[Projection, Unfit]] = []
+        quarantined: list[tuple[Projection, RefusedEvent]] = []
         with self.sink.transaction() as transaction:
             for each in self.projections:
                 position = positions.get(each.name)
                 if position and position.frontier.size < batch.end:
                     # 4. advance the position, if it is still this worker's
-                    positions[each.name] = transaction.advance(each, batch, position, claim.place)
+                    positions[each.name] = transaction.advance(
+                        each, batch, position, claim.incarnation
+                    )
                     due.append((each, position.frontier.size))
             for part in work.parts:
                 transaction.keep_alive()
                 for each, since in due:
                     # 5. merge rows, write quarantine rows …
-                    unfit = _merge(transaction, each, batch, part, since)
-                    quarantined += [(each, one) for one in unfit]
+                    refused = _merge(transaction, each, batch, part, since)
+                    quarantined += [(each, one) for one in refused]
             # 5. … and the receipt
             transaction.store_checkpoints(batch)
             transaction.store_receipt(receipt)
@@ -180,7 +182,7 @@ def _merge(
     batch: VerifiedBatch,
     part: DecodedBatch,
     since: int,
-) -> list[Unfit]:
+) -> list[RefusedEvent]:
     """Merge the events of a part that a projection does not have yet.
 
     A projection that was added later may start in the middle of the batch.
@@ -189,16 +191,18 @@ def _merge(
         part = replace(
             part,
             events=part.events.filter(pl.col("leaf_index") >= since),
-            unfit=[each for each in part.unfit if each.message.leaf_index >= since],
+            refused=[each for each in part.refused if each.message.leaf_index >= since],
         )
     return merge_and_quarantine(transaction, projection, batch, part)
 
 
-def _log_quarantined(batch: VerifiedBatch, quarantined: Sequence[tuple[Projection, Unfit]]) -> None:
+def _log_quarantined(
+    batch: VerifiedBatch, quarantined: Sequence[tuple[Projection, RefusedEvent]]
+) -> None:
     """Log what was quarantined, a line for each projection and reason; the table has each event."""
-    by_reason: dict[tuple[str, str], list[Unfit]] = {}
-    for projection, unfit in quarantined:
-        by_reason.setdefault((projection.name, unfit.reason), []).append(unfit)
+    by_reason: dict[tuple[str, str], list[RefusedEvent]] = {}
+    for projection, refused in quarantined:
+        by_reason.setdefault((projection.name, refused.reason), []).append(refused)
     for (name, reason), those in by_reason.items():
         _log.warning(
             "events quarantined",

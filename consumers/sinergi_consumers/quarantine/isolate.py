@@ -1,9 +1,10 @@
 """Merge events, and isolate those that are refused, so that one bad event does not block others.
 
-If a projection or the database refuses a frame of events, the events that fail alone are found
-first: the projection fails on them, or the database refuses one of their rows. Then the other
-events are merged together. If that is refused as well, because of another row's key or a trigger,
-they are merged one by one. All refused events go to quarantine in the same transaction.
+If a projection or the database refuses a frame of events, it first finds the events that are
+refused even without the others: the projection fails on them, or the database refuses one of their
+rows. Then the other events are merged together. If that is refused as well, because of a unique or
+foreign key or a trigger, they are merged one by one. All refused events go to quarantine in the
+same transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars.exceptions import PanicException
 
-from sinergi_consumers.decode.decoder import Unfit
+from sinergi_consumers.decode.decoder import RefusedEvent
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _CONFLICT = "another event has this revision of the record already; the first le
 
 def merge_and_quarantine(
     transaction: Transaction, projection: Projection, leaves: Leaves, decoded: DecodedBatch
-) -> list[Unfit]:
+) -> list[RefusedEvent]:
     """Merge decoded events into a projection's tables, and quarantine those that are refused.
 
     Returns:
@@ -47,18 +48,18 @@ def merge_and_quarantine(
     Raises:
         Unavailable, DatabaseBroken: see `merge_or_isolate`.
     """
-    unfit = [
-        *decoded.unfit,
+    refused = [
+        *decoded.refused,
         *merge_or_isolate(transaction, projection, leaves, decoded.events),
     ]
-    if unfit:
-        transaction.quarantine(projection, leaves, unfit)
-    return unfit
+    if refused:
+        transaction.quarantine(projection, leaves, refused)
+    return refused
 
 
 def merge_or_isolate(
     transaction: Transaction, projection: Projection, leaves: Leaves, events: pl.DataFrame
-) -> Iterator[Unfit]:
+) -> Iterator[RefusedEvent]:
     """Merge events into a projection's tables. Yields the refused events with the reason.
 
     Raises:
@@ -70,15 +71,15 @@ def merge_or_isolate(
     outcome = _attempt(transaction, projection, events)
     if isinstance(outcome, _Refusal) and events.height > 1:
         refused = _refused_alone(transaction, projection, events)
-        yield from _unfit(leaves, events, refused)
+        yield from _refused_events(leaves, events, refused)
         events = events.filter(~pl.col(_INDEX).is_in([*refused]))
         if events.is_empty():
             return
         outcome = _attempt(transaction, projection, events)
         if isinstance(outcome, _Refusal) and events.height > 1:
-            yield from _unfit(leaves, events, _one_by_one(transaction, projection, events))
+            yield from _refused_events(leaves, events, _one_by_one(transaction, projection, events))
             return
-    yield from _final_unfit(leaves, events, outcome)
+    yield from _refused_at_last(leaves, events, outcome)
 
 
 def _attempt(
@@ -214,19 +215,19 @@ def _place(why: BaseException) -> str:
     return f"{Path(first.filename).name}:{first.lineno}"
 
 
-def _final_unfit(
+def _refused_at_last(
     leaves: Leaves, events: pl.DataFrame, outcome: Sequence[int] | _Refusal
-) -> Iterator[Unfit]:
+) -> Iterator[RefusedEvent]:
     """The refused events of the last attempt."""
     if isinstance(outcome, _Refusal):
-        yield from _unfit(leaves, events, {events[_INDEX][0]: outcome})
+        yield from _refused_events(leaves, events, {events[_INDEX][0]: outcome})
     else:
-        yield from _unfit(leaves, events, dict.fromkeys(outcome))
+        yield from _refused_events(leaves, events, dict.fromkeys(outcome))
 
 
-def _unfit(
+def _refused_events(
     leaves: Leaves, events: pl.DataFrame, refused: Mapping[int, _Refusal | None]
-) -> Iterator[Unfit]:
+) -> Iterator[RefusedEvent]:
     """The refused events with the reason; None is a revision conflict."""
     if not refused:
         return
@@ -234,7 +235,7 @@ def _unfit(
     for index, revision in found.select(_INDEX, "revision").iter_rows():
         why = refused[index]
         reason, detail = ("revision-conflict", _CONFLICT) if why is None else _reason(why)
-        yield Unfit(leaves.message(index), reason, detail, revision)
+        yield RefusedEvent(leaves.message(index), reason, detail, revision)
 
 
 def _reason(why: _Refusal) -> tuple[str, str]:

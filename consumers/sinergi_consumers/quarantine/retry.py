@@ -20,7 +20,7 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sinergi_consumers.decode.decoder import Decoders, Unfit
+    from sinergi_consumers.decode.decoder import Decoders, RefusedEvent
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.quarantine.leaf_reading import LeafReading
     from sinergi_consumers.sinks.protocol import EventWithoutBytes, QuarantineKey, Sink
@@ -186,15 +186,19 @@ class QuarantineRetry:
             found = {at: each or read.get(at) for at, each in stored.items()}
             messages = [each for each in found.values() if each]
             quarantined = QuarantinedLeaves(topic, tp.partition, messages)
-            unfit: dict[int, tuple[str, str]] = {}
+            refused: dict[int, tuple[str, str]] = {}
             for part in self.decoders.of(topic.event_type).parts(quarantined):
-                unfit |= _reasons(part.unfit)
+                refused |= _reasons(part.refused)
                 if decision is AGREED:
                     # Events that are still not agreed stay in quarantine unchanged.
-                    left = [each for each in part.unfit if each.reason != NOT_AGREED]
-                    part = replace(part, unfit=left)  # noqa: PLW2901 - the rest of the part
-                unfit |= _reasons(merge_and_quarantine(transaction, projection, quarantined, part))
-            outcomes = [RetryOutcome(each, *_result(each, found, unfit, away)) for each in entries]
+                    left = [each for each in part.refused if each.reason != NOT_AGREED]
+                    part = replace(part, refused=left)  # noqa: PLW2901 - the rest of the part
+                refused |= _reasons(
+                    merge_and_quarantine(transaction, projection, quarantined, part)
+                )
+            outcomes = [
+                RetryOutcome(each, *_result(each, found, refused, away)) for each in entries
+            ]
             transaction.mark_retried([each.entry for each in outcomes if each.is_merged])
             omitted = _unrecorded_results(decision)
             recorded = [
@@ -226,8 +230,8 @@ def _parts(
         yield part
 
 
-def _reasons(unfit: Sequence[Unfit]) -> dict[int, tuple[str, str]]:
-    return {each.message.leaf_index: (each.reason, each.detail) for each in unfit}
+def _reasons(refused: Sequence[RefusedEvent]) -> dict[int, tuple[str, str]]:
+    return {each.message.leaf_index: (each.reason, each.detail) for each in refused}
 
 
 def _unrecorded_results(decision: Decision) -> frozenset[str]:
@@ -242,7 +246,7 @@ def _unrecorded_results(decision: Decision) -> frozenset[str]:
 def _result(
     entry: QuarantineKey,
     found: Mapping[int, Message | None],
-    unfit: Mapping[int, tuple[str, str]],
+    refused: Mapping[int, tuple[str, str]],
     away: errors.SinergiError | None,
 ) -> tuple[str, str]:
     tp, index = leaf_of(entry)
@@ -250,4 +254,4 @@ def _result(
         return NOT_QUARANTINED, "it is merged already, or its projection will read it again"
     if found[index] is None:
         return NOT_READ, str(away or errors.LeafNotRead(*tp, index))
-    return unfit.get(index, (RETRIED, ""))
+    return refused.get(index, (RETRIED, ""))

@@ -4,9 +4,9 @@ Materialiser, replay and verification all use it, so they always get the same re
 nothing, and returns only leaves that a checkpoint of the topic's owner covers.
 
 Everybody may have written to the topic, so the messages that wait for a checkpoint are stored only
-up to a number of bytes. Of further ones only hash and offset are stored. If a checkpoint covers
-such a message, `rewind` is the offset from which the caller must read the topic again; then the
-missing messages are recognised by offset and hash.
+up to a number of bytes. For messages beyond that limit only hash and offset are stored. If a
+checkpoint covers such a message, `rewind` is the offset from which the caller must read the topic
+again; then the missing messages are recognised by offset and hash.
 """
 
 from __future__ import annotations

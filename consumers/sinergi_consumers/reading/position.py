@@ -29,15 +29,15 @@ class Position:
     Attributes:
         frontier: of the tree of materialised leaves.
         epoch: the fencing token of the claim; only this claim may move the position.
-        place: the topic incarnation of `next_offset`; None if there is no offset yet.
+        incarnation: the topic incarnation of `next_offset`; None if there is no offset yet.
         next_offset: the offset after the last materialised message.
     """
 
     frontier: Frontier
     epoch: int
-    place: TopicIncarnation | None
+    incarnation: TopicIncarnation | None
     next_offset: int | None
 
-    def offset_at(self, place: TopicIncarnation) -> int | None:
+    def offset_at(self, incarnation: TopicIncarnation) -> int | None:
         """The offset to continue from in a topic incarnation, or None if it is unknown there."""
-        return self.next_offset if self.place == place else None
+        return self.next_offset if self.incarnation == incarnation else None

@@ -1,10 +1,11 @@
-"""The offset at which reading a topic-partition starts: the position's, or that of its next leaf.
+"""Where to start reading a topic-partition.
 
-The offset of a position is a cache. It is not valid on another cluster or in a recreated topic. If
-messages were deleted at the end of a partition and sent again, the leaf has another offset in the
-same topic. So if the partition does not have the offset, the leaf is searched. And if the messages
-at the start do not match the position, the partition is read again from its first message before
-the leaf is reported as missing.
+Reading starts at the offset that is stored with the position if it is valid, else at the offset
+where the next leaf is found. The stored offset is a cache. It is not valid on another cluster or in
+a recreated topic. If messages were deleted at the end of a partition and sent again, the leaf has
+another offset in the same topic. So if the partition does not have the offset, the leaf is
+searched. And if the messages at the start do not match the position, the partition is read again
+from its first message before the leaf is reported as missing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Start(NamedTuple):
         offset: the first offset that is read.
         low: the first offset that the broker has.
         is_deleted: whether the broker has deleted the offset of the next leaf.
-        shown: the number of leaves by the last messages, if it is smaller than the position's.
+        shown: how many leaves the last messages show, if that is less than the position's size.
     """
 
     offset: int
@@ -42,14 +43,14 @@ class Start(NamedTuple):
         return self._replace(offset=self.low)
 
 
-def find_start(scan: PartitionScan, position: Position, place: TopicIncarnation) -> Start:
+def find_start(scan: PartitionScan, position: Position, incarnation: TopicIncarnation) -> Start:
     """Find the offset from which the next leaf after a position is read, if it exists.
 
     Raises:
         Unavailable: the broker does not answer.
     """
     low, high = scan.bounds()
-    known = position.offset_at(place)
+    known = position.offset_at(incarnation)
     if known is not None and low <= known <= high:
         return Start(known, low)
     is_deleted = known is not None and known < low

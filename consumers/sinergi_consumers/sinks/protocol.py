@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from sinergi_consumers.decode.decoder import Unfit
+    from sinergi_consumers.decode.decoder import RefusedEvent
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import Leaves, VerifiedBatch
     from sinergi_consumers.reading.position import Position, TopicIncarnation
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class QuarantineKey(NamedTuple):
-    """The key of a row of quarantine: an event, and the projection that it was unfit for."""
+    """The key of a row of quarantine: an event, and the projection for which it was refused."""
 
     projection: str
     tp: TopicPartition
@@ -73,7 +73,7 @@ class Transaction(Protocol):
         projection: Projection,
         batch: VerifiedBatch,
         position: Position,
-        place: TopicIncarnation,
+        incarnation: TopicIncarnation,
     ) -> Position:
         """Move a projection's position to the end of the batch, and lock its row until the commit.
 
@@ -130,7 +130,9 @@ class Transaction(Protocol):
         """
         ...
 
-    def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
+    def quarantine(
+        self, projection: Projection, leaves: Leaves, refused: Sequence[RefusedEvent]
+    ) -> None:
         """Store events that could not become rows of a projection, or update their rows.
 
         If the owner of the topic has used up its quota, or the event is larger than the contract

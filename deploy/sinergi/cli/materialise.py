@@ -67,5 +67,5 @@ def setup_of(settings: Settings) -> MaterialiserSetup:
         settings.receipt_key(agreements),
         projections_of(catalog, (each.event_type for each in topics)),
         settings.values.consumer.quarantine_bytes,
-        settings.values.timeouts.materialiser,
+        settings.values.timeouts,
     )

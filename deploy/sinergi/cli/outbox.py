@@ -145,8 +145,7 @@ def recover(
 def _recovery() -> Recovery:
     from sinergi_producers.recovery.recovery import Recovery  # noqa: PLC0415 - heavy: not for `list`
 
-    setup = setup_of(root.settings())
-    return Recovery(setup.identity, setup.database, setup.connection, setup.catalog)
+    return Recovery(setup_of(root.settings()))
 
 
 def _document(plan: RecoveryPlan, *, applied: bool) -> dict[str, Any]:

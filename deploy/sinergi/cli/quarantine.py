@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sinergi.cli import quarantine_bytes, root, terminal
+from sinergi.cli import quarantine_contents, root, terminal
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import AsJson, Force, Limit, command_group
 from sinergi.cli.quarantine_options import (
@@ -128,7 +128,7 @@ def show(
         return
     rows, count = _existing_rows(quarantine, wanted, limit)
     documents = [each._asdict() | {"decisions": quarantine.decisions(each.id)} for each in rows]
-    missed = quarantine_bytes.add_contents(quarantine, rows, documents) if in_hex else []
+    missed = quarantine_contents.add_contents(quarantine, rows, documents) if in_hex else []
     if as_json:
         terminal.show_json({"count": count, "rows": documents}, str)
     else:
@@ -161,7 +161,7 @@ def retry(why: Why, chosen: RowChoice, as_json: AsJson = False) -> None:
     rows, _ = _existing_rows(_quarantine(), wanted)
     ids_of = {_place(each): each.id for each in rows}
     with logged_native_output():
-        retried = quarantine_bytes.retried(rows, decision)
+        retried = quarantine_contents.retried(rows, decision)
     outcomes = [(ids_of[each.entry.columns], each) for each in retried]
     _show_outcomes(outcomes, as_json=as_json)
     all_through = all(each.is_merged for each in retried)
@@ -216,7 +216,7 @@ def _write_datum(
 ) -> None:
     """Write the datum of the one event that is wanted to a file, never to a terminal."""
     OutputFile.check(path, force=force)
-    datum = quarantine_bytes.contents(quarantine, _row_of_one_event(quarantine, wanted)).datum
+    datum = quarantine_contents.contents(quarantine, _row_of_one_event(quarantine, wanted)).datum
     with OutputFile.open(path, force=force) as target:
         if target.is_terminal:
             raise errors.QuarantineRefused("bytes are no text for a terminal; name a file")

@@ -49,5 +49,5 @@ def setup_of(settings: Settings) -> RelaySetup:
         settings.producer_database,
         settings.connection(),
         Catalog.shipped(),
-        settings.values.timeouts.relay,
+        settings.values.timeouts,
     )

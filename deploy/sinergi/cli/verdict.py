@@ -65,7 +65,7 @@ def sentence(topic: Topic, audit: Audit) -> str:
         return f"{audit.name} is not what {topic.agency} sealed: {counted(count, 'finding')}"
     if audit.why_undecided:
         return (
-            f"{audit.name} cannot be told to be what {topic.agency} sealed: {audit.why_undecided}"
+            f"undecided whether {audit.name} is what {topic.agency} sealed: {audit.why_undecided}"
         )
     return f"{audit.name} is what {topic.agency} sealed"
 
@@ -150,7 +150,7 @@ def _partition(tally: ReplayCounts) -> dict[str, Any]:
         "resends": tally.resends,
         "checkpoints_not_compared": tally.unmatched_beyond_limit,
         "skipped": [_skipped(each) for each in tally.noise.skipped],
-        "not_of_the_contract": [_skipped(each) for each in tally.unfit.skipped],
+        "not_of_the_contract": [_skipped(each) for each in tally.refused.skipped],
         "not_agreed": [_skipped(each) for each in tally.not_agreed.skipped],
     }
 

@@ -66,7 +66,7 @@ def write_first_files(folder: Path, plan: PlannedFiles) -> WrittenFiles:
     """Write an agency's settings and keys into a folder, and make the folder of agreements.
 
     Raises:
-        FoundingRefused: as `first_files`.
+        InitRefused: as `first_files`.
     """
     with first_files(folder, plan) as written:
         return written
@@ -77,7 +77,7 @@ def first_files(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
     """As `write_first_files`, for a block that shows the keys: if it raises, they are removed.
 
     Raises:
-        FoundingRefused: a name or address cannot be used, or a file is there already; nothing was
+        InitRefused: a name or address cannot be used, or a file is there already; nothing was
             written.
     """
     document = _settings(plan)
@@ -87,10 +87,10 @@ def first_files(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
     receipt_file = keys / f"{plan.agency}.{plan.database}.receipts.key"
     for path in (settings, key_file, receipt_file):
         if path.exists():
-            raise errors.FoundingRefused(f"{path} is there already; it is never overwritten")
+            raise errors.InitRefused(f"{path} is there already; it is never overwritten")
     for path in (folder, keys, agreements):
         if path.exists() and not path.is_dir():
-            raise errors.FoundingRefused(f"{path} is there already, and is no folder")
+            raise errors.InitRefused(f"{path} is there already, and is no folder")
     name = f"{plan.bus}/{plan.agency}"
     key = SigningKey.generate(name)
     receipt_key = SigningKey.generate(f"{name}/{plan.database}", Algorithm.COSIGNATURE)
@@ -105,7 +105,7 @@ def first_files(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
             ):
                 _write(path, text, undoing)
         except OSError as why:
-            raise errors.FoundingRefused(f"{why.filename}: {why.strerror}") from None
+            raise errors.InitRefused(f"{why.filename}: {why.strerror}") from None
         yield WrittenFiles(settings, key.public, receipt_key.public)
         undoing.pop_all()
 
@@ -134,15 +134,15 @@ def _check(plan: PlannedFiles, document: dict[str, Any]) -> None:
     """Refuse settings that the next command would refuse.
 
     Raises:
-        FoundingRefused: a name or an address cannot be used.
+        InitRefused: a name or an address cannot be used.
     """
     for name, what in ((plan.agency, "an agency"), (plan.database, "a database")):
         if not is_slug(name):
             hint = "write lower-case words joined by hyphens"
-            raise errors.FoundingRefused(f"{name!r} cannot name {what}; {hint}")
+            raise errors.InitRefused(f"{name!r} cannot name {what}; {hint}")
     _, problems = toml_file.check(Values, document, "")
     if problems:
-        raise errors.FoundingRefused("; ".join(map(str, problems)))
+        raise errors.InitRefused("; ".join(map(str, problems)))
 
 
 def _settings(plan: PlannedFiles) -> dict[str, Any]:

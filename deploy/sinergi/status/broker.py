@@ -75,7 +75,7 @@ class Shown:
 class BrokerTopic:
     """A topic as the brokers describe it."""
 
-    place: TopicIncarnation
+    incarnation: TopicIncarnation
     partitions: int
 
 

@@ -103,7 +103,7 @@ class PositionRow(NamedTuple):
     """How far a projection is, and the offset to continue from where it is valid."""
 
     tree_size: int
-    place: TopicIncarnation | None
+    incarnation: TopicIncarnation | None
     next_offset: int | None
 
 
@@ -164,8 +164,8 @@ def consumer_rows(url: str) -> ConsumerRows:
         for topic, number, projection, size, frontier, *at, offset in found:
             key = f"({projection}, {topic}, {number}) of tree_size {size}"
             checked.check_frontier("position", key, size, frontier)
-            place = TopicIncarnation(*at) if all(at) else None
-            row = PositionRow(size, place, stored.offset(offset))
+            incarnation = TopicIncarnation(*at) if all(at) else None
+            row = PositionRow(size, incarnation, stored.offset(offset))
             positions.setdefault(TopicPartition(topic, number), {})[projection] = row
         counts = checked.of_topics("quarantine", _QUARANTINE)
         quarantined = _nested(

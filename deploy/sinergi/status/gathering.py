@@ -189,11 +189,13 @@ class _Gathering:
             signed: dict[TopicPartition, int] = {}
             for stated in heads.values():
                 signed |= _signed_sizes(stated)
-            known = {each: _known(stored, each, found[each.topic].place, signed) for each in bounds}
+            known = {
+                each: _known(stored, each, found[each.topic].incarnation, signed) for each in bounds
+            }
             shown = broker.leaves(self.agreements, bounds, known)
             missing_since: dict[TopicPartition, datetime | None] = {}
             for each, leaves in shown.items():
-                at = _lowest(stored, each, found[each.topic].place)
+                at = _lowest(stored, each, found[each.topic].incarnation)
                 if stored and leaves.is_complete and at.tree_size < leaves.leaves:
                     missing_since[each] = broker.first_at(
                         each, bounds[each], at.tree_size, at.next_offset
@@ -206,24 +208,26 @@ class _Gathering:
 
 
 def _lowest(
-    stored: ConsumerRows | None, tp: TopicPartition, place: TopicIncarnation
+    stored: ConsumerRows | None, tp: TopicPartition, incarnation: TopicIncarnation
 ) -> PositionRow:
-    """The least advanced position, with an offset only if it is valid at `place`."""
+    """The least advanced position, with an offset only if it is valid at `incarnation`."""
     rows = stored.positions.get(tp, {}).values() if stored else ()
     least = min(rows, key=lambda each: each.tree_size, default=PositionRow(0, None, None))
-    return least if least.place == place else least._replace(next_offset=None)
+    return least if least.incarnation == incarnation else least._replace(next_offset=None)
 
 
 def _known(
     stored: ConsumerRows | None,
     tp: TopicPartition,
-    place: TopicIncarnation,
+    incarnation: TopicIncarnation,
     signed: Mapping[TopicPartition, int],
 ) -> ExpectedLeaves:
     """The size that the owner has signed, and the size that was verified here."""
     rows = stored.positions.get(tp, {}).values() if stored else ()
     leaves = max((each.tree_size for each in rows), default=0)
-    here = (each.next_offset for each in rows if each.place == place and each.next_offset)
+    here = (
+        each.next_offset for each in rows if each.incarnation == incarnation and each.next_offset
+    )
     return ExpectedLeaves(max(leaves, signed.get(tp, 0)), max(here, default=None))
 
 

@@ -47,7 +47,7 @@ class ProblemKind(StrEnum):
     RESTORED = "restored"
     HALTED = "halted"
     CUT = "cut"
-    UNTOLD = "untold"
+    UNDECIDED = "undecided"
     HEADS = "heads"
     TOPIC = "topic"
     FOREIGN_MEMBER = "foreign-member"
@@ -82,8 +82,10 @@ class StatusVerdict:
     @property
     def exit_status(self) -> ExitStatus:
         """SUCCESS if all is well, NEGATIVE if it is not, ERROR if it is unknown."""
-        is_untold = self.problems and all(each.kind is ProblemKind.UNTOLD for each in self.problems)
-        if self.away or is_untold:
+        is_undecided = self.problems and all(
+            each.kind is ProblemKind.UNDECIDED for each in self.problems
+        )
+        if self.away or is_undecided:
             return ExitStatus.ERROR
         return ExitStatus.NEGATIVE if self.problems else ExitStatus.SUCCESS
 
@@ -292,11 +294,11 @@ def _short(topic: ReadTopic, state: ReadPartition, place: str) -> Iterator[Statu
         yield StatusProblem(ProblemKind.CUT, topic.topic, state.partition, f"{what}: {mend}")
     if state.at_least is not None:
         shown = counted(state.at_least, "leaf", "leaves")
-        what = f"whether {place} is whole cannot be told: its last messages show {shown}{where}"
+        what = f"it is not known whether {place} is complete: its last messages show {shown}{where}"
         why = "others have written there, or its end was cut off or is being sent again"
         mend = f"`sinergi replay {topic.topic}` reads all of it"
         yield StatusProblem(
-            ProblemKind.UNTOLD, topic.topic, state.partition, f"{what}; {why}. {mend}"
+            ProblemKind.UNDECIDED, topic.topic, state.partition, f"{what}; {why}. {mend}"
         )
 
 

@@ -5,7 +5,8 @@ topic is published and cannot be taken back, so the database follows the topics.
 get the events of the topics and the rows of the outbox, and return what becomes of each. They do no
 I/O.
 
-    1. An event that has no row is forgotten: it gets a row with its leaf.
+    1. If the database has no row for an event, the row is inserted again, with its leaf. Such an
+       event is called forgotten.
     2. An event whose row has no leaf takes that row. The row was in the backup, or the event was
        published again since. It becomes what the topic shows, to the byte.
     3. Another row without a leaf may be of a record that has newer revisions on the topic. It was

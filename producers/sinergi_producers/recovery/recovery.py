@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
     from sinergi_producers.recovery.lost_events import RelatedRow, TopicEvent
     from sinergi_producers.recovery.reading import Extent
-    from sinergi_producers.relay.term import Identity
-    from sinergi_schemas.catalog import Catalog
-    from sinergi_schemas.kafka import Connection
+    from sinergi_producers.relay.factory import RelaySetup
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +71,15 @@ class Recovery:
     """The recovery of one outbox.
 
     Args:
-        identity: the agency, the keys that sign for it, and its agreements.
-        url: an SQLAlchemy URL of its database.
+        setup: what the relay of this outbox needs.
     """
 
-    def __init__(
-        self,
-        identity: Identity,
-        url: str,
-        connection: Connection,
-        catalog: Catalog,
-    ) -> None:
-        self._identity = identity
-        self._url = url
-        self._connection = connection
-        self._catalog = catalog
+    def __init__(self, setup: RelaySetup) -> None:
+        self._identity = setup.identity
+        self._url = setup.database
+        self._connection = setup.connection
+        self._catalog = setup.catalog
+        self._timeouts = setup.timeouts
 
     def plan(self, *, vouched: bool = False) -> RecoveryPlan:
         """What a recovery would do. Nothing is written.
@@ -103,7 +95,7 @@ class Recovery:
         """
         readings = self._read()  # 1
         events = self._events(readings)
-        with closing(RestoreStore(self._url)) as store:
+        with closing(RestoreStore(self._url, self._timeouts)) as store:
             decision = self._decide(events, store.related_rows(events), vouched=vouched)  # 2
         extents = [each.extent for each in readings]
         return RecoveryPlan(extents, decision.settlement, decision.left)
@@ -121,7 +113,7 @@ class Recovery:
         if not events:
             return RecoveryPlan(extents, Settlement(), [])
         with (
-            closing(RestoreStore(self._url)) as store,
+            closing(RestoreStore(self._url, self._timeouts)) as store,
             store.exclusive(events) as (rows, transaction),
         ):
             decision = self._decide(events, rows, vouched=vouched)  # 2
@@ -150,14 +142,14 @@ class Recovery:
     def _extensions(
         self, readings: Sequence[TopicReading], kept: Mapping[TreeKey, int]
     ) -> list[TreeExtension]:
-        keys = self._identity.held()
+        keys = self._identity.current_keys()
         extensions = [each.extension(kept.get(each.tree_key, 0), keys) for each in readings]
         return [each for each in extensions if each.checkpoints]
 
     def _read(self) -> list[TopicReading]:
         """Read all topics beyond the trees."""
         agreements, agency = self._identity.load(), self._identity.agency
-        with closing(OutboxStore(self._url)) as store:
+        with closing(OutboxStore(self._url, self._timeouts)) as store:
             store.check()
             trees = store.trees()
         counts = topic_evidence.agreed_partitions(
@@ -173,12 +165,17 @@ class Recovery:
                     TreeKey(name, number), topic, tp.origin(agreements.bus), ring, tree
                 )
         sizes = {place: each.tree.size for place, each in readings.items()}
-        for place, received in topic_evidence.messages_beyond(self._connection, sizes):
+        silent_seconds = self._timeouts.relay.silence
+        for place, received in topic_evidence.messages_beyond(
+            self._connection, sizes, silent_seconds
+        ):
             readings[place].verify(received)
         for each in readings.values():
             each.conclude()
         # Of the first reading only offsets and hashes are kept, however many messages there are.
-        for place, received in topic_evidence.messages_beyond(self._connection, sizes):
+        for place, received in topic_evidence.messages_beyond(
+            self._connection, sizes, silent_seconds
+        ):
             readings[place].collect(received, self._catalog)
         skipped = SkipReport()
         for place, each in readings.items():

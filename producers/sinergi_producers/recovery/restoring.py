@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sinergi_producers.relay.sealing import TreeKey
     from sinergi_schemas.seal.merkle import Frontier
     from sinergi_schemas.seal.reader import VerifiedLeaves
+    from sinergi_schemas.timeouts import Timeouts
 
 # All rows with one of these event_ids, and the rows without a leaf of these records.
 _ROWS = """
@@ -89,12 +90,13 @@ class RestoreStore:
     """What a recovery reads and writes in the agency's database.
 
     Args:
-        url: an SQLAlchemy URL.
+        url: where the agency's database is; see `sinergi_schemas.postgresql.address`.
+        timeouts: how long the lease lasts, and what its transactions wait for.
     """
 
-    def __init__(self, url: str) -> None:
-        self._database = Database(url, "sinergi outbox")
-        self._lease = relay_lease()
+    def __init__(self, url: str, timeouts: Timeouts) -> None:
+        self._database = Database(url, "sinergi outbox", timeouts.database)
+        self._lease = relay_lease(timeouts.relay.lease)
 
     def related_rows(self, events: Sequence[TopicEvent]) -> list[RelatedRow]:
         """The rows with the same event_id or record as these events, as they are now."""

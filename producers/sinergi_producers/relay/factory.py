@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.timeouts import RelayTimeouts
+    from sinergi_schemas.timeouts import Timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class RelaySetup:
 
     Attributes:
         database: where the agency's outbox is; see `sinergi_schemas.postgresql.address`.
-        timeouts: how often the relay looks, and how long it waits.
+        timeouts: how often the relay looks, and how long it waits for what.
     """
 
     identity: Identity
     database: str
     connection: Connection
     catalog: Catalog
-    timeouts: RelayTimeouts = DEFAULT.relay
+    timeouts: Timeouts = DEFAULT
     clock: Clock = SYSTEM
 
 
@@ -42,12 +42,12 @@ def build_relay(setup: RelaySetup, *, store_class: type[OutboxStore] = OutboxSto
         store_class: another class than the usual one, as for a benchmark that notes when something
             happens.
     """
-    store = store_class(setup.database, setup.timeouts.lease)
+    store = store_class(setup.database, setup.timeouts)
     return Relay(
         setup.identity,
         store,
         setup.connection,
         setup.catalog,
         clock=setup.clock,
-        timeouts=setup.timeouts,
+        timeouts=setup.timeouts.relay,
     )

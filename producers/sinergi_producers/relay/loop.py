@@ -1,8 +1,8 @@
 """The relay: from the outbox to the topics. One process for each outbox, one leader at a time.
 
-    0. take the lease; refuse if a topic shows more than the database knows, as after a restored
-       backup, or another history; send again what is sealed and not confirmed, and what a topic has
-       lost
+    0. begin a term: take the lease; compare the topics with the database, and refuse to go on if a
+       topic has more leaves or other ones (as after the restore of a backup); mark what a topic has
+       lost as not sent; send again what is sealed and not confirmed
     1. read the next rows that have no leaf yet
     2. seal them: decide leaves, trees and checkpoints, and commit these to the agency's database
     3. send them with an idempotent producer
@@ -112,7 +112,7 @@ class Relay:
             term = self._terms.begin(epoch)  # 0. refuse; find what a topic has lost
             self._resend(term)  # 0. send again
             self._relay(term, backoff, stopping)  # 1 to 4, again and again
-        except errors.Superseded as why:
+        except errors.Superseded as why:  # LeaseLost: another relay leads
             _log.warning("lease lost", why=str(why), epoch=epoch)
         finally:
             self._end(epoch, term)
@@ -220,6 +220,7 @@ class Relay:
         """End a term, for whatever reason: deliver nothing more, and give the lease back."""
         if term:
             term.sender.discard()
+            # What is written there is signed and true, whoever leads: the largest size counts.
             term.control.finish(self._timeouts.stop)
         try:
             self._store.release_lease(epoch)

@@ -89,9 +89,9 @@ class RowCheck:
 
     def fault(self, row: OutboxRow) -> str | None:
         """Why a row cannot be sent, in words that quote no value of it; None if it can."""
-        _, event_id, event_type, key, _, fingerprint, datum, _, revision, oddity, _ = row
-        if oddity is not None:
-            return oddity
+        _, event_id, event_type, key, _, fingerprint, datum, _, revision, row_fault, _ = row
+        if row_fault is not None:
+            return row_fault
         form = self._forms.get(fingerprint)
         if form is None:
             return self._unknown(fingerprint)

@@ -43,7 +43,7 @@ class OutboxRow(NamedTuple):
 
     Attributes:
         event_id: as text if it comes from the database.
-        oddity: what is wrong with the row itself. If its datum is too long, it is empty here.
+        row_fault: what is wrong with the row itself. If its datum is too long, it is empty here.
         is_behind: an earlier revision of its record is held.
     """
 
@@ -56,7 +56,7 @@ class OutboxRow(NamedTuple):
     datum: bytes
     traceparent: str | None
     revision: int = 1
-    oddity: str | None = None
+    row_fault: str | None = None
     is_behind: bool = False
 
 

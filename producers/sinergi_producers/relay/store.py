@@ -33,13 +33,14 @@ if TYPE_CHECKING:
     from sinergi_producers.relay.sealing import SealedBatch
     from sinergi_producers.relay.watermark import Watermarks
     from sinergi_schemas.seal.merkle import Frontier
+    from sinergi_schemas.timeouts import Timeouts
 
 _log = structlog.get_logger(__name__)
 
 _TABLES = ("head", "outbox", "tree", "checkpoint", "lease", "known_schema")
 
 
-def relay_lease(seconds: float = DEFAULT.relay.lease) -> Lease:
+def relay_lease(seconds: float) -> Lease:
     """The lease that makes one relay the leader of an outbox. The holder's name is unique."""
     holder = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(4)}"
     return Lease("sinergi_producer.lease", "relay", holder, seconds)
@@ -50,12 +51,12 @@ class OutboxStore:
 
     Args:
         url: where the agency's database is; see `sinergi_schemas.postgresql.address`.
-        seconds: how long the lease lasts.
+        timeouts: how long the lease lasts, and what its transactions wait for.
     """
 
-    def __init__(self, url: str, seconds: float = DEFAULT.relay.lease) -> None:
-        self._database = Database(url, "sinergi relay")
-        self._lease = relay_lease(seconds)
+    def __init__(self, url: str, timeouts: Timeouts = DEFAULT) -> None:
+        self._database = Database(url, "sinergi relay", timeouts.database)
+        self._lease = relay_lease(timeouts.relay.lease)
 
     def check(self) -> None:
         """Check that the tables are there.

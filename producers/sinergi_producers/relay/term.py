@@ -54,7 +54,7 @@ class Identity:
     load: Callable[[], Agreements]
     load_keys: Callable[[], Sequence[SigningKey]] | None = None
 
-    def held(self) -> Sequence[SigningKey]:
+    def current_keys(self) -> Sequence[SigningKey]:
         """The private keys as they are now."""
         return self.load_keys() if self.load_keys else self.keys
 
@@ -117,7 +117,7 @@ class TermSetup:
             Unavailable: the database or the brokers do not serve us.
         """
         agency = self._identity.agency
-        agreements, keys = self._identity.load(), self._identity.held()
+        agreements, keys = self._identity.load(), self._identity.current_keys()
         counts = topic_evidence.agreed_partitions(
             self._connection, agency, agreements, self._partition_check
         )
@@ -147,7 +147,7 @@ class TermSetup:
         If they have changed, the term is outdated. If they cannot be read, those before still hold.
         """
         try:
-            agreements, keys = self._identity.load(), self._identity.held()
+            agreements, keys = self._identity.load(), self._identity.current_keys()
         except errors.Refused as why:
             _log.error("agreements not loaded again; the old ones hold", why=str(why))
             return

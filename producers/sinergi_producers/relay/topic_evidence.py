@@ -4,10 +4,11 @@ Anybody may have written to the topics. Only a checkpoint that the agency itself
 many leaves a topic has. Messages that no such checkpoint covers decide nothing, however many there
 are and wherever they lie.
 
-A leaf lies at the offset of its index or behind it, since a message carries one leaf at most. So a
-tree's last leaf is read from the offset of its index onwards, or from later: from the first message
-that the broker has stamped since that leaf was sealed. Where the clocks of broker and database do
-not agree, the checkpoint is not found there, and the earlier messages are read as well.
+Each message carries at most one leaf, so the offset of leaf n is n or higher. To find the last leaf
+of a tree, reading starts at the offset of its index. It starts later if possible: at the first
+message whose broker timestamp is not earlier than the time at which that leaf was sealed. Where the
+clocks of broker and database do not agree, the checkpoint is not found there, and the earlier
+messages are read as well.
 """
 
 from __future__ import annotations

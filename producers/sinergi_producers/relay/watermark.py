@@ -1,10 +1,11 @@
-"""Watermarks: ids at or below which no row without a leaf can be. The relay reads above them.
+"""Watermarks: each is an id, and every row up to that id is sealed or held. The relay reads above.
 
-While an old snapshot is open elsewhere in the database, dead index entries stay, and a read from
-the beginning passes over all of them. A watermark saves that. But ids commit in another order than
-they are given out, so a watermark may rise to an id only when every transaction has ended that was
-open as the id was given out: none of them can commit a smaller id any more. Such an id is called
-settled.
+While an old snapshot is open elsewhere in the database, VACUUM cannot remove dead index entries,
+and each read from the first id scans all of them. Reading from a watermark avoids this.
+
+Transactions do not commit in the order of their ids. So a watermark may rise to an id only when all
+transactions have ended that were open when the id was assigned. After that, no row with a smaller
+id can appear. Such an id is called settled.
 
 Live rows and history have a watermark each. A read does not return a live row while history of its
 record waits before it; so while any history waits, the watermark of live rows does not rise.

@@ -4,7 +4,7 @@ The relay must know of each event whether a reader would accept it, and the stri
 than everything else that the relay does. So a schema is compiled into regular expressions over
 bytes, for the forms that nearly all datums have: ASCII text of up to 127 bytes, numbers of usual
 length, short lists. If an expression matches, the strict reader accepts exactly the bytes matched.
-If it does not match, that says nothing, and the strict reader reads that part.
+If it does not match, the datum may still be valid: the strict reader then reads that part.
 
 The first bytes of every alternative decide it, and every group is atomic. So the time that an
 expression takes is proportional to the bytes that it reads, whatever they are.

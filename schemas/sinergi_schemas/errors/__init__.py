@@ -8,7 +8,7 @@
     ├── Unavailable       tried again, for ever, by every running process
     │   ├── ServiceAway …         it does not answer: BrokerAway, TopicAway, DatabaseAway
     │   └── NotPermitted …        it answers, and its operator has to mend something first
-    ├── Broken            something is broken; no process decides by this base
+    ├── Broken            groups the next two; it is never raised or caught itself
     │   ├── TopicHalted           one topic-partition stands still and is looked at again
     │   │   └── SealBroken …          the topic is not what its owner sealed: note, signature,
     │   │                             origin, gap, mismatch, missing tail, fork

@@ -22,7 +22,7 @@ class ExtraMissing(Refused):
     extra: str
 
 
-class FoundingRefused(Refused):
+class InitRefused(Refused):
     """{what}. Nothing was written."""
 
     what: str

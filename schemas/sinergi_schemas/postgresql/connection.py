@@ -19,16 +19,18 @@ from sinergi_schemas.postgresql import session
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.postgresql.faults import LOCKED, translate
 from sinergi_schemas.postgresql.times import MomentLoader
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sinergi_schemas.timeouts import DatabaseTimeouts
 
 _log = structlog.get_logger(__name__)
 
 # The server's timeout for idle transactions counts only between statements. A process that is
 # stopped during a COPY or a pipeline leaves a session that waits for its client for ever, and no
 # timeout of the server ends it. So a process that cannot get a lock ends such sessions.
-_STALLED_SECONDS = 10.0
 _END_STALLED = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE datname = current_database() AND usename = current_user AND application_name = %s
@@ -58,11 +60,20 @@ class Database:
     Args:
         url: where it is; see `sinergi_schemas.postgresql.address`.
         application: our name in `pg_stat_activity`.
+        timeouts: what its transactions wait for.
         row_security: whether policies of its tables may hide rows from us. If not, a table with
             policies for our role is an error.
     """
 
-    def __init__(self, url: str, application: str, *, row_security: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        application: str,
+        timeouts: DatabaseTimeouts = DEFAULT.database,
+        *,
+        row_security: bool = False,
+    ) -> None:
+        self._timeouts = timeouts
         self._conninfo = conninfo(url)
         self._application = application
         self._row_security = row_security
@@ -145,7 +156,9 @@ class Database:
 
     def _state(self, connection: psycopg.Connection, mode: str) -> None:
         version = connection.info.server_version
-        connection.execute(session.begin(mode, version, row_security=self._row_security))
+        connection.execute(
+            session.begin(mode, version, self._timeouts, row_security=self._row_security)
+        )
         for name, value in session.REPORTED.items():
             # The driver reads and writes values according to what was reported last.
             if connection.pgconn.parameter_status(name) != value:
@@ -166,7 +179,7 @@ class Database:
             try:
                 self._state(self._connection, session.WRITING)
                 ended = self._connection.execute(
-                    _END_STALLED, (self._application, _STALLED_SECONDS)
+                    _END_STALLED, (self._application, self._timeouts.stalled)
                 )
                 count = ended.fetchone()
                 self._connection.commit()

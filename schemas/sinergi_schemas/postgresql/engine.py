@@ -11,16 +11,14 @@ import sqlalchemy as sa
 from sinergi_schemas.postgresql import session
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.postgresql.connection import open_connection
+from sinergi_schemas.timeouts import DatabaseTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # A person waits for the command, and transactions of others may hold a lock for longer than a
 # running process would wait.
-_SETTINGS = session.SETTINGS | {
-    "lock_timeout": "'30s'",
-    "idle_in_transaction_session_timeout": "'60s'",
-}
+_TIMEOUTS = DatabaseTimeouts(lock=30.0, idle=60.0)
 
 
 @contextmanager
@@ -44,7 +42,7 @@ def engine(url: str, application: str) -> Iterator[sa.Engine]:
         made.autocommit = False
         made.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         made.read_only = made.deferrable = False
-        made.execute(session.statements(made.info.server_version, settings=_SETTINGS))
+        made.execute(session.statements(made.info.server_version, _TIMEOUTS))
         return made
 
     found = sa.create_engine(
@@ -55,7 +53,7 @@ def engine(url: str, application: str) -> Iterator[sa.Engine]:
     def state(connection: sa.Connection) -> None:
         own = connection.connection.driver_connection
         assert isinstance(own, psycopg.Connection)
-        own.execute(session.statements(own.info.server_version, settings=_SETTINGS))
+        own.execute(session.statements(own.info.server_version, _TIMEOUTS))
 
     try:
         yield found

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from sinergi_schemas.timeouts import DatabaseTimeouts
 
 WRITING = "ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
 READING = "ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE"
@@ -20,14 +20,8 @@ READING = "ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE"
 # operator, type or cast of the schema `public` can take the place of one of PostgreSQL's own.
 SEARCH_PATH = "pg_catalog, pg_temp"
 
-# Values as in SQL. The timeouts come first, before an inherited one can run out.
-SETTINGS: dict[str, str] = {
-    "statement_timeout": "0",
-    # A suspended process that holds a row must not block its successor (lock_timeout), and must not
-    # hold the row for ever (idle_in_transaction_session_timeout). A successor looks for stalled
-    # sessions each time that lock_timeout runs out, so it begins at most that much later.
-    "lock_timeout": "'2s'",
-    "idle_in_transaction_session_timeout": "'10s'",
+# Values as in SQL.
+_SETTINGS: dict[str, str] = {
     "search_path": SEARCH_PATH,
     "client_encoding": "'UTF8'",
     "datestyle": "'ISO, YMD'",
@@ -59,32 +53,48 @@ _DURABLE = (
 
 def statements(
     server_version: int,
+    timeouts: DatabaseTimeouts,
     *,
     row_security: bool = False,
-    settings: Mapping[str, str] = SETTINGS,
 ) -> bytes:
     """The statements that set everything, for the transaction in which they run.
 
     Args:
         server_version: as libpq counts, e.g. 180004.
+        timeouts: what a transaction waits for.
         row_security: whether a table's policies may hide rows from us. If not, a table with
             policies for our role is an error.
-        settings: values as in SQL.
     """
+    # The timeouts come first, before an inherited one can run out. A suspended process that holds a
+    # row must not block its successor (lock_timeout), and must not hold the row for ever
+    # (idle_in_transaction_session_timeout). A successor looks for stalled sessions each time that
+    # lock_timeout runs out, so it begins at most that much later.
+    waits = {
+        "statement_timeout": "0",
+        "lock_timeout": _milliseconds(timeouts.lock),
+        "idle_in_transaction_session_timeout": _milliseconds(timeouts.idle),
+    }
     newer = {name: value for name, (since, value) in _SINCE.items() if server_version >= since}
-    every = newer | {**settings, "row_security": "on" if row_security else "off"}
+    every = waits | newer | _SETTINGS | {"row_security": "on" if row_security else "off"}
     stated = [f"SET LOCAL {name} = {value}" for name, value in every.items()]
     return "; ".join([*stated, _DURABLE]).encode()
 
 
-def begin(mode: str, server_version: int, *, row_security: bool) -> bytes:
+def begin(
+    mode: str, server_version: int, timeouts: DatabaseTimeouts, *, row_security: bool
+) -> bytes:
     """Begin a transaction and set everything, in one round trip.
 
     Args:
         mode: `WRITING` or `READING`.
-        server_version, row_security: see `statements`.
+        server_version, timeouts, row_security: see `statements`.
     """
     return b"BEGIN %s; %s" % (
         mode.encode(),
-        statements(server_version, row_security=row_security),
+        statements(server_version, timeouts, row_security=row_security),
     )
+
+
+def _milliseconds(seconds: float) -> str:
+    """A duration as a value in SQL; 0, which means no limit, is never the result."""
+    return f"'{max(1, round(seconds * 1_000))}ms'"

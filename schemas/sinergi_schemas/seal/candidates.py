@@ -8,10 +8,11 @@ and candidates in memory is limited.
 in this order, within the reader's budget of hashes (see `hash_budget`):
 
     1. The first candidate of each leaf. On a topic without forged messages there are no others.
-    2. Backwards from the checkpoint, at each leaf the candidate with the closest lower offset,
-       because the owner's messages of one batch usually lie next to each other.
-    3. The same with another candidate at one leaf, then at two leaves, and so on. Leaves where no
-       candidate lies directly before the next leaf come first.
+    2. Backwards from the checkpoint: at each leaf the candidate whose offset is the highest one
+       below the offset of the following leaf, because the owner's messages of one batch usually
+       lie next to each other.
+    3. Step 2 again, with a different candidate at one leaf, then at two leaves, and so on. It
+       starts with the leaves for which no candidate is at the offset directly before the next leaf.
 
 If the message states the frontier of the checkpoint's tree, and that frontier has the signed root,
 each perfect subtree is searched separately. That keeps step 3 short. The budget is enough for

@@ -6,7 +6,8 @@ with many checkpoints must not use the thread's time. Each message adds a few ha
 of its reader, and each try takes hashes from it.
 
     1. A new reader has the full budget. The budget never rises above that.
-    2. While the budget is above zero, a try is a full one. It may make the budget negative.
+    2. While the budget is above zero, a try may use up to `FULL_TRY` hashes, which is called a full
+       try, even if the budget then becomes negative.
     3. While the budget is negative, the reader tries nothing until enough messages have arrived
        or the topic has no more messages.
     4. If the topic has no more messages and the budget is negative, the first try is a full one.

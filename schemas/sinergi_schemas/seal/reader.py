@@ -1,13 +1,13 @@
 """The reading side of the seal: it verifies the messages of a topic with the owner's checkpoints.
 
-The reader skips and reports foreign messages, and halts on a contradiction. A message takes effect
-only if a valid checkpoint of the owner covers it. Each message passes these rules in this order;
-`size` is the number of verified leaves.
+The reader skips and reports foreign messages. It reports a contradiction in `unresolved`, on which
+the caller halts the topic-partition. A message takes effect only if a valid checkpoint of the owner
+covers it. Each message passes these rules in this order; `size` is the number of verified leaves.
 
     1. If the leaf index is below `size`, the message is a resend, or another leaf with the index of
        a sealed leaf. The reader skips both.
-    2. If the index is in the window that begins at `size`, the message becomes a candidate for its
-       index. If the index is higher, the reader skips the message.
+    2. If the index is one of the `WINDOW` (see `candidates`) that begin at `size`, the message
+       becomes a candidate for its index. If the index is higher, the reader skips the message.
     3. If the message has a checkpoint that the owner has not signed for this origin, the reader
        skips the checkpoint.
     4. If the reader has already seen a checkpoint of the same size, the roots must be equal.
@@ -19,7 +19,8 @@ only if a valid checkpoint of the owner covers it. Each message passes these rul
        the error when no more messages arrive. An open checkpoint is tried before all larger ones.
 
 Trying a checkpoint is expensive, so the number of messages that have arrived limits the tries (see
-`hash_budget`). A checkpoint may come with any message, since its signature says what it covers.
+`hash_budget`). A checkpoint may be in the headers of any message: the signed text names the tree,
+so it does not matter which message.
 """
 
 from __future__ import annotations

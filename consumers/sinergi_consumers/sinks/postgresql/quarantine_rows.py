@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from sinergi_consumers.decode.decoder import Unfit
+    from sinergi_consumers.decode.decoder import RefusedEvent
     from sinergi_consumers.reading.partition import Leaves
     from sinergi_consumers.sinks.postgresql.merge import Merge
     from sinergi_consumers.sinks.protocol import Decision, QuarantineKey
@@ -74,7 +74,7 @@ _ROW_BYTES = 200  # the same number as in the generated column `size`
 class QuarantineRows:
     """Quarantine in one transaction; see `sinergi_consumers.sinks.protocol.Transaction`.
 
-    The used bytes are summed once per transaction, and only if it has an unfit event. Workers do
+    The used bytes are summed once per transaction, and only if it has a refused event. Workers do
     not wait for each other, so workers that quarantine events of one owner at the same time may
     exceed the quota by a batch each.
 
@@ -88,10 +88,10 @@ class QuarantineRows:
         self._quota = quota
         self._unused: int | None = None
 
-    def store(self, merge: Merge, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
+    def store(self, merge: Merge, leaves: Leaves, refused: Sequence[RefusedEvent]) -> None:
         """Store events that could not become rows of a projection, or update their rows."""
         name, tp = merge.projection.name, TopicPartition(leaves.topic.name, leaves.partition)
-        found = {each.message.leaf_index: each for each in unfit}
+        found = {each.message.leaf_index: each for each in refused}
         columns = [*zip(*map(_columns, found.values()), strict=True)]
         self._connection.execute(_STORE, [name, *tp, *map(list, columns)])
         self._store_datums(tp, {at: each.message for at, each in found.items()})
@@ -153,15 +153,15 @@ class QuarantineRows:
             )
 
 
-def _columns(unfit: Unfit) -> tuple[object, ...]:
+def _columns(refused: RefusedEvent) -> tuple[object, ...]:
     """The columns of a row that differ between the events of a partition."""
-    message = unfit.message
+    message = refused.message
     return (
         message.leaf_index,
         _uuid(message.event_id),
-        unfit.revision,
-        unfit.reason,
-        unfit.detail,
+        refused.revision,
+        refused.reason,
+        refused.detail,
         message.fingerprint,
         sha256(message.key).digest(),
         leaf_hash(message.leaf_data),

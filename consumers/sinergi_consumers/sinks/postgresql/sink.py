@@ -15,6 +15,7 @@ from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
 from sinergi_consumers.sinks.protocol import EventWithoutBytes, QuarantineKey, Receipt
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database, stored
+from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.seal.noise import SkippedMessages
+    from sinergi_schemas.timeouts import DatabaseTimeouts
     from sinergi_schemas.topics import TopicPartition
 
 _OWN = {
@@ -94,13 +96,18 @@ class PostgresqlSink:
         projections: the projections with tables in it.
         quota: the bytes of events in quarantine that it stores per owner of topics. Workers that
             quarantine events of one owner at the same time may exceed it by a batch each.
+        timeouts: what its transactions wait for.
     """
 
     def __init__(
-        self, url: str, projections: Sequence[Projection], quota: int = QUARANTINE_BYTES
+        self,
+        url: str,
+        projections: Sequence[Projection],
+        quota: int = QUARANTINE_BYTES,
+        timeouts: DatabaseTimeouts = DEFAULT.database,
     ) -> None:
         # The tables may have row-level security policies, which may also apply to this role.
-        self._database = Database(url, "sinergi materialise", row_security=True)
+        self._database = Database(url, "sinergi materialise", timeouts, row_security=True)
         self._merges = {each.name: Merge(each) for each in projections}
         self._quota = quota
         self._prepared: psycopg.Connection | None = None
@@ -262,5 +269,5 @@ def _position(tp: TopicPartition, row: tuple[Any, ...]) -> Position:
     projection, size, frontier, epoch, cluster_id, topic_id, offset = row
     key = f"({projection}, {tp.topic}, {tp.partition}) of tree_size {size}"
     tree = stored.frontier(size, frontier, _POSITION, key)
-    place = TopicIncarnation(cluster_id, topic_id) if cluster_id and topic_id else None
-    return Position(tree, epoch, place, stored.offset(offset))
+    incarnation = TopicIncarnation(cluster_id, topic_id) if cluster_id and topic_id else None
+    return Position(tree, epoch, incarnation, stored.offset(offset))

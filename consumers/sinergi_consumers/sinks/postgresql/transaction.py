@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from psycopg import sql
 
-    from sinergi_consumers.decode.decoder import Unfit
+    from sinergi_consumers.decode.decoder import RefusedEvent
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import Leaves, VerifiedBatch
     from sinergi_consumers.sinks.postgresql.merge import Merge
@@ -53,7 +53,7 @@ class PostgresqlTransaction:
         projection: Projection,
         batch: VerifiedBatch,
         position: Position,
-        place: TopicIncarnation,
+        incarnation: TopicIncarnation,
     ) -> Position:
         """Move a projection's position to the end of the batch, if its epoch is unchanged."""
         moved = self._connection.execute(
@@ -64,8 +64,8 @@ class PostgresqlTransaction:
             (
                 batch.end,
                 batch.frontier.to_bytes(),
-                place.cluster_id,
-                place.topic_id,
+                incarnation.cluster_id,
+                incarnation.topic_id,
                 batch.next_offset,
                 projection.name,
                 batch.topic.name,
@@ -76,7 +76,7 @@ class PostgresqlTransaction:
         )
         if moved.rowcount != 1:
             raise errors.PositionLost(projection.name, batch.topic.name, batch.partition)
-        return Position(batch.frontier, position.epoch, place, batch.next_offset)
+        return Position(batch.frontier, position.epoch, incarnation, batch.next_offset)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -154,9 +154,11 @@ class PostgresqlTransaction:
         self._left = before + sum(each.height for each in rows.values())
         return found
 
-    def quarantine(self, projection: Projection, leaves: Leaves, unfit: Sequence[Unfit]) -> None:
+    def quarantine(
+        self, projection: Projection, leaves: Leaves, refused: Sequence[RefusedEvent]
+    ) -> None:
         """Store events that could not become rows of a projection, or update their rows."""
-        self._quarantine.store(self._merges[projection.name], leaves, unfit)
+        self._quarantine.store(self._merges[projection.name], leaves, refused)
 
     def quarantined(
         self, projection: Projection, tp: TopicPartition, leaves: Sequence[int]

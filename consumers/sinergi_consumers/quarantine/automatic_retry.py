@@ -25,35 +25,35 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_MOST = 200  # entries that one call of `look` reads again
+_MOST = 200  # entries that one call of `retry_unstored` reads again
 _READ_SECONDS = 3.0
 _PAUSE_SECONDS = 2.0
 
 
-class Awaiting:
+class AutomaticRetry:
     """The automatic retry, with the schemas and agreements of one `QuarantineRetry`."""
 
-    def __init__(self, retrial: QuarantineRetry, clock: Clock) -> None:
-        self._retrial = retrial
+    def __init__(self, quarantine_retry: QuarantineRetry, clock: Clock) -> None:
+        self._quarantine_retry = quarantine_retry
         self._clock = clock
         self._next_read = clock.monotonic()
         self._agreed: set[TopicPartition] = set()
         self._left: dict[TopicPartition, list[tuple[Decision, list[QuarantineKey]]]] = {}
         self._missed: set[tuple[TopicPartition, int]] = set()
 
-    def upgrade(self, tp: TopicPartition) -> None:
+    def retry_stored(self, tp: TopicPartition) -> None:
         """Retry a partition's events whose schema or agreement is available now.
 
         Events that no agreement allows are checked once per partition, since the agreements of this
         object never change; if still no agreement allows them, nothing is written. Events whose
-        bytes are not in quarantine are left for `look`.
+        bytes are not in quarantine are left for `retry_unstored`.
 
         Raises:
             Unavailable: the database does not answer.
             DatabaseBroken: a table or a privilege is missing.
         """
-        sink = self._retrial.sink
-        readable = self._retrial.decoders.of(tp.event_topic.event_type).readable
+        sink = self._quarantine_retry.sink
+        readable = self._quarantine_retry.decoders.of(tp.event_topic.event_type).readable
         due = [(UPGRADED, sink.awaiting_schema(tp, readable))]
         if tp not in self._agreed:
             due.append((AGREED, sink.not_agreed(tp)))
@@ -62,13 +62,13 @@ class Awaiting:
         for decision, entries in due:
             without_bytes = sink.without_bytes(tp, [each.leaf_index for each in entries])
             stored = [each for each in entries if each.leaf_index not in without_bytes]
-            _report([*self._retrial.retry(stored, decision)], decision)
+            _report([*self._quarantine_retry.retry(stored, decision)], decision)
             others = sorted({*entries} - {*stored}, key=leaf_of)
             left.append((decision, [each for each in others if leaf_of(each) not in self._missed]))
         self._left[tp] = left
         self._agreed.add(tp)
 
-    def look(self, tps: Container[TopicPartition]) -> None:
+    def retry_unstored(self, tps: Container[TopicPartition]) -> None:
         """Read some events of one topic-partition again and retry them, if the pause is over.
 
         It reads for some seconds and uses a few MiB, so a loop can call it between other work. If
@@ -91,15 +91,15 @@ class Awaiting:
         )
         for decision, entries in waiting:
             try:
-                self._look(decision, entries)
+                self._read_and_retry(decision, entries)
             finally:
                 self._next_read = self._clock.monotonic() + _PAUSE_SECONDS
             return
 
-    def _look(self, decision: Decision, entries: list[QuarantineKey]) -> None:
-        portion = next(self._retrial.portions(entries[:_MOST]))
-        read = self._retrial.read(portion, _READ_SECONDS)
-        outcomes = [*self._retrial.retry_portion(portion, read, decision)]
+    def _read_and_retry(self, decision: Decision, entries: list[QuarantineKey]) -> None:
+        portion = next(self._quarantine_retry.portions(entries[:_MOST]))
+        read = self._quarantine_retry.read(portion, _READ_SECONDS)
+        outcomes = [*self._quarantine_retry.retry_portion(portion, read, decision)]
         del entries[: len(portion.entries)]  # a portion begins with the lowest leaf indexes
         self._missed |= {leaf_of(each.entry) for each in outcomes if each.result == NOT_READ}
         _report(outcomes, decision)

@@ -91,11 +91,12 @@ def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcom
     entries = [_entry(each) for each in rows]
     agreed = AgreementCheck(settings.agreements(), settings.agency)
     projections = projections_of(catalog, (each.tp.event_topic.event_type for each in entries))
-    quota = settings.values.consumer.quarantine_bytes
-    with closing(PostgresqlSink(settings.consumer_database, projections, quota)) as sink:
+    quota, timeouts = settings.values.consumer.quarantine_bytes, settings.values.timeouts
+    database = settings.consumer_database
+    with closing(PostgresqlSink(database, projections, quota, timeouts.database)) as sink:
         sink.check()
-        retrial = QuarantineRetry(sink, projections, Decoders(catalog, agreed), _reading())
-        return list(retrial.retry(entries, decision))
+        quarantine_retry = QuarantineRetry(sink, projections, Decoders(catalog, agreed), _reading())
+        return list(quarantine_retry.retry(entries, decision))
 
 
 def _entry(row: Quarantined) -> QuarantineKey:
