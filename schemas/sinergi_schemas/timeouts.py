@@ -6,10 +6,15 @@ All are in seconds. A process is given its values where it is put together.
 Where each table goes:
 
     KafkaTimeouts         `Settings.connection` → `Connection`, of which every client has one
-    DatabaseTimeouts      `relay.factory`, `materialise.factory` → `Database`
-    RelayTimeouts         `relay.factory` → `Relay`, `OutboxStore`
-    MaterialiserTimeouts  `materialise.factory` → `Materialiser`, `Assignment`, `Receipts`
-    StatusTimeouts        `sinergi status`
+    DatabaseTimeouts      `relay.factory`, `materialise.factory`, `Recovery` → `Database`; also
+                          `sinergi quarantine retry`
+    RelayTimeouts         `relay.factory` → `OutboxStore`, `Relay` → `TermSetup`, `Backoff`
+    MaterialiserTimeouts  `materialise.factory` → `Assignment`, `Receipts`, `Materialiser` →
+                          `LoadedAgreements`, `Pauses`, `PositionCheck`
+    StatusTimeouts        `cli.status`, `status.gathering`
+
+Commands for which a person waits have their own in `postgresql.engine`; those of libpq, which an
+address may state, are in `postgresql.connection`.
 
 Some durations are no setting. Where a value is part of one algorithm, as the time between two looks
 at a signal, it is a constant beside that algorithm. Where the other agencies count on a value, as
@@ -111,7 +116,8 @@ class MaterialiserTimeouts(TimeoutTable):
 
     reload: Seconds = _seconds(60.0, "how often a materialiser reads the agreements again")
     silence: Seconds = _seconds(
-        5.0, "how long a quarantined event is looked for in a topic that gives no message"
+        5.0,
+        "how long a materialiser looks for a quarantined event in a topic that gives no message",
     )
     stalled: Seconds = _seconds(
         10.0, "how often a materialiser that receives nothing looks whether its client has stalled"

@@ -215,21 +215,21 @@ class Assignment:
         """Pause a topic-partition that another worker has claimed, until the group confirms it."""
         if tp in self._active:
             self._lost[tp] = self._active[tp]
-        self._stop(tp)
+        self._stop_reading(tp)
 
     def suspend(self, tp: TopicPartition) -> None:
-        """Do not read a topic-partition until it is released or assigned again."""
-        self._stop(tp)
+        """Do not read a topic-partition until it is resumed or assigned again."""
+        self._stop_reading(tp)
         if tp in self._assigned:
             self._suspended.add(tp)
 
     def resume(self, tp: TopicPartition) -> None:
-        """Let a halted topic-partition be claimed again."""
+        """Let a suspended topic-partition be claimed again."""
         self._suspended.discard(tp)
 
     def unclaim(self, tp: TopicPartition) -> None:
         """Stop reading a topic-partition, so that it can be claimed again at once."""
-        self._stop(tp)
+        self._stop_reading(tp)
 
     def commit(self, offsets: Iterable[tuple[TopicPartition, int]]) -> None:
         """Commit offsets for the tools that show lag. No reader starts from them."""
@@ -295,7 +295,7 @@ class Assignment:
         self._consumer = self._open()
         self.subscribe()
 
-    def _stop(self, tp: TopicPartition) -> None:
+    def _stop_reading(self, tp: TopicPartition) -> None:
         if self._active.pop(tp, None) is not None:
             self._consumer.pause([to_client(tp)])
 

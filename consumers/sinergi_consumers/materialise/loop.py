@@ -13,6 +13,11 @@ is polled, verified and decoded.
     6. commit
     7. publish receipts, and commit Kafka offsets for tools that show lag
 
+A topic-partition that cannot be read on is suspended, while the others go on. `_verified` finds
+why. `_suspend` stops it, and records a halt if its messages are the cause (`TopicHalted`).
+`_claim_assigned` claims it again when its pause is over. `_clear_halts` deletes the record once it
+is read on without a fault.
+
 Two threads share the sink, and never use it at the same time: the thread that stores has it from
 `_start_storing` until `_finish_storing` returns, and the loop has it for the rest of the round.
 """
@@ -80,8 +85,8 @@ class Materialiser:
         self._clock = clock
         self._claims: dict[TopicPartition, Claim] = {}
         self._loaded = LoadedAgreements(bus, store, clock, timeouts)
-        self._halts = Pauses(clock, timeouts.retry_first, timeouts.retry_most)
-        self._unclaimed = Pauses(clock, timeouts.retry_first, timeouts.retry_unclaimed)
+        self._halt_pauses = Pauses(clock, timeouts.retry_first, timeouts.retry_most)
+        self._claim_pauses = Pauses(clock, timeouts.retry_first, timeouts.retry_unclaimed)
         self._skip_report = SkipReport()
         self._unrecorded_halts: dict[TopicPartition, tuple[errors.TopicHalted, float]] = {}
         self._uncleared_halts: set[TopicPartition] = set()
@@ -108,12 +113,12 @@ class Materialiser:
                     # The other thread may be storing the batch before: the sink is not used here.
                     out_of_range = self._poll()  # 1 and 2, part by part
                     self._unclaim(out_of_range)
-                    batches, obstacles = self._verified()  # 2
+                    batches, failed = self._verified()  # 2
                     ready = [self._decode(*each) for each in batches]  # 3
                     self._finish_storing(storing)  # 6 and 7, for the batch before
                     # From here on nothing is being stored, and the sink is used here alone.
                     self._clear_halts()
-                    self._stop(obstacles)
+                    self._suspend(failed)
                     self._report_skipped()
                     self._reload_agreements()
                     self._check_positions()
@@ -184,17 +189,17 @@ class Materialiser:
 
         The verified leaves before a fault are returned first, and the error in the next round.
         """
-        obstacles: dict[TopicPartition, ReadingError] = {}
+        failed: dict[TopicPartition, ReadingError] = {}
         batches: list[tuple[Claim, VerifiedBatch]] = []
         for tp, claim in self._active_claims().items():
             try:
                 batch = self._verified_batch(claim)
             except (errors.TopicHalted, errors.Unavailable) as why:
-                obstacles[tp] = why
+                failed[tp] = why
             else:
                 if batch:
                     batches.append((claim, batch))
-        return batches, obstacles
+        return batches, failed
 
     def _verified_batch(self, claim: Claim) -> VerifiedBatch | None:
         """The verified batch of a topic-partition, if there is one; go back in the topic if needed.
@@ -233,7 +238,7 @@ class Materialiser:
         with self._left_for_later("halt not cleared yet"):
             for tp in [*self._uncleared_halts]:
                 self._sink.clear_halt(tp)
-                self._halts.forget(tp)
+                self._halt_pauses.forget(tp)
                 self._uncleared_halts.discard(tp)
 
     def _active_claims(self) -> dict[TopicPartition, Claim]:
@@ -295,15 +300,15 @@ class Materialiser:
         _log.info("topic-partition lost", **tp._asdict(), **about)
         self._assignment.mark_lost(tp)
 
-    def _stop(self, obstacles: Mapping[TopicPartition, ReadingError]) -> None:
+    def _suspend(self, failed: Mapping[TopicPartition, ReadingError]) -> None:
         """Stop topic-partitions for a while, and record those that are halted. The others go on."""
-        for tp, why in obstacles.items():
+        for tp, why in failed.items():
             self._claims.pop(tp, None)
             self._assignment.suspend(tp)
             if isinstance(why, errors.Unavailable):
                 self._pause(tp, why)
                 continue
-            seconds = self._halts.begin(tp)
+            seconds = self._halt_pauses.begin(tp)
             halted = {**tp._asdict(), "why": str(why), "next_look_seconds": seconds}
             _log.error("topic-partition halted", **halted)
             self._unrecorded_halts[tp] = why, seconds
@@ -315,7 +320,7 @@ class Materialiser:
 
     def _pause(self, tp: TopicPartition, why: errors.Unavailable) -> None:
         """Leave a topic-partition for a while, and try to claim it again after that."""
-        paused = {**tp._asdict(), "why": str(why), "next_try_seconds": self._unclaimed.begin(tp)}
+        paused = {**tp._asdict(), "why": str(why), "next_try_seconds": self._claim_pauses.begin(tp)}
         _log.warning("topic-partition not claimed yet", **paused)
 
     def _report_skipped(self) -> None:
@@ -335,21 +340,21 @@ class Materialiser:
             for tp in [*self._claims]:
                 del self._claims[tp]
                 self._assignment.mark_lost(tp)
-            self._halts.end()
-            self._unclaimed.end()
+            self._halt_pauses.end_all()
+            self._claim_pauses.end_all()
 
     def _claim_assigned(self) -> None:
         """Claim the topic-partitions that the group has assigned and that are not claimed yet."""
         for tp in self._claims.keys() - self._assignment.active:
             del self._claims[tp]
-        for tp in (*self._halts.over(), *self._unclaimed.over()):
+        for tp in (*self._halt_pauses.over(), *self._claim_pauses.over()):
             self._assignment.resume(tp)
         for tp in sorted(self._assignment.claimable):
             try:
                 self._claims[tp] = self._claim(tp)
-                self._unclaimed.forget(tp)
+                self._claim_pauses.forget(tp)
             except (errors.TopicHalted, errors.Unavailable) as why:
-                self._stop({tp: why})
+                self._suspend({tp: why})
 
     def _claim(self, tp: TopicPartition) -> Claim:
         incarnation = self._assignment.incarnation(tp)

@@ -32,7 +32,7 @@ class Pauses:
         self._due[tp] = self._clock.monotonic() + seconds
         return seconds
 
-    def end(self) -> None:
+    def end_all(self) -> None:
         """End every pause now, since a change may have mended any cause."""
         self._due = dict.fromkeys(self._due, self._clock.monotonic())
 
