@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 from confluent_kafka import Producer
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 from structlog.testing import capture_logs
 
 from agency_pair import BUS, DATABASE, AgencyPair, running, transfer
+from chaos.keyless_relay import KeyDroppingProducer
 from sinergi_consumers.materialise.receipts import Receipts
 from sinergi_consumers.sinks.protocol import Receipt
 from sinergi_producers.relay.control_topic import ControlTopic
@@ -369,3 +370,25 @@ def test_receipts_that_one_client_does_not_get_out_are_published_by_another(
     # More than once where the first client was so slow that another one wrote it too.
     assert {each.value() for each in messages(pair, receipts_topic(pair.reader))} == {b"note 2"}
     assert not receipts.finish(1)
+
+
+def test_a_refused_message_gives_the_cause_whatever_its_neighbours_report_before_it(
+    pair: AgencyPair,
+) -> None:
+    """Others of its batch fail with it, those behind it are purged, and the client has failed."""
+    entry = ConfigEntry("cleanup.policy", "compact", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(
+        ConfigResource.Type.TOPIC, pair.topic.name, incremental_configs=[entry]
+    )
+    admin = open_admin(pair.connection)
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(timeout=PATIENCE_SECONDS)
+    sealed = updates(pair, 2_000)
+    refused = sender(pair)
+    losing = pair.folder / "losing"
+    losing.touch()
+    refused._producer = KeyDroppingProducer(refused._producer, losing)  # type: ignore[assignment]
+    refused.enqueue(sealed)
+    with pytest.raises(errors.BrokerRefuses, match="failed to validate record"):
+        refused.flush(lambda: None)
+    refused.discard()

@@ -1,3 +1,4 @@
+# ruff: noqa: SLF001 - librdkafka's own codes are public with an underscore
 """Sends sealed leaves to their topics, and waits for every delivery report.
 
 A message is a pure function of what is sealed, so that sending again sends the same bytes.
@@ -8,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
@@ -20,7 +21,7 @@ from sinergi_schemas.topics import Topic
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from confluent_kafka import KafkaError, Message, Producer
+    from confluent_kafka import Message, Producer
 
     from sinergi_producers.relay.sealing import TreeUpdate
     from sinergi_schemas.clock import Clock
@@ -30,6 +31,17 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, bytes]]
 
 _WAIT_SECONDS = 0.5
+_MOST_WAITS = 10
+# What librdkafka reports of other messages because the broker has refused one.
+_CONSEQUENCES = frozenset(
+    {
+        KafkaError._INVALID_DIFFERENT_RECORD,
+        KafkaError._PURGE_QUEUE,
+        KafkaError._PURGE_INFLIGHT,
+        KafkaError._GAPLESS_GUARANTEE,
+        KafkaError._FATAL,
+    }
+)
 
 
 class Sender:
@@ -54,6 +66,7 @@ class Sender:
         self._schema_ids = schema_ids
         self._clock = clock
         self._failure: errors.SinergiError | None = None
+        self._is_cause_known = False
         self._enqueued: list[TreeUpdate] = []
 
     def enqueue(self, updates: Iterable[TreeUpdate]) -> None:
@@ -98,13 +111,10 @@ class Sender:
                 if reports.are_overdue(longest):
                     what = f"{missing} messages unreported for {longest:g} s"
                     raise self._connection.away(what)
-        except errors.BrokerRefuses:
-            # The client fails with the first message that it cannot deliver, whose report gives the
-            # cause.
-            if not self._failure:
-                raise
+        except errors.BrokerRefuses as why:
+            self._failure = self._failure or why  # the client has failed
         if self._failure:
-            raise self._failure
+            raise self._cause(self._failure)
         sent, self._enqueued = self._enqueued, []
         return sent
 
@@ -123,7 +133,7 @@ class Sender:
             except BufferError:
                 serve(self._producer, _WAIT_SECONDS, self._attempt)
             except KafkaException as why:
-                raise translated(why, self._attempt) from None
+                raise self._cause(translated(why, self._attempt)) from None
             else:
                 return
 
@@ -135,9 +145,21 @@ class Sender:
         return _MessageTemplate(schema_id, HeaderTemplate(self._bus, topic, fingerprint))
 
     def _undelivered(self, error: KafkaError | None, failed: Message) -> None:
-        if error is not None and self._failure is None:
+        if error is None or self._is_cause_known:
+            return
+        is_cause = error.code() not in _CONSEQUENCES
+        if is_cause or self._failure is None:
             attempt = self._connection.attempt("Write", [failed.topic() or ""])
-            self._failure = translate(error, attempt)
+            self._failure, self._is_cause_known = translate(error, attempt), is_cause
+
+    def _cause(self, found: errors.SinergiError) -> errors.SinergiError:
+        """The error of the message that the broker refused, whose report may be still to come."""
+        for _ in range(_MOST_WAITS):
+            if self._is_cause_known or not len(self._producer):
+                break
+            with suppress(errors.SinergiError):  # the client fails at each call
+                serve(self._producer, _WAIT_SECONDS / _MOST_WAITS, self._attempt)
+        return self._failure if self._failure and self._is_cause_known else found
 
     @property
     def _attempt(self) -> Attempt:
