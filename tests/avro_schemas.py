@@ -62,21 +62,22 @@ def enum_of(name: str, *symbols: str) -> dict[str, Any]:
 @st.composite
 def events(draw: st.DrawFn, depth: int = 3) -> dict[str, Any]:
     """An event with fields of any type of the safe shape, named types used more than once."""
-    named: list[str] = []
+    named: dict[str, int] = {}  # how deep each may reach
     numbers = count()
 
     def kind(depth: int) -> Any:
         kinds = ["plain", "logical", "enum", "optional", "named"]
+        fitting = [name for name, reach in named.items() if reach <= depth]
         match draw(st.sampled_from([*kinds, "array", "record"] if depth else kinds)):
             case "plain":
                 return draw(st.sampled_from(PLAIN))
             case "enum":
                 symbols = [f"S{at}" for at in range(draw(st.integers(0, 3)))]
                 found = enum_of(f"E{next(numbers)}", *draw(st.permutations(symbols)))
-                named.append(found["name"])
+                named[found["name"]] = 0
                 return found
-            case "named" if named:
-                return draw(st.sampled_from(named))
+            case "named" if fitting:
+                return draw(st.sampled_from(fitting))
             case "optional":
                 inner = kind(depth)
                 return inner if isinstance(inner, list) else ["null", inner]
@@ -84,7 +85,7 @@ def events(draw: st.DrawFn, depth: int = 3) -> dict[str, Any]:
                 return {"type": "array", "items": kind(depth - 1)}
             case "record":
                 found = record(f"R{next(numbers)}", depth - 1)
-                named.append(found["name"])
+                named[found["name"]] = depth
                 return found
             case _:
                 return draw(st.sampled_from(LOGICAL))

@@ -321,7 +321,16 @@ def test_every_file_that_a_section_names_is_there(title: str) -> None:
 
 
 @pytest.mark.parametrize("title", re.findall(r"^## (Add .*)", PAGE, re.MULTILINE))
+def test_every_name_that_a_step_tells_to_change_is_in_its_file(title: str) -> None:
+    for step in re.split(r"^(?=\d+\. )", section(title), flags=re.MULTILINE)[1:]:
+        files = [ROOT / each for each in named_paths(step) if (ROOT / each).is_file()]
+        source = "".join(each.read_text("utf-8") for each in files)
+        names = re.findall(r"`(\w*[A-Z_]{2}\w*)`", step) if source else []
+        assert [each for each in names if each not in source] == [], step
+
+
+@pytest.mark.parametrize("title", re.findall(r"^## (Add .*)", PAGE, re.MULTILINE))
 def test_every_change_names_the_tests_that_fail_without_it(title: str) -> None:
-    _, mark, told = section(title).partition("\nTests that tell: ")
+    _, mark, told = section(title).partition("\nTests that fail while a step is missing:")
     assert mark
     assert "`tests/test_" in told

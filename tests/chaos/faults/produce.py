@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ class Refusal:
     """A reason for which Kafka refuses a message for good.
 
     Attributes:
-        word: what the relay's log must say.
+        word: a pattern of what the relay's log must say.
         given: takes the cause in hand; while the block lasts, the broker refuses.
     """
 
@@ -107,7 +108,8 @@ def _until_waits(report: Report, relay: Worker, before: int, refusal: Refusal) -
 
     def waits() -> bool:
         return not relay.runs or any(
-            each["event"] == "waiting" and refusal.word in str(each) for each in relay.said[before:]
+            each["event"] == "waiting" and re.search(refusal.word, str(each))
+            for each in relay.said[before:]
         )
 
     try:
@@ -240,6 +242,9 @@ REFUSALS = (
     TOO_LARGE,
     NOT_PERMITTED,
     Refusal("a record invalid", "failed to validate record", _record_invalid),
-    Refusal("a timestamp invalid", "Invalid timestamp", _timestamp_invalid),
+    # Kafka's client says of several refused messages of one batch only that each is invalid.
+    Refusal(
+        "a timestamp invalid", "Invalid timestamp|failed to validate record", _timestamp_invalid
+    ),
     Refusal("a topic gone", "do not have it", _topic_gone),
 )
