@@ -411,7 +411,7 @@ def _unknown_schema(forger: DatumForger, dice: Random) -> Crafted:
 
 
 def _zone(forger: DatumForger, dice: Random) -> Crafted:
-    zones = ("", "../x", "Mars/Base", "Asia/Ujung_Pandang", "/etc/passwd", "x" * 2_000)
+    zones = ("", "../x", "Mars/Base", "__init__/x", "Asia/Ujung_Pandang", "x" * 2_000)
     return forger.event(dice, is_refused=False, zone=dice.choice(zones))
 
 

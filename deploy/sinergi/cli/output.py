@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager, suppress
+from datetime import UTC
 from enum import StrEnum
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple, Protocol
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -21,6 +21,7 @@ from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi_schemas import errors
 from sinergi_schemas.files.output_file import STANDARD_OUTPUT, OutputFile
 from sinergi_schemas.plain_text import ENCODING_ERRORS, PATTERN, plain, plain_lines
+from sinergi_schemas.zones import find_zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,10 +199,9 @@ def _encoded(text: str, target: OutputFile) -> bytes:
 
 def _in_zone(when: datetime, zone: str) -> str:
     """A time in an event's own zone, or in UTC if this machine does not know the zone."""
-    # ZoneInfoNotFoundError is a KeyError; a zone such as `America` is a folder; in other zones the
-    # last hours of the year 9999 are in the year 10000.
-    with suppress(ValueError, OSError, KeyError, OverflowError):
-        when = when.astimezone(ZoneInfo(zone))
+    # In other zones the last hours of the year 9999 are in the year 10000.
+    with suppress(OverflowError):
+        when = when.astimezone(find_zone(zone) or UTC)
     return when.isoformat(timespec="seconds")
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sinergi_schemas.files import toml_file
+from sinergi_schemas.zones import find_zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from zoneinfo import ZoneInfo
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -81,12 +82,11 @@ class _PeriodReading:
     def _read_zone(self, name: object) -> ZoneInfo | None:
         if not isinstance(name, str):
             return None
-        try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+        zone = find_zone(name)
+        if zone is None:
             what = f'{name!r} is not an IANA zone; write one such as "Asia/Jakarta"'
             self.problems.append(("zone", what))
-            return None
+        return zone
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import zoneinfo
 from collections.abc import Hashable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from functools import cache
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, StringConstraints
@@ -20,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from sinergi_schemas.limits import MOST_KEY_BYTES
 from sinergi_schemas.topics import is_slug
+from sinergi_schemas.zones import find_zone
 
 Hashed = TypeVar("Hashed", bound=Hashable)
 
@@ -36,7 +35,6 @@ _TIME = re.compile(
     r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?", re.ASCII
 )
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40})?", re.ASCII)
-_NOT_IANA = frozenset({"localtime", "Factory", "posixrules"})
 
 
 def refusal(kind: str, rule: str) -> PydanticCustomError:
@@ -76,13 +74,8 @@ def _slug_or_nothing(text: str) -> str:
     return _slug(text) if text else text
 
 
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones()) - _NOT_IANA
-
-
 def _zone(name: str) -> str:
-    if name not in _zones():
+    if find_zone(name) is None:
         raise refusal("zone", "is not an IANA zone, such as Asia/Jakarta")
     return name
 

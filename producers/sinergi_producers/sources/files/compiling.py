@@ -8,7 +8,6 @@ from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -27,6 +26,7 @@ from sinergi_producers.sources.files.field_sources import (
 )
 from sinergi_producers.sources.files.mapping_tables import FieldSpec, MappingSpec
 from sinergi_schemas.files.toml_file import FileProblem, check, did_you_mean
+from sinergi_schemas.zones import find_zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -222,7 +222,7 @@ class Compiler:
                 self._check_zone_name(given["default"], "fields.zone.default")
 
     def _check_zone_name(self, value: object, where: str) -> None:
-        if zone_named(value) is None:
+        if find_zone(value) is None:
             what = f"{value!r} is not an IANA zone, such as Asia/Jakarta"
             self.problems.append(FileProblem(where, what))
 
@@ -233,14 +233,6 @@ class Compiler:
 
     def _problem(self, path: str, what: str) -> None:
         self.problems.append(FileProblem(f"fields.{path}", what))
-
-
-def zone_named(value: object) -> ZoneInfo | None:
-    """Return the IANA zone of that name, or None."""
-    try:
-        return ZoneInfo(str(value))
-    except (KeyError, ValueError, OSError):  # OSError: a folder of zones has that name
-        return None
 
 
 def _core(annotation: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from sinergi_producers.sources.files.compiling import Compiler, zone_named
+from sinergi_producers.sources.files.compiling import Compiler
 from sinergi_producers.sources.files.field_sources import (
     RecordSource,
     RowProblem,
@@ -23,6 +23,7 @@ from sinergi_schemas.errors import EventRefused, MappingRefused
 from sinergi_schemas.events import MODELS, Event, parse
 from sinergi_schemas.files import input_file, toml_file, toml_limits
 from sinergi_schemas.plain_text import listing
+from sinergi_schemas.zones import find_zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,7 +158,7 @@ class BoundMapping:
     def _document(self, view: RowView) -> dict[str, object]:
         fields = self.mapping.record.fields
         if zone := fields.get("zone"):
-            view.zone = zone_named(zone.read(view))
+            view.zone = find_zone(zone.read(view))
             view.problems.clear()  # the zone is read again below; a problem of it counts once
         document = self.mapping.record.read(view) or {}
         document["event_id"] = row_event_id(self.digest, view.line)
