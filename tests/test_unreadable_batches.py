@@ -15,6 +15,7 @@ from agency_pair import AgencyPair, send, transfer
 from memory_use import measured, peak
 from sinergi import provision
 from sinergi_producers.relay import topic_evidence
+from sinergi_schemas import topics
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.producer import open_producer
@@ -39,7 +40,7 @@ def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], s
     return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
 
 
-def bomb(pair: AgencyPair, codec: str, sizes: Sequence[int]) -> None:
+def bomb(pair: AgencyPair, codec: str, sizes: Sequence[int], topic: str | None = None) -> None:
     """Write zeros of some sizes as one compressed batch, which costs the broker very little."""
     producer = Producer(
         {
@@ -55,7 +56,7 @@ def bomb(pair: AgencyPair, codec: str, sizes: Sequence[int]) -> None:
         }
     )
     for size in sizes:
-        producer.produce(pair.topic.name, bytes(size), b"P/1", 0)
+        producer.produce(topic or pair.topic.name, bytes(size), b"P/1", 0)
     assert producer.flush(PATIENCE_SECONDS) == 0
 
 
@@ -191,6 +192,33 @@ def test_a_replay_and_a_status_name_unreadable_batches_and_end_well(pair: Agency
     assert f"offset {COUNT}" in done.err
     done = measured(pair.folder, "--config", str(pair.reader_settings), "status")
     assert done.status in (0, 1), done.err
+
+
+def test_unreadable_batches_among_signed_statements_are_named_by_replay_and_status(
+    pair: AgencyPair,
+) -> None:
+    """They may have held heads or receipts, without which a missing end is not detected."""
+    control, receipts = topics.control_topic(pair.publisher), topics.receipts_topic(pair.reader)
+    pair.publish(transfer("P/1"))
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 1)
+    firsts = {}
+    for topic in (control, receipts):
+        with open_scan(pair.connection, TopicPartition(topic, 0)) as scan:
+            _, firsts[topic] = scan.bounds()
+        for _ in range(2):
+            bomb(pair, "zstd", spread(BEYOND, 3), topic)
+    said = {
+        topic: f"2 batches of {topic}/0, the first at offset {first}, skipped: {CAUSE}"
+        for topic, first in firsts.items()
+    }
+    read = ("--config", str(pair.reader_settings))
+    replayed = measured(pair.folder, *read, "replay", pair.topic.name)
+    assert said[control] in " ".join(replayed.err.split())
+    assert said[receipts] in " ".join(replayed.err.split())
+    assert said[control] in " ".join(measured(pair.folder, *read, "status").out.split())
+    own = measured(pair.folder, "--config", str(pair.agency_settings), "status")
+    assert said[receipts] in " ".join(own.out.split())
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
+from sinergi_schemas.kafka.unreadable import UnreadableCounts
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class SignedStatements:
         decreases: statements that are smaller than an earlier one.
         claims: trees that readers signed and the owner did not.
         skipped: messages that are not valid statements, by the name of their topic.
+        unreadable: batches that could not be read, and may have held statements.
     """
 
     witnesses: list[Witness] = field(default_factory=list)
@@ -115,6 +117,7 @@ class SignedStatements:
     decreases: list[Decrease] = field(default_factory=list)
     claims: list[UnsupportedClaim] = field(default_factory=list)
     skipped: dict[str, SkippedStatements] = field(default_factory=dict)
+    unreadable: UnreadableCounts = field(default_factory=UnreadableCounts)
 
     def of(self, partition: int) -> list[Witness]:
         """The statements about one partition, the largest tree first."""
@@ -147,7 +150,8 @@ class SignedStatements:
             " skipped: not a valid signed statement"
             for topic, each in self.skipped.items()
         )
-        return [*map(str, self.decreases), *map(str, self.claims), *skipped]
+        unreadable = self.unreadable.remarks
+        return [*map(str, self.decreases), *map(str, self.claims), *skipped, *unreadable]
 
 
 def contradiction(

@@ -76,6 +76,7 @@ def gather(bus: Bus, topic: Topic) -> SignedStatements:
         with open_scan(bus.connection, TopicPartition(name, 0)) as scan:
             for chunk in scan.read(*scan.bounds()):
                 reading.add(chunk)
+            found.unreadable.add(scan.drain_unreadable())
         found.witnesses += reading.largest.values()
         found.decreases += reading.decreases.values()
         if reading.skipped.count:

@@ -15,6 +15,7 @@ from sinergi.status.facts import Acknowledged
 from sinergi_schemas import errors, topics
 from sinergi_schemas.clock import from_posix_time
 from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.kafka.unreadable import UnreadableCounts
 from sinergi_schemas.seal import checkpoint
 from sinergi_schemas.topics import TopicPartition
 
@@ -46,6 +47,7 @@ def acknowledged(
     """
     found: dict[Topic, list[Acknowledged]] = defaultdict(list)
     unknown: list[str] = []
+    unreadable = UnreadableCounts()
     by_reader: dict[str, list[Topic]] = defaultdict(list)
     for topic in own:
         for reader in agreements.readers(topic):
@@ -53,19 +55,27 @@ def acknowledged(
                 by_reader[reader].append(topic)
     for reader, read in sorted(by_reader.items()):
         try:
-            best_of = _read(connection, agreements, reader, read)
+            best_of = _read(connection, agreements, reader, read, unreadable)
         except (errors.NotPermitted, errors.TopicAway) as why:
             unknown.append(f"how far {reader} is, is not known: {why}")
             continue
         for reading, best in best_of.items():
             found[reading.topic].append(best)
-    return found, unknown
+    return found, [*unknown, *unreadable.remarks]
 
 
 def _read(
-    connection: Connection, agreements: Agreements, reader: str, read: Iterable[Topic]
+    connection: Connection,
+    agreements: Agreements,
+    reader: str,
+    read: Iterable[Topic],
+    unreadable: UnreadableCounts,
 ) -> dict[_Reading, Acknowledged]:
-    """The best receipt of each of a reader's databases for each topic-partition."""
+    """The best receipt of each of a reader's databases for each topic-partition.
+
+    Args:
+        unreadable: counts the batches that cannot be read.
+    """
     best_of = {
         f"{database}/{topic.name}/{number}".encode(): _Best(
             agreements, reader, _Reading(topic, number, database)
@@ -82,6 +92,7 @@ def _read(
                 note = each.value() or b""
                 if best and len(note) <= checkpoint.MOST_RECEIPT_BYTES:
                     best.consider(note.decode(errors="replace"))
+        unreadable.add(scan.drain_unreadable())
     return {best.reading: best.finish() for best in best_of.values()}
 
 

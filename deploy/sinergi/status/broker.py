@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.unreadable import Unreadable
     from sinergi_schemas.seal.heads import SignedHeads
     from sinergi_schemas.topics import TopicPartition
 
@@ -167,6 +168,10 @@ class Broker:
                 notes = found.setdefault(tp, deque(maxlen=_MOST_NOTES))
                 notes.append((received.value() or b"")[: heads.MOST_BYTES + 1])
         return {tp: [*notes] for tp, notes in found.items()}
+
+    def drain_unreadable(self) -> list[Unreadable]:
+        """The batches that could not be read and were passed over since the last call."""
+        return self._reader.drain_unreadable()
 
     def heads(
         self, agreements: Agreements, agency: str, notes: Sequence[bytes]

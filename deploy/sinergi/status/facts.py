@@ -120,7 +120,7 @@ class PublisherFacts:
     """The publishing side.
 
     Attributes:
-        unknown: why the progress of some readers is unknown.
+        unknown: why the progress of some readers is unknown, and what of it cannot be read.
     """
 
     lease: LeaseFacts
@@ -242,6 +242,7 @@ class ReaderFacts:
         rooms: of each owner with events in quarantine.
         workers: materialisers in the consumer group; None if the broker is away.
         foreign: other members of the group, by client id and host.
+        unreadable: batches of control topics that cannot be read, a line each.
     """
 
     group: str
@@ -249,6 +250,7 @@ class ReaderFacts:
     topics: tuple[ReadTopic, ...]
     rooms: tuple[QuarantineUse, ...] = ()
     foreign: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

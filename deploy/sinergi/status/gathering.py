@@ -31,6 +31,7 @@ from sinergi.status.facts import (
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import from_posix_time
+from sinergi_schemas.kafka.unreadable import UnreadableCounts
 from sinergi_schemas.topics import Topic, TopicPartition, control_topic
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class _Topics:
     group: ConsumerGroup
     readers: Mapping[Topic, Sequence[Acknowledged]]
     unknown: Sequence[str]
+    unreadable: Sequence[str]
 
 
 def gather(settings: Settings, clock: Clock) -> Facts:
@@ -171,6 +173,8 @@ class _Gathering:
             notes = broker.heads_notes(
                 broker.bounds(each for each in controls.values() if each.topic in found)
             )
+            unreadable = UnreadableCounts()
+            unreadable.add(broker.drain_unreadable())
             wanted_tps = [
                 TopicPartition(name, number)
                 for name, count in others.items()
@@ -204,7 +208,8 @@ class _Gathering:
                 self.connection, self.agreements, (Topic.parse(each) for each in own)
             )
             group = broker.group(self._group) if others else ConsumerGroup(0, {})
-            return _Topics(found, shown, heads, faults, missing_since, group, readers, unknown)
+            statements = readers, unknown, unreadable.remarks
+            return _Topics(found, shown, heads, faults, missing_since, group, *statements)
 
 
 def _lowest(
@@ -298,7 +303,8 @@ def _reading(
             )
         )
     workers, foreign = (topics.group.members, topics.group.foreign) if topics else (None, ())
-    return ReaderFacts(group, workers, tuple(read), foreign=foreign)
+    unreadable = tuple(topics.unreadable) if topics else ()
+    return ReaderFacts(group, workers, tuple(read), foreign=foreign, unreadable=unreadable)
 
 
 def _read_partition(

@@ -311,6 +311,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
             f" {each.event_type}; install the version of Sinergi that has it"
         )
     yield from facts.publishing.unknown if facts.publishing else ()
+    yield from facts.reading.unreadable if facts.reading else ()
     yield from _added(facts)
     yield from _foreign_messages(facts)
     yield from _full_quarantines(facts)

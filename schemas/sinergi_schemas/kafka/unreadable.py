@@ -19,9 +19,10 @@ from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.conversion import of_message, to_client
 from sinergi_schemas.kafka.faults import translate
+from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from confluent_kafka import Consumer, Message
 
@@ -49,6 +50,28 @@ class Unreadable(NamedTuple):
     tp: TopicPartition
     offset: int
     cause: str
+
+
+class UnreadableCounts:
+    """Unreadable batches counted by topic-partition and cause, in limited memory."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[TopicPartition, str], tuple[int, int]] = {}
+
+    def add(self, found: Iterable[Unreadable]) -> None:
+        """Count batches."""
+        for tp, offset, cause in found:
+            first, count = self._counts.get((tp, cause), (offset, 0))
+            self._counts[tp, cause] = min(first, offset), count + 1
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was passed over and where, one line for each topic-partition and cause."""
+        return [
+            f"{counted(count, 'batch', 'batches')} of {tp}, the first at offset {first}, skipped:"
+            f" {cause}"
+            for (tp, cause), (first, count) in self._counts.items()
+        ]
 
 
 class _End(NamedTuple):
