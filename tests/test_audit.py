@@ -264,7 +264,7 @@ def test_what_a_reader_alone_says_is_its_claim_and_does_not_disprove_an_honest_t
     assert (shown, verdict.findings) == (COUNT, [])
     (claim,) = verdict.statements.claims
     assert (claim.reader, claim.size) == (pair.receipt_key.name, 4_000)
-    assert "only that reader states this tree" in str(claim)
+    assert "bears no owner's signature (anybody can remove it)" in str(claim)
     assert [each.kind for each in verdict.statements.of(0)] == ["heads", "receipt"]
 
 

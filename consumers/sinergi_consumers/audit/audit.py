@@ -208,7 +208,10 @@ class Audit:
             if counts.unsealed:
                 leaves = _leaves(counts.unsealed)
                 found.append(f"{name}: {leaves} after the last checkpoint not shown")
-        return [*found, *self.verdict.missing_in_copy, *self.verdict.statements.remarks]
+        statements = self.verdict.statements
+        if any(each.verified for each in self.partition_counts):
+            found += [f"no receipt of {each} was found" for each in statements.without_receipt]
+        return [*found, *self.verdict.missing_in_copy, *statements.remarks]
 
     def _origin(self, number: int) -> str:
         return TopicPartition(self._topic.name, number).origin(self._bus.agreements.bus)
@@ -237,7 +240,9 @@ class Audit:
         read_to_end = {each.partition for each in self._read_to_end}
         for counts in self.partition_counts:
             origin = self._origin(counts.partition)
-            self.verdict.statements.drop_supported_claims(counts.partition, counts.roots)
+            self.verdict.statements.drop_supported_claims(
+                counts.partition, counts.roots, counts.stated_roots, counts.unmatched
+            )
             found = [
                 (each, error)
                 for each in self.verdict.statements.of(counts.partition)
@@ -247,7 +252,8 @@ class Audit:
             ]
             if found:
                 (first, error), *more = found
-                statement = f"{first} states {_leaves(first.size)} and the root {first.root.hex()}"
+                what = f"{_leaves(first.size)} and the root {first.root.hex()}"
+                statement = f"{first} {first.states} {what}"
                 remarks = (statement, *(f"by {each} it has {each.size}" for each, _ in more))
                 self.verdict.findings.append(AuditFinding(str(error), remarks))
 

@@ -96,6 +96,8 @@ class ReplayCounts:
         resends: the number of messages that were skipped as copies.
         leaves: 16 bytes of each leaf hash, if they are stored for a comparison.
         history: what the reader stored to compare with, and what could not be compared.
+        stated_roots: of the trees in the last checkpoints that the owner has signed, by size; the
+            leaves of the partition may contradict them.
         outside_interval: `recorded_at` of the requested record's events outside the interval.
     """
 
@@ -113,6 +115,7 @@ class ReplayCounts:
     resends: int = 0
     leaves: bytearray | None = None
     history: VerifiedHistory | None = None
+    stated_roots: Mapping[int, bytes] = field(default_factory=dict)
     outside_interval: list[datetime] = field(default_factory=list)
 
     def leaf(self, index: int) -> bytes:
@@ -269,6 +272,7 @@ class Replay:
         bus = self._bus.agreements.bus
         partition = Partition(bus, self._topic, number, keys, tree, compare=True)
         counts.noise, counts.history = partition.noise, partition.history
+        counts.stated_roots = partition.stated_roots
         with open_scan(self._bus.connection, TopicPartition(self._name, number)) as scan:
             for batch in _read(scan, partition, counts):
                 counts.add(batch, tree, ordered)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 HEADS, RECEIPT = "heads", "receipt"
+_MOST_SHOWN = 20  # claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class Witness:
     root: bytes
     at: datetime | None
     note: str
+
+    @property
+    def states(self) -> str:
+        """The verb after its name in a sentence."""
+        return "state" if self.kind == HEADS else "states"
 
     def __str__(self) -> str:
         when = "an unknown time" if self.at is None else self.at.isoformat()
@@ -69,8 +75,8 @@ class Decrease:
     def __str__(self) -> str:
         return (
             f"{self.topic} states {counted(self.size, 'leaf', 'leaves')} of partition"
-            f" {self.larger.partition} at offset {self.offset}, after {self.larger}, which states"
-            f" {self.larger.size}: the larger one is used"
+            f" {self.larger.partition} at offset {self.offset}, after {self.larger}, which"
+            f" {self.larger.states} {self.larger.size}: the larger one is used"
         )
 
 
@@ -78,8 +84,8 @@ class Decrease:
 class UnsupportedClaim:
     """A tree in a receipt that a reader signed and the topic's owner did not sign.
 
-    Anybody can remove the owner's signature from a true receipt. So a claim is dropped if the topic
-    shows that the owner has signed this tree.
+    Anybody can remove the owner's signature from a true receipt. So a claim accuses nobody, and it
+    is dropped if a statement or the topic shows that the owner has signed this tree.
     """
 
     reader: str
@@ -89,10 +95,12 @@ class UnsupportedClaim:
     why: str
 
     def __str__(self) -> str:
+        what = "the receipt bears no owner's signature (anybody can remove it)"
+        if self.why != errors.SignatureMissing.__name__:
+            what = f"the owner's signature in the receipt is not valid ({self.why})"
         return (
             f"{self.reader} claims {counted(self.size, 'leaf', 'leaves')} of partition"
-            f" {self.partition}, which their owner did not sign ({self.why}): only that reader"
-            " states this tree"
+            f" {self.partition}: {what}, and no signed checkpoint of this tree was found"
         )
 
 
@@ -107,6 +115,11 @@ class SignedStatements:
         heads_at: when the owner signed its newest heads, by its clock.
         decreases: statements that are smaller than an earlier one.
         claims: trees that readers signed and the owner did not.
+        claims_beyond_limit: the number of further ones, which were not stored.
+        signed: partition, size and root of the trees in verified statements.
+        databases: the names of the agreed readers' databases.
+        missing_topics: the topics of the owner's heads and of the agreed readers' receipts that do
+            not exist.
         skipped: messages that are not valid statements, by the name of their topic.
         unreadable: batches that could not be read, and may have held statements.
     """
@@ -116,6 +129,10 @@ class SignedStatements:
     heads_at: datetime | None = None
     decreases: list[Decrease] = field(default_factory=list)
     claims: list[UnsupportedClaim] = field(default_factory=list)
+    claims_beyond_limit: int = 0
+    signed: set[tuple[int, int, bytes]] = field(default_factory=set)
+    databases: list[str] = field(default_factory=list)
+    missing_topics: list[str] = field(default_factory=list)
     skipped: dict[str, SkippedStatements] = field(default_factory=dict)
     unreadable: UnreadableCounts = field(default_factory=UnreadableCounts)
 
@@ -129,18 +146,28 @@ class SignedStatements:
         claimed = {each.size for each in self.claims if each.partition == partition}
         return claimed | {each.size for each in self.of(partition)}
 
-    def drop_supported_claims(self, partition: int, roots: Mapping[int, bytes]) -> None:
-        """Remove the claims whose tree is one of the partition's verified trees.
+    def drop_supported_claims(self, partition: int, *roots: Mapping[int, bytes]) -> None:
+        """Remove the claims whose tree is known from a checkpoint that the owner has signed.
 
         Args:
             partition: its number.
-            roots: of its verified trees, by size.
+            roots: of its verified trees, and of those in signed checkpoints, by size.
         """
         self.claims[:] = [
             each
             for each in self.claims
-            if each.partition != partition or roots.get(each.size) != each.root
+            if each.partition != partition
+            or not (
+                (partition, each.size, each.root) in self.signed
+                or any(known.get(each.size) == each.root for known in roots)
+            )
         ]
+
+    @property
+    def without_receipt(self) -> list[str]:
+        """The agreed readers' databases that have no receipt of any partition."""
+        have = {each.name for each in self.witnesses if each.kind == RECEIPT}
+        return [each for each in self.databases if each not in have]
 
     @property
     def remarks(self) -> list[str]:
@@ -150,8 +177,11 @@ class SignedStatements:
             " skipped: not a valid signed statement"
             for topic, each in self.skipped.items()
         )
-        unreadable = self.unreadable.remarks
-        return [*map(str, self.decreases), *map(str, self.claims), *skipped, *unreadable]
+        found = [f"there is no topic {each}" for each in self.missing_topics]
+        found += [*map(str, self.decreases), *map(str, self.claims[:_MOST_SHOWN]), *skipped]
+        if more := max(len(self.claims) - _MOST_SHOWN, 0) + self.claims_beyond_limit:
+            found.append(f"{counted(more, 'more claim')} without the owner's signature")
+        return [*found, *self.unreadable.remarks]
 
 
 def contradiction(

@@ -14,15 +14,17 @@ Everybody may have written to those topics as well, so these rules apply:
     3. A message without a valid signature is skipped and counted.
 
 The topics are read in chunks. Of the statements with the same message key, it verifies the newest
-of each chunk, and those that state more leaves than are known. There is no limit on the number of
-invalid messages; otherwise somebody could hide a valid one behind them. An invalid one is cheap to
-check, since a note has few bytes and one signature per key.
+of each chunk, and those that state more leaves than their signer has stated so far. There is no
+limit on the number of messages that state nothing (invalid ones, true heads from before the topic,
+receipts without the owner's signature); otherwise somebody could hide a true statement behind them.
+Such a message is cheap to check, since a note has few bytes and one signature per key, and a copy
+of it is recognised by its hash.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.audit.statements import (
@@ -53,8 +55,8 @@ if TYPE_CHECKING:
 
 _HEADS_KEY = b"heads"
 _SCHEMA = re.compile(rb"schema/[0-9a-f]{64}")
-_MOST_CLAIMS = 20
-_MOST_WITHOUT_OWNER = 1_000  # receipts of one message key without the owner's signature
+_MOST_CLAIMS = 1_000
+_MOST_REMEMBERED = 20_000  # hashes of notes; without its hash, a note is only verified once more
 
 
 def gather(bus: Bus, topic: Topic) -> SignedStatements:
@@ -66,18 +68,24 @@ def gather(bus: Bus, topic: Topic) -> SignedStatements:
     found = SignedStatements()
     control = topics.control_topic(topic.agency)
     readers = {topics.receipts_topic(each): each for each in bus.agreements.agencies}
-    for name in describe(open_admin(bus.connection), [control, *readers]):
+    agreed = bus.agreements.readers(topic)
+    found.databases = [each for reader in agreed for each in _databases(bus, topic, reader)]
+    there = describe(open_admin(bus.connection), [control, *readers])
+    wanted = [control, *(topics.receipts_topic(each) for each in agreed)]
+    found.missing_topics = [each for each in wanted if each not in there]
+    for name in there:
         reader = readers.get(name)
         reading = _StatementReading(
             name,
             _heads_keys() if reader is None else _receipt_keys(bus, topic, reader),
-            _Heads(bus, topic) if reader is None else _Receipts(bus, topic, reader, found.claims),
+            _Heads(bus, topic) if reader is None else _Receipts(bus, topic, reader, found),
         )
         with open_scan(bus.connection, TopicPartition(name, 0)) as scan:
             for chunk in scan.read(*scan.bounds()):
                 reading.add(chunk)
             found.unreadable.add(scan.drain_unreadable())
         found.witnesses += reading.largest.values()
+        found.signed |= reading.signed
         found.decreases += reading.decreases.values()
         if reading.skipped.count:
             found.skipped[name] = reading.skipped
@@ -85,6 +93,12 @@ def gather(bus: Bus, topic: Topic) -> SignedStatements:
             found.has_heads = reading.has_valid
             found.heads_at = reading.newest_at
     return found
+
+
+def _databases(bus: Bus, topic: Topic, reader: str) -> list[str]:
+    """The names of a reader's databases in the agreements; its own name if they name none."""
+    keys = bus.agreements.receipt_keys(reader, topic)
+    return list(dict.fromkeys(key.name for key in keys)) or [f"{bus.agreements.bus}/{reader}"]
 
 
 class _MessageKeys(NamedTuple):
@@ -118,10 +132,10 @@ class _StatementReading:
         decreases: the first decrease of each signer and partition.
         has_valid: whether at least one statement is valid.
         newest_at: the time of the newest valid statement.
+        signed: partition, size and root of the trees in all verified statements.
     """
 
     def __init__(self, topic: str, keys: _MessageKeys, statements: _Heads | _Receipts) -> None:
-        self._without_owner: Counter[bytes] = Counter()
         self._topic = topic
         self._keys = keys
         self._statements = statements
@@ -129,6 +143,8 @@ class _StatementReading:
         self.decreases: dict[tuple[str, int], Decrease] = {}
         self.has_valid = False
         self.newest_at: datetime | None = None
+        self.signed: set[tuple[int, int, bytes]] = set()
+        self._remembered: dict[bytes, bool] = {}
         self._skipped = (0, 0)
 
     @property
@@ -145,48 +161,62 @@ class _StatementReading:
                 by_key.setdefault(key, []).append(each)
             elif not self._keys.others.fullmatch(key):
                 self._skip(each)
-        for key, messages in by_key.items():
-            self._add_key(key, messages)
+        for messages in by_key.values():
+            self._add_key(messages)
 
-    def _add_key(self, key: bytes, messages: Sequence[Message]) -> None:
+    def _add_key(self, messages: Sequence[Message]) -> None:
         newest: list[Witness] = []
         offset = 0
-        last: bytes | None = None
         for each in reversed(messages):
             value = each.value()
-            if not value or value == last:
-                continue  # a tombstone or a copy
-            last = value
-            is_too_long = len(value) > self._statements.most_bytes
-            if is_too_long or self._without_owner[key] > _MOST_WITHOUT_OWNER:
+            if not value:
+                continue  # a tombstone
+            stated = self._read(value, only_larger=bool(newest))
+            if stated is None:
                 self._skip(each)
-                continue
-            try:
-                note = value.decode()
-                if newest and not self._statements.states_more(note, self._known(newest)):
-                    continue
-                stated = self._statements.verify(note)
-            except (UnicodeDecodeError, errors.SealBroken):
-                self._skip(each)
-                continue
-            self._without_owner[key] += not stated
-            if not newest:
-                newest, offset = stated, each.offset() or 0
-            self._record(stated)
+            elif stated:
+                if not newest:
+                    newest, offset = stated, each.offset() or 0
+                self._record(stated)
         self._compare(newest, offset)
 
-    def _known(self, newest: Sequence[Witness]) -> dict[int, int]:
-        """The largest known tree size of each partition in statements of the same signers."""
-        names = {each.name for each in newest}
-        return {
-            partition: each.size
-            for (name, partition), each in self.largest.items()
-            if name in names
-        }
+    def _read(self, value: bytes, *, only_larger: bool) -> list[Witness] | None:
+        """The statements in a note, or None if it is not valid.
+
+        Args:
+            value: the note.
+            only_larger: verify it only if it states more leaves than its signer did so far.
+        """
+        if len(value) > self._statements.most_bytes:
+            return None
+        try:
+            note = value.decode()
+            if only_larger and not self._statements.states_more(note, self.largest):
+                return []
+        except (UnicodeDecodeError, errors.SealBroken):
+            return None
+        digest = hashlib.sha256(value).digest()
+        if digest in self._remembered:
+            return [] if self._remembered[digest] else None
+        try:
+            stated = self._statements.verify(note)
+        except errors.SealBroken:
+            self._remember(digest, is_valid=False)
+            return None
+        if not stated:
+            self._remember(digest, is_valid=True)
+        return stated
+
+    def _remember(self, digest: bytes, *, is_valid: bool) -> None:
+        """Remember a note that states nothing, so that its copies are not verified."""
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[digest] = is_valid
 
     def _record(self, stated: Iterable[Witness]) -> None:
         for each in stated:
             self.has_valid = True
+            self.signed.add((each.partition, each.size, each.root))
             if each.at and (self.newest_at is None or each.at > self.newest_at):
                 self.newest_at = each.at
             key = each.name, each.partition
@@ -206,6 +236,10 @@ class _StatementReading:
         self._skipped = (first if count else each.offset() or 0), count + 1
 
 
+def _is_more(size: int, known: Witness | None) -> bool:
+    return known is None or size > known.size
+
+
 class _Heads:
     """The heads of a topic's owner.
 
@@ -219,11 +253,12 @@ class _Heads:
         self._agreements = bus.agreements
         self._topic = topic
 
-    def states_more(self, note: str, known: Mapping[int, int]) -> bool:
-        """Whether an unverified note states more leaves than are known."""
+    def states_more(self, note: str, largest: Mapping[tuple[str, int], Witness]) -> bool:
+        """Whether an unverified note states more leaves than the largest statements so far."""
+        name = f"{self._agreements.bus}/{self._topic.agency}"
         pattern = rf"^{re.escape(self._topic.name)}/(\d{{1,4}}) (\d{{1,18}}) "
         found = re.findall(pattern, note, re.MULTILINE)
-        return any(int(size) > known.get(int(number), -1) for number, size in found)
+        return any(_is_more(int(size), largest.get((name, int(number)))) for number, size in found)
 
     def verify(self, note: str) -> list[Witness]:
         """Verify heads and return their statements about the topic.
@@ -249,7 +284,7 @@ class _Receipts:
         bus: the agreements.
         topic: the event topic.
         reader: the agency.
-        claims: a list; `verify` appends the trees that the reader signed and the owner did not.
+        found: `verify` adds the trees that the reader signed and the owner did not.
 
     Attributes:
         most_bytes: the limit for a receipt.
@@ -257,17 +292,30 @@ class _Receipts:
 
     most_bytes = checkpoint.MOST_RECEIPT_BYTES
 
-    def __init__(self, bus: Bus, topic: Topic, reader: str, claims: list[UnsupportedClaim]) -> None:
+    def __init__(self, bus: Bus, topic: Topic, reader: str, found: SignedStatements) -> None:
         self._agreements = bus.agreements
         self._topic = topic
-        self._reader = reader
-        self._claims = claims
+        self._keys = bus.agreements.receipt_keys(reader, topic)
+        self._found = found
+        self._claims: set[UnsupportedClaim] = set()
 
-    def states_more(self, note: str, known: Mapping[int, int]) -> bool:
-        """Whether an unverified note states more leaves than are known."""
-        stated = checkpoint.parse(checkpoint.parse_receipt(note))
+    def states_more(self, note: str, largest: Mapping[tuple[str, int], Witness]) -> bool:
+        """Whether an unverified note states more leaves than the largest statements so far.
+
+        It is compared with the statements of the databases whose signatures it has, since anybody
+        can put a receipt of one database under the message key of another.
+        """
+        parsed = checkpoint.parse_receipt(note)
+        stated = checkpoint.parse(parsed)
         number = stated.origin.rpartition("/")[2]
-        return not number.isdecimal() or stated.size > known.get(int(number[:9]), -1)
+        signers = {
+            key.name for key in self._keys if any(each.claims(key) for each in parsed.signatures)
+        }
+        return (
+            not signers
+            or not number.isdecimal()
+            or any(_is_more(stated.size, largest.get((name, int(number[:9])))) for name in signers)
+        )
 
     def verify(self, note: str) -> list[Witness]:
         """Verify a receipt and return its statement, or nothing if the owner did not sign it.
@@ -281,13 +329,12 @@ class _Receipts:
         partitions = map(str, range(self._agreements.partitions(self._topic)))
         if stem != f"{self._agreements.bus}/{self._topic.name}" or number not in partitions:
             raise errors.OriginForeign(self._topic.name, parsed.subject)
-        keys = self._agreements.receipt_keys(self._reader, self._topic)
-        for key in keys:
+        for key in self._keys:
             at = checkpoint.verify_cosignature(parsed, key)
             if at is not None:
                 break
         else:
-            names = ", ".join(key.name for key in keys) or "nobody"
+            names = ", ".join(key.name for key in self._keys) or "nobody"
             raise errors.SignatureMissing(f"A receipt for {stated.origin}", names)
         ring = self._agreements.ring(self._topic, int(number))
         try:
@@ -296,8 +343,16 @@ class _Receipts:
             claim = UnsupportedClaim(
                 key.name, int(number), stated.size, stated.root, type(why).__name__
             )
-            if len(self._claims) < _MOST_CLAIMS and claim not in self._claims:
-                self._claims.append(claim)
+            self._add_claim(claim)
             return []
         when = from_posix_time(at)
         return [Witness(key.name, RECEIPT, int(number), stated.size, stated.root, when, note)]
+
+    def _add_claim(self, claim: UnsupportedClaim) -> None:
+        if claim in self._claims:
+            return
+        if len(self._claims) < _MOST_CLAIMS:
+            self._claims.add(claim)
+            self._found.claims.append(claim)
+        else:
+            self._found.claims_beyond_limit += 1

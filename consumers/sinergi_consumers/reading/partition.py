@@ -21,7 +21,7 @@ from sinergi_schemas.seal.reader import TreeReader
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sinergi_schemas.message import Message, ReceivedMessage
     from sinergi_schemas.seal.history import VerifiedHistory
@@ -160,6 +160,11 @@ class Partition:
     def history(self) -> VerifiedHistory | None:
         """What is stored for comparisons; see `TreeReader`."""
         return self._reader.history
+
+    @property
+    def stated_roots(self) -> Mapping[int, bytes]:
+        """The roots in the last checkpoints that the owner has signed, by tree size."""
+        return self._reader.stated_roots
 
     @property
     def noise(self) -> Noise:

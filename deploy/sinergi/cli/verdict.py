@@ -99,6 +99,9 @@ def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any
             {"reader": each.reader, "partition": each.partition, "size": each.size}
             for each in statements.claims
         ],
+        "claims_not_listed": statements.claims_beyond_limit,
+        "without_receipt": statements.without_receipt,
+        "missing_topics": statements.missing_topics,
         "compared": None
         if audit.copies.against is None
         else {"with": audit.copies.against, "leaves": audit.verdict.compared},

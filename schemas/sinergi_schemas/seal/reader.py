@@ -36,7 +36,7 @@ from sinergi_schemas.seal.merkle import Frontier, leaf_hash
 from sinergi_schemas.seal.noise import Noise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sinergi_schemas.seal.candidates import ChosenLeaves
     from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
@@ -117,6 +117,11 @@ class TreeReader:
     def frontier(self) -> Frontier:
         """The verified tree."""
         return self._frontier
+
+    @property
+    def stated_roots(self) -> Mapping[int, bytes]:
+        """The roots in the last 1,000 checkpoints with a valid signature, by tree size."""
+        return self._roots
 
     @property
     def pending(self) -> int:
