@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.projections.projection import Projection, projection
     from sinergi_producers.outbox.publishing import Outbox
+    from sinergi_schemas.codes import Action
     from sinergi_schemas.errors import Broken, Refused, SinergiError, Unavailable
     from sinergi_schemas.events import (
         Escort,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Action",
     "Broken",
     "Escort",
     "Event",
@@ -63,6 +65,7 @@ __all__ = [
 _NAMES_OF_MODULES = {
     "sinergi_consumers.projections.projection": ("Projection", "projection"),
     "sinergi_producers.outbox.publishing": ("Outbox",),
+    "sinergi_schemas.codes": ("Action",),
     "sinergi_schemas.errors": ("Broken", "Refused", "SinergiError", "Unavailable"),
     "sinergi_schemas.events": (
         "Escort",

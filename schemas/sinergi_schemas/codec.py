@@ -97,7 +97,8 @@ def _document(event: Event, schema: Schema, issued: frozenset[str]) -> dict[str,
         problems.append(f"was to be encoded as {schema.event_type}")
     if problems:
         raise errors.EventRefused(event.event_type, tuple(sorted(problems)))
-    return event.model_dump()
+    # pydantic warns of a value of another type, and quotes it. The schema refuses such a value.
+    return event.model_dump(warnings=False)
 
 
 def _has_naive(value: Any) -> bool:

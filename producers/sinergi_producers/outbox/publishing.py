@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sinergi_producers.outbox.caller_transaction import join
 from sinergi_schemas import codec, errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.events import Event, parse
+from sinergi_schemas.events import Event, parse, revalidated
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Outbox:
             TablesMissing: `sinergi db upgrade` has not prepared the database.
             DatabaseBroken: the application's user may not use sinergi_producer.
         """
-        _require_event(event)
+        event = _valid(event)
         if not _is_trace(traceparent):
             raise errors.EventRefused(event.event_type, ("traceparent: is not of version 00",))
         joined = join(session)
@@ -175,8 +175,7 @@ class Outbox:
 
     def _prepare_one_of(self, place: int, event: Event, *, backfill: bool) -> tuple[Event, _Row]:
         try:
-            _require_event(event)
-            return self._prepare(event, None, backfill=backfill)
+            return self._prepare(_valid(event), None, backfill=backfill)
         except errors.Refused as why:
             raise errors.EventsRefused(place, str(why)) from why
 
@@ -292,7 +291,9 @@ def _require_iterable(given: object) -> None:
         raise errors.EventRefused(f"{type(given).__name__} given to publish_many", (what,))
 
 
-def _require_event(given: object) -> None:
+def _valid(given: object) -> Event:
+    """The event, validated again: pydantic's model_copy validates nothing."""
     if not isinstance(given, Event):
         what = "is none: make one, such as sinergi.Transfer(…)"
         raise errors.EventRefused(f"{type(given).__name__} given as an event", (what,))
+    return revalidated(given)

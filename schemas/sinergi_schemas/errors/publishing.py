@@ -28,7 +28,7 @@ class ActionRefused(Refused):
 
 class EventIdTaken(Refused):
     """The event_id {event_id} belongs to an event of another record. Leave it out, and each event
-    gets a new one.
+    gets a new one. pydantic's `model_copy` keeps it: make the event anew.
     """
 
     event_id: str
@@ -36,7 +36,8 @@ class EventIdTaken(Refused):
 
 class EventDiffers(Refused):
     """The event_id {event_id} was published before with other contents. To change a record, publish
-    its next revision (CORRECTED) under a new event_id.
+    its next revision (CORRECTED) under a new event_id. pydantic's `model_copy` keeps the event_id:
+    make the event anew.
     """
 
     event_id: str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from sinergi_schemas.errors import EventTypeUnknown
+from sinergi_schemas.errors import EventRefused, EventTypeUnknown
 from sinergi_schemas.events.common import (
     Event,
     Letter,
@@ -41,8 +41,10 @@ __all__ = [
     "Transfer",
     "Unit",
     "parse",
-    "refused",
+    "revalidated",
 ]
+
+EventT = TypeVar("EventT", bound=Event)
 
 MODELS: dict[str, type[Event]] = {
     model.event_type: model for model in (Seizure, SuspiciousVisit, Transfer)
@@ -66,4 +68,23 @@ def parse(event_type: str, document: Mapping[str, Any]) -> Event:
     try:
         return MODELS[event_type].model_validate(document)
     except ValidationError as error:
-        raise refused(event_type, error) from None
+        raise refused(event_type, MODELS[event_type], error) from None
+
+
+def revalidated(event: EventT) -> EventT:
+    """Validate an event again, and return it as a new event would be.
+
+    pydantic's `model_copy` and `model_construct` validate nothing, neither values nor names.
+
+    Raises:
+        EventRefused: it breaks rules of the contract, or it has no event type.
+    """
+    model = type(event)
+    event_type = getattr(model, "event_type", None)
+    if event_type is None:
+        what = "has no event type: make an event of one, such as sinergi.Transfer(…)"
+        raise EventRefused(model.__name__, (what,))
+    try:
+        return model.model_validate(event)
+    except ValidationError as error:
+        raise refused(event_type, model, error) from None

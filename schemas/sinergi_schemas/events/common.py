@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from uuid import UUID
 
 from pydantic import (
@@ -58,14 +58,31 @@ _MOST_RELATED = 1000
 
 
 class Part(BaseModel):
-    """A part of an event. It is immutable and refuses unknown fields."""
+    """A part of an event. It is immutable and refuses unknown fields.
+
+    Raises:
+        ValidationError: pydantic's, with every field and rule that is broken, and without values.
+    """
 
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
         allow_inf_nan=False,
+        # pydantic's model_copy and model_construct validate nothing.
+        revalidate_instances="always",
     )
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, /, **data: Any) -> None:  # type checkers see the fields
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                raise wording.reworded(type(self), error) from None
+
+        # pydantic then makes nested parts without a call of __init__ for each.
+        __init__.__pydantic_base_init__ = True
 
 
 class Person(Part):
@@ -204,7 +221,7 @@ class Event(Part):
                 agency=agency, revision=revision, recorded_at=recorded_at, agreement=agreement
             )
         except ValidationError as error:
-            raise wording.refused(self.event_type, error) from None
+            raise wording.refused(self.event_type, Issue, error) from None
         problems = [
             f"{name}: is not the value that it is published with"
             for name in Issue.model_fields

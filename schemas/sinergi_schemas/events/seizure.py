@@ -139,7 +139,9 @@ class Seizure(Event):
     @model_validator(mode="wrap")
     @classmethod
     def _complete(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        missing = list(_missing(given)) if isinstance(given, Mapping) else []
+        # An instance is validated again, since pydantic's model_copy validates nothing.
+        fields = vars(given) if isinstance(given, cls) else given
+        missing = list(_missing(fields)) if isinstance(fields, Mapping) else []
         locations = {each.location for each in missing}
         details = [each.details() for each in missing]
         try:
@@ -252,7 +254,8 @@ def _missing(given: Mapping[str, Any]) -> Iterator[_Missing]:
         yield _Missing(
             ("witnesses",), "full identity of two witnesses", "identitas lengkap 2 saksi"
         )
-    if given.get("signed") in (None, False):
+    signed = given.get("signed")
+    if signed is None or signed is False:
         yield _Missing(
             ("signed",),
             "signatures of the investigators and two witnesses",
@@ -265,7 +268,7 @@ def _missing(given: Mapping[str, Any]) -> Iterator[_Missing]:
 
 def _missing_of_exhibit(exhibit: object, path: tuple[int | str, ...]) -> Iterator[_Missing]:
     for name, words in _REQUIRED_OF_EXHIBIT.items():
-        if _lacks(exhibit, name) or (name == "form" and _value(exhibit, name) == Form.UNKNOWN):
+        if _lacks(exhibit, name) or (name == "form" and _is_unknown(_value(exhibit, name))):
             yield _Missing((*path, name), *words)
     weighed = ("gross_weight_g", "net_weight_g", "volume_ml")
     if all(_lacks(exhibit, name) for name in weighed):
@@ -294,7 +297,13 @@ def _value(part: object, name: str) -> object:
 
 def _lacks(part: object, name: str) -> bool:
     value = _value(part, name)
-    return value is None or value in ((), []) or (isinstance(value, str) and not value.strip())
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, (tuple, list)) and not value)
+
+
+def _is_unknown(form: object) -> bool:
+    return isinstance(form, str) and form == Form.UNKNOWN
 
 
 def _list(value: object) -> list[object]:

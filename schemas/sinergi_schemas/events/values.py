@@ -112,7 +112,9 @@ def _day(given: object) -> date:
 
 
 def _weight(given: object) -> Decimal:
-    if isinstance(given, str) and _NUMBER.fullmatch(given):
+    if isinstance(given, str):
+        if not _NUMBER.fullmatch(given):
+            raise refusal("decimal", "is not a plain number: write 4.82, with a decimal point")
         given = Decimal(given)
     if isinstance(given, int) and not isinstance(given, bool):
         given = Decimal(given)
@@ -174,7 +176,7 @@ Digest = Annotated[str, _text(64), Field(pattern=r"^[0-9a-f]{64}$")]
 IssuedDigest = Annotated[str, _text(64), Field(pattern=r"^([0-9a-f]{64})?$")]
 """A digest, or "" if the event is not issued yet."""
 
-Nik = Annotated[str, _text(64), Field(pattern=r"^[0-9]{16}$")]
+Nik = Annotated[str, StringConstraints(strict=True), Field(pattern=r"^[0-9]{16}$")]
 """Population number (Nomor Induk Kependudukan): text of 16 digits, since it may begin with 0."""
 
 RegionCode = Annotated[

@@ -1,20 +1,24 @@
-"""The texts of `EventRefused` for pydantic's errors: field and rule, never a value."""
+"""The texts of pydantic's errors about events: field and rule, never a value."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails
 
 from sinergi_schemas import errors
+from sinergi_schemas.events.values import refusal
+from sinergi_schemas.files.toml_file import near_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pydantic import ValidationError
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
 _RULES = {
     "missing": "is required",
-    "extra_forbidden": "is not a field of this event",
     "enum": "is not a code of its list; state UNKNOWN if nothing else fits",
     "string_type": "is not text",
     "string_sub_type": "is not text",
@@ -43,10 +47,21 @@ _PATTERNS = {
 }
 
 
-def refused(event_type: str, error: ValidationError) -> errors.EventRefused:
+def refused(event_type: str, model: type[BaseModel], error: ValidationError) -> errors.EventRefused:
     """The refusal with all problems of a validation error, without their values."""
-    found = error.errors(include_url=False, include_input=False)
-    return errors.EventRefused(event_type, tuple(dict.fromkeys(map(_problem, found))))
+    problems = (_problem(model, each) for each in _found(error))
+    return errors.EventRefused(event_type, tuple(dict.fromkeys(problems)))
+
+
+def reworded(model: type[BaseModel], error: ValidationError) -> ValidationError:
+    """The same error with our texts, without values and without the addresses of pydantic's."""
+    details = [
+        InitErrorDetails(
+            type=refusal(each["type"], rule_of(model, each)), loc=each["loc"], input=None
+        )
+        for each in _found(error)
+    ]
+    return ValidationError.from_exception_data(error.title, details, hide_input=True)
 
 
 def path_of(location: tuple[int | str, ...]) -> str:
@@ -57,16 +72,57 @@ def path_of(location: tuple[int | str, ...]) -> str:
     return path.lstrip(".")
 
 
-def _problem(found: ErrorDetails) -> str:
-    path = path_of(found["loc"])
-    return f"{path}: {_rule(found)}" if path else _rule(found)
-
-
-def _rule(found: ErrorDetails) -> str:
+def rule_of(model: type[BaseModel], found: ErrorDetails) -> str:
+    """The rule that one error of a model's validation is about."""
+    kind, location = found["type"], found["loc"]
     context: Mapping[str, Any] = found.get("ctx", {})
+    if kind == "blank" and (field := _field_at(model, location)) and field.is_required():
+        return "is blank, but it is required"
     if "rule" in context:
         return str(context["rule"])
-    kind = found["type"]
+    if kind == "extra_forbidden":
+        return _unknown(model, location)
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(str(found["loc"][-1]), "does not have the required form")
+        return _PATTERNS.get(str(location[-1]), "does not have the required form")
     return _RULES.get(kind, f"breaks the rule {kind}").format_map(dict(context))
+
+
+def _found(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_input=False)
+
+
+def _problem(model: type[BaseModel], found: ErrorDetails) -> str:
+    path = path_of(found["loc"])
+    return f"{path}: {rule_of(model, found)}" if path else rule_of(model, found)
+
+
+def _unknown(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    part = _model_at(model, location[:-1])
+    if part is None:
+        return "is not a field"
+    near = near_name(str(location[-1]), part.model_fields)
+    hint = f"; did you mean {near}?" if near else ""
+    return f"is not a field of {part.__name__}{hint}"
+
+
+def _field_at(model: type[BaseModel], location: tuple[int | str, ...]) -> FieldInfo | None:
+    if not location or isinstance(location[-1], int):
+        return None
+    part = _model_at(model, location[:-1])
+    return part.model_fields.get(location[-1]) if part else None
+
+
+def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The model of the part at a path below an event."""
+    part: type[BaseModel] | None = model
+    for step in location:
+        if isinstance(step, str):
+            field = part.model_fields.get(step) if part else None
+            part = _model_in(field.annotation) if field else None
+    return part
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for each in get_args(annotation) if (found := _model_in(each))), None)

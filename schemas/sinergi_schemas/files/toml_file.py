@@ -126,21 +126,26 @@ def check(
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint at the nearest of the known names, else a list of them.
-
-    Comparing two names takes time in proportion to the product of their lengths. So only names of
-    an ordinary length are compared, and only the first of many.
-    """
+    """A hint at the nearest of the known names, else a list of them."""
     names = sorted(known)
-    if len(name) <= _LONGEST_NAME:
-        compared = [each for each in names[:_MOST_NAMES] if len(each) <= _LONGEST_NAME]
-        near = get_close_matches(name, compared, n=1, cutoff=0.6)
-        if near:
-            return f"did you mean {near[0]}?"
+    if near := near_name(name, names):
+        return f"did you mean {near}?"
     if not names:
         return "nothing is known here"
     more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
     return f"known are {', '.join(names[:_MOST_NAMES])}{more}"
+
+
+def near_name(name: str, known: Iterable[str]) -> str | None:
+    """The nearest of the known names, or None if all are too different.
+
+    Comparing two names takes time in proportion to the product of their lengths. So only names of
+    an ordinary length are compared, and only the first of many.
+    """
+    if len(name) > _LONGEST_NAME:
+        return None
+    compared = [each for each in sorted(known)[:_MOST_NAMES] if len(each) <= _LONGEST_NAME]
+    return next(iter(get_close_matches(name, compared, n=1, cutoff=0.6)), None)
 
 
 def kind_of(value: object) -> str:
