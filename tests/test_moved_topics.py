@@ -209,6 +209,54 @@ def test_leaves_that_the_broker_has_deleted_halt_their_partition_and_no_other(
     assert f"Leaf {known[0]} of {pair.topic.name}/0" in why
 
 
+def cut(pair: AgencyPair, partition: int, offset: int) -> None:
+    """Let the broker delete the messages before an offset; -1 means all."""
+    before = confluent_kafka.TopicPartition(pair.topic.name, partition, offset)
+    admin = open_admin(pair.connection)
+    for done in admin.delete_records([before]).values():
+        done.result(timeout=PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("offset", [-1, 10], ids=["all messages", "the first messages"])
+def test_a_relay_that_starts_sends_first_leaves_again_and_a_halted_reader_goes_on(
+    pair: AgencyPair, offset: int
+) -> None:
+    with pair.relaying(), pair.materialising():
+        pair.publish(*(transfer(f"P/{number}") for number in range(10)))
+        pair.until_rows("sinergi.transfer_history", 10)
+    with pair.relaying():
+        pair.publish(*(transfer(f"Q/{number}") for number in range(40)))
+        until_sent(pair, 50)
+        cut(pair, 0, offset)
+        pair.publish(*(transfer(f"R/{number}") for number in range(20)))
+        until_sent(pair, 70)
+    with pair.materialising():
+        pair.until(lambda: pair.ask(HALTS) == [(0, "OffsetGone")], "the partition halts")
+        with pair.relaying():
+            pair.until_rows("sinergi.transfer_history", 70)
+            pair.until(lambda: pair.count("sinergi_consumer.halt") == 0, "no partition is halted")
+    assert len(materialised(pair)) == len(set(materialised(pair))) == 70
+    sizes = [len(held(pair, pair.topic.name, number)) for number in range(pair.partitions)]
+    with capture_logs() as logs, pair.relaying():
+        pair.publish(transfer("S/1"))
+        until_sent(pair, 71)
+    assert not [each for each in logs if "lost" in each["event"]], "the second time all is there"
+    assert sum(len(held(pair, pair.topic.name, number)) for number in (0, 1)) == sum(sizes) + 1
+
+
+def test_messages_of_others_before_the_first_leaf_make_no_relay_send_again(
+    pair: AgencyPair,
+) -> None:
+    for number in range(pair.partitions):
+        write(pair, number)
+    for records, count in (("P", 20), ("Q", 40)):
+        with capture_logs() as logs, pair.relaying():
+            pair.publish(*(transfer(f"{records}/{number}") for number in range(20)))
+            until_sent(pair, count)
+        assert not [each for each in logs if "lost" in each["event"]]
+    assert sum(len(held(pair, pair.topic.name, number)) for number in (0, 1)) == 40 + 2
+
+
 def partitions_added(pair: AgencyPair, count: int) -> None:
     admin = open_admin(pair.connection)
     for done in admin.create_partitions([NewPartitions(pair.topic.name, count)]).values():

@@ -1,5 +1,8 @@
 """Compares the topics of an agency with its outbox, before anything is sealed or sent.
 
+At the end of a topic its checkpoints are compared, and at its beginning the first leaf. What lies
+between is not read: that would take as long as the topic is.
+
 Only checkpoints that the agency itself has signed count. A checkpoint of a larger tree than the
 database has shows that the database is older than its topic. A checkpoint with another root than
 the database has at that size shows that two histories were signed. All other messages are skipped
@@ -8,22 +11,28 @@ and reported.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from sinergi_producers.relay import topic_evidence
+import structlog
+
+from sinergi_producers.relay import topic_beginning, topic_evidence
 from sinergi_schemas import errors
+from sinergi_schemas.kafka.scan import RangeReader
 from sinergi_schemas.kafka.skip_report import SkipReport
 from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sinergi_producers.relay.sealing import TreeKey
     from sinergi_producers.relay.store import OutboxStore
     from sinergi_producers.relay.topic_evidence import KnownTree, TopicEvidence
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
+
+_log = structlog.get_logger(__name__)
 
 
 class Comparison:
@@ -51,6 +60,8 @@ class Comparison:
     ) -> dict[TreeKey, int]:
         """How many leaves the topics show by the agency's own checkpoints.
 
+        A topic that has lost its first leaves counts as one that shows none.
+
         Args:
             sizes: how many leaves each tree has in the database.
 
@@ -75,7 +86,29 @@ class Comparison:
         found = topic_evidence.evidence(self._connection, known, self._silent_seconds)
         for tp, each in found.items():
             self._check(tp, tree_keys[tp], known[tp], each)
-        return {tree_keys[tp]: _leaves_shown(known[tp], each) for tp, each in found.items()}
+        shown = {tree_keys[tp]: _leaves_shown(known[tp], each) for tp, each in found.items()}
+        sent = {
+            tp: range(each.low, each.high)
+            for tp, each in found.items()
+            if each.high > each.low and min(known[tp].sent, shown[tree_keys[tp]])
+        }
+        for tp, count in self._first_missing(sent, tree_keys).items():
+            _log.warning("topic has lost its first leaves", topic=str(tp), first=count)
+            shown[tree_keys[tp]] = 0
+        return shown
+
+    def _first_missing(
+        self, offsets: Mapping[TopicPartition, range], tree_keys: Mapping[TopicPartition, TreeKey]
+    ) -> dict[TopicPartition, int]:
+        """How many of the first leaves are missing, of each topic-partition that lacks some."""
+
+        def leaves(tp: TopicPartition, indexes: Iterable[int]) -> dict[int, bytes]:
+            return self._store.leaf_data(tree_keys[tp], indexes)
+
+        if not offsets:
+            return {}
+        with closing(RangeReader(self._connection, self._silent_seconds)) as reader:
+            return topic_beginning.first_missing(reader, offsets, leaves)
 
     def _check(
         self, tp: TopicPartition, tree_key: TreeKey, known: KnownTree, found: TopicEvidence

@@ -100,3 +100,8 @@ LEAVES = f"""
     WHERE event_type = %s AND partition = %s AND leaf_index >= %s AND leaf_index < %s
     ORDER BY leaf_index
 """  # noqa: S608 - our own names
+LEAF_DATA = """
+    SELECT leaf_index, fingerprint, pg_catalog.convert_to(record_id, 'UTF8'), datum
+    FROM sinergi_producer.outbox
+    WHERE event_type = %s AND partition = %s AND leaf_index = ANY(%s::bigint[])
+"""

@@ -19,6 +19,7 @@ from sinergi_producers.relay.sealing import (
 )
 from sinergi_producers.relay.watermark import Horizon, UnsealedRows
 from sinergi_schemas import errors
+from sinergi_schemas.message import leaf_data
 from sinergi_schemas.postgresql import Database, stored
 from sinergi_schemas.postgresql.lease import Lease
 from sinergi_schemas.seal.checkpoint import SignedCheckpoint
@@ -138,6 +139,12 @@ class OutboxStore:
         """The root of one tree at each of these sizes at which it was signed."""
         with self._database.serving() as connection:
             return dict(connection.execute(statements.ROOTS, (*tree_key, list(sizes))).fetchall())
+
+    def leaf_data(self, tree_key: TreeKey, indexes: Iterable[int]) -> dict[int, bytes]:
+        """The leaf data of those of these leaf indexes that one tree has."""
+        with self._database.serving() as connection:
+            rows = connection.execute(statements.LEAF_DATA, (*tree_key, list(indexes))).fetchall()
+        return {index: leaf_data(*rest) for index, *rest in rows}
 
     def rewind_sent(self, shown: Mapping[TreeKey, int], epoch: int) -> dict[TreeKey, Frontier]:
         """Mark as not sent what a topic no longer shows, so that it is sent again.

@@ -68,12 +68,14 @@ class TopicEvidence:
     Attributes:
         size: the size of the largest tree.
         roots: the roots of the trees that were read last, by their sizes.
+        low: the offset of the first message.
         high: the offset behind the last message.
         noise: what was skipped.
     """
 
     size: int = 0
     roots: dict[int, bytes] = field(default_factory=dict)
+    low: int = 0
     high: int = 0
     noise: Noise = field(default_factory=Noise)
 
@@ -113,10 +115,13 @@ def evidence(
     """
     found = {tp: TopicEvidence() for tp in known}
     with closing(RangeReader(connection, silent_seconds)) as reader:
-        whole = {tp: _unconfirmed_range(reader, tp, each.sent) for tp, each in known.items()}
+        for tp, each in found.items():
+            each.low, each.high = reader.bounds(tp)
+        whole = {
+            tp: _unconfirmed_range((found[tp].low, found[tp].high), each.sent)
+            for tp, each in known.items()
+        }
         late = {tp: _since(reader, tp, whole[tp], each.sent_at) for tp, each in known.items()}
-        for tp, offsets in whole.items():
-            found[tp].high = offsets.stop
         _judge_all(reader, found, known, late)
         early = {
             tp: range(offsets.start, late[tp].start)
@@ -143,7 +148,7 @@ def messages_beyond(
     """
     with closing(RangeReader(connection, silent_seconds)) as reader:
         yield from reader.messages(
-            {tp: _unconfirmed_range(reader, tp, size) for tp, size in trees.items()}
+            {tp: _unconfirmed_range(reader.bounds(tp), size) for tp, size in trees.items()}
         )
 
 
@@ -185,9 +190,9 @@ def _judge(found: TopicEvidence, known: KnownTree, received: Message) -> None:
     found.size = max(found.size, stated.size)
 
 
-def _unconfirmed_range(reader: RangeReader, tp: TopicPartition, size: int) -> range:
+def _unconfirmed_range(bounds: tuple[int, int], size: int) -> range:
     """The offsets where a tree's last leaf and those beyond it may lie; at least the last one."""
-    low, high = reader.bounds(tp)
+    low, high = bounds
     return range(max(low, min(size, high) - 1), high)
 
 

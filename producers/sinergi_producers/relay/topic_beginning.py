@@ -1,0 +1,91 @@
+"""Finds whether a topic still has the first leaves of a tree.
+
+The end of a topic is compared elsewhere. But the brokers may also have deleted the first messages,
+or somebody may have created the topic again while the relay went on behind its last leaf.
+
+If the first message is leaf 0, nothing is read further. If not, leaf 0 may have been sent again
+behind other leaves, or messages of others may lie before it. The relay sends the leaves in their
+order, and a message carries one leaf at most: so where leaf n lies, leaf 0 lies at least n offsets
+before it. The search goes from the end to the beginning in such steps.
+
+Anybody may have written to the topic, so a message counts only if it is the leaf that the database
+has under that index.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sinergi_schemas.kafka.leaf_search import parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sinergi_schemas.kafka.scan import RangeReader
+    from sinergi_schemas.message import ReceivedMessage
+    from sinergi_schemas.topics import TopicPartition
+
+    Leaves = Callable[[TopicPartition, Iterable[int]], Mapping[int, bytes]]
+
+# A window of the largest events has 16 MiB.
+_WINDOW = 64
+_MOST_WINDOWS = 64
+
+
+def first_missing(
+    reader: RangeReader, offsets: Mapping[TopicPartition, range], leaves: Leaves
+) -> dict[TopicPartition, int]:
+    """How many of the first leaves are missing on each topic-partition that lacks leaf 0.
+
+    A topic-partition with so many messages of others that this cannot be determined is left out.
+
+    Args:
+        offsets: those that the brokers have of each topic-partition.
+        leaves: the leaf data of some leaf indexes as the database has them.
+
+    Raises:
+        BrokerAway, TopicAway, NotPermitted: they cannot be read.
+    """
+    first = {tp: each[:1] for tp, each in offsets.items()}
+    begin = {
+        tp for tp, each in reader.messages(first) if 0 in _genuine(tp, [each], leaves).values()
+    }
+    missing = {}
+    for tp, each in offsets.items():
+        if tp not in begin and _is_gone(reader, tp, each, leaves):
+            head = _read(reader, tp, each[:_WINDOW], leaves).values()
+            missing[tp] = min(head, default=0)
+    return missing
+
+
+def _is_gone(reader: RangeReader, tp: TopicPartition, offsets: range, leaves: Leaves) -> bool:
+    """Whether leaf 0 lies at none of these offsets; it is before `end`, if it is there."""
+    end = offsets.stop
+    for _ in range(_MOST_WINDOWS):
+        window = range(max(offsets.start, end - _WINDOW), end)
+        found = _read(reader, tp, window, leaves)
+        if 0 in found.values():
+            return False
+        end = min([window.start, *(offset - leaf + 1 for offset, leaf in found.items())])
+        if end <= offsets.start:
+            return True
+    return False
+
+
+def _read(
+    reader: RangeReader, tp: TopicPartition, offsets: range, leaves: Leaves
+) -> dict[int, int]:
+    return _genuine(tp, (each for _, each in reader.messages({tp: offsets})), leaves)
+
+
+def _genuine(
+    tp: TopicPartition, received: Iterable[ReceivedMessage], leaves: Leaves
+) -> dict[int, int]:
+    """The leaf indexes by offset of those messages that are leaves of the database."""
+    found = [each for each in map(parsed, received) if each is not None]
+    known = leaves(tp, {each.leaf_index for each in found}) if found else {}
+    return {
+        each.offset: each.leaf_index
+        for each in found
+        if known.get(each.leaf_index) == each.leaf_data
+    }
