@@ -22,6 +22,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from sinergi_consumers.materialise.arrival import Arrival
 from sinergi_consumers.materialise.group_errors import GroupErrors
+from sinergi_consumers.materialise.own_partitions import OwnPartitions
 from sinergi_consumers.materialise.stall_detection import StallDetector
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_consumers.reading.start import find_start
@@ -93,6 +94,7 @@ class Assignment:
         self._consumer = self._open()
         self._admin = open_admin(connection)
         self._group_errors = GroupErrors(connection, group, self._counts, clock)
+        self._own_partitions = OwnPartitions(counts)
         self._stalls = StallDetector()
         self._partition_check = PartitionCheck()
         self._look_due = 0.0
@@ -358,25 +360,24 @@ class Assignment:
     def _on_assign(
         self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]
     ) -> None:
+        own = self._own_partitions.of(partitions)
         # Nothing is fetched while a topic-partition is paused, so any offset would do. An offset
         # that the client looks up, as OFFSET_END, comes late and overrides one assigned since.
-        for each in partitions:
-            each.offset = 0
-        consumer.incremental_assign(partitions)
-        consumer.pause(partitions)
-        # A partition that is not in the agreement stays paused: it holds nothing of the owner's.
-        self._assigned |= {
-            tp for tp in map(from_client, partitions) if tp.partition < self._counts[tp.topic]
-        }
+        added = [to_client(tp, 0) for tp in sorted(own)]
+        # Also an empty list is passed on: without this call, the client assigns all of them itself.
+        consumer.incremental_assign(added)
+        consumer.pause(added)
+        self._assigned |= own
         self._group_errors.clear()
 
     def _on_revoke(
         self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]
     ) -> None:
-        revoked = set(map(from_client, partitions))
+        # The client refuses to give up what was not assigned to it.
+        revoked = self._assigned & self._own_partitions.of(partitions)
         for tps in (self._assigned, self._unanswered, self._suspended, self._out_of_range):
             tps.difference_update(revoked)
         for tp in revoked:
             self._active.pop(tp, None)
             self._lost.pop(tp, None)
-        consumer.incremental_unassign(partitions)
+        consumer.incremental_unassign([to_client(tp) for tp in sorted(revoked)])
