@@ -622,12 +622,6 @@ def test_a_full_disk_is_told_and_is_no_bug(tmp_path: Path, words: list[str]) -> 
     assert (done.returncode, done.stderr) == (ExitStatus.ERROR, said)
 
 
-def test_a_closed_standard_output_ends_no_command(tmp_path: Path) -> None:
-    line = f'"{sys.executable}" -m sinergi schemas list >&-'
-    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=False)  # noqa: S607
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
 def test_a_terminal_gets_styles_of_ours_and_of_nobody_else(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     environment = os.environ | {"SINERGI_KEYS": "/[bold red]\x1b[2J\u202e[/b]", "TERM": "xterm"}

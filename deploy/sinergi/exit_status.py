@@ -9,10 +9,11 @@ class ExitStatus(IntEnum):
     """How a command ended.
 
     Where several things were checked, NEGATIVE outweighs ERROR: what is certain comes first.
+    Where something could not be written, ERROR outweighs both others: nobody could read it.
     """
 
     SUCCESS = 0  # done, or so it is
     NEGATIVE = 1  # it is not so: something is disproved, refused, halted or left to do
-    ERROR = 2  # it could not be done or checked
+    ERROR = 2  # it could not be done, checked or written
     STOPPED = 130  # by SIGINT or SIGTERM; a shell shows 128 + SIGINT
     OUTPUT_CLOSED = 141  # a shell shows 128 + SIGPIPE for a program that the signal ends

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 
 from sinergi.exit_status import ExitStatus
 
@@ -19,6 +20,7 @@ def main() -> None:
     try:
         from sinergi.cli.root import run  # noqa: PLC0415 - importing the package stays free
     except KeyboardInterrupt:  # Ctrl-C may come while modules load
-        sys.stderr.write("sinergi: stopped\n")
+        with suppress(OSError):
+            sys.stderr.write("sinergi: stopped\n")
         raise SystemExit(ExitStatus.STOPPED) from None
     raise SystemExit(run())

@@ -35,12 +35,15 @@ def init(
     with first_files(folder, plan) as written:
         _show(written, agency, name, as_json=as_json)
         terminal.end()  # if the output fails, the block raises and the files are removed
+    base = written.settings.parent
+    if not as_json:
+        terminal.note("")
+        terminal.note(f"for the agreement that goes into the folder {base / 'agreements'}")
+    terminal.note(f"wrote {written.settings} and keys in {base / 'keys'}")
 
 
 def _show(written: WrittenFiles, agency: str, name: str, *, as_json: bool) -> None:
-    """Show what was written, and the agency's part of an agreement."""
-    folder = written.settings.parent
-    terminal.note(f"wrote {written.settings} and keys in {folder / 'keys'}")
+    """Show the agency's part of an agreement, or which files were written."""
     if as_json:
         document = {
             "settings": str(written.settings),
@@ -49,6 +52,4 @@ def _show(written: WrittenFiles, agency: str, name: str, *, as_json: bool) -> No
         }
         terminal.show_json(document)
         return
-    terminal.note(f"for the agreement that goes into the folder {folder / 'agreements'}:")
-    terminal.note("")
     terminal.show_text(written.party(agency, name))

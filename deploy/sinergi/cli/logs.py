@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
+from sinergi.cli import terminal
 from sinergi_schemas.plain_text import plain, plain_lines
 
 if TYPE_CHECKING:
@@ -26,19 +26,7 @@ class _Libraries(logging.Handler):
         structlog.get_logger().log(record.levelno, str(record.msg), library=record.name, **why)
 
 
-class _Stderr(io.TextIOBase):
-    """The standard error of the moment: a logger may be older than what replaced `sys.stderr`."""
-
-    def write(self, text: str) -> int:
-        """Write to the standard error of this moment."""
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        """Flush the standard error of this moment."""
-        sys.stderr.flush()
-
-
-_STDERR = cast("TextIO", _Stderr())
+_STDERR = cast("TextIO", terminal.standard_error)
 
 
 def set_up(level: str, *, as_json: bool) -> None:

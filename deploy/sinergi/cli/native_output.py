@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sinergi.cli import terminal
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -70,7 +72,8 @@ def logged_native_output() -> Iterator[None]:
         os.close(end)
         thread.join()
         if sys.stderr is not before:
-            sys.stderr.close()
+            with terminal.standard_error.tolerating():
+                sys.stderr.close()
             sys.stderr = before
         for each in (real, outlet, ended):
             os.close(each)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import typer.core
+from typer.exceptions import TyperException
 
 from sinergi.cli import commands, terminal
 from sinergi.cli.arguments import checked
@@ -62,6 +63,9 @@ def settings() -> Settings:
     """
     return _invocation.settings
 
+
+# What is nobody's verdict if a part of the output could not be written.
+_VERDICTS = (ExitStatus.SUCCESS, ExitStatus.NEGATIVE)
 
 # Messages of typer and pydantic about an argument, and the words that replace them.
 _VALIDATION = (
@@ -181,7 +185,14 @@ def _assignment(text: str) -> tuple[str, str]:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, by default that of the process, and give its exit status."""
     terminal.prepare()
-    status = _run(arguments)
+    status = _end(_run(arguments))
+    terminal.end_errors()
+    is_unread = terminal.standard_error.is_incomplete and status in _VERDICTS
+    return ExitStatus.ERROR if is_unread else status
+
+
+def _end(status: int) -> int:
+    """End standard output; the exit status then."""
     try:
         terminal.end()
     except BrokenPipeError:
@@ -212,6 +223,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(why.__cause__, KeyboardInterrupt):
             _report("stopped")  # Ctrl-C in a C function becomes a SystemError
             return ExitStatus.STOPPED
+        if isinstance(why, OSError) and isinstance(why.__context__, TyperException):
+            return ExitStatus.ERROR  # a usage error that standard error does not take
         if isinstance(why, OSError) and _wrote_help(why):
             what = why.strerror or type(why).__name__
             unwritten = errors.OutputRefused(terminal.STANDARD_OUTPUT, what, "send it elsewhere")

@@ -4,16 +4,21 @@ Standard output carries what was asked for, standard error everything else. No t
 sequences, bidi controls or line ends of its own, and none is read as markup:
 `sinergi_schemas.plain_text` makes it plain. A character that the encoding of an output lacks is
 written as an escape, so that no command ends half done because of a letter.
+
+What cannot be written ends a command with exit status 2, whatever it has found out: nobody could
+read it. On standard output it ends the command at once; on standard error the command goes on, so
+that no relay ends because its log is full.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import ENCODING_ERRORS, plain, plain_lines
@@ -34,14 +39,63 @@ _UNFOLDED = 1_000_000  # a file or a pipe gets one line a row, for grep
 _FEWEST_COLUMNS = 20
 
 
+class StandardError(io.TextIOBase):
+    """The standard error of the moment; a logger may be older than what replaced `sys.stderr`.
+
+    Attributes:
+        is_incomplete: whether something could not be written to it since `prepare`.
+    """
+
+    def __init__(self) -> None:
+        self.is_incomplete = False
+
+    def write(self, text: str) -> int:
+        """Write what can be written; what cannot be is given up."""
+        with self.tolerating():
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what can be written."""
+        with self.tolerating():
+            sys.stderr.flush()
+
+    @contextmanager
+    def tolerating(self) -> Iterator[None]:
+        """Remember an OSError of the block, and go on."""
+        try:
+            yield
+        except OSError:
+            self.is_incomplete = True
+
+
+standard_error = StandardError()
+
+
 def prepare() -> None:
     """Let both streams write any text, whatever their encoding."""
-    for name in ("stdout", "stderr"):
+    standard_error.is_incomplete = False
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is None:  # it was closed before the process began, as by `>&-`
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+            stream = _unwritable(descriptor, name)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=ENCODING_ERRORS)
+
+
+def _unwritable(descriptor: int, name: str) -> TextIOWrapper:
+    """A stream for a closed descriptor, which it occupies; each write fails.
+
+    Else the next file or socket would have the descriptor, and get what native code writes to it.
+    """
+    opened = os.open(os.devnull, os.O_RDONLY)
+    if opened != descriptor:
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    raw = os.fdopen(descriptor, "wb", closefd=False)
+    return TextIOWrapper(raw, "utf-8", ENCODING_ERRORS, line_buffering=name == "stderr")
 
 
 def show_line(text: str, style: str = "") -> None:
@@ -59,9 +113,10 @@ def show_line(text: str, style: str = "") -> None:
 def note(text: str, style: str = "") -> None:
     """Write a line to standard error; a style shows on a terminal."""
     if style and sys.stderr.isatty():
-        _console(stderr=True).print(plain(text), style=style, soft_wrap=True)
+        with standard_error.tolerating():
+            _console(stderr=True).print(plain(text), style=style, soft_wrap=True)
     else:
-        sys.stderr.write(f"{plain(text)}\n")
+        standard_error.write(f"{plain(text)}\n")
 
 
 def warn(text: str) -> None:
@@ -73,7 +128,7 @@ def warn(text: str) -> None:
 
 def note_lines(text: str) -> None:
     """Write an error, which may have several lines, to standard error."""
-    sys.stderr.write(f"{plain_lines(text)}\n")
+    standard_error.write(f"{plain_lines(text)}\n")
 
 
 def show_text(text: str) -> None:
@@ -163,12 +218,25 @@ def end() -> None:
         raise
 
 
+def end_errors() -> None:
+    """Flush standard error; what it does not take is discarded, else Python would end with 120."""
+    standard_error.flush()
+    if standard_error.is_incomplete:
+        _discard(sys.stderr, sys.__stderr__)
+
+
 def silence() -> None:
     """Discard what Python still writes to standard output when it ends: it would fail again."""
-    if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
+    _discard(sys.stdout, sys.__stdout__)
+
+
+def _discard(stream: TextIO, real: TextIO | None) -> None:
+    if real is not None and stream is real:
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+        os.dup2(null, stream.fileno())
         os.close(null)
+        with suppress(OSError):
+            stream.flush()
 
 
 def _console(*, stderr: bool = False) -> Console:
