@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 import tomli_w
 
+from sinergi.cli import publish as publish_command
 from sinergi.cli import root
 from sinergi.migrate import Role, upgrade
 from sinergi_producers.outbox.publishing import Outbox, Published
@@ -30,6 +32,8 @@ from sinergi_schemas.errors import (
     DatabaseAway,
     EventsRefused,
     InputChanged,
+    InputRefused,
+    IntakeNotBegun,
     IntakeStopped,
     MappingRefused,
     NotAgreed,
@@ -292,7 +296,7 @@ def true_niks(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("spared", [0, 5])
-def test_a_column_of_niks_that_nearly_all_end_in_0_is_warned_of(
+def test_a_file_with_niks_that_nearly_all_end_in_0_is_refused_before_anything_is_published(
     tmp_path: Path, register: Path, capsys: pytest.CaptureFixture[str], spared: int
 ) -> None:
     niks = true_niks(100)
@@ -300,8 +304,28 @@ def test_a_column_of_niks_that_nearly_all_end_in_0_is_warned_of(
     summary = with_niks(tmp_path, register, niks)
     assert summary.rounded == ("NIK",)
     assert summary.document()["rounded"] == ["NIK"]
-    assert command(register, "-m", tmp_path / "mapping.toml", "--dry-run") == 0
-    assert "warning: column 'NIK'" in " ".join(capsys.readouterr().err.split())
+    assert summary.warned == 100
+    assert command(register, "-m", tmp_path / "mapping.toml", "--dry-run") == 2
+    assert "in the column 'NIK'; write the file anew" in " ".join(capsys.readouterr().err.split())
+    fake_outbox = FakeOutbox()
+    with pytest.raises(InputRefused, match=r"'NIK'.* file\.accept_rounded"):
+        take_in(Mapping.load(tmp_path / "mapping.toml"), register, fake_outbox)
+    assert fake_outbox.calls == 0
+
+
+def test_rounded_niks_are_published_where_the_mapping_accepts_them_and_each_is_counted(
+    tmp_path: Path, register: Path
+) -> None:
+    with_niks(tmp_path, register, [f"{nik[:15]}0" for nik in true_niks(10)])
+    path = tmp_path / "mapping.toml"
+    path.write_text(path.read_text() + '\n[file]\naccept_rounded = ["NIK"]\n')
+    summary = take_in(Mapping.load(path), register, FakeOutbox())
+    assert (summary.published, summary.warned, summary.rounded) == (10, 10, ("NIK",))
+    rules = [each.problem.rule for each in summary.warnings.findings()]
+    assert "column 'NIK' holds a number that a spreadsheet may have rounded" in rules
+    path.write_text(path.read_text().replace('["NIK"]', '["NIC"]'))
+    with pytest.raises(MappingRefused, match="no field is read from column 'NIC'"):
+        take_in(Mapping.load(path), register, FakeOutbox())
 
 
 @pytest.mark.parametrize(
@@ -410,6 +434,109 @@ def test_what_cannot_be_done_is_one_clear_line_and_status_2(
         assert said in shown.err
         assert shown.out == ""
     assert register.read_text().endswith(good("1"))
+
+
+def test_a_trial_run_refuses_a_record_that_a_file_records_twice(
+    mapping: Mapping, register: Path
+) -> None:
+    corrected = good("1").replace("RECORDED", "CORRECTED")
+    write(register, good("1"), good("2"), good("1"), corrected, good("3"))
+    summary = take_in(mapping, register, None)
+    assert (summary.ready, summary.refused) == (4, 1)
+    (line,) = told(register)
+    assert (line["line"], line["problems"][0]["field"]) == (4, "action")
+
+
+def settings_of(tmp_path: Path, purpose: str) -> Path:
+    outbox(tmp_path / "agreements")
+    agreement = tmp_path / "agreements" / "rekaan.toml"
+    agreement.write_text(agreement.read_text().replace("STATISTICS", purpose))
+    config = tmp_path / "sinergi.toml"
+    config.write_text('agency = "lapas-rekaan"\n')
+    return config
+
+
+def test_a_trial_run_checks_agreement_and_purposes_where_there_are_settings(
+    mapping: Mapping,
+    register: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(register, good("1"))
+    assert command(register, "-m", mapping.path, "--dry-run") == 0
+    assert "not checked: the agreement and its purposes" in capsys.readouterr().err
+    config = settings_of(tmp_path, "INVESTIGATION")
+    monkeypatch.setenv("SINERGI_CONFIG", str(config))
+    assert command(register, "-m", mapping.path, "--dry-run") == 1
+    shown = capsys.readouterr()
+    assert "for INVESTIGATION only" in " ".join(shown.out.split())
+    assert "sinergi: not checked: what the database holds already" in shown.err
+    config.write_text('agency = "bnnk-rekaan"\n')
+    assert command(register, "-m", mapping.path, "--dry-run") == 2
+    assert "No agreement in force covers" in capsys.readouterr().err
+
+
+def test_a_wrong_password_says_that_nothing_was_published_and_names_the_setting(
+    mapping: Mapping, register: Path
+) -> None:
+    write(register, good("1"))
+    with pytest.raises(IntakeNotBegun, match=r"Nothing of .*setting `producer\.database`"):
+        take_in(mapping, register, FakeOutbox(limit=0))
+
+
+def test_ctrl_c_says_up_to_which_line_the_file_is_published(
+    mapping: Mapping,
+    register: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(register, *(good(str(number)) for number in range(BATCH + 1)))
+    fake_outbox = FakeOutbox()
+
+    def stopped(events: Sequence[Event]) -> list[Published]:
+        if fake_outbox.calls == 1:
+            raise KeyboardInterrupt
+        return fake_outbox(events)
+
+    @contextmanager
+    def opened(*, dry_run: bool) -> Iterator[tuple[Publish, None]]:
+        assert not dry_run
+        yield stopped, None
+
+    monkeypatch.setattr(publish_command, "_outbox", opened)
+    assert command(register, "-m", mapping.path) == 130
+    assert f"is published up to line {BATCH + 1};" in capsys.readouterr().err
+
+
+def test_a_title_above_the_header_is_one_line_that_names_the_key(
+    mapping: Mapping, register: Path
+) -> None:
+    header = f"{HEADER}\n{good('1')}"
+    for first, said in (
+        ("Daftar mutasi,,,,", "set file.header_line = 2"),
+        ("sep=,", "set file.header_line = 2"),
+        ("sep=;", 'set file.delimiter = ";" and file.header_line = 2'),
+    ):
+        register.write_text(f"{first}\n{header}")
+        with pytest.raises(InputRefused) as refused:
+            take_in(mapping, register, None)
+        assert said in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("begins", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+def test_a_spreadsheet_is_named_as_one(mapping: Mapping, register: Path, begins: bytes) -> None:
+    register.write_bytes(begins + b"\0" * 100)
+    with pytest.raises(InputRefused, match="it is a spreadsheet; save it as CSV"):
+        take_in(mapping, register, None)
+
+
+def test_a_file_of_windows_names_the_key_of_its_encoding(mapping: Mapping, register: Path) -> None:
+    row = good("1").replace("Rutan", "Rutan \u201cA\u201d")
+    register.write_bytes(f"{HEADER}\n{row}".encode("windows-1252"))
+    assert take_in(mapping, register, None).refused == 1
+    assert 'set file.encoding, such as "windows-1252"' in told(register)[0]["problems"][0]["rule"]
 
 
 # Into a real outbox

@@ -164,7 +164,8 @@ def test_every_problem_of_a_row_is_named_once_and_no_value_with_it(load: Any) ->
 
 def test_an_unknown_zone_is_said_once(load: Any) -> None:
     found = problems(read(load(transfer()), Zona="WIT"))
-    assert found.count("zone: not in codes.zones, and there is no default") == 1
+    assert found == ["zone: not in codes.zones, and there is no default"]
+    assert problems(read(load(transfer()), Zona="")) == ["zone: is required"]
 
 
 def test_a_row_that_could_not_be_read_keeps_its_fault_and_line(load: Any) -> None:
@@ -309,6 +310,11 @@ def test_everything_wrong_is_said_at_once_with_the_nearest_right_name(load: Any)
         ("fields.departed_at.format", "%d/%m/%Y %M", "has the minute without the hour"),
         ("fields.departed_at.format", "%d/%m/%Y %H.%S", "has the second without the minute"),
         ("fields.departed_at.format", "%d/%m/%Y %H.%f", "has the fraction without the second"),
+        ("fields.departed_at.format", "dd/mm/yyyy", "has no directives: write %d/%m/%Y"),
+        ("fields.departed_at.format", "DD-MMM-YY HH:mm", "write %d-%b-%y %H:%M"),
+        ("fields.departed_at.format", "h.mm.ss d mmmm yyyy", "write %H.%M.%S %d %B %Y"),
+        ("fields.departed_at.format", "tanggal", "has no year"),
+        ("fields.inmate.nik", {"constant": "12345"}, "'12345' is not 16 digits"),
         ("fields.departed_at.codes", "reasons", "codes does not apply to this field"),
         ("fields.escort", "Lapas", "is a list; write a list of tables"),
         ("fields.escort", [{"escort_agency": "Lapas", "cont": "Brimob"}], "did you mean count?"),

@@ -25,8 +25,11 @@ from sinergi_producers.sources.files.intake import (
 from sinergi_producers.sources.files.mapping import Mapping
 from sinergi_producers.sources.files.refusals import RefusedLines
 from sinergi_schemas import errors
+from sinergi_schemas.events import Event
 from sinergi_schemas.plain_text import counted, plain
 from sinergi_schemas.postgresql.engine import engine
+
+Check = Callable[[Event], None]
 
 _FOUND = (
     TableColumn("column"),
@@ -41,7 +44,8 @@ def publish(
     mapping: Annotated[Path, typer.Option("--mapping", "-m", help="What its columns mean (TOML).")],
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and check everything, publish nothing.")
+        bool,
+        typer.Option("--dry-run", help="Read and check, publish nothing."),
     ] = False,
     refused: Annotated[
         Path | None,
@@ -60,6 +64,9 @@ def publish(
     field and rule, never with the content of its cells; the others are published. The same file can
     be published again: events that are there already are skipped.
 
+    A file in which a spreadsheet has rounded NIKs is refused. A dry run checks agreement and
+    purposes where there are settings.
+
     Exit status 0: every line is on its way; 1: some lines were refused; 2: it could not be done.
 
     Example: sinergi publish transfers.csv --mapping mapping.toml
@@ -71,11 +78,13 @@ def publish(
         _check_no_input(refusals, file, mapping)
     loaded = Mapping.load(mapping)
     with (
-        _outbox(dry_run=dry_run) as publishing,
+        _outbox(dry_run=dry_run) as (publishing, check),
         _bar(file) as progress,
         RefusedLines(refusals, force=force) as refused_lines,
     ):
-        summary = Intake(loaded, publishing, refused_lines).run(file, progress)
+        intake = Intake(loaded, publishing, refused_lines, check)
+        with _saying_how_far(intake, file, dry_run=dry_run):
+            summary = intake.run(file, progress)
     if as_json:
         terminal.show_json(summary.document())
     else:
@@ -83,13 +92,15 @@ def publish(
     if summary.unmapped:
         names = ", ".join(summary.unmapped)
         terminal.note(f"sinergi: columns that the mapping neither uses nor ignores: {names}")
-    for name in summary.rounded:
-        what = "nearly all numbers of 16 digits end in 0, as a spreadsheet rounds a NIK"
-        remedy = "write the file anew from its source, with this column as text"
-        terminal.note(f"sinergi: warning: column {name!r}: {what}; {remedy}")
+    if dry_run:
+        agreed = "" if check else "the agreement and its purposes (there are no settings), nor "
+        terminal.note(f"sinergi: not checked: {agreed}what the database holds already")
     if summary.refused:
         where = f" in {refusals}" if refusals else "; --refused FILE lists each of them"
         terminal.note(f"sinergi: {counted(summary.refused, 'refused line')}{where}")
+    if dry_run:
+        intake.check_rounded(file)
+    if summary.refused:
         raise typer.Exit(ExitStatus.NEGATIVE)
 
 
@@ -101,16 +112,33 @@ def _check_no_input(refusals: Path, *inputs: Path) -> None:
 
 
 @contextmanager
-def _outbox(*, dry_run: bool) -> Iterator[Publish | None]:
-    """What publishes an event; None for a dry run, which needs no settings either."""
-    if dry_run:
-        yield None
-        return
+def _saying_how_far(intake: Intake, file: Path, *, dry_run: bool) -> Iterator[None]:
+    """Say how far the file is published if Ctrl-C ends the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not dry_run and intake.finished_line:
+            terminal.note(
+                f"sinergi: {file} is published up to line {intake.finished_line}; the same command"
+                " goes on from there"
+            )
+        elif not dry_run:
+            terminal.note(f"sinergi: nothing of {file} is known to be published; run it again")
+        raise
+
+
+@contextmanager
+def _outbox(*, dry_run: bool) -> Iterator[tuple[Publish | None, Check | None]]:
+    """What publishes events, or for a dry run what checks one: None where there are no settings."""
     settings = root.settings()
+    if dry_run:
+        has_agreements = any(settings.values.agreements.glob("*.toml"))
+        yield None, settings.outbox().check if settings.values.agency and has_agreements else None
+        return
     database = settings.producer_database
     outbox = settings.outbox()
     with engine(database, "sinergi publish") as opened:
-        yield backfill_into(outbox, opened)
+        yield backfill_into(outbox, opened), None
 
 
 @contextmanager

@@ -173,6 +173,14 @@ class Outbox:
                         raise errors.EventsRefused(place, str(why)) from why
         return [done[place] for place in range(len(prepared))]
 
+    def check(self, event: Event) -> None:
+        """Check an event as `publish` does, as far as that is possible without the database.
+
+        Raises:
+            EventRefused, NotAgreed: as for `publish`.
+        """
+        self._prepare(_valid(event), None, backfill=True)
+
     def _prepare_one_of(self, place: int, event: Event, *, backfill: bool) -> tuple[Event, _Row]:
         try:
             return self._prepare(_valid(event), None, backfill=backfill)

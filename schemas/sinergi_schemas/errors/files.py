@@ -45,6 +45,15 @@ class IntakeStopped(ServiceAway):
     why: str
 
 
+class IntakeNotBegun(ServiceAway):
+    """Nothing of {path} was published: the database is not available ({why}). Check it, and its
+    address, user and password in the setting `producer.database`.
+    """
+
+    path: str
+    why: str
+
+
 class MappingRefused(Refused):
     """{path} cannot be used as a mapping; nothing was published:{listing}
 

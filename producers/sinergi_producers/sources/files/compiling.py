@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from datetime import date, datetime
 from decimal import Decimal
@@ -25,6 +26,7 @@ from sinergi_producers.sources.files.field_sources import (
     TemplateSource,
 )
 from sinergi_producers.sources.files.mapping_tables import FieldSpec, MappingSpec
+from sinergi_schemas.events import wording
 from sinergi_schemas.files.toml_file import FileProblem, check, did_you_mean
 from sinergi_schemas.zones import find_zone
 
@@ -197,10 +199,12 @@ class Compiler:
         try:
             TypeAdapter(whole).validate_python(value)
         except ValidationError as error:
-            rule = error.errors(include_url=False)[0]["msg"]
+            found = error.errors(include_url=False, include_input=False)[0]
+            found["loc"] = (re.findall(r"\w+", where)[-1], *found["loc"])
+            rule = wording.rule_of(BaseModel, found)
             if symbols := _symbols(field.annotation):
                 rule = f"is not a code of this field; {did_you_mean(str(value), symbols)}"
-            self.problems.append(FileProblem(where, f"{value!r} {rule[:1].lower()}{rule[1:]}"))
+            self.problems.append(FileProblem(where, f"{value!r} {rule}"))
 
     def _check_formats(self, spec: FieldSpec, path: str) -> None:
         if not spec.formats:

@@ -96,6 +96,20 @@ _OFFSETS = (
     r"Z|[+-][0-9]{2}(?::[0-9]{2}(?::[0-9]{2})?|[0-9]{2}(?:[0-9]{2})?)?",
     r"Z|[+-][0-9]{4}|[+-][0-9]{2}:[0-9]{2}",
 )
+_LETTERS_OF_SPREADSHEETS = re.compile(
+    "(?<![a-z])(d{1,2}|m{1,4}|y{2,4}|h{1,2}|s{1,2})(?![a-z])", re.IGNORECASE
+)
+_OF_SPREADSHEETS = {
+    "d": "%d",
+    "m": "%m",
+    "mmm": "%b",
+    "mmmm": "%B",
+    "yy": "%y",
+    "y": "%Y",
+    "h": "%H",
+    "minute": "%M",
+    "s": "%S",
+}
 _NEEDS = (("minute", "hour"), ("second", "minute"), ("fraction", "second"))
 _HOURS_OF_HALF = 12
 _FIRST_OF_LAST_CENTURY = 69  # POSIX: 69 to 99 are 1969 to 1999, 00 to 68 are 2000 to 2068
@@ -104,6 +118,9 @@ _MICROSECOND_DIGITS = 6
 
 def problems(text: str) -> Iterator[str]:
     """Yield why a format is not supported. Each text follows the name of the format."""
+    if "%" not in text and (written := _as_directives(text)):
+        yield f"has no directives: write {written}"
+        return
     letters = [letter for letter, _ in _pieces(text) if letter is not None]
     unsupported = [f"%{letter}" for letter in letters if letter not in _PARTS]
     if unsupported:
@@ -120,6 +137,24 @@ def problems(text: str) -> Iterator[str]:
             yield f"has the {part} without the {needed}"
     if ("I" in letters) != ("p" in letters):
         yield "%I and %p go together; %H counts to 24"
+
+
+def _as_directives(text: str) -> str | None:
+    """Return a format of a spreadsheet, such as dd/mm/yyyy, in directives; None if it is none."""
+    before = ""
+
+    def directive(found: re.Match[str]) -> str:
+        nonlocal before
+        letters = found[0].lower()
+        kind = letters[0]
+        if kind == "m" and before == "h":
+            kind = "minute"
+        before = kind
+        return _OF_SPREADSHEETS.get(letters) or _OF_SPREADSHEETS[kind]
+
+    written = _LETTERS_OF_SPREADSHEETS.sub(directive, text)
+    found = {found[0] for found in re.findall(r"(?<=%)([a-zA-Z])", written)}
+    return written if {"d", "Y"} & found and {"m", "b", "B"} & found else None
 
 
 class DateRead(NamedTuple):

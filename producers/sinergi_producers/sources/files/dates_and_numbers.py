@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Ambiguous = Literal["refuse", "earlier", "later"]
 
+NEEDS_ZONE = "needs a zone, and this row has none"
+"""The rule that a date without an offset breaks if its row has no valid zone."""
+
 _GROUP = 3  # digits between two thousands marks
 _DIGITS = re.compile(r"[0-9]+")
 _MOST_DIGITS = 40  # more than any field holds
@@ -85,7 +88,7 @@ class DateForm:
         if naive.tzinfo is not None:
             return Moment(naive.astimezone(UTC), precision)
         if zone is None:
-            raise ValueError("needs a zone, and this row has none")
+            raise ValueError(NEEDS_ZONE)
         first, second = (naive.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
         if not timed or first.utcoffset() == second.utcoffset():
             # A skipped midnight gets the offset before it: that is the day's first instant.

@@ -40,6 +40,8 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, {"utf-16", "utf-16-le"}),
     (codecs.BOM_UTF16_BE, {"utf-16", "utf-16-be"}),
 )
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")  # .xlsx and .ods; .xls
+_OTHER_ENCODING = 'set file.encoding, such as "windows-1252" for a file of Excel on Windows'
 _NEED_BYTE_ORDER_MARK = {"utf-16", "utf-32"}
 _HOST_NAME_CODECS = {"idna", "punycode"}
 _SPACE = " \t\u00a0"
@@ -111,11 +113,12 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
         self._form = form
         self._quotes = _Quotes(form)
         self._binary = _opened(path)
+        self._text: io.TextIOWrapper | None = None
         try:
             self._stamp = self._stamped()
             self.digest = hashlib.file_digest(self._binary, "sha256").digest()
-            self._lines = Lines(self._decoded(), form.quote)
-            self.header = self._read_header()
+            _check_is_text(path, self._binary)
+            self.rewind()
         except BaseException:
             self._binary.close()
             raise
@@ -147,10 +150,31 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
         if self._stamped() != self._stamp:
             raise InputChanged(str(self.path), self._lines.number)
 
+    def rewind(self) -> None:
+        """Go back to the first row, so that the rows can be read once more."""
+        self._start()
+        self.header = self._read_header()
+
+    def first_rows(self, most: int) -> list[FileRow]:
+        """Return the first rows of the file, those before the header too, and then rewind."""
+        self._start()
+        found: list[FileRow] = []
+        while len(found) < most and (line := self._lines.next()):
+            row = self._row(line, expected=None)
+            found.append(row._replace(cells=_names(row.cells)))
+        self.rewind()
+        return found
+
     def __iter__(self) -> Iterator[FileRow]:
         """Yield the rows after the header, also blank ones and those with a fault."""
         while line := self._lines.next():
             yield self._row(line, expected=len(self.header))
+
+    def _start(self) -> None:
+        if self._text is not None:
+            self._text.detach()  # else the file would be closed together with the decoder
+        self._text = self._decoded()
+        self._lines = Lines(self._text, self._form.quote)
 
     def _stamped(self) -> tuple[int, int]:
         found = os.fstat(self._binary.fileno())
@@ -197,7 +221,7 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
             if other:
                 fault = f"it is one cell with {other!r} in it; set file.delimiter"
             raise InputRefused(str(self.path), f"line {row.line} should be the header, but {fault}")
-        return [" ".join(cell.split()) for cell in row.cells]
+        return _names(row.cells)
 
     def _row(self, first: TextLine, *, expected: int | None) -> FileRow:
         number = self._lines.number
@@ -264,7 +288,7 @@ class DelimitedFile(AbstractContextManager["DelimitedFile"]):
             ]
         cells = [cell.strip(_SPACE) for cell in cells]
         if _NOT_TEXT.search(text):
-            return [], f"bytes that are not {self._form.encoding}"
+            return [], f"bytes that are not {self._form.encoding}: {_OTHER_ENCODING}"
         if "\0" in text:
             return [], "a NUL character"
         if expected is not None and len(cells) != expected and any(cells):
@@ -321,6 +345,16 @@ def _opened(path: Path) -> io.BufferedReader:
         return path.open("rb")
     except OSError as error:
         raise InputRefused(str(path), error.strerror or type(error).__name__) from error
+
+
+def _check_is_text(path: Path, binary: io.BufferedReader) -> None:
+    binary.seek(0)
+    if binary.read(8).startswith(_SPREADSHEETS):
+        raise InputRefused(str(path), "it is a spreadsheet; save it as CSV, with NIKs as text")
+
+
+def _names(cells: list[str]) -> list[str]:
+    return [" ".join(cell.split()) for cell in cells]
 
 
 def _codec_name(path: Path, encoding: str) -> str:

@@ -6,6 +6,7 @@ run of the same file skips the events that are already there, so it can always b
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,7 +23,8 @@ from sinergi_producers.sources.files.mapping import (
     row_problem,
     row_problems,
 )
-from sinergi_producers.sources.files.rounding import LongNumbers
+from sinergi_producers.sources.files.rounding import LongNumbers, may_be_rounded
+from sinergi_producers.sources.files.trial import DryRun
 from sinergi_schemas.errors import (
     ActionRefused,
     DatabaseAway,
@@ -30,6 +32,8 @@ from sinergi_schemas.errors import (
     EventIdTaken,
     EventRefused,
     EventsRefused,
+    InputRefused,
+    IntakeNotBegun,
     IntakeStopped,
     RowsRefused,
 )
@@ -47,6 +51,8 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 _EXAMPLES = 3
+_MOST_HEADER_LINES = 50
+_SEPARATOR_NOTE = re.compile("sep=(.)", re.IGNORECASE)  # which Excel writes and reads
 
 
 class Publish(Protocol):
@@ -160,16 +166,26 @@ class Intake:
         mapping: what the columns mean.
         publish: publishes the events; None for a dry run.
         refused_lines: where the refused lines are written.
+        check: checks an event in a dry run, and raises as `publish` would.
+
+    Attributes:
+        summary: what has become of the lines so far.
+        finished_line: the last line of the last finished batch; 0 if none is finished.
     """
 
     def __init__(
-        self, mapping: Mapping, publish: Publish | None, refused_lines: RefusedLines
+        self,
+        mapping: Mapping,
+        publish: Publish | None,
+        refused_lines: RefusedLines,
+        check: Callable[[Event], None] | None = None,
     ) -> None:
         self._mapping = mapping
-        self._publish = publish
+        self._publish = publish or DryRun(check)
+        self._is_dry = publish is None
         self._refused_lines = refused_lines
-        self._long_numbers = LongNumbers({})
         self.summary = IntakeSummary()
+        self.finished_line = 0
 
     def run(self, path: Path, progress: Callable[[int, int], None]) -> IntakeSummary:
         """Publish all rows of a file.
@@ -179,26 +195,65 @@ class Intake:
             progress: called after each batch, with the bytes read and the size of the file.
 
         Raises:
-            InputRefused: the file is not written as the mapping states.
+            InputRefused: the file is not written as the mapping states, or a spreadsheet has
+                rounded numbers of it; the latter not in a dry run.
             InputChanged: somebody writes to the file.
             MappingRefused: the mapping names columns that the file does not have.
+            IntakeNotBegun: the database is not available; nothing was published.
             IntakeStopped: the database is not available any more.
         """
         with DelimitedFile(path, self._mapping.form) as file:
-            bound = self._mapping.bind(file.header, file.digest)
+            bound = self._bound(file)
             self.summary.unmapped = bound.unmapped
-            self._long_numbers = LongNumbers({name: bound.places[name] for name in bound.columns})
+            self.summary.rounded = _rounded(file, bound)
+            if not self._is_dry:
+                self.check_rounded(path)
             readings = self._readings(file, bound)
             while batch := list(islice(readings, BATCH)):
                 file.check_unchanged()
                 try:
                     self._publish_batch(batch)
                 except DatabaseAway as error:
+                    if not self.summary.published + self.summary.already:
+                        raise IntakeNotBegun(str(path), error.why) from error
                     before = batch[0].line - 1
                     raise IntakeStopped(str(path), before, error.why) from error
+                self.finished_line = batch[-1].line
                 progress(file.position, file.size)
-        self.summary.rounded = self._long_numbers.rounded()
         return self.summary
+
+    def check_rounded(self, path: Path) -> None:
+        """Refuse columns of rounded numbers that the mapping does not accept.
+
+        Raises:
+            InputRefused: there are some.
+        """
+        names = [name for name in self.summary.rounded if name not in self._mapping.accept_rounded]
+        if names:
+            raise InputRefused(
+                str(path),
+                "nearly all numbers of 16 digits end in 0, as a spreadsheet rounds a NIK, in the"
+                f" column {', '.join(map(repr, names))}; write the file anew from its source, with"
+                " this column as text, or name the column in file.accept_rounded",
+            )
+
+    def _bound(self, file: DelimitedFile) -> BoundMapping:
+        if not set(self._mapping.record.columns()) & set(file.header):
+            rows = file.first_rows(_MOST_HEADER_LINES)
+            note = _SEPARATOR_NOTE.match(rows[0].cells[0]) if rows and rows[0].cells else None
+            if note and note[1] != self._mapping.form.delimiter:
+                what = (
+                    f"line 1 says that {note[1]!r} stands between the cells: set file.delimiter ="
+                    f' "{note[1]}" and file.header_line = 2'
+                )
+                raise InputRefused(str(file.path), what)
+            if found := self._mapping.header_line(rows):
+                what = (
+                    f"line {self._mapping.form.header_line} holds none of the columns, and line"
+                    f" {found} does: set file.header_line = {found}"
+                )
+                raise InputRefused(str(file.path), what)
+        return self._mapping.bind(file.header, file.digest)
 
     def _readings(self, file: DelimitedFile, bound: BoundMapping) -> Iterator[MappedRow]:
         for row in file:
@@ -206,8 +261,13 @@ class Intake:
                 self.summary.blank += 1
             else:
                 self.summary.lines += 1
-                self._long_numbers.add(row.cells)
-                yield bound.read(row)
+                reading = bound.read(row)
+                doubts = [
+                    f"column {name!r} holds a number that a spreadsheet may have rounded"
+                    for name in self.summary.rounded
+                    if row.cells and may_be_rounded(row.cells[bound.places[name]])
+                ]
+                yield reading._replace(warnings=(*reading.warnings, *doubts))
 
     def _publish_batch(self, batch: list[MappedRow]) -> None:
         """Publish the valid rows of a batch, and count all of its rows in the order of the file."""
@@ -232,9 +292,6 @@ class Intake:
         """
         if not readings:
             return {}
-        if self._publish is None:
-            self.summary.ready += len(readings)
-            return {}
         try:
             done = self._publish([reading.event for reading in readings if reading.event])
         except EventsRefused as error:
@@ -246,6 +303,9 @@ class Intake:
                 return self._publish_halves(readings)
             rule = f"the database refuses it (SQLSTATE {error.sqlstate}, {error.what})"
             return {readings[0].line: (RowProblem("", rule),)}
+        if self._is_dry:
+            self.summary.ready += len(done)
+            return {}
         self.summary.published += sum(each.is_new for each in done)
         self.summary.already += sum(not each.is_new for each in done)
         return {}
@@ -259,6 +319,15 @@ class Intake:
         self._refused_lines.add(line, problems)
         for problem in problems:
             self.summary.refusals.add(problem, line)
+
+
+def _rounded(file: DelimitedFile, bound: BoundMapping) -> tuple[str, ...]:
+    """Read the whole file once, and return the columns of rounded numbers."""
+    numbers = LongNumbers({name: bound.places[name] for name in bound.columns})
+    for row in file:
+        numbers.add(row.cells)
+    file.rewind()
+    return numbers.rounded()
 
 
 def _outbox_problems(error: EventsRefused) -> Sequence[RowProblem]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_producers.sources.files.compiling import Compiler
+from sinergi_producers.sources.files.dates_and_numbers import NEEDS_ZONE
 from sinergi_producers.sources.files.field_sources import (
     RecordSource,
     RowProblem,
@@ -26,7 +27,7 @@ from sinergi_schemas.plain_text import listing
 from sinergi_schemas.zones import find_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from sinergi_producers.sources.files.delimited import FileForm, FileRow
@@ -54,6 +55,7 @@ class Mapping:
         event_type: the type of the events.
         form: how the files are written.
         ignored: columns that are ignored on purpose.
+        accept_rounded: columns that are published although a spreadsheet has rounded their numbers.
         record: the sources of the event's fields.
     """
 
@@ -61,6 +63,7 @@ class Mapping:
     event_type: str
     form: FileForm
     ignored: tuple[str, ...]
+    accept_rounded: tuple[str, ...]
     record: RecordSource
 
     @classmethod
@@ -81,7 +84,14 @@ class Mapping:
         problems += compiler.problems
         if problems:
             raise _mapping_refused(path, problems)
-        return cls(path, spec.event_type, spec.file.form(), tuple(spec.file.ignore), record)
+        file = spec.file
+        ignored, accepted = tuple(file.ignore), tuple(file.accept_rounded)
+        return cls(path, spec.event_type, file.form(), ignored, accepted, record)
+
+    def header_line(self, rows: Iterable[FileRow]) -> int | None:
+        """Return the first of these rows that names a column of the mapping, or None."""
+        named = {*self.record.columns()}
+        return next((row.line for row in rows if named & set(row.cells)), None)
 
     def bind(self, header: Sequence[str], digest: bytes) -> BoundMapping:
         """Bind the mapping to the columns of one file.
@@ -94,7 +104,11 @@ class Mapping:
             MappingRefused: the file lacks a column that the mapping names, or has it twice.
         """
         named = dict.fromkeys((*self.record.columns(), *self.ignored))
-        problems = []
+        problems = [
+            f"file.accept_rounded: no field is read from column {name!r}; remove it"
+            for name in self.accept_rounded
+            if name not in self.record.columns()
+        ]
         for name in named:
             found = header.count(name)
             if found == 0:
@@ -148,6 +162,8 @@ class BoundMapping:
             # The model also misses the fields that were refused above.
             known = {problem.field for problem in problems}
             problems += [problem for problem in row_problems(refused) if problem.field not in known]
+        if any(problem.field == "zone" for problem in problems):
+            problems = [problem for problem in problems if problem.rule != NEEDS_ZONE]
         if event is None or problems:
             return MappedRow(row.line, None, tuple(map(self._with_columns, problems)))
         return MappedRow(row.line, event, (), (*view.warnings, *event.warnings()))

@@ -16,7 +16,7 @@ _ORIGINS = ("column", "columns", "template", "constant")
 
 
 class FileSpec(Table):
-    """`[file]`: how the file is written, and the columns that are ignored on purpose."""
+    """`[file]`: how the file is written, and columns ignored or accepted on purpose."""
 
     encoding: Annotated[str, Field(description='an encoding, such as "utf-8"')] = "utf-8"
     delimiter: Annotated[
@@ -32,6 +32,9 @@ class FileSpec(Table):
         str | None, Field(description='what a line break in a cell becomes, such as " / "')
     ] = None
     ignore: Annotated[
+        list[str], Field(default_factory=list, description="names of columns in brackets")
+    ]
+    accept_rounded: Annotated[
         list[str], Field(default_factory=list, description="names of columns in brackets")
     ]
 

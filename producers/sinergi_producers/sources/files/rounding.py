@@ -45,6 +45,11 @@ class LongNumbers:
         return tuple(name for name, found in self._found.items() if _is_rounded(found))
 
 
+def may_be_rounded(cell: str) -> bool:
+    """Whether a cell of such a column holds a number that may have been rounded."""
+    return bool(_LONG.fullmatch(cell)) and cell.endswith("0")
+
+
 def _is_rounded(numbers: set[str]) -> bool:
     zeros = sum(each.endswith("0") for each in numbers)
     return len(numbers) >= _LEAST and zeros >= _NEARLY_ALL * len(numbers)
