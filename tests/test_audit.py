@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from foreign_messages import Wire
-    from sinergi_consumers.audit.audit import AuditVerdict
+    from sinergi_consumers.audit.findings import AuditVerdict
     from test_replay import MessageWithOtherValue
 
     Change = Callable[[list[Message]], Sequence[Message | MessageWithOtherValue]]
@@ -109,13 +110,15 @@ def test_whatever_holds_is_shown_and_one_finding_does_not_hide_the_next(pair: Ag
     _, verdict = audited(pair, Copies(copy, name))
     assert len(verdict.findings) == 2
     for number, finding in enumerate(verdict.findings):
-        assert f"/{number} are not those under its checkpoint" in finding.why
+        assert f"/{number} at leaves 0 to " in finding.why
+        assert "are not those under its checkpoint" in finding.why
         assert finding.remarks[-1] == f"compared with {name}: leaf {number} differs"
 
     shown, verdict = audited(pair, Copies(against=copy))
-    assert shown == COUNT
-    for finding in verdict.findings:
-        assert finding.why.startswith(f"{copy} is not valid itself: The leaves 0 to ")
+    assert (shown, verdict.findings) == (COUNT, [])
+    assert [str(each.difference) for each in verdict.other_findings] == [
+        f"leaf {number} of partition {number} differs" for number in range(2)
+    ]
 
 
 def test_an_end_that_was_cut_off_is_known_by_heads_by_receipts_and_by_another_copy(
@@ -423,8 +426,10 @@ def test_a_record_that_was_recorded_at_another_time_is_not_told_to_be_missing(
     assert root.run([*command, "--key", "P/4", "--to", "2020-03-01T00:00+07:00", "--json"]) == 1
     out, err = capfd.readouterr()
     (document,) = json.loads(out)
-    (when,) = document["record"]["recorded_at_other_times"]
+    (recorded,) = document["record"]["recorded_at_other_times"]
     assert not document["record"]["found"]
+    assert recorded.endswith("+07:00"), "as the table shows it, in the zone of the event"
+    when = datetime.fromisoformat(recorded).isoformat(timespec="seconds")
     assert f"not within that time: 1 event of the record, recorded at {when}, outside of it" in err
     assert "no such record" not in err
 
@@ -449,7 +454,7 @@ def test_a_record_that_is_not_there_is_told_and_exits_with_1(
     command = ["--config", str(pair.reader_settings), "replay", pair.topic.name]
     assert root.run([*command, "--key", "P/404", "--json"]) == 1
     out, err = capfd.readouterr()
-    assert "no such record" in err
+    assert f'no such record: nothing that holds in {pair.topic.name} has the key "P/404"' in err
     assert err.splitlines()[-1] == f"verdict: {pair.topic.name} is what {pair.publisher} sealed"
     (document,) = json.loads(out)
     assert (document["holds"], document["exit_status"]) == (True, 1)

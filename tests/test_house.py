@@ -204,8 +204,9 @@ TOLD = {"listing", "problems", "reason", "said", "summary", "what", "why"}
 def filled(kind: Kind) -> errors.SinergiError:
     """An error of a kind, each attribute filled with something that can be found again."""
     values: dict[str, Any] = {}
-    for number, (name, hint) in enumerate(get_type_hints(kind).items(), start=7001):
-        said = number if hint is int else name.upper()
+    for at, (name, hint) in enumerate(get_type_hints(kind).items()):
+        # Not two consecutive numbers: a range of one leaf is named by that leaf.
+        said = 7001 + 10 * at if hint is int else name.upper()
         values[name] = (said,) if "tuple" in str(hint) else said
     error: errors.SinergiError = kind(**values)
     return error

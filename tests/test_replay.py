@@ -13,7 +13,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
 from agency_pair import AgencyPair, transfer
-from sinergi_consumers.audit.replay import Replay, ReplayFilter, differing_leaf
+from sinergi_consumers.audit.comparison import first_difference
+from sinergi_consumers.audit.replay import Replay, ReplayFilter
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.scan import open_scan
@@ -150,8 +151,11 @@ def test_one_changed_byte_refuses_its_batch_and_a_second_copy_names_the_leaf(
         replayed(pair, ReplayFilter(), copy)
     batch = range(caught.value.start, caught.value.end)
     assert leaf in batch
-    assert differing_leaf(pair.bus, 0, batch, copy, pair.topic.name) == leaf
-    assert differing_leaf(pair.bus, 0, batch, pair.topic.name, pair.topic.name) is None
+    original = Replay(pair.bus, pair.topic, keeps_leaves=True).verify(0)
+    difference = first_difference(pair.bus, copy, original, batch)
+    assert difference
+    assert (difference.leaf, difference.is_missing) == (leaf, False)
+    assert first_difference(pair.bus, pair.topic.name, original, batch) is None
 
 
 def test_a_copy_that_lacks_a_message_is_a_gap(pair: AgencyPair) -> None:

@@ -147,7 +147,7 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
     assert auditor.follow(state) == [1]
     assert auditor.follow(record) == [0, 0, 0, 2]
     assert auditor.follow(enemy) == [0] * 6
-    assert auditor.follow(caught) == [1] * 4 + [0] * 2
+    assert auditor.follow(caught) == [1] * 4 + [0] * 3
     assert auditor.follow(by_hand) == [0, 0, 0]
     exported = (auditor.folder / "0093.ndjson").read_text(encoding="utf-8").splitlines()
     assert len([line for line in exported if line.startswith("{")]) == 2

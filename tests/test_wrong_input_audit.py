@@ -84,6 +84,9 @@ def ask(
         ),
         (["replay", TOPIC, TOPIC, "--copy", "x"], "--copy and --against go with a single TOPIC"),
         (["replay", TOPIC, TOPIC, "--against", "x"], "--copy and --against go with a single"),
+        (["replay", TOPIC, TOPIC], f"{TOPIC} is named twice"),
+        (["replay", TOPIC, "--against", TOPIC], f"{TOPIC} would be compared with itself"),
+        (["replay", TOPIC, "--copy", "x", "--against", "x"], "x would be compared with itself"),
         (["replay", TOPIC, "sinergi.a.seizure"], "several types have no common columns; use ndj"),
         (["replay", TOPIC, "--out", "table.txt"], "a table is for the screen"),
         (

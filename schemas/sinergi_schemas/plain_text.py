@@ -96,6 +96,11 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
+def leaf_range(start: int, end: int) -> str:
+    """A range of leaves: `leaf 3`, `leaves 3 to 19 (exclusive)`."""
+    return f"leaf {start}" if end == start + 1 else f"leaves {start} to {end} (exclusive)"
+
+
 def _escaped(found: re.Match[str]) -> str:
     return _escape(found[0])
 

@@ -7,8 +7,14 @@ files of other folders (`posix/…`, `right/…`), and for some text it raises a
 from __future__ import annotations
 
 import zoneinfo
+from contextlib import suppress
+from datetime import UTC
 from functools import cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _NOT_IANA = frozenset({"localtime", "Factory", "posixrules"})
 
@@ -24,3 +30,11 @@ def find_zone(name: object) -> ZoneInfo | None:
     if isinstance(name, str) and name in zone_names():
         return ZoneInfo(name)
     return None
+
+
+def in_zone(when: datetime, zone: object) -> datetime:
+    """A time with an offset, in the zone with a name; in UTC if there is no such zone here."""
+    # In other zones the last hours of the year 9999 are in the year 10000.
+    with suppress(OverflowError):
+        return when.astimezone(find_zone(zone) or UTC)
+    return when

@@ -10,16 +10,20 @@ byte does not hide another.
     5. Compare it with the other copy, leaf by leaf.
 
 A finding disproves the topic. A remark does not: for example messages of strangers, or a tree that
-only a reader has signed.
+only a reader has signed. The verdict is that of the audited copy alone. So whatever is wrong with
+the other copy is a finding about the other copy, except what its owner has signed: a longer tree or
+another history.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sinergi_consumers.audit import witnesses
-from sinergi_consumers.audit.replay import LEAF_BYTES, Replay, differing_leaf
+from sinergi_consumers.audit.comparison import CopyComparison, valid_leaves, why_no_copy
+from sinergi_consumers.audit.findings import AuditFinding, AuditVerdict
+from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.audit.statements import SignedStatements, contradiction
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import counted
@@ -38,20 +42,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 _MOST_PLACES = 3
-_MOST_COMPARED = 50_000  # leaves after the last valid one, if no checkpoint limits the damage
-
-
-@dataclass(frozen=True, slots=True)
-class AuditFinding:
-    """One error that disproves the topic.
-
-    Attributes:
-        why: the error.
-        remarks: further facts about it, one per line.
-    """
-
-    why: str
-    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +55,6 @@ class Copies:
 
     name: str | None = None
     against: str | None = None
-
-
-@dataclass(slots=True)
-class AuditVerdict:
-    """The result of an audit.
-
-    Attributes:
-        statements: the signed statements about the topic in other topics.
-        findings: all errors; empty if there are none.
-        compared: the number of leaves that are equal in the other copy; None without a copy.
-        missing_in_copy: the leaves that the other copy lacks, one line per partition.
-    """
-
-    statements: SignedStatements
-    findings: list[AuditFinding] = field(default_factory=list)
-    compared: int | None = None
-    missing_in_copy: list[str] = field(default_factory=list)
 
 
 class Audit:
@@ -101,6 +74,9 @@ class Audit:
         self._replay = Replay(bus, topic, copies.name, keeps_leaves=copies.against is not None)
         self._read_to_end: list[ReplayCounts] = []
         self.verdict = AuditVerdict(SignedStatements())
+        self._comparison: CopyComparison | None = None
+        if copies.against is not None:
+            self._comparison = CopyComparison(bus, topic, self.name, copies.against, self.verdict)
 
     @property
     def partition_counts(self) -> list[ReplayCounts]:
@@ -126,6 +102,8 @@ class Audit:
         Nobody has signed messages that no checkpoint covers, and somebody may have emptied an empty
         topic without heads. Neither proves anything.
         """
+        if self.verdict.not_a_copy:
+            return f"it is {self.verdict.not_a_copy}"
         agency = self._topic.agency
         has_leaves = any(each.verified for each in self.partition_counts)
         if not has_leaves and not self.verdict.statements.has_heads:
@@ -133,7 +111,9 @@ class Audit:
         if count := sum(each.unmatched_beyond_limit for each in self.partition_counts):
             checkpoints = counted(count, "signed checkpoint")
             return f"{checkpoints} of smaller trees, after larger ones, could not be compared"
-        if has_leaves and self.verdict.compared == 0:
+        if self.verdict.other_is_no_copy:
+            return f"{self.copies.against} is {self.verdict.other_is_no_copy}"
+        if has_leaves and self.verdict.compared == 0 and not self.verdict.other_findings:
             return f"{self.copies.against} contains none of its leaves, so nothing was compared"
         return ""
 
@@ -170,9 +150,12 @@ class Audit:
         Raises:
             NotAgreed: no agreement covers the topic.
             PartitionsDiffer: the topic has fewer partitions than the agreement says.
+            ReplayRefused: a copy does not exist, or has fewer partitions.
             Unavailable: the broker does not answer.
         """
         numbers = self._replay.partitions()
+        if self._comparison is not None:
+            self._comparison.check()
         stated = self.verdict.statements = witnesses.gather(self._bus, self._topic)  # 1
         for number in numbers:
             frames = self._replay.partition(number, wanted, stated.sizes(number))
@@ -181,10 +164,15 @@ class Audit:
                 self._read_to_end.append(self.partition_counts[-1])
             except errors.SealBroken as why:
                 self._add_broken(self.partition_counts[-1], why)
-        self._compare_statements()  # 3
-        self._compare_smaller_checkpoints()  # 4
-        if self.copies.against is not None:
-            self._compare_copy(self.copies.against)  # 5
+        if self.name != self._topic.name:
+            bus = self._bus.agreements.bus
+            self.verdict.not_a_copy = why_no_copy(self._topic, bus, self.partition_counts)
+        if not self.verdict.not_a_copy:
+            self._compare_statements()  # 3
+            self._compare_smaller_checkpoints()  # 4
+            if self._comparison is not None:
+                read_to_end = {each.partition for each in self._read_to_end}
+                self._comparison.compare(self.partition_counts, read_to_end)  # 5
 
     @property
     def remarks(self) -> list[str]:
@@ -216,24 +204,15 @@ class Audit:
     def _origin(self, number: int) -> str:
         return TopicPartition(self._topic.name, number).origin(self._bus.agreements.bus)
 
-    def _add_broken(self, counts: ReplayCounts, why: errors.TopicHalted) -> None:
-        valid = "no leaf is valid"
-        if counts.verified:
-            valid = f"leaves 0 to {counts.verified} (exclusive) are valid"
-        remarks = [f"partition {counts.partition}: {valid}; no later leaf is shown"]
-        if self.copies.against is not None:
-            remarks.append(self._difference(counts, why, self.copies.against))
-        self.verdict.findings.append(AuditFinding(str(why), tuple(remarks)))
-
-    def _difference(self, counts: ReplayCounts, why: errors.TopicHalted, other: str) -> str:
-        end = counts.verified + _MOST_COMPARED
-        if isinstance(why, errors.SealMismatch):
-            end = why.end
-        leaves = range(counts.verified, end)
-        leaf = differing_leaf(self._bus, counts.partition, leaves, self.name, other)
-        if leaf is None:
-            return f"compared with {other}: no leaf differs, but their seals do"
-        return f"compared with {other}: leaf {leaf} differs"
+    def _add_broken(self, counts: ReplayCounts, why: errors.SealBroken) -> None:
+        valid = f"partition {counts.partition}: {valid_leaves(counts)}; no later leaf is shown"
+        remarks, difference = [valid], None
+        if self._comparison is not None:
+            difference, remark = self._comparison.difference(counts, why)
+            remarks.append(remark)
+        self.verdict.findings.append(
+            AuditFinding(str(why), counts.partition, tuple(remarks), difference)
+        )
 
     def _compare_statements(self) -> None:
         """Add one finding per partition: its largest contradiction, and the other statements."""
@@ -248,14 +227,18 @@ class Audit:
                 for each in self.verdict.statements.of(counts.partition)
                 # If a partition was not read to its end, its size is unknown.
                 if (counts.partition in read_to_end or each.size <= counts.verified)
-                and (error := contradiction(each, origin, counts.verified, counts.roots))
+                and (
+                    error := contradiction(
+                        each, origin, counts.verified, counts.roots, counts.unsealed_of(origin)
+                    )
+                )
             ]
             if found:
                 (first, error), *more = found
                 what = f"{_leaves(first.size)} and the root {first.root.hex()}"
                 statement = f"{first} {first.states} {what}"
                 remarks = (statement, *(f"by {each} it has {each.size}" for each, _ in more))
-                self.verdict.findings.append(AuditFinding(str(error), remarks))
+                self.verdict.findings.append(AuditFinding(str(error), counts.partition, remarks))
 
     def _compare_smaller_checkpoints(self) -> None:
         """Compare checkpoints of smaller trees that come after those of larger ones."""
@@ -265,58 +248,12 @@ class Audit:
             for size, root in sorted(counts.unmatched.items()):
                 if roots.get(size, root) != root:
                     fork = errors.SealFork(self._origin(counts.partition), size)
-                    self.verdict.findings.append(AuditFinding(str(fork)))
+                    self.verdict.findings.append(AuditFinding(str(fork), counts.partition))
                     break
-
-    def _compare_copy(self, against: str) -> None:
-        """Compare the verified leaves with those of another copy, and the sizes of both."""
-        other = Replay(self._bus, self._topic, against, keeps_leaves=True)
-        other.partitions()
-        common = 0
-        for counts in self._read_to_end:
-            try:
-                theirs = other.verify(counts.partition)
-            except errors.SealBroken as why:
-                self.verdict.findings.append(AuditFinding(f"{against} is not valid itself: {why}"))
-                theirs = other.partition_counts[-1]
-                is_whole = False
-            else:
-                is_whole = True
-            least = min(counts.verified, theirs.verified)
-            origin = self._origin(counts.partition)
-            leaf = _first_difference(counts, theirs, least)
-            common += least if leaf is None else leaf
-            if leaf is not None:
-                fork = errors.SealFork(origin, leaf + 1)
-                remarks = (
-                    f"leaf {leaf} is the first that differs; their owner has signed both",
-                    f"{self.name}: {_leaves(counts.verified)}, root {counts.root.hex()}",
-                    f"{against}: {_leaves(theirs.verified)}, root {theirs.root.hex()}",
-                )
-                self.verdict.findings.append(
-                    AuditFinding(f"Compared with {against}: {fork}", remarks)
-                )
-            elif theirs.verified < counts.verified:
-                missing = _leaves(counts.verified - theirs.verified)
-                self.verdict.missing_in_copy.append(
-                    f"{against}/{counts.partition} lacks the last {missing} of {counts.verified:,}"
-                )
-            elif is_whole and theirs.verified > counts.verified:
-                error = errors.TailMissing(origin, counts.verified, theirs.verified, against)
-                self.verdict.findings.append(AuditFinding(str(error)))
-        self.verdict.compared = common
 
 
 def _leaves(count: int) -> str:
     return counted(count, "leaf", "leaves")
-
-
-def _first_difference(ours: ReplayCounts, theirs: ReplayCounts, end: int) -> int | None:
-    """The index of the first leaf below `end` that differs, or None."""
-    one, other = ours.leaves or b"", theirs.leaves or b""
-    if one[: end * LEAF_BYTES] == other[: end * LEAF_BYTES]:
-        return None
-    return next(index for index in range(end) if ours.leaf(index) != theirs.leaf(index))
 
 
 def _places(skipped: SkippedMessages) -> str:

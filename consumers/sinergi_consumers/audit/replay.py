@@ -17,13 +17,13 @@ from sinergi_consumers.decode.decoder import Decoder
 from sinergi_consumers.reading.partition import Partition
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import describe, open_admin, partition_count
-from sinergi_schemas.kafka.leaf_search import parsed
 from sinergi_schemas.kafka.partitions import added
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.plain_text import counted
-from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier, leaf_hash
+from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier
 from sinergi_schemas.seal.noise import Noise
 from sinergi_schemas.topics import TopicPartition
+from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.partition import VerifiedBatch
-    from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.scan import PartitionScan
     from sinergi_schemas.seal.history import VerifiedHistory
@@ -60,12 +59,13 @@ class ReplayFilter:
             events = events.filter(pl.col("record_id") == self.record_id)
         return events.filter(self._is_within())
 
-    def outside_interval(self, events: pl.DataFrame) -> pl.Series:
-        """`recorded_at` of the events of the record that are outside the interval."""
+    def outside_interval(self, events: pl.DataFrame) -> list[datetime]:
+        """`recorded_at` of the record's events outside the interval, each in its event's zone."""
         if self.record_id is None:
-            return events["recorded_at"].clear()
+            return []
         is_record = pl.col("record_id") == self.record_id
-        return events.filter(is_record & ~self._is_within())["recorded_at"]
+        found = events.filter(is_record & ~self._is_within()).select("recorded_at", "zone")
+        return [in_zone(at, zone) for at, zone in found.iter_rows()]
 
     def _is_within(self) -> pl.Expr:
         at = pl.col("recorded_at")
@@ -98,6 +98,7 @@ class ReplayCounts:
         history: what the reader stored to compare with, and what could not be compared.
         stated_roots: of the trees in the last checkpoints that the owner has signed, by size; the
             leaves of the partition may contradict them.
+        origins: in the checkpoints of the partition, whoever signed them.
         outside_interval: `recorded_at` of the requested record's events outside the interval.
     """
 
@@ -116,11 +117,20 @@ class ReplayCounts:
     leaves: bytearray | None = None
     history: VerifiedHistory | None = None
     stated_roots: Mapping[int, bytes] = field(default_factory=dict)
+    origins: AbstractSet[str] = frozenset()
     outside_interval: list[datetime] = field(default_factory=list)
 
     def leaf(self, index: int) -> bytes:
         """The stored part of a leaf hash."""
         return bytes((self.leaves or b"")[index * LEAF_BYTES : (index + 1) * LEAF_BYTES])
+
+    def unsealed_of(self, origin: str) -> int:
+        """As `unsealed`; 0 if the messages are of another topic-partition.
+
+        Args:
+            origin: `<bus>/<topic>/<partition>` of this one.
+        """
+        return self.unsealed if not self.origins or origin in self.origins else 0
 
     @property
     def unmatched(self) -> Mapping[int, bytes]:
@@ -210,7 +220,7 @@ class Replay:
                     counts.not_agreed.add(why, batch.message(index).offset, index)
                 chosen = wanted.choose(part.events)
                 counts.shown += chosen.height
-                counts.outside_interval += wanted.outside_interval(part.events).to_list()
+                counts.outside_interval += wanted.outside_interval(part.events)
                 yield chosen
 
     def verify(self, number: int, sizes: AbstractSet[int] = frozenset()) -> ReplayCounts:
@@ -272,7 +282,7 @@ class Replay:
         bus = self._bus.agreements.bus
         partition = Partition(bus, self._topic, number, keys, tree, compare=True)
         counts.noise, counts.history = partition.noise, partition.history
-        counts.stated_roots = partition.stated_roots
+        counts.stated_roots, counts.origins = partition.stated_roots, partition.origins
         with open_scan(self._bus.connection, TopicPartition(self._name, number)) as scan:
             for batch in _read(scan, partition, counts):
                 counts.add(batch, tree, ordered)
@@ -311,26 +321,3 @@ def _count_unreadable(scan: PartitionScan, partition: Partition) -> None:
     """Count record batches that the client cannot read as skipped messages."""
     for each in scan.drain_unreadable():
         partition.noise.add(each.cause, each.offset)
-
-
-def differing_leaf(bus: Bus, partition: int, leaves: range, one: str, other: str) -> int | None:
-    """The index of the first leaf in a range that differs between two copies of a topic, or None.
-
-    A root shows that a batch is wrong, but not which leaf. Only a second copy shows that.
-    """
-    ours, theirs = (_hashes(bus.connection, name, partition, leaves) for name in (one, other))
-    return next((at for at in leaves if ours.get(at) != theirs.get(at)), None)
-
-
-def _hashes(connection: Connection, topic: str, partition: int, leaves: range) -> dict[int, bytes]:
-    """The hashes of leaves by index. The leaves themselves could be too large to store."""
-    found: dict[int, bytes] = {}
-    with open_scan(connection, TopicPartition(topic, partition)) as scan:
-        _, high = scan.bounds()
-        for chunk in scan.read(scan.find(leaves.start), high):
-            for each in map(parsed, chunk):
-                if each and each.leaf_index in leaves:
-                    found.setdefault(each.leaf_index, leaf_hash(each.leaf_data))
-            if len(found) == len(leaves):
-                break
-    return found

@@ -185,7 +185,7 @@ class SignedStatements:
 
 
 def contradiction(
-    witness: Witness, origin: str, size: int, roots: Mapping[int, bytes]
+    witness: Witness, origin: str, size: int, roots: Mapping[int, bytes], unsealed: int = 0
 ) -> errors.SealBroken | None:
     """The error if a statement contradicts a partition that was read to its end, or None.
 
@@ -194,9 +194,22 @@ def contradiction(
         origin: `<bus>/<topic>/<partition>`, for the error.
         size: the number of its verified leaves.
         roots: of its trees by size, at each checkpoint and at each size that a witness states.
+        unsealed: the number of leaves after the last valid checkpoint.
     """
     if witness.size > size:
-        return errors.TailMissing(origin, size, witness.size, str(witness))
+        return missing_end(origin, size, unsealed, witness.size, str(witness))
     if roots.get(witness.size, witness.root) != witness.root:
         return errors.SealFork(origin, witness.size)
     return None
+
+
+def missing_end(
+    origin: str, size: int, unsealed: int, stated: int, witness: str
+) -> errors.SealBroken:
+    """The error for a partition with fewer verified leaves than somebody states.
+
+    Either messages are missing, or the messages are there and their checkpoint is not.
+    """
+    if unsealed and size + unsealed >= stated:
+        return errors.CheckpointInvalid(origin, size, stated, witness)
+    return errors.TailMissing(origin, size, stated, witness)

@@ -22,6 +22,7 @@ from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from sinergi_schemas.message import Message, ReceivedMessage
     from sinergi_schemas.seal.history import VerifiedHistory
@@ -165,6 +166,11 @@ class Partition:
     def stated_roots(self) -> Mapping[int, bytes]:
         """The roots in the last checkpoints that the owner has signed, by tree size."""
         return self._reader.stated_roots
+
+    @property
+    def origins(self) -> AbstractSet[str]:
+        """The origins in all checkpoints so far; see `TreeReader`."""
+        return self._reader.origins
 
     @property
     def noise(self) -> Noise:

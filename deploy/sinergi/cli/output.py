@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import contextmanager, suppress
-from datetime import UTC
+from contextlib import contextmanager
 from enum import StrEnum
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -21,7 +20,7 @@ from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi_schemas import errors
 from sinergi_schemas.files.output_file import STANDARD_OUTPUT, OutputFile
 from sinergi_schemas.plain_text import ENCODING_ERRORS, PATTERN, plain, plain_lines
-from sinergi_schemas.zones import find_zone
+from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,11 +197,8 @@ def _encoded(text: str, target: OutputFile) -> bytes:
 
 
 def _in_zone(when: datetime, zone: str) -> str:
-    """A time in an event's own zone, or in UTC if this machine does not know the zone."""
-    # In other zones the last hours of the year 9999 are in the year 10000.
-    with suppress(OverflowError):
-        when = when.astimezone(find_zone(zone) or UTC)
-    return when.isoformat(timespec="seconds")
+    """A time in an event's own zone, as the table shows it."""
+    return in_zone(when, zone).isoformat(timespec="seconds")
 
 
 def _as_json(column: pl.Series) -> pl.Series:

@@ -84,6 +84,8 @@ def replay(
     names = _topics(topics, output, is_alone=copy is None and against is None)
     wanted = _wanted(since, until, key)
     copies = Copies(_copy("--copy", copy), _copy("--against", against))
+    if copies.against == (copies.name or names[0].name):
+        raise errors.ReplayRefused(f"{copies.against} would be compared with itself")
     bus = _bus()
     audits = [Audit(bus, name, copies) for name in names]
     if notes is not None:
@@ -109,6 +111,8 @@ def _topics(words: list[str], output: Output, *, is_alone: bool) -> list[Topic]:
     names = [_topic(each) for each in words]
     if len(names) > 1 and not is_alone:
         raise errors.ReplayRefused("--copy and --against go with a single TOPIC")
+    if twice := [each.name for at, each in enumerate(names) if each in names[:at]]:
+        raise errors.ReplayRefused(f"{twice[0]} is named twice")
     if len({each.event_type for each in names}) > 1 and output is not Output.NDJSON:
         raise errors.ReplayRefused("events of several types have no common columns; use ndjson")
     return names

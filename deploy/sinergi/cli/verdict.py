@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sinergi_consumers.audit.audit import Audit
+    from sinergi_consumers.audit.findings import AuditFinding
     from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_consumers.audit.statements import Witness
     from sinergi_schemas.seal.noise import SkippedMessages
@@ -48,26 +49,36 @@ def report(topic: Topic, audit: Audit, *, record: str | None, is_filtered: bool)
     for line in (*_witnesses(topic, audit), *audit.remarks):
         terminal.note(f"  {line}")
     for finding in audit.verdict.findings:
-        terminal.note(f"sinergi: {finding.why}")
-        for remark in finding.remarks:
-            terminal.note(f"  {remark}")
+        _report_finding(f"sinergi: {finding.why}", finding)
+    for finding in audit.verdict.other_findings:
+        _report_finding(f"the other copy, {audit.copies.against}: {finding.why}", finding)
     if record is not None and not audit.shown:
-        terminal.note(f"sinergi: {_absence(audit)}")
+        terminal.note(f"sinergi: {_absence(audit, record)}")
     elif is_filtered and not audit.shown:
         terminal.note(f"  no event of {audit.name} lies within what was asked for")
     terminal.note(f"verdict: {sentence(topic, audit)}", _STYLES[audit.is_proved])
 
 
+def _report_finding(line: str, finding: AuditFinding) -> None:
+    terminal.note(line)
+    for remark in finding.remarks:
+        terminal.note(f"  {remark}")
+
+
 def sentence(topic: Topic, audit: Audit) -> str:
-    """The verdict in one line."""
-    count = len(audit.verdict.findings)
-    if count:
-        return f"{audit.name} is not what {topic.agency} sealed: {counted(count, 'finding')}"
-    if audit.why_undecided:
-        return (
-            f"undecided whether {audit.name} is what {topic.agency} sealed: {audit.why_undecided}"
-        )
-    return f"{audit.name} is what {topic.agency} sealed"
+    """The verdict in one line. It is about the audited copy; the other copy comes after it."""
+    sealed = f"what {topic.agency} sealed"
+    found = f"{audit.name} is {sealed}"
+    if audit.is_proved is None:
+        found = f"undecided whether {audit.name} is {sealed}: {audit.why_undecided}"
+    elif not audit.is_proved:
+        found = f"{audit.name} is not {sealed}: {counted(len(audit.verdict.findings), 'finding')}"
+    if not audit.verdict.other_findings:
+        return found
+    first, *more = audit.verdict.other_findings
+    is_not = "is not" if audit.is_proved else f"is not {sealed}"
+    rest = f" (and {counted(len(more), 'more finding')})" if more else ""
+    return f"{found}; the other copy, {audit.copies.against}, {is_not}: {first.summary}{rest}"
 
 
 def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any]:
@@ -104,20 +115,37 @@ def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any
         "missing_topics": statements.missing_topics,
         "compared": None
         if audit.copies.against is None
-        else {"with": audit.copies.against, "leaves": audit.verdict.compared},
-        "findings": [
-            {"why": each.why, "remarks": list(each.remarks)} for each in audit.verdict.findings
-        ],
+        else {
+            "with": audit.copies.against,
+            "leaves": audit.verdict.compared,
+            "no_copy": audit.verdict.other_is_no_copy or None,
+            "findings": [_finding(each) for each in audit.verdict.other_findings],
+            "remarks": audit.verdict.missing_in_copy,
+        },
+        "findings": [_finding(each) for each in audit.verdict.findings],
         "remarks": audit.remarks,
     }
 
 
-def _absence(audit: Audit) -> str:
+def _finding(finding: AuditFinding) -> dict[str, Any]:
+    difference = finding.difference
+    return {
+        "why": finding.why,
+        "partition": finding.partition,
+        # The first leaf that differs from the other copy; null if it is not known.
+        "leaf": None if difference is None else difference.leaf,
+        "leaf_is_missing": None if difference is None else difference.is_missing,
+        "remarks": list(finding.remarks),
+    }
+
+
+def _absence(audit: Audit, record: str) -> str:
     """Why no event of the record that was asked for is shown."""
     if not audit.outside_interval:
-        return f"no such record: nothing that holds in {audit.name} has this key"
+        return f'no such record: nothing that holds in {audit.name} has the key "{record}"'
     events = counted(len(audit.outside_interval), "event")
-    first, last = audit.outside_interval[0].isoformat(), audit.outside_interval[-1].isoformat()
+    times = [each.isoformat(timespec="seconds") for each in audit.outside_interval]
+    first, last = times[0], times[-1]
     when = f"at {first}" if first == last else f"from {first} to {last}"
     return f"not within that time: {events} of the record, recorded {when}, outside of it"
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi import provision
 from sinergi.demo.errors import DemoFailed
-from sinergi_consumers.audit.replay import Replay, ReplayFilter, differing_leaf
+from sinergi_consumers.audit.comparison import first_difference
+from sinergi_consumers.audit.replay import Replay, ReplayFilter
 from sinergi_schemas import codec, errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
@@ -90,7 +91,9 @@ def tamper(demo: DemoBus, topic: Topic) -> Tampered:
     except errors.SealMismatch as why:
         partition = int(why.origin.rpartition("/")[2])
         batch = range(why.start, why.end)
-        leaf = differing_leaf(demo.bus, partition, batch, copy, topic.name)  # 4
+        original = Replay(demo.bus, topic, keeps_leaves=True).verify(partition)
+        difference = first_difference(demo.bus, copy, original, batch)  # 4
+        leaf = None if difference is None else difference.leaf
         changed = message.parse(change.original)
         if leaf is None or (partition, leaf) != (change.original.partition(), changed.leaf_index):
             raise DemoFailed(

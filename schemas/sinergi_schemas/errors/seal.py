@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sinergi_schemas.errors.policies import Refused, TopicHalted
+from sinergi_schemas.plain_text import leaf_range
 
 
 class KeyFileRefused(Refused):
@@ -97,9 +98,9 @@ class CheckpointTooWide(SealBroken):
 
 
 class BatchTooLarge(SealBroken):
-    """The leaves {start} to {end} (exclusive) of {origin} take more than {most:bytes} under one
-    checkpoint. Sinergi's relay makes no such batch, so the owner must check the relay. Nothing
-    after these leaves is read.
+    """The messages of {origin} at {leaves} take more than {most:bytes} under one checkpoint.
+    Sinergi's relay makes no such batch, so the owner must check the relay. Nothing after these
+    leaves is read.
     """
 
     origin: str
@@ -107,20 +108,42 @@ class BatchTooLarge(SealBroken):
     end: int
     most: int
 
+    @property
+    def leaves(self) -> str:
+        """The range of the leaves, as text."""
+        return leaf_range(self.start, self.end)
+
 
 class SealMismatch(SealBroken):
-    """The leaves {start} to {end} (exclusive) of {origin} are not those under its checkpoint. At
-    least one was changed, swapped or inserted: `sinergi replay --against` another copy names it.
+    """The messages of {origin} at {leaves} are not those under its checkpoint. At least one was
+    changed, swapped or inserted: `sinergi replay --against` another copy names it.
     """
 
     origin: str
     start: int
     end: int
 
+    @property
+    def leaves(self) -> str:
+        """The range of the leaves, as text."""
+        return leaf_range(self.start, self.end)
+
 
 class TailMissing(SealBroken):
     """{origin} ends at {size:leaves}, but according to {witness} it has {stated}: its newest
     messages were cut off, or the copy was made before them. Restore them from another copy, or ask
+    its owner.
+    """
+
+    origin: str
+    size: int
+    stated: int
+    witness: str
+
+
+class CheckpointInvalid(SealBroken):
+    """According to {witness}, {origin} has {stated:leaves}, but only {size} of them are covered by
+    a valid checkpoint: the last one is missing or was changed. Restore it from another copy, or ask
     its owner.
     """
 

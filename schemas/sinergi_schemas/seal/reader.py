@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 MOST_KNOWN_ROOTS = 1_000
 MOST_OPEN = 16
+MOST_ORIGINS = 20
 
 
 class VerifiedLeaves(NamedTuple):
@@ -87,6 +88,7 @@ class TreeReader:
     Attributes:
         size: the number of verified leaves.
         unresolved: why the smallest open checkpoint does not match the messages so far, or None.
+        origins: in all checkpoints so far, whoever signed them; at most twenty other ones.
         noise: the skipped messages.
         resends: the number of messages that were skipped as copies.
         history: what is stored to compare with, and what could not be compared; None unless
@@ -106,6 +108,7 @@ class TreeReader:
         self._is_try_due = False
         self._messages_since_try = 0
         self._budget = HashBudget()
+        self.origins: set[str] = set()
         self.unresolved: errors.SealBroken | None = None
         self._fork: errors.SealFork | None = None
         self.size = frontier.size
@@ -185,8 +188,10 @@ class TreeReader:
         try:
             stated = checkpoint.verify(sealed.note, self._origin, self._keys)
         except errors.SealBroken as why:
+            self._record_origin(why)
             self.noise.add(f"{noise.FOREIGN_CHECKPOINT} ({type(why).__name__})", offset, index)
             return None
+        self.origins.add(self._origin)
         if self._is_other_tree(stated):
             self._fork = self.unresolved = errors.SealFork(self._origin, stated.size)
             raise self._fork
@@ -201,6 +206,14 @@ class TreeReader:
         owner_keys = self._keys.allowed(stated.size)
         note = checkpoint.keep_owner_signatures(sealed.note, owner_keys)
         return self._open_checkpoint(_OpenCheckpoint(stated, note, frontier))
+
+    def _record_origin(self, why: errors.SealBroken) -> None:
+        """Record the origin of a checkpoint that the owner has not signed for this origin."""
+        if not isinstance(why, errors.OriginForeign):
+            if not isinstance(why, errors.NoteMalformed):
+                self.origins.add(self._origin)
+        elif len(self.origins) < MOST_ORIGINS:
+            self.origins.add(why.found)
 
     def _is_other_tree(self, stated: Checkpoint) -> bool:
         """Whether the reader has seen another tree of that size."""
