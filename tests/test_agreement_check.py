@@ -94,8 +94,8 @@ def test_an_event_under_the_agreement_that_it_names_becomes_rows() -> None:
 @pytest.mark.parametrize(
     ("forged", "said"),
     [
-        (event("0" * 64), "no agreement here has the hash that it names"),
-        (event(GOOD.hash.upper()), "no agreement here has the hash that it names"),
+        (event("0" * 64), f"it names the hash {'0' * 64}, and no agreement here has it; loaded: "),
+        (event(GOOD.hash.upper()), "it names what is no hash, and no agreement here has it"),
         (event(ENDED.hash), "ended.toml, which it names, was not in force when it was recorded"),
         (event(COMING.hash), "coming.toml, which it names, was not in force when it was recorded"),
         (event(GOOD.hash, AT.replace(year=1999)), "good.toml, which it names, was not in force"),
@@ -112,6 +112,11 @@ def test_an_event_that_no_agreement_allows_is_set_apart_alone(forged: Transfer, 
     assert (refused.message.leaf_index, refused.reason, refused.revision) == (1, NOT_AGREED, 1)
     assert said in refused.detail
     assert result.events["leaf_index"].to_list() == [0, 2]
+
+
+def test_a_hash_that_is_not_loaded_is_told_with_those_that_are() -> None:
+    (said,) = why(event("0" * 64))
+    assert f"good.toml ({GOOD.hash[:16]}…)" in said
 
 
 def test_an_agreement_that_does_not_name_the_publisher_or_the_reader_allows_nothing() -> None:
@@ -214,5 +219,5 @@ def test_a_replay_hands_out_what_no_agreement_allows_and_counts_it_apart(
     (tally,) = replay.partition_counts
     assert shown == [0, 1]
     (found,) = tally.not_agreed.skipped
-    assert found.cause.startswith("no agreement here has the hash")
+    assert found.cause.startswith(f"it names the hash {'0' * 64}")
     assert [leaf for _, leaf in found.places] == [1]

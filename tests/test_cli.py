@@ -209,10 +209,10 @@ def test_init_prints_the_agencys_part_of_an_agreement(
     assert "PRIVATE" not in out + err
     status, out, err = run(*arguments)
     assert (status, out) == (2, "")
-    assert (
-        err
-        == "sinergi: sinergi.toml is there already; it is never overwritten. Nothing was written.\n"
-    )
+    assert "sinergi.toml is there already; it is never overwritten" in err
+    assert "`sinergi --config sinergi.toml keys show` prints the public keys again" in err
+    status, shown, _ = run("--config", "sinergi.toml", "keys", "show")
+    assert (status, tomllib.loads(shown)["parties"]) == (0, {BNNK: party})
 
 
 def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:

@@ -174,6 +174,7 @@ def of_materialiser(fault: errors.SinergiError, monkeypatch: pytest.MonkeyPatch)
         reload=lambda: False,
         automatic_retry=SimpleNamespace(retry_unstored=lambda _: None),
         partition=None,
+        file_of=lambda _: "pks.toml",
     )
     monkeypatch.setattr(loop, "LoadedAgreements", lambda *_: loaded)
     parts: tuple[Any, ...] = (group, SimpleNamespace(sink=sink), receipts, None, Hurried())
@@ -213,3 +214,12 @@ def test_a_process_does_about_each_error_what_its_base_says(
             assert of_relay(fault) == answer
             if policy is not errors.Superseded:
                 assert of_materialiser(fault, monkeypatch) == answer
+
+
+def test_no_error_says_that_it_is_tried_again_since_commands_show_it_too() -> None:
+    def below(kind: Kind) -> list[Kind]:
+        return [kind, *(each for sub in kind.__subclasses__() for each in below(sub))]
+
+    kinds = below(errors.Unavailable)
+    assert len(kinds) > 5
+    assert not [each for each in kinds if "tries again" in str(each.__doc__).split("\n\n")[0]]

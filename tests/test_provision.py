@@ -94,9 +94,11 @@ def test_further_partitions_are_told_and_nobody_is_asked_to_do_anything(name: st
 
 
 def test_missing_partitions_are_told_with_the_command_that_adds_them() -> None:
-    (step,) = compare([WantedTopic("t", 3, EVENTS)], {"t": ExistingTopic(2, 3, EVENTS)}, copies=3)
+    want = [WantedTopic("t", 3, EVENTS, "pks.toml")]
+    (step,) = compare(want, {"t": ExistingTopic(2, 3, EVENTS)}, copies=3)
     assert "`kafka-topics --alter --topic t --partitions 3`" in step.what
-    assert "agreement" not in step.what
+    assert "or pks.toml is not the agreement of this bus" in step.what
+    assert step.what.index("pks.toml") < step.what.index("kafka-topics")
 
 
 @pytest.fixture

@@ -439,7 +439,9 @@ def test_what_a_topic_has_lost_is_sent_again(pair: AgencyPair) -> None:
     for gone in admin.delete_topics([pair.topic.name]).values():
         gone.result(timeout=PATIENCE_SECONDS)
     with capture_logs() as logs, pair.relaying():
-        pair.until(lambda: any("do not have it" in str(each) for each in list(logs)), "it waits")
+        pair.until(
+            lambda: any("is not on these brokers" in str(each) for each in list(logs)), "it waits"
+        )
         for made in admin.create_topics([NewTopic(pair.topic.name, pair.partitions, 1)]).values():
             made.result(timeout=PATIENCE_SECONDS)
         pair.publish(transfer("P/9"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from agency_pair import AgencyPair, transfer
 from sinergi_consumers.audit.comparison import first_difference
 from sinergi_consumers.audit.replay import Replay, ReplayFilter
 from sinergi_schemas import errors
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.topics import TopicPartition
@@ -217,3 +219,29 @@ def test_every_output_holds_every_event(
     shown("--output", "parquet", "--out", str(parquet))
     assert pl.read_parquet(parquet).height == COUNT
     assert shown("--key", "P/3").count(b"P/3") == 2
+
+
+def test_an_agreement_of_another_bus_is_named_before_anybody_alters_a_topic(
+    pair: AgencyPair,
+) -> None:
+    """Partitions that were added for a wrong agreement can never be removed."""
+    terms = pair.agreement["events"]["transfer"] | {"partitions": 7}
+    file = pair.folder / "pks.toml"
+    file.write_text(tomli_w.dumps(pair.agreement | {"events": {"transfer": terms}}))
+    with pytest.raises(errors.PartitionsDiffer) as raised:
+        Replay(replace(pair.bus, agreements=Agreements.load(pair.folder)), pair.topic).partitions()
+    said = str(raised.value)
+    assert "Either this file is not the agreement of this bus" in said
+    assert said.index(str(file)) < said.index("kafka-topics --alter")
+
+
+def test_a_topic_that_is_gone_is_not_made_anew_for_an_auditor(pair: AgencyPair) -> None:
+    admin = open_admin(pair.connection)
+    admin.delete_topics([pair.topic.name])[pair.topic.name].result(PATIENCE_SECONDS)
+    until(lambda: not describe(admin, [pair.topic.name]), "it is gone")
+    with pytest.raises(errors.TopicMissing) as raised:
+        Replay(pair.bus, pair.topic).partitions()
+    assert str(raised.value) == (
+        f"{pair.topic.name} is not on these brokers. Ask its owner and the brokers' operator; a "
+        "copy of it can be read with --copy."
+    )

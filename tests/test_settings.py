@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import tomli_w
@@ -18,6 +19,10 @@ from sinergi_schemas.timeouts import (
     RelayTimeouts,
     Timeouts,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "agreement" / "banyuwangi.toml"
 BUS = "sinergi.banyuwangi.example"
@@ -263,7 +268,7 @@ def test_init_writes_what_the_settings_then_read(tmp_path: Path) -> None:
     for path in (tmp_path / "keys").iterdir():
         assert path.stat().st_mode & 0o077 == 0
     agreement = EXAMPLE.read_text()
-    for line in made.party(BNNK, "register").splitlines():
+    for line in made.party(BNNK).splitlines():
         if line.startswith(("keys", "receipt_keys")):
             agreement = _with_line(agreement, line)
     (tmp_path / "agreements" / "pks.toml").write_text(agreement)
@@ -312,10 +317,38 @@ def test_a_key_that_no_agreement_shows_signs_nothing(tmp_path: Path) -> None:
     (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
     settings = load(made.settings, {}, {})
     agreements = settings.agreements()
-    with pytest.raises(SettingsRefused, match="no agreement shows the public half"):
-        settings.signing_keys(agreements)
-    with pytest.raises(SettingsRefused, match="receipt key of database register"):
-        settings.receipt_key(agreements)
+    said = why_refused(lambda: settings.signing_keys(agreements))
+    assert f"{BNNK}.key holds {BUS}/{BNNK}+{made.key.id.hex()}" in said
+    wanted = next(iter(agreements)).parties[BNNK].key
+    assert f"the agreements show {BUS}/{BNNK}+{wanted.id.hex()}: put the file" in said
+    assert "sinergi init" not in said
+    said = why_refused(lambda: settings.receipt_key(agreements))
+    assert "the receipt key of database register is not in" in said
+
+
+def test_a_database_that_no_agreement_names_is_told_with_those_that_are(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
+    settings = load(made.settings, {"consumer.name": "reg"}, {})
+    said = why_refused(lambda: settings.receipt_key(settings.agreements()))
+    assert f"consumer.name: the agreements show no receipt key of {BNNK}'s database reg" in said
+    assert "they name register" in said
+    assert "sinergi init" not in said
+
+
+def test_a_missing_folder_of_keys_and_an_empty_one_are_told_apart(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
+    (tmp_path / "empty").mkdir()
+    for folder, said in (("none", "there is no such folder"), ("empty", "it holds no *.key file")):
+        settings = load(made.settings, {"keys": str(tmp_path / folder)}, {})
+        assert f"({said})" in why_refused(lambda: settings.signing_keys(settings.agreements()))  # noqa: B023 - called at once
+
+
+def why_refused(work: Callable[[], object]) -> str:
+    with pytest.raises(SettingsRefused) as raised:
+        work()
+    return str(raised.value)
 
 
 def test_a_second_key_in_the_folder_signs_too_once_the_agreement_shows_it(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "founded twice": (
         nothing,
         f"init --agency AGENCY --bus {BUS}",
-        "sinergi.toml is there already; it is never overwritten. Nothing was written.",
+        "keys show` prints the public keys again. Nothing was written.",
     ),
     "key there": (
         lambda agency: agency.remove("sinergi.toml"),
@@ -281,7 +281,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
             agency.key, (agency.folder / "other/keys/bnnk-rekaan.key").read_bytes()
         ),
         "relay",
-        "no agreement shows the public half",
+        ".key holds sinergi.rekaan.example/bnnk-rekaan+",
     ),
     # brokers
     "broker down": (nothing, f"--set kafka.bootstrap={NOWHERE} provision apply", "do not answer"),

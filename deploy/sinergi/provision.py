@@ -54,11 +54,16 @@ _LATEST_ONLY = _ALL | {"cleanup.policy": "compact"}
 
 @dataclass(frozen=True, slots=True)
 class WantedTopic:
-    """A topic as it should be."""
+    """A topic as it should be.
+
+    Attributes:
+        file: the agreement that says how many partitions it has.
+    """
 
     name: str
     partitions: int
     settings: Mapping[str, str]
+    file: str = "the agreement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,10 @@ def wanted(agreements: Agreements, at: datetime) -> list[WantedTopic]:
     events = agreements.topics(at)
     owners = {topic.agency for topic in events}
     readers = {reader for topic in events for reader in agreements.readers(topic, at)}
-    found = [WantedTopic(topic.name, agreements.partitions(topic), _EVENTS) for topic in events]
+    found = [
+        WantedTopic(topic.name, agreements.partitions(topic), _EVENTS, agreements.file_of(topic))
+        for topic in events
+    ]
     found += [WantedTopic(topics.control_topic(owner), 1, _LATEST_ONLY) for owner in owners]
     found += [WantedTopic(topics.receipts_topic(reader), 1, _LATEST_ONLY) for reader in readers]
     return sorted(found, key=lambda each: each.name)
@@ -142,7 +150,9 @@ def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> Step:
     there = f"{there} {'is' if want.partitions == 1 else 'are'} wanted"
     if found.partitions < want.partitions:
         alter = f"kafka-topics --alter --topic {want.name} --partitions {want.partitions}"
-        what = f"{there}; let the brokers' operator add the missing ones: `{alter}`"
+        other = f"or {want.file} is not the agreement of this bus: ask another party for theirs"
+        what = f"{there}; {other}. Only if it is, let the brokers' operator add the missing ones,"
+        what = f"{what} for Kafka cannot remove them again: `{alter}`"
         return Step(want.name, TopicAction.REFUSED, found.partitions, found.copies, {}, what)
     settings = {**want.settings, **_insync(found.copies)}
     differing = {key: value for key, value in settings.items() if found.settings.get(key) != value}

@@ -251,9 +251,13 @@ class Replay:
         admin = open_admin(self._bus.connection)
         if self._is_copy:
             return self._partitions_of_copy(admin, expected)
-        found = partition_count(admin, self._name)
+        try:
+            found = partition_count(admin, self._name)
+        except errors.TopicMissing:
+            raise errors.ReplayedTopicMissing(self._name) from None
         if found < expected:
-            raise errors.PartitionsDiffer(self._name, found, expected)
+            file = self._bus.agreements.file_of(self._topic)
+            raise errors.PartitionsDiffer(self._name, found, expected, file)
         self.added = added(self._name, found, expected)
         return range(expected)
 

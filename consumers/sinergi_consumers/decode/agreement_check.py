@@ -12,6 +12,7 @@ ended; the later dates of the leaves before it in the same topic show that.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 NOT_AGREED = "not-agreed"
 
 _INDEX = "leaf_index"
+_HASH = re.compile("[0-9a-f]{64}")  # any other text of a publisher is not repeated
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class AgreementCheck:
     def _why(self, topic: Topic, digest: str, *, is_in_force: bool) -> str:
         agreement = self.agreements.by_hash(digest)
         if agreement is None:
-            return "no agreement here has the hash that it names; load the one it falls under"
+            named = f"the hash {digest}" if _HASH.fullmatch(digest) else "what is no hash"
+            return f"it names {named}, and no agreement here has it; loaded: {self._loaded()}"
         name = agreement.path.name
         if not agreement.covers(topic.agency, topic.event_type):
             return f"{name}, which it names, does not let {topic.agency} publish {topic.event_type}"
@@ -77,6 +81,12 @@ class AgreementCheck:
         if not is_in_force:
             return f"{name}, which it names, was not in force when it was recorded"
         return f"{name}, which it names, does not share it for its purpose"
+
+    def _loaded(self) -> str:
+        """The newest agreements, with as much of their hashes as tells them apart."""
+        first = [f"{each.path.name} ({each.hash[:16]}…)" for each in self.agreements][:_MOST_NAMED]
+        further = sum(1 for _ in self.agreements) - len(first)
+        return ", ".join(first) + (f" and {further} older" if further else "")
 
 
 def _in_force(agreement: Agreement) -> pl.Expr:

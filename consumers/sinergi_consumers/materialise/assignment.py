@@ -162,15 +162,18 @@ class Assignment:
         # A rebalance may have taken some of them away meanwhile.
         self._consumer.resume([to_client(tp) for tp in paused if tp in self._active])
 
-    def incarnation(self, tp: TopicPartition) -> TopicIncarnation:
+    def incarnation(self, tp: TopicPartition, file: str) -> TopicIncarnation:
         """Which incarnation of the topic, on which cluster, this worker reads.
+
+        Args:
+            file: the agreement on the topic.
 
         Raises:
             PartitionsDiffer: the topic has fewer partitions than the agreement says.
             Unavailable: the broker is away, or the topic does not exist.
         """
         topic, agreed = tp.topic, self._counts[tp.topic]
-        self._ask_admin(lambda admin: self._partition_check.check(admin, topic, agreed))
+        self._ask_admin(lambda admin: self._partition_check.check(admin, topic, agreed, file))
         return self._ask_admin(
             lambda admin: TopicIncarnation(cluster_id(admin), topic_id(admin, topic))
         )

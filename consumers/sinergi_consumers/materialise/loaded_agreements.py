@@ -57,6 +57,10 @@ class LoadedAgreements:
         keys = self._agreements.ring(topic, number)
         return Partition(self._agreements.bus, topic, number, keys, tree)
 
+    def file_of(self, tp: TopicPartition) -> str:
+        """The path of the agreement on a topic-partition."""
+        return self._agreements.file_of(tp.event_topic)
+
     def reload(self) -> bool:
         """Read the agreements again, from time to time; whether they have changed.
 

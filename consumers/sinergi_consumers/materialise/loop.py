@@ -357,7 +357,7 @@ class Materialiser:
                 self._suspend({tp: why})
 
     def _claim(self, tp: TopicPartition) -> Claim:
-        incarnation = self._assignment.incarnation(tp)
+        incarnation = self._assignment.incarnation(tp, self._loaded.file_of(tp))
         positions = self._sink.claim(tp)
         # After an upgrade of Sinergi, events that waited for a schema are tried again with a claim.
         self._loaded.automatic_retry.retry_stored(tp)

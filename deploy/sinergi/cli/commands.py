@@ -57,7 +57,7 @@ ENTRIES = {
     ),
     "local": CommandEntry("local:app", _RUNNING, "Kafka and PostgreSQL on this machine."),
     "init": CommandEntry("init:init", _RUNNING, "Write settings and keys for an agency."),
-    "keys": CommandEntry("keys:app", _RUNNING, "Replace the key that signs checkpoints."),
+    "keys": CommandEntry("keys:app", _RUNNING, "Show the public keys; replace one."),
     "settings": CommandEntry(
         "settings:settings", _RUNNING, "Each setting and where it comes from."
     ),

@@ -33,7 +33,7 @@ def init(
         agency, bus, database=name, producer=database, consumer=database, kafka=kafka
     )
     with first_files(folder, plan) as written:
-        _show(written, agency, name, as_json=as_json)
+        _show(written, agency, as_json=as_json)
         terminal.end()  # if the output fails, the block raises and the files are removed
     base = written.settings.parent
     if not as_json:
@@ -42,7 +42,7 @@ def init(
     terminal.note(f"wrote {written.settings} and keys in {base / 'keys'}")
 
 
-def _show(written: WrittenFiles, agency: str, name: str, *, as_json: bool) -> None:
+def _show(written: WrittenFiles, agency: str, *, as_json: bool) -> None:
     """Show the agency's part of an agreement, or which files were written."""
     if as_json:
         document = {
@@ -52,4 +52,4 @@ def _show(written: WrittenFiles, agency: str, name: str, *, as_json: bool) -> No
         }
         terminal.show_json(document)
         return
-    terminal.show_text(written.party(agency, name))
+    terminal.show_text(written.party(agency))

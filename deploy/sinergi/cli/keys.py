@@ -1,4 +1,4 @@
-"""`sinergi keys`: replace the key that signs an agency's checkpoints."""
+"""`sinergi keys`: show an agency's public keys, and replace the one that signs its checkpoints."""
 
 from __future__ import annotations
 
@@ -9,9 +9,33 @@ import typer
 
 from sinergi.cli import root, terminal
 from sinergi.cli.options import command_group
-from sinergi.settings import key_replacement
+from sinergi.settings import key_replacement, own_keys
+from sinergi.settings.model import refused
 
-app = command_group("keys", "Replace the key that signs this agency's checkpoints.")
+app = command_group("keys", "Show this agency's public keys; replace the one for checkpoints.")
+
+
+@app.command()
+def show() -> None:
+    """Print the public keys again, as the agency's part of an agreement.
+
+    They are those of all private keys in the folder, whether an agreement shows them or not.
+
+    Example: sinergi keys show > party.toml
+    """
+    settings = root.settings()
+    agency, folder = settings.agency, settings.values.keys
+    held = {
+        path: key.public
+        for path, key in own_keys.held_keys(folder).items()
+        if key.name.split("/")[1:2] == [agency]
+    }
+    if not held:
+        what = f"{folder} holds no key of {agency}"
+        raise refused(f"keys: {what}; `sinergi init` in an empty folder makes settings and keys")
+    for path, key in held.items():
+        terminal.note(f"sinergi: {path} holds {key.name}+{key.id.hex()}")
+    terminal.show_text(own_keys.party(agency, [*held.values()]))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from sinergi.settings import own_keys
 from sinergi.settings.model import FILE_NAME, Values
 from sinergi_schemas import errors
 from sinergi_schemas.files import toml_file
@@ -52,14 +53,9 @@ class WrittenFiles:
     key: VerifyingKey
     receipt_key: VerifyingKey
 
-    def party(self, agency: str, database: str) -> str:
+    def party(self, agency: str) -> str:
         """The agency's part of an agreement, in TOML."""
-        return (
-            f"[parties.{agency}]\n"
-            'name = "…"\n'
-            f'keys = ["{self.key}"]\n'
-            f'receipt_keys = [{{ database = "{database}", key = "{self.receipt_key}" }}]\n'
-        )
+        return own_keys.party(agency, [self.key, self.receipt_key])
 
 
 def write_first_files(folder: Path, plan: PlannedFiles) -> WrittenFiles:
@@ -87,7 +83,9 @@ def first_files(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
     receipt_file = keys / f"{plan.agency}.{plan.database}.receipts.key"
     for path in (settings, key_file, receipt_file):
         if path.exists():
-            raise errors.InitRefused(f"{path} is there already; it is never overwritten")
+            what = f"{path} is there already; it is never overwritten"
+            hint = f"`sinergi --config {settings} keys show` prints the public keys again"
+            raise errors.InitRefused(f"{what}. {hint}" if settings.exists() else what)
     for path in (folder, keys, agreements):
         if path.exists() and not path.is_dir():
             raise errors.InitRefused(f"{path} is there already, and is no folder")

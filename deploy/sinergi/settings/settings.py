@@ -170,9 +170,11 @@ class Settings:
             SettingsRefused: no agreement has the public half of any, or none names the agency.
             KeyFileRefused: a file in the folder is no key, or others may read it.
         """
+        from sinergi.settings.own_keys import wanted_keys  # noqa: PLC0415 - as above
+
         self.check_party(agreements)
-        known = {str(key) for key in agreements.keys(self.agency)}
-        return self._keys(known, f"{self.agency}'s checkpoint key")
+        wanted, what = agreements.keys(self.agency), f"{self.agency}'s checkpoint key"
+        return wanted_keys(self.values.keys, wanted, what)
 
     def receipt_key(self, agreements: Agreements) -> SigningKey:
         """The key for the receipts of the consumer's database.
@@ -181,10 +183,19 @@ class Settings:
             SettingsRefused: no agreement has the public half of any.
             KeyFileRefused: a file in the folder is no key, or others may read it.
         """
-        name = f"{agreements.bus}/{self.agency}/{self.consumer_name}"
-        known = [str(key) for key in agreements.receipt_keys(self.agency) if key.name == name]
-        found = self._keys({*known}, f"the receipt key of database {self.consumer_name}")
-        return min(found, key=lambda each: known.index(str(each.public)))
+        from sinergi.settings.own_keys import wanted_keys  # noqa: PLC0415 - as above
+
+        shown, database = agreements.receipt_keys(self.agency), self.consumer_name
+        name = f"{agreements.bus}/{self.agency}/{database}"
+        wanted = [key for key in shown if key.name == name]
+        if not wanted:
+            named = sorted({key.name.rpartition("/")[2] for key in shown})
+            what = f"the agreements show no receipt key of {self.agency}'s database {database}"
+            others = f"they name {', '.join(named)}" if named else "they name no database of it"
+            hint = "mend the name here, or let the parties add the key (`sinergi keys show`)"
+            raise refused(f"consumer.name: {what}; {others}. {hint.capitalize()}")
+        found = wanted_keys(self.values.keys, wanted, f"the receipt key of database {database}")
+        return min(found, key=lambda each: wanted.index(each.public))
 
     def _remark(self, what: str) -> None:
         """Log something without effect, once: agreements are read again and again."""
@@ -194,18 +205,6 @@ class Settings:
 
     def _unset(self, key: str, wanted_by: str) -> NoReturn:
         unset(key, wanted_by, has_file=self.file is not None)
-
-    def _keys(self, known: set[str], what: str) -> list[SigningKey]:
-        from sinergi_schemas.seal.keys import SigningKey  # noqa: PLC0415 - as above
-
-        folder = self.values.keys
-        held = [SigningKey.load(path) for path in sorted(folder.glob("*.key"))]
-        found = [key for key in held if str(key.public) in known]
-        if not found:
-            why = "no agreement shows the public half of any of them" if held else "it is empty"
-            hint = "`sinergi init` makes keys and prints their lines for the agreement"
-            raise refused(f"keys: {what} is not in {folder} ({why}); {hint}")
-        return found
 
 
 class _Layered(NamedTuple):

@@ -93,7 +93,8 @@ def agreed_partitions(
     expected: dict[str, int] = {}
     for topic in agreements.published_by(agency):
         expected[topic.event_type] = agreements.partitions(topic)
-        partitions.check(admin, topic.name, expected[topic.event_type])
+        file = agreements.file_of(topic)
+        partitions.check(admin, topic.name, expected[topic.event_type], file)
     return expected
 
 

@@ -119,6 +119,17 @@ class Agreements:
                 return each.events[topic.event_type].partitions
         raise errors.NotAgreed(topic.name)
 
+    def file_of(self, topic: Topic) -> str:
+        """The path of the agreement that says how many partitions a topic has.
+
+        Raises:
+            NotAgreed: no agreement covers the topic.
+        """
+        for each in self:
+            if each.covers(topic.agency, topic.event_type):
+                return str(each.path)
+        raise errors.NotAgreed(topic.name)
+
     def topics(self, at: datetime | None = None) -> list[Topic]:
         """The topics of the agreements in force at a time (None: of all agreements), sorted."""
         return sorted({topic for each in self._at(at) for topic in each.topics()})

@@ -14,7 +14,7 @@ class TablesMissing(Refused):
 
 class DatabaseAway(ServiceAway):
     """The database is not available ({why}). Check it, and its address in the settings
-    (`database`). A running process tries again until it is available.
+    (`database`).
 
     Attributes:
         sqlstate: PostgreSQL's code, or `none` if there was no connection.

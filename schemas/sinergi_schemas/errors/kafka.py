@@ -63,9 +63,7 @@ class KafkaSettingsRefused(Refused):
 
 
 class BrokerAway(ServiceAway):
-    """The brokers do not answer ({reported}). Check `bootstrap` under [kafka] and the network. A
-    running process tries again until they answer.
-    """
+    """The brokers do not answer ({reported}). Check `bootstrap` under [kafka] and the network."""
 
     reported: str
 
@@ -77,12 +75,24 @@ class BrokerRefuses(Unavailable):
 
 
 class TopicAway(ServiceAway):
-    """{topic} does not answer ({why}). Check the brokers, or run `sinergi provision apply`. A
-    running process tries again until the topic answers.
-    """
+    """{topic} does not answer ({why}). Ask the brokers' operator."""
 
     topic: str
     why: str
+
+
+class TopicMissing(TopicAway):
+    """{topic} is not on these brokers. If it was never made, `sinergi provision apply` makes it;
+    else ask its owner and the brokers' operator.
+    """
+
+    why: str = "the brokers do not have it"
+
+
+class ReplayedTopicMissing(TopicMissing):
+    """{topic} is not on these brokers. Ask its owner and the brokers' operator; a copy of it can be
+    read with --copy.
+    """
 
 
 class OffsetGone(TopicHalted):
@@ -97,13 +107,19 @@ class OffsetGone(TopicHalted):
 
 
 class PartitionsDiffer(TopicHalted):
-    """{topic} has {found:partitions} where the agreement says {expected}. Let the brokers' operator
-    add the missing ones: `kafka-topics --alter --topic {topic} --partitions {expected}`.
+    """{topic} has {found:partitions} where {file} says {expected}. Either this file is not the
+    agreement of this bus: ask another party for theirs. Or the topic lacks partitions: only then
+    let the brokers' operator add them, for Kafka cannot remove them again: `kafka-topics --alter
+    --topic {topic} --partitions {expected}`.
+
+    Attributes:
+        file: the agreement.
     """
 
     topic: str
     found: int
     expected: int
+    file: str
 
 
 class MessageMalformed(Refused):

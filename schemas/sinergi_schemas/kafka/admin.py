@@ -201,14 +201,14 @@ def _offsets(
         names = {each.topic for each in wanted}
         missing = sorted(names - describe(admin, names).keys())
         if missing:
-            raise errors.TopicAway(missing[0], "the brokers do not have it") from None
+            raise errors.TopicMissing(missing[0]) from None
         raise
 
 
 def _one(admin: Admin, topic: str) -> TopicDescription:
     found = describe(admin, [topic]).get(topic)
     if found is None:
-        raise errors.TopicAway(topic, "the brokers do not have it")
+        raise errors.TopicMissing(topic)
     return found
 
 

@@ -240,7 +240,7 @@ class UngroupedConsumer(ReadingConsumer):
         found = translate(error, attempt)
         if isinstance(found, errors.NotPermitted):
             return found
-        return errors.TopicAway(topic, "the brokers do not have it")
+        return errors.TopicMissing(topic)
 
 
 def open_consumer(

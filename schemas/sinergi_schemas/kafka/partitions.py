@@ -38,8 +38,11 @@ class PartitionCheck:
     def __init__(self) -> None:
         self._logged: set[str] = set()
 
-    def check(self, admin: Admin, topic: str, agreed: int) -> None:
+    def check(self, admin: Admin, topic: str, agreed: int, file: str) -> None:
         """Check that a topic has the partitions that the agreement says.
+
+        Args:
+            file: the agreement.
 
         Raises:
             PartitionsDiffer: it has fewer.
@@ -47,7 +50,7 @@ class PartitionCheck:
         """
         found = partition_count(admin, topic)
         if found < agreed:
-            raise errors.PartitionsDiffer(topic, found, agreed)
+            raise errors.PartitionsDiffer(topic, found, agreed, file)
         why = added(topic, found, agreed)
         if why and topic not in self._logged:
             self._logged.add(topic)

@@ -246,5 +246,5 @@ REFUSALS = (
     Refusal(
         "a timestamp invalid", "Invalid timestamp|failed to validate record", _timestamp_invalid
     ),
-    Refusal("a topic gone", "do not have it", _topic_gone),
+    Refusal("a topic gone", "is not on these brokers", _topic_gone),
 )

@@ -1,0 +1,77 @@
+"""The private keys of an agency: those that the agreements want, and all that its folder holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sinergi.settings.model import refused
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sinergi_schemas import errors
+    from sinergi_schemas.seal.keys import VerifyingKey
+
+
+def held_keys(folder: Path) -> dict[Path, SigningKey]:
+    """Every key of a folder, by its file.
+
+    Raises:
+        KeyFileRefused: a file in the folder is no key, or others may read it.
+    """
+    return {path: SigningKey.load(path) for path in sorted(folder.glob("*.key"))}
+
+
+def wanted_keys(folder: Path, wanted: Sequence[VerifyingKey], what: str) -> list[SigningKey]:
+    """The private keys whose public halves the agreements show.
+
+    Args:
+        what: the name of the wanted key, for the error.
+
+    Raises:
+        SettingsRefused: there is none; it says what is wanted, and what was found instead.
+        KeyFileRefused: as `held_keys`.
+    """
+    held = held_keys(folder)
+    known = {str(key) for key in wanted}
+    found = [key for key in held.values() if str(key.public) in known]
+    if not found:
+        raise _absent(folder, wanted, what, held)
+    return found
+
+
+def party(agency: str, held: Sequence[VerifyingKey]) -> str:
+    """An agency's part of an agreement with its public keys, in TOML."""
+    lines = [f"[parties.{agency}]", 'name = "…"']
+    checkpoints = [f'"{key}"' for key in held if key.algorithm is Algorithm.ED25519]
+    receipts = [
+        f'{{ database = "{key.name.rpartition("/")[2]}", key = "{key}" }}'
+        for key in held
+        if key.algorithm is Algorithm.COSIGNATURE
+    ]
+    lines.append(f"keys = [{', '.join(checkpoints)}]")
+    lines.append(f"receipt_keys = [{', '.join(receipts)}]")
+    return "\n".join((*lines, ""))
+
+
+def _absent(
+    folder: Path, wanted: Sequence[VerifyingKey], what: str, held: dict[Path, SigningKey]
+) -> errors.SettingsRefused:
+    if not folder.is_dir():
+        why = "there is no such folder"
+    elif not held:
+        why = "it holds no *.key file"
+    else:
+        why = ", ".join(f"{path.name} holds {_short(key.public)}" for path, key in held.items())
+    names = " or ".join(map(_short, wanted))
+    hint = f"the agreements show {names}: put the file with that private key there"
+    if held:
+        hint += ", or let the parties agree on a key that is there (`sinergi keys show`)"
+    return refused(f"keys: {what} is not in {folder} ({why}); {hint}")
+
+
+def _short(key: VerifyingKey) -> str:
+    """A key by its name and its id, as a signature line names it."""
+    return f"{key.name}+{key.id.hex()}"
