@@ -242,6 +242,6 @@ def test_a_topic_that_is_gone_is_not_made_anew_for_an_auditor(pair: AgencyPair) 
     with pytest.raises(errors.TopicMissing) as raised:
         Replay(pair.bus, pair.topic).partitions()
     assert str(raised.value) == (
-        f"{pair.topic.name} is not on these brokers. Ask its owner and the brokers' operator; a "
-        "copy of it can be read with --copy."
+        f"{pair.topic.name} is not on these brokers (none of them has it). Ask its owner and the "
+        "brokers' operator; a copy of it can be read with --copy."
     )

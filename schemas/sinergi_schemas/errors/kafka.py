@@ -82,16 +82,16 @@ class TopicAway(ServiceAway):
 
 
 class TopicMissing(TopicAway):
-    """{topic} is not on these brokers. If it was never made, `sinergi provision apply` makes it;
-    else ask its owner and the brokers' operator.
+    """{topic} is not on these brokers ({why}). If it was never made, `sinergi provision apply`
+    makes it; else ask its owner and the brokers' operator.
     """
 
-    why: str = "the brokers do not have it"
+    why: str = "none of them has it"
 
 
 class ReplayedTopicMissing(TopicMissing):
-    """{topic} is not on these brokers. Ask its owner and the brokers' operator; a copy of it can be
-    read with --copy.
+    """{topic} is not on these brokers ({why}). Ask its owner and the brokers' operator; a copy of
+    it can be read with --copy.
     """
 
 
