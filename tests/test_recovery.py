@@ -346,7 +346,7 @@ def test_a_transaction_that_has_published_is_waited_for_and_no_event_of_it_is_pa
     pair.timeouts = Timeouts(database=DatabaseTimeouts(lock=0.2))
     with Session(pair.producer) as session:
         pair.outbox.publish(session, transfer("P/1", risk="HIGH"))
-        with pytest.raises(errors.DatabaseAway, match="55P03"):
+        with pytest.raises(errors.RecoveryRefused, match="is still open; run it again"):
             recovery(pair).apply()
         assert sent(pair) == 0
         session.commit()

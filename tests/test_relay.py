@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from threading import Event
@@ -34,7 +35,7 @@ from sinergi_producers.relay.watermark import Watermarks
 from sinergi_schemas import errors, message, topics
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.message import Envelope, HeaderTemplate
 from sinergi_schemas.seal import heads
@@ -217,9 +218,14 @@ def test_a_second_relay_waits_and_takes_over_when_the_first_has_stopped(pair: Ag
     with running(relay_of(pair).run) as first:
         pair.publish(transfer("P/1"))
         until_sent(pair, 1)
-        with running(relay_of(pair).run):
+        with capture_logs() as logs, running(relay_of(pair).run):
             pair.publish(transfer("P/2"))
             until_sent(pair, 2)
+            pair.until(lambda: "standing by" in [each["event"] for each in logs], "it stands by")
+            ((holder,),) = pair.ask("SELECT holder FROM sinergi_producer.lease", pair.producer)
+            (standing_by,) = [each for each in logs if each["event"] == "standing by"]
+            assert standing_by["leader"] == holder
+            assert standing_by["until"]
             assert pair.ask(epoch, pair.producer) == [(1,)]
             first.set()
             pair.publish(transfer("P/3"))
@@ -266,13 +272,90 @@ def test_what_no_agreement_in_force_covers_is_held_until_one_does(
     pair.timeouts = RELOADING
     in_force = [ended(pair, tmp_path)]
     pair.publish(*(transfer(f"P/{number}") for number in range(5)))
-    with running(relay_of(pair, lambda: in_force[0]).run):
+    with capture_logs() as logs, running(relay_of(pair, lambda: in_force[0]).run):
         pair.until(lambda: held(pair) == 5, "all rows are held")
+        ((why,),) = pair.ask("SELECT DISTINCT held FROM sinergi_producer.outbox", pair.producer)
+        ended_at = "pks.toml was in force until 2021-01-01 00:00+00:00"
+        assert why == f"no agreement in force covers it: {ended_at}"
         assert set(trees(pair).values()) == {(0, 0)}
         in_force[0] = pair.agreements
         until_sent(pair, 5)
         assert held(pair) == 0
     assert verified(pair) == (5, 0)
+    assert "agreements loaded again" in [each["event"] for each in logs]
+    assert [each["rows"] for each in logs if each["event"] == "held rows released"] == [5]
+
+
+def agree_from_2098_on(pair: AgencyPair) -> None:
+    """Put an agreement on another event type into the folder, which is not in force yet."""
+    starts = datetime(2098, 1, 1, tzinfo=UTC)
+    period = {"from": starts, "until": starts.replace(year=2099)}
+    terms = pair.agreement["events"]["transfer"]
+    numbers = [each | {"number": "PKS/3"} for each in pair.agreement["numbers"]]
+    later = pair.agreement | {"in_force": period, "events": {"seizure": terms}, "numbers": numbers}
+    (pair.folder / "later.toml").write_text(tomli_w.dumps(later), encoding="utf-8")
+
+
+def test_an_agreement_not_yet_in_force_without_a_topic_keeps_no_other_topic_waiting(
+    pair: AgencyPair,
+) -> None:
+    agree_from_2098_on(pair)
+    with capture_logs() as logs, pair.relaying():
+        pair.publish(transfer("P/1"))
+        until_sent(pair, 1)
+    (left_aside,) = [each for each in logs if each["event"].startswith("no agreement in force")]
+    assert left_aside["topic"] == f"sinergi.{pair.publisher}.seizure"
+    assert left_aside["why"] == "later.toml is not in force before 2098-01-01 00:00+00:00"
+
+
+def test_a_topic_whose_agreement_comes_into_force_is_written_without_a_restart(
+    pair: AgencyPair, tmp_path: Path
+) -> None:
+    pair.timeouts = RELOADING
+    agreements = [ended(pair, tmp_path)]
+    admin = open_admin(pair.connection)
+    for gone in admin.delete_topics([pair.topic.name]).values():
+        gone.result(timeout=PATIENCE_SECONDS)
+    pair.until(lambda: not describe(admin, [pair.topic.name]), "the topic is gone")
+    pair.publish(transfer("P/1"))
+    with capture_logs() as logs, running(relay_of(pair, lambda: agreements[0]).run):
+        pair.until(lambda: held(pair) == 1, "the row is held")
+        agreements[0] = pair.agreements
+        pair.until(lambda: "waiting" in [each["event"] for each in logs], "it misses the topic")
+        for made in admin.create_topics([NewTopic(pair.topic.name, pair.partitions, 1)]).values():
+            made.result(timeout=PATIENCE_SECONDS)
+        until_sent(pair, 1)
+
+
+def test_a_relay_without_anything_to_publish_waits_for_an_agreement_and_accuses_nobody(
+    pair: AgencyPair,
+) -> None:
+    pair.timeouts = RELOADING
+    setup = pair.relay_setup
+    reader = replace(setup.identity, agency=pair.reader)
+    with capture_logs() as logs, running(build_relay(replace(setup, identity=reader)).run):
+        lines = "no agreement in force: waiting for one"
+        pair.until(lambda: lines in [each["event"] for each in logs], "it says why it waits")
+        pair.until(lambda: has_idled(pair), "it holds its lease")
+    assert not [each for each in logs if each["event"] in {"waiting", "going on"}]
+    assert [each["event"] for each in logs].count("leading") == 1
+
+
+def has_idled(pair: AgencyPair) -> bool:
+    """Whether a relay has renewed its lease since it took it."""
+    question = "SELECT expires_at FROM sinergi_producer.lease WHERE holder IS NOT NULL"
+    ends = pair.ask(question, pair.producer)
+    pair.until(lambda: pair.ask(question, pair.producer) != ends, "the lease is renewed")
+    return bool(ends)
+
+
+def test_the_command_of_an_agency_that_publishes_nothing_ends_and_says_so(
+    pair: AgencyPair,
+) -> None:
+    command = [sys.executable, "-m", "sinergi", "--config", str(pair.reader_settings), "relay"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"let {pair.reader} publish nothing; it needs no relay." in done.stderr
 
 
 def test_history_waits_behind_what_is_live_and_a_record_keeps_its_order(

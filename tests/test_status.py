@@ -33,7 +33,7 @@ from sinergi.status.facts import (
     Tree,
 )
 from sinergi.status.judgement import judge, spoken
-from test_relay import messages
+from test_relay import agree_from_2098_on, messages
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -96,6 +96,19 @@ def operator(
     (tmp_path / "pks").mkdir()
     pair = AgencyPair(tmp_path / "pks", kafka, agency_slug, databases(), databases())
     return Operator(pair, tmp_path, capsys)
+
+
+def test_a_topic_whose_agreement_is_not_in_force_yet_is_no_problem_and_is_named_with_its_file(
+    operator: Operator,
+) -> None:
+    agree_from_2098_on(operator.pair)
+    topic = f"sinergi.{operator.pair.publisher}.seizure"
+    said = "later.toml is not in force before 2098-01-01 00:00+00:00"
+    for document in (operator.publisher(), operator.reader()):
+        assert topic not in {each["topic"] for each in document["problems"]}
+        assert [each for each in document["remarks"] if each.startswith(topic)] == [
+            f"{topic} is not on the broker, since no agreement on it is in force: {said}"
+        ]
 
 
 def fifty() -> list[Transfer]:

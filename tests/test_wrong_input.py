@@ -401,6 +401,7 @@ def test_an_agreement_that_is_out_of_force_lets_nothing_be_published(
     agency.agree(in_force={"from": date(2020, 1, 1), "until": date(2020, 2, 1), "zone": "UTC"})
     said = fails(agency, PUBLISH, capsys)
     assert f"No agreement in force covers sinergi.{agency.slug}.transfer" in said
+    assert "pks.toml was in force until 2020-02-02 00:00+00:00" in said
     assert agency.events() == 0
 
 
@@ -507,4 +508,6 @@ def test_provision_says_what_is_odd_about_the_agreements(
     assert "did you mean transfer?" in said
     agency.agree(in_force={"from": date(2020, 1, 1), "until": date(2020, 2, 1), "zone": "UTC"})
     assert run(["provision", "plan"]) == 0
-    assert "no agreement is in force now, so no topic is wanted" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no agreement is in force now, so no topic is wanted" in said
+    assert "pks.toml was in force until 2020-02-02 00:00+00:00" in said

@@ -118,12 +118,14 @@ def wanted(agreements: Agreements, at: datetime) -> list[WantedTopic]:
 
 
 def remarks(agreements: Agreements, at: datetime) -> list[str]:
-    """Oddities of the agreements that do not keep topics from being made."""
+    """What is odd about the agreements, and which of them are not in force."""
     events = agreements.topics(at)
+    lapses = [each.lapse(at) for each in agreements if {*each.topics()} - {*events}]
+    remarks = [f"its topics are not wanted: {each}" for each in sorted(filter(None, lapses))]
     if not events:
-        return ["no agreement is in force now, so no topic is wanted"]
+        remarks.insert(0, "no agreement is in force now, so no topic is wanted")
     known = Catalog.shipped().event_types
-    return [
+    return remarks + [
         f"{name} is no event type of this version, so nobody can publish it; "
         f"{did_you_mean(name, known)}"
         for name in sorted({topic.event_type for topic in events} - {*known})

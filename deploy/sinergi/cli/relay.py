@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sinergi.cli import root
 from sinergi.signals import stopping as on_signals
+from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from sinergi.settings.settings import Settings
@@ -23,6 +24,10 @@ def relay() -> None:
     """
     settings = root.settings()
     settings.connection()  # reads the password, perhaps from a pipe, while signals still interrupt
+    agreements = settings.agreements()
+    settings.check_party(agreements)
+    if not agreements.published_by(settings.agency):
+        raise errors.NothingToPublish(str(settings.values.agreements), settings.agency)
     stopping = on_signals()
     from sinergi_producers.relay.factory import build_relay  # noqa: PLC0415 - may start threads
 

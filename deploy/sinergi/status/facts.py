@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -263,6 +263,7 @@ class Facts:
         unset: settings that are missing and that the agreements require.
         unknown: topics that it may write or read, of event types that this version lacks.
         invalid: damaged rows of both databases, a line each.
+        lapses: topics on which no agreement is in force, with the file and from or until when.
     """
 
     agency: str
@@ -273,3 +274,4 @@ class Facts:
     unset: tuple[str, ...]
     unknown: tuple[Topic, ...] = ()
     invalid: tuple[str, ...] = ()
+    lapses: Mapping[str, str] = field(default_factory=dict)

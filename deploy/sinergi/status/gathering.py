@@ -119,6 +119,7 @@ class _Gathering:
             tuple(key for key, names in wanted.items() if names and not given[key]),
             tuple(each for each in (*published, *read) if each.event_type not in known),
             (*(sent.invalid if sent else ()), *(stored.invalid if stored else ())),
+            _lapses(self.agreements, (*published, *read), now),
         )
 
     def _reading(
@@ -347,6 +348,12 @@ def _signed_sizes(heads: SignedHeads | None) -> dict[TopicPartition, int]:
 
 def _counts(agreements: Agreements, topics: Iterable[Topic]) -> dict[str, int]:
     return {each.name: agreements.partitions(each) for each in topics}
+
+
+def _lapses(agreements: Agreements, topics: Iterable[Topic], at: datetime) -> dict[str, str]:
+    """From or until when agreements cover those of some topics that none in force covers."""
+    lapses = {each.name: agreements.lapse(each.agency, each.event_type, at) for each in topics}
+    return {name: lapse for name, lapse in lapses.items() if lapse}
 
 
 def _partitions(topics: _Topics | None, name: str) -> int | None:

@@ -113,6 +113,12 @@ def judge(facts: Facts, patience: float = DEFAULT.status.patience) -> StatusVerd
         problems += _publishing(facts.publishing, patience)
     if facts.reading:
         problems += _reading(facts.reading, patience)
+    not_made = _not_made(facts)
+    problems = [
+        each
+        for each in problems
+        if each.kind is not ProblemKind.TOPIC or each.topic not in not_made
+    ]
     order = list(ProblemKind)
     return StatusVerdict(
         facts.away,
@@ -310,6 +316,8 @@ def _remarks(facts: Facts) -> Iterator[str]:
             f"{each.name} is left aside, since this version does not know the event type"
             f" {each.event_type}; install the version of Sinergi that has it"
         )
+    for name, lapse in sorted(_not_made(facts).items()):
+        yield f"{name} is not on the broker, since no agreement on it is in force: {lapse}"
     yield from facts.publishing.unknown if facts.publishing else ()
     yield from facts.reading.unreadable if facts.reading else ()
     yield from _added(facts)
@@ -324,6 +332,18 @@ def _remarks(facts: Facts) -> Iterator[str]:
             yield f"{agency} has never signed its heads"
         elif (facts.at - at).total_seconds() > STALE_SECONDS:
             yield f"{agency} has signed no heads since {local(at)}: its relay is not at work"
+
+
+def _not_made(facts: Facts) -> dict[str, str]:
+    """Topics that the brokers lack while no agreement on them is in force, and which is when."""
+    topics: list[PublishedTopic | ReadTopic] = []
+    topics += facts.publishing.topics if facts.publishing else ()
+    topics += facts.reading.topics if facts.reading else ()
+    return {
+        each.topic: facts.lapses[each.topic]
+        for each in topics
+        if each.found == 0 and each.topic in facts.lapses
+    }
 
 
 def _added(facts: Facts) -> Iterator[str]:

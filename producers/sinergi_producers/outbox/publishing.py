@@ -227,7 +227,8 @@ class Outbox:
         """The agreement of an event. Readers check that it was in force at `recorded_at`."""
         found = self._agreements.covering(self._agency, event_type, now)
         if found is None:
-            raise errors.NotAgreed(f"sinergi.{self._agency}.{event_type}")
+            lapse = self._agreements.lapse(self._agency, event_type, now)
+            raise errors.NotAgreed(f"sinergi.{self._agency}.{event_type}", lapse)
         if not found.in_force(recorded_at):
             found = self._agreements.covering(self._agency, event_type, recorded_at)
         if found is None:

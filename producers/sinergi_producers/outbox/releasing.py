@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import psycopg
 
 _COVERED = """
-    UPDATE sinergi_producer.outbox SET held = NULL WHERE held = %s AND event_type = ANY(%s)
+    UPDATE sinergi_producer.outbox SET held = NULL
+    WHERE held IS NOT NULL AND pg_catalog.starts_with(held, %s) AND event_type = ANY(%s)
 """
 _KNOWN = """
     UPDATE sinergi_producer.outbox SET held = NULL

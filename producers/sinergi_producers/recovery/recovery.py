@@ -80,6 +80,7 @@ class Recovery:
         self._connection = setup.connection
         self._catalog = setup.catalog
         self._timeouts = setup.timeouts
+        self._clock = setup.clock
 
     def plan(self, *, vouched: bool = False) -> RecoveryPlan:
         """What a recovery would do. Nothing is written.
@@ -153,7 +154,7 @@ class Recovery:
             store.check()
             trees = store.trees()
         counts = topic_evidence.agreed_partitions(
-            self._connection, agency, agreements, PartitionCheck()
+            self._connection, agency, agreements, PartitionCheck(), self._clock.now()
         )
         readings: dict[TopicPartition, TopicReading] = {}
         for name, count in counts.items():

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from sinergi_producers.recovery.lost_events import WITHHELD, RelatedRow
 from sinergi_producers.relay.store import relay_lease
 from sinergi_schemas import errors
@@ -13,8 +15,6 @@ from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import psycopg
 
     from sinergi_producers.recovery.lost_events import Settlement, TopicEvent
     from sinergi_producers.relay.sealing import TreeKey
@@ -112,8 +112,8 @@ class RestoreStore:
         The transaction is committed at the end of the block.
 
         Raises:
-            RecoveryRefused: a relay leads. DatabaseAway: a transaction that publishes was open for
-            longer than a lock is waited for.
+            RecoveryRefused: a relay leads, or a transaction that has published was open for longer
+                than a lock is waited for.
         """
         with self._database.serving() as connection:
             epoch = self._lease.take(connection)
@@ -121,7 +121,11 @@ class RestoreStore:
                 holder = connection.execute(_HOLDER).fetchone()
                 what = f"the relay {holder[0] if holder else ''} leads; stop it, and every other"
                 raise errors.RecoveryRefused(what)
-            connection.execute(_LOCK_HEADS)
+            try:
+                connection.execute(_LOCK_HEADS)
+            except psycopg.errors.LockNotAvailable:
+                what = "a transaction that has published is still open; run it again when it ended"
+                raise errors.RecoveryRefused(what) from None
             yield _rows(connection, events), RestoreTransaction(connection, epoch)
             self._lease.release(connection, epoch)
 

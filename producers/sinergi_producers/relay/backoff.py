@@ -39,8 +39,13 @@ class Backoff:
         stopping.wait(self._seconds)
         self._seconds = min(2 * self._seconds, self._most)
 
-    def reset(self) -> None:
-        """The work goes on: the next pause is a short one again."""
+    def served(self) -> None:
+        """Database and brokers answer again. The pauses stay long until something is confirmed."""
         if self._logged:
             _log.info("going on")
-        self._seconds, self._logged = self._first, ""
+        self._logged = ""
+
+    def reset(self) -> None:
+        """Something was confirmed: the next pause is a short one again."""
+        self.served()
+        self._seconds = self._first

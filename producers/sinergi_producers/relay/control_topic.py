@@ -68,6 +68,7 @@ class ControlTopic:
         """Write all heads in one signed note.
 
         While a key is being replaced both keys sign, each for the trees that it must or may sign.
+        Without a tree that an agreement covers no key signs, and nothing is written.
 
         Args:
             trees: each tree as far as the broker has confirmed it.
@@ -77,9 +78,11 @@ class ControlTopic:
             for (name, number), tree in sorted(trees.items())
         )
         now = int(self._clock.now().timestamp())
-        note = heads.sign(SignedHeads(self._bus, self._agency, now, stated), self._signers(trees))
-        self._topic.put(_HEADS, note.encode())
-        self._topic.serve()
+        signers = self._signers(trees)
+        if signers:
+            note = heads.sign(SignedHeads(self._bus, self._agency, now, stated), signers)
+            self._topic.put(_HEADS, note.encode())
+            self._topic.serve()
         self._due = self._clock.monotonic() + heads.RENEWED_SECONDS
 
     def _signers(self, trees: Mapping[TreeKey, Frontier]) -> list[SigningKey]:

@@ -70,6 +70,8 @@ class Relay:
         self._renewal_due = 0.0
         self._horizon_due = 0.0
         self._reload_due = 0.0
+        self._backoff = Backoff(timeouts)
+        self._standing_by_for: str | None = None
 
     def run(self, stopping: Event) -> None:
         """Relay until `stopping` is set; then seal nothing more, and send what is sealed.
@@ -85,37 +87,46 @@ class Relay:
                 is sent. What is sealed waits in the database.
         """
         leave_loaded_objects()
-        backoff = Backoff(self._timeouts)
         try:
             while not stopping.is_set():
                 try:
-                    self._lead(backoff, stopping)
+                    self._lead(stopping)
                 except (errors.Unavailable, errors.TopicHalted) as why:
                     if stopping.is_set():
                         raise
-                    backoff.wait(why, stopping)
+                    self._backoff.wait(why, stopping)
         finally:
             self._committer.shutdown()
             self._store.close()
 
-    def _lead(self, backoff: Backoff, stopping: Event) -> None:
+    def _lead(self, stopping: Event) -> None:
         """Lead for one term, or wait for a moment while another relay leads."""
         self._store.check()
         epoch = self._store.take_lease()  # 0. take the lease
         if epoch is None:
+            self._report_leader()
             stopping.wait(self._timeouts.lease / 10)
             return
+        self._standing_by_for = None
         now = self._clock.monotonic()
         self._renewal_due, self._reload_due = now + self._timeouts.lease / 3, now
         term = None
         try:
             term = self._terms.begin(epoch)  # 0. refuse; find what a topic has lost
             self._resend(term)  # 0. send again
-            self._relay(term, backoff, stopping)  # 1 to 4, again and again
+            self._relay(term, stopping)  # 1 to 4, again and again
         except errors.Superseded as why:  # LeaseLost: another relay leads
             _log.warning("lease lost", why=str(why), epoch=epoch)
         finally:
             self._end(epoch, term)
+
+    def _report_leader(self) -> None:
+        """Log once which relay leads, and until when if it does not renew its lease."""
+        self._backoff.served()
+        leader = self._store.leader()
+        if leader is not None and leader.holder != self._standing_by_for:
+            self._standing_by_for = leader.holder
+            _log.info("standing by", leader=leader.holder, until=leader.expires_at)
 
     def _resend(self, term: Term) -> None:
         """Send what is sealed and not confirmed, batch by batch as it was sealed."""
@@ -123,7 +134,7 @@ class Relay:
             term.sender.enqueue(updates)
             self._record_sent(term, self._wait_for_reports(term))
 
-    def _relay(self, term: Term, backoff: Backoff, stopping: Event) -> None:
+    def _relay(self, term: Term, stopping: Event) -> None:
         """Seal and send rows until the process is to stop, or the term is outdated."""
         to_send = SealedBatch()
         unsealed = self._read(term)  # 1
@@ -140,14 +151,12 @@ class Relay:
                 following = committing.result()  # 2. committed; 1. read for the next round
             self._record_committed(term, to_commit)
             self._record_sent(term, confirmed)  # 4
-            if confirmed:
-                backoff.reset()
             to_send = to_commit
             if following is None:  # nothing more waits
                 self._send(term, to_send)  # 3 and 4
                 to_send = SealedBatch()
-                backoff.reset()
                 term.control.publish_if_due(term.sent)
+                self._backoff.served()
                 stopping.wait(self._timeouts.idle)
                 following = self._read(term)  # 1
             unsealed = following
@@ -183,6 +192,7 @@ class Relay:
         """Record in the database, and in the control topic, what the broker has confirmed."""
         if confirmed:
             self._store.mark_sent(confirmed)
+            self._backoff.reset()
             term.sent.update((each.tree_key, each.after) for each in confirmed)
             term.control.publish_heads(term.sent)
 

@@ -35,6 +35,7 @@ MOST_MESSAGES = 5_000
 MOST_BYTES = 8 * 1024 * 1024
 
 NOT_COVERED = "no agreement in force covers it"
+"""The beginning of the reason; if an agreement covered it once or will, that one follows."""
 BEHIND = "an earlier revision of its record is held"
 
 
@@ -102,6 +103,7 @@ class Sealer:
         is_agreed: whether an agreement in force lets the agency publish an event type.
         ring: the keys of a topic-partition, from the agreements.
         fault: why a row cannot be sent; None if it can.
+        lapse: which agreement covers an event type that is not agreed now, and when; or empty.
     """
 
     bus: str
@@ -111,6 +113,7 @@ class Sealer:
     is_agreed: Callable[[str], bool]
     ring: Callable[[Topic, int], KeyRing]
     fault: Callable[[OutboxRow], str | None]
+    lapse: Callable[[str], str] = lambda _: ""
 
     def seal(self, rows: Iterable[OutboxRow], trees: Mapping[TreeKey, Frontier]) -> SealedBatch:
         """Give rows their leaves, in order, and sign a checkpoint for each tree that grows.
@@ -122,15 +125,14 @@ class Sealer:
         """
         batch = SealedBatch()
         by_tree: dict[TreeKey, list[OutboxRow]] = {}
-        agreed: dict[str, bool] = {}
+        uncovered: dict[str, str | None] = {}
         held: set[tuple[str, bytes]] = set()
         for row in rows:
-            if row.event_type not in agreed:
-                agreed[row.event_type] = row.event_type in self.counts and self.is_agreed(
-                    row.event_type
-                )
-            if not agreed[row.event_type]:
-                why: str | None = NOT_COVERED
+            if row.event_type not in uncovered:
+                uncovered[row.event_type] = self._why_uncovered(row.event_type)
+            why = uncovered[row.event_type]
+            if why is not None:
+                pass
             elif row.is_behind or (held and (row.event_type, row.key) in held):
                 why = BEHIND
             else:
@@ -145,6 +147,13 @@ class Sealer:
             for tree_key, given in by_tree.items()
         ]
         return batch
+
+    def _why_uncovered(self, event_type: str) -> str | None:
+        """Why rows of an event type cannot be sealed now; None if an agreement covers it."""
+        if event_type in self.counts and self.is_agreed(event_type):
+            return None
+        when = self.lapse(event_type)
+        return f"{NOT_COVERED}: {when}" if when else NOT_COVERED
 
     def _tree_key(self, row: OutboxRow) -> TreeKey:
         count = self.counts[row.event_type]

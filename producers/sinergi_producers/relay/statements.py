@@ -105,3 +105,7 @@ LEAF_DATA = """
     FROM sinergi_producer.outbox
     WHERE event_type = %s AND partition = %s AND leaf_index = ANY(%s::bigint[])
 """
+LEADER = """
+    SELECT holder, date_trunc('second', expires_at)::text FROM sinergi_producer.lease
+    WHERE name = 'relay' AND holder IS NOT NULL
+"""

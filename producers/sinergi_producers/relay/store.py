@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -39,6 +39,13 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _TABLES = ("head", "outbox", "tree", "checkpoint", "lease", "known_schema")
+
+
+class Leader(NamedTuple):
+    """The relay that leads, and when its lease ends if it is not renewed, both as text."""
+
+    holder: str
+    expires_at: str
 
 
 def relay_lease(seconds: float) -> Lease:
@@ -84,6 +91,12 @@ class OutboxStore:
             if epoch is not None:
                 connection.execute("UPDATE sinergi_producer.tree SET epoch = %s", (epoch,))
             return epoch
+
+    def leader(self) -> Leader | None:
+        """Which relay holds the lease; None if none does."""
+        with self._database.serving() as connection:
+            found = connection.execute(statements.LEADER).fetchone()
+        return None if found is None else Leader(*found)
 
     def ensure_trees(self, tree_keys: Iterable[TreeKey], epoch: int) -> None:
         """Insert those of these trees that are not there yet, empty and under our epoch.

@@ -102,6 +102,7 @@ class TermSetup:
         self._catalog = catalog
         self._clock = clock
         self._partition_check = PartitionCheck()
+        self._left_aside: dict[str, str] = {}
         self._comparison = Comparison(store, connection, identity.agency, timeouts.silence)
 
     def begin(self, epoch: int) -> Term:
@@ -119,8 +120,9 @@ class TermSetup:
         agency = self._identity.agency
         agreements, keys = self._identity.load(), self._identity.current_keys()
         counts = topic_evidence.agreed_partitions(
-            self._connection, agency, agreements, self._partition_check
+            self._connection, agency, agreements, self._partition_check, self._clock.now()
         )
+        self._report_left_aside(agreements, counts)
         tree_keys = [
             TreeKey(name, number) for name, count in counts.items() for number in range(count)
         ]
@@ -154,11 +156,34 @@ class TermSetup:
         held = {each.public for each in term.sealer.keys}
         if agreements.versions != term.versions or {each.public for each in keys} != held:
             term.is_outdated = True
+        if agreements.versions != term.versions:
+            _log.info("agreements loaded again", files=[each.path.name for each in agreements])
+        in_force = agreements.published_by(self._identity.agency, self._clock.now())
+        if {each.event_type for each in in_force} - term.sealer.counts.keys():
+            term.is_outdated = True
         covered = [name for name in term.sealer.counts if term.sealer.is_agreed(name)]
         term.sealer = replace(term.sealer, fault=self._row_fault())
         known = [each.fingerprint for each in self._catalog.all()]
-        if self._store.release_held(covered, known):
+        released = self._store.release_held(covered, known)
+        if released:
+            _log.info("held rows released", rows=released)
             term.watermarks.reset()
+
+    def _report_left_aside(self, agreements: Agreements, counts: Mapping[str, int]) -> None:
+        """Log once which topics do not exist because no agreement on them is in force."""
+        agency, now = self._identity.agency, self._clock.now()
+        published = agreements.published_by(agency)
+        left_aside = {
+            each.name: agreements.lapse(agency, each.event_type, now)
+            for each in published
+            if each.event_type not in counts
+        }
+        if not published:
+            left_aside = {f"sinergi.{agency}.*": "no agreement lets this agency publish"}
+        for topic, why in left_aside.items():
+            if self._left_aside.get(topic) != why:
+                _log.warning("no agreement in force: waiting for one", topic=topic, why=why)
+        self._left_aside = left_aside
 
     def _publish_schemas(self, control: ControlTopic, event_types: Iterable[str]) -> None:
         """Publish the schemas of the agreed event types, as far as this version has them."""
@@ -197,6 +222,10 @@ class TermSetup:
             now = self._clock.now()
             return name in counts and agreements.covering(agency, name, now) is not None
 
+        def lapse(name: str) -> str:
+            return agreements.lapse(agency, name, self._clock.now())
+
+        fault = self._row_fault()
         return Sealer(
-            agreements.bus, agency, keys, counts, is_agreed, agreements.ring, self._row_fault()
+            agreements.bus, agency, keys, counts, is_agreed, agreements.ring, fault, lapse
         )

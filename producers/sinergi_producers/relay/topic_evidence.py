@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors, message
-from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.scan import RangeReader
 from sinergi_schemas.seal import checkpoint, noise
 from sinergi_schemas.seal.noise import Noise
@@ -81,9 +81,19 @@ class TopicEvidence:
 
 
 def agreed_partitions(
-    connection: Connection, agency: str, agreements: Agreements, partitions: PartitionCheck
+    connection: Connection,
+    agency: str,
+    agreements: Agreements,
+    partitions: PartitionCheck,
+    at: datetime,
 ) -> dict[str, int]:
     """How many partitions each topic of an agency has by its agreement, by event type.
+
+    A topic that the brokers do not have is left out while no agreement on it is in force: nobody
+    makes it before, or after.
+
+    Args:
+        at: the time at which agreements must be in force.
 
     Raises:
         PartitionsDiffer: a topic has fewer on the broker.
@@ -91,7 +101,12 @@ def agreed_partitions(
     """
     admin = open_admin(connection)
     expected: dict[str, int] = {}
-    for topic in agreements.published_by(agency):
+    published, in_force = agreements.published_by(agency), agreements.published_by(agency, at)
+    lapsed = {each.name for each in published} - {each.name for each in in_force}
+    absent = lapsed - describe(admin, lapsed).keys()
+    for topic in published:
+        if topic.name in absent:
+            continue
         expected[topic.event_type] = agreements.partitions(topic)
         file = agreements.file_of(topic)
         partitions.check(admin, topic.name, expected[topic.event_type], file)

@@ -127,6 +127,14 @@ class Agreement:
         """Whether it is in force at a time."""
         return self.starts <= at and (self.ends is None or at < self.ends)
 
+    def lapse(self, at: datetime) -> str:
+        """From when or until when it is in force, if it is not at a time, with its file."""
+        if at < self.starts:
+            return f"{self.path.name} is not in force before {_minute(self.starts)}"
+        if self.ends is not None and at >= self.ends:
+            return f"{self.path.name} was in force until {_minute(self.ends)}"
+        return ""
+
     def covers(self, publisher: str, event_type: str) -> bool:
         """Whether it lets an agency publish an event type while it is in force."""
         agreed = self.events.get(event_type)
@@ -149,3 +157,7 @@ class Agreement:
             for agreed in self.events.values()
             for publisher in agreed.publishers
         )
+
+
+def _minute(at: datetime) -> str:
+    return at.isoformat(sep=" ", timespec="minutes")

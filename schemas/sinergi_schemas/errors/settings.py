@@ -45,11 +45,25 @@ class AgreementRefused(Refused):
 
 
 class NotAgreed(Refused):
-    """No agreement in force covers {topic}. Agreements are the *.toml files in the folder that
-    sinergi.toml names; ask the parties for the one that covers it.
+    """No agreement in force covers {topic}{lapsed}. Agreements are the *.toml files in the folder
+    that sinergi.toml names; ask the parties for the one that covers it.
     """
 
     topic: str
+    when: str = ""
+    """Which file covered it until when, or covers it from when; empty without one."""
+
+    @property
+    def lapsed(self) -> str:
+        """The part of the message that says so."""
+        return f" ({self.when})" if self.when else ""
+
+
+class NothingToPublish(Refused):
+    """The agreements in {folder} let {agency} publish nothing; it needs no relay."""
+
+    folder: str
+    agency: str
 
 
 class NothingToRead(Refused):
