@@ -26,6 +26,7 @@ from sinergi_producers.relay.sealing import BEHIND, OutboxRow, Sealer, TreeKey
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog, Schema
 from sinergi_schemas.clock import new_event_id
+from sinergi_schemas.codes import Action
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.seal.merkle import Frontier
@@ -114,6 +115,7 @@ def test_what_the_strict_reader_refuses_or_reads_as_another_event_is_held(
             document["record_id"],
             document["revision"],
         ) == (event.event_id, event.agency, event.record_id, event.revision)
+        is_itself &= (document["action"] == "RECORDED") == (event.revision == 1)
     assert (fault(found, event.agency) is None) == is_itself
 
 
@@ -139,6 +141,12 @@ def issued(**changes: Any) -> Event:
 )
 def test_each_fault_has_its_reason(changes: dict[str, Any], why: str) -> None:
     assert why in str(fault(row_of(issued(), **changes), AGENCY))
+
+
+@pytest.mark.parametrize(("action", "revision"), [("CORRECTED", 1), ("RECORDED", 2)])
+def test_an_action_that_does_not_fit_the_revision_is_held(action: str, revision: int) -> None:
+    event = issued().model_copy(update={"action": Action[action], "revision": revision})
+    assert "does not fit its revision" in str(fault(row_of(event), AGENCY))
 
 
 def test_another_agencys_event_is_held() -> None:

@@ -22,6 +22,7 @@ from sinergi_producers.relay.watermark import Watermarks
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.timeouts import DatabaseTimeouts, Timeouts
+from test_moved_topics import cut
 from test_relay import expected_messages, messages, relay_of, sent, until_sent, verified
 from waiting import PATIENCE_SECONDS
 
@@ -141,8 +142,8 @@ def test_a_database_restored_from_a_backup_takes_back_what_the_topic_remembers(
             relay_of(pair).run(Event())
         plan = recovery(pair).plan()
         assert plan.is_needed
-        assert sum(each.shown - each.known for each in plan.extents) == 51
-        assert all(each.shown == each.proved for each in plan.extents)
+        assert sum(each.proved for each in plan.extents) == 51
+        assert not any(each.unproved or each.lost for each in plan.extents)
         assert len(plan.settlement.forgotten) == 51
         assert sent(pair) == 40, "a plan changes nothing"
         done = recovery(pair).apply()
@@ -221,6 +222,20 @@ def test_what_was_published_since_the_restore_follows_what_the_topic_shows(
     ]
 
 
+@pytest.mark.parametrize(("offset", "lost"), [(-1, 9), (4, 4)])
+def test_the_first_leaves_that_a_topic_has_lost_are_shown(
+    narrow: AgencyPair, offset: int, lost: int
+) -> None:
+    with narrow.relaying():
+        narrow.publish(*(transfer(f"P/{number}") for number in range(9)))
+        until_sent(narrow, 9)
+    (extent,) = recovery(narrow).plan().extents
+    assert (extent.known, extent.proved, extent.unproved, extent.lost) == (9, 0, 0, 0)
+    cut(narrow, 0, offset)
+    (extent,) = recovery(narrow).plan().extents
+    assert (extent.known, extent.proved, extent.unproved, extent.lost) == (9, 0, 0, lost)
+
+
 def test_what_no_checkpoint_proves_is_taken_on_only_if_a_person_vouches_for_it(
     narrow: AgencyPair, backup: Callable[[str], str]
 ) -> None:
@@ -235,7 +250,7 @@ def test_what_no_checkpoint_proves_is_taken_on_only_if_a_person_vouches_for_it(
         produce(narrow, 0, expected_messages(narrow, 0)[1:-1])
         restore(narrow, earlier)
         (extent,) = recovery(narrow).plan().extents
-        assert (extent.known, extent.proved, extent.shown) == (1, 1, 5)
+        assert (extent.known, extent.proved, extent.unproved) == (1, 0, 4)
         done = recovery(narrow).apply()
         assert [each.leaf_index for each in done.left] == [1, 2, 3, 4]
         assert done.settlement.forgotten == []
@@ -419,7 +434,7 @@ def test_the_command_shows_first_and_applies_on_request(
         ("forgotten", "P/1"),
         ("renumbered", "P/1"),
     }
-    assert sum(each["shown"] - each["known"] for each in document["partitions"]) == 1
+    assert sum(each["proved"] for each in document["partitions"]) == 1
     status, out = run("--apply", "--json")
     assert (status, json.loads(out)["is_applied"]) == (0, True)
     assert run("--json")[0] == 0

@@ -43,8 +43,9 @@ _EXTENTS = (
     TableColumn("topic", ColumnKind.HEADING),
     TableColumn("part.", ColumnKind.NUMBER),
     TableColumn("database knows", ColumnKind.NUMBER),
-    TableColumn("topic proves", ColumnKind.NUMBER),
-    TableColumn("topic shows", ColumnKind.NUMBER),
+    TableColumn("proved beyond", ColumnKind.NUMBER),
+    TableColumn("unproved beyond", ColumnKind.NUMBER),
+    TableColumn("lost at the start", ColumnKind.NUMBER),
 )
 _TOUCHED = (
     TableColumn("event type"),
@@ -121,6 +122,8 @@ def recover(
 
     Stop every relay first. It shows what the topics hold beyond the database, and what becomes of
     rows that were published since the restore; with --apply it is done in one transaction.
+    Of the events that the database knows, only the first of each partition is looked for on the
+    topic: `sinergi replay` verifies all of it.
     Runbook: docs/runbooks.md.
 
     Exit status: 0 nothing is left to do, 1 something is, 2 it could not be done or checked.
@@ -133,6 +136,10 @@ def recover(
         terminal.show_json(_document(plan, applied=apply), default=str)
     else:
         _show(plan)
+    if any(each.lost for each in plan.extents):
+        terminal.note(
+            "sinergi: a topic has lost its first leaves; the relay sends them again when it starts"
+        )
     if plan.left:
         left = counted(len(plan.left), "event")
         terminal.note(f"sinergi: {left} left that nothing proves; see --vouch")
@@ -200,7 +207,7 @@ def _show(plan: RecoveryPlan) -> None:
 
 def _extent(extent: Extent) -> list[str | TableCell]:
     style = "yellow" if extent.is_forgotten else ""
-    numbers = (extent.partition, extent.known, extent.proved, extent.shown)
+    numbers = (extent.partition, extent.known, extent.proved, extent.unproved, extent.lost)
     return [TableCell(extent.topic, style), *(TableCell(str(each), style) for each in numbers)]
 
 

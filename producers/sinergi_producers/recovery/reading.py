@@ -29,24 +29,29 @@ _MOST_UNPROVED_BYTES = 12 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The size of one topic-partition in leaves, from three sources.
+    """How many leaves of one topic-partition the database has, and how many only the topic has.
+
+    Of the leaves that the database knows, only the first is looked for on the topic: a recovery
+    reads what lies beyond them. `sinergi replay` verifies the whole topic.
 
     Attributes:
         known: in the database.
-        proved: by the last valid checkpoint on the topic.
-        shown: by the messages on the topic.
+        proved: beyond them, under a valid checkpoint on the topic.
+        unproved: beyond those, in messages that no checkpoint covers.
+        lost: how many of the first leaves that a relay has sent are missing on the topic.
     """
 
     topic: str
     partition: int
     known: int
     proved: int
-    shown: int
+    unproved: int
+    lost: int = 0
 
     @property
     def is_forgotten(self) -> bool:
         """Whether the topic proves more than the database knows."""
-        return self.proved > self.known
+        return self.proved > 0
 
 
 class TopicReading:
@@ -58,6 +63,7 @@ class TopicReading:
 
     Attributes:
         leaves: a message for each leaf beyond the tree, in order.
+        lost: how many of the first leaves of the tree are missing on the topic.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class TopicReading:
         self.tree_key = tree_key
         self.tree = tree
         self.leaves: list[Message] = []
+        self.lost = 0
         self._topic = topic
         self._origin = origin
         self._ring = ring
@@ -93,9 +100,11 @@ class TopicReading:
 
     @property
     def extent(self) -> Extent:
-        """The sizes of the topic-partition."""
-        shown = self.tree.size + len(self.leaves)
-        return Extent(self._topic.name, self.tree_key[1], self.tree.size, self.proved, shown)
+        """How many leaves the database has, and how many only the topic has."""
+        known = self.tree.size
+        proved = self.proved - known
+        unproved = len(self.leaves) - proved
+        return Extent(self._topic.name, self.tree_key[1], known, proved, unproved, self.lost)
 
     def verify(self, received: ReceivedMessage) -> None:
         """Verify the next message.

@@ -23,16 +23,17 @@ from sinergi_producers.recovery import lost_events
 from sinergi_producers.recovery.lost_events import Settlement, credible, settle
 from sinergi_producers.recovery.reading import TopicReading
 from sinergi_producers.recovery.restoring import RestoreStore, TreeExtension
-from sinergi_producers.relay import topic_evidence
+from sinergi_producers.relay import topic_beginning, topic_evidence
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_producers.relay.store import OutboxStore
 from sinergi_schemas.kafka.partitions import PartitionCheck
+from sinergi_schemas.kafka.scan import RangeReader
 from sinergi_schemas.kafka.skip_report import SkipReport
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sinergi_producers.recovery.lost_events import RelatedRow, TopicEvent
     from sinergi_producers.recovery.reading import Extent
@@ -178,11 +179,28 @@ class Recovery:
             self._connection, sizes, silent_seconds
         ):
             readings[place].collect(received, self._catalog)
+        self._look_for_first(readings)
         skipped = SkipReport()
         for place, each in readings.items():
             each.complete()
             skipped.report(place, each.noise.skipped)
         return list(readings.values())
+
+    def _look_for_first(self, readings: Mapping[TopicPartition, TopicReading]) -> None:
+        """Find out which topic-partitions have lost the first leaves that a relay has sent."""
+        with (
+            closing(OutboxStore(self._url, self._timeouts)) as store,
+            closing(RangeReader(self._connection, self._timeouts.relay.silence)) as reader,
+        ):
+
+            def leaves(tp: TopicPartition, indexes: Iterable[int]) -> dict[int, bytes]:
+                return store.leaf_data(readings[tp].tree_key, indexes)
+
+            confirmed = store.confirmed()
+            sent = {tp: confirmed.get(each.tree_key, (0, None))[0] for tp, each in readings.items()}
+            offsets = {tp: range(*reader.bounds(tp)) for tp, size in sent.items() if size}
+            for tp, first in topic_beginning.first_missing(reader, offsets, leaves).items():
+                readings[tp].lost = sent[tp] if first is None else first
 
     def _events(self, readings: Sequence[TopicReading]) -> list[TopicEvent]:
         return [

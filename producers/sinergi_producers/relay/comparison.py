@@ -92,15 +92,20 @@ class Comparison:
             for tp, each in found.items()
             if each.high > each.low and min(known[tp].sent, shown[tree_keys[tp]])
         }
-        for tp, count in self._first_missing(sent, tree_keys).items():
-            _log.warning("topic has lost its first leaves", topic=str(tp), first=count)
+        for tp, leaf in self._first_missing(sent, tree_keys).items():
+            _log.warning(
+                "topic has lost its first leaves",
+                topic=tp.topic,
+                partition=tp.partition,
+                first=leaf,
+            )
             shown[tree_keys[tp]] = 0
         return shown
 
     def _first_missing(
         self, offsets: Mapping[TopicPartition, range], tree_keys: Mapping[TopicPartition, TreeKey]
-    ) -> dict[TopicPartition, int]:
-        """How many of the first leaves are missing, of each topic-partition that lacks some."""
+    ) -> dict[TopicPartition, int | None]:
+        """The lowest leaf among the first messages, of each topic-partition that lacks leaf 0."""
 
         def leaves(tp: TopicPartition, indexes: Iterable[int]) -> dict[int, bytes]:
             return self._store.leaf_data(tree_keys[tp], indexes)

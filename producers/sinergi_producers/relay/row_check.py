@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sinergi_schemas import codec
 from sinergi_schemas.avro_types.datum import MalformedDatum
 from sinergi_schemas.avro_types.encoding import encode_bytes, encode_long
+from sinergi_schemas.avro_types.nodes import EnumType
 from sinergi_schemas.avro_types.quick_datum import quick_reader
 from sinergi_schemas.limits import MOST_DATUM_BYTES, MOST_KEY_BYTES
 
@@ -52,12 +53,15 @@ IS_BEHIND = """(SELECT EXISTS (SELECT FROM sinergi_producer.outbox WHERE held IS
 
 _OTHER_TYPE = "its schema is one of another event type"
 _OTHER_EVENT = "its datum is not the event that its row says it is"
+_OTHER_ACTION = "its action does not fit its revision: RECORDED is revision 1 and no other is"
 _IDENTITY = [
     ("event_id", "uuid"),
     ("agency", "string"),
     ("record_id", "string"),
     ("revision", "int"),
 ]
+# The action follows: its first symbol, and the first byte that does not encode it alone.
+_RECORDED, _LONGER = 0x00, 0x80
 
 
 class KnownSchema(NamedTuple):
@@ -109,10 +113,16 @@ class RowCheck:
             key,
             encode_long(revision),
         )
-        if form.begins_with_identity and datum.startswith(b"H%b%b%b%b%b" % written):
-            return None
-        stated = [str(event_id), self._agency, key.decode(), revision]
-        return None if form.identity(datum) == stated else _OTHER_EVENT
+        begins = b"H%b%b%b%b%b" % written
+        at = len(begins)
+        if form.begins_with_identity and datum.startswith(begins) and datum[at] < _LONGER:
+            is_recorded = datum[at] == _RECORDED
+        else:
+            *identity, action = form.identity(datum)
+            if identity != [str(event_id), self._agency, key.decode(), revision]:
+                return _OTHER_EVENT
+            is_recorded = action == "RECORDED"
+        return None if is_recorded == (revision == 1) else _OTHER_ACTION
 
     def _unknown(self, fingerprint: bytes) -> str:
         known = self._known.get(fingerprint)
@@ -135,7 +145,13 @@ class _Form:
         self.event_type = schema.event_type
         self._schema = schema
         first = [(each.name, each.type.kind) for each in schema.event.fields]
-        self.begins_with_identity = first[: len(_IDENTITY)] == _IDENTITY
+        action = next((each for each in schema.event.fields[4:5] if each.name == "action"), None)
+        self.begins_with_identity = (
+            first[: len(_IDENTITY)] == _IDENTITY
+            and action is not None
+            and isinstance(action.type, EnumType)
+            and action.type.symbols[0] == "RECORDED"
+        )
 
     @cached_property
     def check(self) -> Callable[[bytes], None]:
@@ -143,7 +159,7 @@ class _Form:
         return quick_reader(self._schema).check
 
     def identity(self, datum: bytes) -> list[object]:
-        """The event_id, agency, record_id and revision in a datum."""
+        """The event_id, agency, record_id, revision and action in a datum."""
         document = codec.decode(datum, self._schema)
-        event_id, *rest = (document.get(name) for name, _ in _IDENTITY)
+        event_id, *rest = (document.get(name) for name, _ in [*_IDENTITY, ("action", "enum")])
         return [str(event_id), *rest]

@@ -34,9 +34,10 @@ _MOST_WINDOWS = 64
 
 def first_missing(
     reader: RangeReader, offsets: Mapping[TopicPartition, range], leaves: Leaves
-) -> dict[TopicPartition, int]:
-    """How many of the first leaves are missing on each topic-partition that lacks leaf 0.
+) -> dict[TopicPartition, int | None]:
+    """The lowest leaf among the first messages of each topic-partition that lacks leaf 0.
 
+    It is None if there is no leaf among them.
     A topic-partition with so many messages of others that this cannot be determined is left out.
 
     Args:
@@ -50,11 +51,11 @@ def first_missing(
     begin = {
         tp for tp, each in reader.messages(first) if 0 in _genuine(tp, [each], leaves).values()
     }
-    missing = {}
+    missing: dict[TopicPartition, int | None] = {}
     for tp, each in offsets.items():
         if tp not in begin and _is_gone(reader, tp, each, leaves):
             head = _read(reader, tp, each[:_WINDOW], leaves).values()
-            missing[tp] = min(head, default=0)
+            missing[tp] = min(head, default=None)
     return missing
 
 
