@@ -6,18 +6,20 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Producer
 
-from agency_pair import BUS, AgencyPair
+from agency_pair import BUS, AgencyPair, transfer
 from foreign_messages import false_seal_of, leaf
 from sinergi.cli import root
-from sinergi_consumers.audit.audit import Copies
+from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.comparison import why_no_copy
-from sinergi_consumers.audit.replay import ReplayCounts
+from sinergi_consumers.audit.replay import ReplayCounts, ReplayFilter
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import leaf_range
 from sinergi_schemas.topics import Topic
 from test_audit import COUNT, SEAL, audited, copied, messages, nothing, pair, whole, wire
 from test_replay import one_byte_changed
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +131,33 @@ def test_a_forged_message_with_the_index_of_a_leaf_is_not_taken_for_the_leaf(
     assert verdict.findings[0].remarks[-1] == f"compared with {pair.topic.name}: leaf 7 differs"
     _, verdict = audited(pair, Copies(against=both))
     assert [each.summary for each in verdict.other_findings] == ["leaf 7 of partition 1 differs"]
+
+
+def test_leaves_that_arrive_in_both_copies_during_the_audit_are_not_said_to_be_cut_off(
+    pair: AgencyPair,
+) -> None:
+    copy = copied(pair, whole, whole)
+    audit = Audit(pair.bus, pair.topic, Copies(against=copy))
+    frames = audit.events(ReplayFilter())
+    next(frames)  # the end of partition 0 is set now
+    pair.publish(*(transfer(f"Q/{number}") for number in range(10)))
+    with pair.relaying():
+        pair.until(lambda: all_sent(pair, COUNT + 10), "all sent")
+    producer = Producer({"bootstrap.servers": pair.kafka})
+    for number in range(2):
+        for each in messages(pair, number):
+            value, key, headers = wire(each)
+            producer.produce(copy, value, key, number, headers=headers)
+    assert producer.flush(PATIENCE_SECONDS) == 0
+    for _ in frames:
+        pass
+    assert audit.verdict.findings == audit.verdict.other_findings == []
+    assert audit.partition_counts[0].verified < len(messages(pair, 0))
+
+
+def all_sent(pair: AgencyPair, count: int) -> bool:
+    sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
+    return pair.ask(sent, pair.producer) == [(count,)]
 
 
 def test_a_leaf_that_a_copy_lacks_is_said_to_be_missing(

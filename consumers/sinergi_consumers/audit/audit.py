@@ -5,6 +5,8 @@ byte does not hide another.
 
     1. Read the signed statements about the topic from other topics, before the topic itself.
     2. Replay each partition. An error is a finding, and the batch is compared with the other copy.
+       The other copy is read first, so that it has no leaves that were sealed after this one was
+       read.
     3. Compare each partition with the statements, at the tree sizes that they state.
     4. Compare it with checkpoints of smaller trees that come after larger ones.
     5. Compare it with the other copy, leaf by leaf.
@@ -157,6 +159,8 @@ class Audit:
         if self._comparison is not None:
             self._comparison.check()
         stated = self.verdict.statements = witnesses.gather(self._bus, self._topic)  # 1
+        if self._comparison is not None:
+            self._comparison.read(numbers)
         for number in numbers:
             frames = self._replay.partition(number, wanted, stated.sizes(number))
             try:

@@ -111,6 +111,18 @@ class CopyComparison:
         """
         self._other.check()
 
+    def read(self, numbers: Iterable[int]) -> None:
+        """Read partitions of the other copy. Call it before the audited copy is read.
+
+        Otherwise a copy that is still being written would have leaves that the audited one got
+        only after it was read, and would falsely show that its end is missing.
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        for number in numbers:
+            self._other_partition(number)
+
     def compare(self, partitions: Collection[ReplayCounts], read_to_end: Container[int]) -> None:
         """Compare the verified leaves of all partitions with the other copy, and their number.
 
@@ -142,7 +154,7 @@ class CopyComparison:
         leaves = range(counts.verified, min(end, theirs.verified))
         if not leaves:
             return None, f"compared with {self.against}: it has no valid leaf beyond these"
-        found = first_difference(self._bus, self.name, theirs, leaves)
+        found = first_difference(self._bus, self.name, theirs, leaves, counts.offsets[1])
         return found, f"compared with {self.against}: {_found(found)}"
 
     def _compare_partition(self, counts: ReplayCounts, *, is_whole: bool) -> int:
@@ -208,7 +220,7 @@ class CopyComparison:
         end = why.end if isinstance(why, errors.SealMismatch) else ours.verified
         leaves = range(theirs.verified, min(end, ours.verified))
         if leaves:
-            difference = first_difference(self._bus, self.against, ours, leaves)
+            difference = first_difference(self._bus, self.against, ours, leaves, theirs.offsets[1])
             remarks.append(f"compared with {self.name}: {_found(difference)}")
         self._verdict.other_findings.append(
             AuditFinding(str(why), theirs.partition, tuple(remarks), difference)
@@ -217,7 +229,7 @@ class CopyComparison:
     def _add_other_end(self, theirs: ReplayCounts, ours: ReplayCounts) -> None:
         """Record why fewer leaves of the other copy are valid, though nothing contradicts them."""
         leaves = range(theirs.verified, ours.verified)
-        difference = first_difference(self._bus, self.against, ours, leaves)
+        difference = first_difference(self._bus, self.against, ours, leaves, theirs.offsets[1])
         if difference and difference.is_end:
             missing = _leaves(ours.verified - difference.leaf)
             self._verdict.missing_in_copy.append(
@@ -240,7 +252,7 @@ class CopyComparison:
 
 
 def first_difference(
-    bus: Bus, copy: str, verified: ReplayCounts, leaves: range
+    bus: Bus, copy: str, verified: ReplayCounts, leaves: range, end: int | None = None
 ) -> LeafDifference | None:
     """The first leaf of a range for which a copy has no message with the verified content.
 
@@ -249,10 +261,15 @@ def first_difference(
         copy: the name of the copy, whose messages need not be valid.
         verified: the partition of another copy, with its leaves.
         leaves: the range of leaf indexes; `verified` has all of them.
+        end: the offset before which the messages of the copy are compared, if it was read before;
+            None means its present end.
     """
     present, equal = bytearray(len(leaves)), bytearray(len(leaves))
     with open_scan(bus.connection, TopicPartition(copy, verified.partition)) as scan:
-        for chunk in scan.read(*scan.bounds()):
+        low, high = scan.bounds()
+        if end is not None:
+            high = max(low, min(end, high))  # messages may have been deleted meanwhile
+        for chunk in scan.read(low, high):
             for each in map(parsed, chunk):
                 if each is None or each.leaf_index not in leaves:
                     continue

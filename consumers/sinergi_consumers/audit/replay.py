@@ -303,6 +303,7 @@ def _read(
         SealBroken: the messages are not what the owner sealed.
     """
     low, high = scan.bounds()
+    counts.offsets = (low, high)
     start: int | None = low
     while start is not None:
         for chunk in scan.read(start, high):
