@@ -5,10 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from agency_pair import DATABASE, AgencyPair, running, transfer
-from test_status import Operator, operator
+from raw_group_member import assignment, joined
+from sinergi.status import gathering
+from sinergi_schemas import errors
+from test_status import Operator, operator, shares
 from waiting import until
 
 if TYPE_CHECKING:
@@ -58,3 +62,46 @@ def test_a_stranger_in_the_group_who_takes_the_shares_is_named_by_status(
             pair.until(lambda: not operator.reader()["problems"], "the reader's side is well")
     (problem,) = (each for each in problems if each["kind"] == "foreign-member")
     assert problem["what"].startswith("stranger at ")
+
+
+def test_a_stranger_who_takes_topics_whose_names_are_not_text_is_named_and_the_rest_shown(
+    operator: Operator,
+) -> None:
+    pair = operator.pair
+    assigned = assignment([(b"\xff\xfe", [0]), (pair.topic.name.encode(), [0, 1])])
+    with joined(pair.kafka, f"{pair.reader}.{DATABASE}", assigned, client_id=b"\xff\xfe"):
+        document = operator.reader()
+    (problem,) = (each for each in document["problems"] if each["kind"] == "foreign-member")
+    assert "with 3 partitions is in the group " in problem["what"]
+    assert (document["exit_status"], document["away"]) == (1, [])
+    assert [each["available"] for each in shares(document)] == [0, 0]
+
+
+@pytest.mark.parametrize("kind", [b"connect", b"consumer"])
+def test_others_who_hold_the_group_for_something_else_are_named_and_the_rest_shown(
+    operator: Operator, kind: bytes
+) -> None:
+    pair = operator.pair
+    group = f"{pair.reader}.{DATABASE}"
+    with joined(pair.kafka, group, b"\xff" * 40, protocol_type=kind, protocol=b"x"):
+        document = operator.reader()
+    (problem,) = document["problems"]
+    assert problem["kind"] == "foreign-member"
+    assert problem["what"].startswith(f"others hold the group {group}: ")
+    assert (document["exit_status"], document["away"]) == (1, [])
+    assert document["reading"]["workers"] is None
+    assert [each["available"] for each in shares(document)] == [0, 0]
+
+
+def test_a_group_that_may_not_be_described_hides_nothing_else(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object, name: str) -> None:
+        raise errors.NotPermitted("User:x", "Describe", "group", (name,), "no")
+
+    monkeypatch.setattr(gathering, "consumer_group", refuse)
+    document = operator.reader()
+    (away,) = document["away"]
+    assert (document["exit_status"], away["answers"]) == (2, True)
+    assert document["reading"]["workers"] is None
+    assert [each["available"] for each in shares(document)] == [0, 0]

@@ -328,7 +328,7 @@ def test_the_only_broker_lost_with_its_disk_is_filled_again_from_the_outbox(
     shutil.rmtree(kafka.service.folder / "kafka")
     scenario.publish()
     kafka.start()
-    scenario.until_lines(bus.agency_settings, "is not on the broker: run `sinergi provision apply`")
+    scenario.until_lines(bus.agency_settings, "not on the broker: run `sinergi provision apply`")
     done: Any = sinergi(bus.agency_settings, "provision", "apply")
     assert done.returncode == 0, done.stderr
     relay = scenario.relay()

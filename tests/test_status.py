@@ -314,7 +314,8 @@ def test_heads_of_others_and_old_ones_again_do_not_hide_the_newest(operator: Ope
     known = [each.value() for each in messages(pair, control) if each.key() == b"heads"]
     producer = Producer({"bootstrap.servers": pair.kafka})
     for noise in (b"what I say", None, b"\xff\xfe", known[0]):
-        producer.produce(control, noise, b"heads")
+        for _ in range(100):
+            producer.produce(control, noise, b"heads")
     assert producer.flush(30) == 0
     document = operator.reader()
     assert "heads" not in kinds(document)

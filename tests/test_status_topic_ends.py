@@ -9,11 +9,22 @@ from structlog.testing import capture_logs
 from agency_pair import AgencyPair, transfer
 from foreign_messages import write_all
 from sinergi.status import broker
+from sinergi.status.facts import ShownLeaves
 from sinergi.status.judgement import judge
 from sinergi_schemas import topics
 from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.kafka.leaf_search import claimed_leaf
 from test_moved_topics import deleted, held, made
-from test_status import TOPIC, Operator, kinds, operator, reading, shares, until_sent
+from test_status import (
+    TOPIC,
+    Operator,
+    kinds,
+    operator,
+    publishing,
+    reading,
+    shares,
+    until_sent,
+)
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -134,6 +145,82 @@ def test_an_old_copy_of_a_topic_and_of_its_owners_heads_is_told_by_what_is_mater
         assert each["available"] < known
     told = {(each["partition"], each["shown"]) for each in logs if each["event"] == SHORT}
     assert told == {(number, len(messages)) for number, messages in enumerate(old)}
+
+
+def test_a_hole_in_a_topic_is_named_to_owner_and_readers_also_after_new_events(
+    operator: Operator,
+) -> None:
+    """A topic was created again with its first leaves only, and the relay sends on behind them."""
+    pair = operator.pair
+    with pair.relaying(), pair.materialising():
+        published(pair, "P", 40)
+        pair.until_rows("sinergi.transfer_history", 40)
+    kept = [messages[:5] for messages in partitions(pair)]
+    deleted(pair)
+    made(pair)
+    appended(pair, kept)
+    owner = operator.publisher()
+    assert {"cut", "no-relay"} == kinds(owner)
+    assert "where the broker has confirmed" in owner["lines"][0]
+    with pair.relaying():
+        published(pair, "Q", 40)
+        until_sent(pair, 80)
+    leaves = [{claimed_leaf(each): each for each in messages} for messages in partitions(pair)]
+    deleted(pair)
+    made(pair)
+    holed = [[of[leaf] for leaf in range(len(of)) if leaf not in range(5, 15)] for of in leaves]
+    appended(pair, holed)
+    for document in (operator.publisher(), operator.reader()):
+        cut = [each["what"] for each in document["problems"] if each["kind"] == "cut"]
+        assert len(cut) == pair.partitions
+        assert all("lacks 10 of " in each for each in cut)
+        assert document["exit_status"] == 1
+
+
+def test_a_control_topic_that_is_not_there_is_named_to_its_owner(operator: Operator) -> None:
+    control = topics.control_topic(operator.pair.publisher)
+    admin = open_admin(operator.pair.connection)
+    for gone in admin.delete_topics([control]).values():
+        gone.result(timeout=PATIENCE_SECONDS)
+    operator.pair.until(lambda: not describe(admin, [control]), "the heads are gone")
+    document = operator.publisher()
+    assert kinds(document) == {"topic", "no-relay"}
+    assert f"{control} is not on the broker: run `sinergi provision" in document["lines"][0]
+
+
+def test_a_topic_lacks_leaves_where_it_has_fewer_messages_or_begins_with_another_leaf() -> None:
+    for facts in (reading, publishing):
+        short = judge(facts(shown=ShownLeaves(10, is_complete=True, messages=6)))
+        assert [each.kind for each in short.problems] == ["cut"]
+        assert short.lines[0].startswith(f"{TOPIC}/0 lacks 4 of 10 leaves: it has only 6 messages;")
+        late = judge(facts(shown=ShownLeaves(10, is_complete=True, messages=12, first_leaf=3)))
+        assert late.lines[0].startswith(f"{TOPIC}/0 lacks its first 3 leaves: ")
+        assert late.exit_status == 1
+        unsure = judge(
+            facts(
+                shown=ShownLeaves(
+                    10, is_complete=True, messages=12, first_leaf=3, is_searched=False
+                )
+            )
+        )
+        assert unsure.exit_status == 0
+        (remark,) = unsure.remarks
+        assert remark.startswith(f"{TOPIC}/0 begins with leaf 3 and not with leaf 0: only `sinergi")
+        assert (
+            judge(facts(shown=ShownLeaves(10, is_complete=True, messages=12)))
+            .lines[0]
+            .startswith("all is well")
+        )
+
+
+def test_an_owner_sees_that_a_topic_of_its_own_was_cut_off() -> None:
+    verdict = judge(publishing(shown=ShownLeaves(4, is_complete=True, messages=4)))
+    assert (verdict.exit_status, [each.kind for each in verdict.problems]) == (1, ["cut"])
+    said = f"{TOPIC}/0 shows 4 leaves where the broker has confirmed 10: its end was cut off"
+    assert verdict.lines[0].startswith(said)
+    unsure = judge(publishing(shown=ShownLeaves(4, is_complete=False, messages=20_000)))
+    assert unsure.exit_status == 2
+    assert f"not known whether {TOPIC}/0 is complete" in unsure.lines[0]
 
 
 def test_a_topic_is_cut_off_where_it_shows_less_than_was_signed_or_verified() -> None:

@@ -33,11 +33,12 @@ def status(as_json: AsJson = False) -> None:
     Published: sealed, sent, and the rows that wait, by topic. Received: how far each reader of a
     published topic is, by the receipts that it has signed. Read: available on the broker,
     materialised by the projection that is least far, behind by its oldest missing message.
-    The topics are not verified here; `sinergi materialise` and `sinergi replay` do that.
+    Only the ends of the topics are read: `sinergi materialise` and `sinergi replay` verify them.
+    Notes say which agreements have ended, begin later or end within 30 days.
 
-    Exit status: 0 all is well; 1 something is halted, held, in quarantine, or has waited for a
-    minute or for a process that does not run; 2 a service is away, or the end of a topic does not
-    show whether messages are missing, and the rest is shown.
+    Exit status: 0 all is well; 1 something is missing, halted, held, in quarantine, or has waited
+    for a minute or for a process that does not run; 2 a service is away, or the end of a topic does
+    not show whether messages are missing, and the rest is shown.
 
     Example: sinergi status --json
     """

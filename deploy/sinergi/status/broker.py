@@ -5,12 +5,14 @@ Only the ends of the topic-partitions are read, outside every consumer group, an
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 
+from sinergi.status.facts import ShownLeaves
+from sinergi.status.signed_heads import find_heads
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import from_posix_time
@@ -18,18 +20,18 @@ from sinergi_schemas.kafka.admin import bounds, cluster_id, describe, open_admin
 from sinergi_schemas.kafka.groups import members
 from sinergi_schemas.kafka.leaf_search import claimed_leaf
 from sinergi_schemas.kafka.scan import PartitionScan, RangeReader
-from sinergi_schemas.seal import checkpoint, heads
+from sinergi_schemas.seal import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from confluent_kafka import Message
 
+    from sinergi.status.signed_heads import FoundHeads
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.unreadable import Unreadable
-    from sinergi_schemas.seal.heads import SignedHeads
     from sinergi_schemas.topics import TopicPartition
 
 
@@ -37,9 +39,8 @@ if TYPE_CHECKING:
 # messages are read first, and then ten times as many each, until enough is known.
 FIRST_MESSAGES = 100
 MOST_MESSAGES = 10_000
-_CONTROL_MESSAGES = 5_000
-_MOST_NOTES = 64
-_HEADS = b"heads"
+# In so many messages at the beginning of a topic-partition its first leaf is searched.
+_FIRST_LENGTHS = (1, FIRST_MESSAGES, MOST_MESSAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +61,6 @@ class ExpectedLeaves:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """How many leaves a topic-partition shows.
-
-    Attributes:
-        is_complete: it has no more leaves than it shows: all of it was read, or it shows all that
-            is known of it.
-    """
-
-    leaves: int
-    is_complete: bool
-
-
-@dataclass(frozen=True, slots=True)
 class BrokerTopic:
     """A topic as the brokers describe it."""
 
@@ -88,11 +76,26 @@ class ConsumerGroup:
         members: how many members have the client id of our clients.
         hosts: the host that reads each topic-partition.
         foreign: descriptions of the other members.
+        unreadable: why the members are unknown; None if they are known.
     """
 
     members: int
     hosts: Mapping[TopicPartition, str]
     foreign: tuple[str, ...] = ()
+    unreadable: str | None = None
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was read of topic-partitions.
+
+    Attributes:
+        leaves: the size of the largest checkpoint of the owner.
+        unsigned: those with a checkpoint that no key in the agreements has signed.
+    """
+
+    leaves: dict[TopicPartition, int] = field(default_factory=dict)
+    unsigned: set[TopicPartition] = field(default_factory=set)
 
 
 class Broker:
@@ -129,8 +132,8 @@ class Broker:
         agreements: Agreements,
         offsets: Mapping[TopicPartition, range],
         known: Mapping[TopicPartition, ExpectedLeaves],
-    ) -> dict[TopicPartition, Shown]:
-        """How many leaves topic-partitions show by the checkpoints of their owners near their ends.
+    ) -> dict[TopicPartition, ShownLeaves]:
+        """The leaves of topic-partitions by the checkpoints of their owners near their ends.
 
         Anybody may have appended old messages of the owner, or messages of his own. So a
         topic-partition that shows less than is known of it is read from further back.
@@ -138,64 +141,44 @@ class Broker:
         Args:
             offsets: the offsets that each topic-partition has.
         """
-        found: dict[TopicPartition, int] = {}
+        found = _Found()
         unread, length = dict(offsets), FIRST_MESSAGES
         while unread and length <= MOST_MESSAGES:
             self._find_checkpoints(found, agreements, _last(unread, length))
             unread = {
                 tp: rest
                 for tp, each in unread.items()
-                if not known[tp].is_shown(found.get(tp)) and (rest := each[:-length])
+                if not known[tp].is_shown(found.leaves.get(tp)) and (rest := each[:-length])
             }
             length *= 10
         self._find_checkpoints(found, agreements, _near_positions(unread, known))
+        first = self._first_leaves({tp: offsets[tp] for tp in found.leaves})
         return {
-            tp: Shown(found.get(tp, 0), tp not in unread or known[tp].is_shown(found.get(tp)))
-            for tp in offsets
+            tp: ShownLeaves(
+                found.leaves.get(tp, 0),
+                tp not in unread or known[tp].is_shown(found.leaves.get(tp)),
+                len(each),
+                first.get(tp, 0),
+                len(each) <= MOST_MESSAGES,
+                tp in found.unsigned and tp not in found.leaves,
+            )
+            for tp, each in offsets.items()
         }
 
-    def heads_notes(
-        self, offsets: Mapping[TopicPartition, range]
-    ) -> dict[TopicPartition, list[bytes]]:
-        """The newest heads near the ends of control topics, not verified, oldest first.
+    def heads(
+        self, agreements: Agreements, controls: Mapping[str, TopicPartition], now: datetime
+    ) -> dict[str, FoundHeads]:
+        """The newest heads that agencies have signed, by the control topic of each.
 
         Args:
-            offsets: the offsets that each control topic has.
+            controls: those that exist.
         """
-        found: dict[TopicPartition, deque[bytes]] = {}
-        for tp, received in self._reader.messages(_last(offsets, _CONTROL_MESSAGES)):
-            if received.key() == _HEADS:
-                notes = found.setdefault(tp, deque(maxlen=_MOST_NOTES))
-                notes.append((received.value() or b"")[: heads.MOST_BYTES + 1])
-        return {tp: [*notes] for tp, notes in found.items()}
+        offsets = self.bounds(controls.values())
+        return find_heads(self._reader, agreements, controls, offsets, now)
 
     def drain_unreadable(self) -> list[Unreadable]:
         """The batches that could not be read and were passed over since the last call."""
         return self._reader.drain_unreadable()
-
-    def heads(
-        self, agreements: Agreements, agency: str, notes: Sequence[bytes]
-    ) -> SignedHeads | None:
-        """The newest heads that an agency has signed among some notes; None without any note.
-
-        Raises:
-            SealBroken: the agency has signed none of them.
-        """
-        best: SignedHeads | None = None
-        broken: errors.SealBroken | None = None
-        for note in notes:
-            try:
-                stated = heads.verify(
-                    note.decode(errors="replace"), agreements.bus, agency, agreements.keys(agency)
-                )
-            except errors.SealBroken as why:
-                broken = why
-            else:
-                if best is None or _newness(stated) >= _newness(best):
-                    best = stated
-        if best is None and broken:
-            raise broken
-        return agreements.credible(best) if best else None
 
     def first_at(
         self, tp: TopicPartition, offsets: range, index: int, offset: int | None
@@ -214,24 +197,48 @@ class Broker:
                 return _time(received)
         return None
 
-    def group(self, name: str) -> ConsumerGroup:
-        """Describe a consumer group; it has no members where no group has that name."""
-        found = members(self._admin, name)
-        hosts = {tp: each.host for each in found for tp in each.partitions}
-        foreign = tuple(str(each) for each in found if not each.is_ours)
-        return ConsumerGroup(len(found) - len(foreign), hosts, foreign)
-
     def _find_checkpoints(
         self,
-        found: dict[TopicPartition, int],
+        found: _Found,
         agreements: Agreements,
         ranges: Mapping[TopicPartition, range],
     ) -> None:
-        """Add the size of the largest checkpoint of each owner in some ranges to `found`."""
+        """Add what the checkpoints in some ranges show to `found`."""
         for tp, received in self._reader.messages(ranges):
-            size = _checkpoint_size(received, agreements, tp)
-            if size is not None:
-                found[tp] = max(found.get(tp, 0), size)
+            with suppress(errors.MessageMalformed):
+                sealed = message.parse(received).sealed
+                if sealed is None:
+                    continue
+                size = _signed_size(sealed.note, agreements, tp)
+                if size is None:
+                    found.unsigned.add(tp)
+                else:
+                    found.leaves[tp] = max(found.leaves.get(tp, 0), size)
+
+    def _first_leaves(
+        self, offsets: Mapping[TopicPartition, range]
+    ) -> dict[TopicPartition, int | None]:
+        """The lowest leaf that the first messages claim; None where they claim none."""
+        lowest: dict[TopicPartition, int | None] = dict.fromkeys(offsets)
+        for length in _FIRST_LENGTHS:
+            unsure = {tp: each[:length] for tp, each in offsets.items() if lowest[tp] != 0}
+            for tp, received in self._reader.messages(unsure):
+                leaf, known = claimed_leaf(received), lowest[tp]
+                if leaf is not None and (known is None or leaf < known):
+                    lowest[tp] = leaf
+        return lowest
+
+
+def consumer_group(connection: Connection, name: str) -> ConsumerGroup:
+    """Describe a consumer group; it has no members where no group has that name.
+
+    Raises:
+        SinergiError: see `sinergi_schemas.kafka.groups.members`.
+    """
+    found = members(open_admin(connection), name)
+    hosts = {tp: each.host for each in found.members for tp in each.partitions}
+    foreign = tuple(str(each) for each in found.members if not each.is_ours)
+    return ConsumerGroup(len(found.members) - len(foreign), hosts, foreign, found.unreadable)
 
 
 def _last(offsets: Mapping[TopicPartition, range], count: int) -> dict[TopicPartition, range]:
@@ -252,16 +259,12 @@ def _near_positions(
     return found
 
 
-def _checkpoint_size(received: Message, agreements: Agreements, tp: TopicPartition) -> int | None:
-    """The tree size of the owner's checkpoint that a message carries; None without one."""
-    topic, partition = tp.event_topic, tp.partition
-    origin = tp.origin(agreements.bus)
+def _signed_size(note: str, agreements: Agreements, tp: TopicPartition) -> int | None:
+    """The tree size of a checkpoint; None where the owner of the topic has not signed it."""
+    ring = agreements.ring(tp.event_topic, tp.partition)
     try:
-        sealed = message.parse(received).sealed
-        if sealed is None:
-            return None
-        return checkpoint.verify(sealed.note, origin, agreements.ring(topic, partition)).size
-    except (errors.MessageMalformed, errors.SealBroken):
+        return checkpoint.verify(note, tp.origin(agreements.bus), ring).size
+    except errors.SealBroken:
         return None
 
 
@@ -271,8 +274,3 @@ def _time(received: Message) -> datetime | None:
     if kind == TIMESTAMP_NOT_AVAILABLE:
         return None
     return from_posix_time(milliseconds / 1000)
-
-
-def _newness(stated: SignedHeads) -> tuple[int, int]:
-    """Orders heads by their time, which has whole seconds, and within one by their leaves."""
-    return stated.posix_time, sum(each.size for each in stated.heads)

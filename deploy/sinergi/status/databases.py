@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, LiteralString, NamedTuple, TypeVar
 
 from sinergi.status.checked_rows import CheckedRows
 from sinergi.status.facts import ForeignMessages, Halt, LeaseFacts
@@ -13,6 +13,7 @@ from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database, stored
+from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ _HELD = """
     SELECT event_type, held, count(*) FROM sinergi_producer.outbox
     WHERE held IS NOT NULL GROUP BY event_type, held
 """
+
+# Any note shows whose database it is; all are by the same agency.
+_OWN_NOTE = "SELECT note FROM sinergi_producer.checkpoint LIMIT 1"
+_OWN_RECEIPT = "SELECT note FROM sinergi_consumer.receipt LIMIT 1"
 
 _POSITIONS = """
     SELECT topic, partition, projection, tree_size, frontier, cluster_id, topic_id, next_offset
@@ -89,6 +94,7 @@ class ProducerRows:
 
     Attributes:
         invalid: damaged rows, a line each; they are left out where they cannot be interpreted.
+        signers: the names of the keys under one checkpoint.
     """
 
     lease: LeaseFacts
@@ -97,6 +103,7 @@ class ProducerRows:
     history: Mapping[str, WaitingRows]
     held: Mapping[str, Mapping[str, int]]
     invalid: Sequence[str]
+    signers: Sequence[str] = ()
 
 
 class PositionRow(NamedTuple):
@@ -113,6 +120,7 @@ class ConsumerRows:
 
     Attributes:
         invalid: as those of `ProducerRows`.
+        signers: the names of the keys under one receipt, those of the owner and of the database.
     """
 
     positions: Mapping[TopicPartition, Mapping[str, PositionRow]]
@@ -122,6 +130,7 @@ class ConsumerRows:
     halts: Mapping[TopicPartition, Halt]
     strays: Mapping[TopicPartition, list[ForeignMessages]]
     invalid: Sequence[str]
+    signers: Sequence[str] = ()
 
 
 def producer_rows(url: str) -> ProducerRows:
@@ -148,6 +157,7 @@ def producer_rows(url: str) -> ProducerRows:
             _waiting(checked, _HISTORY),
             _nested(checked.of_event_types("outbox", _HELD)),
             checked.invalid,
+            _signers(connection, _OWN_NOTE),
         )
 
 
@@ -185,11 +195,12 @@ def consumer_rows(url: str) -> ConsumerRows:
             )
             for topic, number, reason, detail, since, looks_at in checked.of_topics("halt", _HALTS)
         }
+        signers = _signers(connection, _OWN_RECEIPT)
         foreign: dict[TopicPartition, list[ForeignMessages]] = {}
         for topic, number, *details in checked.of_topics("skipped", _SKIPPED):
             foreign.setdefault(TopicPartition(topic, number), []).append(ForeignMessages(*details))
     known = _with_newcomers(positions)
-    return ConsumerRows(known, quarantined, events, kept, halts, foreign, checked.invalid)
+    return ConsumerRows(known, quarantined, events, kept, halts, foreign, checked.invalid, signers)
 
 
 def _with_newcomers(
@@ -220,6 +231,15 @@ def _looking(url: str, role: str) -> Iterator[psycopg.Connection]:
         raise errors.TablesMissing(f"a table of sinergi_{role}", role) from None
     finally:
         database.close()
+
+
+def _signers(connection: psycopg.Connection, question: LiteralString) -> tuple[str, ...]:
+    """The names of the keys under a stored note; none if nothing is stored, or it is damaged."""
+    row = connection.execute(question).fetchone()
+    try:
+        return tuple(each.name for each in parse_note(row[0]).signatures) if row else ()
+    except errors.NoteMalformed:
+        return ()
 
 
 def _waiting(checked: CheckedRows, question: str) -> dict[str, WaitingRows]:

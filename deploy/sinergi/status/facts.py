@@ -52,6 +52,33 @@ class LeaseFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownLeaves:
+    """What a topic-partition shows on the broker. Only its ends are read.
+
+    Attributes:
+        leaves: the size of the largest checkpoint of its owner that was found.
+        is_complete: it has no more leaves than these: all of it was read, or it shows all that is
+            known of it.
+        messages: from its first offset to its last; there are at most so many.
+        first_leaf: the lowest leaf that its first messages claim; None if these claim none.
+        is_searched: no other message claims a lower one, since all of it was read for this.
+        is_unsigned: it has checkpoints, but none under a key in the agreements.
+    """
+
+    leaves: int
+    is_complete: bool
+    messages: int
+    first_leaf: int | None = 0
+    is_searched: bool = True
+    is_unsigned: bool = False
+
+    @property
+    def missing(self) -> int:
+        """How many leaves are missing at least, since a message has one leaf at most."""
+        return max(0, self.leaves - self.messages)
+
+
+@dataclass(frozen=True, slots=True)
 class Tree:
     """One partition that this agency owns.
 
@@ -59,12 +86,14 @@ class Tree:
         sealed: leaves in its tree.
         sent: leaves that the broker has confirmed.
         unsent_seconds: since the oldest unsent leaf was sealed; 0 if all are sent.
+        shown: what the topic shows; None if the broker is away or does not have it.
     """
 
     partition: int
     sealed: int
     sent: int
     unsent_seconds: float
+    shown: ShownLeaves | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +124,7 @@ class PublishedTopic:
         oldest_unsealed_at: `recorded_at` of the oldest waiting row, without history.
         held: rows that the relay holds, by reason.
         readers: how far each database of each reader is; empty if that is unknown.
+        is_in_force: whether an agreement that is in force now covers it.
     """
 
     topic: str
@@ -107,6 +137,12 @@ class PublishedTopic:
     held: Mapping[str, int]
     partitions: tuple[Tree, ...]
     readers: tuple[Acknowledged, ...] = ()
+    is_in_force: bool = True
+
+    @property
+    def most_known(self) -> int:
+        """The leaves of its fullest partition that the broker has confirmed."""
+        return max((each.sent for each in self.partitions), default=0)
 
     @property
     def waiting(self) -> int:
@@ -121,11 +157,13 @@ class PublisherFacts:
 
     Attributes:
         unknown: why the progress of some readers is unknown, and what of it cannot be read.
+        missing: topics of this agency that its relay needs beside these, and the broker lacks.
     """
 
     lease: LeaseFacts
     topics: tuple[PublishedTopic, ...]
     unknown: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +220,7 @@ class ReadPartition:
     strays: tuple[ForeignMessages, ...] = ()
     quarantined_events: int | None = None
     at_least: int | None = None
+    shown: ShownLeaves | None = None
 
     @property
     def highest(self) -> int:
@@ -210,6 +249,9 @@ class ReadTopic:
             away.
         heads_at: when its owner last signed heads.
         heads_fault: why the heads are invalid.
+        heads_unread: older messages of the owner's control topic that were not read, and may be
+            newer heads.
+        is_in_force: whether an agreement that is in force now covers it.
     """
 
     topic: str
@@ -218,6 +260,13 @@ class ReadTopic:
     heads_at: datetime | None
     heads_fault: str | None
     partitions: tuple[ReadPartition, ...]
+    heads_unread: int = 0
+    is_in_force: bool = True
+
+    @property
+    def most_known(self) -> int:
+        """The leaves of its fullest partition that its owner has signed, or were verified here."""
+        return max((max(each.highest, each.signed or 0) for each in self.partitions), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +291,9 @@ class ReaderFacts:
         rooms: of each owner with events in quarantine.
         workers: materialisers in the consumer group; None if the broker is away.
         foreign: other members of the group, by client id and host.
+        group_fault: why the members are unknown although the broker describes the group: others
+            use it for something else.
+        missing: topics of this agency that its materialisers need, and the broker lacks.
         unreadable: batches of control topics that cannot be read, a line each.
     """
 
@@ -250,6 +302,8 @@ class ReaderFacts:
     topics: tuple[ReadTopic, ...]
     rooms: tuple[QuarantineUse, ...] = ()
     foreign: tuple[str, ...] = ()
+    group_fault: str | None = None
+    missing: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
 
 
@@ -264,6 +318,10 @@ class Facts:
         unknown: topics that it may write or read, of event types that this version lacks.
         invalid: damaged rows of both databases, a line each.
         lapses: topics on which no agreement is in force, with the file and from or until when.
+        misplaced: databases that belong to another agency, a line each.
+        agreements: the folder of the agreements.
+        periods: which agreements have ended, begin later or end soon, a line each.
+        unsigned: topics with checkpoints of which none is under a key in the agreements.
     """
 
     agency: str
@@ -275,3 +333,7 @@ class Facts:
     unknown: tuple[Topic, ...] = ()
     invalid: tuple[str, ...] = ()
     lapses: Mapping[str, str] = field(default_factory=dict)
+    misplaced: tuple[str, ...] = ()
+    agreements: str = "agreements"
+    periods: tuple[str, ...] = ()
+    unsigned: tuple[str, ...] = ()

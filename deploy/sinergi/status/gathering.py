@@ -1,21 +1,17 @@
-"""Reads the facts about an agency from its two databases and the brokers, as far as they answer.
-
-The order matters where two sources are compared. The tables are read before the topics, and an
-owner's heads before its topics, so that a topic never seems to hold less only because it grew
-meanwhile.
-"""
+"""Reads the facts about an agency from its two databases and the brokers, as far as they answer."""
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from sinergi.settings.settings import masked
 from sinergi.status import databases
-from sinergi.status.acknowledged import acknowledged
-from sinergi.status.broker import Broker, ConsumerGroup, ExpectedLeaves
-from sinergi.status.databases import PositionRow, TreeRow, WaitingRows
+from sinergi.status.agreement_periods import periods
+from sinergi.status.broker import ConsumerGroup, consumer_group
+from sinergi.status.bus_facts import WantedFacts, read_bus
+from sinergi.status.databases import TreeRow, WaitingRows
 from sinergi.status.facts import (
     Away,
     Facts,
@@ -26,45 +22,26 @@ from sinergi.status.facts import (
     ReaderFacts,
     ReadPartition,
     ReadTopic,
+    ShownLeaves,
     Tree,
 )
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.clock import from_posix_time
-from sinergi_schemas.kafka.unreadable import UnreadableCounts
-from sinergi_schemas.topics import Topic, TopicPartition, control_topic
+from sinergi_schemas.topics import Topic, TopicPartition, control_topic, receipts_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from sinergi.settings.settings import Settings
-    from sinergi.status.broker import BrokerTopic, Shown
+    from sinergi.status.bus_facts import BusFacts
     from sinergi.status.databases import ConsumerRows, ProducerRows
-    from sinergi.status.facts import Acknowledged
-    from sinergi_consumers.reading.position import TopicIncarnation
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.seal.heads import SignedHeads
 
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Topics:
-    """The facts of all topics from the brokers; `heads` and `faults` are by agency."""
-
-    found: Mapping[str, BrokerTopic]
-    shown: Mapping[TopicPartition, Shown]
-    heads: Mapping[str, SignedHeads | None]
-    faults: Mapping[str, str]
-    missing_since: Mapping[TopicPartition, datetime | None]
-    group: ConsumerGroup
-    readers: Mapping[Topic, Sequence[Acknowledged]]
-    unknown: Sequence[str]
-    unreadable: Sequence[str]
 
 
 def gather(settings: Settings, clock: Clock) -> Facts:
@@ -102,37 +79,69 @@ class _Gathering:
             FactSource.CONSUMER, consumer, databases.consumer_rows, others
         )
         reads = bool(consumer and (others or stored))
-        topics = self._ask(
-            FactSource.BROKER,
-            self.connection.bootstrap,
-            lambda _: self._topics(own, others if reads else {}, stored or None),
+        began = self.clock.now()
+        wanted = WantedFacts(
+            agency, own, others if reads else {}, sent or None, stored or None, began
         )
+        bus = self._ask(FactSource.BROKER, self.connection.bootstrap, lambda _: self._bus(wanted))
+        group = None
+        if bus and wanted.others:
+            group = self._ask(
+                FactSource.BROKER,
+                self.connection.bootstrap,
+                lambda _: consumer_group(self.connection, self._group),
+            )
+        elif bus:
+            group = ConsumerGroup(0, {})
         now = self.clock.now()
-        wanted = {"producer.database": own, "consumer.database": others}
-        given = {"producer.database": producer, "consumer.database": consumer}
+        in_force = {each.name for each in self.agreements.topics(now)}
+        known_facts = _Known(agency, bus, group, frozenset(in_force), now)
+        settings = {"producer.database": (own, producer), "consumer.database": (others, consumer)}
         return Facts(
             agency,
             now,
-            _publishing(agency, own, sent, topics, now) if sent else None,
-            self._reading(others, stored or None, topics, now) if reads else None,
+            _publishing(known_facts, own, sent) if sent else None,
+            self._reading(known_facts, others, stored or None) if reads else None,
             tuple(self.away),
-            tuple(key for key, names in wanted.items() if names and not given[key]),
+            tuple(key for key, (names, given) in settings.items() if names and not given),
             tuple(each for each in (*published, *read) if each.event_type not in known),
             (*(sent.invalid if sent else ()), *(stored.invalid if stored else ())),
             _lapses(self.agreements, (*published, *read), now),
+            tuple(self._misplaced(sent or None, stored or None)),
+            str(values.agreements),
+            periods(self.agreements, agency, now),
+            tuple(each for each in bus.unsigned if each in others or _has_sent(each, sent or None))
+            if bus
+            else (),
         )
 
+    def _bus(self, wanted: WantedFacts) -> BusFacts:
+        silent_seconds = self.settings.values.timeouts.status.silence
+        return read_bus(self.connection, self.agreements, wanted, silent_seconds)
+
     def _reading(
-        self,
-        counts: Mapping[str, int],
-        stored: ConsumerRows | None,
-        topics: _Topics | None,
-        now: datetime,
+        self, known: _Known, counts: Mapping[str, int], stored: ConsumerRows | None
     ) -> ReaderFacts:
         quota = self.settings.values.consumer.quarantine_bytes
         kept = sorted(stored.quarantined_bytes.items()) if stored else ()
         uses = tuple(QuarantineUse(owner, size, quota) for owner, size in kept)
-        return replace(_reading(self._group, counts, stored, topics, now), rooms=uses)
+        return replace(_reading(known, self._group, counts, stored), rooms=uses)
+
+    def _misplaced(self, sent: ProducerRows | None, stored: ConsumerRows | None) -> Iterable[str]:
+        """Databases whose stored signatures are by another agency."""
+        agency = self.settings.agency
+        # A receipt is signed with `<bus>/<agency>/<database>`, a checkpoint with `<bus>/<agency>`.
+        for key, rows, slashes in (
+            ("producer.database", sent, 1),
+            ("consumer.database", stored, 2),
+        ):
+            names = {each for each in (rows.signers if rows else ()) if each.count("/") == slashes}
+            others = sorted({each.split("/")[1] for each in names} - {agency})
+            if others and agency not in {each.split("/")[1] for each in names}:
+                yield (
+                    f"{key} is the database of {', '.join(others)}, and `agency` in the settings is"
+                    f" {agency}: correct one of the two"
+                )
 
     @property
     def _group(self) -> str:
@@ -160,163 +169,131 @@ class _Gathering:
             self.away.append(Away(service, str(masked(where)), _plainly(why), answers))
             return None
 
-    def _topics(
-        self,
-        own: Mapping[str, int],
-        others: Mapping[str, int],
-        stored: ConsumerRows | None,
-    ) -> _Topics:
-        silent_seconds = self.settings.values.timeouts.status.silence
-        with closing(Broker(self.connection, silent_seconds)) as broker:
-            owners = sorted({Topic.parse(each).agency for each in others})
-            controls = {each: TopicPartition(control_topic(each), 0) for each in owners}
-            found = broker.topics([*own, *others, *(name for name, _ in controls.values())])
-            notes = broker.heads_notes(
-                broker.bounds(each for each in controls.values() if each.topic in found)
-            )
-            unreadable = UnreadableCounts()
-            unreadable.add(broker.drain_unreadable())
-            wanted_tps = [
-                TopicPartition(name, number)
-                for name, count in others.items()
-                if name in found
-                for number in range(min(count, found[name].partitions))
-            ]
-            # After the heads: the topics held by then what the heads state.
-            bounds = broker.bounds(wanted_tps)
-            heads: dict[str, SignedHeads | None] = {}
-            faults: dict[str, str] = {}
-            for agency, control in controls.items():
-                try:
-                    heads[agency] = broker.heads(self.agreements, agency, notes.get(control, ()))
-                except errors.SealBroken as why:
-                    faults[agency] = str(why)
-            signed: dict[TopicPartition, int] = {}
-            for stated in heads.values():
-                signed |= _signed_sizes(stated)
-            known = {
-                each: _known(stored, each, found[each.topic].incarnation, signed) for each in bounds
-            }
-            shown = broker.leaves(self.agreements, bounds, known)
-            missing_since: dict[TopicPartition, datetime | None] = {}
-            for each, leaves in shown.items():
-                at = _lowest(stored, each, found[each.topic].incarnation)
-                if stored and leaves.is_complete and at.tree_size < leaves.leaves:
-                    missing_since[each] = broker.first_at(
-                        each, bounds[each], at.tree_size, at.next_offset
-                    )
-            readers, unknown = acknowledged(
-                self.connection, self.agreements, (Topic.parse(each) for each in own)
-            )
-            group = broker.group(self._group) if others else ConsumerGroup(0, {})
-            statements = readers, unknown, unreadable.remarks
-            return _Topics(found, shown, heads, faults, missing_since, group, *statements)
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What both sides need.
+
+    Attributes:
+        bus: None if the broker is away.
+        group: None if the group is unknown.
+        in_force: the topics that an agreement covers now.
+    """
+
+    agency: str
+    bus: BusFacts | None
+    group: ConsumerGroup | None
+    in_force: frozenset[str]
+    now: datetime
+
+    def partitions(self, topic: str) -> int | None:
+        """How many partitions a topic has; 0 if it is missing, None if the broker is away."""
+        return self.bus.partitions(topic) if self.bus else None
+
+    def shown(self, tp: TopicPartition) -> ShownLeaves | None:
+        """What a topic-partition shows; None if the broker is away or does not have it."""
+        return self.bus.shown.get(tp) if self.bus else None
+
+    def missing(self, topic: str) -> tuple[str, ...]:
+        """A control or receipts topic of ours, if it is known that the broker lacks it."""
+        return (topic,) if self.bus and topic in self.bus.lacking else ()
+
+    def numbers(self, topic: str, agreed: int) -> range:
+        """The agreed partitions of a topic, as far as the broker has them."""
+        found = self.partitions(topic)
+        return range(agreed if found is None else min(agreed, found))
 
 
-def _lowest(
-    stored: ConsumerRows | None, tp: TopicPartition, incarnation: TopicIncarnation
-) -> PositionRow:
-    """The least advanced position, with an offset only if it is valid at `incarnation`."""
-    rows = stored.positions.get(tp, {}).values() if stored else ()
-    least = min(rows, key=lambda each: each.tree_size, default=PositionRow(0, None, None))
-    return least if least.incarnation == incarnation else least._replace(next_offset=None)
+def _publishing(known: _Known, counts: Mapping[str, int], rows: ProducerRows) -> PublisherFacts:
+    stored = {name for name, _ in rows.trees} | {*rows.live} | {*rows.history} | {*rows.held}
+    names = sorted({*counts, *(Topic(known.agency, each).name for each in stored)})
+    published = (_published(known, each, counts.get(each, 0), rows) for each in names)
+    is_needed = bool(known.in_force & counts.keys() or rows.trees)
+    missing = known.missing(control_topic(known.agency)) if is_needed else ()
+    unknown = tuple(known.bus.unknown) if known.bus else ()
+    return PublisherFacts(rows.lease, tuple(published), unknown, missing)
 
 
-def _known(
-    stored: ConsumerRows | None,
-    tp: TopicPartition,
-    incarnation: TopicIncarnation,
-    signed: Mapping[TopicPartition, int],
-) -> ExpectedLeaves:
-    """The size that the owner has signed, and the size that was verified here."""
-    rows = stored.positions.get(tp, {}).values() if stored else ()
-    leaves = max((each.tree_size for each in rows), default=0)
-    here = (
-        each.next_offset for each in rows if each.incarnation == incarnation and each.next_offset
-    )
-    return ExpectedLeaves(max(leaves, signed.get(tp, 0)), max(here, default=None))
-
-
-def _publishing(
-    agency: str,
-    counts: Mapping[str, int],
-    rows: ProducerRows,
-    topics: _Topics | None,
-    now: datetime,
-) -> PublisherFacts:
-    known = {name for name, _ in rows.trees} | {*rows.live} | {*rows.history} | {*rows.held}
-    names = sorted({*counts, *(Topic(agency, each).name for each in known)})
-    published = (_published(each, counts.get(each, 0), rows, topics, now) for each in names)
-    unknown = tuple(topics.unknown) if topics else ()
-    return PublisherFacts(rows.lease, tuple(published), unknown)
-
-
-def _published(
-    name: str, agreed: int, rows: ProducerRows, topics: _Topics | None, now: datetime
-) -> PublishedTopic:
+def _published(known: _Known, name: str, agreed: int, rows: ProducerRows) -> PublishedTopic:
     event_type = Topic.parse(name).event_type
     live = rows.live.get(event_type, WaitingRows(0, None))
     trees = {number: tree for (of, number), tree in rows.trees.items() if of == event_type}
-    numbers = sorted({*range(agreed), *trees})
+    numbers = sorted({*known.numbers(name, agreed), *trees})
     return PublishedTopic(
         name,
         agreed,
-        _partitions(topics, name),
+        known.partitions(name),
         live.rows,
         rows.history.get(event_type, WaitingRows(0, None)).rows,
         live.oldest_at,
-        _age(live.oldest_at, now),
+        _age(live.oldest_at, known.now),
         rows.held.get(event_type, {}),
-        tuple(_tree(each, trees.get(each, TreeRow(0, 0, None)), now) for each in numbers),
-        tuple(topics.readers.get(Topic.parse(name), ())) if topics else (),
+        tuple(
+            _tree(known, TopicPartition(name, each), trees.get(each, TreeRow(0, 0, None)))
+            for each in numbers
+        ),
+        tuple(known.bus.readers.get(Topic.parse(name), ())) if known.bus else (),
+        name in known.in_force,
     )
 
 
-def _tree(number: int, row: TreeRow, now: datetime) -> Tree:
-    return Tree(number, row.sealed, row.sent, _age(row.unsent_since, now))
+def _tree(known: _Known, tp: TopicPartition, row: TreeRow) -> Tree:
+    unsent_seconds = _age(row.unsent_since, known.now)
+    return Tree(tp.partition, row.sealed, row.sent, unsent_seconds, known.shown(tp))
 
 
 def _reading(
-    group: str,
-    counts: Mapping[str, int],
-    stored: ConsumerRows | None,
-    topics: _Topics | None,
-    now: datetime,
+    known: _Known, group: str, counts: Mapping[str, int], stored: ConsumerRows | None
 ) -> ReaderFacts:
-    seen = {*stored.positions, *stored.quarantined, *stored.halts} if stored else set()
-    found = seen | {(name, number) for name, count in counts.items() for number in range(count)}
-    read = []
-    for name in sorted({name for name, _ in found}):
-        agency = Topic.parse(name).agency
-        heads = topics.heads.get(agency) if topics else None
-        numbers = sorted(number for of, number in found if of == name)
-        read.append(
-            ReadTopic(
-                name,
-                counts.get(name, 0),
-                _partitions(topics, name),
-                from_posix_time(heads.posix_time) if heads else None,
-                topics.faults.get(agency) if topics else None,
-                tuple(
-                    _read_partition(TopicPartition(name, each), stored, topics, heads, now)
-                    for each in numbers
-                ),
-            )
-        )
-    workers, foreign = (topics.group.members, topics.group.foreign) if topics else (None, ())
-    unreadable = tuple(topics.unreadable) if topics else ()
-    return ReaderFacts(group, workers, tuple(read), foreign=foreign, unreadable=unreadable)
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for name, count in counts.items():
+        numbers[name].update(known.numbers(name, count))
+    for tp in (*stored.positions, *stored.quarantined, *stored.halts) if stored else ():
+        numbers[tp.topic].add(tp.partition)
+    read = tuple(
+        _read_topic(known, name, counts.get(name, 0), sorted(numbers[name]), stored)
+        for name in sorted(numbers)
+    )
+    is_needed = bool(known.in_force & counts.keys())
+    missing = known.missing(receipts_topic(known.agency)) if is_needed else ()
+    found = known.group
+    workers = None if found is None or found.unreadable else found.members
+    foreign, fault = (found.foreign, found.unreadable) if found else ((), None)
+    return ReaderFacts(
+        group,
+        workers,
+        read,
+        foreign=foreign,
+        group_fault=fault,
+        missing=missing,
+        unreadable=tuple(known.bus.unreadable) if known.bus else (),
+    )
+
+
+def _read_topic(
+    known: _Known,
+    name: str,
+    agreed: int,
+    numbers: Iterable[int],
+    stored: ConsumerRows | None,
+) -> ReadTopic:
+    heads = known.bus.heads.get(Topic.parse(name).agency) if known.bus else None
+    return ReadTopic(
+        name,
+        agreed,
+        known.partitions(name),
+        heads.signed_at if heads else None,
+        heads.fault if heads else None,
+        tuple(_read_partition(known, TopicPartition(name, each), stored) for each in numbers),
+        heads.unread if heads else 0,
+        name in known.in_force,
+    )
 
 
 def _read_partition(
-    tp: TopicPartition,
-    stored: ConsumerRows | None,
-    topics: _Topics | None,
-    heads: SignedHeads | None,
-    now: datetime,
+    known: _Known, tp: TopicPartition, stored: ConsumerRows | None
 ) -> ReadPartition:
-    shown = topics.shown.get(tp) if topics else None
-    signed = _signed_sizes(heads)
+    shown = known.shown(tp)
     materialised = None
     if stored:
         rows = stored.positions.get(tp, {})
@@ -324,26 +301,27 @@ def _read_partition(
     found = ReadPartition(
         tp.partition,
         shown.leaves if shown and shown.is_complete else None,
-        signed.get(tp),
+        known.bus.signed.get(tp) if known.bus else None,
         materialised,
         None,
-        topics.group.hosts.get(tp) if topics else None,
+        known.group.hosts.get(tp) if known.group else None,
         stored.quarantined.get(tp, {}) if stored else None,
         stored.halts.get(tp) if stored else None,
         tuple(stored.strays.get(tp, ())) if stored else (),
         stored.quarantined_events.get(tp, 0) if stored else None,
         shown.leaves if shown and not shown.is_complete else None,
+        shown,
     )
-    if found.behind and topics:
-        since = topics.missing_since.get(tp)
-        return replace(found, seconds_behind=None if since is None else _age(since, now))
+    if found.behind and known.bus:
+        since = known.bus.missing_since.get(tp)
+        return replace(found, seconds_behind=None if since is None else _age(since, known.now))
     return replace(found, seconds_behind=None if found.behind is None else 0.0)
 
 
-def _signed_sizes(heads: SignedHeads | None) -> dict[TopicPartition, int]:
-    """The size of each tree that signed heads state."""
-    stated = heads.heads if heads else ()
-    return {TopicPartition(each.topic, each.partition): each.size for each in stated}
+def _has_sent(topic: str, rows: ProducerRows | None) -> bool:
+    """Whether our relay has sent leaves to a topic of ours."""
+    trees = rows.trees.items() if rows else ()
+    return any(of == Topic.parse(topic).event_type and tree.sent for (of, _), tree in trees)
 
 
 def _counts(agreements: Agreements, topics: Iterable[Topic]) -> dict[str, int]:
@@ -354,13 +332,6 @@ def _lapses(agreements: Agreements, topics: Iterable[Topic], at: datetime) -> di
     """From or until when agreements cover those of some topics that none in force covers."""
     lapses = {each.name: agreements.lapse(each.agency, each.event_type, at) for each in topics}
     return {name: lapse for name, lapse in lapses.items() if lapse}
-
-
-def _partitions(topics: _Topics | None, name: str) -> int | None:
-    if topics is None:
-        return None
-    found = topics.found.get(name)
-    return found.partitions if found else 0
 
 
 def _age(since: datetime | None, now: datetime) -> float:

@@ -14,15 +14,15 @@ Such messages cannot hide a certain problem: it is reported first.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sinergi.exit_status import ExitStatus
-from sinergi_schemas.kafka.partitions import added
+from sinergi.status import completeness
+from sinergi.status.problems import ProblemKind, StatusProblem
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.heads import STALE_SECONDS
 from sinergi_schemas.timeouts import DEFAULT
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import Topic, control_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,36 +38,6 @@ if TYPE_CHECKING:
         ReadPartition,
         ReadTopic,
     )
-
-
-class ProblemKind(StrEnum):
-    """The kinds of problems, the worst first."""
-
-    INVALID = "invalid"
-    RESTORED = "restored"
-    HALTED = "halted"
-    CUT = "cut"
-    UNDECIDED = "undecided"
-    HEADS = "heads"
-    TOPIC = "topic"
-    FOREIGN_MEMBER = "foreign-member"
-    NO_RELAY = "no-relay"
-    NO_MATERIALISER = "no-materialiser"
-    UNSEALED = "unsealed"
-    UNSENT = "unsent"
-    BEHIND = "behind"
-    HELD = "held"
-    QUARANTINED = "quarantined"
-
-
-@dataclass(frozen=True, slots=True)
-class StatusProblem:
-    """A problem, in one line."""
-
-    kind: ProblemKind
-    topic: str | None
-    partition: int | None
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +78,14 @@ def judge(facts: Facts, patience: float = DEFAULT.status.patience) -> StatusVerd
         patience: how long a row may wait for its seal, a leaf for the broker, and a message for the
             tables, in seconds.
     """
-    problems = [StatusProblem(ProblemKind.INVALID, None, None, each) for each in facts.invalid]
+    problems = [StatusProblem(ProblemKind.SETTINGS, None, None, each) for each in facts.misplaced]
+    problems += [StatusProblem(ProblemKind.INVALID, None, None, each) for each in facts.invalid]
+    problems += completeness.unsigned(facts.unsigned, facts.agreements)
+    problems += completeness.topics(facts)
     if facts.publishing:
         problems += _publishing(facts.publishing, patience)
     if facts.reading:
         problems += _reading(facts.reading, patience)
-    not_made = _not_made(facts)
-    problems = [
-        each
-        for each in problems
-        if each.kind is not ProblemKind.TOPIC or each.topic not in not_made
-    ]
     order = list(ProblemKind)
     return StatusVerdict(
         facts.away,
@@ -145,7 +112,8 @@ def _publishing(side: PublisherFacts, patience: float) -> Iterator[StatusProblem
     if not side.lease.is_held and side.topics:
         yield _no_relay(side)
     for each in side.topics:
-        yield from _topic(each)
+        for tree in each.partitions:
+            yield from completeness.sent(each, tree)
         if not side.lease.is_held:  # a leader may seal while the receipts are read
             yield from _restored(each)
         if side.lease.is_held:
@@ -205,21 +173,6 @@ def _stuck(topic: PublishedTopic, although: str, patience: float) -> Iterator[St
             )
 
 
-def _topic(topic: PublishedTopic | ReadTopic) -> Iterator[StatusProblem]:
-    """Whether the broker has the topic as agreed; `agreed` is 0 without an agreement."""
-    if topic.found is None or topic.found >= topic.agreed:
-        return
-    if topic.found:
-        found = counted(topic.found, "partition")
-        what = (
-            f"{topic.topic} has {found} where the agreement says {topic.agreed}: let the brokers'"
-            " operator add the missing ones"
-        )
-    else:
-        what = f"{topic.topic} is not on the broker: run `sinergi provision apply`"
-    yield StatusProblem(ProblemKind.TOPIC, topic.topic, None, what)
-
-
 def _reading(side: ReaderFacts, patience: float) -> Iterator[StatusProblem]:
     states = [(topic, each) for topic in side.topics for each in topic.partitions]
     behind = [(topic, each) for topic, each in states if each.behind and not each.halt]
@@ -243,18 +196,33 @@ def _reading(side: ReaderFacts, patience: float) -> Iterator[StatusProblem]:
     elif behind:
         for topic, each in behind:
             yield from _behind(topic, each, patience)
+    if side.group_fault:
+        what = f"others hold the group {side.group}: {side.group_fault}, so it is not known whether"
+        mend = "let the brokers' operator end it, and give the group to this agency alone (ACLs)"
+        whole = f"{what} a materialiser is in it: {mend}"
+        yield StatusProblem(ProblemKind.FOREIGN_MEMBER, None, None, whole)
     for member in side.foreign:
         what = f"{member} is in the group {side.group} and is no materialiser of this agency"
         mend = "let the brokers' operator end it, and give the group to this agency alone (ACLs)"
         yield StatusProblem(ProblemKind.FOREIGN_MEMBER, None, None, f"{what}: {mend}")
-    faults = {Topic.parse(topic.topic).agency: topic for topic in side.topics if topic.heads_fault}
-    for agency, topic in faults.items():
-        what = f"the heads of {agency} cannot be believed: {topic.heads_fault}"
-        yield StatusProblem(ProblemKind.HEADS, None, None, what)
-    for topic in side.topics:
-        yield from _topic(topic)
+    yield from _heads(side)
     for topic, each in states:
         yield from _broken(topic, each)
+
+
+def _heads(side: ReaderFacts) -> Iterator[StatusProblem]:
+    """Agencies whose newest heads are invalid or unknown."""
+    for agency, topic in {Topic.parse(topic.topic).agency: topic for topic in side.topics}.items():
+        if topic.heads_unread:
+            at = f"those of {local(topic.heads_at)}" if topic.heads_at else "none of its heads"
+            what = f"it is not known which heads {agency} has signed last: the newest messages of"
+            left = f"{control_topic(agency)} show {at}, and {topic.heads_unread:,} older ones"
+            mend = f"`sinergi replay {topic.topic}` reads all of them"
+            whole = f"{what} {left} were not read; others may have written there. {mend}"
+            yield StatusProblem(ProblemKind.UNDECIDED, None, None, whole)
+        elif topic.heads_fault:
+            what = f"the heads of {agency} cannot be believed: {topic.heads_fault}"
+            yield StatusProblem(ProblemKind.HEADS, None, None, what)
 
 
 def _behind(topic: ReadTopic, state: ReadPartition, patience: float) -> Iterator[StatusProblem]:
@@ -276,7 +244,7 @@ def _broken(topic: ReadTopic, state: ReadPartition) -> Iterator[StatusProblem]:
         if state.halt.looks_at:
             mend = f"{mend}, next at {local(state.halt.looks_at)}"
         yield StatusProblem(ProblemKind.HALTED, topic.topic, state.partition, f"{what} {mend}.")
-    yield from _short(topic, state, place)
+    yield from completeness.received(topic, state)
     if state.quarantined:
         reasons = ", ".join(f"{count:,} {each}" for each, count in state.quarantined.items())
         count = state.quarantined_events or max(state.quarantined.values())
@@ -284,27 +252,6 @@ def _broken(topic: ReadTopic, state: ReadPartition) -> Iterator[StatusProblem]:
         mend = "`sinergi quarantine list` shows them"
         yield StatusProblem(
             ProblemKind.QUARANTINED, topic.topic, state.partition, f"{what} ({reasons}): {mend}"
-        )
-
-
-def _short(topic: ReadTopic, state: ReadPartition, place: str) -> Iterator[StatusProblem]:
-    """Partitions with fewer leaves than their owners signed, or than were verified here."""
-    signed = state.signed or 0
-    known = max(signed, state.highest)
-    where = "" if not known else f" where its owner signed {known:,}"
-    if signed < known:
-        where = f" where this database has verified {known:,} under its owner's seal"
-    if state.available is not None and state.available < known:
-        what = f"{place} shows {counted(state.available, 'leaf', 'leaves')}{where}"
-        mend = "its end was cut off, or is being sent again"
-        yield StatusProblem(ProblemKind.CUT, topic.topic, state.partition, f"{what}: {mend}")
-    if state.at_least is not None:
-        shown = counted(state.at_least, "leaf", "leaves")
-        what = f"it is not known whether {place} is complete: its last messages show {shown}{where}"
-        why = "others have written there, or its end was cut off or is being sent again"
-        mend = f"`sinergi replay {topic.topic}` reads all of it"
-        yield StatusProblem(
-            ProblemKind.UNDECIDED, topic.topic, state.partition, f"{what}; {why}. {mend}"
         )
 
 
@@ -316,46 +263,22 @@ def _remarks(facts: Facts) -> Iterator[str]:
             f"{each.name} is left aside, since this version does not know the event type"
             f" {each.event_type}; install the version of Sinergi that has it"
         )
-    for name, lapse in sorted(_not_made(facts).items()):
-        yield f"{name} is not on the broker, since no agreement on it is in force: {lapse}"
     yield from facts.publishing.unknown if facts.publishing else ()
     yield from facts.reading.unreadable if facts.reading else ()
-    yield from _added(facts)
+    yield from facts.periods
+    yield from completeness.remarks(facts)
     yield from _foreign_messages(facts)
     yield from _full_quarantines(facts)
     owners = {}
     for topic in facts.reading.topics if facts.reading else ():
-        if topic.found is not None and topic.heads_fault is None:
+        is_known = topic.heads_fault is None and not topic.heads_unread
+        if topic.found is not None and is_known:
             owners[Topic.parse(topic.topic).agency] = topic.heads_at
     for agency, at in owners.items():
         if at is None:
             yield f"{agency} has never signed its heads"
         elif (facts.at - at).total_seconds() > STALE_SECONDS:
             yield f"{agency} has signed no heads since {local(at)}: its relay is not at work"
-
-
-def _not_made(facts: Facts) -> dict[str, str]:
-    """Topics that the brokers lack while no agreement on them is in force, and which is when."""
-    topics: list[PublishedTopic | ReadTopic] = []
-    topics += facts.publishing.topics if facts.publishing else ()
-    topics += facts.reading.topics if facts.reading else ()
-    return {
-        each.topic: facts.lapses[each.topic]
-        for each in topics
-        if each.found == 0 and each.topic in facts.lapses
-    }
-
-
-def _added(facts: Facts) -> Iterator[str]:
-    """Topics with partitions beyond the agreement; they are harmless, and cannot be removed."""
-    topics: list[PublishedTopic | ReadTopic] = []
-    topics += facts.publishing.topics if facts.publishing else ()
-    topics += facts.reading.topics if facts.reading else ()
-    for topic in topics:
-        if topic.found and topic.agreed:
-            why = added(topic.topic, topic.found, topic.agreed)
-            if why:
-                yield why
 
 
 def _foreign_messages(facts: Facts) -> Iterator[str]:

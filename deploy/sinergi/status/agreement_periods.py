@@ -1,0 +1,69 @@
+"""Which agreements of an agency have ended, begin later or end soon.
+
+An agreement is left out if others cover all its topics of this agency instead.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sinergi_schemas.plain_text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from datetime import datetime
+
+    from sinergi_schemas.agreements.collection import Agreement, Agreements
+    from sinergi_schemas.topics import Topic
+
+_NOTICE = timedelta(days=30)
+
+
+def periods(agreements: Agreements, agency: str, now: datetime) -> tuple[str, ...]:
+    """A line for each agreement of an agency that has ended, begins later or ends within 30 days.
+
+    Args:
+        agency: it publishes or reads the topics; agreements of others are left out.
+    """
+    return tuple(_periods(agreements, agency, now))
+
+
+def _periods(agreements: Agreements, agency: str, now: datetime) -> Iterator[str]:
+    in_force = set(agreements.topics(now))
+    for each in sorted(agreements, key=lambda each: str(each.path)):
+        topics = {
+            topic
+            for topic in each.topics()
+            if topic.agency == agency or agency in each.readers(topic)
+        }
+        if not topics:
+            continue
+        if now < each.starts:
+            starts = each.starts.astimezone().isoformat(sep=" ", timespec="seconds")
+            made = "; its topics are made then" if topics - in_force else ""
+            yield f"{each.path} is in force from {starts}{made}"
+        elif each.ends is not None and each.ends <= now:
+            left = topics - in_force
+            if left:
+                hint = "events are published again once another agreement covers"
+                yield f"{each.path} ended on {_last_day(each)}: {hint} {_names(left)}"
+        elif each.ends is not None and each.ends - now <= _NOTICE:
+            left = topics - set(agreements.topics(each.ends))
+            if left:
+                days = counted((each.ends - now).days, "day")
+                yield (
+                    f"{each.path} ends on {_last_day(each)}, in {days}, and no later agreement"
+                    f" covers {_names(left)}"
+                )
+
+
+def _last_day(agreement: Agreement) -> str:
+    """The last day on which an agreement is in force, in this machine's zone."""
+    ends = agreement.ends
+    return "" if ends is None else str((ends - timedelta(microseconds=1)).astimezone().date())
+
+
+def _names(topics: Collection[Topic]) -> str:
+    names = sorted(each.name for each in topics)
+    return names[0] if len(names) == 1 else f"its {len(names)} topics"

@@ -1,0 +1,225 @@
+"""Reads the facts that the brokers have: what the topics show, and what agencies have signed.
+
+The order matters where two sources are compared. The tables are read before the topics, and an
+owner's heads before its topics, so that a topic never seems to hold less only because it grew
+meanwhile.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sinergi.status.acknowledged import acknowledged
+from sinergi.status.broker import Broker, ExpectedLeaves
+from sinergi.status.databases import PositionRow
+from sinergi_producers.relay.sealing import TreeKey
+from sinergi_schemas import errors
+from sinergi_schemas.kafka.unreadable import UnreadableCounts
+from sinergi_schemas.topics import Topic, TopicPartition, control_topic, receipts_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from datetime import datetime
+
+    from sinergi.status.broker import BrokerTopic
+    from sinergi.status.databases import ConsumerRows, ProducerRows
+    from sinergi.status.facts import Acknowledged, ShownLeaves
+    from sinergi.status.signed_heads import FoundHeads
+    from sinergi_consumers.reading.position import TopicIncarnation
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.kafka import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class BusFacts:
+    """The facts from the brokers.
+
+    Attributes:
+        found: the topics that exist.
+        shown: what each topic-partition shows, of those that exist and are agreed.
+        heads: by agency.
+        signed: the leaves that heads state.
+        missing_since: when the broker got the first message that the tables lack.
+        readers: how far the readers of our topics are.
+        unknown: what could not be found out, and why.
+        lacking: topics of ours beside the event topics that the broker does not have.
+        unreadable: batches of control topics that cannot be read, a line each.
+    """
+
+    found: Mapping[str, BrokerTopic]
+    shown: Mapping[TopicPartition, ShownLeaves]
+    heads: Mapping[str, FoundHeads]
+    signed: Mapping[TopicPartition, int]
+    missing_since: Mapping[TopicPartition, datetime | None]
+    readers: Mapping[Topic, Sequence[Acknowledged]]
+    unknown: Sequence[str]
+    lacking: AbstractSet[str]
+    unreadable: Sequence[str]
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has on the broker; 0 if it is missing."""
+        found = self.found.get(topic)
+        return found.partitions if found else 0
+
+    @property
+    def unsigned(self) -> tuple[str, ...]:
+        """Topics with checkpoints of which none is under a key in the agreements.
+
+        Anybody who may write to a topic can put a false checkpoint into an empty one. If its
+        owner has signed heads, the keys in the agreements are the right ones.
+        """
+        names = {tp.topic for tp, each in self.shown.items() if each.is_unsigned}
+        with_heads = {agency for agency, each in self.heads.items() if each.heads}
+        return tuple(each for each in sorted(names) if Topic.parse(each).agency not in with_heads)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedFacts:
+    """What to ask the brokers.
+
+    Attributes:
+        agency: ours.
+        own, others: the topics that it publishes and reads, with the agreed partitions.
+        sent, stored: what our databases hold, as far as they are available.
+        now: the time.
+    """
+
+    agency: str
+    own: Mapping[str, int]
+    others: Mapping[str, int]
+    sent: ProducerRows | None
+    stored: ConsumerRows | None
+    now: datetime
+
+    @property
+    def owners(self) -> list[str]:
+        """The owners of the topics that it reads."""
+        return sorted({Topic.parse(each).agency for each in self.others})
+
+
+def read_bus(
+    connection: Connection, agreements: Agreements, wanted: WantedFacts, silent_seconds: float
+) -> BusFacts:
+    """Ask the brokers.
+
+    Args:
+        silent_seconds: as of `RangeReader`.
+
+    Raises:
+        SinergiError: see `sinergi_schemas.kafka.faults.translate`.
+    """
+    with closing(Broker(connection, silent_seconds)) as broker:
+        controls = [control_topic(each) for each in wanted.owners]
+        found = broker.topics([*wanted.own, *wanted.others, *controls])
+        theirs = _read_topics(broker, agreements, wanted, found, wanted.others)
+        missing_since: dict[TopicPartition, datetime | None] = {}
+        for tp, leaves in theirs.shown.items():
+            at = _lowest(wanted.stored, tp, found[tp.topic].incarnation)
+            if wanted.stored and leaves.is_complete and at.tree_size < leaves.leaves:
+                offsets = theirs.offsets[tp]
+                missing_since[tp] = broker.first_at(tp, offsets, at.tree_size, at.next_offset)
+        readers, unknown = acknowledged(
+            connection, agreements, (Topic.parse(each) for each in wanted.own)
+        )
+        try:
+            ours = _read_topics(broker, agreements, wanted, found, wanted.own)
+        except (errors.NotPermitted, errors.TopicAway) as why:
+            ours = _ReadTopics()
+            unknown = [*unknown, f"whether the published topics are complete is not known: {why}"]
+        return BusFacts(
+            found,
+            {**ours.shown, **theirs.shown},
+            theirs.heads,
+            theirs.signed,
+            missing_since,
+            readers,
+            unknown,
+            frozenset(_lacking(broker, wanted)),
+            theirs.unreadable,
+        )
+
+
+def _lacking(broker: Broker, wanted: WantedFacts) -> Iterator[str]:
+    """The topics beside the event topics that our processes need, and the broker lacks."""
+    for name, is_needed in (
+        (control_topic(wanted.agency), wanted.own),
+        (receipts_topic(wanted.agency), wanted.others),
+    ):
+        with suppress(errors.NotPermitted):  # what may not be described is there
+            if is_needed and name not in broker.topics([name]):
+                yield name
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadTopics:
+    """What was read of some topics, and of the heads of their owners."""
+
+    heads: Mapping[str, FoundHeads] = field(default_factory=dict)
+    signed: Mapping[TopicPartition, int] = field(default_factory=dict)
+    offsets: Mapping[TopicPartition, range] = field(default_factory=dict)
+    shown: Mapping[TopicPartition, ShownLeaves] = field(default_factory=dict)
+    unreadable: Sequence[str] = ()
+
+
+def _read_topics(
+    broker: Broker,
+    agreements: Agreements,
+    wanted: WantedFacts,
+    found: Mapping[str, BrokerTopic],
+    counts: Mapping[str, int],
+) -> _ReadTopics:
+    controls = {
+        agency: TopicPartition(control_topic(agency), 0)
+        for agency in wanted.owners
+        if counts is wanted.others and control_topic(agency) in found
+    }
+    heads = broker.heads(agreements, controls, wanted.now)
+    unreadable = UnreadableCounts()
+    unreadable.add(broker.drain_unreadable())
+    signed = {
+        TopicPartition(each.topic, each.partition): each.size
+        for of in heads.values()
+        for each in (of.heads.heads if of.heads else ())
+    }
+    # After the heads: the topics held by then what the heads state.
+    offsets = broker.bounds(
+        TopicPartition(name, number)
+        for name, count in counts.items()
+        if name in found
+        for number in range(min(count, found[name].partitions))
+    )
+    known = {tp: _known(wanted, tp, found[tp.topic].incarnation, signed) for tp in offsets}
+    shown = broker.leaves(agreements, offsets, known)
+    return _ReadTopics(heads, signed, offsets, shown, unreadable.remarks)
+
+
+def _lowest(
+    stored: ConsumerRows | None, tp: TopicPartition, incarnation: TopicIncarnation
+) -> PositionRow:
+    """The least advanced position, with an offset only if it is valid at `incarnation`."""
+    rows = stored.positions.get(tp, {}).values() if stored else ()
+    least = min(rows, key=lambda each: each.tree_size, default=PositionRow(0, None, None))
+    return least if least.incarnation == incarnation else least._replace(next_offset=None)
+
+
+def _known(
+    wanted: WantedFacts,
+    tp: TopicPartition,
+    incarnation: TopicIncarnation,
+    signed: Mapping[TopicPartition, int],
+) -> ExpectedLeaves:
+    """The leaves that its owner has signed or sent, or that were verified here."""
+    topic = tp.event_topic
+    if topic.agency == wanted.agency:
+        trees = wanted.sent.trees if wanted.sent else {}
+        tree = trees.get(TreeKey(topic.event_type, tp.partition))
+        return ExpectedLeaves(max(tree.sent if tree else 0, signed.get(tp, 0)), None)
+    rows = wanted.stored.positions.get(tp, {}).values() if wanted.stored else ()
+    leaves = max((each.tree_size for each in rows), default=0)
+    here = (
+        each.next_offset for each in rows if each.incarnation == incarnation and each.next_offset
+    )
+    return ExpectedLeaves(max(leaves, signed.get(tp, 0)), max(here, default=None))
