@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING
+import zlib
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SECONDS = 30
 _POLYNOMIAL = 0x82F63B78
+_UNCOMPRESSED, _GZIP = 0, 1
 
 Header = tuple[bytes, bytes | None]
+
+
+class Record(NamedTuple):
+    """The content of one message."""
+
+    value: bytes | None
+    key: bytes | None
+    headers: Sequence[Header] = ()
 
 
 def produce(
@@ -24,7 +35,23 @@ def produce(
     headers: Sequence[Header] = (),
 ) -> int:
     """Put one record onto a topic-partition, whose only broker is `bootstrap`; its offset."""
-    batch = _batch(_record(value, key, headers))
+    payload = _record(0, Record(value, key, headers))
+    return _send(bootstrap, topic, partition, _batch(payload, 1, _UNCOMPRESSED))
+
+
+def produce_batch(
+    bootstrap: str, topic: str, partition: int, records: Sequence[Record], times: int = 1
+) -> int:
+    """Put records onto a topic-partition as one gzip batch, once or repeatedly; its size."""
+    packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+    payload = b"".join(packer.compress(_record(at, each)) for at, each in enumerate(records))
+    batch = _batch(payload + packer.flush(), len(records), _GZIP)
+    for _ in range(times):
+        _send(bootstrap, topic, partition, batch)
+    return len(batch)
+
+
+def _send(bootstrap: str, topic: str, partition: int, batch: bytes) -> int:
     name = topic.encode()
     body = (
         struct.pack(">hhih", 0, 3, 1, -1)  # Produce, version, correlation, no client id
@@ -43,18 +70,23 @@ def produce(
     return int(offset)
 
 
-def _record(value: bytes | None, key: bytes | None, headers: Sequence[Header]) -> bytes:
-    body = b"\0" + _varint(0) + _varint(0) + _sized(key) + _sized(value) + _varint(len(headers))
-    body += b"".join(_sized(name) + _sized(content) for name, content in headers)
+def _record(at: int, record: Record) -> bytes:
+    body = b"\0" + _varint(0) + _varint(at) + _sized(record.key) + _sized(record.value)
+    body += _varint(len(record.headers)) + _packed_headers(tuple(record.headers))
     return _varint(len(body)) + body
 
 
-def _batch(record: bytes) -> bytes:
-    # Attributes, last offset, both times, no idempotent producer, one record.
-    rest = struct.pack(">hiqqqhii", 0, 0, 0, 0, -1, -1, -1, 1) + record
+@lru_cache(maxsize=1)
+def _packed_headers(headers: tuple[Header, ...]) -> bytes:
+    return b"".join(_sized(name) + _sized(content) for name, content in headers)
+
+
+def _batch(payload: bytes, count: int, codec: int) -> bytes:
+    # Attributes, last offset, both times, no idempotent producer, how many records.
+    rest = struct.pack(">hiqqqhii", codec, count - 1, 0, 0, -1, -1, -1, count) + payload
     return (
         struct.pack(">qiib", 0, 4 + 1 + 4 + len(rest), -1, 2)
-        + struct.pack(">I", _crc32c(rest))
+        + struct.pack(">I", sum_of(rest))
         + rest
     )
 
@@ -73,7 +105,8 @@ def _varint(number: int) -> bytes:
     return bytes(found)
 
 
-def _crc32c(data: bytes) -> int:
+def sum_of(data: bytes) -> int:
+    """The checksum (CRC-32C) of a batch from its attributes onwards."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte

@@ -91,6 +91,15 @@ class Delivered:
     def error(self) -> None:
         return None
 
+    def value(self) -> None:
+        return None
+
+    def key(self) -> None:
+        return None
+
+    def headers(self) -> None:
+        return None
+
     def topic(self) -> str:
         return TPS[0].topic
 

@@ -39,6 +39,7 @@ FRONTIER = "sinergi_frontier"
 
 _EVENT_ID = "ce_id"
 _MOST_ID_BYTES = 64
+_MOST_HEADERS = 1_000
 
 # If a hot loop calls the method directly, CPython 3.11 does not check whether confluent_kafka has
 # set an error, and continues with headers that crash the process.
@@ -142,20 +143,31 @@ def _check_unique(pairs: Iterable[tuple[str, bytes | None]]) -> None:
 
 
 def headers(received: ReceivedMessage) -> Sequence[tuple[str, bytes | None]]:
-    """The headers of a message, in their order.
+    """The headers of a message, in their order: the first 1,000.
+
+    Further ones are also dropped from the message, which no tool writes with so many: a small batch
+    can hold millions, and a reader keeps the messages of a whole chunk.
 
     Raises:
         ValueError: the name of a header is not UTF-8.
     """
     try:
-        return _headers_of(received) or ()
+        found = _headers_of(received) or ()
+        if len(found) > _MOST_HEADERS:
+            found = found[:_MOST_HEADERS]
+            _set_headers(received, [*found])
     except (SystemError, UnicodeDecodeError):
         # confluent_kafka (2.16) keeps the incomplete list and returns it at the next call; reading
         # that list crashes the process.
-        set_headers: Callable[[list[Any]], None] | None = getattr(received, "set_headers", None)
-        if set_headers:
-            set_headers([])
+        _set_headers(received, [])
         raise ValueError("the name of a header is not text") from None
+    return found
+
+
+def _set_headers(received: ReceivedMessage, headers: list[Any]) -> None:
+    set_headers: Callable[[list[Any]], None] | None = getattr(received, "set_headers", None)
+    if set_headers:
+        set_headers(headers)
 
 
 class ReceivedMessage(Protocol):

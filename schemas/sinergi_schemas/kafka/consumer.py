@@ -14,7 +14,7 @@ from sinergi_schemas.kafka.faults import translate, translated, translating
 from sinergi_schemas.kafka.unreadable import UnreadableBatches, is_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from confluent_kafka import Message
 
@@ -65,7 +65,7 @@ _WITHOUT_GROUP = {
 
 
 _UNKNOWN_BYTES = 4 * 1024 * 1024
-_FEW, _FEWEST = 40, 4
+MOST_AT_ONCE = 4
 _LARGE_BYTES = 32 * 1024
 _HEADER_BYTES, _FEW_HEADERS = 150, 16
 _RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
@@ -283,21 +283,41 @@ def _membership(connection: Connection, group: str) -> dict[str, Any]:
     return found
 
 
+class PartLimit:
+    """How many messages to take at once: one, and more where the last ones were small.
+
+    confluent_kafka makes objects of all headers of the messages that are taken at once, before it
+    returns. A message may have 100,000, which are 7 MB in C and 18 MB in Python, and 900 bytes in
+    a batch. So it is never many, however small the last ones were.
+
+    Attributes:
+        messages: how many to take.
+    """
+
+    def __init__(self) -> None:
+        self.messages = 1
+
+    def weigh(self, part: Sequence[Message]) -> int:
+        """The bytes of the messages that were taken. It also drops what no reader uses of them."""
+        size = sum(map(message_bytes, part))
+        self.messages = 1 if size > len(part) * _LARGE_BYTES else MOST_AT_ONCE
+        return size
+
+
 def consume_parts(consumer: Consumer, seconds: float) -> Iterator[tuple[list[Message], int]]:
     """The messages that have arrived, in small parts, each with its bytes; the last may be empty.
 
-    They are consumed few at a time, since each may have a megabyte; large ones four at a time. Drop
-    a part before the next one is taken.
+    Drop a part before the next one is taken: each message may have a megabyte.
 
     Args:
         seconds: how long to wait where there is none.
     """
-    wanted, is_more = _FEWEST, True
+    limit, is_more = PartLimit(), True
     while is_more:
+        wanted = limit.messages
         part = consumer.consume(wanted, seconds)
-        size = sum(map(message_bytes, part))
+        size = limit.weigh(part)
         is_more = len(part) == wanted
-        wanted = _FEWEST if size > wanted * _LARGE_BYTES else _FEW
         yield part, size
         del part
 

@@ -7,11 +7,11 @@ cannot be read. It is read as soon as the client's position is behind it, whatev
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.consumer import message_bytes, open_consumer
+from sinergi_schemas.kafka.consumer import MOST_AT_ONCE, PartLimit, open_consumer
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
 from sinergi_schemas.kafka.faults import raise_for, translating
 from sinergi_schemas.kafka.leaf_search import claimed_leaf, counted_offset, find_offset
@@ -27,12 +27,23 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import TopicPartition
 
 _POLL_SECONDS = 0.1
-# Fetched at a time: a message may have a megabyte.
-_PART = 32
 _CHUNK = 5_000
 _CHUNK_BYTES = 8 * 1024 * 1024
 # Messages without a leaf that a search reads at one place.
 _MOST_FOREIGN = 100
+
+
+class MessagePart(NamedTuple):
+    """Messages that arrived together.
+
+    Attributes:
+        size: their bytes.
+        is_short: a range ends here, or no more have arrived yet.
+    """
+
+    messages: list[Message]
+    size: int
+    is_short: bool
 
 
 class RangeReader:
@@ -84,18 +95,19 @@ class RangeReader:
             TopicAway, SinergiError: see `parts`.
         """
         for part in self.parts(ranges):
-            for each in part:
+            for each in part.messages:
                 yield of_message(each), each
 
     def parts(
-        self, ranges: Mapping[TopicPartition, range], most: int = _PART
-    ) -> Iterator[list[Message]]:
-        """The messages of some ranges as they arrive, at most so many at a time.
+        self, ranges: Mapping[TopicPartition, range], most: int = _CHUNK
+    ) -> Iterator[MessagePart]:
+        """The messages of some ranges as they arrive, in small parts.
 
-        Fewer than `most` come together where a range ends, or where no more have arrived yet.
+        Drop a part before the next one is taken: each message may have a megabyte.
 
         Args:
             ranges: the offsets to read of each topic-partition.
+            most: how many messages a part may have; see `PartLimit`.
 
         Raises:
             TopicAway: no message of the ranges has arrived for `silent_seconds`.
@@ -104,17 +116,20 @@ class RangeReader:
         unread = _UnreadRanges(ranges)
         if unread.tps:
             self._assign(unread)
-        silent, passes = 0.0, self._consumer.passes
+        limit, silent, passes = PartLimit(), 0.0, self._consumer.passes
         while unread.tps:
             # The client waits for as many as it is asked for: never ask for more than there are.
-            wanted = min(most, unread.count())
+            wanted = min(most, limit.messages, unread.count())
             received, waited = self._consume(wanted)
+            size = limit.weigh(received)
             part = unread.take(received)
+            has_messages, is_short = bool(part), len(part) < wanted
             if part:
-                yield part
-            if len(part) < wanted:
+                yield MessagePart(part, size, is_short)
+            del part, received
+            if is_short:
                 unread.advance(self._positions(unread))
-            if part or self._consumer.passes > passes:
+            if has_messages or self._consumer.passes > passes:
                 silent, passes = 0.0, self._consumer.passes
             else:
                 silent += waited
@@ -234,11 +249,12 @@ class PartitionScan:
             SinergiError: see `faults.translate`.
         """
         chunk: list[Message] = []
-        size, few = 0, min(_PART, most)
-        for part in self._reader.parts({self._tp: range(start, end)}, few):
-            chunk += part
-            size += sum(map(message_bytes, part))
-            if len(part) < few or len(chunk) > most - few or size >= _CHUNK_BYTES:
+        size = 0
+        for part in self._reader.parts({self._tp: range(start, end)}, most):
+            chunk += part.messages
+            size += part.size
+            is_full = len(chunk) > most - MOST_AT_ONCE or size >= _CHUNK_BYTES
+            if is_full or part.is_short:
                 yield chunk
                 chunk, size = [], 0
         if chunk:
@@ -285,7 +301,7 @@ class PartitionScan:
     def _claims(self, start: int, end: int) -> Iterator[tuple[int, int | None]]:
         """Offsets with the leaf that each message claims; one at a time, as one is often enough."""
         for part in self._reader.parts({self._tp: range(start, end)}, most=1):
-            for each in part:
+            for each in part.messages:
                 yield each.offset() or 0, claimed_leaf(each)
 
 

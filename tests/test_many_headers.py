@@ -1,0 +1,134 @@
+"""Messages with very many headers, in batches of a few hundred KB, take bounded memory to read.
+
+librdkafka accepts 100,000 headers a message. As objects they take more than twenty times the bytes
+that they have once unpacked, and four thousand times what the broker stores.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import Producer
+
+from agency_pair import AgencyPair, transfer
+from memory_use import measured, peak
+from raw_produce import Record, produce_batch
+from sinergi_consumers.testing.tape import TapeMessage
+from sinergi_schemas import message, topics
+from sinergi_schemas.kafka.consumer import MOST_AT_ONCE, consume_parts
+from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.limits import MOST_BATCH_BYTES
+from sinergi_schemas.topics import TopicPartition
+from waiting import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+MANY = ((b"ab", b"cd"),) * 99_999
+MOST_MIB = 500
+COUNT = 30
+NOISE = 96  # messages of one batch
+
+
+@pytest.fixture
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    """A topic of one partition that a reader has materialised."""
+    made = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    made.publish(*(transfer(f"P/{number}") for number in range(COUNT)))
+    with made.relaying(), made.materialising():
+        made.until_rows("sinergi.transfer_history", COUNT)
+        made.until(
+            lambda: made.count("sinergi_consumer.receipt WHERE published_at IS NULL") == 0,
+            "receipts published",
+        )
+    return made
+
+
+def bomb(pair: AgencyPair, topic: str, key: bytes = b"P/1") -> None:
+    """Write batches that no topic refuses: messages without headers, then with very many."""
+    small, large = Record(b"junk", b"P/1"), Record(b"junk", key, MANY)
+    batch = ([small] * 4 + [large] * 44) * (NOISE // 48)
+    assert produce_batch(pair.kafka, topic, 0, batch, times=2) < MOST_BATCH_BYTES
+
+
+@contextmanager
+def relay(pair: AgencyPair) -> Iterator[subprocess.Popen[bytes]]:
+    """A relay as a process of its own."""
+    command = [sys.executable, "-m", "sinergi", "--config", str(pair.agency_settings), "relay"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.long
+def test_a_relay_and_a_materialiser_read_an_event_topic_full_of_headers(pair: AgencyPair) -> None:
+    bomb(pair, pair.topic.name)
+    with pair.worker("bombed") as worker, relay(pair) as relaying:
+        pair.publish(transfer("Q/1"))
+        pair.until_rows("sinergi.transfer_history", COUNT + 1)
+        assert peak(worker.process.pid) < MOST_MIB
+        assert peak(relaying.pid) < MOST_MIB
+    assert pair.count("sinergi_consumer.halt") == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("which", ["events", "control", "receipts"])
+def test_commands_read_topics_full_of_headers(pair: AgencyPair, which: str) -> None:
+    topic, key = {
+        "events": (pair.topic.name, b"P/1"),
+        "control": (topics.control_topic(pair.publisher), b"heads"),
+        "receipts": (
+            topics.receipts_topic(pair.reader),
+            f"main/{pair.topic.name}/0".encode(),
+        ),
+    }[which]
+    bomb(pair, topic, key)
+    for settings, command in (
+        (pair.reader_settings, ["replay", pair.topic.name]),
+        (pair.reader_settings, ["status"]),
+        (pair.agency_settings, ["status"]),
+        (pair.agency_settings, ["outbox", "recover"]),
+    ):
+        done = measured(pair.folder, "--config", str(settings), *command)
+        assert done.status in (0, 1), done.err
+        assert done.mib < MOST_MIB, command
+
+
+@dataclass
+class Scripted:
+    """A consumer of small messages that notes how many it is asked for."""
+
+    left: int
+    asked: list[int] = field(default_factory=list)
+
+    def consume(self, wanted: int, _: float) -> list[TapeMessage]:
+        self.asked.append(wanted)
+        count = min(wanted, self.left)
+        self.left -= count
+        return [TapeMessage("topic", 0, 0, b"key", b"value", ())] * count
+
+
+def test_never_many_messages_are_taken_at_once_however_small_the_last_ones_were() -> None:
+    consumer: Any = Scripted(1_000)
+    assert sum(len(part) for part, _ in consume_parts(consumer, 0.0)) == 1_000
+    assert consumer.asked[0] == 1
+    assert max(consumer.asked) == MOST_AT_ONCE < 10
+
+
+def test_of_very_many_headers_a_message_keeps_the_first_thousand(pair: AgencyPair) -> None:
+    first = [("sinergi_leaf", b"0"), *[("x", b"")] * 999]
+    producer = Producer({"bootstrap.servers": pair.kafka})
+    producer.produce(pair.topic.name, b"junk", b"P/1", 0, headers=[*first, *[("y", b"")] * 5_000])
+    assert producer.flush(PATIENCE_SECONDS) == 0
+    with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as scan:
+        (found,) = scan.read(COUNT, COUNT + 1)
+        assert message.headers(found[0]) == first
+        assert found[0].headers() == first
