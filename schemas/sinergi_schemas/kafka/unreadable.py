@@ -1,9 +1,10 @@
 """Batches that the client library cannot read, and where they end.
 
 A compressed batch is unpacked as a whole. librdkafka refuses one that becomes larger than an answer
-may be (see `consumer`), that does not unpack, or whose checksum is wrong. It delivers an error in
-place of messages and fetches the same batch again, for ever. So the batch is passed over and
-reported. If it held leaves of the owner, the seal shows that they are missing.
+may be (see `consumer`), that does not unpack, whose compression is unknown, or whose checksum is
+wrong. It delivers an error in place of messages and fetches the same batch again, for ever. So the
+batch is passed over and reported. If it held leaves of the owner, the seal shows that they are
+missing.
 
 The error says at which offset the batch begins, and not where it ends. A fetch from any offset
 within it meets the same error. So the end is searched: with steps that double, then by bisection.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _CAUSES = {
     KafkaError._BAD_COMPRESSION: "a batch that cannot be decompressed",
     KafkaError._BAD_MSG: "a batch whose checksum is wrong",
+    KafkaError._NOT_IMPLEMENTED: "a batch of an unknown format or compression",
 }
 
 _MOST_CACHED = 1_000
