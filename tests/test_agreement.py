@@ -158,6 +158,8 @@ SPOILED = [
     (put(7, "title"), "title: must be text in quotes, not a whole number"),
     (put("two\nlines", "title"), "title: must be one line of text"),
     (put([], "legal_basis"), "legal_basis: must not be empty"),
+    (put("…", "parties", BNNK, "name"), f"parties.{BNNK}.name: '…' only holds the place of a name"),
+    (put("NAME OF THE AGENCY", "parties", BNNK, "name"), "only holds the place of a name; write"),
     (put(1, "titel"), "titel: there is no such key; did you mean title?"),
     (put(1, "events", "seizure", "reader"), "events.seizure.reader: there is no such key; did you"),
     (drop("numbers"), "numbers: it is missing; write [{ party"),

@@ -19,6 +19,7 @@ import pytest
 import sinergi
 from sinergi.cli import commands, root
 from sinergi_schemas import errors
+from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -207,6 +208,8 @@ def test_init_prints_the_agencys_part_of_an_agreement(
     assert party["keys"][0].startswith(f"{BUS}/{BNNK}+")
     assert party["receipt_keys"][0]["key"].startswith(f"{BUS}/{BNNK}/register+")
     assert "PRIVATE" not in out + err
+    assert out.isascii()
+    assert party["name"] == NAME_PLACEHOLDER
     status, out, err = run(*arguments)
     assert (status, out) == (2, "")
     assert "sinergi.toml is there already; it is never overwritten" in err
@@ -223,7 +226,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     for agency in (one, two):
         status, out, _ = run("init", "--agency", agency, "--bus", bus, "--folder", agency)
         assert status == 0
-        parties.append(out.replace("…", agency))
+        parties.append(out.replace(NAME_PLACEHOLDER, agency))
     folder = Path(one)
     agreement = folder / "agreements" / "pks.toml"
     agreement.write_text(
@@ -251,6 +254,46 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     status, _, err = run(*known, "provision", "apply")
     assert status == 2
     assert f"sinergi.{one}.transfer: it has 2 partitions where 3 are wanted" in err
+
+
+def test_no_topic_is_made_for_an_event_type_that_is_misspelt_unless_it_is_named(
+    run: Run, kafka: str
+) -> None:
+    mark = secrets.token_hex(4)
+    one, two = f"cli-{mark}-one", f"cli-{mark}-two"
+    parties = [
+        run("init", "--agency", each, "--bus", BUS, "--folder", each, "--full-name", each)[1]
+        for each in (one, two)
+    ]
+    agreement = Path(one) / "agreements" / "pks.toml"
+    agreement.write_text(
+        f'bus = "{BUS}"\ntitle = "t"\nlegal_basis = ["l"]\n'
+        f'numbers = [{{ party = "{one}", number = "1" }}, {{ party = "{two}", number = "2" }}]\n'
+        '[in_force]\nfrom = 2020-01-01\nzone = "Asia/Jakarta"\n'
+        f"{''.join(parties)}"
+        f'[events.sezure]\npublishers = ["{one}"]\nreaders = ["{two}"]\n'
+        'purposes = ["ESCORT"]\npartitions = 1\n'
+    )
+    known = ["--config", f"{one}/sinergi.toml", "--set", f"kafka.bootstrap={kafka}", "provision"]
+    topic = f"sinergi.{one}.sezure"
+    status, _, err = run(*known, "apply")
+    assert status == 2
+    assert f"{topic}: sezure is no event type of this version" in err
+    assert "did you mean seizure?" in err
+    status, out, _ = run(*known, "plan", "--json")
+    verdicts = {step["topic"]: step["verdict"] for step in json.loads(out)}
+    assert status == 2
+    assert verdicts.pop(topic) == "refused"
+    assert set(verdicts.values()) == {"ok"}
+    assert run(*known, "apply", "--unknown-type", "sezure")[0] == 0
+    assert run(*known, "plan")[0] == 0
+
+
+def test_init_prints_the_name_that_it_is_told(run: Run) -> None:
+    name = 'Lapas "Rekaan"'
+    status, out, _ = run("init", "--agency", BNNK, "--bus", BUS, "--full-name", name)
+    assert status == 0
+    assert tomllib.loads(out)["parties"][BNNK]["name"] == name
 
 
 # A command that would wait for a silent broker for an hour, and not for ten seconds as usual.

@@ -30,7 +30,7 @@ from sinergi_schemas.limits import MOST_BATCH_BYTES
 from sinergi_schemas.plain_text import counted, listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sinergi_schemas.agreements.collection import Agreements
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _PAUSE_SECONDS = 0.02
 _MOST_COPIES = 3
+_REMEDY = "correct the agreement, or name the type with --unknown-type; "
 
 # No message is ever deleted: a seal covers all leaves from the first. The broker's clock sets the
 # timestamps, so that a producer cannot claim another time.
@@ -58,12 +59,14 @@ class WantedTopic:
 
     Attributes:
         file: the agreement that says how many partitions it has.
+        unknown_type: what is wrong with its event type, so that it is not created; else empty.
     """
 
     name: str
     partitions: int
     settings: Mapping[str, str]
     file: str = "the agreement"
+    unknown_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +103,28 @@ class Step:
     what: str
 
 
-def wanted(agreements: Agreements, at: datetime) -> list[WantedTopic]:
+def wanted(
+    agreements: Agreements, at: datetime, unknown_types: Collection[str] = ()
+) -> list[WantedTopic]:
     """The topics of the agreements in force: for events, control and receipts.
 
     An agency that publishes has a control topic, and one that reads has a topic for its receipts.
+
+    Args:
+        unknown_types: event types whose topics are created although this version lacks them.
     """
+    known = {*Catalog.shipped().event_types, *unknown_types}
     events = agreements.topics(at)
     owners = {topic.agency for topic in events}
     readers = {reader for topic in events for reader in agreements.readers(topic, at)}
     found = [
-        WantedTopic(topic.name, agreements.partitions(topic), _EVENTS, agreements.file_of(topic))
+        WantedTopic(
+            topic.name,
+            agreements.partitions(topic),
+            _EVENTS,
+            agreements.file_of(topic),
+            "" if topic.event_type in known else _unknown(topic.event_type, _REMEDY),
+        )
         for topic in events
     ]
     found += [WantedTopic(topics.control_topic(owner), 1, _LATEST_ONLY) for owner in owners]
@@ -125,11 +140,14 @@ def remarks(agreements: Agreements, at: datetime) -> list[str]:
     if not events:
         remarks.insert(0, "no agreement is in force now, so no topic is wanted")
     known = Catalog.shipped().event_types
-    return remarks + [
-        f"{name} is no event type of this version, so nobody can publish it; "
-        f"{did_you_mean(name, known)}"
-        for name in sorted({topic.event_type for topic in events} - {*known})
-    ]
+    unknown = sorted({topic.event_type for topic in events} - {*known})
+    return remarks + [_unknown(name) for name in unknown]
+
+
+def _unknown(event_type: str, remedy: str = "") -> str:
+    hint = did_you_mean(event_type, Catalog.shipped().event_types)
+    what = f"{event_type} is no event type of this version, so nobody can publish it"
+    return f"{what}; {remedy}{hint}"
 
 
 def compare(
@@ -144,6 +162,8 @@ def compare(
 
 
 def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> Step:
+    if found is None and want.unknown_type:
+        return Step(want.name, TopicAction.REFUSED, want.partitions, copies, {}, want.unknown_type)
     if found is None:
         settings = {**want.settings, **_insync(copies)}
         what = f"{counted(want.partitions, 'partition')}, {counted(copies, 'copy', 'copies')}"
@@ -254,10 +274,11 @@ class Cluster:
             sleep(_PAUSE_SECONDS)
 
     def _pending(self, steps: Sequence[Step]) -> list[str]:
-        found = self._found(step.topic for step in steps)
+        done = [step for step in steps if step.verdict is not TopicAction.REFUSED]
+        found = self._found(step.topic for step in done)
         return [
             step.topic
-            for step in steps
+            for step in done
             if step.topic not in found
             or not step.settings.items() <= found[step.topic].settings.items()
         ]

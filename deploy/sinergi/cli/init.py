@@ -10,11 +10,15 @@ import typer
 from sinergi.cli import terminal
 from sinergi.cli.options import AsJson
 from sinergi.settings.initialise import PlannedFiles, WrittenFiles, first_files
+from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 
 
 def init(
     agency: Annotated[str, typer.Option(help="The agency's name on the bus.")],
     bus: Annotated[str, typer.Option(help="The bus's name, as sinergi.banyuwangi.example.")],
+    full_name: Annotated[
+        str, typer.Option(metavar="TEXT", help="The agency's name in the agreement.")
+    ] = NAME_PLACEHOLDER,
     database: Annotated[
         str | None, typer.Option(metavar="URL", help="The agency's database, for both directions.")
     ] = None,
@@ -33,7 +37,8 @@ def init(
         agency, bus, database=name, producer=database, consumer=database, kafka=kafka
     )
     with first_files(folder, plan) as written:
-        _show(written, agency, as_json=as_json)
+        party = written.party(agency, full_name)
+        _show(written, party, as_json=as_json)
         terminal.end()  # if the output fails, the block raises and the files are removed
     base = written.settings.parent
     if not as_json:
@@ -42,7 +47,7 @@ def init(
     terminal.note(f"wrote {written.settings} and keys in {base / 'keys'}")
 
 
-def _show(written: WrittenFiles, agency: str, *, as_json: bool) -> None:
+def _show(written: WrittenFiles, party: str, *, as_json: bool) -> None:
     """Show the agency's part of an agreement, or which files were written."""
     if as_json:
         document = {
@@ -52,4 +57,4 @@ def _show(written: WrittenFiles, agency: str, *, as_json: bool) -> None:
         }
         terminal.show_json(document)
         return
-    terminal.show_text(written.party(agency))
+    terminal.show_text(party)

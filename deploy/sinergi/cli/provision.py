@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -29,16 +30,25 @@ _COLUMNS = (
     TableColumn("what", ColumnKind.PROSE),
 )
 
+UnknownTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unknown-type",
+        metavar="EVENT_TYPE",
+        help="Make its topics although this version does not know it. May be repeated.",
+    ),
+]
+
 app = command_group("provision", "Make the topics that the agreements in force need.")
 
 
 @app.command()
-def plan(as_json: AsJson = False) -> None:
+def plan(unknown_types: UnknownTypes = None, as_json: AsJson = False) -> None:
     """Show what would be done; do nothing.
 
     Exit status: 0 nothing is left to do, 1 something is, 2 a topic is refused.
     """
-    _, steps = _plan()
+    _, steps = _plan(unknown_types)
     _show(steps, as_json=as_json)
     verdicts = {step.verdict for step in steps}
     if TopicAction.REFUSED in verdicts:
@@ -48,23 +58,25 @@ def plan(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def apply(as_json: AsJson = False) -> None:
+def apply(unknown_types: UnknownTypes = None, as_json: AsJson = False) -> None:
     """Make what is missing and mend what differs.
 
     A topic that has fewer partitions than it should is refused and left as it is; the others are
-    made and mended. Partitions beyond those agreed are listed, and do no harm.
+    made and mended. Partitions beyond those agreed are listed, and do no harm. A topic of an event
+    type that this version does not know is not made, unless --unknown-type names the type: it may
+    be misspelt in the agreement, and a topic is never deleted.
 
     Exit status: 0 done, 2 a topic is refused.
     """
-    cluster, steps = _plan()
+    cluster, steps = _plan(unknown_types)
     _show(steps, as_json=as_json)
     cluster.apply(steps)
 
 
-def _plan() -> tuple[Cluster, list[Step]]:
+def _plan(unknown_types: list[str] | None) -> tuple[Cluster, list[Step]]:
     settings = root.settings()
     agreements, now = settings.agreements(), SYSTEM.now()
-    want = wanted(agreements, now)
+    want = wanted(agreements, now, unknown_types or ())
     for remark in remarks(agreements, now):
         terminal.note(f"sinergi: {remark}")
     cluster = Cluster(open_admin(settings.connection()), settings.values.provision.replication)

@@ -12,6 +12,7 @@ import tomli_w
 from sinergi.settings import own_keys
 from sinergi.settings.model import FILE_NAME, Values
 from sinergi_schemas import errors
+from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 from sinergi_schemas.files import toml_file
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import is_slug
@@ -53,9 +54,9 @@ class WrittenFiles:
     key: VerifyingKey
     receipt_key: VerifyingKey
 
-    def party(self, agency: str) -> str:
+    def party(self, agency: str, name: str = NAME_PLACEHOLDER) -> str:
         """The agency's part of an agreement, in TOML."""
-        return own_keys.party(agency, [self.key, self.receipt_key])
+        return own_keys.party(agency, [self.key, self.receipt_key], name)
 
 
 def write_first_files(folder: Path, plan: PlannedFiles) -> WrittenFiles:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import tomli_w
+
 from sinergi.settings.model import refused
+from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 
 if TYPE_CHECKING:
@@ -42,9 +45,9 @@ def wanted_keys(folder: Path, wanted: Sequence[VerifyingKey], what: str) -> list
     return found
 
 
-def party(agency: str, held: Sequence[VerifyingKey]) -> str:
+def party(agency: str, held: Sequence[VerifyingKey], name: str = NAME_PLACEHOLDER) -> str:
     """An agency's part of an agreement with its public keys, in TOML."""
-    lines = [f"[parties.{agency}]", 'name = "…"']
+    lines = [f"[parties.{agency}]", tomli_w.dumps({"name": name}).rstrip()]
     checkpoints = [f'"{key}"' for key in held if key.algorithm is Algorithm.ED25519]
     receipts = [
         f'{{ database = "{key.name.rpartition("/")[2]}", key = "{key}" }}'

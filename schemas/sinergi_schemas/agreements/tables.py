@@ -19,6 +19,9 @@ _PERIOD = re.compile(r"P(?=\d)(\d+Y)?(\d+M)?(\d+D)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_PARTITIONS = 1_000
 
+NAME_PLACEHOLDER = "NAME OF THE AGENCY"
+"""What `sinergi init` prints in the place of a party's name that it is not told."""
+
 
 def _one_line(text: str) -> str:
     if not text.strip() or not text.isprintable():
@@ -48,6 +51,12 @@ def _purpose(text: str) -> str:
     known = [each.value for each in Purpose if each is not Purpose.UNKNOWN]
     if text not in known:
         raise ValueError(f"{text} is not a purpose; {toml_file.did_you_mean(text, known)}")
+    return text
+
+
+def _name(text: str) -> str:
+    if text == NAME_PLACEHOLDER or not any(map(str.isalnum, text)):
+        raise ValueError(f"{text!r} only holds the place of a name; write the party's name")
     return text
 
 
@@ -111,7 +120,9 @@ class ReplacedKeyTable(Table):
 class PartyTable(Table):
     """One party and its keys."""
 
-    name: OneLine = Field(description="the party's name in quotes")
+    name: Annotated[OneLine, AfterValidator(_name)] = Field(
+        description="the party's name in quotes"
+    )
     keys: list[str] = Field(
         min_length=1, description="the public key that `sinergi init` printed, in brackets"
     )

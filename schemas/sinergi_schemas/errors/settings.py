@@ -29,7 +29,7 @@ class InitRefused(Refused):
 
 
 class ProvisionRefused(Refused):
-    """Topics on the brokers lack partitions and were not changed; all else is done:{listing}"""
+    """These topics are refused and were neither created nor changed; all else is done:{listing}"""
 
     listing: str
 
