@@ -102,22 +102,29 @@ def test_commands_read_topics_full_of_headers(pair: AgencyPair, which: str) -> N
         assert done.mib < MOST_MIB, command
 
 
+class SmallMessage(TapeMessage):
+    """A message that a consumer delivers."""
+
+    def error(self) -> None:
+        return None
+
+
 @dataclass
-class Scripted:
+class ConsumerOfSmall:
     """A consumer of small messages that notes how many it is asked for."""
 
     left: int
     asked: list[int] = field(default_factory=list)
 
-    def consume(self, wanted: int, _: float) -> list[TapeMessage]:
+    def consume(self, wanted: int, _: float) -> list[SmallMessage]:
         self.asked.append(wanted)
         count = min(wanted, self.left)
         self.left -= count
-        return [TapeMessage("topic", 0, 0, b"key", b"value", ())] * count
+        return [SmallMessage("topic", 0, 0, b"key", b"value", ())] * count
 
 
 def test_never_many_messages_are_taken_at_once_however_small_the_last_ones_were() -> None:
-    consumer: Any = Scripted(1_000)
+    consumer: Any = ConsumerOfSmall(1_000)
     assert sum(len(part) for part, _ in consume_parts(consumer, 0.0)) == 1_000
     assert consumer.asked[0] == 1
     assert max(consumer.asked) == MOST_AT_ONCE < 10
