@@ -4,31 +4,41 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+import tomli_w
 from hypothesis import given as given_any
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 import strategies
-from agency_pair import RELOADING, AgencyPair, running, transfer
+from agency_pair import BUS, RELOADING, AgencyPair, agreement, running, transfer
 from avro_schemas import damage
 from sinergi_producers.outbox import discarding
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_producers.relay.factory import build_relay
-from sinergi_producers.relay.row_check import TOO_LONG, UNKNOWN_SCHEMA, KnownSchema, RowCheck
+from sinergi_producers.relay.row_check import (
+    TOO_LONG,
+    UNKNOWN_AGREEMENT,
+    UNKNOWN_SCHEMA,
+    KnownSchema,
+    RowCheck,
+)
 from sinergi_producers.relay.sealing import BEHIND, OutboxRow, Sealer, TreeKey
 from sinergi_schemas import codec, errors
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog, Schema
 from sinergi_schemas.clock import new_event_id
-from sinergi_schemas.codes import Action
+from sinergi_schemas.codes import Action, Purpose
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 from sinergi_schemas.seal.key_ring import KeyRing
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.seal.merkle import Frontier
 from test_application_rights import GRANTS, PUT, given, user
 from test_db import conninfo
@@ -147,6 +157,34 @@ def test_each_fault_has_its_reason(changes: dict[str, Any], why: str) -> None:
 def test_an_action_that_does_not_fit_the_revision_is_held(action: str, revision: int) -> None:
     event = issued().model_copy(update={"action": Action[action], "revision": revision})
     assert "does not fit its revision" in str(fault(row_of(event), AGENCY))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, None),
+        ({"agreement": "f" * 64}, UNKNOWN_AGREEMENT),
+        ({"agreement": "no hash"}, UNKNOWN_AGREEMENT),
+        ({"purpose": Purpose.STATISTICS}, "does not share it for its purpose"),
+        ({"recorded_at": datetime(2019, 12, 31, tzinfo=UTC)}, "was not in force"),
+        ({"recorded_at": datetime(2099, 1, 1, tzinfo=UTC)}, "was not in force"),
+        ({"recorded_at": datetime(1, 1, 2, tzinfo=UTC)}, "was not in force"),
+    ],
+)
+@pytest.mark.parametrize("record", ["P/1", "P" * 200])
+def test_what_the_agreement_that_an_event_names_does_not_allow_is_held(
+    tmp_path: Path, changes: dict[str, Any], why: str | None, record: str
+) -> None:
+    key = SigningKey.generate(f"{BUS}/{AGENCY}")
+    receipts = SigningKey.generate(f"{BUS}/bnnk-rekaan/main", Algorithm.COSIGNATURE)
+    document = agreement(key.public, receipts.public)
+    (tmp_path / "pks.toml").write_text(tomli_w.dumps(document), encoding="utf-8")
+    agreements = Agreements.load(tmp_path)
+    (agreed,) = agreements
+    given_terms = {"agreement": agreed.hash, "record_id": record} | changes
+    event = issued().model_copy(update=given_terms)
+    found = RowCheck(AGENCY, SHIPPED, {}, agreements).fault(row_of(event))
+    assert found is None if why is None else why in str(found)
 
 
 def test_another_agencys_event_is_held() -> None:

@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from agency_pair import BUS, RELOADING, AgencyPair, running, transfer
+from sinergi_producers.outbox.publishing import Outbox
 from sinergi_producers.relay.factory import build_relay
 from sinergi_producers.relay.sealing import MOST_BYTES, MOST_MESSAGES, Sealer, TreeKey
 from sinergi_producers.relay.store import OutboxStore
@@ -306,6 +307,28 @@ def test_an_agreement_not_yet_in_force_without_a_topic_keeps_no_other_topic_wait
     (left_aside,) = [each for each in logs if each["event"].startswith("no agreement in force")]
     assert left_aside["topic"] == f"sinergi.{pair.publisher}.seizure"
     assert left_aside["why"] == "later.toml is not in force before 2098-01-01 00:00+00:00"
+
+
+def test_a_row_under_a_version_that_the_relay_does_not_have_yet_is_sent_once_it_is_there(
+    pair: AgencyPair,
+) -> None:
+    pair.timeouts = RELOADING
+    loaded = [pair.agreements]
+    (version,) = loaded[0]
+    period = pair.agreement["in_force"] | {"from": datetime(2021, 1, 1, tzinfo=UTC)}
+    numbers = [each | {"number": f"{each['number']}/2"} for each in pair.agreement["numbers"]]
+    follows = {"replaces": [version.hash], "in_force": period, "numbers": numbers}
+    newer = tomli_w.dumps(pair.agreement | follows)
+    (pair.folder / "pks-2.toml").write_text(newer, encoding="utf-8")
+    both = Agreements.load(pair.folder)
+    with running(relay_of(pair, lambda: loaded[0]).run):
+        with Session(pair.producer) as session, session.begin():
+            Outbox(pair.publisher, both, Catalog.shipped()).publish(session, transfer("P/1"))
+        pair.publish(transfer("P/2"))
+        until_sent(pair, 1)
+        pair.until(lambda: held(pair) == 1, "the row is held")
+        loaded[0] = both
+        until_sent(pair, 2)
 
 
 def test_a_topic_whose_agreement_comes_into_force_is_written_without_a_restart(

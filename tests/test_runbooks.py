@@ -28,9 +28,12 @@ from chaos.disk import fill, full
 from chaos.report import Report
 from chaos.services import Services
 from chaos.timing import until
+from sinergi_producers.outbox.publishing import Outbox
 from sinergi_producers.relay.factory import build_relay
 from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
+from test_outbox import FixedClock
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -212,20 +215,25 @@ def test_rows_whose_agreement_ran_out_meanwhile_are_held_until_a_new_one_covers_
 ) -> None:
     bus = scenario.bus
     scenario.materialiser()
-    scenario.publish()
     yesterday = SYSTEM.now().replace(microsecond=0) - timedelta(days=1)
     agreed(bus, "pks.toml", "PKS/1", datetime(2020, 1, 1, tzinfo=UTC), yesterday)
+    bus.pair.__dict__.pop("agreements", None)
+    bus.pair.__dict__.pop("outbox", None)
+    before = FixedClock(yesterday - timedelta(days=1))
+    outbox = Outbox(bus.pair.publisher, bus.pair.agreements, Catalog.shipped(), before)
+    with bus.pair.producer.begin() as connection:
+        for number in range(20):
+            outbox.publish(connection, transfer(f"M/{number}"))
+    scenario.numbers += 20
     relay = scenario.relay()
     scenario.until_lines(bus.agency_settings, "held: no agreement in force covers it")
     assert bus.sent == 0
-    del bus.pair.agreements, bus.pair.outbox
     with bus.pair.producer.begin() as connection, pytest.raises(errors.NotAgreed):
         bus.pair.outbox.publish(connection, transfer("M/0"))
     later = datetime(2099, 1, 1, tzinfo=UTC)
     agreed(bus, "pks-2.toml", "PKS/2", yesterday, later, replaces=["pks.toml"])
     scenario.stop(relay)
     scenario.relay()
-    # The file that these rows name was written over, so that no reader takes them as agreed.
     until(lambda: bus.sent == scenario.numbers, PATIENCE_SECONDS, "all rows are sent")
     scenario.stop(*scenario.workers)
 

@@ -7,7 +7,10 @@ reader accepts it. So the relay holds such a row, and the reason says what to do
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_schemas import codec
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sinergi_producers.relay.sealing import OutboxRow
+    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.catalog import Catalog, Schema
 
 TOO_LONG = "it is above 256 KiB"
@@ -51,6 +55,10 @@ IS_BEHIND = """(SELECT EXISTS (SELECT FROM sinergi_producer.outbox WHERE held IS
         AND earlier.event_type = waiting.event_type AND earlier.record_id = waiting.record_id
         AND earlier.id < waiting.id)"""
 
+UNKNOWN_AGREEMENT = "the agreement that it names is not in the folder"
+_NOT_ITS_PUBLISHER = "the agreement that it names does not let this agency publish it"
+_NOT_IN_FORCE = "the agreement that it names was not in force when it was recorded"
+_OTHER_PURPOSE = "the agreement that it names does not share it for its purpose"
 _OTHER_TYPE = "its schema is one of another event type"
 _OTHER_EVENT = "its datum is not the event that its row says it is"
 _OTHER_ACTION = "its action does not fit its revision: RECORDED is revision 1 and no other is"
@@ -62,6 +70,44 @@ _IDENTITY = [
 ]
 # The action follows: its first symbol, and the first byte that does not encode it alone.
 _RECORDED, _LONGER = 0x00, 0x80
+
+
+class AgreementTerms(NamedTuple):
+    """What an agreement says about one event type that this agency may publish.
+
+    Attributes:
+        starts, ends: when it is in force, in microseconds since 1970.
+    """
+
+    starts: int
+    ends: float
+    purposes: frozenset[str]
+
+
+class StatedTerms(NamedTuple):
+    """What an event says about its agreement; `recorded_at` in microseconds since 1970."""
+
+    recorded_at: int
+    agreement: bytes
+    purpose: str
+
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_STATED = [
+    ("action", "enum"),
+    ("occurred_at", "timestamp-micros"),
+    ("occurred_precision", "enum"),
+    ("zone", "string"),
+    ("recorded_at", "timestamp-micros"),
+    ("agreement", "string"),
+    ("purpose", "enum"),
+]
+# Action, occurred_at, occurred_precision, and the length of the zone.
+_BEFORE_ZONE = re.compile(
+    rb"[\x00-\x7f][\x80-\xff]{0,9}[\x00-\x7f][\x00-\x7f]([\x00-\x7f])", re.DOTALL
+)
+# Behind the zone: recorded_at, an agreement of 64 bytes, the purpose.
+_TERMS = re.compile(rb"([\x80-\xff]{0,9}[\x00-\x7f])\x80\x01(.{64})([\x00-\x7f])", re.DOTALL)
 
 
 class KnownSchema(NamedTuple):
@@ -83,9 +129,27 @@ class RowCheck:
 
     Args:
         known: the schemas registered in the database, by their fingerprints.
+        agreements: those that events may name; None: they are not compared.
     """
 
-    def __init__(self, agency: str, catalog: Catalog, known: Mapping[bytes, KnownSchema]) -> None:
+    def __init__(
+        self,
+        agency: str,
+        catalog: Catalog,
+        known: Mapping[bytes, KnownSchema],
+        agreements: Agreements | None = None,
+    ) -> None:
+        self._agreements = agreements
+        self._terms = {
+            (name, each.hash.encode()): AgreementTerms(
+                _microseconds(each.starts),
+                inf if each.ends is None else _microseconds(each.ends),
+                frozenset(purpose.value for purpose in agreed.purposes),
+            )
+            for each in agreements or ()
+            for name, agreed in each.events.items()
+            if agency in agreed.publishers
+        }
         self._agency = agency
         self._agency_text = encode_bytes(agency.encode())
         self._known = known
@@ -122,7 +186,21 @@ class RowCheck:
             if identity != [str(event_id), self._agency, key.decode(), revision]:
                 return _OTHER_EVENT
             is_recorded = action == "RECORDED"
-        return None if is_recorded == (revision == 1) else _OTHER_ACTION
+        if is_recorded != (revision == 1):
+            return _OTHER_ACTION
+        return None if self._agreements is None else self._not_agreed(event_type, form, datum, at)
+
+    def _not_agreed(self, event_type: str, form: _Form, datum: bytes, at: int) -> str | None:
+        """Why the agreement that an event names does not allow it; None if it does."""
+        stated = form.stated_terms(datum, at)
+        terms = self._terms.get((event_type, stated.agreement))
+        if terms is None:
+            named = stated.agreement.decode(errors="replace")
+            is_here = self._agreements and self._agreements.by_hash(named)
+            return _NOT_ITS_PUBLISHER if is_here else UNKNOWN_AGREEMENT
+        if not terms.starts <= stated.recorded_at < terms.ends:
+            return _NOT_IN_FORCE
+        return None if stated.purpose in terms.purposes else _OTHER_PURPOSE
 
     def _unknown(self, fingerprint: bytes) -> str:
         known = self._known.get(fingerprint)
@@ -153,13 +231,44 @@ class _Form:
             and action.type.symbols[0] == "RECORDED"
         )
 
+        self.purposes: tuple[str, ...] = ()
+        if self.begins_with_identity and first[4:11] == _STATED:
+            purpose = schema.event.fields[10].type
+            self.purposes = purpose.symbols if isinstance(purpose, EnumType) else ()
+
     @cached_property
     def check(self) -> Callable[[bytes], None]:
         """A function that raises `MalformedDatum` if bytes are not one datum of the schema."""
         return quick_reader(self._schema).check
+
+    def stated_terms(self, datum: bytes, at: int) -> StatedTerms:
+        """What a datum of the schema says about its agreement.
+
+        Args:
+            at: where its action is, if it begins with its identity.
+        """
+        if self.purposes:
+            before = _BEFORE_ZONE.match(datum, at)
+            found = before and _TERMS.match(datum, before.end() + (before[1][0] >> 1))
+            if found:
+                zigzag = 0
+                for byte in reversed(found[1]):
+                    zigzag = zigzag << 7 | byte & 0x7F
+                recorded_at = (zigzag >> 1) ^ -(zigzag & 1)
+                return StatedTerms(recorded_at, found[2], self.purposes[found[3][0] >> 1])
+        document = codec.decode(datum, self._schema)
+        return StatedTerms(
+            _microseconds(document["recorded_at"]),
+            str(document["agreement"]).encode(),
+            str(document["purpose"]),
+        )
 
     def identity(self, datum: bytes) -> list[object]:
         """The event_id, agency, record_id, revision and action in a datum."""
         document = codec.decode(datum, self._schema)
         event_id, *rest = (document.get(name) for name, _ in [*_IDENTITY, ("action", "enum")])
         return [str(event_id), *rest]
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND

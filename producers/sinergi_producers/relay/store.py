@@ -220,15 +220,24 @@ class OutboxStore:
             for why, ids in batch.held.items():
                 connection.execute(statements.HOLD, (why, ids))
 
-    def release_held(self, event_types: Sequence[str], fingerprints: Sequence[bytes]) -> int:
+    def release_held(
+        self,
+        event_types: Sequence[str],
+        fingerprints: Sequence[bytes],
+        *,
+        has_new_agreements: bool = False,
+    ) -> int:
         """Release the held rows whose reason may no longer hold; how many.
 
         Args:
             event_types: those that an agreement in force covers.
             fingerprints: of the schemas that this version has.
+            has_new_agreements: whether to release the rows that name an unknown agreement, too.
         """
         with self._database.serving() as connection:
-            return release(connection, event_types, fingerprints)
+            return release(
+                connection, event_types, fingerprints, has_new_agreements=has_new_agreements
+            )
 
     def known_schemas(self) -> dict[bytes, KnownSchema]:
         """The schemas of all versions of Sinergi that have upgraded this database."""

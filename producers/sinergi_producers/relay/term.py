@@ -102,6 +102,7 @@ class TermSetup:
         self._catalog = catalog
         self._clock = clock
         self._partition_check = PartitionCheck()
+        self._released_for: frozenset[str] = frozenset()
         self._left_aside: dict[str, str] = {}
         self._comparison = Comparison(store, connection, identity.agency, timeouts.silence)
 
@@ -162,9 +163,13 @@ class TermSetup:
         if {each.event_type for each in in_force} - term.sealer.counts.keys():
             term.is_outdated = True
         covered = [name for name in term.sealer.counts if term.sealer.is_agreed(name)]
-        term.sealer = replace(term.sealer, fault=self._row_fault())
+        term.sealer = replace(term.sealer, fault=self._row_fault(agreements))
         known = [each.fingerprint for each in self._catalog.all()]
-        released = self._store.release_held(covered, known)
+        # The rows in hand may still be held by the agreements of an outdated term.
+        is_new = not term.is_outdated and self._released_for != term.versions
+        released = self._store.release_held(covered, known, has_new_agreements=is_new)
+        if is_new:
+            self._released_for = term.versions
         if released:
             _log.info("held rows released", rows=released)
             term.watermarks.reset()
@@ -208,10 +213,10 @@ class TermSetup:
             each.fingerprint: each.id for each in self._catalog.all()
         }
 
-    def _row_fault(self) -> Callable[[OutboxRow], str | None]:
+    def _row_fault(self, agreements: Agreements) -> Callable[[OutboxRow], str | None]:
         """The check whether a row can be sent, by the schemas that the database knows now."""
         known = self._store.known_schemas()
-        return RowCheck(self._identity.agency, self._catalog, known).fault
+        return RowCheck(self._identity.agency, self._catalog, known, agreements).fault
 
     def _sealer(
         self, agreements: Agreements, keys: Sequence[SigningKey], counts: Mapping[str, int]
@@ -225,7 +230,7 @@ class TermSetup:
         def lapse(name: str) -> str:
             return agreements.lapse(agency, name, self._clock.now())
 
-        fault = self._row_fault()
+        fault = self._row_fault(agreements)
         return Sealer(
             agreements.bus, agency, keys, counts, is_agreed, agreements.ring, fault, lapse
         )
