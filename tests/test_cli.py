@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,19 @@ def test_every_command_explains_itself(run: Run, name: str) -> None:
     status, out, _ = run(name, "--help")
     assert status == 0
     assert f"sinergi {name}" in out
+
+
+@pytest.mark.parametrize("name", sorted(commands.installed()))
+def test_no_help_breaks_a_line_before_it_is_full(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The line ends of the source are no line ends of the help."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(name, "--help")[1].splitlines()
+    box = next(number for number, each in enumerate(lines) if each.startswith("╭"))
+    for line, following in pairwise(each.rstrip() for each in lines[3:box]):
+        if following.strip() and line.strip() and not following.startswith("  "):
+            assert len(line) + 1 + len(following.split()[0]) > 79, line
 
 
 def test_help_names_every_command_and_loads_none_of_them() -> None:

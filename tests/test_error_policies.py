@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 import reference
 from sinergi_consumers.materialise import loop
 from sinergi_consumers.materialise.loop import Materialiser
+from sinergi_consumers.materialise.store import Store
 from sinergi_producers.relay.loop import Relay
 from sinergi_producers.relay.term import Identity
 from sinergi_schemas import errors
@@ -214,6 +215,27 @@ def test_a_process_does_about_each_error_what_its_base_says(
             assert of_relay(fault) == answer
             if policy is not errors.Superseded:
                 assert of_materialiser(fault, monkeypatch) == answer
+
+
+def test_a_materialiser_whose_database_is_away_says_why_it_waits_and_when_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts: tuple[Any, ...] = (None, [], None, Hurried(), Stopping())
+    store, answers = Store(*parts), iter([*2 * [errors.DatabaseAway("57P03")], "stored"])
+
+    def transact(_: object) -> object:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(store, "_transact", transact)
+    work: Any = None
+    with capture_logs() as logs:
+        found: Any = store.store(work)
+    assert found == "stored"
+    assert [each["event"] for each in logs] == ["waiting", "going on"]
+    assert "57P03" in logs[0]["why"]
 
 
 def test_no_error_says_that_it_is_tried_again_since_commands_show_it_too() -> None:

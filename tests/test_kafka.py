@@ -8,11 +8,12 @@ import pytest
 import structlog
 from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.admin import NewTopic
+from structlog.testing import capture_logs
 
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import describe, open_admin
-from sinergi_schemas.kafka.client_errors import ClientErrors
+from sinergi_schemas.kafka.client_errors import ClientErrors, ClientLog
 from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.faults import raise_for, translate
 from sinergi_schemas.kafka.producer import open_producer
@@ -156,3 +157,10 @@ def test_a_group_is_never_given_an_offset_that_nobody_chose(
     error = found[0].error()
     assert error is not None
     assert error.code() == KafkaError._AUTO_OFFSET_RESET
+
+
+def test_a_coordinator_that_still_starts_is_no_warning() -> None:
+    line = "[thrd:main]: Coordinator load in progress: retrying"
+    with capture_logs() as logs:
+        ClientLog(ClientErrors()).log(30, "%s", "COMMITFAIL", "sinergi#consumer-1", line)
+    assert [each["log_level"] for each in logs] == ["debug"]

@@ -11,7 +11,8 @@ import tomli_w
 
 from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
 from sinergi.settings.settings import Settings, load, masked, stray_variables
-from sinergi_schemas.errors import InitRefused, SettingsRefused
+from sinergi_schemas.agreements.collection import Agreements
+from sinergi_schemas.errors import AgreementRefused, InitRefused, SettingsRefused
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.timeouts import (
     KafkaTimeouts,
@@ -343,6 +344,25 @@ def test_a_missing_folder_of_keys_and_an_empty_one_are_told_apart(tmp_path: Path
     for folder, said in (("none", "there is no such folder"), ("empty", "it holds no *.key file")):
         settings = load(made.settings, {"keys": str(tmp_path / folder)}, {})
         assert f"({said})" in why_refused(lambda: settings.signing_keys(settings.agreements()))  # noqa: B023 - called at once
+
+
+def test_a_full_disk_while_keys_are_written_is_told_with_the_file_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(InitRefused, match=rf"{BNNK}\.key: No space left on device"):
+        founded(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_of_agreements_is_named_once(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(AgreementRefused) as raised:
+            Agreements.load(folder)
+        assert str(raised.value).count(str(folder)) == 1
 
 
 def why_refused(work: Callable[[], object]) -> str:

@@ -197,6 +197,12 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "no URL": (nothing, f"{INIT} --database sdp", "is no PostgreSQL URL"),
     "another product": (nothing, f"{INIT} --database mysql://a/b", "is no PostgreSQL URL"),
     "port in words": (nothing, f"{INIT} --database postgresql://a:b/c", "its port is no number"),
+    "broker's web address": (nothing, f"{INIT} --kafka http://kafka:9092", "write host:port, as"),
+    "driver of another library": (
+        nothing,
+        f"{INIT} --database postgresql+psycopg2://sdp@localhost/sdp",
+        "write postgresql+psycopg, not postgresql+psycopg2",
+    ),
     "broker's port": (nothing, f"{INIT} --kafka host:port", "write host:port, as"),
     "folder is a file": (
         nothing,
@@ -373,17 +379,32 @@ def test_a_database_that_does_not_serve_is_named_with_its_reason(
     bare: sa.URL, make_agency: Callable[[str], AgencyFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     agency = make_agency(text(bare))
-    unprepared = "Run `sinergi db upgrade"
+    unprepared = "Run `sinergi db upgrade --role producer`"
     for command in ("outbox list", PUBLISH, "relay"):
         assert unprepared in fails(agency, command, capsys)
     wrong = text(bare.set(password="wrong"))  # noqa: S106 - it opens nothing
     none = text(bare.set(database="none"))
+    nowhere = text(bare.set(host="no-such-host.invalid"))
     for command in ("outbox list", PUBLISH, "db upgrade --role producer"):
         said = fails(agency, f"--set producer.database={wrong} {command}", capsys)
+        assert said.startswith("sinergi: The database refuses the login (") or command == PUBLISH
         assert "password authentication failed" in said
         assert "wrong" not in said.replace("password authentication failed", "")
         said = fails(agency, f"--set producer.database={none} {command}", capsys)
+        assert said.startswith("sinergi: The server has no such database (") or command == PUBLISH
         assert 'database "none" does not exist' in said
+        said = fails(agency, f"--set producer.database={nowhere} {command}", capsys)
+        assert (
+            said.startswith("sinergi: The host of the database is unknown (") or command == PUBLISH
+        )
+        assert "It comes from --set producer.database." in said or command == PUBLISH
+
+
+def test_a_refused_database_is_told_with_its_setting_and_file(
+    make_agency: Callable[[str], AgencyFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fails(make_agency(AWAY), "outbox list", capsys)
+    assert "It comes from producer.database in sinergi.toml." in said
 
 
 def test_a_server_that_takes_the_call_and_says_nothing_is_not_waited_for(

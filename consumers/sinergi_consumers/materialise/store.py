@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
-import stamina
 import structlog
 
 from sinergi_consumers.quarantine.isolate import merge_and_quarantine
 from sinergi_consumers.sinks.protocol import Receipt
 from sinergi_schemas import errors
+from sinergi_schemas.backoff import Backoff
 from sinergi_schemas.seal.checkpoint import cosign
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 
 _log = structlog.get_logger(__name__)
+
+_PAUSE_SECONDS = (0.1, 2.0)  # between attempts, while the database is away
 
 
 @dataclass(slots=True)
@@ -113,6 +115,7 @@ class Store:
         self._key = key
         self._clock = clock
         self._stopping = stopping
+        self._backoff = Backoff(*_PAUSE_SECONDS)
 
     def store(self, work: ReadyBatch) -> Stored | errors.PositionLost | errors.Unavailable:
         """Store a batch, and wait for the database as long as it takes.
@@ -127,19 +130,18 @@ class Store:
         Raises:
             DatabaseBroken: a table or a privilege is missing.
         """
-        for attempt in stamina.retry_context(
-            on=errors.Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
-        ):
-            with attempt:
-                try:
-                    return self._transact(work)
-                except errors.PositionLost as lost:
-                    return lost
-                except errors.Unavailable as away:
-                    if self._stopping.is_set():
-                        return away
-                    raise
-        raise AssertionError("a retry without limit has ended")
+        while True:
+            try:
+                stored: Stored | errors.PositionLost = self._transact(work)
+            except errors.PositionLost as lost:
+                stored = lost
+            except errors.Unavailable as away:
+                if self._stopping.is_set():
+                    return away
+                self._backoff.wait(away, self._stopping)
+                continue
+            self._backoff.reset()
+            return stored
 
     def _transact(self, work: ReadyBatch) -> Stored:
         batch, claim = work.batch, work.claim

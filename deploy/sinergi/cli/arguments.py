@@ -18,13 +18,23 @@ _CHECKED_LATER = {"override"}
 
 
 def checked(command: Any) -> Any:
-    """The command, whose parameters, and those of the commands below it, are checked."""
+    """The command, whose parameters, and those of the commands below it, are checked.
+
+    Its help loses the line ends of the source, which would break lines in a narrow terminal.
+    """
+    command.help = command.help and unwrapped(command.help)
     for parameter in command.params:
         if parameter.name not in _CHECKED_LATER:
             _check(parameter)
     for inner in getattr(command, "commands", {}).values():
         checked(inner)
     return command
+
+
+def unwrapped(text: str) -> str:
+    """A help text with a line a paragraph; a paragraph with indented lines stays as it is."""
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(each if "\n " in each else " ".join(each.split("\n")) for each in paragraphs)
 
 
 def _check(parameter: Any) -> None:

@@ -91,7 +91,7 @@ def _cells(row: PendingRow) -> list[str]:
 @app.command()
 def discard(
     ids: Annotated[
-        list[int], typer.Argument(metavar="ID...", help="Rows, as `outbox list --held` shows them.")
+        list[int], typer.Argument(metavar="ID", help="Rows, as `outbox list --held` shows them.")
     ],
 ) -> None:
     """Delete rows that the relay holds and that nobody can mend; they were never on the bus.

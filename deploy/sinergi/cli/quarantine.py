@@ -121,12 +121,12 @@ def show(
     quarantine = _quarantine()
     if output is not None:
         if in_hex or as_json:
-            raise errors.QuarantineRefused(
+            raise errors.QuarantineNotShown(
                 "--output writes the bytes alone; leave --hex and --json"
             )
         _write_datum(quarantine, wanted, output, force=force)
         return
-    rows, count = _existing_rows(quarantine, wanted, limit)
+    rows, count = _shown_rows(quarantine, wanted, limit)
     documents = [each._asdict() | {"decisions": quarantine.decisions(each.id)} for each in rows]
     missed = quarantine_contents.add_contents(quarantine, rows, documents) if in_hex else []
     if as_json:
@@ -219,7 +219,7 @@ def _write_datum(
     datum = quarantine_contents.contents(quarantine, _row_of_one_event(quarantine, wanted)).datum
     with OutputFile.open(path, force=force) as target:
         if target.is_terminal:
-            raise errors.QuarantineRefused("bytes are no text for a terminal; name a file")
+            raise errors.QuarantineNotShown("bytes are no text for a terminal; name a file")
         target.write(datum)
 
 
@@ -227,22 +227,34 @@ def _quarantine() -> Quarantine:
     return Quarantine(root.settings().consumer_database)
 
 
+_NO_ROW = "no such row; `sinergi quarantine list --state all` shows all there are"
+
+
 def _existing_rows(
     quarantine: Quarantine, wanted: QuarantineFilter, most: int | None = None
 ) -> tuple[list[Quarantined], int]:
+    """Rows that a command shall change."""
     rows, count = quarantine.rows(wanted, most)
     if not rows:
-        raise errors.QuarantineRefused(
-            "no such row; `sinergi quarantine list --state all` shows all there are"
-        )
+        raise errors.QuarantineRefused(_NO_ROW)
+    return rows, count
+
+
+def _shown_rows(
+    quarantine: Quarantine, wanted: QuarantineFilter, most: int | None = None
+) -> tuple[list[Quarantined], int]:
+    """Rows that a command only shows."""
+    rows, count = quarantine.rows(wanted, most)
+    if not rows:
+        raise errors.QuarantineNotShown(_NO_ROW)
     return rows, count
 
 
 def _row_of_one_event(quarantine: Quarantine, wanted: QuarantineFilter) -> Quarantined:
     """A row of the one event that is wanted, which several projections may have quarantined."""
-    rows, _ = _existing_rows(quarantine, wanted)
+    rows, _ = _shown_rows(quarantine, wanted)
     if len({_place(each)[1:] for each in rows}) > 1:
-        raise errors.QuarantineRefused(
+        raise errors.QuarantineNotShown(
             "--output takes one event, and these are several; say --leaf"
         )
     return rows[0]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def replay(
     topics: Annotated[
-        list[str], typer.Argument(metavar="TOPIC...", help="sinergi.<agency>.<event-type>.")
+        list[str], typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>.")
     ],
     since: Annotated[
         str | None, typer.Option("--from", help="Recorded at or after, with zone offset.")

@@ -218,7 +218,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         _report("stopped")
         return ExitStatus.STOPPED
     except errors.SinergiError as why:
-        _report(str(why), why)
+        _report(f"{why}{_origin_of_address(why)}", why)
     except Exception as why:  # noqa: BLE001 - the last resort: a bug is reported in one line too
         if isinstance(why.__cause__, KeyboardInterrupt):
             _report("stopped")  # Ctrl-C in a C function becomes a SystemError
@@ -236,6 +236,14 @@ def _run(arguments: Sequence[str] | None) -> int:
             why,
         )
     return ExitStatus.ERROR
+
+
+def _origin_of_address(why: errors.SinergiError) -> str:
+    """Where the address of a database comes from that does not serve us, as a sentence."""
+    found: Settings | None = _invocation.__dict__.get("settings")
+    is_about_one = isinstance(why, errors.DatabaseAway)
+    origins = found.database_origins() if found and is_about_one else []
+    return f" It comes from {' or '.join(origins)}." if origins else ""
 
 
 def _wrote_help(why: OSError) -> bool:

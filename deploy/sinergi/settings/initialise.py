@@ -123,10 +123,13 @@ def _write(path: Path, text: str, undoing: ExitStack) -> None:
     """Write a new file that only its owner may read, and wait for the disk."""
     made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNERS)
     undoing.callback(path.unlink)
-    with os.fdopen(made, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(made)
+    try:
+        with os.fdopen(made, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(made)
+    except OSError as why:  # an error of a descriptor names no file
+        raise OSError(why.errno, why.strerror, str(path)) from None
 
 
 def _check(plan: PlannedFiles, document: dict[str, Any]) -> None:

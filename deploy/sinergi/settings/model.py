@@ -22,7 +22,9 @@ FILE_NAME = "sinergi.toml"
 PREFIX = "SINERGI_"
 
 _MOST_BYTES = 64 * 1024  # of a file with a password or a key
-_BROKER = re.compile(r"([A-Za-z_]+://)?(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?")
+_BROKER = re.compile(
+    r"((?i:PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?"
+)
 
 
 def _agency(text: str) -> str:

@@ -55,6 +55,7 @@ class Settings:
         self.file = file
         self._origins = origins
         self._logged_remarks: set[str] = set()
+        self._asked_addresses: dict[str, None] = {}
         self._connection: Connection | None = None
 
     def entries(self) -> list[SettingEntry]:
@@ -94,12 +95,12 @@ class Settings:
     @property
     def producer_database(self) -> str:
         """The address of the database in which this agency publishes, as `Database` takes it."""
-        return self.values.producer.database or self._unset("producer.database", "publishing")
+        return self._address("producer.database", self.values.producer.database, "publishing")
 
     @property
     def consumer_database(self) -> str:
         """The address of the database that others' events go to, as `Database` takes it."""
-        return self.values.consumer.database or self._unset("consumer.database", "materialising")
+        return self._address("consumer.database", self.values.consumer.database, "materialising")
 
     @property
     def consumer_name(self) -> str:
@@ -196,6 +197,15 @@ class Settings:
             raise refused(f"consumer.name: {what}; {others}. {hint.capitalize()}")
         found = wanted_keys(self.values.keys, wanted, f"the receipt key of database {database}")
         return min(found, key=lambda each: wanted.index(each.public))
+
+    def database_origins(self) -> list[str]:
+        """Where the addresses come from that were asked for, each with its setting."""
+        found = ((key, self._origins.get(key, "default")) for key in self._asked_addresses)
+        return [origin if key in origin else f"{key} in {origin}" for key, origin in found]
+
+    def _address(self, key: str, value: str | None, wanted_by: str) -> str:
+        self._asked_addresses[key] = None
+        return value or self._unset(key, wanted_by)
 
     def _remark(self, what: str) -> None:
         """Log something without effect, once: agreements are read again and again."""

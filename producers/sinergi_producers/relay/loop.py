@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sinergi_producers.relay.backoff import Backoff
 from sinergi_producers.relay.sealing import MOST_MESSAGES, SealedBatch
 from sinergi_producers.relay.term import TermSetup
 from sinergi_schemas import errors
+from sinergi_schemas.backoff import Backoff
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.garbage import leave_loaded_objects
 from sinergi_schemas.timeouts import DEFAULT
@@ -70,7 +70,7 @@ class Relay:
         self._renewal_due = 0.0
         self._horizon_due = 0.0
         self._reload_due = 0.0
-        self._backoff = Backoff(timeouts)
+        self._backoff = Backoff(timeouts.retry_first, timeouts.retry_most)
         self._standing_by_for: str | None = None
 
     def run(self, stopping: Event) -> None:

@@ -66,7 +66,9 @@ class Agreements:
                 each for each in (folder, *files) if is_writable_by_all(each.stat().st_mode)
             ]
         except OSError as why:
-            what = f"{why.filename}: cannot be read ({why.strerror})"
+            what = f"cannot be read ({why.strerror})"
+            if why.filename != str(folder):
+                what = f"{why.filename}: {what}"
             raise errors.AgreementRefused(str(folder), listing([what])) from None
         if writable:
             what = "every user may write there, and could let any key sign"
@@ -74,8 +76,8 @@ class Agreements:
             lines = listing(f"{each}: {what}; {hint}" for each in writable)
             raise errors.AgreementRefused(str(folder), lines)
         if not read:
-            hint = "contains no agreement; put the parties' *.toml files there"
-            raise errors.AgreementRefused(str(folder), listing([f"{folder}: {hint}"]))
+            hint = "it contains no agreement; put the parties' *.toml files there"
+            raise errors.AgreementRefused(str(folder), listing([hint]))
         examined = [(path, *file.examine(path, data)) for path, data in read]
         lines = "".join(file.listing(path, problems) for path, _, problems in examined)
         if lines:

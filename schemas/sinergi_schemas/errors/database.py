@@ -32,6 +32,24 @@ class DatabaseAway(ServiceAway):
         return f"SQLSTATE {self.sqlstate}: {self.reported}"
 
 
+class DatabaseLoginRefused(DatabaseAway):
+    """The database refuses the login ({why}). Mend the user or the password in its address in the
+    settings (`database`), or ask the database's owner.
+    """
+
+
+class DatabaseUnknown(DatabaseAway):
+    """The server has no such database ({why}). Mend the name in its address in the settings
+    (`database`), or let its owner create it.
+    """
+
+
+class DatabaseHostUnknown(DatabaseAway):
+    """The host of the database is unknown ({why}). Mend the host in its address in the settings
+    (`database`).
+    """
+
+
 class DatabaseBroken(Fatal):
     """The database refuses the statement (SQLSTATE {sqlstate}, {what}): a table, a column or a
     privilege is missing. Run `sinergi db upgrade`, or ask the database's owner.
@@ -43,8 +61,14 @@ class DatabaseBroken(Fatal):
 
 class ObjectMissing(DatabaseBroken):
     """The database lacks a table, a schema or a function (SQLSTATE {sqlstate}, {what}). Run
-    `sinergi db upgrade`, or ask the database's owner.
+    `{upgrade}`, or ask the database's owner.
     """
+
+    @property
+    def upgrade(self) -> str:
+        """The command that makes it."""
+        role = "producer" if "sinergi_producer" in self.what else "consumer"
+        return f"sinergi db upgrade --role {role}"
 
 
 class RightMissing(DatabaseBroken):

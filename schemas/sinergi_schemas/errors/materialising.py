@@ -50,3 +50,9 @@ class QuarantineRefused(Refused):
     """Quarantine was not changed: {what}."""
 
     what: str
+
+
+class QuarantineNotShown(Refused):
+    """Nothing is shown: {what}."""
+
+    what: str

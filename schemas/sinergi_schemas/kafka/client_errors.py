@@ -31,6 +31,9 @@ _FAIL = "FAIL"
 # that is chosen on purpose (enable.gapless.guarantee counts as experimental).
 _DEBUG_ONLY = frozenset({_FAIL, "ERROR", "FATAL", "CONFWARN"})
 
+# What ends by itself within seconds, as while a group's coordinator starts.
+_PASSING = ("Coordinator load in progress",)
+
 # Follows every other error of a connection, and adds nothing.
 _ALL_DOWN = "_ALL_BROKERS_DOWN"
 
@@ -114,5 +117,5 @@ class ClientLog:
         """Log one line, with `level` as in the standard library's logging."""
         if facility == _FAIL:
             self._client_errors.observe_line(line)
-        is_repeated = facility in _DEBUG_ONLY
+        is_repeated = facility in _DEBUG_ONLY or any(each in line for each in _PASSING)
         _log.log(10 if is_repeated else level, "librdkafka", about=facility, by=client, text=line)

@@ -15,6 +15,8 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from sinergi_schemas.plain_text import plain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,6 +40,9 @@ def conninfo(url: str) -> str:
     scheme, mark, _ = url.partition("://")
     if not mark and "=" not in url:
         raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
+    if scheme.startswith("postgresql+") and scheme != _OF_SQLALCHEMY:
+        driver = f"postgresql+psycopg, not {plain(scheme)[:40]}"
+        raise ValueError(f"names a driver that is not used here; write {driver}, or postgresql")
     if mark and "=" not in scheme and scheme not in _SCHEMES:
         raise ValueError("is no PostgreSQL URL; write it as postgresql://user@host/name")
     _, _, path = url.partition("?")[0].partition("://")[2].partition("/")

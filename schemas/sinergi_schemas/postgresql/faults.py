@@ -57,6 +57,18 @@ PostgresqlFault = (
 )
 
 
+# Libpq gives no SQLSTATE for a connection that failed. Another language of the server leaves only
+# the general error, with the message in that language.
+_REFUSED_CONNECTIONS: tuple[tuple[str, type[errors.DatabaseAway]], ...] = (
+    ("password authentication failed", errors.DatabaseLoginRefused),
+    ("no password supplied", errors.DatabaseLoginRefused),
+    ("FATAL: role ", errors.DatabaseLoginRefused),
+    ("FATAL: database ", errors.DatabaseUnknown),
+    ("could not translate host name", errors.DatabaseHostUnknown),
+    ("failed to resolve host", errors.DatabaseHostUnknown),
+)
+
+
 def translate(error: psycopg.Error) -> PostgresqlFault:
     """The error of ours that stands for one of the driver's.
 
@@ -94,7 +106,9 @@ def _without_code(error: psycopg.Error) -> PostgresqlFault:
     if isinstance(error, psycopg.DataError):
         return errors.RowsRefused("none", "a value that the driver cannot send")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return errors.DatabaseAway("none", _connection_message(error))
+        message = _connection_message(error)
+        found = next((kind for text, kind in _REFUSED_CONNECTIONS if text in message), None)
+        return (found or errors.DatabaseAway)("none", message)
     return errors.DatabaseBroken("none", type(error).__name__)
 
 

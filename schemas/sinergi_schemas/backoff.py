@@ -1,4 +1,4 @@
-"""How long a relay waits before it tries again."""
+"""How long a running process waits before it tries again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from threading import Event
 
     from sinergi_schemas import errors
-    from sinergi_schemas.timeouts import RelayTimeouts
 
 _log = structlog.get_logger(__name__)
 
@@ -22,10 +21,13 @@ class Backoff:
     """Pauses between attempts, each twice as long as the one before, up to the longest.
 
     Each reason is logged when it first appears, and not at every attempt.
+
+    Args:
+        first, most: the shortest and the longest pause, in seconds.
     """
 
-    def __init__(self, timeouts: RelayTimeouts) -> None:
-        self._first, self._most = timeouts.retry_first, timeouts.retry_most
+    def __init__(self, first: float, most: float) -> None:
+        self._first, self._most = first, most
         self._seconds = self._first
         self._logged = ""
 
