@@ -223,7 +223,7 @@ def test_a_poll_counts_the_names_and_the_number_of_headers_too() -> None:
         return received
 
     assert message_bytes(of(("a" * 100, b"b" * 1_000))) == 1_115
-    assert message_bytes(of(*[("", b"")] * 10_000)) > 1_000_000
+    assert message_bytes(of(*[("", b"")] * 10_000)) > 100_000  # of the first 1,000
 
 
 MANY = 8_000

@@ -24,6 +24,7 @@ from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic
+from test_audit import copied, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +120,7 @@ def test_the_auditors_commands_answer(
             words = shlex.split(command.replace(AGENCY, pair.publisher))
             copy = words.index("--copy") + 1 if "--copy" in words else None
             if copy:
-                words[copy] = pair.topic.name
+                words[copy] = copied(pair, whole, whole)
             assert run(words) == 0, capfd.readouterr()
     assert (pair.folder / "transfers.parquet").stat().st_size > 0
 

@@ -523,7 +523,7 @@ def test_provision_says_what_is_odd_about_the_agreements(
     agency = make_agency(AWAY)
     terms = agency.agreement["events"]["transfer"]
     agency.agree(events={"transfers": terms})
-    assert run(["provision", "plan"]) == 1
+    assert run(["provision", "plan"]) == 2
     said = capsys.readouterr().err
     assert "transfers is no event type of this version, so nobody can publish it" in said
     assert "did you mean transfer?" in said

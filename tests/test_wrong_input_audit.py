@@ -99,7 +99,10 @@ def ask(
         ),
         (["replay", TOPIC], f"No agreement in force covers {TOPIC}"),
         (["replay", "sinergi.bnnk-banyuwangi.transfer"], "No agreement in force covers sinergi"),
-        (["--set", "agreements=nowhere", "replay", TOPIC], "nowhere: cannot be read (No such file"),
+        (
+            ["--set", "agreements=nowhere", "replay", TOPIC],
+            "nowhere cannot be used as an agreement:\n  cannot be read (No such file",
+        ),
         (["--config", "nowhere.toml", "replay", TOPIC], "nowhere.toml: No such file or directory"),
         (["--set", "kafka.bootstrap=", "replay", TOPIC], "kafka.bootstrap"),
         (["status"], "consumer.database: is not set"),

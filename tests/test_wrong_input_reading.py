@@ -201,7 +201,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
     "key of another name": (
         nothing,
         "--set consumer.name=other materialise",
-        "the receipt key of database other is not in keys",
+        "database other; they name main",
     ),
     "key readable by others": (
         lambda reader: reader.receipt_key.chmod(0o644),
