@@ -52,6 +52,7 @@ MEANINGS = {
     "agency": "whose settings these are: the agency's name on the bus",
     "bus": "the bus's name; if set, the agreements must be of this bus",
     "agreements": "the folder of the agreements, `*.toml`",
+    "unsigned_agreements": "whether agreements count that not all of their parties have signed",
     "keys": "the folder of this agency's private keys, `*.key`",
     "kafka.bootstrap": "brokers to start from, `host:port`, several with commas between",
     "kafka.security": "how the brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",

@@ -56,6 +56,9 @@ ENTRIES = {
         "demo:demo", _RUNNING, "Three agencies on this machine, from start to end."
     ),
     "local": CommandEntry("local:app", _RUNNING, "Kafka and PostgreSQL on this machine."),
+    "agreement": CommandEntry(
+        "agreement:app", _RUNNING, "Check, show, sign and verify agreements."
+    ),
     "init": CommandEntry("init:init", _RUNNING, "Write settings and keys for an agency."),
     "keys": CommandEntry("keys:app", _RUNNING, "Show the public keys; replace one."),
     "settings": CommandEntry(

@@ -159,6 +159,9 @@ class Values(SettingsTable):
     agency: Slug | None = Field(default=None, description='the agency, as "lapas-banyuwangi"')
     bus: Bus | None = Field(default=None, description="the bus's name as in the agreements")
     agreements: Path = Field(default=Path("agreements"), description="the folder of agreements")
+    unsigned_agreements: bool = Field(
+        default=True, description="false to refuse agreements that not all parties have signed"
+    )
     keys: Path = Field(default=Path("keys"), description="the folder of private keys")
     kafka: KafkaSettings = KafkaSettings()
     producer: Producer = Producer()

@@ -130,7 +130,8 @@ class Settings:
 
         if self.file is None and not self.values.agreements.exists():
             self._unset("agreements", "this command")
-        found = Agreements.load(self.values.agreements)
+        signed = not self.values.unsigned_agreements
+        found = Agreements.load(self.values.agreements, signed=signed)
         if self.values.bus not in (None, found.bus):
             what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
             raise refused(f"bus: {what} of {found.bus}; mend the one that is wrong")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
-from sinergi_schemas.agreements import file
+from sinergi_schemas.agreements import file, signatures
 from sinergi_schemas.agreements.contradictions import contradictions
 from sinergi_schemas.agreements.model import Agreement, Party, ReceiptKey
 from sinergi_schemas.files.file_rights import is_writable_by_all
@@ -53,8 +53,11 @@ class Agreements:
             raise errors.AgreementRefused(_names(self._newest_first), lines)
 
     @classmethod
-    def load(cls, folder: Path) -> Agreements:
+    def load(cls, folder: Path, *, signed: bool = False) -> Agreements:
         """Read every `*.toml` file of a folder.
+
+        Args:
+            signed: refuse an agreement that not all of its parties have signed; see `signatures`.
 
         Raises:
             AgreementRefused: with one line per problem in each file.
@@ -79,6 +82,11 @@ class Agreements:
             hint = "it contains no agreement; put the parties' *.toml files there"
             raise errors.AgreementRefused(str(folder), listing([hint]))
         examined = [(path, *file.examine(path, data)) for path, data in read]
+        if signed:
+            examined = [
+                (path, agreement, problems if agreement is None else signatures.problems(agreement))
+                for path, agreement, problems in examined
+            ]
         lines = "".join(file.listing(path, problems) for path, _, problems in examined)
         if lines:
             raise errors.AgreementRefused(str(folder), lines)

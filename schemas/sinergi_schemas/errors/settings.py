@@ -44,6 +44,23 @@ class AgreementRefused(Refused):
     listing: str
 
 
+class SigningRefused(Refused):
+    """{agency} cannot sign {path}: {what}."""
+
+    agency: str
+    path: str
+    what: str
+
+
+class SignaturesRefused(Refused):
+    """{path} {what}. It is the note with the parties' signatures of an agreement: ask the other
+    parties for theirs, or move it away and sign again.
+    """
+
+    path: str
+    what: str
+
+
 class NotAgreed(Refused):
     """No agreement in force covers {topic}{lapsed}. Agreements are the *.toml files in the folder
     that sinergi.toml names; ask the parties for the one that covers it.

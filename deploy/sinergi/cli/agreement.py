@@ -1,0 +1,217 @@
+"""`sinergi agreement`: check, show, sign and verify the files of agreements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sinergi.cli import root, terminal
+from sinergi.cli.options import AsJson, command_group
+from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
+from sinergi.exit_status import ExitStatus
+from sinergi.settings import agreement_files
+from sinergi_schemas.agreements.signatures import SignatureState, note_path
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.plain_text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sinergi_schemas.agreements.model import Agreement
+    from sinergi_schemas.agreements.signatures import PartySignature
+
+_STYLES = {
+    SignatureState.SIGNED: "green",
+    SignatureState.MISSING: "yellow",
+    SignatureState.INVALID: "bold red",
+}
+_RIGHTS = (
+    TableColumn("event type", ColumnKind.HEADING),
+    TableColumn("agency"),
+    TableColumn("may"),
+    TableColumn("for", ColumnKind.PROSE),
+)
+_SIGNATURES = (
+    TableColumn("file", ColumnKind.HEADING),
+    TableColumn("party"),
+    TableColumn("key", ColumnKind.PROSE),
+    TableColumn("signature"),
+)
+
+app = command_group("agreement", "Check, show, sign and verify the files of agreements.")
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FILE]…", help="Left out: every *.toml in the folder of agreements."),
+]
+
+
+@app.command()
+def check(files: Files = None, *, as_json: AsJson = False) -> None:
+    """Name everything that is wrong in agreements, each on a line: file, key, what, how to mend it.
+
+    Signatures are checked by `verify`.
+
+    Exit status: 0 nothing is wrong, 1 something is, 2 a file cannot be read.
+
+    Example: sinergi agreement check pks.toml
+    """
+    paths = _paths(files)
+    found = agreement_files.faults(paths)
+    if as_json:
+        terminal.show_json(
+            [{"file": str(path), "key": each.key, "what": each.what} for path, each in found]
+        )
+    else:
+        for path, each in found:
+            terminal.show_line(f"{path}: {each}")
+        if not found:
+            terminal.show_line(f"nothing is wrong in {counted(len(paths), 'file')}")
+    if found:
+        raise typer.Exit(ExitStatus.NEGATIVE)
+
+
+@app.command()
+def show(files: Files = None, *, as_json: AsJson = False) -> None:
+    """Show who may publish and read what, for which purposes, and until when.
+
+    Example: sinergi agreement show pks.toml
+    """
+    agreements = agreement_files.read(_paths(files))
+    now = SYSTEM.now()
+    if as_json:
+        terminal.show_json([_document(each, now) for each in agreements])
+        return
+    for number, each in enumerate(agreements):
+        if number:
+            terminal.show_line("")
+        terminal.show_line(f"{each.path}: {each.title}")
+        terminal.show_line(_period(each, now))
+        terminal.show_line(f"SHA-256 {each.hash}")
+        for party in each.parties.values():
+            terminal.show_line(f"party {party.agency}: {party.name}, number {party.number}")
+        terminal.show_line("")
+        terminal.show_table(_RIGHTS, _rights(each))
+
+
+@app.command()
+def sign(
+    file: Annotated[Path, typer.Argument(help="The agreement that this agency agrees to.")],
+) -> None:
+    """Sign an agreement with this agency's key; the signature goes into FILE.note.
+
+    Pass the note on to the next party, which adds its signature to it. Read the file before you
+    sign it (`sinergi agreement show`): from then on it says who may read this agency's events.
+
+    Example: sinergi agreement sign agreements/pks.toml
+    """
+    settings = root.settings()
+    (agreement,) = agreement_files.read([file])
+    found = agreement_files.sign(agreement, settings.agency, settings.values.keys)
+    left = [each.agency for each in found if each.state is not SignatureState.SIGNED]
+    whose = f"still to sign: {', '.join(left)}" if left else "all parties have signed"
+    terminal.note(f"sinergi: signed by {settings.agency} in {note_path(file)}; {whose}")
+
+
+@app.command()
+def verify(files: Files = None, *, as_json: AsJson = False) -> None:
+    """Show which parties have signed agreements, and whether their signatures hold.
+
+    Exit status: 0 all have signed, 1 a signature is missing or does not hold, 2 a file cannot be
+    read.
+
+    Example: sinergi agreement verify
+    """
+    found = [(each, agreement_files.verified(each)) for each in agreement_files.read(_paths(files))]
+    if as_json:
+        terminal.show_json([_signed(*each) for each in found])
+    else:
+        rows: list[list[str | TableCell]] = [
+            [str(each.path), party.agency, party.key, TableCell(party.state, _STYLES[party.state])]
+            for each, parties in found
+            for party in parties
+        ]
+        terminal.show_table(_SIGNATURES, rows)
+    states = {party.state for _, parties in found for party in parties}
+    if states != {SignatureState.SIGNED}:
+        raise typer.Exit(ExitStatus.NEGATIVE)
+
+
+def _paths(files: list[Path] | None) -> list[Path]:
+    return files or agreement_files.in_folder(root.settings().values.agreements)
+
+
+def _rights(agreement: Agreement) -> list[list[str | TableCell]]:
+    """A row for each agency that may do something with an event type."""
+    rows: list[list[str | TableCell]] = []
+    for name, agreed in agreement.events.items():
+        purposes = ", ".join(each.name for each in agreed.purposes)
+        for agency in agreement.parties:
+            may = [
+                verb
+                for verb, agencies in (("publish", agreed.publishers), ("read", agreed.readers))
+                if agency in agencies
+            ]
+            if may:
+                rows.append([name, agency, ", ".join(may), purposes if "read" in may else ""])
+    return rows
+
+
+def _period(agreement: Agreement, now: datetime) -> str:
+    until = "without an end" if agreement.ends is None else f"until {_moment(agreement.ends)}"
+    state = "in force"
+    if now < agreement.starts:
+        state = "not yet in force"
+    elif not agreement.in_force(now):
+        state = "ended"
+    return f"{state}: from {_moment(agreement.starts)} {until}"
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone().isoformat(timespec="minutes")
+
+
+def _document(agreement: Agreement, now: datetime) -> dict[str, Any]:
+    return {
+        "file": str(agreement.path),
+        "hash": agreement.hash,
+        "bus": agreement.bus,
+        "title": agreement.title,
+        "legal_basis": agreement.legal_basis,
+        "from": agreement.starts.isoformat(),
+        "until": None if agreement.ends is None else agreement.ends.isoformat(),
+        "in_force": agreement.in_force(now),
+        "replaces": agreement.replaces,
+        "parties": [
+            {
+                "agency": party.agency,
+                "name": party.name,
+                "number": party.number,
+                "key": str(party.key),
+                "receipt_keys": {each.database: str(each.key) for each in party.receipt_keys},
+            }
+            for party in agreement.parties.values()
+        ],
+        "events": [
+            {
+                "event_type": name,
+                "publishers": agreed.publishers,
+                "readers": agreed.readers,
+                "purposes": [each.name for each in agreed.purposes],
+                "partitions": agreed.partitions,
+            }
+            for name, agreed in agreement.events.items()
+        ],
+    }
+
+
+def _signed(agreement: Agreement, parties: Sequence[PartySignature]) -> dict[str, Any]:
+    return {
+        "file": str(agreement.path),
+        "hash": agreement.hash,
+        "signed_by_all": all(each.state is SignatureState.SIGNED for each in parties),
+        "parties": [each._asdict() for each in parties],
+    }

@@ -1,0 +1,259 @@
+"""Agreements are signed by their parties, and an agreement that is not is refused."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sinergi.cli.root import run
+from sinergi_schemas import errors
+from sinergi_schemas.agreements.collection import Agreements
+from sinergi_schemas.agreements.file import parse
+from sinergi_schemas.agreements.signatures import (
+    SignatureState,
+    add_signature,
+    note_path,
+    problems,
+    signatures,
+    statement,
+)
+from sinergi_schemas.seal.keys import SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sinergi_schemas.agreements.model import Agreement
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "agreement" / "banyuwangi.toml"
+BUS = "sinergi.banyuwangi.example"
+LAPAS, BNNK, POLRESTA = "lapas-banyuwangi", "bnnk-banyuwangi", "polresta-banyuwangi"
+SIGNED, MISSING, INVALID = SignatureState.SIGNED, SignatureState.MISSING, SignatureState.INVALID
+
+
+@dataclass(frozen=True)
+class Parties:
+    """Three agencies, each with settings, a private key and a copy of their agreement."""
+
+    folder: Path
+    keys: dict[str, SigningKey]
+
+    def file(self, agency: str) -> Path:
+        return self.folder / agency / "agreements" / "pks.toml"
+
+    def agreement(self, agency: str) -> Agreement:
+        return parse(self.file(agency), self.file(agency).read_bytes())
+
+    def run(self, agency: str, *command: str) -> int:
+        return run(["--config", str(self.folder / agency / "sinergi.toml"), *command])
+
+    def sign(self, agency: str, of: str) -> int:
+        return self.run(agency, "agreement", "sign", str(self.file(of)))
+
+
+@pytest.fixture
+def parties(tmp_path: Path) -> Parties:
+    raw = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+    keys = {agency: SigningKey.generate(f"{BUS}/{agency}") for agency in (LAPAS, BNNK, POLRESTA)}
+    for agency, key in keys.items():
+        raw["parties"][agency]["keys"] = [str(key.public)]
+    for agency, key in keys.items():
+        for folder in ("agreements", "keys"):
+            (tmp_path / agency / folder).mkdir(parents=True)
+        key.save(tmp_path / agency / "keys" / "own.key")
+        (tmp_path / agency / "agreements" / "pks.toml").write_text(tomli_w.dumps(raw))
+        settings = {"agency": agency, "kafka": {"bootstrap": "127.0.0.1:1"}}
+        (tmp_path / agency / "sinergi.toml").write_text(tomli_w.dumps(settings))
+    return Parties(tmp_path, keys)
+
+
+def states(parties: Parties, agency: str) -> list[SignatureState]:
+    agreement = parties.agreement(agency)
+    note = note_path(agreement.path)
+    text = note.read_text() if note.exists() else None
+    return [each.state for each in signatures(agreement, text)]
+
+
+def test_the_parties_sign_one_after_another_and_then_the_agreement_is_taken(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for count, agency in enumerate((LAPAS, BNNK, POLRESTA), 1):
+        with pytest.raises(errors.AgreementRefused, match="has not signed"):
+            Agreements.load(parties.file(LAPAS).parent, signed=True)
+        assert parties.sign(agency, LAPAS) == 0
+        assert states(parties, LAPAS) == [SIGNED] * count + [MISSING] * (3 - count)
+        assert parties.run(LAPAS, "agreement", "verify") == (0 if count == 3 else 1)
+    assert len([*Agreements.load(parties.file(LAPAS).parent, signed=True)]) == 1
+    assert "all parties have signed" in capsys.readouterr().err
+
+
+def test_whoever_signs_twice_has_one_signature(parties: Parties) -> None:
+    assert parties.sign(LAPAS, LAPAS) == 0
+    first = note_path(parties.file(LAPAS)).read_bytes()
+    assert parties.sign(LAPAS, LAPAS) == 0
+    assert note_path(parties.file(LAPAS)).read_bytes() == first
+
+
+def test_commands_told_to_refuse_an_agreement_that_a_party_has_not_signed(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parties.sign(LAPAS, LAPAS)
+    capsys.readouterr()
+    for command in (["provision", "plan"], ["replay", "sinergi.bnnk-banyuwangi.seizure"]):
+        assert parties.run(LAPAS, "--set", "unsigned_agreements=false", *command) == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert f"{BNNK} has not signed; it runs `sinergi agreement sign pks.toml`" in shown.err
+        assert f"{POLRESTA} has not signed" in shown.err
+        assert f"{LAPAS} has not signed" not in shown.err
+
+
+@given(st.data())
+def test_a_change_of_any_byte_after_the_signature_is_found(data: st.DataObject) -> None:
+    content = EXAMPLE.read_bytes()
+    at = data.draw(st.integers(0, len(content) - 1))
+    key = SigningKey.generate(f"{BUS}/{LAPAS}")
+    note = add_signature(parse(EXAMPLE, content), None, key)
+    changed = (
+        content[:at] + bytes([content[at] ^ data.draw(st.integers(1, 255))]) + content[at + 1 :]
+    )
+    try:
+        agreement = parse(EXAMPLE, changed)
+    except errors.AgreementRefused:
+        return
+    with pytest.raises(errors.SignaturesRefused, match="signs another file"):
+        signatures(agreement, note)
+
+
+def test_a_signature_by_another_key_is_not_that_of_the_party(parties: Parties) -> None:
+    agreement = parties.agreement(LAPAS)
+    thief = SigningKey.generate(f"{BUS}/{LAPAS}")
+    (first, *_) = signatures(agreement, add_signature(agreement, None, thief))
+    assert (first.agency, first.state) == (LAPAS, MISSING)
+
+
+def test_a_false_signature_under_the_name_and_id_of_a_key_does_not_hold(parties: Parties) -> None:
+    agreement = parties.agreement(LAPAS)
+    note = add_signature(agreement, None, parties.keys[LAPAS])
+    text, _, line = note.rpartition(" ")
+    spoilt = f"{text} {line[:20]}{'A' if line[20] != 'A' else 'B'}{line[21:]}"
+    assert [each.state for each in signatures(agreement, spoilt)] == [INVALID, MISSING, MISSING]
+    note_path(agreement.path).write_text(spoilt)
+    (what, *_) = problems(agreement)
+    assert "the signature of lapas-banyuwangi does not hold" in str(what)
+
+
+def test_a_signature_of_a_tree_is_none_of_an_agreement(parties: Parties) -> None:
+    """The first line of what is signed differs from every origin of a tree."""
+    agreement = parties.agreement(LAPAS)
+    assert statement(agreement).splitlines()[0] == f"{BUS}/agreement"
+    assert not any(each.name == "agreement" for each in agreement.topics())
+
+
+NOTES: list[tuple[str, bytes]] = [
+    ("is not UTF-8", b"\xff\xfe"),
+    ("is not a signed note", b""),
+    ("is not a signed note", b"nothing\n"),
+    ("is not a signed note", b"x" * 60_000),
+    ("cannot be read", b"x" * 100_000),
+    ("is not a signed note", b"\x1b[31m\n\n\xe2\x80\x94 a AAAAAAAA\n"),
+]
+
+
+@pytest.mark.parametrize(("what", "note"), NOTES)
+@pytest.mark.parametrize("command", ["verify", "sign"])
+def test_a_note_that_is_none_is_refused_by_its_name_and_stays(
+    parties: Parties,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    what: str,
+    note: bytes,
+) -> None:
+    path = note_path(parties.file(LAPAS))
+    path.write_bytes(note)
+    assert parties.run(LAPAS, "agreement", command, str(parties.file(LAPAS))) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, path.read_bytes()) == ("", note)
+    assert f"{path} {what}" in shown.err
+    assert "\x1b" not in shown.err
+
+
+def test_who_is_no_party_or_lacks_the_key_cannot_sign(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(parties.file(LAPAS))
+    assert parties.run(LAPAS, "--set", "agency=rutan-rekaan", "agreement", "sign", file) == 2
+    assert "rutan-rekaan cannot sign" in capsys.readouterr().err
+    assert parties.run(LAPAS, "--set", f"agency={BNNK}", "agreement", "sign", file) == 2
+    shown = capsys.readouterr()
+    assert f"the private half of {BUS}/{BNNK}+" in shown.err
+    assert not note_path(parties.file(LAPAS)).exists()
+
+
+def test_check_names_every_fault_at_once_and_whether_files_contradict_each_other(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = parties.file(LAPAS)
+    assert run(["agreement", "check", str(file)]) == 0
+    assert capsys.readouterr().out == "nothing is wrong in 1 file\n"
+    raw: dict[str, Any] = tomllib.loads(file.read_text())
+    raw["events"]["seizure"]["partitions"] = 0
+    raw["parties"][LAPAS]["keys"] = ["none"]
+    broken = file.with_name("broken.toml")
+    broken.write_text(tomli_w.dumps(raw))
+    assert run(["agreement", "check", "--json", str(broken)]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {each["key"] for each in found} == {
+        f"parties.{LAPAS}.keys.0",
+        "events.seizure.partitions",
+    }
+    assert run(["agreement", "check", str(file), str(file)]) == 1
+    assert "is the same file as" in capsys.readouterr().out
+    assert run(["agreement", "check", str(file.with_name("nowhere.toml"))]) == 2
+
+
+def test_show_says_who_may_do_what_until_when(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["agreement", "show", "--json", str(parties.file(LAPAS))]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert shown["hash"] == parties.agreement(LAPAS).hash
+    events = {each["event_type"]: each for each in shown["events"]}
+    assert events["transfer"]["publishers"] == [LAPAS]
+    assert events["transfer"]["readers"] == [BNNK, LAPAS, POLRESTA]
+    assert run(["agreement", "show", str(parties.file(LAPAS))]) == 0
+    lines = [" ".join(each.split()) for each in capsys.readouterr().out.splitlines()]
+    assert f"transfer {LAPAS} publish, read PRISON_SECURITY, INVESTIGATION" in lines
+    assert f"transfer {BNNK} read PRISON_SECURITY, INVESTIGATION" in lines
+
+
+@pytest.fixture
+def load() -> Callable[[Path], Agreements]:
+    return lambda folder: Agreements.load(folder, signed=True)
+
+
+def test_a_version_that_replaces_another_needs_the_signatures_of_both(
+    parties: Parties, load: Callable[[Path], Agreements]
+) -> None:
+    first = parties.file(LAPAS)
+    for agency in parties.keys:
+        parties.sign(agency, LAPAS)
+    raw = tomllib.loads(first.read_text())
+    raw["replaces"] = [parties.agreement(LAPAS).hash]
+    raw["in_force"]["from"] = raw["in_force"]["from"].replace(year=2026)
+    second = first.with_name("pks-2.toml")
+    second.write_text(tomli_w.dumps(raw))
+    with pytest.raises(
+        errors.AgreementRefused, match=r"pks-2\.toml: signatures: .* has not signed"
+    ):
+        load(first.parent)
+    for agency in parties.keys:
+        parties.run(agency, "agreement", "sign", str(second))
+    assert len([*load(first.parent)]) == 2
