@@ -158,6 +158,16 @@ class AgencyPair:
         with Session(self.producer) as session, session.begin():
             self.outbox.publish_many(session, events)
 
+    def publish_and_materialise(self, count: int) -> None:
+        """Publish so many transfers, and wait for their rows and for the receipts on the topic."""
+        self.publish(*(transfer(f"P/{number}") for number in range(count)))
+        with self.relaying(), self.materialising():
+            self.until_rows("sinergi.transfer_history", count)
+            self.until(
+                lambda: self.count("sinergi_consumer.receipt WHERE published_at IS NULL") == 0,
+                "receipts published",
+            )
+
     def tape(self, number: int = 0, catalog: Catalog | None = None) -> Tape:
         """A partition of its topic, for a publisher who writes what an outbox would refuse."""
         *_, agreed = self.agreements

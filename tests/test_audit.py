@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
-from agency_pair import BUS, DATABASE, AgencyPair, transfer
+from agency_pair import BUS, DATABASE, AgencyPair
 from foreign_messages import Headers, contradict, false_seal, leaf, write_all
 from sinergi.cli import root
 from sinergi_consumers.audit import witnesses
@@ -53,13 +53,7 @@ SEAL = (message.CHECKPOINT, message.FRONTIER)
 def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
     """A topic of two partitions that a reader has materialised."""
     made = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
-    made.publish(*(transfer(f"P/{number}") for number in range(COUNT)))
-    with made.relaying(), made.materialising():
-        made.until_rows("sinergi.transfer_history", COUNT)
-        made.until(
-            lambda: made.count("sinergi_consumer.receipt WHERE published_at IS NULL") == 0,
-            "receipts published",
-        )
+    made.publish_and_materialise(COUNT)
     return made
 
 

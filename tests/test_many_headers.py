@@ -40,13 +40,7 @@ NOISE = 96  # messages of one batch
 def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
     """A topic of one partition that a reader has materialised."""
     made = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    made.publish(*(transfer(f"P/{number}") for number in range(COUNT)))
-    with made.relaying(), made.materialising():
-        made.until_rows("sinergi.transfer_history", COUNT)
-        made.until(
-            lambda: made.count("sinergi_consumer.receipt WHERE published_at IS NULL") == 0,
-            "receipts published",
-        )
+    made.publish_and_materialise(COUNT)
     return made
 
 

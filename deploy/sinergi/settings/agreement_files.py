@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
 from sinergi_schemas.agreements import file, signatures
+from sinergi_schemas.agreements.collection import newest_first
 from sinergi_schemas.agreements.contradictions import contradictions
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.files.toml_limits import MOST_BYTES
@@ -37,14 +38,13 @@ def in_folder(folder: Path) -> list[Path]:
     return found
 
 
-def read(paths: Iterable[Path]) -> list[Agreement]:
+def read(paths: Iterable[Path]) -> tuple[Agreement, ...]:
     """Read agreements, the newest first.
 
     Raises:
         AgreementRefused: one of them cannot be read, or something is wrong in it.
     """
-    found = [file.parse(path, _bytes(path)) for path in paths]
-    return sorted(found, key=lambda each: (each.starts, each.hash), reverse=True)
+    return newest_first(file.parse(path, _bytes(path)) for path in paths)
 
 
 def faults(paths: Iterable[Path]) -> list[tuple[Path, FileProblem]]:
@@ -55,11 +55,8 @@ def faults(paths: Iterable[Path]) -> list[tuple[Path, FileProblem]]:
     """
     examined = [(path, *file.examine(path, _bytes(path))) for path in paths]
     found = [(path, each) for path, _, problems in examined for each in problems]
-    whole = [agreement for _, agreement, _ in examined if agreement]
-    if found:
-        return found
-    newest_first = sorted(whole, key=lambda each: (each.starts, each.hash), reverse=True)
-    return list(contradictions(tuple(newest_first)))
+    whole = newest_first(agreement for _, agreement, _ in examined if agreement)
+    return found or list(contradictions(whole))
 
 
 def sign(agreement: Agreement, agency: str, keys: Path) -> Sequence[PartySignature]:

@@ -42,9 +42,7 @@ class Agreements:
         Raises:
             AgreementRefused: two agreements contradict each other, or there are none.
         """
-        self._newest_first = tuple(
-            sorted(agreements, key=lambda each: (each.starts, each.hash), reverse=True)
-        )
+        self._newest_first = newest_first(agreements)
         if not self._newest_first:
             raise errors.AgreementRefused("the list of agreements", "\n  it is empty")
         found = list(contradictions(self._newest_first))
@@ -243,6 +241,11 @@ class Agreements:
 
     def _at(self, at: datetime | None) -> list[Agreement]:
         return [each for each in self if at is None or each.in_force(at)]
+
+
+def newest_first(agreements: Iterable[Agreement]) -> tuple[Agreement, ...]:
+    """Agreements by the time from which they are in force, the latest first."""
+    return tuple(sorted(agreements, key=lambda each: (each.starts, each.hash), reverse=True))
 
 
 def _distinct(keys: Iterable[VerifyingKey]) -> list[VerifyingKey]:
