@@ -64,7 +64,7 @@ def settings() -> Settings:
     return _invocation.settings
 
 
-# What is nobody's verdict if a part of the output could not be written.
+# A command that could not write all of its output does not end with these, but with ERROR.
 _VERDICTS = (ExitStatus.SUCCESS, ExitStatus.NEGATIVE)
 
 # Messages of typer and pydantic about an argument, and the words that replace them.

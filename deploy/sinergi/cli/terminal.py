@@ -5,9 +5,9 @@ sequences, bidi controls or line ends of its own, and none is read as markup:
 `sinergi_schemas.plain_text` makes it plain. A character that the encoding of an output lacks is
 written as an escape, so that no command ends half done because of a letter.
 
-What cannot be written ends a command with exit status 2, whatever it has found out: nobody could
-read it. On standard output it ends the command at once; on standard error the command goes on, so
-that no relay ends because its log is full.
+If a part of the output cannot be written, the command ends with exit status 2, whatever it has
+found out, because nobody could read it. If standard output fails, the command ends at once. If
+standard error fails, it goes on, so that no relay ends because its log is full.
 """
 
 from __future__ import annotations

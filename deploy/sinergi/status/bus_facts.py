@@ -78,7 +78,7 @@ class BusFacts:
 
 @dataclass(frozen=True, slots=True)
 class WantedFacts:
-    """What to ask the brokers.
+    """The topics and groups to ask the brokers about.
 
     Attributes:
         agency: ours.
