@@ -129,7 +129,7 @@ def _saying_how_far(intake: Intake, file: Path, *, dry_run: bool) -> Iterator[No
 
 @contextmanager
 def _outbox(*, dry_run: bool) -> Iterator[tuple[Publish | None, Check | None]]:
-    """Publishes events, or checks them in a dry run; None where there are no settings."""
+    """The function that publishes, or in a dry run the one that checks, if there are settings."""
     settings = root.settings()
     if dry_run:
         has_agreements = any(settings.values.agreements.glob("*.toml"))
