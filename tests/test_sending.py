@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import secrets
+import sys
 from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 from structlog.testing import capture_logs
 
@@ -29,6 +31,8 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.compacted_topic import CompactedTopic
+from sinergi_schemas.kafka.connection import Attempt
+from sinergi_schemas.kafka.producer import serve
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.timeouts import KafkaTimeouts
@@ -392,3 +396,30 @@ def test_a_refused_message_gives_the_cause_whatever_its_neighbours_report_before
     with pytest.raises(errors.BrokerRefuses, match="failed to validate record"):
         refused.flush(lambda: None)
     refused.discard()
+
+
+class BareErrorProducer:
+    """A producer whose flush raises a KafkaError, which is not an exception class.
+
+    The C code of confluent-kafka does so in Python 3.11 where a callback runs while its fatal error
+    is pending.
+    """
+
+    def flush(self, _seconds: float) -> None:
+        """Raise what no `except` clause that names a class catches."""
+        text = "Broker: Topic authorization failed: unable to satisfy gap-less guarantee"
+        error = KafkaError(KafkaError._GAPLESS_GUARANTEE, text, fatal=True)
+        api = ctypes.pythonapi
+        api.Py_IncRef.argtypes = [ctypes.py_object]
+        api.PyErr_Restore.argtypes = [ctypes.py_object, ctypes.py_object, ctypes.c_void_p]
+        api.PyErr_Restore.restype = None
+        for each in (KafkaError, error):
+            api.Py_IncRef(each)  # PyErr_Restore takes these references over
+        api.PyErr_Restore(KafkaError, error, None)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python 3.12 makes an exception of it")
+def test_a_fatal_error_that_is_no_exception_is_told_as_any_other() -> None:
+    attempt = Attempt("User:lapas", "Write", topics=("sinergi.lapas.transfer",))
+    with pytest.raises(errors.NotPermitted, match=r"lacks the right Write on topic sinergi\.lapas"):
+        serve(BareErrorProducer(), 0.5, attempt)  # type: ignore[arg-type]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.faults import translated, translating
+from sinergi_schemas.kafka.faults import translate, translated, translating
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from confluent_kafka import KafkaError, Message
+    from confluent_kafka import Message
 
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka.connection import Attempt, Connection
@@ -99,7 +100,8 @@ def serve(producer: Producer, seconds: float, attempt: Attempt) -> None:
     """Receive delivery reports until none is missing, for some time at most.
 
     A fatal error is raised between the reports. The client library may raise a SystemError in its
-    place, with the error as its cause or without it.
+    place, with the error as its cause or without it. With Python 3.11 it may also raise the bare
+    KafkaError, which is not an exception class: no `except` clause that names a class catches it.
 
     Args:
         attempt: what the client writes to; NotPermitted names it.
@@ -118,3 +120,8 @@ def serve(producer: Producer, seconds: float, attempt: Attempt) -> None:
         if isinstance(why.__cause__, KafkaException):
             raise translated(why.__cause__, attempt) from None
         raise errors.BrokerRefuses("the client has failed") from None
+    except:
+        error = sys.exc_info()[1]
+        if isinstance(error, KafkaError):
+            raise translate(error, attempt) from None
+        raise
