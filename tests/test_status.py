@@ -33,6 +33,7 @@ from sinergi.status.facts import (
     Tree,
 )
 from sinergi.status.judgement import judge, spoken
+from sinergi_schemas.kafka.scan import RangeReader
 from test_relay import agree_from_2098_on, messages
 from waiting import PATIENCE_SECONDS, until
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from conftest import Services
     from sinergi_schemas.events import Transfer
+    from sinergi_schemas.kafka import Connection
 
 
 @dataclass
@@ -242,6 +244,27 @@ def test_a_publisher_sees_how_far_each_reader_is(operator: Operator) -> None:
     assert document["exit_status"] == 0
     assert f"{pair.reader}/{DATABASE}" in out
     assert "Received · as the readers' signed receipts say" in out
+
+
+def test_every_topic_is_away_after_the_silence_of_the_settings_for_status(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the topics with the readers' receipts, which are read by another module."""
+    waits: list[float] = []
+    usual = RangeReader.__init__
+
+    def noting(
+        reader: RangeReader, connection: Connection, silent_seconds: float | None = None
+    ) -> None:
+        usual(reader, connection, silent_seconds)
+        waits.append(reader._silent_seconds)
+
+    monkeypatch.setattr(RangeReader, "__init__", noting)
+    timeouts = {"status": {"silence": 7.5}, "kafka": {"silence": 8.5}}
+    operator.publisher(timeouts=timeouts)
+    assert waits == [7.5, 7.5], "the event topics, and the receipts of the one reader"
+    operator.reader(timeouts=timeouts)
+    assert waits == [7.5] * 3
 
 
 def test_what_a_reader_has_not_signed_says_nothing_of_how_far_it_is(operator: Operator) -> None:

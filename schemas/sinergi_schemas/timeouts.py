@@ -1,23 +1,28 @@
 """How long each process waits, and how often it looks: every duration that an operator may set.
 
-All are in seconds. A process is given its values where it is put together.
-`title` says what a value bounds; the reference page prints it.
+All are in seconds. `title` says what a value bounds; docs/reference.md prints it.
 
-Where each table goes:
+The function `setup_of` in cli/relay.py and in cli/materialise.py passes all of them on, in a
+`RelaySetup` or a `MaterialiserSetup`. From there, or from the settings, each table goes to:
 
     KafkaTimeouts         `Settings.connection` → `Connection`, of which every client has one
     DatabaseTimeouts      `relay.factory`, `materialise.factory`, `Recovery` → `Database`; also
                           `sinergi quarantine retry`
-    RelayTimeouts         `relay.factory` → `OutboxStore`, `Relay` → `TermSetup`, `Backoff`
+    RelayTimeouts         `relay.factory` → `OutboxStore`, `Relay` → `TermSetup`, `Backoff`;
+                          `Recovery` uses `lease` and `silence`
     MaterialiserTimeouts  `materialise.factory` → `Assignment`, `Receipts`, `Materialiser` →
                           `LoadedAgreements`, `Pauses`, `PositionCheck`
     StatusTimeouts        `cli.status`, `status.gathering`
 
-Commands for which a person waits have their own in `postgresql.engine`; those of libpq, which an
-address may state, are in `postgresql.connection`.
+Not every command uses them for its database. `sinergi db` and `sinergi publish` wait for locks as
+long as `postgresql.engine` says. The other commands, for example
+`sinergi status` and `sinergi outbox list`, use the defaults of `DatabaseTimeouts`, whatever the
+settings say. The durations of libpq, which an address may state, are in `postgresql.connection`.
 
-Some durations are no setting. Where a value is part of one algorithm, as the time between two looks
-at a signal, it is a constant beside that algorithm. Where the other agencies count on a value, as
+Some durations are no setting. Where a value is part of one algorithm, for example the time between
+two looks at a signal, it is a constant beside that algorithm. So are two pauses of a materialiser:
+before it stores a batch again (`materialise.store`), and before it replaces a client that has lost
+its membership (`materialise.group_errors`). Where the other agencies count on a value, for example
 on signed heads that are renewed each minute, it is a constant too.
 """
 
@@ -66,7 +71,9 @@ class KafkaTimeouts(TimeoutTable):
         30.0, "how long a relay waits for the next delivery report before it opens another client"
     )
     silence: Seconds = _seconds(
-        30.0, "how long a replay waits for a message of a topic before the topic is away"
+        30.0,
+        "how long a replay, `sinergi quarantine`, or a materialiser that looks for where to start"
+        " reading, waits for a message of a topic before the topic is away",
     )
 
 

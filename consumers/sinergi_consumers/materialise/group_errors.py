@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+# Before a new client joins the group. No setting: each join makes the whole group rebalance, and
+# the error that ended the membership is logged at once.
 _PAUSE_SECONDS = (1.0, 60.0)
 # After one of these, librdkafka does not join the group again by itself.
 _ENDS_MEMBERSHIP = frozenset({"_FATAL", "GROUP_AUTHORIZATION_FAILED"})

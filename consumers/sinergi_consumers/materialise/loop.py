@@ -15,8 +15,10 @@ is polled, verified and decoded.
 
 A topic-partition that cannot be read on is suspended, while the others go on. `_verified` finds
 why. `_suspend` stops it, and records a halt if its messages are the cause (`TopicHalted`).
-`_claim_assigned` claims it again when its pause is over. `_clear_halts` deletes the record once it
-is read on without a fault.
+`_claim_assigned` claims it again when its pause is over, or earlier: when the agreements have
+changed (`_reload_agreements` ends all pauses), when the group has revoked it and assigns it again
+(`Assignment._on_revoke`), or when the client was replaced (`Assignment._replace_client`).
+`_clear_halts` deletes the record once it is read on without a fault.
 
 Two threads share the sink, and never use it at the same time: the thread that stores has it from
 `_start_storing` until `_finish_storing` returns, and the loop has it for the rest of the round.

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_PAUSE_SECONDS = (0.1, 2.0)  # between attempts, while the database is away
+# Between attempts to store a batch, while the database is away. No setting: nothing else waits for
+# as long, an attempt costs one connection, and a longer pause would only delay the batch.
+_PAUSE_SECONDS = (0.1, 2.0)
 
 
 @dataclass(slots=True)
@@ -128,7 +130,7 @@ class Store:
             end, why the database does not serve us.
 
         Raises:
-            DatabaseBroken: a table or a privilege is missing.
+            DatabaseBroken: the database refuses a statement.
         """
         while True:
             try:

@@ -151,8 +151,8 @@ class Contents(NamedTuple):
 class Quarantine:
     """The quarantine of a database, for people.
 
-    Every method raises `DatabaseAway` if the database is unavailable, and `DatabaseBroken` if a
-    table or a privilege is missing.
+    Every method raises `DatabaseAway` if the database is unavailable, and `DatabaseBroken` if it
+    refuses a statement.
 
     Args:
         url: an SQLAlchemy URL of the consumer's database.

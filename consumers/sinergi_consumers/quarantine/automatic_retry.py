@@ -50,7 +50,7 @@ class AutomaticRetry:
 
         Raises:
             Unavailable: the database does not answer.
-            DatabaseBroken: a table or a privilege is missing.
+            DatabaseBroken: the database refuses a statement.
         """
         sink = self._quarantine_retry.sink
         readable = self._quarantine_retry.decoders.of(tp.event_topic.event_type).readable
@@ -79,7 +79,7 @@ class AutomaticRetry:
 
         Raises:
             Unavailable, NotPermitted: the database or the topic; a later call continues.
-            DatabaseBroken: a table or a privilege is missing.
+            DatabaseBroken: the database refuses a statement.
         """
         if self._clock.monotonic() < self._next_read:
             return

@@ -64,7 +64,7 @@ def merge_or_isolate(
 
     Raises:
         Unavailable: the database does not answer; no event is the cause.
-        DatabaseBroken: a table or a privilege is missing.
+        DatabaseBroken: the database refuses a statement.
     """
     if events.is_empty():
         return

@@ -111,7 +111,7 @@ class QuarantineRetry:
         Raises:
             ProjectionRefused: a projection is not installed here.
             Unavailable: the database does not answer; the outcomes until then are committed.
-            DatabaseBroken: a table or a privilege is missing.
+            DatabaseBroken: the database refuses a statement.
         """
         known = {each.name for each in self.projections}
         for each in entries:

@@ -176,8 +176,8 @@ class Transaction(Protocol):
 class Sink(Protocol):
     """A database with projections. Only one thread may use it at a time.
 
-    Every method raises `Unavailable` if the database does not answer, and `DatabaseBroken` if a
-    table or a privilege is missing.
+    Every method raises `Unavailable` if the database does not answer, and `DatabaseBroken` if it
+    refuses a statement.
     """
 
     def check(self) -> None:

@@ -12,6 +12,7 @@ from sinergi.cli.options import AsJson, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi.settings import agreement_files
+from sinergi_schemas.agreements.collection import files_in
 from sinergi_schemas.agreements.signatures import SignatureState, note_path
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted
@@ -141,7 +142,7 @@ def verify(files: Files = None, *, as_json: AsJson = False) -> None:
 
 
 def _paths(files: list[Path] | None) -> list[Path]:
-    return files or agreement_files.in_folder(root.settings().values.agreements)
+    return files or files_in(root.settings().values.agreements)
 
 
 def _rights(agreement: Agreement) -> list[list[str | TableCell]]:

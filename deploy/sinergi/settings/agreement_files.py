@@ -23,21 +23,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.files.toml_file import FileProblem
 
 
-def in_folder(folder: Path) -> list[Path]:
-    """The files of agreements in a folder, sorted.
-
-    Raises:
-        AgreementRefused: the folder cannot be read, or has none.
-    """
-    try:
-        found = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
-    except OSError as why:
-        raise _refused(folder, f"cannot be read ({why.strerror})") from None
-    if not found:
-        raise _refused(folder, "contains no agreement; put the parties' *.toml files there")
-    return found
-
-
 def read(paths: Iterable[Path]) -> tuple[Agreement, ...]:
     """Read agreements, the newest first.
 

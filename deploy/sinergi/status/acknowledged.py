@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.scan import PartitionScan
     from sinergi_schemas.topics import Topic
 
 _MOST_UNVERIFIED = 64
@@ -38,9 +39,12 @@ class _Reading(NamedTuple):
 
 
 def acknowledged(
-    connection: Connection, agreements: Agreements, own: Iterable[Topic]
+    connection: Connection, agreements: Agreements, own: Iterable[Topic], silent_seconds: float
 ) -> tuple[dict[Topic, list[Acknowledged]], list[str]]:
     """What each database of each reader has acknowledged of some topics, and what is unknown.
+
+    Args:
+        silent_seconds: see `RangeReader`.
 
     Raises:
         Unavailable: the brokers are away.
@@ -54,8 +58,11 @@ def acknowledged(
             if reader != topic.agency:
                 by_reader[reader].append(topic)
     for reader, read in sorted(by_reader.items()):
+        receipts = TopicPartition(topics.receipts_topic(reader), 0)
         try:
-            best_of = _read(connection, agreements, reader, read, unreadable)
+            with open_scan(connection, receipts, silent_seconds) as scan:
+                best_of = _read(scan, agreements, reader, read)
+                unreadable.add(scan.drain_unreadable())
         except (errors.NotPermitted, errors.TopicAway) as why:
             unknown.append(f"how far {reader} is, is not known: {why}")
             continue
@@ -65,16 +72,13 @@ def acknowledged(
 
 
 def _read(
-    connection: Connection,
-    agreements: Agreements,
-    reader: str,
-    read: Iterable[Topic],
-    unreadable: UnreadableCounts,
+    scan: PartitionScan, agreements: Agreements, reader: str, read: Iterable[Topic]
 ) -> dict[_Reading, Acknowledged]:
     """The best receipt of each of a reader's databases for each topic-partition.
 
     Args:
-        unreadable: counts the batches that cannot be read.
+        scan: of the reader's receipts topic.
+        read: the topics of ours that it reads.
     """
     best_of = {
         f"{database}/{topic.name}/{number}".encode(): _Best(
@@ -85,14 +89,12 @@ def _read(
         for database in [key.name.rpartition("/")[2]]
         for number in range(agreements.partitions(topic))
     }
-    with open_scan(connection, TopicPartition(topics.receipts_topic(reader), 0)) as scan:
-        for chunk in scan.read(*scan.bounds()):
-            for each in chunk:
-                best = best_of.get(each.key() or b"")
-                note = each.value() or b""
-                if best and len(note) <= checkpoint.MOST_RECEIPT_BYTES:
-                    best.consider(note.decode(errors="replace"))
-        unreadable.add(scan.drain_unreadable())
+    for chunk in scan.read(*scan.bounds()):
+        for each in chunk:
+            best = best_of.get(each.key() or b"")
+            note = each.value() or b""
+            if best and len(note) <= checkpoint.MOST_RECEIPT_BYTES:
+                best.consider(note.decode(errors="replace"))
     return {best.reading: best.finish() for best in best_of.values()}
 
 

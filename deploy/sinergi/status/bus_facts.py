@@ -121,9 +121,8 @@ def read_bus(
             if wanted.stored and leaves.is_complete and at.tree_size < leaves.leaves:
                 offsets = theirs.offsets[tp]
                 missing_since[tp] = broker.first_at(tp, offsets, at.tree_size, at.next_offset)
-        readers, unknown = acknowledged(
-            connection, agreements, (Topic.parse(each) for each in wanted.own)
-        )
+        published = [Topic.parse(each) for each in wanted.own]
+        readers, unknown = acknowledged(connection, agreements, published, silent_seconds)
         try:
             ours = _read_topics(broker, agreements, wanted, found, wanted.own)
         except (errors.NotPermitted, errors.TopicAway) as why:

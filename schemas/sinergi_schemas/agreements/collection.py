@@ -60,25 +60,20 @@ class Agreements:
         Raises:
             AgreementRefused: with one line per problem in each file.
         """
+        files = files_in(folder)
         try:
-            files = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
             read = [(each, read_regular(each, MOST_BYTES)[1]) for each in files]
             writable = [
                 each for each in (folder, *files) if is_writable_by_all(each.stat().st_mode)
             ]
         except OSError as why:
-            what = f"cannot be read ({why.strerror})"
-            if why.filename != str(folder):
-                what = f"{why.filename}: {what}"
+            what = f"{why.filename}: cannot be read ({why.strerror})"
             raise errors.AgreementRefused(str(folder), listing([what])) from None
         if writable:
             what = "every user may write there, and could let any key sign"
             hint = "run `chmod o-w` on it, and check its content"
             lines = listing(f"{each}: {what}; {hint}" for each in writable)
             raise errors.AgreementRefused(str(folder), lines)
-        if not read:
-            hint = "it contains no agreement; put the parties' *.toml files there"
-            raise errors.AgreementRefused(str(folder), listing([hint]))
         examined = [(path, *file.examine(path, data)) for path, data in read]
         if signed:
             examined = [
@@ -241,6 +236,23 @@ class Agreements:
 
     def _at(self, at: datetime | None) -> list[Agreement]:
         return [each for each in self if at is None or each.in_force(at)]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files of agreements in a folder, `*.toml`, sorted.
+
+    Raises:
+        AgreementRefused: the folder cannot be read, or has none.
+    """
+    try:
+        found = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
+    except OSError as why:
+        what = f"cannot be read ({why.strerror})"
+        raise errors.AgreementRefused(str(folder), listing([what])) from None
+    if not found:
+        hint = "it contains no agreement; put the parties' *.toml files there"
+        raise errors.AgreementRefused(str(folder), listing([hint]))
+    return found
 
 
 def newest_first(agreements: Iterable[Agreement]) -> tuple[Agreement, ...]:

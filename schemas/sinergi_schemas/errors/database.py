@@ -51,8 +51,9 @@ class DatabaseHostUnknown(DatabaseAway):
 
 
 class DatabaseBroken(Fatal):
-    """The database refuses the statement (SQLSTATE {sqlstate}, {what}): a table, a column or a
-    privilege is missing. Run `sinergi db upgrade`, or ask the database's owner.
+    """The database refuses the statement (SQLSTATE {sqlstate}, {what}). If a table, a column or a
+    privilege is missing, run `sinergi db upgrade`, or ask the database's owner. Otherwise look up
+    the code in PostgreSQL's manual (appendix A); the server's log has the statement.
     """
 
     sqlstate: str

@@ -33,7 +33,13 @@ ROW_CODES = (
     "54000",  # program_limit_exceeded: a row or its key is too large, whoever wrote it
     "P0001",  # raise_exception: a trigger of the table's owner refuses a row
 )
-_AWAY = ("08", "40", "53", "57", "58")
+_AWAY = (
+    "08",  # connection_exception
+    "40",  # transaction_rollback, for example after a deadlock
+    "53",  # insufficient_resources: too many connections, no memory, a full disk
+    "57",  # operator_intervention: the server shuts down, or somebody cancelled the statement
+    "58",  # system_error: outside of PostgreSQL, for example of its disk
+)
 _AWAY_EXACTLY = (
     LOCKED,  # lock_not_available: lock_timeout, another session holds the row
     "25P03",  # idle_in_transaction_session_timeout: this process stood still for too long
