@@ -101,7 +101,8 @@ def serve(producer: Producer, seconds: float, attempt: Attempt) -> None:
 
     A fatal error is raised between the reports. The client library may raise a SystemError in its
     place, with the error as its cause or without it. With Python 3.11 it may also raise the bare
-    KafkaError, which is not an exception class: no `except` clause that names a class catches it.
+    KafkaError, which is not an exception class: no `except` clause that names a class catches it,
+    and a `finally` clause meets it.
 
     Args:
         attempt: what the client writes to; NotPermitted names it.
@@ -120,8 +121,7 @@ def serve(producer: Producer, seconds: float, attempt: Attempt) -> None:
         if isinstance(why.__cause__, KafkaException):
             raise translated(why.__cause__, attempt) from None
         raise errors.BrokerRefuses("the client has failed") from None
-    except:
+    finally:
         error = sys.exc_info()[1]
         if isinstance(error, KafkaError):
             raise translate(error, attempt) from None
-        raise
