@@ -29,7 +29,8 @@ def measure(local: Local, folder: Path) -> Iterator[Figure]:
     for number in range(ROUNDS):
         stage = Stage.set_up(folder, local, samples.FLAT)
         url = stage.prepare_publisher(local.database(f"relaying_{number}"))
-        _fill(url, samples.rows(samples.FLAT, stage.publisher, EVENTS))
+        (agreement,) = stage.agreements
+        _fill(url, samples.rows(samples.FLAT, stage.publisher, EVENTS, agreement.hash))
         finish = race.relay(stage, url, EVENTS)
         rates["sinergi"].append(EVENTS / finish.seconds)
         peak = max(peak, finish.peak_mib)
