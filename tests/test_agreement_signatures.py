@@ -230,8 +230,8 @@ def test_show_says_who_may_do_what_until_when(
     assert events["transfer"]["readers"] == [BNNK, LAPAS, POLRESTA]
     assert run(["agreement", "show", str(parties.file(LAPAS))]) == 0
     lines = [" ".join(each.split()) for each in capsys.readouterr().out.splitlines()]
-    assert f"transfer {LAPAS} publish, read PRISON_SECURITY, INVESTIGATION" in lines
-    assert f"transfer {BNNK} read PRISON_SECURITY, INVESTIGATION" in lines
+    assert f"transfer publish {LAPAS} {LAPAS}.producer" in lines
+    assert f"transfer read {BNNK} {BNNK}.consumer PRISON_SECURITY, INVESTIGATION" in lines
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from sinergi_schemas.agreements.model import Agreement
@@ -31,8 +31,9 @@ _STYLES = {
 }
 _RIGHTS = (
     TableColumn("event type", ColumnKind.HEADING),
-    TableColumn("agency"),
     TableColumn("may"),
+    TableColumn("who"),
+    TableColumn("as", ColumnKind.PROSE),
     TableColumn("for", ColumnKind.PROSE),
 )
 _SIGNATURES = (
@@ -77,7 +78,7 @@ def check(files: Files = None, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def show(files: Files = None, *, as_json: AsJson = False) -> None:
-    """Show who may publish and read what, for which purposes, and until when.
+    """Show who may publish, read and audit what, as which principals, and until when.
 
     Example: sinergi agreement show pks.toml
     """
@@ -94,8 +95,10 @@ def show(files: Files = None, *, as_json: AsJson = False) -> None:
         terminal.show_line(f"SHA-256 {each.hash}")
         for party in each.parties.values():
             terminal.show_line(f"party {party.agency}: {party.name}, number {party.number}")
+        for auditor in each.auditors.values():
+            terminal.show_line(f"auditor {auditor.auditor}: {auditor.name}")
         terminal.show_line("")
-        terminal.show_table(_RIGHTS, _rights(each))
+        terminal.show_table(_RIGHTS, list(_rights(each)))
 
 
 @app.command()
@@ -145,20 +148,18 @@ def _paths(files: list[Path] | None) -> list[Path]:
     return files or files_in(root.settings().values.agreements)
 
 
-def _rights(agreement: Agreement) -> list[list[str | TableCell]]:
-    """A row for each agency that may do something with an event type."""
-    rows: list[list[str | TableCell]] = []
+def _rights(agreement: Agreement) -> Iterator[list[str | TableCell]]:
+    """A row for each event type, and whatever an agency or an auditor may do with it."""
     for name, agreed in agreement.events.items():
         purposes = ", ".join(each.name for each in agreed.purposes)
-        for agency in agreement.parties:
-            may = [
-                verb
-                for verb, agencies in (("publish", agreed.publishers), ("read", agreed.readers))
-                if agency in agencies
-            ]
-            if may:
-                rows.append([name, agency, ", ".join(may), purposes if "read" in may else ""])
-    return rows
+        for agency in agreed.publishers:
+            logins = agreement.parties[agency].principals.producer
+            yield [name, "publish", agency, ", ".join(logins), ""]
+        for agency in agreed.readers:
+            logins = agreement.parties[agency].principals.consumer
+            yield [name, "read", agency, ", ".join(logins), purposes]
+        for auditor in agreement.auditors_of(name):
+            yield [name, "audit", auditor.auditor, ", ".join(auditor.principals), ""]
 
 
 def _period(agreement: Agreement, now: datetime) -> str:
@@ -193,8 +194,21 @@ def _document(agreement: Agreement, now: datetime) -> dict[str, Any]:
                 "number": party.number,
                 "key": str(party.key),
                 "receipt_keys": {each.database: str(each.key) for each in party.receipt_keys},
+                "principals": {
+                    "producer": party.principals.producer,
+                    "consumer": party.principals.consumer,
+                },
             }
             for party in agreement.parties.values()
+        ],
+        "auditors": [
+            {
+                "auditor": auditor.auditor,
+                "name": auditor.name,
+                "reads": auditor.event_types,
+                "principals": auditor.principals,
+            }
+            for auditor in agreement.auditors.values()
         ],
         "events": [
             {

@@ -92,6 +92,7 @@ def _between(one: Agreement, other: Agreement) -> Iterator[FileProblem]:
             if owner != key.name:
                 what = f"{key.name} is the same key as {owner} in {other.path}; generate another"
                 yield FileProblem(f"parties.{name}.keys", what)
+    yield from _of_principals(one, other)
     for name in sorted(one.parties.keys() & other.parties.keys()):
         yield from _of_keys(name, one, other)
         yield from _of_receipt_keys(name, one, other)
@@ -112,6 +113,15 @@ def _of_keys(agency: str, one: Agreement, other: Agreement) -> Iterator[FileProb
         newer = key_names(theirs[common : common + 1])
         what = f"is {key_names(ours[-1:])}, but {newer} of {other.path} replaces that key"
         yield FileProblem(at, f"{what}; this file is the newer one, so it must contain both")
+
+
+def _of_principals(one: Agreement, other: Agreement) -> Iterator[FileProblem]:
+    """A principal has the rights of its owner, so all files must give it the same owner."""
+    theirs = dict(other.owners())
+    for principal, owner in sorted(one.owners()):
+        if theirs.get(principal, owner) != owner:
+            what = f"{principal} is a principal of {theirs[principal]} in {other.path}"
+            yield FileProblem(f"{owner}.principals", f"{what}; give each its own")
 
 
 def _of_receipt_keys(agency: str, one: Agreement, other: Agreement) -> Iterator[FileProblem]:

@@ -6,7 +6,9 @@
     replaces = ["…"]                                  SHA-256 of earlier files on the same topics
     numbers = [{ party = "…", number = "…" }, …]      one for each party
     [in_force]                                        from, until, zone
-    [parties.<agency>]                                name, keys, replaced_keys, receipt_keys
+    [parties.<agency>]                                name, keys, replaced_keys, receipt_keys,
+                                                      principals
+    [auditors.<auditor>]                              name, reads, principals
     [events.<event type>]                             publishers, readers, purposes, partitions, …
 
 A public key may occur only once in a file, so that a signature has one owner. A party has one key
@@ -23,7 +25,7 @@ from __future__ import annotations
 from collections import Counter
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sinergi_schemas import errors, plain_text
 from sinergi_schemas.agreements.model import (
@@ -34,6 +36,7 @@ from sinergi_schemas.agreements.model import (
     ReplacedKey,
 )
 from sinergi_schemas.agreements.period import read_period
+from sinergi_schemas.agreements.principals import AuditorsExamination, party_principals
 from sinergi_schemas.agreements.tables import (
     EventsTable,
     HeadTable,
@@ -43,7 +46,7 @@ from sinergi_schemas.agreements.tables import (
 )
 from sinergi_schemas.codes import Purpose
 from sinergi_schemas.files import toml_file
-from sinergi_schemas.files.toml_file import FileProblem
+from sinergi_schemas.files.toml_file import FileProblem, members_at, table_at
 from sinergi_schemas.seal.keys import Algorithm, VerifyingKey
 from sinergi_schemas.topics import is_slug
 
@@ -55,8 +58,6 @@ if TYPE_CHECKING:
 _RESERVED_TYPES = frozenset({"control", "receipts"})
 _FEWEST_PARTIES = 2
 _MOST_PROBLEMS = 1_000
-
-KindT = TypeVar("KindT")
 
 
 def parse(path: Path, data: bytes) -> Agreement:
@@ -106,8 +107,8 @@ class _Examination:
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
-        self._parties = _table(document, "parties")
-        self._events = _table(document, "events")
+        self._parties = table_at(document, "parties")
+        self._events = table_at(document, "events")
         self.problems: list[FileProblem] = []
         self._owners: dict[bytes, str] = {}
         self._published = self._event_types()
@@ -120,6 +121,9 @@ class _Examination:
         starts, ends = self._in_force()
         parties = [self._party(name, numbers.get(name, "")) for name in self._parties]
         events = [self._event_type(name) for name in self._events]
+        auditors = AuditorsExamination(self._document)
+        for each in auditors.problems:
+            self._report(each.key, each.what)
         if self.problems or head is None or starts is None:
             return None
         return Agreement(
@@ -134,6 +138,7 @@ class _Examination:
             replaces=tuple(head.replaces),
             parties=MappingProxyType({each.agency: each for each in parties if each}),
             events=MappingProxyType({each.event_type: each for each in events if each}),
+            auditors=MappingProxyType(auditors.auditors),
         )
 
     def _remarks(self) -> Iterator[str]:
@@ -144,7 +149,7 @@ class _Examination:
                 yield f"events.{name}.retention: {what}; {hint}"
 
     def _check_top_level(self) -> None:
-        known = {*HeadTable.model_fields, "numbers", "in_force", "parties", "events"}
+        known = {*HeadTable.model_fields, "numbers", "in_force", "parties", "events", "auditors"}
         for key in sorted(self._document.keys() - known):
             self._report_unknown(key, "there is no such key", key, known)
         if len(self._parties) < _FEWEST_PARTIES:
@@ -166,7 +171,7 @@ class _Examination:
         self._check(NumbersTable, self._part("numbers"), "")
         found = [
             (index, each)
-            for index, each in _members(self._document, "numbers", dict)
+            for index, each in members_at(self._document, "numbers", dict)
             if isinstance(each.get("party"), str)
         ]
         for index, each in found:
@@ -186,7 +191,7 @@ class _Examination:
             self._report("in_force", "it is missing; write [in_force] with from, until and zone")
             return None, None
         self._check(InForceTable, self._document["in_force"], "in_force")
-        period = read_period(_table(self._document, "in_force"))
+        period = read_period(table_at(self._document, "in_force"))
         for key, what in period.problems:
             self._report(f"in_force.{key}", what)
         return period.starts, period.ends
@@ -194,10 +199,10 @@ class _Examination:
     def _party(self, name: str, number: str) -> Party | None:
         at = f"parties.{name}"
         found = self._check(PartyTable, self._parties[name], at)
-        table = _table(self._parties, name)
+        table = table_at(self._parties, name)
         keys = [
             self._key(f"{at}.keys.{index}", text, Algorithm.ED25519, name)
-            for index, text in _members(table, "keys", str)
+            for index, text in members_at(table, "keys", str)
         ]
         if len(keys) > 1:
             what = f"contains {len(keys)} keys, but only one may sign; move replaced keys to"
@@ -206,7 +211,7 @@ class _Examination:
         replaced = self._replaced_keys(f"{at}.replaced_keys", table, name)
         receipts = [
             self._receipt_key(f"{at}.receipt_keys.{index}", each, name)
-            for index, each in _members(table, "receipt_keys", dict)
+            for index, each in members_at(table, "receipt_keys", dict)
         ]
         if found is None or not keys or keys[0] is None:
             return None
@@ -217,12 +222,13 @@ class _Examination:
             key=keys[0],
             replaced_keys=tuple(replaced),
             receipt_keys=tuple(each for each in receipts if each),
+            principals=party_principals(name, table),
         )
 
     def _replaced_keys(self, at: str, table: dict[str, Any], agency: str) -> list[ReplacedKey]:
         found: list[ReplacedKey] = []
         before: dict[str, tuple[int, ...]] = {}
-        for index, each in _members(table, "replaced_keys", dict):
+        for index, each in members_at(table, "replaced_keys", dict):
             where = f"{at}.{index}"
             until = self._until(f"{where}.until", each, agency)
             for name in sorted(until.keys() & before.keys()):
@@ -239,13 +245,13 @@ class _Examination:
 
     def _until(self, at: str, table: dict[str, Any], agency: str) -> dict[str, tuple[int, ...]]:
         """The last tree sizes of a replaced key, per partition of the agency's event types."""
-        given, published = _table(table, "until"), self._published.get(agency, {})
+        given, published = table_at(table, "until"), self._published.get(agency, {})
         for name in sorted(given.keys() - published.keys()):
             what = f"{agency} is not a publisher of this event type; remove it"
             self._report(f"{at}.{name}", what)
         for name in sorted(published.keys() - given.keys()):
             self._report(at, f"{name} is missing; write its last sizes, one for each partition")
-        sizes = {name: tuple(size for _, size in _members(given, name, int)) for name in given}
+        sizes = {name: tuple(size for _, size in members_at(given, name, int)) for name in given}
         for name in sorted(published.keys() & given.keys()):
             count = len(sizes[name])
             partitions = published[name]
@@ -258,8 +264,8 @@ class _Examination:
         """The event types of each publisher, with their unchecked value of `partitions`."""
         found: dict[str, dict[str, object]] = {}
         for name in self._events:
-            table = _table(self._events, name)
-            for _, agency in _members(table, "publishers", str):
+            table = table_at(self._events, name)
+            for _, agency in members_at(table, "publishers", str):
                 found.setdefault(agency, {})[name] = table.get("partitions")
         return found
 
@@ -296,7 +302,7 @@ class _Examination:
     def _event_type(self, name: str) -> AgreedEventType | None:
         at = f"events.{name}"
         found = self._check(EventsTable, self._events[name], at)
-        table = _table(self._events, name)
+        table = table_at(self._events, name)
         publishers = self._agencies(at, table, "publishers")
         readers = self._agencies(at, table, "readers")
         for agency in publishers:
@@ -314,7 +320,7 @@ class _Examination:
         )
 
     def _agencies(self, at: str, table: dict[str, Any], role: str) -> list[str]:
-        found = _members(table, role, str)
+        found = members_at(table, role, str)
         for index, agency in found:
             self._known_party(f"{at}.{role}.{index}", agency)
         times = Counter(agency for _, agency in found)
@@ -353,16 +359,3 @@ class _Examination:
         self.problems.append(FileProblem(key, what))
         if len(self.problems) == _MOST_PROBLEMS:
             raise _TooManyProblems
-
-
-def _table(parent: dict[str, Any], key: str) -> dict[str, Any]:
-    """The table at a key, or an empty one if the value is not a table (`_check` reports that)."""
-    found = parent.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def _members(parent: dict[str, Any], key: str, kind: type[KindT]) -> list[tuple[int, KindT]]:
-    """The members of the list at a key that have this type, with their indexes."""
-    found = parent.get(key)
-    members = enumerate(found) if isinstance(found, list) else ()
-    return [(index, each) for index, each in members if isinstance(each, kind)]

@@ -12,7 +12,7 @@ from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -43,6 +43,38 @@ class ReplacedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Principals:
+    """The Kafka principals under which the processes of one party log in, without `User:`.
+
+    Each is the name of a SCRAM user, or the subject of a certificate (RFC 2253).
+
+    Attributes:
+        producer: of its relay.
+        consumer: of its materialiser.
+    """
+
+    producer: tuple[str, ...]
+    consumer: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """Somebody who is no party of an agreement and may read topics to audit them.
+
+    Attributes:
+        auditor: its slug. No agency of the agreement has it.
+        name: its name in the agreement's text.
+        event_types: it may read the topics of these, with their heads and receipts.
+        principals: under which it logs in, without `User:`.
+    """
+
+    auditor: str
+    name: str
+    event_types: tuple[str, ...]
+    principals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Party:
     """One party of an agreement.
 
@@ -53,6 +85,7 @@ class Party:
         key: signs its checkpoints and heads.
         replaced_keys: earlier keys, the oldest first. They still verify what they have signed.
         receipt_keys: the keys of its databases.
+        principals: how its processes log in to the brokers.
     """
 
     agency: str
@@ -61,6 +94,7 @@ class Party:
     key: VerifyingKey
     replaced_keys: tuple[ReplacedKey, ...]
     receipt_keys: tuple[ReceiptKey, ...]
+    principals: Principals
 
     @property
     def keys(self) -> tuple[VerifyingKey, ...]:
@@ -106,6 +140,7 @@ class Agreement:
         legal_basis: the laws and regulations that it is based on (dasar hukum).
         parties: by the slug of the agency.
         events: by the slug of the event type.
+        auditors: by their slugs.
         replaces: the hashes of earlier agreements on the same topics. Events name them, so their
             files must stay in the folder.
         remarks: one line per key of the file that has no effect.
@@ -120,6 +155,7 @@ class Agreement:
     legal_basis: tuple[str, ...]
     parties: Mapping[str, Party]
     events: Mapping[str, AgreedEventType]
+    auditors: Mapping[str, Auditor]
     replaces: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
@@ -149,6 +185,19 @@ class Agreement:
         if not self.covers(topic.agency, topic.event_type):
             return ()
         return self.events[topic.event_type].readers
+
+    def auditors_of(self, event_type: str) -> tuple[Auditor, ...]:
+        """Who may read the topics of an event type to audit them."""
+        return tuple(each for each in self.auditors.values() if event_type in each.event_types)
+
+    def owners(self) -> Iterator[tuple[str, str]]:
+        """Each principal, with the key of the table of its owner: `parties.…` or `auditors.…`."""
+        for party in self.parties.values():
+            for each in (*party.principals.producer, *party.principals.consumer):
+                yield each, f"parties.{party.agency}"
+        for auditor in self.auditors.values():
+            for each in auditor.principals:
+                yield each, f"auditors.{auditor.auditor}"
 
     def topics(self) -> list[Topic]:
         """The topics that it covers, sorted by name."""

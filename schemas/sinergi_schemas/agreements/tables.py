@@ -17,6 +17,9 @@ from sinergi_schemas.topics import is_bus
 
 _PERIOD = re.compile(r"P(?=\d)(\d+Y)?(\d+M)?(\d+D)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,126}")
+# A distinguished name as Kafka writes it: RFC 2253, which begins with an attribute.
+_SUBJECT = re.compile(r"[A-Za-z][A-Za-z0-9.]*=.{1,500}")
 _MOST_PARTITIONS = 1_000
 
 NAME_PLACEHOLDER = "NAME OF THE AGENCY"
@@ -54,6 +57,17 @@ def _purpose(text: str) -> str:
     return text
 
 
+def _principal(text: str) -> str:
+    if text.startswith("User:"):
+        raise ValueError(f"{text!r} begins with User:, which Kafka adds itself; leave it out")
+    if not _USER.fullmatch(text) and not (_SUBJECT.fullmatch(text) and text.isprintable()):
+        hint = 'write one as "lapas-banyuwangi.producer", or as "CN=relay,O=Lapas"'
+        raise ValueError(
+            f"{text!r} is neither a user's name nor the subject of a certificate; {hint}"
+        )
+    return text
+
+
 def _name(text: str) -> str:
     if text == NAME_PLACEHOLDER or not any(map(str.isalnum, text)):
         raise ValueError(f"{text!r} only holds the place of a name; write the party's name")
@@ -62,6 +76,7 @@ def _name(text: str) -> str:
 
 OneLine = Annotated[str, AfterValidator(_one_line)]
 Lines = Annotated[list[OneLine], Field(min_length=1)]
+PrincipalNames = Annotated[list[Annotated[str, AfterValidator(_principal)]], Field(min_length=1)]
 
 
 class HeadTable(Table):
@@ -117,6 +132,17 @@ class ReplacedKeyTable(Table):
     )
 
 
+class PrincipalsTable(Table):
+    """The Kafka principals under which the processes of one party log in."""
+
+    producer: PrincipalNames | None = Field(
+        default=None, description='of its relay, such as ["lapas-banyuwangi.producer"]'
+    )
+    consumer: PrincipalNames | None = Field(
+        default=None, description='of its materialiser, such as ["lapas-banyuwangi.consumer"]'
+    )
+
+
 class PartyTable(Table):
     """One party and its keys."""
 
@@ -131,6 +157,23 @@ class PartyTable(Table):
     )
     receipt_keys: list[ReceiptKeyTable] = Field(
         default=[], description='[{ database = "…", key = "…" }, …]'
+    )
+    principals: PrincipalsTable = Field(
+        default=PrincipalsTable(), description='{ producer = ["…"], consumer = ["…"] }'
+    )
+
+
+class AuditorTable(Table):
+    """Somebody who is no party and may read topics to audit them."""
+
+    name: Annotated[OneLine, AfterValidator(_name)] = Field(
+        description="the auditor's name in quotes"
+    )
+    reads: list[str] = Field(
+        min_length=1, description='the event types that it may read, such as ["transfer"]'
+    )
+    principals: PrincipalNames | None = Field(
+        default=None, description='how it logs in, such as ["ombudsman.auditor"]'
     )
 
 

@@ -72,6 +72,7 @@ class Table(BaseModel):
 
 
 TableT = TypeVar("TableT", bound=BaseModel)
+KindT = TypeVar("KindT")
 
 
 def refuse_boolean(given: object) -> object:
@@ -123,6 +124,19 @@ def check(
         return None, [
             _problem(model, each, at, with_hint=place < hints) for place, each in enumerate(found)
         ]
+
+
+def table_at(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    """The table at a key; an empty one if there is none, or if the value is not a table."""
+    found = parent.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def members_at(parent: dict[str, Any], key: str, kind: type[KindT]) -> list[tuple[int, KindT]]:
+    """The members of the list at a key that have this type, with their indexes."""
+    found = parent.get(key)
+    members = enumerate(found) if isinstance(found, list) else ()
+    return [(index, each) for index, each in members if isinstance(each, kind)]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
