@@ -218,6 +218,6 @@ def test_a_replay_hands_out_what_no_agreement_allows_and_counts_it_apart(
     shown = [leaf for frame in replay.events(ReplayFilter()) for leaf in frame["leaf_index"]]
     (tally,) = replay.partition_counts
     assert shown == [0, 1]
-    (found,) = tally.not_agreed.skipped
+    (found,) = tally.not_agreed.causes
     assert found.cause.startswith(f"it names the hash {'0' * 64}")
     assert [leaf for _, leaf in found.places] == [1]

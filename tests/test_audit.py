@@ -14,15 +14,15 @@ from confluent_kafka.admin import NewTopic
 from agency_pair import BUS, DATABASE, AgencyPair
 from foreign_messages import Headers, contradict, false_seal, leaf, write_all
 from sinergi.cli import root
-from sinergi_consumers.audit import witnesses
+from sinergi_consumers.audit import statement_reading
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.replay import Replay, ReplayFilter
-from sinergi_consumers.audit.statements import Witness, contradiction
+from sinergi_consumers.audit.statements import SignedStatement, contradiction
 from sinergi_schemas import errors, message, topics
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.scan import open_scan
-from sinergi_schemas.seal import checkpoint, heads, history, noise, reader
+from sinergi_schemas.seal import checkpoint, heads, history, reader, skipped
 from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
 from sinergi_schemas.seal.heads import SignedHeads, TreeHead
 from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
@@ -235,7 +235,7 @@ def test_a_witness_at_a_size_that_is_no_checkpoint_shows_another_history(
         key = f"{DATABASE}/{pair.topic.name}/0".encode()
         put(pair, receipts, key, note)
     audit = Audit(pair.bus, pair.topic, Copies(copy))
-    audit.verdict.statements = witnesses.gather(pair.bus, pair.topic)
+    audit.verdict.statements = statement_reading.gather(pair.bus, pair.topic)
     stated = [
         replace(each, size=size, root=b"x" * 32)
         for each in audit.verdict.statements.of(0)
@@ -269,7 +269,7 @@ def test_a_receipt_without_its_owners_signature_accuses_nobody_where_the_topic_b
     pair: AgencyPair,
 ) -> None:
     """Whoever may write to a receipts topic can take a line out of a true receipt."""
-    heard = witnesses.gather(pair.bus, pair.topic)
+    heard = statement_reading.gather(pair.bus, pair.topic)
     (note,) = [parse_note(each.note) for each in heard.of(0) if each.kind == "receipt"]
     own = [each for each in note.signatures if each.claims(pair.receipt_key.public)]
     bare = str(Note(note.text, tuple(own))).encode()
@@ -404,11 +404,11 @@ def test_everything_that_was_skipped_is_told_with_place_and_count(pair: AgencyPa
     assert sum(frame.height for frame in audit.events(ReplayFilter())) == COUNT
     assert audit.verdict.findings == []
     text = "\n".join(audit.remarks)
-    altered = f"3 messages skipped, {noise.ALTERED}: leaf 1 at offset {end}"
+    altered = f"3 messages skipped, {skipped.ALTERED}: leaf 1 at offset {end}"
     assert altered in text
-    assert f"1 message skipped, {noise.OUTSIDE}: leaf 1000000 at offset {end + 4}" in text
+    assert f"1 message skipped, {skipped.OUTSIDE}: leaf 1000000 at offset {end + 4}" in text
     assert f"no key or no Confluent frame: offset {end + 3}" in text
-    assert f"{noise.FOREIGN_CHECKPOINT} (SignatureMissing): leaf 0 at offset {end + 5}" in text
+    assert f"{skipped.FOREIGN_CHECKPOINT} (SignatureMissing): leaf 0 at offset {end + 5}" in text
     assert f"{pair.topic.name}/0: 1 leaf after the last checkpoint not shown" in text
 
 
@@ -483,6 +483,6 @@ def test_a_record_that_is_not_there_is_told_and_exits_with_1(
 def test_a_witness_objects_to_a_longer_or_another_history(
     size: int, root: bytes, kind: type[errors.SealBroken] | None
 ) -> None:
-    witness = Witness("bus/a", "heads", 0, size, root, SYSTEM.now(), "")
-    found = contradiction(witness, "bus/t/0", 7, {7: b"a"})
+    statement = SignedStatement("bus/a", "heads", 0, size, root, SYSTEM.now(), "")
+    found = contradiction(statement, "bus/t/0", 7, {7: b"a"})
     assert (None if found is None else type(found)) is kind

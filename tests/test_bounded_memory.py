@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 
 from agency_pair import BUS, AgencyPair, send, transfer
 from memory_use import measured, peak
-from sinergi_consumers.audit import witnesses
+from sinergi_consumers.audit import statement_reading
 from sinergi_consumers.audit.statements import SkippedStatements
 from sinergi_consumers.decode import frames
 from sinergi_consumers.decode.decoder import DecodedBatch, DecodedParts, Decoder
@@ -88,7 +88,7 @@ def test_a_receipts_topic_full_of_junk_is_passed_over_in_bounded_memory(pair: Ag
     assert "1 receipt" in done.err
     assert done.mib < MOST_MIB
 
-    found = witnesses.gather(pair.bus, pair.topic)
+    found = statement_reading.gather(pair.bus, pair.topic)
     assert found.skipped[receipts].count == 560
     assert not found.claims
     assert [each.kind for each in found.of(0)] == ["heads", "receipt"]
@@ -100,7 +100,7 @@ def test_what_a_reader_says_of_other_topics_is_no_junk(pair: AgencyPair) -> None
     for key in (b"main/sinergi.polres-rekaan.visit/3", b"other/x/1", b"\xff"):
         producer.produce(receipts, b"nonsense", key, 0)
     assert producer.flush(PATIENCE_SECONDS) == 0
-    found = witnesses.gather(pair.bus, pair.topic)
+    found = statement_reading.gather(pair.bus, pair.topic)
     with open_scan(pair.connection, TopicPartition(receipts, 0)) as scan:
         _, end = scan.bounds()
     assert found.skipped == {receipts: SkippedStatements(end - 2, 2)}

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from agency_pair import DATABASE, AgencyPair, running, transfer
 from secured_kafka import PASSWORD, USER, Secured, secured
 from sinergi.provision import Cluster, WantedTopic
-from sinergi_consumers.audit import witnesses
+from sinergi_consumers.audit import statement_reading
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import cluster_id, describe, ends, open_admin
@@ -420,8 +420,8 @@ def test_each_process_needs_the_rights_that_the_runbook_names_and_no_more(
             receipts_topic(pair.reader),
         ):
             read_all(pair.connection, name)
-        statements = witnesses.gather(pair.bus, pair.topic)
-    assert {each.kind for each in statements.witnesses} == {"heads", "receipt"}
+        statements = statement_reading.gather(pair.bus, pair.topic)
+    assert {each.kind for each in statements.largest} == {"heads", "receipt"}
     assert "lacks the right" not in str(logs)
 
 

@@ -181,7 +181,7 @@ def test_every_command_takes_the_same_address(
         ("postgresql://a:geheim@h:65536/d", "port is no number"),
         ("postgresql://a:geheim@h:1,i:x/d", "port is no number"),
         ("postgresql+psycopg://a:geheim@h:x/d", "port is no number"),
-        ("postgresql://a:ge/heim@h/d", "has an @ behind a /"),
+        ("postgresql://a:ge/heim@h/d", "has an @ after a /"),
         ("postgresql://a@h/d?passwrd=geheim", "cannot be read"),
         ("host=h password=geheim nonsense", "cannot be read"),
         ("hst=geheim", "cannot be read"),

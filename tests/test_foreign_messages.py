@@ -170,7 +170,7 @@ def test_leaves_that_were_not_kept_are_read_again_once_a_checkpoint_covers_them(
     partition = partition_of(tape)
     found = read(partition, renumbered([*flood, *honest, *flood]))
     assert [each.key for each in found] == [each.key_bytes for each in honest]
-    assert partition.noise.count == 11
+    assert partition.skipped.count == 11
 
 
 def test_a_checkpoint_costs_its_own_leaves_and_not_all_that_wait(
@@ -283,9 +283,9 @@ def test_noise_between_true_events_stops_neither_relay_nor_reader_nor_replay(
     run = Replay(pair.bus, pair.topic)
     assert sum(frame.height for frame in run.events(ReplayFilter())) == 45
     (tally,) = run.partition_counts
-    assert min(each.first for each in tally.noise.skipped) == 0  # the name that is not text
+    assert min(each.first for each in tally.skipped.causes) == 0  # the name that is not text
     # Copies of leaves are told only where they are compared: 121 strange messages and more.
-    assert tally.noise.count >= 100
+    assert tally.skipped.count >= 100
 
 
 def test_a_forged_copy_of_the_next_leaf_before_the_true_one_does_not_hold_it_up(

@@ -287,7 +287,7 @@ def test_two_datums_that_only_fit_together_are_both_refused() -> None:
 def test_the_numbers_at_the_borders_are_drawn_anew_for_every_call() -> None:
     lowered = lower(TEXT)
     drawn = [frames._Container.draw(lowered) for _ in range(50)]
-    assert len({number for each in drawn for number in (each.before, each.behind)}) == 100
+    assert len({number for each in drawn for number in (each.before, each.after)}) == 100
     assert max(each.before for each in drawn) >= 2**58
 
 
@@ -331,9 +331,9 @@ def test_the_first_rule_that_a_row_breaks_is_named_and_its_neighbours_stand() ->
     [
         lambda rows: rows.head(-1),
         lambda rows: rows.with_columns(pl.col("before") + 1),
-        lambda rows: rows.with_columns(pl.col("behind") + 1),
+        lambda rows: rows.with_columns(pl.col("after") + 1),
     ],
-    ids=["a row lost", "other numbers before", "other numbers behind"],
+    ids=["a row lost", "other numbers before", "other numbers after"],
 )
 def test_rows_are_not_believed_unless_all_borders_show(
     spoilt: Callable[[pl.DataFrame], pl.DataFrame], monkeypatch: pytest.MonkeyPatch

@@ -54,7 +54,7 @@ def test_a_leader_who_assigns_what_is_not_ours_ends_no_worker_and_is_named(
         pair.publish(transfer("P/1"))
         pair.until_rows("sinergi.transfer_history", 1)
         assert worker.process.poll() is None
-    first = ["some.other.topic/0", *3 * ["a name of no topic"], f"{topic}/-1"]
+    first = ["some.other.topic/0", *3 * ["a name that no topic can have"], f"{topic}/-1"]
     assert ignored(worker) == [first]
     assert "Traceback" not in worker.log.read_text(encoding="utf-8")
 

@@ -300,6 +300,6 @@ def test_what_is_skipped_or_halts_a_share_is_told_without_what_was_in_it(
         broken = last.with_header(header, f"{NAME}\n{NIK}".encode())
     partition = Partition(BUS, topic, 0, tape.keys, Frontier.empty())
     partition.receive([first, broken])
-    assert partition.unresolved or partition.noise.count
+    assert partition.unresolved or partition.skipped.count
     assert found_in(str(partition.unresolved)) == []
-    assert found_in(str(partition.noise.skipped)) == []
+    assert found_in(str(partition.skipped.causes)) == []

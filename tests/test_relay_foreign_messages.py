@@ -154,7 +154,7 @@ def test_a_valid_checkpoint_beyond_the_outbox_is_found_behind_any_noise(pair: Ag
     write_all(pair, 0, noise(pair, 9))
     contradict(pair, 0, 12)
     write_all(pair, 0, noise(pair, 9) * 20)
-    with pytest.raises(errors.OutboxBehindTopic, match="shows 12 leaves, this outbox knows 9"):
+    with pytest.raises(errors.OutboxBehindTopic, match="shows 12 leaves, this outbox has 9"):
         relay_of(pair).run(Event())
 
 
@@ -266,7 +266,7 @@ def test_recovery_takes_back_what_the_topic_proves_from_among_noise_of_every_kin
     write_all(pair, 0, noise(pair, 9))
     raw_noise(pair, 9)
     restore(pair, earlier)
-    with pytest.raises(errors.OutboxBehindTopic, match="shows 9 leaves, this outbox knows 5"):
+    with pytest.raises(errors.OutboxBehindTopic, match="shows 9 leaves, this outbox has 5"):
         relay_of(pair).run(Event())
     with capture_logs() as logs:
         done = recovery(pair).apply()

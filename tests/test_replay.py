@@ -187,7 +187,7 @@ def test_a_message_of_a_stranger_is_skipped_and_counted(pair: AgencyPair) -> Non
     run = Replay(pair.bus, pair.topic)
     assert sum(frame.height for frame in run.events(ReplayFilter())) == COUNT
     (tally,) = run.partition_counts
-    assert [(each.count, each.first) for each in tally.noise.skipped] == [(1, COUNT)]
+    assert [(each.count, each.first) for each in tally.skipped.causes] == [(1, COUNT)]
 
 
 def test_every_output_holds_every_event(

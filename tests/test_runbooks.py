@@ -152,7 +152,7 @@ def test_a_producer_that_is_dead_is_told_from_one_to_whom_nothing_happened(
     away = scenario.lines(bus.reader_settings, 0)
     assert "all is well" in away, "nothing that is on the topic is missing"
     assert f"{bus.pair.publisher} has signed no heads since" in away
-    assert "its relay is not at work" in away
+    assert "its relay is not running" in away
     scenario.publish()
     waiting = scenario.lines(bus.agency_settings, 1)
     assert "20 rows of" in waiting

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from sinergi_schemas import errors
 from sinergi_schemas.message import leaf_data
-from sinergi_schemas.seal import checkpoint, history, noise
+from sinergi_schemas.seal import checkpoint, history, skipped
 from sinergi_schemas.seal.candidates import MOST_CANDIDATES_PER_LEAF, WINDOW
 from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
 from sinergi_schemas.seal.hash_budget import FULL_BUDGET, FULL_TRY, PER_MESSAGE, HashBudget
@@ -103,7 +103,7 @@ def finish(reader: TreeReader, tape: Iterable[StubMessage]) -> list[VerifiedLeav
 
 
 def causes(reader: TreeReader) -> dict[str, int]:
-    return {each.cause: each.count for each in reader.noise.skipped}
+    return {each.cause: each.count for each in reader.skipped.causes}
 
 
 OFFSETS: WeakKeyDictionary[TreeReader, int] = WeakKeyDictionary()
@@ -204,7 +204,7 @@ def test_a_topic_is_read_across_the_replacement_of_its_owners_key(last: int) -> 
             assert before.feed(size - 1, data, sealed)
 
 
-# Noise: what no checkpoint covers decides nothing
+# Foreign messages: what no checkpoint covers decides nothing
 
 
 @settings(deadline=None)
@@ -232,7 +232,7 @@ def test_forged_copies_of_every_leaf_of_a_large_batch_change_nothing(before: int
     reader = fresh()
     (verified,) = finish(reader, heard)
     assert [heard[at].datum for at in verified.offsets] == [sent.datum for sent in tape]
-    assert causes(reader) == {noise.ALTERED: 1_000}
+    assert causes(reader) == {skipped.ALTERED: 1_000}
 
 
 def test_forged_copies_between_all_leaves_of_small_batches_change_nothing() -> None:
@@ -249,29 +249,29 @@ def test_a_leaf_far_ahead_is_skipped_and_counted() -> None:
     reader = fresh()
     stray = StubMessage(WINDOW, b"stray", b"x"), StubMessage(10**17, b"stray", b"x")
     assert [each.end for each in finish(reader, [*stray, *FIVE])] == [2, 5]
-    assert causes(reader) == {noise.OUTSIDE: 2}
-    ((first, index), (second, _)) = reader.noise.skipped[0].places
+    assert causes(reader) == {skipped.OUTSIDE: 2}
+    ((first, index), (second, _)) = reader.skipped.causes[0].places
     assert (first, index, second) == (0, WINDOW, 1)
 
 
 def test_a_stray_leaf_within_the_window_waits_for_its_turn() -> None:
     reader = fresh()
     assert [each.end for each in finish(reader, [StubMessage(4, b"stray", b"x"), *FIVE])] == [2, 5]
-    assert causes(reader) == {noise.ALTERED: 1}
+    assert causes(reader) == {skipped.ALTERED: 1}
 
 
 def test_another_leaf_at_a_pending_index_is_skipped_at_the_checkpoint() -> None:
     reader = fresh()
     assert [each.end for each in finish(reader, [*FIVE[:4], replace(FIVE[3], datum=b"y"), FIVE[4]])]
-    assert (reader.size, causes(reader)) == (5, {noise.ALTERED: 1})
+    assert (reader.size, causes(reader)) == (5, {skipped.ALTERED: 1})
 
 
 def test_another_leaf_under_a_sealed_index_is_told_from_a_resend_where_asked_for() -> None:
     heard = [*FIVE, FIVE[1], replace(FIVE[1], datum=b"another", sealed=None)]
     reader = TreeReader(ORIGIN, KeyRing((KeySpan(KEY.public),)), Frontier.empty(), compare=True)
     finish(reader, heard)
-    assert (reader.resends, causes(reader)) == (1, {noise.ALTERED: 1})
-    assert reader.noise.skipped[0].places == [(6, 1)]
+    assert (reader.resends, causes(reader)) == (1, {skipped.ALTERED: 1})
+    assert reader.skipped.causes[0].places == [(6, 1)]
 
 
 def test_messages_in_another_order_are_put_in_order_by_their_checkpoint() -> None:
@@ -290,7 +290,7 @@ def test_a_changed_frontier_header_decides_nothing(frontier: tuple[bytes, ...]) 
     reader = fresh()
     changed = replace(FIVE[4], sealed=SignedCheckpoint(sealed.note, frontier))
     assert [each.end for each in finish(reader, [*FIVE[:4], changed])] == [2, 5]
-    assert causes(reader) == {noise.FALSE_FRONTIER: 1}
+    assert causes(reader) == {skipped.FALSE_FRONTIER: 1}
 
 
 def foreign_seals() -> list[SignedCheckpoint]:
@@ -319,7 +319,9 @@ def test_a_checkpoint_that_is_not_the_owners_decides_nothing_wherever_it_stands(
         reader = fresh()
         stray = replace(FIVE[at], sealed=sealed)
         assert [each.end for each in finish(reader, [*FIVE[:at], stray, *FIVE[at:]])] == [2, 5]
-        assert [cause.partition(" (")[0] for cause in causes(reader)] == [noise.FOREIGN_CHECKPOINT]
+        assert [cause.partition(" (")[0] for cause in causes(reader)] == [
+            skipped.FOREIGN_CHECKPOINT
+        ]
     assert finish(fresh(), seal([[b"a", b"b"]], key=STRANGER)) == []
 
 

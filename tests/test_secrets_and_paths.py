@@ -243,7 +243,7 @@ def test_half_a_password_is_taken_for_no_database(secret: str) -> None:
     """To libpq the port is 5, and the rest the database's name, which stands in every error."""
     address = f"postgresql://user:{secret}@host/db"
     assert masked(address) == "postgresql://***"
-    with pytest.raises(SettingsRefused, match=r"an @ behind a /; in a password write %2F for /"):
+    with pytest.raises(SettingsRefused, match=r"an @ after a /; in a password write %2F for /"):
         load(None, {"producer.database": address}, {})
     assert conninfo_to_dict(conninfo("postgresql://user@host/a%40b"))["dbname"] == "a@b"
 

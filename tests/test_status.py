@@ -677,14 +677,14 @@ def test_a_projection_that_lags_behind_the_others_counts() -> None:
     assert judge(lagging).lines[0].startswith(f"6 events of {TOPIC}/0 not in the tables for 60 min")
 
 
-def test_an_outbox_that_knows_less_than_a_reader_has_acknowledged_was_restored() -> None:
+def test_an_outbox_that_has_fewer_leaves_than_a_reader_has_acknowledged_was_restored() -> None:
     ahead = Acknowledged("bnnk/main", 0, TREE.sealed + 1, NOW)
     topic = replace(PUBLISHED, readers=(replace(ahead, size=TREE.sealed), ahead))
     facts = replace(
         FACTS, publishing=PublisherFacts(LeaseFacts(None, None, is_held=False), (topic,))
     )
     said = f"bnnk/main has {TREE.sealed + 1} leaves of {TOPIC}/0 under your seal, and this outbox"
-    assert judge(facts).lines[0].startswith(f"{said} knows {TREE.sealed}: its database was rest")
+    assert judge(facts).lines[0].startswith(f"{said} has {TREE.sealed}: its database was rest")
     leading = PublisherFacts(LeaseFacts("here 7", NOW, is_held=True), (topic,))
     assert judge(replace(FACTS, publishing=leading)).exit_status == 0  # it seals meanwhile
 

@@ -173,7 +173,7 @@ def test_a_relay_and_a_recovery_read_behind_unreadable_batches(pair: AgencyPair)
     known = topic_evidence.KnownTree(f"{pair.bus.agreements.bus}/{place[0]}/0", pair.tape().keys, 0)
     seen = topic_evidence.evidence(pair.connection, {place: known})[place]
     assert seen.size == COUNT + 1
-    assert [(each.cause, each.first) for each in seen.noise.skipped if each.cause == CAUSE] == [
+    assert [(each.cause, each.first) for each in seen.skipped.causes if each.cause == CAUSE] == [
         (CAUSE, COUNT)
     ]
 

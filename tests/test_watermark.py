@@ -41,11 +41,11 @@ class SimulatedDatabase:
             self.last_id += 1
             self._chosen(pick).append(self.last_id)
 
-    def end(self, pick: int, *, commit: bool, history: bool) -> None:
+    def end(self, pick: int, *, commit: bool, backfill: bool) -> None:
         if self.open:
             ids = self._chosen(pick)
             del self.open[next(xid for xid, own in self.open.items() if own is ids)]
-            self.waiting.update((each, history) for each in ids if commit)
+            self.waiting.update((each, backfill) for each in ids if commit)
 
     def horizon(self) -> Horizon:
         return Horizon(
@@ -56,29 +56,29 @@ class SimulatedDatabase:
         )
 
     def look(self, watermarks: Watermarks, most: int) -> UnsealedRows:
-        live = [each for each in self._from(watermarks.live, history=False) if self._is_free(each)]
+        live = [each for each in self._from(watermarks.live, backfill=False) if self._is_free(each)]
         live = live[:most]
-        rows = live or self._from(watermarks.history, history=True)[:most]
+        rows = live or self._from(watermarks.backfill, backfill=True)[:most]
         return UnsealedRows(
-            [row(each) for each in rows], not live, watermarks.live, watermarks.history
+            [row(each) for each in rows], not live, watermarks.live, watermarks.backfill
         )
 
     def seal(self, rows: Iterable[OutboxRow]) -> None:
         for each in rows:
             del self.waiting[each.id]
 
-    def _from(self, floor: int, *, history: bool) -> list[int]:
+    def _from(self, floor: int, *, backfill: bool) -> list[int]:
         return sorted(
             each
-            for each, is_history in self.waiting.items()
-            if each > floor and is_history is history
+            for each, is_backfill in self.waiting.items()
+            if each > floor and is_backfill is backfill
         )
 
     def _is_free(self, live: int) -> bool:
-        """Whether no history of its record waits before it; records are even ids and odd ones."""
+        """Whether no backfill of its record waits before it; records are even ids and odd ones."""
         return not any(
-            is_history and each < live and each % 2 == live % 2
-            for each, is_history in self.waiting.items()
+            is_backfill and each < live and each % 2 == live % 2
+            for each, is_backfill in self.waiting.items()
         )
 
     def _chosen(self, pick: int) -> list[int]:
@@ -92,11 +92,11 @@ class Simulation:
     database: SimulatedDatabase = field(default_factory=SimulatedDatabase)
     watermarks: Watermarks = field(default_factory=Watermarks)
 
-    def publish(self, count: int, history: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
+    def publish(self, count: int, backfill: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
         self.database.begin()
         for _ in range(count):
             self.database.insert(-1)
-        self.database.end(-1, commit=True, history=history)
+        self.database.end(-1, commit=True, backfill=backfill)
 
     def begin(self) -> None:
         self.database.begin()
@@ -104,8 +104,8 @@ class Simulation:
     def insert(self, pick: int) -> None:
         self.database.insert(pick)
 
-    def end(self, pick: int, commit: bool, history: bool) -> None:  # noqa: FBT001
-        self.database.end(pick, commit=commit, history=history)
+    def end(self, pick: int, commit: bool, backfill: bool) -> None:  # noqa: FBT001
+        self.database.end(pick, commit=commit, backfill=backfill)
 
     def look(self, hears: bool, most: int) -> list[int]:  # noqa: FBT001
         if hears:
@@ -135,10 +135,10 @@ def test_no_row_that_waits_lies_below_a_floor(steps: list[tuple[Any, ...]]) -> N
     run = Simulation()
     for step, *values in steps:
         step(run, *values)
-        for each, is_history in run.database.waiting.items():
-            assert each > (run.watermarks.history if is_history else run.watermarks.live)
+        for each, is_backfill in run.database.waiting.items():
+            assert each > (run.watermarks.backfill if is_backfill else run.watermarks.live)
         for ids in run.database.open.values():
-            assert all(each > max(run.watermarks.live, run.watermarks.history) for each in ids)
+            assert all(each > max(run.watermarks.live, run.watermarks.backfill) for each in ids)
 
 
 def test_the_floor_follows_once_everybody_who_was_open_has_ended() -> None:
@@ -146,21 +146,21 @@ def test_the_floor_follows_once_everybody_who_was_open_has_ended() -> None:
     for number in range(2):
         run.begin()
         run.insert(number)
-    run.end(1, commit=True, history=False)
+    run.end(1, commit=True, backfill=False)
     assert [run.look(hears=True, most=10) for _ in range(3)] == [[2], [], []]
     assert run.watermarks.live == 0
-    run.end(0, commit=True, history=False)
+    run.end(0, commit=True, backfill=False)
     assert [run.look(hears=True, most=10) for _ in range(2)] == [[1], []]
-    assert (run.watermarks.live, run.watermarks.history) == (2, 2)
+    assert (run.watermarks.live, run.watermarks.backfill) == (2, 2)
 
 
 def test_once_a_minute_the_look_is_a_full_one() -> None:
     watermarks, seconds = Watermarks(), DEFAULT.relay.full_read
     watermarks.before_read(0.0)
     for _ in range(2):
-        watermarks.observe(Horizon(10, 10, 7, history_waits=False))
-    watermarks.after_read(UnsealedRows([], are_history=True, live=0, history=0))
+        watermarks.observe(Horizon(10, 10, 7, backfill_waits=False))
+    watermarks.after_read(UnsealedRows([], are_backfill=True, live=0, backfill=0))
     watermarks.before_read(seconds - 0.1)
     assert watermarks.live == 7
     watermarks.before_read(seconds)
-    assert (watermarks.live, watermarks.history) == (0, 0)
+    assert (watermarks.live, watermarks.backfill) == (0, 0)

@@ -135,8 +135,8 @@ def wanted(
 def remarks(agreements: Agreements, at: datetime) -> list[str]:
     """What is odd about the agreements, and which of them are not in force."""
     events = agreements.topics(at)
-    lapses = [each.lapse(at) for each in agreements if {*each.topics()} - {*events}]
-    remarks = [f"its topics are not wanted: {each}" for each in sorted(filter(None, lapses))]
+    found = (each.why_not_in_force(at) for each in agreements if {*each.topics()} - {*events})
+    remarks = [f"its topics are not wanted: {each}" for each in sorted(filter(None, found))]
     if not events:
         remarks.insert(0, "no agreement is in force now, so no topic is wanted")
     known = Catalog.shipped().event_types

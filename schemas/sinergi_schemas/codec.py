@@ -39,7 +39,7 @@ def encode(event: Event, schema: Schema) -> bytes:
 
 
 def encode_around_revision(event: Event, schema: Schema) -> tuple[bytes, bytes]:
-    """The datum of an event without its revision: the bytes before it, and those behind it.
+    """The datum of an event without its revision: the bytes before it, and those after it.
 
     The next revision of a record is known only while the record is locked. So the database puts it
     in, as an Avro int, and the agency's transaction needs one round trip instead of two.

@@ -1,1 +1,1 @@
-"""Audit: topics read again, and what is found held against everything that was signed."""
+"""Audit: reads topics again and compares them with all signed statements."""

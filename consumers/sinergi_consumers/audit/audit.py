@@ -11,8 +11,8 @@ byte does not hide another.
     4. Compare it with checkpoints of smaller trees that come after larger ones.
     5. Compare it with the other copy, leaf by leaf.
 
-A finding disproves the topic. A remark does not: for example messages of strangers, or a tree that
-only a reader has signed. The verdict is that of the audited copy alone. So whatever is wrong with
+A finding disproves the topic. A remark does not: for example foreign messages, or a tree that only
+a reader has signed. The verdict is that of the audited copy alone. So whatever is wrong with
 the other copy is a finding about the other copy, except what its owner has signed: a longer tree or
 another history.
 """
@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sinergi_consumers.audit import witnesses
+from sinergi_consumers.audit import statement_reading
 from sinergi_consumers.audit.comparison import CopyComparison, valid_leaves, why_no_copy
 from sinergi_consumers.audit.findings import AuditFinding, AuditVerdict
 from sinergi_consumers.audit.replay import Replay
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.audit.replay import ReplayCounts, ReplayFilter
     from sinergi_consumers.bus import Bus
-    from sinergi_schemas.seal.noise import SkippedMessages
+    from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.topics import Topic
 
 _MOST_PLACES = 3
@@ -101,8 +101,8 @@ class Audit:
     def why_undecided(self) -> str:
         """Why the audit could not decide, or an empty text.
 
-        Nobody has signed messages that no checkpoint covers, and somebody may have emptied an empty
-        topic without heads. Neither proves anything.
+        Nobody has signed messages that no checkpoint covers. If a topic is empty and has no heads,
+        somebody may have deleted all of its messages. Neither proves anything.
         """
         if self.verdict.not_a_copy:
             return f"it is {self.verdict.not_a_copy}"
@@ -136,7 +136,7 @@ class Audit:
         found = {
             f"{each.partition}.checkpoint": each.note for each in self.partition_counts if each.note
         }
-        for each in self.verdict.statements.witnesses:
+        for each in self.verdict.statements.largest:
             owner = each.name.removeprefix(f"{self._bus.agreements.bus}/").replace("/", ".")
             place = "" if each.kind == "heads" else f"{each.partition}."
             found[f"{place}{each.kind}.{owner}"] = each.note
@@ -158,7 +158,7 @@ class Audit:
         numbers = self._replay.partitions()
         if self._comparison is not None:
             self._comparison.check()
-        stated = self.verdict.statements = witnesses.gather(self._bus, self._topic)  # 1
+        stated = self.verdict.statements = statement_reading.gather(self._bus, self._topic)  # 1
         if self._comparison is not None:
             self._comparison.read(numbers)
         for number in numbers:
@@ -186,16 +186,16 @@ class Audit:
             name = f"{self.name}/{counts.partition}"
             found += [
                 f"{name}: {counted(each.count, 'message')} skipped, {each.cause}{_places(each)}"
-                for each in counts.noise.skipped
+                for each in counts.skipped.causes
             ]
             found += [
                 f"{name}: {counted(each.count, 'sealed event')} not shown,"
                 f" {each.cause}{_places(each)}"
-                for each in counts.refused.skipped
+                for each in counts.refused.causes
             ]
             found += [
                 f"{name}: {counted(each.count, 'event')} not agreed, {each.cause}{_places(each)}"
-                for each in counts.not_agreed.skipped
+                for each in counts.not_agreed.causes
             ]
             if counts.unsealed:
                 leaves = _leaves(counts.unsealed)

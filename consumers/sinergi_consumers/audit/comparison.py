@@ -198,10 +198,13 @@ class CopyComparison:
         return None
 
     def _add_fork(self, counts: ReplayCounts, theirs: ReplayCounts, leaf: int) -> None:
-        """Their owner has signed both, so this disproves the audited copy too."""
+        """Record a fork.
+
+        The topic's owner has signed both copies, so this disproves the audited one too.
+        """
         fork = errors.SealFork(self._origin(counts.partition), leaf + 1)
         remarks = (
-            f"leaf {leaf} is the first that differs; their owner has signed both",
+            f"leaf {leaf} is the first that differs; the topic's owner has signed both",
             f"{self.name}: {_leaves(counts.verified)}, root {counts.root.hex()}",
             f"{self.against}: {_leaves(theirs.verified)}, root {theirs.root.hex()}",
         )

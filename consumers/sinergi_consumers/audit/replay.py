@@ -21,7 +21,7 @@ from sinergi_schemas.kafka.partitions import added
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier
-from sinergi_schemas.seal.noise import Noise
+from sinergi_schemas.seal.skipped import SkippedByCause
 from sinergi_schemas.topics import TopicPartition
 from sinergi_schemas.zones import in_zone
 
@@ -92,7 +92,7 @@ class ReplayCounts:
         shown: the number of events that were returned.
         refused: sealed events that do not decode or contradict their topic or key, by reason.
         not_agreed: events that no agreement allows, by reason; they are returned as well.
-        noise: messages that no checkpoint covers and that were skipped, by cause.
+        skipped: messages that no checkpoint covers and that were skipped, by cause.
         resends: the number of messages that were skipped as copies.
         leaves: 16 bytes of each leaf hash, if they are stored for a comparison.
         history: what the reader stored to compare with, and what could not be compared.
@@ -110,9 +110,9 @@ class ReplayCounts:
     roots: dict[int, bytes] = field(default_factory=dict)
     note: str = ""
     shown: int = 0
-    refused: Noise = field(default_factory=Noise)
-    not_agreed: Noise = field(default_factory=Noise)
-    noise: Noise = field(default_factory=Noise)
+    refused: SkippedByCause = field(default_factory=SkippedByCause)
+    not_agreed: SkippedByCause = field(default_factory=SkippedByCause)
+    skipped: SkippedByCause = field(default_factory=SkippedByCause)
     resends: int = 0
     leaves: bytearray | None = None
     history: VerifiedHistory | None = None
@@ -285,7 +285,7 @@ class Replay:
         keys = self._bus.agreements.ring(self._topic, number)
         bus = self._bus.agreements.bus
         partition = Partition(bus, self._topic, number, keys, tree, compare=True)
-        counts.noise, counts.history = partition.noise, partition.history
+        counts.skipped, counts.history = partition.skipped, partition.history
         counts.stated_roots, counts.origins = partition.stated_roots, partition.origins
         with open_scan(self._bus.connection, TopicPartition(self._name, number)) as scan:
             for batch in _read(scan, partition, counts):
@@ -325,4 +325,4 @@ def _read(
 def _count_unreadable(scan: PartitionScan, partition: Partition) -> None:
     """Count record batches that the client cannot read as skipped messages."""
     for each in scan.drain_unreadable():
-        partition.noise.add(each.cause, each.offset)
+        partition.skipped.add(each.cause, each.offset)

@@ -18,7 +18,7 @@ _MOST_SHOWN = 20  # claims
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class SignedStatement:
     """A signed statement about the tree of one partition, from another topic.
 
     Attributes:
@@ -68,7 +68,7 @@ class Decrease:
     """
 
     topic: str
-    larger: Witness
+    larger: SignedStatement
     size: int
     offset: int
 
@@ -109,7 +109,7 @@ class SignedStatements:
     """All signed statements about one topic that are stored in other topics.
 
     Attributes:
-        witnesses: the largest statement of each signer about each partition.
+        largest: the largest statement of each signer about each partition.
         has_heads: whether the owner's heads were found. Without them, missing last messages may
             not be detected.
         heads_at: when the owner signed its newest heads, by its clock.
@@ -124,7 +124,7 @@ class SignedStatements:
         unreadable: batches that could not be read, and may have held statements.
     """
 
-    witnesses: list[Witness] = field(default_factory=list)
+    largest: list[SignedStatement] = field(default_factory=list)
     has_heads: bool = False
     heads_at: datetime | None = None
     decreases: list[Decrease] = field(default_factory=list)
@@ -136,9 +136,9 @@ class SignedStatements:
     skipped: dict[str, SkippedStatements] = field(default_factory=dict)
     unreadable: UnreadableCounts = field(default_factory=UnreadableCounts)
 
-    def of(self, partition: int) -> list[Witness]:
+    def of(self, partition: int) -> list[SignedStatement]:
         """The statements about one partition, the largest tree first."""
-        found = (each for each in self.witnesses if each.partition == partition)
+        found = (each for each in self.largest if each.partition == partition)
         return sorted(found, key=lambda each: (-each.size, each.kind, each.name))
 
     def sizes(self, partition: int) -> set[int]:
@@ -166,7 +166,7 @@ class SignedStatements:
     @property
     def without_receipt(self) -> list[str]:
         """The agreed readers' databases that have no receipt of any partition."""
-        have = {each.name for each in self.witnesses if each.kind == RECEIPT}
+        have = {each.name for each in self.largest if each.kind == RECEIPT}
         return [each for each in self.databases if each not in have]
 
     @property
@@ -185,31 +185,35 @@ class SignedStatements:
 
 
 def contradiction(
-    witness: Witness, origin: str, size: int, roots: Mapping[int, bytes], unsealed: int = 0
+    statement: SignedStatement,
+    origin: str,
+    size: int,
+    roots: Mapping[int, bytes],
+    unsealed: int = 0,
 ) -> errors.SealBroken | None:
     """The error if a statement contradicts a partition that was read to its end, or None.
 
     Args:
-        witness: the statement.
+        statement: the statement.
         origin: `<bus>/<topic>/<partition>`, for the error.
         size: the number of its verified leaves.
-        roots: of its trees by size, at each checkpoint and at each size that a witness states.
+        roots: of its trees by size, at each checkpoint and at each size that a statement has.
         unsealed: the number of leaves after the last valid checkpoint.
     """
-    if witness.size > size:
-        return missing_end(origin, size, unsealed, witness.size, str(witness))
-    if roots.get(witness.size, witness.root) != witness.root:
-        return errors.SealFork(origin, witness.size)
+    if statement.size > size:
+        return missing_end(origin, size, unsealed, statement.size, str(statement))
+    if roots.get(statement.size, statement.root) != statement.root:
+        return errors.SealFork(origin, statement.size)
     return None
 
 
 def missing_end(
-    origin: str, size: int, unsealed: int, stated: int, witness: str
+    origin: str, size: int, unsealed: int, stated: int, source: str
 ) -> errors.SealBroken:
-    """The error for a partition with fewer verified leaves than somebody states.
+    """The error for a partition with fewer verified leaves than `source` states.
 
     Either messages are missing, or the messages are there and their checkpoint is not.
     """
     if unsealed and size + unsealed >= stated:
-        return errors.CheckpointInvalid(origin, size, stated, witness)
-    return errors.TailMissing(origin, size, stated, witness)
+        return errors.CheckpointInvalid(origin, size, stated, source)
+    return errors.TailMissing(origin, size, stated, source)

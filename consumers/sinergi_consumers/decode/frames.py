@@ -5,7 +5,7 @@ the lowered schema (see `lowering`); the rows are then checked by the rules of t
 restored to its types.
 
 A container does not mark where a datum ends, and a crafted datum could take in its neighbour. So
-a fresh random number (a nonce) stands before each datum and another behind it, as fields of their
+a fresh random number (a nonce) stands before each datum and another after it, as fields of their
 own. If every row shows both nonces and the number of rows is right, every row is exactly one datum.
 The first nonce occurs at n positions, and each row starts at one of them. There are n rows, so row
 i starts at position i. It ends at the second nonce, directly before position i + 1. The nonces are
@@ -119,15 +119,15 @@ class _Container(NamedTuple):
 
     Attributes:
         head: everything that stands before the block of datums.
-        sync: the marker behind the block.
+        sync: the marker after the block.
         before: the nonce before each datum.
-        behind: the nonce behind each datum.
+        after: the nonce after each datum.
     """
 
     head: bytes
     sync: bytes
     before: int
-    behind: int
+    after: int
 
     @classmethod
     def draw(cls, lowered: LoweredSchema) -> _Container:
@@ -135,7 +135,7 @@ class _Container(NamedTuple):
         fields = [
             {"name": "before", "type": "long"},
             {"name": "datum", "type": lowered.avro},
-            {"name": "behind", "type": "long"},
+            {"name": "after", "type": "long"},
         ]
         schema = json.dumps({"type": "record", "name": "bordered", "fields": fields}).encode()
         sync = secrets.token_bytes(_SYNC_LENGTH)
@@ -150,7 +150,7 @@ class _Container(NamedTuple):
             rows = self.rows(datums)
         except _UNREADABLE:
             return None
-        bordered = (rows["before"] == self.before) & (rows["behind"] == self.behind)
+        bordered = (rows["before"] == self.before) & (rows["after"] == self.after)
         return rows.select("datum") if rows.height == len(datums) and bordered.all() else None
 
     def rows(self, datums: Sequence[bytes]) -> pl.DataFrame:
@@ -159,8 +159,8 @@ class _Container(NamedTuple):
         Raises:
             PolarsError, PanicException, OSError: the bytes do not read with the schema.
         """
-        before, behind = encode_long(self.before), encode_long(self.behind)
-        block = before + (behind + before).join(datums) + behind if datums else b""
+        before, after = encode_long(self.before), encode_long(self.after)
+        block = before + (after + before).join(datums) + after if datums else b""
         parts = (self.head, encode_long(len(datums)), encode_long(len(block)), block, self.sync)
         return pl.read_avro(BytesIO(b"".join(parts)))
 

@@ -18,7 +18,7 @@ class Arrival:
 
     Attributes:
         messages: the messages of each topic-partition, in the order of their offsets.
-        ended: the topic-partitions of which the broker has no message behind these.
+        ended: the topic-partitions of which the broker has no message after these.
         out_of_range: the topic-partitions whose next offset the broker no longer has.
         unreadable: batches that could not be read and were passed over.
     """

@@ -5,10 +5,10 @@ The group decides who reads a topic-partition; the epoch in the database decides
 So an assigned topic-partition is paused until it is claimed. It is then read from its position in
 the database, and never from an offset that Kafka keeps.
 
-After a long suspension a worker may still list topic-partitions that the group has assigned to
-another worker meanwhile. If it claimed one, that worker would lose it. So a worker that has lost a
-claim waits until the group confirms the assignment: Kafka accepts an offset commit only from a
-current member of the group.
+After the process was stopped for long (SIGSTOP, a paused machine), a worker may still list
+topic-partitions that the group has assigned to another worker meanwhile. If it claimed one, that
+worker would lose it. So a worker that has lost a claim waits until the group confirms the
+assignment: Kafka accepts an offset commit only from a current member of the group.
 
 A client that delivers nothing although the topic holds more (see `stall_detection`) is replaced.
 """
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 # The metadata of an offset commit whose result tells whether this worker is a current member.
-_MEMBERSHIP_CHECK = "is it mine?"
+_MEMBERSHIP_CHECK = "sinergi membership check"
 _POLL_SECONDS = 0.1
 _MOST_MESSAGES = 20_000
 _MOST_BYTES = 32 * 1024 * 1024
@@ -113,7 +113,7 @@ class Assignment:
 
     @property
     def claimable(self) -> set[TopicPartition]:
-        """The topic-partitions that are assigned, and neither being read nor lost nor halted."""
+        """The topic-partitions that are assigned, and neither being read nor lost nor suspended."""
         return self._assigned - self._active.keys() - self._lost.keys() - self._suspended
 
     def missing_topics(self) -> list[str]:
@@ -275,10 +275,10 @@ class Assignment:
             found = self._consumer.position([to_client(tp) for tp in self._active])
             last = self._ask_admin(lambda admin: ends(admin, self._active))
         except (KafkaException, errors.SinergiError) as why:
-            # Reading meets the same error, and decides what follows from it.
+            # The read path raises and handles the same error.
             _log.info("not known whether topic-partitions are stalled", why=str(why))
             return
-        # A topic-partition has no position before its first message: it is where it was started.
+        # Until its first message the client reports no position; the start offset is used.
         offsets = {tp: max(at.offset, self._active[tp]) for at in found for tp in [from_client(at)]}
         stalled = self._stalls.observe(offsets, last)
         if stalled:
@@ -316,7 +316,7 @@ class Assignment:
                 self._consumer.commit(offsets=committed, asynchronous=True)
                 self._unanswered.update(asking)
         except KafkaException as why:
-            _log.info("group not asked", why=why.args[0].name())
+            _log.info("membership check not sent", why=why.args[0].name())
 
     def _on_commit(
         self, error: KafkaError | None, partitions: list[confluent_kafka.TopicPartition]

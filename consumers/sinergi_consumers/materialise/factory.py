@@ -62,8 +62,7 @@ def build_materialiser(
 
     Args:
         stopping: set when the process shall end.
-        assignment, store: other classes than the usual ones, as a benchmark needs that notes when
-            something happens.
+        assignment, store: subclasses to use instead, for example in a benchmark that records times.
 
     Raises:
         ValueError: the bus names no agency that reads.

@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LoadedAgreements:
-    """The agreements that hold now, and what depends on them.
+    """The agreements in use, and what depends on them.
 
     Attributes:
         decoders: they check events against these agreements.
@@ -64,7 +64,7 @@ class LoadedAgreements:
     def reload(self) -> bool:
         """Read the agreements again, from time to time; whether they have changed.
 
-        If they cannot be read, those before still hold.
+        If they cannot be reloaded, the loaded ones stay in use.
         """
         now = self._clock.monotonic()
         if self._bus.load is None or now < self._due:
@@ -73,7 +73,9 @@ class LoadedAgreements:
         try:
             found = self._bus.load()
         except errors.Refused as why:
-            _log.error("agreements not loaded again; the old ones hold", why=str(why))
+            _log.error(
+                "agreements could not be reloaded; the loaded ones stay in use", why=str(why)
+            )
             return False
         if found.versions == self._agreements.versions:
             return False
@@ -98,7 +100,7 @@ class LoadedAgreements:
         if reader is not None:
             new = sorted({*found.read_by(reader)} - {*before.read_by(reader)})
             for each in known_here(new, self._bus.catalog):
-                _log.warning("topic not read before a restart", topic=each.name)
+                _log.warning("topic is read only after a restart", topic=each.name)
 
 
 def known_here(topics: Iterable[Topic], catalog: Catalog) -> list[Topic]:

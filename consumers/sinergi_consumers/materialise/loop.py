@@ -102,8 +102,8 @@ class Materialiser:
         materialiser ends after any other.
 
         Raises:
-            Refused: as `TablesMissing`, `BrokerTooOld`, `KafkaSettingsRefused`.
-            Fatal: as `DatabaseBroken`.
+            Refused: for example `TablesMissing`, `BrokerTooOld`, `KafkaSettingsRefused`.
+            Fatal: for example `DatabaseBroken`.
         """
         leave_loaded_objects()
         collect_rarely()
@@ -173,7 +173,7 @@ class Materialiser:
         for tp, messages in arrival.messages.items():
             self._claims[tp].partition.add(messages)
         for batch in arrival.unreadable:
-            self._claims[batch.tp].partition.noise.add(batch.cause, batch.offset)
+            self._claims[batch.tp].partition.skipped.add(batch.cause, batch.offset)
         for tp in arrival.ended:
             self._claims[tp].partition.end()
         return arrival.out_of_range
@@ -255,7 +255,7 @@ class Materialiser:
     def _start_storing(
         self, database: ThreadPoolExecutor, ready: Sequence[ReadyBatch]
     ) -> Future[list[Outcome]] | None:
-        """Hand batches to the other thread, if their claims still hold."""
+        """Hand batches to the other thread, if their claims are still valid."""
         claimed = [each for each in ready if self._claims.get(each.claim.tp) is each.claim]
         if not claimed:
             return None
@@ -274,7 +274,9 @@ class Materialiser:
                 elif isinstance(outcome, errors.PositionLost):
                     self._drop_claim(outcome)
                 else:
-                    _log.warning("left for the next start", why=str(outcome))
+                    _log.warning(
+                        "batch not stored; it is read again after the next start", why=str(outcome)
+                    )
         # 7. publish receipts, and commit Kafka offsets for tools that show lag
         self._receipts.send(each.receipt for each in stored)
         self._assignment.commit(
@@ -316,8 +318,8 @@ class Materialiser:
             self._unrecorded_halts[tp] = why, seconds
         with self._left_for_later("halt not recorded yet"):
             for tp, (why, seconds) in [*self._unrecorded_halts.items()]:
-                looks_at = self._clock.now() + timedelta(seconds=seconds)
-                self._sink.record_halt(tp, why, looks_at)
+                next_check_at = self._clock.now() + timedelta(seconds=seconds)
+                self._sink.record_halt(tp, why, next_check_at)
                 del self._unrecorded_halts[tp]
 
     def _pause(self, tp: TopicPartition, why: errors.Unavailable) -> None:
@@ -328,7 +330,7 @@ class Materialiser:
     def _report_skipped(self) -> None:
         """Log what was skipped, once for each cause and topic-partition, and count all of it."""
         for tp, claim in self._claims.items():
-            if skipped := claim.partition.noise.drain():
+            if skipped := claim.partition.skipped.drain():
                 self._skip_report.report(tp, skipped)
                 with self._left_for_later("skipped messages not counted"):
                     self._sink.record_skipped(tp, skipped)
@@ -387,7 +389,7 @@ class Materialiser:
 
     @contextmanager
     def _left_for_later(self, event: str) -> Iterator[None]:
-        """Log that a service does not serve us, for work that a later round does again."""
+        """Log that a service is unavailable; a later round tries the work again."""
         try:
             yield
         except errors.Unavailable as why:

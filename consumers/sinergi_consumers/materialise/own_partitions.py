@@ -40,13 +40,13 @@ class OwnPartitions:
         self._logged: set[tuple[str, ...]] = set()
 
     def of(self, partitions: Iterable[confluent_kafka.TopicPartition]) -> set[TopicPartition]:
-        """Those that we read. The others hold nothing of an owner's, and are not even fetched."""
+        """Those that we read. No owner writes leaves to the others; they are not fetched."""
         found: set[TopicPartition] = set()
         ignored: list[str] = []
         for each in partitions:
             tp = _named(each)
             if tp is None:
-                ignored.append("a name of no topic")
+                ignored.append("a name that no topic can have")
             elif 0 <= tp.partition < self._counts.get(tp.topic, 0):
                 found.add(tp)
             elif tp.topic not in self._counts or tp.partition < 0:

@@ -33,7 +33,7 @@ class Receipts:
     topic-partition replaces an earlier one.
 
     Args:
-        stalled_seconds: as of `CompactedTopic`.
+        stalled_seconds: see `CompactedTopic`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Receipts:
         return self._receipts_of(self._topic.serve())
 
     def finish(self, seconds: float) -> list[Receipt]:
-        """Wait for outstanding receipts, at most so long; those that the broker has confirmed."""
+        """Wait for outstanding receipts, at most `seconds`; those that the broker has confirmed."""
         return self._receipts_of(self._topic.finish(seconds))
 
     def _receipts_of(self, records: Iterable[KeyedValue]) -> list[Receipt]:

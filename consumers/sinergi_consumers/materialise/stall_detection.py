@@ -1,8 +1,8 @@
 """Topic-partitions that deliver nothing although the broker has more messages of them.
 
-librdkafka (2.16) sometimes never fetches a partition again, or reaches no broker any more, where a
-broker goes away at the moment at which the partition is assigned: this happened to 2 of 660 when
-Kafka was stopped then. The client reports no error, and only another client reads on.
+librdkafka (2.16) sometimes never fetches a partition again, or reaches no broker any more, if a
+broker goes away while the partition is resumed. The client reports no error, and only another
+client reads on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StallDetector:
-    """Counts how often each topic-partition that is behind was observed at the same offset."""
+    """Counts how often a topic-partition below its end offset was observed at the same offset."""
 
     def __init__(self) -> None:
         self._behind: dict[TopicPartition, tuple[int, int]] = {}
@@ -33,7 +33,7 @@ class StallDetector:
 
         Args:
             offsets: the next offset of each topic-partition that is being read.
-            ends: the offset behind the last message on the broker, where it is known.
+            ends: the end offset of each on the broker, where it is known.
         """
         for tp, offset in offsets.items():
             before, repeats = self._behind.get(tp, (None, 0))

@@ -127,7 +127,7 @@ class Store:
 
         Returns:
             What is stored; or that another worker has the topic-partition; or, if the process is to
-            end, why the database does not serve us.
+            end, why the database is unavailable.
 
         Raises:
             DatabaseBroken: the database refuses a statement.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MOST_BYTES = 63  # PostgreSQL cuts off longer names, and two names may become the same
-INCOMING = "incoming_"  # the temporary table for new rows has the table's name behind this
+INCOMING = "incoming_"  # the temporary table for new rows has the table's name after this
 
 # PostgreSQL manual, "System Columns": no table can have a column of these names.
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})

@@ -31,7 +31,7 @@ class LeafReading:
 
     Args:
         connection: called for the connection to the brokers when a leaf is read.
-        silent_seconds: as of `RangeReader`.
+        silent_seconds: see `RangeReader`.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class LeafReading:
 
         Args:
             wanted: the hash of each leaf, by its index. The caller bounds how many bytes they take.
-            seconds: how long to read on, at most, from where a leaf is searched. Without it a topic
-                is read to its end where a leaf is missing.
+            seconds: how long to read on, at most, from where a search finds a leaf. Without it a
+                topic is read to its end where a leaf is missing.
 
         Raises:
             TopicAway, BrokerAway, NotPermitted: the topic cannot be read.

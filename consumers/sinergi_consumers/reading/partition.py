@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.history import VerifiedHistory
     from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.merkle import Frontier
-    from sinergi_schemas.seal.noise import Noise
     from sinergi_schemas.seal.reader import VerifiedLeaves
+    from sinergi_schemas.seal.skipped import SkippedByCause
     from sinergi_schemas.topics import Topic
 
 MOST_BYTES = 12 * 1024 * 1024  # a batch of 8 MiB and one event, and the beginning of the next batch
@@ -173,9 +173,9 @@ class Partition:
         return self._reader.origins
 
     @property
-    def noise(self) -> Noise:
-        """The skipped messages."""
-        return self._reader.noise
+    def skipped(self) -> SkippedByCause:
+        """The foreign messages, which were skipped."""
+        return self._reader.skipped
 
     @property
     def unresolved(self) -> errors.TopicHalted | None:
@@ -210,7 +210,7 @@ class Partition:
                 self._broken = why
 
     def end(self) -> None:
-        """State that the broker has no more messages, so that nothing resolves an error later."""
+        """Record that the end is reached: an unresolved error is now final."""
         self.is_ended = self.rewind is None
 
     def next_batch(self) -> VerifiedBatch | None:
@@ -244,7 +244,7 @@ class Partition:
         try:
             parsed = message.parse(received)
         except errors.MessageMalformed as why:
-            self.noise.add(why.what, offset)
+            self.skipped.add(why.what, offset)
             return
         size = parsed.size
         index, reader = parsed.leaf_index, self._reader

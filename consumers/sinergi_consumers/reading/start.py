@@ -4,8 +4,8 @@ Reading starts at the offset that is stored with the position if it is valid, el
 where the next leaf is found. The stored offset is a cache. It is not valid on another cluster or in
 a recreated topic. If messages were deleted at the end of a partition and sent again, the leaf has
 another offset in the same topic. So if the partition does not have the offset, the leaf is
-searched. And if the messages at the start do not match the position, the partition is read again
-from its first message before the leaf is reported as missing.
+searched for. And if the messages at the start do not match the position, the partition is read
+again from its first message before the leaf is reported as missing.
 """
 
 from __future__ import annotations
@@ -55,5 +55,6 @@ def find_start(scan: PartitionScan, position: Position, incarnation: TopicIncarn
         return Start(known, low)
     is_deleted = known is not None and known < low
     size = position.frontier.size
-    shown = scan.claimed_leaves() if size else 0  # a new reader cannot be shown less than it has
+    # A position of size 0 cannot be larger than what the topic shows.
+    shown = scan.claimed_leaves() if size else 0
     return Start(scan.find(size), low, is_deleted, shown if shown < size else None)

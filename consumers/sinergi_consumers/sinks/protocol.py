@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.reading.position import Position, TopicIncarnation
     from sinergi_schemas.errors import RowsRefused, TopicHalted
     from sinergi_schemas.message import Message
-    from sinergi_schemas.seal.noise import SkippedMessages
+    from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.topics import TopicPartition
 
 
@@ -223,7 +223,7 @@ class Sink(Protocol):
         """The events in quarantine, among these leaves, whose bytes are not stored."""
         ...
 
-    def record_halt(self, tp: TopicPartition, why: TopicHalted, looks_at: datetime) -> None:
+    def record_halt(self, tp: TopicPartition, why: TopicHalted, next_check_at: datetime) -> None:
         """Store why a partition is halted, and when the worker tries it again.
 
         The time at which it halted stays as long as the reason is the same.

@@ -65,7 +65,7 @@ ENTRIES = {
         "settings:settings", _RUNNING, "Each setting and where it comes from."
     ),
     "provision": CommandEntry(
-        "provision:app", _RUNNING, "Make the topics that the agreements want."
+        "provision:app", _RUNNING, "Make the topics that the agreements require."
     ),
     "db": CommandEntry("db:app", _RUNNING, "Make and migrate the tables in a database."),
 }

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.audit import Audit
     from sinergi_consumers.audit.findings import AuditFinding
     from sinergi_consumers.audit.replay import ReplayCounts
-    from sinergi_consumers.audit.statements import Witness
-    from sinergi_schemas.seal.noise import SkippedMessages
+    from sinergi_consumers.audit.statements import SignedStatement
+    from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.topics import Topic
 
 _STYLES = {True: "green", False: "bold red", None: "bold yellow"}
@@ -105,7 +105,7 @@ def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any
             "signed_at": _iso(statements.heads_at),
             "age_seconds": _age(statements.heads_at),
         },
-        "witnesses": [_witness(each, audit) for each in statements.witnesses],
+        "witnesses": [_statement(each, audit) for each in statements.largest],
         "claims": [
             {"reader": each.reader, "partition": each.partition, "size": each.size}
             for each in statements.claims
@@ -152,7 +152,7 @@ def _absence(audit: Audit, record: str) -> str:
 
 def _witnesses(topic: Topic, audit: Audit) -> list[str]:
     statements = audit.verdict.statements
-    receipts = counted(sum(each.kind == "receipt" for each in statements.witnesses), "receipt")
+    receipts = counted(sum(each.kind == "receipt" for each in statements.largest), "receipt")
     age = _age(statements.heads_at)
     if not statements.has_heads:
         what = f"no heads of {topic.agency} were found, and {receipts}"
@@ -180,9 +180,9 @@ def _partition(tally: ReplayCounts) -> dict[str, Any]:
         "behind_the_last_checkpoint": tally.unsealed,
         "resends": tally.resends,
         "checkpoints_not_compared": tally.unmatched_beyond_limit,
-        "skipped": [_skipped(each) for each in tally.noise.skipped],
-        "not_of_the_contract": [_skipped(each) for each in tally.refused.skipped],
-        "not_agreed": [_skipped(each) for each in tally.not_agreed.skipped],
+        "skipped": [_skipped(each) for each in tally.skipped.causes],
+        "not_of_the_contract": [_skipped(each) for each in tally.refused.causes],
+        "not_agreed": [_skipped(each) for each in tally.not_agreed.causes],
     }
 
 
@@ -202,17 +202,17 @@ def _skipped(skipped: SkippedMessages) -> dict[str, Any]:
     }
 
 
-def _witness(witness: Witness, audit: Audit) -> dict[str, Any]:
-    root = audit.root(witness.partition, witness.size)
+def _statement(statement: SignedStatement, audit: Audit) -> dict[str, Any]:
+    root = audit.root(statement.partition, statement.size)
     return {
-        "kind": witness.kind,
-        "name": witness.name,
-        "partition": witness.partition,
-        "size": witness.size,
-        "root": witness.root.hex(),
-        "signed_at": _iso(witness.at),
+        "kind": statement.kind,
+        "name": statement.name,
+        "partition": statement.partition,
+        "size": statement.size,
+        "root": statement.root.hex(),
+        "signed_at": _iso(statement.at),
         # Null if the topic has fewer leaves than that, so that there is nothing to compare.
-        "agrees": None if root is None else root == witness.root,
+        "agrees": None if root is None else root == statement.root,
     }
 
 

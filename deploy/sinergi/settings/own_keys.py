@@ -1,4 +1,4 @@
-"""The private keys of an agency: those that the agreements want, and all that its folder holds."""
+"""The private keys of an agency: those that the agreements require, and all in its folder."""
 
 from __future__ import annotations
 

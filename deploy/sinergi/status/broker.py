@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import TopicPartition
 
 
-# A checkpoint may lie behind messages of others, and behind a batch that is being sent. So many
-# messages are read first, and then ten times as many each, until enough is known.
+# Foreign messages, or a batch that is being sent, may follow the last checkpoint. The first step
+# reads FIRST_MESSAGES, and each further one ten times as many, until enough is known.
 FIRST_MESSAGES = 100
 MOST_MESSAGES = 10_000
-# In so many messages at the beginning of a topic-partition its first leaf is searched.
+# How many messages at the beginning of a topic-partition are searched for its first leaf, by steps.
 _FIRST_LENGTHS = (1, FIRST_MESSAGES, MOST_MESSAGES)
 
 
@@ -49,14 +49,17 @@ class ExpectedLeaves:
 
     Attributes:
         leaves: how many it has had: its owner has signed them, or the tables hold them.
-        offset: from which it is read on into the tables; None where that is not known.
+        offset: the one from which it is read on into the tables; None where that is not known.
     """
 
     leaves: int
     offset: int | None
 
     def is_shown(self, leaves: int | None) -> bool:
-        """Whether so many leaves are all that it has had; None stands for no checkpoint."""
+        """Whether a partition that shows `leaves` leaves shows all that it is known to have had.
+
+        None stands for no checkpoint.
+        """
         return leaves is not None and leaves >= self.leaves
 
 
@@ -104,7 +107,7 @@ class Broker:
     Every method raises what `sinergi_schemas.kafka.faults.translate` makes of the brokers' errors.
 
     Args:
-        silent_seconds: as of `RangeReader`.
+        silent_seconds: see `RangeReader`.
     """
 
     def __init__(self, connection: Connection, silent_seconds: float) -> None:
@@ -183,11 +186,12 @@ class Broker:
     def first_at(
         self, tp: TopicPartition, offsets: range, index: int, offset: int | None
     ) -> datetime | None:
-        """The broker's time of the first message at or behind a leaf; None where there is none.
+        """The broker's time of the first message with a leaf or a later one; None without one.
 
         Args:
             offsets: the offsets that the topic-partition has.
-            offset: where to begin, if that is known; otherwise it is searched.
+            index: of the leaf.
+            offset: where to begin, if that is known; otherwise it is searched for.
         """
         if offset is None or not offsets.start <= offset <= offsets.stop:
             offset = PartitionScan(self._reader, tp).find(index)
@@ -242,14 +246,14 @@ def consumer_group(connection: Connection, name: str) -> ConsumerGroup:
 
 
 def _last(offsets: Mapping[TopicPartition, range], count: int) -> dict[TopicPartition, range]:
-    """The last offsets of each topic-partition, at most so many."""
+    """The last offsets of each topic-partition, at most `count`."""
     return {tp: each[-count:] for tp, each in offsets.items()}
 
 
 def _near_positions(
     offsets: Mapping[TopicPartition, range], known: Mapping[TopicPartition, ExpectedLeaves]
 ) -> dict[TopicPartition, range]:
-    """The offsets before and behind those from which partitions are read on into the tables."""
+    """The offsets before and after those from which partitions are read on into the tables."""
     found: dict[TopicPartition, range] = {}
     for tp, each in offsets.items():
         offset = known[tp].offset

@@ -45,7 +45,7 @@ class BusFacts:
         missing_since: when the broker got the first message that the tables lack.
         readers: how far the readers of our topics are.
         unknown: what could not be found out, and why.
-        lacking: topics of ours beside the event topics that the broker does not have.
+        lacking: our control and receipts topics that do not exist, as far as they are needed.
         unreadable: batches of control topics that cannot be read, a line each.
     """
 
@@ -106,7 +106,7 @@ def read_bus(
     """Ask the brokers.
 
     Args:
-        silent_seconds: as of `RangeReader`.
+        silent_seconds: see `RangeReader`.
 
     Raises:
         SinergiError: see `sinergi_schemas.kafka.faults.translate`.
@@ -142,12 +142,13 @@ def read_bus(
 
 
 def _lacking(broker: Broker, wanted: WantedFacts) -> Iterator[str]:
-    """The topics beside the event topics that our processes need, and the broker lacks."""
+    """Our control and receipts topics that do not exist, although our processes need them."""
     for name, is_needed in (
         (control_topic(wanted.agency), wanted.own),
         (receipts_topic(wanted.agency), wanted.others),
     ):
-        with suppress(errors.NotPermitted):  # what may not be described is there
+        # If we may not describe the topic, it counts as existing.
+        with suppress(errors.NotPermitted):
             if is_needed and name not in broker.topics([name]):
                 yield name
 

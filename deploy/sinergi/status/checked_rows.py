@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CheckedRows:
-    """Queries a database, and continues at damaged rows.
+    """Queries a database, and continues after damaged rows.
 
     Attributes:
         invalid: the damaged rows, a line each.
@@ -28,29 +28,29 @@ class CheckedRows:
     schema: str
     invalid: list[str] = field(default_factory=list)
 
-    def of_topics(self, table: str, question: LiteralString) -> list[Row]:
+    def of_topics(self, table: str, query: LiteralString) -> list[Row]:
         """The rows of a query that begin with a valid topic, and a partition."""
-        return self._sound(table, question, stored.topic)
+        return self._valid_rows(table, query, stored.topic)
 
-    def of_event_types(self, table: str, question: LiteralString) -> list[Row]:
+    def of_event_types(self, table: str, query: LiteralString) -> list[Row]:
         """The rows of a query that begin with a valid event type."""
-        return self._sound(table, question, stored.event_type)
+        return self._valid_rows(table, query, stored.event_type)
 
     def check_frontier(self, table: str, row: str, size: int, frontier: bytes) -> None:
         """Report a stored tree that is invalid."""
-        self._is_sound(stored.frontier, size, frontier, f"{self.schema}.{table}", row)
+        self._is_valid(stored.frontier, size, frontier, f"{self.schema}.{table}", row)
 
-    def _sound(
-        self, table: str, question: LiteralString, read: Callable[[str, str, str], object]
+    def _valid_rows(
+        self, table: str, query: LiteralString, read: Callable[[str, str, str], object]
     ) -> list[Row]:
         name = f"{self.schema}.{table}"
         return [
             row
-            for row in self.connection.execute(question)
-            if self._is_sound(read, row[0], name, f"({row[0]}, {row[1]})")
+            for row in self.connection.execute(query)
+            if self._is_valid(read, row[0], name, f"({row[0]}, {row[1]})")
         ]
 
-    def _is_sound(self, read: Callable[..., object], *given: object) -> bool:
+    def _is_valid(self, read: Callable[..., object], *given: object) -> bool:
         try:
             read(*given)
         except errors.StoredStateInvalid as why:

@@ -4,7 +4,7 @@
     length      fewer messages than leaves: each message has one leaf at most, so some are missing
     beginning   no message claims leaf 0: the first ones are missing
 
-Only ends are read. Messages of others and leaves that were sent again can fill a hole up to the
+Only ends are read. Foreign messages, and leaves that were sent again can fill a hole up to the
 length, so that only a replay finds it.
 """
 
@@ -140,21 +140,24 @@ def remarks(facts: Facts) -> Iterator[str]:
 
 
 def _not_made(facts: Facts) -> Iterator[str]:
-    """Topics that the brokers lack while no agreement on them is in force, and which is when."""
-    by_lapse: dict[str, list[str]] = defaultdict(list)
+    """Topics that do not exist because no agreement on them is in force.
+
+    Each line names the agreement, and when it comes into force or when it ended.
+    """
+    by_reason: dict[str, list[str]] = defaultdict(list)
     for each in _all(facts):
-        if each.found == 0 and each.topic in facts.lapses and not each.most_known:
-            by_lapse[facts.lapses[each.topic]].append(each.topic)
-    for lapse, names in sorted(by_lapse.items()):
+        if each.found == 0 and each.topic in facts.not_in_force and not each.most_known:
+            by_reason[facts.not_in_force[each.topic]].append(each.topic)
+    for why, names in sorted(by_reason.items()):
         if len(names) == 1:
             is_it = f"{names[0]} is not on the broker, since no agreement on it"
         else:
             is_it = f"{len(names):,} topics are not on the broker, since no agreement on them"
-        yield f"{is_it} is in force: {lapse}"
+        yield f"{is_it} is in force: {why}"
 
 
 def _holes(tp: TopicPartition, shown: ShownLeaves, mend: str) -> Iterator[StatusProblem]:
-    """Leaves that are missing before the end, as far as no message of others can pretend it."""
+    """Leaves that are missing before the end; foreign messages cannot cause a false report."""
     if shown.missing:
         count = counted(shown.leaves, "leaf", "leaves")
         what = f"{tp} lacks {shown.missing:,} of {count}: it has only"

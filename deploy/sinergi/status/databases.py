@@ -44,7 +44,7 @@ _UNSEALED = """
     SELECT event_type, count(*), min(recorded_at) FROM sinergi_producer.outbox
     WHERE leaf_index IS NULL AND held IS NULL AND {} GROUP BY event_type
 """
-_LIVE, _HISTORY = _UNSEALED.format("NOT backfill"), _UNSEALED.format("backfill")
+_LIVE, _BACKFILL = _UNSEALED.format("NOT backfill"), _UNSEALED.format("backfill")
 _HELD = """
     SELECT event_type, held, count(*) FROM sinergi_producer.outbox
     WHERE held IS NOT NULL GROUP BY event_type, held
@@ -100,7 +100,7 @@ class ProducerRows:
     lease: LeaseFacts
     trees: Mapping[TreeKey, TreeRow]
     live: Mapping[str, WaitingRows]
-    history: Mapping[str, WaitingRows]
+    backfill: Mapping[str, WaitingRows]
     held: Mapping[str, Mapping[str, int]]
     invalid: Sequence[str]
     signers: Sequence[str] = ()
@@ -119,7 +119,8 @@ class ConsumerRows:
     """What the consumer's database holds, by topic and partition; bytes by the topics' owner.
 
     Attributes:
-        invalid: as those of `ProducerRows`.
+        foreign: the foreign messages that were skipped.
+        invalid: see `ProducerRows`.
         signers: the names of the keys under one receipt, those of the owner and of the database.
     """
 
@@ -128,7 +129,7 @@ class ConsumerRows:
     quarantined_events: Mapping[TopicPartition, int]
     quarantined_bytes: Mapping[str, int]
     halts: Mapping[TopicPartition, Halt]
-    strays: Mapping[TopicPartition, list[ForeignMessages]]
+    foreign: Mapping[TopicPartition, list[ForeignMessages]]
     invalid: Sequence[str]
     signers: Sequence[str] = ()
 
@@ -140,7 +141,7 @@ def producer_rows(url: str) -> ProducerRows:
         TablesMissing: its tables were not created.
         DatabaseAway, DatabaseBroken: it is not available, or refuses a statement.
     """
-    with _looking(url, "producer") as connection:
+    with _snapshot(url, "producer") as connection:
         lease = connection.execute(_LEASE).fetchone()
         if lease is None:
             raise errors.TablesMissing("the row relay of sinergi_producer.lease", "producer")
@@ -154,7 +155,7 @@ def producer_rows(url: str) -> ProducerRows:
             LeaseFacts(holder, _utc(expires_at), is_held),
             trees,
             _waiting(checked, _LIVE),
-            _waiting(checked, _HISTORY),
+            _waiting(checked, _BACKFILL),
             _nested(checked.of_event_types("outbox", _HELD)),
             checked.invalid,
             _signers(connection, _OWN_NOTE),
@@ -167,7 +168,7 @@ def consumer_rows(url: str) -> ConsumerRows:
     Raises:
         DatabaseAway, DatabaseBroken: it is not available, or refuses a statement.
     """
-    with _looking(url, "consumer") as connection:
+    with _snapshot(url, "consumer") as connection:
         checked = CheckedRows(connection, "sinergi_consumer")
         positions: dict[TopicPartition, dict[str, PositionRow]] = {}
         found = checked.of_topics("position", _POSITIONS)
@@ -199,29 +200,29 @@ def consumer_rows(url: str) -> ConsumerRows:
         foreign: dict[TopicPartition, list[ForeignMessages]] = {}
         for topic, number, *details in checked.of_topics("skipped", _SKIPPED):
             foreign.setdefault(TopicPartition(topic, number), []).append(ForeignMessages(*details))
-    known = _with_newcomers(positions)
+    known = _with_new_projections(positions)
     return ConsumerRows(known, quarantined, events, kept, halts, foreign, checked.invalid, signers)
 
 
-def _with_newcomers(
+def _with_new_projections(
     positions: Mapping[TopicPartition, Mapping[str, PositionRow]],
 ) -> dict[TopicPartition, dict[str, PositionRow]]:
     """Positions, and size 0 for a projection that has only started other topic-partitions.
 
-    It was installed while a worker without it was running, and it is behind the others.
+    It was installed while a worker without it was running.
     """
     begun: dict[str, set[str]] = {}
     for (topic, _), rows in positions.items():
         begun.setdefault(Topic.parse(topic).event_type, set()).update(rows)
     nothing = PositionRow(0, None, None)
     return {
-        share: dict.fromkeys(sorted(begun[Topic.parse(share[0]).event_type]), nothing) | dict(rows)
-        for share, rows in positions.items()
+        tp: dict.fromkeys(sorted(begun[Topic.parse(tp.topic).event_type]), nothing) | dict(rows)
+        for tp, rows in positions.items()
     }
 
 
 @contextmanager
-def _looking(url: str, role: str) -> Iterator[psycopg.Connection]:
+def _snapshot(url: str, role: str) -> Iterator[psycopg.Connection]:
     """One snapshot of a database, whatever others write meanwhile."""
     database = Database(url, "sinergi status")
     try:
@@ -233,19 +234,19 @@ def _looking(url: str, role: str) -> Iterator[psycopg.Connection]:
         database.close()
 
 
-def _signers(connection: psycopg.Connection, question: LiteralString) -> tuple[str, ...]:
+def _signers(connection: psycopg.Connection, query: LiteralString) -> tuple[str, ...]:
     """The names of the keys under a stored note; none if nothing is stored, or it is damaged."""
-    row = connection.execute(question).fetchone()
+    row = connection.execute(query).fetchone()
     try:
         return tuple(each.name for each in parse_note(row[0]).signatures) if row else ()
     except errors.NoteMalformed:
         return ()
 
 
-def _waiting(checked: CheckedRows, question: str) -> dict[str, WaitingRows]:
+def _waiting(checked: CheckedRows, query: str) -> dict[str, WaitingRows]:
     return {
         name: WaitingRows(count, _utc(oldest))
-        for name, count, oldest in checked.of_event_types("outbox", question)
+        for name, count, oldest in checked.of_event_types("outbox", query)
     }
 
 

@@ -57,9 +57,9 @@ class ShownLeaves:
 
     Attributes:
         leaves: the size of the largest checkpoint of its owner that was found.
-        is_complete: it has no more leaves than these: all of it was read, or it shows all that is
-            known of it.
-        messages: from its first offset to its last; there are at most so many.
+        is_complete: whether `leaves` is final: the whole partition was read, or it shows all leaves
+            that it is known to have had.
+        messages: the number of offsets from its first to its last; it has at most as many messages.
         first_leaf: the lowest leaf that its first messages claim; None if these claim none.
         is_searched: no other message claims a lower one, since all of it was read for this.
         is_unsigned: it has checkpoints, but none under a key in the agreements.
@@ -119,9 +119,9 @@ class PublishedTopic:
     Attributes:
         found: its partitions on the broker, 0 if there is no such topic; None if the broker is
             away.
-        unsealed: rows that wait for the relay, without history.
-        history: rows of history that wait: they are sealed when nothing else waits.
-        oldest_unsealed_at: `recorded_at` of the oldest waiting row, without history.
+        unsealed: rows that wait for the relay, without those of a backfill.
+        history: rows of a backfill that wait: they are sealed when nothing else waits.
+        oldest_unsealed_at: `recorded_at` of the oldest row in `unsealed`.
         held: rows that the relay holds, by reason.
         readers: how far each database of each reader is; empty if that is unknown.
         is_in_force: whether an agreement that is in force now covers it.
@@ -157,7 +157,7 @@ class PublisherFacts:
 
     Attributes:
         unknown: why the progress of some readers is unknown, and what of it cannot be read.
-        missing: topics of this agency that its relay needs beside these, and the broker lacks.
+        missing: the control topic of this agency, if its relay needs it and it does not exist.
     """
 
     lease: LeaseFacts
@@ -288,12 +288,13 @@ class ReaderFacts:
     """The reading side.
 
     Attributes:
-        rooms: of each owner with events in quarantine.
+        rooms: the kept bytes and the quota of each owner with events in quarantine.
         workers: materialisers in the consumer group; None if the broker is away.
         foreign: other members of the group, by client id and host.
         group_fault: why the members are unknown although the broker describes the group: others
             use it for something else.
-        missing: topics of this agency that its materialisers need, and the broker lacks.
+        missing: the receipts topic of this agency, if its materialisers need it and it does not
+            exist.
         unreadable: batches of control topics that cannot be read, a line each.
     """
 
@@ -317,7 +318,8 @@ class Facts:
         unset: settings that are missing and that the agreements require.
         unknown: topics that it may write or read, of event types that this version lacks.
         invalid: damaged rows of both databases, a line each.
-        lapses: topics on which no agreement is in force, with the file and from or until when.
+        not_in_force: topics on which no agreement is in force; for each the file that covers it,
+            and when it comes into force or when it ended.
         misplaced: databases that belong to another agency, a line each.
         agreements: the folder of the agreements.
         periods: which agreements have ended, begin later or end soon, a line each.
@@ -332,7 +334,7 @@ class Facts:
     unset: tuple[str, ...]
     unknown: tuple[Topic, ...] = ()
     invalid: tuple[str, ...] = ()
-    lapses: Mapping[str, str] = field(default_factory=dict)
+    not_in_force: Mapping[str, str] = field(default_factory=dict)
     misplaced: tuple[str, ...] = ()
     agreements: str = "agreements"
     periods: tuple[str, ...] = ()

@@ -106,7 +106,7 @@ class _Gathering:
             tuple(key for key, (names, given) in settings.items() if names and not given),
             tuple(each for each in (*published, *read) if each.event_type not in known),
             (*(sent.invalid if sent else ()), *(stored.invalid if stored else ())),
-            _lapses(self.agreements, (*published, *read), now),
+            _not_in_force(self.agreements, (*published, *read), now),
             tuple(self._misplaced(sent or None, stored or None)),
             str(values.agreements),
             periods(self.agreements, agency, now),
@@ -148,22 +148,22 @@ class _Gathering:
         return f"{self.settings.agency}.{self.settings.consumer_name}"
 
     def _look(
-        self, service: FactSource, url: str, question: Callable[[str], T], topics: Mapping[str, int]
+        self, service: FactSource, url: str, query: Callable[[str], T], topics: Mapping[str, int]
     ) -> T | None:
         """Read a database. A database without topics may be missing.
 
         `sinergi init` names the agency's database for both sides.
         """
         if topics:
-            return self._ask(service, url, question)
+            return self._ask(service, url, query)
         try:
-            return question(url)
+            return query(url)
         except (errors.TablesMissing, errors.DatabaseAway):
             return None
 
-    def _ask(self, service: FactSource, where: str, question: Callable[[str], T]) -> T | None:
+    def _ask(self, service: FactSource, where: str, query: Callable[[str], T]) -> T | None:
         try:
-            return question(where)
+            return query(where)
         except errors.SinergiError as why:
             answers = not isinstance(why, errors.ServiceAway)
             self.away.append(Away(service, str(masked(where)), _plainly(why), answers))
@@ -205,7 +205,7 @@ class _Known:
 
 
 def _publishing(known: _Known, counts: Mapping[str, int], rows: ProducerRows) -> PublisherFacts:
-    stored = {name for name, _ in rows.trees} | {*rows.live} | {*rows.history} | {*rows.held}
+    stored = {name for name, _ in rows.trees} | {*rows.live} | {*rows.backfill} | {*rows.held}
     names = sorted({*counts, *(Topic(known.agency, each).name for each in stored)})
     published = (_published(known, each, counts.get(each, 0), rows) for each in names)
     is_needed = bool(known.in_force & counts.keys() or rows.trees)
@@ -224,7 +224,7 @@ def _published(known: _Known, name: str, agreed: int, rows: ProducerRows) -> Pub
         agreed,
         known.partitions(name),
         live.rows,
-        rows.history.get(event_type, WaitingRows(0, None)).rows,
+        rows.backfill.get(event_type, WaitingRows(0, None)).rows,
         live.oldest_at,
         _age(live.oldest_at, known.now),
         rows.held.get(event_type, {}),
@@ -307,7 +307,7 @@ def _read_partition(
         known.group.hosts.get(tp) if known.group else None,
         stored.quarantined.get(tp, {}) if stored else None,
         stored.halts.get(tp) if stored else None,
-        tuple(stored.strays.get(tp, ())) if stored else (),
+        tuple(stored.foreign.get(tp, ())) if stored else (),
         stored.quarantined_events.get(tp, 0) if stored else None,
         shown.leaves if shown and not shown.is_complete else None,
         shown,
@@ -328,10 +328,12 @@ def _counts(agreements: Agreements, topics: Iterable[Topic]) -> dict[str, int]:
     return {each.name: agreements.partitions(each) for each in topics}
 
 
-def _lapses(agreements: Agreements, topics: Iterable[Topic], at: datetime) -> dict[str, str]:
-    """From or until when agreements cover those of some topics that none in force covers."""
-    lapses = {each.name: agreements.lapse(each.agency, each.event_type, at) for each in topics}
-    return {name: lapse for name, lapse in lapses.items() if lapse}
+def _not_in_force(agreements: Agreements, topics: Iterable[Topic], at: datetime) -> dict[str, str]:
+    """The topics that no agreement in force covers: the file that covers each, and when."""
+    found = {
+        each.name: agreements.why_not_in_force(each.agency, each.event_type, at) for each in topics
+    }
+    return {name: why for name, why in found.items() if why}
 
 
 def _age(since: datetime | None, now: datetime) -> float:
@@ -340,7 +342,7 @@ def _age(since: datetime | None, now: datetime) -> float:
 
 
 def _plainly(why: errors.SinergiError) -> str:
-    """Why a service did not answer, in words for a reader who does not wait for it."""
+    """Why a service did not answer: the reason alone, without the advice in the error."""
     if isinstance(why, errors.DatabaseAway):
         return f"it is not available ({why.why})"
     if isinstance(why, errors.BrokerAway):

@@ -1,7 +1,7 @@
 """Judges the facts: what is halted, what waits, and for how long it may wait.
 
-Short waits are no problem, as while a batch is sealed or another relay takes over. A minute is a
-problem: batches are sealed every 50 ms and materialised within seconds.
+Short waits are no problem, for example while a batch is sealed or another relay takes over. A
+minute is a problem: batches are sealed every 50 ms and materialised within seconds.
 
     problem   somebody has to do something, or will soon            (exit status 1)
     remark    worth knowing and no harm by itself                   (exit status 0)
@@ -135,9 +135,9 @@ def _restored(topic: PublishedTopic) -> Iterator[StatusProblem]:
     for partition, each in sorted(largest.items()):
         shown = counted(each.size or 0, "leaf", "leaves")
         what = f"{each.reader} has {shown} of {topic.topic}/{partition} under your seal, and this"
-        knows = f"outbox knows {sealed.get(partition, 0):,}"
+        has = f"outbox has {sealed.get(partition, 0):,}"
         mend = "its database was restored from a backup; see `sinergi outbox recover`"
-        yield StatusProblem(ProblemKind.RESTORED, topic.topic, partition, f"{what} {knows}: {mend}")
+        yield StatusProblem(ProblemKind.RESTORED, topic.topic, partition, f"{what} {has}: {mend}")
 
 
 def _no_relay(side: PublisherFacts) -> StatusProblem:
@@ -221,7 +221,7 @@ def _heads(side: ReaderFacts) -> Iterator[StatusProblem]:
             whole = f"{what} {left} were not read; others may have written there. {mend}"
             yield StatusProblem(ProblemKind.UNDECIDED, None, None, whole)
         elif topic.heads_fault:
-            what = f"the heads of {agency} cannot be believed: {topic.heads_fault}"
+            what = f"the heads of {agency} cannot be verified: {topic.heads_fault}"
             yield StatusProblem(ProblemKind.HEADS, None, None, what)
 
 
@@ -257,7 +257,7 @@ def _broken(topic: ReadTopic, state: ReadPartition) -> Iterator[StatusProblem]:
 
 def _remarks(facts: Facts) -> Iterator[str]:
     for key in facts.unset:
-        yield f"{key} is not set, though the agreements want it; that side is not shown"
+        yield f"{key} is not set, though the agreements require it; that side is not shown"
     for each in facts.unknown:
         yield (
             f"{each.name} is left aside, since this version does not know the event type"
@@ -278,7 +278,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
         if at is None:
             yield f"{agency} has never signed its heads"
         elif (facts.at - at).total_seconds() > STALE_SECONDS:
-            yield f"{agency} has signed no heads since {local(at)}: its relay is not at work"
+            yield f"{agency} has signed no heads since {local(at)}: its relay is not running"
 
 
 def _foreign_messages(facts: Facts) -> Iterator[str]:

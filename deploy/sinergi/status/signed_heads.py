@@ -1,6 +1,6 @@
 """The newest heads that agencies have signed, among all that lies in their control topics.
 
-Anybody who may write to a control topic can put old heads behind the newest ones, any number of
+Anybody who may write to a control topic can put old heads after the newest ones, any number of
 times, or notes that claim any time. So the heads with the newest signed time count, wherever they
 lie, and none is dropped unless newer ones were verified.
 

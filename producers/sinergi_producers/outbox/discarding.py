@@ -43,8 +43,8 @@ def discard(url: str, ids: Sequence[int]) -> None:
     """Delete held rows, all of them or none, and set their records back to the revision before.
 
     If a later revision of the record exists, the discarded number stays unused: readers accept gaps
-    between the revisions of a record. Rows that were held behind these are released, and the relay
-    finds them within a minute.
+    between the revisions of a record. Rows that were held because of these are released, and the
+    relay finds them within a minute.
 
     Args:
         url: an SQLAlchemy URL of the agency's database, as its owner.

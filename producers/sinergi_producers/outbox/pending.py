@@ -27,7 +27,7 @@ class PendingRow(NamedTuple):
     """A row without a leaf.
 
     Attributes:
-        backfill: the row is history, and is sent when no live row waits.
+        backfill: the row is of the past, and is sent when no live row waits.
         held: why the relay does not seal it; None if it is only not sealed yet.
     """
 

@@ -143,7 +143,7 @@ class Outbox:
         for each other. Events of one record get their revisions in the order given.
 
         Args:
-            backfill: the events are history: the relay sends them when no live row waits.
+            backfill: the events are of the past: the relay sends them when no live row waits.
 
         Returns:
             The result for each event, in the order given.
@@ -227,8 +227,8 @@ class Outbox:
         """The agreement of an event. Readers check that it was in force at `recorded_at`."""
         found = self._agreements.covering(self._agency, event_type, now)
         if found is None:
-            lapse = self._agreements.lapse(self._agency, event_type, now)
-            raise errors.NotAgreed(f"sinergi.{self._agency}.{event_type}", lapse)
+            why = self._agreements.why_not_in_force(self._agency, event_type, now)
+            raise errors.NotAgreed(f"sinergi.{self._agency}.{event_type}", why)
         if not found.in_force(recorded_at):
             found = self._agreements.covering(self._agency, event_type, recorded_at)
         if found is None:

@@ -217,7 +217,7 @@ def settle(
 def _renumber(
     settlement: Settlement, record: Record, rows: Sequence[RelatedRow], catalog: Catalog
 ) -> None:
-    """Put the rows of a record that have no leaf behind the revisions that the topic has of it."""
+    """Put the rows of a record that have no leaf after the revisions that the topic has of it."""
     head = settlement.heads[record]
     for row in sorted(rows, key=lambda each: (each.revision, each.id)):
         if head.action == "RETRACTED":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.message import Message, ReceivedMessage
     from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.keys import SigningKey
-    from sinergi_schemas.seal.noise import Noise
+    from sinergi_schemas.seal.skipped import SkippedByCause
     from sinergi_schemas.topics import Topic
 
 _MOST_UNPROVED_BYTES = 12 * 1024 * 1024
@@ -89,9 +89,9 @@ class TopicReading:
         self._room = _MOST_UNPROVED_BYTES
 
     @property
-    def noise(self) -> Noise:
+    def skipped(self) -> SkippedByCause:
         """What was skipped."""
-        return self._reader.noise
+        return self._reader.skipped
 
     @property
     def proved(self) -> int:
@@ -116,7 +116,7 @@ class TopicReading:
         try:
             parsed = message.parse(received)
         except errors.MessageMalformed as why:
-            self.noise.add(why.what, offset)
+            self.skipped.add(why.what, offset)
             return
         verified = self._reader.feed(parsed.leaf_index, parsed.leaf_data, parsed.sealed, offset)
         while verified:
@@ -152,14 +152,14 @@ class TopicReading:
             self._keep_unproved(parsed, catalog)
 
     def _keep_unproved(self, parsed: Message, catalog: Catalog) -> None:
-        """Keep an event of this agency behind the last checkpoint, the first one for each leaf."""
+        """Keep an event of this agency after the last checkpoint, the first one for each leaf."""
         index, room = parsed.leaf_index, len(parsed.datum) + len(parsed.key)
         if index in self._unproved or room > self._room:
             return
         try:
             event = lost_events.topic_event(self.tree_key, parsed, catalog, is_proved=False)
         except (errors.SchemaRefused, errors.DatumInvalid) as why:
-            self.noise.add(f"no event of ours ({type(why).__name__})", parsed.offset, index)
+            self.skipped.add(f"no event of ours ({type(why).__name__})", parsed.offset, index)
             return
         self._unproved[event.leaf_index] = parsed
         self._room -= room

@@ -7,7 +7,7 @@
     3. if asked to, write everything in one transaction: rows with their leaves, heads of records,
        checkpoints and trees. The relay then goes on where the topics end
 
-If the relay died before it sent a checkpoint, the events behind the last one are proved only by
+If the relay died before it sent a checkpoint, the events after the last one are proved only by
 rows that were in the backup. The others are left, unless a person has checked them and vouches for
 them.
 """
@@ -128,7 +128,7 @@ class Recovery:
     ) -> _Decision:
         """Decide what becomes of events and rows, and which events are left.
 
-        If one event behind the last checkpoint is left, so are all after it: leaves have no gaps.
+        If one event after the last checkpoint is left, so are all after it: leaves have no gaps.
         """
         events = credible(events, rows)
         settlement = settle(events, rows, self._catalog)
@@ -183,7 +183,7 @@ class Recovery:
         skipped = SkipReport()
         for place, each in readings.items():
             each.complete()
-            skipped.report(place, each.noise.skipped)
+            skipped.report(place, each.skipped.causes)
         return list(readings.values())
 
     def _look_for_first(self, readings: Mapping[TopicPartition, TopicReading]) -> None:

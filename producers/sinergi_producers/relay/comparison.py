@@ -1,7 +1,7 @@
 """Compares the topics of an agency with its outbox, before anything is sealed or sent.
 
 At the end of a topic its checkpoints are compared, and at its beginning the first leaf. What lies
-between is not read: that would take as long as the topic is.
+between is not read: that would take time in proportion to the topic's length.
 
 Only checkpoints that the agency itself has signed count. A checkpoint of a larger tree than the
 database has shows that the database is older than its topic. A checkpoint with another root than
@@ -39,7 +39,7 @@ class Comparison:
     """Compares the topics of one agency with its outbox, once each term.
 
     Args:
-        silent_seconds: as of `RangeReader`.
+        silent_seconds: see `RangeReader`.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Comparison:
     def _first_missing(
         self, offsets: Mapping[TopicPartition, range], tree_keys: Mapping[TopicPartition, TreeKey]
     ) -> dict[TopicPartition, int | None]:
-        """The lowest leaf among the first messages, of each topic-partition that lacks leaf 0."""
+        """Find the topic-partitions that lack leaf 0; see `topic_beginning.first_missing`."""
 
         def leaves(tp: TopicPartition, indexes: Iterable[int]) -> dict[int, bytes]:
             return self._store.leaf_data(tree_keys[tp], indexes)
@@ -123,13 +123,13 @@ class Comparison:
         for size, root in self._store.roots(tree_key, found.roots).items():
             if root != found.roots[size]:
                 raise errors.OutboxForked(known.origin, size)
-        self._skipped.report(tp, found.noise.skipped)
+        self._skipped.report(tp, found.skipped.causes)
 
 
 def _leaves_shown(known: KnownTree, found: TopicEvidence) -> int:
     """How many leaves a topic shows.
 
-    A topic holds no more leaves than messages, whatever was copied to its end. Without keys no
-    checkpoint can be verified, and nothing is taken for lost.
+    The end offset bounds the number of leaves, whatever was copied to the end of the topic. Without
+    keys, the database's own size is returned, so that no leaf counts as lost.
     """
     return min(found.size, found.high) if known.ring.spans else known.size

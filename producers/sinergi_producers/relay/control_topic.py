@@ -68,7 +68,7 @@ class ControlTopic:
         """Write all heads in one signed note.
 
         While a key is being replaced both keys sign, each for the trees that it must or may sign.
-        Without a tree that an agreement covers no key signs, and nothing is written.
+        If no agreement covers any of the trees, no key signs, and nothing is written.
 
         Args:
             trees: each tree as far as the broker has confirmed it.
@@ -109,7 +109,7 @@ class ControlTopic:
             self.publish_heads(trees)
 
     def finish(self, seconds: float = DEFAULT.relay.stop) -> None:
-        """Wait until everything is written, at most so long.
+        """Wait until everything is written, at most `seconds`.
 
         The next leader writes what is left as soon as it leads.
         """

@@ -39,8 +39,7 @@ def build_relay(setup: RelaySetup, *, store_class: type[OutboxStore] = OutboxSto
     """A relay that has not begun.
 
     Args:
-        store_class: another class than the usual one, as for a benchmark that notes when something
-            happens.
+        store_class: a subclass to use instead, for example in a benchmark that records times.
     """
     store = store_class(setup.database, setup.timeouts)
     return Relay(

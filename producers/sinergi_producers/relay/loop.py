@@ -12,7 +12,7 @@ While many rows wait, three batches are in hand at the same time: one to commit 
 it to send (3), and the one before that to confirm (4). The database commits on a thread of its own,
 and then reads the rows for the next round (1).
 
-Whatever fails ends the term, and with it the Kafka client: messages behind one that failed must not
+Whatever fails ends the term, and with it the Kafka client: messages after one that failed must not
 be delivered. The next term begins at 0 with what was sealed. It sends the same bytes under the same
 leaf indexes, and every reader skips what it has read already.
 """
@@ -81,8 +81,9 @@ class Relay:
         other.
 
         Raises:
-            Refused: as `TablesMissing`, `AgreementRefused`, `OutboxBehindTopic`, `OutboxForked`.
-            Fatal: as `DatabaseBroken`.
+            Refused: for example `TablesMissing`, `AgreementRefused`, `OutboxBehindTopic`,
+                `OutboxForked`.
+            Fatal: for example `DatabaseBroken`.
             Unavailable, TopicHalted: the relay was told to stop while it waited, and not everything
                 is sent. What is sealed waits in the database.
         """
@@ -168,7 +169,7 @@ class Relay:
     def _commit(
         self, to_commit: SealedBatch, epoch: int, watermarks: Watermarks | None
     ) -> UnsealedRows | None:
-        """Commit a batch; then read the rows behind it, if watermarks are given."""
+        """Commit a batch; then read the rows after it, if watermarks are given."""
         if to_commit.updates or to_commit.held:
             self._store.commit_batch(to_commit, epoch)
         return self._store.unsealed_rows(watermarks) if watermarks else None
@@ -220,7 +221,7 @@ class Relay:
         return replace(term.watermarks)
 
     def _next_watermarks(self, term: Term, unsealed: UnsealedRows) -> Watermarks | None:
-        """Where to read on behind some rows; None if fewer came than one read can give."""
+        """Where to read on after some rows; None if fewer came than one read can give."""
         term.watermarks.after_read(unsealed)
         if len(unsealed.rows) < MOST_MESSAGES:
             return None

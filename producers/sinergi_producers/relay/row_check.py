@@ -68,7 +68,8 @@ _IDENTITY = [
     ("record_id", "string"),
     ("revision", "int"),
 ]
-# The action follows: its first symbol, and the first byte that does not encode it alone.
+# The next byte is the action's enum index as a varint: 0x00 is RECORDED; 0x80 or more begins a
+# varint of several bytes.
 _RECORDED, _LONGER = 0x00, 0x80
 
 
@@ -106,7 +107,7 @@ _STATED = [
 _BEFORE_ZONE = re.compile(
     rb"[\x00-\x7f][\x80-\xff]{0,9}[\x00-\x7f][\x00-\x7f]([\x00-\x7f])", re.DOTALL
 )
-# Behind the zone: recorded_at, an agreement of 64 bytes, the purpose.
+# After the zone: recorded_at, an agreement of 64 bytes, the purpose.
 _TERMS = re.compile(rb"([\x80-\xff]{0,9}[\x00-\x7f])\x80\x01(.{64})([\x00-\x7f])", re.DOTALL)
 
 

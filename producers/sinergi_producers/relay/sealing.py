@@ -103,7 +103,8 @@ class Sealer:
         is_agreed: whether an agreement in force lets the agency publish an event type.
         ring: the keys of a topic-partition, from the agreements.
         fault: why a row cannot be sent; None if it can.
-        lapse: which agreement covers an event type that is not agreed now, and when; or empty.
+        why_not_in_force: which file covers an event type that is not agreed now, and when it comes
+            into force or when it ended; empty if no file does.
     """
 
     bus: str
@@ -113,7 +114,7 @@ class Sealer:
     is_agreed: Callable[[str], bool]
     ring: Callable[[Topic, int], KeyRing]
     fault: Callable[[OutboxRow], str | None]
-    lapse: Callable[[str], str] = lambda _: ""
+    why_not_in_force: Callable[[str], str] = lambda _: ""
 
     def seal(self, rows: Iterable[OutboxRow], trees: Mapping[TreeKey, Frontier]) -> SealedBatch:
         """Give rows their leaves, in order, and sign a checkpoint for each tree that grows.
@@ -152,7 +153,7 @@ class Sealer:
         """Why rows of an event type cannot be sealed now; None if an agreement covers it."""
         if event_type in self.counts and self.is_agreed(event_type):
             return None
-        when = self.lapse(event_type)
+        when = self.why_not_in_force(event_type)
         return f"{NOT_COVERED}: {when}" if when else NOT_COVERED
 
     def _tree_key(self, row: OutboxRow) -> TreeKey:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sinergi_producers.relay.row_check import IS_BEHIND, ROW
 from sinergi_producers.relay.sealing import MOST_BYTES, MOST_MESSAGES
 
-# At most so many rows and so many bytes, but always one row.
+# The next rows: at most MOST_MESSAGES, of MOST_BYTES together, but always one row.
 _UNSEALED = f"""
     SELECT {ROW}, {IS_BEHIND} FROM (
         SELECT *, sum(length(datum)) OVER (ORDER BY id) - length(datum) AS bytes_before
@@ -16,17 +16,17 @@ _UNSEALED = f"""
 """  # noqa: S608 - our own names and numbers
 LIVE = _UNSEALED.format(
     which="""NOT backfill AND id > %s AND NOT EXISTS (
-            SELECT FROM sinergi_producer.outbox AS history
-            WHERE history.leaf_index IS NULL AND history.held IS NULL AND history.backfill
-            AND history.event_type = waiting.event_type
-            AND history.record_id = waiting.record_id AND history.id < waiting.id)"""
+            SELECT FROM sinergi_producer.outbox AS earlier
+            WHERE earlier.leaf_index IS NULL AND earlier.held IS NULL AND earlier.backfill
+            AND earlier.event_type = waiting.event_type
+            AND earlier.record_id = waiting.record_id AND earlier.id < waiting.id)"""
 )
-HISTORY = _UNSEALED.format(which="backfill AND id > %s")
+BACKFILL = _UNSEALED.format(which="backfill AND id > %s")
 LAST_ID = """
     SELECT coalesce(pg_sequence_last_value(
         pg_get_serial_sequence('sinergi_producer.outbox', 'id')::regclass), 0)
 """
-# This begins a transaction for the sake of its number. A snapshot's xmax is only the number after
+# This begins a transaction to get a transaction ID. A snapshot's xmax is only the number after
 # the newest transaction that has ended, and transactions that are still open may have higher ones.
 SNAPSHOT = """
     SELECT pg_snapshot_xmin(now)::text::bigint, pg_current_xact_id()::text::bigint,
@@ -59,7 +59,7 @@ MARK = """
     WHERE o.id = sealed.id AND o.leaf_index IS NULL AND o.id BETWEEN %s AND %s
 """
 HOLD = "UPDATE sinergi_producer.outbox SET held = %s WHERE id = ANY(%s) AND leaf_index IS NULL"
-# What a crash of the server loses of this is sent once more, so it need not wait for the disk.
+# If a server crash loses this update, the messages are sent again; so the commit is asynchronous.
 SENT = """
     UPDATE sinergi_producer.tree AS t SET sent_size = sent.size
     FROM unnest(%s::text[], %s::integer[], %s::bigint[]) AS sent (event_type, partition, size),

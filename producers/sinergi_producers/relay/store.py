@@ -110,7 +110,7 @@ class OutboxStore:
             connection.execute(statements.ENSURE_TREES, (epoch, names, numbers))
 
     def renew_lease(self, epoch: int) -> None:
-        """Hold the lease for another term.
+        """Extend the lease; the term and its epoch stay the same.
 
         Raises:
             LeaseLost: another relay has taken it.
@@ -182,15 +182,15 @@ class OutboxStore:
         return self.sent()
 
     def unsealed_rows(self, watermarks: Watermarks) -> UnsealedRows:
-        """The next rows without a leaf, above the watermarks: live ones, or else history."""
-        from_live, from_history = watermarks.live, watermarks.history
+        """The next rows without a leaf, above the watermarks: live ones, or else a backfill's."""
+        from_live, from_backfill = watermarks.live, watermarks.backfill
         with self._database.serving() as connection:
             live = connection.execute(statements.LIVE, (from_live,), binary=True).fetchall()
             found = (
                 live
-                or connection.execute(statements.HISTORY, (from_history,), binary=True).fetchall()
+                or connection.execute(statements.BACKFILL, (from_backfill,), binary=True).fetchall()
             )
-        return UnsealedRows(list(map(OutboxRow._make, found)), not live, from_live, from_history)
+        return UnsealedRows(list(map(OutboxRow._make, found)), not live, from_live, from_backfill)
 
     def horizon(self, watermarks: Watermarks) -> Horizon:
         """Read which ids are given out, and after that which transactions are open.
@@ -200,11 +200,11 @@ class OutboxStore:
         """
         with self._database.serving() as connection:
             last_id = connection.execute(statements.LAST_ID).fetchone()
-            snapshot = connection.execute(statements.SNAPSHOT, (watermarks.history,)).fetchone()
+            snapshot = connection.execute(statements.SNAPSHOT, (watermarks.backfill,)).fetchone()
         if last_id is None or snapshot is None:
             raise errors.DatabaseAway("none")
-        xmin, next_xid, history_waits = snapshot
-        return Horizon(xmin, next_xid, last_id[0], history_waits)
+        xmin, next_xid, backfill_waits = snapshot
+        return Horizon(xmin, next_xid, last_id[0], backfill_waits)
 
     def commit_batch(self, batch: SealedBatch, epoch: int) -> None:
         """Commit the leaves, trees and checkpoints of a batch. They never change again.

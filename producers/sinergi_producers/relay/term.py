@@ -116,7 +116,7 @@ class TermSetup:
             LeaseLost: another relay has taken the lease.
             StoredStateInvalid: a stored tree is not what was stored.
             Refused: agreements or private keys cannot be used.
-            Unavailable: the database or the brokers do not serve us.
+            Unavailable: the database is away, or the brokers are.
         """
         agency = self._identity.agency
         agreements, keys = self._identity.load(), self._identity.current_keys()
@@ -129,7 +129,7 @@ class TermSetup:
         ]
         self._store.ensure_trees(tree_keys, epoch)
         trees = self._store.trees()
-        # 0. refuse if a topic shows more than the database knows, or another history
+        # 0. refuse if a topic shows more than the database has, or another history
         sizes = {tree_key: trees[tree_key].size for tree_key in tree_keys}
         shown = self._comparison.leaves_on_topics(agreements, sizes)
         # 0. mark what a topic has lost as not sent
@@ -145,14 +145,18 @@ class TermSetup:
         return Term(epoch, sealer, control, sender, trees, sent, agreements.versions, watermarks)
 
     def reload(self, term: Term) -> None:
-        """Read the agreements and the private keys again, and release rows that were held for them.
+        """Read the agreements and the private keys again, and release the held rows whose reason no
+        longer applies.
 
-        If they have changed, the term is outdated. If they cannot be read, those before still hold.
+        If they have changed, the term is outdated. If they cannot be reloaded, the loaded ones stay
+        in use.
         """
         try:
             agreements, keys = self._identity.load(), self._identity.current_keys()
         except errors.Refused as why:
-            _log.error("agreements not loaded again; the old ones hold", why=str(why))
+            _log.error(
+                "agreements could not be reloaded; the loaded ones stay in use", why=str(why)
+            )
             return
         held = {each.public for each in term.sealer.keys}
         if agreements.versions != term.versions or {each.public for each in keys} != held:
@@ -165,7 +169,8 @@ class TermSetup:
         covered = [name for name in term.sealer.counts if term.sealer.is_agreed(name)]
         term.sealer = replace(term.sealer, fault=self._row_fault(agreements))
         known = [each.fingerprint for each in self._catalog.all()]
-        # The rows in hand may still be held by the agreements of an outdated term.
+        # An outdated term may still hold rows under the old agreements, so the release waits for
+        # the next term.
         is_new = not term.is_outdated and self._released_for != term.versions
         released = self._store.release_held(covered, known, has_new_agreements=is_new)
         if is_new:
@@ -179,7 +184,7 @@ class TermSetup:
         agency, now = self._identity.agency, self._clock.now()
         published = agreements.published_by(agency)
         left_aside = {
-            each.name: agreements.lapse(agency, each.event_type, now)
+            each.name: agreements.why_not_in_force(agency, each.event_type, now)
             for each in published
             if each.event_type not in counts
         }
@@ -227,10 +232,17 @@ class TermSetup:
             now = self._clock.now()
             return name in counts and agreements.covering(agency, name, now) is not None
 
-        def lapse(name: str) -> str:
-            return agreements.lapse(agency, name, self._clock.now())
+        def why_not_in_force(name: str) -> str:
+            return agreements.why_not_in_force(agency, name, self._clock.now())
 
         fault = self._row_fault(agreements)
         return Sealer(
-            agreements.bus, agency, keys, counts, is_agreed, agreements.ring, fault, lapse
+            agreements.bus,
+            agency,
+            keys,
+            counts,
+            is_agreed,
+            agreements.ring,
+            fault,
+            why_not_in_force,
         )

@@ -1,10 +1,10 @@
 """Finds whether a topic still has the first leaves of a tree.
 
 The end of a topic is compared elsewhere. But the brokers may also have deleted the first messages,
-or somebody may have created the topic again while the relay went on behind its last leaf.
+or somebody may have created the topic again while the relay went on after its last leaf.
 
 If the first message is leaf 0, nothing is read further. If not, leaf 0 may have been sent again
-behind other leaves, or messages of others may lie before it. The relay sends the leaves in their
+after other leaves, or foreign messages may lie before it. The relay sends the leaves in their
 order, and a message carries one leaf at most: so where leaf n lies, leaf 0 lies at least n offsets
 before it. The search goes from the end to the beginning in such steps.
 
@@ -35,10 +35,11 @@ _MOST_WINDOWS = 64
 def first_missing(
     reader: RangeReader, offsets: Mapping[TopicPartition, range], leaves: Leaves
 ) -> dict[TopicPartition, int | None]:
-    """The lowest leaf among the first messages of each topic-partition that lacks leaf 0.
+    """Find the topic-partitions that lack leaf 0.
 
-    It is None if there is no leaf among them.
-    A topic-partition with so many messages of others that this cannot be determined is left out.
+    The result has each of them with the lowest leaf among its first messages, or None if none of
+    these is a leaf. A topic-partition is left out if it has leaf 0, and also if it has too many
+    foreign messages to find that out.
 
     Args:
         offsets: those that the brokers have of each topic-partition.

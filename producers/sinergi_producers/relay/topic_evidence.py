@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from sinergi_schemas import errors, message
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.scan import RangeReader
-from sinergi_schemas.seal import checkpoint, noise
-from sinergi_schemas.seal.noise import Noise
+from sinergi_schemas.seal import checkpoint, skipped
+from sinergi_schemas.seal.skipped import SkippedByCause
 from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import TopicPartition
 
 
-UNKNOWN_LEAF = "a leaf that the outbox does not know, under no checkpoint of this agency"
+UNKNOWN_LEAF = "a leaf beyond those in the outbox, under no checkpoint of this agency"
 
 _MOST_ROOTS = 1_000
 _CLOCKS_DIFFER = timedelta(hours=1)
@@ -69,15 +69,15 @@ class TopicEvidence:
         size: the size of the largest tree.
         roots: the roots of the trees that were read last, by their sizes.
         low: the offset of the first message.
-        high: the offset behind the last message.
-        noise: what was skipped.
+        high: the end offset, which is after the last message.
+        skipped: the foreign messages, which were skipped.
     """
 
     size: int = 0
     roots: dict[int, bytes] = field(default_factory=dict)
     low: int = 0
     high: int = 0
-    noise: Noise = field(default_factory=Noise)
+    skipped: SkippedByCause = field(default_factory=SkippedByCause)
 
 
 def agreed_partitions(
@@ -102,8 +102,8 @@ def agreed_partitions(
     admin = open_admin(connection)
     expected: dict[str, int] = {}
     published, in_force = agreements.published_by(agency), agreements.published_by(agency, at)
-    lapsed = {each.name for each in published} - {each.name for each in in_force}
-    absent = lapsed - describe(admin, lapsed).keys()
+    not_in_force = {each.name for each in published} - {each.name for each in in_force}
+    absent = not_in_force - describe(admin, not_in_force).keys()
     for topic in published:
         if topic.name in absent:
             continue
@@ -120,10 +120,10 @@ def evidence(
 ) -> dict[TopicPartition, TopicEvidence]:
     """What each topic-partition shows.
 
-    Memory is bounded, and time grows with what was written behind the last confirmed leaf.
+    Memory is bounded, and time grows with what was written after the last confirmed leaf.
 
     Args:
-        silent_seconds: as of `RangeReader`.
+        silent_seconds: see `RangeReader`.
 
     Raises:
         OutboxForked: this agency has signed two trees of one size.
@@ -157,7 +157,7 @@ def messages_beyond(
 
     Args:
         trees: the size of each tree as the database has it.
-        silent_seconds: as of `RangeReader`.
+        silent_seconds: see `RangeReader`.
 
     Raises:
         BrokerAway, TopicAway, NotPermitted: they cannot be read.
@@ -178,7 +178,7 @@ def _judge_all(
     for tp, each in reader.messages(ranges):
         _judge(found[tp], known[tp], each)
     for batch in reader.drain_unreadable():
-        found[batch.tp].noise.add(batch.cause, batch.offset)
+        found[batch.tp].skipped.add(batch.cause, batch.offset)
 
 
 def _judge(found: TopicEvidence, known: KnownTree, received: Message) -> None:
@@ -187,17 +187,17 @@ def _judge(found: TopicEvidence, known: KnownTree, received: Message) -> None:
     try:
         parsed = message.parse(received)
     except errors.MessageMalformed as why:
-        found.noise.add(why.what, offset)
+        found.skipped.add(why.what, offset)
         return
     if parsed.sealed is None:
         if parsed.leaf_index >= known.size:
-            found.noise.add(UNKNOWN_LEAF, offset, parsed.leaf_index)
+            found.skipped.add(UNKNOWN_LEAF, offset, parsed.leaf_index)
         return
     try:
         stated = checkpoint.verify(parsed.sealed.note, known.origin, known.ring)
     except errors.SealBroken as why:
-        cause = f"{noise.FOREIGN_CHECKPOINT} ({type(why).__name__})"
-        found.noise.add(cause, offset, parsed.leaf_index)
+        cause = f"{skipped.FOREIGN_CHECKPOINT} ({type(why).__name__})"
+        found.skipped.add(cause, offset, parsed.leaf_index)
         return
     if found.roots.setdefault(stated.size, stated.root) != stated.root:
         raise errors.OutboxForked(known.origin, stated.size)

@@ -7,8 +7,9 @@ Transactions do not commit in the order of their ids. So a watermark may rise to
 transactions have ended that were open when the id was assigned. After that, no row with a smaller
 id can appear. Such an id is called settled.
 
-Live rows and history have a watermark each. A read does not return a live row while history of its
-record waits before it; so while any history waits, the watermark of live rows does not rise.
+Live rows and the rows of a backfill have a watermark each. A read does not return a live row while
+a backfill row of its record waits before it; so while any backfill row waits, the watermark of live
+rows does not rise.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ if TYPE_CHECKING:
 
 
 class UnsealedRows(NamedTuple):
-    """The next rows without a leaf, in the order of their ids; history only if no live row waits.
+    """The next rows without a leaf, in the order of their ids; of a backfill if no live row waits.
 
     Attributes:
         live: the watermark above which live rows were read.
-        history: the watermark above which history was read.
+        are_backfill: whether they are rows of a backfill.
+        backfill: the watermark above which backfill rows were read.
     """
 
     rows: Sequence[OutboxRow]
-    are_history: bool
+    are_backfill: bool
     live: int
-    history: int
+    backfill: int
 
 
 class Horizon(NamedTuple):
@@ -45,13 +47,13 @@ class Horizon(NamedTuple):
         xmin: the oldest transaction that is still open.
         next_xid: a transaction that was begun after `last_id` was read.
         last_id: the last id that was given out.
-        history_waits: whether a row of history has no leaf.
+        backfill_waits: whether a row of a backfill has no leaf.
     """
 
     xmin: int
     next_xid: int
     last_id: int
-    history_waits: bool
+    backfill_waits: bool
 
 
 @dataclass(slots=True)
@@ -60,16 +62,16 @@ class Watermarks:
 
     Attributes:
         live: no live row at or below it waits.
-        history: no row of history at or below it waits.
+        backfill: no row of a backfill at or below it waits.
         full_read: how often a read starts from the beginning, in seconds.
     """
 
     live: int = 0
-    history: int = 0
+    backfill: int = 0
     full_read: float = DEFAULT.relay.full_read
     _settled: int = 0
     _candidate: Horizon | None = None
-    _history_waits: bool = True
+    _backfill_waits: bool = True
     _full_read_due: float = field(default=0.0)
 
     def before_read(self, now: float) -> None:
@@ -84,7 +86,7 @@ class Watermarks:
 
     def observe(self, horizon: Horizon) -> None:
         """Take in a horizon that was read before the next rows are."""
-        self._history_waits = horizon.history_waits
+        self._backfill_waits = horizon.backfill_waits
         if self._candidate is None:
             self._candidate = horizon
         elif horizon.xmin >= self._candidate.next_xid:
@@ -96,17 +98,17 @@ class Watermarks:
 
         A read that started higher, before a reset, says nothing about the rows below.
         """
-        if read.live > self.live or read.history > self.history:
+        if read.live > self.live or read.backfill > self.backfill:
             return
         if not read.rows:
-            self.live = self.history = self._settled
+            self.live = self.backfill = self._settled
             return
         reached = min(self._settled, read.rows[-1].id)
-        if read.are_history:
-            self.history = max(self.history, reached)
-        elif not self._history_waits:
+        if read.are_backfill:
+            self.backfill = max(self.backfill, reached)
+        elif not self._backfill_waits:
             self.live = max(self.live, reached)
 
     def reset(self) -> None:
         """Start from the beginning again: rows that were held may lie below."""
-        self.live = self.history = 0
+        self.live = self.backfill = 0

@@ -107,19 +107,21 @@ class Agreements:
         """The agreement under which an agency may publish an event type at a time, or None."""
         return next((each for each in self if each.permits(agency, event_type, at)), None)
 
-    def lapse(self, agency: str, event_type: str, at: datetime) -> str:
-        """Which file lets an agency publish an event type from when or until when.
+    def why_not_in_force(self, agency: str, event_type: str, at: datetime) -> str:
+        """The file that covers an event type, and when it comes into force or when it ended.
 
-        It is empty if no agreement ever does, or if one is in force at that time. If several files
-        do, it is the one that ended last, or else the one that begins first.
+        It is empty if no agreement lets the agency publish the event type at any time, or if one is
+        in force. If several files do, it is the one that ended last, or else the one that begins
+        first.
         """
         covering = [each for each in self if each.covers(agency, event_type)]
         if any(each.in_force(at) for each in covering):
             return ""
         begun = [each for each in covering if each.starts <= at and each.ends]
         if begun:
-            return max(begun, key=lambda each: each.ends or each.starts).lapse(at)
-        return covering[-1].lapse(at) if covering else ""
+            last = max(begun, key=lambda each: each.ends or each.starts)
+            return last.why_not_in_force(at)
+        return covering[-1].why_not_in_force(at) if covering else ""
 
     def by_hash(self, digest: str) -> Agreement | None:
         """The agreement whose file has this SHA-256 (hex), or None. Events name it by this hash."""

@@ -163,8 +163,8 @@ class Agreement:
         """Whether it is in force at a time."""
         return self.starts <= at and (self.ends is None or at < self.ends)
 
-    def lapse(self, at: datetime) -> str:
-        """From when or until when it is in force, if it is not at a time, with its file."""
+    def why_not_in_force(self, at: datetime) -> str:
+        """The file, and when it comes into force or when it ended; empty if it is in force."""
         if at < self.starts:
             return f"{self.path.name} is not in force before {_minute(self.starts)}"
         if self.ends is not None and at >= self.ends:

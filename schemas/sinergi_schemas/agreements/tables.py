@@ -23,7 +23,7 @@ _SUBJECT = re.compile(r"[A-Za-z][A-Za-z0-9.]*=.{1,500}")
 _MOST_PARTITIONS = 1_000
 
 NAME_PLACEHOLDER = "NAME OF THE AGENCY"
-"""What `sinergi init` prints in the place of a party's name that it is not told."""
+"""The placeholder that `sinergi init` prints if no name was given."""
 
 
 def _one_line(text: str) -> str:
@@ -70,7 +70,7 @@ def _principal(text: str) -> str:
 
 def _name(text: str) -> str:
     if text == NAME_PLACEHOLDER or not any(map(str.isalnum, text)):
-        raise ValueError(f"{text!r} only holds the place of a name; write the party's name")
+        raise ValueError(f"{text!r} is only the placeholder; write the party's name")
     return text
 
 

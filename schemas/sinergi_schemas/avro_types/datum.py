@@ -1,7 +1,7 @@
 """The strict reader of one datum (Avro 1.12, "Binary Encoding").
 
 fastavro accepts more than the contract allows: a decimal beyond its precision, an enum index below
-zero, bytes behind the datum. The bulk decoder of the consumers accepts two forms that fastavro
+zero, bytes after the datum. The bulk decoder of the consumers accepts two forms that fastavro
 refuses: every union index other than that of null selects the value, and a boolean may be a 0 or a
 1 of more bytes than it needs. An event must get the same verdict from every decoder. So this reader
 accepts exactly what the bulk decoder accepts.

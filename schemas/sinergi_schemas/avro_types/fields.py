@@ -27,7 +27,7 @@ class DescribedField:
     """One field of an event, at any depth.
 
     Attributes:
-        path: the names of the fields from the event down, joined by dots, with `[]` behind a list.
+        path: the names of the fields from the event down, joined by dots, with `[]` after a list.
         type: in words, for example `decimal(14, 4)` or `list of Exhibit`.
         protected: whether it is personal data: marked so itself, or part of a field that is.
         place: the record that defines it, and its name there. A record that is used twice has

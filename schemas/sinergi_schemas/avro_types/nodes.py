@@ -51,7 +51,7 @@ class DecimalType:
 
     Attributes:
         precision: how many digits it has at most, 1 to 38.
-        scale: how many of them stand behind the decimal point.
+        scale: how many of them stand after the decimal point.
     """
 
     kind: ClassVar[str] = "decimal"

@@ -101,7 +101,7 @@ class _Run:
         """Where the fields end that begin at `at`, if the expression does not match them.
 
         Returns:
-            The index behind them, and how many items the strict reader has counted.
+            The index after them, and how many items the strict reader has counted.
 
         Raises:
             MalformedDatum: the bytes are not these fields.

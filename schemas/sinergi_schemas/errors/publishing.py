@@ -44,7 +44,7 @@ class EventDiffers(Refused):
 
 
 class OutboxBehindTopic(Refused):
-    """{topic}/{partition} shows {shown:leaves}, this outbox knows {known}: its database was
+    """{topic}/{partition} shows {shown:leaves}, this outbox has {known}: its database was
     restored from a backup, or another outbox writes there. Nothing is sealed, since that would make
     two histories. Stop every relay and run `sinergi outbox recover`, or find the other outbox.
     """

@@ -130,7 +130,7 @@ class SealMismatch(SealBroken):
 
 
 class TailMissing(SealBroken):
-    """{origin} ends at {size:leaves}, but according to {witness} it has {stated}: its newest
+    """{origin} ends at {size:leaves}, but according to {source} it has {stated}: its newest
     messages were cut off, or the copy was made before them. Restore them from another copy, or ask
     its owner.
     """
@@ -138,11 +138,11 @@ class TailMissing(SealBroken):
     origin: str
     size: int
     stated: int
-    witness: str
+    source: str
 
 
 class CheckpointInvalid(SealBroken):
-    """According to {witness}, {origin} has {stated:leaves}, but only {size} of them are covered by
+    """According to {source}, {origin} has {stated:leaves}, but only {size} of them are covered by
     a valid checkpoint: the last one is missing or was changed. Restore it from another copy, or ask
     its owner.
     """
@@ -150,7 +150,7 @@ class CheckpointInvalid(SealBroken):
     origin: str
     size: int
     stated: int
-    witness: str
+    source: str
 
 
 class SealFork(SealBroken):

@@ -62,7 +62,7 @@ class SignaturesRefused(Refused):
 
 
 class NotAgreed(Refused):
-    """No agreement in force covers {topic}{lapsed}. Agreements are the *.toml files in the folder
+    """No agreement in force covers {topic}{period}. Agreements are the *.toml files in the folder
     that sinergi.toml names; ask the parties for the one that covers it.
     """
 
@@ -71,7 +71,7 @@ class NotAgreed(Refused):
     """Which file covered it until when, or covers it from when; empty without one."""
 
     @property
-    def lapsed(self) -> str:
+    def period(self) -> str:
         """The part of the message that says so."""
         return f" ({self.when})" if self.when else ""
 

@@ -159,9 +159,9 @@ def partition_count(admin: Admin, topic: str) -> int:
 
 
 def ends(admin: Admin, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-    """The offset behind the last message of each topic-partition.
+    """The end offset of each topic-partition.
 
-    It is the high watermark: open transactions of others do not hide what lies behind them, and our
+    It is the high watermark: open transactions of others do not hide what lies after them, and our
     consumers read as far.
 
     Raises:

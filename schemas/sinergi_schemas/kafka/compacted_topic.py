@@ -47,8 +47,8 @@ class CompactedTopic:
     """Writes the newest value of each key to partition 0 of a topic.
 
     Args:
-        stalled_seconds: after so long without a delivery report, while some are missing, the client
-            is replaced.
+        stalled_seconds: how long no delivery report may arrive, while some are missing, before the
+            client is replaced.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ _SETTINGS = {
     "auto.offset.reset": "error",
     "check.crcs": True,
     # Anybody who may write to a topic can leave a transaction open, and with read_committed nobody
-    # reads on behind it. Only the seal decides what counts, so an aborted message is noise.
+    # reads on after it. Only the seal decides what counts, so an aborted message is a foreign one.
     "isolation.level": "read_uncommitted",
     "allow.auto.create.topics": False,
     # How much is fetched ahead of the reader; the defaults are 100,000 messages and 64 MiB. Headers
@@ -122,7 +122,7 @@ class ReadingConsumer(Consumer):
     def position(
         self, partitions: list[confluent_kafka.TopicPartition]
     ) -> list[confluent_kafka.TopicPartition]:
-        """As `Consumer.position`; where a batch was passed over, at least the offset behind it."""
+        """As `Consumer.position`; where a batch was passed over, at least the offset after it."""
         found = super().position(partitions)
         for each in found:
             each.offset = max(each.offset, self._passed.get(from_client(each), -1))
@@ -134,10 +134,10 @@ class ReadingConsumer(Consumer):
         self._unreadable.close()
 
     def _pass_over(self, received: Message) -> None:
-        """Read on behind a batch. Where that fails, the client delivers its error once more."""
+        """Read on after a batch. Where that fails, the client delivers its error once more."""
         tp = of_message(received)
         try:
-            offset = self._unreadable.behind(received)
+            offset = self._unreadable.after(received)
             self.seek(to_client(tp, offset))
         except (KafkaException, errors.SinergiError) as failed:
             why = failed.args[0].name() if isinstance(failed, KafkaException) else str(failed)
@@ -182,7 +182,7 @@ class UngroupedConsumer(ReadingConsumer):
     def get_watermark_offsets(
         self, partition: confluent_kafka.TopicPartition, *args: Any, **kwargs: Any
     ) -> tuple[int, int]:
-        """The first offset of a topic-partition, and the one behind its last message.
+        """The first offset of a topic-partition, and its end offset.
 
         Raises:
             NotPermitted, TopicAway: naming the topic, which the library does not.

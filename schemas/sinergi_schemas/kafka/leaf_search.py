@@ -40,9 +40,9 @@ def find_offset(low: int, high: int, index: int, index_at: Callable[[int], int |
 
     Args:
         low: the first offset of the partition.
-        high: the offset behind its last message.
+        high: its end offset.
         index: the leaf index to find.
-        index_at: the leaf index of the first message at or behind an offset, None behind the last.
+        index_at: the leaf index of the first message at or after an offset, None after the last.
 
     Returns:
         `low` where no leaf at or below `index` is left: the reader then finds the gap.
@@ -67,7 +67,7 @@ def counted_offset(low: int, high: int, index: int, first: Iterable[tuple[int, i
 
     Args:
         low: the first offset of the partition.
-        high: the offset behind its last message.
+        high: its end offset.
         first: the offsets of the first messages, each with the leaf index that it claims.
     """
     begins = max((leaf - (at - low) for at, leaf in first if leaf is not None), default=low)

@@ -50,7 +50,7 @@ class DeliveryReports:
         self._reported_at = clock.monotonic()
 
     def are_overdue(self, seconds: float) -> bool:
-        """Receive the reports; whether none has come for so long although some are missing.
+        """Receive the reports; whether none has come for `seconds` although some are missing.
 
         The time counts from the first call that finds a report missing, so that a producer which is
         checked once a minute does not count as one without reports for a minute. After a suspension

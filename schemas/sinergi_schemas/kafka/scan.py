@@ -1,7 +1,7 @@
 """Ranges of offsets, read outside every consumer group: for replays, audits and searches.
 
 A range may have holes: the markers of transactions, what compaction has removed, batches that
-cannot be read. It is read as soon as the client's position is behind it, whatever lay there.
+cannot be read. It is read as soon as the client's position is after it, whatever lay there.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ class RangeReader:
     """Reads ranges of offsets of any number of topic-partitions; one call at a time.
 
     Args:
-        silent_seconds: after so long without a message of the ranges, a topic is away; if None, it
-            is that of the connection. The time that the process is suspended does not count.
+        silent_seconds: how long no message of the ranges may arrive before a topic is away; if
+            None, it is that of the connection. The time that the process is suspended does not
+            count.
     """
 
     def __init__(self, connection: Connection, silent_seconds: float | None = None) -> None:
@@ -65,7 +66,7 @@ class RangeReader:
         self._consumer.close()
 
     def bounds(self, tp: TopicPartition) -> tuple[int, int]:
-        """The first offset of a topic-partition, and the one behind its last message.
+        """The first offset of a topic-partition, and its end offset.
 
         Raises:
             SinergiError: see `faults.translate`.
@@ -159,7 +160,7 @@ class RangeReader:
         return received, min(SYSTEM.monotonic() - begun, _POLL_SECONDS)
 
     def _positions(self, unread: _UnreadRanges) -> dict[TopicPartition, int]:
-        """Behind which offset each topic-partition is read; a position also passes holes."""
+        """The position of the client in each topic-partition; it also passes holes."""
         with translating():
             found = self._consumer.position([to_client(tp) for tp in unread.tps])
         return {from_client(each): each.offset for each in found}
@@ -232,7 +233,7 @@ class PartitionScan:
         self._tp = tp
 
     def bounds(self) -> tuple[int, int]:
-        """The first offset, and the one behind the last message.
+        """The first offset, and the end offset.
 
         Raises:
             SinergiError: see `faults.translate`.
@@ -240,7 +241,7 @@ class PartitionScan:
         return self._reader.bounds(self._tp)
 
     def read(self, start: int, end: int, most: int = _CHUNK) -> Iterator[list[Message]]:
-        """The messages with offsets in `[start, end)`, in chunks of at most so many.
+        """The messages with offsets in `[start, end)`, in chunks of at most `most`.
 
         A chunk ends early where it has 8 MiB, and where no more has arrived yet.
 
@@ -291,7 +292,7 @@ class PartitionScan:
         return max((each + 1 for each in leaves if each is not None), default=0)
 
     def _first_claim(self, offset: int, high: int) -> int | None:
-        """The first leaf that is claimed at or behind an offset; None where there is none near.
+        """The first leaf that is claimed at or after an offset; None where there is none near.
 
         Where many messages without a leaf follow, the search goes on before them.
         """

@@ -9,7 +9,7 @@ import structlog
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sinergi_schemas.seal.noise import SkippedMessages
+    from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.topics import TopicPartition
 
 _log = structlog.get_logger(__name__)

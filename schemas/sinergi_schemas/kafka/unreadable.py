@@ -7,7 +7,8 @@ batch is passed over and reported. If it held leaves of the owner, the seal show
 missing.
 
 The error says at which offset the batch begins, and not where it ends. A fetch from any offset
-within it meets the same error. So the end is searched: with steps that double, then by bisection.
+within it meets the same error. So the end is searched for: with steps that double, then by
+bisection.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class UnreadableCounts:
 
 
 class _End(NamedTuple):
-    """The offset behind a batch; `is_unreadable` where the next batch cannot be read either."""
+    """The offset after a batch; `is_unreadable` where the next batch cannot be read either."""
 
     offset: int
     is_unreadable: bool
@@ -107,8 +108,8 @@ class UnreadableBatches:
         self._ends: dict[tuple[TopicPartition, int], _End] = {}
         self._found: list[Unreadable] = []
 
-    def behind(self, received: Message) -> int:
-        """The offset behind a batch and behind the unreadable batches that follow it at once.
+    def after(self, received: Message) -> int:
+        """The offset after a batch and after the unreadable batches that follow it at once.
 
         Where very many follow, the search ends after a second, at one of them.
 

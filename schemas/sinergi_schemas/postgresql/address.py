@@ -48,7 +48,7 @@ def conninfo(url: str) -> str:
     _, _, path = url.partition("?")[0].partition("://")[2].partition("/")
     if mark and "=" not in scheme and scheme != _OF_SQLALCHEMY and "@" in path:
         # libpq would take it for the database's name, with half of a password in it.
-        raise ValueError("has an @ behind a /; in a password write %2F for / and %40 for @")
+        raise ValueError("has an @ after a /; in a password write %2F for / and %40 for @")
     try:
         parts = _of_sqlalchemy(url) if scheme == _OF_SQLALCHEMY else conninfo_to_dict(url)
         made = make_conninfo(**parts)

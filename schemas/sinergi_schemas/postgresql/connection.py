@@ -201,7 +201,7 @@ def open_connection(address: str, application: str) -> psycopg.Connection:
 
     Raises:
         EncodingRefused: the database's encoding is not UTF8.
-        psycopg.Error: it does not serve us.
+        psycopg.Error: it is unavailable, or refuses the connection.
     """
     said = conninfo_to_dict(address)
     connection = psycopg.connect(

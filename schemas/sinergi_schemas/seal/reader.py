@@ -28,12 +28,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_schemas import errors
-from sinergi_schemas.seal import checkpoint, noise
+from sinergi_schemas.seal import checkpoint, skipped
 from sinergi_schemas.seal.candidates import WINDOW, Candidates
 from sinergi_schemas.seal.hash_budget import HashBudget
 from sinergi_schemas.seal.history import VerifiedHistory
 from sinergi_schemas.seal.merkle import Frontier, leaf_hash
-from sinergi_schemas.seal.noise import Noise
+from sinergi_schemas.seal.skipped import SkippedByCause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ class TreeReader:
         size: the number of verified leaves.
         unresolved: why the smallest open checkpoint does not match the messages so far, or None.
         origins: in all checkpoints so far, whoever signed them; at most twenty other ones.
-        noise: the skipped messages.
+        skipped: the skipped messages.
         resends: the number of messages that were skipped as copies.
         history: what is stored to compare with, and what could not be compared; None unless
             `compare` is set.
@@ -113,7 +113,7 @@ class TreeReader:
         self._fork: errors.SealFork | None = None
         self.size = frontier.size
         self.history = VerifiedHistory(frontier) if compare else None
-        self.noise = Noise()
+        self.skipped = SkippedByCause()
         self.resends = 0
 
     @property
@@ -150,7 +150,7 @@ class TreeReader:
         if index >= self.size:
             self._add_candidate(index, leaf_hash(leaf_data), offset)
         elif self.history and self.history.is_other_leaf(index, leaf_hash(leaf_data)):
-            self.noise.add(noise.ALTERED, offset, index)
+            self.skipped.add(skipped.ALTERED, offset, index)
         else:
             self.resends += 1
         return self._process_checkpoint(sealed, index, offset) if sealed else None
@@ -175,7 +175,7 @@ class TreeReader:
     def _add_candidate(self, index: int, leaf: bytes, offset: int) -> None:
         """Rule 2."""
         if index >= self.size + WINDOW:
-            self.noise.add(noise.OUTSIDE, offset, index)
+            self.skipped.add(skipped.OUTSIDE, offset, index)
         elif not self._candidates.add(index, leaf, offset):
             self.resends += 1
         elif index < self._smallest:
@@ -189,7 +189,7 @@ class TreeReader:
             stated = checkpoint.verify(sealed.note, self._origin, self._keys)
         except errors.SealBroken as why:
             self._record_origin(why)
-            self.noise.add(f"{noise.FOREIGN_CHECKPOINT} ({type(why).__name__})", offset, index)
+            self.skipped.add(f"{skipped.FOREIGN_CHECKPOINT} ({type(why).__name__})", offset, index)
             return None
         self.origins.add(self._origin)
         if self._is_other_tree(stated):
@@ -201,7 +201,7 @@ class TreeReader:
         self._record_root(stated)
         frontier = tuple(sealed.frontier)
         if not _is_frontier(frontier, stated):
-            self.noise.add(noise.FALSE_FRONTIER, offset, index)
+            self.skipped.add(skipped.FALSE_FRONTIER, offset, index)
             frontier = ()
         owner_keys = self._keys.allowed(stated.size)
         note = checkpoint.keep_owner_signatures(sealed.note, owner_keys)
@@ -266,7 +266,7 @@ class TreeReader:
         start, self._frontier = self.size, found.frontier
         self.size = found.frontier.size
         for index, offset in found.rejected:
-            self.noise.add(noise.ALTERED, offset, index)
+            self.skipped.add(skipped.ALTERED, offset, index)
         if self.history:
             self.history.add(found.leaves, stated)
         self._candidates.advance(stated.size)

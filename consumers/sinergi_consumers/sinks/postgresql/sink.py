@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from sinergi_consumers.projections.projection import Projection
-    from sinergi_schemas.seal.noise import SkippedMessages
+    from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.timeouts import DatabaseTimeouts
     from sinergi_schemas.topics import TopicPartition
 
@@ -210,11 +210,13 @@ class PostgresqlSink:
             ).fetchall()
         return [QuarantineKey(name, tp, index) for name, index in rows]
 
-    def record_halt(self, tp: TopicPartition, why: errors.TopicHalted, looks_at: datetime) -> None:
+    def record_halt(
+        self, tp: TopicPartition, why: errors.TopicHalted, next_check_at: datetime
+    ) -> None:
         """Store why a partition is halted, and when the worker tries it again."""
         with self._database.serving() as connection:
             reason = type(why).__name__
-            connection.execute(_HALT, (*tp, reason, str(why), looks_at))
+            connection.execute(_HALT, (*tp, reason, str(why), next_check_at))
 
     def clear_halt(self, tp: TopicPartition) -> None:
         """Remove the record of a halt."""

@@ -1,4 +1,4 @@
-"""Noise: the messages of a topic that a reader has skipped, counted by cause.
+"""The messages of a topic that a reader has skipped, counted by cause.
 
 Nobody can remove a foreign message from a topic without retention and compaction. So readers skip
 such messages, and report each cause once, with the first offset and the count.
@@ -45,7 +45,7 @@ class SkippedMessages:
             self.places.append((offset, index))
 
 
-class Noise:
+class SkippedByCause:
     """The skipped messages of one topic-partition by cause, in limited memory."""
 
     def __init__(self) -> None:
@@ -61,12 +61,12 @@ class Noise:
 
     def drain(self) -> list[SkippedMessages]:
         """Return what was skipped since the last call, and reset the counts."""
-        found, self._by_cause = self.skipped, {}
+        found, self._by_cause = self.causes, {}
         return found
 
     @property
-    def skipped(self) -> list[SkippedMessages]:
-        """The skipped messages, one entry per cause, in the order of the first occurrence."""
+    def causes(self) -> list[SkippedMessages]:
+        """The skipped messages, one entry for each cause, in the order of the first occurrence."""
         return list(self._by_cause.values())
 
     @property

@@ -10,7 +10,7 @@ import pytest
 import tomli_w
 
 from agency_pair import BUS, agreement
-from sinergi_consumers.audit import witnesses
+from sinergi_consumers.audit import statement_reading
 from sinergi_consumers.audit.statements import HEADS, RECEIPT, SignedStatements
 from sinergi_consumers.bus import Bus
 from sinergi_schemas import topics
@@ -72,7 +72,7 @@ class MemoryTopics:
         self.messages[RECEIPTS] += [(key.encode(), each) for each in notes]
 
     def gather(self) -> SignedStatements:
-        return witnesses.gather(self.bus, TOPIC)
+        return statement_reading.gather(self.bus, TOPIC)
 
     @contextmanager
     def scan(self, _: Connection, place: TopicPartition) -> Iterator[MemoryScan]:
@@ -105,9 +105,11 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryTopics:
     (tmp_path / "pks.toml").write_text(tomli_w.dumps(agreed), encoding="utf-8")
     bus = Bus(Connection("nowhere:9092"), Agreements.load(tmp_path), Catalog.shipped())
     made = MemoryTopics(bus)
-    monkeypatch.setattr(witnesses, "open_admin", lambda _: None)
-    monkeypatch.setattr(witnesses, "describe", lambda _, names: made.messages.keys() & names)
-    monkeypatch.setattr(witnesses, "open_scan", made.scan)
+    monkeypatch.setattr(statement_reading, "open_admin", lambda _: None)
+    monkeypatch.setattr(
+        statement_reading, "describe", lambda _, names: made.messages.keys() & names
+    )
+    monkeypatch.setattr(statement_reading, "open_scan", made.scan)
     return made
 
 
@@ -134,7 +136,7 @@ def stripped(receipt: bytes) -> bytes:
 
 
 def sizes(found: SignedStatements) -> dict[tuple[str, str], int]:
-    return {(each.kind, each.name.rpartition("/")[2]): each.size for each in found.witnesses}
+    return {(each.kind, each.name.rpartition("/")[2]): each.size for each in found.largest}
 
 
 @pytest.mark.parametrize("count", [1, 1_001, 2_600])
@@ -198,7 +200,7 @@ def test_copies_of_a_note_are_verified_once(
 def test_a_hash_that_was_forgotten_hides_nothing(
     memory: MemoryTopics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(witnesses, "_MOST_REMEMBERED", 2)
+    monkeypatch.setattr(statement_reading, "_MOST_REMEMBERED", 2)
     silent = [heads_note(at=each) for each in range(5)]
     memory.heads(*silent, heads_note(50), *silent, *silent)
     found = memory.gather()
@@ -232,7 +234,7 @@ def test_a_claim_is_dropped_only_for_a_signed_checkpoint_of_the_same_tree(
 def test_claims_beyond_the_limit_are_counted(
     memory: MemoryTopics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(witnesses, "_MOST_CLAIMS", 30)
+    monkeypatch.setattr(statement_reading, "_MOST_CLAIMS", 30)
     memory.receipts(*(stripped(receipt_note(size)) for size in range(1, 41)))
     found = memory.gather()
     assert (len(found.claims), found.claims_beyond_limit) == (30, 10)

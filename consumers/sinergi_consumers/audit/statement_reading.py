@@ -31,10 +31,10 @@ from sinergi_consumers.audit.statements import (
     HEADS,
     RECEIPT,
     Decrease,
+    SignedStatement,
     SignedStatements,
     SkippedStatements,
     UnsupportedClaim,
-    Witness,
 )
 from sinergi_schemas import errors, topics
 from sinergi_schemas.clock import from_posix_time
@@ -84,7 +84,7 @@ def gather(bus: Bus, topic: Topic) -> SignedStatements:
             for chunk in scan.read(*scan.bounds()):
                 reading.add(chunk)
             found.unreadable.add(scan.drain_unreadable())
-        found.witnesses += reading.largest.values()
+        found.largest += reading.largest.values()
         found.signed |= reading.signed
         found.decreases += reading.decreases.values()
         if reading.skipped.count:
@@ -139,7 +139,7 @@ class _StatementReading:
         self._topic = topic
         self._keys = keys
         self._statements = statements
-        self.largest: dict[tuple[str, int], Witness] = {}
+        self.largest: dict[tuple[str, int], SignedStatement] = {}
         self.decreases: dict[tuple[str, int], Decrease] = {}
         self.has_valid = False
         self.newest_at: datetime | None = None
@@ -165,7 +165,7 @@ class _StatementReading:
             self._add_key(messages)
 
     def _add_key(self, messages: Sequence[Message]) -> None:
-        newest: list[Witness] = []
+        newest: list[SignedStatement] = []
         offset = 0
         for each in reversed(messages):
             value = each.value()
@@ -180,7 +180,7 @@ class _StatementReading:
                 self._record(stated)
         self._compare(newest, offset)
 
-    def _read(self, value: bytes, *, only_larger: bool) -> list[Witness] | None:
+    def _read(self, value: bytes, *, only_larger: bool) -> list[SignedStatement] | None:
         """The statements in a note, or None if it is not valid.
 
         Args:
@@ -213,7 +213,7 @@ class _StatementReading:
             del self._remembered[next(iter(self._remembered))]
         self._remembered[digest] = is_valid
 
-    def _record(self, stated: Iterable[Witness]) -> None:
+    def _record(self, stated: Iterable[SignedStatement]) -> None:
         for each in stated:
             self.has_valid = True
             self.signed.add((each.partition, each.size, each.root))
@@ -223,7 +223,7 @@ class _StatementReading:
             if key not in self.largest or each.size > self.largest[key].size:
                 self.largest[key] = each
 
-    def _compare(self, newest: Iterable[Witness], offset: int) -> None:
+    def _compare(self, newest: Iterable[SignedStatement], offset: int) -> None:
         """Record a decrease if the newest statements of a chunk state less than earlier ones."""
         for each in newest:
             larger = self.largest[each.name, each.partition]
@@ -236,7 +236,7 @@ class _StatementReading:
         self._skipped = (first if count else each.offset() or 0), count + 1
 
 
-def _is_more(size: int, known: Witness | None) -> bool:
+def _is_more(size: int, known: SignedStatement | None) -> bool:
     return known is None or size > known.size
 
 
@@ -253,14 +253,14 @@ class _Heads:
         self._agreements = bus.agreements
         self._topic = topic
 
-    def states_more(self, note: str, largest: Mapping[tuple[str, int], Witness]) -> bool:
+    def states_more(self, note: str, largest: Mapping[tuple[str, int], SignedStatement]) -> bool:
         """Whether an unverified note states more leaves than the largest statements so far."""
         name = f"{self._agreements.bus}/{self._topic.agency}"
         pattern = rf"^{re.escape(self._topic.name)}/(\d{{1,4}}) (\d{{1,18}}) "
         found = re.findall(pattern, note, re.MULTILINE)
         return any(_is_more(int(size), largest.get((name, int(number)))) for number, size in found)
 
-    def verify(self, note: str) -> list[Witness]:
+    def verify(self, note: str) -> list[SignedStatement]:
         """Verify heads and return their statements about the topic.
 
         Raises:
@@ -271,7 +271,7 @@ class _Heads:
         at = from_posix_time(signed.posix_time)
         name = f"{agreements.bus}/{agency}"
         return [
-            Witness(name, HEADS, each.partition, each.size, each.root, at, note)
+            SignedStatement(name, HEADS, each.partition, each.size, each.root, at, note)
             for each in agreements.credible(signed).heads
             if each.topic == self._topic.name
         ]
@@ -299,7 +299,7 @@ class _Receipts:
         self._found = found
         self._claims: set[UnsupportedClaim] = set()
 
-    def states_more(self, note: str, largest: Mapping[tuple[str, int], Witness]) -> bool:
+    def states_more(self, note: str, largest: Mapping[tuple[str, int], SignedStatement]) -> bool:
         """Whether an unverified note states more leaves than the largest statements so far.
 
         It is compared with the statements of the databases whose signatures it has, since anybody
@@ -317,7 +317,7 @@ class _Receipts:
             or any(_is_more(stated.size, largest.get((name, int(number[:9])))) for name in signers)
         )
 
-    def verify(self, note: str) -> list[Witness]:
+    def verify(self, note: str) -> list[SignedStatement]:
         """Verify a receipt and return its statement, or nothing if the owner did not sign it.
 
         Raises:
@@ -346,7 +346,9 @@ class _Receipts:
             self._add_claim(claim)
             return []
         when = from_posix_time(at)
-        return [Witness(key.name, RECEIPT, int(number), stated.size, stated.root, when, note)]
+        return [
+            SignedStatement(key.name, RECEIPT, int(number), stated.size, stated.root, when, note)
+        ]
 
     def _add_claim(self, claim: UnsupportedClaim) -> None:
         if claim in self._claims:
