@@ -51,6 +51,7 @@ _JAAS = (
     "org.apache.kafka.common.security.plain.PlainLoginModule required"
     f' username="admin" password="admin-secret" user_{USER}="{PASSWORD}";'
 )
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
 
 class Authority:
@@ -122,9 +123,11 @@ class SecuredKafka(LocalKafka):
             "listener.name.mutual.ssl.client.auth": "required",
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": self.authorities,
-            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
             "listener.name.login.plain.sasl.jaas.config": _JAAS,
             "listener.name.logintls.plain.sasl.jaas.config": _JAAS,
+            "listener.name.login.scram-sha-512.sasl.jaas.config": _SCRAM,
+            "listener.name.logintls.scram-sha-512.sasl.jaas.config": _SCRAM,
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": self.certificates,
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",

@@ -253,7 +253,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     )
     known = ["--config", str(folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
     status, out, _ = run(*known, "provision", "plan", "--json")
-    names = {step["topic"]: step["verdict"] for step in json.loads(out)}
+    names = {step["topic"]: step["verdict"] for step in json.loads(out)["topics"]}
     assert names == dict.fromkeys(
         [f"sinergi.{one}.control", f"sinergi.{one}.transfer", f"sinergi.{two}.receipts"],
         "create",
@@ -295,7 +295,7 @@ def test_no_topic_is_made_for_an_event_type_that_is_misspelt_unless_it_is_named(
     assert f"{topic}: sezure is no event type of this version" in err
     assert "did you mean seizure?" in err
     status, out, _ = run(*known, "plan", "--json")
-    verdicts = {step["topic"]: step["verdict"] for step in json.loads(out)}
+    verdicts = {step["topic"]: step["verdict"] for step in json.loads(out)["topics"]}
     assert status == 2
     assert verdicts.pop(topic) == "refused"
     assert set(verdicts.values()) == {"ok"}

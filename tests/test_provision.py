@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
 
-from sinergi.provision import Cluster, ExistingTopic, TopicAction, WantedTopic, compare, wanted
+from sinergi.provision.cluster import Cluster
+from sinergi.provision.topics import ExistingTopic, TopicAction, WantedTopic, compare, wanted
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.errors import BrokerAway, LoginRefused, ProvisionRefused, TopicAway
 from sinergi_schemas.kafka import Connection

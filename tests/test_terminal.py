@@ -36,7 +36,10 @@ from sinergi.cli.logs import set_up
 from sinergi.cli.output import Destination, Output, open_writer
 from sinergi.cli.tables import ColumnKind, TableColumn, laid_out
 from sinergi.exit_status import ExitStatus
-from sinergi.provision import Step, TopicAction
+from sinergi.provision.access import AccessAction, AccessStep
+from sinergi.provision.plan import ProvisionPlan
+from sinergi.provision.rights import AclEntry
+from sinergi.provision.topics import TopicAction, TopicStep
 from sinergi.settings.settings import SettingEntry
 from sinergi.status import facts
 from sinergi.status.judgement import judge
@@ -261,10 +264,16 @@ def recovered(text: str, topic: str) -> None:
 
 def provisioned(text: str, topic: str) -> None:
     steps = [
-        Step(f"{topic}-{number}", verdict, 1, 3, {}, f"cleanup.policy {text} → compact")
+        TopicStep(f"{topic}-{number}", verdict, 1, 3, {}, f"cleanup.policy {text} → compact")
         for number, verdict in enumerate(TopicAction)
     ]
-    provision._show(steps, as_json=False)
+    entry = AclEntry(f"User:{text}", "TOPIC", topic, "LITERAL", "READ")
+    access = [
+        AccessStep("", entry.principal, each, action, text)
+        for action in AccessAction
+        for each in (entry, None)
+    ]
+    provision._show(ProvisionPlan("bus", (), steps, access), as_json=False)
 
 
 def quarantined(text: str, topic: str) -> Quarantined:

@@ -13,7 +13,7 @@ from confluent_kafka.admin import NewTopic
 
 from agency_pair import AgencyPair, send, transfer
 from memory_use import measured, peak
-from sinergi import provision
+from sinergi.provision import topics as provisioned
 from sinergi_producers.relay import topic_evidence
 from sinergi_schemas import topics
 from sinergi_schemas.kafka.admin import open_admin
@@ -265,7 +265,7 @@ def test_batches_of_hundreds_of_thousands_of_empty_messages_take_bounded_memory(
 def test_a_topic_takes_the_largest_event_and_whole_batches_of_a_relay(pair: AgencyPair) -> None:
     """As `sinergi provision` sets it up, whatever does not let itself be compressed."""
     limit = {"max.message.bytes": str(MOST_BATCH_BYTES)}
-    assert provision._EVENTS.items() >= limit.items() <= provision._LATEST_ONLY.items()
+    assert provisioned._EVENTS.items() >= limit.items() <= provisioned._LATEST_ONLY.items()
     admin = open_admin(pair.connection)
     topic = f"{pair.topic.name}.limited"
     admin.create_topics([NewTopic(topic, 1, 1, config=limit)])[topic].result(PATIENCE_SECONDS)

@@ -1,19 +1,32 @@
-"""`sinergi provision`: show and make the topics that the agreements in force need."""
+"""`sinergi provision`: show and make what the agreements in force need: topics, users, rights."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sinergi.cli import root, terminal
-from sinergi.cli.options import AsJson, command_group
+from sinergi.cli.options import AsJson, Force, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
-from sinergi.provision import Cluster, Step, TopicAction, remarks, wanted
+from sinergi.provision.access import AccessAction, access_steps
+from sinergi.provision.access_control import AccessControl
+from sinergi.provision.cluster import Cluster
+from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_document
+from sinergi.provision.topics import TopicAction, remarks, wanted
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.plain_text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinergi.provision.access import AccessStep
+    from sinergi.provision.topics import TopicStep
 
 _STYLES = {
     TopicAction.OK: "green",
@@ -21,13 +34,30 @@ _STYLES = {
     TopicAction.CHANGE: "yellow",
     TopicAction.REFUSED: "bold red",
 }
+_ACCESS_STYLES = {
+    AccessAction.OK: "green",
+    AccessAction.CREATE: "cyan",
+    AccessAction.REMOVE: "yellow",
+    AccessAction.LEFT: "dim",
+}
 
-_COLUMNS = (
+_TOPICS = (
     TableColumn("topic", ColumnKind.HEADING),
     TableColumn("partitions", ColumnKind.NUMBER),
     TableColumn("copies", ColumnKind.NUMBER),
     TableColumn(""),
     TableColumn("what", ColumnKind.PROSE),
+)
+_ACCESS = (
+    TableColumn("principal", ColumnKind.HEADING),
+    TableColumn(""),
+    TableColumn("may"),
+    TableColumn("where"),
+    TableColumn("why", ColumnKind.PROSE),
+)
+_NO_AUTHORIZER = (
+    "sinergi: the brokers have no authorizer, so that whoever reaches them may read and write"
+    " everything; no user and no right was planned (authorizer.class.name in the brokers' settings)"
 )
 
 UnknownTypes = Annotated[
@@ -39,57 +69,110 @@ UnknownTypes = Annotated[
     ),
 ]
 
-app = command_group("provision", "Make the topics that the agreements in force need.")
+app = command_group(
+    "provision", "Make the topics, users and rights that the agreements in force need."
+)
 
 
 @app.command()
-def plan(unknown_types: UnknownTypes = None, as_json: AsJson = False) -> None:
+def plan(
+    unknown_types: UnknownTypes = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Keep the plan for `apply FILE`.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
     """Show what would be done; do nothing.
 
+    A right or a user is created or removed only if an agreement in the folder names it; all others
+    are shown as left.
+
     Exit status: 0 nothing is left to do, 1 something is, 2 a topic is refused.
+
+    Example: sinergi provision plan --out plan.json
     """
-    _, steps = _plan(unknown_types)
-    _show(steps, as_json=as_json)
-    verdicts = {step.verdict for step in steps}
-    if TopicAction.REFUSED in verdicts:
+    _, _, found = _plan(unknown_types or ())
+    if out is not None:
+        with OutputFile.open(out, force=force) as file:
+            file.write(json.dumps(found.document, indent=1).encode())
+    _show(found, as_json=as_json)
+    if found.is_refused:
         raise typer.Exit(ExitStatus.ERROR)
-    if verdicts - {TopicAction.OK}:
+    if not found.is_done:
         raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 @app.command()
-def apply(unknown_types: UnknownTypes = None, as_json: AsJson = False) -> None:
-    """Make what is missing and mend what differs.
+def apply(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="A kept plan; left out: what `plan` would show now."),
+    ] = None,
+    unknown_types: UnknownTypes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make what is missing, mend what differs, and remove rights that have ended.
+
+    A kept plan is refused if the cluster or the agreements have changed since it was made.
 
     A topic that has fewer partitions than it should is refused and left as it is; the others are
     made and mended. Partitions beyond those agreed are listed, and do no harm. A topic of an event
     type that this version does not know is not made, unless --unknown-type names the type: it may
     be misspelt in the agreement, and a topic is never deleted.
 
+    The password of each new user goes into a file of its own in the folder `provision.passwords`.
+    Hand it over to the agency, and delete it here.
+
     Exit status: 0 done, 2 a topic is refused.
     """
-    cluster, steps = _plan(unknown_types)
-    _show(steps, as_json=as_json)
-    cluster.apply(steps)
+    kept = None if file is None else kept_document(file)
+    types = kept["unknown_types"] if kept else unknown_types or ()
+    cluster, access_control, found = _plan(types)
+    if file is not None and kept is not None:
+        check_unchanged(file, kept, found)
+    _show(found, as_json=as_json)
+    passwords = access_control.apply(found.access or ())
+    if passwords:
+        terminal.note(
+            f"sinergi: {counted(len(passwords), 'password')} of new users in"
+            f" {passwords[0].parent}: hand each over to its agency, and delete it here"
+        )
+    cluster.apply(found.topics)
 
 
-def _plan(unknown_types: list[str] | None) -> tuple[Cluster, list[Step]]:
+def _plan(unknown_types: Sequence[str]) -> tuple[Cluster, AccessControl, ProvisionPlan]:
     settings = root.settings()
     agreements, now = settings.agreements(), SYSTEM.now()
-    want = wanted(agreements, now, unknown_types or ())
+    want = wanted(agreements, now, unknown_types)
     for remark in remarks(agreements, now):
         terminal.note(f"sinergi: {remark}")
-    cluster = Cluster(open_admin(settings.connection()), settings.values.provision.replication)
-    return cluster, cluster.plan(want)
+    admin = open_admin(settings.connection())
+    cluster = Cluster(admin, settings.values.provision.replication)
+    access_control = AccessControl(admin, settings.values.provision.passwords)
+    topics, access = cluster.plan(want), access_control.read()
+    if access is None:
+        terminal.note(_NO_AUTHORIZER)
+    steps = None if access is None else access_steps(agreements, now, access)
+    return cluster, access_control, ProvisionPlan(agreements.bus, unknown_types, topics, steps)
 
 
-def _show(steps: list[Step], *, as_json: bool) -> None:
+def _show(found: ProvisionPlan, *, as_json: bool) -> None:
     if as_json:
-        terminal.show_json([asdict(step) for step in steps])
+        terminal.show_json(found.document)
         return
-    terminal.show_table(_COLUMNS, map(_row, steps))
+    terminal.show_table(_TOPICS, map(_topic_row, found.topics))
+    if found.access:
+        terminal.show_line("")
+        terminal.show_table(_ACCESS, map(_access_row, found.access))
 
 
-def _row(step: Step) -> list[str | TableCell]:
+def _topic_row(step: TopicStep) -> list[str | TableCell]:
     verdict = TableCell(step.verdict, _STYLES[step.verdict])
     return [step.topic, str(step.partitions), str(step.copies), verdict, step.what]
+
+
+def _access_row(step: AccessStep) -> list[str | TableCell]:
+    action = TableCell(step.action, _ACCESS_STYLES[step.action])
+    may, where = ("log in", "") if step.entry is None else (step.entry.may, step.entry.where)
+    return [step.principal, action, may, where, step.why]

@@ -16,8 +16,10 @@ import sqlalchemy as sa
 import tomli_w
 from sqlalchemy.orm import Session
 
-from sinergi import migrate, provision
+from sinergi import migrate
 from sinergi.demo import registers
+from sinergi.provision.cluster import Cluster
+from sinergi.provision.topics import wanted
 from sinergi.settings import settings
 from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
 from sinergi_consumers.bus import Bus
@@ -191,8 +193,8 @@ def establish(folder: Path, local: Local, clock: StoryClock) -> DemoBus:
     }  # 3
     first = agencies[LAPAS.slug].settings
     bus = Bus(first.connection(), first.agreements(), catalog)
-    cluster = provision.Cluster(open_admin(bus.connection))  # 4
-    cluster.apply(cluster.plan(provision.wanted(bus.agreements, SYSTEM.now())))
+    cluster = Cluster(open_admin(bus.connection))  # 4
+    cluster.apply(cluster.plan(wanted(bus.agreements, SYSTEM.now())))
     return DemoBus(agencies, bus)
 
 

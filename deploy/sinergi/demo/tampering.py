@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sinergi import provision
 from sinergi.demo.errors import DemoFailed
+from sinergi.provision.cluster import Cluster
+from sinergi.provision.topics import wanted
 from sinergi_consumers.audit.comparison import first_difference
 from sinergi_consumers.audit.replay import Replay, ReplayFilter
 from sinergi_schemas import codec, errors, message
@@ -148,8 +149,8 @@ def _lighter(demo: DemoBus, victim: Message) -> _Change:
 
 def _copy(demo: DemoBus, topic: Topic, copy: str, messages: list[Message], change: _Change) -> None:
     """Create the topic `copy` and send it every message unchanged, except the changed one."""
-    cluster = provision.Cluster(open_admin(demo.bus.connection))
-    like = {each.name: each for each in provision.wanted(demo.agreements, SYSTEM.now())}
+    cluster = Cluster(open_admin(demo.bus.connection))
+    like = {each.name: each for each in wanted(demo.agreements, SYSTEM.now())}
     cluster.apply(cluster.plan([replace(like[topic.name], name=copy)]))
     producer = open_producer(demo.bus.connection)
     failures: list[KafkaError] = []

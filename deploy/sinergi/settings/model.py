@@ -142,14 +142,18 @@ class Consumer(SettingsTable):
 
 
 class Provision(SettingsTable):
-    """How topics are made.
+    """How topics and users are made.
 
     Attributes:
         replication: copies of each partition; unset means three, or one per broker if fewer.
+        passwords: the folder for the passwords of new users, one file of mode 0600 for each.
     """
 
     replication: Count | None = Field(
         default=None, ge=1, le=100, description="a count of brokers, as 3"
+    )
+    passwords: Path = Field(
+        default=Path("passwords"), description="the folder for the passwords of new users"
     )
 
 

@@ -34,6 +34,29 @@ class ProvisionRefused(Refused):
     listing: str
 
 
+class PlanRefused(Refused):
+    """{path} {what}. Make a plan with `sinergi provision plan --out FILE`."""
+
+    path: str
+    what: str
+
+
+class PlanOutdated(Refused):
+    """{path} is not the plan that would be made now, so nothing was done: the cluster or the
+    agreements have changed. Make a new plan and read it:{listing}
+    """
+
+    path: str
+    listing: str
+
+
+class PasswordFileRefused(Refused):
+    """{path} {what}. The password of a new user goes there; no user was made for it."""
+
+    path: str
+    what: str
+
+
 class AgreementRefused(Refused):
     """{path} cannot be used as an agreement:{listing}
 

@@ -1,6 +1,6 @@
 """The topics that the agreements in force need, and what a cluster lacks of them.
 
-`wanted` and `compare` decide; `Cluster` asks the brokers and changes topics. A topic is made, or
+`wanted` and `compare` decide; `cluster` asks the brokers and changes topics. A topic is made, or
 its settings are mended. It is never deleted, and no partition is added, since that would move keys
 to other partitions although their leaves are sealed in the old ones.
 """
@@ -9,36 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from time import sleep
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewTopic,
-    ResourceType,
-)
-
-from sinergi_schemas import errors, topics
+from sinergi_schemas import topics
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.toml_file import did_you_mean
-from sinergi_schemas.kafka.admin import broker_count, describe
 from sinergi_schemas.limits import MOST_BATCH_BYTES
-from sinergi_schemas.plain_text import counted, listing
+from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from sinergi_schemas.agreements.collection import Agreements
-    from sinergi_schemas.kafka.admin import Admin
-    from sinergi_schemas.kafka.connection import Attempt
 
-_PAUSE_SECONDS = 0.02
-_MOST_COPIES = 3
 _REMEDY = "correct the agreement, or name the type with --unknown-type; "
 
 # No message is ever deleted: a seal covers all leaves from the first. The broker's clock sets the
@@ -88,7 +72,7 @@ class TopicAction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TopicStep:
     """A topic, and what has to be done about it.
 
     Attributes:
@@ -152,7 +136,7 @@ def _unknown(event_type: str, remedy: str = "") -> str:
 
 def compare(
     want: Iterable[WantedTopic], found: Mapping[str, ExistingTopic], copies: int
-) -> list[Step]:
+) -> list[TopicStep]:
     """What has to be done, topic by topic.
 
     Args:
@@ -161,13 +145,15 @@ def compare(
     return [_step(each, found.get(each.name), copies) for each in want]
 
 
-def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> Step:
+def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> TopicStep:
     if found is None and want.unknown_type:
-        return Step(want.name, TopicAction.REFUSED, want.partitions, copies, {}, want.unknown_type)
+        return TopicStep(
+            want.name, TopicAction.REFUSED, want.partitions, copies, {}, want.unknown_type
+        )
     if found is None:
         settings = {**want.settings, **_insync(copies)}
         what = f"{counted(want.partitions, 'partition')}, {counted(copies, 'copy', 'copies')}"
-        return Step(want.name, TopicAction.CREATE, want.partitions, copies, settings, what)
+        return TopicStep(want.name, TopicAction.CREATE, want.partitions, copies, settings, what)
     there = f"it has {counted(found.partitions, 'partition')} where {want.partitions}"
     there = f"{there} {'is' if want.partitions == 1 else 'are'} wanted"
     if found.partitions < want.partitions:
@@ -175,7 +161,7 @@ def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> Step:
         other = f"or {want.file} is not the agreement of this bus: ask another party for theirs"
         what = f"{there}; {other}. Only if it is, let the brokers' operator add the missing ones,"
         what = f"{what} for Kafka cannot remove them again: `{alter}`"
-        return Step(want.name, TopicAction.REFUSED, found.partitions, found.copies, {}, what)
+        return TopicStep(want.name, TopicAction.REFUSED, found.partitions, found.copies, {}, what)
     settings = {**want.settings, **_insync(found.copies)}
     differing = {key: value for key, value in settings.items() if found.settings.get(key) != value}
     what = ", ".join(f"{key} {found.settings.get(key)} → {differing[key]}" for key in differing)
@@ -183,126 +169,9 @@ def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> Step:
         aside = f"{there}; the further ones are left aside, and nothing has to be done about them"
         what = f"{what}; {aside}" if what else aside
     verdict = TopicAction.CHANGE if differing else TopicAction.OK
-    return Step(want.name, verdict, found.partitions, found.copies, differing, what)
+    return TopicStep(want.name, verdict, found.partitions, found.copies, differing, what)
 
 
 def _insync(copies: int) -> dict[str, str]:
     """How many copies must have a message before it counts as written: all but one."""
     return {"min.insync.replicas": str(max(1, copies - 1))}
-
-
-class Cluster:
-    """The cluster on which topics are made.
-
-    Args:
-        copies: of each partition; without it three, or one per broker if there are fewer.
-    """
-
-    def __init__(self, admin: Admin, copies: int | None = None) -> None:
-        self._admin = admin
-        self._copies = copies
-
-    def plan(self, want: Sequence[WantedTopic]) -> list[Step]:
-        """What has to be done on this cluster; it changes nothing.
-
-        Raises:
-            SinergiError: the cluster does not answer; see `faults.translate`.
-        """
-        copies = self._copies or min(_MOST_COPIES, broker_count(self._admin))
-        return compare(want, self._found(each.name for each in want), copies)
-
-    def apply(self, steps: Sequence[Step]) -> None:
-        """Do what a plan says; doing it twice has the same result as once.
-
-        Raises:
-            ProvisionRefused: the plan holds a refused topic; everything else is done.
-            TopicAway: the brokers accepted a change and do not show it.
-            SinergiError: the cluster does not answer, or does not permit it.
-        """
-        self._create([step for step in steps if step.verdict is TopicAction.CREATE])
-        self._change([step for step in steps if step.verdict is TopicAction.CHANGE])
-        self._await(steps)
-        refused = [step for step in steps if step.verdict is TopicAction.REFUSED]
-        if refused:
-            lines = [f"{step.topic}: {step.what}" for step in refused]
-            raise errors.ProvisionRefused(listing(lines))
-
-    def _found(self, names: Iterable[str]) -> dict[str, ExistingTopic]:
-        topics_there = describe(self._admin, names)
-        if not topics_there:
-            return {}
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics_there]
-        asked = self._admin.describe_configs(resources, request_timeout=self._seconds)
-        settings = {
-            each.name: self._admin.answer(future, self._attempt("DescribeConfigs", each.name))
-            for each, future in asked.items()
-        }
-        return {
-            name: ExistingTopic(
-                partitions=len(topic.partitions),
-                copies=min(len(each.replicas) for each in topic.partitions),
-                settings={key: str(entry.value) for key, entry in settings[name].items()},
-            )
-            for name, topic in topics_there.items()
-        }
-
-    def _create(self, steps: Sequence[Step]) -> None:
-        new = [
-            NewTopic(step.topic, step.partitions, step.copies, config=dict(step.settings))
-            for step in steps
-        ]
-        if not new:
-            return
-        asked = self._admin.create_topics(
-            new, operation_timeout=self._seconds, request_timeout=2 * self._seconds
-        )
-        for name, future in asked.items():
-            try:
-                self._admin.wait_for(future)
-            except KafkaException as why:
-                if why.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise self._admin.fault(why, self._attempt("Create", name)) from None
-
-    def _await(self, steps: Sequence[Step]) -> None:
-        """Wait until the brokers show the changes, which the controller knows earlier."""
-        deadline = SYSTEM.monotonic() + self._seconds
-        while pending := self._pending(steps):
-            if SYSTEM.monotonic() > deadline:
-                raise errors.TopicAway(
-                    pending[0], "it was provisioned, but the brokers do not show it"
-                )
-            sleep(_PAUSE_SECONDS)
-
-    def _pending(self, steps: Sequence[Step]) -> list[str]:
-        done = [step for step in steps if step.verdict is not TopicAction.REFUSED]
-        found = self._found(step.topic for step in done)
-        return [
-            step.topic
-            for step in done
-            if step.topic not in found
-            or not step.settings.items() <= found[step.topic].settings.items()
-        ]
-
-    def _change(self, steps: Sequence[Step]) -> None:
-        resources = [
-            ConfigResource(
-                ResourceType.TOPIC,
-                step.topic,
-                incremental_configs=[
-                    ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
-                    for key, value in step.settings.items()
-                ],
-            )
-            for step in steps
-        ]
-        if resources:
-            asked = self._admin.incremental_alter_configs(resources, request_timeout=self._seconds)
-            for each, future in asked.items():
-                self._admin.answer(future, self._attempt("AlterConfigs", each.name))
-
-    @property
-    def _seconds(self) -> float:
-        return self._admin.connection.timeouts.change
-
-    def _attempt(self, operation: str, topic: str) -> Attempt:
-        return self._admin.connection.attempt(operation, [topic])

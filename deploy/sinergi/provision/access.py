@@ -1,0 +1,133 @@
+"""What has to be done about rights and users: decides, and asks nobody.
+
+An entry of the access control list is Sinergi's if some agreement in the folder gives that right,
+in force or not. It is created while one in force gives it and removed otherwise. The same holds for
+users: one is Sinergi's if an agreement names it. Every other entry and user is foreign: it is
+shown, and never changed. What Sinergi has made under a file that is gone is foreign too, since an
+entry does not say who has made it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sinergi.provision.rights import USER, given_rights
+from sinergi_schemas.agreements.principals import is_subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+    from datetime import datetime
+
+    from sinergi.provision.rights import AclEntry, GivenRight
+    from sinergi_schemas.agreements.collection import Agreements
+
+FOREIGN = "no agreement in the folder gives it"
+
+
+class AccessAction(StrEnum):
+    """What has to be done about a right or a user."""
+
+    OK = "ok"
+    CREATE = "create"
+    REMOVE = "remove"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessStep:
+    """A right or a user, and what has to be done about it.
+
+    Attributes:
+        owner: the slug of the agency or of the auditor; empty for what is foreign.
+        principal: as Kafka writes it, with `User:`.
+        entry: the right; None for a user.
+        why: the articles that give it, or why it is removed or left.
+    """
+
+    owner: str
+    principal: str
+    entry: AclEntry | None
+    action: AccessAction
+    why: str
+
+    @property
+    def user(self) -> str:
+        """The name of the SCRAM user."""
+        return self.principal.removeprefix(USER)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAccess:
+    """The access control of a cluster.
+
+    Attributes:
+        entries: all entries of its access control list.
+        users: the users that have a SCRAM-SHA-512 password.
+    """
+
+    entries: AbstractSet[AclEntry]
+    users: AbstractSet[str]
+
+
+def access_steps(agreements: Agreements, at: datetime, found: FoundAccess) -> list[AccessStep]:
+    """What has to be done: users and rights by their owners, then what is foreign.
+
+    Args:
+        at: the time of which the agreements in force count.
+        found: what the cluster has.
+    """
+    given, ever = given_rights(agreements, at), given_rights(agreements)
+    steps = [*_users(agreements, at, found, ever), *_rights(given, ever, found)]
+    return sorted(steps, key=_order)
+
+
+def _order(step: AccessStep) -> tuple[object, ...]:
+    kind = (step.entry is not None, step.principal, str(step.entry))
+    return (step.action is AccessAction.LEFT, step.owner, *kind)
+
+
+def _rights(
+    given: Mapping[AclEntry, GivenRight], ever: Mapping[AclEntry, GivenRight], found: FoundAccess
+) -> Iterator[AccessStep]:
+    for entry, right in given.items():
+        action = AccessAction.OK if entry in found.entries else AccessAction.CREATE
+        yield AccessStep(right.owner, entry.principal, entry, action, ", ".join(right.reasons))
+    for entry in found.entries - given.keys():
+        if entry in ever:
+            owner, reasons = ever[entry].owner, ", ".join(ever[entry].reasons)
+            why = f"no agreement in force gives it; {reasons} did"
+            yield AccessStep(owner, entry.principal, entry, AccessAction.REMOVE, why)
+        else:
+            yield AccessStep("", entry.principal, entry, AccessAction.LEFT, FOREIGN)
+
+
+def _users(
+    agreements: Agreements,
+    at: datetime,
+    found: FoundAccess,
+    ever: Mapping[AclEntry, GivenRight],
+) -> Iterator[AccessStep]:
+    """A user is wanted while an agreement that has not ended names it, so that it outlasts a gap.
+
+    The subject of a certificate is no user.
+    """
+    owners = {entry.principal.removeprefix(USER): right.owner for entry, right in ever.items()}
+    owners = {name: owner for name, owner in owners.items() if not is_subject(name)}
+    wanted: dict[str, str] = {}
+    for each in agreements:
+        if each.ends is None or at < each.ends:
+            for name, article in each.owners():
+                if name in owners:
+                    wanted.setdefault(name, f"{each.path.name} {article}")
+    for name, why in wanted.items():
+        action = AccessAction.OK if name in found.users else AccessAction.CREATE
+        yield AccessStep(owners[name], f"{USER}{name}", None, action, why)
+    for name in sorted(found.users - wanted.keys()):
+        if name in owners:
+            why = "every agreement that names it has ended"
+            yield AccessStep(owners[name], f"{USER}{name}", None, AccessAction.REMOVE, why)
+        else:
+            yield AccessStep("", f"{USER}{name}", None, AccessAction.LEFT, FOREIGN)

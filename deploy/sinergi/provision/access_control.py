@@ -1,0 +1,214 @@
+"""The access control of a cluster: reads its entries and users, and does what a plan says."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    ConfigResource,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialDeletion,
+    UserScramCredentialUpsertion,
+)
+
+from sinergi.provision.access import AccessAction, FoundAccess
+from sinergi.provision.rights import AclEntry
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from sinergi.provision.access import AccessStep
+    from sinergi_schemas.kafka.admin import Admin
+    from sinergi_schemas.kafka.connection import Attempt
+
+BindingT = TypeVar("BindingT", AclBinding, AclBindingFilter)
+
+# RFC 7677 asks for 4096 at least; a random password of 256 bits gains nothing from more.
+_ITERATIONS = 4096
+_PASSWORD_BYTES = 32
+_AUTHORIZER = "authorizer.class.name"
+_EVERYTHING = AclBindingFilter(
+    ResourceType.ANY,
+    None,  # type: ignore[arg-type]  # the library takes it for "any"
+    ResourcePatternType.ANY,
+    None,  # type: ignore[arg-type]
+    None,  # type: ignore[arg-type]
+    AclOperation.ANY,
+    AclPermissionType.ANY,
+)
+
+
+class AccessControl:
+    """The access control list and the SCRAM users of a cluster.
+
+    Args:
+        passwords: the folder for the passwords of new users, one file of mode 0600 for each.
+    """
+
+    def __init__(self, admin: Admin, passwords: Path) -> None:
+        self._admin = admin
+        self._passwords = passwords
+
+    def read(self) -> FoundAccess | None:
+        """What the cluster has; None if its brokers have no authorizer, so that all may do all.
+
+        Raises:
+            NotPermitted: this principal may not describe them.
+            SinergiError: the cluster does not answer; see `faults.translate`.
+        """
+        if not self._has_authorizer():
+            return None
+        asked = self._admin.describe_acls(_EVERYTHING, request_timeout=self._seconds)
+        bindings = self._admin.answer(asked, self._attempt("Describe"))
+        asked_users = self._admin.describe_user_scram_credentials(request_timeout=self._seconds)
+        assert isinstance(asked_users, Future)  # one for all users, since none is named
+        users = self._admin.answer(asked_users, self._attempt("Describe"))
+        return FoundAccess(
+            frozenset(map(_entry, bindings)),
+            frozenset(
+                name
+                for name, found in users.items()
+                if any(
+                    each.mechanism == ScramMechanism.SCRAM_SHA_512
+                    for each in found.scram_credential_infos
+                )
+            ),
+        )
+
+    def apply(self, steps: Sequence[AccessStep]) -> list[Path]:
+        """Do what a plan says; doing it twice has the same result as once.
+
+        Rights are removed first, and a user gets its password before its rights.
+
+        Returns:
+            The files with the passwords of new users.
+
+        Raises:
+            PasswordFileRefused: a password cannot be written, or a file of that name is not one.
+            NotPermitted: this principal may not change them.
+            SinergiError: the cluster does not answer; see `faults.translate`.
+        """
+        entries = {
+            action: [step.entry for step in steps if step.entry and step.action is action]
+            for action in (AccessAction.CREATE, AccessAction.REMOVE)
+        }
+        users = {
+            action: [step.user for step in steps if not step.entry and step.action is action]
+            for action in (AccessAction.CREATE, AccessAction.REMOVE)
+        }
+        self._delete_entries(entries[AccessAction.REMOVE])
+        self._delete_users(users[AccessAction.REMOVE])
+        files = [self._create_user(each) for each in users[AccessAction.CREATE]]
+        self._create_entries(entries[AccessAction.CREATE])
+        return files
+
+    def _has_authorizer(self) -> bool:
+        """Ask a broker for its setting; without an authorizer its list of entries is only empty."""
+        asked = self._admin.describe_cluster(request_timeout=self._seconds)
+        broker = self._admin.answer(asked, self._attempt("Describe")).nodes[0].id
+        resource = ConfigResource(ResourceType.BROKER, str(broker))
+        described = self._admin.describe_configs([resource], request_timeout=self._seconds)
+        settings = self._admin.answer(described[resource], self._attempt("DescribeConfigs"))
+        return bool(settings[_AUTHORIZER].value)
+
+    def _delete_entries(self, entries: Iterable[AclEntry]) -> None:
+        filters = [_as(AclBindingFilter, each) for each in entries]
+        if filters:
+            for deleted in self._admin.delete_acls(filters, request_timeout=self._seconds).values():
+                self._admin.answer(deleted, self._attempt("Alter"))
+
+    def _create_entries(self, entries: Iterable[AclEntry]) -> None:
+        bindings = [_as(AclBinding, each) for each in entries]
+        if bindings:
+            for made in self._admin.create_acls(bindings, request_timeout=self._seconds).values():
+                self._admin.answer(made, self._attempt("Alter"))
+
+    def _create_user(self, user: str) -> Path:
+        """Give a user a password. If it was written before and not set, it is set now."""
+        path = self._passwords / f"{user}.password"
+        password = _password_in(path)
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
+        self._alter([UserScramCredentialUpsertion(user, info, password)])
+        return path
+
+    def _delete_users(self, users: Iterable[str]) -> None:
+        self._alter(
+            [UserScramCredentialDeletion(each, ScramMechanism.SCRAM_SHA_512) for each in users]
+        )
+
+    def _alter(
+        self, changes: Sequence[UserScramCredentialUpsertion | UserScramCredentialDeletion]
+    ) -> None:
+        if changes:
+            asked = self._admin.alter_user_scram_credentials(
+                list(changes), request_timeout=self._seconds
+            )
+            for done in asked.values():
+                self._admin.answer(done, self._attempt("Alter"))
+
+    @property
+    def _seconds(self) -> float:
+        return self._admin.connection.timeouts.change
+
+    def _attempt(self, operation: str) -> Attempt:
+        return self._admin.connection.attempt(operation)
+
+
+def _password_in(path: Path) -> bytes:
+    """The password in a file; a new random one if there is no file.
+
+    Raises:
+        PasswordFileRefused: the file cannot be written or read, or is empty.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(number, "w", encoding="ascii") as file:
+                file.write(f"{secrets.token_urlsafe(_PASSWORD_BYTES)}\n")
+        password = path.read_bytes().strip()
+    except OSError as why:
+        what = f"cannot be written ({why.strerror})"
+        raise errors.PasswordFileRefused(str(path), what) from None
+    if not password:
+        raise errors.PasswordFileRefused(str(path), "is empty; remove it")
+    return password
+
+
+def _entry(binding: AclBinding) -> AclEntry:
+    # The library says that each of the four may also be a name or a number; it reads them as enums.
+    return AclEntry(
+        binding.principal,
+        ResourceType(binding.restype).name,
+        binding.name,
+        ResourcePatternType(binding.resource_pattern_type).name,
+        AclOperation(binding.operation).name,
+        AclPermissionType(binding.permission_type).name,
+        binding.host,
+    )
+
+
+def _as(kind: type[BindingT], entry: AclEntry) -> BindingT:
+    """An entry as a binding that is created, or as a filter that finds only this entry."""
+    return kind(
+        ResourceType[entry.resource],
+        entry.name,
+        ResourcePatternType[entry.pattern],
+        entry.principal,
+        entry.host,
+        AclOperation[entry.operation],
+        AclPermissionType[entry.permission],
+    )

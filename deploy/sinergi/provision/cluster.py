@@ -1,0 +1,148 @@
+"""The cluster on which topics are made: what it has, and the changes that a plan says."""
+
+from __future__ import annotations
+
+from time import sleep
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from sinergi.provision.topics import ExistingTopic, TopicAction, compare
+from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.admin import broker_count, describe
+from sinergi_schemas.plain_text import listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sinergi.provision.topics import TopicStep, WantedTopic
+    from sinergi_schemas.kafka.admin import Admin
+    from sinergi_schemas.kafka.connection import Attempt
+
+_PAUSE_SECONDS = 0.02
+_MOST_COPIES = 3
+
+
+class Cluster:
+    """The cluster on which topics are made.
+
+    Args:
+        copies: of each partition; without it three, or one per broker if there are fewer.
+    """
+
+    def __init__(self, admin: Admin, copies: int | None = None) -> None:
+        self._admin = admin
+        self._copies = copies
+
+    def plan(self, want: Sequence[WantedTopic]) -> list[TopicStep]:
+        """What has to be done on this cluster; it changes nothing.
+
+        Raises:
+            SinergiError: the cluster does not answer; see `faults.translate`.
+        """
+        copies = self._copies or min(_MOST_COPIES, broker_count(self._admin))
+        return compare(want, self._found(each.name for each in want), copies)
+
+    def apply(self, steps: Sequence[TopicStep]) -> None:
+        """Do what a plan says; doing it twice has the same result as once.
+
+        Raises:
+            ProvisionRefused: the plan holds a refused topic; everything else is done.
+            TopicAway: the brokers accepted a change and do not show it.
+            SinergiError: the cluster does not answer, or does not permit it.
+        """
+        self._create([step for step in steps if step.verdict is TopicAction.CREATE])
+        self._change([step for step in steps if step.verdict is TopicAction.CHANGE])
+        self._await(steps)
+        refused = [step for step in steps if step.verdict is TopicAction.REFUSED]
+        if refused:
+            lines = [f"{step.topic}: {step.what}" for step in refused]
+            raise errors.ProvisionRefused(listing(lines))
+
+    def _found(self, names: Iterable[str]) -> dict[str, ExistingTopic]:
+        topics_there = describe(self._admin, names)
+        if not topics_there:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics_there]
+        asked = self._admin.describe_configs(resources, request_timeout=self._seconds)
+        settings = {
+            each.name: self._admin.answer(future, self._attempt("DescribeConfigs", each.name))
+            for each, future in asked.items()
+        }
+        return {
+            name: ExistingTopic(
+                partitions=len(topic.partitions),
+                copies=min(len(each.replicas) for each in topic.partitions),
+                settings={key: str(entry.value) for key, entry in settings[name].items()},
+            )
+            for name, topic in topics_there.items()
+        }
+
+    def _create(self, steps: Sequence[TopicStep]) -> None:
+        new = [
+            NewTopic(step.topic, step.partitions, step.copies, config=dict(step.settings))
+            for step in steps
+        ]
+        if not new:
+            return
+        asked = self._admin.create_topics(
+            new, operation_timeout=self._seconds, request_timeout=2 * self._seconds
+        )
+        for name, future in asked.items():
+            try:
+                self._admin.wait_for(future)
+            except KafkaException as why:
+                if why.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self._admin.fault(why, self._attempt("Create", name)) from None
+
+    def _await(self, steps: Sequence[TopicStep]) -> None:
+        """Wait until the brokers show the changes, which the controller knows earlier."""
+        deadline = SYSTEM.monotonic() + self._seconds
+        while pending := self._pending(steps):
+            if SYSTEM.monotonic() > deadline:
+                raise errors.TopicAway(
+                    pending[0], "it was provisioned, but the brokers do not show it"
+                )
+            sleep(_PAUSE_SECONDS)
+
+    def _pending(self, steps: Sequence[TopicStep]) -> list[str]:
+        done = [step for step in steps if step.verdict is not TopicAction.REFUSED]
+        found = self._found(step.topic for step in done)
+        return [
+            step.topic
+            for step in done
+            if step.topic not in found
+            or not step.settings.items() <= found[step.topic].settings.items()
+        ]
+
+    def _change(self, steps: Sequence[TopicStep]) -> None:
+        resources = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                step.topic,
+                incremental_configs=[
+                    ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+                    for key, value in step.settings.items()
+                ],
+            )
+            for step in steps
+        ]
+        if resources:
+            asked = self._admin.incremental_alter_configs(resources, request_timeout=self._seconds)
+            for each, future in asked.items():
+                self._admin.answer(future, self._attempt("AlterConfigs", each.name))
+
+    @property
+    def _seconds(self) -> float:
+        return self._admin.connection.timeouts.change
+
+    def _attempt(self, operation: str, topic: str) -> Attempt:
+        return self._admin.connection.attempt(operation, [topic])

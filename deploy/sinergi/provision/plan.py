@@ -1,0 +1,129 @@
+"""A plan of provisioning: what the cluster needs, as a document that a person can read and keep.
+
+A kept plan is applied only if the same plan would be made again: the cluster and the agreements in
+force are those of which it was made.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sinergi.provision.access import AccessAction
+from sinergi.provision.topics import TopicAction
+from sinergi_schemas import errors
+from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.plain_text import listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from sinergi.provision.access import AccessStep
+    from sinergi.provision.topics import TopicStep
+
+_FORMAT = "sinergi provision plan 1"
+_MOST_BYTES = 64 * 1024 * 1024
+_SETTLED = {TopicAction.OK, AccessAction.OK, AccessAction.LEFT}
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionPlan:
+    """What has to be done on a cluster.
+
+    Attributes:
+        unknown_types: event types whose topics are made although this version lacks them.
+        access: users and rights; None if the brokers have no authorizer.
+    """
+
+    bus: str
+    unknown_types: Sequence[str]
+    topics: Sequence[TopicStep]
+    access: Sequence[AccessStep] | None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it has a topic that is refused."""
+        return any(each.verdict is TopicAction.REFUSED for each in self.topics)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing to do."""
+        topics = {each.verdict for each in self.topics}
+        return topics | {each.action for each in self.access or ()} <= _SETTLED
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The plan as JSON."""
+        access = None
+        if self.access is not None:
+            access = [
+                asdict(each) | {"right": None if each.entry is None else str(each.entry)}
+                for each in self.access
+            ]
+        return {
+            "format": _FORMAT,
+            "bus": self.bus,
+            "unknown_types": list(self.unknown_types),
+            "topics": [asdict(each) for each in self.topics],
+            "access": access,
+        }
+
+
+def kept_document(path: Path) -> dict[str, Any]:
+    """The document of a kept plan.
+
+    Raises:
+        PlanRefused: the file cannot be read, or is no plan.
+    """
+    try:
+        _, data = read_regular(path, _MOST_BYTES)
+        found = json.loads(data)
+    except OSError as why:
+        raise errors.PlanRefused(str(path), f"cannot be read ({why.strerror})") from None
+    except (ValueError, RecursionError):
+        raise errors.PlanRefused(str(path), "is not JSON") from None
+    if not isinstance(found, dict) or found.get("format") != _FORMAT:
+        raise errors.PlanRefused(str(path), "is not what `sinergi provision plan --out` wrote")
+    types = found.get("unknown_types")
+    if not isinstance(types, list) or not all(isinstance(each, str) for each in types):
+        raise errors.PlanRefused(str(path), "lacks its list `unknown_types`")
+    return found
+
+
+def check_unchanged(path: Path, kept: dict[str, Any], now: ProvisionPlan) -> None:
+    """Refuse a kept plan unless it is the plan that is made now.
+
+    Raises:
+        PlanOutdated: with what is otherwise now, a line for each difference.
+    """
+    document = json.loads(json.dumps(now.document))
+    if kept != document:
+        raise errors.PlanOutdated(str(path), listing(_differences(kept, document)))
+
+
+def _differences(kept: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    for part in ("bus", "unknown_types"):
+        if kept.get(part) != now[part]:
+            yield f"{part}: {kept.get(part)} in the plan, {now[part]} now"
+    for part in ("topics", "access"):
+        before, after = _lines(kept.get(part)), _lines(now[part])
+        yield from (f"only in the plan: {each}" for each in before if each not in after)
+        yield from (f"only now: {each}" for each in after if each not in before)
+
+
+def _lines(steps: object) -> dict[str, None]:
+    """A line for each step of a part of a plan, in order."""
+    if not isinstance(steps, list):
+        return {str(steps): None}
+    return dict.fromkeys(_line(each) for each in steps)
+
+
+def _line(step: object) -> str:
+    if not isinstance(step, dict):
+        return str(step)
+    if "verdict" in step:
+        return f"{step['verdict']} topic {step.get('topic')}: {step.get('what')}"
+    what = step.get("right") or "user"
+    return f"{step.get('action')} {step.get('principal')}: {what} ({step.get('why')})"

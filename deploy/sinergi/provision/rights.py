@@ -1,0 +1,142 @@
+"""The rights that agreements give: which principal may do what with which topic or group.
+
+    producer   Read and Write on its own event topics; Read and Write on its own control topic;
+               Read on the receipts of the readers of its topics
+    consumer   Read on the event topics that its agency may read, on the control topics of their
+               owners and on the receipts of all their readers; Write on its own receipts; Read on
+               the groups whose names begin with its agency's
+    auditor    Read on the event topics of its event types, on the control topics of their owners
+               and on the receipts of their readers
+
+Read and Write imply Describe (Kafka's documentation, "Authorization and ACLs"). A topic's rights
+come from the newest agreement that is in force and covers the topic, as its keys do. A reader's
+group is `<agency>.<database>`. No agency's name has a dot, so `lapas.` is not the beginning of a
+group of `lapas-dua`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi_schemas.topics import control_topic, receipts_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.agreements.model import Agreement
+    from sinergi_schemas.topics import Topic
+
+USER = "User:"
+ANY_HOST = "*"
+ALLOW = "ALLOW"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AclEntry:
+    """An entry of the brokers' access control list, in the words of `kafka-acls`.
+
+    Attributes:
+        principal: whom it is about, such as `User:lapas-banyuwangi.producer`.
+        resource: TOPIC, GROUP, CLUSTER, …
+        name: of the resource.
+        pattern: LITERAL or PREFIXED.
+        operation: READ, WRITE, …
+        permission: ALLOW or DENY.
+        host: the address of the client; `*` for any.
+    """
+
+    principal: str
+    resource: str
+    name: str
+    pattern: str
+    operation: str
+    permission: str = ALLOW
+    host: str = ANY_HOST
+
+    @property
+    def may(self) -> str:
+        """What it allows, such as `read topic` or `read groups`; `not read topic` if it denies."""
+        kind = f"{self.resource}S" if self.pattern == "PREFIXED" else self.resource
+        may = f"{self.operation} {kind}".lower().replace("_", " ")
+        return may if self.permission == ALLOW else f"not {may}"
+
+    @property
+    def where(self) -> str:
+        """The resource's name, or how its name begins, such as `lapas.*`; then the address."""
+        name = f"{self.name}*" if self.pattern == "PREFIXED" else self.name
+        return name if self.host == ANY_HOST else f"{name} from {self.host}"
+
+    def __str__(self) -> str:
+        return f"{self.may} {self.where}"
+
+
+class GivenRight(NamedTuple):
+    """A right, whose it is, and the articles of agreements that give it.
+
+    Attributes:
+        owner: the slug of the agency or of the auditor.
+        reasons: each a file and a key in it, such as `pks.toml events.transfer.readers`.
+    """
+
+    entry: AclEntry
+    owner: str
+    reasons: tuple[str, ...]
+
+
+def given_rights(agreements: Agreements, at: datetime | None = None) -> dict[AclEntry, GivenRight]:
+    """The rights that agreements give, sorted.
+
+    Args:
+        at: the time at which they are in force; None for all that any agreement ever gives.
+    """
+    found: dict[AclEntry, GivenRight] = {}
+    for agreement, topic in _covering(agreements, at):
+        for entry, owner, article in _of_topic(agreement, topic):
+            before = found.get(entry, GivenRight(entry, owner, ()))
+            reason = f"{agreement.path.name} {article}"
+            reasons = dict.fromkeys((*before.reasons, reason))
+            found[entry] = GivenRight(entry, owner, tuple(reasons))
+    return dict(sorted(found.items()))
+
+
+def _covering(agreements: Agreements, at: datetime | None) -> Iterator[tuple[Agreement, Topic]]:
+    """Each topic with the agreement that gives its rights; without a time, with each that may."""
+    for topic in agreements.topics(at):
+        if at is None:
+            yield from ((each, topic) for each in agreements if topic in each.topics())
+        elif newest := agreements.covering(topic.agency, topic.event_type, at):
+            yield newest, topic
+
+
+def _of_topic(agreement: Agreement, topic: Topic) -> Iterator[tuple[AclEntry, str, str]]:
+    """The rights about one topic, each with its owner and the article that gives it."""
+    owner, event = topic.agency, f"events.{topic.event_type}"
+    control = control_topic(owner)
+    readers = [each for each in agreement.readers(topic) if each != owner]
+    receipts = [receipts_topic(each) for each in readers]
+    for principal in agreement.parties[owner].principals.producer:
+        for name in (topic.name, control):
+            yield _topic(principal, "READ", name), owner, f"{event}.publishers"
+            yield _topic(principal, "WRITE", name), owner, f"{event}.publishers"
+        for name in receipts:
+            yield _topic(principal, "READ", name), owner, f"{event}.readers"
+    for reader in readers:
+        for principal in agreement.parties[reader].principals.consumer:
+            for name in (topic.name, control, *receipts):
+                yield _topic(principal, "READ", name), reader, f"{event}.readers"
+            written = receipts_topic(reader)
+            yield _topic(principal, "WRITE", written), reader, f"{event}.readers"
+            group = AclEntry(f"{USER}{principal}", "GROUP", f"{reader}.", "PREFIXED", "READ")
+            yield group, reader, f"{event}.readers"
+    for auditor in agreement.auditors_of(topic.event_type):
+        for principal in auditor.principals:
+            for name in (topic.name, control, *receipts):
+                article = f"auditors.{auditor.auditor}.reads"
+                yield _topic(principal, "READ", name), auditor.auditor, article
+
+
+def _topic(principal: str, operation: str, name: str) -> AclEntry:
+    return AclEntry(f"{USER}{principal}", "TOPIC", name, "LITERAL", operation)

@@ -1,0 +1,261 @@
+"""Every principal of a bus may do on the brokers what the agreement says, and nothing else.
+
+The brokers themselves say what each principal may do with every topic, group and the cluster; and
+the attempts that matter most are made.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka.admin import AclOperation, ResourceType
+
+from provisioned_bus import AGENCIES, STRANGER, ProvisionedBus, agreement, year
+from secured_kafka import PASSWORD, USER, secured
+from waiting import PATIENCE_SECONDS, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sinergi_schemas.kafka.admin import Admin
+
+TOPICS = (
+    "sinergi.lapas.transfer",
+    "sinergi.lapas-dua.transfer",
+    "sinergi.bnnk.seizure",
+    *(f"sinergi.{each}.control" for each in AGENCIES),
+    *(f"sinergi.{each}.receipts" for each in AGENCIES),
+    "something.else",
+)
+GROUPS = ("lapas.main", "lapas-dua.main", "bnnk.main", "lapas", "else")
+R, W, RW = "R", "W", "RW"
+# Prisons publish transfers and read seizures; the narcotics agency reads transfers and publishes
+# seizures; the auditor audits transfers.
+MATRIX: dict[str, dict[str, str]] = {
+    "lapas.producer": {
+        "sinergi.lapas.transfer": RW,
+        "sinergi.lapas.control": RW,
+        "sinergi.bnnk.receipts": R,
+    },
+    "lapas.consumer": {
+        "sinergi.bnnk.seizure": R,
+        "sinergi.bnnk.control": R,
+        "sinergi.lapas.receipts": RW,
+        "sinergi.lapas-dua.receipts": R,
+        "lapas.main": R,
+    },
+    "lapas-dua.producer": {
+        "sinergi.lapas-dua.transfer": RW,
+        "sinergi.lapas-dua.control": RW,
+        "sinergi.bnnk.receipts": R,
+    },
+    "lapas-dua.consumer": {
+        "sinergi.bnnk.seizure": R,
+        "sinergi.bnnk.control": R,
+        "sinergi.lapas.receipts": R,
+        "sinergi.lapas-dua.receipts": RW,
+        "lapas-dua.main": R,
+    },
+    "bnnk.producer": {
+        "sinergi.bnnk.seizure": RW,
+        "sinergi.bnnk.control": RW,
+        "sinergi.lapas.receipts": R,
+        "sinergi.lapas-dua.receipts": R,
+    },
+    "bnnk.consumer": {
+        "sinergi.lapas.transfer": R,
+        "sinergi.lapas-dua.transfer": R,
+        "sinergi.lapas.control": R,
+        "sinergi.lapas-dua.control": R,
+        "sinergi.bnnk.receipts": RW,
+        "bnnk.main": R,
+    },
+    "ombudsman.auditor": {
+        "sinergi.lapas.transfer": R,
+        "sinergi.lapas-dua.transfer": R,
+        "sinergi.lapas.control": R,
+        "sinergi.lapas-dua.control": R,
+        "sinergi.bnnk.receipts": R,
+    },
+    STRANGER: {},
+}
+ALLOWED = {
+    "": set(),
+    R: {AclOperation.READ, AclOperation.DESCRIBE},
+    W: {AclOperation.WRITE, AclOperation.DESCRIBE},
+    RW: {AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE},
+}
+REFUSED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+}
+
+
+@pytest.fixture(scope="module")
+def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedBus]:
+    with secured(tmp_path_factory.mktemp("secured")) as broker:
+        found = ProvisionedBus(broker, tmp_path_factory.mktemp("operator"))
+        found.agree(agreement(in_force={"from": year(2020)}))
+        broker.topic("something.else")
+        assert found.provision("plan") == 1
+        assert found.provision("apply") == 0
+        assert found.provision("plan") == 0
+        yield found
+
+
+def allowed(admin: Admin) -> dict[str, set[AclOperation]]:
+    """What the brokers say that a principal may do: topics, groups, and the cluster."""
+    topics = admin.describe_topics(
+        TopicCollection(list(TOPICS)), include_authorized_operations=True
+    )
+    found = {name: _operations(future) for name, future in topics.items()}
+    for name in GROUPS:
+        until(partial(_group_answers, admin, name, found), f"a coordinator of {name}")
+    cluster = admin.describe_cluster(include_authorized_operations=True)
+    return found | {"the cluster": _operations(cluster)}
+
+
+def _group_answers(admin: Admin, name: str, found: dict[str, set[AclOperation]]) -> bool:
+    """Add what may be done with a group; False while no broker coordinates it yet."""
+    asked = admin.describe_consumer_groups([name], include_authorized_operations=True)
+    try:
+        found[name] = _operations(asked[name])
+    except KafkaException as why:
+        if why.args[0].retriable() or why.args[0].code() == KafkaError.NOT_COORDINATOR:
+            return False
+        raise
+    return True
+
+
+def _operations(future: Any) -> set[AclOperation]:
+    try:
+        return set(future.result(PATIENCE_SECONDS).authorized_operations or ())
+    except KafkaException as why:
+        if why.args[0].code() in REFUSED:
+            return set()
+        if why.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return {AclOperation.READ, AclOperation.DESCRIBE}
+        raise
+
+
+@pytest.mark.parametrize("principal", MATRIX)
+def test_the_brokers_let_a_principal_do_what_the_agreement_says_and_nothing_else(
+    bus: ProvisionedBus, principal: str
+) -> None:
+    expected = {name: ALLOWED[MATRIX[principal].get(name, "")] for name in (*TOPICS, *GROUPS)}
+    assert allowed(bus.admin(principal)) == expected | {"the cluster": set()}
+
+
+def test_the_operator_may_do_everything_which_shows_that_the_matrix_can_fail(
+    bus: ProvisionedBus,
+) -> None:
+    found = allowed(bus.broker.admin)
+    assert all(AclOperation.DELETE in found[name] for name in TOPICS)
+    assert AclOperation.CREATE in found["the cluster"]
+
+
+def sent(bus: ProvisionedBus, principal: str, topic: str, **options: Any) -> int | None:
+    """Write a message; the code with which it was refused, or None."""
+    client = Producer({**bus.client(principal), "enable.idempotence": True, **options})
+    failed: list[KafkaError] = []
+
+    def report(why: KafkaError | None, _: object) -> None:
+        failed.extend([why] if why else [])
+
+    try:
+        if "transactional.id" in options:
+            client.init_transactions(PATIENCE_SECONDS)
+        client.produce(topic, b"x", b"key", on_delivery=report)
+        client.flush(PATIENCE_SECONDS)
+    except KafkaException as why:
+        return int(why.args[0].code())
+    return failed[0].code() if failed else None
+
+
+@pytest.mark.parametrize("principal", MATRIX)
+def test_a_principal_writes_to_its_own_topics_and_to_no_other(
+    bus: ProvisionedBus, principal: str
+) -> None:
+    for topic in TOPICS:
+        expected = None if W in MATRIX[principal].get(topic, "") else REFUSED
+        code = sent(bus, principal, topic)
+        assert code is None if expected is None else code in expected, topic
+
+
+def test_nobody_may_write_in_transactions(bus: ProvisionedBus) -> None:
+    code = sent(bus, "lapas.producer", TOPICS[0], **{"transactional.id": "x"})
+    assert code == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+
+
+def joined(bus: ProvisionedBus, principal: str, group: str, topic: str) -> int | None:
+    """Join a group and wait for an assignment; the code with which it was refused, or None."""
+    consumer = Consumer({**bus.client(principal), "group.id": group, "group.protocol": "consumer"})
+    assigned: list[object] = []
+    refused: list[int] = []
+    consumer.subscribe([topic], on_assign=lambda *_: assigned.append(1))
+
+    def is_known() -> bool:
+        for each in consumer.consume(10, 0.1):
+            error = each.error()
+            if error is not None and error.code() in REFUSED:
+                refused.append(error.code())
+        return bool(assigned or refused)
+
+    try:
+        until(is_known, f"{principal} in {group}")
+    finally:
+        consumer.close()
+    return refused[0] if refused else None
+
+
+def test_a_consumer_joins_the_groups_of_its_own_agency_only(bus: ProvisionedBus) -> None:
+    seizure = "sinergi.bnnk.seizure"
+    refused = KafkaError.GROUP_AUTHORIZATION_FAILED
+    assert joined(bus, "lapas.consumer", "lapas.main", seizure) is None
+    assert joined(bus, "lapas.consumer", "lapas-dua.main", seizure) == refused
+    assert joined(bus, "lapas-dua.consumer", "lapas.main", seizure) == refused
+    assert joined(bus, "lapas.producer", "lapas.main", seizure) == refused
+
+
+def test_an_ended_agreement_takes_every_right_and_user_away_at_the_next_apply(
+    bus: ProvisionedBus,
+) -> None:
+    in_force = (bus.folder / "agreements/pks-1.toml").read_text()
+    admin = bus.admin("bnnk.consumer")
+    assert allowed(admin)["sinergi.lapas.transfer"]
+    try:
+        ended = agreement(in_force={"from": year(2020), "until": year(2021)})
+        bus.agree(ended | {"parties": _parties(in_force)})
+        assert bus.provision("apply") == 0
+        until(lambda: not any(allowed(admin).values()), "no right is left")
+        assert bus.provision("plan") == 0
+    finally:
+        (bus.folder / "agreements/pks-1.toml").write_text(in_force)
+        for each in (bus.folder / "passwords").iterdir():
+            each.unlink()
+        assert bus.provision("apply") == 0
+
+
+def _parties(document: str) -> Any:
+    return tomllib.loads(document)["parties"]
+
+
+def test_what_others_have_granted_is_shown_and_left(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bus.broker.permit(ResourceType.TOPIC, "something.else", AclOperation.READ)
+    assert bus.provision("apply") == 0
+    shown = capsys.readouterr().out
+    assert f"User:{USER}" in shown
+    assert "no agreement in the folder gives it" in shown
+    assert PASSWORD not in shown
+    stranger = bus.admin(STRANGER)
+    assert allowed(stranger)["something.else"] == ALLOWED[R]
+    bus.broker.forget()
+    assert bus.provision("apply") == 0

@@ -1,0 +1,213 @@
+"""Rights and users: the agreements in force decide, and what is foreign is never changed."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sinergi.provision.access import AccessAction, AccessStep, FoundAccess, access_steps
+from sinergi.provision.rights import AclEntry, given_rights
+from sinergi_schemas.agreements.collection import Agreements
+from sinergi_schemas.agreements.file import parse
+from test_agreement import BNNK, EXAMPLE, LAPAS, PATH, POLRESTA, other_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+NOTHING = FoundAccess(frozenset(), frozenset())
+OK, CREATE, REMOVE, LEFT = (
+    AccessAction.OK,
+    AccessAction.CREATE,
+    AccessAction.REMOVE,
+    AccessAction.LEFT,
+)
+
+
+def raw(**changes: Any) -> dict[str, Any]:
+    """The example with an auditor."""
+    auditors = {"ombudsman": {"name": "Ombudsman", "reads": ["transfer"]}}
+    found = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+    return found | {"auditors": auditors} | changes
+
+
+def agreements(*documents: dict[str, Any]) -> Agreements:
+    return Agreements(
+        parse(PATH.with_name(f"pks-{number}.toml"), tomli_w.dumps(each).encode())
+        for number, each in enumerate(documents)
+    )
+
+
+def of(entries: Iterable[AclEntry], principal: str) -> set[str]:
+    return {str(each) for each in entries if each.principal == f"User:{principal}"}
+
+
+def test_a_producer_writes_its_own_topics_and_reads_what_its_readers_signed() -> None:
+    assert of(given_rights(agreements(raw()), NOW), "lapas-banyuwangi.producer") == {
+        f"{may} topic sinergi.{LAPAS}.{name}"
+        for may in ("read", "write")
+        for name in ("seizure", "transfer", "suspicious-visit", "control")
+    } | {f"read topic sinergi.{each}.receipts" for each in (BNNK, POLRESTA)}
+
+
+def test_a_consumer_reads_others_topics_and_writes_its_own_receipts() -> None:
+    assert of(given_rights(agreements(raw()), NOW), "polresta-banyuwangi.consumer") == {
+        f"read topic sinergi.{LAPAS}.seizure",
+        f"read topic sinergi.{LAPAS}.transfer",
+        f"read topic sinergi.{LAPAS}.suspicious-visit",
+        f"read topic sinergi.{BNNK}.seizure",
+        f"read topic sinergi.{LAPAS}.control",
+        f"read topic sinergi.{BNNK}.control",
+        f"read topic sinergi.{LAPAS}.receipts",
+        f"read topic sinergi.{BNNK}.receipts",
+        f"read topic sinergi.{POLRESTA}.receipts",
+        f"write topic sinergi.{POLRESTA}.receipts",
+        f"read groups {POLRESTA}.*",
+    }
+
+
+def test_an_auditor_reads_the_topics_of_its_event_types_and_what_was_signed_about_them() -> None:
+    assert of(given_rights(agreements(raw()), NOW), "ombudsman.auditor") == {
+        f"read topic sinergi.{LAPAS}.transfer",
+        f"read topic sinergi.{LAPAS}.control",
+        f"read topic sinergi.{BNNK}.receipts",
+        f"read topic sinergi.{POLRESTA}.receipts",
+    }
+
+
+def test_each_principal_of_a_role_has_its_rights_and_the_article_says_why() -> None:
+    document = raw()
+    document["parties"][LAPAS]["principals"] = {"producer": ["CN=relay,O=Lapas", "relay"]}
+    given = given_rights(agreements(document), NOW)
+    assert of(given, "CN=relay,O=Lapas") == of(given, "relay") != set()
+    assert of(given, "lapas-banyuwangi.producer") == set()
+    write = AclEntry("User:relay", "TOPIC", f"sinergi.{LAPAS}.transfer", "LITERAL", "WRITE")
+    assert given[write].owner == LAPAS
+    assert given[write].reasons == ("pks-0.toml events.transfer.publishers",)
+
+
+@pytest.mark.parametrize("at", [datetime(2025, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)])
+def test_before_and_after_its_period_an_agreement_gives_no_right(at: datetime) -> None:
+    assert given_rights(agreements(raw()), at) == {}
+
+
+def test_the_newest_agreement_in_force_alone_gives_the_rights_of_a_topic() -> None:
+    first = raw()
+    second = raw(
+        replaces=[agreements(first).__iter__().__next__().hash],
+        in_force={"from": datetime(2026, 1, 1, tzinfo=UTC)},
+    )
+    second["events"]["transfer"]["readers"] = [BNNK]
+    both = agreements(first, second)
+    topic = f"read topic sinergi.{LAPAS}.transfer"
+    assert topic not in of(given_rights(both, NOW), "polresta-banyuwangi.consumer")
+    earlier = datetime(2025, 12, 1, tzinfo=UTC)
+    assert topic in of(given_rights(both, earlier), "polresta-banyuwangi.consumer")
+
+
+def test_agencies_whose_names_begin_alike_have_no_group_in_common() -> None:
+    document = raw()
+    document["parties"]["lapas"] = {"name": "Lapas", "keys": [other_key("lapas")]}
+    document["parties"]["lapas-dua"] = {"name": "Dua", "keys": [other_key("lapas-dua")]}
+    document["numbers"] += [{"party": each, "number": "1"} for each in ("lapas", "lapas-dua")]
+    document["events"]["seizure"]["readers"] += ["lapas", "lapas-dua"]
+    given = given_rights(agreements(document), NOW)
+    (group,) = [
+        each
+        for each in given
+        if each.principal == "User:lapas.consumer" and each.resource == "GROUP"
+    ]
+    assert "lapas.main".startswith(group.name)
+    assert not "lapas-dua.main".startswith(group.name)
+
+
+def test_what_is_there_is_left_alone_and_what_is_missing_is_created() -> None:
+    known = agreements(raw())
+    given = list(given_rights(known, NOW))
+    found = FoundAccess(frozenset(given[1:]), frozenset({"ombudsman.auditor"}))
+    steps = access_steps(known, NOW, found)
+    created = [each for each in steps if each.action is CREATE]
+    assert [each.entry for each in created if each.entry] == given[:1]
+    assert {each.user for each in created if not each.entry} == {
+        f"{agency}.{role}"
+        for agency in (LAPAS, BNNK, POLRESTA)
+        for role in ("producer", "consumer")
+    }
+    assert {each.action for each in steps} == {OK, CREATE}
+
+
+def test_an_ended_agreement_takes_its_rights_and_users_away() -> None:
+    known = agreements(raw())
+    found = FoundAccess(
+        frozenset(given_rights(known, NOW)), frozenset({"lapas-banyuwangi.producer"})
+    )
+    steps = access_steps(known, datetime(2031, 1, 1, tzinfo=UTC), found)
+    assert {each.action for each in steps} == {REMOVE}
+    assert {each.entry for each in steps if each.entry} == found.entries
+    assert [each.user for each in steps if not each.entry] == ["lapas-banyuwangi.producer"]
+
+
+def test_a_user_outlasts_the_time_until_its_agreement_begins() -> None:
+    known = agreements(raw())
+    found = FoundAccess(frozenset(), frozenset({"lapas-banyuwangi.producer"}))
+    steps = access_steps(known, datetime(2025, 1, 1, tzinfo=UTC), found)
+    (step,) = [each for each in steps if each.user == "lapas-banyuwangi.producer"]
+    assert step.action is OK
+
+
+def test_the_subject_of_a_certificate_gets_rights_and_no_password() -> None:
+    document = raw()
+    document["parties"][LAPAS]["principals"] = {"producer": ["CN=relay"]}
+    steps = access_steps(agreements(document), NOW, NOTHING)
+    mine = [each for each in steps if each.principal == "User:CN=relay"]
+    assert mine
+    assert all(each.entry for each in mine)
+
+
+ENTRIES = st.builds(
+    AclEntry,
+    st.sampled_from(["User:lapas-banyuwangi.producer", "User:*", "Group:staff"]),
+    st.sampled_from(["TOPIC", "GROUP", "CLUSTER", "TRANSACTIONAL_ID"]),
+    st.sampled_from([f"sinergi.{LAPAS}.transfer", f"{LAPAS}.", "*", "kafka-cluster"]),
+    st.sampled_from(["LITERAL", "PREFIXED"]),
+    st.sampled_from(["READ", "WRITE", "ALL", "ALTER", "IDEMPOTENT_WRITE"]),
+    st.sampled_from(["ALLOW", "DENY"]),
+    st.sampled_from(["*", "10.0.0.1"]),
+)
+
+
+def done(found: FoundAccess, steps: Iterable[AccessStep]) -> FoundAccess:
+    """What a cluster has after a plan was applied."""
+    entries, users = set(found.entries), set(found.users)
+    for each in steps:
+        if each.action is CREATE:
+            entries |= {each.entry} if each.entry else set()
+            users |= set() if each.entry else {each.user}
+        elif each.action is REMOVE:
+            entries -= {each.entry} if each.entry else set()
+            users -= set() if each.entry else {each.user}
+    return FoundAccess(frozenset(entries), frozenset(users))
+
+
+@given(
+    entries=st.frozensets(ENTRIES, max_size=20),
+    users=st.frozensets(st.sampled_from(["admin", "ombudsman.auditor", "x"])),
+    at=st.datetimes(datetime(2025, 1, 1), datetime(2032, 1, 1)),  # noqa: DTZ001 - made aware below
+)
+def test_a_plan_gives_exactly_the_agreed_rights_and_changes_nothing_foreign(
+    entries: frozenset[AclEntry], users: frozenset[str], at: datetime
+) -> None:
+    known, at = agreements(raw()), at.replace(tzinfo=UTC)
+    ours, given = set(given_rights(known)), set(given_rights(known, at))
+    found = FoundAccess(entries, users)
+    after = done(found, access_steps(known, at, found))
+    assert after.entries == (entries - ours) | given
+    assert after.users >= users - {"ombudsman.auditor"}
+    again = access_steps(known, at + timedelta(microseconds=0), after)
+    assert {each.action for each in again} <= {OK, LEFT}

@@ -1,0 +1,202 @@
+"""A kept plan is applied as it was read, or refused; each new user gets a password of its own."""
+
+from __future__ import annotations
+
+import json
+import stat
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka.admin import AclOperation, ResourceType
+
+from provisioned_bus import BNNK, LAPAS, ProvisionedBus, agreement, year
+from secured_kafka import secured
+from sinergi.cli.root import run
+from sinergi.provision.access_control import AccessControl
+from sinergi_schemas import errors
+from sinergi_schemas.kafka.admin import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ROLES = ("producer", "consumer")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedBus]:
+    with secured(tmp_path_factory.mktemp("secured")) as broker:
+        yield ProvisionedBus(broker, tmp_path_factory.mktemp("operator"))
+
+
+@pytest.fixture
+def bus(shared: ProvisionedBus) -> ProvisionedBus:
+    """A bus that is provisioned, and a newer agreement that lets one prison less read."""
+    shared.broker.forget()
+    first = agreement(in_force={"from": year(2020)})
+    shared.agree(first)
+    assert shared.provision("apply") == 0
+    second = deepcopy(first) | {"in_force": {"from": year(2021)}}
+    second["events"]["seizure"]["readers"] = [LAPAS]
+    shared.agree(first, second)
+    return shared
+
+
+def shown(capsys: pytest.CaptureFixture[str]) -> str:
+    out, _ = capsys.readouterr()
+    return out
+
+
+def actions(bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """What a plan says about the access, apart from what is as it should be."""
+    capsys.readouterr()
+    bus.provision("plan", "--json")
+    access = json.loads(shown(capsys))["access"]
+    return {
+        f"{each['action']} {each['principal']}: {each['right'] or 'user'}"
+        for each in access
+        if each["action"] != "ok"
+    }
+
+
+def test_a_kept_plan_does_what_it_shows(
+    bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = actions(bus, capsys)
+    assert "remove User:lapas-dua.consumer: read topic sinergi.bnnk.seizure" in before
+    kept = tmp_path / "plan.json"
+    assert bus.provision("plan", "--out", str(kept)) == 1
+    assert actions(bus, capsys) == before, "a plan changes nothing"
+    assert bus.provision("apply", str(kept)) == 0
+    assert actions(bus, capsys) == set()
+
+
+def test_a_kept_plan_is_refused_once_the_cluster_has_changed(
+    bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "plan.json"
+    bus.provision("plan", "--out", str(kept))
+    bus.broker.permit(ResourceType.TOPIC, "else", AclOperation.READ)
+    before = actions(bus, capsys)
+    assert bus.provision("apply", str(kept)) == 2
+    said = capsys.readouterr().err
+    assert "is not the plan that would be made now, so nothing was done" in said
+    assert "only now: left User:relay-user: read topic else (no agreement" in said
+    assert actions(bus, capsys) == before
+
+
+def test_a_kept_plan_is_refused_once_the_agreement_has_changed(
+    bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "plan.json"
+    bus.provision("plan", "--out", str(kept))
+    document = agreement(in_force={"from": year(2020)})
+    document["auditors"] = {}
+    bus.agree(document)
+    assert bus.provision("apply", str(kept)) == 2
+    assert "only in the plan: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is not what `sinergi provision plan --out` wrote"),
+        ('{"format": "sinergi provision plan 2"}', "is not what `sinergi provision plan --out`"),
+        ('{"format": "sinergi provision plan 1"}', "lacks its list `unknown_types`"),
+        (
+            '{"format": "sinergi provision plan 1", "unknown_types": [], "topics": 7, "access": 1}',
+            "is not the plan that would be made now",
+        ),
+        (
+            '{"format": "sinergi provision plan 1", "unknown_types": [], "topics": [{}, 1, []]}',
+            "is not the plan that would be made now",
+        ),
+    ],
+)
+def test_a_file_that_is_no_plan_is_refused(
+    bus: ProvisionedBus,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+    what: str,
+) -> None:
+    kept = tmp_path / "plan.json"
+    kept.write_text(content)
+    assert bus.provision("apply", str(kept)) == 2
+    assert what in capsys.readouterr().err
+    assert bus.provision("apply", str(tmp_path / "none.json")) == 2
+    assert "none.json cannot be read (No such file or directory)" in capsys.readouterr().err
+
+
+def test_a_plan_overwrites_no_file_unless_it_is_forced(bus: ProvisionedBus, tmp_path: Path) -> None:
+    kept = tmp_path / "plan.json"
+    kept.write_text("mine")
+    assert bus.provision("plan", "--out", str(kept)) == 2
+    assert kept.read_text() == "mine"
+    assert bus.provision("plan", "--out", str(kept), "--force") == 1
+    assert kept.read_text() != "mine"
+
+
+def test_each_password_is_in_a_file_that_only_its_owner_may_read(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = bus.folder / "passwords"
+    files = sorted(folder.iterdir())
+    assert [each.name for each in files] == sorted(
+        f"{name}.password"
+        for name in (
+            *(f"{agency}.{role}" for agency in ("bnnk", "lapas", "lapas-dua") for role in ROLES),
+            "ombudsman.auditor",
+        )
+    )
+    assert {stat.S_IMODE(each.stat().st_mode) for each in files} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    passwords = {each.read_text().strip() for each in files}
+    assert len(passwords) == len(files)
+    assert all(len(each) >= 40 for each in passwords)
+    bus.provision("apply")
+    said = capsys.readouterr()
+    assert not any(each in said.out + said.err for each in passwords)
+
+
+def test_a_password_that_was_written_and_not_yet_set_is_set_by_the_next_apply(
+    bus: ProvisionedBus,
+) -> None:
+    """As after a broker that went away between the file and the user."""
+    control = AccessControl(bus.broker.admin, bus.folder / "passwords")
+    control._delete_users([f"{BNNK}.consumer"])
+    written = (bus.folder / f"passwords/{BNNK}.consumer.password").read_text()
+    assert bus.provision("apply") == 0
+    assert (bus.folder / f"passwords/{BNNK}.consumer.password").read_text() == written
+    assert describe(bus.admin(f"{BNNK}.consumer"), [f"sinergi.{LAPAS}.transfer"])
+
+
+def test_a_password_file_that_cannot_be_written_is_named_and_no_user_is_made(
+    bus: ProvisionedBus, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    control = AccessControl(bus.broker.admin, tmp_path / "file" / "passwords")
+    with pytest.raises(errors.PasswordFileRefused, match=r"user\.password cannot be written"):
+        control._create_user("user")
+    (tmp_path / "user.password").write_text("\n")
+    control = AccessControl(bus.broker.admin, tmp_path)
+    with pytest.raises(errors.PasswordFileRefused, match=r"user\.password is empty; remove it"):
+        control._create_user("user")
+    found = control.read()
+    assert found
+    assert "user" not in found.users
+
+
+def test_without_an_authorizer_topics_are_made_and_the_lack_is_told(
+    bus: ProvisionedBus, kafka: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bus.folder / "agreements/pks-2.toml").unlink()
+    config = ["--config", str(bus.folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
+    assert run([*config, "provision", "plan", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["access"] is None
+    assert json.loads(out)["topics"]
+    assert "the brokers have no authorizer" in err
