@@ -67,6 +67,7 @@ MEANINGS = {
     "consumer.database": "the database into which others' events are materialised",
     "consumer.name": "what that database is called on the bus: in its group and its receipts",
     "consumer.quarantine_bytes": "what quarantine keeps of each publisher; the topic has the rest",
+    "provision.passwords": "the folder for the passwords of new users, each in a file of mode 0600",
     "provision.replication": "copies of each partition; if unset three, or one a broker if fewer",
     **{
         f"timeouts.{table}.{name}": f"{duration.title}, in seconds"
