@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka.admin import (
     AclBinding,
-    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     NewTopic,
@@ -33,6 +32,7 @@ from cryptography.x509.oid import NameOID
 from sinergi.local import process
 from sinergi.local.kafka import LocalKafka
 from sinergi.local.state import LocalState
+from sinergi.provision.access_control import ALL_ENTRIES
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import Admin, describe, open_admin
@@ -214,16 +214,7 @@ class Secured:
 
     def forget(self) -> None:
         """Take all rights away."""
-        everything = AclBindingFilter(
-            ResourceType.ANY,
-            None,  # type: ignore[arg-type]  # the library takes it for "any"
-            ResourcePatternType.ANY,
-            None,  # type: ignore[arg-type]
-            None,  # type: ignore[arg-type]
-            AclOperation.ANY,
-            AclPermissionType.ANY,
-        )
-        for future in self.admin.delete_acls([everything]).values():
+        for future in self.admin.delete_acls([ALL_ENTRIES]).values():
             future.result(PATIENCE_SECONDS)
 
     @staticmethod

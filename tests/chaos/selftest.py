@@ -202,7 +202,7 @@ TRIALS = (
     Trial("cursor", "a lower id commits later", _commit_late, "the topic lacks"),
     Trial(
         "no_epoch",
-        "another worker has claimed the share",
+        "another worker has claimed the topic-partition",
         _claim_from_behind,
         "was moved by a worker whose epoch was over",
     ),

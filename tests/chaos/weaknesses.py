@@ -57,7 +57,7 @@ _SINKS: list[PostgresqlSink] = []
 
 
 def marked_first() -> None:
-    """What is sealed is marked as sent before it is delivered, and the mark is believed."""
+    """What is sealed is marked as sent before it is delivered, and the mark is trusted."""
     commit = OutboxStore.commit_batch
 
     def committed(self: OutboxStore, batch: SealedBatch, epoch: int) -> None:
@@ -75,7 +75,7 @@ def marked_first() -> None:
 
 
 def cursor() -> None:
-    """Rows are read behind the highest id that was ever seen, and not by their mark."""
+    """Rows are read after the highest id that was ever seen, and not by their watermark."""
 
     def after_read(self: Watermarks, read: UnsealedRows) -> None:
         if read.rows:
@@ -104,7 +104,7 @@ def no_epoch() -> None:
 
 
 def no_seal() -> None:
-    """A checkpoint is believed as it arrives: neither its root nor its signature is compared."""
+    """A checkpoint is trusted as it arrives: neither its root nor its signature is compared."""
 
     def believe(self: TreeReader) -> VerifiedLeaves | None:
         size = min(self._open)

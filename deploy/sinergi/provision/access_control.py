@@ -40,7 +40,7 @@ BindingT = TypeVar("BindingT", AclBinding, AclBindingFilter)
 _ITERATIONS = 4096
 _PASSWORD_BYTES = 32
 _AUTHORIZER = "authorizer.class.name"
-_EVERYTHING = AclBindingFilter(
+ALL_ENTRIES = AclBindingFilter(
     ResourceType.ANY,
     None,  # type: ignore[arg-type]  # the library takes it for "any"
     ResourcePatternType.ANY,
@@ -71,7 +71,7 @@ class AccessControl:
         """
         if not self._has_authorizer():
             return None
-        asked = self._admin.describe_acls(_EVERYTHING, request_timeout=self._seconds)
+        asked = self._admin.describe_acls(ALL_ENTRIES, request_timeout=self._seconds)
         bindings = self._admin.answer(asked, self._attempt("Describe"))
         asked_users = self._admin.describe_user_scram_credentials(request_timeout=self._seconds)
         assert isinstance(asked_users, Future)  # one for all users, since none is named
