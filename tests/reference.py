@@ -57,7 +57,7 @@ MEANINGS = {
     "kafka.bootstrap": "brokers to start from, `host:port`, several with commas between",
     "kafka.security": "how the brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
     "kafka.mechanism": "how to log in under SASL: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
-    "kafka.username": "the user under SASL",
+    "kafka.username": "the user under SASL; if unset, each role's `<agency>.<role>`",
     "kafka.password_file": "a file of mode 0600 that holds the user's password and nothing else",
     "kafka.ca_file": "certificates that the brokers' are checked against; else the system's",
     "kafka.certificate_file": "this client's certificate, where the brokers want one",
@@ -67,6 +67,11 @@ MEANINGS = {
     "consumer.database": "the database into which others' events are materialised",
     "consumer.name": "what that database is called on the bus: in its group and its receipts",
     "consumer.quarantine_bytes": "what quarantine keeps of each publisher; the topic has the rest",
+    **{
+        f"{role}.kafka.{name}": f"`kafka.{name}` for this role alone: for {whom}"
+        for role, whom in (("producer", "the relay"), ("consumer", "the materialiser"))
+        for name in ("username", "password_file", "certificate_file", "private_key_file")
+    },
     "provision.passwords": "the folder for the passwords of new users, each in a file of mode 0600",
     "provision.replication": "copies of each partition; if unset three, or one a broker if fewer",
     **{

@@ -379,12 +379,11 @@ NEEDS: dict[str, tuple[str, Callable[[AgencyPair], list[Right]]]] = {
         ],
     ),
     "replay": (
-        "Read on the event topic, its owner's control topic and the parties' receipts topics",
+        "Read on the event topic, its owner's control topic and its readers' receipts topics",
         lambda pair: [
             (TOPIC, pair.topic.name, (READ,)),
             (TOPIC, control_topic(pair.publisher), (READ,)),
             (TOPIC, receipts_topic(pair.reader), (READ,)),
-            (TOPIC, receipts_topic(pair.publisher), (READ,)),
         ],
     ),
 }

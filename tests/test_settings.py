@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import pytest
 import tomli_w
 
 from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
+from sinergi.settings.model import BusRole
 from sinergi.settings.settings import Settings, load, masked, stray_variables
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.errors import AgreementRefused, InitRefused, SettingsRefused
@@ -20,6 +23,7 @@ from sinergi_schemas.timeouts import (
     RelayTimeouts,
     Timeouts,
 )
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,6 +220,79 @@ def test_a_password_comes_from_its_file_and_is_never_shown(file: Path) -> None:
     assert "hush" not in repr(connection)
     assert "hush" not in repr(settings.entries())
     assert settings.consumer_database.startswith("postgresql://bnnk:hush@db/x")
+
+
+def secret(folder: Path, name: str) -> str:
+    """A file with a password that is its name."""
+    path = folder / name
+    path.touch(0o600)
+    path.write_text(f"{name}\n")
+    return str(path)
+
+
+def logins(file: Path, flags: dict[str, str]) -> dict[BusRole | None, tuple[str, str]]:
+    """User and password of each role, and of whoever has none."""
+    settings = load(file, flags, {})
+    found = {role: settings.connection(role).options for role in (*BusRole, None)}
+    return {role: (each["sasl.username"], each["sasl.password"]) for role, each in found.items()}
+
+
+def test_each_role_logs_in_with_its_own_user_and_password(file: Path) -> None:
+    flags = {
+        "kafka.username": "operator",
+        "kafka.password_file": secret(file.parent, "common"),
+        "producer.kafka.username": "relay",
+        "producer.kafka.password_file": secret(file.parent, "own"),
+    }
+    assert logins(file, flags) == {
+        BusRole.PRODUCER: ("relay", "own"),
+        BusRole.CONSUMER: ("operator", "common"),
+        None: ("operator", "common"),
+    }
+
+
+def test_without_a_user_each_role_is_the_principal_that_the_agreement_gives_it(
+    tmp_path: Path,
+) -> None:
+    settings = load(
+        None,
+        {
+            "agency": "lapas",
+            "kafka.bootstrap": "h:1",
+            "kafka.security": "SASL_SSL",
+            "kafka.password_file": secret(tmp_path, "common"),
+        },
+        {},
+    )
+    users = {role: settings.connection(role).options["sasl.username"] for role in BusRole}
+    assert users == {BusRole.PRODUCER: "lapas.producer", BusRole.CONSUMER: "lapas.consumer"}
+    with pytest.raises(SettingsRefused, match=r"kafka\.username: is not set, but SASL_SSL"):
+        settings.connection()
+
+
+def test_a_wrong_file_of_a_role_is_named_by_its_own_key(file: Path) -> None:
+    flags = {"consumer.kafka.password_file": "nowhere"}
+    with pytest.raises(SettingsRefused, match=r"consumer\.kafka\.password_file: nowhere cannot"):
+        load(file, flags, {}).connection(BusRole.CONSUMER)
+    flags = {"kafka.password_file": secret(file.parent, "common")}
+    flags |= {"producer.kafka.private_key_file": "nowhere"}
+    with pytest.raises(SettingsRefused, match=r"producer\.kafka\.private_key_file: nowhere"):
+        load(file, flags, {}).connection(BusRole.PRODUCER)
+    assert load(file, flags, {}).connection(BusRole.CONSUMER).bootstrap
+
+
+def test_roles_that_log_in_alike_share_a_connection_and_a_password_that_is_read_once(
+    file: Path,
+) -> None:
+    pipe = file.parent / "pipe"
+    os.mkfifo(pipe, 0o600)
+    with ThreadPoolExecutor(1) as thread:
+        written = thread.submit(pipe.write_text, "once\n")
+        settings = load(file, {"kafka.password_file": str(pipe)}, {})
+        one, other = (settings.connection(role) for role in BusRole)
+        written.result(PATIENCE_SECONDS)
+    assert one is other
+    assert one.options["sasl.password"] == "once"
 
 
 def test_a_user_without_a_password_is_refused(file: Path) -> None:

@@ -107,7 +107,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryTopics:
     made = MemoryTopics(bus)
     monkeypatch.setattr(statement_reading, "open_admin", lambda _: None)
     monkeypatch.setattr(
-        statement_reading, "describe", lambda _, names: made.messages.keys() & names
+        statement_reading, "describe", lambda _, names, _right: made.messages.keys() & names
     )
     monkeypatch.setattr(statement_reading, "open_scan", made.scan)
     return made

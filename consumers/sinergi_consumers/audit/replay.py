@@ -263,7 +263,7 @@ class Replay:
 
     def _partitions_of_copy(self, admin: Admin, expected: int) -> range:
         """As `partitions`, but without advice to create or change a topic that may be evidence."""
-        found = describe(admin, [self._name]).get(self._name)
+        found = describe(admin, [self._name], "Read").get(self._name)
         if found is None:
             raise errors.ReplayRefused(f"there is no topic {self._name} on these brokers")
         count = len(found.partitions)

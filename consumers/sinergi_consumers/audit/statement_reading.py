@@ -60,19 +60,21 @@ _MOST_REMEMBERED = 20_000  # hashes of notes; without its hash, a note is only v
 
 
 def gather(bus: Bus, topic: Topic) -> SignedStatements:
-    """Read the heads of a topic's owner, and the receipts of its readers.
+    """Read the heads of a topic's owner, and the receipts of all that were ever its readers.
+
+    The topics of no other agency are asked for: whoever audits may not have the right to read them.
 
     Raises:
+        NotPermitted: one of these may not be read.
         Unavailable: the broker does not answer.
     """
     found = SignedStatements()
     control = topics.control_topic(topic.agency)
-    readers = {topics.receipts_topic(each): each for each in bus.agreements.agencies}
-    agreed = bus.agreements.readers(topic)
+    agreed = [each for each in bus.agreements.readers(topic) if each != topic.agency]
+    readers = {topics.receipts_topic(each): each for each in agreed}
     found.databases = [each for reader in agreed for each in _databases(bus, topic, reader)]
-    there = describe(open_admin(bus.connection), [control, *readers])
-    wanted = [control, *(topics.receipts_topic(each) for each in agreed)]
-    found.missing_topics = [each for each in wanted if each not in there]
+    there = describe(open_admin(bus.connection), [control, *readers], "Read")
+    found.missing_topics = [each for each in [control, *readers] if each not in there]
     for name in there:
         reader = readers.get(name)
         reading = _StatementReading(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sinergi.cli import root
 from sinergi.cli.native_output import logged_native_output
+from sinergi.settings.model import BusRole
 from sinergi.signals import stopping as on_signals
 from sinergi_schemas import errors
 
@@ -23,7 +24,8 @@ def materialise() -> None:
     Example: sinergi --config /etc/sinergi/sinergi.toml materialise
     """
     settings = root.settings()
-    settings.connection()  # reads the password, perhaps from a pipe, while signals still interrupt
+    # Reads the password, perhaps from a pipe, while signals still interrupt.
+    settings.connection(BusRole.CONSUMER)
     stopping = on_signals()
     # polars starts threads when it is imported, and they must have the signals blocked as well.
     from sinergi_consumers.materialise.factory import build_materialiser  # noqa: PLC0415
@@ -49,7 +51,7 @@ def setup_of(settings: Settings) -> MaterialiserSetup:
 
     agreements, connection, catalog = (
         settings.agreements(),
-        settings.connection(),
+        settings.connection(BusRole.CONSUMER),
         Catalog.shipped(),
     )
     settings.check_party(agreements)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import root
+from sinergi.settings.model import BusRole
 from sinergi_consumers.quarantine.admin import Contents, QuarantineState
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import stored
@@ -68,7 +70,7 @@ def _not_read(row: Quarantined) -> errors.LeafNotRead:
 def _reading() -> LeafReading:
     from sinergi_consumers.quarantine.leaf_reading import LeafReading  # noqa: PLC0415 - heavy: not for list
 
-    return LeafReading(root.settings().connection)
+    return LeafReading(partial(root.settings().connection, BusRole.CONSUMER))
 
 
 def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcome]:
@@ -87,7 +89,7 @@ def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcom
 
     settings, catalog = root.settings(), Catalog.shipped()
     if not all(each.kept or each.state == QuarantineState.RETRIED for each in rows):
-        settings.connection()  # before anything is done
+        settings.connection(BusRole.CONSUMER)  # before anything is done
     entries = [_entry(each) for each in rows]
     agreed = AgreementCheck(settings.agreements(), settings.agency)
     projections = projections_of(catalog, (each.tp.event_topic.event_type for each in entries))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi.cli import root
+from sinergi.settings.model import BusRole
 from sinergi.signals import stopping as on_signals
 from sinergi_schemas import errors
 
@@ -23,7 +24,8 @@ def relay() -> None:
     Example: sinergi --config /etc/sinergi/sinergi.toml relay
     """
     settings = root.settings()
-    settings.connection()  # reads the password, perhaps from a pipe, while signals still interrupt
+    # Reads the password, perhaps from a pipe, while signals still interrupt.
+    settings.connection(BusRole.PRODUCER)
     agreements = settings.agreements()
     settings.check_party(agreements)
     if not agreements.published_by(settings.agency):
@@ -52,7 +54,7 @@ def setup_of(settings: Settings) -> RelaySetup:
     return RelaySetup(
         Identity(settings.agency, keys(), settings.agreements, keys),
         settings.producer_database,
-        settings.connection(),
+        settings.connection(BusRole.PRODUCER),
         Catalog.shipped(),
         settings.values.timeouts,
     )

@@ -13,6 +13,7 @@ from sinergi.cli import root, terminal, verdict
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import force_option, json_option
 from sinergi.cli.output import Destination, EventWriter, Output, open_writer
+from sinergi.settings.model import BusRole
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.replay import ReplayFilter
 from sinergi_consumers.bus import Bus
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
+
+    from sinergi.settings.settings import Settings
+    from sinergi_schemas.kafka import Connection
 
 
 def replay(
@@ -86,8 +90,11 @@ def replay(
     copies = Copies(_copy("--copy", copy), _copy("--against", against))
     if copies.against == (copies.name or names[0].name):
         raise errors.ReplayRefused(f"{copies.against} would be compared with itself")
-    bus = _bus()
-    audits = [Audit(bus, name, copies) for name in names]
+    settings, catalog = root.settings(), Catalog.shipped()
+    agreements = settings.agreements()
+    audits = [
+        Audit(Bus(_connection(settings, name), agreements, catalog), name, copies) for name in names
+    ]
     if notes is not None:
         _check_notes(notes, names, force=force)
     with logged_native_output():
@@ -171,9 +178,12 @@ def _write_notes(folder: Path, topics: list[Topic], audits: list[Audit], *, forc
                 target.write(note.encode())
 
 
-def _bus() -> Bus:
-    settings = root.settings()
-    return Bus(settings.connection(), settings.agreements(), Catalog.shipped())
+def _connection(settings: Settings, topic: Topic) -> Connection:
+    """How to read a topic: an agency reads its own as producer, an auditor as `[kafka]` says."""
+    agency = settings.values.agency
+    if agency is None:
+        return settings.connection()
+    return settings.connection(BusRole.PRODUCER if topic.agency == agency else BusRole.CONSUMER)
 
 
 def _topic(name: str) -> Topic:

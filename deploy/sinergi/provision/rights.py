@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sinergi_schemas.topics import control_topic, receipts_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from sinergi_schemas.agreements.collection import Agreements
@@ -94,7 +94,10 @@ def given_rights(agreements: Agreements, at: datetime | None = None) -> dict[Acl
     """
     found: dict[AclEntry, GivenRight] = {}
     for agreement, topic in _covering(agreements, at):
-        for entry, owner, article in _of_topic(agreement, topic):
+        # Former readers have signed receipts as well, and a replay compares the topic with them.
+        signers = [each for each in agreements.readers(topic) if each != topic.agency]
+        receipts = [receipts_topic(each) for each in signers]
+        for entry, owner, article in _of_topic(agreement, topic, receipts):
             before = found.get(entry, GivenRight(entry, owner, ()))
             reason = f"{agreement.path.name} {article}"
             reasons = dict.fromkeys((*before.reasons, reason))
@@ -111,12 +114,17 @@ def _covering(agreements: Agreements, at: datetime | None) -> Iterator[tuple[Agr
             yield newest, topic
 
 
-def _of_topic(agreement: Agreement, topic: Topic) -> Iterator[tuple[AclEntry, str, str]]:
-    """The rights about one topic, each with its owner and the article that gives it."""
+def _of_topic(
+    agreement: Agreement, topic: Topic, receipts: Sequence[str]
+) -> Iterator[tuple[AclEntry, str, str]]:
+    """The rights about one topic, each with its owner and the article that gives it.
+
+    Args:
+        receipts: the receipts topics of all that any agreement has ever let read the topic.
+    """
     owner, event = topic.agency, f"events.{topic.event_type}"
     control = control_topic(owner)
     readers = [each for each in agreement.readers(topic) if each != owner]
-    receipts = [receipts_topic(each) for each in readers]
     for principal in agreement.parties[owner].principals.producer:
         for name in (topic.name, control):
             yield _topic(principal, "READ", name), owner, f"{event}.publishers"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, NoReturn
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -66,7 +67,36 @@ class SettingsTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class KafkaSettings(SettingsTable):
+class BusRole(StrEnum):
+    """What an agency does on the bus: each role logs in to the brokers with its own principal."""
+
+    PRODUCER = "producer"
+    CONSUMER = "consumer"
+
+
+class LoginSettings(SettingsTable):
+    """How a client proves to the brokers who it is."""
+
+    username: str | None = None
+    password_file: Path | None = None
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+
+
+class RoleLogin(NamedTuple):
+    """What a role has of its own.
+
+    Attributes:
+        table: the name of its table.
+        default_user: its user under SASL if no table names one.
+    """
+
+    login: LoginSettings
+    table: str
+    default_user: str | None = None
+
+
+class KafkaSettings(LoginSettings):
     """How to reach the brokers."""
 
     bootstrap: Brokers | None = Field(
@@ -74,15 +104,15 @@ class KafkaSettings(SettingsTable):
     )
     security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    username: str | None = None
-    password_file: Path | None = None
     ca_file: Path | None = None
-    certificate_file: Path | None = None
-    private_key_file: Path | None = None
     group_protocol: Literal["consumer", "classic"] = "consumer"
 
-    def options(self) -> dict[str, str]:
+    def options(self, own: RoleLogin, passwords: dict[Path, str]) -> dict[str, str]:
         """The settings that are set, under librdkafka's names.
+
+        Args:
+            own: what a role has of its own; everything else is that of this table.
+            passwords: those that were read before, by their files, which may be pipes.
 
         Raises:
             SettingsRefused: a user without a password; or a file with a password or a key that
@@ -90,41 +120,53 @@ class KafkaSettings(SettingsTable):
         """
         found = {"security.protocol": self.security.lower()}
         if self.security.startswith("SASL"):
+            user = own.login.username or self.username or own.default_user
             found |= {
                 "sasl.mechanism": self.mechanism,
-                "sasl.username": self.username or unset("kafka.username", self.security),
-                "sasl.password": self._password(),
+                "sasl.username": user or unset("kafka.username", self.security),
+                "sasl.password": self._password(*self._file("password_file", own), passwords),
             }
-        if self.private_key_file is not None:
-            _secret("kafka.private_key_file", self.private_key_file, "key", input_file.read_regular)
+        key, private_key = self._file("private_key_file", own)
+        if private_key is not None:
+            _secret(key, private_key, "key", input_file.read_regular)
         files = {
             "ssl.ca.location": ("kafka.ca_file", self.ca_file),
-            "ssl.certificate.location": ("kafka.certificate_file", self.certificate_file),
-            "ssl.key.location": ("kafka.private_key_file", self.private_key_file),
+            "ssl.certificate.location": self._file("certificate_file", own),
+            "ssl.key.location": (key, private_key),
         }
         return found | {name: _for_client(key, path) for name, (key, path) in files.items() if path}
 
-    def _password(self) -> str:
-        if self.password_file is None:
+    def _file(self, name: str, own: RoleLogin) -> tuple[str, Path | None]:
+        """The key and the value of a setting that a role may have of its own."""
+        of_role: Path | None = getattr(own.login, name)
+        if of_role is not None:
+            return f"{own.table}.{name}", of_role
+        shared: Path | None = getattr(self, name)
+        return f"kafka.{name}", shared
+
+    def _password(self, key: str, path: Path | None, passwords: dict[Path, str]) -> str:
+        if path is None:
             unset("kafka.password_file", self.security)
-        data = _secret("kafka.password_file", self.password_file, "password")
-        try:
-            return data.decode("utf-8-sig").rstrip("\r\n")
-        except UnicodeDecodeError:
-            what = f"{self.password_file} cannot be read (it is not UTF-8)"
-            raise refused(f"kafka.password_file: {what}") from None
+        if path not in passwords:
+            try:
+                text = _secret(key, path, "password").decode("utf-8-sig")
+            except UnicodeDecodeError:
+                raise refused(f"{key}: {path} cannot be read (it is not UTF-8)") from None
+            passwords[path] = text.rstrip("\r\n")
+        return passwords[path]
 
 
 class Producer(SettingsTable):
-    """The database in which this agency publishes."""
+    """The database in which this agency publishes, and how its relay logs in to the brokers."""
 
     database: Database | None = Field(
         default=None, description="a URL as postgresql://user@host/name"
     )
+    kafka: LoginSettings = LoginSettings()
 
 
 class Consumer(SettingsTable):
-    """The database into which others' events are materialised.
+    """The database for others' events, and how its materialiser logs in to the brokers.
 
     Attributes:
         name: of the database on the bus: in the consumer group and in the receipt key's name.
@@ -139,6 +181,7 @@ class Consumer(SettingsTable):
     quarantine_bytes: Count = Field(
         default=64 * 1024 * 1024, ge=0, description="a count of bytes, as 67108864"
     )
+    kafka: LoginSettings = LoginSettings()
 
 
 class Provision(SettingsTable):

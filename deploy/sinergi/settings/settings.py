@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 import structlog
 from pydantic import BaseModel
 
-from sinergi.settings.model import FILE_NAME, PREFIX, Values, refused, unset, variable
+from sinergi.settings.model import (
+    FILE_NAME,
+    PREFIX,
+    BusRole,
+    RoleLogin,
+    Values,
+    refused,
+    unset,
+    variable,
+)
 from sinergi_schemas.files import file_rights, input_file, toml_file, toml_limits
 from sinergi_schemas.files.toml_file import FileProblem
 from sinergi_schemas.plain_text import is_text
@@ -56,7 +65,8 @@ class Settings:
         self._origins = origins
         self._logged_remarks: set[str] = set()
         self._asked_addresses: dict[str, None] = {}
-        self._connection: Connection | None = None
+        self._connections: dict[tuple[tuple[str, str], ...], Connection] = {}
+        self._passwords: dict[Path, str] = {}
 
     def entries(self) -> list[SettingEntry]:
         """Every setting, passwords masked."""
@@ -107,17 +117,25 @@ class Settings:
         """The name of that database on the bus."""
         return self.values.consumer.name
 
-    def connection(self) -> Connection:
-        """How to reach the brokers; the password is read once, since it may come from a pipe."""
+    def connection(self, role: BusRole | None = None) -> Connection:
+        """How to reach the brokers; a password is read once, since it may come from a pipe.
+
+        Args:
+            role: with whose principal to log in, by default `<agency>.<role>`; None is whoever
+                `[kafka]` names.
+        """
         from sinergi_schemas.kafka import Connection  # noqa: PLC0415 - not every command needs it
 
-        if self._connection is None:
-            kafka = self.values.kafka
-            bootstrap = kafka.bootstrap or self._unset("kafka.bootstrap", "reaching the bus")
-            self._connection = Connection(
-                bootstrap, kafka.options(), kafka.group_protocol, self.values.timeouts.kafka
+        kafka = self.values.kafka
+        bootstrap = kafka.bootstrap or self._unset("kafka.bootstrap", "reaching the bus")
+        options = kafka.options(self._login(role), self._passwords)
+        # Roles that log in alike share a connection: its clients tell each other what they meet.
+        key = tuple(sorted(options.items()))
+        if key not in self._connections:
+            self._connections[key] = Connection(
+                bootstrap, options, kafka.group_protocol, self.values.timeouts.kafka
             )
-        return self._connection
+        return self._connections[key]
 
     def agreements(self) -> Agreements:
         """The agreements of the bus.
@@ -203,6 +221,13 @@ class Settings:
         """Where the addresses come from that were asked for, each with its setting."""
         found = ((key, self._origins.get(key, "default")) for key in self._asked_addresses)
         return [origin if key in origin else f"{key} in {origin}" for key, origin in found]
+
+    def _login(self, role: BusRole | None) -> RoleLogin:
+        if role is None:
+            return RoleLogin(self.values.kafka, "kafka")
+        table = self.values.producer if role is BusRole.PRODUCER else self.values.consumer
+        agency = self.values.agency
+        return RoleLogin(table.kafka, f"{role}.kafka", f"{agency}.{role}" if agency else None)
 
     def _address(self, key: str, value: str | None, wanted_by: str) -> str:
         self._asked_addresses[key] = None
@@ -294,8 +319,8 @@ def _file(environment: Mapping[str, str]) -> Path | None:
 
 def _from_folder(folder: Path) -> Iterator[_Layered]:
     """The default folders: beside the settings file, or without one in the working folder."""
-    for key in ("agreements", "keys"):
-        yield _Layered(key, folder / key, "default")
+    for key in ("agreements", "keys", "provision.passwords"):
+        yield _Layered(key, folder / key.rpartition(".")[2], "default")
 
 
 def _from_file(file: Path | None) -> Iterator[_Layered]:

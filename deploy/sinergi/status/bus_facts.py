@@ -7,9 +7,9 @@ meanwhile.
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi.status.acknowledged import acknowledged
 from sinergi.status.broker import Broker, ExpectedLeaves
@@ -20,7 +20,7 @@ from sinergi_schemas.kafka.unreadable import UnreadableCounts
 from sinergi_schemas.topics import Topic, TopicPartition, control_topic, receipts_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -100,8 +100,18 @@ class WantedFacts:
         return sorted({Topic.parse(each).agency for each in self.others})
 
 
+class BusLogins(NamedTuple):
+    """How this agency logs in: as producer to read its own topics, as consumer to read others'.
+
+    They are one connection if both have the same principal.
+    """
+
+    producer: Connection
+    consumer: Connection
+
+
 def read_bus(
-    connection: Connection, agreements: Agreements, wanted: WantedFacts, silent_seconds: float
+    logins: BusLogins, agreements: Agreements, wanted: WantedFacts, silent_seconds: float
 ) -> BusFacts:
     """Ask the brokers.
 
@@ -111,9 +121,13 @@ def read_bus(
     Raises:
         SinergiError: see `sinergi_schemas.kafka.faults.translate`.
     """
-    with closing(Broker(connection, silent_seconds)) as broker:
+    with ExitStack() as stack:
+        broker = stack.enter_context(closing(Broker(logins.consumer, silent_seconds)))
+        own_broker = broker
+        if logins.producer is not logins.consumer:
+            own_broker = stack.enter_context(closing(Broker(logins.producer, silent_seconds)))
         controls = [control_topic(each) for each in wanted.owners]
-        found = broker.topics([*wanted.own, *wanted.others, *controls])
+        found = own_broker.topics(wanted.own) | broker.topics([*wanted.others, *controls])
         theirs = _read_topics(broker, agreements, wanted, found, wanted.others)
         missing_since: dict[TopicPartition, datetime | None] = {}
         for tp, leaves in theirs.shown.items():
@@ -122,12 +136,14 @@ def read_bus(
                 offsets = theirs.offsets[tp]
                 missing_since[tp] = broker.first_at(tp, offsets, at.tree_size, at.next_offset)
         published = [Topic.parse(each) for each in wanted.own]
-        readers, unknown = acknowledged(connection, agreements, published, silent_seconds)
+        readers, unknown = acknowledged(logins.producer, agreements, published, silent_seconds)
         try:
-            ours = _read_topics(broker, agreements, wanted, found, wanted.own)
+            ours = _read_topics(own_broker, agreements, wanted, found, wanted.own)
         except (errors.NotPermitted, errors.TopicAway) as why:
             ours = _ReadTopics()
             unknown = [*unknown, f"whether the published topics are complete is not known: {why}"]
+        needed = {control_topic(wanted.agency): own_broker} if wanted.own else {}
+        needed |= {receipts_topic(wanted.agency): broker} if wanted.others else {}
         return BusFacts(
             found,
             {**ours.shown, **theirs.shown},
@@ -136,21 +152,17 @@ def read_bus(
             missing_since,
             readers,
             unknown,
-            frozenset(_lacking(broker, wanted)),
+            frozenset(each for each in needed if _is_lacking(needed[each], each)),
             theirs.unreadable,
         )
 
 
-def _lacking(broker: Broker, wanted: WantedFacts) -> Iterator[str]:
-    """Our control and receipts topics that do not exist, although our processes need them."""
-    for name, is_needed in (
-        (control_topic(wanted.agency), wanted.own),
-        (receipts_topic(wanted.agency), wanted.others),
-    ):
-        # If we may not describe the topic, it counts as existing.
-        with suppress(errors.NotPermitted):
-            if is_needed and name not in broker.topics([name]):
-                yield name
+def _is_lacking(broker: Broker, topic: str) -> bool:
+    """Whether a topic does not exist. If we may not describe it, it counts as existing."""
+    try:
+        return topic not in broker.topics([topic])
+    except errors.NotPermitted:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

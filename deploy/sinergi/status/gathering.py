@@ -6,11 +6,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from sinergi.settings.model import BusRole
 from sinergi.settings.settings import masked
 from sinergi.status import databases
 from sinergi.status.agreement_periods import periods
 from sinergi.status.broker import ConsumerGroup, consumer_group
-from sinergi.status.bus_facts import WantedFacts, read_bus
+from sinergi.status.bus_facts import BusLogins, WantedFacts, read_bus
 from sinergi.status.databases import TreeRow, WaitingRows
 from sinergi.status.facts import (
     Away,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from sinergi.status.databases import ConsumerRows, ProducerRows
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.clock import Clock
-    from sinergi_schemas.kafka import Connection
 
 
 T = TypeVar("T")
@@ -56,14 +56,24 @@ def gather(settings: Settings, clock: Clock) -> Facts:
         _ = settings.consumer_database
     agreements = settings.agreements()
     settings.check_party(agreements)
-    return _Gathering(settings, agreements, settings.connection(), clock).facts()
+    return _Gathering(settings, agreements, _logins(settings, agreements), clock).facts()
+
+
+def _logins(settings: Settings, agreements: Agreements) -> BusLogins:
+    """How to log in; an agency that only publishes, or only reads, needs one principal."""
+    values, agency = settings.values, settings.agency
+    publishes = values.producer.database and agreements.published_by(agency)
+    reads = values.consumer.database and agreements.read_by(agency)
+    producer = settings.connection(BusRole.PRODUCER) if publishes or not reads else None
+    consumer = settings.connection(BusRole.CONSUMER) if reads or producer is None else producer
+    return BusLogins(producer or consumer, consumer)
 
 
 @dataclass(slots=True)
 class _Gathering:
     settings: Settings
     agreements: Agreements
-    connection: Connection
+    logins: BusLogins
     clock: Clock
     away: list[Away] = field(default_factory=list)
 
@@ -83,13 +93,15 @@ class _Gathering:
         wanted = WantedFacts(
             agency, own, others if reads else {}, sent or None, stored or None, began
         )
-        bus = self._ask(FactSource.BROKER, self.connection.bootstrap, lambda _: self._bus(wanted))
+        bus = self._ask(
+            FactSource.BROKER, self.logins.consumer.bootstrap, lambda _: self._bus(wanted)
+        )
         group = None
         if bus and wanted.others:
             group = self._ask(
                 FactSource.BROKER,
-                self.connection.bootstrap,
-                lambda _: consumer_group(self.connection, self._group),
+                self.logins.consumer.bootstrap,
+                lambda _: consumer_group(self.logins.consumer, self._group),
             )
         elif bus:
             group = ConsumerGroup(0, {})
@@ -117,7 +129,7 @@ class _Gathering:
 
     def _bus(self, wanted: WantedFacts) -> BusFacts:
         silent_seconds = self.settings.values.timeouts.status.silence
-        return read_bus(self.connection, self.agreements, wanted, silent_seconds)
+        return read_bus(self.logins, self.agreements, wanted, silent_seconds)
 
     def _reading(
         self, known: _Known, counts: Mapping[str, int], stored: ConsumerRows | None

@@ -124,8 +124,14 @@ def broker_count(admin: Admin) -> int:
     return len(cluster.nodes)
 
 
-def describe(admin: Admin, topics: Iterable[str]) -> dict[str, TopicDescription]:
+def describe(
+    admin: Admin, topics: Iterable[str], right: str = "Describe"
+) -> dict[str, TopicDescription]:
     """Describe those of some topics that exist.
+
+    Args:
+        right: the right that the caller needs on them, if it needs more. It implies Describe, and
+            NotPermitted names it.
 
     Raises:
         SinergiError: see `Admin.answer`.
@@ -134,7 +140,7 @@ def describe(admin: Admin, topics: Iterable[str]) -> dict[str, TopicDescription]
     if not names:
         return {}
     asked = admin.describe_topics(TopicCollection(names), request_timeout=admin.answer_seconds)
-    found = {name: _if_present(admin, name, future) for name, future in asked.items()}
+    found = {name: _if_present(admin, name, future, right) for name, future in asked.items()}
     return {name: topic for name, topic in found.items() if topic is not None}
 
 
@@ -206,14 +212,15 @@ def _offsets(
 
 
 def _one(admin: Admin, topic: str) -> TopicDescription:
-    found = describe(admin, [topic]).get(topic)
+    """Describe a topic for a caller who is about to read it."""
+    found = describe(admin, [topic], "Read").get(topic)
     if found is None:
         raise errors.TopicMissing(topic)
     return found
 
 
 def _if_present(
-    admin: Admin, name: str, future: Future[TopicDescription]
+    admin: Admin, name: str, future: Future[TopicDescription], right: str
 ) -> TopicDescription | None:
     try:
         return admin.wait_for(future)
@@ -221,4 +228,4 @@ def _if_present(
         error = why.args[0]
         if isinstance(error, KafkaError) and error.code() in _ABSENT:
             return None
-        raise admin.fault(why, admin.connection.attempt("Describe", [name])) from None
+        raise admin.fault(why, admin.connection.attempt(right, [name])) from None
