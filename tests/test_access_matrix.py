@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from provisioned_bus import AGENCIES, STRANGER, ProvisionedBus, agreement, year
+from provisioned_bus import AGENCIES, LAPAS, STRANGER, ProvisionedBus, agreement, year
 from secured_kafka import PASSWORD, USER, secured
 from waiting import PATIENCE_SECONDS, until
 
@@ -89,6 +89,11 @@ ALLOWED = {
     W: {AclOperation.WRITE, AclOperation.DESCRIBE},
     RW: {AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE},
 }
+UNCOORDINATED = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
 REFUSED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -127,7 +132,7 @@ def _group_answers(admin: Admin, name: str, found: dict[str, set[AclOperation]])
     try:
         found[name] = _operations(asked[name])
     except KafkaException as why:
-        if why.args[0].retriable() or why.args[0].code() == KafkaError.NOT_COORDINATOR:
+        if why.args[0].code() in UNCOORDINATED:
             return False
         raise
     return True
@@ -244,6 +249,42 @@ def test_an_ended_agreement_takes_every_right_and_user_away_at_the_next_apply(
 
 def _parties(document: str) -> Any:
     return tomllib.loads(document)["parties"]
+
+
+def test_a_rotated_password_replaces_the_old_one_and_open_connections_go_on(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = bus.client("lapas.producer")
+    open_before = Producer({**old, "enable.idempotence": True})
+    open_before.produce(TOPICS[0], b"before", b"key")
+    assert open_before.flush(PATIENCE_SECONDS) == 0
+    before = capsys.readouterr()
+    assert bus.provision("rotate", LAPAS) == 0
+    said = capsys.readouterr()
+    assert "2 new passwords in" in said.err
+    assert bus.client("lapas.producer")["sasl.password"] != old["sasl.password"]
+    assert bus.client("lapas.producer")["sasl.password"] not in said.out + said.err + before.err
+    assert sent(bus, "lapas.producer", TOPICS[0]) is None, "the new one logs in"
+    open_before.produce(TOPICS[0], b"after", b"key")
+    assert open_before.flush(PATIENCE_SECONDS) == 0
+    refused: list[KafkaError] = []
+    client = Producer({**old, "error_cb": refused.append})
+    until(lambda: client.poll(0.1) is not None and bool(refused), "the old one is refused")
+    assert KafkaError._AUTHENTICATION in {each.code() for each in refused}
+
+
+@pytest.mark.parametrize(
+    ("owner", "what"),
+    [
+        ("lapass", "no agreement names it; did you mean lapas?"),
+        ("ombudsman.auditor", "no agreement names it"),
+    ],
+)
+def test_passwords_of_nobody_are_not_replaced(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str], owner: str, what: str
+) -> None:
+    assert bus.provision("rotate", owner) == 2
+    assert f"The passwords of {owner} cannot be replaced: {what}" in capsys.readouterr().err
 
 
 def test_what_others_have_granted_is_shown_and_left(

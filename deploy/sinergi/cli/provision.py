@@ -12,11 +12,12 @@ from sinergi.cli import root, terminal
 from sinergi.cli.options import AsJson, Force, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
-from sinergi.provision.access import AccessAction, access_steps
+from sinergi.provision.access import AccessAction, access_steps, users_of
 from sinergi.provision.access_control import AccessControl
 from sinergi.provision.cluster import Cluster
 from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_document
 from sinergi.provision.topics import TopicAction, remarks, wanted
+from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.kafka.admin import open_admin
@@ -132,13 +133,39 @@ def apply(
     if file is not None and kept is not None:
         check_unchanged(file, kept, found)
     _show(found, as_json=as_json)
-    passwords = access_control.apply(found.access or ())
-    if passwords:
-        terminal.note(
-            f"sinergi: {counted(len(passwords), 'password')} of new users in"
-            f" {passwords[0].parent}: hand each over to its agency, and delete it here"
-        )
+    _tell_passwords(access_control.apply(found.access or ()))
     cluster.apply(found.topics)
+
+
+@app.command()
+def rotate(
+    owner: Annotated[
+        str, typer.Argument(metavar="AGENCY", help="An agency or an auditor of the agreements.")
+    ],
+) -> None:
+    """Give the users of an agency or of an auditor new passwords.
+
+    Kafka holds one password of a user: from then on only the new one logs in. Connections that are
+    open go on, so hand the passwords over before its processes are started again.
+
+    Example: sinergi provision rotate lapas-banyuwangi
+    """
+    settings = root.settings()
+    agreements = settings.agreements()
+    admin = open_admin(settings.connection())
+    control = AccessControl(admin, settings.values.provision.passwords)
+    found = control.read()
+    if found is None:
+        raise errors.RotationRefused(owner, "the brokers have no authorizer, and no users")
+    _tell_passwords(control.rotate(users_of(agreements, owner, found)))
+
+
+def _tell_passwords(files: Sequence[Path]) -> None:
+    if files:
+        terminal.note(
+            f"sinergi: {counted(len(files), 'new password')} in {files[0].parent}:"
+            f" hand {'it' if len(files) == 1 else 'each'} over to its agency, and delete the file"
+        )
 
 
 def _plan(unknown_types: Sequence[str]) -> tuple[Cluster, AccessControl, ProvisionPlan]:

@@ -14,7 +14,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sinergi.provision.rights import USER, given_rights
+from sinergi_schemas import errors
 from sinergi_schemas.agreements.principals import is_subject
+from sinergi_schemas.files.toml_file import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,6 +84,27 @@ def access_steps(agreements: Agreements, at: datetime, found: FoundAccess) -> li
     given, ever = given_rights(agreements, at), given_rights(agreements)
     steps = [*_users(agreements, at, found, ever), *_rights(given, ever, found)]
     return sorted(steps, key=_order)
+
+
+def users_of(agreements: Agreements, owner: str, found: FoundAccess) -> list[str]:
+    """The users of an agency or of an auditor that the cluster has.
+
+    Raises:
+        RotationRefused: no agreement names such an owner, or the cluster has none of its users.
+    """
+    named = {
+        (article.partition(".")[2], principal)
+        for each in agreements
+        for principal, article in each.owners()
+    }
+    owners = {name for name, _ in named}
+    if owner not in owners:
+        raise errors.RotationRefused(owner, f"no agreement names it; {did_you_mean(owner, owners)}")
+    users = sorted(name for of, name in named if of == owner and name in found.users)
+    if not users:
+        what = "the brokers have none of its users; `sinergi provision apply` makes them"
+        raise errors.RotationRefused(owner, what)
+    return users
 
 
 def _order(step: AccessStep) -> tuple[object, ...]:

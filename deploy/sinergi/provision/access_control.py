@@ -139,10 +139,32 @@ class AccessControl:
     def _create_user(self, user: str) -> Path:
         """Give a user a password. If it was written before and not set, it is set now."""
         path = self._passwords / f"{user}.password"
-        password = _password_in(path)
+        self._set_password(user, _password_in(path))
+        return path
+
+    def _set_password(self, user: str, password: bytes) -> None:
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
         self._alter([UserScramCredentialUpsertion(user, info, password)])
-        return path
+
+    def rotate(self, users: Iterable[str]) -> list[Path]:
+        """Give users new passwords in place of those that they have; the files with them.
+
+        Kafka holds one password of a user for a mechanism, so the old one ends at once for whoever
+        logs in from then on. Connections that are open go on.
+
+        Raises:
+            PasswordFileRefused: a password cannot be written; that user keeps its password.
+            NotPermitted, SinergiError: as `apply`.
+        """
+        files: list[Path] = []
+        for user in users:
+            path = self._passwords / f"{user}.password"
+            new = path.with_name(f"{path.name}.new")
+            new.unlink(missing_ok=True)
+            self._set_password(user, _password_in(new))
+            new.replace(path)
+            files.append(path)
+        return files
 
     def _delete_users(self, users: Iterable[str]) -> None:
         self._alter(

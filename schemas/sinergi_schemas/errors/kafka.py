@@ -20,8 +20,10 @@ class LoginRefused(Unavailable):
 
 
 class NotPermitted(Unavailable):
-    """{principal} lacks the right {operation} on {resource} ({reported}). The brokers' operator
-    grants it: `kafka-acls --add --allow-principal '{principal}' --operation {operation} {flags}`.
+    """{principal} lacks the right {operation} on {resource} ({reported}). `sinergi provision plan`
+    shows the agreement that gives it, and `apply` grants it. Without an agreement the brokers'
+    operator grants it:
+    `kafka-acls --add --allow-principal '{principal}' --operation {operation} {flags}`.
 
     Attributes:
         kind: topic, group, cluster or transactional-id, as `kafka-acls` calls them.

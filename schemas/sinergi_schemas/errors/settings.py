@@ -50,6 +50,13 @@ class PlanOutdated(Refused):
     listing: str
 
 
+class RotationRefused(Refused):
+    """The passwords of {owner} cannot be replaced: {what}."""
+
+    owner: str
+    what: str
+
+
 class PasswordFileRefused(Refused):
     """{path} {what}. The password of a new user goes there; no user was made for it."""
 
