@@ -13,6 +13,7 @@ The function `setup_of` in cli/relay.py and in cli/materialise.py passes all of 
     MaterialiserTimeouts  `materialise.factory` → `Assignment`, `Receipts`, `Materialiser` →
                           `LoadedAgreements`, `Pauses`, `PositionCheck`
     StatusTimeouts        `cli.status`, `status.gathering`
+    ProvisionTimeouts     `cli.provision` → `ProvisionWatch`
 
 Not every command uses them for its database. `sinergi db` and `sinergi publish` wait for locks as
 long as `postgresql.engine` says. The other commands, for example
@@ -166,6 +167,14 @@ class StatusTimeouts(TimeoutTable):
     )
 
 
+class ProvisionTimeouts(TimeoutTable):
+    """How often `sinergi provision apply --watch` looks."""
+
+    look: Seconds = _seconds(
+        60.0, "how long `sinergi provision apply --watch` waits before it plans again"
+    )
+
+
 class Timeouts(TimeoutTable):
     """The durations of one process."""
 
@@ -174,6 +183,7 @@ class Timeouts(TimeoutTable):
     relay: RelayTimeouts = RelayTimeouts()
     materialiser: MaterialiserTimeouts = MaterialiserTimeouts()
     status: StatusTimeouts = StatusTimeouts()
+    provision: ProvisionTimeouts = ProvisionTimeouts()
 
 
 DEFAULT = Timeouts()

@@ -12,11 +12,12 @@ from sinergi.cli import root, terminal
 from sinergi.cli.options import AsJson, Force, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
-from sinergi.provision.access import AccessAction, access_steps, users_of
-from sinergi.provision.access_control import AccessControl
-from sinergi.provision.cluster import Cluster
+from sinergi.provision.access import AccessAction, users_of
 from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_document
-from sinergi.provision.topics import TopicAction, remarks, wanted
+from sinergi.provision.provisioner import Provisioner
+from sinergi.provision.topics import TopicAction, remarks
+from sinergi.provision.watch import ProvisionWatch
+from sinergi.signals import stopping as on_signals
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import OutputFile
@@ -93,7 +94,7 @@ def plan(
 
     Example: sinergi provision plan --out plan.json
     """
-    _, _, found = _plan(unknown_types or ())
+    _, found = _planned(unknown_types or ())
     if out is not None:
         with OutputFile.open(out, force=force) as file:
             file.write(json.dumps(found.document, indent=1).encode())
@@ -111,6 +112,10 @@ def apply(
         typer.Argument(metavar="[FILE]", help="A kept plan; left out: what `plan` would show now."),
     ] = None,
     unknown_types: UnknownTypes = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on: apply again when an agreement begins or ends."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make what is missing, mend what differs, and remove rights that have ended.
@@ -125,16 +130,21 @@ def apply(
     The password of each new user goes into a file of its own in the folder `provision.passwords`.
     Hand it over to the agency, and delete it here.
 
+    With --watch it runs until SIGTERM or Ctrl-C and logs what it does.
+
     Exit status: 0 done, 2 a topic is refused.
     """
+    if watch:
+        _watch(file, unknown_types or (), as_json=as_json)
+        return
     kept = None if file is None else kept_document(file)
     types = kept["unknown_types"] if kept else unknown_types or ()
-    cluster, access_control, found = _plan(types)
+    provisioner, found = _planned(types)
     if file is not None and kept is not None:
         check_unchanged(file, kept, found)
     _show(found, as_json=as_json)
-    _tell_passwords(access_control.apply(found.access or ()))
-    cluster.apply(found.topics)
+    _tell_passwords(provisioner.apply(found))
+    found.check_refused()
 
 
 @app.command()
@@ -152,8 +162,7 @@ def rotate(
     """
     settings = root.settings()
     agreements = settings.agreements()
-    admin = open_admin(settings.connection())
-    control = AccessControl(admin, settings.values.provision.passwords)
+    control = _provisioner().access_control
     found = control.read()
     if found is None:
         raise errors.RotationRefused(owner, "the brokers have no authorizer, and no users")
@@ -168,20 +177,33 @@ def _tell_passwords(files: Sequence[Path]) -> None:
         )
 
 
-def _plan(unknown_types: Sequence[str]) -> tuple[Cluster, AccessControl, ProvisionPlan]:
+def _provisioner(unknown_types: Sequence[str] = ()) -> Provisioner:
     settings = root.settings()
-    agreements, now = settings.agreements(), SYSTEM.now()
-    want = wanted(agreements, now, unknown_types)
+    values = settings.values.provision
+    admin = open_admin(settings.connection())
+    return Provisioner(admin, values.passwords, values.replication, unknown_types)
+
+
+def _planned(unknown_types: Sequence[str]) -> tuple[Provisioner, ProvisionPlan]:
+    agreements, now = root.settings().agreements(), SYSTEM.now()
     for remark in remarks(agreements, now):
         terminal.note(f"sinergi: {remark}")
-    admin = open_admin(settings.connection())
-    cluster = Cluster(admin, settings.values.provision.replication)
-    access_control = AccessControl(admin, settings.values.provision.passwords)
-    topics, access = cluster.plan(want), access_control.read()
-    if access is None:
+    provisioner = _provisioner(unknown_types)
+    found = provisioner.plan(agreements, now)
+    if found.access is None:
         terminal.note(_NO_AUTHORIZER)
-    steps = None if access is None else access_steps(agreements, now, access)
-    return cluster, access_control, ProvisionPlan(agreements.bus, unknown_types, topics, steps)
+    return provisioner, found
+
+
+def _watch(file: Path | None, unknown_types: Sequence[str], *, as_json: bool) -> None:
+    if file is not None or as_json:
+        raise typer.BadParameter("it cannot be combined with FILE or --json", param_hint="--watch")
+    settings = root.settings()
+    settings.connection()  # reads the password, perhaps from a pipe, while signals still interrupt
+    stopping = on_signals()
+    seconds = settings.values.timeouts.provision.look
+    watch = ProvisionWatch(_provisioner(unknown_types), settings.agreements, SYSTEM, seconds)
+    watch.run(stopping)
 
 
 def _show(found: ProvisionPlan, *, as_json: bool) -> None:

@@ -18,7 +18,6 @@ from sinergi.provision.topics import ExistingTopic, TopicAction, compare
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import broker_count, describe
-from sinergi_schemas.plain_text import listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,20 +51,15 @@ class Cluster:
         return compare(want, self._found(each.name for each in want), copies)
 
     def apply(self, steps: Sequence[TopicStep]) -> None:
-        """Do what a plan says; doing it twice has the same result as once.
+        """Do what a plan says; doing it twice has the same result as once. Refused topics stay.
 
         Raises:
-            ProvisionRefused: the plan holds a refused topic; everything else is done.
             TopicAway: the brokers accepted a change and do not show it.
             SinergiError: the cluster does not answer, or does not permit it.
         """
         self._create([step for step in steps if step.verdict is TopicAction.CREATE])
         self._change([step for step in steps if step.verdict is TopicAction.CHANGE])
         self._await(steps)
-        refused = [step for step in steps if step.verdict is TopicAction.REFUSED]
-        if refused:
-            lines = [f"{step.topic}: {step.what}" for step in refused]
-            raise errors.ProvisionRefused(listing(lines))
 
     def _found(self, names: Iterable[str]) -> dict[str, ExistingTopic]:
         topics_there = describe(self._admin, names)

@@ -48,6 +48,25 @@ class ProvisionPlan:
         return any(each.verdict is TopicAction.REFUSED for each in self.topics)
 
     @property
+    def feasible_topics(self) -> list[TopicStep]:
+        """The steps about topics that are not refused."""
+        return [each for each in self.topics if each.verdict is not TopicAction.REFUSED]
+
+    def check_refused(self) -> None:
+        """Report the topics that are refused, after everything else is done.
+
+        Raises:
+            ProvisionRefused: there are some.
+        """
+        lines = [
+            f"{each.topic}: {each.what}"
+            for each in self.topics
+            if each.verdict is TopicAction.REFUSED
+        ]
+        if lines:
+            raise errors.ProvisionRefused(listing(lines))
+
+    @property
     def is_done(self) -> bool:
         """Whether there is nothing to do."""
         topics = {each.verdict for each in self.topics}

@@ -1,0 +1,65 @@
+"""Plans and applies what the agreements in force need on one cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sinergi.provision.access import access_steps
+from sinergi.provision.access_control import AccessControl
+from sinergi.provision.cluster import Cluster
+from sinergi.provision.plan import ProvisionPlan
+from sinergi.provision.topics import wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.kafka.admin import Admin
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioner:
+    """The operator's hand on a cluster.
+
+    Attributes:
+        passwords: the folder for the passwords of new users.
+        copies: of each partition of a new topic; see `Cluster`.
+        unknown_types: event types whose topics are made although this version lacks them.
+    """
+
+    admin: Admin
+    passwords: Path
+    copies: int | None = None
+    unknown_types: Sequence[str] = ()
+
+    @property
+    def access_control(self) -> AccessControl:
+        """The users and rights of the cluster."""
+        return AccessControl(self.admin, self.passwords)
+
+    def plan(self, agreements: Agreements, at: datetime) -> ProvisionPlan:
+        """What has to be done; it changes nothing.
+
+        Raises:
+            NotPermitted, SinergiError: as `Cluster.plan` and `AccessControl.read`.
+        """
+        topics = Cluster(self.admin, self.copies).plan(wanted(agreements, at, self.unknown_types))
+        found = self.access_control.read()
+        access = None if found is None else access_steps(agreements, at, found)
+        return ProvisionPlan(agreements.bus, self.unknown_types, topics, access)
+
+    def apply(self, plan: ProvisionPlan) -> list[Path]:
+        """Do what a plan says; the files with the passwords of new users.
+
+        A topic that is refused is left as it is, and the caller reports it.
+
+        Raises:
+            PasswordFileRefused, NotPermitted, SinergiError: as `AccessControl.apply` and
+                `Cluster.apply`. Doing it again does what is left.
+        """
+        files = self.access_control.apply(plan.access or ())
+        Cluster(self.admin, self.copies).apply(plan.feasible_topics)
+        return files

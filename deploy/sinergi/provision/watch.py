@@ -1,0 +1,107 @@
+"""Provisions again and again, so that rights begin and end with the agreements that give them.
+
+1. read the agreements; if they cannot be used, those that were read before stay in use
+2. plan, and do what there is to do
+3. wait until an agreement begins or ends, or for some time: the folder may change, and so may
+   the cluster
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sinergi.provision.access import AccessAction
+from sinergi.provision.topics import TopicAction
+from sinergi_schemas import errors
+from sinergi_schemas.backoff import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from threading import Event
+
+    from sinergi.provision.plan import ProvisionPlan
+    from sinergi.provision.provisioner import Provisioner
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.clock import Clock
+
+_log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+
+
+class ProvisionWatch:
+    """Keeps a cluster as the agreements want it.
+
+    Args:
+        load: reads the agreements.
+        seconds: how long to wait at most before the next look.
+    """
+
+    def __init__(
+        self, provisioner: Provisioner, load: Callable[[], Agreements], clock: Clock, seconds: float
+    ) -> None:
+        self._provisioner = provisioner
+        self._load = load
+        self._clock = clock
+        self._seconds = seconds
+        self._agreements = load()
+        self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+        self._logged: set[str] = set()
+
+    def run(self, stopping: Event) -> None:
+        """Provision until `stopping` is set.
+
+        Raises:
+            Refused: for example `PasswordFileRefused`: a person has to mend something first.
+        """
+        while not stopping.is_set():
+            self._reload()  # 1
+            try:
+                plan = self._provisioner.plan(self._agreements, self._clock.now())  # 2
+                files = self._provisioner.apply(plan)
+            except errors.Unavailable as why:
+                self._backoff.wait(why, stopping)
+                continue
+            self._backoff.reset()
+            self._report(plan)
+            for each in files:
+                _log.info("password of a new user written: hand it over", file=str(each))
+            stopping.wait(self._pause())  # 3
+
+    def _reload(self) -> None:
+        try:
+            self._agreements = self._load()
+        except errors.AgreementRefused as why:
+            self._log_once("agreements not reloaded: the loaded ones stay in use", str(why))
+
+    def _report(self, plan: ProvisionPlan) -> None:
+        for topic in plan.topics:
+            if topic.verdict is TopicAction.REFUSED:
+                self._log_once("topic refused", f"{topic.topic}: {topic.what}")
+            elif topic.verdict is not TopicAction.OK:
+                _log.info(f"topic: {topic.verdict}", topic=topic.topic, what=topic.what)
+        for each in plan.access or ():
+            if each.action in (AccessAction.CREATE, AccessAction.REMOVE):
+                what = "user" if each.entry is None else str(each.entry)
+                _log.info(f"{each.action}", principal=each.principal, what=what, why=each.why)
+        if plan.access is None:
+            self._log_once("no user and no right was made", "the brokers have no authorizer")
+
+    def _log_once(self, event: str, why: str) -> None:
+        if why not in self._logged:
+            self._logged.add(why)
+            _log.warning(event, why=why)
+
+    def _pause(self) -> float:
+        """The seconds until an agreement begins or ends, if that comes before the next look."""
+        now = self._clock.now()
+        moments = (moment for each in self._agreements for moment in (each.starts, each.ends))
+        left = [_seconds(moment, now) for moment in moments if moment is not None and moment > now]
+        return min([self._seconds, *left])
+
+
+def _seconds(moment: datetime, now: datetime) -> float:
+    return (moment - now).total_seconds()

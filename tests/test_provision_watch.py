@@ -1,0 +1,133 @@
+"""A watch keeps the brokers as the agreements want it: rights begin and end with them."""
+
+from __future__ import annotations
+
+from collections import deque
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from agency_pair import running
+from provisioned_bus import BNNK, DUA, LAPAS, ProvisionedBus, agreement, year
+from secured_kafka import secured
+from sinergi.cli.root import run
+from sinergi.provision.plan import ProvisionPlan
+from sinergi.provision.provisioner import Provisioner
+from sinergi.provision.rights import AclEntry
+from sinergi.provision.watch import ProvisionWatch
+from sinergi_schemas.agreements.collection import Agreements
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.errors import AgreementRefused, BrokerAway, SinergiError
+from waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WRITE = AclEntry(f"User:{LAPAS}.producer", "TOPIC", f"sinergi.{LAPAS}.transfer", "LITERAL", "WRITE")
+READ = AclEntry(f"User:{DUA}.consumer", "TOPIC", f"sinergi.{BNNK}.seizure", "LITERAL", "READ")
+LONG_SECONDS = 3_600.0
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedBus]:
+    with secured(tmp_path_factory.mktemp("secured")) as broker:
+        yield ProvisionedBus(broker, tmp_path_factory.mktemp("operator"))
+
+
+@pytest.fixture
+def bus(shared: ProvisionedBus) -> ProvisionedBus:
+    shared.broker.forget()
+    return shared
+
+
+def watch(bus: ProvisionedBus, seconds: float) -> ProvisionWatch:
+    provisioner = Provisioner(bus.broker.admin, bus.folder / "passwords")
+    load = partial(Agreements.load, bus.folder / "agreements")
+    return ProvisionWatch(provisioner, load, SYSTEM, seconds)
+
+
+def has(bus: ProvisionedBus, entry: AclEntry) -> bool:
+    found = Provisioner(bus.broker.admin, bus.folder / "passwords").access_control.read()
+    assert found
+    return entry in found.entries
+
+
+def test_a_right_begins_and_ends_with_its_agreement_and_not_at_the_next_look(
+    bus: ProvisionedBus,
+) -> None:
+    begins = SYSTEM.now() + timedelta(seconds=2)
+    bus.agree(agreement(in_force={"from": begins, "until": begins + timedelta(seconds=4)}))
+    with capture_logs() as logs, running(watch(bus, LONG_SECONDS).run):
+        until(lambda: has(bus, WRITE), "the right begins")
+        assert SYSTEM.now() >= begins
+        until(lambda: not has(bus, WRITE), "the right ends")
+        assert SYSTEM.now() >= begins + timedelta(seconds=4)
+    events = [each["event"] for each in logs if each.get("what") == str(WRITE)]
+    assert events == ["create", "remove"]
+
+
+def test_agreements_that_cannot_be_used_take_no_right_away(bus: ProvisionedBus) -> None:
+    document = agreement(in_force={"from": year(2020)})
+    bus.agree(document)
+    with capture_logs() as logs, running(watch(bus, 0.05).run):
+        until(lambda: has(bus, WRITE), "the right is given")
+        (bus.folder / "agreements/broken.toml").write_text("bus = 1")
+        told = "agreements not reloaded: the loaded ones stay in use"
+        until(lambda: told in [each["event"] for each in list(logs)], "the file is named")
+        bus.broker.forget()
+        until(lambda: has(bus, WRITE), "the right that somebody removed is given again")
+        (bus.folder / "agreements/broken.toml").unlink()
+        second = deepcopy(document) | {"in_force": {"from": year(2021)}}
+        second["events"]["seizure"]["readers"] = [LAPAS]
+        bus.agree(document, second)
+        until(lambda: not has(bus, READ), "the newer agreement counts")
+        assert has(bus, WRITE)
+    assert [each["event"] for each in logs].count(told) == 1
+
+
+@dataclass
+class FailingProvisioner:
+    """A provisioner that raises what it is given, and then has nothing to do."""
+
+    errors: deque[SinergiError]
+    applied: Event = field(default_factory=Event)
+
+    def plan(self, *_: Any) -> ProvisionPlan:
+        if self.errors:
+            raise self.errors.popleft()
+        return ProvisionPlan("bus", (), [], [])
+
+    def apply(self, _: ProvisionPlan) -> list[Path]:
+        self.applied.set()
+        return []
+
+
+def test_a_watch_waits_for_brokers_that_are_away(bus: ProvisionedBus) -> None:
+    bus.agree(agreement(in_force={"from": year(2020)}))
+    failing = FailingProvisioner(deque([BrokerAway("no answer"), BrokerAway("no answer")]))
+    found = watch(bus, LONG_SECONDS)
+    found._provisioner = failing  # type: ignore[assignment]
+    with capture_logs() as logs, running(found.run):
+        until(failing.applied.is_set, "it goes on")
+    assert [each["event"] for each in logs] == ["waiting", "going on"]
+
+
+def test_a_watch_does_not_begin_without_agreements(bus: ProvisionedBus) -> None:
+    bus.agree()
+    with pytest.raises(AgreementRefused):
+        watch(bus, LONG_SECONDS)
+
+
+def test_a_watch_takes_no_kept_plan(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = ["--config", str(bus.folder / "sinergi.toml"), "provision", "apply", "--watch"]
+    assert run([*config, str(tmp_path / "plan.json")]) == 2
+    assert "it cannot be combined with FILE or --json" in capsys.readouterr().err
