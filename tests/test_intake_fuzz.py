@@ -194,6 +194,17 @@ def test_whatever_a_file_holds_it_is_taken_in_or_refused(folder: Path, data: st.
     taken_in(folder, folder / "transfer.toml")
 
 
+@pytest.mark.parametrize("line", [b'""', b'"', b'" "', b'"",""', b'\x01""', b"\x0c", b'"\n"'])
+def test_a_line_of_quotes_alone_is_refused_or_blank_and_the_others_go_on(
+    folder: Path, line: bytes
+) -> None:
+    """Also as the first one after the title row and as the last one of the file."""
+    title, row = written([]), written([[*GOOD.values()]]).removeprefix(written([]))
+    for content in (title + line + b"\r\n" + row, title + row + line, title + row + line + b"\r\n"):
+        (folder / "file.csv").write_bytes(content)
+        assert taken_in(folder, folder / "transfer.toml") or line == b'"'
+
+
 ENCODINGS = ["utf-8", "utf-7", "utf-16", "utf-16-le", "utf-32", "cp500", "big5", "idna", "punycode"]
 ENCODINGS += ["undefined", "unicode_escape", "iso2022_jp", "rot13", "base64", "utf-8\0", "é"]
 WORDS = [*ENCODINGS, *COLUMNS, "", "%d/%m/%Y", "%", "%d%d%m%Y", "%z%z", ";", "\t", "\n", '"']

@@ -325,7 +325,8 @@ def _rounded(file: DelimitedFile, bound: BoundMapping) -> tuple[str, ...]:
     """Read the whole file once, and return the columns of rounded numbers."""
     numbers = LongNumbers({name: bound.places[name] for name in bound.columns})
     for row in file:
-        numbers.add(row.cells)
+        if not row.blank:  # a blank row may have fewer cells than the file has columns
+            numbers.add(row.cells)
     file.rewind()
     return numbers.rounded()
 
