@@ -153,8 +153,8 @@ def _free_port() -> int:
 
 def _settings(port: int) -> dict[str, str]:
     """The settings of the local broker; the address that others know it by is outside."""
-    ports = {"kafka_port": port, "controller_port": 9093, "postgresql_port": 0}
-    local = LocalKafka(Path(), LocalState(folder="", mark="", cluster_id="", password="", **ports))
+    state = LocalState("", "", "", "", kafka_port=port, controller_port=9093, postgresql_port=0)
+    local = LocalKafka(Path(), state)
     settings = dict(line.split("=", 1) for line in local._settings().splitlines())
     del settings["log.dirs"]
     return settings | {"listeners": f"BROKER://:{port},CONTROLLER://127.0.0.1:9093"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,14 +39,26 @@ def up(
     new_ports: Annotated[
         bool, typer.Option("--new-ports", help="Stop what runs and move it to other ports.")
     ] = False,
+    secured: Annotated[
+        bool | None,
+        typer.Option(
+            "--secured/--unsecured",
+            help="Whether a new folder's Kafka has access control and TLS.",
+            show_default="--unsecured",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start them with the data and the addresses of the last time; they run until `down`.
 
+    With --secured nobody may do anything that `sinergi provision apply` did not give a right to,
+    apart from the operator, whose settings are in the folder's operator.toml.
+
     Example: sinergi local up
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    _print(Local(folder, Console(stderr=True)).up(new_ports=new_ports), as_json=as_json)
+    services = Local(folder, Console(stderr=True), is_secured=secured)
+    _print(services.up(new_ports=new_ports), as_json=as_json)
 
 
 @app.command()
@@ -81,9 +94,15 @@ def _print(found: LocalStatus, *, as_json: bool) -> None:
             "folder": str(found.folder),
             "running": found.running,
             **{name: {"address": one.address, "pid": one.pid} for name, one in services.items()},
+            "security": None if found.security is None else asdict(found.security),
         }
-        terminal.show_json(document)
+        terminal.show_json(document, default=str)
         return
     for name, one in services.items():
         state = f"pid {one.pid}" if one.pid else "stopped"
         terminal.show_line(f"{name:<12}{state:<14}{one.address}")
+    if found.security is not None:
+        ca_file = found.security.ca_file
+        terminal.show_line(f"{'operator':<12}{'settings':<14}{found.security.operator_settings}")
+        terminal.show_line(f"{'agencies':<12}{'SASL_SSL':<14}{found.security.agency_address}")
+        terminal.show_line(f"{'':<12}{'ca_file':<14}{ca_file}")

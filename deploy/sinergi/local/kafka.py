@@ -8,8 +8,19 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import tomli_w
+
 from sinergi.local import jars
-from sinergi.local.errors import LocalFailed, LocalMissing
+from sinergi.local.certificates import (
+    BROKER,
+    BROKER_FILE,
+    CA_FILE,
+    OPERATOR,
+    OPERATOR_FILE,
+    OPERATOR_KEY,
+    ensure_certificates,
+)
+from sinergi.local.errors import LocalFailed, LocalFolderRefused, LocalMissing
 from sinergi.local.process import Program
 from sinergi_schemas import errors
 
@@ -19,12 +30,30 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sinergi.local.state import LocalState
+    from sinergi_schemas.kafka.connection import Connection
 
 _HEAP = "384m"
 # By names within the working directory: commas, backslashes and letters beyond ASCII in a whole
 # path would each mean something else in Kafka's settings.
 _PROPERTIES = "kafka.properties"
 _DATA = "kafka"
+_TLS = "tls"
+_OPERATOR = "operator.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSecurity:
+    """How to connect to a Kafka with access control.
+
+    Attributes:
+        operator_settings: the settings file of whoever may do everything.
+        agency_address: where agencies and auditors connect, with SASL_SSL.
+        ca_file: the certificates that they trust.
+    """
+
+    operator_settings: Path
+    agency_address: str
+    ca_file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +75,68 @@ class LocalKafka:
     @property
     def ports(self) -> tuple[int, ...]:
         """The ports it listens on."""
-        return (self.state.kafka_port, self.state.controller_port)
+        ports = (self.state.kafka_port, self.state.controller_port)
+        return (*ports, self.state.agency_port) if self.state.is_secured else ports
 
     @property
     def address(self) -> str:
-        """Its address for clients."""
+        """Its address for clients; with access control that for the operator."""
         return f"127.0.0.1:{self.state.kafka_port}"
+
+    @property
+    def agency_address(self) -> str:
+        """Its address for agencies and auditors."""
+        return f"127.0.0.1:{self.state.agency_port or self.state.kafka_port}"
+
+    @property
+    def tls_folder(self) -> Path:
+        """The folder with the certificates."""
+        return self.folder / _TLS
+
+    @property
+    def connection(self) -> Connection:
+        """How the operator connects, who may do everything."""
+        from sinergi_schemas.kafka.connection import Connection  # noqa: PLC0415 - loads librdkafka
+
+        if not self.state.is_secured:
+            return Connection(self.address)
+        options = {
+            "security.protocol": "ssl",
+            "ssl.ca.location": str(self.tls_folder / CA_FILE),
+            "ssl.certificate.location": str(self.tls_folder / OPERATOR_FILE),
+            "ssl.key.location": str(self.tls_folder / OPERATOR_KEY),
+        }
+        return Connection(self.address, options)
 
     @property
     def log(self) -> Path:
         """The broker's log."""
         return self.folder / "kafka.log"
+
+    @property
+    def security(self) -> LocalSecurity:
+        """How to connect, with access control."""
+        return LocalSecurity(
+            self.folder / _OPERATOR, self.agency_address, self.tls_folder / CA_FILE
+        )
+
+    def write_operator_settings(self) -> None:
+        """Write the settings with which `sinergi` commands connect as the operator.
+
+        Raises:
+            LocalFolderRefused: the file cannot be written.
+        """
+        kafka = {
+            "bootstrap": self.address,
+            "security": "SSL",
+            "ca_file": str(self.tls_folder / CA_FILE),
+            "certificate_file": str(self.tls_folder / OPERATOR_FILE),
+            "private_key_file": str(self.tls_folder / OPERATOR_KEY),
+        }
+        try:
+            (self.folder / _OPERATOR).write_text(tomli_w.dumps({"kafka": kafka}), encoding="utf-8")
+        except OSError as why:
+            raise LocalFolderRefused(str(self.folder), str(why.strerror)) from None
 
     def program(self) -> Program:
         """The broker's program; downloads its jars and formats its storage first.
@@ -67,6 +147,8 @@ class LocalKafka:
             LocalFailed: the storage cannot be formatted.
         """
         java = self._java(jars.class_path(self.console, self.folder))
+        if self.state.is_secured:
+            ensure_certificates(self.tls_folder)
         (self.folder / _PROPERTIES).write_text(self._settings(), "ascii")
         self._format(java)
         return self._program((*java, "kafka.Kafka", _PROPERTIES))
@@ -77,12 +159,9 @@ class LocalKafka:
             cluster_id,
             open_admin,
         )
-        from sinergi_schemas.kafka.connection import (  # noqa: PLC0415 - as above
-            Connection,
-        )
 
         try:
-            return cluster_id(open_admin(Connection(self.address))) == self.state.cluster_id
+            return cluster_id(open_admin(self.connection)) == self.state.cluster_id
         except errors.Unavailable:
             return False
 
@@ -160,4 +239,32 @@ class LocalKafka:
             "group.consumer.min.heartbeat.interval.ms": "1000",
             "log.cleaner.dedupe.buffer.size": "16777216",
         }
+        settings |= self._security() if self.state.is_secured else {}
         return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+    def _security(self) -> dict[str, str]:
+        """The settings of a broker that allows only what an entry of its list allows.
+
+        The broker itself and its operator log in with certificates, agencies and auditors with
+        passwords (RFC 7677, SCRAM).
+        """
+        here, agencies = self.address, self.agency_address
+        controller = f"127.0.0.1:{self.state.controller_port}"
+        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        return {
+            "listeners": f"OPERATOR://{here},CONTROLLER://{controller},AGENCY://{agencies}",
+            "advertised.listeners": f"OPERATOR://{here},AGENCY://{agencies}",
+            "listener.security.protocol.map": "OPERATOR:SSL,CONTROLLER:SSL,AGENCY:SASL_SSL",
+            "inter.broker.listener.name": "OPERATOR",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": f"{_TLS}/{BROKER_FILE}",
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": f"{_TLS}/{CA_FILE}",
+            "listener.name.operator.ssl.client.auth": "required",
+            "listener.name.controller.ssl.client.auth": "required",
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "listener.name.agency.scram-sha-512.sasl.jaas.config": scram,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": f"User:CN={BROKER};User:CN={OPERATOR}",
+            "allow.everyone.if.no.acl.found": "false",
+        }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from sinergi.local import process
 from sinergi.local.errors import LocalDown, LocalFailed, LocalFolderRefused, PortTaken
-from sinergi.local.kafka import LocalKafka
+from sinergi.local.kafka import LocalKafka, LocalSecurity
 from sinergi.local.postgresql import LocalPostgresql
 from sinergi.local.state import LocalState, is_free
 from sinergi_schemas.clock import SYSTEM, Clock
@@ -45,11 +45,16 @@ class LocalService:
 
 @dataclass(frozen=True, slots=True)
 class LocalStatus:
-    """The state of the services of a folder."""
+    """The state of the services of a folder.
+
+    Attributes:
+        security: None if Kafka has no access control.
+    """
 
     folder: Path
     kafka: LocalService
     postgresql: LocalService
+    security: LocalSecurity | None = None
 
     @property
     def running(self) -> bool:
@@ -68,20 +73,30 @@ class Local:
         folder: created if it does not exist.
         console: shows a progress bar during a download.
         clock: for durations.
+        is_secured: whether Kafka has access control and TLS; None as the folder has it, and none
+            in a new folder.
 
     Raises:
         LocalFolderRefused: the folder's links lead in a circle.
     """
 
-    def __init__(self, folder: Path, console: Console | None = None, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        console: Console | None = None,
+        clock: Clock = SYSTEM,
+        *,
+        is_secured: bool | None = None,
+    ) -> None:
         self._folder = _resolved(folder)
         self._console = console
+        self._is_secured = is_secured
         self._clock = clock
         self._started: list[_Running] = []
 
     def __enter__(self) -> Self:
         with self._alone():
-            self._up(LocalState.of(self._folder), leashed=True)
+            self._up(LocalState.of(self._folder, is_secured=self._is_secured), leashed=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,7 +116,7 @@ class Local:
             LocalFailed: a service does not start.
         """
         with self._alone():
-            state = LocalState.of(self._folder)
+            state = LocalState.of(self._folder, is_secured=self._is_secured)
             if new_ports:
                 self._stop_all(state)
                 state = state.with_new_ports()
@@ -126,13 +141,15 @@ class Local:
         Raises:
             LocalDown: nothing was ever started in this folder.
         """
-        kafka, postgresql = self._services(self._state())
+        state = self._state()
+        kafka, postgresql = self._services(state)
         found = process.find(kafka.mark), process.find(postgresql.mark)
         pids = [one.pid if one else None for one in found]
         return LocalStatus(
             self._folder,
             LocalService(kafka.address, pids[0]),
             LocalService(postgresql.url("postgres"), pids[1]),
+            kafka.security if state.is_secured else None,
         )
 
     @property
@@ -160,6 +177,8 @@ class Local:
     def _up(self, state: LocalState, *, leashed: bool) -> None:
         state.write()
         kafka, postgresql = self._services(state)
+        if state.is_secured:
+            kafka.write_operator_settings()
         try:
             self._start(kafka, leashed=leashed)
             self._start(postgresql, leashed=leashed)

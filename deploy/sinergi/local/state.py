@@ -32,6 +32,9 @@ class LocalState:
         mark: on the command lines of the processes of this folder.
         cluster_id: the id that Kafka's storage is formatted with.
         password: of PostgreSQL's superuser.
+        kafka_port: whoever sets up the brokers connects here; with access control by a certificate.
+        is_secured: whether Kafka has access control and TLS.
+        agency_port: agencies connect here with a password; 0 without access control.
     """
 
     folder: str
@@ -41,20 +44,30 @@ class LocalState:
     kafka_port: int
     controller_port: int
     postgresql_port: int
+    is_secured: bool = False
+    agency_port: int = 0
 
     @classmethod
-    def of(cls, folder: Path) -> LocalState:
+    def of(cls, folder: Path, *, is_secured: bool | None = None) -> LocalState:
         """The folder's state; created at the first call.
 
+        Args:
+            is_secured: whether Kafka shall have access control; None as the folder has it, and
+                none in a new folder.
+
         Raises:
-            LocalFolderRefused: its state cannot be read.
+            LocalFolderRefused: its state cannot be read, or is the other one.
         """
         known = cls.read(folder)
         if known is not None:
+            if is_secured not in (None, known.is_secured):
+                has = "has" if known.is_secured else "has no"
+                what = f"its Kafka {has} access control, which cannot be changed; name a new folder"
+                raise LocalFolderRefused(str(folder), what)
             return known
         if (folder / "postgresql").exists() or (folder / "kafka").exists():
             raise LocalFolderRefused(str(folder), "it has data but no state.json")
-        kafka, controller, postgresql = _free_ports(3)
+        kafka, controller, postgresql, agency = _free_ports(4)
         return cls(
             folder=str(folder),
             mark=secrets.token_hex(12),
@@ -63,6 +76,8 @@ class LocalState:
             kafka_port=kafka,
             controller_port=controller,
             postgresql_port=postgresql,
+            is_secured=bool(is_secured),
+            agency_port=agency if is_secured else 0,
         )
 
     @classmethod
@@ -113,9 +128,13 @@ class LocalState:
 
     def with_new_ports(self) -> LocalState:
         """The same state with other ports, which are free now."""
-        kafka, controller, postgresql = _free_ports(3)
+        kafka, controller, postgresql, agency = _free_ports(4)
         return replace(
-            self, kafka_port=kafka, controller_port=controller, postgresql_port=postgresql
+            self,
+            kafka_port=kafka,
+            controller_port=controller,
+            postgresql_port=postgresql,
+            agency_port=agency if self.is_secured else 0,
         )
 
     def write(self) -> None:

@@ -1,0 +1,136 @@
+"""Certificates for one folder of local services: an authority of its own, and who it vouches for.
+
+    ca.pem                        the authority's certificate, which clients trust
+    broker.pem                    key and certificate of the broker, in one file as Kafka takes it
+    operator.key, operator.pem    key and certificate with which the operator logs in
+
+The authority's private key is not kept: it vouches for these two, once. Keys are on the curve
+P-256, which Java and OpenSSL both have (FIPS 186-5).
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from sinergi.local.errors import LocalFolderRefused
+from sinergi_schemas.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+BROKER, OPERATOR = "broker", "operator"
+CA_FILE, BROKER_FILE = "ca.pem", "broker.pem"
+OPERATOR_KEY, OPERATOR_FILE = "operator.key", "operator.pem"
+_FILES = (CA_FILE, BROKER_FILE, OPERATOR_KEY, OPERATOR_FILE)
+_EVERYBODY, _OWNER = 0o644, 0o600
+# A folder of local services may be used for years, and clocks may differ by a day.
+_VALID, _BEFORE = timedelta(days=3_650), timedelta(days=1)
+
+
+def ensure_certificates(folder: Path) -> None:
+    """Make the certificates of a folder, unless they are all there.
+
+    Raises:
+        LocalFolderRefused: they cannot be written.
+    """
+    if all((folder / name).is_file() for name in _FILES):
+        return
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for name, (content, mode) in _made().items():
+            _write(folder / name, content, mode)
+    except OSError as why:
+        raise LocalFolderRefused(str(folder), str(why.strerror)) from None
+
+
+def _made() -> dict[str, tuple[bytes, int]]:
+    """The content and the mode of each file."""
+    authority = _Authority()
+    broker_key, broker = authority.issue(BROKER)
+    operator_key, operator = authority.issue(OPERATOR)
+    return {
+        CA_FILE: (_certificate(authority.certificate), _EVERYBODY),
+        BROKER_FILE: (_key(broker_key) + _certificate(broker), _OWNER),
+        OPERATOR_KEY: (_key(operator_key), _OWNER),
+        OPERATOR_FILE: (_certificate(operator), _EVERYBODY),
+    }
+
+
+class _Authority:
+    """A certificate authority that exists only while the certificates are made."""
+
+    def __init__(self) -> None:
+        self._key = _new_key()
+        self._name = _name("sinergi local")
+        self.certificate = self._sign(self._name, self._key, is_authority=True)
+
+    def issue(self, name: str) -> tuple[EllipticCurvePrivateKey, x509.Certificate]:
+        """A new key and its certificate, valid for 127.0.0.1."""
+        key = _new_key()
+        return key, self._sign(_name(name), key, is_authority=False)
+
+    def _sign(
+        self, name: x509.Name, key: EllipticCurvePrivateKey, *, is_authority: bool
+    ) -> x509.Certificate:
+        from cryptography import x509  # noqa: PLC0415 - heavy: only where certificates are made
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - as above
+
+        now = SYSTEM.now()
+        address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        constraints = x509.BasicConstraints(ca=is_authority, path_length=None)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _BEFORE)
+            .not_valid_after(now + _VALID)
+            .add_extension(constraints, critical=True)
+            .add_extension(address, critical=False)
+            .sign(self._key, SHA256())
+        )
+
+
+def _new_key() -> EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415 - as above
+
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _name(common: str) -> x509.Name:
+    from cryptography import x509  # noqa: PLC0415 - as above
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415 - as above
+
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _key(key: EllipticCurvePrivateKey) -> bytes:
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above
+
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _certificate(certificate: x509.Certificate) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as above
+
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Write a file completely or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+    new.replace(path)
