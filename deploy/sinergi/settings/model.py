@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, NoReturn, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -277,3 +277,26 @@ def _secret(
         remedy = f"`chmod 600 {path}`, and think of a new {what}"
         raise refused(f"{key}: others may read or write {path}; {remedy}")
     return data
+
+
+def _is_path(model: type[BaseModel], key: str) -> bool:
+    return Path in (
+        model.model_fields[key].annotation,
+        *get_args(model.model_fields[key].annotation),
+    )
+
+
+def _keys(model: type[BaseModel]) -> dict[str, bool]:
+    """Every dotted key of a model, and whether it holds a path."""
+    found: dict[str, bool] = {}
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found |= {f"{name}.{key}": is_path for key, is_path in _keys(inner).items()}
+        else:
+            found[name] = _is_path(model, name)
+    return found
+
+
+KEYS = _keys(Values)
+"""Every dotted key of the settings, and whether it holds a path."""

@@ -11,13 +11,13 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import structlog
-from pydantic import BaseModel
 
 from sinergi.settings.model import (
     FILE_NAME,
+    KEYS,
     PREFIX,
     BusRole,
     RoleLogin,
@@ -305,7 +305,7 @@ def masked(value: str | float | None) -> str | float | None:
 
 def stray_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Environment variables that look like settings but are none, each with the nearest name."""
-    known = {variable(key) for key in _KEYS} | _OTHER_VARIABLES
+    known = {variable(key) for key in KEYS} | _OTHER_VARIABLES
     stray = (name for name in sorted(environment) if name.startswith(PREFIX))
     return [f"{name}: {toml_file.did_you_mean(name, known)}" for name in stray if name not in known]
 
@@ -332,12 +332,12 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
         what = why.strerror if isinstance(why, OSError) else why
         raise refused(f"{file}: {what}") from None
     for key, value in _leaves(read):
-        beside = isinstance(value, str) and value and _KEYS.get(key, False)
+        beside = isinstance(value, str) and value and KEYS.get(key, False)
         yield _Layered(key, file.parent / value if beside else value, str(file))
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[_Layered]:
-    for key in _KEYS:
+    for key in KEYS:
         name = variable(key)
         if environment.get(name):
             yield _Layered(key, environment[name], name)
@@ -359,7 +359,7 @@ def _unfit(given: _Layered) -> str | None:
         return "it is empty; give it a value or leave it out"
     if "\0" in text:
         return "it holds a NUL character"
-    may_hold_any_bytes = _KEYS.get(given.key, False)
+    may_hold_any_bytes = KEYS.get(given.key, False)
     is_fit = is_text(given.key) and (may_hold_any_bytes or is_text(text))
     return None if is_fit else "it is no text in UTF-8"
 
@@ -387,27 +387,5 @@ def _line(problem: FileProblem, origins: Mapping[str, str], option: str | None) 
     if origin not in (option, f"{_SET} {problem.key}"):
         return f"{origin}: {problem}"
     if problem.is_unknown_key:
-        return f"{origin}: there is no such key; {toml_file.did_you_mean(problem.key, _KEYS)}"
+        return f"{origin}: there is no such key; {toml_file.did_you_mean(problem.key, KEYS)}"
     return f"{origin}: {problem.what}"
-
-
-def _is_path(model: type[BaseModel], key: str) -> bool:
-    return Path in (
-        model.model_fields[key].annotation,
-        *get_args(model.model_fields[key].annotation),
-    )
-
-
-def _keys(model: type[BaseModel]) -> dict[str, bool]:
-    """Every dotted key of a model, and whether it holds a path."""
-    found: dict[str, bool] = {}
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found |= {f"{name}.{key}": is_path for key, is_path in _keys(inner).items()}
-        else:
-            found[name] = _is_path(model, name)
-    return found
-
-
-_KEYS = _keys(Values)
