@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sinergi.local import Local
     from sinergi_producers.relay.sealing import OutboxRow
 
-EVENTS = 100_000
+EVENTS = 50_000
 ROUNDS = 3
 
 
@@ -27,10 +27,10 @@ def measure(local: Local, folder: Path) -> Iterator[Figure]:
     rates: dict[str, list[float]] = {"sinergi": [], "handwritten": []}
     peak = 0.0
     for number in range(ROUNDS):
-        stage = Stage.set_up(folder, local, samples.FLAT)
+        stage = Stage.set_up(folder, local, samples.SEIZURE)
         url = stage.prepare_publisher(local.database(f"relaying_{number}"))
         (agreement,) = stage.agreements
-        _fill(url, samples.rows(samples.FLAT, stage.publisher, EVENTS, agreement.hash))
+        _fill(url, samples.rows(samples.SEIZURE, stage.publisher, EVENTS, agreement.hash))
         finish = race.relay(stage, url, EVENTS)
         rates["sinergi"].append(EVENTS / finish.seconds)
         peak = max(peak, finish.peak_mib)
