@@ -16,6 +16,7 @@ from agency_pair import DATABASE, AgencyPair, transfer
 from secured_kafka import Secured, secured
 from sinergi.cli.root import run
 from sinergi.provision.access_control import AccessControl
+from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.rights import AclEntry, given_rights
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
@@ -91,7 +92,9 @@ class SecuredPair:
     @contextmanager
     def without(self, right: AclEntry) -> Iterator[None]:
         """Take a right away while the block lasts."""
-        control = AccessControl(open_admin(Connection(self.broker.bootstrap)), self.folder)
+        control = AccessControl(
+            open_admin(Connection(self.broker.bootstrap)), PasswordFolder(self.folder, print)
+        )
         control._delete_entries([right])
         try:
             yield

@@ -243,7 +243,7 @@ def test_nothing_else_in_the_commands_writes_a_file() -> None:
         "deploy/sinergi/cli/native_output.py": "standard error, by another descriptor",
         "deploy/sinergi/settings/initialise.py": "an agency's own first files, never over others",
         "deploy/sinergi/settings/agreement_files.py": "the note of signatures, which grows by one",
-        "deploy/sinergi/provision/access_control.py": "a new password, never over another one",
+        "deploy/sinergi/provision/passwords.py": "a new password, never over another one",
         "deploy/sinergi/local": "the services' own folder",
         "deploy/sinergi/demo": "the demo's own folder",
     }

@@ -11,8 +11,15 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinergi.provision.access import AccessAction, AccessStep, FoundAccess, access_steps
+from sinergi.provision.access import (
+    AccessAction,
+    AccessStep,
+    FoundAccess,
+    access_steps,
+    users_of,
+)
 from sinergi.provision.rights import AclEntry, given_rights
+from sinergi_schemas import errors
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.agreements.file import parse
 from test_agreement import BNNK, EXAMPLE, LAPAS, PATH, POLRESTA, other_key
@@ -159,6 +166,17 @@ def test_a_user_outlasts_the_time_until_its_agreement_begins() -> None:
     steps = access_steps(known, datetime(2025, 1, 1, tzinfo=UTC), found)
     (step,) = [each for each in steps if each.user == "lapas-banyuwangi.producer"]
     assert step.action is OK
+
+
+def test_the_user_of_the_command_itself_is_never_made_removed_or_given_a_new_password() -> None:
+    known = agreements(raw())
+    own = "ombudsman.auditor"
+    for at in (NOW, datetime(2031, 1, 1, tzinfo=UTC)):
+        found = FoundAccess(frozenset(), frozenset({own}), own)
+        steps = access_steps(known, at, found)
+        assert {each.action for each in steps if not each.entry and each.user == own} == {LEFT}
+    with pytest.raises(errors.RotationRefused, match="this command logs in as one of its users"):
+        users_of(known, "ombudsman", FoundAccess(frozenset(), frozenset({own}), own))
 
 
 def test_the_subject_of_a_certificate_gets_rights_and_no_password() -> None:

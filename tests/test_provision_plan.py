@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from provisioned_bus import BNNK, LAPAS, ProvisionedBus, agreement, year
 from secured_kafka import secured
 from sinergi.cli.root import run
 from sinergi.provision.access_control import AccessControl
+from sinergi.provision.passwords import PasswordFolder
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import describe
 
@@ -131,6 +133,15 @@ def test_a_file_that_is_no_plan_is_refused(
     assert "none.json cannot be read (No such file or directory)" in capsys.readouterr().err
 
 
+def test_a_kept_plan_takes_no_further_event_types(
+    bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "plan.json"
+    bus.provision("plan", "--out", str(kept))
+    assert bus.provision("apply", str(kept), "--unknown-type", "x") == 2
+    assert "a kept plan has its own" in capsys.readouterr().err
+
+
 def test_a_plan_overwrites_no_file_unless_it_is_forced(bus: ProvisionedBus, tmp_path: Path) -> None:
     kept = tmp_path / "plan.json"
     kept.write_text("mine")
@@ -162,32 +173,58 @@ def test_each_password_is_in_a_file_that_only_its_owner_may_read(
     assert not any(each in said.out + said.err for each in passwords)
 
 
-def test_a_password_that_was_written_and_not_yet_set_is_set_by_the_next_apply(
-    bus: ProvisionedBus,
+def test_a_password_that_was_written_and_not_set_is_replaced_by_the_next_apply(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As after a broker that went away between the file and the user."""
-    control = AccessControl(bus.broker.admin, bus.folder / "passwords")
-    control._delete_users([f"{BNNK}.consumer"])
-    written = (bus.folder / f"passwords/{BNNK}.consumer.password").read_text()
+    user = f"{BNNK}.consumer"
+    passwords = bus.folder / "passwords"
+    control = AccessControl(bus.broker.admin, PasswordFolder(passwords, print))
+    control._delete_users([user])
+    with suppress(InterruptedError), control._passwords.new(user) as unset:
+        raise InterruptedError
+    assert unset.decode() in (passwords / f"{user}.password.new").read_text()
     assert bus.provision("apply") == 0
-    assert (bus.folder / f"passwords/{BNNK}.consumer.password").read_text() == written
-    assert describe(bus.admin(f"{BNNK}.consumer"), [f"sinergi.{LAPAS}.transfer"])
+    said = capsys.readouterr().err
+    assert f"a command was interrupted while it replaced the password of {user}" in said
+    assert not (passwords / f"{user}.password.new").exists()
+    assert unset.decode() not in (passwords / f"{user}.password").read_text()
+    assert describe(bus.admin(user), [f"sinergi.{LAPAS}.transfer"])
 
 
 def test_a_password_file_that_cannot_be_written_is_named_and_no_user_is_made(
     bus: ProvisionedBus, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    control = AccessControl(bus.broker.admin, tmp_path / "file" / "passwords")
+    control = AccessControl(bus.broker.admin, PasswordFolder(tmp_path / "file" / "x", print))
     with pytest.raises(errors.PasswordFileRefused, match=r"user\.password cannot be written"):
-        control._create_user("user")
-    (tmp_path / "user.password").write_text("\n")
-    control = AccessControl(bus.broker.admin, tmp_path)
-    with pytest.raises(errors.PasswordFileRefused, match=r"user\.password is empty; remove it"):
-        control._create_user("user")
+        control._set_password("user")
     found = control.read()
     assert found
     assert "user" not in found.users
+
+
+def test_a_folder_that_others_may_use_gets_no_password(bus: ProvisionedBus, tmp_path: Path) -> None:
+    open_folder = tmp_path / "passwords"
+    open_folder.mkdir()
+    open_folder.chmod(0o755)
+    control = AccessControl(bus.broker.admin, PasswordFolder(open_folder, print))
+    with pytest.raises(errors.PasswordFileRefused, match="is in a folder that others may use"):
+        control._set_password("user")
+    assert list(open_folder.iterdir()) == []
+
+
+def test_the_files_of_a_user_go_with_the_user(bus: ProvisionedBus, tmp_path: Path) -> None:
+    files: list[Path] = []
+    control = AccessControl(bus.broker.admin, PasswordFolder(tmp_path / "new", files.append))
+    control._set_password("user")
+    (file,) = files
+    first = file.read_text()
+    control._delete_users(["user"])
+    assert not file.exists()
+    control._set_password("user")
+    assert file.read_text() != first
+    control._delete_users(["user"])
 
 
 def test_without_an_authorizer_topics_are_made_and_the_lack_is_told(

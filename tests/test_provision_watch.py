@@ -17,6 +17,7 @@ from agency_pair import running
 from provisioned_bus import BNNK, DUA, LAPAS, ProvisionedBus, agreement, year
 from secured_kafka import secured
 from sinergi.cli.root import run
+from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan
 from sinergi.provision.provisioner import Provisioner
 from sinergi.provision.rights import AclEntry
@@ -48,13 +49,15 @@ def bus(shared: ProvisionedBus) -> ProvisionedBus:
 
 
 def watch(bus: ProvisionedBus, seconds: float) -> ProvisionWatch:
-    provisioner = Provisioner(bus.broker.admin, bus.folder / "passwords")
+    provisioner = Provisioner(bus.broker.admin, PasswordFolder(bus.folder / "passwords", print))
     load = partial(Agreements.load, bus.folder / "agreements")
     return ProvisionWatch(provisioner, load, SYSTEM, seconds)
 
 
 def has(bus: ProvisionedBus, entry: AclEntry) -> bool:
-    found = Provisioner(bus.broker.admin, bus.folder / "passwords").access_control.read()
+    found = Provisioner(
+        bus.broker.admin, PasswordFolder(bus.folder / "passwords", print)
+    ).access_control.read()
     assert found
     return entry in found.entries
 
@@ -104,9 +107,8 @@ class FailingProvisioner:
             raise self.errors.popleft()
         return ProvisionPlan("bus", (), [], [])
 
-    def apply(self, _: ProvisionPlan) -> list[Path]:
+    def apply(self, _: ProvisionPlan) -> None:
         self.applied.set()
-        return []
 
 
 def test_a_watch_waits_for_brokers_that_are_away(bus: ProvisionedBus) -> None:

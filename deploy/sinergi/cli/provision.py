@@ -13,6 +13,7 @@ from sinergi.cli.options import AsJson, Force, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi.provision.access import AccessAction, users_of
+from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_document
 from sinergi.provision.provisioner import Provisioner
 from sinergi.provision.topics import TopicAction, remarks
@@ -22,7 +23,6 @@ from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.kafka.admin import open_admin
-from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,7 @@ def apply(
     unknown_types: UnknownTypes = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Go on: apply again when an agreement begins or ends."),
+        typer.Option("--watch", help="Go on: apply again each minute, and when an agreement ends."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -137,13 +137,15 @@ def apply(
     if watch:
         _watch(file, unknown_types or (), as_json=as_json)
         return
+    if file is not None and unknown_types:
+        raise typer.BadParameter("a kept plan has its own", param_hint="--unknown-type")
     kept = None if file is None else kept_document(file)
     types = kept["unknown_types"] if kept else unknown_types or ()
     provisioner, found = _planned(types)
     if file is not None and kept is not None:
         check_unchanged(file, kept, found)
     _show(found, as_json=as_json)
-    _tell_passwords(provisioner.apply(found))
+    provisioner.apply(found)
     found.check_refused()
 
 
@@ -155,8 +157,9 @@ def rotate(
 ) -> None:
     """Give the users of an agency or of an auditor new passwords.
 
-    Kafka holds one password of a user: from then on only the new one logs in. Connections that are
-    open go on, so hand the passwords over before its processes are started again.
+    Kafka holds one password of a user for a mechanism (SCRAM-SHA-512): from then on only the new
+    one logs in. Connections that are open go on, so hand the passwords over before the processes
+    of their owner are started again.
 
     Example: sinergi provision rotate lapas-banyuwangi
     """
@@ -166,22 +169,26 @@ def rotate(
     found = control.read()
     if found is None:
         raise errors.RotationRefused(owner, "the brokers have no authorizer, and no users")
-    _tell_passwords(control.rotate(users_of(agreements, owner, found)))
+    control.rotate(users_of(agreements, owner, found))
 
 
-def _tell_passwords(files: Sequence[Path]) -> None:
-    if files:
-        terminal.note(
-            f"sinergi: {counted(len(files), 'new password')} in {files[0].parent}:"
-            f" hand {'it' if len(files) == 1 else 'each'} over to its agency, and delete the file"
-        )
+def _tell_password(file: Path) -> None:
+    terminal.note(
+        f"sinergi: new password in {file}: hand it over to its owner, and delete the file"
+    )
 
 
 def _provisioner(unknown_types: Sequence[str] = ()) -> Provisioner:
     settings = root.settings()
     values = settings.values.provision
     admin = open_admin(settings.connection())
-    return Provisioner(admin, values.passwords, values.replication, unknown_types)
+    passwords = PasswordFolder(values.passwords, _tell_password)
+    for user in passwords.unset():
+        terminal.note(
+            f"sinergi: a command was interrupted while it replaced the password of {user}, so that"
+            " the old or the new one holds: run `sinergi provision rotate` for its owner"
+        )
+    return Provisioner(admin, passwords, values.replication, unknown_types)
 
 
 def _planned(unknown_types: Sequence[str]) -> tuple[Provisioner, ProvisionPlan]:

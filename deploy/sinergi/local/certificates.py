@@ -1,16 +1,17 @@
-"""Certificates for one folder of local services: an authority of its own, and who it vouches for.
+"""Certificates for one folder of local services, and the authority that has issued them.
 
     ca.pem                        the authority's certificate, which clients trust
     broker.pem                    key and certificate of the broker, in one file as Kafka takes it
     operator.key, operator.pem    key and certificate with which the operator logs in
 
-The authority's private key is not kept: it vouches for these two, once. Keys are on the curve
-P-256, which Java and OpenSSL both have (FIPS 186-5).
+The authority's private key is not kept: it issues these two, once. Keys are on the curve P-256
+(NIST SP 800-186), which Java and OpenSSL both have.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -41,10 +42,14 @@ def ensure_certificates(folder: Path) -> None:
     """
     if all((folder / name).is_file() for name in _FILES):
         return
+    new = folder.with_name(f"{folder.name}.new")
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(mode=0o700)
         for name, (content, mode) in _made().items():
-            _write(folder / name, content, mode)
+            _write(new / name, content, mode)
+        shutil.rmtree(folder, ignore_errors=True)  # certificates of two authorities do not match
+        new.replace(folder)
     except OSError as why:
         raise LocalFolderRefused(str(folder), str(why.strerror)) from None
 
@@ -128,9 +133,5 @@ def _certificate(certificate: x509.Certificate) -> bytes:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write a file completely or not at all."""
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
-    new.replace(path)

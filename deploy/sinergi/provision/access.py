@@ -1,10 +1,12 @@
-"""What has to be done about rights and users: decides, and asks nobody.
+"""What has to be done about rights and users: pure decisions, without a connection.
 
 An entry of the access control list is Sinergi's if some agreement in the folder gives that right,
-in force or not. It is created while one in force gives it and removed otherwise. The same holds for
-users: one is Sinergi's if an agreement names it. Every other entry and user is foreign: it is
-shown, and never changed. What Sinergi has made under a file that is gone is foreign too, since an
-entry does not say who has made it.
+in force or not. It is created while one in force gives it and removed otherwise. A user is
+Sinergi's if some agreement gives its principal a right. It is created when an agreement that has
+not ended names it, also before that begins, and removed when all of them have ended. Every other
+entry and user, and the user of this program itself, is foreign: it is shown, and never changed.
+What Sinergi has made under a file that is gone is foreign too, since an entry does not say who has
+made it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.agreements.collection import Agreements
 
 FOREIGN = "no agreement in the folder gives it"
+_OWN = "this command logs in as it, so no agreement may change it"
 
 
 class AccessAction(StrEnum):
@@ -68,10 +71,12 @@ class FoundAccess:
     Attributes:
         entries: all entries of its access control list.
         users: the users that have a SCRAM-SHA-512 password.
+        own_user: the user of this program; empty if it logs in by other means.
     """
 
     entries: AbstractSet[AclEntry]
     users: AbstractSet[str]
+    own_user: str = ""
 
 
 def access_steps(agreements: Agreements, at: datetime, found: FoundAccess) -> list[AccessStep]:
@@ -92,15 +97,14 @@ def users_of(agreements: Agreements, owner: str, found: FoundAccess) -> list[str
     Raises:
         RotationRefused: no agreement names such an owner, or the cluster has none of its users.
     """
-    named = {
-        (article.partition(".")[2], principal)
-        for each in agreements
-        for principal, article in each.owners()
-    }
+    named = {(right.owner, right.entry.principal) for right in given_rights(agreements).values()}
     owners = {name for name, _ in named}
     if owner not in owners:
         raise errors.RotationRefused(owner, f"no agreement names it; {did_you_mean(owner, owners)}")
-    users = sorted(name for of, name in named if of == owner and name in found.users)
+    names = {principal.removeprefix(USER) for of, principal in named if of == owner}
+    if found.own_user in names:
+        raise errors.RotationRefused(owner, "this command logs in as one of its users")
+    users = sorted(names & found.users)
     if not users:
         what = "the brokers have none of its users; `sinergi provision apply` makes them"
         raise errors.RotationRefused(owner, what)
@@ -133,7 +137,7 @@ def _users(
     found: FoundAccess,
     ever: Mapping[AclEntry, GivenRight],
 ) -> Iterator[AccessStep]:
-    """A user is wanted while an agreement that has not ended names it, so that it outlasts a gap.
+    """A user keeps its password between two agreements, of which the second is in the folder.
 
     The subject of a certificate is no user.
     """
@@ -147,9 +151,16 @@ def _users(
                     wanted.setdefault(name, f"{each.path.name} {article}")
     for name, why in wanted.items():
         action = AccessAction.OK if name in found.users else AccessAction.CREATE
-        yield AccessStep(owners[name], f"{USER}{name}", None, action, why)
+        is_own = name == found.own_user
+        yield AccessStep(
+            owners[name],
+            f"{USER}{name}",
+            None,
+            AccessAction.LEFT if is_own else action,
+            _OWN if is_own else why,
+        )
     for name in sorted(found.users - wanted.keys()):
-        if name in owners:
+        if name in owners and name != found.own_user:
             why = "every agreement that names it has ended"
             yield AccessStep(owners[name], f"{USER}{name}", None, AccessAction.REMOVE, why)
         else:

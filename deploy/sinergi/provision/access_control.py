@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka.admin import (
@@ -23,14 +20,13 @@ from confluent_kafka.admin import (
 )
 
 from sinergi.provision.access import AccessAction, FoundAccess
-from sinergi.provision.rights import AclEntry
-from sinergi_schemas import errors
+from sinergi.provision.rights import USER, AclEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from sinergi.provision.access import AccessStep
+    from sinergi.provision.passwords import PasswordFolder
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.connection import Attempt
 
@@ -38,7 +34,6 @@ BindingT = TypeVar("BindingT", AclBinding, AclBindingFilter)
 
 # RFC 7677 asks for 4096 at least; a random password of 256 bits gains nothing from more.
 _ITERATIONS = 4096
-_PASSWORD_BYTES = 32
 _AUTHORIZER = "authorizer.class.name"
 ALL_ENTRIES = AclBindingFilter(
     ResourceType.ANY,
@@ -55,10 +50,10 @@ class AccessControl:
     """The access control list and the SCRAM users of a cluster.
 
     Args:
-        passwords: the folder for the passwords of new users, one file of mode 0600 for each.
+        passwords: where the passwords of new users go.
     """
 
-    def __init__(self, admin: Admin, passwords: Path) -> None:
+    def __init__(self, admin: Admin, passwords: PasswordFolder) -> None:
         self._admin = admin
         self._passwords = passwords
 
@@ -86,18 +81,21 @@ class AccessControl:
                     for each in found.scram_credential_infos
                 )
             ),
+            self.own_user,
         )
 
-    def apply(self, steps: Sequence[AccessStep]) -> list[Path]:
+    @property
+    def own_user(self) -> str:
+        """The user with which this program has logged in."""
+        return self._admin.connection.principal.removeprefix(USER)
+
+    def apply(self, steps: Sequence[AccessStep]) -> None:
         """Do what a plan says; doing it twice has the same result as once.
 
         Rights are removed first, and a user gets its password before its rights.
 
-        Returns:
-            The files with the passwords of new users.
-
         Raises:
-            PasswordFileRefused: a password cannot be written, or a file of that name is not one.
+            PasswordFileRefused: a password cannot be written; that user is not made.
             NotPermitted: this principal may not change them.
             SinergiError: the cluster does not answer; see `faults.translate`.
         """
@@ -111,9 +109,9 @@ class AccessControl:
         }
         self._delete_entries(entries[AccessAction.REMOVE])
         self._delete_users(users[AccessAction.REMOVE])
-        files = [self._create_user(each) for each in users[AccessAction.CREATE]]
+        for each in users[AccessAction.CREATE]:
+            self._set_password(each)
         self._create_entries(entries[AccessAction.CREATE])
-        return files
 
     def _has_authorizer(self) -> bool:
         """Ask a broker for its setting; without an authorizer its list of entries is only empty."""
@@ -136,18 +134,8 @@ class AccessControl:
             for made in self._admin.create_acls(bindings, request_timeout=self._seconds).values():
                 self._admin.answer(made, self._attempt("Alter"))
 
-    def _create_user(self, user: str) -> Path:
-        """Give a user a password. If it was written before and not set, it is set now."""
-        path = self._passwords / f"{user}.password"
-        self._set_password(user, _password_in(path))
-        return path
-
-    def _set_password(self, user: str, password: bytes) -> None:
-        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
-        self._alter([UserScramCredentialUpsertion(user, info, password)])
-
-    def rotate(self, users: Iterable[str]) -> list[Path]:
-        """Give users new passwords in place of those that they have; the files with them.
+    def rotate(self, users: Iterable[str]) -> None:
+        """Give users new passwords in place of those that they have.
 
         Kafka holds one password of a user for a mechanism, so the old one ends at once for whoever
         logs in from then on. Connections that are open go on.
@@ -156,20 +144,20 @@ class AccessControl:
             PasswordFileRefused: a password cannot be written; that user keeps its password.
             NotPermitted, SinergiError: as `apply`.
         """
-        files: list[Path] = []
         for user in users:
-            path = self._passwords / f"{user}.password"
-            new = path.with_name(f"{path.name}.new")
-            new.unlink(missing_ok=True)
-            self._set_password(user, _password_in(new))
-            new.replace(path)
-            files.append(path)
-        return files
+            self._set_password(user)
 
-    def _delete_users(self, users: Iterable[str]) -> None:
+    def _set_password(self, user: str) -> None:
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
+        with self._passwords.new(user) as password:
+            self._alter([UserScramCredentialUpsertion(user, info, password)])
+
+    def _delete_users(self, users: Sequence[str]) -> None:
         self._alter(
             [UserScramCredentialDeletion(each, ScramMechanism.SCRAM_SHA_512) for each in users]
         )
+        for each in users:
+            self._passwords.remove(each)
 
     def _alter(
         self, changes: Sequence[UserScramCredentialUpsertion | UserScramCredentialDeletion]
@@ -187,27 +175,6 @@ class AccessControl:
 
     def _attempt(self, operation: str) -> Attempt:
         return self._admin.connection.attempt(operation)
-
-
-def _password_in(path: Path) -> bytes:
-    """The password in a file; a new random one if there is no file.
-
-    Raises:
-        PasswordFileRefused: the file cannot be written or read, or is empty.
-    """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(number, "w", encoding="ascii") as file:
-                file.write(f"{secrets.token_urlsafe(_PASSWORD_BYTES)}\n")
-        password = path.read_bytes().strip()
-    except OSError as why:
-        what = f"cannot be written ({why.strerror})"
-        raise errors.PasswordFileRefused(str(path), what) from None
-    if not password:
-        raise errors.PasswordFileRefused(str(path), "is empty; remove it")
-    return password
 
 
 def _entry(binding: AclBinding) -> AclEntry:

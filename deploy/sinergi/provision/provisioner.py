@@ -14,24 +14,24 @@ from sinergi.provision.topics import wanted
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from pathlib import Path
 
+    from sinergi.provision.passwords import PasswordFolder
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka.admin import Admin
 
 
 @dataclass(frozen=True, slots=True)
 class Provisioner:
-    """The operator's hand on a cluster.
+    """What changes a cluster according to the agreements.
 
     Attributes:
-        passwords: the folder for the passwords of new users.
+        passwords: where the passwords of new users go.
         copies: of each partition of a new topic; see `Cluster`.
         unknown_types: event types whose topics are made although this version lacks them.
     """
 
     admin: Admin
-    passwords: Path
+    passwords: PasswordFolder
     copies: int | None = None
     unknown_types: Sequence[str] = ()
 
@@ -51,8 +51,8 @@ class Provisioner:
         access = None if found is None else access_steps(agreements, at, found)
         return ProvisionPlan(agreements.bus, self.unknown_types, topics, access)
 
-    def apply(self, plan: ProvisionPlan) -> list[Path]:
-        """Do what a plan says; the files with the passwords of new users.
+    def apply(self, plan: ProvisionPlan) -> None:
+        """Do what a plan says.
 
         A topic that is refused is left as it is, and the caller reports it.
 
@@ -60,6 +60,5 @@ class Provisioner:
             PasswordFileRefused, NotPermitted, SinergiError: as `AccessControl.apply` and
                 `Cluster.apply`. Doing it again does what is left.
         """
-        files = self.access_control.apply(plan.access or ())
+        self.access_control.apply(plan.access or ())
         Cluster(self.admin, self.copies).apply(plan.feasible_topics)
-        return files

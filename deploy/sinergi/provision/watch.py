@@ -33,7 +33,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
 class ProvisionWatch:
-    """Keeps a cluster as the agreements want it.
+    """Makes a cluster again and again what the agreements require.
 
     Args:
         load: reads the agreements.
@@ -61,20 +61,18 @@ class ProvisionWatch:
             self._reload()  # 1
             try:
                 plan = self._provisioner.plan(self._agreements, self._clock.now())  # 2
-                files = self._provisioner.apply(plan)
+                self._provisioner.apply(plan)
             except errors.Unavailable as why:
                 self._backoff.wait(why, stopping)
                 continue
             self._backoff.reset()
             self._report(plan)
-            for each in files:
-                _log.info("password of a new user written: hand it over", file=str(each))
             stopping.wait(self._pause())  # 3
 
     def _reload(self) -> None:
         try:
             self._agreements = self._load()
-        except errors.AgreementRefused as why:
+        except errors.Refused as why:  # as `AgreementRefused`, or `SettingsRefused` for another bus
             self._log_once("agreements not reloaded: the loaded ones stay in use", str(why))
 
     def _report(self, plan: ProvisionPlan) -> None:

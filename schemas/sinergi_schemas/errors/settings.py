@@ -58,7 +58,7 @@ class RotationRefused(Refused):
 
 
 class PasswordFileRefused(Refused):
-    """{path} {what}. The password of a new user goes there; no user was made for it."""
+    """{path} {what}. A new password goes there; none was set on the brokers."""
 
     path: str
     what: str

@@ -1,0 +1,104 @@
+"""The passwords of users: one file of mode 0600 for each, until it is handed over and deleted.
+
+A password is written to `<user>.password.new`, then set on the brokers, then the file gets its name
+`<user>.password`. After a crash in between, the password of the file without its final name may or
+may not hold: replace it once more. An existing file is never read, since somebody else may know or
+have written it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sinergi_schemas import errors
+from sinergi_schemas.files import file_rights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_BYTES = 32
+_OWNERS_FOLDER, _OWNERS = 0o700, 0o600
+_SUFFIX, _UNSET = ".password", ".password.new"
+
+
+class PasswordFolder:
+    """The folder with the files of new passwords.
+
+    Args:
+        path: it is made if it does not exist.
+        report: called for each password that is set, with its file.
+    """
+
+    def __init__(self, path: Path, report: Callable[[Path], None]) -> None:
+        self._path = path
+        self._report = report
+
+    def unset(self) -> list[str]:
+        """The users whose last replacement was interrupted, so that their password is not known."""
+        return sorted(each.name.removesuffix(_UNSET) for each in self._path.glob(f"*{_UNSET}"))
+
+    @contextmanager
+    def new(self, user: str) -> Iterator[bytes]:
+        """A new password, for a block that sets it on the brokers.
+
+        Raises:
+            PasswordFileRefused: it cannot be written, or others may use the folder; it is not set.
+        """
+        path, unset = self._path / f"{user}{_SUFFIX}", self._path / f"{user}{_UNSET}"
+        password = secrets.token_urlsafe(_BYTES)
+        with _refusing(path):
+            self._check_folder()
+            unset.unlink(missing_ok=True)
+            _write(unset, f"{password}\n")
+        yield password.encode()
+        with _refusing(path):
+            unset.replace(path)
+            _sync(self._path)
+        self._report(path)
+
+    def remove(self, user: str) -> None:
+        """Remove the files of a user that the brokers do not have any more.
+
+        Raises:
+            PasswordFileRefused: they cannot be removed.
+        """
+        for suffix in (_SUFFIX, _UNSET):
+            path = self._path / f"{user}{suffix}"
+            with _refusing(path):
+                path.unlink(missing_ok=True)
+
+    def _check_folder(self) -> None:
+        self._path.mkdir(mode=_OWNERS_FOLDER, parents=True, exist_ok=True)
+        if file_rights.is_open(self._path.stat().st_mode):
+            what = f"is in a folder that others may use; `chmod 700 {self._path}`"
+            raise errors.PasswordFileRefused(str(self._path), what)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as why:
+        raise errors.PasswordFileRefused(str(path), f"cannot be written ({why.strerror})") from None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a new file that only its owner may read, and wait for the disk."""
+    made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNERS)
+    with os.fdopen(made, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(made)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
