@@ -240,7 +240,9 @@ def _settings() -> Iterator[str]:
         " `/etc/sinergi/sinergi.toml`), then the environment, then `--set KEY=VALUE`: the later"
         " one wins. In the file a key `kafka.bootstrap` is `bootstrap` under `[kafka]`; in the"
         " environment it is `SINERGI_KAFKA__BOOTSTRAP`. Paths in the file are relative to it."
-        " `sinergi settings` shows what holds, and who said so."
+        " `sinergi settings` shows which values hold, and where each comes from. Those under"
+        " `timeouts` are defined in `schemas/sinergi_schemas/timeouts.py`, which also says where"
+        " each goes."
     )
     yield "\n".join(
         _item(f"`{key}`", f"{meaning}. {default}. `{variable(key)}`")

@@ -66,7 +66,9 @@ class KafkaTimeouts(TimeoutTable):
         10.0, "how long a client waits for the brokers' answer to a request", most=3_600.0
     )
     change: Seconds = _seconds(
-        30.0, "how long `sinergi provision` waits until topics are made or changed", most=1_800.0
+        30.0,
+        "how long `sinergi provision` waits until topics, users and rights are read or changed",
+        most=1_800.0,
     )
     report: Seconds = _seconds(
         30.0, "how long a relay waits for the next delivery report before it opens another client"

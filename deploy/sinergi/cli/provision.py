@@ -206,7 +206,8 @@ def _watch(file: Path | None, unknown_types: Sequence[str], *, as_json: bool) ->
     if file is not None or as_json:
         raise typer.BadParameter("it cannot be combined with FILE or --json", param_hint="--watch")
     settings = root.settings()
-    settings.connection()  # reads the password, perhaps from a pipe, while signals still interrupt
+    # Reads the password, perhaps from a pipe, before the signals only ask for an orderly stop.
+    settings.connection()
     stopping = on_signals()
     seconds = settings.values.timeouts.provision.look
     watch = ProvisionWatch(_provisioner(unknown_types), settings.agreements, SYSTEM, seconds)

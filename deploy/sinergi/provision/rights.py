@@ -94,7 +94,7 @@ def given_rights(agreements: Agreements, at: datetime | None = None) -> dict[Acl
     """
     found: dict[AclEntry, GivenRight] = {}
     for agreement, topic in _covering(agreements, at):
-        # Former readers have signed receipts as well, and a replay compares the topic with them.
+        # A replay compares a topic with the receipts of all that were ever its readers.
         signers = [each for each in agreements.readers(topic) if each != topic.agency]
         receipts = [receipts_topic(each) for each in signers]
         for entry, owner, article in _of_topic(agreement, topic, receipts):

@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 _REMEDY = "correct the agreement, or name the type with --unknown-type; "
 
-# No message is ever deleted: a seal covers all leaves from the first. The broker's clock sets the
-# timestamps, so that a producer cannot claim another time.
+# The broker's clock sets the timestamps, so that a producer cannot claim another time.
 _ALL = {
     "message.timestamp.type": "LogAppendTime",
     "unclean.leader.election.enable": "false",
-    # A gzip batch of zeros unpacks in every reader to a thousand times its bytes.
+    # A gzip batch may unpack to a thousand times its bytes, and every reader unpacks it at once: so
+    # its bytes are limited, and with them what a reader needs.
     "max.message.bytes": str(MOST_BATCH_BYTES),
 }
+# No event is ever deleted: a seal covers all leaves from the first.
 _EVENTS = _ALL | {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 _LATEST_ONLY = _ALL | {"cleanup.policy": "compact"}
 

@@ -1,7 +1,7 @@
 """The principals of an agreement: how its parties and its auditors log in to the brokers.
 
 Where a party or an auditor names none, its principal is `<agency>.producer`, `<agency>.consumer` or
-`<auditor>.auditor`. A principal has one owner, since its rights are those of its owner.
+`<auditor>.auditor`. The brokers give rights to principals, so no two owners may share one.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class AuditorsExamination:
 
     @property
     def _hints(self) -> int:
-        """The number of further problems that may suggest a similar name."""
+        """How many more problems get a hint at a similar name, which takes time to find."""
         return toml_file.MOST_HINTS - len(self.problems)
 
     def _owned(self) -> Iterator[tuple[str, tuple[str, ...]]]:
