@@ -16,6 +16,9 @@ from confluent_kafka.admin import AclOperation, ResourceType
 
 from provisioned_bus import AGENCIES, LAPAS, STRANGER, ProvisionedBus, agreement, year
 from secured_kafka import PASSWORD, USER, secured
+from sinergi_schemas import errors
+from sinergi_schemas.kafka.connection import Attempt
+from sinergi_schemas.kafka.producer import serve
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -167,20 +170,37 @@ def test_the_operator_may_do_everything_which_shows_that_the_matrix_can_fail(
 
 def sent(bus: ProvisionedBus, principal: str, topic: str, **options: Any) -> int | None:
     """Write a message; the code with which it was refused, or None."""
+    found: list[int | None] = []
+    until(lambda: _is_decided(bus, principal, topic, options, found), f"{principal} on {topic}")
+    return found[0]
+
+
+def _is_decided(
+    bus: ProvisionedBus,
+    principal: str,
+    topic: str,
+    options: dict[str, Any],
+    found: list[int | None],
+) -> bool:
+    """Write by a new client; False where the client library has lost the reason of a refusal."""
     client = Producer({**bus.client(principal), "enable.idempotence": True, **options})
-    failed: list[KafkaError] = []
 
     def report(why: KafkaError | None, _: object) -> None:
-        failed.extend([why] if why else [])
+        found.append(why.code() if why else None)
 
     try:
         if "transactional.id" in options:
             client.init_transactions(PATIENCE_SECONDS)
         client.produce(topic, b"x", b"key", on_delivery=report)
-        client.flush(PATIENCE_SECONDS)
+        while len(client):
+            serve(client, 0.5, Attempt(f"User:{principal}", "Write", (topic,)))
+    except errors.NotPermitted:
+        found[:] = [KafkaError.TOPIC_AUTHORIZATION_FAILED]
+    except errors.BrokerRefuses:
+        return False
     except KafkaException as why:
-        return int(why.args[0].code())
-    return failed[0].code() if failed else None
+        found[:] = [why.args[0].code()]
+    return bool(found)
 
 
 @pytest.mark.parametrize("principal", MATRIX)

@@ -50,7 +50,7 @@ WEEK = timedelta(days=7)
 def servers() -> Iterator[Services]:
     with (
         tempfile.TemporaryDirectory(prefix="runbooks-") as name,
-        Services(Path(name) / "services") as found,
+        Services(Path(name) / "services", has_authorizer=False) as found,
     ):
         yield found
 

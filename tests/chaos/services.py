@@ -56,21 +56,24 @@ class Starter:
 
 @dataclass(frozen=True)
 class Broker(LocalKafka):
-    """The local Kafka with rights that can be taken away: what no rule speaks of is permitted.
+    """The local Kafka, with rights that can be taken away: what no rule speaks of is permitted.
 
     Attributes:
+        has_authorizer: whether there are rights at all.
         behind: a second port it listens on; who comes by it is told to come by `proxy` again.
     """
 
     behind: int = 0
     proxy: int = 0
+    has_authorizer: bool = True
 
     def _settings(self) -> str:
         here, controller = self.address, f"127.0.0.1:{self.state.controller_port}"
         authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+        rights = f"authorizer.class.name={authorizer}\nallow.everyone.if.no.acl.found=true\n"
         return (
             super()._settings()
-            + f"authorizer.class.name={authorizer}\nallow.everyone.if.no.acl.found=true\n"
+            + (rights if self.has_authorizer else "")
             + "".join(f"group.consumer.{name}\n" for name in _GROUPS)
             # What stands here last holds.
             + f"listeners=BROKER://{here},CONTROLLER://{controller},PROXIED://127.0.0.1:{self.behind}\n"
@@ -139,9 +142,13 @@ class Links(NamedTuple):
 
 
 class Services:
-    """The three servers of a run, in one folder. As a context manager it stops them at the end."""
+    """The three servers of a run, in one folder. As a context manager it stops them at the end.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        has_authorizer: whether Kafka has rights that can be taken away.
+    """
+
+    def __init__(self, folder: Path, *, has_authorizer: bool = True) -> None:
         self._stack = ExitStack()
         self.starter = Starter()
         self._stack.callback(self.starter.close)
@@ -149,7 +156,7 @@ class Services:
         # Kafka's place has a port for a PostgreSQL too, which nobody uses.
         self.links = Links(*(Proxy(state.postgresql_port) for _, state in places))
         behind, proxy = self.links.kafka.target, self.links.kafka.port
-        self._broker = Broker(*places[0], behind=behind, proxy=proxy)
+        self._broker = Broker(*places[0], behind=behind, proxy=proxy, has_authorizer=has_authorizer)
         self._agency = LocalPostgresql(*places[1])
         self._reader = LocalPostgresql(*places[2])
         self.kafka = Server(self._broker, self.starter)

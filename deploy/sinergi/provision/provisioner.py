@@ -52,7 +52,7 @@ class Provisioner:
         return ProvisionPlan(agreements.bus, self.unknown_types, topics, access)
 
     def apply(self, plan: ProvisionPlan) -> None:
-        """Do what a plan says.
+        """Do what a plan says: topics first, so that no right that begins stands in their way.
 
         A topic that is refused is left as it is, and the caller reports it.
 
@@ -60,5 +60,5 @@ class Provisioner:
             PasswordFileRefused, NotPermitted, SinergiError: as `AccessControl.apply` and
                 `Cluster.apply`. Doing it again does what is left.
         """
-        self.access_control.apply(plan.access or ())
         Cluster(self.admin, self.copies).apply(plan.feasible_topics)
+        self.access_control.apply(plan.access or ())
