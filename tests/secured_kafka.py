@@ -11,9 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from confluent_kafka.admin import (
@@ -24,12 +22,9 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from sinergi.local import process
+from sinergi.local.certificates import LocalAuthority, certificate_pem, key_pem
 from sinergi.local.kafka import LocalKafka
 from sinergi.local.state import LocalState
 from sinergi.provision.access_control import ALL_ENTRIES
@@ -42,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 START_SECONDS = 90.0
 USER, PASSWORD = "relay-user", "hush-hush"
@@ -54,49 +48,19 @@ _JAAS = (
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
 
-class Authority:
+class Authority(LocalAuthority):
     """A certificate authority that only one test run knows."""
-
-    def __init__(self, name: str) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.certificate = self._sign(self._name, self._key, is_authority=True)
 
     def write(self, path: Path) -> Path:
         """The authority's own certificate, as a client trusts it."""
-        path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+        path.write_bytes(certificate_pem(self.certificate))
         return path
 
     def write_server(self, path: Path) -> Path:
         """A server's key and certificate for 127.0.0.1, in one file as Kafka takes it."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
-        certificate = self._sign(name, key, is_authority=False)
-        pem = serialization.Encoding.PEM
-        private = key.private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        path.write_bytes(private + certificate.public_bytes(pem))
+        key, certificate = self.issue("broker")
+        path.write_bytes(key_pem(key) + certificate_pem(certificate))
         return path
-
-    def _sign(
-        self, name: x509.Name, key: EllipticCurvePrivateKey, *, is_authority: bool
-    ) -> x509.Certificate:
-        now = SYSTEM.now()
-        constraints = x509.BasicConstraints(ca=is_authority, path_length=None)
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=2))
-            .add_extension(constraints, critical=True)
-            .add_extension(names, critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def show(files: Files = None, *, as_json: AsJson = False) -> None:
         for auditor in each.auditors.values():
             terminal.show_line(f"auditor {auditor.auditor}: {auditor.name}")
         terminal.show_line("")
-        terminal.show_table(_RIGHTS, list(_rights(each)))
+        terminal.show_table(_RIGHTS, _rights(each))
 
 
 @app.command()

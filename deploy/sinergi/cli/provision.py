@@ -99,7 +99,7 @@ def plan(
         with OutputFile.open(out, force=force) as file:
             file.write(json.dumps(found.document, indent=1).encode())
     _show(found, as_json=as_json)
-    if found.is_refused:
+    if found.refused:
         raise typer.Exit(ExitStatus.ERROR)
     if not found.is_done:
         raise typer.Exit(ExitStatus.NEGATIVE)

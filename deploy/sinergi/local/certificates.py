@@ -56,23 +56,27 @@ def ensure_certificates(folder: Path) -> None:
 
 def _made() -> dict[str, tuple[bytes, int]]:
     """The content and the mode of each file."""
-    authority = _Authority()
+    authority = LocalAuthority()
     broker_key, broker = authority.issue(BROKER)
     operator_key, operator = authority.issue(OPERATOR)
     return {
-        CA_FILE: (_certificate(authority.certificate), _EVERYBODY),
-        BROKER_FILE: (_key(broker_key) + _certificate(broker), _OWNER),
-        OPERATOR_KEY: (_key(operator_key), _OWNER),
-        OPERATOR_FILE: (_certificate(operator), _EVERYBODY),
+        CA_FILE: (certificate_pem(authority.certificate), _EVERYBODY),
+        BROKER_FILE: (key_pem(broker_key) + certificate_pem(broker), _OWNER),
+        OPERATOR_KEY: (key_pem(operator_key), _OWNER),
+        OPERATOR_FILE: (certificate_pem(operator), _EVERYBODY),
     }
 
 
-class _Authority:
-    """A certificate authority that exists only while the certificates are made."""
+class LocalAuthority:
+    """A certificate authority that exists only while certificates are made.
 
-    def __init__(self) -> None:
+    Attributes:
+        certificate: its own, which whoever trusts it needs.
+    """
+
+    def __init__(self, name: str = "sinergi local") -> None:
         self._key = _new_key()
-        self._name = _name("sinergi local")
+        self._name = _name(name)
         self.certificate = self._sign(self._name, self._key, is_authority=True)
 
     def issue(self, name: str) -> tuple[EllipticCurvePrivateKey, x509.Certificate]:
@@ -116,7 +120,8 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _key(key: EllipticCurvePrivateKey) -> bytes:
+def key_pem(key: EllipticCurvePrivateKey) -> bytes:
+    """A private key in PEM, unencrypted (PKCS 8)."""
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - as above
 
     return key.private_bytes(
@@ -126,7 +131,8 @@ def _key(key: EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _certificate(certificate: x509.Certificate) -> bytes:
+def certificate_pem(certificate: x509.Certificate) -> bytes:
+    """A certificate in PEM."""
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as above
 
     return certificate.public_bytes(Encoding.PEM)

@@ -71,7 +71,7 @@ class FoundAccess:
     Attributes:
         entries: all entries of its access control list.
         users: the users that have a SCRAM-SHA-512 password.
-        own_user: the user of this program; empty if it logs in by other means.
+        own_user: the principal of this program, without `User:`.
     """
 
     entries: AbstractSet[AclEntry]

@@ -81,13 +81,8 @@ class AccessControl:
                     for each in found.scram_credential_infos
                 )
             ),
-            self.own_user,
+            self._admin.connection.principal.removeprefix(USER),
         )
-
-    @property
-    def own_user(self) -> str:
-        """The user with which this program has logged in."""
-        return self._admin.connection.principal.removeprefix(USER)
 
     def apply(self, steps: Sequence[AccessStep]) -> None:
         """Do what a plan says; doing it twice has the same result as once.

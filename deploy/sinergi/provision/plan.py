@@ -43,14 +43,9 @@ class ProvisionPlan:
     access: Sequence[AccessStep] | None
 
     @property
-    def is_refused(self) -> bool:
-        """Whether it has a topic that is refused."""
-        return any(each.verdict is TopicAction.REFUSED for each in self.topics)
-
-    @property
-    def feasible_topics(self) -> list[TopicStep]:
-        """The steps about topics that are not refused."""
-        return [each for each in self.topics if each.verdict is not TopicAction.REFUSED]
+    def refused(self) -> list[TopicStep]:
+        """The topics that are refused."""
+        return [each for each in self.topics if each.verdict is TopicAction.REFUSED]
 
     def check_refused(self) -> None:
         """Report the topics that are refused, after everything else is done.
@@ -58,12 +53,8 @@ class ProvisionPlan:
         Raises:
             ProvisionRefused: there are some.
         """
-        lines = [
-            f"{each.topic}: {each.what}"
-            for each in self.topics
-            if each.verdict is TopicAction.REFUSED
-        ]
-        if lines:
+        if self.refused:
+            lines = (f"{each.topic}: {each.what}" for each in self.refused)
             raise errors.ProvisionRefused(listing(lines))
 
     @property

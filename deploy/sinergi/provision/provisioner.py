@@ -60,5 +60,5 @@ class Provisioner:
             PasswordFileRefused, NotPermitted, SinergiError: as `AccessControl.apply` and
                 `Cluster.apply`. Doing it again does what is left.
         """
-        Cluster(self.admin, self.copies).apply(plan.feasible_topics)
+        Cluster(self.admin, self.copies).apply(plan.topics)
         self.access_control.apply(plan.access or ())

@@ -65,7 +65,7 @@ class Settings:
         self._origins = origins
         self._logged_remarks: set[str] = set()
         self._asked_addresses: dict[str, None] = {}
-        self._connections: dict[tuple[tuple[str, str], ...], Connection] = {}
+        self._connections: dict[BusRole | None, Connection] = {}
         self._passwords: dict[Path, str] = {}
 
     def entries(self) -> list[SettingEntry]:
@@ -126,16 +126,15 @@ class Settings:
         """
         from sinergi_schemas.kafka import Connection  # noqa: PLC0415 - not every command needs it
 
-        kafka = self.values.kafka
-        bootstrap = kafka.bootstrap or self._unset("kafka.bootstrap", "reaching the bus")
-        options = kafka.options(self._login(role), self._passwords)
-        # Roles that log in alike share a connection: its clients tell each other what they meet.
-        key = tuple(sorted(options.items()))
-        if key not in self._connections:
-            self._connections[key] = Connection(
-                bootstrap, options, kafka.group_protocol, self.values.timeouts.kafka
-            )
-        return self._connections[key]
+        if role not in self._connections:
+            kafka = self.values.kafka
+            bootstrap = kafka.bootstrap or self._unset("kafka.bootstrap", "reaching the bus")
+            options = kafka.options(self._login(role), self._passwords)
+            made = Connection(bootstrap, options, kafka.group_protocol, self.values.timeouts.kafka)
+            # Roles that log in alike share one: its clients tell each other what they meet.
+            others = self._connections.values()
+            self._connections[role] = next((c for c in others if c.options == options), made)
+        return self._connections[role]
 
     def agreements(self) -> Agreements:
         """The agreements of the bus.
