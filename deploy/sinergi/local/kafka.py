@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
+from sinergi.broker.settings import ACCESS, ONE_MACHINE, as_properties, bus_settings
 from sinergi.local import jars
 from sinergi.local.certificates import (
     BROKER,
@@ -207,7 +208,7 @@ class LocalKafka:
             raise LocalFailed(self.name, what, str(self.log)) from None
 
     def _settings(self) -> str:
-        """The broker's settings: those of a bus of several brokers, reduced to one."""
+        """The broker's settings: those of every bus, for one broker on one machine."""
         here, controller = self.address, f"127.0.0.1:{self.state.controller_port}"
         settings = {
             "process.roles": "broker,controller",
@@ -219,26 +220,8 @@ class LocalKafka:
             "inter.broker.listener.name": "BROKER",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": _DATA,
-            "auto.create.topics.enable": "false",
-            "unclean.leader.election.enable": "false",
-            "log.message.timestamp.type": "LogAppendTime",
-            "log.retention.ms": "-1",
-            "default.replication.factor": "1",
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "4",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "transaction.state.log.num.partitions": "4",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "group.initial.rebalance.delay.ms": "0",
-            # The partitions of a killed worker are reassigned within 8 s, not 45.
-            "group.consumer.session.timeout.ms": "8000",
-            "group.consumer.min.session.timeout.ms": "8000",
-            "group.consumer.heartbeat.interval.ms": "1000",
-            "group.consumer.min.heartbeat.interval.ms": "1000",
-            "log.cleaner.dedupe.buffer.size": "16777216",
         }
+        settings |= as_properties((*bus_settings(brokers=1), *ONE_MACHINE))
         settings |= self._security() if self.state.is_secured else {}
         return "".join(f"{name}={value}\n" for name, value in settings.items())
 
@@ -250,7 +233,6 @@ class LocalKafka:
         """
         here, agencies = self.address, self.agency_address
         controller = f"127.0.0.1:{self.state.controller_port}"
-        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
         return {
             "listeners": f"OPERATOR://{here},CONTROLLER://{controller},AGENCY://{agencies}",
             "advertised.listeners": f"OPERATOR://{here},AGENCY://{agencies}",
@@ -260,11 +242,6 @@ class LocalKafka:
             "ssl.keystore.location": f"{_TLS}/{BROKER_FILE}",
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": f"{_TLS}/{CA_FILE}",
-            "listener.name.operator.ssl.client.auth": "required",
-            "listener.name.controller.ssl.client.auth": "required",
-            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-            "listener.name.agency.scram-sha-512.sasl.jaas.config": scram,
-            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": f"User:CN={BROKER};User:CN={OPERATOR}",
-            "allow.everyone.if.no.acl.found": "false",
+            **as_properties(ACCESS),
         }
