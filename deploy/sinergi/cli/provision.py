@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +17,20 @@ from sinergi.provision.access import AccessAction, users_of
 from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_document
 from sinergi.provision.provisioner import Provisioner
+from sinergi.provision.strimzi import (
+    Exposure,
+    StrimziCluster,
+    as_yaml,
+    is_cluster_name,
+    is_disk_size,
+    strimzi_export,
+)
 from sinergi.provision.topics import TopicAction, remarks
 from sinergi.provision.watch import ProvisionWatch
 from sinergi.signals import stopping as on_signals
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.files.output_file import OutputFile
+from sinergi_schemas.files.output_file import STANDARD_OUTPUT, OutputFile
 from sinergi_schemas.kafka.admin import open_admin
 
 if TYPE_CHECKING:
@@ -70,6 +79,15 @@ UnknownTypes = Annotated[
         help="Make its topics although this version does not know it. May be repeated.",
     ),
 ]
+
+
+class ExportFormat(StrEnum):
+    """What the resources are for."""
+
+    STRIMZI = "strimzi"
+
+
+_EXPORTS = {ExportFormat.STRIMZI: strimzi_export}
 
 app = command_group(
     "provision", "Make the topics, users and rights that the agreements in force need."
@@ -147,6 +165,59 @@ def apply(
     _show(found, as_json=as_json)
     provisioner.apply(found)
     found.check_refused()
+
+
+@app.command()
+def export(
+    kind: Annotated[
+        ExportFormat, typer.Option("--format", help="For what.")
+    ] = ExportFormat.STRIMZI,
+    cluster: Annotated[
+        str, typer.Option("--cluster", metavar="NAME", help="The name of the Kafka resource.")
+    ] = "sinergi",
+    expose: Annotated[
+        Exposure, typer.Option("--expose", help="How agencies reach the brokers.")
+    ] = Exposure.INTERNAL,
+    disk: Annotated[
+        str, typer.Option("--disk", metavar="SIZE", help="The disk of each broker, such as 500Gi.")
+    ] = "100Gi",
+    unknown_types: UnknownTypes = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Where to; `-` is standard output.")
+    ] = STANDARD_OUTPUT,
+    force: Force = False,
+) -> None:
+    """Write what the agreements need as resources for Strimzi, which runs Kafka on Kubernetes.
+
+    Kafka and KafkaNodePool describe three brokers, each of which is a controller too. KafkaTopic
+    and KafkaUser are the topics, users and rights that `plan` shows. Export and apply again when an
+    agreement has begun or ended: a user whose agreements have ended is still written, without
+    rights. No password is written, since Strimzi makes them. It asks no broker.
+
+    Strimzi knows a SCRAM user by the name of its KafkaUser, and a certificate by CN= and that name.
+    What cannot be written so is named on standard error.
+
+    Exit status: 0 everything is written, 1 something could not be, 2 nothing was written.
+
+    Example: sinergi provision export --format strimzi --out bus.yaml
+    """
+    if not is_cluster_name(cluster):
+        what = "write at most 32 small letters, digits and hyphens"
+        raise typer.BadParameter(f"{cluster!r} is no name; {what}", param_hint="--cluster")
+    if not is_disk_size(disk):
+        raise typer.BadParameter(f"{disk!r} is no size; write 500Gi or 2Ti", param_hint="--disk")
+    settings = root.settings()
+    agreements, now = settings.agreements(), SYSTEM.now()
+    for remark in remarks(agreements, now):
+        terminal.note(f"sinergi: {remark}")
+    described = StrimziCluster(cluster, expose, disk, settings.values.provision.replication)
+    found = _EXPORTS[kind](agreements, now, described, unknown_types or ())
+    with OutputFile.open(out, force=force) as file:
+        file.write(as_yaml(found.resources))
+    for each in found.left_out:
+        terminal.note(f"sinergi: not exported: {each}")
+    if found.left_out:
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 @app.command()
