@@ -105,6 +105,24 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         raise pytest.UsageError(f"no services to test with: {why}") from None
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of files whose reader is not on this machine, and say so."""
+    lacking = {each: found for each in items if (found := _lacking(each))}
+    if lacking:
+        items[:] = [each for each in items if each not in lacking]
+        config.hook.pytest_deselected(items=list(lacking))
+        screen = config.pluginmanager.get_plugin("terminalreporter")
+        if screen is not None:  # a worker has none
+            programs = ", ".join(sorted({*lacking.values()}))
+            screen.write_line(f"left out: the tests that need {programs}")
+
+
+def _lacking(item: pytest.Item) -> str:
+    """A program that the test needs and this machine lacks; else empty."""
+    marks = (mark.args[0] for mark in item.iter_markers("needs"))
+    return next((each for each in marks if shutil.which(each) is None), "")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Log to standard error, as every command does: structlog by itself writes to standard output,
