@@ -14,8 +14,10 @@ from sinergi_consumers.materialise import loop
 from sinergi_consumers.materialise.loop import Materialiser
 from sinergi_consumers.materialise.store import Store
 from sinergi_producers.relay.loop import Relay
-from sinergi_producers.relay.term import Identity
+from sinergi_producers.relay.term import Identity, TermSetup
 from sinergi_schemas import errors
+from sinergi_schemas.observer import UNOBSERVED
+from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import TopicPartition
 from test_house import filled
 
@@ -113,7 +115,8 @@ def of_relay(fault: errors.SinergiError) -> str:
     backlog: Any = SimpleNamespace(take_lease=lambda: 7, **nothing)
     identity = Identity("lapas-rekaan", [], once(fault))
     nowhere: Any = None
-    relay = Relay(identity, backlog, nowhere, nowhere, clock=Hurried())
+    terms = TermSetup(identity, backlog, nowhere, nowhere, Hurried(), DEFAULT.relay)
+    relay = Relay(terms, backlog, clock=Hurried())
     stopping: Any = Stopping()
     with capture_logs() as logs, pytest.raises((type(fault), Tried)) as ended:
         relay.run(stopping)
@@ -133,6 +136,7 @@ class Group:
         self.incarnation = once(fault)
         self.claimable = {TP}
         self.active: set[TopicPartition] = set()
+        self.assigned = {TP}
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         assert name in (
@@ -178,7 +182,8 @@ def of_materialiser(fault: errors.SinergiError, monkeypatch: pytest.MonkeyPatch)
         file_of=lambda _: "pks.toml",
     )
     monkeypatch.setattr(loop, "LoadedAgreements", lambda *_: loaded)
-    parts: tuple[Any, ...] = (group, SimpleNamespace(sink=sink), receipts, None, Hurried())
+    store = SimpleNamespace(sink=sink, observer=UNOBSERVED)
+    parts: tuple[Any, ...] = (group, store, receipts, None, Hurried())
     stopping: Any = Stopping()
     with capture_logs() as logs, pytest.raises((type(fault), Tried)) as ended:
         Materialiser(*parts).run(stopping)

@@ -31,6 +31,11 @@ class Backoff:
         self._seconds = self._first
         self._logged = ""
 
+    @property
+    def pause(self) -> float:
+        """The next pause, in seconds."""
+        return self._seconds
+
     def wait(self, why: errors.SinergiError, stopping: Event) -> None:
         """Pause, or return at once when `stopping` is set."""
         # Numbers, such as the ids of clients, differ from attempt to attempt and are no news.

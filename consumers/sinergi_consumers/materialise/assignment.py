@@ -107,6 +107,14 @@ class Assignment:
         self._logged_short: set[TopicPartition] = set()
 
     @property
+    def assigned(self) -> AbstractSet[TopicPartition] | None:
+        """The topic-partitions that the group has assigned; None while it takes in no member here.
+
+        A worker beyond the number of topic-partitions gets none, and no answer that says so.
+        """
+        return None if self._group_errors.is_left else self._assigned
+
+    @property
     def active(self) -> AbstractSet[TopicPartition]:
         """The topic-partitions that are being read."""
         return self._active.keys()

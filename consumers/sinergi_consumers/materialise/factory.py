@@ -11,6 +11,7 @@ from sinergi_consumers.materialise.receipts import Receipts
 from sinergi_consumers.materialise.store import Store
 from sinergi_consumers.sinks.postgresql.sink import QUARANTINE_BYTES, PostgresqlSink
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.observer import UNOBSERVED
 from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.clock import Clock
+    from sinergi_schemas.observer import Observer
     from sinergi_schemas.seal.keys import SigningKey
     from sinergi_schemas.timeouts import Timeouts
     from sinergi_schemas.topics import Topic
@@ -57,12 +59,14 @@ def build_materialiser(
     *,
     assignment: type[Assignment] = Assignment,
     store: type[Store] = Store,
+    observer: Observer = UNOBSERVED,
 ) -> Materialiser:
     """A materialiser that has not begun; its `run` takes the same `stopping`.
 
     Args:
         stopping: set when the process shall end.
         assignment, store: subclasses to use instead, for example in a benchmark that records times.
+        observer: is told what the materialiser does.
 
     Raises:
         ValueError: the bus names no agency that reads.
@@ -77,7 +81,7 @@ def build_materialiser(
     )
     return Materialiser(
         assignment(bus.connection, group, counts, clock, timeouts.stalled),
-        store(sink, setup.projections, setup.receipt_key, clock, stopping),
+        store(sink, setup.projections, setup.receipt_key, clock, stopping, observer),
         Receipts(bus.reader, setup.database_name, bus.connection, clock, timeouts.report),
         bus,
         clock,

@@ -66,6 +66,11 @@ class GroupErrors:
             self._logged.add(str(found))
             _log.warning("consumer group error", topic=topic, why=str(found))
 
+    @property
+    def is_left(self) -> bool:
+        """Whether an error has ended the membership, and nothing was assigned since."""
+        return self._due is not None or self._pause > _PAUSE_SECONDS[0]
+
     def needs_new_client(self) -> bool:
         """Whether this client cannot go on, and a pause has passed since its error."""
         if self._due is None or self._clock.monotonic() < self._due:

@@ -18,7 +18,7 @@ why. `_suspend` stops it, and records a halt if its messages are the cause (`Top
 `_claim_assigned` claims it again when its pause is over, or earlier: when the agreements have
 changed (`_reload_agreements` ends all pauses), when the group has revoked it and assigns it again
 (`Assignment._on_revoke`), or when the client was replaced (`Assignment._replace_client`).
-`_clear_halts` deletes the record once it is read on without a fault.
+`Halts` deletes the record once it is read on without a fault.
 
 Two threads share the sink, and never use it at the same time: the thread that stores has it from
 `_start_storing` until `_finish_storing` returns, and the loop has it for the rest of the round.
@@ -28,25 +28,26 @@ from __future__ import annotations
 
 import gc
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
 from sinergi_consumers.decode.decoder import DecodedParts
+from sinergi_consumers.materialise.halts import Halts
 from sinergi_consumers.materialise.loaded_agreements import LoadedAgreements
 from sinergi_consumers.materialise.pauses import Pauses
 from sinergi_consumers.materialise.position_check import PositionCheck
 from sinergi_consumers.materialise.store import Claim, ReadyBatch, Stored
+from sinergi_consumers.materialise.work_report import WorkReport
 from sinergi_schemas import errors
 from sinergi_schemas.garbage import collect_rarely, leave_loaded_objects
 from sinergi_schemas.kafka.skip_report import SkipReport
+from sinergi_schemas.observer import WorkState
 from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from threading import Event
 
     from sinergi_consumers.bus import Bus
@@ -79,6 +80,8 @@ class Materialiser:
         clock: Clock,
         timeouts: MaterialiserTimeouts = DEFAULT.materialiser,
     ) -> None:
+        self._observer = store.observer
+        self._report = WorkReport(store.observer)
         self._timeouts = timeouts
         self._assignment = assignment
         self._store = store
@@ -87,11 +90,9 @@ class Materialiser:
         self._clock = clock
         self._claims: dict[TopicPartition, Claim] = {}
         self._loaded = LoadedAgreements(bus, store, clock, timeouts)
-        self._halt_pauses = Pauses(clock, timeouts.retry_first, timeouts.retry_most)
+        self._halts = Halts(store.sink, clock, timeouts.retry_first, timeouts.retry_most)
         self._claim_pauses = Pauses(clock, timeouts.retry_first, timeouts.retry_unclaimed)
         self._skip_report = SkipReport()
-        self._unrecorded_halts: dict[TopicPartition, tuple[errors.TopicHalted, float]] = {}
-        self._uncleared_halts: set[TopicPartition] = set()
         self._position_check = PositionCheck(store.sink, clock, timeouts.positions)
 
     def run(self, stopping: Event) -> None:
@@ -112,6 +113,7 @@ class Materialiser:
             with ThreadPoolExecutor(1, "database") as database:
                 storing: Future[list[Outcome]] | None = None
                 while not stopping.is_set():
+                    self._observer.turned()
                     # The other thread may be storing the batch before: the sink is not used here.
                     out_of_range = self._poll()  # 1 and 2, part by part
                     self._unclaim(out_of_range)
@@ -119,12 +121,16 @@ class Materialiser:
                     ready = [self._decode(*each) for each in batches]  # 3
                     self._finish_storing(storing)  # 6 and 7, for the batch before
                     # From here on nothing is being stored, and the sink is used here alone.
-                    self._clear_halts()
+                    with self._report.left_for_later("halt not cleared yet"):
+                        self._halts.clear(self._claims.keys())
                     self._suspend(failed)
                     self._report_skipped()
                     self._reload_agreements()
                     self._check_positions()
                     self._claim_assigned()
+                    self._report.counts(
+                        self._assignment.assigned, self._claims.keys(), self._halts.pauses.begun
+                    )
                     self._retry_quarantined()
                     storing = self._start_storing(database, ready)  # 4 to 6
                     if storing:
@@ -142,9 +148,14 @@ class Materialiser:
                 self._report_missing_topics()
             except errors.Unavailable as why:
                 _log.warning("not started yet", why=str(why))
+                self._observer.failed(why)
+                self._observer.entered(WorkState.WAITING, why)
+                self._observer.turned(self._timeouts.retry_start)
                 stopping.wait(self._timeouts.retry_start)
             else:
                 self._assignment.subscribe()
+                self._report.counts(None, frozenset(), frozenset())
+                self._observer.entered(WorkState.WORKING)
                 return
 
     def _report_missing_topics(self) -> None:
@@ -223,7 +234,7 @@ class Materialiser:
             partition.rewind = None
         elif not claim.is_faultless and (batch or partition.is_ended):
             claim.is_faultless = True
-            self._uncleared_halts.add(claim.tp)
+            self._halts.end(claim.tp)
         return batch
 
     def _read_from_first(self, claim: Claim) -> None:
@@ -233,15 +244,6 @@ class Materialiser:
         claim.partition = self._loaded.partition(tp, claim.partition.frontier)
         claim.start = claim.start.first
         self._assignment.rewind(claim.tp, claim.start.offset)
-
-    def _clear_halts(self) -> None:
-        """End the halts of topic-partitions that were read on, or to their end, without a fault."""
-        self._uncleared_halts &= self._claims.keys()
-        with self._left_for_later("halt not cleared yet"):
-            for tp in [*self._uncleared_halts]:
-                self._sink.clear_halt(tp)
-                self._halt_pauses.forget(tp)
-                self._uncleared_halts.discard(tp)
 
     def _active_claims(self) -> dict[TopicPartition, Claim]:
         """The claims whose topic-partitions are being read."""
@@ -286,8 +288,12 @@ class Materialiser:
 
     def _check_positions(self) -> None:
         """Check now and then that the database still has what it stored."""
-        with self._left_for_later("positions not looked at"):
-            for each in self._position_check.lost(self._claims):
+        if not self._position_check.is_due(self._claims):
+            return
+        with self._report.left_for_later("positions not looked at"):
+            lost = self._position_check.lost(self._claims)
+            self._observer.entered(WorkState.WORKING)  # the database has answered
+            for each in lost:
                 self._drop_claim(each)
 
     def _drop_claim(self, lost: errors.PositionLost) -> None:
@@ -309,18 +315,13 @@ class Materialiser:
         for tp, why in failed.items():
             self._claims.pop(tp, None)
             self._assignment.suspend(tp)
+            self._observer.failed(why)
             if isinstance(why, errors.Unavailable):
                 self._pause(tp, why)
                 continue
-            seconds = self._halt_pauses.begin(tp)
-            halted = {**tp._asdict(), "why": str(why), "next_look_seconds": seconds}
-            _log.error("topic-partition halted", **halted)
-            self._unrecorded_halts[tp] = why, seconds
-        with self._left_for_later("halt not recorded yet"):
-            for tp, (why, seconds) in [*self._unrecorded_halts.items()]:
-                next_check_at = self._clock.now() + timedelta(seconds=seconds)
-                self._sink.record_halt(tp, why, next_check_at)
-                del self._unrecorded_halts[tp]
+            self._halts.begin(tp, why)
+        with self._report.left_for_later("halt not recorded yet"):
+            self._halts.record()
 
     def _pause(self, tp: TopicPartition, why: errors.Unavailable) -> None:
         """Leave a topic-partition for a while, and try to claim it again after that."""
@@ -332,7 +333,7 @@ class Materialiser:
         for tp, claim in self._claims.items():
             if skipped := claim.partition.skipped.drain():
                 self._skip_report.report(tp, skipped)
-                with self._left_for_later("skipped messages not counted"):
+                with self._report.left_for_later("skipped messages not counted"):
                     self._sink.record_skipped(tp, skipped)
 
     def _reload_agreements(self) -> None:
@@ -344,19 +345,21 @@ class Materialiser:
             for tp in [*self._claims]:
                 del self._claims[tp]
                 self._assignment.mark_lost(tp)
-            self._halt_pauses.end_all()
+            self._halts.pauses.end_all()
             self._claim_pauses.end_all()
 
     def _claim_assigned(self) -> None:
         """Claim the topic-partitions that the group has assigned and that are not claimed yet."""
         for tp in self._claims.keys() - self._assignment.active:
             del self._claims[tp]
-        for tp in (*self._halt_pauses.over(), *self._claim_pauses.over()):
+        for tp in (*self._halts.pauses.over(), *self._claim_pauses.over()):
             self._assignment.resume(tp)
         for tp in sorted(self._assignment.claimable):
+            self._observer.turned()
             try:
                 self._claims[tp] = self._claim(tp)
                 self._claim_pauses.forget(tp)
+                self._observer.entered(WorkState.WORKING)
             except (errors.TopicHalted, errors.Unavailable) as why:
                 self._suspend({tp: why})
 
@@ -373,7 +376,7 @@ class Materialiser:
 
     def _retry_quarantined(self) -> None:
         """Try a few of the events again that quarantine holds without their bytes."""
-        with self._left_for_later("quarantined events not read"):
+        with self._report.left_for_later("quarantined events not read"):
             self._loaded.automatic_retry.retry_unstored(self._claims)
 
     def _leave(self) -> None:
@@ -383,14 +386,6 @@ class Materialiser:
         self._sink.close()
 
     def _mark_published(self, receipts: Sequence[Receipt]) -> None:
-        with self._left_for_later("receipts not marked as published"):
+        with self._report.left_for_later("receipts not marked as published"):
             if receipts:
                 self._sink.mark_published(receipts, self._clock.now())
-
-    @contextmanager
-    def _left_for_later(self, event: str) -> Iterator[None]:
-        """Log that a service is unavailable; a later round tries the work again."""
-        try:
-            yield
-        except errors.Unavailable as why:
-            _log.warning(event, why=str(why))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.topics import TopicPartition
 
@@ -24,6 +26,11 @@ class Pauses:
         self._most = most
         self._seconds: dict[TopicPartition, float] = {}
         self._due: dict[TopicPartition, float] = {}
+
+    @property
+    def begun(self) -> AbstractSet[TopicPartition]:
+        """The topic-partitions that were stopped and are not forgotten."""
+        return self._seconds.keys()
 
     def begin(self, tp: TopicPartition) -> float:
         """Begin the next pause of a topic-partition, and return its length in seconds."""

@@ -37,6 +37,10 @@ class PositionCheck:
         self._seconds = seconds
         self._due = clock.monotonic() + seconds
 
+    def is_due(self, claims: Mapping[TopicPartition, Claim]) -> bool:
+        """Whether it is time to compare the positions of these claims."""
+        return bool(claims) and self._clock.monotonic() >= self._due
+
     def lost(self, claims: Mapping[TopicPartition, Claim]) -> list[errors.PositionLost]:
         """The claims that no longer hold, one projection of each; none if it is not time yet.
 
@@ -44,10 +48,9 @@ class PositionCheck:
             Unavailable: the database is away; the positions are compared again after the usual
             time.
         """
-        now = self._clock.monotonic()
-        if not claims or now < self._due:
+        if not self.is_due(claims):
             return []
-        self._due = now + self._seconds
+        self._due = self._clock.monotonic() + self._seconds
         found = self._sink.progress(sorted({tp.topic for tp in claims}))
         lost: list[errors.PositionLost] = []
         for tp, claim in claims.items():

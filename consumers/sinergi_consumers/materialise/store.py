@@ -12,6 +12,7 @@ from sinergi_consumers.quarantine.isolate import merge_and_quarantine
 from sinergi_consumers.sinks.protocol import Receipt
 from sinergi_schemas import errors
 from sinergi_schemas.backoff import Backoff
+from sinergi_schemas.observer import UNOBSERVED, WorkState, WorkStep
 from sinergi_schemas.seal.checkpoint import cosign
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.reading.start import Start
     from sinergi_consumers.sinks.protocol import Sink, Transaction
     from sinergi_schemas.clock import Clock
+    from sinergi_schemas.observer import Observer
     from sinergi_schemas.seal.keys import SigningKey
     from sinergi_schemas.topics import TopicPartition
 
@@ -102,6 +104,7 @@ class Store:
         key: this database's own key, which signs its receipts.
         stopping: set when the process is to end. A database that is away is then no longer waited
             for.
+        observer: is told what the materialiser does.
     """
 
     def __init__(
@@ -111,7 +114,9 @@ class Store:
         key: SigningKey,
         clock: Clock,
         stopping: Event,
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self.observer = observer
         self.sink = sink
         self.projections = projections
         self._key = key
@@ -133,16 +138,26 @@ class Store:
             DatabaseBroken: the database refuses a statement.
         """
         while True:
+            began = self._clock.monotonic()
             try:
                 stored: Stored | errors.PositionLost = self._transact(work)
             except errors.PositionLost as lost:
                 stored = lost
+                self.observer.failed(lost)
             except errors.Unavailable as away:
+                self.observer.failed(away)
+                self.observer.entered(WorkState.WAITING, away)
+                self.observer.turned(self._backoff.pause)
                 if self._stopping.is_set():
                     return away
                 self._backoff.wait(away, self._stopping)
                 continue
             self._backoff.reset()
+            self.observer.entered(WorkState.WORKING)
+            if isinstance(stored, Stored):
+                leaves = {work.batch.topic.name: work.batch.end - work.batch.start}
+                seconds = self._clock.monotonic() - began
+                self.observer.finished(WorkStep.STORE, seconds, leaves)
             return stored
 
     def _transact(self, work: ReadyBatch) -> Stored:
@@ -162,6 +177,7 @@ class Store:
                     due.append((each, position.frontier.size))
             for part in work.parts:
                 transaction.keep_alive()
+                self.observer.turned()
                 for each, since in due:
                     # 5. merge rows, write quarantine rows …
                     refused = _merge(transaction, each, batch, part, since)

@@ -24,7 +24,7 @@ from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sinergi_producers.relay.sealing import TreeKey
     from sinergi_producers.relay.store import OutboxStore
@@ -56,7 +56,10 @@ class Comparison:
         self._skipped = SkipReport()
 
     def leaves_on_topics(
-        self, agreements: Agreements, sizes: Mapping[TreeKey, int]
+        self,
+        agreements: Agreements,
+        sizes: Mapping[TreeKey, int],
+        while_reading: Callable[[], None] = lambda: None,
     ) -> dict[TreeKey, int]:
         """How many leaves the topics show by the agency's own checkpoints.
 
@@ -64,6 +67,7 @@ class Comparison:
 
         Args:
             sizes: how many leaves each tree has in the database.
+            while_reading: called for each message that is read.
 
         Raises:
             OutboxBehindTopic: a checkpoint is of a larger tree than the database has.
@@ -83,7 +87,9 @@ class Comparison:
                 size,
                 *confirmed.get(tree_key, (0, None)),
             )
-        found = topic_evidence.evidence(self._connection, known, self._silent_seconds)
+        found = topic_evidence.evidence(
+            self._connection, known, self._silent_seconds, while_reading
+        )
         for tp, each in found.items():
             self._check(tp, tree_keys[tp], known[tp], each)
         shown = {tree_keys[tp]: _leaves_shown(known[tp], each) for tp, each in found.items()}

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from sinergi_producers.relay.loop import Relay
 from sinergi_producers.relay.store import OutboxStore
+from sinergi_producers.relay.term import TermSetup
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.observer import UNOBSERVED
 from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.observer import Observer
     from sinergi_schemas.timeouts import Timeouts
 
 
@@ -35,18 +38,31 @@ class RelaySetup:
     clock: Clock = SYSTEM
 
 
-def build_relay(setup: RelaySetup, *, store_class: type[OutboxStore] = OutboxStore) -> Relay:
+def build_relay(
+    setup: RelaySetup,
+    *,
+    store_class: type[OutboxStore] = OutboxStore,
+    observer: Observer = UNOBSERVED,
+) -> Relay:
     """A relay that has not begun.
 
     Args:
         store_class: a subclass to use instead, for example in a benchmark that records times.
+        observer: is told what the relay does.
     """
     store = store_class(setup.database, setup.timeouts)
-    return Relay(
+    terms = TermSetup(
         setup.identity,
         store,
         setup.connection,
         setup.catalog,
+        setup.clock,
+        setup.timeouts.relay,
+    )
+    return Relay(
+        terms,
+        store,
         clock=setup.clock,
         timeouts=setup.timeouts.relay,
+        observer=observer,
     )

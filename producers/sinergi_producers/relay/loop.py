@@ -26,46 +26,50 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_producers.relay.sealing import MOST_MESSAGES, SealedBatch
-from sinergi_producers.relay.term import TermSetup
 from sinergi_schemas import errors
 from sinergi_schemas.backoff import Backoff
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.garbage import leave_loaded_objects
+from sinergi_schemas.observer import UNOBSERVED, WorkState, WorkStep
 from sinergi_schemas.timeouts import DEFAULT
+from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from threading import Event
 
     from sinergi_producers.relay.sealing import TreeUpdate
     from sinergi_producers.relay.store import OutboxStore
-    from sinergi_producers.relay.term import Identity, Term
+    from sinergi_producers.relay.term import Term, TermSetup
     from sinergi_producers.relay.watermark import UnsealedRows, Watermarks
-    from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
-    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.observer import Observer
     from sinergi_schemas.timeouts import RelayTimeouts
 
 _log = structlog.get_logger(__name__)
 
 
 class Relay:
-    """The relay of one outbox. A second one stands by until the lease of the first is free."""
+    """The relay of one outbox. A second one stands by until the lease of the first is free.
+
+    Args:
+        observer: is told what the relay does.
+    """
 
     def __init__(
         self,
-        identity: Identity,
+        terms: TermSetup,
         store: OutboxStore,
-        connection: Connection,
-        catalog: Catalog,
         *,
         clock: Clock = SYSTEM,
         timeouts: RelayTimeouts = DEFAULT.relay,
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self._terms = terms
         self._store = store
         self._timeouts = timeouts
         self._clock = clock
-        self._terms = TermSetup(identity, store, connection, catalog, clock, timeouts)
+        self._observer = observer
         self._committer = ThreadPoolExecutor(1, "commit")
         self._renewal_due = 0.0
         self._horizon_due = 0.0
@@ -93,8 +97,11 @@ class Relay:
                 try:
                     self._lead(stopping)
                 except (errors.Unavailable, errors.TopicHalted) as why:
+                    self._observer.failed(why)
                     if stopping.is_set():
                         raise
+                    self._observer.entered(WorkState.WAITING, why)
+                    self._observer.turned(self._backoff.pause)
                     self._backoff.wait(why, stopping)
         finally:
             self._committer.shutdown()
@@ -102,10 +109,12 @@ class Relay:
 
     def _lead(self, stopping: Event) -> None:
         """Lead for one term, or wait for a moment while another relay leads."""
+        self._observer.turned()
         self._store.check()
         epoch = self._store.take_lease()  # 0. take the lease
         if epoch is None:
             self._report_leader()
+            self._observer.turned(self._timeouts.lease / 10)
             stopping.wait(self._timeouts.lease / 10)
             return
         self._standing_by_for = None
@@ -113,17 +122,22 @@ class Relay:
         self._renewal_due, self._reload_due = now + self._timeouts.lease / 3, now
         term = None
         try:
-            term = self._terms.begin(epoch)  # 0. refuse; find what a topic has lost
+            # 0. refuse; find what a topic has lost
+            term = self._terms.begin(epoch, self._observer.turned)
+            self._observer.entered(WorkState.WORKING)
             self._resend(term)  # 0. send again
             self._relay(term, stopping)  # 1 to 4, again and again
         except errors.Superseded as why:  # LeaseLost: another relay leads
             _log.warning("lease lost", why=str(why), epoch=epoch)
+            self._observer.failed(why)
+            self._observer.entered(WorkState.STANDING_BY)
         finally:
             self._end(epoch, term)
 
     def _report_leader(self) -> None:
         """Log once which relay leads, and until when if it does not renew its lease."""
         self._backoff.served()
+        self._observer.entered(WorkState.STANDING_BY)
         leader = self._store.leader()
         if leader is not None and leader.holder != self._standing_by_for:
             self._standing_by_for = leader.holder
@@ -140,6 +154,7 @@ class Relay:
         to_send = SealedBatch()
         unsealed = self._read(term)  # 1
         while not (stopping.is_set() or term.is_outdated):
+            self._observer.turned()
             self._renew_lease(term)
             self._reload(term)
             to_commit = term.sealer.seal(unsealed.rows, term.trees)  # 2. decide
@@ -171,13 +186,17 @@ class Relay:
     ) -> UnsealedRows | None:
         """Commit a batch; then read the rows after it, if watermarks are given."""
         if to_commit.updates or to_commit.held:
+            began = self._clock.monotonic()
             self._store.commit_batch(to_commit, epoch)
+            seconds = self._clock.monotonic() - began
+            self._observer.finished(WorkStep.SEAL, seconds, self._leaves(to_commit.updates))
         return self._store.unsealed_rows(watermarks) if watermarks else None
 
     def _record_committed(self, term: Term, committed: SealedBatch) -> None:
         term.trees.update((each.tree_key, each.after) for each in committed.updates)
         for why, ids in committed.held.items():
             _log.warning("rows held: see `sinergi outbox list --held`", why=why, rows=len(ids))
+            self._observer.held(len(ids))
 
     def _send(self, term: Term, to_send: SealedBatch) -> None:
         """Wait until everything before a batch is confirmed; then send it, and wait for it too."""
@@ -187,7 +206,24 @@ class Relay:
 
     def _wait_for_reports(self, term: Term) -> list[TreeUpdate]:
         """Wait for the report of every message that was sent; what the broker has confirmed."""
-        return term.sender.flush(lambda: self._renew_lease(term))
+        began = self._clock.monotonic()
+        confirmed = term.sender.flush(lambda: self._while_waiting(term))
+        if confirmed:
+            seconds = self._clock.monotonic() - began
+            self._observer.finished(WorkStep.SEND, seconds, self._leaves(confirmed))
+        return confirmed
+
+    def _while_waiting(self, term: Term) -> None:
+        self._observer.turned()
+        self._renew_lease(term)
+
+    def _leaves(self, updates: Iterable[TreeUpdate]) -> dict[str, int]:
+        """How many leaves some updates add to each topic."""
+        found: dict[str, int] = {}
+        for each in updates:
+            topic = Topic(self._terms.agency, each.tree_key.event_type).name
+            found[topic] = found.get(topic, 0) + len(each.rows)
+        return found
 
     def _record_sent(self, term: Term, confirmed: Sequence[TreeUpdate]) -> None:
         """Record in the database, and in the control topic, what the broker has confirmed."""

@@ -106,8 +106,16 @@ class TermSetup:
         self._left_aside: dict[str, str] = {}
         self._comparison = Comparison(store, connection, identity.agency, timeouts.silence)
 
-    def begin(self, epoch: int) -> Term:
+    @property
+    def agency(self) -> str:
+        """Whose relay it is."""
+        return self._identity.agency
+
+    def begin(self, epoch: int, while_reading: Callable[[], None] = lambda: None) -> Term:
         """Begin a term under a lease that was just taken. This is step 0 of the relay.
+
+        Args:
+            while_reading: called for each message of the topics that is read: they may be many.
 
         Raises:
             OutboxBehindTopic: the database is older than a topic.
@@ -131,7 +139,7 @@ class TermSetup:
         trees = self._store.trees()
         # 0. refuse if a topic shows more than the database has, or another history
         sizes = {tree_key: trees[tree_key].size for tree_key in tree_keys}
-        shown = self._comparison.leaves_on_topics(agreements, sizes)
+        shown = self._comparison.leaves_on_topics(agreements, sizes, while_reading)
         # 0. mark what a topic has lost as not sent
         sent = self._store.rewind_sent(shown, epoch)
         control = ControlTopic(

@@ -26,7 +26,7 @@ from sinergi_schemas.seal.skipped import SkippedByCause
 from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from confluent_kafka import Message
@@ -117,6 +117,7 @@ def evidence(
     connection: Connection,
     known: Mapping[TopicPartition, KnownTree],
     silent_seconds: float = DEFAULT.relay.silence,
+    while_reading: Callable[[], None] = lambda: None,
 ) -> dict[TopicPartition, TopicEvidence]:
     """What each topic-partition shows.
 
@@ -124,6 +125,7 @@ def evidence(
 
     Args:
         silent_seconds: see `RangeReader`.
+        while_reading: called for each message.
 
     Raises:
         OutboxForked: this agency has signed two trees of one size.
@@ -138,13 +140,13 @@ def evidence(
             for tp, each in known.items()
         }
         late = {tp: _since(reader, tp, whole[tp], each.sent_at) for tp, each in known.items()}
-        _judge_all(reader, found, known, late)
+        _judge_all(reader, found, known, late, while_reading)
         early = {
             tp: range(offsets.start, late[tp].start)
             for tp, offsets in whole.items()
             if found[tp].size < known[tp].sent
         }
-        _judge_all(reader, found, known, early)
+        _judge_all(reader, found, known, early, while_reading)
     return found
 
 
@@ -173,10 +175,12 @@ def _judge_all(
     found: Mapping[TopicPartition, TopicEvidence],
     known: Mapping[TopicPartition, KnownTree],
     ranges: Mapping[TopicPartition, range],
+    while_reading: Callable[[], None],
 ) -> None:
     """Take the messages of some ranges into account, and the batches that cannot be read."""
     for tp, each in reader.messages(ranges):
         _judge(found[tp], known[tp], each)
+        while_reading()
     for batch in reader.drain_unreadable():
         found[batch.tp].skipped.add(batch.cause, batch.offset)
 
