@@ -1,4 +1,4 @@
-"""The reference page, made from the code: commands, settings and errors.
+"""The reference page, made from the code: commands, settings, metrics and errors.
 
 .venv/bin/python tests/reference.py > docs/reference.md
 """
@@ -20,6 +20,7 @@ from sinergi.cli import commands, root
 from sinergi.demo import errors as demo_errors
 from sinergi.exit_status import ExitStatus
 from sinergi.local import errors as local_errors
+from sinergi.metrics.definitions import METRICS
 from sinergi.settings.model import variable
 from sinergi.settings.settings import load
 from sinergi_schemas import errors
@@ -28,13 +29,15 @@ from sinergi_schemas.timeouts import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sinergi.metrics.definitions import MetricDefinition
+
     Kind = type[errors.SinergiError]
 
 WIDTH = 100
 
 HEAD = """# Reference
 
-Every command, setting and error. This page is made from the code by
+Every command, setting, metric and error. This page is made from the code by
 `python tests/reference.py > docs/reference.md`, and `make test` fails where it is out of date.
 """
 
@@ -120,7 +123,7 @@ HOMES = (
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD, *_commands(), *_settings(), *_errors()]
+    parts = [HEAD, *_commands(), *_settings(), *_metrics(), *_errors()]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
@@ -248,6 +251,30 @@ def _settings() -> Iterator[str]:
         _item(f"`{key}`", f"{meaning}. {default}. `{variable(key)}`")
         for key, (default, meaning) in settings().items()
     )
+
+
+def _metrics() -> Iterator[str]:
+    yield "## Metrics\n"
+    yield _filled(
+        "What `/metrics` answers where a process has `--listen HOST:PORT`. After the name stand"
+        " the type, the labels and the processes that show it. Beside these stand the metrics"
+        " `process_…` of prometheus-client: memory, processor time and open files of the process."
+        " What is read from the database or the brokers is as old as `sinergi_look_age_seconds`"
+        " says. Each worker of a database shows the same figures of the database: take the"
+        " largest, not the sum."
+    )
+    yield "\n".join(
+        _item(
+            f"`{each.name}`",
+            f"{each.kind}{_labels(each)}; {', '.join(each.processes)}."
+            f" {each.meaning[0].upper()}{each.meaning[1:]}.",
+        )
+        for each in METRICS
+    )
+
+
+def _labels(metric: MetricDefinition) -> str:
+    return f" by {', '.join(f'`{label}`' for label in metric.labels)}" if metric.labels else ""
 
 
 def _default(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Every command, setting and error is documented, and the page is up to date."""
+"""Every command, setting, metric and error is documented, and the page is up to date."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 import reference
 from sinergi.cli import commands
+from sinergi.metrics.definitions import METRICS
 from sinergi_schemas import errors
 from test_house import KINDS, Kind
 
@@ -37,6 +38,11 @@ def test_every_setting_has_a_meaning_and_no_meaning_lacks_its_setting() -> None:
     assert set(reference.settings()) == set(reference.MEANINGS)
     for key in reference.settings():
         assert f"- `{key}`: " in PAGE
+
+
+def test_every_metric_is_on_the_page() -> None:
+    for each in METRICS:
+        assert f"- `{each.name}`: {each.kind}" in PAGE
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -14,6 +14,7 @@ The function `setup_of` in cli/relay.py and in cli/materialise.py passes all of 
                           `LoadedAgreements`, `Pauses`, `PositionCheck`
     StatusTimeouts        `cli.status`, `status.gathering`
     ProvisionTimeouts     `cli.provision` → `ProvisionWatch`
+    MetricsTimeouts       `cli.monitoring` → `sinergi.metrics`, where `--listen` is given
 
 Not every command uses them for its database. `sinergi db` and `sinergi publish` wait for locks as
 long as `postgresql.engine` says. The other commands, for example
@@ -177,6 +178,24 @@ class ProvisionTimeouts(TimeoutTable):
     )
 
 
+class MetricsTimeouts(TimeoutTable):
+    """What a process with `--listen` answers, and how often it looks for what it shows."""
+
+    loop: Seconds = _seconds(
+        120.0,
+        "how long a process may work before its loop goes round again; then /healthz answers 503",
+    )
+    database: Seconds = _seconds(
+        10.0, "how often a process with `--listen` reads the database for /metrics"
+    )
+    brokers: Seconds = _seconds(
+        60.0, "how often a process with `--listen` asks the brokers for /metrics"
+    )
+    statement: Seconds = _seconds(
+        5.0, "after how long the server ends a statement of theirs that reads for /metrics"
+    )
+
+
 class Timeouts(TimeoutTable):
     """The durations of one process."""
 
@@ -186,6 +205,7 @@ class Timeouts(TimeoutTable):
     materialiser: MaterialiserTimeouts = MaterialiserTimeouts()
     status: StatusTimeouts = StatusTimeouts()
     provision: ProvisionTimeouts = ProvisionTimeouts()
+    metrics: MetricsTimeouts = MetricsTimeouts()
 
 
 DEFAULT = Timeouts()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi.cli import root
+from sinergi.cli.monitoring import Listen, observer_of
 from sinergi.cli.native_output import logged_native_output
 from sinergi.settings.model import BusRole
 from sinergi.signals import stopping as on_signals
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.materialise.factory import MaterialiserSetup
 
 
-def materialise() -> None:
+def materialise(listen: Listen = None) -> None:
     """Turn what other agencies publish into rows of this agency's database, exactly once.
 
     It runs until SIGTERM or Ctrl-C, then finishes the batch that the database is writing. Start as
@@ -31,7 +32,9 @@ def materialise() -> None:
     from sinergi_consumers.materialise.factory import build_materialiser  # noqa: PLC0415
 
     with logged_native_output():
-        build_materialiser(setup_of(settings), stopping).run(stopping)
+        setup = setup_of(settings)
+        observer = observer_of("materialise", listen, settings)
+        build_materialiser(setup, stopping, observer=observer).run(stopping)
 
 
 def setup_of(settings: Settings) -> MaterialiserSetup:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sinergi.cli import root, terminal
+from sinergi.cli.monitoring import Listen, observer_of
 from sinergi.cli.options import AsJson, Force, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
@@ -134,6 +135,7 @@ def apply(
         bool,
         typer.Option("--watch", help="Go on: apply again each minute, and when an agreement ends."),
     ] = False,
+    listen: Listen = None,
     as_json: AsJson = False,
 ) -> None:
     """Make what is missing, mend what differs, and remove rights that have ended.
@@ -153,8 +155,12 @@ def apply(
     Exit status: 0 done, 2 a topic is refused.
     """
     if watch:
-        _watch(file, unknown_types or (), as_json=as_json)
+        _watch(file, unknown_types or (), listen, as_json=as_json)
         return
+    if listen is not None:
+        raise typer.BadParameter(
+            "only a process that goes on has it: --watch", param_hint="--listen"
+        )
     if file is not None and unknown_types:
         raise typer.BadParameter("a kept plan has its own", param_hint="--unknown-type")
     kept = None if file is None else kept_document(file)
@@ -273,7 +279,9 @@ def _planned(unknown_types: Sequence[str]) -> tuple[Provisioner, ProvisionPlan]:
     return provisioner, found
 
 
-def _watch(file: Path | None, unknown_types: Sequence[str], *, as_json: bool) -> None:
+def _watch(
+    file: Path | None, unknown_types: Sequence[str], listen: str | None, *, as_json: bool
+) -> None:
     if file is not None or as_json:
         raise typer.BadParameter("it cannot be combined with FILE or --json", param_hint="--watch")
     settings = root.settings()
@@ -281,7 +289,9 @@ def _watch(file: Path | None, unknown_types: Sequence[str], *, as_json: bool) ->
     settings.connection()
     stopping = on_signals()
     seconds = settings.values.timeouts.provision.look
-    watch = ProvisionWatch(_provisioner(unknown_types), settings.agreements, SYSTEM, seconds)
+    observer = observer_of("provision", listen, settings)
+    provisioner = _provisioner(unknown_types)
+    watch = ProvisionWatch(provisioner, settings.agreements, SYSTEM, seconds, observer)
     watch.run(stopping)
 
 

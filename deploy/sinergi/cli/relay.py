@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi.cli import root
+from sinergi.cli.monitoring import Listen, observer_of
 from sinergi.settings.model import BusRole
 from sinergi.signals import stopping as on_signals
 from sinergi_schemas import errors
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.keys import SigningKey
 
 
-def relay() -> None:
+def relay(listen: Listen = None) -> None:
     """Seal and send what this agency publishes, in the order in which it was published.
 
     It runs until SIGTERM or Ctrl-C, then seals nothing more and sends what is sealed. One relay
@@ -33,7 +34,8 @@ def relay() -> None:
     stopping = on_signals()
     from sinergi_producers.relay.factory import build_relay  # noqa: PLC0415 - may start threads
 
-    build_relay(setup_of(settings)).run(stopping)
+    observer = observer_of("relay", listen, settings)
+    build_relay(setup_of(settings), observer=observer).run(stopping)
 
 
 def setup_of(settings: Settings) -> RelaySetup:

@@ -16,6 +16,7 @@ from sinergi.provision.access import AccessAction
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
 from sinergi_schemas.backoff import Backoff
+from sinergi_schemas.observer import UNOBSERVED, WorkState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sinergi.provision.provisioner import Provisioner
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.clock import Clock
+    from sinergi_schemas.observer import Observer
 
 _log = structlog.get_logger(__name__)
 
@@ -38,11 +40,18 @@ class ProvisionWatch:
     Args:
         load: reads the agreements.
         seconds: how long to wait at most before the next look.
+        observer: is told what the process does.
     """
 
     def __init__(
-        self, provisioner: Provisioner, load: Callable[[], Agreements], clock: Clock, seconds: float
+        self,
+        provisioner: Provisioner,
+        load: Callable[[], Agreements],
+        clock: Clock,
+        seconds: float,
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self._observer = observer
         self._provisioner = provisioner
         self._load = load
         self._clock = clock
@@ -58,16 +67,23 @@ class ProvisionWatch:
             Refused: for example `PasswordFileRefused`: a person has to mend something first.
         """
         while not stopping.is_set():
+            self._observer.turned()
             self._reload()  # 1
             try:
                 plan = self._provisioner.plan(self._agreements, self._clock.now())  # 2
                 self._provisioner.apply(plan)
             except errors.Unavailable as why:
+                self._observer.failed(why)
+                self._observer.entered(WorkState.WAITING, why)
+                self._observer.turned(self._backoff.pause)
                 self._backoff.wait(why, stopping)
                 continue
             self._backoff.reset()
             self._report(plan)
-            stopping.wait(self._pause())  # 3
+            self._observer.entered(WorkState.WORKING)
+            pause = self._pause()
+            self._observer.turned(pause)
+            stopping.wait(pause)  # 3
 
     def _reload(self) -> None:
         try:
@@ -76,14 +92,17 @@ class ProvisionWatch:
             self._log_once("agreements not reloaded: the loaded ones stay in use", str(why))
 
     def _report(self, plan: ProvisionPlan) -> None:
+        self._observer.refused(len(plan.refused))
         for topic in plan.topics:
             if topic.verdict is TopicAction.REFUSED:
                 self._log_once("topic refused", f"{topic.topic}: {topic.what}")
             elif topic.verdict is not TopicAction.OK:
                 _log.info(f"topic: {topic.verdict}", topic=topic.topic, what=topic.what)
+                self._observer.changed("topic", topic.verdict)
         for each in plan.access or ():
             if each.action in (AccessAction.CREATE, AccessAction.REMOVE):
                 what = "user" if each.entry is None else str(each.entry)
+                self._observer.changed("user" if each.entry is None else "right", each.action)
                 _log.info(f"{each.action}", principal=each.principal, what=what, why=each.why)
         if plan.access is None:
             self._log_once("no user and no right was made", "the brokers have no authorizer")

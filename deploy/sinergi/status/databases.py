@@ -134,14 +134,17 @@ class ConsumerRows:
     signers: Sequence[str] = ()
 
 
-def producer_rows(url: str) -> ProducerRows:
+def producer_rows(url: str, statement_seconds: float = 0.0) -> ProducerRows:
     """Read the producer's database.
+
+    Args:
+        statement_seconds: after which the server cancels a statement; 0 for never.
 
     Raises:
         TablesMissing: its tables were not created.
         DatabaseAway, DatabaseBroken: it is not available, or refuses a statement.
     """
-    with _snapshot(url, "producer") as connection:
+    with _snapshot(url, "producer", statement_seconds) as connection:
         lease = connection.execute(_LEASE).fetchone()
         if lease is None:
             raise errors.TablesMissing("the row relay of sinergi_producer.lease", "producer")
@@ -162,13 +165,16 @@ def producer_rows(url: str) -> ProducerRows:
         )
 
 
-def consumer_rows(url: str) -> ConsumerRows:
+def consumer_rows(url: str, statement_seconds: float = 0.0) -> ConsumerRows:
     """Read the consumer's database.
+
+    Args:
+        statement_seconds: after which the server cancels a statement; 0 for never.
 
     Raises:
         DatabaseAway, DatabaseBroken: it is not available, or refuses a statement.
     """
-    with _snapshot(url, "consumer") as connection:
+    with _snapshot(url, "consumer", statement_seconds) as connection:
         checked = CheckedRows(connection, "sinergi_consumer")
         positions: dict[TopicPartition, dict[str, PositionRow]] = {}
         found = checked.of_topics("position", _POSITIONS)
@@ -222,9 +228,9 @@ def _with_new_projections(
 
 
 @contextmanager
-def _snapshot(url: str, role: str) -> Iterator[psycopg.Connection]:
+def _snapshot(url: str, role: str, statement_seconds: float) -> Iterator[psycopg.Connection]:
     """One snapshot of a database, whatever others write meanwhile."""
-    database = Database(url, "sinergi status")
+    database = Database(url, "sinergi status", statement_seconds=statement_seconds)
     try:
         with database.reading() as connection:
             yield connection

@@ -22,6 +22,13 @@ class ExtraMissing(Refused):
     extra: str
 
 
+class ListenRefused(Refused):
+    """`--listen {address}` cannot be used: {why}."""
+
+    address: str
+    why: str
+
+
 class InitRefused(Refused):
     """{what}. Nothing was written."""
 

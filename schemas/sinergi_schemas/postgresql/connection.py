@@ -63,6 +63,7 @@ class Database:
         timeouts: what its transactions wait for.
         row_security: whether policies of its tables may hide rows from us. If not, a table with
             policies for our role is an error.
+        statement_seconds: after which the server cancels a statement; 0 for never.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class Database:
         timeouts: DatabaseTimeouts = DEFAULT.database,
         *,
         row_security: bool = False,
+        statement_seconds: float = 0.0,
     ) -> None:
+        self._statement_seconds = statement_seconds
         self._timeouts = timeouts
         self._conninfo = conninfo(url)
         self._application = application
@@ -157,7 +160,13 @@ class Database:
     def _state(self, connection: psycopg.Connection, mode: str) -> None:
         version = connection.info.server_version
         connection.execute(
-            session.begin(mode, version, self._timeouts, row_security=self._row_security)
+            session.begin(
+                mode,
+                version,
+                self._timeouts,
+                row_security=self._row_security,
+                statement_seconds=self._statement_seconds,
+            )
         )
         for name, value in session.REPORTED.items():
             # The driver reads and writes values according to what was reported last.

@@ -56,6 +56,7 @@ def statements(
     timeouts: DatabaseTimeouts,
     *,
     row_security: bool = False,
+    statement_seconds: float = 0.0,
 ) -> bytes:
     """The statements that set everything, for the transaction in which they run.
 
@@ -64,13 +65,14 @@ def statements(
         timeouts: what a transaction waits for.
         row_security: whether a table's policies may hide rows from us. If not, a table with
             policies for our role is an error.
+        statement_seconds: after which the server cancels a statement; 0 for never.
     """
     # The timeouts come first, before an inherited one can run out. A suspended process that holds a
     # row must not block its successor (lock_timeout), and must not hold the row for ever
     # (idle_in_transaction_session_timeout). A successor looks for stalled sessions each time that
     # lock_timeout runs out, so it begins at most that much later.
     waits = {
-        "statement_timeout": "0",
+        "statement_timeout": _milliseconds(statement_seconds) if statement_seconds else "0",
         "lock_timeout": _milliseconds(timeouts.lock),
         "idle_in_transaction_session_timeout": _milliseconds(timeouts.idle),
     }
@@ -81,18 +83,23 @@ def statements(
 
 
 def begin(
-    mode: str, server_version: int, timeouts: DatabaseTimeouts, *, row_security: bool
+    mode: str,
+    server_version: int,
+    timeouts: DatabaseTimeouts,
+    *,
+    row_security: bool,
+    statement_seconds: float = 0.0,
 ) -> bytes:
     """Begin a transaction and set everything, in one round trip.
 
     Args:
         mode: `WRITING` or `READING`.
-        server_version, timeouts, row_security: see `statements`.
+        server_version, timeouts, row_security, statement_seconds: see `statements`.
     """
-    return b"BEGIN %s; %s" % (
-        mode.encode(),
-        statements(server_version, timeouts, row_security=row_security),
+    stated = statements(
+        server_version, timeouts, row_security=row_security, statement_seconds=statement_seconds
     )
+    return b"BEGIN %s; %s" % (mode.encode(), stated)
 
 
 def _milliseconds(seconds: float) -> str:

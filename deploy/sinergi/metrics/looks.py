@@ -1,0 +1,137 @@
+"""Looks at a database or at the brokers from time to time, on a thread and connections of its own.
+
+A scrape shows what the last look has found, so it never waits for a service, and many scrapes cost
+no more than one. A look takes at most a tenth of the time: the pause after it is nine times as long
+as it took, if that is longer than the pause that is set.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import structlog
+
+from sinergi.metrics import definitions
+from sinergi.metrics.families import gauge
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from prometheus_client.core import Metric
+
+    from sinergi_schemas.clock import Clock
+
+_log = structlog.get_logger(__name__)
+
+_PAUSES = 9
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen(Generic[T]):
+    """The end of a look: what it has found, or None if it failed."""
+
+    found: T | None
+    seconds: float
+    succeeded_at: float | None
+
+
+class Look(Generic[T]):
+    """Looks at one source again and again.
+
+    Args:
+        source: the value of the label `source`.
+        look: reads the source. It may take its time.
+        pause_seconds: between the end of a look and the next one.
+        families: makes metrics of what a look has found. It is called at each scrape.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        look: Callable[[], T],
+        families: Callable[[T], Iterable[Metric]],
+        pause_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self.source = source
+        self._look = look
+        self._families = families
+        self._pause_seconds = pause_seconds
+        self._clock = clock
+        self._seen: _Seen[T] | None = None
+        self._logged: str | None = None
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Look from now on until the process ends, or `stop` is called."""
+        threading.Thread(target=self._run, name=f"look-{self.source}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no further look."""
+        self._stopping.set()
+
+    def families(self) -> Iterator[Metric]:
+        """What the last look has found, as metrics."""
+        if self._seen is not None and self._seen.found is not None:
+            yield from self._families(self._seen.found)
+
+    def state(self) -> tuple[float, float | None, float | None]:
+        """Whether the last look succeeded, its seconds, and the age of the last that succeeded."""
+        seen = self._seen
+        if seen is None:
+            return 0.0, None, None
+        at = seen.succeeded_at
+        age = None if at is None else self._clock.monotonic() - at
+        return float(seen.found is not None), seen.seconds, age
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.look()
+            seconds = self._seen.seconds if self._seen else 0.0
+            self._stopping.wait(max(self._pause_seconds, _PAUSES * seconds))
+
+    def look(self) -> None:
+        """Look once, and keep what was found."""
+        began = self._clock.monotonic()
+        found, why = self._attempt()
+        now = self._clock.monotonic()
+        before = self._seen.succeeded_at if self._seen else None
+        self._seen = _Seen(found, now - began, before if found is None else now)
+        if why != self._logged:
+            self._logged = why
+            if why is None:
+                _log.info("metrics are read again", source=self.source)
+            else:
+                _log.warning("metrics not read", source=self.source, why=why)
+
+    def _attempt(self) -> tuple[T | None, str | None]:
+        try:
+            return self._look(), None
+        except errors.SinergiError as why:
+            return None, str(why)
+        except Exception as why:  # noqa: BLE001 - a fault must not end this thread: it would hide
+            _log.exception("a look failed", source=self.source)
+            return None, type(why).__name__
+
+
+class LooksCollector:
+    """The metrics of several looks, and how the looks are."""
+
+    def __init__(self, looks: Iterable[Look[object]]) -> None:
+        self._looks = tuple(looks)
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client asks at each scrape."""
+        states = {(each.source,): each.state() for each in self._looks}
+        yield gauge(definitions.LOOK_UP, {source: up for source, (up, _, _) in states.items()})
+        took = {source: took for source, (_, took, _) in states.items() if took is not None}
+        yield gauge(definitions.LOOK_SECONDS, took)
+        ages = {source: age for source, (_, _, age) in states.items() if age is not None}
+        yield gauge(definitions.LOOK_AGE, ages)
+        for each in self._looks:
+            yield from each.families()
