@@ -172,6 +172,7 @@ def _put(pair: AgencyPair, event_type: str) -> None:
         assert connection.execute(sa.text(PUT), given).scalar() == "put"
 
 
+@pytest.mark.long
 def test_a_scrape_answers_while_the_database_is_away(pair: AgencyPair, relay: Monitored) -> None:
     relay.until_value("sinergi_look_up", 1, source="database")
     with pair.producer.begin() as connection:
