@@ -16,6 +16,7 @@ import signal
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,7 +121,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _lacking(item: pytest.Item) -> str:
     """A program that the test needs and this machine lacks; else empty."""
     marks = (mark.args[0] for mark in item.iter_markers("needs"))
-    return next((each for each in marks if shutil.which(each) is None), "")
+    return next((each for each in marks if not _is_here(each)), "")
+
+
+@cache
+def _is_here(program: str) -> bool:
+    if program != images.ENGINE:
+        return shutil.which(program) is not None
+    try:
+        with images.engine():
+            return True
+    except images.NoContainers:
+        return False
 
 
 @pytest.hookimpl(tryfirst=True)

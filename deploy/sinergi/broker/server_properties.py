@@ -88,7 +88,7 @@ _OWN = (
         "The names by which clients reach this broker. Its certificate must hold them.",
     ),
     BrokerSetting(
-        "log.dirs", "/var/lib/kafka", "The disk with the events. Their amount only grows."
+        "log.dirs", "/var/lib/kafka/data", "The disk with the events. Their amount only grows."
     ),
 )
 
