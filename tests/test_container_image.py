@@ -84,4 +84,4 @@ def test_wrong_input_gets_one_line_and_status_2(client: Any, image: str) -> None
 def test_its_health_is_asked_where_a_command_answers(client: Any, image: str) -> None:
     check = client.images.get(image).attrs["Config"]["Healthcheck"]["Test"]
     assert check[:3] == ["CMD", "python3", "-c"]
-    assert "http://127.0.0.1:9400/healthz" in check[3]
+    assert "http://127.0.0.1:9464/healthz" in check[3]
