@@ -67,6 +67,7 @@ MEANINGS = {
     "kafka.private_key_file": "its private key, in a file of mode 0600",
     "kafka.group_protocol": "`consumer` (KIP-848, Kafka 4.0 and newer) or `classic` for older ones",
     "producer.database": "the database in which this agency publishes, `postgresql://user@host/name`",
+    "producer.prune_days": "how old a sealed row must be, in days, for `sinergi outbox prune`",
     "consumer.database": "the database into which others' events are materialised",
     "consumer.name": "what that database is called on the bus: in its group and its receipts",
     "consumer.quarantine_bytes": "what quarantine keeps of each publisher; the topic has the rest",

@@ -77,8 +77,10 @@ class OutboxMachine(RuleBasedStateMachine):
         super().__init__()
         self.outbox = Outbox(AGENCY, Agreements.load(EXAMPLE), Catalog.shipped())
         with self.engine.begin() as connection:
-            connection.execute(sa.text("DELETE FROM sinergi_producer.outbox"))
-            connection.execute(sa.text("DELETE FROM sinergi_producer.head"))
+            # Without the triggers, which refuse to delete what is sealed.
+            connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
+            for table in ("outbox", "head", "tree", "checkpoint"):
+                connection.execute(sa.text(f"DELETE FROM sinergi_producer.{table}"))
         self.session = Session(self.engine)
         self.committed, self.now = Model(), Model()
         self.given: list[Event] = []
@@ -180,8 +182,8 @@ class OutboxMachine(RuleBasedStateMachine):
         }
         rows = connection.execute(
             sa.text(
-                "SELECT record_id, event_id, revision, datum FROM sinergi_producer.outbox"
-                " ORDER BY record_id, id"
+                "SELECT record_id, event_id, revision, datum, leaf_hash IS NOT NULL"
+                " FROM sinergi_producer.outbox ORDER BY record_id, id"
             )
         ).all()
         expected = [each for name in sorted(model.records) for each in model.records[name]]
@@ -190,6 +192,9 @@ class OutboxMachine(RuleBasedStateMachine):
         ]
         schema = Catalog.shipped().newest("transfer")
         for row, event in zip(rows, expected, strict=True):
+            if row[4]:  # pruned: nothing is left of its contents
+                assert row[3] == b""
+                continue
             _same(parse("transfer", codec.decode(bytes(row[3]), schema)), event)
 
 

@@ -1,4 +1,4 @@
-"""`sinergi outbox`: show and discard rows that wait, and recover what a restore has lost."""
+"""`sinergi outbox`: rows that wait, rows that nobody needs, and what a restore has lost."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _TOUCHED = (
     TableColumn("what becomes of it", ColumnKind.PROSE),
 )
 
-app = command_group("outbox", "What waits in the outbox, and how to recover it after a restore.")
+app = command_group("outbox", "What waits in the outbox; prune it, or recover it after a restore.")
 
 
 @app.command("list")
@@ -138,7 +138,8 @@ def recover(
         _show(plan)
     if any(each.lost for each in plan.extents):
         terminal.note(
-            "sinergi: a topic has lost its first leaves; the relay sends them again when it starts"
+            "sinergi: a topic has lost its first leaves; the relay sends those that are not pruned"
+            " again when it starts"
         )
     if plan.left:
         left = counted(len(plan.left), "event")
@@ -147,6 +148,31 @@ def recover(
         terminal.note("sinergi: nothing was changed; --apply does it")
     if plan.left or (plan.is_needed and not apply):
         raise typer.Exit(ExitStatus.NEGATIVE)
+
+
+@app.command()
+def prune(
+    apply: Annotated[bool, typer.Option("--apply", help="Do it, and not only show it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take the contents out of rows that every reader has.
+
+    A row is pruned if the brokers have confirmed its leaf, every database of every reader that an
+    agreement names has signed a receipt for it, and it was sealed `producer.prune_days` ago. Its
+    datum goes. What stays is what publishing, relay, recovery and status need; no count changes. A
+    pruned leaf cannot be sent again if a topic loses it. Run it as the database's owner, while
+    relays run or not. Repeated, it goes on where it was stopped. Runbook: docs/runbooks.md.
+
+    Exit status: 0 nothing is left to do, 1 something is, 2 it could not be done or checked.
+
+    Example: sinergi outbox prune --apply
+    """
+    from sinergi.cli import prune_output  # noqa: PLC0415 - only here
+
+    settings = root.settings()
+    status = prune_output.prune(settings, apply=apply, as_json=as_json)
+    if status is not ExitStatus.SUCCESS:
+        raise typer.Exit(status)
 
 
 def _recovery() -> Recovery:

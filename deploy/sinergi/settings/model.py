@@ -157,11 +157,16 @@ class KafkaSettings(LoginSettings):
 
 
 class Producer(SettingsTable):
-    """The database in which this agency publishes, and how its relay logs in to the brokers."""
+    """The database in which this agency publishes, and how its relay logs in to the brokers.
+
+    Attributes:
+        prune_days: how long the contents of a row are kept after it was sealed, in days.
+    """
 
     database: Database | None = Field(
         default=None, description="a URL as postgresql://user@host/name"
     )
+    prune_days: Count = Field(default=90, ge=0, le=36_500, description="a count of days, as 90")
     kafka: LoginSettings = LoginSettings()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi_producers.outbox.caller_transaction import join
@@ -18,18 +19,21 @@ from sinergi_schemas import codec, errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.events import Event, parse, revalidated
 from sinergi_schemas.limits import MOST_DATUM_BYTES
+from sinergi_schemas.message import leaf_data
+from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from uuid import UUID
 
     from sinergi_producers.outbox.caller_transaction import CallerTransaction, Transaction
     from sinergi_schemas.agreements.collection import Agreement, Agreements
-    from sinergi_schemas.catalog import Catalog
+    from sinergi_schemas.catalog import Catalog, Schema
     from sinergi_schemas.clock import Clock
 
 _REVISION_BYTES = 5
 _CHUNK = 1_000
+_HASH = 32
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # W3C Trace Context §3.2, version 00.
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -243,6 +247,8 @@ class Outbox:
                 return Published(event, is_new=True)
             case "stored":
                 return Published(self._stored(issued, result), is_new=False)
+            case "pruned":
+                return Published(self._pruned(issued, result), is_new=False)
             case "other-record":
                 raise errors.EventIdTaken(str(issued.event_id))
             case status if status.startswith(_REFUSED):
@@ -253,19 +259,55 @@ class Outbox:
 
     def _stored(self, issued: Event, result: _Result) -> Event:
         """The event that is stored under the same event_id, if it has the same contents."""
-        fingerprint = bytes(result.fingerprint or b"")
-        schema = self._catalog.by_fingerprint(fingerprint)
-        if schema is None:
-            raise errors.SchemaRefused(fingerprint.hex(), "this version does not have it")
+        schema = self._stored_schema(result)
         stored = parse(issued.event_type, codec.decode(bytes(result.datum or b""), schema))
         published_now = {name: getattr(stored, name) for name in issued.ISSUED}
         if issued.model_copy(update=published_now) != stored:
             raise errors.EventDiffers(str(issued.event_id))
         return stored
 
+    def _pruned(self, issued: Event, result: _Result) -> Event:
+        """The event whose contents were pruned, if it has the same contents.
+
+        Of the contents only the hash of the leaf is left. So the event is encoded as it was then:
+        under each agreement that is loaded, since its row does not say under which it was.
+        """
+        schema = self._stored_schema(result)
+        leaf, microseconds = bytes(result.datum or b"")[:_HASH], bytes(result.datum or b"")[_HASH:]
+        since_epoch = timedelta(microseconds=int.from_bytes(microseconds, "big", signed=True))
+        for agreement in self._agreements:
+            event = issued.model_copy(
+                update={
+                    "agreement": agreement.hash,
+                    "recorded_at": _EPOCH + since_epoch,
+                    "revision": result.revision,
+                }
+            )
+            datum = codec.encode(event, schema)
+            data = leaf_data(schema.fingerprint, event.record_id.encode(), datum)
+            # An older schema lacks fields, which encoding leaves out.
+            if (
+                leaf_hash(data) == leaf
+                and parse(event.event_type, codec.decode(datum, schema)) == event
+            ):
+                return event
+        raise errors.EventDiffers(str(issued.event_id))
+
+    def _stored_schema(self, result: _Result) -> Schema:
+        """The schema of an event that was published before."""
+        fingerprint = bytes(result.fingerprint or b"")
+        schema = self._catalog.by_fingerprint(fingerprint)
+        if schema is None:
+            raise errors.SchemaRefused(fingerprint.hex(), "this version does not have it")
+        return schema
+
 
 class _Result(NamedTuple):
-    """The result of the SQL function `put`; it returns a datum only if it was stored before."""
+    """The result of the SQL function `put`; it returns a datum only if it was stored before.
+
+    Of a row that is pruned, the datum is the hash of its leaf, then 8 bytes: `recorded_at` in
+    microseconds since 1970.
+    """
 
     status: str
     revision: int | None

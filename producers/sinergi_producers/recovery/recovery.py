@@ -153,7 +153,7 @@ class Recovery:
         agreements, agency = self._identity.load(), self._identity.agency
         with closing(OutboxStore(self._url, self._timeouts)) as store:
             store.check()
-            trees = store.trees()
+            trees, pruned = store.trees(), store.pruned()
         counts = topic_evidence.agreed_partitions(
             self._connection, agency, agreements, PartitionCheck(), self._clock.now()
         )
@@ -166,7 +166,12 @@ class Recovery:
                 readings[tp] = TopicReading(
                     TreeKey(name, number), topic, tp.origin(agreements.bus), ring, tree
                 )
-        sizes = {place: each.tree.size for place, each in readings.items()}
+        self._look_for_first(readings)
+        # What is pruned here and lost there is not sent again, so all other leaves lie earlier.
+        sizes = {
+            place: each.tree.size - (pruned.get(each.tree_key, 0) if each.lost else 0)
+            for place, each in readings.items()
+        }
         silent_seconds = self._timeouts.relay.silence
         for place, received in topic_evidence.messages_beyond(
             self._connection, sizes, silent_seconds
@@ -179,7 +184,6 @@ class Recovery:
             self._connection, sizes, silent_seconds
         ):
             readings[place].collect(received, self._catalog)
-        self._look_for_first(readings)
         skipped = SkipReport()
         for place, each in readings.items():
             each.complete()
@@ -194,7 +198,7 @@ class Recovery:
         ):
 
             def leaves(tp: TopicPartition, indexes: Iterable[int]) -> dict[int, bytes]:
-                return store.leaf_data(readings[tp].tree_key, indexes)
+                return store.leaf_hashes(readings[tp].tree_key, indexes)
 
             confirmed = store.confirmed()
             sent = {tp: confirmed.get(each.tree_key, (0, None))[0] for tp, each in readings.items()}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_producers.relay import topic_beginning, topic_evidence
+from sinergi_producers.relay.sealing import TreeKey
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.scan import RangeReader
 from sinergi_schemas.kafka.skip_report import SkipReport
@@ -24,10 +25,10 @@ from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from sinergi_producers.relay.sealing import TreeKey
     from sinergi_producers.relay.store import OutboxStore
+    from sinergi_producers.relay.topic_beginning import Leaves
     from sinergi_producers.relay.topic_evidence import KnownTree, TopicEvidence
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
@@ -75,18 +76,21 @@ class Comparison:
             BrokerAway, TopicAway, NotPermitted: a topic cannot be read.
         """
         confirmed = self._store.confirmed()
-        tree_keys: dict[TopicPartition, TreeKey] = {}
-        known: dict[TopicPartition, KnownTree] = {}
-        for tree_key, size in sizes.items():
-            topic, number = Topic(self._agency, tree_key[0]), tree_key[1]
-            tp = TopicPartition(topic.name, number)
-            tree_keys[tp] = tree_key
-            known[tp] = topic_evidence.KnownTree(
+        tree_keys = {
+            TopicPartition(Topic(self._agency, name).name, number): TreeKey(name, number)
+            for name, number in sizes
+        }
+        lost = self._lost(tree_keys)
+        known = {
+            tp: topic_evidence.KnownTree(
                 tp.origin(agreements.bus),
-                agreements.ring(topic, number),
-                size,
+                agreements.ring(tp.event_topic, tp.partition),
+                sizes[tree_key],
                 *confirmed.get(tree_key, (0, None)),
+                lost.get(tp, 0),
             )
+            for tp, tree_key in tree_keys.items()
+        }
         found = topic_evidence.evidence(
             self._connection, known, self._silent_seconds, while_reading
         )
@@ -98,28 +102,44 @@ class Comparison:
             for tp, each in found.items()
             if each.high > each.low and min(known[tp].sent, shown[tree_keys[tp]])
         }
-        for tp, leaf in self._first_missing(sent, tree_keys).items():
-            _log.warning(
-                "topic has lost its first leaves",
-                topic=tp.topic,
-                partition=tp.partition,
-                first=leaf,
-            )
+        for tp in self._without_beginning(sent, tree_keys, lost):
             shown[tree_keys[tp]] = 0
         return shown
 
-    def _first_missing(
-        self, offsets: Mapping[TopicPartition, range], tree_keys: Mapping[TopicPartition, TreeKey]
-    ) -> dict[TopicPartition, int | None]:
-        """Find the topic-partitions that lack leaf 0; see `topic_beginning.first_missing`."""
-
-        def leaves(tp: TopicPartition, indexes: Iterable[int]) -> dict[int, bytes]:
-            return self._store.leaf_data(tree_keys[tp], indexes)
-
-        if not offsets:
+    def _lost(self, tree_keys: Mapping[TopicPartition, TreeKey]) -> dict[TopicPartition, int]:
+        """How many first leaves are pruned here and gone from each topic that lacks leaf 0."""
+        sizes = self._store.pruned()
+        pruned = {tp: size for tp, key in tree_keys.items() if (size := sizes.get(key, 0))}
+        if not pruned:
             return {}
         with closing(RangeReader(self._connection, self._silent_seconds)) as reader:
-            return topic_beginning.first_missing(reader, offsets, leaves)
+            offsets = {tp: range(*reader.bounds(tp)) for tp in pruned}
+            missing = topic_beginning.first_missing(reader, offsets, self._hashes(tree_keys))
+        return {tp: pruned[tp] for tp in missing}
+
+    def _without_beginning(
+        self,
+        offsets: Mapping[TopicPartition, range],
+        tree_keys: Mapping[TopicPartition, TreeKey],
+        lost: Mapping[TopicPartition, int],
+    ) -> list[TopicPartition]:
+        """Find the topic-partitions that lack the first leaf which can be sent again."""
+        if not offsets:
+            return []
+        found: list[TopicPartition] = []
+        hashes = self._hashes(tree_keys)
+        with closing(RangeReader(self._connection, self._silent_seconds)) as reader:
+            for tp, leaf in topic_beginning.first_missing(reader, offsets, hashes).items():
+                pruned = lost.get(tp, 0)
+                about = {**tp._asdict(), "first": leaf, "pruned": pruned}
+                _log.warning("topic has lost its first leaves", **about)
+                if not pruned or topic_beginning.is_gone(reader, tp, offsets[tp], hashes, pruned):
+                    found.append(tp)
+        return found
+
+    def _hashes(self, tree_keys: Mapping[TopicPartition, TreeKey]) -> Leaves:
+        """Looks up the leaf hashes that the database has."""
+        return lambda tp, indexes: self._store.leaf_hashes(tree_keys[tp], indexes)
 
     def _check(
         self, tp: TopicPartition, tree_key: TreeKey, known: KnownTree, found: TopicEvidence
@@ -138,4 +158,4 @@ def _leaves_shown(known: KnownTree, found: TopicEvidence) -> int:
     The end offset bounds the number of leaves, whatever was copied to the end of the topic. Without
     keys, the database's own size is returned, so that no leaf counts as lost.
     """
-    return min(found.size, found.high) if known.ring.spans else known.size
+    return min(found.size, found.high + known.lost) if known.ring.spans else known.size

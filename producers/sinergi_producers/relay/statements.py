@@ -68,14 +68,15 @@ SENT = """
     AND t.sent_size < sent.size
 """
 # A topic may lose what it had confirmed: somebody deletes it and makes it anew, or a disk fails.
+# What is pruned cannot be sent again.
 REWIND = """
-    UPDATE sinergi_producer.tree AS t SET sent_size = (
+    UPDATE sinergi_producer.tree AS t SET sent_size = greatest(t.pruned_size, (
         SELECT coalesce(max(c.size), 0) FROM sinergi_producer.checkpoint AS c
-        WHERE (c.event_type, c.partition) = (t.event_type, t.partition) AND c.size <= shown.size)
+        WHERE (c.event_type, c.partition) = (t.event_type, t.partition) AND c.size <= shown.size))
     FROM unnest(%s::text[], %s::integer[], %s::bigint[]) AS shown (event_type, partition, size)
     WHERE t.event_type = shown.event_type AND t.partition = shown.partition
     AND t.sent_size > shown.size AND t.epoch = %s
-    RETURNING t.event_type, t.partition, shown.size, t.sent_size
+    RETURNING t.event_type, t.partition, shown.size, t.sent_size, t.pruned_size
 """
 CONFIRMED = """
     SELECT t.event_type, t.partition, t.sent_size, c.sealed_at
@@ -100,11 +101,12 @@ LEAVES = f"""
     WHERE event_type = %s AND partition = %s AND leaf_index >= %s AND leaf_index < %s
     ORDER BY leaf_index
 """  # noqa: S608 - our own names
-LEAF_DATA = """
-    SELECT leaf_index, fingerprint, pg_catalog.convert_to(record_id, 'UTF8'), datum
+LEAVES_AT = """
+    SELECT leaf_index, leaf_hash, fingerprint, pg_catalog.convert_to(record_id, 'UTF8'), datum
     FROM sinergi_producer.outbox
     WHERE event_type = %s AND partition = %s AND leaf_index = ANY(%s::bigint[])
 """
+PRUNED = "SELECT event_type, partition, pruned_size FROM sinergi_producer.tree"
 LEADER = """
     SELECT holder, date_trunc('second', expires_at)::text FROM sinergi_producer.lease
     WHERE name = 'relay' AND holder IS NOT NULL

@@ -23,6 +23,7 @@ from sinergi_schemas.message import leaf_data
 from sinergi_schemas.postgresql import Database, stored
 from sinergi_schemas.postgresql.lease import Lease
 from sinergi_schemas.seal.checkpoint import SignedCheckpoint
+from sinergi_schemas.seal.merkle import leaf_hash
 from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
@@ -153,11 +154,20 @@ class OutboxStore:
         with self._database.serving() as connection:
             return dict(connection.execute(statements.ROOTS, (*tree_key, list(sizes))).fetchall())
 
-    def leaf_data(self, tree_key: TreeKey, indexes: Iterable[int]) -> dict[int, bytes]:
-        """The leaf data of those of these leaf indexes that one tree has."""
+    def leaf_hashes(self, tree_key: TreeKey, indexes: Iterable[int]) -> dict[int, bytes]:
+        """The leaf hashes of those of these leaf indexes that one tree has."""
         with self._database.serving() as connection:
-            rows = connection.execute(statements.LEAF_DATA, (*tree_key, list(indexes))).fetchall()
-        return {index: leaf_data(*rest) for index, *rest in rows}
+            rows = connection.execute(statements.LEAVES_AT, (*tree_key, list(indexes))).fetchall()
+        return {
+            index: leaf_hash(leaf_data(*rest)) if pruned is None else pruned
+            for index, pruned, *rest in rows
+        }
+
+    def pruned(self) -> dict[TreeKey, int]:
+        """The first leaf of each tree that can be sent again; see `outbox.pruning`."""
+        with self._database.serving() as connection:
+            rows = connection.execute(statements.PRUNED).fetchall()
+        return {TreeKey(name, number): size for name, number, size in rows}
 
     def rewind_sent(self, shown: Mapping[TreeKey, int], epoch: int) -> dict[TreeKey, Frontier]:
         """Mark as not sent what a topic no longer shows, so that it is sent again.
@@ -171,7 +181,15 @@ class OutboxStore:
         columns = _columns([(*tree_key, size) for tree_key, size in sorted(shown.items())], 3)
         with self._database.serving() as connection:
             rewound = connection.execute(statements.REWIND, (*columns, epoch)).fetchall()
-        for name, number, size, start in rewound:
+        for name, number, size, start, pruned in rewound:
+            if size < pruned:
+                _log.error(
+                    "topic has lost leaves that are pruned here: they are not sent again",
+                    event_type=name,
+                    partition=number,
+                    pruned=pruned,
+                    mend="docs/runbooks.md, 'The outbox grows'",
+                )
             _log.warning(
                 "topic has lost what it had: sending again",
                 event_type=name,

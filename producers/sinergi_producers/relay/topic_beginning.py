@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi_schemas.kafka.leaf_search import parsed
+from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -43,7 +44,7 @@ def first_missing(
 
     Args:
         offsets: those that the brokers have of each topic-partition.
-        leaves: the leaf data of some leaf indexes as the database has them.
+        leaves: the leaf hashes of some leaf indexes as the database has them.
 
     Raises:
         BrokerAway, TopicAway, NotPermitted: they cannot be read.
@@ -54,21 +55,28 @@ def first_missing(
     }
     missing: dict[TopicPartition, int | None] = {}
     for tp, each in offsets.items():
-        if tp not in begin and _is_gone(reader, tp, each, leaves):
+        if tp not in begin and is_gone(reader, tp, each, leaves, 0):
             head = _read(reader, tp, each[:_WINDOW], leaves).values()
             missing[tp] = min(head, default=None)
     return missing
 
 
-def _is_gone(reader: RangeReader, tp: TopicPartition, offsets: range, leaves: Leaves) -> bool:
-    """Whether leaf 0 lies at none of these offsets; it is before `end`, if it is there."""
-    end = offsets.stop
+def is_gone(
+    reader: RangeReader, tp: TopicPartition, offsets: range, leaves: Leaves, wanted: int
+) -> bool:
+    """Whether a leaf lies at none of these offsets.
+
+    Raises:
+        BrokerAway, TopicAway, NotPermitted: they cannot be read.
+    """
+    end = offsets.stop  # it is before `end`, if it is there
     for _ in range(_MOST_WINDOWS):
         window = range(max(offsets.start, end - _WINDOW), end)
         found = _read(reader, tp, window, leaves)
-        if 0 in found.values():
+        if wanted in found.values():
             return False
-        end = min([window.start, *(offset - leaf + 1 for offset, leaf in found.items())])
+        later = (offset - leaf + wanted + 1 for offset, leaf in found.items() if leaf > wanted)
+        end = min([window.start, *later])
         if end <= offsets.start:
             return True
     return False
@@ -89,5 +97,5 @@ def _genuine(
     return {
         each.offset: each.leaf_index
         for each in found
-        if known.get(each.leaf_index) == each.leaf_data
+        if known.get(each.leaf_index) == leaf_hash(each.leaf_data)
     }

@@ -4,7 +4,8 @@ Anybody may have written to the topics. Only a checkpoint that the agency itself
 many leaves a topic has. Messages that no such checkpoint covers decide nothing, however many there
 are and wherever they lie.
 
-Each message carries at most one leaf, so the offset of leaf n is n or higher. To find the last leaf
+Each message carries at most one leaf, so the offset of leaf n is n or higher, or n - m where the
+topic has lost the first m leaves and cannot get them back. To find the last leaf
 of a tree, reading starts at the offset of its index. It starts later if possible: at the first
 message whose broker timestamp is not earlier than the time at which that leaf was sealed. Where the
 clocks of broker and database do not agree, the checkpoint is not found there, and the earlier
@@ -52,6 +53,7 @@ class KnownTree:
         size: how many leaves it has.
         sent: how many of them the broker has confirmed.
         sent_at: when the last confirmed one was sealed, by the database's clock.
+        lost: how many of its first leaves are pruned here and gone from the topic.
     """
 
     origin: str
@@ -59,6 +61,7 @@ class KnownTree:
     size: int
     sent: int = 0
     sent_at: datetime | None = None
+    lost: int = 0
 
 
 @dataclass(slots=True)
@@ -136,7 +139,7 @@ def evidence(
         for tp, each in found.items():
             each.low, each.high = reader.bounds(tp)
         whole = {
-            tp: _unconfirmed_range((found[tp].low, found[tp].high), each.sent)
+            tp: _unconfirmed_range((found[tp].low, found[tp].high), each.sent - each.lost)
             for tp, each in known.items()
         }
         late = {tp: _since(reader, tp, whole[tp], each.sent_at) for tp, each in known.items()}
@@ -158,7 +161,8 @@ def messages_beyond(
     """The messages that may hold leaves beyond each tree, and some before. Nothing is verified.
 
     Args:
-        trees: the size of each tree as the database has it.
+        trees: the size of each tree as the database has it, without first leaves that the topic has
+            lost for ever.
         silent_seconds: see `RangeReader`.
 
     Raises:

@@ -1,0 +1,110 @@
+"""What `sinergi outbox prune` does and shows."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from sinergi.cli import terminal
+from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
+from sinergi.exit_status import ExitStatus
+from sinergi.settings.model import BusRole
+from sinergi.status.receipted import receipted_sizes
+from sinergi_producers.outbox.pruning import Pruning
+from sinergi_schemas.plain_text import counted
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from sinergi.settings.settings import Settings
+    from sinergi.status.receipted import ReceiptedSizes
+    from sinergi_producers.outbox.pruning import PrunablePartition, PrunePlan
+
+_COLUMNS = (
+    TableColumn("topic", ColumnKind.HEADING),
+    TableColumn("part.", ColumnKind.NUMBER),
+    TableColumn("sent", ColumnKind.NUMBER),
+    TableColumn("old enough", ColumnKind.NUMBER),
+    TableColumn("all readers have", ColumnKind.NUMBER),
+    TableColumn("pruned", ColumnKind.NUMBER),
+    TableColumn("to prune", ColumnKind.NUMBER),
+    TableColumn("slowest reader", ColumnKind.PROSE),
+)
+
+
+def prune(settings: Settings, *, apply: bool, as_json: bool) -> ExitStatus:
+    """Show what may be pruned, and prune it if that is wanted.
+
+    Raises:
+        Unavailable: the brokers or the database do not answer.
+        DatabaseBroken: the database does not permit it.
+    """
+    agreements, timeouts = settings.agreements(), settings.values.timeouts
+    settings.check_party(agreements)
+    connection = settings.connection(BusRole.PRODUCER)
+    silence = timeouts.status.silence
+    receipted = receipted_sizes(connection, agreements, settings.agency, silence)
+    days = settings.values.producer.prune_days
+    pruning = Pruning(settings.producer_database, days, receipted.sizes, timeouts.database)
+    with closing(pruning):
+        plan = pruning.plan()
+        pruned = sum(pruning.apply(plan)) if apply else 0
+    _show(settings.agency, plan, receipted, as_json=as_json, applied=apply)
+    for why in receipted.unknown:
+        terminal.note(f"sinergi: not pruned: {why}")
+    if apply:
+        terminal.note(f"sinergi: {counted(pruned, 'row')} pruned")
+        return ExitStatus.SUCCESS if pruned == plan.leaves else ExitStatus.NEGATIVE
+    if plan.leaves:
+        terminal.note("sinergi: nothing was changed; --apply does it")
+        return ExitStatus.NEGATIVE
+    return ExitStatus.SUCCESS
+
+
+def _show(
+    agency: str, plan: PrunePlan, receipted: ReceiptedSizes, *, as_json: bool, applied: bool
+) -> None:
+    if as_json:
+        terminal.show_json(
+            {
+                "is_needed": plan.leaves > 0,
+                "is_applied": applied and plan.leaves > 0,
+                "unknown": receipted.unknown,
+                "partitions": [_document(agency, each, receipted) for each in plan.partitions],
+            }
+        )
+        return
+    rows = (_row(agency, each, receipted) for each in plan.partitions)
+    terminal.show_table(_COLUMNS, rows)
+
+
+def _document(
+    agency: str, partition: PrunablePartition, receipted: ReceiptedSizes
+) -> dict[str, Any]:
+    event_type, number = partition.tree_key
+    return {
+        "topic": Topic(agency, event_type).name,
+        "partition": number,
+        "sent": partition.sent,
+        "old": partition.old,
+        "receipted": receipted.sizes.get(partition.tree_key),
+        "slowest": receipted.slowest.get(partition.tree_key),
+        "pruned": partition.pruned,
+        "to_prune": partition.limit - partition.pruned,
+    }
+
+
+def _row(
+    agency: str, partition: PrunablePartition, receipted: ReceiptedSizes
+) -> list[str | TableCell]:
+    found = _document(agency, partition, receipted)
+    receipts = "unknown" if found["receipted"] is None else str(found["receipted"])
+    return [
+        found["topic"],
+        str(found["partition"]),
+        str(found["sent"]),
+        str(found["old"]),
+        receipts,
+        str(found["pruned"]),
+        TableCell(str(found["to_prune"]), "yellow" if found["to_prune"] else ""),
+        found["slowest"] or "",
+    ]
