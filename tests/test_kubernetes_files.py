@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from sinergi.cli.root import run
 from sinergi.settings.model import BusRole
 from sinergi.settings.settings import load
 from sinergi_schemas import errors
+from sinergi_schemas.agreements.collection import Agreements
 from strimzi.strict_reader import StrictReader
+from test_agreement import EXAMPLE
 
 FOLDER = Path(__file__).parents[1] / "deploy/kubernetes"
 PROCESSES = {"relay": "relay", "materialiser": "materialise"}
@@ -91,3 +95,29 @@ def test_a_container_has_no_right_that_it_does_not_need(process: str) -> None:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_the_copies_of_secrets_are_for_their_user_alone(process: str, tmp_path: Path) -> None:
+    pod = documents(process)[0]["spec"]["template"]["spec"]
+    (secrets,) = pod["initContainers"]
+    given = tmp_path / "given"
+    for name in ("keys/lapas.key", "keys/lapas-main.key", "kafka/password"):
+        (given / name).parent.mkdir(parents=True, exist_ok=True)
+        (given / name).write_text(name)
+    (script,) = secrets["args"]
+    script = script.replace("/run/sinergi", f"{tmp_path}/run").replace("/given", str(given))
+    subprocess.run([*secrets["command"], script], check=True)
+    copies = [each for each in (tmp_path / "run").rglob("*") if each.is_file()]
+    assert {each.name for each in copies} == {"lapas.key", "lapas-main.key", "password"}
+    assert {stat.S_IMODE(each.stat().st_mode) for each in copies} == {0o600}
+
+
+def test_agreements_are_read_as_a_volume_of_a_configmap_has_them(tmp_path: Path) -> None:
+    """Each file is a link into a folder that is a link itself, which an update replaces."""
+    (tmp_path / "..2026_06_01").mkdir()
+    (tmp_path / "..data").symlink_to("..2026_06_01")
+    for name in (EXAMPLE.name, f"{EXAMPLE.name}.note"):
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    (tmp_path / "..data" / EXAMPLE.name).write_bytes(EXAMPLE.read_bytes())
+    assert [each.path.name for each in Agreements.load(tmp_path)] == [EXAMPLE.name]

@@ -87,6 +87,31 @@ def test_a_unit_that_can_do_harm_is_found(tmp_path: Path) -> None:
     assert exposure(unit).returncode != 0
 
 
+# PR_SET_MDWE (65) is what MemoryDenyWriteExecute does, from Linux 6.3 on; before, nothing happens.
+CONFINED = """
+import ctypes
+ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)
+import confluent_kafka, cryptography.x509, polars, psycopg
+from sinergi_consumers.materialise import factory
+from sinergi_producers.relay import factory
+print(polars.DataFrame({"a": [1, 1]}).lazy().group_by("a").agg(polars.len()).collect().height)
+"""
+
+
+def test_the_libraries_work_without_memory_that_is_writable_and_executable() -> None:
+    unit = ConfigParser(strict=False, interpolation=None)
+    unit.read(FOLDER / "sinergi-materialise@.service")
+    name, value = unit["Service"]["Environment"].split("=")
+    done = subprocess.run(
+        [sys.executable, "-c", CONFINED],
+        env={name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "1\n", done.stderr
+
+
 @pytest.mark.needs("systemd-sysusers")
 def test_the_user_of_the_units_is_made(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
