@@ -27,6 +27,8 @@ from hypothesis import HealthCheck, settings
 
 from containers import images
 from containers import services as container_services
+from containers.compose import COMPOSE
+from containers.compose import program as compose_program
 from sinergi import migrate
 from sinergi.cli.logs import set_up
 from sinergi.local import Local
@@ -126,6 +128,8 @@ def _lacking(item: pytest.Item) -> str:
 
 @cache
 def _is_here(program: str) -> bool:
+    if program == COMPOSE:
+        return bool(compose_program())
     if program != images.ENGINE:
         return shutil.which(program) is not None
     try:

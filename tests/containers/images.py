@@ -47,9 +47,11 @@ set -e
 export CLASSPATH='/opt/kafka/libs/*' CLUSTER_ID="${CLUSTER_ID:-c2luZXJnaS10ZXN0LTAwMQ}"
 log=-Dorg.slf4j.simpleLogger
 # As in Apache's image: Kafka's own wrapper writes the settings that KAFKA_… say, and formats.
-/opt/java/bin/java -XX:TieredStopAtLevel=1 $log.defaultLogLevel=warn \\
+# A container that starts again has formatted its storage before.
+said=$(/opt/java/bin/java -XX:TieredStopAtLevel=1 $log.defaultLogLevel=warn \\
   kafka.docker.KafkaDockerWrapper setup --default-configs-dir /etc/kafka/docker \\
-  --mounted-configs-dir /mnt/shared/config --final-configs-dir /opt/kafka/config
+  --mounted-configs-dir /mnt/shared/config --final-configs-dir /opt/kafka/config 2>&1) ||
+  case "$said" in *"already formatted"*) ;; *) echo "$said" >&2; exit 1;; esac
 exec /opt/java/bin/java -Xmx384m -XX:+UseSerialGC -XX:+ExitOnOutOfMemoryError \\
   $log.defaultLogLevel=warn $log.showDateTime=true $log.log.kafka.server.KafkaRaftServer=info \\
   kafka.Kafka /opt/kafka/config/server.properties

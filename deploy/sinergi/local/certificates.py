@@ -79,19 +79,19 @@ class LocalAuthority:
         self._name = _name(name)
         self.certificate = self._sign(self._name, self._key, is_authority=True)
 
-    def issue(self, name: str) -> tuple[EllipticCurvePrivateKey, x509.Certificate]:
-        """A new key and its certificate, valid for 127.0.0.1."""
+    def issue(self, name: str, host: str = "") -> tuple[EllipticCurvePrivateKey, x509.Certificate]:
+        """A new key and its certificate, valid for a host, or for 127.0.0.1 if none is named."""
         key = _new_key()
-        return key, self._sign(_name(name), key, is_authority=False)
+        return key, self._sign(_name(name), key, host, is_authority=False)
 
     def _sign(
-        self, name: x509.Name, key: EllipticCurvePrivateKey, *, is_authority: bool
+        self, name: x509.Name, key: EllipticCurvePrivateKey, host: str = "", *, is_authority: bool
     ) -> x509.Certificate:
         from cryptography import x509  # noqa: PLC0415 - heavy: only where certificates are made
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - as above
 
         now = SYSTEM.now()
-        address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        address = x509.DNSName(host) if host else x509.IPAddress(ip_address("127.0.0.1"))
         constraints = x509.BasicConstraints(ca=is_authority, path_length=None)
         return (
             x509.CertificateBuilder()
@@ -102,7 +102,7 @@ class LocalAuthority:
             .not_valid_before(now - _BEFORE)
             .not_valid_after(now + _VALID)
             .add_extension(constraints, critical=True)
-            .add_extension(address, critical=False)
+            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
             .sign(self._key, SHA256())
         )
 
