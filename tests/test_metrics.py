@@ -136,24 +136,36 @@ def test_the_gauges_say_what_the_tables_say(
             assert each.value("sinergi_look_up", source=source) == 1
 
 
-def test_every_metric_that_is_defined_is_shown_and_no_other(
-    relay: Monitored, materialiser: Monitored
+def test_every_metric_that_is_defined_is_shown_with_its_labels_and_no_other(
+    pair: AgencyPair, relay: Monitored, materialiser: Monitored
 ) -> None:
+    pair.publish(transfer("P/1"))
+    reader = f"{pair.reader}/main"
+    relay.until_value("sinergi_receipted_leaves", 1, topic=pair.topic.name, reader=reader)
+    materialiser.until_value("sinergi_available_leaves", 1, topic=pair.topic.name)
     for process, shown in (("relay", relay), ("materialise", materialiser)):
         shown.until_value("sinergi_look_up", 1, source="brokers")
         shown.until_value("sinergi_look_up", 1, source="database")
-        _, text = shown.ask("/metrics")
-        families = {
-            (each.name + "_total" * (each.type == "counter"), each.type)
-            for each in text_string_to_metric_families(text)
-            if each.name.startswith("sinergi_")
+        assert _families(shown) == _defined(process)
+
+
+def _families(shown: Monitored) -> dict[tuple[str, str], set[str]]:
+    """The labels of each metric of ours that is shown, by its name and type."""
+    return {
+        (each.name + "_total" * (each.type == "counter"), each.type): {
+            label for sample in each.samples for label in sample.labels if label != "le"
         }
-        # prometheus_client tells when each counter was made, in a gauge beside it.
-        families = {each for each in families if not each[0].endswith("_created")}
-        defined = {
-            (each.name, str(each.kind)) for each in definitions.METRICS if process in each.processes
-        }
-        assert families == defined
+        for each in text_string_to_metric_families(shown.ask("/metrics")[1])
+        if each.name.startswith("sinergi_")
+    }
+
+
+def _defined(process: str) -> dict[tuple[str, str], set[str]]:
+    return {
+        (each.name, str(each.kind)): set(each.labels)
+        for each in definitions.METRICS
+        if process in each.processes
+    }
 
 
 def test_what_no_agreement_names_becomes_no_label(pair: AgencyPair, relay: Monitored) -> None:
@@ -301,7 +313,7 @@ def test_the_port_is_free_again_when_the_process_has_ended(pair: AgencyPair, nam
     with child(pair.agency_settings, "relay") as first:
         first.until_status("/readyz", 200)
         first.process.send_signal(signal.Signals[name])
-        first.process.wait(60)
+        assert first.process.wait(60) == (0 if name == "SIGTERM" else -signal.SIGKILL)
     place = f"127.0.0.1:{first.port}"
     with child(pair.agency_settings, "relay", listen=place) as again:
         assert again.ask("/healthz")[0] == 200
@@ -345,11 +357,32 @@ def test_a_watch_of_the_provision_tells_what_it_does(pair: AgencyPair) -> None:
         assert watch.until_status("/readyz", 200) == "working\n"
         watch.until_value("sinergi_provision_refused_topics", 0)
         assert watch.value("sinergi_process_info", **ABOUT, agency=pair.publisher) == 1
-        families = {
-            each.name + "_total" * (each.type == "counter")
-            for each in text_string_to_metric_families(watch.ask("/metrics")[1])
-            if each.name.startswith("sinergi_") and not each.name.endswith("_created")
-        }
-        assert families == {
-            each.name for each in definitions.METRICS if "provision" in each.processes
-        }
+        assert _families(watch) == _defined("provision")
+
+
+@pytest.mark.long
+def test_the_gauges_say_what_the_tables_say_after_both_processes_were_killed(
+    pair: AgencyPair,
+) -> None:
+    topic, count = pair.topic.name, 0
+    for _ in range(2):
+        with (
+            child(pair.agency_settings, "relay") as relay,
+            child(pair.reader_settings, "materialise") as materialiser,
+        ):
+            pair.publish(*(transfer(f"P/{count + number}") for number in range(300)))
+            count += 300
+            pair.until(lambda: pair.count("sinergi.transfer_history") > 0, "some are stored")
+            relay.process.kill()
+            materialiser.process.kill()
+    with relaying(pair) as last_relay, materialising(pair) as last_materialiser:
+        last_relay.until_value("sinergi_sent_leaves", count, topic=topic)
+        last_materialiser.until_value("sinergi_materialised_leaves", count, topic=topic)
+        last_materialiser.until_value("sinergi_behind_leaves", 0, topic=topic)
+        assert pair.count("sinergi.transfer_history") == count
+        reader = f"{pair.reader}/main"
+        last_relay.until_value("sinergi_receipted_leaves", count, topic=topic, reader=reader)
+        # What a process counts begins anew with it.
+        sealed = last_relay.value("sinergi_relay_sealed_leaves_total", topic=topic)
+        assert sealed is not None
+        assert sealed < count

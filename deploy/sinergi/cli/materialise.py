@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi.cli import root
-from sinergi.cli.monitoring import Listen, observer_of
+from sinergi.cli.monitoring import Listen, observed
 from sinergi.cli.native_output import logged_native_output
 from sinergi.settings.model import BusRole
 from sinergi.signals import stopping as on_signals
@@ -33,8 +33,8 @@ def materialise(listen: Listen = None) -> None:
 
     with logged_native_output():
         setup = setup_of(settings)
-        observer = observer_of("materialise", listen, settings)
-        build_materialiser(setup, stopping, observer=observer).run(stopping)
+        with observed("materialise", listen, settings) as observer:
+            build_materialiser(setup, stopping, observer=observer).run(stopping)
 
 
 def setup_of(settings: Settings) -> MaterialiserSetup:

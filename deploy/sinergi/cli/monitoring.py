@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,8 @@ import typer
 from sinergi_schemas.observer import UNOBSERVED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sinergi.metrics.address import ListenAddress
     from sinergi.metrics.monitoring import MonitoredProcess, Monitoring
     from sinergi.settings.settings import Settings
@@ -42,10 +45,11 @@ Listen = Annotated[
 ]
 
 
-def observer_of(process: str, listen: str | None, settings: Settings) -> Observer:
-    """What a process reports to, after it has begun to answer where `--listen` says.
+@contextmanager
+def observed(process: str, listen: str | None, settings: Settings) -> Iterator[Observer]:
+    """What a process reports to, while it answers where `--listen` says.
 
-    Call it once the signals are blocked, since it starts threads.
+    Enter it once the signals are blocked, since it starts threads.
 
     Args:
         process: the command, as `sinergi.metrics.definitions` names it.
@@ -55,17 +59,21 @@ def observer_of(process: str, listen: str | None, settings: Settings) -> Observe
         ListenRefused: the address cannot be used.
     """
     if listen is None:
-        return UNOBSERVED
+        yield UNOBSERVED
+        return
     monitoring = monitoring_of(process, listen, settings)
     monitoring.start()
-    return monitoring.observer
+    try:
+        yield monitoring.observer
+    finally:
+        monitoring.close()
 
 
 def monitoring_of(process: str, listen: str, settings: Settings) -> Monitoring:
     """Metrics and health of a process, which do not answer yet.
 
     Args:
-        process, listen: see `observer_of`.
+        process, listen: see `observed`.
 
     Raises:
         ListenRefused: the address cannot be used.

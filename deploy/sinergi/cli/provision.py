@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sinergi.cli import root, terminal
-from sinergi.cli.monitoring import Listen, observer_of
+from sinergi.cli.monitoring import Listen, observed
 from sinergi.cli.options import AsJson, Force, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
@@ -289,10 +289,10 @@ def _watch(
     settings.connection()
     stopping = on_signals()
     seconds = settings.values.timeouts.provision.look
-    observer = observer_of("provision", listen, settings)
-    provisioner = _provisioner(unknown_types)
-    watch = ProvisionWatch(provisioner, settings.agreements, SYSTEM, seconds, observer)
-    watch.run(stopping)
+    with observed("provision", listen, settings) as observer:
+        provisioner = _provisioner(unknown_types)
+        watch = ProvisionWatch(provisioner, settings.agreements, SYSTEM, seconds, observer)
+        watch.run(stopping)
 
 
 def _show(found: ProvisionPlan, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi.cli import root
-from sinergi.cli.monitoring import Listen, observer_of
+from sinergi.cli.monitoring import Listen, observed
 from sinergi.settings.model import BusRole
 from sinergi.signals import stopping as on_signals
 from sinergi_schemas import errors
@@ -34,8 +34,8 @@ def relay(listen: Listen = None) -> None:
     stopping = on_signals()
     from sinergi_producers.relay.factory import build_relay  # noqa: PLC0415 - may start threads
 
-    observer = observer_of("relay", listen, settings)
-    build_relay(setup_of(settings), observer=observer).run(stopping)
+    with observed("relay", listen, settings) as observer:
+        build_relay(setup_of(settings), observer=observer).run(stopping)
 
 
 def setup_of(settings: Settings) -> RelaySetup:

@@ -154,8 +154,8 @@ LOOK_UP = MetricDefinition(
     "sinergi_look_up",
     _GAUGE,
     _BOTH,
-    "1 if the last look at the database or the brokers succeeded, else 0; then what it would show"
-    " is missing",
+    "1 if the last look at the database or the brokers succeeded, and not ten pauses ago; else 0,"
+    " and what it would show is missing",
     ("source",),
 )
 LOOK_SECONDS = MetricDefinition(

@@ -3,13 +3,16 @@
 A scrape shows what the last look has found, so it never waits for a service, and many scrapes cost
 no more than one. A look takes at most a tenth of the time: the pause after it is nine times as long
 as it took, if that is longer than the pause that is set.
+
+A look that never ends, because a server neither answers nor closes the connection, delays only
+itself. What was found before is then no longer shown once ten pauses have passed.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _PAUSES = 9
+_MOST_PAUSES = 10
+_STOP_SECONDS = 2.0
 
 T = TypeVar("T")
 
@@ -66,18 +71,23 @@ class Look(Generic[T]):
         self._seen: _Seen[T] | None = None
         self._logged: str | None = None
         self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Look from now on until the process ends, or `stop` is called."""
-        threading.Thread(target=self._run, name=f"look-{self.source}", daemon=True).start()
+        name = f"look-{self.source}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Begin no further look."""
+        """Begin no further look, and wait a moment for one that has begun."""
         self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_SECONDS)
 
     def families(self) -> Iterator[Metric]:
         """What the last look has found, as metrics."""
-        if self._seen is not None and self._seen.found is not None:
+        if self._seen is not None and self._seen.found is not None and not self._is_stale:
             yield from self._families(self._seen.found)
 
     def state(self) -> tuple[float, float | None, float | None]:
@@ -87,13 +97,23 @@ class Look(Generic[T]):
             return 0.0, None, None
         at = seen.succeeded_at
         age = None if at is None else self._clock.monotonic() - at
-        return float(seen.found is not None), seen.seconds, age
+        return float(seen.found is not None and not self._is_stale), seen.seconds, age
+
+    @property
+    def _pause(self) -> float:
+        """The pause after the last look, in seconds."""
+        return max(self._pause_seconds, _PAUSES * self._seen.seconds if self._seen else 0.0)
+
+    @property
+    def _is_stale(self) -> bool:
+        """Whether the look after the last one should have ended long ago."""
+        at = self._seen.succeeded_at if self._seen else None
+        return at is not None and self._clock.monotonic() - at > _MOST_PAUSES * self._pause
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             self.look()
-            seconds = self._seen.seconds if self._seen else 0.0
-            self._stopping.wait(max(self._pause_seconds, _PAUSES * seconds))
+            self._stopping.wait(self._pause)
 
     def look(self) -> None:
         """Look once, and keep what was found."""
@@ -122,7 +142,7 @@ class Look(Generic[T]):
 class LooksCollector:
     """The metrics of several looks, and how the looks are."""
 
-    def __init__(self, looks: Iterable[Look[object]]) -> None:
+    def __init__(self, looks: Iterable[Look[Any]]) -> None:
         self._looks = tuple(looks)
 
     def collect(self) -> Iterator[Metric]:

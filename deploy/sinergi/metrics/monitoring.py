@@ -7,7 +7,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from sinergi.metrics.families import HealthCollector
@@ -62,6 +62,8 @@ class Monitoring:
         timeouts: MetricsTimeouts,
         clock: Clock = SYSTEM,
     ) -> None:
+        # Else the library adds a gauge to each counter, which says when the process began.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
         self.registry = CollectorRegistry()
         self._clock = clock
         self._page = b""

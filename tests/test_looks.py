@@ -1,0 +1,139 @@
+"""A look at a service costs a tenth of the time at most, and shows nothing that is no longer so."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from sinergi.metrics import definitions
+from sinergi.metrics.families import gauge
+from sinergi.metrics.looks import Look, LooksCollector
+from sinergi_schemas.clock import SYSTEM, SystemClock
+from sinergi_schemas.errors import DatabaseAway
+from waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client.core import Metric
+
+PAUSE_SECONDS = 10.0
+
+
+@dataclass
+class SetClock(SystemClock):
+    """A clock that a test sets."""
+
+    at: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+def families(found: float) -> Iterator[Metric]:
+    yield gauge(definitions.LEASE_HELD, found)
+
+
+def look_of(
+    read: Callable[[], float], clock: SystemClock, pause: float = PAUSE_SECONDS
+) -> Look[float]:
+    return Look("database", read, families, pause, clock)
+
+
+def shown(look: Look[float]) -> dict[str, float]:
+    """The value of each metric that is shown."""
+    found = LooksCollector([look]).collect()
+    return {family.name: each.value for family in found for each in family.samples}
+
+
+def test_before_its_first_look_has_ended_nothing_is_shown() -> None:
+    assert shown(look_of(lambda: 1.0, SetClock())) == {"sinergi_look_up": 0}
+
+
+def test_what_a_look_has_found_is_shown_until_the_next_one() -> None:
+    clock = SetClock()
+    look = look_of(lambda: 1.0, clock)
+    look.look()
+    clock.at = 7
+    assert shown(look) == {
+        "sinergi_look_up": 1,
+        "sinergi_look_seconds": 0,
+        "sinergi_look_age_seconds": 7,
+        "sinergi_lease_held": 1,
+    }
+
+
+@pytest.mark.parametrize("fault", [DatabaseAway("57P01"), KeyError("a fault of ours")])
+def test_after_a_look_that_failed_nothing_is_shown_and_its_reason_is_logged_once(
+    fault: Exception,
+) -> None:
+    clock, answers = SetClock(), iter([1.0, fault, fault, 2.0])
+
+    def read() -> float:
+        answer = next(answers)
+        if isinstance(answer, float):
+            return answer
+        raise fault
+
+    look = look_of(read, clock)
+    with capture_logs() as logs:
+        for _ in range(3):
+            look.look()
+        assert shown(look) == {
+            "sinergi_look_up": 0,
+            "sinergi_look_seconds": 0,
+            "sinergi_look_age_seconds": 0,
+        }
+        look.look()
+    assert shown(look)["sinergi_lease_held"] == 2
+    events = [each["event"] for each in logs if each["event"] != "a look failed"]
+    assert events == ["metrics not read", "metrics are read again"]
+
+
+def test_what_was_found_before_a_look_that_never_ends_is_shown_for_ten_pauses() -> None:
+    clock = SetClock()
+    look = look_of(lambda: 1.0, clock)
+    look.look()
+    clock.at = 10 * PAUSE_SECONDS
+    assert shown(look)["sinergi_lease_held"] == 1
+    clock.at += 1
+    assert shown(look) == {
+        "sinergi_look_up": 0,
+        "sinergi_look_seconds": 0,
+        "sinergi_look_age_seconds": 10 * PAUSE_SECONDS + 1,
+    }
+
+
+def test_a_look_that_takes_long_is_taken_less_often() -> None:
+    clock = SetClock()
+
+    def read() -> float:
+        clock.at += 60
+        return 1.0
+
+    look = look_of(read, clock)
+    look.look()
+    clock.at += 10 * 9 * 60
+    assert shown(look)["sinergi_look_up"] == 1
+    clock.at += 1
+    assert shown(look)["sinergi_look_up"] == 0
+
+
+def test_looks_go_on_until_they_are_stopped() -> None:
+    seen: list[str] = []
+
+    def read() -> float:
+        seen.append(threading.current_thread().name)
+        return float(len(seen))
+
+    look = look_of(read, SYSTEM, pause=0.001)
+    look.start()
+    until(lambda: len(seen) > 3, "it looks again and again")
+    look.stop()
+    count = len(seen)
+    assert set(seen) == {"look-database"}
+    assert shown(look)["sinergi_lease_held"] == count
