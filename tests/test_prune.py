@@ -335,12 +335,14 @@ def test_nothing_but_the_contents_of_a_sealed_row_can_go(
     assert rows(delivered, "leaf_hash IS NULL AND datum <> ''") == 10
 
 
-def test_only_the_owner_of_the_tables_prunes(delivered: AgencyPair) -> None:
+def test_only_the_owner_of_the_tables_prunes(
+    delivered: AgencyPair, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A relay may update rows of the outbox, and still cannot take the contents out of one."""
     role = f"relay_{secrets.token_hex(4)}"
     with delivered.producer.begin() as connection:
         for statement in (
-            f"CREATE ROLE {role}",
+            f"CREATE ROLE {role} LOGIN PASSWORD '{role}'",
             f"GRANT USAGE ON SCHEMA sinergi_producer TO {role}",
             f"GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA sinergi_producer TO {role}",
         ):
@@ -351,6 +353,13 @@ def test_only_the_owner_of_the_tables_prunes(delivered: AgencyPair) -> None:
             taken = f"UPDATE {OUTBOX} SET leaf_hash = {HASH}, datum = '', traceparent = NULL"
             with pytest.raises(sa.exc.DBAPIError, match="under the seal"):
                 connection.exec_driver_sql(taken)
+        url = delivered.producer.url.set(username=role, password=role)
+        place = f"producer.database={url.render_as_string(hide_password=False)}"
+        options = ["--config", str(delivered.agency_settings), "--set", place]
+        days = ("--set", "producer.prune_days=0")
+        assert run([*options, *days, "outbox", "prune", "--apply"]) == 2
+        said = capsys.readouterr().err
+        assert f"User {role} does not own the outbox, and cannot prune it." in said
     finally:
         with delivered.producer.begin() as connection:
             connection.execute(sa.text(f"DROP OWNED BY {role}"))

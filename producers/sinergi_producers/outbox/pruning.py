@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_producers.relay.sealing import TreeKey
+from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.timeouts import DEFAULT
 
@@ -58,6 +59,10 @@ _NEXT = """
     USING (event_type, partition)
     WHERE event_type = %s AND partition = %s AND c.size > t.pruned_size
     AND c.size <= least(%s, t.sent_size)
+"""
+_IS_OWNER = """
+    SELECT current_user, pg_has_role(current_user, c.relowner, 'USAGE')
+    FROM pg_class AS c WHERE c.oid = to_regclass('sinergi_producer.outbox')
 """
 _LOCK = """
     SELECT pruned_size FROM sinergi_producer.tree WHERE event_type = %s AND partition = %s
@@ -145,9 +150,10 @@ class Pruning:
         """Prune what a plan shows, batch by batch; how many rows each batch has pruned.
 
         Raises:
-            RightMissing, RowsRefused: it is not run as the owner of the tables.
+            PruneRefused: it is not run as the owner of the tables.
             DatabaseAway: the database does not answer; the batches before are pruned.
         """
+        self._check_owner()
         for each in plan.partitions:
             reached = each.pruned
             while reached < each.limit:
@@ -157,6 +163,13 @@ class Pruning:
                     break  # its topic has lost leaves meanwhile, which may have to be sent again
                 reached = end
                 yield rows
+
+    def _check_owner(self) -> None:
+        """The trigger that keeps sealed rows lets the owner through; whoever else gets its text."""
+        with self._database.reading() as connection:
+            found = connection.execute(_IS_OWNER).fetchone()
+        if found is not None and not found[1]:
+            raise errors.PruneRefused(found[0])
 
     def close(self) -> None:
         """Give the connection back."""

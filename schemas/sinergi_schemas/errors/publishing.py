@@ -77,6 +77,14 @@ class DiscardRefused(Refused):
     what: str
 
 
+class PruneRefused(Refused):
+    """User {user} does not own the outbox, and cannot prune it. Run it as the owner of its tables;
+    nothing was changed.
+    """
+
+    user: str
+
+
 class LeaseLost(Superseded):
     """Another process has the lease {name} by now. Nothing more is written under epoch {epoch}."""
 
