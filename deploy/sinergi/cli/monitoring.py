@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sinergi_schemas.observer import UNOBSERVED
+from sinergi_schemas.plain_text import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 def _checked(text: str | None) -> str | None:
     """The value of the option, if it is an address; it is refused before anything else is done."""
-    if text is not None:
+    # What is no text is refused after this, as for every option (`cli.arguments`).
+    if text is not None and is_text(text):
         _address(text)
     return text
 
