@@ -40,6 +40,7 @@ ANSWERS: dict[Kind, str] = {
     errors.DatabaseAway: TRIES_AGAIN,
     errors.DatabaseBroken: ENDS,
     errors.EncodingRefused: ENDS,
+    errors.GrantMissing: ENDS,
     errors.KafkaSettingsRefused: ENDS,
     errors.LoginRefused: TRIES_AGAIN,
     errors.NotPermitted: TRIES_AGAIN,

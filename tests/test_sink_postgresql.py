@@ -53,8 +53,8 @@ def test_a_database_without_tables_is_told_apart_and_the_command_named(postgresq
 
 
 def test_upgrading_twice_changes_nothing(postgresql: str) -> None:
-    assert migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS)
-    assert migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS) == []
+    assert migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS).tables
+    assert migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS).tables == []
 
 
 def test_a_column_that_a_newer_schema_brings_is_added_to_the_table(postgresql: str) -> None:
@@ -62,7 +62,7 @@ def test_a_column_that_a_newer_schema_brings_is_added_to_the_table(postgresql: s
     engine = sa.create_engine(postgresql, poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE sinergi.transfer DROP COLUMN movement_id"))
-    done = migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS)
+    done = migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS).tables
     assert done[0] == "ALTER TABLE sinergi.transfer ADD movement_id TEXT"
     sink = PostgresqlSink(postgresql, PROJECTIONS)
     sink.check()

@@ -36,7 +36,7 @@ ROOT = Path(__file__).parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial-agency.md").read_text(encoding="utf-8")
 MOST_COLUMNS = 100
 RUN_FOR_EVER = ("relay", "materialise")
-APP_USER = "sdp_app"
+APP_USER, RELAY_USER = "sdp_app", "sdp_relay"
 
 
 class Block(NamedTuple):
@@ -177,14 +177,15 @@ def terminal(tmp_path: Path, services: Services) -> Iterator[Terminal]:
         for variable, name in names.items()
     }
     words = {name: f"{name}-{suffix}" for name in ("lapas-rekaan", "bnnk-rekaan")}
-    words[APP_USER] = f"{APP_USER}_{suffix}"
+    words |= {role: f"{role}_{suffix}" for role in (APP_USER, RELAY_USER)}
     with Terminal(tmp_path, words, {"KAFKA": services.kafka, **urls}) as made:
         yield made
     engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         for name in names.values():
             connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        connection.execute(sa.text(f"DROP ROLE IF EXISTS {words[APP_USER]}"))
+        for role in (APP_USER, RELAY_USER):
+            connection.execute(sa.text(f"DROP ROLE IF EXISTS {words[role]}"))
 
 
 def test_a_reader_of_the_page_sees_the_first_event_arrive(terminal: Terminal) -> None:
@@ -204,8 +205,9 @@ def test_a_reader_of_the_page_sees_the_first_event_arrive(terminal: Terminal) ->
 
 
 def the_application_publishes_as_a_user_of_its_own(terminal: Terminal) -> None:
-    """Section 10: with the rights that it lists and no others."""
-    granting, _ = [block for block in blocks(SECTIONS[9]) if block.language == "sql"]
+    """Section 10: with the rights that an upgrade gives to the role that it names."""
+    (naming,) = [block for block in blocks(SECTIONS[9]) if block.language == "toml"]
+    (upgrading,) = [block for block in blocks(SECTIONS[9]) if block.language == "console"]
     user = terminal.words[APP_USER]
     password = secrets.token_hex(8)
     owner = sa.create_engine(terminal.values["SDP"], poolclass=sa.NullPool)
@@ -214,10 +216,11 @@ def the_application_publishes_as_a_user_of_its_own(terminal: Terminal) -> None:
         connection.execute(sa.text(f"GRANT SELECT, UPDATE ON mutasi TO {user}"))
     url = owner.url.set(username=user, password=password)
     terminal.environment["SDP"] = url.render_as_string(hide_password=False)
-    with pytest.raises(AssertionError, match="permission denied for schema sinergi_producer"):
+    with pytest.raises(AssertionError, match=f"{user} lacks USAGE on schema sinergi_producer"):
         terminal.run(Command("python correct.py", ""))
-    with owner.begin() as connection:
-        connection.execute(sa.text(terminal.filled_in(granting.text)))
+    with (terminal.folder / "lapas/sinergi.toml").open("a", encoding="utf-8") as settings:
+        settings.write(terminal.filled_in(naming.text))
+    terminal.follow(f"```console\n{upgrading.text}```\n")
     terminal.run(Command("python correct.py", ""))
     with owner.begin() as connection:
         revision = "SELECT max(revision) FROM sinergi_producer.head"

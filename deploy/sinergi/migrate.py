@@ -10,19 +10,23 @@ from enum import StrEnum
 from importlib.metadata import version
 from importlib.resources import files
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from sinergi import database_roles, excess_rights
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.postgresql import session, translate_wrapped
+from sinergi_schemas.postgresql import session, translate, translate_wrapped
 from sinergi_schemas.postgresql.engine import engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sinergi.database_roles import DatabaseRole, GivenRole
+    from sinergi.excess_rights import ExcessRights
     from sinergi_consumers.projections.differences import Difference
     from sinergi_consumers.projections.projection import Projection
 
@@ -47,6 +51,20 @@ SET LOCAL client_encoding = 'UTF8';
 """
 
 
+class Upgraded(NamedTuple):
+    """What an upgrade has done.
+
+    Attributes:
+        tables: the SQL statements that changed the projections' tables.
+        roles: those that were created or got rights.
+        excess: the rights that roles have and do not need.
+    """
+
+    tables: list[str]
+    roles: list[GivenRole]
+    excess: list[ExcessRights]
+
+
 class Role(StrEnum):
     """What a database is for; one may be both."""
 
@@ -58,36 +76,54 @@ class Role(StrEnum):
         """The SQL schema of the role's own tables."""
         return f"sinergi_{self.value}"
 
+    @property
+    def schemas(self) -> Sequence[str]:
+        """All SQL schemas that it makes."""
+        return (self.schema,) if self is Role.PRODUCER else (self.schema, "sinergi")
 
-def upgrade(url: str, role: Role, projections: Sequence[Projection] = ()) -> list[str]:
-    """Make or migrate the tables of a role, and those of projections.
+
+def upgrade(
+    url: str,
+    role: Role,
+    projections: Sequence[Projection] = (),
+    roles: Sequence[DatabaseRole] = (),
+) -> Upgraded:
+    """Make or migrate the tables of a role, and those of projections, and give roles their rights.
+
+    All of it is one transaction.
 
     Args:
         url: the database's address, with a user who may create schemas; see
             `sinergi_schemas.postgresql.address`.
         projections: for a consumer, the projections of this database.
-
-    Returns:
-        The SQL statements that changed the projections' tables.
+        roles: the roles of PostgreSQL that use the tables.
 
     Raises:
         DatabaseAway: the database does not answer.
         DatabaseBroken: the user may not create what is missing.
         EncodingRefused: the database cannot hold every text.
         PoolerRefused: the pooler before it does not give transactions.
+        RolesRefused: a role cannot be made or granted; nothing was done.
     """
     try:
         with engine(url, "sinergi db") as opened, opened.begin() as connection:
-            connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {role.schema}"))
+            if not sa.inspect(connection).has_schema(role.schema):
+                connection.execute(sa.text(f"CREATE SCHEMA {role.schema}"))
             config = _config(role)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             if role is Role.PRODUCER:
                 connection.exec_driver_sql(_registration())
-            done = _projection_tables(connection, projections)
+            made = _projection_tables(connection, projections)
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            given = database_roles.give(driver, roles, role.schemas)
+            excess = list(excess_rights.excess(driver, roles, role.schemas))
     except sa.exc.DBAPIError as why:
         raise translate_wrapped(why) from None
-    return done
+    except psycopg.Error as why:
+        raise translate(why) from None
+    return Upgraded(made, given, excess)
 
 
 def differences(url: str, projections: Sequence[Projection]) -> list[Difference]:
@@ -108,7 +144,9 @@ def differences(url: str, projections: Sequence[Projection]) -> list[Difference]
         raise translate_wrapped(why) from None
 
 
-def script(role: Role, projections: Sequence[Projection] = ()) -> str:
+def script(
+    role: Role, projections: Sequence[Projection] = (), roles: Sequence[DatabaseRole] = ()
+) -> str:
     """The SQL that `upgrade` would run on an empty database, for a DBA to read and run."""
     output = StringIO()
     output.write(_PREAMBLE)
@@ -122,8 +160,18 @@ def script(role: Role, projections: Sequence[Projection] = ()) -> str:
 
         for statement in ddl.statements(projections, {}):
             output.write(f"{statement};\n\n")
+    output.write(_of_roles(roles))
     output.write("COMMIT;\n")
     return output.getvalue()
+
+
+def script_of_roles(roles: Sequence[DatabaseRole]) -> str:
+    """The SQL for roles alone, on a database that has the tables; it may be run again."""
+    return f"{_PREAMBLE}{_of_roles(roles)}COMMIT;\n"
+
+
+def _of_roles(roles: Sequence[DatabaseRole]) -> str:
+    return "".join(f"{each};\n\n" for each in database_roles.statements(roles))
 
 
 def _registration() -> str:

@@ -37,6 +37,7 @@ _NOT_STORABLE = re.compile(r"[\0\ud800-\udfff]")
 PATTERN = "[" + re.sub(r"\\[uU]([0-9a-f]+)", r"\\x{\1}", _INVISIBLE) + "]"
 
 # The limits of a listing in an error.
+_MOST_NAMES = 5
 _MOST_LINES = 50
 _MOST_CHARACTERS = 1_000
 
@@ -94,6 +95,14 @@ def _shortened(line: str) -> str:
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A number with its noun: `1 leaf`, `1,200 leaves`."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first five names, and how many others there are."""
+    every = list(names)
+    shown = every[:_MOST_NAMES]
+    more = len(every) - len(shown)
+    return "; ".join([*shown, f"and {more:,} more"] if more else shown)
 
 
 def leaf_range(start: int, end: int) -> str:

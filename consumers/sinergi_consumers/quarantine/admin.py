@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from psycopg import sql
 
 from sinergi_consumers.sinks.postgresql.quarantine_rows import LOCK_POSITION
+from sinergi_consumers.sinks.postgresql.rights import MATERIALISER
 from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
@@ -210,4 +211,4 @@ class Quarantine:
             return connection.execute(question, values).fetchall()
 
     def _open(self) -> Database:
-        return Database(self._url, "sinergi quarantine")
+        return Database(self._url, "sinergi quarantine", needed=MATERIALISER)

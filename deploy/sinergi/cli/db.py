@@ -10,11 +10,15 @@ import typer
 from sinergi import migrate
 from sinergi.cli import root, terminal
 from sinergi.cli.options import command_group
+from sinergi.database_roles import roles_of
 from sinergi.exit_status import ExitStatus
 from sinergi.migrate import Role
+from sinergi.settings.model import BusRole, refused
 from sinergi_schemas.plain_text import counted
+from sinergi_schemas.postgresql.address import conninfo
 
 if TYPE_CHECKING:
+    from sinergi.database_roles import DatabaseRole
     from sinergi_consumers.projections.projection import Projection
 
 app = command_group("db", "Make and migrate the tables in a database.")
@@ -30,12 +34,20 @@ def upgrade(
     as_sql: Annotated[
         bool, typer.Option("--sql", help="Print the SQL for an empty database; touch none.")
     ] = False,
+    only_roles: Annotated[
+        bool,
+        typer.Option("--only-roles", help="With --sql: print the SQL for the roles alone."),
+    ] = False,
 ) -> None:
     """Make the tables that are missing and migrate the others; a second run changes nothing.
 
     Relay and materialiser need no right to create anything: run this as the database's owner.
     Columns that are there stay as they are; those that differ from what their projection declares
     are listed.
+
+    The roles that the settings name under database_roles get the rights that they need; those that
+    do not exist are created without a password. Nothing is dropped or revoked; rights that a role
+    has on these tables and does not need are listed.
 
     Exit status 0: the tables are made; 1: a column is such that rows may be refused; 2: it could
     not be done.
@@ -45,34 +57,56 @@ def upgrade(
       sinergi db upgrade --role consumer --sql > sinergi.sql
     """
     projections = _projections() if role is Role.CONSUMER else ()
+    roles = roles_of(root.settings().values, BusRole(role.value), projections)
+    if only_roles:
+        _check_only_roles(roles, as_sql=as_sql)
     if as_sql:
-        terminal.show_bytes(f"{migrate.script(role, projections)}\n".encode())
+        made = (
+            migrate.script_of_roles(roles)
+            if only_roles
+            else migrate.script(role, projections, roles)
+        )
+        terminal.show_bytes(f"{made}\n".encode())
         return
     url = _url(database, role)
-    done = migrate.upgrade(url, role, projections)
-    changed = f"; {counted(len(done), 'statement')} for the projections' tables" if done else ""
+    done = migrate.upgrade(url, role, projections, roles)
+    for each in (*done.roles, *done.excess):
+        terminal.note(f"sinergi: {each}")
+    changed = (
+        f"; {counted(len(done.tables), 'statement')} for the projections' tables"
+        if done.tables
+        else ""
+    )
     differing = migrate.differences(url, projections)
     if not differing:
         terminal.note(f"sinergi: the tables of a {role.value} are up to date{changed}")
         return
     what = f"the tables of a {role.value} are there{changed}, and not all are as declared"
     terminal.note(f"sinergi: {what}:")
-    for each in differing:
-        terminal.note(f"  {each}")
+    for difference in differing:
+        terminal.note(f"  {difference}")
     if any(each.breaks for each in differing):
         remedy = "alter them as the database's owner, or give the projection another table"
         terminal.note(f"sinergi: rows may be refused for this: {remedy}")
         raise typer.Exit(ExitStatus.NEGATIVE)
 
 
-def _url(database: str | None, role: Role) -> str:
-    if database is not None:
-        from sinergi.settings.settings import load  # noqa: PLC0415 - only with --database
+def _check_only_roles(roles: Sequence[DatabaseRole], *, as_sql: bool) -> None:
+    if not as_sql:
+        raise typer.BadParameter("it needs --sql too", param_hint="--only-roles")
+    if not roles:
+        what = "the settings name no role under database_roles"
+        raise typer.BadParameter(what, param_hint="--only-roles")
 
-        values = load(flags={f"{role.value}.database": database}, option="--database")
-    else:
-        values = root.settings()
-    return values.producer_database if role is Role.PRODUCER else values.consumer_database
+
+def _url(database: str | None, role: Role) -> str:
+    if database is None:
+        return root.settings().owner_database(BusRole(role.value))
+    try:
+        conninfo(database)
+    except ValueError as why:
+        raise refused(f"--database: {why}") from None
+    return database
 
 
 def _projections() -> Sequence[Projection]:

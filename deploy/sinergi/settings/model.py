@@ -54,10 +54,22 @@ def _brokers(text: str) -> str:
     return text
 
 
+def _role(text: str) -> str:
+    """The name of a role, exactly as PostgreSQL stores it."""
+    if len(text.encode()) > 63:
+        raise ValueError("is longer than 63 bytes, where PostgreSQL cuts off the name of a role")
+    if not text.isprintable():
+        raise ValueError(f"{text!r} cannot name a role; write printable characters only")
+    if text.startswith("pg_") or text in ("public", "none"):
+        raise ValueError(f"{text!r} cannot name a role: PostgreSQL keeps that name for itself")
+    return text
+
+
 Slug = Annotated[str, AfterValidator(_agency)]
 Bus = Annotated[str, AfterValidator(_bus)]
 Brokers = Annotated[str, AfterValidator(_brokers)]
 Database = Annotated[str, AfterValidator(_database)]
+DatabaseRoleName = Annotated[str, AfterValidator(_role)]
 Count = Annotated[int, BeforeValidator(refuse_boolean)]
 
 
@@ -156,16 +168,45 @@ class KafkaSettings(LoginSettings):
         return passwords[path]
 
 
+class ProducerRoles(SettingsTable):
+    """The roles of PostgreSQL to which `sinergi db upgrade` gives the rights on an outbox.
+
+    Attributes:
+        application: publishes.
+        relay: runs `sinergi relay`.
+    """
+
+    application: DatabaseRoleName | None = None
+    relay: DatabaseRoleName | None = None
+
+
+class ConsumerRoles(SettingsTable):
+    """The roles of PostgreSQL to which `sinergi db upgrade` gives the rights on others' events.
+
+    Attributes:
+        materialiser: runs `sinergi materialise`.
+        reader: reads the tables of the projections.
+    """
+
+    materialiser: DatabaseRoleName | None = None
+    reader: DatabaseRoleName | None = None
+
+
 class Producer(SettingsTable):
     """The database in which this agency publishes, and how its relay logs in to the brokers.
 
     Attributes:
+        owner_database: the address for the database's owner; unset means `database`.
         prune_days: how long the contents of a row are kept after it was sealed, in days.
     """
 
     database: Database | None = Field(
         default=None, description="a URL as postgresql://user@host/name"
     )
+    owner_database: Database | None = Field(
+        default=None, description="a URL as postgresql://owner@host/name"
+    )
+    database_roles: ProducerRoles = ProducerRoles()
     prune_days: Count = Field(default=90, ge=0, le=36_500, description="a count of days, as 90")
     kafka: LoginSettings = LoginSettings()
 
@@ -174,6 +215,7 @@ class Consumer(SettingsTable):
     """The database for others' events, and how its materialiser logs in to the brokers.
 
     Attributes:
+        owner_database: the address for the database's owner; unset means `database`.
         name: of the database on the bus: in the consumer group and in the receipt key's name.
         quarantine_bytes: room for events of each publisher that could not become rows; beyond it
             only their leaf and why are kept, and they are read again from the topic.
@@ -182,6 +224,10 @@ class Consumer(SettingsTable):
     database: Database | None = Field(
         default=None, description="a URL as postgresql://user@host/name"
     )
+    owner_database: Database | None = Field(
+        default=None, description="a URL as postgresql://owner@host/name"
+    )
+    database_roles: ConsumerRoles = ConsumerRoles()
     name: Slug = "main"
     quarantine_bytes: Count = Field(
         default=64 * 1024 * 1024, ge=0, description="a count of bytes, as 67108864"
@@ -220,6 +266,10 @@ class Values(SettingsTable):
     consumer: Consumer = Consumer()
     provision: Provision = Provision()
     timeouts: Timeouts = Timeouts()
+
+    def table(self, role: BusRole) -> Producer | Consumer:
+        """The table of a role."""
+        return self.producer if role is BusRole.PRODUCER else self.consumer
 
 
 def variable(key: str) -> str:

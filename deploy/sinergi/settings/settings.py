@@ -112,6 +112,13 @@ class Settings:
         """The address of the database that others' events go to, as `Database` takes it."""
         return self._address("consumer.database", self.values.consumer.database, "materialising")
 
+    def owner_database(self, role: BusRole) -> str:
+        """The address at which the owner of a role's database logs in."""
+        key, found = f"{role}.owner_database", self.values.table(role).owner_database
+        if found:
+            return self._address(key, found, "this command")
+        return self.producer_database if role is BusRole.PRODUCER else self.consumer_database
+
     @property
     def consumer_name(self) -> str:
         """The name of that database on the bus."""
@@ -224,8 +231,7 @@ class Settings:
     def _login(self, role: BusRole | None) -> RoleLogin:
         if role is None:
             return RoleLogin(self.values.kafka, "kafka")
-        table = self.values.producer if role is BusRole.PRODUCER else self.values.consumer
-        agency = self.values.agency
+        agency, table = self.values.agency, self.values.table(role)
         return RoleLogin(table.kafka, f"{role}.kafka", f"{agency}.{role}" if agency else None)
 
     def _address(self, key: str, value: str | None, wanted_by: str) -> str:
@@ -254,7 +260,6 @@ def load(
     config: Path | None = None,
     flags: Mapping[str, str] | None = None,
     environment: Mapping[str, str] = os.environ,
-    option: str | None = None,
 ) -> Settings:
     """The settings that hold here.
 
@@ -262,7 +267,6 @@ def load(
         config: the file; without one SINERGI_CONFIG names it, else it is `./sinergi.toml` or
             `/etc/sinergi/sinergi.toml`, where there is one.
         flags: dotted keys and values that override everything, as the flag `--set` gives them.
-        option: the option that gave them, where it was another one.
 
     Raises:
         SettingsRefused: with one line for each thing wrong.
@@ -272,15 +276,12 @@ def load(
         *_from_folder(file.parent if file else Path()),
         *_from_file(file),
         *_from_environment(environment),
-        *(_Layered(key, value, option or f"{_SET} {key}") for key, value in (flags or {}).items()),
+        *(_Layered(key, value, f"{_SET} {key}") for key, value in (flags or {}).items()),
     )
     unfit = [(each, what) for each in layers if (what := _unfit(each))]
     if unfit:
         raise refused(
-            *(
-                _line(FileProblem(each.key, what), {each.key: each.origin}, option)
-                for each, what in unfit
-            )
+            *(_line(FileProblem(each.key, what), {each.key: each.origin}) for each, what in unfit)
         )
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -289,7 +290,7 @@ def load(
         origins[each.key] = each.origin
     values, problems = toml_file.check(Values, merged, "")
     if values is None:
-        raise refused(*(_line(each, origins, option) for each in problems))
+        raise refused(*(_line(each, origins) for each in problems))
     return Settings(values, origins, file)
 
 
@@ -380,10 +381,10 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
     return origins.get(key) or next((origins[each] for each in related), "settings")
 
 
-def _line(problem: FileProblem, origins: Mapping[str, str], option: str | None) -> str:
+def _line(problem: FileProblem, origins: Mapping[str, str]) -> str:
     """A problem in one line that begins with where the value comes from."""
     origin = _origin(problem.key, origins)
-    if origin not in (option, f"{_SET} {problem.key}"):
+    if origin != f"{_SET} {problem.key}":
         return f"{origin}: {problem}"
     if problem.is_unknown_key:
         return f"{origin}: there is no such key; {toml_file.did_you_mean(problem.key, KEYS)}"

@@ -20,6 +20,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
+from sinergi_producers.outbox.rights import APPLICATION
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import translate
 
@@ -103,8 +104,9 @@ def _of_sqlalchemy(connection: sa.Connection) -> CallerTransaction:
     if dialect.name != "postgresql" or dialect.driver not in _DRIVERS:
         what = f"a connection of {dialect.name}+{dialect.driver}"
         raise errors.TransactionRefused(what, _WITH_PSYCOPG)
-    _require_open(connection.connection.driver_connection, "sqlalchemy")
-    return _SqlAlchemy(connection)
+    driver: Any = connection.connection.driver_connection
+    _require_open(driver, "sqlalchemy")
+    return _SqlAlchemy(connection, driver.info.user)
 
 
 def _of_django(wrapper: Any) -> CallerTransaction:
@@ -124,10 +126,15 @@ def _require_open(driver: Any, library: str) -> None:
 
 
 class _SqlAlchemy:
-    """A transaction that SQLAlchemy holds."""
+    """A transaction that SQLAlchemy holds.
 
-    def __init__(self, connection: sa.Connection) -> None:
+    Args:
+        user: the user of the database who began it.
+    """
+
+    def __init__(self, connection: sa.Connection, user: str) -> None:
         self._connection = connection
+        self._user = user
         self._rewritten: list[BaseException] = []
 
     def rows(self, statement: str, given: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -146,7 +153,7 @@ class _SqlAlchemy:
         except sa.exc.DBAPIError as why:
             if not isinstance(why.orig, psycopg.Error) or why.orig in self._rewritten:
                 raise
-            rewritten = _rewritten(why.orig)
+            rewritten = _rewritten(why.orig, self._user)
             self._rewritten.append(rewritten)
             raise type(why)(
                 why.statement,
@@ -179,7 +186,7 @@ class _Psycopg:
                 with psycopg.Cursor(self._connection, row_factory=tuple_row) as cursor:
                     return cursor.execute(statement.encode(), given).fetchall()
             except psycopg.Error as why:
-                raise _rewritten(why) from None
+                raise _rewritten(why, self._connection.info.user) from None
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -199,21 +206,25 @@ class _Psycopg:
             try:
                 self._connection.execute(statement.encode())
             except psycopg.Error as why:
-                raise _rewritten(why) from None
+                raise _rewritten(why, self._connection.info.user) from None
 
 
-def _rewritten(error: psycopg.Error) -> psycopg.Error:
+def _rewritten(error: psycopg.Error, user: str) -> psycopg.Error:
     """An error of the same class and SQLSTATE whose text quotes no values.
 
     Raises:
         TablesMissing: the function `put`, or something that it uses, is not there.
-        RightMissing: the user may not use it.
+        GrantMissing: the user may not use it.
     """
     meant = translate(error)
     if isinstance(meant, errors.ObjectMissing):
         raise errors.TablesMissing("sinergi_producer.put", "producer") from None
     if isinstance(meant, errors.RightMissing):
-        raise meant from None
+        # The transaction has failed, so the database cannot be asked which of the two is missing.
+        words = meant.what.split()
+        named = [each for each in APPLICATION.rights if (each.on.name or each.on.schema) in words]
+        lacked = named or APPLICATION.rights
+        raise APPLICATION.refusal(user, lacked, meant.sqlstate, meant.what) from None
     rewritten = type(error)(str(meant))
     rewritten.sqlstate = error.sqlstate
     return rewritten

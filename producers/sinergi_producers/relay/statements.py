@@ -22,9 +22,10 @@ LIVE = _UNSEALED.format(
             AND earlier.record_id = waiting.record_id AND earlier.id < waiting.id)"""
 )
 BACKFILL = _UNSEALED.format(which="backfill AND id > %s")
+# From the sequence itself: to who lacks the right to it `pg_sequence_last_value` returns NULL, as
+# for a sequence that was never used.
 LAST_ID = """
-    SELECT coalesce(pg_sequence_last_value(
-        pg_get_serial_sequence('sinergi_producer.outbox', 'id')::regclass), 0)
+    SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM sinergi_producer.outbox_id_seq
 """
 # This begins a transaction to get a transaction ID. A snapshot's xmax is only the number after
 # the newest transaction that has ended, and transactions that are still open may have higher ones.

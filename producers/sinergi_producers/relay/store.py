@@ -11,6 +11,7 @@ import structlog
 
 from sinergi_producers.outbox.releasing import release
 from sinergi_producers.relay import statements
+from sinergi_producers.relay.rights import RELAY
 from sinergi_producers.relay.row_check import KnownSchema
 from sinergi_producers.relay.sealing import (
     OutboxRow,
@@ -20,7 +21,7 @@ from sinergi_producers.relay.sealing import (
 from sinergi_producers.relay.watermark import Horizon, UnsealedRows
 from sinergi_schemas import errors
 from sinergi_schemas.message import leaf_data
-from sinergi_schemas.postgresql import Database, stored
+from sinergi_schemas.postgresql import Database, rights, stored
 from sinergi_schemas.postgresql.lease import Lease
 from sinergi_schemas.seal.checkpoint import SignedCheckpoint
 from sinergi_schemas.seal.merkle import leaf_hash
@@ -64,14 +65,15 @@ class OutboxStore:
     """
 
     def __init__(self, url: str, timeouts: Timeouts = DEFAULT) -> None:
-        self._database = Database(url, "sinergi relay", timeouts.database)
+        self._database = Database(url, "sinergi relay", timeouts.database, needed=RELAY)
         self._lease = relay_lease(timeouts.relay.lease)
 
     def check(self) -> None:
-        """Check that the tables are there.
+        """Check that the tables are there, and that the user may do with them what a relay does.
 
         Raises:
             TablesMissing: one of them is not.
+            GrantMissing: the user lacks rights.
         """
         with self._database.serving() as connection:
             for name in _TABLES:
@@ -80,6 +82,7 @@ class OutboxStore:
                 ).fetchone()
                 if found is None or found[0] is None:
                     raise errors.TablesMissing(f"sinergi_producer.{name}", "producer")
+            rights.check(connection, RELAY)
 
     def take_lease(self) -> int | None:
         """Take the lease, and give every tree its new epoch; None while another relay holds it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sinergi_schemas.errors.policies import Fatal, Refused, ServiceAway, TopicHalted
+from sinergi_schemas.plain_text import some
 
 
 class TablesMissing(Refused):
@@ -76,6 +77,33 @@ class RightMissing(DatabaseBroken):
     """The database user lacks a right: {what} (SQLSTATE {sqlstate}). Let the database's owner grant
     the right, or run this as its owner.
     """
+
+
+class GrantMissing(RightMissing):
+    """The database user {user} lacks {rights} (SQLSTATE {sqlstate}, {what}). Let the database's
+    owner run `sinergi db upgrade --role {role}`, which grants it if {setting} names that user; or
+    use the user that it names (docs/runbooks.md).
+
+    Attributes:
+        setting: the key of the setting that names the user who has these rights.
+        missing: the rights, each with its object.
+    """
+
+    user: str
+    role: str
+    setting: str
+    missing: tuple[str, ...]
+
+    @property
+    def rights(self) -> str:
+        """The first of the rights, and how many others there are."""
+        return some(self.missing)
+
+
+class RolesRefused(Refused):
+    """The roles of the database cannot be set up, and nothing was done:{listing}"""
+
+    listing: str
 
 
 class StoredStateInvalid(TopicHalted):

@@ -15,7 +15,7 @@ import structlog
 from psycopg.conninfo import conninfo_to_dict
 
 from sinergi_schemas import errors
-from sinergi_schemas.postgresql import session
+from sinergi_schemas.postgresql import rights, session
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.postgresql.faults import LOCKED, translate
 from sinergi_schemas.postgresql.times import MomentLoader
@@ -24,6 +24,7 @@ from sinergi_schemas.timeouts import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sinergi_schemas.postgresql.rights import RoleRights
     from sinergi_schemas.timeouts import DatabaseTimeouts
 
 _log = structlog.get_logger(__name__)
@@ -64,6 +65,7 @@ class Database:
         row_security: whether policies of its tables may hide rows from us. If not, a table with
             policies for our role is an error.
         statement_seconds: after which the server cancels a statement; 0 for never.
+        needed: the rights that its transactions need, for the error that one of them is missing.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class Database:
         *,
         row_security: bool = False,
         statement_seconds: float = 0.0,
+        needed: RoleRights | None = None,
     ) -> None:
         self._statement_seconds = statement_seconds
         self._timeouts = timeouts
         self._conninfo = conninfo(url)
         self._application = application
         self._row_security = row_security
+        self._needed = needed
         self._connection: psycopg.Connection | None = None
         self._is_pooled = False
         self._turn = RLock()
@@ -100,7 +104,8 @@ class Database:
 
         Raises:
             DatabaseAway: try again later.
-            DatabaseBroken: a table, a column or a privilege is missing.
+            DatabaseBroken: a table, a column or a privilege is missing; `GrantMissing` names the
+                right if the transactions' rights are known.
             RowsRefused: rows that were sent do not fit.
             EncodingRefused: the database cannot hold every text.
             PoolerRefused: the pooler before it does not give transactions.
@@ -139,10 +144,30 @@ class Database:
                 meant = translate(error)
                 if isinstance(meant, errors.DatabaseAway):
                     self._give_up(meant)
-                raise meant from None
+                raise self._naming_rights(meant) from None
+            except errors.RightMissing as why:
+                raise self._naming_rights(why) from None
             except errors.DatabaseAway as why:
                 self._give_up(why)
                 raise
+
+    def _naming_rights(self, why: errors.SinergiError) -> errors.SinergiError:
+        """The error, or in its place one that names the rights that are missing.
+
+        PostgreSQL names only the table, not what is missing on it.
+        """
+        connection, needed = self._connection, self._needed
+        if type(why) is not errors.RightMissing or connection is None or needed is None:
+            return why
+        try:
+            self._state(connection, session.READING)
+            lacked = rights.missing(connection, needed.rights)
+            user = rights.current_user(connection)
+            connection.commit()
+        except psycopg.Error as error:
+            _log.warning("missing rights not looked for", why=error.sqlstate)
+            return why
+        return needed.refusal(user, lacked, why.sqlstate, why.what) if lacked else why
 
     def _begin(self, mode: str) -> psycopg.Connection:
         """Begin a transaction, on a new connection if the old one broke while it was not used."""

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.errors import lookup
 
 from sinergi_schemas import errors
+from sinergi_schemas.postgresql.rights import RIGHT_MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 LOCKED = "55P03"
 _READ_ONLY = "25006"
 _UNSUPPORTED = "0A000"  # feature_not_supported; from guc.c: READ WRITE on a standby
-_RIGHT_MISSING = "42501"  # insufficient_privilege
 _OBJECT_MISSING = (
     "3F000",  # invalid_schema_name
     "42P01",  # undefined_table
@@ -69,6 +69,7 @@ _REFUSED_CONNECTIONS: tuple[tuple[str, type[errors.DatabaseAway]], ...] = (
     ("password authentication failed", errors.DatabaseLoginRefused),
     ("no password supplied", errors.DatabaseLoginRefused),
     ("FATAL: role ", errors.DatabaseLoginRefused),
+    ("FATAL: permission denied for database ", errors.DatabaseLoginRefused),  # CONNECT
     ("FATAL: database ", errors.DatabaseUnknown),
     ("could not translate host name", errors.DatabaseHostUnknown),
     ("failed to resolve host", errors.DatabaseHostUnknown),
@@ -119,7 +120,7 @@ def _without_code(error: psycopg.Error) -> PostgresqlFault:
 
 
 def _broken(code: str, error: psycopg.Error) -> errors.DatabaseBroken:
-    if code == _RIGHT_MISSING:
+    if code == RIGHT_MISSING:
         return errors.RightMissing(code, _right(error))
     if code in _OBJECT_MISSING:
         return errors.ObjectMissing(code, _names(error))

@@ -9,12 +9,13 @@ from sinergi_consumers.decode.agreement_check import NOT_AGREED
 from sinergi_consumers.decode.decoder import AWAITING_SCHEMA
 from sinergi_consumers.projections.projection import SCHEMA
 from sinergi_consumers.reading.position import Position, TopicIncarnation
-from sinergi_consumers.sinks.postgresql import merge
+from sinergi_consumers.sinks.postgresql import merge, rights
 from sinergi_consumers.sinks.postgresql.merge import Merge
 from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
 from sinergi_consumers.sinks.protocol import EventWithoutBytes, QuarantineKey, Receipt
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database, stored
+from sinergi_schemas.postgresql.rights import check as check_rights
 from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
@@ -107,13 +108,21 @@ class PostgresqlSink:
         timeouts: DatabaseTimeouts = DEFAULT.database,
     ) -> None:
         # The tables may have row-level security policies, which may also apply to this role.
-        self._database = Database(url, "sinergi materialise", timeouts, row_security=True)
+        self._needed = rights.materialiser(projections)
+        self._database = Database(
+            url, "sinergi materialise", timeouts, row_security=True, needed=self._needed
+        )
         self._merges = {each.name: Merge(each) for each in projections}
         self._quota = quota
         self._prepared: psycopg.Connection | None = None
 
     def check(self) -> None:
-        """Check that all tables exist; `TablesMissing` names the first one that does not."""
+        """Check that all tables exist, and that the user may fill them.
+
+        Raises:
+            TablesMissing: the first one that does not exist.
+            GrantMissing: the user lacks rights.
+        """
         with self._database.serving() as connection:
             found: dict[tuple[str, str], set[str]] = {}
             # information_schema omits tables without a privilege, so pg_catalog is read.
@@ -134,6 +143,8 @@ class PostgresqlSink:
             for column in columns:
                 if column not in found.get((schema, table), ()):
                     raise errors.TablesMissing(f"{schema}.{table}.{column}", "consumer")
+        with self._database.serving() as connection:
+            check_rights(connection, self._needed)
 
     def claim(self, tp: TopicPartition) -> dict[str, Position]:
         """Increase the epoch of every projection of the topic's event type, and read positions.

@@ -1,0 +1,68 @@
+"""What a materialiser needs in a reader's database, and what a reader of its rows needs.
+
+A materialiser changes a row only where a later event may: it never changes or deletes the history
+of a record, a checkpoint, a note of a receipt or a decision.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sinergi_consumers.projections.projection import SCHEMA, ProjectionKind
+from sinergi_schemas.postgresql.rights import (
+    TEMPORARY,
+    DatabaseRight,
+    RoleRights,
+    on_schema,
+    on_table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sinergi_consumers.projections.projection import Projection
+
+MATERIALISER = RoleRights(
+    "consumer.database_roles.materialiser",
+    (
+        TEMPORARY,
+        on_schema("sinergi_consumer"),
+        *on_table("sinergi_consumer.position", "SELECT", "INSERT", "UPDATE"),
+        *on_table("sinergi_consumer.checkpoint", "SELECT", "INSERT"),
+        *on_table("sinergi_consumer.receipt", "SELECT", "INSERT", UPDATE=("published_at",)),
+        *on_table(
+            "sinergi_consumer.quarantine",
+            "SELECT",
+            "INSERT",
+            UPDATE=("detail", "reason", "revision", "state"),
+        ),
+        # A trigger deletes the bytes of a settled event, with the rights of who settles it.
+        *on_table("sinergi_consumer.quarantined_datum", "SELECT", "INSERT", "DELETE"),
+        *on_table("sinergi_consumer.decision", "SELECT", "INSERT"),
+        *on_table("sinergi_consumer.halt", "SELECT", "INSERT", "UPDATE", "DELETE"),
+        *on_table("sinergi_consumer.skipped", "SELECT", "INSERT", "UPDATE"),
+        on_schema(SCHEMA),
+    ),
+)
+"""What every materialiser needs, and `sinergi quarantine`."""
+
+
+def materialiser(projections: Iterable[Projection]) -> RoleRights:
+    """What a materialiser of these projections needs."""
+    filling = (each for one in projections for each in _filling(one))
+    return RoleRights(MATERIALISER.setting, (*MATERIALISER.rights, *filling))
+
+
+def reader(projections: Iterable[Projection]) -> RoleRights:
+    """What somebody needs who reads the tables of these projections."""
+    tables = [table.name for each in projections for table in each.tables]
+    reading = (each for name in tables for each in on_table(f"{SCHEMA}.{name}", "SELECT"))
+    return RoleRights("consumer.database_roles.reader", (on_schema(SCHEMA), *reading))
+
+
+def _filling(projection: Projection) -> Iterator[DatabaseRight]:
+    is_replacing = projection.kind is ProjectionKind.CURRENT
+    change, clear = (("UPDATE",), ("DELETE",)) if is_replacing else ((), ())
+    yield from on_table(f"{SCHEMA}.{projection.record.name}", "SELECT", "INSERT", *change)
+    for child in projection.children:
+        yield from on_table(f"{SCHEMA}.{child.name}", "SELECT", "INSERT", *clear)

@@ -1,0 +1,1 @@
+REVOKE ALL ON FUNCTION sinergi_consumer.release_datum FROM PUBLIC;
