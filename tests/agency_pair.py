@@ -19,6 +19,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 from sqlalchemy.orm import Session
 
+from signed_agreement import write_signed
 from sinergi import migrate
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.materialise.factory import MaterialiserSetup, build_materialiser
@@ -115,7 +116,7 @@ class AgencyPair:
         self.receipt_key = SigningKey.generate(
             f"{BUS}/{self.reader}/{DATABASE}", Algorithm.COSIGNATURE
         )
-        (self.folder / "pks.toml").write_text(tomli_w.dumps(self.agreement), encoding="utf-8")
+        self.agree(self.agreement)
         self._make_topics()
         migrate.upgrade(self.consumer_url, migrate.Role.CONSUMER, self.projections)
         self.producer = sa.create_engine(self.producer_url, poolclass=sa.NullPool)
@@ -125,6 +126,15 @@ class AgencyPair:
     def agreement(self) -> dict[str, Any]:
         """What its agreement says, for a test to write another version of."""
         return agreement(self.key.public, self.receipt_key.public, self.partitions)
+
+    def agree(self, document: dict[str, Any] | str, name: str = "pks.toml") -> None:
+        """Write a version of the agreement that publisher and reader have signed."""
+        write_signed(self.folder / name, document, self.party_keys)
+
+    @property
+    def party_keys(self) -> tuple[SigningKey, SigningKey]:
+        """With which publisher and reader sign agreements."""
+        return self.key, signs_nothing_else(self.reader)
 
     @cached_property
     def agreements(self) -> Agreements:
@@ -304,7 +314,7 @@ def agreement(
             agency: {"name": "Lapas Rekaan", "keys": [str(publisher)], "receipt_keys": []},
             reader: {
                 "name": "BNNK Rekaan",
-                "keys": [str(_signs_nothing(reader).public)],
+                "keys": [str(signs_nothing_else(reader).public)],
                 "receipt_keys": [{"database": DATABASE, "key": str(receipts)}],
             },
         },
@@ -320,8 +330,8 @@ def agreement(
 
 
 @lru_cache
-def _signs_nothing(agency: str) -> SigningKey:
-    """The one key of an agency that only reads, in all agreements of this process."""
+def signs_nothing_else(agency: str) -> SigningKey:
+    """The one key of an agency that only reads: it signs agreements."""
     return SigningKey.generate(f"{BUS}/{agency}")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from agency_pair import BUS
+from signed_agreement import write_signed
 from sinergi.cli.root import run
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import Admin, open_admin
@@ -29,15 +31,26 @@ def year(number: int) -> datetime:
     return datetime(number, 1, 1, tzinfo=UTC)
 
 
+@cache
+def party_key(agency: str) -> SigningKey:
+    """With which an agency signs agreements, in all tests of this process."""
+    return SigningKey.generate(f"{BUS}/{agency}")
+
+
+@cache
+def receipt_key(agency: str) -> SigningKey:
+    """With which an agency's database signs receipts, in all tests of this process."""
+    return SigningKey.generate(f"{BUS}/{agency}/main", Algorithm.COSIGNATURE)
+
+
 def agreement(**changes: Any) -> dict[str, Any]:
     """Two prisons and a narcotics agency, and an auditor."""
 
     def party(agency: str) -> dict[str, Any]:
-        receipts = SigningKey.generate(f"{BUS}/{agency}/main", Algorithm.COSIGNATURE).public
         return {
             "name": agency,
-            "keys": [str(SigningKey.generate(f"{BUS}/{agency}").public)],
-            "receipt_keys": [{"database": "main", "key": str(receipts)}],
+            "keys": [str(party_key(agency).public)],
+            "receipt_keys": [{"database": "main", "key": str(receipt_key(agency).public)}],
         }
 
     def event(publishers: list[str], readers: list[str]) -> dict[str, Any]:
@@ -80,9 +93,9 @@ class ProvisionedBus:
             each.unlink()
         before: list[str] = []
         for number, document in enumerate(documents, 1):
-            data = tomli_w.dumps(document | {"replaces": before}).encode()
-            (self.folder / f"agreements/pks-{number}.toml").write_bytes(data)
-            before = [sha256(data).hexdigest()]
+            file = self.folder / f"agreements/pks-{number}.toml"
+            write_signed(file, document | {"replaces": before}, map(party_key, AGENCIES))
+            before = [sha256(file.read_bytes()).hexdigest()]
 
     def provision(self, *command: str) -> int:
         return run(["--config", str(self.folder / "sinergi.toml"), "provision", *command])

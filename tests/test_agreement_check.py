@@ -195,7 +195,7 @@ def test_events_that_are_not_agreed_come_in_by_themselves_once_the_agreement_is_
         pair.until(lambda: len(pair.ask(again)) == 2, "claimed once more")
     assert len(pair.ask(waiting)) == 40
     assert pair.count("sinergi.transfer") == pair.count("sinergi_consumer.decision") == 0
-    (pair.folder / "later.toml").write_text(text, encoding="utf-8")
+    pair.agree(text, "later.toml")
     del pair.agreements, pair.bus
     with pair.materialising():
         pair.until_rows("sinergi.transfer_history", 20)

@@ -101,13 +101,13 @@ def test_whoever_signs_twice_has_one_signature(parties: Parties) -> None:
     assert note_path(parties.file(LAPAS)).read_bytes() == first
 
 
-def test_commands_told_to_refuse_an_agreement_that_a_party_has_not_signed(
+def test_commands_refuse_an_agreement_that_a_party_has_not_signed(
     parties: Parties, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parties.sign(LAPAS, LAPAS)
     capsys.readouterr()
     for command in (["provision", "plan"], ["replay", "sinergi.bnnk-banyuwangi.seizure"]):
-        assert parties.run(LAPAS, "--set", "unsigned_agreements=false", *command) == 2
+        assert parties.run(LAPAS, *command) == 2
         shown = capsys.readouterr()
         assert shown.out == ""
         assert f"{BNNK} has not signed; it runs `sinergi agreement sign pks.toml`" in shown.err

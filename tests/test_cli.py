@@ -20,6 +20,7 @@ import pytest
 import sinergi
 from sinergi.cli import commands, root
 from sinergi_schemas import errors
+from sinergi_schemas.agreements.signatures import note_path
 from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 from waiting import PATIENCE_SECONDS
 
@@ -251,6 +252,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
         f'[events.transfer]\npublishers = ["{one}"]\nreaders = ["{two}"]\n'
         'purposes = ["ESCORT"]\npartitions = 2\n'
     )
+    sign(run, agreement, one, two)
     known = ["--config", str(folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
     status, out, _ = run(*known, "provision", "plan", "--json")
     names = {step["topic"]: step["verdict"] for step in json.loads(out)["topics"]}
@@ -264,10 +266,18 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     assert status == 0
     assert out.count("  ok") == 3
     agreement.write_text(agreement.read_text().replace("partitions = 2", "partitions = 3"))
+    note_path(agreement).unlink()
+    sign(run, agreement, one, two)
     assert run(*known, "provision", "plan")[0] == 2
     status, _, err = run(*known, "provision", "apply")
     assert status == 2
     assert f"sinergi.{one}.transfer: it has 2 partitions where 3 are wanted" in err
+
+
+def sign(run: Run, agreement: Path, *agencies: str) -> None:
+    """Let agencies sign, each with the settings in its folder."""
+    for each in agencies:
+        assert run("--config", f"{each}/sinergi.toml", "agreement", "sign", str(agreement))[0] == 0
 
 
 def test_no_topic_is_made_for_an_event_type_that_is_misspelt_unless_it_is_named(
@@ -288,6 +298,7 @@ def test_no_topic_is_made_for_an_event_type_that_is_misspelt_unless_it_is_named(
         f'[events.sezure]\npublishers = ["{one}"]\nreaders = ["{two}"]\n'
         'purposes = ["ESCORT"]\npartitions = 1\n'
     )
+    sign(run, agreement, one, two)
     known = ["--config", f"{one}/sinergi.toml", "--set", f"kafka.bootstrap={kafka}", "provision"]
     topic = f"sinergi.{one}.sezure"
     status, _, err = run(*known, "apply")
@@ -327,6 +338,7 @@ def test_ctrl_c_ends_a_process_at_once_with_status_130_and_one_line(tmp_path: Pa
                 **PATIENT,
                 "SINERGI_KAFKA__BOOTSTRAP": f"127.0.0.1:{silent.getsockname()[1]}",
                 "SINERGI_AGREEMENTS": str(EXAMPLE.parent),
+                "SINERGI_UNSIGNED_AGREEMENTS": "true",
             },
             cwd=tmp_path,
         )

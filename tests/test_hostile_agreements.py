@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import tomli_w
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
@@ -72,14 +71,14 @@ def test_running_processes_keep_their_agreements_beside_a_file_that_cannot_be_us
             pair.until_rows("sinergi.transfer", count)
 
 
-def of_an_unknown_type(pair: AgencyPair) -> str:
+def of_an_unknown_type(pair: AgencyPair) -> dict[str, Any]:
     """A valid agreement by which both agencies publish and read what only a newer version knows."""
     terms = pair.agreement["events"]["transfer"]
     both = {
         "publishers": [pair.publisher, pair.reader],
         "readers": [pair.publisher, pair.reader],
     }
-    return tomli_w.dumps(pair.agreement | {"events": {"gossip": terms | both}})
+    return pair.agreement | {"events": {"gossip": terms | both}}
 
 
 def make_topics(pair: AgencyPair) -> None:
@@ -99,7 +98,7 @@ def test_what_is_known_goes_on_when_an_agreement_on_an_unknown_event_type_is_loa
     with capture_logs() as log, running(relay.run), pair.materialising():
         pair.publish(transfer("T/0"))
         pair.until_rows("sinergi.transfer", 1)
-        (pair.folder / "gossip.toml").write_text(of_an_unknown_type(pair), encoding="utf-8")
+        pair.agree(of_an_unknown_type(pair), "gossip.toml")
         told = {
             "this version does not know an event type of the agreements",
             "topic not read, since this version does not know its event type",
@@ -114,7 +113,7 @@ def test_processes_start_beside_an_agreement_on_an_unknown_event_type(
     pair: AgencyPair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_topics(pair)
-    (pair.folder / "gossip.toml").write_text(of_an_unknown_type(pair), encoding="utf-8")
+    pair.agree(of_an_unknown_type(pair), "gossip.toml")
     pair.publish(transfer("T/0"))
     with pair.relaying(), pair.worker("a") as worker:
         pair.until_rows("sinergi.transfer", 1)
@@ -134,6 +133,6 @@ def test_processes_start_beside_an_agreement_on_an_unknown_event_type(
 def test_a_materialiser_with_nothing_but_unknown_event_types_to_read_says_so(
     pair: AgencyPair, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (pair.folder / "pks.toml").write_text(of_an_unknown_type(pair), encoding="utf-8")
+    pair.agree(of_an_unknown_type(pair))
     assert run(["--config", str(pair.reader_settings), "materialise"]) == 2
     assert "There is no event type gossip; there are seizure" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,12 +11,14 @@ import pytest
 import tomli_w
 
 from agency_pair import BUS, RELOADING, AgencyPair, running, transfer
+from signed_agreement import copy_signed, write_signed
 from sinergi.cli.relay import setup_of
 from sinergi.cli.root import run
 from sinergi.settings import settings
 from sinergi_producers.relay.factory import build_relay
 from sinergi_schemas import message
 from sinergi_schemas.agreements.collection import Agreements
+from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.seal.writer import TreeWriter
@@ -49,7 +50,7 @@ def pair(
     pair = AgencyPair(folder, kafka, agency_slug, databases(), databases(), 1, timeouts=RELOADING)
     readers = tmp_path / "reader"
     readers.mkdir()
-    shutil.copy(folder / "pks.toml", readers)
+    copy_signed(folder / "pks.toml", readers)
     pair.bus = replace(pair.bus, load=lambda: Agreements.load(readers))
     return pair
 
@@ -88,6 +89,13 @@ def replace_key(pair: AgencyPair, capsys: pytest.CaptureFixture[str], margin: in
     return tomli_w.dumps(document)
 
 
+def agree(pair: AgencyPair, text: str) -> None:
+    """Step 2 of the runbook: all parties sign the next version, the publisher with the new key."""
+    (new,) = pair.agency_settings.parent.glob("keys/*.2.key")
+    _, reader = pair.party_keys
+    write_signed(pair.folder / "next.toml", text, [SigningKey.load(new), reader])
+
+
 def signers(pair: AgencyPair) -> dict[int, list[bytes]]:
     """By tree size, the ids of the keys that have signed the topic's checkpoints."""
     found = {}
@@ -110,7 +118,7 @@ def test_a_key_is_replaced_while_everything_runs_and_nothing_becomes_unprovable(
         publish(pair, "P/1", "P/2")
         text = replace_key(pair, capsys, margin=2)  # leaves 3 and 4 bear both signatures
         assert replace_key(pair, capsys, margin=2) == text, "the same key again"
-        (pair.folder / "next.toml").write_text(text, encoding="utf-8")
+        agree(pair, text)
         new = Agreements.load(pair.folder).keys(pair.publisher)[0]
         told = "SELECT 1 FROM sinergi_producer.lease WHERE epoch > 1"
         pair.until(lambda: bool(pair.ask(told, pair.producer)), "the relay has loaded it")
@@ -119,7 +127,7 @@ def test_a_key_is_replaced_while_everything_runs_and_nothing_becomes_unprovable(
         pair.until_rows("sinergi.transfer", 4)
         pair.until(lambda: 6 in signers(pair), "all of them on the topic")
         assert pair.count("sinergi.transfer") == 4
-        shutil.copy(pair.folder / "next.toml", tmp_path / "reader")
+        copy_signed(pair.folder / "next.toml", tmp_path / "reader")
         pair.until_rows("sinergi.transfer", 6)
     assert signers(pair) == {
         1: ids(old),
@@ -146,8 +154,8 @@ def test_whoever_has_the_replaced_key_adds_nothing(
     with running(relay_of(pair).run):
         publish(pair, "P/1", "P/2")
     text = replace_key(pair, capsys, margin=0)
-    (pair.folder / "next.toml").write_text(text, encoding="utf-8")
-    shutil.copy(pair.folder / "next.toml", tmp_path / "reader")
+    agree(pair, text)
+    copy_signed(pair.folder / "next.toml", tmp_path / "reader")
     del pair.agreements
     pair.bus = replace(pair.bus, agreements=pair.agreements)
     with running(relay_of(pair).run), pair.materialising():

@@ -46,7 +46,7 @@ class SecuredPair:
         document = pair.agreement | {
             "auditors": {self.auditing: {"name": "Ombudsman", "reads": ["transfer"]}}
         }
-        (pair.folder / "pks.toml").write_text(tomli_w.dumps(document), encoding="utf-8")
+        pair.agree(document)
         operator = {
             "agency": pair.reader,
             "agreements": str(pair.folder),

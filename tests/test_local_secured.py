@@ -10,8 +10,9 @@ import pytest
 import tomli_w
 from cryptography import x509
 
-from provisioned_bus import LAPAS, agreement, year
+from provisioned_bus import AGENCIES, LAPAS, agreement, party_key, year
 from secured_kafka import Authority
+from signed_agreement import write_signed
 from sinergi.cli.root import run
 from sinergi.local import Local
 from sinergi.local.errors import LocalFolderRefused
@@ -46,7 +47,7 @@ def security(folder: Path) -> Iterator[LocalSecurity]:
         agreements = folder / "agreements"
         agreements.mkdir()
         document = agreement(in_force={"from": year(2020)})
-        (agreements / "pks.toml").write_text(tomli_w.dumps(document))
+        write_signed(agreements / "pks.toml", document, map(party_key, AGENCIES))
         assert operator(folder, "provision", "apply") == 0
         yield found
 

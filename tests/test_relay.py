@@ -294,7 +294,7 @@ def agree_from_2098_on(pair: AgencyPair) -> None:
     terms = pair.agreement["events"]["transfer"]
     numbers = [each | {"number": "PKS/3"} for each in pair.agreement["numbers"]]
     later = pair.agreement | {"in_force": period, "events": {"seizure": terms}, "numbers": numbers}
-    (pair.folder / "later.toml").write_text(tomli_w.dumps(later), encoding="utf-8")
+    pair.agree(later, "later.toml")
 
 
 def test_an_agreement_not_yet_in_force_without_a_topic_keeps_no_other_topic_waiting(
@@ -318,8 +318,7 @@ def test_a_row_under_a_version_that_the_relay_does_not_have_yet_is_sent_once_it_
     period = pair.agreement["in_force"] | {"from": datetime(2021, 1, 1, tzinfo=UTC)}
     numbers = [each | {"number": f"{each['number']}/2"} for each in pair.agreement["numbers"]]
     follows = {"replaces": [version.hash], "in_force": period, "numbers": numbers}
-    newer = tomli_w.dumps(pair.agreement | follows)
-    (pair.folder / "pks-2.toml").write_text(newer, encoding="utf-8")
+    pair.agree(pair.agreement | follows, "pks-2.toml")
     both = Agreements.load(pair.folder)
     with running(relay_of(pair, lambda: loaded[0]).run):
         with Session(pair.producer) as session, session.begin():

@@ -227,7 +227,7 @@ def test_an_agreement_of_another_bus_is_named_before_anybody_alters_a_topic(
     """Partitions that were added for a wrong agreement can never be removed."""
     terms = pair.agreement["events"]["transfer"] | {"partitions": 7}
     file = pair.folder / "pks.toml"
-    file.write_text(tomli_w.dumps(pair.agreement | {"events": {"transfer": terms}}))
+    pair.agree(pair.agreement | {"events": {"transfer": terms}}, file.name)
     with pytest.raises(errors.PartitionsDiffer) as raised:
         Replay(replace(pair.bus, agreements=Agreements.load(pair.folder)), pair.topic).partitions()
     said = str(raised.value)

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-import tomli_w
 from confluent_kafka.admin import AdminClient
 
 from agency_pair import DATABASE, running, transfer
@@ -207,7 +206,7 @@ def agreed(
     original |= {"replaces": [sha256(each).hexdigest() for each in files]} if files else {}
     for each in original["numbers"]:
         each["number"] = f"{number}/{each['party']}"
-    (bus.pair.folder / file).write_text(tomli_w.dumps(original), encoding="utf-8")
+    bus.pair.agree(original, file)
 
 
 def test_rows_whose_agreement_ran_out_meanwhile_are_held_until_a_new_one_covers_them(

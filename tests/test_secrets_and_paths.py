@@ -272,7 +272,7 @@ def test_settings_agreements_and_keys_lie_in_folders_of_any_name(
 ) -> None:
     made = write_first_files(tmp_path / name, PlannedFiles("bnnk", "sinergi.banyuwangi.example"))
     (tmp_path / name / "agreements" / f"{name}.toml").write_bytes(EXAMPLE.read_bytes())
-    settings = load(made.settings, {}, {})
+    settings = load(made.settings, {"unsigned_agreements": "true"}, {})
     settings.agreements()
     assert settings.values.keys == tmp_path / name / "keys"
     assert root.run(["--config", str(made.settings), "settings"]) == 0

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "agreement" / "banyuwangi.toml"
+# Nobody has the private keys of the example.
+UNSIGNED = {"unsigned_agreements": "true"}
 BUS = "sinergi.banyuwangi.example"
 BNNK, LAPAS = "bnnk-banyuwangi", "lapas-banyuwangi"
 
@@ -340,7 +342,7 @@ def founded(folder: Path) -> WrittenFiles:
 
 def test_init_writes_what_the_settings_then_read(tmp_path: Path) -> None:
     made = founded(tmp_path)
-    settings = load(made.settings, {}, {})
+    settings = load(made.settings, UNSIGNED, {})
     assert (settings.agency, settings.values.bus, settings.consumer_name) == (BNNK, BUS, "register")
     assert settings.connection().bootstrap == "h:1"
     for path in (tmp_path / "keys").iterdir():
@@ -393,7 +395,7 @@ def test_init_refuses_names_that_the_bus_cannot_carry(tmp_path: Path, plan: Plan
 def test_a_key_that_no_agreement_shows_signs_nothing(tmp_path: Path) -> None:
     made = founded(tmp_path)
     (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
-    settings = load(made.settings, {}, {})
+    settings = load(made.settings, UNSIGNED, {})
     agreements = settings.agreements()
     said = why_refused(lambda: settings.signing_keys(agreements))
     assert f"{BNNK}.key holds {BUS}/{BNNK}+{made.key.id.hex()}" in said
@@ -407,7 +409,7 @@ def test_a_key_that_no_agreement_shows_signs_nothing(tmp_path: Path) -> None:
 def test_a_database_that_no_agreement_names_is_told_with_those_that_are(tmp_path: Path) -> None:
     made = founded(tmp_path)
     (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
-    settings = load(made.settings, {"consumer.name": "reg"}, {})
+    settings = load(made.settings, UNSIGNED | {"consumer.name": "reg"}, {})
     said = why_refused(lambda: settings.receipt_key(settings.agreements()))
     assert f"consumer.name: the agreements show no receipt key of {BNNK}'s database reg" in said
     assert "they name register" in said
@@ -419,7 +421,7 @@ def test_a_missing_folder_of_keys_and_an_empty_one_are_told_apart(tmp_path: Path
     (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
     (tmp_path / "empty").mkdir()
     for folder, said in (("none", "there is no such folder"), ("empty", "it holds no *.key file")):
-        settings = load(made.settings, {"keys": str(tmp_path / folder)}, {})
+        settings = load(made.settings, UNSIGNED | {"keys": str(tmp_path / folder)}, {})
         assert f"({said})" in why_refused(lambda: settings.signing_keys(settings.agreements()))  # noqa: B023 - called at once
 
 
@@ -455,7 +457,7 @@ def test_a_second_key_in_the_folder_signs_too_once_the_agreement_shows_it(tmp_pa
     until = "until = { seizure = [120, 97, 104] }"
     line = f'keys = ["{following.public}"]\nreplaced_keys = [{{ key = "{made.key}", {until} }}]'
     (tmp_path / "agreements" / "pks.toml").write_text(_with_line(EXAMPLE.read_text(), line))
-    settings = load(made.settings, {}, {})
+    settings = load(made.settings, UNSIGNED, {})
     keys = {key.public for key in settings.signing_keys(settings.agreements())}
     assert keys == {made.key, following.public}
 
@@ -466,7 +468,7 @@ def test_what_has_no_effect_in_an_agreement_is_said_once(
     made = founded(tmp_path)
     text = EXAMPLE.read_text().replace("partitions = 3", 'partitions = 3\nretention = "P5Y"', 1)
     (tmp_path / "agreements" / "pks.toml").write_text(text)
-    settings = load(made.settings, {}, {})
+    settings = load(made.settings, UNSIGNED, {})
     for _ in range(2):
         settings.agreements()
     said = "".join(capsys.readouterr())
@@ -477,4 +479,4 @@ def test_agreements_of_another_bus_are_refused(tmp_path: Path) -> None:
     made = founded(tmp_path)
     (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
     with pytest.raises(SettingsRefused, match=r"bus: is other\.example"):
-        load(made.settings, {"bus": "other.example"}, {}).agreements()
+        load(made.settings, UNSIGNED | {"bus": "other.example"}, {}).agreements()

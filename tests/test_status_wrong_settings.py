@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from agency_pair import BUS, DATABASE, agreement, transfer
+from agency_pair import BUS, DATABASE, agreement, signs_nothing_else, transfer
+from signed_agreement import write_signed
 from sinergi_schemas.seal.keys import SigningKey
 from test_status import Operator, fifty, kinds, operator, until_sent
 
@@ -28,7 +29,7 @@ def test_agreements_with_other_keys_are_named_before_what_follows_from_them(
     wrong.mkdir()
     key = SigningKey.generate(f"{BUS}/{pair.publisher}")
     other = agreement(key.public, pair.receipt_key.public, pair.partitions)
-    (wrong / "pks.toml").write_text(tomli_w.dumps(other), encoding="utf-8")
+    write_signed(wrong / "pks.toml", other, [key, signs_nothing_else(pair.reader)])
     for document in (
         operator.reader(agreements=str(wrong)),
         operator.publisher(agreements=str(wrong)),

@@ -26,6 +26,7 @@ import sqlalchemy as sa
 import tomli_w
 
 from agency_pair import transfer
+from signed_agreement import write_signed
 from sinergi.cli.root import run
 from sinergi.settings.initialise import PlannedFiles, write_first_files
 from sinergi.settings.model import variable
@@ -33,6 +34,7 @@ from sinergi.settings.settings import load
 from sinergi_schemas import errors, postgresql
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql import connection as connections
+from sinergi_schemas.seal.keys import SigningKey
 from test_intake import HEADER, MAPPING, good
 from waiting import PATIENCE_SECONDS, until
 
@@ -93,8 +95,9 @@ class AgencyFolder:
 
     def agree(self, **changed: Any) -> None:
         """Write the agreement, with other values for some of its keys."""
-        text = tomli_w.dumps(self.agreement | changed)
-        (self.folder / "agreements" / "pks.toml").write_text(text)
+        keys = [self.folder / self.key, self.folder / "other/keys/bnnk-rekaan.key"]
+        path = self.folder / "agreements" / "pks.toml"
+        write_signed(path, self.agreement | changed, map(SigningKey.load, keys))
 
     def agree_on(self, **changed: Any) -> None:
         """The same for what it says of transfers."""
@@ -252,7 +255,7 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
         "contains no agreement; put the parties' *.toml files there",
     ),
     "agreement incomplete": (
-        lambda agency: agency.agree_on(partitions=0),
+        lambda agency: agency.edit("agreements/pks.toml", "partitions = 1", "partitions = 0"),
         "provision apply",
         "partitions: must be at least 1",
     ),

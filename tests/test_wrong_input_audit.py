@@ -17,7 +17,8 @@ import pytest
 import tomli_w
 from confluent_kafka.admin import NewTopic
 
-from agency_pair import BUS, AgencyPair, transfer
+from agency_pair import BUS, AgencyPair, signs_nothing_else, transfer
+from signed_agreement import write_signed
 from sinergi.cli import root
 from sinergi.exit_status import ExitStatus
 from sinergi.settings.model import variable
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
 
 TOPIC = "sinergi.lapas-rekaan.transfer"
 NOWHERE = "127.0.0.1:1"
-SETTINGS = {"agreements": "agreements", "kafka": {"bootstrap": NOWHERE}}
+# Nobody has the private keys of the example.
+SETTINGS = {
+    "agreements": "agreements",
+    "unsigned_agreements": True,
+    "kafka": {"bootstrap": NOWHERE},
+}
 
 
 @dataclass
@@ -209,9 +215,9 @@ def test_an_agreement_with_another_key_proves_nothing_and_shows_nothing(
     ask: Callable[..., CommandResult], pair: AgencyPair
 ) -> None:
     agreement = pair.folder / "pks.toml"
-    other = SigningKey.generate(f"{BUS}/{pair.publisher}").public
-    text = agreement.read_text(encoding="utf-8").replace(str(pair.key.public), str(other))
-    agreement.write_text(text, encoding="utf-8")
+    other = SigningKey.generate(f"{BUS}/{pair.publisher}")
+    text = agreement.read_text(encoding="utf-8").replace(str(pair.key.public), str(other.public))
+    write_signed(agreement, text, [other, signs_nothing_else(pair.reader)])
     found = ask(*here(pair), "replay", pair.topic.name, "--output", "ndjson")
     assert (found.status, found.out) == (ExitStatus.ERROR, "")
     assert "a checkpoint that the owner did not sign (SignatureMissing)" in found.err
@@ -224,9 +230,9 @@ def test_an_emptied_topic_whose_heads_are_gone_too_is_not_told_to_be_whole(
     ask: Callable[..., CommandResult], pair: AgencyPair
 ) -> None:
     agreement = pair.folder / "pks.toml"
-    other = SigningKey.generate(f"{BUS}/{pair.publisher}").public
-    text = agreement.read_text(encoding="utf-8").replace(str(pair.key.public), str(other))
-    agreement.write_text(text, encoding="utf-8")  # no head is this key's
+    other = SigningKey.generate(f"{BUS}/{pair.publisher}")
+    text = agreement.read_text(encoding="utf-8").replace(str(pair.key.public), str(other.public))
+    write_signed(agreement, text, [other, signs_nothing_else(pair.reader)])  # no head is this key's
     empty = f"copy.{pair.topic.name}"
     topics = open_admin(pair.connection)
     topics.create_topics([NewTopic(empty, pair.partitions, 1)])[empty].result(PATIENCE_SECONDS)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-import tomli_w
 from structlog.testing import capture_logs
 
 from agency_pair import running
+from signed_agreement import write_signed
 from sinergi.cli import materialise
 from sinergi.cli.root import run
 from sinergi.settings.initialise import PlannedFiles, write_first_files
@@ -29,6 +29,7 @@ from sinergi_consumers.testing.sinks import transfer
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql import connection as connections
+from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.topics import Topic
 from test_projection import Database, own
 from waiting import until
@@ -83,7 +84,9 @@ class ReaderFolder:
                 }
             },
         }
-        (self.folder / "agreements" / "pks.toml").write_text(tomli_w.dumps(agreement))
+        keys = (f"keys/{self.slug}.key", f"other/keys/{self.publisher}.key")
+        signing = [SigningKey.load(self.folder / each) for each in keys]
+        write_signed(self.folder / "agreements/pks.toml", agreement, signing)
 
     @property
     def receipt_key(self) -> Path:

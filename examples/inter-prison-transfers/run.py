@@ -13,6 +13,7 @@ The last line is one JSON object; the exit status is 0 only if everything agrees
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -144,6 +145,16 @@ def agreement(agencies: list[Agency]) -> bytes:
     return tomli_w.dumps(document).encode()
 
 
+def agree(file: Path, agencies: list[Agency]) -> None:
+    """Write the agreement, let each agency sign it, and give each a copy with the signatures."""
+    file.write_bytes(agreement(agencies))
+    for agency in agencies:
+        agency.run("agreement", "sign", str(file))
+    for agency in agencies:
+        for path in (file, file.with_name(f"{file.name}.note")):
+            shutil.copy(path, agency.folder / "agreements")
+
+
 class Service:
     """A process of an agency that keeps running: its relay or a materialiser."""
 
@@ -204,8 +215,7 @@ def bring_up(stack: ExitStack, folder: Path) -> list[Agency]:
     """Start Kafka and PostgreSQL, and create the agencies; the publisher is the first."""
     local = stack.enter_context(Local(folder / "local", console))
     agencies = [Agency.create(name, folder / name, local) for name in (PUBLISHER, *READERS)]
-    for agency in agencies:
-        (agency.folder / "agreements" / "transfers.toml").write_bytes(agreement(agencies))
+    agree(folder / "transfers.toml", agencies)
     agencies[0].run("provision", "apply")
     for agency in agencies:
         role = "producer" if agency.name == PUBLISHER else "consumer"

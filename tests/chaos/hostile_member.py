@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import fastavro
-import tomli_w
 from confluent_kafka.admin import NewTopic
 
 from agency_pair import BUS, agreement, transfer
 from chaos.foreign_writer import ForeignMessage
 from foreign_messages import false_seal_of, leaf
+from signed_agreement import write_signed
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import message, topics
 from sinergi_schemas.catalog import Schema
@@ -245,9 +245,9 @@ class Member:
         return AgreementHashes(good, ended, coming, good_hash)
 
     def _write(self, name: str, document: Mapping[str, Any]) -> str:
-        data = tomli_w.dumps(document).encode()
-        (self._world.folder / f"{name}.toml").write_bytes(data)
-        return sha256(data).hexdigest()
+        file = self._world.folder / f"{name}.toml"
+        write_signed(file, document, [self.key, *self._world.party_keys])
+        return sha256(file.read_bytes()).hexdigest()
 
 
 def _written(tape: Tape, crafted: Sequence[Crafted]) -> Iterator[TapeMessage]:

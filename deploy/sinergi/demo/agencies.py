@@ -1,13 +1,14 @@
 """The three agencies of the demo, each with a database, settings and keys of its own.
 
 1. write settings and new keys for each agency, as `sinergi init` does
-2. write the agreement with their public keys; each agency gets the same file
+2. write the agreement with their public keys; each signs it and gets a copy with the note
 3. make the tables, as `sinergi db upgrade` does, and the agency's own registers
 4. make the topics, as `sinergi provision apply` does
 """
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,12 @@ from sinergi import migrate
 from sinergi.demo import registers
 from sinergi.provision.cluster import Cluster
 from sinergi.provision.topics import wanted
-from sinergi.settings import settings
+from sinergi.settings import agreement_files, settings
 from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.projections.projection import history, projections_of
 from sinergi_producers.outbox.publishing import Outbox
+from sinergi_schemas.agreements.signatures import note_path
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.codes import Action
@@ -184,9 +186,7 @@ class DemoBus:
 def establish(folder: Path, local: Local, clock: StoryClock) -> DemoBus:
     """Set up the three agencies on local services, ready for relays and materialisers."""
     founded = {each.slug: _found(folder, local, each) for each in PROFILES}  # 1
-    agreement = tomli_w.dumps(_agreement(founded)).encode()
-    for each in founded.values():  # 2
-        (each.settings.parent / "agreements" / "banyuwangi.toml").write_bytes(agreement)
+    _agree(folder / "banyuwangi.toml", founded)  # 2
     catalog = Catalog.shipped()
     agencies = {
         each.slug: _equip(each, founded[each.slug], catalog, clock) for each in PROFILES
@@ -222,6 +222,16 @@ def _equip(profile: Profile, founded: WrittenFiles, catalog: Catalog, clock: Sto
     engine = sa.create_engine(held.producer_database, pool_size=10)
     registers.make(engine, [each.event_type for each in agreements.published_by(profile.slug)])
     return Agency(profile, held, engine, Outbox(profile.slug, agreements, catalog, clock))
+
+
+def _agree(file: Path, founded: Mapping[str, WrittenFiles]) -> None:
+    file.write_text(tomli_w.dumps(_agreement(founded)), encoding="utf-8")
+    (agreement,) = agreement_files.read([file])
+    for slug, each in founded.items():
+        agreement_files.sign(agreement, slug, each.settings.parent / "keys")
+    for each in founded.values():
+        for path in (file, note_path(file)):
+            shutil.copy(path, each.settings.parent / "agreements")
 
 
 def _agreement(founded: Mapping[str, WrittenFiles]) -> dict[str, object]:

@@ -258,7 +258,7 @@ class Values(SettingsTable):
     bus: Bus | None = Field(default=None, description="the bus's name as in the agreements")
     agreements: Path = Field(default=Path("agreements"), description="the folder of agreements")
     unsigned_agreements: bool = Field(
-        default=True, description="false to refuse agreements that not all parties have signed"
+        default=False, description="true to take agreements that not all parties have signed"
     )
     keys: Path = Field(default=Path("keys"), description="the folder of private keys")
     kafka: KafkaSettings = KafkaSettings()
