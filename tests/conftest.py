@@ -180,8 +180,12 @@ def _source(wanted: str | None) -> ServiceSource:
 
 def _start_local(stack: ExitStack) -> Services:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sinergi-"))
-    local = stack.enter_context(Local(Path(folder)))
-    return _hastened(Services(local.bootstrap, local.database("postgres")))
+    local = stack.enter_context(Local(Path(folder), is_secured=False))
+    url = sa.make_url(local.database("postgres"))
+    # Tests change user, password and database; in the file the password stands last.
+    line = Path(str(url.query["passfile"])).read_text("utf-8").strip()
+    told = url.set(query={}, password=line.rpartition(":")[2])
+    return _hastened(Services(local.bootstrap, told.render_as_string(hide_password=False)))
 
 
 def _hastened(started: Services) -> Services:

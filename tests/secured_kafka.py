@@ -202,7 +202,7 @@ class Secured:
 @contextmanager
 def secured(folder: Path) -> Iterator[Secured]:
     """A broker that runs while the block lasts."""
-    state = LocalState.of(folder)
+    state = LocalState.of(folder, is_secured=False)
     authority, other = Authority("tests"), Authority("somebody else")
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
     ports = [each.getsockname()[1] for each in sockets]

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def local(folder: Path) -> Iterator[Local]:
     """A broker whose disk is at hand, whatever services the other tests use."""
-    with Local(folder) as services:
+    with Local(folder, is_secured=False) as services:
         yield services
 
 

@@ -40,6 +40,8 @@ from sinergi.local.errors import (
 from sinergi.local.kafka import LocalKafka
 from sinergi.local.postgresql import LocalPostgresql
 from sinergi.local.state import LocalState, is_free
+from sinergi.settings.settings import load
+from sinergi_schemas.kafka.admin import open_admin
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -85,7 +87,8 @@ def database(local: Local, name: str = "kept") -> Iterator[psycopg.Connection]:
 
 
 def admin(local: Local) -> AdminClient:
-    return AdminClient({"bootstrap.servers": local.bootstrap, "log_level": 0})
+    """The operator's client."""
+    return open_admin(load(local.operator_settings, environment={}).connection())
 
 
 # Up and down
@@ -236,8 +239,11 @@ def test_postgresql_keeps_its_usual_durability_and_asks_for_a_password(home: Pat
         password = connection.info.password
     assert len(password) >= 24
     url = Local(home).database("kept").replace("+psycopg", "")
+    assert password not in url
     with pytest.raises(psycopg.OperationalError, match="password"):
-        psycopg.connect(url.replace(password, "wrong"))
+        psycopg.connect(url, password="wrong")  # noqa: S106 - it opens nothing
+    with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+        psycopg.connect(url.partition("?")[0])
 
 
 def test_kafka_makes_no_topic_unasked_and_stamps_what_it_takes(home: Path) -> None:

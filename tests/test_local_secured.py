@@ -41,11 +41,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def security(folder: Path) -> Iterator[LocalSecurity]:
     """A running Kafka whose operator has provisioned it from an agreement."""
-    with Local(folder, is_secured=True) as local:
+    with Local(folder) as local:
         found = local.status().security
         assert found
         agreements = folder / "agreements"
-        agreements.mkdir()
         document = agreement(in_force={"from": year(2020)})
         write_signed(agreements / "pks.toml", document, map(party_key, AGENCIES))
         assert operator(folder, "provision", "apply") == 0
@@ -61,13 +60,13 @@ def agency(folder: Path, found: LocalSecurity, **kafka: str) -> Connection:
     settings: dict[str, Any] = {
         "agency": LAPAS,
         "kafka": {
-            "bootstrap": found.agency_address,
+            "bootstrap": Local(folder).bootstrap,
             "security": "SASL_SSL",
             "ca_file": str(found.ca_file),
             "password_file": str(folder / f"passwords/{LAPAS}.producer.password"),
             **kafka,
         },
-        "timeouts": {"kafka": {"answer": 2.0}},
+        "timeouts": {"kafka": {"answer": 30.0}},
     }
     path = folder / "agency.toml"
     path.write_text(tomli_w.dumps(settings))
@@ -100,11 +99,10 @@ def test_a_broker_of_another_authority_is_refused(folder: Path, security: LocalS
 @pytest.mark.parametrize("protocol", ["plaintext", "ssl"])
 @pytest.mark.parametrize("listener", ["operator", "agency"])
 def test_whoever_has_neither_password_nor_certificate_reaches_nothing(
-    security: LocalSecurity, protocol: str, listener: str
+    folder: Path, security: LocalSecurity, protocol: str, listener: str
 ) -> None:
-    address = security.agency_address
-    if listener == "operator":
-        address = load(security.operator_settings, environment={}).connection().bootstrap
+    addresses = {"operator": security.operator_address, "agency": Local(folder).bootstrap}
+    address = addresses[listener]
     options = {"security.protocol": protocol, "ssl.ca.location": str(security.ca_file)}
     with pytest.raises((errors.LoginRefused, errors.BrokerAway)):
         cluster_id(open_admin(Connection(address, options, timeouts=HASTY)))
@@ -136,12 +134,13 @@ def test_status_says_how_to_connect(
     found = json.loads(capsys.readouterr().out)["security"]
     assert found == {
         "operator_settings": str(folder / "operator.toml"),
-        "agency_address": security.agency_address,
+        "operator_address": security.operator_address,
         "ca_file": str(folder / "tls/ca.pem"),
     }
     assert run(["local", "status", "--folder", str(folder)]) == 0
     shown = capsys.readouterr().out
-    assert all(str(each) in shown for each in found.values())
+    ways = (found["operator_settings"], found["ca_file"], Local(folder).bootstrap)
+    assert all(each in shown for each in ways)
 
 
 @pytest.mark.usefixtures("security")
@@ -150,8 +149,9 @@ def test_access_control_cannot_be_taken_from_a_folder_that_has_it(folder: Path) 
         Local(folder, is_secured=False).up()
 
 
-def test_a_new_folder_has_no_access_control_unless_it_is_asked_for(tmp_path: Path) -> None:
-    with Local(tmp_path) as local:
+def test_a_new_folder_has_access_control_unless_it_is_asked_for_without(tmp_path: Path) -> None:
+    with Local(tmp_path, is_secured=False) as local:
         assert local.status().security is None
+    assert Local(tmp_path).status().security is None
     with pytest.raises(LocalFolderRefused, match="its Kafka has no access control"):
         Local(tmp_path, is_secured=True).up()

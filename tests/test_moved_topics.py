@@ -42,7 +42,7 @@ def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], s
 @pytest.fixture
 def second(tmp_path: Path) -> Iterator[str]:
     """Where another Kafka is."""
-    with Local(tmp_path / "second") as local:
+    with Local(tmp_path / "second", is_secured=False) as local:
         yield local.bootstrap
 
 

@@ -62,18 +62,25 @@ def has(bus: ProvisionedBus, entry: AclEntry) -> bool:
     return entry in found.entries
 
 
-def test_a_right_begins_and_ends_with_its_agreement_and_not_at_the_next_look(
-    bus: ProvisionedBus,
-) -> None:
+def test_a_right_begins_with_its_agreement_and_not_at_the_next_look(bus: ProvisionedBus) -> None:
     begins = SYSTEM.now() + timedelta(seconds=2)
-    bus.agree(agreement(in_force={"from": begins, "until": begins + timedelta(seconds=4)}))
+    bus.agree(agreement(in_force={"from": begins}))
     with capture_logs() as logs, running(watch(bus, LONG_SECONDS).run):
         until(lambda: has(bus, WRITE), "the right begins")
         assert SYSTEM.now() >= begins
+    assert [each["event"] for each in logs if each.get("what") == str(WRITE)] == ["create"]
+
+
+def test_a_right_ends_with_its_agreement_and_not_at_the_next_look(bus: ProvisionedBus) -> None:
+    bus.agree(agreement(in_force={"from": year(2020)}))
+    assert bus.provision("apply") == 0
+    assert has(bus, WRITE)
+    ends = SYSTEM.now() + timedelta(seconds=3)
+    bus.agree(agreement(in_force={"from": year(2020), "until": ends}))
+    with capture_logs() as logs, running(watch(bus, LONG_SECONDS).run):
         until(lambda: not has(bus, WRITE), "the right ends")
-        assert SYSTEM.now() >= begins + timedelta(seconds=4)
-    events = [each["event"] for each in logs if each.get("what") == str(WRITE)]
-    assert events == ["create", "remove"]
+        assert SYSTEM.now() >= ends
+    assert [each["event"] for each in logs if each.get("what") == str(WRITE)] == ["remove"]
 
 
 def test_agreements_that_cannot_be_used_take_no_right_away(bus: ProvisionedBus) -> None:

@@ -87,7 +87,7 @@ def test_an_agreement_with_a_thousand_missing_topics_is_one_line_and_no_partitio
     huge["events"] = dict.fromkeys(("transfer", "seizure", "suspicious-visit"), events)
     text = tomli_w.dumps(huge).replace("    ", "").replace(",\n", ",")
     (pair.folder / "huge.toml").write_text(text, encoding="utf-8")
-    document = operator.reader()
+    document = operator.reader(unsigned_agreements=True)
     assert document["away"] == []
     (problem,) = (each for each in document["problems"] if each["kind"] == "topic")
     assert "and 1,677 more topics are not on the broker" in problem["what"]

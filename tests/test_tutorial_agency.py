@@ -1,9 +1,8 @@
 """The tutorial for an agency's programmer works as it is printed.
 
 The test writes its blocks and runs its commands in order, as a person would at a terminal, on real
-services. It replaces only what a reader also has to fill in: addresses, names of databases, and
-names of agencies, since a test has topics of its own. Installing Sinergi and starting the services
-(section 1) is what the test run itself has done.
+services of its own. It replaces only what a reader also has to fill in: an address and names of
+agencies. Installing Sinergi is what the test run itself has done.
 """
 
 from __future__ import annotations
@@ -23,12 +22,11 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import pytest
 import sqlalchemy as sa
 
+from sinergi.local import Local
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from conftest import Services
 
 pytestmark = pytest.mark.long
 
@@ -121,8 +119,11 @@ class Terminal:
     def run(self, command: Command) -> str:
         """One command: a variable, a process that stays, or one that ends well."""
         if command.line.startswith("export "):
-            name = command.line.removeprefix("export ").partition("=")[0]
-            self.environment[name] = self.values[name]
+            name, _, value = command.line.removeprefix("export ").partition("=")
+            if name in self.values:
+                self.environment[name] = self.values[name]
+            else:
+                self.environment[name] = self._finished(f"echo {value}").strip()
             return ""
         line = self.filled_in(command.line)
         if line.endswith(RUN_FOR_EVER):
@@ -166,31 +167,30 @@ class Terminal:
                 process.kill()
 
 
+@contextmanager
+def services_of(terminal: Terminal) -> Iterator[None]:
+    """Section 1: the page's own services, which run in its folder while the block lasts."""
+    services = Local(terminal.folder / ".sinergi/local")
+    try:
+        terminal.run(Command("sinergi local up", ""))
+        terminal.values["KAFKA"] = services.bootstrap
+        yield
+    finally:
+        services.down()
+
+
 @pytest.fixture
-def terminal(tmp_path: Path, services: Services) -> Iterator[Terminal]:
-    """An empty folder, two names for databases, and names of agencies that nobody else uses."""
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """An empty folder, and names of agencies."""
     suffix = secrets.token_hex(5)
-    server = sa.make_url(services.postgresql).set(drivername="postgresql+psycopg")
-    names = {variable: f"{variable.lower()}_{suffix}" for variable in ("SDP", "REGISTER")}
-    urls = {
-        variable: server.set(database=name).render_as_string(hide_password=False)
-        for variable, name in names.items()
-    }
     words = {name: f"{name}-{suffix}" for name in ("lapas-rekaan", "bnnk-rekaan")}
-    words |= {role: f"{role}_{suffix}" for role in (APP_USER, RELAY_USER)}
-    with Terminal(tmp_path, words, {"KAFKA": services.kafka, **urls}) as made:
+    with Terminal(tmp_path, words, {}) as made, services_of(made):
         yield made
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        for name in names.values():
-            connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        for role in (APP_USER, RELAY_USER):
-            connection.execute(sa.text(f"DROP ROLE IF EXISTS {words[role]}"))
 
 
 def test_a_reader_of_the_page_sees_the_first_event_arrive(terminal: Terminal) -> None:
     assert [section[3:5].strip(". ") for section in SECTIONS] == [str(n) for n in range(1, 11)]
-    installing, databases = SECTIONS[0].split("Put its", 1)
+    installing, databases = SECTIONS[0].split("Put the address", 1)
     assert "$ sinergi local up" in installing
     terminal.follow(databases)
     for section in SECTIONS[1:5]:
@@ -208,9 +208,9 @@ def the_application_publishes_as_a_user_of_its_own(terminal: Terminal) -> None:
     """Section 10: with the rights that an upgrade gives to the role that it names."""
     (naming,) = [block for block in blocks(SECTIONS[9]) if block.language == "toml"]
     (upgrading,) = [block for block in blocks(SECTIONS[9]) if block.language == "console"]
-    user = terminal.words[APP_USER]
+    user = APP_USER
     password = secrets.token_hex(8)
-    owner = sa.create_engine(terminal.values["SDP"], poolclass=sa.NullPool)
+    owner = sa.create_engine(terminal.environment["SDP"], poolclass=sa.NullPool)
     with owner.begin() as connection:
         connection.execute(sa.text(f"CREATE ROLE {user} LOGIN PASSWORD '{password}'"))
         connection.execute(sa.text(f"GRANT SELECT, UPDATE ON mutasi TO {user}"))

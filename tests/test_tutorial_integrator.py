@@ -1,9 +1,9 @@
 """The tutorial for an integrator works as it is printed.
 
 The test writes its blocks and runs its commands in order, as a person would at a terminal, on real
-services. It replaces only what a reader also has to fill in: addresses, names of databases and of
-agencies. Installing Sinergi and starting the services (the first block) is what the test run itself
-has done; the page's own package is written to a folder of the test's.
+services of its own. It replaces only what a reader also has to fill in: an address and names of
+agencies. Installing Sinergi is what the test run itself has done; the page's own package is
+installed into a folder of the test's.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from test_tutorial_agency import MOST_COLUMNS, Command, Terminal, blocks
+from test_tutorial_agency import MOST_COLUMNS, Command, Terminal, blocks, services_of
 from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from conftest import Services
 
 pytestmark = pytest.mark.long
 
@@ -32,32 +30,22 @@ ROOT = Path(__file__).parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial-integrator.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTIONS = re.split(r"(?m)^(?=## )", TUTORIAL)[1:]
-DATABASES = ("CASES", "REGISTER", "REBUILT")
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, services: Services) -> Iterator[Terminal]:
-    """An empty folder, names for databases and agencies that nobody else uses."""
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """An empty folder, and names of agencies."""
     suffix = secrets.token_hex(5)
-    server = sa.make_url(services.postgresql).set(drivername="postgresql+psycopg")
-    names = {variable: f"{variable.lower()}_{suffix}" for variable in DATABASES}
-    urls = {
-        variable: server.set(database=name).render_as_string(hide_password=False)
-        for variable, name in names.items()
-    }
     words = {name: f"{name}-{suffix}" for name in ("polresta-rekaan", "bnnk-rekaan")}
-    with Terminal(tmp_path, words, {"KAFKA": services.kafka, **urls}) as made:
+    with Terminal(tmp_path, words, {}) as made:
         packages = str(tmp_path / "packages")
         # Built by the hatchling that is installed, so that nothing is fetched.
         mine = {"PYTHONPATH": packages, "PIP_TARGET": packages, "PIP_NO_BUILD_ISOLATION": "false"}
         made.environment |= mine | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        yield made
-    for file in tmp_path.glob("*.pid"):
-        kill(int(file.read_text()), tmp_path)
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        for name in names.values():
-            connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        with services_of(made):
+            yield made
+            for file in tmp_path.glob("*.pid"):
+                kill(int(file.read_text()), tmp_path)
 
 
 def kill(pid: int, folder: Path) -> None:
@@ -72,7 +60,7 @@ def test_the_table_is_filled_once_through_corrections_and_kill_9_and_rebuilt_equ
     terminal: Terminal,
 ) -> None:
     assert [section[3:5].strip(". ") for section in SECTIONS] == [str(n) for n in range(1, 10)]
-    installing, databases = SECTIONS[0].split("Put its", 1)
+    installing, databases = SECTIONS[0].split("Put the address", 1)
     assert "$ sinergi local up" in installing
     terminal.follow(databases)
     for section in SECTIONS[1:7]:
@@ -86,7 +74,7 @@ def the_table_is_filled_anew(terminal: Terminal) -> None:
     """Section 8, in the first database; the rebuilt one stays as it is, to compare with."""
     (filling,) = [each.text for each in blocks(SECTIONS[7]) if each.language == "sql"]
     (listing,) = [each.text for each in blocks(SECTIONS[7]) if each.language == "console"]
-    register = sa.create_engine(terminal.values["REGISTER"], poolclass=sa.NullPool)
+    register = sa.create_engine(terminal.environment["REGISTER"], poolclass=sa.NullPool)
     terminal.run(Command("kill $(cat three.pid)", ""))
     until(lambda: not alive(terminal, "two", "three"), "the workers have ended")
     terminal.follow(f"```console\n{listing}```\n")

@@ -77,7 +77,7 @@ class Agency:
         database = local.database(name)
         made = sinergi(
             "init", "--json", "--agency", name, "--bus", BUS, "--folder", str(folder),
-            "--database", database, "--kafka", local.bootstrap,
+            "--database", database, "--kafka", local.bootstrap, "--kafka-ca", str(local.ca_file),
         )  # fmt: skip
         return cls(name, folder, database, json.loads(made))
 
@@ -145,14 +145,22 @@ def agreement(agencies: list[Agency]) -> bytes:
     return tomli_w.dumps(document).encode()
 
 
-def agree(file: Path, agencies: list[Agency]) -> None:
-    """Write the agreement, let each agency sign it, and give each a copy with the signatures."""
+def agree(file: Path, agencies: list[Agency], operator: Path) -> None:
+    """Write the agreement, let each agency sign it, and give everybody a copy with the note."""
     file.write_bytes(agreement(agencies))
     for agency in agencies:
         agency.run("agreement", "sign", str(file))
-    for agency in agencies:
+    for folder in (operator, *(each.folder for each in agencies)):
         for path in (file, file.with_name(f"{file.name}.note")):
-            shutil.copy(path, agency.folder / "agreements")
+            shutil.copy(path, folder / "agreements")
+
+
+def provision(agencies: list[Agency], operator: Path) -> None:
+    """Make topics, users and rights as the operator, and hand each agency its passwords."""
+    sinergi("--config", str(operator / "operator.toml"), "provision", "apply")
+    for agency in agencies:
+        for password in (operator / "passwords").glob(f"{agency.name}.*"):
+            shutil.move(password, agency.folder / "passwords")
 
 
 class Service:
@@ -215,8 +223,9 @@ def bring_up(stack: ExitStack, folder: Path) -> list[Agency]:
     """Start Kafka and PostgreSQL, and create the agencies; the publisher is the first."""
     local = stack.enter_context(Local(folder / "local", console))
     agencies = [Agency.create(name, folder / name, local) for name in (PUBLISHER, *READERS)]
-    agree(folder / "transfers.toml", agencies)
-    agencies[0].run("provision", "apply")
+    operator = local.operator_settings.parent
+    agree(folder / "transfers.toml", agencies, operator)
+    provision(agencies, operator)
     for agency in agencies:
         role = "producer" if agency.name == PUBLISHER else "consumer"
         agency.run("db", "upgrade", "--role", role)

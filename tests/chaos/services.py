@@ -207,6 +207,6 @@ def _state(folder: Path) -> tuple[Path, LocalState]:
     folder.mkdir(parents=True)
     for each in (folder.parent, folder):
         each.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    state = LocalState.of(folder)
+    state = LocalState.of(folder, is_secured=False)
     state.write()
     return folder, state

@@ -33,8 +33,9 @@ def demo(
 ) -> None:
     """Play three agencies on this machine: real Kafka, real PostgreSQL, real processes.
 
-    They publish along five stories; two processes are killed, one transaction is rolled back, one
-    byte of a copied topic is changed. At the end every event is counted in five places. Nothing is
+    They publish along five stories; the brokers refuse one of them a topic that the agreement does
+    not let it read; two processes are killed, one transaction is rolled back, one byte of a copied
+    topic is changed. At the end every event is counted in five places. Nothing is
     left running, however it ends; without --keep nothing is left at all.
 
     Exit status 0: everything agrees; 1: something does not; 2: it could not be played.

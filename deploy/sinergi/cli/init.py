@@ -26,15 +26,30 @@ def init(
     kafka: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="A broker to start from.")
     ] = None,
+    kafka_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The authority's certificates, where the brokers use TLS."
+        ),
+    ] = None,
     folder: Annotated[Path, typer.Option(help="Where to write.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Write sinergi.toml and keys for an agency, and print its public keys for the agreement.
 
     Nothing is ever overwritten. Private keys are readable by their owner only; back them up.
+
+    With --kafka-ca the relay and the materialiser log in with passwords that the brokers' operator
+    hands over: they go into the folder passwords, under the names that `sinergi provision` gives.
     """
     plan = PlannedFiles(
-        agency, bus, database=name, producer=database, consumer=database, kafka=kafka
+        agency,
+        bus,
+        database=name,
+        producer=database,
+        consumer=database,
+        kafka=kafka,
+        ca_file=kafka_ca,
     )
     with first_files(folder, plan) as written:
         party = written.party(agency, full_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import asdict
 from pathlib import Path
@@ -39,25 +40,23 @@ def up(
     new_ports: Annotated[
         bool, typer.Option("--new-ports", help="Stop what runs and move it to other ports.")
     ] = False,
-    secured: Annotated[
-        bool | None,
+    plaintext: Annotated[
+        bool,
         typer.Option(
-            "--secured/--unsecured",
-            help="Whether a new folder's Kafka has access control and TLS.",
-            show_default="--unsecured",
+            "--plaintext", help="In a new folder: a Kafka without TLS and without access control."
         ),
-    ] = None,
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start them with the data and the addresses of the last time; they run until `down`.
 
-    With --secured nobody may do anything that `sinergi provision apply` did not give a right to,
-    apart from the operator, whose settings are in the folder's operator.toml.
+    On this Kafka an agency may do what `sinergi provision apply` has given it a right to, and
+    nothing else. The operator may do everything: his settings are in the folder's operator.toml.
 
     Example: sinergi local up
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    services = Local(folder, Console(stderr=True), is_secured=secured)
+    services = Local(folder, Console(stderr=True), is_secured=False if plaintext else None)
     _print(services.up(new_ports=new_ports), as_json=as_json)
 
 
@@ -82,6 +81,29 @@ def down(folder: Folder = DEFAULT_FOLDER, *, as_json: AsJson = False) -> None:
     _print(Local(folder).down(), as_json=as_json)
 
 
+def _database_name(text: str) -> str:
+    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", text):
+        raise typer.BadParameter(
+            f"{text!r} cannot name a database here; write at most 63 lower-case letters, digits"
+            " and underscores, and no digit first"
+        )
+    return text
+
+
+@app.command()
+def database(
+    name: Annotated[str, typer.Argument(help="The database's name.", callback=_database_name)],
+    folder: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Print the URL of a database, which is created if it does not exist.
+
+    The URL names the file that holds the password.
+
+    Example: sinergi local database register
+    """
+    terminal.show_line(Local(folder).database(name))
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     """Let SIGTERM stop services that are half started, as Ctrl-C does."""
     raise KeyboardInterrupt
@@ -101,8 +123,8 @@ def _print(found: LocalStatus, *, as_json: bool) -> None:
     for name, one in services.items():
         state = f"pid {one.pid}" if one.pid else "stopped"
         terminal.show_line(f"{name:<12}{state:<14}{one.address}")
-    if found.security is not None:
-        ca_file = found.security.ca_file
-        terminal.show_line(f"{'operator':<12}{'settings':<14}{found.security.operator_settings}")
-        terminal.show_line(f"{'agencies':<12}{'SASL_SSL':<14}{found.security.agency_address}")
-        terminal.show_line(f"{'':<12}{'ca_file':<14}{ca_file}")
+    if found.security is None:
+        terminal.note("Kafka has no access control: whoever reaches it may do everything")
+        return
+    terminal.show_line(f"{'ca_file':<26}{found.security.ca_file}")
+    terminal.show_line(f"{'operator':<26}{found.security.operator_settings}")

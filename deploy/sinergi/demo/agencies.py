@@ -2,8 +2,8 @@
 
 1. write settings and new keys for each agency, as `sinergi init` does
 2. write the agreement with their public keys; each signs it and gets a copy with the note
-3. make the tables, as `sinergi db upgrade` does, and the agency's own registers
-4. make the topics, as `sinergi provision apply` does
+3. make topics, users and rights from it, as `sinergi provision apply` does
+4. make the tables, as `sinergi db upgrade` does, and the agency's own registers
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from sqlalchemy.orm import Session
 
 from sinergi import migrate
 from sinergi.demo import registers
-from sinergi.provision.cluster import Cluster
-from sinergi.provision.topics import wanted
+from sinergi.demo.operator import provision
 from sinergi.settings import agreement_files, settings
 from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
+from sinergi.settings.model import FILE_NAME
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.projections.projection import history, projections_of
 from sinergi_producers.outbox.publishing import Outbox
+from sinergi_schemas.agreements.principals import default_principal
 from sinergi_schemas.agreements.signatures import note_path
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.codes import Action
-from sinergi_schemas.kafka.admin import open_admin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
 
     from sinergi.local import Local
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.events import Event
+    from sinergi_schemas.kafka import Connection
     from sinergi_schemas.topics import Topic
 
 BUS = "sinergi.banyuwangi.example"
@@ -84,6 +85,13 @@ _PURPOSES = {
     "suspicious-visit": ["PREVENTION", "INVESTIGATION"],
     "transfer": ["PRISON_SECURITY", "INVESTIGATION"],
 }
+# Where the stories need no more: the police learn of a visit by the seizure that follows it.
+_READERS = {
+    "seizure": _EVERYBODY,
+    "suspicious-visit": [LAPAS.slug, BNNK.slug],
+    "transfer": _EVERYBODY,
+}
+AUDITOR = "ombudsman-rekaan"
 _PARTITIONS = 2
 
 
@@ -153,10 +161,16 @@ class Agency:
 
 @dataclass(frozen=True, slots=True)
 class DemoBus:
-    """All agencies and their agreement."""
+    """All agencies and their agreement.
+
+    Attributes:
+        bus: as the auditor reads it.
+        operator: how the brokers' operator connects, who may do everything there.
+    """
 
     agencies: Mapping[str, Agency]
     bus: Bus
+    operator: Connection
 
     @property
     def agreements(self) -> Agreements:
@@ -186,16 +200,18 @@ class DemoBus:
 def establish(folder: Path, local: Local, clock: StoryClock) -> DemoBus:
     """Set up the three agencies on local services, ready for relays and materialisers."""
     founded = {each.slug: _found(folder, local, each) for each in PROFILES}  # 1
-    _agree(folder / "banyuwangi.toml", founded)  # 2
+    audit = _found_auditor(folder / AUDITOR, local)
+    owners = {slug: each.settings.parent for slug, each in founded.items()}
+    owners[AUDITOR] = audit.parent
+    operator_file = local.operator_settings
+    _agree(folder / "banyuwangi.toml", founded, [*owners.values(), operator_file.parent])  # 2
+    operator = provision(operator_file, owners)  # 3
     catalog = Catalog.shipped()
     agencies = {
         each.slug: _equip(each, founded[each.slug], catalog, clock) for each in PROFILES
-    }  # 3
-    first = agencies[LAPAS.slug].settings
-    bus = Bus(first.connection(), first.agreements(), catalog)
-    cluster = Cluster(open_admin(bus.connection))  # 4
-    cluster.apply(cluster.plan(wanted(bus.agreements, SYSTEM.now())))
-    return DemoBus(agencies, bus)
+    }  # 4
+    auditor = settings.load(audit, environment={})
+    return DemoBus(agencies, Bus(auditor.connection(), auditor.agreements(), catalog), operator)
 
 
 def _found(folder: Path, local: Local, profile: Profile) -> WrittenFiles:
@@ -207,8 +223,26 @@ def _found(folder: Path, local: Local, profile: Profile) -> WrittenFiles:
         producer=url,
         consumer=url,
         kafka=local.bootstrap,
+        ca_file=local.ca_file,
     )
     return write_first_files(folder / profile.slug, plan)
+
+
+def _found_auditor(folder: Path, local: Local) -> Path:
+    """Write the auditor's settings, who has neither a database nor a private key."""
+    for name in ("agreements", "passwords"):
+        (folder / name).mkdir(parents=True)
+    login = default_principal(AUDITOR, "auditor")
+    kafka = {
+        "bootstrap": local.bootstrap,
+        "security": "SASL_SSL",
+        "ca_file": str(local.ca_file),
+        "username": login,
+        "password_file": f"passwords/{login}.password",
+    }
+    file = folder / FILE_NAME
+    file.write_text(tomli_w.dumps({"kafka": kafka}), encoding="utf-8")
+    return file
 
 
 def _equip(profile: Profile, founded: WrittenFiles, catalog: Catalog, clock: StoryClock) -> Agency:
@@ -224,14 +258,15 @@ def _equip(profile: Profile, founded: WrittenFiles, catalog: Catalog, clock: Sto
     return Agency(profile, held, engine, Outbox(profile.slug, agreements, catalog, clock))
 
 
-def _agree(file: Path, founded: Mapping[str, WrittenFiles]) -> None:
+def _agree(file: Path, founded: Mapping[str, WrittenFiles], readers: Iterable[Path]) -> None:
+    """Let each agency sign the agreement, and give a copy to everybody who needs one."""
     file.write_text(tomli_w.dumps(_agreement(founded)), encoding="utf-8")
     (agreement,) = agreement_files.read([file])
     for slug, each in founded.items():
         agreement_files.sign(agreement, slug, each.settings.parent / "keys")
-    for each in founded.values():
+    for folder in readers:
         for path in (file, note_path(file)):
-            shutil.copy(path, each.settings.parent / "agreements")
+            shutil.copy(path, folder / "agreements")
 
 
 def _agreement(founded: Mapping[str, WrittenFiles]) -> dict[str, object]:
@@ -252,10 +287,11 @@ def _agreement(founded: Mapping[str, WrittenFiles]) -> dict[str, object]:
             }
             for each in PROFILES
         },
+        "auditors": {AUDITOR: {"name": "Ombudsman Rekaan", "reads": sorted(_PUBLISHERS)}},
         "events": {
             name: {
                 "publishers": publishers,
-                "readers": _EVERYBODY,
+                "readers": _READERS[name],
                 "purposes": _PURPOSES[name],
                 "partitions": _PARTITIONS,
             }

@@ -1,6 +1,7 @@
 """The demo from start to end, in the order in which it is shown.
 
-1. Kafka and PostgreSQL on this machine; three agencies; their relays and materialisers
+1. Kafka and PostgreSQL on this machine; three agencies; their relays and materialisers; one of them
+   asks for a topic outside the agreement
 2. the five stories and the concurrent writers, with two processes killed meanwhile
 3. wait until every reader has every event; stop the processes in order
 4. change one byte in a copy of a topic, and find it
@@ -20,6 +21,7 @@ from sinergi.demo.agencies import POLRESTA, PROFILES, StoryClock, establish
 from sinergi.demo.concurrent_writers import concurrent_writers
 from sinergi.demo.fiction import at
 from sinergi.demo.final_count import FinalCount, count_all, is_settled
+from sinergi.demo.outside import read_outside_the_agreement
 from sinergi.demo.scenario import Scenario
 from sinergi.demo.tampering import Tampered, tamper
 from sinergi.demo.workers import WorkerCommand, Workers
@@ -77,6 +79,7 @@ def play(folder: Path, screen: Screen, check: Callable[[], None]) -> DemoOutcome
             demo = stack.enter_context(closing(establish(folder, local, clock)))
         workers = stack.enter_context(Workers(folder / "logs", check))
         _start(demo, workers, screen)
+        read_outside_the_agreement(demo, screen)
         expected = _play_stories(Scenario(demo, workers, clock, screen))  # 2, 3
         workers.stop()
         tampered = _tamper(demo, screen)  # 4

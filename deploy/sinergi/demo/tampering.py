@@ -86,14 +86,16 @@ def tamper(demo: DemoBus, topic: Topic) -> Tampered:
     messages = _read(demo, topic)  # 1
     change = _lighter(demo, _victim(messages))
     copy = f"copy.{topic.name}"
+    # No agreement lets anybody read the copy.
+    operated = replace(demo.bus, connection=demo.operator)
     _copy(demo, topic, copy, messages, change)  # 2
     try:
-        list(Replay(demo.bus, topic, copy).events(ReplayFilter()))  # 3
+        list(Replay(operated, topic, copy).events(ReplayFilter()))  # 3
     except errors.SealMismatch as why:
         partition = int(why.origin.rpartition("/")[2])
         batch = range(why.start, why.end)
         original = Replay(demo.bus, topic, keeps_leaves=True).verify(partition)
-        difference = first_difference(demo.bus, copy, original, batch)  # 4
+        difference = first_difference(operated, copy, original, batch)  # 4
         leaf = None if difference is None else difference.leaf
         changed = message.parse(change.original)
         if leaf is None or (partition, leaf) != (change.original.partition(), changed.leaf_index):
@@ -149,10 +151,10 @@ def _lighter(demo: DemoBus, victim: Message) -> _Change:
 
 def _copy(demo: DemoBus, topic: Topic, copy: str, messages: list[Message], change: _Change) -> None:
     """Create the topic `copy` and send it every message unchanged, except the changed one."""
-    cluster = Cluster(open_admin(demo.bus.connection))
+    cluster = Cluster(open_admin(demo.operator))
     like = {each.name: each for each in wanted(demo.agreements, SYSTEM.now())}
     cluster.apply(cluster.plan([replace(like[topic.name], name=copy)]))
-    producer = open_producer(demo.bus.connection)
+    producer = open_producer(demo.operator)
     failures: list[KafkaError] = []
 
     def reported(error: KafkaError | None, _: Message) -> None:
@@ -167,7 +169,7 @@ def _copy(demo: DemoBus, topic: Topic, copy: str, messages: list[Message], chang
             on_delivery=reported,
             headers=each.headers(),
         )
-    serve(producer, _FLUSH_SECONDS, demo.bus.connection.attempt("Write", [copy]))
+    serve(producer, _FLUSH_SECONDS, demo.operator.attempt("Write", [copy]))
     raise_for(failures[0] if failures else None)
     if left := len(producer):
         raise DemoFailed(f"{left} messages of the copy were not delivered", copy)

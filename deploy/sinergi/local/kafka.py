@@ -39,7 +39,7 @@ _HEAP = "384m"
 _PROPERTIES = "kafka.properties"
 _DATA = "kafka"
 _TLS = "tls"
-_OPERATOR = "operator.toml"
+_OPERATOR, _AGREEMENTS = "operator.toml", "agreements"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class LocalSecurity:
 
     Attributes:
         operator_settings: the settings file of whoever may do everything.
-        agency_address: where agencies and auditors connect, with SASL_SSL.
+        operator_address: where the operator connects, with a certificate.
         ca_file: the certificates that they trust.
     """
 
     operator_settings: Path
-    agency_address: str
+    operator_address: str
     ca_file: Path
 
 
@@ -117,12 +117,13 @@ class LocalKafka:
     @property
     def security(self) -> LocalSecurity:
         """How to connect, with access control."""
-        return LocalSecurity(
-            self.folder / _OPERATOR, self.agency_address, self.tls_folder / CA_FILE
-        )
+        return LocalSecurity(self.folder / _OPERATOR, self.address, self.tls_folder / CA_FILE)
 
     def write_operator_settings(self) -> None:
         """Write the settings with which `sinergi` commands connect as the operator.
+
+        They read agreements from the folder `agreements` beside the file, and write the passwords
+        of new users to the folder `passwords` there.
 
         Raises:
             LocalFolderRefused: the file cannot be written.
@@ -135,6 +136,7 @@ class LocalKafka:
             "private_key_file": str(self.tls_folder / OPERATOR_KEY),
         }
         try:
+            (self.folder / _AGREEMENTS).mkdir(exist_ok=True)
             (self.folder / _OPERATOR).write_text(tomli_w.dumps({"kafka": kafka}), encoding="utf-8")
         except OSError as why:
             raise LocalFolderRefused(str(self.folder), str(why.strerror)) from None

@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from sinergi.local import programs
 from sinergi.local.account import Account
-from sinergi.local.errors import LocalDown, LocalFailed
+from sinergi.local.errors import LocalDown, LocalFailed, LocalFolderRefused
 from sinergi.local.process import Program
+from sinergi.local.state import write_for_owner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from sinergi.local.state import LocalState
 
 _SUPERUSER = "postgres"
+# In the form of libpq's password file (PostgreSQL 18, section 32.16); libpq ignores it unless it is
+# readable by its owner only.
+_PASSWORD_FILE = "postgresql.pgpass"  # noqa: S105 - a file's name
 # The folder of a `Program` by its file descriptor: the server's user need not be able to enter the
 # folders above it, and no character in their names has an effect.
 _FOLDER = "/proc/self/fd/3"
@@ -53,20 +57,36 @@ class LocalPostgresql:
         """The server's log."""
         return self.folder / "postgresql.log"
 
+    @property
+    def address(self) -> str:
+        """Its address for clients."""
+        return f"127.0.0.1:{self.state.postgresql_port}"
+
     def url(self, database: str) -> str:
-        """The SQLAlchemy URL of one of its databases."""
-        place = f"127.0.0.1:{self.state.postgresql_port}/{quote(database)}"
-        return f"postgresql+psycopg://{_SUPERUSER}:{quote(self.state.password)}@{place}"
+        """The SQLAlchemy URL of one of its databases, which names the file with the password."""
+        place = f"{self.address}/{quote(database, safe='')}"
+        passfile = quote(str(self.folder / _PASSWORD_FILE), safe="")
+        return f"postgresql+psycopg://{_SUPERUSER}@{place}?passfile={passfile}"
+
+    def _write_password_file(self) -> None:
+        """Write the superuser's password for libpq, for every port and database."""
+        line = f"127.0.0.1:*:*:{_SUPERUSER}:{self.state.password}\n"
+        try:
+            write_for_owner(self.folder / _PASSWORD_FILE, line)
+        except OSError as why:
+            raise LocalFolderRefused(str(self.folder), str(why.strerror)) from None
 
     def program(self) -> Program:
-        """The server's program; creates its data folder first.
+        """The server's program; creates its data folder and its password file first.
 
         Raises:
             LocalMissing: there is no PostgreSQL for this machine.
             LocalRootRefused: the current user is root, and the server can run as no other user.
             LocalProgramsUnreachable: no copy of its programs can be run by its user.
             LocalFailed: the data folder cannot be created.
+            LocalFolderRefused: the password file cannot be written.
         """
+        self._write_password_file()
         account = Account.of_server()
         bin_folder = programs.find(account)
         self._make(bin_folder, account)

@@ -73,8 +73,8 @@ class Local:
         folder: created if it does not exist.
         console: shows a progress bar during a download.
         clock: for durations.
-        is_secured: whether Kafka has access control and TLS; None as the folder has it, and none
-            in a new folder.
+        is_secured: whether Kafka has access control and TLS; None as the folder has it, and yes in
+            a new folder.
 
     Raises:
         LocalFolderRefused: the folder's links lead in a circle.
@@ -147,15 +147,25 @@ class Local:
         pids = [one.pid if one else None for one in found]
         return LocalStatus(
             self._folder,
-            LocalService(kafka.address, pids[0]),
-            LocalService(postgresql.url("postgres"), pids[1]),
+            LocalService(kafka.agency_address, pids[0]),
+            LocalService(postgresql.address, pids[1]),
             kafka.security if state.is_secured else None,
         )
 
     @property
     def bootstrap(self) -> str:
-        """Kafka's address for clients, `host:port`."""
-        return self._services(self._state())[0].address
+        """Kafka's address for agencies and auditors, `host:port`."""
+        return self._services(self._state())[0].agency_address
+
+    @property
+    def operator_settings(self) -> Path:
+        """The settings file of whoever may do everything on the brokers."""
+        return self._services(self._state())[0].security.operator_settings
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificates of the authority of the brokers, which their clients trust."""
+        return self._services(self._state())[0].security.ca_file
 
     def database(self, name: str) -> str:
         """The URL of the database of this name, which is created if it does not exist.

@@ -53,7 +53,7 @@ class LocalState:
 
         Args:
             is_secured: whether Kafka shall have access control; None as the folder has it, and
-                none in a new folder.
+                yes in a new folder.
 
         Raises:
             LocalFolderRefused: its state cannot be read, or is the other one.
@@ -68,6 +68,7 @@ class LocalState:
         if (folder / "postgresql").exists() or (folder / "kafka").exists():
             raise LocalFolderRefused(str(folder), "it has data but no state.json")
         kafka, controller, postgresql, agency = _free_ports(4)
+        secured = is_secured is not False
         return cls(
             folder=str(folder),
             mark=secrets.token_hex(12),
@@ -76,8 +77,8 @@ class LocalState:
             kafka_port=kafka,
             controller_port=controller,
             postgresql_port=postgresql,
-            is_secured=bool(is_secured),
-            agency_port=agency if is_secured else 0,
+            is_secured=secured,
+            agency_port=agency if secured else 0,
         )
 
     @classmethod
@@ -143,14 +144,24 @@ class LocalState:
         Raises:
             LocalFolderRefused: the folder cannot be written.
         """
-        new = Path(self.folder, f"{_NAME}.new")
         try:
-            handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(asdict(self), file, indent=2)
-            new.replace(new.with_suffix(""))
+            write_for_owner(Path(self.folder, _NAME), json.dumps(asdict(self), indent=2))
         except OSError as why:
             raise LocalFolderRefused(self.folder, str(why.strerror)) from None
+
+
+def write_for_owner(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, completely or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)  # the mode of a file that is there already would stay
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)
 
 
 def _is_same(one: Path, other: Path) -> bool:

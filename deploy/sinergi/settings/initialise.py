@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from sinergi.settings import own_keys
-from sinergi.settings.model import FILE_NAME, Values
+from sinergi.settings.model import FILE_NAME, BusRole, Values
 from sinergi_schemas import errors
+from sinergi_schemas.agreements.principals import default_principal
 from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
-from sinergi_schemas.files import toml_file
+from sinergi_schemas.files import input_file, toml_file
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import is_slug
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _USUAL = 0o777  # less the umask
 _SHARED = 0o755  # everybody may read agreements, only the owner may add one
 _OWNERS_FOLDER, _OWNERS = 0o700, 0o600
+_PASSWORDS, _CA_FILE = "passwords", "ca.pem"
+_MOST_BYTES = 1024 * 1024  # hundreds of certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class PlannedFiles:
         producer, consumer: the databases' URLs, as far as they are known.
         database: the name of the consumer's database on the bus.
         kafka: `host:port` of a broker, if known.
+        ca_file: the certificates of the authority of the brokers, where they use TLS: each role of
+            the agency then logs in with a password of its own.
     """
 
     agency: str
@@ -44,6 +49,7 @@ class PlannedFiles:
     producer: str | None = None
     consumer: str | None = None
     kafka: str | None = None
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +86,16 @@ def first_files(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
     document = _settings(plan)
     _check(plan, document)
     settings, keys, agreements = folder / FILE_NAME, folder / "keys", folder / "agreements"
+    passwords, ca_file = folder / _PASSWORDS, folder / _CA_FILE
+    authority = None if plan.ca_file is None else _certificates(plan.ca_file)
     key_file = keys / f"{plan.agency}.key"
     receipt_file = keys / f"{plan.agency}.{plan.database}.receipts.key"
-    for path in (settings, key_file, receipt_file):
+    for path in (settings, key_file, receipt_file, *([ca_file] if authority else [])):
         if path.exists():
             what = f"{path} is there already; it is never overwritten"
             hint = f"`sinergi --config {settings} keys show` prints the public keys again"
             raise errors.InitRefused(f"{what}. {hint}" if settings.exists() else what)
-    for path in (folder, keys, agreements):
+    for path in (folder, keys, agreements, passwords):
         if path.exists() and not path.is_dir():
             raise errors.InitRefused(f"{path} is there already, and is no folder")
     name = f"{plan.bus}/{plan.agency}"
@@ -97,6 +105,9 @@ def first_files(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
         try:
             for path, mode in ((folder, _USUAL), (keys, _OWNERS_FOLDER), (agreements, _SHARED)):
                 _make_folder(path, mode, undoing)
+            if authority:
+                _make_folder(passwords, _OWNERS_FOLDER, undoing)
+                _write(ca_file, authority, undoing)
             for path, text in (
                 (key_file, f"{key.private_text()}\n"),
                 (receipt_file, f"{receipt_key.private_text()}\n"),
@@ -147,14 +158,38 @@ def _check(plan: PlannedFiles, document: dict[str, Any]) -> None:
         raise errors.InitRefused("; ".join(map(str, problems)))
 
 
+def _certificates(path: Path) -> str:
+    """The text of a file of certificates.
+
+    Raises:
+        InitRefused: it cannot be read, or holds no certificate.
+    """
+    try:
+        text = input_file.read_regular(path, _MOST_BYTES)[1].decode("ascii")
+    except OSError as why:
+        raise errors.InitRefused(f"{path}: {why.strerror}") from None
+    except UnicodeDecodeError:
+        text = ""
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise errors.InitRefused(f"{path} holds no certificate in PEM")
+    return text
+
+
 def _settings(plan: PlannedFiles) -> dict[str, Any]:
     """The content of the settings file; a command that needs a missing setting asks for it."""
     consumer = {"name": plan.database, "database": plan.consumer}
-    tables = {
-        "kafka": {"bootstrap": plan.kafka},
+    kafka: dict[str, Any] = {"bootstrap": plan.kafka}
+    tables: dict[str, dict[str, Any]] = {
+        "kafka": kafka,
         "producer": {"database": plan.producer},
         "consumer": consumer,
     }
+    if plan.ca_file is not None:
+        kafka |= {"security": "SASL_SSL", "ca_file": _CA_FILE}
+        for role in BusRole:
+            # As `sinergi provision` names the file of the role's usual principal.
+            file = f"{_PASSWORDS}/{default_principal(plan.agency, role)}.password"
+            tables[role]["kafka"] = {"password_file": file}
     return {
         "agency": plan.agency,
         "bus": plan.bus,

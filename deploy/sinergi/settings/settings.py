@@ -231,8 +231,13 @@ class Settings:
     def _login(self, role: BusRole | None) -> RoleLogin:
         if role is None:
             return RoleLogin(self.values.kafka, "kafka")
+        from sinergi_schemas.agreements.principals import (  # noqa: PLC0415 - as above
+            default_principal,
+        )
+
         agency, table = self.values.agency, self.values.table(role)
-        return RoleLogin(table.kafka, f"{role}.kafka", f"{agency}.{role}" if agency else None)
+        user = default_principal(agency, role) if agency else None
+        return RoleLogin(table.kafka, f"{role}.kafka", user)
 
     def _address(self, key: str, value: str | None, wanted_by: str) -> str:
         self._asked_addresses[key] = None

@@ -26,6 +26,11 @@ def is_subject(principal: str) -> bool:
     return "=" in principal
 
 
+def default_principal(owner: str, role: str) -> str:
+    """The principal of a party's or an auditor's role, where the agreement names none."""
+    return f"{owner}.{role}"
+
+
 def party_principals(agency: str, table: dict[str, Any]) -> Principals:
     """The principals of a party.
 
@@ -95,7 +100,7 @@ class AuditorsExamination:
 
 def _named(table: dict[str, Any], key: str, owner: str, role: str) -> tuple[str, ...]:
     named = [each for _, each in members_at(table, key, str)]
-    return tuple(dict.fromkeys(named)) or (f"{owner}.{role}",)
+    return tuple(dict.fromkeys(named)) or (default_principal(owner, role),)
 
 
 def _shared(owned: Mapping[str, tuple[str, ...]]) -> Iterator[FileProblem]:
