@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tomli_w
+from structlog.testing import capture_logs
 
 from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
 from sinergi.settings.model import BusRole
@@ -334,6 +335,30 @@ def test_passwords_in_urls_are_masked(text: str | None, shown: str | None) -> No
 def test_a_variable_that_is_no_setting_is_hinted_at() -> None:
     environment = {"SINERGI_AGENCI": "x", "SINERGI_AGENCY": "x", "SINERGI_DEBUG": "1", "HOME": "/"}
     assert stray_variables(environment) == ["SINERGI_AGENCI: did you mean SINERGI_AGENCY?"]
+
+
+@pytest.mark.parametrize(
+    ("brokers", "security", "warned_of"),
+    [
+        ("kafka.example:9092", "PLAINTEXT", ["kafka.example:9092"]),
+        ("10.0.0.7:9092,127.0.0.1:9092", "SASL_PLAINTEXT", ["10.0.0.7:9092"]),
+        ("[2001:db8::1]:9092", "PLAINTEXT", ["[2001:db8::1]:9092"]),
+        ("kafka.example:9092", "SASL_SSL", []),
+        ("kafka.example:9092", "SSL", []),
+        ("localhost:9092,127.0.0.1:9092,[::1]:9092,127.8.0.1:1", "PLAINTEXT", []),
+    ],
+)
+def test_brokers_on_other_machines_without_tls_are_warned_of_once(
+    tmp_path: Path, brokers: str, security: str, warned_of: list[str]
+) -> None:
+    password = tmp_path / "password"
+    password.touch(0o600)
+    flags = {"kafka.bootstrap": brokers, "kafka.security": security, "agency": BNNK}
+    settings = load(None, flags | {"kafka.password_file": str(password)}, {})
+    with capture_logs() as logs:
+        for role in (*BusRole, BusRole.CONSUMER):
+            settings.connection(role)
+    assert [each["brokers"] for each in logs] == [warned_of][: len(warned_of)]
 
 
 def founded(folder: Path) -> WrittenFiles:

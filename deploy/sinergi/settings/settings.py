@@ -42,6 +42,7 @@ _log = structlog.get_logger(__name__)
 
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
 _SET = "--set"
+_USE_TLS = "set kafka.security to SASL_SSL or SSL: everything can be read and changed on the way"
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
 # A database's address, as a URL or as key/value pairs.
 _ADDRESS = re.compile(r"postgres(ql)?(\+\w+)?://|\w+\s*=")
@@ -140,6 +141,8 @@ class Settings:
             made = Connection(bootstrap, options, kafka.group_protocol, self.values.timeouts.kafka)
             # Roles that log in alike share one: its clients tell each other what they meet.
             others = self._connections.values()
+            if made.exposed_brokers and not others:
+                _log.warning("no TLS to the brokers", brokers=made.exposed_brokers, mend=_USE_TLS)
             self._connections[role] = next((c for c in others if c.options == options), made)
         return self._connections[role]
 

@@ -8,6 +8,7 @@ reported.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,6 +79,14 @@ class Connection:
         certificate = self.options.get("ssl.certificate.location")
         return f"User:{_subject(Path(certificate))}" if certificate else "User:ANONYMOUS"
 
+    @property
+    def exposed_brokers(self) -> list[str]:
+        """The brokers on other machines to which events and passwords would go unencrypted."""
+        protocol = self.options.get("security.protocol", "plaintext").lower()
+        if protocol.endswith("ssl"):
+            return []
+        return [each for each in self.bootstrap.split(",") if not _is_this_machine(each.strip())]
+
     def attempt(
         self, operation: str, topics: Iterable[str] = (), group: str | None = None
     ) -> Attempt:
@@ -92,6 +101,15 @@ class Connection:
         """
         refusal = self.client_errors.refusal()
         return refusal or errors.BrokerAway(self.client_errors.hint or what)
+
+
+def _is_this_machine(broker: str) -> bool:
+    """Whether `host:port` is this machine by its address or its usual name."""
+    host = broker.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _subject(certificate: Path) -> str:
