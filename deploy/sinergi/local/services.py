@@ -48,18 +48,24 @@ class LocalStatus:
     """The state of the services of a folder.
 
     Attributes:
+        brokers: of Kafka, by their node numbers.
         security: None if Kafka has no access control.
     """
 
     folder: Path
-    kafka: LocalService
+    brokers: tuple[LocalService, ...]
     postgresql: LocalService
     security: LocalSecurity | None = None
 
     @property
     def running(self) -> bool:
         """Whether all of them run."""
-        return self.kafka.pid is not None and self.postgresql.pid is not None
+        return all(each.pid is not None for each in (*self.brokers, self.postgresql))
+
+    @property
+    def bootstrap(self) -> str:
+        """The brokers' addresses for agencies and auditors, with commas."""
+        return ",".join(each.address for each in self.brokers)
 
 
 class Local:
@@ -75,6 +81,7 @@ class Local:
         clock: for durations.
         is_secured: whether Kafka has access control and TLS; None as the folder has it, and yes in
             a new folder.
+        brokers: how many Kafka has; None as the folder has it, and 1 in a new folder.
 
     Raises:
         LocalFolderRefused: the folder's links lead in a circle.
@@ -87,16 +94,18 @@ class Local:
         clock: Clock = SYSTEM,
         *,
         is_secured: bool | None = None,
+        brokers: int | None = None,
     ) -> None:
         self._folder = _resolved(folder)
         self._console = console
         self._is_secured = is_secured
+        self._brokers = brokers
         self._clock = clock
         self._started: list[_Running] = []
 
     def __enter__(self) -> Self:
         with self._alone():
-            self._up(LocalState.of(self._folder, is_secured=self._is_secured), leashed=True)
+            self._up(self._wanted(), leashed=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,7 +125,7 @@ class Local:
             LocalFailed: a service does not start.
         """
         with self._alone():
-            state = LocalState.of(self._folder, is_secured=self._is_secured)
+            state = self._wanted()
             if new_ports:
                 self._stop_all(state)
                 state = state.with_new_ports()
@@ -142,30 +151,28 @@ class Local:
             LocalDown: nothing was ever started in this folder.
         """
         state = self._state()
-        kafka, postgresql = self._services(state)
-        found = process.find(kafka.mark), process.find(postgresql.mark)
-        pids = [one.pid if one else None for one in found]
+        brokers, postgresql = self._kafka(state), self._postgresql(state)
         return LocalStatus(
             self._folder,
-            LocalService(kafka.agency_address, pids[0]),
-            LocalService(postgresql.address, pids[1]),
-            kafka.security if state.is_secured else None,
+            tuple(_service(each.agency_address, each.mark) for each in brokers),
+            _service(postgresql.address, postgresql.mark),
+            brokers[0].security if state.is_secured else None,
         )
 
     @property
     def bootstrap(self) -> str:
-        """Kafka's address for agencies and auditors, `host:port`."""
-        return self._services(self._state())[0].agency_address
+        """Kafka's address for agencies and auditors: `host:port` of each broker, with commas."""
+        return ",".join(each.agency_address for each in self._kafka(self._state()))
 
     @property
     def operator_settings(self) -> Path:
         """The settings file of whoever may do everything on the brokers."""
-        return self._services(self._state())[0].security.operator_settings
+        return self._kafka(self._state())[0].security.operator_settings
 
     @property
     def ca_file(self) -> Path:
         """The certificates of the authority of the brokers, which their clients trust."""
-        return self._services(self._state())[0].security.ca_file
+        return self._kafka(self._state())[0].security.ca_file
 
     def database(self, name: str) -> str:
         """The URL of the database of this name, which is created if it does not exist.
@@ -173,7 +180,7 @@ class Local:
         Raises:
             LocalDown: the services do not run.
         """
-        return self._services(self._state())[1].database(name)
+        return self._postgresql(self._state()).database(name)
 
     def _state(self) -> LocalState:
         state = LocalState.read(self._folder)
@@ -181,17 +188,26 @@ class Local:
             raise LocalDown(str(self._folder))
         return state
 
-    def _services(self, state: LocalState) -> tuple[LocalKafka, LocalPostgresql]:
-        return LocalKafka(self._folder, state, self._console), LocalPostgresql(self._folder, state)
+    def _wanted(self) -> LocalState:
+        return LocalState.of(self._folder, is_secured=self._is_secured, brokers=self._brokers)
+
+    def _kafka(self, state: LocalState) -> list[LocalKafka]:
+        nodes = range(1, len(state.brokers) + 1)
+        return [LocalKafka(self._folder, state, self._console, node) for node in nodes]
+
+    def _postgresql(self, state: LocalState) -> LocalPostgresql:
+        return LocalPostgresql(self._folder, state)
+
+    def _services(self, state: LocalState) -> list[LocalKafka | LocalPostgresql]:
+        return [*self._kafka(state), self._postgresql(state)]
 
     def _up(self, state: LocalState, *, leashed: bool) -> None:
         state.write()
-        kafka, postgresql = self._services(state)
         if state.is_secured:
-            kafka.write_operator_settings()
+            self._kafka(state)[0].write_operator_settings()
         try:
-            self._start(kafka, leashed=leashed)
-            self._start(postgresql, leashed=leashed)
+            for each in self._services(state):
+                self._start(each, leashed=leashed)
             self._await(self._started)
         except BaseException:
             self._stop_started()
@@ -223,16 +239,12 @@ class Local:
             waiting = [running for running in waiting if not running.answers()]
 
     def _stop_started(self) -> None:
-        while self._started:
-            running = self._started[-1]
-            process.stop(running.process, running.program.stops_by)
-            self._started.pop()
+        process.stop_all([(each.process, each.program.stops_by) for each in self._started])
+        self._started.clear()
 
     def _stop_all(self, state: LocalState) -> None:
-        for service in self._services(state):
-            found = process.find(service.mark)
-            if found is not None:
-                process.stop(found, service.stops_by)
+        found = [(process.find(each.mark), each.stops_by) for each in self._services(state)]
+        process.stop_all([(running, gently) for running, gently in found if running])
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -247,6 +259,11 @@ class Local:
         with lock:
             flock(lock, LOCK_EX)
             yield
+
+
+def _service(address: str, mark: str) -> LocalService:
+    found = process.find(mark)
+    return LocalService(address, found.pid if found else None)
 
 
 def _resolved(folder: Path) -> Path:

@@ -11,6 +11,7 @@ import socket
 import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from sinergi.local import process
 from sinergi.local.errors import LocalFolderRefused
@@ -20,7 +21,20 @@ from sinergi.local.errors import LocalFolderRefused
 _PORTS = range(20_000, 32_000)
 
 _NAME = "state.json"
-_SERVICES = ("kafka", "postgresql")
+
+
+class BrokerPorts(NamedTuple):
+    """The ports of one broker.
+
+    Attributes:
+        operator: whoever sets up the brokers connects here; with access control by a certificate.
+        controller: for the other controllers.
+        agency: agencies connect here with a password; 0 without access control.
+    """
+
+    operator: int
+    controller: int
+    agency: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +46,9 @@ class LocalState:
         mark: on the command lines of the processes of this folder.
         cluster_id: the id that Kafka's storage is formatted with.
         password: of PostgreSQL's superuser.
-        kafka_port: whoever sets up the brokers connects here; with access control by a certificate.
+        kafka_port, controller_port, agency_port: those of the first broker, see `BrokerPorts`.
         is_secured: whether Kafka has access control and TLS.
-        agency_port: agencies connect here with a password; 0 without access control.
+        more_brokers: the ports of the other brokers.
     """
 
     folder: str
@@ -46,17 +60,21 @@ class LocalState:
     postgresql_port: int
     is_secured: bool = False
     agency_port: int = 0
+    more_brokers: tuple[BrokerPorts, ...] = ()
 
     @classmethod
-    def of(cls, folder: Path, *, is_secured: bool | None = None) -> LocalState:
+    def of(
+        cls, folder: Path, *, is_secured: bool | None = None, brokers: int | None = None
+    ) -> LocalState:
         """The folder's state; created at the first call.
 
         Args:
             is_secured: whether Kafka shall have access control; None as the folder has it, and
                 yes in a new folder.
+            brokers: how many there shall be; None as the folder has it, and 1 in a new folder.
 
         Raises:
-            LocalFolderRefused: its state cannot be read, or is the other one.
+            LocalFolderRefused: its state cannot be read, or is another one.
         """
         known = cls.read(folder)
         if known is not None:
@@ -64,21 +82,26 @@ class LocalState:
                 has = "has" if known.is_secured else "has no"
                 what = f"its Kafka {has} access control, which cannot be changed; name a new folder"
                 raise LocalFolderRefused(str(folder), what)
+            if brokers not in (None, len(known.brokers)):
+                has = f"its Kafka has {len(known.brokers)}, not {brokers} brokers"
+                what = f"{has}, which cannot be changed; name a new folder"
+                raise LocalFolderRefused(str(folder), what)
             return known
         if (folder / "postgresql").exists() or (folder / "kafka").exists():
             raise LocalFolderRefused(str(folder), "it has data but no state.json")
-        kafka, controller, postgresql, agency = _free_ports(4)
         secured = is_secured is not False
+        first, more, postgresql = _ports(brokers or 1, is_secured=secured)
         return cls(
             folder=str(folder),
             mark=secrets.token_hex(12),
             cluster_id=base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
             password=secrets.token_urlsafe(18),
-            kafka_port=kafka,
-            controller_port=controller,
+            kafka_port=first.operator,
+            controller_port=first.controller,
             postgresql_port=postgresql,
             is_secured=secured,
-            agency_port=agency if secured else 0,
+            agency_port=first.agency,
+            more_brokers=more,
         )
 
     @classmethod
@@ -91,6 +114,8 @@ class LocalState:
         """
         try:
             state = cls(**json.loads((folder / _NAME).read_text("utf-8")))
+            more = tuple(BrokerPorts(*each) for each in state.more_brokers)
+            state = replace(state, more_brokers=more)
         except FileNotFoundError:
             return None
         except NotADirectoryError:
@@ -110,14 +135,25 @@ class LocalState:
             )
         return replace(state, folder=str(folder), mark=secrets.token_hex(12))
 
+    @property
+    def brokers(self) -> tuple[BrokerPorts, ...]:
+        """The ports of each broker, by its node number less 1."""
+        first = BrokerPorts(self.kafka_port, self.controller_port, self.agency_port)
+        return (first, *self.more_brokers)
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The names of all services: `kafka`, `kafka-2`, …, `postgresql`."""
+        return (*(broker_name(node + 1) for node in range(len(self.brokers))), "postgresql")
+
     def mark_of(self, service: str) -> str:
-        """The mark on the command line of a service, `kafka` or `postgresql`."""
+        """The mark on the command line of one of `services`."""
         return f"sinergi.local={self.mark}-{service}"
 
     @property
     def runs(self) -> bool:
         """Whether any process has a mark of this state."""
-        return any(process.find(self.mark_of(each)) for each in _SERVICES)
+        return any(process.find(self.mark_of(each)) for each in self.services)
 
     def is_remembered_in(self, folder: Path) -> bool:
         """Whether a folder holds a state with this mark, so that this one is a copy of it."""
@@ -129,13 +165,14 @@ class LocalState:
 
     def with_new_ports(self) -> LocalState:
         """The same state with other ports, which are free now."""
-        kafka, controller, postgresql, agency = _free_ports(4)
+        first, more, postgresql = _ports(len(self.brokers), is_secured=self.is_secured)
         return replace(
             self,
-            kafka_port=kafka,
-            controller_port=controller,
+            kafka_port=first.operator,
+            controller_port=first.controller,
             postgresql_port=postgresql,
-            agency_port=agency if self.is_secured else 0,
+            agency_port=first.agency,
+            more_brokers=more,
         )
 
     def write(self) -> None:
@@ -148,6 +185,11 @@ class LocalState:
             write_for_owner(Path(self.folder, _NAME), json.dumps(asdict(self), indent=2))
         except OSError as why:
             raise LocalFolderRefused(self.folder, str(why.strerror)) from None
+
+
+def broker_name(node: int) -> str:
+    """What a broker's files and process are called."""
+    return "kafka" if node == 1 else f"kafka-{node}"
 
 
 def write_for_owner(path: Path, text: str) -> None:
@@ -181,6 +223,16 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _ports(brokers: int, *, is_secured: bool) -> tuple[BrokerPorts, tuple[BrokerPorts, ...], int]:
+    """Free ports of the first broker, of the others, and of PostgreSQL."""
+    postgresql, *free = _free_ports(1 + 3 * brokers)
+    first, *more = (
+        BrokerPorts(operator, controller, agency if is_secured else 0)
+        for operator, controller, agency in zip(free[::3], free[1::3], free[2::3], strict=True)
+    )
+    return first, tuple(more), postgresql
 
 
 def _free_ports(count: int) -> list[int]:
