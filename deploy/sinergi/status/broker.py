@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 
+from sinergi.status.copies import PartitionCopies
 from sinergi.status.facts import ShownLeaves
 from sinergi.status.signed_heads import find_heads
 from sinergi_consumers.reading.position import TopicIncarnation
@@ -68,7 +69,12 @@ class BrokerTopic:
     """A topic as the brokers describe it."""
 
     incarnation: TopicIncarnation
-    partitions: int
+    copies: tuple[PartitionCopies, ...]
+
+    @property
+    def partitions(self) -> int:
+        """How many it has."""
+        return len(self.copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,10 @@ class Broker:
         """Describe those of some topics that exist."""
         cluster = cluster_id(self._admin)
         return {
-            name: BrokerTopic(TopicIncarnation(cluster, str(each.topic_id)), len(each.partitions))
+            name: BrokerTopic(
+                TopicIncarnation(cluster, str(each.topic_id)),
+                tuple(PartitionCopies(len(p.replicas), len(p.isr)) for p in each.partitions),
+            )
             for name, each in describe(self._admin, names).items()
         }
 

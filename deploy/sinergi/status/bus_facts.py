@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi.status.acknowledged import acknowledged
 from sinergi.status.broker import Broker, ExpectedLeaves
+from sinergi.status.copies import under_replicated
 from sinergi.status.databases import PositionRow
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_schemas import errors
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sinergi.status.broker import BrokerTopic
+    from sinergi.status.copies import UnderReplicatedTopic
     from sinergi.status.databases import ConsumerRows, ProducerRows
     from sinergi.status.facts import Acknowledged, ShownLeaves
     from sinergi.status.signed_heads import FoundHeads
@@ -63,6 +65,11 @@ class BusFacts:
         """How many partitions a topic has on the broker; 0 if it is missing."""
         found = self.found.get(topic)
         return found.partitions if found else 0
+
+    @property
+    def under_replicated(self) -> tuple[UnderReplicatedTopic, ...]:
+        """Topics of which some partitions have fewer copies in sync than they shall."""
+        return tuple(under_replicated((name, each.copies) for name, each in self.found.items()))
 
     @property
     def unsigned(self) -> tuple[str, ...]:

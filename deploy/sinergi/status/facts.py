@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from sinergi.status.copies import UnderReplicatedTopic
     from sinergi_schemas.topics import Topic
 
 
@@ -324,6 +325,7 @@ class Facts:
         agreements: the folder of the agreements.
         periods: which agreements have ended, begin later or end soon, a line each.
         unsigned: topics with checkpoints of which none is under a key in the agreements.
+        under_replicated: topics with fewer copies in sync than they shall have.
     """
 
     agency: str
@@ -339,3 +341,4 @@ class Facts:
     agreements: str = "agreements"
     periods: tuple[str, ...] = ()
     unsigned: tuple[str, ...] = ()
+    under_replicated: tuple[UnderReplicatedTopic, ...] = ()

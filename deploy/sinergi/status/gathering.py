@@ -125,6 +125,7 @@ class _Gathering:
             tuple(each for each in bus.unsigned if each in others or _has_sent(each, sent or None))
             if bus
             else (),
+            bus.under_replicated if bus else (),
         )
 
     def _bus(self, wanted: WantedFacts) -> BusFacts:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sinergi.exit_status import ExitStatus
-from sinergi.status import completeness
+from sinergi.status import completeness, copies
 from sinergi.status.problems import ProblemKind, StatusProblem
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.heads import STALE_SECONDS
@@ -82,6 +82,7 @@ def judge(facts: Facts, patience: float = DEFAULT.status.patience) -> StatusVerd
     problems += [StatusProblem(ProblemKind.INVALID, None, None, each) for each in facts.invalid]
     problems += completeness.unsigned(facts.unsigned, facts.agreements)
     problems += completeness.topics(facts)
+    problems += copies.problems(facts.under_replicated)
     if facts.publishing:
         problems += _publishing(facts.publishing, patience)
     if facts.reading:

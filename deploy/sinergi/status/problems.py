@@ -18,6 +18,7 @@ class ProblemKind(StrEnum):
     UNDECIDED = "undecided"
     HEADS = "heads"
     TOPIC = "topic"
+    UNDER_REPLICATED = "under-replicated"
     FOREIGN_MEMBER = "foreign-member"
     NO_RELAY = "no-relay"
     NO_MATERIALISER = "no-materialiser"

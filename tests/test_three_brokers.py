@@ -1,0 +1,111 @@
+"""A bus of three brokers, as `sinergi local up --brokers 3` starts it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+import tomli_w
+from confluent_kafka.admin import ConfigResource, ResourceType
+
+from provisioned_bus import AGENCIES, BNNK, LAPAS, agreement, party_key, year
+from signed_agreement import copy_signed, write_signed
+from sinergi import migrate
+from sinergi.cli.root import run
+from sinergi.local import Local
+from sinergi.local.errors import LocalFolderRefused
+from sinergi.settings.settings import load
+from sinergi_schemas.kafka.admin import describe, open_admin
+from waiting import PATIENCE_SECONDS, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.long
+
+TOPIC = f"sinergi.{LAPAS}.transfer"
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """Three brokers that their operator has provisioned from an agreement."""
+    found = Local(tmp_path_factory.mktemp("three") / "services", brokers=3)
+    found.up()
+    try:
+        agreed = found.operator_settings.parent / "agreements/pks.toml"
+        document = agreement(in_force={"from": year(2020)})
+        write_signed(agreed, document, map(party_key, AGENCIES))
+        assert run(["--config", str(found.operator_settings), "provision", "apply"]) == 0
+        yield found
+    finally:
+        found.down()
+
+
+def test_each_partition_is_on_all_of_them_and_two_must_have_a_message(local: Local) -> None:
+    admin = open_admin(load(local.operator_settings, environment={}).connection())
+    (partition,) = describe(admin, [TOPIC])[TOPIC].partitions
+    assert len(partition.replicas) == 3
+    resource = ConfigResource(ResourceType.TOPIC, TOPIC)
+    settings = admin.describe_configs([resource])[resource].result(PATIENCE_SECONDS)
+    assert settings["min.insync.replicas"].value == "2"
+
+
+def test_their_number_cannot_be_changed(local: Local, tmp_path: Path) -> None:
+    folder = local.operator_settings.parent
+    with pytest.raises(LocalFolderRefused, match="its Kafka has 3, not 1 brokers"):
+        Local(folder, brokers=1).up()
+    assert run(["local", "up", "--folder", str(tmp_path / "none"), "--brokers", "0"]) == 2
+
+
+def test_status_names_under_replicated_topics_while_a_broker_is_down_and_none_afterwards(
+    local: Local, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = reader(local, tmp_path)
+    until(lambda: lacking(settings, capsys) == set(), "all are in sync")
+    pid = local.status().brokers[2].pid
+    assert pid is not None
+    process = psutil.Process(pid)
+    process.kill()
+    process.wait(PATIENCE_SECONDS)
+    until(lambda: TOPIC in lacking(settings, capsys), "status names the topic")
+    capsys.readouterr()
+    assert run(["--config", str(settings), "status"]) == 1
+    said = capsys.readouterr().out
+    assert f"1 partition of {TOPIC} under-replicated (the least has 2 of 3 copies in sync)" in said
+    local.up()
+    until(lambda: lacking(settings, capsys) == set(), "all are in sync again")
+
+
+def lacking(settings: Path, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """The topics that status names as under-replicated."""
+    capsys.readouterr()
+    run(["--config", str(settings), "status", "--json"])
+    problems: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["problems"]
+    return {each["topic"] for each in problems if each["kind"] == "under-replicated"}
+
+
+def reader(local: Local, folder: Path) -> Path:
+    """The settings of the narcotics agency, which reads transfers."""
+    operator = local.operator_settings.parent
+    url = local.database("register")
+    migrate.upgrade(url, migrate.Role.CONSUMER)
+    for name in ("agreements", "keys"):
+        (folder / name).mkdir()
+    copy_signed(operator / "agreements/pks.toml", folder / "agreements")
+    password = operator / f"passwords/{BNNK}.consumer.password"
+    settings = {
+        "agency": BNNK,
+        "kafka": {
+            "bootstrap": local.bootstrap,
+            "security": "SASL_SSL",
+            "ca_file": str(local.ca_file),
+        },
+        "consumer": {"database": url, "kafka": {"password_file": str(password)}},
+    }
+    file = folder / "sinergi.toml"
+    file.touch(0o600)
+    file.write_text(tomli_w.dumps(settings))
+    return file
