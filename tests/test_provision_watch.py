@@ -29,6 +29,7 @@ from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
 WRITE = AclEntry(f"User:{LAPAS}.producer", "TOPIC", f"sinergi.{LAPAS}.transfer", "LITERAL", "WRITE")
@@ -126,6 +127,48 @@ def test_a_watch_waits_for_brokers_that_are_away(bus: ProvisionedBus) -> None:
     with capture_logs() as logs, running(found.run):
         until(failing.applied.is_set, "it goes on")
     assert [each["event"] for each in logs] == ["waiting", "going on"]
+
+
+@dataclass
+class PassingClock:
+    """A clock that says these times, one after another, and the last one again and again."""
+
+    times: deque[datetime]
+
+    def now(self) -> datetime:
+        return self.times.popleft() if len(self.times) > 1 else self.times[0]
+
+    def monotonic(self) -> float:
+        return SYSTEM.monotonic()
+
+
+@dataclass
+class RecordingProvisioner:
+    """A provisioner that has nothing to do, and remembers the times that it planned for."""
+
+    planned: list[datetime] = field(default_factory=list)
+
+    def plan(self, _: Agreements, at: datetime) -> ProvisionPlan:
+        self.planned.append(at)
+        return ProvisionPlan("bus", (), [], [])
+
+    def apply(self, _: ProvisionPlan) -> None:
+        pass
+
+
+def test_an_agreement_that_begins_while_a_plan_is_made_is_planned_for_at_once(
+    bus: ProvisionedBus,
+) -> None:
+    begins = year(2030)
+    bus.agree(agreement(in_force={"from": begins}))
+    before, after = begins - timedelta(seconds=1), begins + timedelta(seconds=1)
+    recording = RecordingProvisioner()
+    load = partial(Agreements.load, bus.folder / "agreements")
+    clock = PassingClock(deque([before, after]))
+    found = ProvisionWatch(recording, load, clock, LONG_SECONDS)  # type: ignore[arg-type]
+    with running(found.run):
+        until(lambda: len(recording.planned) == 2, "it has planned again")
+    assert recording.planned == [before, after]
 
 
 def test_a_watch_does_not_begin_without_agreements(bus: ProvisionedBus) -> None:

@@ -69,8 +69,9 @@ class ProvisionWatch:
         while not stopping.is_set():
             self._observer.turned()
             self._reload()  # 1
+            at = self._clock.now()
             try:
-                plan = self._provisioner.plan(self._agreements, self._clock.now())  # 2
+                plan = self._provisioner.plan(self._agreements, at)  # 2
                 self._provisioner.apply(plan)
             except errors.Unavailable as why:
                 self._observer.failed(why)
@@ -81,7 +82,7 @@ class ProvisionWatch:
             self._backoff.reset()
             self._report(plan)
             self._observer.entered(WorkState.WORKING)
-            pause = self._pause()
+            pause = self._pause(at)
             self._observer.turned(pause)
             stopping.wait(pause)  # 3
 
@@ -112,13 +113,14 @@ class ProvisionWatch:
             self._logged.add(why)
             _log.warning(event, why=why)
 
-    def _pause(self) -> float:
-        """The seconds until an agreement begins or ends, if that comes before the next look."""
-        now = self._clock.now()
+    def _pause(self, at: datetime) -> float:
+        """The seconds until an agreement begins or ends, if that comes before the next look.
+
+        Args:
+            at: the time that was planned for. What begins or ends after it may have come already.
+        """
         moments = (moment for each in self._agreements for moment in (each.starts, each.ends))
-        left = [_seconds(moment, now) for moment in moments if moment is not None and moment > now]
+        coming = [moment for moment in moments if moment is not None and moment > at]
+        now = self._clock.now()
+        left = [max(0.0, (moment - now).total_seconds()) for moment in coming]
         return min([self._seconds, *left])
-
-
-def _seconds(moment: datetime, now: datetime) -> float:
-    return (moment - now).total_seconds()
