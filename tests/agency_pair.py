@@ -287,9 +287,10 @@ class AgencyPair:
 
     def _make_topics(self) -> None:
         admin = open_admin(self.connection)
-        wanted = [NewTopic(self.topic.name, self.partitions, 1)]
+        # As many copies as the brokers are set to keep.
+        wanted = [NewTopic(self.topic.name, self.partitions, -1)]
         wanted += [
-            NewTopic(name, 1, 1, config={"cleanup.policy": "compact"})
+            NewTopic(name, 1, -1, config={"cleanup.policy": "compact"})
             for name in (topics.control_topic(self.publisher), topics.receipts_topic(self.reader))
         ]
         for made in admin.create_topics(wanted).values():

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chaos.report import Report
-    from chaos.services import Services
+    from chaos.services import BusServices
 
 _MIGRATING = Lock()  # alembic keeps its state in a module
 _SETTLE_SECONDS = 180.0
@@ -58,7 +58,9 @@ class Scale:
 class ChaosBus:
     """One bus. Use `chaos_bus()` to have one."""
 
-    def __init__(self, services: Services, folder: Path, workers: Workers, partitions: int) -> None:
+    def __init__(
+        self, services: BusServices, folder: Path, workers: Workers, partitions: int
+    ) -> None:
         name = secrets.token_hex(4)
         producer = services.agency_database(f"agency_{name}")
         consumer = services.reader_database(f"reader_{name}")
@@ -83,6 +85,13 @@ class ChaosBus:
             key=str(self.pair.key.public),
             schemas=Path(sinergi_schemas.__file__).parent / "avro" / "transfer",
         )
+
+    def agree_anew(self) -> None:
+        """Write the agreement again after a change, before any process has read it."""
+        self.pair.agree(self.pair.agreement)
+        for made_from_it in ("agreements", "outbox", "bus"):
+            self.pair.__dict__.pop(made_from_it, None)
+        self.register = Register(self.pair.producer, self.pair.outbox)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -208,7 +217,7 @@ class ChaosBus:
 
 
 @contextmanager
-def chaos_bus(services: Services, folder: Path, partitions: int = 3) -> Iterator[ChaosBus]:
+def chaos_bus(services: BusServices, folder: Path, partitions: int = 3) -> Iterator[ChaosBus]:
     """A bus of its own on these servers, its processes gone at the end."""
     folder.mkdir()
     with ExitStack() as stack:

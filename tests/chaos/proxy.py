@@ -63,6 +63,10 @@ class Proxy:
         self._thread.join()
         self._loop.close()
 
+    def is_welcome(self, _peer: tuple[str, int]) -> bool:
+        """Whether a connection from an address is carried; others are reset."""
+        return True
+
     def turn(self, link_state: LinkState, late_seconds: float = 0.0) -> None:
         """Let the link_state on this link change."""
         self._late_seconds = late_seconds
@@ -106,7 +110,8 @@ class Proxy:
         """Carry one connection until either side ends it."""
         self._open.add(writer)
         try:
-            if self._weather is LinkState.RESET:
+            if self._weather is LinkState.RESET or not self.is_welcome(_peer(writer)):
+                _reset(writer)
                 return
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
             self._open.add(back)
@@ -135,6 +140,11 @@ class Proxy:
                 if self._weather is not LinkState.DROP:
                     writer.write(chunk)
                     await writer.drain()
+
+
+def _peer(writer: asyncio.StreamWriter) -> tuple[str, int]:
+    host, port = writer.get_extra_info("peername")[:2]
+    return host, port
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

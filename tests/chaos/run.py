@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chaos.chaos_bus import Scale
 from chaos.faults import (
+    brokers,
     calls,
     foreign,
     frames,
@@ -54,6 +55,7 @@ PARTS: Parts = {
     "frames": (frames.run, Scale(200_000, 4)),
     "calls": (calls.run, Scale(0, 1)),
     "schedule": (schedule.run, Scale(6_000, 80)),
+    "brokers": (brokers.run, Scale(12_000, 2)),
     "foreign": (foreign.run, Scale(4_000, 12_000)),
     "poison": (poison.run, Scale(1_000_000, 10_000)),
     "kill": (kill.run, Scale(20_000, 25)),

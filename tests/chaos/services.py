@@ -8,7 +8,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from chaos.processes import alive
 from chaos.proxy import Proxy
@@ -139,6 +139,32 @@ class Links(NamedTuple):
     kafka: Proxy
     agency: Proxy
     reader: Proxy
+
+
+class BusServices(Protocol):
+    """What a bus of the run needs of its services.
+
+    Attributes:
+        kafka: the broker, or the first of several.
+    """
+
+    starter: Starter
+    links: Links
+    kafka: Server
+
+    @property
+    def bootstrap(self) -> str:
+        """Where Kafka's clients find it."""
+
+    @property
+    def proxied_bootstrap(self) -> str:
+        """Where they find it by the proxy, also every further connection."""
+
+    def agency_database(self, name: str) -> str:
+        """The URL of a database in the agency's server."""
+
+    def reader_database(self, name: str) -> str:
+        """The URL of a database in the reader's server."""
 
 
 class Services:
