@@ -56,6 +56,16 @@ class Authority(LocalAuthority):
         path.write_bytes(certificate_pem(self.certificate))
         return path
 
+    def write_client(self, folder: Path, name: str) -> dict[str, str]:
+        """A client's key and certificate, and the settings that name them."""
+        key, certificate = self.issue(name)
+        files = {"private_key_file": folder / f"{name}.key", "certificate_file": folder / name}
+        for each in files.values():
+            each.touch(0o600)
+        files["private_key_file"].write_bytes(key_pem(key))
+        files["certificate_file"].write_bytes(certificate_pem(certificate))
+        return {setting: str(each) for setting, each in files.items()}
+
     def write_server(self, path: Path) -> Path:
         """A server's key and certificate for 127.0.0.1, in one file as Kafka takes it."""
         key, certificate = self.issue("broker")
@@ -111,6 +121,8 @@ class Secured:
     kafka: SecuredKafka
     ca_file: Path
     other_ca_file: Path
+    authority: Authority
+    other_authority: Authority
 
     @property
     def bootstrap(self) -> str:
@@ -229,6 +241,7 @@ def secured(folder: Path) -> Iterator[Secured]:
                 assert running.is_running(), kafka.log.read_text()
                 assert SYSTEM.monotonic() < end, kafka.log.read_text()
                 pause.wait(0.2)
-            yield Secured(kafka, folder / "ca.pem", other.write(folder / "other.pem"))
+            other_file = other.write(folder / "other.pem")
+            yield Secured(kafka, folder / "ca.pem", other_file, authority, other)
         finally:
             process.stop(running, kafka.stops_by)

@@ -10,8 +10,30 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
-from confluent_kafka.admin import AclOperation, ResourceType
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from provisioned_bus import AGENCIES, LAPAS, STRANGER, ProvisionedBus, agreement, year
 from secured_kafka import PASSWORD, USER, secured
@@ -22,6 +44,7 @@ from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from sinergi_schemas.kafka.admin import Admin
 
@@ -313,3 +336,129 @@ def test_what_others_have_granted_is_shown_and_left(
     assert allowed(stranger)["something.else"] == ALLOWED[R]
     bus.broker.forget()
     assert bus.provision("apply") == 0
+
+
+def attempts(admin: Admin, principal: str, topic: str) -> dict[str, set[int | None]]:
+    """What an administrator may try with a topic; the codes with which each was refused."""
+    name = TopicPartition(topic, 0, 0)
+    resource = ConfigResource(
+        ResourceType.TOPIC,
+        topic,
+        incremental_configs=[
+            ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+        ],
+    )
+    made = f"{topic}.made-by.{principal}"
+    entry = AclBinding(
+        ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, f"User:{principal}", "*",
+        AclOperation.ALL, AclPermissionType.ALLOW,
+    )  # fmt: skip
+    user = ScramMechanism.SCRAM_SHA_512
+    password = UserScramCredentialUpsertion(
+        "lapas.consumer", ScramCredentialInfo(user, 4096), b"mine now"
+    )
+    asked: dict[str, dict[Any, Future[Any]]] = {
+        "create": admin.create_topics([NewTopic(made, 1, 1)]),
+        "add partitions": admin.create_partitions([NewPartitions(topic, 2)]),
+        "alter": admin.incremental_alter_configs([resource]),
+        "delete records": admin.delete_records([name]),
+        "delete": admin.delete_topics([topic]),
+        "give a right": admin.create_acls([entry]),
+        "set a password": admin.alter_user_scram_credentials([password]),
+    }
+    return {what: {_code(each) for each in found.values()} for what, found in asked.items()}
+
+
+def _code(future: Future[Any]) -> int | None:
+    try:
+        future.result(PATIENCE_SECONDS)
+    except KafkaException as why:
+        return int(why.args[0].code())
+    return None
+
+
+@pytest.mark.parametrize("principal", MATRIX)
+def test_nobody_makes_changes_empties_or_deletes_a_topic_or_gives_rights(
+    bus: ProvisionedBus, principal: str
+) -> None:
+    admin = bus.admin(principal)
+    for topic in TOPICS:
+        for what, codes in attempts(admin, principal, topic).items():
+            # Who may not describe a topic does not learn where its records are.
+            hidden = {KafkaError._NOENT} if what == "delete records" else set()
+            assert codes <= REFUSED | hidden, (what, topic, codes)
+
+
+def test_the_operator_may_try_all_of_it_which_shows_that_a_refusal_means_something(
+    bus: ProvisionedBus,
+) -> None:
+    bus.broker.topic("for.the.operator")
+    admin = bus.broker.admin
+    assert (
+        _code(admin.create_partitions([NewPartitions("for.the.operator", 2)])["for.the.operator"])
+        is None
+    )
+    (future,) = admin.delete_records([TopicPartition("for.the.operator", 0, 0)]).values()
+    assert _code(future) is None
+    assert _code(admin.delete_topics(["for.the.operator"])["for.the.operator"]) is None
+
+
+@pytest.mark.parametrize("principal", MATRIX)
+def test_a_principal_fetches_from_the_topics_that_it_may_read_and_from_no_other(
+    bus: ProvisionedBus, principal: str
+) -> None:
+    for topic in TOPICS:
+        is_allowed = R in MATRIX[principal].get(topic, "")
+        assert fetched(bus, principal, topic) is is_allowed, topic
+
+
+def fetched(bus: ProvisionedBus, principal: str, topic: str) -> bool:
+    """Read a topic without a group: whether the brokers answer, rather than refuse."""
+    settings = {"group.id": "none", "enable.partition.eof": True, "auto.offset.reset": "earliest"}
+    consumer = Consumer({**bus.client(principal), **settings})
+    consumer.assign([TopicPartition(topic, 0)])
+    answers: list[bool] = []
+
+    def is_answered() -> bool:
+        for each in consumer.consume(10, 0.1):
+            error = each.error()
+            code = error.code() if error else None
+            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                answers.append(False)
+            elif code in {None, KafkaError._PARTITION_EOF}:
+                answers.append(True)
+        return bool(answers)
+
+    try:
+        until(is_answered, f"{principal} at {topic}")
+    finally:
+        consumer.close()
+    return answers[0]
+
+
+def test_a_consumer_commits_offsets_of_its_own_group_only(bus: ProvisionedBus) -> None:
+    for principal, group, expected in (
+        ("lapas.consumer", "lapas.offsets", None),
+        ("lapas.consumer", "lapas-dua.offsets", KafkaError.GROUP_AUTHORIZATION_FAILED),
+        ("lapas-dua.consumer", "lapas.offsets", KafkaError.GROUP_AUTHORIZATION_FAILED),
+        ("lapas.producer", "lapas.offsets", KafkaError.GROUP_AUTHORIZATION_FAILED),
+    ):
+        assert committed(bus.admin(principal), group) == expected, (principal, group)
+
+
+def committed(admin: Admin, group: str) -> int | None:
+    """Commit an offset of a group; the code with which that was refused, or None."""
+    found: list[int | None] = []
+
+    def is_decided() -> bool:
+        offset = TopicPartition("sinergi.bnnk.seizure", 0, 0)
+        (future,) = admin.alter_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, [offset])]
+        ).values()
+        code = _code(future)
+        if code not in UNCOORDINATED:
+            found.append(code)
+        return bool(found)
+
+    until(is_decided, f"a coordinator of {group}")
+    return found[0]
