@@ -125,6 +125,9 @@ class Terminal:
             else:
                 self.environment[name] = self._finished(f"echo {value}").strip()
             return ""
+        if command.line.startswith("unset "):
+            del self.environment[command.line.removeprefix("unset ")]
+            return ""
         line = self.filled_in(command.line)
         if line.endswith(RUN_FOR_EVER):
             self._running.enter_context(self._staying(line))
