@@ -121,7 +121,7 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
 
 
 def a_changed_note_does_not_hold(auditor: AuditorFolder, checking: str) -> None:
-    (note,) = auditor.folder.glob("notes/*.1.receipt.*")
+    (note,) = auditor.folder.glob("notes/*.1.receipt.bnnk*")
     origin, size, *rest = note.read_text(encoding="utf-8").split("\n")
     note.write_text("\n".join([origin, f"{int(size) - 1}", *rest]), encoding="utf-8")
     assert auditor.run(Command(checking, "…InvalidSignature…")) == 1
