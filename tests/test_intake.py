@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 import tomli_w
 
+from signed_agreement import write_signed
 from sinergi.cli import publish as publish_command
 from sinergi.cli import root
 from sinergi.migrate import Role, upgrade
@@ -448,9 +449,7 @@ def test_a_trial_run_refuses_a_record_that_a_file_records_twice(
 
 
 def settings_of(tmp_path: Path, purpose: str) -> Path:
-    outbox(tmp_path / "agreements")
-    agreement = tmp_path / "agreements" / "rekaan.toml"
-    agreement.write_text(agreement.read_text().replace("STATISTICS", purpose))
+    outbox(tmp_path / "agreements", purpose=purpose)
     config = tmp_path / "sinergi.toml"
     config.write_text('agency = "lapas-rekaan"\n')
     return config
@@ -550,9 +549,10 @@ def engine(postgresql: str) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
-def outbox(folder: Path, agency: str = "lapas-rekaan") -> Outbox:
+def outbox(folder: Path, agency: str = "lapas-rekaan", purpose: str = "STATISTICS") -> Outbox:
     """The outbox of an agency under an agreement that covers the transfers of lapas-rekaan."""
     parties = ("lapas-rekaan", "bnnk-rekaan")
+    keys = {party: SigningKey.generate(f"bus.example/{party}") for party in parties}
     today = SYSTEM.now().date()
     agreement = {
         "bus": "bus.example",
@@ -567,7 +567,7 @@ def outbox(folder: Path, agency: str = "lapas-rekaan") -> Outbox:
         "parties": {
             party: {
                 "name": party,
-                "keys": [str(SigningKey.generate(f"bus.example/{party}").public)],
+                "keys": [str(keys[party].public)],
                 "receipt_keys": [],
             }
             for party in parties
@@ -576,13 +576,13 @@ def outbox(folder: Path, agency: str = "lapas-rekaan") -> Outbox:
             "transfer": {
                 "publishers": ["lapas-rekaan"],
                 "readers": ["bnnk-rekaan"],
-                "purposes": ["STATISTICS"],
+                "purposes": [purpose],
                 "partitions": 2,
             }
         },
     }
     folder.mkdir()
-    (folder / "rekaan.toml").write_text(tomli_w.dumps(agreement))
+    write_signed(folder / "rekaan.toml", agreement, keys.values())
     return Outbox(agency, Agreements.load(folder), Catalog.shipped())
 
 

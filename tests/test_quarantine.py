@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 import polars as pl
 import pytest
 import sqlalchemy as sa
-import tomli_w
 from psycopg import sql
 
-from agency_pair import AgencyPair, agreement
+from agency_pair import AgencyPair, agreement, signs_nothing_else
+from signed_agreement import write_signed
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_consumers.decode.decoder import Decoders
@@ -89,10 +89,11 @@ class ConsumerDatabase:
         self.projections = projections
         key = SigningKey.generate(f"{BUS}/{TOPIC.agency}")
         receipts = SigningKey.generate(f"{BUS}/{READER}/main", Algorithm.COSIGNATURE)
-        document = tomli_w.dumps(agreement(key.public, receipts.public)).encode()
+        file = agreements / "pks.toml"
         agreements.mkdir()
-        (agreements / "pks.toml").write_bytes(document)
-        self.tape = Tape(BUS, TOPIC, key=key, agreement=sha256(document).hexdigest())
+        signing = [key, signs_nothing_else(READER)]
+        write_signed(file, agreement(key.public, receipts.public), signing)
+        self.tape = Tape(BUS, TOPIC, key=key, agreement=sha256(file.read_bytes()).hexdigest())
         self.engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
         migrate.upgrade(url, migrate.Role.CONSUMER, projections)
 

@@ -93,18 +93,9 @@ def down(folder: Folder = DEFAULT_FOLDER, *, as_json: AsJson = False) -> None:
     _print(Local(folder).down(), as_json=as_json)
 
 
-def _database_name(text: str) -> str:
-    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", text):
-        raise typer.BadParameter(
-            f"{text!r} cannot name a database here; write at most 63 lower-case letters, digits"
-            " and underscores, and no digit first"
-        )
-    return text
-
-
 @app.command()
 def database(
-    name: Annotated[str, typer.Argument(help="The database's name.", callback=_database_name)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The database's name.")],
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Print the URL of a database, which is created if it does not exist.
@@ -113,6 +104,9 @@ def database(
 
     Example: sinergi local database register
     """
+    if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", name):
+        what = "at most 63 lower-case letters, digits and underscores, and no digit first"
+        raise typer.BadParameter(f"{name!r} is no name; write {what}", param_hint="NAME")
     terminal.show_line(Local(folder).database(name))
 
 
