@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from agency_pair import transfer
 from sinergi import open_outbox
 from sinergi.local import Local
-from sinergi_consumers.testing.sinks import transfer
 from test_tutorial_agency import MOST_COLUMNS, Command, Terminal, blocks
 from test_tutorial_integrator import kill
 from waiting import until
@@ -68,7 +68,7 @@ def publish(terminal: Terminal, record_id: str) -> None:
     outbox = open_outbox(terminal.folder / "lapas/sinergi.toml")
     engine = sa.create_engine(Local(terminal.folder / ".sinergi/local").database("sdp"))
     with Session(engine) as session, session.begin():
-        outbox.publish(session, transfer(record_id, 0))
+        outbox.publish(session, transfer(record_id))
     engine.dispose()
 
 

@@ -72,6 +72,8 @@ def copy(servers: FailoverServers) -> None:
     assert isinstance(first, LocalPostgresql)
     assert isinstance(second, LocalPostgresql)
     url = sa.engine.make_url(first.url("postgres")).set(drivername="postgresql")
+    # Its tool may run as another user, who cannot read the password file.
+    url = url.set(query={}, password=first.state.password)
     account = Account.of_server()
     second._data.mkdir(mode=0o700)
     account.give(second._data)

@@ -90,8 +90,14 @@ class _Gathering:
         )
         reads = bool(consumer and (others or stored))
         began = self.clock.now()
+        # A side whose database is not set is not shown, and its topics are another principal's.
         wanted = WantedFacts(
-            agency, own, others if reads else {}, sent or None, stored or None, began
+            agency,
+            own if producer else {},
+            others if reads else {},
+            sent or None,
+            stored or None,
+            began,
         )
         bus = self._ask(
             FactSource.BROKER, self.logins.consumer.bootstrap, lambda _: self._bus(wanted)
