@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -146,7 +147,12 @@ def test_every_metric_that_is_defined_is_shown_with_its_labels_and_no_other(
     for process, shown in (("relay", relay), ("materialise", materialiser)):
         shown.until_value("sinergi_look_up", 1, source="brokers")
         shown.until_value("sinergi_look_up", 1, source="database")
-        assert _families(shown) == _defined(process)
+        # What is looked up comes with the look after the event that it is about.
+        pair.until(partial(_is_complete, shown, process), f"every metric of {process} is shown")
+
+
+def _is_complete(shown: Monitored, process: str) -> bool:
+    return _families(shown) == _defined(process)
 
 
 def _families(shown: Monitored) -> dict[tuple[str, str], set[str]]:
