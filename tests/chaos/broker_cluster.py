@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import shutil
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from chaos.proxy import LinkState, Proxy
-from chaos.services import Server
+from chaos.services import Server, at_once
 from chaos.timing import until
 from sinergi.local.kafka import LocalKafka
 from sinergi.local.state import LocalState
@@ -112,8 +111,8 @@ class BrokerCluster:
             for pair in self._links:
                 for each in pair:
                     self._stack.enter_context(each)
-            self._stack.callback(lambda: self._at_once(Server.stop, self.servers))
-            self._at_once(Server.start, self.servers)
+            self._stack.callback(lambda: at_once(Server.stop, self.servers))
+            at_once(Server.start, self.servers)
         except BaseException:
             self._stack.close()
             raise
@@ -167,17 +166,8 @@ class BrokerCluster:
     def restart(self, node: int, **changed: str) -> None:
         """Stop a broker in order and start it with settings that are changed."""
         self.servers[node - 1].stop()
-        before = self.brokers[node - 1]
         settings = tuple((name.replace("_", "."), each) for name, each in changed.items())
-        after = ClusterBroker(
-            before.folder,
-            before.state,
-            None,
-            node,
-            internal=before.internal,
-            links=before.links,
-            changed=settings,
-        )
+        after = replace(self.brokers[node - 1], changed=settings)
         self.brokers[node - 1] = after
         self.servers[node - 1] = Server(after, self._starter)
         self.servers[node - 1].start()
@@ -191,10 +181,6 @@ class BrokerCluster:
             return False
         process = self.servers[self._cut_off - 1].running
         return any(each.laddr.port == peer for each in process.net_connections("tcp"))
-
-    def _at_once(self, do: Callable[[Server], object], servers: Sequence[Server]) -> None:
-        with ThreadPoolExecutor(len(servers)) as threads:
-            list(threads.map(do, servers))
 
 
 class ClusterServices:

@@ -44,10 +44,8 @@ def _watch(
 ) -> None:
     seen, since = done(), SYSTEM.monotonic()
     while not ending.wait(_LOOK_SECONDS):
-        now, is_waiting = done(), False
-        if now == seen:
-            is_waiting = wanted() > now
-        if is_waiting:
+        now = done()
+        if now == seen and wanted() > now:
             found.longest = max(found.longest, SYSTEM.monotonic() - since)
         else:
             seen, since = now, SYSTEM.monotonic()

@@ -194,8 +194,8 @@ class Services:
             for link in self.links:
                 self._stack.enter_context(link)
             servers = (self.kafka, self.agency, self.reader)
-            self._stack.callback(_at_once, Server.stop, servers)
-            _at_once(Server.start, servers)
+            self._stack.callback(at_once, Server.stop, servers)
+            at_once(Server.start, servers)
         except BaseException:
             self._stack.close()
             raise
@@ -223,7 +223,8 @@ class Services:
         return self._reader.database(name)
 
 
-def _at_once(do: Callable[[Server], object], servers: Sequence[Server]) -> None:
+def at_once(do: Callable[[Server], object], servers: Sequence[Server]) -> None:
+    """Do something with all servers beside each other, and wait until it is done."""
     with ThreadPoolExecutor(len(servers)) as threads:
         list(threads.map(do, servers))
 
