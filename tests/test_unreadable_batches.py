@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -11,18 +12,20 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
-from agency_pair import AgencyPair, send, transfer
+from agency_pair import DATABASE, AgencyPair, send, transfer
 from memory_use import measured, peak
 from sinergi.provision import topics as provisioned
+from sinergi_consumers.materialise.assignment import Assignment
 from sinergi_producers.relay import topic_evidence
 from sinergi_schemas import topics
+from sinergi_schemas.kafka import consumer
 from sinergi_schemas.kafka.admin import open_admin
-from sinergi_schemas.kafka.consumer import open_consumer
+from sinergi_schemas.kafka.consumer import ReadingConsumer, open_consumer
 from sinergi_schemas.kafka.producer import open_producer
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.limits import MOST_BATCH_BYTES, MOST_DATUM_BYTES, MOST_KEY_BYTES
 from sinergi_schemas.topics import TopicPartition
-from waiting import PATIENCE_SECONDS
+from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +43,13 @@ def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], s
     return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
 
 
-def bomb(pair: AgencyPair, codec: str, sizes: Sequence[int], topic: str | None = None) -> None:
+def bomb(
+    pair: AgencyPair,
+    codec: str,
+    sizes: Sequence[int],
+    topic: str | None = None,
+    partition: int = 0,
+) -> None:
     """Write zeros of some sizes as one compressed batch, which costs the broker very little."""
     producer = Producer(
         {
@@ -56,7 +65,7 @@ def bomb(pair: AgencyPair, codec: str, sizes: Sequence[int], topic: str | None =
         }
     )
     for size in sizes:
-        producer.produce(topic or pair.topic.name, bytes(size), b"P/1", 0)
+        producer.produce(topic or pair.topic.name, bytes(size), b"P/1", partition)
     assert producer.flush(PATIENCE_SECONDS) == 0
 
 
@@ -104,14 +113,10 @@ def test_a_partition_that_ends_with_an_unreadable_batch_is_read_to_its_end(
             (chunk,) = scan.read(*scan.bounds())
             assert [each.value() for each in chunk] == [b"before"]
         assert len(scan.drain_unreadable()) == 1
-    with closing(open_consumer(pair.connection, None)) as consumer:
-        consumer.assign(
-            [confluent_kafka.TopicPartition(pair.topic.name, 0, 7)]
-        )  # in the midst of it
-        assert not consumer.consume(1, 1.0)
-        assert (
-            consumer.position([confluent_kafka.TopicPartition(pair.topic.name, 0)])[0].offset == 31
-        )
+    with closing(open_consumer(pair.connection, None)) as reader:
+        reader.assign([confluent_kafka.TopicPartition(pair.topic.name, 0, 7)])  # in the midst of it
+        assert not reader.consume(1, 1.0)
+        assert reader.position([confluent_kafka.TopicPartition(pair.topic.name, 0)])[0].offset == 31
 
 
 def test_a_materialiser_passes_over_unreadable_batches_and_counts_them(pair: AgencyPair) -> None:
@@ -194,6 +199,7 @@ def test_a_replay_and_a_status_name_unreadable_batches_and_end_well(pair: Agency
     assert done.status in (0, 1), done.err
 
 
+@pytest.mark.long
 def test_unreadable_batches_among_signed_statements_are_named_by_replay_and_status(
     pair: AgencyPair,
 ) -> None:
@@ -243,6 +249,54 @@ def test_a_batch_that_unpacks_to_many_times_its_bytes_takes_bounded_memory(
         pair.until_rows("sinergi.transfer_history", 1)
         assert peak(worker.process.pid) < 500
     assert pair.count("sinergi_consumer.halt") == 0
+
+
+@pytest.mark.long
+def test_batches_on_several_topic_partitions_are_not_unpacked_at_once(
+    tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
+) -> None:
+    """One at a time, however long the reader writes to its database in between."""
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=3)
+    for partition in range(3):
+        bomb(pair, "gzip", [MEGABYTE] * 280, partition=partition)
+    with pair.worker("bombed") as worker, pair.relaying():
+        pair.publish(*(transfer(f"P/{number}") for number in range(COUNT)))
+        pair.until_rows("sinergi.transfer_history", COUNT)
+        assert peak(worker.process.pid) < 500
+    assert pair.count("sinergi_consumer.halt") == 0
+
+
+def test_nothing_is_fetched_of_a_topic_partition_before_it_is_claimed(
+    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its consumer fetched would be unpacked beside what the search for a leaf unpacks."""
+    plain(pair, b"before")
+    received: list[int] = []
+
+    def count(statistics: str) -> None:
+        topic = json.loads(statistics)["topics"].get(pair.topic.name, {"partitions": {}})
+        received.extend(each["rxmsgs"] for each in topic["partitions"].values())
+
+    def pause_late(self: ReadingConsumer, tps: list[confluent_kafka.TopicPartition]) -> None:
+        with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as scan:
+            for _ in range(3):  # so long that a fetch is answered several times
+                assert sum(map(len, scan.read(*scan.bounds()))) == 1
+        confluent_kafka.Consumer.pause(self, tps)
+
+    with monkeypatch.context() as patched:  # not of the scans
+        patched.setitem(consumer._SETTINGS, "statistics.interval.ms", 50)
+        patched.setitem(consumer._SETTINGS, "stats_cb", count)
+        assignment = Assignment(pair.connection, f"{pair.reader}.{DATABASE}", {pair.topic.name: 1})
+    monkeypatch.setattr(ReadingConsumer, "pause", pause_late)
+    assignment.subscribe()
+
+    def is_assigned() -> bool:
+        assert all(not arrival.messages for arrival in assignment.poll())
+        return bool(assignment.claimable and received)
+
+    until(is_assigned, "the topic-partition is assigned, and the client has counted")
+    assignment.close()
+    assert not any(received)
 
 
 @pytest.mark.long

@@ -62,6 +62,7 @@ _log = structlog.get_logger(__name__)
 
 # The metadata of an offset commit whose result tells whether this worker is a current member.
 _MEMBERSHIP_CHECK = "sinergi membership check"
+_BEYOND_EVERY_END = 2**62
 _POLL_SECONDS = 0.1
 _MOST_MESSAGES = 20_000
 _MOST_BYTES = 32 * 1024 * 1024
@@ -372,9 +373,10 @@ class Assignment:
         self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]
     ) -> None:
         own = self._own_partitions.of(partitions)
-        # Nothing is fetched while a topic-partition is paused, so any offset would do. An offset
-        # that the client looks up, as OFFSET_END, comes late and overrides one assigned since.
-        added = [to_client(tp, 0) for tp in sorted(own)]
+        # The client may fetch before the pause reaches it, and a batch may unpack to hundreds of
+        # megabytes; so it gets an offset that no topic has. An offset that the client looks up, as
+        # OFFSET_END, comes late and overrides one assigned since.
+        added = [to_client(tp, _BEYOND_EVERY_END) for tp in sorted(own)]
         # Also an empty list is passed on: without this call, the client assigns all of them itself.
         consumer.incremental_assign(added)
         consumer.pause(added)

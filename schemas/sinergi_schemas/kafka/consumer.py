@@ -37,9 +37,10 @@ _SETTINGS = {
     "isolation.level": "read_uncommitted",
     "allow.auto.create.topics": False,
     # How much is fetched ahead of the reader; the defaults are 100,000 messages and 64 MiB. Headers
-    # are not among the bytes that are counted, and a message may have a megabyte of them.
+    # are not among the bytes that are counted, and a message may have a megabyte of them. While a
+    # large message waits, nothing more is fetched: the batch that it came in is still unpacked.
     "queued.min.messages": 100,
-    "queued.max.messages.kbytes": 16 * 1024,
+    "queued.max.messages.kbytes": 64,
     # For how long nothing is fetched once so much waits; with the default of 1,000 a fast reader
     # has to wait.
     "fetch.queue.backoff.ms": 2,

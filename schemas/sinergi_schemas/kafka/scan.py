@@ -275,6 +275,8 @@ class PartitionScan:
             TopicAway, SinergiError: see `read`.
         """
         low, high = self.bounds()
+        if index == 0:
+            return low  # nothing can precede it
         first = self._claims(low, min(high, low + _MOST_FOREIGN))
         return min(
             find_offset(low, high, index, lambda offset: self._first_claim(offset, high)),
