@@ -33,7 +33,7 @@ from sinergi_producers.relay.term import Identity
 from sinergi_schemas import topics
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.clock import SYSTEM, Clock
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
@@ -106,6 +106,8 @@ class AgencyPair:
     partitions: int = 2
     quarantine_bytes: int = QUARANTINE_BYTES
     timeouts: Timeouts = DEFAULT
+    publisher_clock: Clock = SYSTEM
+    reader_clock: Clock = SYSTEM
     key: SigningKey = field(init=False)
     receipt_key: SigningKey = field(init=False)
 
@@ -154,7 +156,7 @@ class AgencyPair:
 
     @cached_property
     def outbox(self) -> Outbox:
-        return Outbox(self.publisher, self.agreements, Catalog.shipped())
+        return Outbox(self.publisher, self.agreements, Catalog.shipped(), self.publisher_clock)
 
     def issued(self, event: Transfer) -> Transfer:
         """A transfer as the publisher issues it, under the agreement in force, at revision 1."""
@@ -198,6 +200,7 @@ class AgencyPair:
             self.connection,
             Catalog.shipped(),
             self.timeouts,
+            clock=self.publisher_clock,
         )
 
     @contextmanager
@@ -218,6 +221,7 @@ class AgencyPair:
             self.projections if projections is None else projections,
             self.quarantine_bytes,
             self.timeouts,
+            clock=self.reader_clock,
         )
         return build_materialiser(setup, stopping)
 

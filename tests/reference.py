@@ -82,6 +82,8 @@ MEANINGS = {
         for role, whom in (("producer", "the relay"), ("consumer", "the materialiser"))
         for name in ("username", "password_file", "certificate_file", "private_key_file")
     },
+    "provision.grace_hours": "for how many hours after an agreement's end its rights and users are"
+    " kept, so that what was recorded before still arrives",
     "provision.passwords": "the folder for the passwords of new users, each in a file of mode 0600",
     "provision.replication": "copies of each partition; if unset three, or one a broker if fewer",
     **{

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,6 +158,29 @@ def test_an_ended_agreement_takes_its_rights_and_users_away() -> None:
     assert {each.action for each in steps} == {REMOVE}
     assert {each.entry for each in steps if each.entry} == found.entries
     assert [each.user for each in steps if not each.entry] == ["lapas-banyuwangi.producer"]
+
+
+def test_rights_and_users_are_kept_for_some_time_after_the_end_and_the_plan_says_so() -> None:
+    known, grace = agreements(raw()), timedelta(hours=24)
+    (agreement,) = known
+    assert agreement.ends
+    users = {each.user for each in access_steps(known, NOW, NOTHING) if not each.entry}
+    found = FoundAccess(frozenset(given_rights(known, NOW)), frozenset(users))
+    in_force = access_steps(known, agreement.ends - timedelta(microseconds=1), found, grace)
+    assert not any("kept" in each.why for each in in_force)
+    last = access_steps(known, agreement.ends + grace - timedelta(microseconds=1), found, grace)
+    assert {each.action for each in last} == {OK}
+    assert {each.why.endswith(", ended, kept for 24 hours") for each in last if each.entry} == {
+        True
+    }
+    over = access_steps(known, agreement.ends + grace, found, grace)
+    assert {each.action for each in over} == {REMOVE}
+
+
+def test_an_agreement_that_never_ends_or_ends_with_the_calendar_has_a_grace_as_any_other() -> None:
+    for period in ({"from": NOW}, {"from": NOW, "until": datetime.max.replace(tzinfo=UTC)}):
+        known = agreements(raw(in_force=period)).kept_after_end(timedelta(days=366))
+        assert [each.in_force(datetime(9999, 12, 1, tzinfo=UTC)) for each in known] == [True]
 
 
 def test_a_user_outlasts_the_time_until_its_agreement_begins() -> None:

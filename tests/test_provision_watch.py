@@ -20,7 +20,7 @@ from sinergi.cli.root import run
 from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan
 from sinergi.provision.provisioner import Provisioner
-from sinergi.provision.rights import AclEntry
+from sinergi.provision.rights import NO_GRACE, AclEntry
 from sinergi.provision.watch import ProvisionWatch
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.clock import SYSTEM
@@ -109,6 +109,7 @@ class FailingProvisioner:
 
     errors: deque[SinergiError]
     applied: Event = field(default_factory=Event)
+    grace: timedelta = NO_GRACE
 
     def plan(self, *_: Any) -> ProvisionPlan:
         if self.errors:
@@ -147,6 +148,7 @@ class RecordingProvisioner:
     """A provisioner that has nothing to do, and remembers the times that it planned for."""
 
     planned: list[datetime] = field(default_factory=list)
+    grace: timedelta = NO_GRACE
 
     def plan(self, _: Agreements, at: datetime) -> ProvisionPlan:
         self.planned.append(at)

@@ -133,7 +133,9 @@ def apply(
     unknown_types: UnknownTypes = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Go on: apply again each minute, and when an agreement ends."),
+        typer.Option(
+            "--watch", help="Go on: apply again each minute, and when rights begin or end."
+        ),
     ] = False,
     listen: Listen = None,
     as_json: AsJson = False,
@@ -216,8 +218,9 @@ def export(
     agreements, now = settings.agreements(), SYSTEM.now()
     for remark in remarks(agreements, now):
         terminal.note(f"sinergi: {remark}")
-    described = StrimziCluster(cluster, expose, disk, settings.values.provision.replication)
-    found = _EXPORTS[kind](agreements, now, described, unknown_types or ())
+    values = settings.values.provision
+    described = StrimziCluster(cluster, expose, disk, values.replication)
+    found = _EXPORTS[kind](agreements, now, described, unknown_types or (), values.grace)
     with OutputFile.open(out, force=force) as file:
         file.write(as_yaml(found.resources))
     for each in found.left_out:
@@ -265,7 +268,7 @@ def _provisioner(unknown_types: Sequence[str] = ()) -> Provisioner:
             f"sinergi: a command was interrupted while it replaced the password of {user}, so that"
             " the old or the new one holds: run `sinergi provision rotate` for its owner"
         )
-    return Provisioner(admin, passwords, values.replication, unknown_types)
+    return Provisioner(admin, passwords, values.replication, unknown_types, values.grace)
 
 
 def _planned(unknown_types: Sequence[str]) -> tuple[Provisioner, ProvisionPlan]:

@@ -3,10 +3,13 @@
 An entry of the access control list is Sinergi's if some agreement in the folder gives that right,
 in force or not. It is created while one in force gives it and removed otherwise. A user is
 Sinergi's if some agreement gives its principal a right. It is created when an agreement that has
-not ended names it, also before that begins, and removed when all of them have ended. Every other
-entry and user, and the user of this program itself, is foreign: it is shown, and never changed.
-What Sinergi has made under a file that is gone is foreign too, since an entry does not say who has
-made it.
+not ended names it, also before that begins, and removed when all of them have ended. Both are kept
+for some time after an end: an event that was recorded before it may still be on its way, and the
+clocks of agencies differ.
+
+Every other entry and user, and the user of this program itself, is foreign: it is shown, and never
+changed. What Sinergi has made under a file that is gone is foreign too, since an entry does not say
+who has made it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sinergi.provision.rights import USER, given_rights
+from sinergi.provision.rights import NO_GRACE, USER, given_rights, rights_with_grace
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.principals import is_subject
 from sinergi_schemas.files.toml_file import did_you_mean
@@ -23,7 +26,7 @@ from sinergi_schemas.files.toml_file import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sinergi.provision.rights import AclEntry, GivenRight
     from sinergi_schemas.agreements.collection import Agreements
@@ -79,15 +82,19 @@ class FoundAccess:
     own_user: str = ""
 
 
-def access_steps(agreements: Agreements, at: datetime, found: FoundAccess) -> list[AccessStep]:
+def access_steps(
+    agreements: Agreements, at: datetime, found: FoundAccess, grace: timedelta = NO_GRACE
+) -> list[AccessStep]:
     """What has to be done: users and rights by their owners, then what is foreign.
 
     Args:
         at: the time of which the agreements in force count.
         found: what the cluster has.
+        grace: for how long after an agreement's end its rights and users are kept.
     """
-    given, ever = given_rights(agreements, at), given_rights(agreements)
-    steps = [*_users(agreements, at, found, ever), *_rights(given, ever, found)]
+    ever = given_rights(agreements)
+    users = _users(agreements.kept_after_end(grace), at, found, ever)
+    steps = [*users, *_rights(rights_with_grace(agreements, at, grace), ever, found)]
     return sorted(steps, key=_order)
 
 

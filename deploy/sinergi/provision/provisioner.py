@@ -9,11 +9,12 @@ from sinergi.provision.access import access_steps
 from sinergi.provision.access_control import AccessControl
 from sinergi.provision.cluster import Cluster
 from sinergi.provision.plan import ProvisionPlan
+from sinergi.provision.rights import NO_GRACE
 from sinergi.provision.topics import wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sinergi.provision.passwords import PasswordFolder
     from sinergi_schemas.agreements.collection import Agreements
@@ -28,12 +29,14 @@ class Provisioner:
         passwords: where the passwords of new users go.
         copies: of each partition of a new topic; see `Cluster`.
         unknown_types: event types whose topics are made although this version lacks them.
+        grace: for how long after an agreement's end its rights and users are kept.
     """
 
     admin: Admin
     passwords: PasswordFolder
     copies: int | None = None
     unknown_types: Sequence[str] = ()
+    grace: timedelta = NO_GRACE
 
     @property
     def access_control(self) -> AccessControl:
@@ -48,7 +51,7 @@ class Provisioner:
         """
         topics = Cluster(self.admin, self.copies).plan(wanted(agreements, at, self.unknown_types))
         found = self.access_control.read()
-        access = None if found is None else access_steps(agreements, at, found)
+        access = None if found is None else access_steps(agreements, at, found, self.grace)
         return ProvisionPlan(agreements.bus, self.unknown_types, topics, access)
 
     def apply(self, plan: ProvisionPlan) -> None:

@@ -17,6 +17,7 @@ group of `lapas-dua`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_schemas.topics import control_topic, receipts_topic
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 USER = "User:"
+NO_GRACE = timedelta()
 ANY_HOST = "*"
 ALLOW = "ALLOW"
 
@@ -103,6 +105,30 @@ def given_rights(agreements: Agreements, at: datetime | None = None) -> dict[Acl
             reasons = dict.fromkeys((*before.reasons, reason))
             found[entry] = GivenRight(entry, owner, tuple(reasons))
     return dict(sorted(found.items()))
+
+
+def rights_with_grace(
+    agreements: Agreements, at: datetime, grace: timedelta
+) -> dict[AclEntry, GivenRight]:
+    """The rights in force at a time, and those of agreements that have ended shortly before.
+
+    The reasons of the latter say so.
+    """
+    found = given_rights(agreements.kept_after_end(grace), at)
+    in_force = given_rights(agreements, at)
+    kept = f"ended, kept for {hours(grace)}"
+    for entry, right in found.items():
+        if entry in in_force:
+            found[entry] = in_force[entry]
+        else:
+            found[entry] = right._replace(reasons=(*right.reasons, kept))
+    return found
+
+
+def hours(duration: timedelta) -> str:
+    """A duration as a person reads it: `1 hour`, `24 hours`."""
+    count = duration / timedelta(hours=1)
+    return f"{count:g} hour{'' if count == 1 else 's'}"
 
 
 def _covering(agreements: Agreements, at: datetime | None) -> Iterator[tuple[Agreement, Topic]]:

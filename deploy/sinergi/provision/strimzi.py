@@ -25,16 +25,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sinergi.broker.settings import KEEPING, as_properties, bus_settings
-from sinergi.provision.rights import USER, given_rights
+from sinergi.provision.rights import NO_GRACE, USER, given_rights, rights_with_grace
 from sinergi.provision.topics import TopicAction, compare, wanted
 from sinergi_schemas.agreements.principals import is_subject
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
 
-    from sinergi.provision.rights import AclEntry
+    from sinergi.provision.rights import AclEntry, GivenRight
     from sinergi.provision.topics import TopicStep, WantedTopic
     from sinergi_schemas.agreements.collection import Agreements
 
@@ -112,15 +112,17 @@ def strimzi_export(
     at: datetime,
     cluster: StrimziCluster,
     unknown_types: Sequence[str] = (),
+    grace: timedelta = NO_GRACE,
 ) -> StrimziExport:
     """The resources that the agreements need.
 
     Args:
         at: the time of which the agreements in force give rights.
         unknown_types: event types whose topics are wanted although this version lacks them.
+        grace: for how long after an agreement's end its rights are kept.
     """
     topics = compare(_topics(agreements, at, unknown_types), {}, cluster.replication)
-    users, left_out = _users(agreements, at, cluster)
+    users, left_out = _users(agreements, rights_with_grace(agreements, at, grace), cluster)
     refused = [f"{each.topic}: {each.what}" for each in topics if _is_refused(each)]
     resources = [
         _kafka(cluster),
@@ -227,10 +229,9 @@ def _topic(step: TopicStep, cluster: StrimziCluster) -> dict[str, Any]:
 
 
 def _users(
-    agreements: Agreements, at: datetime, cluster: StrimziCluster
+    agreements: Agreements, given: Mapping[AclEntry, GivenRight], cluster: StrimziCluster
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A resource for each principal, and a line for each that cannot have one."""
-    given = given_rights(agreements, at)
     principals = sorted({entry.principal for entry in given_rights(agreements)})
     users, left_out = [], []
     taken: dict[str, str] = {}

@@ -2,8 +2,8 @@
 
 1. read the agreements; if they cannot be used, those that were read before stay in use
 2. plan, and do what there is to do
-3. wait until an agreement begins or ends, or for some time: the folder may change, and so may
-   the cluster
+3. wait until an agreement begins, or the rights of one end, or for some time: the folder may
+   change, and so may the cluster
 """
 
 from __future__ import annotations
@@ -114,12 +114,13 @@ class ProvisionWatch:
             _log.warning(event, why=why)
 
     def _pause(self, at: datetime) -> float:
-        """The seconds until an agreement begins or ends, if that comes before the next look.
+        """The seconds until rights begin or end, if that comes before the next look.
 
         Args:
             at: the time that was planned for. What begins or ends after it may have come already.
         """
-        moments = (moment for each in self._agreements for moment in (each.starts, each.ends))
+        ends = self._agreements.kept_after_end(self._provisioner.grace)
+        moments = [each.starts for each in self._agreements] + [each.ends for each in ends]
         coming = [moment for moment in moments if moment is not None and moment > at]
         now = self._clock.now()
         left = [max(0.0, (moment - now).total_seconds()) for moment in coming]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, NoReturn, get_args
@@ -241,6 +242,7 @@ class Provision(SettingsTable):
     Attributes:
         replication: copies of each partition; unset means three, or one per broker if fewer.
         passwords: the folder for the passwords of new users, one file of mode 0600 for each.
+        grace_hours: for how long after an agreement's end its rights and users are kept.
     """
 
     replication: Count | None = Field(
@@ -249,6 +251,12 @@ class Provision(SettingsTable):
     passwords: Path = Field(
         default=Path("passwords"), description="the folder for the passwords of new users"
     )
+    grace_hours: Count = Field(default=24, ge=0, le=8_784, description="a number of hours, as 24")
+
+    @property
+    def grace(self) -> timedelta:
+        """For how long after an agreement's end its rights and users are kept."""
+        return timedelta(hours=self.grace_hours)
 
 
 class Values(SettingsTable):

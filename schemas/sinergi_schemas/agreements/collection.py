@@ -6,6 +6,7 @@ Keys, partition counts and permissions come only from the agreements.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
@@ -20,7 +21,7 @@ from sinergi_schemas.seal.key_ring import KeyRing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
+    from datetime import timedelta
     from pathlib import Path
 
     from sinergi_schemas.seal.heads import SignedHeads
@@ -102,6 +103,14 @@ class Agreements:
     def agencies(self) -> list[str]:
         """Every agency that is a party of an agreement, sorted."""
         return sorted({name for each in self for name in each.parties})
+
+    def kept_after_end(self, grace: timedelta) -> Agreements:
+        """The same agreements, each of which ends so much later."""
+        latest = datetime.max.replace(tzinfo=UTC) - grace
+        return type(self)(
+            each if each.ends is None else replace(each, ends=min(each.ends, latest) + grace)
+            for each in self
+        )
 
     def covering(self, agency: str, event_type: str, at: datetime) -> Agreement | None:
         """The agreement under which an agency may publish an event type at a time, or None."""
