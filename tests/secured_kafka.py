@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import psutil
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -31,7 +32,7 @@ from sinergi.provision.access_control import ALL_ENTRIES
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import Admin, describe, open_admin
-from waiting import PATIENCE_SECONDS
+from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,11 +115,57 @@ class SecuredKafka(LocalKafka):
         return super()._settings() + "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
+class BrokerProcess:
+    """The process of a broker, which a test may kill and start again."""
+
+    def __init__(self, kafka: SecuredKafka, thread: ThreadPoolExecutor) -> None:
+        self._kafka = kafka
+        self._thread = thread  # a leashed program dies with the thread that started it
+        self._program = kafka.program()
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._spawn()
+        end, pause = SYSTEM.monotonic() + START_SECONDS, threading.Event()
+        while not self._kafka.answers():
+            assert self._running.is_running(), self._kafka.log.read_text()
+            assert SYSTEM.monotonic() < end, self._kafka.log.read_text()
+            pause.wait(0.2)
+
+    def restart(self) -> None:
+        """Start it after a kill, as often as it ends: a controller may not take it back at once."""
+        self._spawn()
+
+        def answers() -> bool:
+            if not self._running.is_running():
+                self._spawn()
+            return self._kafka.answers()
+
+        until(answers, "the broker is back")
+
+    def _spawn(self) -> None:
+        self._running = self._thread.submit(self._program.start, leashed=True).result()
+
+    def kill(self) -> None:
+        """Kill it, as a power cut does."""
+        if self._running.is_running():
+            ours = [self._running, *self._running.children(recursive=True)]
+            for each in ours:
+                each.kill()
+            psutil.wait_procs(ours)
+
+    def stop(self) -> None:
+        """Stop it in order."""
+        process.stop(self._running, self._kafka.stops_by)
+
+
 @dataclass(frozen=True)
 class Secured:
     """A running broker, and what a test does with it."""
 
     kafka: SecuredKafka
+    process: BrokerProcess
     ca_file: Path
     other_ca_file: Path
     authority: Authority
@@ -231,17 +278,10 @@ def secured(folder: Path) -> Iterator[Secured]:
         certificates=str(authority.write_server(folder / "broker.pem")),
         authorities=str(authority.write(folder / "ca.pem")),
     )
-    program = kafka.program()
-    # A leashed program dies with the thread that started it.
     with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(program.start, leashed=True).result()
+        running = BrokerProcess(kafka, thread)
         try:
-            end, pause = SYSTEM.monotonic() + START_SECONDS, threading.Event()
-            while not kafka.answers():
-                assert running.is_running(), kafka.log.read_text()
-                assert SYSTEM.monotonic() < end, kafka.log.read_text()
-                pause.wait(0.2)
             other_file = other.write(folder / "other.pem")
-            yield Secured(kafka, folder / "ca.pem", other_file, authority, other)
+            yield Secured(kafka, running, folder / "ca.pem", other_file, authority, other)
         finally:
-            process.stop(running, kafka.stops_by)
+            running.stop()

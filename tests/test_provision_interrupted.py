@@ -1,0 +1,76 @@
+"""A broker that vanishes while `provision apply` works: repeating it finishes what was begun."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from provisioned_bus import AGENCIES, ProvisionedBus, agreement, year
+from secured_kafka import secured
+from sinergi_schemas.kafka.admin import cluster_id
+from waiting import PATIENCE_SECONDS, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STEPS = ("create_topics", "alter_user_scram_credentials", "create_acls")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedBus]:
+    with secured(tmp_path_factory.mktemp("secured")) as broker:
+        yield ProvisionedBus(broker, tmp_path_factory.mktemp("operator"))
+
+
+def forget(bus: ProvisionedBus) -> None:
+    """Take everything away, and wait until the broker shows that it is gone."""
+    bus.agree(agreement(in_force={"from": year(2020), "until": year(2021)}))
+    assert bus.provision("apply") == 0
+    topics = [*bus.broker.admin.list_topics(timeout=PATIENCE_SECONDS).topics]
+    for future in bus.broker.admin.delete_topics(topics).values():
+        future.result(PATIENCE_SECONDS)
+    until(lambda: bus.provision("plan") == 0, "no user and no right is left")
+    until(lambda: not bus.broker.admin.list_topics(timeout=10).topics, "no topic is left")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("is_sent", [False, True], ids=["before it is asked", "after it is asked"])
+@pytest.mark.parametrize("step", STEPS)
+def test_an_apply_whose_broker_is_killed_in_the_middle_is_finished_by_the_next(
+    shared: ProvisionedBus,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    step: str,
+    *,
+    is_sent: bool,
+) -> None:
+    bus = shared
+    bus.agree(agreement(title=f"Kerja sama {step} {is_sent}", in_force={"from": year(2020)}))
+    asked = getattr(AdminClient, step)
+
+    def ask(self: AdminClient, *given: Any, **settings: Any) -> Any:
+        found = asked(self, *given, **settings) if is_sent else None
+        bus.broker.process.kill()
+        return found if is_sent else asked(self, *given, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AdminClient, step, ask)
+        patched.setenv("SINERGI_TIMEOUTS__KAFKA__CHANGE", "5")
+        patched.setenv("SINERGI_TIMEOUTS__KAFKA__ANSWER", "5")
+        status = bus.provision("apply")
+    said = capsys.readouterr().err
+    bus.broker.process.restart()
+    if status == 0:
+        assert is_sent  # the broker had done what it was asked, which was the last
+    else:
+        assert status == 2
+        assert "answer" in said
+        assert "bug" not in said
+        assert bus.provision("apply") == 0
+    assert bus.provision("plan") == 0
+    for agency in AGENCIES:
+        for role in ("producer", "consumer"):
+            assert cluster_id(bus.admin(f"{agency}.{role}"))  # its password logs in
+    forget(bus)
