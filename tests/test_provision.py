@@ -165,7 +165,7 @@ def test_a_topic_with_fewer_partitions_is_refused_and_left_and_the_others_are_ma
     assert [step.verdict for step in steps] == [TopicAction.REFUSED, TopicAction.CREATE]
     cluster.apply(steps)
     with pytest.raises(ProvisionRefused, match=f"{mine[0].name}: it has 2 partitions"):
-        ProvisionPlan("bus", (), steps, None).check_refused()
+        ProvisionPlan("bus", "cluster", {}, (), steps, None).check_refused()
     assert [partition_count(admin, each.name) for each in mine] == [2, 1]
     assert verdicts(cluster, mine) == [TopicAction.REFUSED, TopicAction.OK]
 

@@ -100,20 +100,36 @@ def test_a_kept_plan_is_refused_once_the_agreement_has_changed(
     assert "only in the plan: " in capsys.readouterr().err
 
 
+def test_a_kept_plan_is_for_the_agreements_and_the_cluster_that_it_was_made_of(
+    bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "plan.json"
+    bus.provision("plan", "--out", str(kept))
+    document = json.loads(kept.read_text())
+    (tmp_path / "elsewhere.json").write_text(json.dumps(document | {"cluster": "elsewhere"}))
+    assert bus.provision("apply", str(tmp_path / "elsewhere.json")) == 2
+    assert f"cluster: elsewhere in the plan, {document['cluster']} now" in capsys.readouterr().err
+    bus.agree(agreement(in_force={"from": year(2020)}, title="The same rights, another text"))
+    assert bus.provision("apply", str(kept)) == 2
+    said = capsys.readouterr().err
+    assert "pks-1.toml: has changed since the plan was made" in said
+    assert "pks-2.toml: only in the plan" in said
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ("[]", "is not what `sinergi provision plan --out` wrote"),
-        ('{"format": "sinergi provision plan 2"}', "is not what `sinergi provision plan --out`"),
-        ('{"format": "sinergi provision plan 1"}', "lacks its list `unknown_types`"),
+        ('{"format": "sinergi provision plan 3"}', "is not what `sinergi provision plan --out`"),
+        ('{"format": "sinergi provision plan 2"}', "lacks its list `unknown_types`"),
         (
-            '{"format": "sinergi provision plan 1", "unknown_types": [], "topics": 7, "access": 1}',
+            '{"format": "sinergi provision plan 2", "unknown_types": [], "topics": 7, "access": 1}',
             "is not the plan that would be made now",
         ),
         (
-            '{"format": "sinergi provision plan 1", "unknown_types": [], "topics": [{}, 1, []]}',
+            '{"format": "sinergi provision plan 2", "unknown_types": [], "topics": [{}, 1, []]}',
             "is not the plan that would be made now",
         ),
     ],

@@ -114,7 +114,7 @@ class FailingProvisioner:
     def plan(self, *_: Any) -> ProvisionPlan:
         if self.errors:
             raise self.errors.popleft()
-        return ProvisionPlan("bus", (), [], [])
+        return ProvisionPlan("bus", "cluster", {}, (), [], [])
 
     def apply(self, _: ProvisionPlan) -> None:
         self.applied.set()
@@ -152,7 +152,7 @@ class RecordingProvisioner:
 
     def plan(self, _: Agreements, at: datetime) -> ProvisionPlan:
         self.planned.append(at)
-        return ProvisionPlan("bus", (), [], [])
+        return ProvisionPlan("bus", "cluster", {}, (), [], [])
 
     def apply(self, _: ProvisionPlan) -> None:
         pass

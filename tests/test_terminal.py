@@ -273,7 +273,7 @@ def provisioned(text: str, topic: str) -> None:
         for action in AccessAction
         for each in (entry, None)
     ]
-    provision._show(ProvisionPlan("bus", (), steps, access), as_json=False)
+    provision._show(ProvisionPlan("bus", "cluster", {}, (), steps, access), as_json=False)
 
 
 def quarantined(text: str, topic: str) -> Quarantined:

@@ -81,6 +81,11 @@ class FoundAccess:
     users: AbstractSet[str]
     own_user: str = ""
 
+    def shows(self, step: AccessStep) -> bool:
+        """Whether a right or a user that was created is there, or one that was removed is not."""
+        is_there = step.user in self.users if step.entry is None else step.entry in self.entries
+        return is_there == (step.action is AccessAction.CREATE)
+
 
 def access_steps(
     agreements: Agreements, at: datetime, found: FoundAccess, grace: timedelta = NO_GRACE

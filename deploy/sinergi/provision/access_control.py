@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from time import sleep
 from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka.admin import (
@@ -21,6 +22,8 @@ from confluent_kafka.admin import (
 
 from sinergi.provision.access import AccessAction, FoundAccess
 from sinergi.provision.rights import USER, AclEntry
+from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +37,7 @@ BindingT = TypeVar("BindingT", AclBinding, AclBindingFilter)
 
 # RFC 7677 asks for 4096 at least; a random password of 256 bits gains nothing from more.
 _ITERATIONS = 4096
+_PAUSE_SECONDS = 0.1
 _AUTHORIZER = "authorizer.class.name"
 ALL_ENTRIES = AclBindingFilter(
     ResourceType.ANY,
@@ -107,6 +111,18 @@ class AccessControl:
         for each in users[AccessAction.CREATE]:
             self._set_password(each)
         self._create_entries(entries[AccessAction.CREATE])
+        self._await([step for step in steps if step.action in entries])
+
+    def _await(self, changed: Sequence[AccessStep]) -> None:
+        """Wait until a broker shows the changes, which the controller knows earlier."""
+        deadline = SYSTEM.monotonic() + self._seconds
+        while changed:
+            found = self.read()
+            if found is None or all(map(found.shows, changed)):
+                return
+            if SYSTEM.monotonic() > deadline:
+                raise errors.BrokerAway("users or rights were changed, and it does not show them")
+            sleep(_PAUSE_SECONDS)
 
     def _has_authorizer(self) -> bool:
         """Ask a broker for its setting; without an authorizer its list of entries is only empty."""

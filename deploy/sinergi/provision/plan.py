@@ -1,7 +1,7 @@
 """A plan of provisioning: what the cluster needs, as a document that a person can read and keep.
 
-A kept plan is applied only if the same plan would be made again: the cluster and the agreements in
-force are those of which it was made.
+A kept plan is applied only if the same plan would be made again: of the same agreements, for the
+same cluster, in the state in which it was.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.plain_text import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sinergi.provision.access import AccessStep
     from sinergi.provision.topics import TopicStep
 
-_FORMAT = "sinergi provision plan 1"
+_FORMAT = "sinergi provision plan 2"
 _MOST_BYTES = 64 * 1024 * 1024
 _SETTLED = {TopicAction.OK, AccessAction.OK, AccessAction.LEFT}
 
@@ -33,11 +33,15 @@ class ProvisionPlan:
     """What has to be done on a cluster.
 
     Attributes:
+        cluster: its id, which Kafka has made.
+        agreements: the hash of each agreement by its file's name.
         unknown_types: event types whose topics are made although this version lacks them.
         access: users and rights; None if the brokers have no authorizer.
     """
 
     bus: str
+    cluster: str
+    agreements: Mapping[str, str]
     unknown_types: Sequence[str]
     topics: Sequence[TopicStep]
     access: Sequence[AccessStep] | None
@@ -75,6 +79,8 @@ class ProvisionPlan:
         return {
             "format": _FORMAT,
             "bus": self.bus,
+            "cluster": self.cluster,
+            "agreements": dict(self.agreements),
             "unknown_types": list(self.unknown_types),
             "topics": [asdict(each) for each in self.topics],
             "access": access,
@@ -114,13 +120,27 @@ def check_unchanged(path: Path, kept: dict[str, Any], now: ProvisionPlan) -> Non
 
 
 def _differences(kept: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    for part in ("bus", "unknown_types"):
+    for part in ("bus", "cluster", "unknown_types"):
         if kept.get(part) != now[part]:
             yield f"{part}: {kept.get(part)} in the plan, {now[part]} now"
+    if kept.get("agreements") != now["agreements"]:
+        yield from _changed_files(kept.get("agreements"), now["agreements"])
     for part in ("topics", "access"):
         before, after = _lines(kept.get(part)), _lines(now[part])
         yield from (f"only in the plan: {each}" for each in before if each not in after)
         yield from (f"only now: {each}" for each in after if each not in before)
+
+
+def _changed_files(kept: object, now: dict[str, str]) -> Iterator[str]:
+    """A line for each agreement that is not the one that was planned for."""
+    before = kept if isinstance(kept, dict) else {}
+    for name in sorted({*map(str, before), *now}):
+        if name not in now:
+            yield f"{name}: only in the plan"
+        elif name not in before:
+            yield f"{name}: only now"
+        elif before[name] != now[name]:
+            yield f"{name}: has changed since the plan was made"
 
 
 def _lines(steps: object) -> dict[str, None]:

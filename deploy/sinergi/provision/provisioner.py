@@ -11,6 +11,7 @@ from sinergi.provision.cluster import Cluster
 from sinergi.provision.plan import ProvisionPlan
 from sinergi.provision.rights import NO_GRACE
 from sinergi.provision.topics import wanted
+from sinergi_schemas.kafka.admin import cluster_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,9 @@ class Provisioner:
         topics = Cluster(self.admin, self.copies).plan(wanted(agreements, at, self.unknown_types))
         found = self.access_control.read()
         access = None if found is None else access_steps(agreements, at, found, self.grace)
-        return ProvisionPlan(agreements.bus, self.unknown_types, topics, access)
+        files = {each.path.name: each.hash for each in agreements}
+        cluster = cluster_id(self.admin)
+        return ProvisionPlan(agreements.bus, cluster, files, self.unknown_types, topics, access)
 
     def apply(self, plan: ProvisionPlan) -> None:
         """Do what a plan says: topics first, so that no right that begins stands in their way.
