@@ -187,6 +187,7 @@ def test_a_relay_beside_a_pruning_neither_resends_nor_complains(delivered: Agenc
     is_whole(delivered)
 
 
+@pytest.mark.long
 def test_a_topic_that_was_lost_is_sent_again_from_the_first_row_that_is_not_pruned(
     delivered: AgencyPair,
 ) -> None:
@@ -225,6 +226,7 @@ def remake(pair: AgencyPair) -> None:
     pair.until(made, "the topic is there again")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_backup_of_before_or_after_a_pruning_is_recovered(
     delivered: AgencyPair,
@@ -259,6 +261,7 @@ def test_a_backup_of_before_or_after_a_pruning_is_recovered(
     assert rows(delivered, "leaf_hash IS NULL") == 0
 
 
+@pytest.mark.long
 def test_a_backup_is_recovered_from_a_topic_that_has_lost_pruned_leaves(
     delivered: AgencyPair,
     backup: Callable[[str], str],  # noqa: F811 - the fixture

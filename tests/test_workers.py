@@ -179,6 +179,7 @@ def test_a_share_that_stands_still_is_worth_a_new_client_less_and_less_often() -
     assert stalls.observe({share: 6}, {share: 8}) == {share}
 
 
+@pytest.mark.long
 def test_workers_that_come_and_go_share_the_partitions(
     pair: AgencyPair, agency: BusyPublisher
 ) -> None:
