@@ -29,6 +29,8 @@ from containers import images
 from containers import services as container_services
 from containers.compose import COMPOSE
 from containers.compose import program as compose_program
+from provisioned_bus import ProvisionedBus
+from secured_kafka import Secured, secured
 from sinergi import migrate
 from sinergi.cli.logs import set_up
 from sinergi.local import Local
@@ -289,3 +291,16 @@ def topic_name(agency_slug: str) -> Callable[[], str]:
 
 def _url(server: sa.Engine, database: str) -> str:
     return server.url.set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A secured broker for the tests of one module."""
+    with secured(tmp_path_factory.mktemp("secured")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def secured_bus(broker: Secured, tmp_path_factory: pytest.TempPathFactory) -> ProvisionedBus:
+    """A secured broker for the tests of one module, and its operator."""
+    return ProvisionedBus(broker, tmp_path_factory.mktemp("operator"))

@@ -14,7 +14,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from structlog.testing import capture_logs
 
 from agency_pair import DATABASE, AgencyPair, running, transfer
-from secured_kafka import PASSWORD, USER, Secured, secured
+from secured_kafka import PASSWORD, USER, Secured
 from sinergi.provision.cluster import Cluster
 from sinergi.provision.topics import WantedTopic
 from sinergi_consumers.audit import statement_reading
@@ -29,16 +29,10 @@ from test_relay import relay_of, sent, until_sent
 from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 TOPIC, GROUP = ResourceType.TOPIC, ResourceType.GROUP
 READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured(tmp_path_factory.mktemp("secured")) as found:
-        yield found
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agency_pair import AgencyPair, transfer
-from secured_kafka import Secured, secured
 from sinergi.cli.root import run
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SystemClock
@@ -18,8 +17,10 @@ from test_relay import sent
 from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
+
+    from secured_kafka import Secured
 
 MINUTE = timedelta(minutes=1)
 
@@ -32,12 +33,6 @@ class ShiftedClock(SystemClock):
 
     def now(self) -> datetime:
         return super().now() + self._ahead
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured(tmp_path_factory.mktemp("secured")) as found:
-        yield found
 
 
 @pytest.fixture

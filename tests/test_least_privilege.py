@@ -13,7 +13,6 @@ import tomli_w
 from structlog.testing import capture_logs
 
 from agency_pair import DATABASE, AgencyPair, transfer
-from secured_kafka import Secured, secured
 from sinergi.cli.root import run
 from sinergi.provision.access_control import AccessControl
 from sinergi.provision.passwords import PasswordFolder
@@ -28,11 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
     from pathlib import Path
 
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured(tmp_path_factory.mktemp("secured")) as found:
-        yield found
+    from secured_kafka import Secured
 
 
 class SecuredPair:

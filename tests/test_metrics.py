@@ -147,7 +147,7 @@ def test_every_metric_that_is_defined_is_shown_with_its_labels_and_no_other(
     for process, shown in (("relay", relay), ("materialise", materialiser)):
         shown.until_value("sinergi_look_up", 1, source="brokers")
         shown.until_value("sinergi_look_up", 1, source="database")
-        # What is looked up comes with the look after the event that it is about.
+        # A value that is looked up appears with the first look after the event.
         pair.until(partial(_is_complete, shown, process), f"every metric of {process} is shown")
 
 

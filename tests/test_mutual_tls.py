@@ -12,19 +12,14 @@ import pytest
 import tomli_w
 
 from agency_pair import AgencyPair, transfer
-from secured_kafka import Secured, secured
 from sinergi.cli.root import run
 from sinergi.local import certificates
 from test_relay import relay_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured(tmp_path_factory.mktemp("secured")) as found:
-        yield found
+    from secured_kafka import Secured
 
 
 @pytest.fixture

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
 
 from provisioned_bus import AGENCIES, ProvisionedBus, agreement, year
-from secured_kafka import secured
 from sinergi_schemas.kafka.admin import cluster_id
 from waiting import PATIENCE_SECONDS, until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 STEPS = ("create_topics", "alter_user_scram_credentials", "create_acls")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedBus]:
-    with secured(tmp_path_factory.mktemp("secured")) as broker:
-        yield ProvisionedBus(broker, tmp_path_factory.mktemp("operator"))
 
 
 def forget(bus: ProvisionedBus) -> None:
@@ -39,14 +29,14 @@ def forget(bus: ProvisionedBus) -> None:
 @pytest.mark.parametrize("is_sent", [False, True], ids=["before it is asked", "after it is asked"])
 @pytest.mark.parametrize("step", STEPS)
 def test_an_apply_whose_broker_is_killed_in_the_middle_is_finished_by_the_next(
-    shared: ProvisionedBus,
+    secured_bus: ProvisionedBus,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     step: str,
     *,
     is_sent: bool,
 ) -> None:
-    bus = shared
+    bus = secured_bus
     bus.agree(agreement(title=f"Kerja sama {step} {is_sent}", in_force={"from": year(2020)}))
     asked = getattr(AdminClient, step)
 

@@ -12,7 +12,6 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from provisioned_bus import BNNK, LAPAS, ProvisionedBus, agreement, year
-from secured_kafka import secured
 from sinergi.cli.root import run
 from sinergi.provision.access_control import AccessControl
 from sinergi.provision.passwords import PasswordFolder
@@ -20,29 +19,22 @@ from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 ROLES = ("producer", "consumer")
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedBus]:
-    with secured(tmp_path_factory.mktemp("secured")) as broker:
-        yield ProvisionedBus(broker, tmp_path_factory.mktemp("operator"))
-
-
 @pytest.fixture
-def bus(shared: ProvisionedBus) -> ProvisionedBus:
+def bus(secured_bus: ProvisionedBus) -> ProvisionedBus:
     """A bus that is provisioned, and a newer agreement that lets one prison less read."""
-    shared.broker.forget()
+    secured_bus.broker.forget()
     first = agreement(in_force={"from": year(2020)})
-    shared.agree(first)
-    assert shared.provision("apply") == 0
+    secured_bus.agree(first)
+    assert secured_bus.provision("apply") == 0
     second = deepcopy(first) | {"in_force": {"from": year(2021)}}
     second["events"]["seizure"]["readers"] = [LAPAS]
-    shared.agree(first, second)
-    return shared
+    secured_bus.agree(first, second)
+    return secured_bus
 
 
 def shown(capsys: pytest.CaptureFixture[str]) -> str:

@@ -15,7 +15,6 @@ from structlog.testing import capture_logs
 
 from agency_pair import running
 from provisioned_bus import BNNK, DUA, LAPAS, ProvisionedBus, agreement, year
-from secured_kafka import secured
 from sinergi.cli.root import run
 from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan
@@ -28,7 +27,6 @@ from sinergi_schemas.errors import AgreementRefused, BrokerAway, SinergiError
 from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -37,16 +35,10 @@ READ = AclEntry(f"User:{DUA}.consumer", "TOPIC", f"sinergi.{BNNK}.seizure", "LIT
 LONG_SECONDS = 3_600.0
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedBus]:
-    with secured(tmp_path_factory.mktemp("secured")) as broker:
-        yield ProvisionedBus(broker, tmp_path_factory.mktemp("operator"))
-
-
 @pytest.fixture
-def bus(shared: ProvisionedBus) -> ProvisionedBus:
-    shared.broker.forget()
-    return shared
+def bus(secured_bus: ProvisionedBus) -> ProvisionedBus:
+    secured_bus.broker.forget()
+    return secured_bus
 
 
 def watch(bus: ProvisionedBus, seconds: float) -> ProvisionWatch:

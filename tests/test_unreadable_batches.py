@@ -269,7 +269,7 @@ def test_batches_on_several_topic_partitions_are_not_unpacked_at_once(
 def test_nothing_is_fetched_of_a_topic_partition_before_it_is_claimed(
     pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its consumer fetched would be unpacked beside what the search for a leaf unpacks."""
+    """Else two unpacked batches are in memory: its own, and that of the search for a leaf."""
     plain(pair, b"before")
     received: list[int] = []
 

@@ -98,8 +98,8 @@ def access_steps(
         grace: for how long after an agreement's end its rights and users are kept.
     """
     ever = given_rights(agreements)
-    users = _users(agreements.kept_after_end(grace), at, found, ever)
-    steps = [*users, *_rights(rights_with_grace(agreements, at, grace), ever, found)]
+    given = rights_with_grace(agreements, at, grace)
+    steps = [*_users(agreements, at - grace, found, ever), *_rights(given, ever, found)]
     return sorted(steps, key=_order)
 
 
@@ -145,19 +145,22 @@ def _rights(
 
 def _users(
     agreements: Agreements,
-    at: datetime,
+    since: datetime,
     found: FoundAccess,
     ever: Mapping[AclEntry, GivenRight],
 ) -> Iterator[AccessStep]:
     """A user keeps its password between two agreements, of which the second is in the folder.
 
     The subject of a certificate is no user.
+
+    Args:
+        since: an agreement that has not ended by then gives its users their logins.
     """
     owners = {entry.principal.removeprefix(USER): right.owner for entry, right in ever.items()}
     owners = {name: owner for name, owner in owners.items() if not is_subject(name)}
     wanted: dict[str, str] = {}
     for each in agreements:
-        if each.ends is None or at < each.ends:
+        if each.ends is None or since < each.ends:
             for name, article in each.owners():
                 if name in owners:
                     wanted.setdefault(name, f"{each.path.name} {article}")

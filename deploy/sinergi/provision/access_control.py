@@ -68,8 +68,9 @@ class AccessControl:
             NotPermitted: this principal may not describe them.
             SinergiError: the cluster does not answer; see `faults.translate`.
         """
-        if not self._has_authorizer():
-            return None
+        return self._found() if self._has_authorizer() else None
+
+    def _found(self) -> FoundAccess:
         asked = self._admin.describe_acls(ALL_ENTRIES, request_timeout=self._seconds)
         bindings = self._admin.answer(asked, self._attempt("Describe"))
         asked_users = self._admin.describe_user_scram_credentials(request_timeout=self._seconds)
@@ -117,8 +118,7 @@ class AccessControl:
         """Wait until a broker shows the changes, which the controller knows earlier."""
         deadline = SYSTEM.monotonic() + self._seconds
         while changed:
-            found = self.read()
-            if found is None or all(map(found.shows, changed)):
+            if all(map(self._found().shows, changed)):
                 return
             if SYSTEM.monotonic() > deadline:
                 raise errors.BrokerAway("users or rights were changed, and it does not show them")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from sinergi_schemas.plain_text import counted
 from sinergi_schemas.topics import control_topic, receipts_topic
 
 if TYPE_CHECKING:
@@ -116,19 +117,13 @@ def rights_with_grace(
     """
     found = given_rights(agreements.kept_after_end(grace), at)
     in_force = given_rights(agreements, at)
-    kept = f"ended, kept for {hours(grace)}"
+    kept = f"ended, kept for {counted(grace // timedelta(hours=1), 'hour')}"
     for entry, right in found.items():
         if entry in in_force:
             found[entry] = in_force[entry]
         else:
             found[entry] = right._replace(reasons=(*right.reasons, kept))
     return found
-
-
-def hours(duration: timedelta) -> str:
-    """A duration as a person reads it: `1 hour`, `24 hours`."""
-    count = duration / timedelta(hours=1)
-    return f"{count:g} hour{'' if count == 1 else 's'}"
 
 
 def _covering(agreements: Agreements, at: datetime | None) -> Iterator[tuple[Agreement, Topic]]:
