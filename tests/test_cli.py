@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Run = Callable[..., tuple[int, str, str]]
 
@@ -328,6 +329,7 @@ PATIENT = {"SINERGI_TIMEOUTS__KAFKA__ANSWER": "3600"}
 def test_ctrl_c_ends_a_process_at_once_with_status_130_and_one_line(tmp_path: Path) -> None:
     """A real process, stopped while it waits for a broker that takes its call and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_SECONDS)
         process = subprocess.Popen(
             [sys.executable, "-m", "sinergi", "provision", "plan"],
             stdout=subprocess.PIPE,
@@ -336,16 +338,27 @@ def test_ctrl_c_ends_a_process_at_once_with_status_130_and_one_line(tmp_path: Pa
             env={
                 **os.environ,
                 **PATIENT,
+                "PYTHONFAULTHANDLER": "1",
                 "SINERGI_KAFKA__BOOTSTRAP": f"127.0.0.1:{silent.getsockname()[1]}",
                 "SINERGI_AGREEMENTS": str(EXAMPLE.parent),
                 "SINERGI_UNSIGNED_AGREEMENTS": "true",
             },
             cwd=tmp_path,
         )
-        with process, silent.accept()[0]:
+        with process, stacks_if_stuck(process), silent.accept()[0]:
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, out, err.splitlines()[-1]) == (130, "", "sinergi: stopped")
+
+
+@contextmanager
+def stacks_if_stuck(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End a process that does not end by itself, and fail with where each of its threads is."""
+    try:
+        yield
+    except (TimeoutError, subprocess.TimeoutExpired):
+        process.send_signal(signal.SIGABRT)
+        pytest.fail(f"the process is stuck:\n{process.communicate()[1]}")
 
 
 def test_python_m_sinergi_is_the_same_command() -> None:

@@ -500,6 +500,20 @@ def test_what_has_no_effect_in_an_agreement_is_said_once(
     assert said.count("pks.toml: events.seizure.retention: it has no effect") == 1
 
 
+def test_a_missing_folder_of_agreements_is_named_if_it_was_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = tmp_path / "pks"
+    for settings in (
+        load(None, {"agreements": str(chosen)}, {}),
+        load(None, {}, {"SINERGI_AGREEMENTS": str(chosen)}),
+    ):
+        with pytest.raises(AgreementRefused, match=rf"{chosen} cannot be used"):
+            settings.agreements()
+    assert "SINERGI_AGREEMENTS" in why_refused(load(None, {}, {}).agreements)
+
+
 def test_agreements_of_another_bus_are_refused(tmp_path: Path) -> None:
     made = founded(tmp_path)
     (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())

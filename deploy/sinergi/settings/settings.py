@@ -42,6 +42,7 @@ _log = structlog.get_logger(__name__)
 
 _OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
 _SET = "--set"
+_DEFAULT = "default"
 _USE_TLS = "set kafka.security to SASL_SSL or SSL: everything can be read and changed on the way"
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
 # A database's address, as a URL or as key/value pairs.
@@ -72,10 +73,8 @@ class Settings:
     def entries(self) -> list[SettingEntry]:
         """Every setting, passwords masked."""
         flat = _leaves(self.values.model_dump(mode="json"))
-        return [
-            SettingEntry(key, masked(value), self._origins.get(key, "default"))
-            for key, value in flat
-        ]
+        origins = self._origins
+        return [SettingEntry(k, masked(value), origins.get(k, _DEFAULT)) for k, value in flat]
 
     def warnings(self) -> list[str]:
         """The dangers in the rights of the settings file, each with its remedy."""
@@ -155,7 +154,8 @@ class Settings:
         """
         from sinergi_schemas.agreements.collection import Agreements  # noqa: PLC0415 - as above
 
-        if self.file is None and not self.values.agreements.exists():
+        is_default = self._origins.get("agreements", _DEFAULT) == _DEFAULT
+        if self.file is None and is_default and not self.values.agreements.exists():
             self._unset("agreements", "this command")
         signed = not self.values.unsigned_agreements
         found = Agreements.load(self.values.agreements, signed=signed)
@@ -228,7 +228,7 @@ class Settings:
 
     def database_origins(self) -> list[str]:
         """Where the addresses come from that were asked for, each with its setting."""
-        found = ((key, self._origins.get(key, "default")) for key in self._asked_addresses)
+        found = ((key, self._origins.get(key, _DEFAULT)) for key in self._asked_addresses)
         return [origin if key in origin else f"{key} in {origin}" for key, origin in found]
 
     def _login(self, role: BusRole | None) -> RoleLogin:
@@ -328,7 +328,7 @@ def _file(environment: Mapping[str, str]) -> Path | None:
 def _from_folder(folder: Path) -> Iterator[_Layered]:
     """The default folders: beside the settings file, or without one in the working folder."""
     for key in ("agreements", "keys", "provision.passwords"):
-        yield _Layered(key, folder / key.rpartition(".")[2], "default")
+        yield _Layered(key, folder / key.rpartition(".")[2], _DEFAULT)
 
 
 def _from_file(file: Path | None) -> Iterator[_Layered]:
