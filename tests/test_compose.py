@@ -32,7 +32,7 @@ event = Transfer(
     zone="Asia/Jakarta", purpose="INVESTIGATION", handling="R",
     origin=Unit(name="Lapas Rekaan"), destination=Unit(name="Rutan Rekaan"), reason="SECURITY",
 )
-with psycopg.connect("host=lapas-database user=postgres dbname=postgres") as connection:
+with psycopg.connect("host=lapas-database user=sinergi_application dbname=postgres") as connection:
     open_outbox().publish(connection, event)
 """
 
@@ -43,7 +43,7 @@ import psycopg
 
 end = time.monotonic() + 300
 with psycopg.connect(
-    "host=bnnk-database user=postgres dbname=postgres", autocommit=True
+    "host=bnnk-database user=sinergi_reader dbname=postgres", autocommit=True
 ) as connection:
     query = "SELECT count(*) FROM sinergi.transfer WHERE record_id = ANY(%s)"
     while (count := connection.execute(query, [sys.argv[1:]]).fetchone()[0]) < len(sys.argv) - 1:
@@ -52,11 +52,22 @@ with psycopg.connect(
 print(count)
 """
 
+# It also waits until each process has read what its metrics need, in the database as its own role.
 ASK = """
-import sys
+import sys, time
 from urllib.request import urlopen
+
+end = time.monotonic() + 300
 for service in sys.argv[1:]:
-    print(service, urlopen(f"http://{service}:9464/readyz").status)
+    address = f"http://{service}:9464"
+    while True:
+        lines = urlopen(f"{address}/metrics").read().decode().splitlines()
+        looks = [each for each in lines if each.startswith("sinergi_look_up{")]
+        if all(each.endswith(" 1.0") for each in looks):
+            break
+        assert time.monotonic() < end, looks
+        time.sleep(0.5)
+    print(service, urlopen(f"{address}/readyz").status, len(looks))
 """
 
 
@@ -75,8 +86,29 @@ def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposedBus]:
 def test_an_event_of_one_agency_becomes_a_row_of_the_other(bus: ComposedBus) -> None:
     bus.python("lapas", PUBLISH, "MUT/1")
     assert bus.python("bnnk", AWAIT, "MUT/1") == "1\n"
-    services = ["provision", *(f"{each}-{kind}" for each in AGENCIES for kind in KINDS)]
-    assert bus.python("lapas", ASK, *services) == "".join(f"{each} 200\n" for each in services)
+    services = [f"{each}-{kind}" for each in AGENCIES for kind in KINDS]
+    ready = "".join(f"{each} 200 2\n" for each in services)
+    assert bus.python("lapas", ASK, "provision", *services) == f"provision 200 0\n{ready}"
+
+
+def test_a_process_logs_in_to_the_database_with_the_rights_of_its_role_alone(
+    bus: ComposedBus,
+) -> None:
+    code = """
+import sys
+import psycopg
+for user, query in (("sinergi_relay", "DELETE FROM sinergi_producer.outbox"),
+                    ("sinergi_application", "SELECT FROM sinergi_producer.outbox"),
+                    ("sinergi_materialiser", "DELETE FROM sinergi.transfer_history"),
+                    ("sinergi_reader", "DELETE FROM sinergi.transfer")):
+    host = sys.argv[1]
+    with psycopg.connect(f"host={host} user={user} dbname=postgres") as connection:
+        try:
+            connection.execute(query)
+        except psycopg.errors.InsufficientPrivilege:
+            print("refused")
+"""
+    assert bus.python("bnnk", code, "bnnk-database") == "refused\n" * 4
 
 
 @pytest.mark.parametrize("broker", ["broker-1", "broker-2", "broker-3"])

@@ -4,9 +4,10 @@
     python prepare.py              once, before `docker compose up`
     python prepare.py hand-over    after `docker compose up --detach provision`
 
-The first makes the folder bus/ (certificates, settings, keys, an agreement that both agencies have
-signed) and the file .env (the passwords of the databases, the user of the containers). The second
-waits for the passwords of the Kafka users and moves each agency's to it.
+The first makes the folder bus/ (certificates, settings, keys, database roles with their passwords,
+an agreement that both agencies have signed) and the file .env (the passwords of the databases'
+superusers, the user of the containers). The second waits for the passwords of the Kafka users and
+moves each agency's to it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ BUS = HERE / "bus"
 OPERATOR = BUS / "operator"
 AGENCIES = ("lapas-rekaan", "bnnk-rekaan")
 ROLES = ("producer", "consumer")
+# For each use of a database, what logs in to it, and the PostgreSQL role with which it does.
+DATABASE_ROLES = {
+    "producer": {"application": "sinergi_application", "relay": "sinergi_relay"},
+    "consumer": {"materialiser": "sinergi_materialiser", "reader": "sinergi_reader"},
+}
 NAME = "sinergi.rekaan.example"
 BROKERS = tuple(f"broker-{number}" for number in (1, 2, 3))
 # The user of the image, where whoever prepares is root.
@@ -109,6 +115,7 @@ def make_agencies() -> None:
         shutil.copyfile(OPERATOR / "ca.pem", BUS / agency / "ca.pem")
         (BUS / agency / "passwords").mkdir(mode=0o700)
         write(BUS / agency / "sinergi.toml", tomli_w.dumps(settings(agency)))
+        make_database_roles(agency)
     agreement = Path("agreements/rekaan.toml")
     note = agreement.with_name(f"{agreement.name}.note")
     first, *others = (BUS / each for each in AGENCIES)
@@ -121,9 +128,37 @@ def make_agencies() -> None:
     shutil.copytree(first / "agreements", OPERATOR / "agreements")
 
 
+def make_database_roles(agency: str) -> None:
+    """The SQL that makes the roles of an agency's database, and their passwords for libpq."""
+    names = [name for roles in DATABASE_ROLES.values() for name in roles.values()]
+    words = {name: password() for name in names}
+    host = database_host(agency)
+    made = [f"CREATE ROLE {name} LOGIN PASSWORD '{word}';\n" for name, word in words.items()]
+    # The user of PostgreSQL's image reads it; others do not pass the folder bus/.
+    (BUS / f"{host}.sql").write_text("".join(made), encoding="utf-8")
+    known = [f"{host}:*:postgres:{name}:{word}\n" for name, word in words.items()]
+    write(BUS / agency / "pgpass", "".join(known))
+
+
+def database_host(agency: str) -> str:
+    """The host name of an agency's PostgreSQL in the network of the containers."""
+    return f"{agency.partition('-')[0]}-database"
+
+
+def database(agency: str, use: str, user: str) -> dict[str, object]:
+    """The settings of a database for one use, by one of the roles there."""
+    address = "postgresql://{}@" + f"{database_host(agency)}/postgres"
+    return {
+        "database": address.format(DATABASE_ROLES[use][user]),
+        "owner_database": address.format("postgres"),
+        "database_roles": DATABASE_ROLES[use],
+    }
+
+
 def settings(agency: str) -> dict[str, object]:
     """The settings of an agency, whose paths are relative to its folder."""
-    database = f"postgresql://postgres@{agency.partition('-')[0]}-database/postgres"
+    producer = database(agency, "producer", "relay")
+    consumer = database(agency, "consumer", "materialiser")
     login = {each: {"password_file": f"passwords/{agency}.{each}.password"} for each in ROLES}
     return {
         "agency": agency,
@@ -135,8 +170,8 @@ def settings(agency: str) -> dict[str, object]:
             "mechanism": "SCRAM-SHA-512",
             "ca_file": "ca.pem",
         },
-        "producer": {"database": database, "kafka": login["producer"]},
-        "consumer": {"database": database, "name": "main", "kafka": login["consumer"]},
+        "producer": {**producer, "kafka": login["producer"]},
+        "consumer": {**consumer, "name": "main", "kafka": login["consumer"]},
     }
 
 

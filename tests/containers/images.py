@@ -67,6 +67,10 @@ echo "$POSTGRES_PASSWORD" > /tmp/password
   --pwfile=/tmp/password $POSTGRES_INITDB_ARGS
 : > /tmp/password
 echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
+# PostgreSQL's own image runs these in a server; here each line is one statement.
+for script in /docker-entrypoint-initdb.d/*.sql; do
+  if [ -e "$script" ]; then "$PROGRAMS/postgres" --single postgres < "$script"; fi
+done
 exec "$PROGRAMS/postgres" -c listen_addresses='*' \\
   -c unix_socket_directories= "$@"
 """
