@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sinergi_schemas.agreements.collection import Agreement, Agreements
 from sinergi_schemas.agreements.file import parse
+from sinergi_schemas.agreements.replacement import ending
 from sinergi_schemas.errors import AgreementRefused, NotAgreed
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.heads import SignedHeads, TreeHead
@@ -315,19 +316,61 @@ def refused(raw: dict[str, Any], later: dict[str, Any]) -> list[str]:
     return str(caught.value).split("\n  ")[1:]
 
 
-def test_the_newest_in_force_holds(raw: dict[str, Any]) -> None:
+def title_of(agreements: Agreements, event_type: str, year: int) -> str:
+    found = agreements.covering(LAPAS, event_type, datetime(year, 6, 1, tzinfo=UTC))
+    return found.title if found else ""
+
+
+def test_a_later_version_holds_as_a_whole_from_its_beginning_on(raw: dict[str, Any]) -> None:
     later = successor(raw)
     del later["events"]["suspicious-visit"]
     agreements = together(raw, later)
-
-    def title(event_type: str, year: int) -> str:
-        found = agreements.covering(LAPAS, event_type, datetime(year, 6, 1, tzinfo=UTC))
-        return found.title if found else ""
-
-    assert title("transfer", 2027) == "addendum"
-    assert title("suspicious-visit", 2027) == raw["title"]
-    assert title("transfer", 2025) == ""
+    assert title_of(agreements, "transfer", 2027) == "addendum"
+    assert title_of(agreements, "suspicious-visit", 2027) == ""
+    why = agreements.why_not_in_force(LAPAS, "suspicious-visit", datetime(2027, 6, 1, tzinfo=UTC))
+    assert why.endswith(" was replaced at 2026-01-01 00:00+00:00")
+    assert title_of(agreements, "transfer", 2025) == ""
     assert agreements.partitions(Topic(LAPAS, "suspicious-visit")) == 3
+
+
+def test_an_agreement_that_was_replaced_is_not_in_force_again_when_the_later_one_ends(
+    raw: dict[str, Any],
+) -> None:
+    later = successor(raw)
+    later["in_force"]["until"] = datetime(2027, 1, 1, tzinfo=UTC)
+    agreements = together(raw, later)
+    assert title_of(agreements, "transfer", 2026) == "addendum"
+    assert title_of(agreements, "transfer", 2027) == ""
+    assert agreements.topics(datetime(2027, 6, 1, tzinfo=UTC)) == []
+    first, last = datetime(2025, 12, 31, tzinfo=UTC), datetime(2027, 6, 1, tzinfo=UTC)
+    changes = [later["in_force"][each] for each in ("from", "until")]
+    assert agreements.changes_between(first, last) == changes
+
+
+def test_what_a_later_version_does_not_say_any_more_is_named(raw: dict[str, Any]) -> None:
+    later = successor(raw)
+    del later["events"]["suspicious-visit"]
+    later["events"]["transfer"]["readers"].remove(BNNK)
+    lines = list(ending(tuple(together(raw, later))))
+    assert len(lines) == 1
+    assert lines[0].startswith("later.toml replaces ")
+    assert f"{BNNK} reads transfer" in lines[0]
+    assert f"{LAPAS} publishes suspicious-visit" in lines[0]
+    assert "seizure" not in lines[0]
+    assert lines[0].endswith(": this ends when it begins")
+    assert list(ending(tuple(together(raw, successor(raw))))) == []
+
+
+def test_a_reader_counts_from_the_beginning_of_the_agreement_that_names_it(
+    raw: dict[str, Any],
+) -> None:
+    first, later = copy.deepcopy(raw), successor(raw)
+    first["events"]["transfer"]["readers"].remove(BNNK)
+    agreements, topic = together(first, later), Topic(LAPAS, "transfer")
+    before, after = (datetime(year, 12, 31, tzinfo=UTC) for year in (2025, 2026))
+    assert BNNK not in agreements.readers_since(topic, before)
+    for found in (agreements.readers_since(topic, after), agreements.readers_since(topic)):
+        assert found[BNNK].title == "addendum"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sinergi.provision.access import (
     access_steps,
     users_of,
 )
-from sinergi.provision.rights import AclEntry, given_rights
+from sinergi.provision.rights import AclEntry, given_rights, rights_with_grace
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.agreements.file import parse
@@ -118,6 +118,49 @@ def test_the_newest_agreement_in_force_alone_gives_the_rights_of_a_topic() -> No
     assert topic in of(given_rights(both, earlier), "polresta-banyuwangi.consumer")
 
 
+def test_a_version_that_leaves_out_an_agency_takes_all_of_its_rights_away() -> None:
+    first = raw()
+    second = raw(
+        replaces=[next(iter(agreements(first))).hash],
+        in_force={"from": datetime(2026, 1, 1, tzinfo=UTC)},
+    )
+    del second["parties"][POLRESTA]
+    second["numbers"] = [each for each in second["numbers"] if each["party"] != POLRESTA]
+    for name in [*second["events"]]:
+        agreed = second["events"][name]
+        for role in ("publishers", "readers"):
+            agreed[role] = [each for each in agreed[role] if each != POLRESTA]
+        if not agreed["publishers"]:
+            del second["events"][name]
+    both = agreements(first, second)
+    gone = {each for each in given_rights(both, NOW) if "polresta" in each.principal}
+    assert gone == set()
+    before = frozenset(given_rights(both, datetime(2025, 12, 31, tzinfo=UTC)))
+    users = frozenset({"polresta-banyuwangi.producer", "polresta-banyuwangi.consumer"})
+    steps = access_steps(both, NOW, FoundAccess(before, users))
+    removed = [each for each in steps if each.owner == POLRESTA]
+    assert {each.action for each in removed} == {AccessAction.REMOVE}
+    assert {each.user for each in removed if each.entry is None} == users
+
+
+def test_the_receipts_of_a_reader_are_read_once_its_agreement_has_begun() -> None:
+    first = raw()
+    first["events"]["transfer"]["readers"].remove(POLRESTA)
+    first["events"]["seizure"]["readers"].remove(POLRESTA)
+    first["events"]["suspicious-visit"]["readers"].remove(POLRESTA)
+    second = raw(
+        replaces=[next(iter(agreements(first))).hash],
+        in_force={"from": datetime(2027, 1, 1, tzinfo=UTC)},
+    )
+    both = agreements(first, second)
+    receipts = f"read topic sinergi.{POLRESTA}.receipts"
+    assert receipts not in of(given_rights(both, NOW), "bnnk-banyuwangi.consumer")
+    later = given_rights(both, datetime(2027, 1, 1, tzinfo=UTC))
+    assert receipts in of(later, "bnnk-banyuwangi.consumer")
+    reasons = {each.reasons for entry, each in later.items() if entry.name.endswith("receipts")}
+    assert {one.split()[0] for each in reasons for one in each} == {"pks-1.toml"}
+
+
 def test_agencies_whose_names_begin_alike_have_no_group_in_common() -> None:
     document = raw()
     document["parties"]["lapas"] = {"name": "Lapas", "keys": [other_key("lapas")]}
@@ -177,10 +220,32 @@ def test_rights_and_users_are_kept_for_some_time_after_the_end_and_the_plan_says
     assert {each.action for each in over} == {REMOVE}
 
 
-def test_an_agreement_that_never_ends_or_ends_with_the_calendar_has_a_grace_as_any_other() -> None:
-    for period in ({"from": NOW}, {"from": NOW, "until": datetime.max.replace(tzinfo=UTC)}):
-        known = agreements(raw(in_force=period)).kept_after_end(timedelta(days=366))
-        assert [each.in_force(datetime(9999, 12, 1, tzinfo=UTC)) for each in known] == [True]
+def test_a_reader_whom_a_later_version_leaves_out_keeps_its_right_for_the_same_time() -> None:
+    """What was published before is still to be fetched, and the clocks of agencies differ."""
+    first, grace = raw(), timedelta(hours=24)
+    starts = datetime(2026, 1, 1, tzinfo=UTC)
+    second = raw(replaces=[next(iter(agreements(first))).hash], in_force={"from": starts})
+    second["events"]["transfer"]["readers"] = [BNNK]
+    both, topic = agreements(first, second), f"read topic sinergi.{LAPAS}.transfer"
+    last = rights_with_grace(both, starts + grace - timedelta(microseconds=1), grace)
+    assert topic in of(last, "polresta-banyuwangi.consumer")
+    kept = {
+        right.reasons[-1]
+        for entry, right in last.items()
+        if entry.principal == "User:polresta-banyuwangi.consumer" and str(entry) == topic
+    }
+    assert kept == {"ended, kept for 24 hours"}
+    over = rights_with_grace(both, starts + grace, grace)
+    assert topic not in of(over, "polresta-banyuwangi.consumer")
+
+
+@pytest.mark.parametrize("until", [{}, {"until": datetime.max.replace(tzinfo=UTC)}])
+def test_an_agreement_that_never_ends_or_ends_with_the_calendar_has_a_grace_as_any_other(
+    until: dict[str, datetime],
+) -> None:
+    known = agreements(raw(in_force={"from": NOW} | until))
+    late = datetime(9999, 12, 1, tzinfo=UTC)
+    assert rights_with_grace(known, late, timedelta(days=366)) == given_rights(known, late) != {}
 
 
 def test_a_user_outlasts_the_time_until_its_agreement_begins() -> None:

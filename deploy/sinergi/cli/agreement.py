@@ -163,17 +163,22 @@ def _rights(agreement: Agreement) -> Iterator[list[str | TableCell]]:
 
 
 def _period(agreement: Agreement, now: datetime) -> str:
-    until = "without an end" if agreement.ends is None else f"until {_moment(agreement.ends)}"
+    ends = agreement.in_force_until
+    until = "without an end" if ends is None else f"until {_moment(ends)}"
     state = "in force"
     if now < agreement.starts:
         state = "not yet in force"
     elif not agreement.in_force(now):
-        state = "ended"
+        state = "replaced" if ends == agreement.replaced_at else "ended"
     return f"{state}: from {_moment(agreement.starts)} {until}"
 
 
 def _moment(at: datetime) -> str:
-    return at.astimezone().isoformat(timespec="minutes")
+    return at.astimezone().isoformat(timespec="seconds")
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def _document(agreement: Agreement, now: datetime) -> dict[str, Any]:
@@ -184,7 +189,8 @@ def _document(agreement: Agreement, now: datetime) -> dict[str, Any]:
         "title": agreement.title,
         "legal_basis": agreement.legal_basis,
         "from": agreement.starts.isoformat(),
-        "until": None if agreement.ends is None else agreement.ends.isoformat(),
+        "until": _iso(agreement.ends),
+        "replaced_at": _iso(agreement.replaced_at),
         "in_force": agreement.in_force(now),
         "replaces": agreement.replaces,
         "parties": [

@@ -160,7 +160,7 @@ def _users(
     owners = {name: owner for name, owner in owners.items() if not is_subject(name)}
     wanted: dict[str, str] = {}
     for each in agreements:
-        if each.ends is None or since < each.ends:
+        if each.in_force_until is None or since < each.in_force_until:
             for name, article in each.owners():
                 if name in owners:
                     wanted.setdefault(name, f"{each.path.name} {article}")
@@ -176,7 +176,7 @@ def _users(
         )
     for name in sorted(found.users - wanted.keys()):
         if name in owners and name != found.own_user:
-            why = "every agreement that names it has ended"
+            why = "every agreement that names it has ended or was replaced"
             yield AccessStep(owners[name], f"{USER}{name}", None, AccessAction.REMOVE, why)
         else:
             yield AccessStep("", f"{USER}{name}", None, AccessAction.LEFT, FOREIGN)

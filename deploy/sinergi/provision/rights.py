@@ -24,7 +24,7 @@ from sinergi_schemas.plain_text import counted
 from sinergi_schemas.topics import control_topic, receipts_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from sinergi_schemas.agreements.collection import Agreements
@@ -98,11 +98,13 @@ def given_rights(agreements: Agreements, at: datetime | None = None) -> dict[Acl
     found: dict[AclEntry, GivenRight] = {}
     for agreement, topic in _covering(agreements, at):
         # A replay compares a topic with the receipts of all that were ever its readers.
-        signers = [each for each in agreements.readers(topic) if each != topic.agency]
-        receipts = [receipts_topic(each) for each in signers]
-        for entry, owner, article in _of_topic(agreement, topic, receipts):
+        receipts = {
+            receipts_topic(reader): f"{by.path.name} events.{topic.event_type}.readers"
+            for reader, by in agreements.readers_since(topic, at).items()
+            if reader != topic.agency
+        }
+        for entry, owner, reason in _of_topic(agreement, topic, receipts):
             before = found.get(entry, GivenRight(entry, owner, ()))
-            reason = f"{agreement.path.name} {article}"
             reasons = dict.fromkeys((*before.reasons, reason))
             found[entry] = GivenRight(entry, owner, tuple(reasons))
     return dict(sorted(found.items()))
@@ -111,19 +113,26 @@ def given_rights(agreements: Agreements, at: datetime | None = None) -> dict[Acl
 def rights_with_grace(
     agreements: Agreements, at: datetime, grace: timedelta
 ) -> dict[AclEntry, GivenRight]:
-    """The rights in force at a time, and those of agreements that have ended shortly before.
+    """The rights in force at a time, and those that were in force shortly before.
 
     The reasons of the latter say so.
+
+    Args:
+        grace: how long before.
     """
-    found = given_rights(agreements.kept_after_end(grace), at)
     in_force = given_rights(agreements, at)
+    since = at - grace
+    # Rights change at these moments only. What holds at the end of the grace is given no more.
+    moments = [since, *agreements.changes_between(since, at)] if grace else []
+    found: dict[AclEntry, GivenRight] = {}
+    for moment in moments:
+        found |= given_rights(agreements, moment)
+    found |= in_force
     kept = f"ended, kept for {counted(grace // timedelta(hours=1), 'hour')}"
     for entry, right in found.items():
-        if entry in in_force:
-            found[entry] = in_force[entry]
-        else:
+        if entry not in in_force:
             found[entry] = right._replace(reasons=(*right.reasons, kept))
-    return found
+    return dict(sorted(found.items()))
 
 
 def _covering(agreements: Agreements, at: datetime | None) -> Iterator[tuple[Agreement, Topic]]:
@@ -136,35 +145,44 @@ def _covering(agreements: Agreements, at: datetime | None) -> Iterator[tuple[Agr
 
 
 def _of_topic(
-    agreement: Agreement, topic: Topic, receipts: Sequence[str]
+    agreement: Agreement, topic: Topic, receipts: Mapping[str, str]
 ) -> Iterator[tuple[AclEntry, str, str]]:
     """The rights about one topic, each with its owner and the article that gives it.
 
     Args:
-        receipts: the receipts topics of all that any agreement has ever let read the topic.
+        receipts: the receipts topics of all that any agreement has ever let read the topic, each
+            with the article that does.
     """
-    owner, event = topic.agency, f"events.{topic.event_type}"
+    owner, event = topic.agency, f"{agreement.path.name} events.{topic.event_type}"
     control = control_topic(owner)
-    readers = [each for each in agreement.readers(topic) if each != owner]
     for principal in agreement.parties[owner].principals.producer:
         for name in (topic.name, control):
             yield _topic(principal, "READ", name), owner, f"{event}.publishers"
             yield _topic(principal, "WRITE", name), owner, f"{event}.publishers"
-        for name in receipts:
-            yield _topic(principal, "READ", name), owner, f"{event}.readers"
-    for reader in readers:
-        for principal in agreement.parties[reader].principals.consumer:
-            for name in (topic.name, control, *receipts):
-                yield _topic(principal, "READ", name), reader, f"{event}.readers"
-            written = receipts_topic(reader)
-            yield _topic(principal, "WRITE", written), reader, f"{event}.readers"
-            group = AclEntry(f"{USER}{principal}", "GROUP", f"{reader}.", "PREFIXED", "READ")
-            yield group, reader, f"{event}.readers"
+        for name, article in receipts.items():
+            yield _topic(principal, "READ", name), owner, article
+    for reader in [each for each in agreement.readers(topic) if each != owner]:
+        yield from _of_reader(agreement, topic, reader, receipts)
     for auditor in agreement.auditors_of(topic.event_type):
+        article = f"{agreement.path.name} auditors.{auditor.auditor}.reads"
         for principal in auditor.principals:
             for name in (topic.name, control, *receipts):
-                article = f"auditors.{auditor.auditor}.reads"
                 yield _topic(principal, "READ", name), auditor.auditor, article
+
+
+def _of_reader(
+    agreement: Agreement, topic: Topic, reader: str, receipts: Mapping[str, str]
+) -> Iterator[tuple[AclEntry, str, str]]:
+    """As `_of_topic`, for one agency that reads the topic."""
+    article = f"{agreement.path.name} events.{topic.event_type}.readers"
+    for principal in agreement.parties[reader].principals.consumer:
+        for name in (topic.name, control_topic(topic.agency)):
+            yield _topic(principal, "READ", name), reader, article
+        for name, of_co_reader in receipts.items():
+            yield _topic(principal, "READ", name), reader, of_co_reader
+        yield _topic(principal, "WRITE", receipts_topic(reader)), reader, article
+        group = AclEntry(f"{USER}{principal}", "GROUP", f"{reader}.", "PREFIXED", "READ")
+        yield group, reader, article
 
 
 def _topic(principal: str, operation: str, name: str) -> AclEntry:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import topics
+from sinergi_schemas.agreements.replacement import ending
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.files.toml_file import did_you_mean
 from sinergi_schemas.limits import MOST_BATCH_BYTES
@@ -120,8 +121,13 @@ def wanted(
 def remarks(agreements: Agreements, at: datetime) -> list[str]:
     """What is odd about the agreements, and which of them are not in force."""
     events = agreements.topics(at)
-    found = (each.why_not_in_force(at) for each in agreements if {*each.topics()} - {*events})
-    remarks = [f"its topics are not wanted: {each}" for each in sorted(filter(None, found))]
+    remarks = []
+    for each in sorted(agreements, key=lambda each: str(each.path)):
+        left, why = {*each.topics()} - {*events}, each.why_not_in_force(at)
+        if left and why:
+            names = ", ".join(sorted(topic.name for topic in left))
+            remarks.append(f"{why}, and no other file has {names}: no right on it is given now")
+    remarks += ending(tuple(agreements))
     if not events:
         remarks.insert(0, "no agreement is in force now, so no topic is wanted")
     known = Catalog.shipped().event_types

@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
 from sinergi.provision.access import AccessAction
+from sinergi.provision.rights import NO_GRACE
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
 from sinergi_schemas.backoff import Backoff
@@ -20,7 +22,6 @@ from sinergi_schemas.observer import UNOBSERVED, WorkState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
     from threading import Event
 
     from sinergi.provision.plan import ProvisionPlan
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+_LATEST = datetime.max.replace(tzinfo=UTC)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
@@ -119,9 +121,11 @@ class ProvisionWatch:
         Args:
             at: the time that was planned for. What begins or ends after it may have come already.
         """
-        ends = self._agreements.kept_after_end(self._provisioner.grace)
-        moments = [each.starts for each in self._agreements] + [each.ends for each in ends]
-        coming = [moment for moment in moments if moment is not None and moment > at]
-        now = self._clock.now()
-        left = [max(0.0, (moment - now).total_seconds()) for moment in coming]
-        return min([self._seconds, *left])
+        now, grace = self._clock.now(), self._provisioner.grace
+        # What ends now is taken away when the grace is over.
+        left = [
+            (change - now + later).total_seconds()
+            for later in {NO_GRACE, grace}
+            for change in self._agreements.changes_between(at - later, _LATEST)
+        ]
+        return min([self._seconds, *(max(0.0, each) for each in left)])

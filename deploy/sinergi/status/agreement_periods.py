@@ -39,19 +39,20 @@ def _periods(agreements: Agreements, agency: str, now: datetime) -> Iterator[str
         }
         if not topics:
             continue
+        until = each.in_force_until
         if now < each.starts:
             starts = each.starts.astimezone().isoformat(sep=" ", timespec="seconds")
             made = "; its topics are made then" if topics - in_force else ""
             yield f"{each.path} is in force from {starts}{made}"
-        elif each.ends is not None and each.ends <= now:
+        elif until is not None and until <= now:
             left = topics - in_force
             if left:
                 hint = "events are published again once another agreement covers"
                 yield f"{each.path} ended on {_last_day(each)}: {hint} {_names(left)}"
-        elif each.ends is not None and each.ends - now <= _NOTICE:
-            left = topics - set(agreements.topics(each.ends))
+        elif until is not None and until - now <= _NOTICE:
+            left = topics - set(agreements.topics(until))
             if left:
-                days = counted((each.ends - now).days, "day")
+                days = counted((until - now).days, "day")
                 yield (
                     f"{each.path} ends on {_last_day(each)}, in {days}, and no later agreement"
                     f" covers {_names(left)}"
@@ -60,7 +61,7 @@ def _periods(agreements: Agreements, agency: str, now: datetime) -> Iterator[str
 
 def _last_day(agreement: Agreement) -> str:
     """The last day on which an agreement is in force, in this machine's zone."""
-    ends = agreement.ends
+    ends = agreement.in_force_until
     return "" if ends is None else str((ends - timedelta(microseconds=1)).astimezone().date())
 
 

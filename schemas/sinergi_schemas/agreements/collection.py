@@ -6,13 +6,13 @@ Keys, partition counts and permissions come only from the agreements.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
 from sinergi_schemas.agreements import file, signatures
 from sinergi_schemas.agreements.contradictions import contradictions
 from sinergi_schemas.agreements.model import Agreement, Party, ReceiptKey
+from sinergi_schemas.agreements.replacement import with_replacements
 from sinergi_schemas.files.file_rights import is_writable_by_all
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.files.toml_limits import MOST_BYTES
@@ -21,7 +21,7 @@ from sinergi_schemas.seal.key_ring import KeyRing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import timedelta
+    from datetime import datetime
     from pathlib import Path
 
     from sinergi_schemas.seal.heads import SignedHeads
@@ -43,7 +43,7 @@ class Agreements:
         Raises:
             AgreementRefused: two agreements contradict each other, or there are none.
         """
-        self._newest_first = newest_first(agreements)
+        self._newest_first = with_replacements(newest_first(agreements))
         if not self._newest_first:
             raise errors.AgreementRefused("the list of agreements", "\n  it is empty")
         found = list(contradictions(self._newest_first))
@@ -104,13 +104,10 @@ class Agreements:
         """Every agency that is a party of an agreement, sorted."""
         return sorted({name for each in self for name in each.parties})
 
-    def kept_after_end(self, grace: timedelta) -> Agreements:
-        """The same agreements, each of which ends so much later."""
-        latest = datetime.max.replace(tzinfo=UTC) - grace
-        return type(self)(
-            each if each.ends is None else replace(each, ends=min(each.ends, latest) + grace)
-            for each in self
-        )
+    def changes_between(self, since: datetime, until: datetime) -> list[datetime]:
+        """When an agreement begins, ends or is replaced in an interval, without its bounds."""
+        moments = {at for each in self for at in (each.starts, each.in_force_until) if at}
+        return sorted(at for at in moments if since < at < until)
 
     def covering(self, agency: str, event_type: str, at: datetime) -> Agreement | None:
         """The agreement under which an agency may publish an event type at a time, or None."""
@@ -126,9 +123,9 @@ class Agreements:
         covering = [each for each in self if each.covers(agency, event_type)]
         if any(each.in_force(at) for each in covering):
             return ""
-        begun = [each for each in covering if each.starts <= at and each.ends]
+        begun = [each for each in covering if each.starts <= at and each.in_force_until]
         if begun:
-            last = max(begun, key=lambda each: each.ends or each.starts)
+            last = max(begun, key=lambda each: each.in_force_until or each.starts)
             return last.why_not_in_force(at)
         return covering[-1].why_not_in_force(at) if covering else ""
 
@@ -170,6 +167,20 @@ class Agreements:
             at: use only agreements in force at this time; None: use all agreements.
         """
         return sorted({reader for each in self._at(at) for reader in each.readers(topic)})
+
+    def readers_since(self, topic: Topic, at: datetime | None = None) -> dict[str, Agreement]:
+        """Each agency that was ever let read a topic, and the newest agreement that lets it.
+
+        Args:
+            topic: an event topic.
+            at: use only agreements that have begun by this time; None: use all agreements.
+        """
+        found: dict[str, Agreement] = {}
+        for each in self:
+            if at is None or each.starts <= at:
+                for reader in each.readers(topic):
+                    found.setdefault(reader, each)
+        return dict(sorted(found.items()))
 
     def read_by(self, agency: str, at: datetime | None = None) -> list[Topic]:
         """The topics of other agencies that an agency may read, sorted.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sinergi_schemas.agreements.replacement import replaced_by
 from sinergi_schemas.files.toml_file import FileProblem
 from sinergi_schemas.seal.note import key_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sinergi_schemas.agreements.model import Agreement
@@ -35,7 +36,7 @@ def contradictions(agreements: tuple[Agreement, ...]) -> Iterator[tuple[Path, Fi
             yield one.path, _missing(digest, names)
         for other in agreements[index + 1 :]:
             yield from ((one.path, each) for each in _between(one, other))
-            if _common(one, other) and other.hash not in _replaced(one, by_hash):
+            if _common(one, other) and other.hash not in replaced_by(one, by_hash):
                 yield one.path, _not_replaced(one, other)
 
 
@@ -59,18 +60,6 @@ def _not_replaced(one: Agreement, other: Agreement) -> FileProblem:
         return FileProblem("replaces", f"{what}; {hint}")
     what = f"does not name {other.path}, an earlier agreement that covers {names}"
     return FileProblem("replaces", f'{what}; add "{other.hash}" to it')
-
-
-def _replaced(one: Agreement, by_hash: Mapping[str, Agreement]) -> set[str]:
-    """The hashes of all agreements that one replaces, directly or through others."""
-    found: set[str] = set()
-    left = [*one.replaces]
-    while left:
-        digest = left.pop()
-        if digest not in found:
-            found.add(digest)
-            left += by_hash[digest].replaces if digest in by_hash else ()
-    return found
 
 
 def _common(one: Agreement, other: Agreement) -> list[Topic]:

@@ -144,6 +144,8 @@ class Agreement:
         replaces: the hashes of earlier agreements on the same topics. Events name them, so their
             files must stay in the folder.
         remarks: one line per key of the file that has no effect.
+        replaced_at: when the first agreement that replaces it begins, in UTC; None if none of the
+            loaded ones does.
     """
 
     path: Path = field(compare=False)
@@ -158,17 +160,31 @@ class Agreement:
     auditors: Mapping[str, Auditor]
     replaces: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=(), compare=False)
+    replaced_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def in_force_until(self) -> datetime | None:
+        """When it stops to be in force: at its end, or when another one replaces it; or None."""
+        found = [each for each in (self.ends, self.replaced_at) if each is not None]
+        return min(found, default=None)
 
     def in_force(self, at: datetime) -> bool:
-        """Whether it is in force at a time."""
-        return self.starts <= at and (self.ends is None or at < self.ends)
+        """Whether it is in force at a time.
+
+        Events that name it are judged by `starts` and `ends` alone: their publisher may not have
+        had the agreement that replaces it.
+        """
+        until = self.in_force_until
+        return self.starts <= at and (until is None or at < until)
 
     def why_not_in_force(self, at: datetime) -> str:
         """The file, and when it comes into force or when it ended; empty if it is in force."""
         if at < self.starts:
-            return f"{self.path.name} is not in force before {_minute(self.starts)}"
-        if self.ends is not None and at >= self.ends:
-            return f"{self.path.name} was in force until {_minute(self.ends)}"
+            return f"{self.path.name} is not in force before {_moment(self.starts)}"
+        until = self.in_force_until
+        if until is not None and at >= until:
+            how = "was replaced at" if until == self.replaced_at else "was in force until"
+            return f"{self.path.name} {how} {_moment(until)}"
         return ""
 
     def covers(self, publisher: str, event_type: str) -> bool:
@@ -208,5 +224,6 @@ class Agreement:
         )
 
 
-def _minute(at: datetime) -> str:
-    return at.isoformat(sep=" ", timespec="minutes")
+def _moment(at: datetime) -> str:
+    """A time to the minute, or to the second if it is not a whole minute."""
+    return at.isoformat(sep=" ", timespec="seconds" if at.second else "minutes")

@@ -1,0 +1,69 @@
+"""Which agreement replaces which, from when on, and what ends with that.
+
+An agreement that names another one by `replaces` takes its place as a whole when it begins: what
+the earlier one gave and the later one does not give ends then, also a topic that the later one does
+not mention. It stays so when the later one has ended. The file of the earlier one is still needed,
+because events name it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sinergi_schemas.agreements.model import Agreement
+
+
+def replaced_by(one: Agreement, by_hash: Mapping[str, Agreement]) -> set[str]:
+    """The hashes of all agreements that one replaces, directly or through others."""
+    found: set[str] = set()
+    left = [*one.replaces]
+    while left:
+        digest = left.pop()
+        if digest not in found:
+            found.add(digest)
+            left += by_hash[digest].replaces if digest in by_hash else ()
+    return found
+
+
+def with_replacements(agreements: Sequence[Agreement]) -> tuple[Agreement, ...]:
+    """The agreements in the same order, each with the time at which it is replaced."""
+    by_hash = {each.hash: each for each in agreements}
+    begins: dict[str, datetime] = {}
+    for each in agreements:
+        for digest in replaced_by(each, by_hash):
+            begins[digest] = min(each.starts, begins.get(digest, each.starts))
+    return tuple(replace(each, replaced_at=begins.get(each.hash)) for each in agreements)
+
+
+def ending(agreements: Sequence[Agreement]) -> Iterator[str]:
+    """A line for each thing that an agreement gives and the one that replaces it does not.
+
+    Args:
+        agreements: the newest first.
+    """
+    by_hash = {each.hash: each for each in agreements}
+    for later in agreements:
+        for digest in later.replaces:
+            if digest in by_hash:
+                earlier = by_hash[digest]
+                if lost := _given(earlier) - _given(later):
+                    names = f"{later.path.name} replaces {earlier.path.name} and does not say that"
+                    yield f"{names} {'; '.join(sorted(lost))}: this ends when it begins"
+
+
+def _given(agreement: Agreement) -> set[str]:
+    """Who publishes, reads and audits what, as sentences."""
+    return {
+        sentence
+        for name, agreed in agreement.events.items()
+        for sentence in (
+            *(f"{each} publishes {name}" for each in agreed.publishers),
+            *(f"{each} reads {name}" for each in agreed.readers),
+            *(f"{each.auditor} audits {name}" for each in agreement.auditors_of(name)),
+        )
+    }
