@@ -286,6 +286,17 @@ def test_a_fifo_in_the_folder_is_refused_and_not_waited_for(tmp_path: Path) -> N
         Agreements.load(tmp_path)
 
 
+def test_a_folder_with_the_name_of_a_file_is_named_and_no_descriptor_stays_open(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "yy.toml").mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(AgreementRefused) as caught:
+        Agreements.load(tmp_path)
+    assert f"{tmp_path}/yy.toml: cannot be read (Is a directory)" in str(caught.value)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_the_mistakes_of_all_files_of_a_folder_are_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("bus = 1\n")
     (tmp_path / "b.toml").write_text("= 1\n")

@@ -26,6 +26,7 @@ from sinergi_producers.sources.files.mapping import Mapping
 from sinergi_producers.sources.files.refusals import RefusedLines
 from sinergi_schemas import errors
 from sinergi_schemas.events import Event
+from sinergi_schemas.files.input_file import matching
 from sinergi_schemas.plain_text import counted, plain
 from sinergi_schemas.postgresql.engine import engine
 
@@ -132,13 +133,23 @@ def _outbox(*, dry_run: bool) -> Iterator[tuple[Publish | None, Check | None]]:
     """The function that publishes, or in a dry run the one that checks, if there are settings."""
     settings = root.settings()
     if dry_run:
-        has_agreements = any(settings.values.agreements.glob("*.toml"))
-        yield None, settings.outbox().check if settings.values.agency and has_agreements else None
+        is_set_up = settings.values.agency and _has_agreements(settings.values.agreements)
+        yield None, settings.outbox().check if is_set_up else None
         return
     database = settings.producer_database
     outbox = settings.outbox()
     with engine(database, "sinergi publish") as opened:
         yield backfill_into(outbox, opened), None
+
+
+def _has_agreements(folder: Path) -> bool:
+    """Whether there are agreements; also if that cannot be seen, for the one who reads them."""
+    try:
+        return bool(matching(folder, "*.toml"))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
+from sinergi_schemas.files.output_folder import check_folder
 from sinergi_schemas.topics import Topic, is_kafka_name
 
 if TYPE_CHECKING:
@@ -154,11 +155,7 @@ def _verifying(audit: Audit, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
 
 def _check_notes(folder: Path, topics: list[Topic], *, force: bool) -> None:
     """Refuse, before the topics are read, a folder whose files the notes would replace."""
-    if folder.exists() and not folder.is_dir():
-        raise errors.OutputRefused(str(folder), "it is no folder", "name another one")
-    for topic in topics if not force else ():
-        for there in folder.glob(f"{topic.name}.*.txt"):
-            raise errors.OutputExists(str(there))
+    check_folder(folder, (f"{topic.name}.*.txt" for topic in topics), force=force)
 
 
 def _write_notes(folder: Path, topics: list[Topic], audits: list[Audit], *, force: bool) -> None:

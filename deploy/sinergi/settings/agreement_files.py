@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from sinergi.settings.own_keys import held_keys
 from sinergi_schemas import errors
 from sinergi_schemas.agreements import file, signatures
 from sinergi_schemas.agreements.collection import newest_first
@@ -12,7 +13,6 @@ from sinergi_schemas.agreements.contradictions import contradictions
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.plain_text import listing
-from sinergi_schemas.seal.keys import SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,13 +56,14 @@ def sign(agreement: Agreement, agency: str, keys: Path) -> Sequence[PartySignatu
     Raises:
         SigningRefused: the agency is no party, or its private key is not in the folder.
         SignaturesRefused: the note cannot be used or written.
+        SettingsRefused: the folder cannot be read.
         KeyFileRefused: a file in the folder is no key, or others may read it.
     """
     party = agreement.parties.get(agency)
     if party is None:
         parties = ", ".join(agreement.parties)
         raise errors.SigningRefused(agency, str(agreement.path), f"its parties are {parties}")
-    held = (SigningKey.load(path) for path in sorted(keys.glob("*.key")))
+    held = held_keys(keys).values()
     key = next((each for each in held if each.public == party.key), None)
     if key is None:
         what = f"the private half of {party.key.name}+{party.key.id.hex()} is not in {keys}"

@@ -90,19 +90,20 @@ def first_files(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
     authority = None if plan.ca_file is None else _certificates(plan.ca_file)
     key_file = keys / f"{plan.agency}.key"
     receipt_file = keys / f"{plan.agency}.{plan.database}.receipts.key"
-    for path in (settings, key_file, receipt_file, *([ca_file] if authority else [])):
-        if path.exists():
-            what = f"{path} is there already; it is never overwritten"
-            hint = f"`sinergi --config {settings} keys show` prints the public keys again"
-            raise errors.InitRefused(f"{what}. {hint}" if settings.exists() else what)
-    for path in (folder, keys, agreements, passwords):
-        if path.exists() and not path.is_dir():
-            raise errors.InitRefused(f"{path} is there already, and is no folder")
+    with _refusing():
+        for path in (settings, key_file, receipt_file, *([ca_file] if authority else [])):
+            if path.exists():
+                what = f"{path} is there already; it is never overwritten"
+                hint = f"`sinergi --config {settings} keys show` prints the public keys again"
+                raise errors.InitRefused(f"{what}. {hint}" if settings.exists() else what)
+        for path in (folder, keys, agreements, passwords):
+            if path.exists() and not path.is_dir():
+                raise errors.InitRefused(f"{path} is there already, and is no folder")
     name = f"{plan.bus}/{plan.agency}"
     key = SigningKey.generate(name)
     receipt_key = SigningKey.generate(f"{name}/{plan.database}", Algorithm.COSIGNATURE)
     with ExitStack() as undoing:  # all of it, or nothing
-        try:
+        with _refusing():
             for path, mode in ((folder, _USUAL), (keys, _OWNERS_FOLDER), (agreements, _SHARED)):
                 _make_folder(path, mode, undoing)
             if authority:
@@ -114,10 +115,17 @@ def first_files(folder: Path, plan: PlannedFiles) -> Iterator[WrittenFiles]:
                 (settings, tomli_w.dumps(document)),  # a database's address may hold a password
             ):
                 _write(path, text, undoing)
-        except OSError as why:
-            raise errors.InitRefused(f"{why.filename}: {why.strerror}") from None
         yield WrittenFiles(settings, key.public, receipt_key.public)
         undoing.pop_all()
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn an OSError of the block, which names a path, into an `InitRefused`."""
+    try:
+        yield
+    except OSError as why:
+        raise errors.InitRefused(f"{why.filename}: {why.strerror}") from None
 
 
 def _make_folder(path: Path, mode: int, undoing: ExitStack) -> None:
@@ -134,13 +142,10 @@ def _write(path: Path, text: str, undoing: ExitStack) -> None:
     """Write a new file that only its owner may read, and wait for the disk."""
     made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNERS)
     undoing.callback(path.unlink)
-    try:
-        with os.fdopen(made, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(made)
-    except OSError as why:  # an error of a descriptor names no file
-        raise OSError(why.errno, why.strerror, str(path)) from None
+    with input_file.path_named(path), os.fdopen(made, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(made)
 
 
 def _check(plan: PlannedFiles, document: dict[str, Any]) -> None:

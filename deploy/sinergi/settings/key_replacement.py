@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sinergi.settings.own_keys import held_keys
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_schemas import errors
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
@@ -64,16 +65,17 @@ def following_key(folder: Path, bus: str, agency: str, known: Sequence[Verifying
     """The agency's key that no agreement has yet; if there is none, it is made and saved.
 
     Raises:
+        SettingsRefused: the folder cannot be read.
         KeyFileRefused: a file in the folder is no key, others may read it, or none can be written.
     """
     name = f"{bus}/{agency}"
-    for path in sorted(folder.glob("*.key")):
-        key = SigningKey.load(path)
+    held = held_keys(folder)
+    for key in held.values():
         if (key.name, key.algorithm) == (name, Algorithm.ED25519) and key.public not in known:
             return key
     made = SigningKey.generate(name)
     number = 2
-    while (folder / f"{agency}.{number}.key").exists():
+    while folder / f"{agency}.{number}.key" in held:
         number += 1
     made.save(folder / f"{agency}.{number}.key")
     return made

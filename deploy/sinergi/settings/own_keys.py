@@ -8,6 +8,7 @@ import tomli_w
 
 from sinergi.settings.model import refused
 from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
+from sinergi_schemas.files.input_file import matching
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 
 if TYPE_CHECKING:
@@ -19,12 +20,19 @@ if TYPE_CHECKING:
 
 
 def held_keys(folder: Path) -> dict[Path, SigningKey]:
-    """Every key of a folder, by its file.
+    """Every key of a folder, by its file; none if there is no such folder.
 
     Raises:
+        SettingsRefused: the folder cannot be read.
         KeyFileRefused: a file in the folder is no key, or others may read it.
     """
-    return {path: SigningKey.load(path) for path in sorted(folder.glob("*.key"))}
+    try:
+        found = matching(folder, "*.key")
+    except FileNotFoundError:
+        return {}
+    except OSError as why:
+        raise refused(f"keys: {folder} cannot be read ({why.strerror})") from None
+    return {path: SigningKey.load(path) for path in found}
 
 
 def wanted_keys(folder: Path, wanted: Sequence[VerifyingKey], what: str) -> list[SigningKey]:
@@ -34,7 +42,8 @@ def wanted_keys(folder: Path, wanted: Sequence[VerifyingKey], what: str) -> list
         what: the name of the wanted key, for the error.
 
     Raises:
-        SettingsRefused: there is none; it says what is wanted, and what was found instead.
+        SettingsRefused: there is none; it says what is wanted, and what was found instead. Or the
+            folder cannot be read.
         KeyFileRefused: as `held_keys`.
     """
     held = held_keys(folder)

@@ -155,7 +155,7 @@ class Settings:
         from sinergi_schemas.agreements.collection import Agreements  # noqa: PLC0415 - as above
 
         is_default = self._origins.get("agreements", _DEFAULT) == _DEFAULT
-        if self.file is None and is_default and not self.values.agreements.exists():
+        if self.file is None and is_default and not os.path.lexists(self.values.agreements):
             self._unset("agreements", "this command")
         signed = not self.values.unsigned_agreements
         found = Agreements.load(self.values.agreements, signed=signed)
@@ -319,10 +319,12 @@ def stray_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def _file(environment: Mapping[str, str]) -> Path | None:
-    named = environment.get(f"{PREFIX}CONFIG")
-    if named:
+    if named := environment.get(f"{PREFIX}CONFIG"):
         return Path(named)
-    return next((path for path in (Path(FILE_NAME), _EVERYWHERE) if path.is_file()), None)
+    try:
+        return next((path for path in (Path(FILE_NAME), _EVERYWHERE) if path.is_file()), None)
+    except OSError as why:  # whether it is there decides which settings hold
+        raise refused(f"{why.filename}: {why.strerror}; name the file with --config") from None
 
 
 def _from_folder(folder: Path) -> Iterator[_Layered]:
@@ -337,8 +339,7 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
     try:
         read = toml_file.read(input_file.read(file, toml_limits.MOST_BYTES)[1])
     except (OSError, ValueError) as why:
-        what = why.strerror if isinstance(why, OSError) else why
-        raise refused(f"{file}: {what}") from None
+        raise refused(f"{file}: {getattr(why, 'strerror', why)}") from None
     for key, value in _leaves(read):
         beside = isinstance(value, str) and value and KEYS.get(key, False)
         yield _Layered(key, file.parent / value if beside else value, str(file))

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from errno import EFBIG, EINVAL, EISDIR
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -20,11 +23,11 @@ def read_regular(path: Path, most: int) -> tuple[int, bytes]:
     """The mode and the content of a regular file, which is read without waiting for anything.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or holds more than `most` bytes.
+        OSError: it cannot be read, is no regular file, or holds more than `most` bytes; it names
+            the path.
     """
-    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(opened, "rb") as file:
-        mode = os.fstat(opened).st_mode
+    with path_named(path), open(path, "rb", opener=_without_waiting) as file:
+        mode = os.fstat(file.fileno()).st_mode
         _check(path, mode)
         return mode, _content(path, file, most)
 
@@ -35,9 +38,9 @@ def read(path: Path, most: int) -> tuple[int, bytes]:
     It waits until somebody writes to the pipe: call it while Ctrl-C and SIGTERM raise.
 
     Raises:
-        OSError: it cannot be read, or holds more than `most` bytes.
+        OSError: it cannot be read, or holds more than `most` bytes; it names the path.
     """
-    with path.open("rb") as file:
+    with path_named(path), path.open("rb") as file:
         return os.fstat(file.fileno()).st_mode, _content(path, file, most)
 
 
@@ -52,6 +55,35 @@ def check_regular(path: Path) -> None:
     except OSError:
         return  # the library reports why it cannot be read
     _check(path, mode)
+
+
+@contextmanager
+def path_named(path: Path) -> Iterator[None]:
+    """Let an OSError of the block name the path; one of a descriptor names its number or nothing.
+
+    Raises:
+        OSError: as the block does.
+    """
+    try:
+        yield
+    except OSError as why:
+        why.filename = str(path)
+        raise
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """The paths in a folder whose names match a shell pattern, sorted.
+
+    `Path.glob` finds nothing in a folder that cannot be read, as if it were empty.
+
+    Raises:
+        OSError: the folder is not there or cannot be read.
+    """
+    return sorted(each for each in folder.iterdir() if fnmatchcase(each.name, pattern))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _content(path: Path, file: BinaryIO, most: int) -> bytes:

@@ -337,11 +337,10 @@ class _Quotes:
 
 
 def _opened(path: Path) -> io.BufferedReader:
-    if path.exists() and not path.is_file():
-        raise InputRefused(
-            str(path), "it is not a regular file; it is read twice, so save it first"
-        )
     try:
+        if path.exists() and not path.is_file():
+            what = "it is not a regular file; it is read twice, so save it first"
+            raise InputRefused(str(path), what)
         return path.open("rb")
     except OSError as error:
         raise InputRefused(str(path), error.strerror or type(error).__name__) from error
