@@ -6,6 +6,8 @@ import hashlib
 import json
 import secrets
 from contextlib import closing
+from copy import deepcopy
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +19,8 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from agency_pair import AgencyPair, transfer
+from agency_pair import AgencyPair, signs_nothing_else, transfer
+from signed_agreement import write_signed
 from sinergi.cli.root import run
 from sinergi_producers.outbox import pruning
 from sinergi_producers.outbox.pruning import Pruning
@@ -132,6 +135,27 @@ def test_a_reader_without_a_receipt_keeps_every_row(
     (partition,) = json.loads(capsys.readouterr().out)["partitions"]
     assert (partition["receipted"], partition["to_prune"]) == (0, 0)
     assert rows(pair, "leaf_hash IS NOT NULL") == 0
+
+
+def test_a_reader_whom_a_later_version_leaves_out_keeps_no_row(
+    delivered: AgencyPair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair, gone = delivered, signs_nothing_else("polres-rekaan")
+    earlier = deepcopy(pair.agreement)
+    earlier["in_force"] = {"from": datetime(2010, 1, 1, tzinfo=UTC)}
+    earlier["events"]["transfer"]["readers"] += ["polres-rekaan"]
+    earlier["parties"]["polres-rekaan"] = {"name": "Polres Rekaan", "keys": [str(gone.public)]}
+    earlier["numbers"] += [{"party": "polres-rekaan", "number": "PKS/3"}]
+    signers = (*pair.party_keys, gone)
+    path = pair.folder / "earlier.toml"
+    write_signed(path, earlier, signers)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert prune(pair, "--json") == 2  # the two files contradict each other
+    write_signed(pair.folder / "pks.toml", pair.agreement | {"replaces": [before]}, signers)
+    capsys.readouterr()
+    assert prune(pair, "--apply", "--json") == 0
+    (partition,) = json.loads(capsys.readouterr().out)["partitions"]
+    assert (partition["receipted"], partition["to_prune"]) == (10, 10)
 
 
 def is_whole(pair: AgencyPair) -> None:

@@ -11,6 +11,7 @@ from sinergi.exit_status import ExitStatus
 from sinergi.settings.model import BusRole
 from sinergi.status.receipted import receipted_sizes
 from sinergi_producers.outbox.pruning import Pruning
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.topics import Topic
 
@@ -42,7 +43,7 @@ def prune(settings: Settings, *, apply: bool, as_json: bool) -> ExitStatus:
     settings.check_party(agreements)
     connection = settings.connection(BusRole.PRODUCER)
     silence = timeouts.status.silence
-    receipted = receipted_sizes(connection, agreements, settings.agency, silence)
+    receipted = receipted_sizes(connection, agreements, settings.agency, SYSTEM.now(), silence)
     days = settings.values.producer.prune_days
     pruning = Pruning(settings.producer_database, days, receipted.sizes, timeouts.database)
     with closing(pruning):

@@ -21,6 +21,7 @@ from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
@@ -38,13 +39,28 @@ class _Reading(NamedTuple):
     database: str
 
 
+def readers_at(agreements: Agreements, topic: Topic, at: datetime | None) -> list[str]:
+    """The other agencies that read a topic at a time; those that ever did, if nobody does then.
+
+    Args:
+        at: None for those that ever did.
+    """
+    found = agreements.readers(topic, at) or agreements.readers(topic)
+    return [each for each in found if each != topic.agency]
+
+
 def acknowledged(
-    connection: Connection, agreements: Agreements, own: Iterable[Topic], silent_seconds: float
+    connection: Connection,
+    agreements: Agreements,
+    own: Iterable[Topic],
+    silent_seconds: float,
+    at: datetime | None = None,
 ) -> tuple[dict[Topic, list[Acknowledged]], list[str]]:
     """What each database of each reader has acknowledged of some topics, and what is unknown.
 
     Args:
         silent_seconds: see `RangeReader`.
+        at: for the readers and databases of that time only; see `readers_at`.
 
     Raises:
         Unavailable: the brokers are away.
@@ -54,14 +70,13 @@ def acknowledged(
     unreadable = UnreadableCounts()
     by_reader: dict[str, list[Topic]] = defaultdict(list)
     for topic in own:
-        for reader in agreements.readers(topic):
-            if reader != topic.agency:
-                by_reader[reader].append(topic)
+        for reader in readers_at(agreements, topic, at):
+            by_reader[reader].append(topic)
     for reader, read in sorted(by_reader.items()):
         receipts = TopicPartition(topics.receipts_topic(reader), 0)
         try:
             with open_scan(connection, receipts, silent_seconds) as scan:
-                best_of = _read(scan, agreements, reader, read)
+                best_of = _read(scan, agreements, reader, read, at)
                 unreadable.add(scan.drain_unreadable())
         except (errors.NotPermitted, errors.TopicAway) as why:
             unknown.append(f"how far {reader} is, is not known: {why}")
@@ -72,7 +87,11 @@ def acknowledged(
 
 
 def _read(
-    scan: PartitionScan, agreements: Agreements, reader: str, read: Iterable[Topic]
+    scan: PartitionScan,
+    agreements: Agreements,
+    reader: str,
+    read: Iterable[Topic],
+    at: datetime | None,
 ) -> dict[_Reading, Acknowledged]:
     """The best receipt of each of a reader's databases for each topic-partition.
 
@@ -85,7 +104,8 @@ def _read(
             agreements, reader, _Reading(topic, number, database)
         )
         for topic in read
-        for key in agreements.receipt_keys(reader, topic)
+        for key in agreements.receipt_keys(reader, topic, at)
+        or agreements.receipt_keys(reader, topic)
         for database in [key.name.rpartition("/")[2]]
         for number in range(agreements.partitions(topic))
     }

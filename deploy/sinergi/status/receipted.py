@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sinergi.status.acknowledged import acknowledged
+from sinergi.status.acknowledged import acknowledged, readers_at
 from sinergi_producers.relay.sealing import TreeKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sinergi.status.facts import Acknowledged
     from sinergi_schemas.agreements.collection import Agreements
@@ -34,21 +35,26 @@ class ReceiptedSizes:
 
 
 def receipted_sizes(
-    connection: Connection, agreements: Agreements, agency: str, silent_seconds: float
+    connection: Connection,
+    agreements: Agreements,
+    agency: str,
+    at: datetime,
+    silent_seconds: float,
 ) -> ReceiptedSizes:
-    """How many leaves of each tree all readers have, whom any loaded agreement names.
+    """How many leaves of each tree all readers have.
 
     Args:
+        at: the agreements in force then name the readers and their databases; see `readers_at`.
         silent_seconds: see `RangeReader`.
 
     Raises:
         Unavailable: the brokers are away.
     """
     topics = agreements.published_by(agency)
-    found, unknown = acknowledged(connection, agreements, topics, silent_seconds)
+    found, unknown = acknowledged(connection, agreements, topics, silent_seconds, at)
     result = ReceiptedSizes(unknown=unknown)
     for topic in topics:
-        readers = [each for each in agreements.readers(topic) if each != agency]
+        readers = readers_at(agreements, topic, at)
         known = found.get(topic, [])
         silent = [each for each in readers if not _is_known(each, known)]
         if silent:

@@ -239,16 +239,19 @@ class Agreements:
         )
         return replace(stated, heads=lines)
 
-    def receipt_keys(self, agency: str, topic: Topic | None = None) -> list[VerifyingKey]:
+    def receipt_keys(
+        self, agency: str, topic: Topic | None = None, at: datetime | None = None
+    ) -> list[VerifyingKey]:
         """The keys of an agency's databases, named `<bus>/<agency>/<database>`, the newest first.
 
         Args:
             agency: the reader.
             topic: if given, only keys from agreements that let the agency read this topic.
+            at: use only agreements in force at this time; None: use all agreements.
         """
         return _distinct(
             key.key
-            for each in self
+            for each in self._at(at)
             if agency in each.parties and (topic is None or agency in each.readers(topic))
             for key in each.parties[agency].receipt_keys
         )
