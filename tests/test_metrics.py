@@ -11,21 +11,31 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, send, transfer
 from monitored import Monitored, child, materialising, relaying
 from sinergi.cli.root import run
 from sinergi.metrics import definitions
+from sinergi_schemas.agreements.reload_report import FAILED, MENDED
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.timeouts import DatabaseTimeouts, MetricsTimeouts, RelayTimeouts, Timeouts
+from sinergi_schemas.timeouts import (
+    DatabaseTimeouts,
+    MaterialiserTimeouts,
+    MetricsTimeouts,
+    RelayTimeouts,
+    Timeouts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from monitored import Sample
 
 ABOUT = {"process": "provision", "version": version("sinergi")}
+LOADED = "sinergi_agreements_loaded"
 PARTITIONS = "sinergi_materialiser_partitions"
 TABLES = """
     SELECT (SELECT count(*) FROM sinergi_producer.outbox),
@@ -39,7 +49,8 @@ PUT = """
 """
 QUICK = Timeouts(
     database=DatabaseTimeouts(lock=0.2),
-    relay=RelayTimeouts(lease=2.0, retry_most=0.2),
+    relay=RelayTimeouts(lease=2.0, retry_most=0.2, reload=0.2),
+    materialiser=MaterialiserTimeouts(reload=0.2),
     metrics=MetricsTimeouts(loop=2.0, database=0.2, brokers=0.2),
 )
 
@@ -362,11 +373,28 @@ def test_only_a_process_that_goes_on_takes_the_option(
     assert "only a process that goes on has it: --watch" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("process", [relaying, materialising])
+def test_a_process_tells_whether_it_could_load_the_agreements(
+    pair: AgencyPair, process: Callable[[AgencyPair], AbstractContextManager[Monitored]]
+) -> None:
+    with capture_logs() as logs, process(pair) as running:
+        running.until_status("/readyz", 200)
+        assert running.value(LOADED) == 1
+        broken = pair.folder / "broken.toml"
+        broken.write_text("bus = 1")
+        running.until_value(LOADED, 0)
+        broken.unlink()
+        running.until_value(LOADED, 1)
+    said = [(each["log_level"], each["event"]) for each in logs]
+    assert said.count(("error", FAILED)) == said.count(("info", MENDED)) == 1
+
+
 @pytest.mark.long
 def test_a_watch_of_the_provision_tells_what_it_does(pair: AgencyPair) -> None:
     with child(pair.agency_settings, "provision", "apply", "--watch") as watch:
         assert watch.until_status("/readyz", 200) == "working\n"
         watch.until_value("sinergi_provision_refused_topics", 0)
+        assert watch.value(LOADED) == 1
         assert watch.value("sinergi_process_info", **ABOUT, agency=pair.publisher) == 1
         assert _families(watch) == _defined("provision")
 

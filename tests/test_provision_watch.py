@@ -16,12 +16,14 @@ from structlog.testing import capture_logs
 from agency_pair import running
 from provisioned_bus import BNNK, DUA, LAPAS, ProvisionedBus, agreement, year
 from sinergi.cli.root import run
+from sinergi.provision.access import AccessAction
 from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan
 from sinergi.provision.provisioner import Provisioner
 from sinergi.provision.rights import NO_GRACE, AclEntry
 from sinergi.provision.watch import ProvisionWatch
 from sinergi_schemas.agreements.collection import Agreements
+from sinergi_schemas.agreements.reload_report import FAILED, MENDED
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.errors import AgreementRefused, BrokerAway, SinergiError
 from waiting import until
@@ -82,17 +84,18 @@ def test_agreements_that_cannot_be_used_take_no_right_away(bus: ProvisionedBus) 
     with capture_logs() as logs, running(watch(bus, 0.05).run):
         until(lambda: has(bus, WRITE), "the right is given")
         (bus.folder / "agreements/broken.toml").write_text("bus = 1")
-        told = "agreements not reloaded: the loaded ones stay in use"
-        until(lambda: told in [each["event"] for each in list(logs)], "the file is named")
+        until(lambda: FAILED in [each["event"] for each in list(logs)], "the file is named")
         bus.broker.forget()
         until(lambda: has(bus, WRITE), "the right that somebody removed is given again")
+        assert MENDED not in [each["event"] for each in list(logs)]
         (bus.folder / "agreements/broken.toml").unlink()
+        until(lambda: MENDED in [each["event"] for each in list(logs)], "the log says it is mended")
         second = deepcopy(document) | {"in_force": {"from": year(2021)}}
         second["events"]["seizure"]["readers"] = [LAPAS]
         bus.agree(document, second)
         until(lambda: not has(bus, READ), "the newer agreement counts")
         assert has(bus, WRITE)
-    assert [each["event"] for each in logs].count(told) == 1
+    assert [each["event"] for each in logs].count(FAILED) == 1
 
 
 @dataclass
@@ -119,7 +122,36 @@ def test_a_watch_waits_for_brokers_that_are_away(bus: ProvisionedBus) -> None:
     found._provisioner = failing  # type: ignore[assignment]
     with capture_logs() as logs, running(found.run):
         until(failing.applied.is_set, "it goes on")
-    assert [each["event"] for each in logs] == ["waiting", "going on"]
+    assert [each["event"] for each in logs] == ["waiting", "going on", "as agreed"]
+
+
+def test_a_watch_logs_once_how_much_is_as_agreed(bus: ProvisionedBus) -> None:
+    bus.agree(agreement(in_force={"from": year(2020)}))
+    assert bus.provision("apply") == 0
+    provisioner = Provisioner(bus.broker.admin, PasswordFolder(bus.folder / "passwords", print))
+    agreed = Agreements.load(bus.folder / "agreements")
+    found = provisioner.plan(agreed, SYSTEM.now())
+    rounds: list[int] = []
+
+    def load() -> Agreements:
+        rounds.append(1)
+        return agreed
+
+    with (
+        capture_logs() as logs,
+        running(ProvisionWatch(provisioner, load, SYSTEM, 0.01).run),
+    ):
+        until(lambda: len(rounds) > 4, "it has planned several times")
+    (said,) = logs
+    access = [each for each in found.access or () if each.action is AccessAction.OK]
+    users = sum(each.entry is None for each in access)
+    assert (said["event"], said["topics"], said["users"], said["rights"]) == (
+        "as agreed",
+        len(found.topics),
+        users,
+        len(access) - users,
+    )
+    assert users
 
 
 @dataclass

@@ -35,6 +35,7 @@ from sinergi_producers.relay.store import OutboxStore
 from sinergi_producers.relay.watermark import Watermarks
 from sinergi_schemas import errors, message, topics
 from sinergi_schemas.agreements.collection import Agreements
+from sinergi_schemas.agreements.reload_report import CHANGED
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.scan import open_scan
@@ -283,7 +284,7 @@ def test_what_no_agreement_in_force_covers_is_held_until_one_does(
         until_sent(pair, 5)
         assert held(pair) == 0
     assert verified(pair) == (5, 0)
-    assert "agreements loaded again" in [each["event"] for each in logs]
+    assert CHANGED in [each["event"] for each in logs]
     assert [each["rows"] for each in logs if each["event"] == "held rows released"] == [5]
 
 

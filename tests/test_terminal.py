@@ -533,6 +533,16 @@ def test_no_log_is_obeyed_by_a_terminal(*, as_json: bool, text: str) -> None:
     assert len(found.lines) == 2
 
 
+def test_a_log_shows_an_error_of_several_lines_on_one_and_escapes_nothing_twice() -> None:
+    problems = listing(["a.toml: bus: bad\x1b", "a.toml: title: it's"])
+    why = errors.AgreementRefused("a.toml", problems)
+    with captured() as found:
+        set_up("debug", as_json=False)
+        structlog.get_logger().warning("refused", why=str(why))
+    shown = "a.toml: bus: bad\\u001b; a.toml: title: it's"
+    assert found.lines[0].endswith(f'why="a.toml cannot be used as an agreement: {shown}"')
+
+
 @given(TEXTS)
 def test_no_argument_of_ours_is_taken_for_markup(text: str) -> None:
     for words in ([text], ["--log-level", text], ["replay", text], ["schemas", "show", text]):

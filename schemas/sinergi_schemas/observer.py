@@ -101,6 +101,10 @@ class Observer(Protocol):
         """`sinergi provision` has planned, and refuses so many topics."""
         ...
 
+    def reloaded(self, *, is_loaded: bool) -> None:
+        """The process has read the agreements again, or could not, so that the old ones count."""
+        ...
+
 
 class _Unobserved:
     """Drops every report."""
@@ -121,6 +125,8 @@ class _Unobserved:
     def changed(self, what: str, action: str) -> None: ...
 
     def refused(self, topics: int) -> None: ...
+
+    def reloaded(self, *, is_loaded: bool) -> None: ...
 
 
 UNOBSERVED: Observer = _Unobserved()

@@ -17,6 +17,7 @@ from sinergi_consumers.quarantine.leaf_reading import LeafReading
 from sinergi_consumers.quarantine.retry import QuarantineRetry
 from sinergi_consumers.reading.partition import Partition
 from sinergi_schemas import errors
+from sinergi_schemas.agreements.reload_report import ReloadReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +47,7 @@ class LoadedAgreements:
     ) -> None:
         self._bus = bus
         self._store = store
+        self._reload_report = ReloadReport(store.observer)
         self._clock = clock
         self._timeouts = timeouts
         self._due = clock.monotonic() + timeouts.reload
@@ -73,15 +75,14 @@ class LoadedAgreements:
         try:
             found = self._bus.load()
         except errors.Refused as why:
-            _log.error(
-                "agreements could not be reloaded; the loaded ones stay in use", why=str(why)
-            )
+            self._reload_report.failed(why)
             return False
+        self._reload_report.succeeded()
         if found.versions == self._agreements.versions:
             return False
         before = self._agreements
         self._adopt(found)
-        _log.info("agreements loaded", agreements=len(found.versions))
+        self._reload_report.changed(found)
         self._log_new_topics(before, found)
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, WrappedLogger
 
 _SEVERAL_LINES = ("exception",)  # a traceback
+_OWN = ("event", "level", "timestamp")  # the renderer shows them as they are
+_LISTED = re.compile(r"(?<=:)\n *")
+_LINE_END = re.compile(r"\n *")
+_QUOTED = re.compile(r"[\s=\"']")
 
 
 class _Libraries(logging.Handler):
@@ -59,11 +64,28 @@ def _plain(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     Other values are shown by their `repr`, which escapes them already.
     """
     return {
-        key: (plain_lines(value) if key in _SEVERAL_LINES else plain(value))
-        if isinstance(value, str)
-        else value
-        for key, value in event.items()
+        key: _shown(key, value) if isinstance(value, str) else value for key, value in event.items()
     }
+
+
+def _shown(key: str, value: str) -> str | _Text:
+    if key in _SEVERAL_LINES:
+        return plain_lines(value)
+    line = plain(_LINE_END.sub("; ", _LISTED.sub(" ", value)))
+    return line if key in _OWN else _Text(line)
+
+
+class _Text:
+    """A value of an event. The `repr` of a text would escape the escapes once more."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        if not _QUOTED.search(self._text):
+            return self._text
+        mark = '"' if "'" in self._text and '"' not in self._text else "'"
+        return f"{mark}{self._text}{mark}"
 
 
 def _plain_json(_logger: WrappedLogger, _method: str, line: str) -> str:

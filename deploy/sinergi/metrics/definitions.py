@@ -76,6 +76,13 @@ FAILURES = MetricDefinition(
     "what failed and is tried again, by the policy of the error: unavailable, halted or superseded",
     ("policy",),
 )
+AGREEMENTS_LOADED = MetricDefinition(
+    "sinergi_agreements_loaded",
+    _GAUGE,
+    _ALL,
+    "1 if the process could read the agreements when it last tried; 0 if not, so that those which"
+    " it read before stay in use",
+)
 BATCHES = MetricDefinition(
     "sinergi_batch_seconds",
     _HISTOGRAM,
@@ -138,6 +145,7 @@ REPORTED = (
     READY,
     STATE,
     FAILURES,
+    AGREEMENTS_LOADED,
     BATCHES,
     SEALED,
     SENT,

@@ -46,6 +46,8 @@ class ProcessReports:
         self._health = health
         self._registry = registry
         self._failures = self._counter(definitions.FAILURES, _POLICIES.values())
+        self._agreements_loaded = self._gauge(definitions.AGREEMENTS_LOADED)
+        self._agreements_loaded.set(1)  # a process ends if it cannot load them when it starts
         self._batches: Histogram | None = None
         self._leaves: dict[WorkStep, Counter] = {}
         topics = agreed.names
@@ -109,6 +111,10 @@ class ProcessReports:
     def refused(self, topics: int) -> None:
         """`sinergi provision` has planned, and refuses so many topics."""
         self._refused.set(topics)
+
+    def reloaded(self, *, is_loaded: bool) -> None:
+        """The process has read the agreements again, or could not."""
+        self._agreements_loaded.set(is_loaded)
 
     def _counter(self, meant: MetricDefinition, values: Iterable[str] = ()) -> Counter:
         """A counter; where it has a label, every known value of it begins at 0."""

@@ -17,6 +17,7 @@ from sinergi.provision.access import AccessAction
 from sinergi.provision.rights import NO_GRACE
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
+from sinergi_schemas.agreements.reload_report import ReloadReport
 from sinergi_schemas.backoff import Backoff
 from sinergi_schemas.observer import UNOBSERVED, WorkState
 
@@ -60,7 +61,9 @@ class ProvisionWatch:
         self._seconds = seconds
         self._agreements = load()
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
+        self._reload_report = ReloadReport(observer)
         self._logged: set[str] = set()
+        self._standing: tuple[int, int, int] | None = None
 
     def run(self, stopping: Event) -> None:
         """Provision until `stopping` is set.
@@ -90,9 +93,14 @@ class ProvisionWatch:
 
     def _reload(self) -> None:
         try:
-            self._agreements = self._load()
+            found = self._load()
         except errors.Refused as why:  # as `AgreementRefused`, or `SettingsRefused` for another bus
-            self._log_once("agreements not reloaded: the loaded ones stay in use", str(why))
+            self._reload_report.failed(why)
+            return
+        self._reload_report.succeeded()
+        if found.versions != self._agreements.versions:
+            self._reload_report.changed(found)
+        self._agreements = found
 
     def _report(self, plan: ProvisionPlan) -> None:
         self._observer.refused(len(plan.refused))
@@ -109,6 +117,17 @@ class ProvisionWatch:
                 _log.info(f"{each.action}", principal=each.principal, what=what, why=each.why)
         if plan.access is None:
             self._log_once("no user and no right was made", "the brokers have no authorizer")
+        self._report_standing(plan)
+
+    def _report_standing(self, plan: ProvisionPlan) -> None:
+        """Log how much the agreements want and the brokers have, at first and when it changes."""
+        wanted = (AccessAction.OK, AccessAction.CREATE)
+        access = [each for each in plan.access or () if each.action in wanted]
+        users = sum(each.entry is None for each in access)
+        found = (len(plan.topics) - len(plan.refused), users, len(access) - users)
+        if found != self._standing:
+            self._standing = found
+            _log.info("as agreed", topics=found[0], users=found[1], rights=found[2])
 
     def _log_once(self, event: str, why: str) -> None:
         if why not in self._logged:

@@ -27,6 +27,7 @@ import structlog
 
 from sinergi_producers.relay.sealing import MOST_MESSAGES, SealedBatch
 from sinergi_schemas import errors
+from sinergi_schemas.agreements.reload_report import ReloadReport
 from sinergi_schemas.backoff import Backoff
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.garbage import leave_loaded_objects
@@ -70,6 +71,7 @@ class Relay:
         self._timeouts = timeouts
         self._clock = clock
         self._observer = observer
+        self._reload_report = ReloadReport(observer)
         self._committer = ThreadPoolExecutor(1, "commit")
         self._renewal_due = 0.0
         self._horizon_due = 0.0
@@ -244,7 +246,7 @@ class Relay:
         """Read the agreements and the private keys again, from time to time."""
         now = self._clock.monotonic()
         if now >= self._reload_due:
-            self._terms.reload(term)
+            self._terms.reload(term, self._reload_report)
             self._reload_due = now + self._timeouts.reload
 
     def _current_watermarks(self, term: Term) -> Watermarks:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sinergi_producers.relay.sealing import OutboxRow
     from sinergi_producers.relay.store import OutboxStore
     from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.agreements.reload_report import ReloadReport
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
@@ -152,25 +153,27 @@ class TermSetup:
         watermarks = Watermarks(full_read=self._timeouts.full_read)
         return Term(epoch, sealer, control, sender, trees, sent, agreements.versions, watermarks)
 
-    def reload(self, term: Term) -> None:
+    def reload(self, term: Term, report: ReloadReport) -> None:
         """Read the agreements and the private keys again, and release the held rows whose reason no
         longer applies.
 
         If they have changed, the term is outdated. If they cannot be reloaded, the loaded ones stay
         in use.
+
+        Args:
+            report: is told whether they could be read.
         """
         try:
             agreements, keys = self._identity.load(), self._identity.current_keys()
         except errors.Refused as why:
-            _log.error(
-                "agreements could not be reloaded; the loaded ones stay in use", why=str(why)
-            )
+            report.failed(why)
             return
+        report.succeeded()
         held = {each.public for each in term.sealer.keys}
         if agreements.versions != term.versions or {each.public for each in keys} != held:
             term.is_outdated = True
         if agreements.versions != term.versions:
-            _log.info("agreements loaded again", files=[each.path.name for each in agreements])
+            report.changed(agreements)
         in_force = agreements.published_by(self._identity.agency, self._clock.now())
         if {each.event_type for each in in_force} - term.sealer.counts.keys():
             term.is_outdated = True
