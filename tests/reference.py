@@ -85,7 +85,8 @@ MEANINGS = {
     "provision.grace_hours": "for how many hours after an agreement's end its rights and users are"
     " kept, so that what was recorded before still arrives",
     "provision.passwords": "the folder for the passwords of new users, each in a file of mode 0600",
-    "provision.replication": "copies of each partition; if unset three, or one a broker if fewer",
+    "provision.replication": "copies of each partition of a new topic; if unset what the brokers'"
+    " default.replication.factor says, and at least three, or one a broker if fewer",
     **{
         f"timeouts.{table}.{name}": f"{duration.title}, in seconds"
         for table, durations in DEFAULT

@@ -95,6 +95,15 @@ def test_further_partitions_are_told_and_nobody_is_asked_to_do_anything(name: st
     )
 
 
+def test_a_topic_with_fewer_copies_than_usual_is_told_with_the_command_that_makes_more() -> None:
+    there = ExistingTopic(1, 1, {**EVENTS, "min.insync.replicas": "1"})
+    (step,) = compare([WantedTopic("t", 1, EVENTS)], {"t": there}, copies=3)
+    assert step.verdict is TopicAction.OK
+    assert step.what == (
+        "it has 1 copy where 3 are usual; more are made with kafka-reassign-partitions"
+    )
+
+
 def test_missing_partitions_are_told_with_the_command_that_adds_them() -> None:
     want = [WantedTopic("t", 3, EVENTS, "pks.toml")]
     (step,) = compare(want, {"t": ExistingTopic(2, 3, EVENTS)}, copies=3)

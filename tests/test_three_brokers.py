@@ -17,7 +17,7 @@ from sinergi.cli.root import run
 from sinergi.local import Local
 from sinergi.local.errors import LocalFolderRefused
 from sinergi.settings.settings import load
-from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.kafka.admin import broker_count, describe, open_admin
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -71,12 +71,31 @@ def test_status_names_under_replicated_topics_while_a_broker_is_down_and_none_af
     process.kill()
     process.wait(PATIENCE_SECONDS)
     until(lambda: TOPIC in lacking(settings, capsys), "status names the topic")
+    no_topic_is_made_with_fewer_copies(local, tmp_path)
     capsys.readouterr()
     assert run(["--config", str(settings), "status"]) == 1
     said = capsys.readouterr().out
     assert f"1 partition of {TOPIC} under-replicated (the least has 2 of 3 copies in sync)" in said
     local.up()
     until(lambda: lacking(settings, capsys) == set(), "all are in sync again")
+
+
+def no_topic_is_made_with_fewer_copies(local: Local, folder: Path) -> None:
+    """While brokers start, only some of them are there; a topic would keep too few copies."""
+    (folder / "agreements-2").mkdir()
+    document = agreement(in_force={"from": year(2020)})
+    document["events"]["seizure"] = {**document["events"]["transfer"], "partitions": 1}
+    write_signed(folder / "agreements-2/pks.toml", document, map(party_key, AGENCIES))
+    options = ["--config", str(local.operator_settings), "--set"]
+    command = [*options, f"agreements={folder / 'agreements-2'}", "provision", "apply"]
+    until(lambda: brokers_of(local) == 2, "two brokers are there")
+    assert run(command) == 2
+    admin = open_admin(load(local.operator_settings, environment={}).connection())
+    assert describe(admin, [f"sinergi.{LAPAS}.seizure"]) == {}
+
+
+def brokers_of(local: Local) -> int:
+    return broker_count(open_admin(load(local.operator_settings, environment={}).connection()))
 
 
 def lacking(settings: Path, capsys: pytest.CaptureFixture[str]) -> set[str]:

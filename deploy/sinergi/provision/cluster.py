@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
 from sinergi.provision.topics import ExistingTopic, TopicAction, compare
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.admin import broker_count, describe
+from sinergi_schemas.kafka.admin import broker_count, default_copies, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,7 +34,9 @@ class Cluster:
     """The cluster on which topics are made.
 
     Args:
-        copies: of each partition; without it three, or one per broker if there are fewer.
+        copies: of each partition; without it as many as the brokers' setting
+            default.replication.factor says, or three (one per broker, if there are fewer) where
+            that is fewer.
     """
 
     def __init__(self, admin: Admin, copies: int | None = None) -> None:
@@ -45,10 +47,16 @@ class Cluster:
         """What has to be done on this cluster; it changes nothing.
 
         Raises:
+            BrokersMissing: a topic has to be made, and there are fewer brokers than copies of it.
             SinergiError: the cluster does not answer; see `faults.translate`.
         """
-        copies = self._copies or min(_MOST_COPIES, broker_count(self._admin))
-        return compare(want, self._found(each.name for each in want), copies)
+        brokers = broker_count(self._admin)
+        # A cluster that is starting shows only those of its brokers that are there already.
+        usual = self._copies or max(default_copies(self._admin), min(_MOST_COPIES, brokers))
+        steps = compare(want, self._found(each.name for each in want), usual)
+        if usual > brokers and any(each.verdict is TopicAction.CREATE for each in steps):
+            raise errors.BrokersMissing(usual, brokers)
+        return steps
 
     def apply(self, steps: Sequence[TopicStep]) -> None:
         """Do what a plan says; doing it twice has the same result as once. Refused topics stay.

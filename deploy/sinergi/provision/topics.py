@@ -175,6 +175,10 @@ def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> TopicS
     if found.partitions > want.partitions:
         aside = f"{there}; the further ones are left aside, and nothing has to be done about them"
         what = f"{what}; {aside}" if what else aside
+    if found.copies < copies:
+        few = f"it has {counted(found.copies, 'copy', 'copies')} where {copies} are usual; more are"
+        few = f"{few} made with kafka-reassign-partitions"
+        what = f"{what}; {few}" if what else few
     verdict = TopicAction.CHANGE if differing else TopicAction.OK
     return TopicStep(want.name, verdict, found.partitions, found.copies, differing, what)
 

@@ -240,7 +240,8 @@ class Provision(SettingsTable):
     """How topics and users are made.
 
     Attributes:
-        replication: copies of each partition; unset means three, or one per broker if fewer.
+        replication: copies of each partition of a new topic; unset means what the brokers' setting
+            default.replication.factor says, and at least three, or one per broker if fewer.
         passwords: the folder for the passwords of new users, one file of mode 0600 for each.
         grace_hours: for how long after an agreement's end its rights and users are kept.
     """

@@ -76,6 +76,15 @@ class BrokerRefuses(Unavailable):
     reported: str
 
 
+class BrokersMissing(ServiceAway):
+    """New topics get {wanted:copies}, and {found:brokers} are there. Start the other brokers, or
+    say how many copies there are to be with `replication` under [provision].
+    """
+
+    wanted: int
+    found: int
+
+
 class TopicAway(ServiceAway):
     """{topic} does not answer ({why}). Ask the brokers' operator."""
 

@@ -6,7 +6,7 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
@@ -122,6 +122,20 @@ def broker_count(admin: Admin) -> int:
     """
     cluster = admin.answer(admin.describe_cluster(request_timeout=admin.answer_seconds))
     return len(cluster.nodes)
+
+
+def default_copies(admin: Admin) -> int:
+    """How many copies of each partition the brokers' settings say (default.replication.factor).
+
+    Raises:
+        SinergiError: see `Admin.answer`.
+    """
+    cluster = admin.answer(admin.describe_cluster(request_timeout=admin.answer_seconds))
+    name = str(cluster.nodes[0].id)
+    broker = ConfigResource(ResourceType.BROKER, name)
+    (future,) = admin.describe_configs([broker], request_timeout=admin.answer_seconds).values()
+    found = admin.answer(future, admin.connection.attempt("DescribeConfigs"))
+    return int(found["default.replication.factor"].value)
 
 
 def describe(
