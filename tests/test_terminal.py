@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import csv
+import importlib
 import io
 import json
 import os
+import pkgutil
 import pty
 import subprocess
 import sys
@@ -65,6 +67,7 @@ ROOT = Path(__file__).parents[1]
 CLI = ROOT / "deploy/sinergi/cli"
 NOW = datetime(2026, 3, 17, 6, 5, tzinfo=UTC)
 EVENT = UUID("01989d00-0000-7000-8000-000000000001")
+UNFOLDED = 1_000_000  # columns at which every row is one line
 LONG = "sinergi.lembaga-pemasyarakatan-kelas-iia-banyuwangi.suspicious-visit"
 NASTY = (
     "\x1b[2J\x1b]0;x\x07",
@@ -230,6 +233,50 @@ def test_a_narrow_terminal_gets_a_block_a_row() -> None:
         "       or are being sent again by its",
         "       owner",
     ]
+
+
+def test_a_value_that_is_too_long_for_its_column_stands_below_its_row() -> None:
+    columns = (TableColumn("setting"), TableColumn("value"), TableColumn("from"))
+    url = "postgresql://sdp_relay@db.lapas-rekaan.example/sdp?sslmode=verify-full"
+    rows = [["agency", "lapas-rekaan", "default"], ["producer.database", url, "default"]]
+    lines = ["".join(each.text for each in line) for line in laid_out(columns, rows, 80, "utf-8")]
+    assert lines == [
+        f"setting{' ' * 12}value{' ' * 49}from",
+        f"agency{' ' * 13}lapas-rekaan{' ' * 42}default",
+        f"producer.database{' ' * 56}default",
+        f"    {url}",
+    ]
+
+
+def test_a_value_longer_than_a_block_stands_below_its_name() -> None:
+    columns = (TableColumn("party"), TableColumn("key", ColumnKind.PROSE))
+    lines = [*laid_out(columns, [["lapas", "k" * 30]], 20, "utf-8")]
+    assert ["".join(each.text for each in line) for line in lines] == [
+        "party  lapas",
+        "key",
+        f"  {'k' * 30}",
+    ]
+
+
+def tables() -> Iterator[tuple[str, tuple[TableColumn, ...]]]:
+    """Every table of which the columns are a constant; `PRINTING` has the others."""
+    for module in pkgutil.iter_modules([str(CLI)], "sinergi.cli."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            if isinstance(value, tuple) and value and isinstance(value[0], TableColumn):
+                yield f"{module.name}.{name}", value
+
+
+@pytest.mark.parametrize("length", [20, 40])
+@pytest.mark.parametrize(("name", "columns"), [*tables()])
+def test_a_table_of_ordinary_names_has_at_most_100_columns(
+    name: str, columns: tuple[TableColumn, ...], length: int
+) -> None:
+    word = "n" * length
+    texts = {ColumnKind.NUMBER: "1234567", ColumnKind.PROSE: " ".join([word] * 5)}
+    rows = [[texts.get(each.kind, word) for each in columns]] * 2
+    lines = ["".join(part.text for part in line) for line in laid_out(columns, rows, 100, "utf-8")]
+    assert max(map(len, lines)) <= 100, name
+    assert lines[0].strip(), name
 
 
 # Every command that prints
@@ -399,30 +446,33 @@ PRINTING = [
 def test_no_text_is_obeyed_by_a_terminal_whichever_command_shows_it(
     printing: Callable[[str, str], None], text: str, encoding: str
 ) -> None:
-    with captured(encoding) as plainly:
+    with captured(encoding, columns=UNFOLDED) as plainly:
         printing("x" if text else "", LONG)
-    with captured(encoding) as found:
+    with captured(encoding, columns=UNFOLDED) as found:
         printing(text, LONG)
     assert_plain(found.text)
     assert len(found.lines) == len(plainly.lines)  # a line of its own nobody gets
 
 
-@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("columns", [None, 80, 100])
 @pytest.mark.parametrize("printing", PRINTING)
 def test_at_80_and_at_100_columns_nothing_is_cut_or_broken(
-    printing: Callable[[str, str], None], columns: int
+    printing: Callable[[str, str], None], columns: int | None
 ) -> None:
+    """In a file or a pipe, where nothing says how wide it is, it has 100 columns."""
     text = (
         "held since the agreement ended at 2026-03-17T06:05:00+07:00, ask the parties for another"
     )
-    with captured() as plainly:
+    with captured(columns=UNFOLDED) as plainly:
         printing(text, LONG)
     with captured(columns=columns) as found:
         printing(text, LONG)
-    words = set(plainly.text.split()) - {"topic", "record"}  # no name stands over a heading
+    over_headings = {"topic", "record", "principal", "agency"}  # where no name stands
+    words = set(plainly.text.split()) - over_headings
     assert words <= set(found.text.split())
     if printing not in {quarantine_shown, state, set_to}:  # which say more than tables
-        assert [each for each in found.lines if len(each) > columns and text not in each] == []
+        too_long = [each for each in found.lines if len(each) > (columns or 100)]
+        assert [each for each in too_long if text not in each] == []
 
 
 # Events for programs

@@ -9,6 +9,8 @@ from sinergi.cli.options import AsJson
 from sinergi.cli.tables import TableColumn
 from sinergi.settings.settings import stray_variables
 
+_SETTINGS = (TableColumn("setting"), TableColumn("value"), TableColumn("from"))
+
 
 def settings(as_json: AsJson = False) -> None:
     """Show each setting, its value and where it comes from; passwords are masked."""
@@ -25,4 +27,4 @@ def settings(as_json: AsJson = False) -> None:
         (each.key, "" if each.value is None else str(each.value), each.origin)
         for each in found.entries()
     ]
-    terminal.show_table((TableColumn("setting"), TableColumn("value"), TableColumn("from")), rows)
+    terminal.show_table(_SETTINGS, rows)

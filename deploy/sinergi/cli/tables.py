@@ -1,8 +1,10 @@
 """Tables of text, laid out for a width so that no value is cut and no word or time is broken.
 
 If the columns do not fit, the values of the column marked as HEADING become headings, with their
-rows below them. If that does not fit either, each row is a block of lines, one for each column, as
-in the expanded output of `psql`. This module only decides; `terminal` prints.
+rows below them. If that does not fit either, one or two columns are made narrower, and a value that
+is too long for its column stands on a line of its own below its row. If that leaves too little,
+each row is a block of lines, one for each column, as in the expanded output of `psql`. A name can
+so be copied from one line. This module only decides; `terminal` prints.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ T = TypeVar("T")
 _GAP = 2
 _INDENT = 2
 _FEWEST_FOR_PROSE = 24
+_FEWEST_FOR_LONG_VALUES = 16
+_MOST_NARROWED = 2
 _HEAD = "bold"
 
 
@@ -69,16 +73,22 @@ def laid_out(
         yield from _flat(columns, cells, widths, "")
         return
     place = next((at for at, each in enumerate(columns) if each.kind is ColumnKind.HEADING), None)
-    if place is not None:
+    if place is None:
+        widths = _narrowed(columns, cells, width)
+    else:
         rest = _without(columns, place)
-        widths = _widths(rest, [_without(row, place) for row in cells], width - _INDENT)
-        if widths is not None:
-            for heading, group in groupby(cells, key=lambda row: row[place].text):
-                yield [TableCell(heading, _HEAD)]
-                inner = [_without(row, place) for row in group]
-                yield from _flat(rest, inner, widths, " " * _INDENT)
-            return
-    yield from _blocks(columns, cells, width)
+        inner = [_without(row, place) for row in cells]
+        room = width - _INDENT
+        widths = _widths(rest, inner, room) or _narrowed(rest, inner, room)
+    if widths is None:
+        yield from _blocks(columns, cells, width)
+    elif place is None:
+        yield from _flat(columns, cells, widths, "")
+    else:
+        for heading, group in groupby(cells, key=lambda row: row[place].text):
+            yield [TableCell(heading, _HEAD)]
+            inner = [_without(row, place) for row in group]
+            yield from _flat(rest, inner, widths, " " * _INDENT)
 
 
 def wrapped(text: str, width: int) -> list[str]:
@@ -108,21 +118,52 @@ def _widths(
     columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], width: int
 ) -> list[int] | None:
     """How wide each column is, or None if they do not fit beside each other."""
-    natural, least = [], []
-    for at, column in enumerate(columns):
-        texts = [column.name, *(row[at].text for row in rows)]
-        natural.append(max(map(cell_len, texts)))
-        if column.kind is ColumnKind.PROSE:
-            longest = max(cell_len(word) for text in texts for word in text.split(" "))
-            least.append(max(longest, min(natural[-1], _FEWEST_FOR_PROSE)))
-        else:
-            least.append(natural[-1])
+    natural, least = _natural(columns, rows), _least(columns, rows)
     spare = width - sum(least) - _GAP * (len(columns) - 1)
-    if spare < 0:
-        return None
-    wanting = sorted(range(len(columns)), key=lambda at: natural[at] - least[at])
+    return None if spare < 0 else _widened(least, natural, spare)
+
+
+def _narrowed(
+    columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]], width: int
+) -> list[int] | None:
+    """The same when the columns with the longest values get too little for some of them."""
+    natural, least = _natural(columns, rows), _least(columns, rows)
+    spare = width - sum(least) - _GAP * (len(columns) - 1)
+    by_width = sorted(range(len(columns)), key=lambda at: -least[at])
+    for at in by_width[:_MOST_NARROWED]:
+        kept = max(cell_len(columns[at].name), _FEWEST_FOR_LONG_VALUES, least[at] + spare)
+        if kept < least[at]:
+            spare += least[at] - kept
+            least[at] = kept
+        if spare >= 0:
+            return _widened(least, natural, spare)
+    return None
+
+
+def _natural(columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]]) -> list[int]:
+    """The widths at which no value is broken."""
+    return [
+        max(cell_len(column.name), *(cell_len(row[at].text) for row in rows), 0)
+        for at, column in enumerate(columns)
+    ]
+
+
+def _least(columns: Sequence[TableColumn], rows: Sequence[Sequence[TableCell]]) -> list[int]:
+    """The widths at which no word is broken."""
+    least = _natural(columns, rows)
+    for at, column in enumerate(columns):
+        if column.kind is ColumnKind.PROSE:
+            words = [word for row in rows for word in row[at].text.split(" ")]
+            longest = max(map(cell_len, [*column.name.split(" "), *words]))
+            least[at] = max(longest, min(least[at], _FEWEST_FOR_PROSE))
+    return least
+
+
+def _widened(least: list[int], natural: Sequence[int], spare: int) -> list[int]:
+    """The widths when the cells that are left are given to the columns that want them."""
+    wanting = sorted(range(len(least)), key=lambda at: natural[at] - least[at])
     for left, at in zip(range(len(wanting), 0, -1), wanting, strict=True):
-        extra = min(natural[at] - least[at], spare // left)
+        extra = max(0, min(natural[at] - least[at], spare // left))
         least[at] += extra
         spare -= extra
     return least
@@ -135,9 +176,16 @@ def _flat(
     indent: str,
 ) -> Iterator[Line]:
     heads = [TableCell(each.name, _HEAD) for each in columns]
-    for row in (heads, *rows):
+    # What stands below a row begins further to the right than the row.
+    below = indent + " " * 2 * _INDENT
+    room = sum(widths) + _GAP * (len(widths) - 1) - 2 * _INDENT
+    for whole in (heads, *rows):
+        is_short = [_fits(*each) for each in zip(columns, whole, widths, strict=True)]
+        row = [
+            cell if short else TableCell("") for cell, short in zip(whole, is_short, strict=True)
+        ]
         pieces = [
-            wrapped(cell.text, width) if column.kind is ColumnKind.PROSE else [cell.text]
+            _broken(column, cell.text, width)
             for cell, column, width in zip(row, columns, widths, strict=True)
         ]
         for texts in zip_longest(*pieces, fillvalue=""):
@@ -148,6 +196,20 @@ def _flat(
             ]
             line[-1] = line[-1]._replace(text=line[-1].text.rstrip(" "))
             yield [TableCell(indent), *_with_gaps(line)]
+        for column, cell, short in zip(columns, whole, is_short, strict=True):
+            for text in () if short else _broken(column, cell.text, room):
+                yield [TableCell(below), TableCell(text, cell.style)]
+
+
+def _broken(column: TableColumn, text: str, width: int) -> list[str]:
+    """The lines of a value: only prose has more than one."""
+    return wrapped(text, width) if column.kind is ColumnKind.PROSE else [text]
+
+
+def _fits(column: TableColumn, cell: TableCell, width: int) -> bool:
+    """Whether a value fits into its column."""
+    words = cell.text.split(" ") if column.kind is ColumnKind.PROSE else [cell.text]
+    return all(cell_len(each) <= width for each in words)
 
 
 def _blocks(
@@ -159,7 +221,12 @@ def _blocks(
             yield []
         for column, cell in zip(columns, row, strict=True):
             room = width - names - _GAP
-            texts = wrapped(cell.text, room) if column.kind is ColumnKind.PROSE else [cell.text]
+            texts = _broken(column, cell.text, room)
+            if any(cell_len(text) > room for text in texts):  # it stands below its name
+                yield [TableCell(column.name, _HEAD)]
+                for text in _broken(column, cell.text, width - _INDENT):
+                    yield [TableCell(" " * _INDENT), TableCell(text, cell.style)]
+                continue
             for at, text in enumerate(texts):
                 name = "" if at else column.name
                 head = TableCell(f"{name}{' ' * (names - cell_len(name) + _GAP)}", _HEAD)

@@ -35,7 +35,7 @@ STANDARD_OUTPUT = "standard output"
 
 Row = TypeVar("Row", bound=NamedTuple)
 
-_UNFOLDED = 1_000_000  # a file or a pipe gets one line a row, for grep
+_COLUMNS = 100  # of a table in a file or a pipe, where nothing says how wide it may be
 _FEWEST_COLUMNS = 20
 
 
@@ -150,12 +150,12 @@ def show_bytes(data: bytes) -> None:
 
 
 def show_table(columns: Sequence[TableColumn], rows: Iterable[Sequence[str | TableCell]]) -> None:
-    """Write a table to standard output, laid out for the terminal or for COLUMNS."""
+    """Write a table to standard output, laid out for the terminal, COLUMNS or 100."""
     from sinergi.cli.tables import laid_out  # noqa: PLC0415 - only where there is a table
 
     console = _console()
     is_known = console.is_terminal or os.environ.get("COLUMNS", "").isdecimal()
-    width = max(_FEWEST_COLUMNS, console.width) if is_known else _UNFOLDED
+    width = max(_FEWEST_COLUMNS, console.width) if is_known else _COLUMNS
     for line in laid_out(columns, rows, width, sys.stdout.encoding or "utf-8"):
         _show(console, line)
 
