@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -11,12 +12,13 @@ import subprocess
 import sys
 import tomllib
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 
 import sinergi
 from sinergi.cli import commands, root
@@ -202,16 +204,77 @@ def test_debug_shows_where_an_error_arose(run: Run) -> None:
     assert err.splitlines()[-2] == "sinergi: The settings cannot be used:"
 
 
-def test_a_command_whose_library_is_missing_names_the_extra(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(_: str) -> None:
+def leaves(command: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that has none below it, with its words."""
+    below = getattr(command, "commands", {})
+    for name, each in below.items():
+        yield from leaves(each, *words, name)
+    if not below:
+        yield words, command
+
+
+@pytest.mark.parametrize("name", sorted(commands.installed()))
+def test_every_command_that_meets_a_missing_library_when_it_runs_names_the_extra(name: str) -> None:
+    def missing(**_: object) -> None:
         raise ModuleNotFoundError(name="polars.something")
 
-    monkeypatch.setattr(commands, "import_module", missing)
-    status, _, err = run("settings")
-    assert status == 2
-    assert "pip install 'sinergi[consumers]'" in err
+    for words, command in leaves(commands.load(name), "sinergi", name):
+        command.callback = missing
+        with typer.Context(command) as context, pytest.raises(errors.ExtraMissing) as caught:
+            command.invoke(context)
+        said = f"`{' '.join(words)}` needs polars, which is not installed"
+        assert str(caught.value) == f"{said}: `pip install 'sinergi[consumers]'`."
+
+
+def test_the_libraries_of_every_extra_are_known() -> None:
+    wanted = {}
+    for each in requires("sinergi") or ():
+        if found := re.fullmatch(r"([a-z0-9-]+)[^;]*; extra == .(\w+).", each):
+            wanted[found[1].replace("-", "_")] = found[2]
+    assert commands._EXTRAS == wanted
+
+
+WITHOUT_EXTRAS = """
+import sys
+
+class Missing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in sys.argv[1].split(","):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from sinergi.cli import root
+sys.exit(root.run(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (["local", "up"], "local"),
+        (["local", "status"], "local"),
+        (["local", "database", "register"], "local"),
+        (["demo"], "local"),
+        (["--set", "agency=a", "--set", "kafka.bootstrap=h:1", "materialise"], "consumers"),
+        (["db", "upgrade", "--role", "consumer", "--sql"], "consumers"),
+        (["quarantine", "list"], "consumers"),
+        (["replay", "sinergi.a.transfer"], "consumers"),
+        (["schemas", "check"], "consumers"),
+    ],
+    ids=str,
+)
+def test_after_an_install_without_extras_each_command_names_the_extra_that_it_needs(
+    tmp_path: Path, command: list[str], extra: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS, ",".join(commands._EXTRAS), *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"which is not installed: `pip install 'sinergi[{extra}]'`.\n")
 
 
 def test_init_prints_the_agencys_part_of_an_agreement(

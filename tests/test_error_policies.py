@@ -244,6 +244,13 @@ def test_a_materialiser_whose_database_is_away_says_why_it_waits_and_when_it_goe
     assert "57P03" in logs[0]["why"]
 
 
+def test_a_message_that_ends_with_a_question_has_no_full_stop_after_it() -> None:
+    unknown = errors.RotationRefused("lapas-rekan", "no agreement names it; did you mean lapas?")
+    assert str(unknown).endswith("did you mean lapas?")
+    refused = errors.PlanRefused("plan.json?", "cannot be read")
+    assert str(refused).startswith("plan.json? cannot be read. Make a plan")
+
+
 def test_no_error_says_that_it_is_tried_again_since_commands_show_it_too() -> None:
     def below(kind: Kind) -> list[Kind]:
         return [kind, *(each for sub in kind.__subclasses__() for each in below(sub))]

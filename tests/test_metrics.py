@@ -345,9 +345,9 @@ def test_the_port_is_free_again_when_the_process_has_ended(pair: AgencyPair, nam
 @pytest.mark.parametrize(
     ("listen", "what"),
     [
-        ("9464", "'9464' must be HOST:PORT, as 127.0.0.1:9464"),
+        ("9464", "'9464': must be HOST:PORT, as 127.0.0.1:9464"),
         ("", "give it a value or leave it out"),
-        ("127.0.0.1:http", "'127.0.0.1:http' its port must be a number from 0 to 65535"),
+        ("127.0.0.1:http", "'127.0.0.1:http': its port must be a number from 0 to 65535"),
         ("::1:9464", "must be HOST:PORT; an IPv6 address stands in brackets: [::1]:9464"),
         ("no-such-host.invalid:9464", "no such host is known; name another"),
         ("192.0.2.1:9464", "this machine does not have the address; name one of its own"),

@@ -43,9 +43,8 @@ def _check(parameter: Any) -> None:
 
     def process(context: Any, given: Any) -> Any:
         if "" in _each(given):  # as a shell variable gives that is not set
-            raise typer.BadParameter(
-                "it is empty; give it a value or leave it out", context, parameter
-            )
+            hint = "give it a value" if parameter.required else "give it a value or leave it out"
+            raise typer.BadParameter(f"it is empty; {hint}", context, parameter)
         value = convert(context, given)
         for each in _each(value):
             if isinstance(each, str) and not is_text(each):

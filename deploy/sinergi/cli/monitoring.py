@@ -33,7 +33,7 @@ def _address(text: str) -> ListenAddress:
     try:
         return ListenAddress.parse(text)
     except ValueError as why:
-        raise typer.BadParameter(f"{text!r} {why}", param_hint="--listen") from None
+        raise typer.BadParameter(f"{text!r}: {why}", param_hint="--listen") from None
 
 
 Listen = Annotated[

@@ -11,7 +11,6 @@ from sinergi.cli import terminal
 from sinergi.cli.options import AsJson, command_group
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.exit_status import ExitStatus
-from sinergi_schemas import errors
 from sinergi_schemas.avro_types import compatibility
 from sinergi_schemas.avro_types.fields import described_fields
 from sinergi_schemas.catalog import Catalog
@@ -110,16 +109,9 @@ def check_schemas(
 
 
 def _judged_as_tables(catalog: Catalog) -> list[Judgement]:
-    """The reasons why readers cannot make tables of the schemas.
+    """The reasons why readers cannot make tables of the schemas."""
+    from sinergi_consumers.sinks.postgresql import schema_tables  # noqa: PLC0415 - list and show need no polars
 
-    Raises:
-        ExtraMissing: the libraries of a reader are not installed.
-    """
-    try:
-        from sinergi_consumers.sinks.postgresql import schema_tables  # noqa: PLC0415 - list and show need no polars
-    except ModuleNotFoundError as why:
-        library = (why.name or "").partition(".")[0]
-        raise errors.ExtraMissing("sinergi schemas check", library, "consumers") from None
     return schema_tables.judge(catalog)
 
 

@@ -14,12 +14,14 @@ whoever fills it makes each line plain.
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from typing import dataclass_transform
 
 from sinergi_schemas.plain_text import plain, plain_lines
 
 _SEVERAL_LINES = ("listing",)
+_DOUBLE_STOP = re.compile(r"([?!])\.(?=\s|$)")  # an attribute may end with a question
 _SINGULARS = {"leaves": "leaf"}
 
 
@@ -36,7 +38,8 @@ class SinergiError(Exception):
 
     def __str__(self) -> str:
         paragraph = inspect.cleandoc(type(self).__doc__ or "").split("\n\n")[0]
-        return " ".join(paragraph.split()).format_map(_Attributes(self))
+        message = " ".join(paragraph.split()).format_map(_Attributes(self))
+        return _DOUBLE_STOP.sub(r"\1", message)
 
 
 class _Attributes(dict[str, object]):
