@@ -164,10 +164,13 @@ SPOILED = [
     (put(1, "titel"), "titel: there is no such key; did you mean title?"),
     (put(1, "events", "seizure", "reader"), "events.seizure.reader: there is no such key; did you"),
     (drop("numbers"), "numbers: it is missing; write [{ party"),
-    (put("bnk", "numbers", 1, "party"), "numbers.1.party: bnk is not a party of this agreement"),
+    (
+        put("bnk", "numbers", 1, "party"),
+        "numbers item 2.party: bnk is not a party of this agreement",
+    ),
     (put("bnk", "numbers", 1, "party"), f"numbers: {BNNK} has no number; add"),
     (put(LAPAS, "numbers", 1, "party"), f"numbers: {LAPAS} occurs 2 times"),
-    (drop("numbers", 0, "number"), "numbers.0.number: it is missing"),
+    (drop("numbers", 0, "number"), "numbers item 1.number: it is missing"),
     (drop("in_force"), "in_force: it is missing"),
     (drop("in_force", "from"), "in_force.from: it is missing"),
     (drop("in_force", "zone"), "in_force.from: is a date, so it needs a zone"),
@@ -178,44 +181,60 @@ SPOILED = [
     (put("2025-10-23", "in_force", "from"), "in_force.from: must be a date without quotes"),
     (
         put(datetime.fromisoformat("2025-01-01T00:00:00"), "in_force", "from"),
-        "in_force.from: has no zone",
+        "is a time without an offset, and zone is the zone of dates only; write a date, or add the",
     ),
     (
         put(datetime(2024, 1, 1, tzinfo=UTC), "in_force", "until"),
         "in_force.until: is before from",
     ),
-    (drop("parties", POLRESTA), f"events.seizure.publishers.2: {POLRESTA} is not a party"),
+    (drop("parties", POLRESTA), f"events.seizure.publishers item 3: {POLRESTA} is not a party"),
     (put("x", "parties", POLRESTA), f"parties.{POLRESTA}: must be a table, not text"),
     (put([], "parties", LAPAS, "keys"), f"parties.{LAPAS}.keys: must not be empty"),
-    (put("a+b+c", "parties", LAPAS, "keys", 0), f"parties.{LAPAS}.keys.0: is not a public key"),
+    (
+        put("a+b+c", "parties", LAPAS, "keys", 0),
+        f"parties.{LAPAS}.keys item 1: is not a public key",
+    ),
     (
         put(other_key(BNNK), "parties", LAPAS, "keys", 0),
-        f"parties.{LAPAS}.keys.0: has the name {BUS}/{BNNK}; the key must have",
+        f"parties.{LAPAS}.keys item 1: has the name {BUS}/{BNNK}; the key must have",
     ),
     (
         put(other_key(LAPAS, Algorithm.COSIGNATURE), "parties", LAPAS, "keys", 0),
-        f"parties.{LAPAS}.keys.0: is a receipt key",
+        f"parties.{LAPAS}.keys item 1: is a receipt key",
     ),
     (
         put(other_key(f"{LAPAS}/sdp"), "parties", LAPAS, "receipt_keys", 0, "key"),
-        f"parties.{LAPAS}.receipt_keys.0.key: is a checkpoint key",
+        f"parties.{LAPAS}.receipt_keys item 1.key: is a checkpoint key",
     ),
     (
         put("S D P", "parties", LAPAS, "receipt_keys", 0, "database"),
-        f"parties.{LAPAS}.receipt_keys.0.database: write lower-case",
+        f"parties.{LAPAS}.receipt_keys item 1.database: write lower-case",
     ),
     (
         twice_the_same_key,
-        f"parties.{POLRESTA}.replaced_keys.0.key: is the same key as parties.{POLRESTA}.keys.0;",
+        f"replaced_keys item 1.key: is the same key as parties.{POLRESTA}.keys item 1;",
     ),
     (two_keys_that_sign, f"parties.{LAPAS}.keys: contains 2 keys, but only one may sign; move"),
-    (replaced(), f"parties.{POLRESTA}.replaced_keys.0.until: seizure is missing; write its last"),
-    (replaced(seizure=[1, 2]), "replaced_keys.0.until.seizure: contains 2 sizes for 3 partitions"),
+    (
+        replaced(),
+        f"parties.{POLRESTA}.replaced_keys item 1.until: seizure is missing; write its last",
+    ),
+    (
+        replaced(seizure=[1, 2]),
+        "replaced_keys item 1.until.seizure: contains 2 sizes for 3 partitions",
+    ),
     (replaced(seizure=[1, 2, 3], transfer=[1, 2, 3]), f"until.transfer: {POLRESTA} is not a pub"),
-    (replaced(seizure=[1, 2, -3]), "replaced_keys.0.until.seizure.2: must be at least 0"),
-    (replaced(seizure=[1, "2", 3]), "until.seizure.1: must be a whole number, not text"),
+    (replaced(seizure=[1, 2, -3]), "replaced_keys item 1.until.seizure item 3: must be at least 0"),
+    (replaced(seizure=[1, "2", 3]), "until.seizure item 2: must be a whole number, not text"),
     (replaced(seizure=7), "until.seizure: must be a list in brackets, not a whole number"),
-    (replaced_in_the_wrong_order, "replaced_keys.1.until.seizure: is lower than that of the key"),
+    (
+        replaced_in_the_wrong_order,
+        "replaced_keys item 2.until.seizure: is lower than that of the key",
+    ),
+    (
+        lambda raw: raw.pop("parties"),
+        f"numbers item 1.party: {LAPAS} is not a party of this agreement, which names none; write",
+    ),
     (drop("events"), "events: must contain one or more event types"),
     (put([], "events", "seizure", "readers"), "events.seizure.readers: must not be empty"),
     (put(["lapas-banyuwang"], "events", "seizure", "readers"), f"did you mean {LAPAS}?"),
@@ -255,15 +274,42 @@ def test_everything_wrong_is_said_at_once(raw: dict[str, Any]) -> None:
     assert keys == [
         "events.control",
         "events.seizure.partitions",
-        "events.seizure.readers.0",
+        "events.seizure.readers item 1",
         "events.transfer.purposes",
         "in_force.zone",
-        "numbers.0.number",
+        "numbers item 1.number",
         f"parties.{BNNK}.nme",
-        f"parties.{LAPAS}.keys.0",
-        f"parties.{POLRESTA}.receipt_keys.0.database",
+        f"parties.{LAPAS}.keys item 1",
+        f"parties.{POLRESTA}.receipt_keys item 1.database",
         "title",
     ]
+
+
+def test_a_wrong_bus_is_one_problem_at_the_bus(raw: dict[str, Any]) -> None:
+    raw["bus"] = "sinergi.banyuwagi.example"
+    (line,) = lines(raw)
+    what = f"bus: is sinergi.banyuwagi.example, but all keys are of the bus {BUS}"
+    assert (
+        line == f'{what}; write "{BUS}", or ask the parties for keys of sinergi.banyuwagi.example'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[parties.lapas-rekaan]\n[parties.lapas-rekaan]\n",
+            "the table [parties.lapas-rekaan] is there twice (at line 2, column 22); make one",
+        ),
+        ('[a."b.\'c"]\n[a."b.\'c"]\n', "the table [a.b.'c] is there twice (at line 2, column 10)"),
+        ("a = { b = 1 }\n[a.c]\n", "the table [a.c] is there twice (at line 2, column 5)"),
+        ("bus = 1\nbus = 2\n", "a key is there twice (at line 2, column 8)"),
+    ],
+)
+def test_what_a_file_has_twice_is_named_as_people_write_it(text: str, said: str) -> None:
+    with pytest.raises(AgreementRefused) as caught:
+        parse(PATH, text.encode())
+    assert f"it is not TOML: {said}" in str(caught.value)
 
 
 def test_a_file_that_is_not_toml_names_the_line() -> None:
@@ -651,7 +697,7 @@ def test_a_key_with_which_anybody_signs_is_refused_in_every_place(
         old = text_of(f"{BUS}/{POLRESTA}", Algorithm.ED25519, bytes.fromhex(point))
         spoiled["parties"][POLRESTA]["replaced_keys"][0]["key"] = old
         said = lines(spoiled)
-        for place in ("keys.0", "receipt_keys.0.key", "replaced_keys.0.key"):
+        for place in ("keys item 1", "receipt_keys item 1.key", "replaced_keys item 1.key"):
             assert any(f"{place}: is not a public key: the key" in each for each in said), said
 
 

@@ -79,7 +79,7 @@ def test_a_name_that_no_principal_has_is_refused_with_its_place(
 ) -> None:
     raw["parties"][LAPAS]["principals"] = {"consumer": [principal]}
     (line,) = lines(raw)
-    assert line.startswith(f"parties.{LAPAS}.principals.consumer.0: ")
+    assert line.startswith(f"parties.{LAPAS}.principals.consumer item 1: ")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_everything_that_is_wrong_with_auditors_is_named_at_once(raw: dict[str, 
         "auditors.Ombudsman: is not a name of an auditor; write lower-case words joined by hyphens",
         "auditors.bpk.key: there is no such key; known are name, principals, reads",
         "auditors.bpk.name: it is missing; write the auditor's name in quotes",
-        f"auditors.bpk.reads.0: {unknown}",
+        f"auditors.bpk.reads item 1: {unknown}",
         "auditors.kpk: must be a table, not text",
         f"auditors.{LAPAS}: {is_party}",
     ]

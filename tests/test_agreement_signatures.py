@@ -211,7 +211,7 @@ def test_check_names_every_fault_at_once_and_whether_files_contradict_each_other
     assert run(["agreement", "check", "--json", str(broken)]) == 1
     found = json.loads(capsys.readouterr().out)
     assert {each["key"] for each in found} == {
-        f"parties.{LAPAS}.keys.0",
+        f"parties.{LAPAS}.keys[0]",
         "events.seizure.partitions",
     }
     assert run(["agreement", "check", str(file), str(file)]) == 1

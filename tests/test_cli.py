@@ -231,7 +231,7 @@ def test_the_libraries_of_every_extra_are_known() -> None:
     for each in requires("sinergi") or ():
         if found := re.fullmatch(r"([a-z0-9-]+)[^;]*; extra == .(\w+).", each):
             wanted[found[1].replace("-", "_")] = found[2]
-    assert commands._EXTRAS == wanted
+    assert wanted == commands._EXTRAS
 
 
 WITHOUT_EXTRAS = """

@@ -318,7 +318,11 @@ def test_everything_wrong_is_said_at_once_with_the_nearest_right_name(load: Any)
         ("fields.departed_at.codes", "reasons", "codes does not apply to this field"),
         ("fields.escort", "Lapas", "is a list; write a list of tables"),
         ("fields.escort", [{"escort_agency": "Lapas", "cont": "Brimob"}], "did you mean count?"),
-        ("fields.related", [{"other_agency": "Asal"}], "related[0].other_record_id: is required"),
+        (
+            "fields.related",
+            [{"other_agency": "Asal"}],
+            "related item 1.other_record_id: is required",
+        ),
         ("numbers", {"decimal": ",", "thousands": ","}, "must be different marks"),
         ("dates.language", "indonesia", "language"),
         ("file", {"delimiter": '"'}, "delimiter and quote must differ"),

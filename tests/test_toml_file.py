@@ -165,7 +165,7 @@ def test_brackets_and_dots_in_text_and_comments_count_for_nothing(texts: list[st
         ("[x]\n[x" + ".a" * 16 + "]", "line 2 holds a key of more than 16 parts; write fewer"),
         ("[a" + ".a" * 9 + "]\na" + ".a" * 9 + " = 1", "lies below more than 16 lists and tab"),
         (f"[x]\na = [1, {BEYOND}]", "line 2 holds a key or a number of more than 1,000 characters"),
-        (f"[x]\na = [1, {2**63}]", "x.a.1: is a number of more than 64 bits; write a smaller"),
+        (f"[x]\na = [1, {2**63}]", "x.a item 2: is a number of more than 64 bits; write a smaller"),
     ],
 )
 def test_what_is_beyond_the_limits_of_a_file_is_named_with_its_place(

@@ -48,7 +48,7 @@ from sinergi_schemas.codes import Purpose
 from sinergi_schemas.files import toml_file
 from sinergi_schemas.files.toml_file import FileProblem, members_at, table_at
 from sinergi_schemas.seal.keys import Algorithm, VerifyingKey
-from sinergi_schemas.topics import is_slug
+from sinergi_schemas.topics import is_bus, is_slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -111,6 +111,7 @@ class _Examination:
         self._events = table_at(document, "events")
         self.problems: list[FileProblem] = []
         self._owners: dict[bytes, str] = {}
+        self._named: dict[str, tuple[str, str]] = {}
         self._published = self._event_types()
 
     def run(self, path: Path, digest: str) -> Agreement | None:
@@ -120,6 +121,7 @@ class _Examination:
         numbers = self._numbers()
         starts, ends = self._in_force()
         parties = [self._party(name, numbers.get(name, "")) for name in self._parties]
+        self._check_key_names()
         events = [self._event_type(name) for name in self._events]
         auditors = AuditorsExamination(self._document)
         for each in auditors.problems:
@@ -175,7 +177,7 @@ class _Examination:
             if isinstance(each.get("party"), str)
         ]
         for index, each in found:
-            self._known_party(f"numbers.{index}.party", each["party"])
+            self._known_party(f"numbers[{index}].party", each["party"])
         times = Counter(each["party"] for _, each in found)
         for party in self._parties:
             if times[party] > 1:
@@ -201,7 +203,7 @@ class _Examination:
         found = self._check(PartyTable, self._parties[name], at)
         table = table_at(self._parties, name)
         keys = [
-            self._key(f"{at}.keys.{index}", text, Algorithm.ED25519, name)
+            self._key(f"{at}.keys[{index}]", text, Algorithm.ED25519, name)
             for index, text in members_at(table, "keys", str)
         ]
         if len(keys) > 1:
@@ -210,7 +212,7 @@ class _Examination:
             self._report(f"{at}.keys", f"{what} {hint}")
         replaced = self._replaced_keys(f"{at}.replaced_keys", table, name)
         receipts = [
-            self._receipt_key(f"{at}.receipt_keys.{index}", each, name)
+            self._receipt_key(f"{at}.receipt_keys[{index}]", each, name)
             for index, each in members_at(table, "receipt_keys", dict)
         ]
         if found is None or not keys or keys[0] is None:
@@ -229,7 +231,7 @@ class _Examination:
         found: list[ReplacedKey] = []
         before: dict[str, tuple[int, ...]] = {}
         for index, each in members_at(table, "replaced_keys", dict):
-            where = f"{at}.{index}"
+            where = f"{at}[{index}]"
             until = self._until(f"{where}.until", each, agency)
             for name in sorted(until.keys() & before.keys()):
                 pairs = zip(until[name], before[name], strict=False)
@@ -290,14 +292,34 @@ class _Examination:
             kinds = ("checkpoint key", "receipt key")
             given, needed = kinds if kind == Algorithm.COSIGNATURE else kinds[::-1]
             self._report(at, f"is a {given}; copy the {needed} instead")
-        bus = self._document.get("bus")
-        if isinstance(bus, str) and key.name != f"{bus}/{owner}":
-            self._report(at, f"has the name {key.name}; the key must have the name {bus}/{owner}")
+        self._named[at] = (key.name, owner)
         if key.public in self._owners:
-            what = f"is the same key as {self._owners[key.public]}; a key may occur only once"
+            other = toml_file.shown_key(self._owners[key.public])
+            what = f"is the same key as {other}; a key may occur only once"
             self._report(at, what)
         self._owners.setdefault(key.public, at)
         return key
+
+    def _check_key_names(self) -> None:
+        """The name of a key is that of the bus and its owner.
+
+        If all keys are of one other bus, the name of the bus is wrong, and that is one problem.
+        """
+        bus = self._document.get("bus")
+        if not isinstance(bus, str):
+            return
+        others = {
+            name.removesuffix(f"/{owner}") if name.endswith(f"/{owner}") else ""
+            for name, owner in self._named.values()
+        }
+        other = next(iter(others)) if len(others) == 1 else ""
+        if other != bus and is_bus(other):
+            hint = f'write "{other}", or ask the parties for keys of {bus}'
+            self._report("bus", f"is {bus}, but all keys are of the bus {other}; {hint}")
+            return
+        for at, (name, owner) in self._named.items():
+            if name != f"{bus}/{owner}":
+                self._report(at, f"has the name {name}; the key must have the name {bus}/{owner}")
 
     def _event_type(self, name: str) -> AgreedEventType | None:
         at = f"events.{name}"
@@ -322,7 +344,7 @@ class _Examination:
     def _agencies(self, at: str, table: dict[str, Any], role: str) -> list[str]:
         found = members_at(table, role, str)
         for index, agency in found:
-            self._known_party(f"{at}.{role}.{index}", agency)
+            self._known_party(f"{at}.{role}[{index}]", agency)
         times = Counter(agency for _, agency in found)
         for agency in times:
             if times[agency] > 1:
@@ -331,8 +353,10 @@ class _Examination:
         return list(times)
 
     def _known_party(self, at: str, agency: str) -> None:
-        if agency not in self._parties:
-            what = f"{agency} is not a party of this agreement"
+        what = f"{agency} is not a party of this agreement"
+        if not self._parties:
+            self._report(at, f"{what}, which names none; write [parties.<agency>] for each")
+        elif agency not in self._parties:
             self._report_unknown(at, what, agency, self._parties)
 
     def _check(

@@ -1,8 +1,9 @@
 """The period in which an agreement is in force, from the table `[in_force]` of its file.
 
 A date means the beginning of that day in its zone; the last day means the beginning of the next
-day. A time outside the range of `datetime` becomes the first or last time in the range, since
-people write 9999-12-31 if there is no end.
+day. A time must have its offset from UTC: where a zone has daylight saving, a local time may occur
+twice or never. A time outside the range of `datetime` becomes the first or last time in the range,
+since people write 9999-12-31 if there is no end.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ class _PeriodReading:
         value = self._table.get(key)
         if isinstance(value, datetime):
             if value.tzinfo is None:
-                hint = "write a date, or a time such as 2025-10-23T00:00:00+07:00"
-                self.problems.append((key, f"has no zone; {hint}"))
+                what = "is a time without an offset, and zone is the zone of dates only; write a"
+                hint = f"date, or add the offset, such as {value.isoformat()}+07:00"
+                self.problems.append((key, f"{what} {hint}"))
                 return None
             return _in_utc(value)
         if isinstance(value, date):

@@ -77,7 +77,7 @@ class AuditorsExamination:
                 known = self._events
                 hint = toml_file.did_you_mean(event_type, known) if self._hints > 0 else "remove it"
                 what = f"{event_type} is not an event type of this agreement; {hint}"
-                self.problems.append(FileProblem(f"{at}.reads.{index}", what))
+                self.problems.append(FileProblem(f"{at}.reads[{index}]", what))
         if found is None:
             return None
         principals = _named(table, "principals", name, _AUDITOR)

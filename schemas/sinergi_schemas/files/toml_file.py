@@ -6,7 +6,9 @@ Python. A field's `description` says what to write there; it ends each message a
 
 from __future__ import annotations
 
+import re
 import tomllib
+from ast import literal_eval
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import (
@@ -54,15 +56,28 @@ _BOUNDS = {
 }
 
 
+_MEMBER = re.compile(r"\[(\d+)\]")
+# What tomllib says of a table or a key that a file has twice, with the key as a Python tuple.
+_TWICE = re.compile(
+    r"Cannot (?:declare|mutate immutable namespace|redefine namespace) (\(.*\))(?: twice)?"
+    r"(?= \(at )",
+    re.DOTALL,
+)
+
+
 class FileProblem(NamedTuple):
-    """One problem: the key that it is about, and what is wrong, with the remedy."""
+    """One problem: the key that it is about, and what is wrong, with the remedy.
+
+    Members of lists count from 0 in the key, as `readers[1]`, and from 1 for people: `readers item
+    2`.
+    """
 
     key: str
     what: str
     is_unknown_key: bool = False
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.what}" if self.key else self.what
+        return f"{shown_key(self.key)}: {self.what}" if self.key else self.what
 
 
 class Table(BaseModel):
@@ -73,6 +88,17 @@ class Table(BaseModel):
 
 TableT = TypeVar("TableT", bound=BaseModel)
 KindT = TypeVar("KindT")
+
+
+def dotted(parts: Iterable[str | int]) -> str:
+    """The key of a value, by the names and the indexes on the path to it."""
+    steps = (f"[{each}]" if isinstance(each, int) else f".{each}" for each in parts)
+    return "".join(steps).removeprefix(".")
+
+
+def shown_key(key: str) -> str:
+    """A key as people read it, with the members of lists counted from 1."""
+    return _MEMBER.sub(lambda found: f" item {int(found[1]) + 1}", key)
 
 
 def refuse_boolean(given: object) -> object:
@@ -103,7 +129,7 @@ def read(data: bytes) -> dict[str, Any]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as why:
-        raise ValueError(f"it is not TOML: {why}") from None
+        raise ValueError(f"it is not TOML: {_reworded(str(why))}") from None
     toml_limits.check_values(document)
     return document
 
@@ -145,7 +171,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near := near_name(name, names):
         return f"did you mean {near}?"
     if not names:
-        return "nothing is known here"
+        return "there is none to choose from"
     more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
     return f"known are {', '.join(names[:_MOST_NAMES])}{more}"
 
@@ -175,12 +201,20 @@ def kind_of(value: object) -> str:
     return next((word for kind, word in kinds if isinstance(value, kind)), "a date or time")
 
 
+def _reworded(text: str) -> str:
+    """A message of tomllib, without the words of its own for what a file has twice."""
+    if found := _TWICE.match(text):
+        table = ".".join(literal_eval(found[1]))
+        return f"the table [{table}] is there twice{text[found.end() :]}; make one of the two"
+    return text.replace("Cannot overwrite a value", "a key is there twice")
+
+
 def _problem(
     model: type[BaseModel], found: ErrorDetails, at: str, *, with_hint: bool
 ) -> FileProblem:
-    where = [at, *map(str, found["loc"])] if at else list(map(str, found["loc"]))
+    where = dotted([at, *found["loc"]] if at else found["loc"])
     what = _what(model, found, with_hint=with_hint)
-    return FileProblem(".".join(where), what, found["type"] == "extra_forbidden")
+    return FileProblem(where, what, found["type"] == "extra_forbidden")
 
 
 def _what(model: type[BaseModel], found: ErrorDetails, *, with_hint: bool) -> str:

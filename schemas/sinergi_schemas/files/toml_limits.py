@@ -89,7 +89,7 @@ def check_values(document: dict[str, Any]) -> None:
             raise ValueError(f"{_dotted(key)}: {what}")
 
 
-_Key = tuple[Any, str] | None
+_Key = tuple[Any, str | int] | None
 
 
 def _values(document: dict[str, Any]) -> Iterator[tuple[_Key, int, object]]:
@@ -101,12 +101,12 @@ def _values(document: dict[str, Any]) -> Iterator[tuple[_Key, int, object]]:
         if isinstance(value, dict):
             left += (((key, name), level + 1, each) for name, each in value.items())
         elif isinstance(value, list):
-            left += (((key, str(place)), level + 1, each) for place, each in enumerate(value))
+            left += (((key, place), level + 1, each) for place, each in enumerate(value))
 
 
 def _dotted(key: _Key) -> str:
     parts: list[str] = []
     while key:
         key, part = key
-        parts.append(part)
-    return ".".join(reversed(parts))
+        parts.append(f" item {part + 1}" if isinstance(part, int) else f".{part}")
+    return "".join(reversed(parts)).removeprefix(".")
