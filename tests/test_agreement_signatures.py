@@ -25,6 +25,7 @@ from sinergi_schemas.agreements.signatures import (
     signatures,
     statement,
 )
+from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 from sinergi_schemas.seal.keys import SigningKey
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "agreement" / "banyuwangi.
 BUS = "sinergi.banyuwangi.example"
 LAPAS, BNNK, POLRESTA = "lapas-banyuwangi", "bnnk-banyuwangi", "polresta-banyuwangi"
 SIGNED, MISSING, INVALID = SignatureState.SIGNED, SignatureState.MISSING, SignatureState.INVALID
+
+
+@pytest.fixture(autouse=True)
+def _wide_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of a table is one line."""
+    monkeypatch.setenv("COLUMNS", "1000")
 
 
 @dataclass(frozen=True)
@@ -168,21 +175,124 @@ NOTES: list[tuple[str, bytes]] = [
 
 
 @pytest.mark.parametrize(("what", "note"), NOTES)
-@pytest.mark.parametrize("command", ["verify", "sign"])
 def test_a_note_that_is_none_is_refused_by_its_name_and_stays(
-    parties: Parties,
-    capsys: pytest.CaptureFixture[str],
-    command: str,
-    what: str,
-    note: bytes,
+    parties: Parties, capsys: pytest.CaptureFixture[str], what: str, note: bytes
 ) -> None:
     path = note_path(parties.file(LAPAS))
     path.write_bytes(note)
-    assert parties.run(LAPAS, "agreement", command, str(parties.file(LAPAS))) == 2
+    assert parties.run(LAPAS, "agreement", "sign", str(parties.file(LAPAS))) == 2
     shown = capsys.readouterr()
     assert (shown.out, path.read_bytes()) == ("", note)
     assert f"{path} {what}" in shown.err
     assert "\x1b" not in shown.err
+
+
+def verified(parties: Parties, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """The state and the reason of each party's signature, as `verify` has them, which ends with 1.
+
+    The table has them too.
+    """
+    capsys.readouterr()
+    assert parties.run(LAPAS, "agreement", "verify", "--json") == 1
+    (document,) = json.loads(capsys.readouterr().out)
+    assert not document["signed_by_all"]
+    assert parties.run(LAPAS, "agreement", "verify") == 1
+    table = capsys.readouterr().out
+    for each in document["parties"]:
+        (row,) = [line for line in table.splitlines() if each["key"] in line]
+        assert each["state"] in row
+        assert each["why"] in row
+    return [[each["state"], each["why"]] for each in document["parties"]]
+
+
+def test_verify_shows_that_a_file_was_changed_after_it_was_signed(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for agency in parties.keys:
+        parties.sign(agency, LAPAS)
+    file = parties.file(LAPAS)
+    file.write_text(file.read_text().replace("partitions = 3", "partitions = 4"))
+    found = verified(parties, capsys)
+    why = "the note signs another file: the agreement was changed after it was signed"
+    assert [state for state, _ in found] == [INVALID] * 3
+    assert all(each.startswith(why) for _, each in found)
+
+
+@pytest.mark.parametrize(("what", "note"), [each for each in NOTES if "read" not in each[0]])
+def test_verify_shows_what_is_wrong_with_a_note(
+    parties: Parties, capsys: pytest.CaptureFixture[str], what: str, note: bytes
+) -> None:
+    note_path(parties.file(LAPAS)).write_bytes(note)
+    found = verified(parties, capsys)
+    assert [state for state, _ in found] == [INVALID] * 3
+    assert all(why.startswith(f"the note {what}") for _, why in found)
+
+
+def test_verify_cannot_decide_about_a_note_that_it_cannot_read(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = note_path(parties.file(LAPAS))
+    path.mkdir()
+    assert parties.run(LAPAS, "agreement", "verify") == 2
+    shown = capsys.readouterr()
+    assert (shown.out, f"{path} cannot be read (Is a directory)" in shown.err) == ("", True)
+
+
+def test_a_misspelt_event_type_is_told_at_check_and_at_sign(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = parties.file(LAPAS)
+    file.write_text(file.read_text().replace("events.transfer", "events.transfr"))
+    allowed = ["--unknown-type", "transfr"]
+    assert run(["agreement", "check", str(file)]) == 1
+    said = "events.transfr: is no event type of this version; if it is right, add"
+    line = capsys.readouterr().out.strip()
+    assert line.startswith(f"{file}: {said} `--unknown-type transfr`")
+    assert line.endswith("did you mean transfer?")
+    assert run(["agreement", "check", *allowed, str(file)]) == 0
+    assert parties.sign(LAPAS, LAPAS) == 2
+    assert said in capsys.readouterr().err
+    assert not note_path(file).exists()
+    assert parties.run(LAPAS, "agreement", "sign", *allowed, str(file)) == 0
+    assert len([*Agreements.load(file.parent)]) == 1
+
+
+def test_a_file_that_was_sent_is_checked_without_the_earlier_one(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = parties.file(LAPAS)
+    digest = parties.agreement(LAPAS).hash
+    raw = tomllib.loads(first.read_text())
+    raw["replaces"] = [digest]
+    raw["in_force"]["from"] = raw["in_force"]["from"].replace(year=2026)
+    second = parties.folder / "pks-2.toml"
+    second.write_text(tomli_w.dumps(raw))
+    assert run(["agreement", "check", str(second)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "nothing is wrong in 1 file\n"
+    assert f"{second}: replaces: the earlier file with the SHA-256 {digest} is not" in shown.err
+    assert run(["agreement", "check", str(first), str(second)]) == 0
+    assert capsys.readouterr().err == ""
+    second.replace(first)
+    assert parties.run(LAPAS, "agreement", "check") == 1
+    assert f"the earlier file with the SHA-256 {digest} is missing" in capsys.readouterr().out
+
+
+def test_keys_show_has_the_name_of_the_agreement_or_says_that_it_is_to_be_written(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parties.run(LAPAS, "keys", "show") == 0
+    shown = capsys.readouterr()
+    assert tomllib.loads(shown.out)["parties"][LAPAS]["name"] == NAME_PLACEHOLDER
+    assert f"write the full name of {LAPAS} in place of {NAME_PLACEHOLDER}" in shown.err
+    for agency in parties.keys:
+        parties.sign(agency, LAPAS)
+    capsys.readouterr()
+    assert parties.run(LAPAS, "keys", "show") == 0
+    shown = capsys.readouterr()
+    name = parties.agreement(LAPAS).parties[LAPAS].name
+    assert tomllib.loads(shown.out)["parties"][LAPAS]["name"] == name
+    assert NAME_PLACEHOLDER not in shown.err
 
 
 def test_who_is_no_party_or_lacks_the_key_cannot_sign(

@@ -316,7 +316,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
         f'[events.transfer]\npublishers = ["{one}"]\nreaders = ["{two}"]\n'
         'purposes = ["ESCORT"]\npartitions = 2\n'
     )
-    sign(run, agreement, one, two)
+    sign(run, agreement, one, two, unknown_type="sezure")
     known = ["--config", str(folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
     status, out, _ = run(*known, "provision", "plan", "--json")
     names = {step["topic"]: step["verdict"] for step in json.loads(out)["topics"]}
@@ -338,10 +338,12 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     assert f"sinergi.{one}.transfer: it has 2 partitions where 3 are wanted" in err
 
 
-def sign(run: Run, agreement: Path, *agencies: str) -> None:
+def sign(run: Run, agreement: Path, *agencies: str, unknown_type: str | None = None) -> None:
     """Let agencies sign, each with the settings in its folder."""
+    allowed = ["--unknown-type", unknown_type] if unknown_type else []
+    command = ["agreement", "sign", *allowed, str(agreement)]
     for each in agencies:
-        assert run("--config", f"{each}/sinergi.toml", "agreement", "sign", str(agreement))[0] == 0
+        assert run("--config", f"{each}/sinergi.toml", *command)[0] == 0
 
 
 def test_no_topic_is_made_for_an_event_type_that_is_misspelt_unless_it_is_named(

@@ -41,6 +41,7 @@ _SIGNATURES = (
     TableColumn("party"),
     TableColumn("key", ColumnKind.PROSE),
     TableColumn("signature"),
+    TableColumn("why", ColumnKind.PROSE),
 )
 
 app = command_group("agreement", "Check, show, sign and verify the files of agreements.")
@@ -50,19 +51,36 @@ Files = Annotated[
     typer.Argument(metavar="[FILE]…", help="Left out: every *.toml in the folder of agreements."),
 ]
 
+UnknownTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unknown-type",
+        metavar="EVENT_TYPE",
+        help="It is right although this version does not know it. May be repeated.",
+    ),
+]
+
 
 @app.command()
-def check(files: Files = None, *, as_json: AsJson = False) -> None:
+def check(
+    files: Files = None, *, unknown_types: UnknownTypes = None, as_json: AsJson = False
+) -> None:
     """Name everything that is wrong in agreements, each on a line: file, key, what, how to mend it.
 
-    Signatures are checked by `verify`.
+    An event type that this version does not know may be misspelt, and counts as wrong. Signatures
+    are checked by `verify`. Of files that are named, an earlier one need not be among them; a line
+    on standard error says that it was not checked.
 
     Exit status: 0 nothing is wrong, 1 something is, 2 a file cannot be read.
 
     Example: sinergi agreement check pks.toml
     """
     paths = _paths(files)
-    found = agreement_files.faults(paths)
+    found, remarks = agreement_files.examine(
+        paths, unknown_types or (), is_whole_folder=files is None
+    )
+    for path, each in remarks:
+        terminal.note(f"sinergi: {path}: {each}")
     if as_json:
         terminal.show_json(
             [{"file": str(path), "key": each.key, "what": each.what} for path, each in found]
@@ -104,6 +122,7 @@ def show(files: Files = None, *, as_json: AsJson = False) -> None:
 @app.command()
 def sign(
     file: Annotated[Path, typer.Argument(help="The agreement that this agency agrees to.")],
+    unknown_types: UnknownTypes = None,
 ) -> None:
     """Sign an agreement with this agency's key; the signature goes into FILE.note.
 
@@ -114,7 +133,9 @@ def sign(
     """
     settings = root.settings()
     (agreement,) = agreement_files.read([file])
-    found = agreement_files.sign(agreement, settings.agency, settings.values.keys)
+    found = agreement_files.sign(
+        agreement, settings.agency, settings.values.keys, unknown_types or ()
+    )
     left = [each.agency for each in found if each.state is not SignatureState.SIGNED]
     whose = f"still to sign: {', '.join(left)}" if left else "all parties have signed"
     terminal.note(f"sinergi: signed by {settings.agency} in {note_path(file)}; {whose}")
@@ -134,7 +155,13 @@ def verify(files: Files = None, *, as_json: AsJson = False) -> None:
         terminal.show_json([_signed(*each) for each in found])
     else:
         rows: list[list[str | TableCell]] = [
-            [str(each.path), party.agency, party.key, TableCell(party.state, _STYLES[party.state])]
+            [
+                str(each.path),
+                party.agency,
+                party.key,
+                TableCell(party.state, _STYLES[party.state]),
+                party.why,
+            ]
             for each, parties in found
             for party in parties
         ]

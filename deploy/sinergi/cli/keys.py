@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,11 @@ from sinergi.cli import root, terminal
 from sinergi.cli.options import command_group
 from sinergi.settings import key_replacement, own_keys
 from sinergi.settings.model import refused
+from sinergi_schemas import errors
+from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
+
+if TYPE_CHECKING:
+    from sinergi.settings.settings import Settings
 
 app = command_group("keys", "Show this agency's public keys; replace the one for checkpoints.")
 
@@ -19,7 +24,8 @@ app = command_group("keys", "Show this agency's public keys; replace the one for
 def show() -> None:
     """Print the public keys again, as the agency's part of an agreement.
 
-    They are those of all private keys in the folder, whether an agreement shows them or not.
+    They are those of all private keys in the folder, whether an agreement shows them or not. The
+    agency's full name is that of the newest agreement.
 
     Example: sinergi keys show > party.toml
     """
@@ -35,7 +41,22 @@ def show() -> None:
         raise refused(f"keys: {what}; `sinergi init` in an empty folder makes settings and keys")
     for path, key in held.items():
         terminal.note(f"sinergi: {path} holds {key.name}+{key.id.hex()}")
-    terminal.show_text(own_keys.party(agency, [*held.values()]))
+    name = _full_name(settings)
+    if name is None:
+        terminal.note(f"sinergi: write the full name of {agency} in place of {NAME_PLACEHOLDER}")
+    terminal.show_text(own_keys.party(agency, [*held.values()], name or NAME_PLACEHOLDER))
+
+
+def _full_name(settings: Settings) -> str | None:
+    """The agency's name in the newest agreement; None if none can be used or names the agency."""
+    try:
+        agreements = settings.agreements()
+    except (errors.AgreementRefused, errors.SettingsRefused):
+        return None  # the keys are shown for the very agreement that is not there yet
+    named = (
+        each.parties[settings.agency] for each in agreements if settings.agency in each.parties
+    )
+    return next((each.name for each in named), None)
 
 
 @app.command()

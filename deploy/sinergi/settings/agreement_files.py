@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi.settings.own_keys import held_keys
 from sinergi_schemas import errors
 from sinergi_schemas.agreements import file, signatures
 from sinergi_schemas.agreements.collection import newest_first
-from sinergi_schemas.agreements.contradictions import contradictions
+from sinergi_schemas.agreements.contradictions import (
+    contradictions,
+    contradictions_between,
+    missing_files,
+)
+from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.files.toml_file import FileProblem, did_you_mean
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.plain_text import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from sinergi_schemas.agreements.model import Agreement
     from sinergi_schemas.agreements.signatures import PartySignature
-    from sinergi_schemas.files.toml_file import FileProblem
 
 
 def read(paths: Iterable[Path]) -> tuple[Agreement, ...]:
@@ -32,30 +37,61 @@ def read(paths: Iterable[Path]) -> tuple[Agreement, ...]:
     return newest_first(file.parse(path, _bytes(path)) for path in paths)
 
 
-def faults(paths: Iterable[Path]) -> list[tuple[Path, FileProblem]]:
-    """Everything that is wrong in agreements: in each, and if nothing is, between them.
+class Findings(NamedTuple):
+    """What was found in files of agreements, each with its file.
+
+    Attributes:
+        faults: everything that is wrong: in each file, and if nothing is, between them.
+        remarks: what could not be checked.
+    """
+
+    faults: Sequence[tuple[Path, FileProblem]]
+    remarks: Sequence[tuple[Path, FileProblem]]
+
+
+def examine(
+    paths: Iterable[Path], unknown_types: Collection[str] = (), *, is_whole_folder: bool
+) -> Findings:
+    """Examine agreements.
+
+    Args:
+        unknown_types: event types that may be in them although this version does not know them.
+        is_whole_folder: an earlier file that is not among them is missing.
 
     Raises:
         AgreementRefused: a file cannot be read.
     """
     examined = [(path, *file.examine(path, _bytes(path))) for path in paths]
-    found = [(path, each) for path, _, problems in examined for each in problems]
     whole = newest_first(agreement for _, agreement, _ in examined if agreement)
-    return found or list(contradictions(whole))
+    found = [(path, each) for path, _, problems in examined for each in problems]
+    found += [(each.path, fault) for each in whole for fault in _unknown(each, unknown_types)]
+    if is_whole_folder:
+        return Findings(found or list(contradictions(whole)), ())
+    what = "the earlier file with the SHA-256 {} is not among the files that were checked"
+    remarks = [
+        (path, FileProblem("replaces", what.format(digest)))
+        for path, digest in missing_files(whole)
+    ]
+    return Findings(found or list(contradictions_between(whole)), remarks)
 
 
-def sign(agreement: Agreement, agency: str, keys: Path) -> Sequence[PartySignature]:
+def sign(
+    agreement: Agreement, agency: str, keys: Path, unknown_types: Collection[str] = ()
+) -> Sequence[PartySignature]:
     """Add the signature of an agency to the note beside an agreement.
 
     Args:
         keys: the folder with the agency's private keys.
+        unknown_types: event types that may be in it although this version does not know them.
 
     Returns:
         Which parties have signed now.
 
     Raises:
-        SigningRefused: the agency is no party, or its private key is not in the folder.
-        SignaturesRefused: the note cannot be used or written.
+        SigningRefused: the agency is no party, its private key is not in the folder, or the
+            agreement has an event type that nobody knows.
+        SignaturesRefused: the note cannot be used.
+        NoteFileRefused: the note cannot be read or written.
         SettingsRefused: the folder cannot be read.
         KeyFileRefused: a file in the folder is no key, or others may read it.
     """
@@ -63,6 +99,8 @@ def sign(agreement: Agreement, agency: str, keys: Path) -> Sequence[PartySignatu
     if party is None:
         parties = ", ".join(agreement.parties)
         raise errors.SigningRefused(agency, str(agreement.path), f"its parties are {parties}")
+    if unknown := _unknown(agreement, unknown_types):
+        raise errors.SigningRefused(agency, str(agreement.path), str(unknown[0]))
     held = held_keys(keys).values()
     key = next((each for each in held if each.public == party.key), None)
     if key is None:
@@ -77,9 +115,23 @@ def verified(agreement: Agreement) -> list[PartySignature]:
     """Whether each party has signed an agreement.
 
     Raises:
-        SignaturesRefused: the note beside it cannot be used.
+        NoteFileRefused: the note beside it cannot be read.
     """
-    return signatures.signatures(agreement, signatures.read_note(agreement))
+    return signatures.judged(agreement)
+
+
+def _unknown(agreement: Agreement, allowed: Collection[str]) -> list[FileProblem]:
+    """The event types of an agreement that may be misspelt."""
+    known = Catalog.shipped().event_types
+    return [
+        FileProblem(
+            f"events.{name}",
+            f"is no event type of this version; if it is right, add `--unknown-type {name}`;"
+            f" {did_you_mean(name, known)}",
+        )
+        for name in agreement.events
+        if name not in known and name not in allowed
+    ]
 
 
 def _write(path: Path, text: str) -> None:
@@ -90,7 +142,7 @@ def _write(path: Path, text: str) -> None:
         made.replace(path)
     except OSError as why:
         made.unlink(missing_ok=True)
-        raise errors.SignaturesRefused(str(path), f"cannot be written ({why.strerror})") from None
+        raise errors.NoteFileRefused(str(path), f"cannot be written ({why.strerror})") from None
 
 
 def _bytes(path: Path) -> bytes:

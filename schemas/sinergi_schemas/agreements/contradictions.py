@@ -29,11 +29,29 @@ def contradictions(agreements: tuple[Agreement, ...]) -> Iterator[tuple[Path, Fi
     Args:
         agreements: all loaded agreements, the newest first.
     """
+    for path, digest in missing_files(agreements):
+        yield path, _missing(digest)
+    yield from contradictions_between(agreements)
+
+
+def missing_files(agreements: tuple[Agreement, ...]) -> Iterator[tuple[Path, str]]:
+    """Each earlier file that is not among the agreements: who replaces it, and its SHA-256."""
+    known = {each.hash for each in agreements}
+    for each in agreements:
+        for digest in sorted({*each.replaces} - known):
+            yield each.path, digest
+
+
+def contradictions_between(
+    agreements: tuple[Agreement, ...],
+) -> Iterator[tuple[Path, FileProblem]]:
+    """As `contradictions`, for some of the files of a folder: none is missed.
+
+    Args:
+        agreements: the newest first.
+    """
     by_hash = {each.hash: each for each in agreements}
     for index, one in enumerate(agreements):
-        names = _names(one.topics())
-        for digest in sorted({*one.replaces} - {*by_hash}):
-            yield one.path, _missing(digest, names)
         for other in agreements[index + 1 :]:
             yield from ((one.path, each) for each in _between(one, other))
             if _common(one, other) and other.hash not in replaced_by(one, by_hash):
@@ -47,8 +65,8 @@ def _names(topics: list[Topic]) -> str:
     return f"{names} and {left:,} more" if left > 0 else names
 
 
-def _missing(digest: str, names: str) -> FileProblem:
-    what = f"the file with the SHA-256 {digest} is missing, and events of {names} may name it"
+def _missing(digest: str) -> FileProblem:
+    what = f"the earlier file with the SHA-256 {digest} is missing, and events name it"
     return FileProblem("replaces", f"{what}; put it back, or readers refuse these events")
 
 

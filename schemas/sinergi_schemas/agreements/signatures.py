@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sinergi_schemas.agreements.model import Agreement
+    from sinergi_schemas.agreements.model import Agreement, Party
     from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
 
 MOST_BYTES = 64 * 1024
@@ -48,11 +48,16 @@ class SignatureState(StrEnum):
 
 
 class PartySignature(NamedTuple):
-    """Whether one party has signed an agreement, and with which key it has to."""
+    """Whether one party has signed an agreement, and with which key it has to.
+
+    Attributes:
+        why: why its signature is invalid; empty otherwise.
+    """
 
     agency: str
     key: str
     state: SignatureState
+    why: str = ""
 
 
 def note_path(agreement: Path) -> Path:
@@ -64,7 +69,8 @@ def read_note(agreement: Agreement) -> str | None:
     """The text of the note beside an agreement's file; None if there is none.
 
     Raises:
-        SignaturesRefused: it cannot be read, or is not text.
+        NoteFileRefused: it cannot be read.
+        SignaturesRefused: it is not text.
     """
     path = note_path(agreement.path)
     try:
@@ -72,7 +78,7 @@ def read_note(agreement: Agreement) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as why:
-        raise errors.SignaturesRefused(str(path), f"cannot be read ({why.strerror})") from None
+        raise errors.NoteFileRefused(str(path), f"cannot be read ({why.strerror})") from None
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -94,12 +100,21 @@ def signatures(agreement: Agreement, note: str | None) -> list[PartySignature]:
         SignaturesRefused: it is no note, or that of another file.
     """
     parsed = None if note is None else _parse(agreement, note)
-    return [
-        PartySignature(
-            party.agency, f"{party.key.name}+{party.key.id.hex()}", _state(party.key, parsed)
-        )
-        for party in agreement.parties.values()
-    ]
+    return [_of_party(party, _state(party.key, parsed)) for party in agreement.parties.values()]
+
+
+def judged(agreement: Agreement) -> list[PartySignature]:
+    """As `signatures` of the note beside the file; if that cannot be used, none of them holds.
+
+    Raises:
+        NoteFileRefused: the note cannot be read.
+    """
+    try:
+        return signatures(agreement, read_note(agreement))
+    except errors.SignaturesRefused as refused:
+        why = f"the note {refused.what}"
+        parties = agreement.parties.values()
+        return [_of_party(party, SignatureState.INVALID, why) for party in parties]
 
 
 def add_signature(agreement: Agreement, note: str | None, key: SigningKey) -> str:
@@ -121,13 +136,19 @@ def problems(agreement: Agreement) -> list[FileProblem]:
     """Why an agreement is not signed by all of its parties; empty if it is."""
     try:
         states = signatures(agreement, read_note(agreement))
-    except errors.SignaturesRefused as why:
+    except (errors.SignaturesRefused, errors.NoteFileRefused) as why:
         return [FileProblem(_KEY, f"{why.path} {why.what}")]
     return [
         FileProblem(_KEY, _what(each, agreement.path))
         for each in states
         if each.state is not SignatureState.SIGNED
     ]
+
+
+def _of_party(party: Party, state: SignatureState, why: str = "") -> PartySignature:
+    if state is SignatureState.INVALID and not why:
+        why = "it is no signature of this file by this key"
+    return PartySignature(party.agency, f"{party.key.name}+{party.key.id.hex()}", state, why)
 
 
 def _what(found: PartySignature, path: Path) -> str:

@@ -89,6 +89,15 @@ class SigningRefused(Refused):
     what: str
 
 
+class NoteFileRefused(Refused):
+    """{path} {what}. It is the note with the parties' signatures of an agreement: let this user
+    read and write it.
+    """
+
+    path: str
+    what: str
+
+
 class SignaturesRefused(Refused):
     """{path} {what}. It is the note with the parties' signatures of an agreement: ask the other
     parties for theirs, or move it away and sign again.
