@@ -316,7 +316,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
         f'[events.transfer]\npublishers = ["{one}"]\nreaders = ["{two}"]\n'
         'purposes = ["ESCORT"]\npartitions = 2\n'
     )
-    sign(run, agreement, one, two, unknown_type="sezure")
+    sign(run, agreement, one, two)
     known = ["--config", str(folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
     status, out, _ = run(*known, "provision", "plan", "--json")
     names = {step["topic"]: step["verdict"] for step in json.loads(out)["topics"]}
@@ -364,7 +364,7 @@ def test_no_topic_is_made_for_an_event_type_that_is_misspelt_unless_it_is_named(
         f'[events.sezure]\npublishers = ["{one}"]\nreaders = ["{two}"]\n'
         'purposes = ["ESCORT"]\npartitions = 1\n'
     )
-    sign(run, agreement, one, two)
+    sign(run, agreement, one, two, unknown_type="sezure")
     known = ["--config", f"{one}/sinergi.toml", "--set", f"kafka.bootstrap={kafka}", "provision"]
     topic = f"sinergi.{one}.sezure"
     status, _, err = run(*known, "apply")
