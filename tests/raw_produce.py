@@ -8,10 +8,14 @@ import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from waiting import until
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SECONDS = 30
+# Of a topic that was just created: UNKNOWN_TOPIC_OR_PARTITION and NOT_LEADER_OR_FOLLOWER.
+_NOT_YET = frozenset({3, 6})
 _POLYNOMIAL = 0x82F63B78
 _UNCOMPRESSED, _GZIP = 0, 1
 
@@ -62,12 +66,19 @@ def _send(bootstrap: str, topic: str, partition: int, batch: bytes) -> int:
         + batch
     )
     host, _, port = bootstrap.rpartition(":")
-    with socket.create_connection((host, int(port)), _SECONDS) as connection:
-        connection.sendall(struct.pack(">i", len(body)) + body)
-        answer = connection.makefile("rb").read(4 + 4 + 4 + 2 + len(name) + 4 + 4 + 2 + 8)
-    error, offset = struct.unpack(">hq", answer[-10:])
-    assert error == 0, answer
-    return int(offset)
+    answered: list[tuple[int, int]] = []
+
+    def is_written() -> bool:
+        with socket.create_connection((host, int(port)), _SECONDS) as connection:
+            connection.sendall(struct.pack(">i", len(body)) + body)
+            answer = connection.makefile("rb").read(4 + 4 + 4 + 2 + len(name) + 4 + 4 + 2 + 8)
+        answered.append(struct.unpack(">hq", answer[-10:]))
+        return answered[-1][0] not in _NOT_YET
+
+    until(is_written, "the broker leads the topic-partition")
+    error, offset = answered[-1]
+    assert error == 0
+    return offset
 
 
 def _record(at: int, record: Record) -> bytes:

@@ -6,6 +6,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,8 +20,9 @@ from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agency_pair import AgencyPair, send
+from agency_pair import AgencyPair, send, signs_nothing_else
 from memory_use import peak
+from signed_agreement import write_signed
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_consumers.decode.decoder import RefusedEvent
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.testing.tape import TapeMessage
     from sinergi_schemas.catalog import Catalog
 
+OTHER = "polres-rekaan"
 DATUMS = "SELECT leaf_index, key, datum FROM sinergi_consumer.quarantined_datum ORDER BY 1"
 
 
@@ -497,6 +500,34 @@ def test_what_waited_for_an_agreement_comes_in_by_itself_from_the_topic(
     del pair.agreements, pair.bus
     with pair.materialising():
         pair.until_rows("sinergi.transfer_history", 20)
+
+
+def test_of_what_no_agreement_lets_us_read_quarantine_keeps_no_bytes(
+    make_room: Callable[..., ReaderWithQuota],
+) -> None:
+    """A new reader may fetch what was published before it joined, and is not given it."""
+    reader = make_room(1_000_000)
+    pair = reader.pair
+    earlier = deepcopy(pair.agreement)
+    earlier["in_force"] = {"from": datetime(2010, 1, 1, tzinfo=UTC)}
+    earlier["events"]["transfer"]["readers"] = [OTHER]
+    other = signs_nothing_else(OTHER)
+    earlier["parties"][OTHER] = {"name": "Polres Rekaan", "keys": [str(other.public)]}
+    earlier["numbers"] += [{"party": OTHER, "number": "PKS/3"}]
+    text = tomli_w.dumps(earlier)
+    before = parse(pair.folder / "earlier.toml", text.encode()).hash
+    signers = (*pair.party_keys, other)
+    write_signed(pair.folder / "earlier.toml", text, signers)
+    write_signed(pair.folder / "pks.toml", pair.agreement | {"replaces": [before]}, signers)
+    tape = pair.tape()
+    tape.agreement = before
+    not_ours = tape.write([transfer("P/0")])
+    tape.agreement = "0" * 64
+    reader.take(not_ours, tape.write([transfer("P/1")]))
+    assert pair.count("sinergi_consumer.quarantine WHERE reason = 'not-agreed'") == 4
+    assert reader.kept() == [1]
+    details = pair.ask("SELECT DISTINCT detail FROM sinergi_consumer.quarantine")
+    assert sum(f"does not let {pair.reader} read it" in each for (each,) in details) == 1
 
 
 def test_what_is_not_found_is_looked_for_once_and_the_rest_comes_in(

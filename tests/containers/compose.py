@@ -70,9 +70,9 @@ class ComposedBus:
         script = str(self.folder / "prepare.py")
         subprocess.run([sys.executable, script, *command], check=True)
 
-    def python(self, agency: str, code: str, *arguments: str) -> str:
-        """What Python prints in a container with the settings and the network of an agency."""
-        run = ("run", "--rm", "--no-deps", "-T", "--entrypoint", "python3", f"{agency}-relay")
+    def python(self, service: str, code: str, *arguments: str) -> str:
+        """What Python prints in a container with the settings and the network of a service."""
+        run = ("run", "--rm", "--no-deps", "-T", "--entrypoint", "python3", service)
         return self.compose(*run, "-c", code, *arguments)
 
 

@@ -216,8 +216,8 @@ class Replay:
                 for each in part.refused:
                     counts.refused.add(each.reason, each.message.offset, each.message.leaf_index)
                 not_agreed = self._bus.agreement_check.violations(self._topic, part.events)
-                for index, why in not_agreed.items():
-                    counts.not_agreed.add(why, batch.message(index).offset, index)
+                for index, violation in not_agreed.items():
+                    counts.not_agreed.add(violation.why, batch.message(index).offset, index)
                 chosen = wanted.choose(part.events)
                 counts.shown += chosen.height
                 counts.outside_interval += wanted.outside_interval(part.events)

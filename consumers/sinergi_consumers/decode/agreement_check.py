@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -31,6 +31,19 @@ _HASH = re.compile("[0-9a-f]{64}")  # any other text of a publisher is not repea
 _MOST_NAMED = 3
 
 
+class Violation(NamedTuple):
+    """Why an event is not allowed.
+
+    Attributes:
+        why: without any value of the event.
+        may_keep: whether the reader may keep the event's bytes. It may not if the agreement that
+            the event names is here and does not let it read the event.
+    """
+
+    why: str
+    may_keep: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class AgreementCheck:
     """Checks events against the agreements that they name.
@@ -43,8 +56,8 @@ class AgreementCheck:
     agreements: Agreements
     reader: str | None
 
-    def violations(self, topic: Topic, events: pl.DataFrame) -> dict[int, str]:
-        """The events that are not allowed: leaf index → why, without any value of the event.
+    def violations(self, topic: Topic, events: pl.DataFrame) -> dict[int, Violation]:
+        """The events that are not allowed, by leaf index.
 
         Args:
             topic: the topic that they came from.
@@ -68,19 +81,22 @@ class AgreementCheck:
         readers = agreement.readers(topic)
         return bool(readers) and self.reader in (None, *readers)
 
-    def _why(self, topic: Topic, digest: str, *, is_in_force: bool) -> str:
+    def _why(self, topic: Topic, digest: str, *, is_in_force: bool) -> Violation:
         agreement = self.agreements.by_hash(digest)
         if agreement is None:
             named = f"the hash {digest}" if _HASH.fullmatch(digest) else "what is no hash"
-            return f"it names {named}, and no agreement here has it; loaded: {self._loaded()}"
+            what = f"it names {named}, and no agreement here has it; loaded: {self._loaded()}"
+            return Violation(what)
         name = agreement.path.name
         if not agreement.covers(topic.agency, topic.event_type):
-            return f"{name}, which it names, does not let {topic.agency} publish {topic.event_type}"
+            what = f"does not let {topic.agency} publish {topic.event_type}"
+            return Violation(f"{name}, which it names, {what}")
         if self.reader not in (None, *agreement.readers(topic)):
-            return f"{name}, which it names, does not let {self.reader} read it"
+            what = f"{name}, which it names, does not let {self.reader} read it"
+            return Violation(what, may_keep=False)
         if not is_in_force:
-            return f"{name}, which it names, was not in force when it was recorded"
-        return f"{name}, which it names, does not share it for its purpose"
+            return Violation(f"{name}, which it names, was not in force when it was recorded")
+        return Violation(f"{name}, which it names, does not share it for its purpose")
 
     def _loaded(self) -> str:
         """The newest agreements, with as much of their hashes as tells them apart."""

@@ -52,12 +52,14 @@ class RefusedEvent:
         reason: the kind of fault, as quarantine keeps it.
         detail: what is wrong and where, without any value of the event.
         revision: the revision of the record; None if it cannot be read or trusted.
+        may_keep: whether the reader may keep the event's bytes.
     """
 
     message: Message
     reason: str
     detail: str
     revision: int | None = None
+    may_keep: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +154,8 @@ class Decoder:
             return events
         is_violation = pl.col(_INDEX).is_in([*violations])
         for index, revision in events.filter(is_violation).select(_INDEX, "revision").iter_rows():
-            refused.append(
-                RefusedEvent(batch.message(index), NOT_AGREED, violations[index], revision)
-            )
+            why, may_keep = violations[index]
+            refused.append(RefusedEvent(batch.message(index), NOT_AGREED, why, revision, may_keep))
         return events.filter(~is_violation)
 
     def empty_frame(self) -> pl.DataFrame:

@@ -70,7 +70,8 @@ def list_(chosen: RowChoice, limit: Limit = _MOST, as_json: AsJson = False) -> N
 
     The list holds no content of an event. Superseded: a later revision of the record became rows.
     A * at a leaf says that only the topic has the event's bytes: they are larger than the contract
-    allows, their owner has used up its room (consumer.quarantine_bytes), or they are settled.
+    allows, their owner has used up its room (consumer.quarantine_bytes), the agreement does not let
+    this agency read them, or they are settled.
 
     Example: sinergi quarantine list --reason awaiting-schema
     """

@@ -94,7 +94,8 @@ class QuarantineRows:
         found = {each.message.leaf_index: each for each in refused}
         columns = [*zip(*map(_columns, found.values()), strict=True)]
         self._connection.execute(_STORE, [name, *tp, *map(list, columns)])
-        self._store_datums(tp, {at: each.message for at, each in found.items()})
+        kept = {at: each.message for at, each in found.items() if each.may_keep}
+        self._store_datums(tp, kept)
         records = {_record_id(each.message.key) for each in found.values()} - {None}
         self._connection.execute(merge.supersede, [leaves.topic.agency, [*records], *tp])
 
