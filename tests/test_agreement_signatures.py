@@ -330,8 +330,9 @@ def test_check_names_every_fault_at_once_and_whether_files_contradict_each_other
 
 
 def test_show_says_who_may_do_what_until_when(
-    parties: Parties, capsys: pytest.CaptureFixture[str]
+    parties: Parties, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "400")  # so that each row is one line
     assert run(["agreement", "show", "--json", str(parties.file(LAPAS))]) == 0
     (shown,) = json.loads(capsys.readouterr().out)
     assert shown["hash"] == parties.agreement(LAPAS).hash

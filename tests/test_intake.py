@@ -469,7 +469,7 @@ def test_a_trial_run_checks_agreement_and_purposes_where_there_are_settings(
     monkeypatch.setenv("SINERGI_CONFIG", str(config))
     assert command(register, "-m", mapping.path, "--dry-run") == 1
     shown = capsys.readouterr()
-    assert "for INVESTIGATION only" in " ".join(shown.out.split())
+    assert "for INVESTIGATION" in " ".join(shown.out.split())
     assert "sinergi: not checked: what the database holds already" in shown.err
     config.write_text('agency = "bnnk-rekaan"\n')
     assert command(register, "-m", mapping.path, "--dry-run") == 2

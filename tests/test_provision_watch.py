@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agency_pair import running
+from monitored import child
 from provisioned_bus import BNNK, DUA, LAPAS, ProvisionedBus, agreement, year
 from sinergi.cli.root import run
 from sinergi.provision.access import AccessAction
@@ -30,7 +33,6 @@ from waiting import until
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
 WRITE = AclEntry(f"User:{LAPAS}.producer", "TOPIC", f"sinergi.{LAPAS}.transfer", "LITERAL", "WRITE")
 READ = AclEntry(f"User:{DUA}.consumer", "TOPIC", f"sinergi.{BNNK}.seizure", "LITERAL", "READ")
@@ -111,7 +113,7 @@ class FailingProvisioner:
             raise self.errors.popleft()
         return ProvisionPlan("bus", "cluster", {}, (), [], [])
 
-    def apply(self, _: ProvisionPlan) -> None:
+    def apply(self, *_: Any) -> None:
         self.applied.set()
 
 
@@ -178,7 +180,7 @@ class RecordingProvisioner:
         self.planned.append(at)
         return ProvisionPlan("bus", "cluster", {}, (), [], [])
 
-    def apply(self, _: ProvisionPlan) -> None:
+    def apply(self, *_: Any) -> None:
         pass
 
 
@@ -195,6 +197,27 @@ def test_an_agreement_that_begins_while_a_plan_is_made_is_planned_for_at_once(
     with running(found.run):
         until(lambda: len(recording.planned) == 2, "it has planned again")
     assert recording.planned == [before, after]
+
+
+def test_a_watch_writes_nothing_but_its_log(bus: ProvisionedBus) -> None:
+    """A new password too: a service reads each line as JSON."""
+    user = f"{BNNK}.consumer"
+    bus.agree(agreement(in_force={"from": year(2020)}))
+    assert bus.provision("apply") == 0
+    control = Provisioner(
+        bus.broker.admin, PasswordFolder(bus.folder / "passwords", print)
+    ).access_control
+    for answer in control._delete_users([user]):
+        answer()
+    (bus.folder / f"passwords/{user}.password.new").write_text("")
+    settings = bus.folder / "sinergi.toml"
+    with child(settings, "provision", "apply", "--watch") as watching:
+        watching.until_status("/readyz", 200)
+    lines = settings.with_name("monitored.log").read_text().splitlines()
+    events = [json.loads(each) for each in lines]
+    files = [Path(each["file"]).name for each in events if each["event"] == "new password"]
+    assert files == [f"{user}.password"]
+    assert [each["user"] for each in events if "was interrupted" in each["event"]] == [user]
 
 
 def test_a_watch_does_not_begin_without_agreements(bus: ProvisionedBus) -> None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 
 from sinergi.cli import root, terminal
@@ -17,6 +18,7 @@ from sinergi.exit_status import ExitStatus
 from sinergi.provision.access import AccessAction, users_of
 from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_document
+from sinergi.provision.progress import Progress
 from sinergi.provision.provisioner import Provisioner
 from sinergi.provision.strimzi import (
     Exposure,
@@ -30,8 +32,10 @@ from sinergi.provision.topics import TopicAction, remarks
 from sinergi.provision.watch import ProvisionWatch
 from sinergi.signals import stopping as on_signals
 from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import STANDARD_OUTPUT, OutputFile
+from sinergi_schemas.files.toml_file import did_you_mean
 from sinergi_schemas.kafka.admin import open_admin
 
 if TYPE_CHECKING:
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
 
     from sinergi.provision.access import AccessStep
     from sinergi.provision.topics import TopicStep
+    from sinergi_schemas.agreements.collection import Agreements
+
+_log = structlog.get_logger(__name__)
 
 _STYLES = {
     TopicAction.OK: "green",
@@ -57,13 +64,13 @@ _TOPICS = (
     TableColumn("topic", ColumnKind.HEADING),
     TableColumn("partitions", ColumnKind.NUMBER),
     TableColumn("copies", ColumnKind.NUMBER),
-    TableColumn(""),
+    TableColumn("action"),
     TableColumn("what", ColumnKind.PROSE),
 )
 _ACCESS = (
     TableColumn("principal", ColumnKind.HEADING),
-    TableColumn(""),
-    TableColumn("may"),
+    TableColumn("action"),
+    TableColumn("right"),
     TableColumn("where"),
     TableColumn("why", ColumnKind.PROSE),
 )
@@ -99,7 +106,12 @@ app = command_group(
 def plan(
     unknown_types: UnknownTypes = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Keep the plan for `apply FILE`.")
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Keep the plan for `apply FILE`. `-` is standard output, which gets nothing else.",
+        ),
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -117,7 +129,8 @@ def plan(
     if out is not None:
         with OutputFile.open(out, force=force) as file:
             file.write(json.dumps(found.document, indent=1).encode())
-    _show(found, as_json=as_json)
+    if out != STANDARD_OUTPUT:  # a program reads the plan there, and nothing else
+        _show(found, as_json=as_json)
     if found.refused:
         raise typer.Exit(ExitStatus.ERROR)
     if not found.is_done:
@@ -170,8 +183,18 @@ def apply(
     provisioner, found = _planned(types)
     if file is not None and kept is not None:
         check_unchanged(file, kept, found)
+    provisioner.check_passwords(found)
     _show(found, as_json=as_json)
-    provisioner.apply(found)
+    progress = Progress()
+    try:
+        provisioner.apply(found, progress)
+    except errors.SinergiError:
+        terminal.note(
+            f"sinergi: it failed in the middle. Done already: {progress}. Once the cause below is"
+            " mended, make and apply a new plan, or run `sinergi provision apply` without one: it"
+            " does the rest"
+        )
+        raise
     found.check_refused()
 
 
@@ -218,6 +241,7 @@ def export(
     agreements, now = settings.agreements(), SYSTEM.now()
     for remark in remarks(agreements, now):
         terminal.note(f"sinergi: {remark}")
+    _check_types(agreements, unknown_types or ())
     values = settings.values.provision
     described = StrimziCluster(cluster, expose, disk, values.replication)
     found = _EXPORTS[kind](agreements, now, described, unknown_types or (), values.grace)
@@ -258,16 +282,39 @@ def _tell_password(file: Path) -> None:
     )
 
 
-def _provisioner(unknown_types: Sequence[str] = ()) -> Provisioner:
+def _tell_interrupted(user: str) -> None:
+    terminal.note(
+        f"sinergi: a command was interrupted while it replaced the password of {user}, so that"
+        " the old or the new one holds: run `sinergi provision rotate` for its owner"
+    )
+
+
+def _log_password(file: Path) -> None:
+    _log.warning(
+        "new password", file=str(file), mend="hand it over to its owner, and delete the file"
+    )
+
+
+def _log_interrupted(user: str) -> None:
+    _log.warning(
+        "a command was interrupted while it replaced a password: the old or the new one holds",
+        user=user,
+        mend="run `sinergi provision rotate` for its owner",
+    )
+
+
+def _provisioner(unknown_types: Sequence[str] = (), *, is_logged: bool = False) -> Provisioner:
+    """What changes the cluster.
+
+    Args:
+        is_logged: it tells of passwords in the log, since it goes on.
+    """
     settings = root.settings()
     values = settings.values.provision
     admin = open_admin(settings.connection())
-    passwords = PasswordFolder(values.passwords, _tell_password)
+    passwords = PasswordFolder(values.passwords, _log_password if is_logged else _tell_password)
     for user in passwords.unset():
-        terminal.note(
-            f"sinergi: a command was interrupted while it replaced the password of {user}, so that"
-            " the old or the new one holds: run `sinergi provision rotate` for its owner"
-        )
+        (_log_interrupted if is_logged else _tell_interrupted)(user)
     return Provisioner(admin, passwords, values.replication, unknown_types, values.grace)
 
 
@@ -275,11 +322,23 @@ def _planned(unknown_types: Sequence[str]) -> tuple[Provisioner, ProvisionPlan]:
     agreements, now = root.settings().agreements(), SYSTEM.now()
     for remark in remarks(agreements, now):
         terminal.note(f"sinergi: {remark}")
+    _check_types(agreements, unknown_types)
     provisioner = _provisioner(unknown_types)
     found = provisioner.plan(agreements, now)
     if found.access is None:
         terminal.note(_NO_AUTHORIZER)
     return provisioner, found
+
+
+def _check_types(agreements: Agreements, unknown_types: Sequence[str]) -> None:
+    """Refuse an event type that no agreement has: it may be misspelt."""
+    agreed = {topic.event_type for each in agreements for topic in each.topics()}
+    for name in unknown_types:
+        if name not in agreed:
+            what = f"no agreement has the event type {name!r}; {did_you_mean(name, agreed)}"
+            raise typer.BadParameter(what, param_hint="--unknown-type")
+        if name in Catalog.shipped().event_types:
+            terminal.warn(f"this version knows the event type {name}: leave out --unknown-type")
 
 
 def _watch(
@@ -290,10 +349,11 @@ def _watch(
     settings = root.settings()
     # Reads the password, perhaps from a pipe, before the signals only ask for an orderly stop.
     settings.connection()
+    _check_types(settings.agreements(), unknown_types)
     stopping = on_signals()
     seconds = settings.values.timeouts.provision.look
     with observed("provision", listen, settings) as observer:
-        provisioner = _provisioner(unknown_types)
+        provisioner = _provisioner(unknown_types, is_logged=True)
         watch = ProvisionWatch(provisioner, settings.agreements, SYSTEM, seconds, observer)
         watch.run(stopping)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from functools import partial
 from time import sleep
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,15 +22,18 @@ from confluent_kafka.admin import (
 )
 
 from sinergi.provision.access import AccessAction, FoundAccess
+from sinergi.provision.progress import RIGHT
+from sinergi.provision.progress import USER as USERS
 from sinergi.provision.rights import USER, AclEntry
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sinergi.provision.access import AccessStep
     from sinergi.provision.passwords import PasswordFolder
+    from sinergi.provision.progress import Progress
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.connection import Attempt
 
@@ -89,10 +93,13 @@ class AccessControl:
             self._admin.connection.principal.removeprefix(USER),
         )
 
-    def apply(self, steps: Sequence[AccessStep]) -> None:
+    def apply(self, steps: Sequence[AccessStep], progress: Progress) -> None:
         """Do what a plan says; doing it twice has the same result as once.
 
         Rights are removed first, and a user gets its password before its rights.
+
+        Args:
+            progress: counts what the brokers have confirmed.
 
         Raises:
             PasswordFileRefused: a password cannot be written; that user is not made.
@@ -107,11 +114,11 @@ class AccessControl:
             action: [step.user for step in steps if not step.entry and step.action is action]
             for action in (AccessAction.CREATE, AccessAction.REMOVE)
         }
-        self._delete_entries(entries[AccessAction.REMOVE])
-        self._delete_users(users[AccessAction.REMOVE])
+        progress.confirm(RIGHT, self._delete_entries(entries[AccessAction.REMOVE]))
+        progress.confirm(USERS, self._delete_users(users[AccessAction.REMOVE]))
         for each in users[AccessAction.CREATE]:
-            self._set_password(each)
-        self._create_entries(entries[AccessAction.CREATE])
+            progress.confirm(USERS, [partial(self._set_password, each)])
+        progress.confirm(RIGHT, self._create_entries(entries[AccessAction.CREATE]))
         self._await([step for step in steps if step.action in entries])
 
     def _await(self, changed: Sequence[AccessStep]) -> None:
@@ -133,17 +140,23 @@ class AccessControl:
         settings = self._admin.answer(described[resource], self._attempt("DescribeConfigs"))
         return bool(settings[_AUTHORIZER].value)
 
-    def _delete_entries(self, entries: Iterable[AclEntry]) -> None:
+    def _delete_entries(self, entries: Iterable[AclEntry]) -> list[Callable[[], object]]:
+        """Ask for it; what waits for each answer."""
         filters = [_as(AclBindingFilter, each) for each in entries]
-        if filters:
-            for deleted in self._admin.delete_acls(filters, request_timeout=self._seconds).values():
-                self._admin.answer(deleted, self._attempt("Alter"))
+        if not filters:
+            return []
+        asked = self._admin.delete_acls(filters, request_timeout=self._seconds)
+        attempt = self._attempt("Alter")
+        return [partial(self._admin.answer, each, attempt) for each in asked.values()]
 
-    def _create_entries(self, entries: Iterable[AclEntry]) -> None:
+    def _create_entries(self, entries: Iterable[AclEntry]) -> list[Callable[[], object]]:
+        """Ask for it; what waits for each answer."""
         bindings = [_as(AclBinding, each) for each in entries]
-        if bindings:
-            for made in self._admin.create_acls(bindings, request_timeout=self._seconds).values():
-                self._admin.answer(made, self._attempt("Alter"))
+        if not bindings:
+            return []
+        asked = self._admin.create_acls(bindings, request_timeout=self._seconds)
+        attempt = self._attempt("Alter")
+        return [partial(self._admin.answer, each, attempt) for each in asked.values()]
 
     def rotate(self, users: Iterable[str]) -> None:
         """Give users new passwords in place of those that they have.
@@ -161,24 +174,33 @@ class AccessControl:
     def _set_password(self, user: str) -> None:
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
         with self._passwords.new(user) as password:
-            self._alter([UserScramCredentialUpsertion(user, info, password)])
+            (answer,) = self._alter([UserScramCredentialUpsertion(user, info, password)]).values()
+            answer()
 
-    def _delete_users(self, users: Sequence[str]) -> None:
-        self._alter(
+    def _delete_users(self, users: Sequence[str]) -> list[Callable[[], None]]:
+        """Ask for it; what waits for each answer, and then removes the user's files."""
+        asked = self._alter(
             [UserScramCredentialDeletion(each, ScramMechanism.SCRAM_SHA_512) for each in users]
         )
-        for each in users:
-            self._passwords.remove(each)
+        return [partial(self._remove_files, *each) for each in asked.items()]
+
+    def _remove_files(self, user: str, answer: Callable[[], object]) -> None:
+        answer()
+        self._passwords.remove(user)
 
     def _alter(
         self, changes: Sequence[UserScramCredentialUpsertion | UserScramCredentialDeletion]
-    ) -> None:
-        if changes:
-            asked = self._admin.alter_user_scram_credentials(
-                list(changes), request_timeout=self._seconds
-            )
-            for done in asked.values():
-                self._admin.answer(done, self._attempt("Alter"))
+    ) -> dict[str, Callable[[], object]]:
+        """Ask for changes; what waits for the answer, for each user."""
+        if not changes:
+            return {}
+        asked = self._admin.alter_user_scram_credentials(
+            list(changes), request_timeout=self._seconds
+        )
+        attempt = self._attempt("Alter")
+        return {
+            user: partial(self._admin.answer, answer, attempt) for user, answer in asked.items()
+        }
 
     @property
     def _seconds(self) -> float:

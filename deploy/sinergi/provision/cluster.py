@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import sleep
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,15 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from sinergi.provision.progress import TOPIC, Progress
 from sinergi.provision.topics import ExistingTopic, TopicAction, compare
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import broker_count, default_copies, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Future
 
     from sinergi.provision.topics import TopicStep, WantedTopic
     from sinergi_schemas.kafka.admin import Admin
@@ -58,15 +61,21 @@ class Cluster:
             raise errors.BrokersMissing(usual, brokers)
         return steps
 
-    def apply(self, steps: Sequence[TopicStep]) -> None:
+    def apply(self, steps: Sequence[TopicStep], progress: Progress | None = None) -> None:
         """Do what a plan says; doing it twice has the same result as once. Refused topics stay.
+
+        Args:
+            progress: counts what the brokers have confirmed.
 
         Raises:
             TopicAway: the brokers accepted a change and do not show it.
             SinergiError: the cluster does not answer, or does not permit it.
         """
-        self._create([step for step in steps if step.verdict is TopicAction.CREATE])
-        self._change([step for step in steps if step.verdict is TopicAction.CHANGE])
+        done = progress or Progress()
+        created = self._create([step for step in steps if step.verdict is TopicAction.CREATE])
+        done.confirm(TOPIC, created)
+        changed = self._change([step for step in steps if step.verdict is TopicAction.CHANGE])
+        done.confirm(TOPIC, changed)
         self._await(steps)
 
     def _found(self, names: Iterable[str]) -> dict[str, ExistingTopic]:
@@ -88,22 +97,25 @@ class Cluster:
             for name, topic in topics_there.items()
         }
 
-    def _create(self, steps: Sequence[TopicStep]) -> None:
+    def _create(self, steps: Sequence[TopicStep]) -> list[Callable[[], None]]:
+        """Ask for new topics; what waits for each answer."""
         new = [
             NewTopic(step.topic, step.partitions, step.copies, config=dict(step.settings))
             for step in steps
         ]
         if not new:
-            return
+            return []
         asked = self._admin.create_topics(
             new, operation_timeout=self._seconds, request_timeout=2 * self._seconds
         )
-        for name, future in asked.items():
-            try:
-                self._admin.wait_for(future)
-            except KafkaException as why:
-                if why.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise self._admin.fault(why, self._attempt("Create", name)) from None
+        return [partial(self._await_created, name, future) for name, future in asked.items()]
+
+    def _await_created(self, name: str, future: Future[None]) -> None:
+        try:
+            self._admin.wait_for(future)
+        except KafkaException as why:
+            if why.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise self._admin.fault(why, self._attempt("Create", name)) from None
 
     def _await(self, steps: Sequence[TopicStep]) -> None:
         """Wait until the brokers show the changes, which the controller knows earlier."""
@@ -125,7 +137,8 @@ class Cluster:
             or not step.settings.items() <= found[step.topic].settings.items()
         ]
 
-    def _change(self, steps: Sequence[TopicStep]) -> None:
+    def _change(self, steps: Sequence[TopicStep]) -> list[Callable[[], object]]:
+        """Ask for changed settings; what waits for each answer."""
         resources = [
             ConfigResource(
                 ResourceType.TOPIC,
@@ -137,10 +150,13 @@ class Cluster:
             )
             for step in steps
         ]
-        if resources:
-            asked = self._admin.incremental_alter_configs(resources, request_timeout=self._seconds)
-            for each, future in asked.items():
-                self._admin.answer(future, self._attempt("AlterConfigs", each.name))
+        if not resources:
+            return []
+        asked = self._admin.incremental_alter_configs(resources, request_timeout=self._seconds)
+        return [
+            partial(self._admin.answer, future, self._attempt("AlterConfigs", each.name))
+            for each, future in asked.items()
+        ]
 
     @property
     def _seconds(self) -> float:

@@ -8,6 +8,7 @@ have written it.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from contextlib import contextmanager
@@ -41,6 +42,15 @@ class PasswordFolder:
         """The users whose last replacement was interrupted, so that their password is not known."""
         return sorted(each.name.removesuffix(_UNSET) for each in self._path.glob(f"*{_UNSET}"))
 
+    def check(self) -> None:
+        """Check the folder before any password is set; it is made if it does not exist.
+
+        Raises:
+            PasswordFileRefused: it is none, cannot be written, or others may use it.
+        """
+        with _refusing(self._path):
+            self._check_folder()
+
     @contextmanager
     def new(self, user: str) -> Iterator[bytes]:
         """A new password, for a block that sets it on the brokers.
@@ -72,7 +82,13 @@ class PasswordFolder:
                 path.unlink(missing_ok=True)
 
     def _check_folder(self) -> None:
+        if self._path.exists() and not self._path.is_dir():
+            what = "is no folder; remove it, or name another in `provision.passwords`"
+            raise errors.PasswordFileRefused(str(self._path), what)
         self._path.mkdir(mode=_OWNERS_FOLDER, parents=True, exist_ok=True)
+        if not os.access(self._path, os.W_OK | os.X_OK):
+            what = f"cannot be written ({os.strerror(errno.EACCES)})"
+            raise errors.PasswordFileRefused(str(self._path), what)
         if file_rights.is_open(self._path.stat().st_mode):
             what = f"is in a folder that others may use; `chmod 700 {self._path}`"
             raise errors.PasswordFileRefused(str(self._path), what)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from sinergi.provision.access import AccessStep
     from sinergi.provision.topics import TopicStep
 
-_FORMAT = "sinergi provision plan 2"
+_FORMATS = "sinergi provision plan "
+_FORMAT = f"{_FORMATS}2"
 _MOST_BYTES = 64 * 1024 * 1024
 _SETTLED = {TopicAction.OK, AccessAction.OK, AccessAction.LEFT}
 
@@ -100,7 +101,11 @@ def kept_document(path: Path) -> dict[str, Any]:
         raise errors.PlanRefused(str(path), f"cannot be read ({why.strerror})") from None
     except (ValueError, RecursionError):
         raise errors.PlanRefused(str(path), "is not JSON") from None
-    if not isinstance(found, dict) or found.get("format") != _FORMAT:
+    form = found.get("format") if isinstance(found, dict) else None
+    if isinstance(form, str) and form.startswith(_FORMATS) and form != _FORMAT:
+        what = f"was made by another version of Sinergi (`{form}`; this one makes `{_FORMAT}`)"
+        raise errors.PlanRefused(str(path), what)
+    if not isinstance(found, dict) or form != _FORMAT:
         raise errors.PlanRefused(str(path), "is not what `sinergi provision plan --out` wrote")
     types = found.get("unknown_types")
     if not isinstance(types, list) or not all(isinstance(each, str) for each in types):
@@ -111,12 +116,15 @@ def kept_document(path: Path) -> dict[str, Any]:
 def check_unchanged(path: Path, kept: dict[str, Any], now: ProvisionPlan) -> None:
     """Refuse a kept plan unless it is the plan that is made now.
 
+    Nobody may edit a plan, since it would then say something else than what is done.
+
     Raises:
         PlanOutdated: with what is otherwise now, a line for each difference.
     """
     document = json.loads(json.dumps(now.document))
     if kept != document:
-        raise errors.PlanOutdated(str(path), listing(_differences(kept, document)))
+        found = [*_differences(kept, document)] or ["the file has its steps in another order"]
+        raise errors.PlanOutdated(str(path), listing(found))
 
 
 def _differences(kept: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
@@ -129,6 +137,11 @@ def _differences(kept: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
         before, after = _lines(kept.get(part)), _lines(now[part])
         yield from (f"only in the plan: {each}" for each in before if each not in after)
         yield from (f"only now: {each}" for each in after if each not in before)
+        for line in before:
+            if line in after:
+                yield from _changed_fields(line, before[line], after[line])
+    for part in sorted(kept.keys() - now.keys()):
+        yield f"{part}: {_value(kept[part])} in the plan, and no plan has it"
 
 
 def _changed_files(kept: object, now: dict[str, str]) -> Iterator[str]:
@@ -143,11 +156,25 @@ def _changed_files(kept: object, now: dict[str, str]) -> Iterator[str]:
             yield f"{name}: has changed since the plan was made"
 
 
-def _lines(steps: object) -> dict[str, None]:
-    """A line for each step of a part of a plan, in order."""
+def _changed_fields(line: str, before: object, after: object) -> Iterator[str]:
+    """A line for each field of a step that its own line does not show."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return
+    for name in sorted({*before, *after}):
+        kept, now = _value(before.get(name)), _value(after.get(name))
+        if kept != now:
+            yield f"{line}: {name} {kept} in the plan, {now} now"
+
+
+def _value(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(steps: object) -> dict[str, object]:
+    """The steps of a part of a plan by a line for each, in order."""
     if not isinstance(steps, list):
         return {str(steps): None}
-    return dict.fromkeys(_line(each) for each in steps)
+    return {_line(each): each for each in steps}
 
 
 def _line(step: object) -> str:

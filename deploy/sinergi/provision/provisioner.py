@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sinergi.provision.access import access_steps
+from sinergi.provision.access import AccessAction, access_steps
 from sinergi.provision.access_control import AccessControl
 from sinergi.provision.cluster import Cluster
 from sinergi.provision.plan import ProvisionPlan
+from sinergi.provision.progress import Progress
 from sinergi.provision.rights import NO_GRACE
 from sinergi.provision.topics import wanted
 from sinergi_schemas.kafka.admin import cluster_id
@@ -57,14 +58,29 @@ class Provisioner:
         cluster = cluster_id(self.admin)
         return ProvisionPlan(agreements.bus, cluster, files, self.unknown_types, topics, access)
 
-    def apply(self, plan: ProvisionPlan) -> None:
+    def check_passwords(self, plan: ProvisionPlan) -> None:
+        """Check that the passwords of new users can be written, before anything is done.
+
+        Raises:
+            PasswordFileRefused: the folder cannot hold them.
+        """
+        users = (each for each in plan.access or () if each.entry is None)
+        if any(each.action is AccessAction.CREATE for each in users):
+            self.passwords.check()
+
+    def apply(self, plan: ProvisionPlan, progress: Progress | None = None) -> None:
         """Do what a plan says: topics first, so that no right that begins stands in their way.
 
         A topic that is refused is left as it is, and the caller reports it.
+
+        Args:
+            progress: counts what the brokers have confirmed.
 
         Raises:
             PasswordFileRefused, NotPermitted, SinergiError: as `AccessControl.apply` and
                 `Cluster.apply`. Doing it again does what is left.
         """
-        Cluster(self.admin, self.copies).apply(plan.topics)
-        self.access_control.apply(plan.access or ())
+        done = progress or Progress()
+        self.check_passwords(plan)
+        Cluster(self.admin, self.copies).apply(plan.topics, done)
+        self.access_control.apply(plan.access or (), done)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi.provision.access import AccessAction
+from sinergi.provision.progress import Progress
 from sinergi.provision.rights import NO_GRACE
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
@@ -74,11 +75,13 @@ class ProvisionWatch:
         while not stopping.is_set():
             self._observer.turned()
             self._reload()  # 1
-            at = self._clock.now()
+            at, progress = self._clock.now(), Progress()
             try:
                 plan = self._provisioner.plan(self._agreements, at)  # 2
-                self._provisioner.apply(plan)
+                self._provisioner.apply(plan, progress)
             except errors.Unavailable as why:
+                if progress.counts:
+                    _log.warning("interrupted after changes", **progress.counts)
                 self._observer.failed(why)
                 self._observer.entered(WorkState.WAITING, why)
                 self._observer.turned(self._backoff.pause)

@@ -50,7 +50,7 @@ class PlanRefused(Refused):
 
 class PlanOutdated(Refused):
     """{path} is not the plan that would be made now, so nothing was done: the cluster or the
-    agreements have changed. Make a new plan and read it:{listing}
+    agreements have changed, or the file was edited. Make a new plan and read it:{listing}
     """
 
     path: str
@@ -65,7 +65,7 @@ class RotationRefused(Refused):
 
 
 class PasswordFileRefused(Refused):
-    """{path} {what}. A new password goes there; none was set on the brokers."""
+    """{path} {what}. A new password goes there; it was not set on the brokers."""
 
     path: str
     what: str
