@@ -66,7 +66,9 @@ MEANINGS = {
     "kafka.certificate_file": "this client's certificate, where the brokers want one",
     "kafka.private_key_file": "its private key, in a file of mode 0600",
     "kafka.group_protocol": "`consumer` (KIP-848, Kafka 4.0 and newer) or `classic` for older ones",
-    "producer.owner_database": "the same as its owner, for `db upgrade`; else `producer.database`",
+    "producer.owner_database": "the same as its owner, for `db upgrade` and for what else only the"
+    " owner may do: `outbox discard`, `prune --apply` and `recover --apply`; else"
+    " `producer.database`",
     "producer.database_roles.application": "the PostgreSQL role that publishes",
     "producer.database_roles.relay": "the role with which `sinergi relay` logs in",
     "consumer.owner_database": "the same as its owner, for `db upgrade`; else `consumer.database`",

@@ -20,10 +20,9 @@ import typer
 import sinergi.demo
 from sinergi.cli.demo import demo
 from sinergi.demo import play
-from sinergi.demo.errors import DemoFailed
+from sinergi.demo.errors import DemoFailed, DemoFolderRefused
 from sinergi.demo.final_count import FinalCount, TopicCounts
 from sinergi.demo.tampering import Tampered
-from sinergi.local.errors import LocalFolderRefused
 from sinergi.local.state import is_free
 from sinergi_schemas.topics import Topic
 
@@ -219,7 +218,7 @@ def test_a_broken_promise_sets_the_exit_status(
 def test_a_folder_that_holds_something_is_never_played_in(tmp_path: Path) -> None:
     (tmp_path / "diary").touch()
 
-    with pytest.raises(LocalFolderRefused, match="not empty"):
+    with pytest.raises(DemoFolderRefused, match=r"not empty.*with --keep"):
         demo(keep=tmp_path)
 
     assert [each.name for each in tmp_path.iterdir()] == ["diary"]

@@ -89,7 +89,7 @@ def test_the_plan_shows_what_would_go_and_apply_does_it(
         "sent": 10,
         "old": 10,
         "receipted": 10,
-        "slowest": f"{delivered.reader}/main",
+        "slowest": None,
         "pruned": 0,
         "to_prune": 10,
     }
@@ -99,7 +99,10 @@ def test_the_plan_shows_what_would_go_and_apply_does_it(
     assert "10 rows pruned" in capsys.readouterr().err
     assert rows(delivered, "datum = '' AND leaf_hash IS NOT NULL") == 10
     assert prune(delivered) == 0
-    assert prune(delivered, "--apply") == 0
+    capsys.readouterr()
+    assert prune(delivered, "--apply", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["is_needed"], shown["is_applied"], shown["pruned_rows"]) == (False, True, 0)
 
 
 def test_the_hash_that_is_kept_is_that_of_the_leaf(delivered: AgencyPair) -> None:
@@ -134,6 +137,7 @@ def test_a_reader_without_a_receipt_keeps_every_row(
     assert prune(pair, "--apply", "--json") == 0
     (partition,) = json.loads(capsys.readouterr().out)["partitions"]
     assert (partition["receipted"], partition["to_prune"]) == (0, 0)
+    assert partition["slowest"] == f"{pair.reader}/main"
     assert rows(pair, "leaf_hash IS NOT NULL") == 0
 
 
@@ -155,7 +159,7 @@ def test_a_reader_whom_a_later_version_leaves_out_keeps_no_row(
     capsys.readouterr()
     assert prune(pair, "--apply", "--json") == 0
     (partition,) = json.loads(capsys.readouterr().out)["partitions"]
-    assert (partition["receipted"], partition["to_prune"]) == (10, 10)
+    assert (partition["receipted"], partition["pruned"], partition["to_prune"]) == (10, 10, 0)
 
 
 def is_whole(pair: AgencyPair) -> None:
@@ -387,6 +391,14 @@ def test_only_the_owner_of_the_tables_prunes(
         assert run([*options, *days, "outbox", "prune", "--apply"]) == 2
         said = capsys.readouterr().err
         assert f"User {role} does not own the outbox, and cannot prune it." in said
+        assert "`producer.owner_database`" in said
+        owner = delivered.producer.url.render_as_string(hide_password=False)
+        options += ["--set", f"producer.owner_database={owner}"]
+        assert run([*options, "outbox", "prune", "--apply"]) == 0
+        assert run([*options, "outbox", "recover", "--apply"]) == 0
+        capsys.readouterr()
+        assert run([*options, "outbox", "discard", "4711"]) == 2
+        assert "the relay holds no row 4711" in capsys.readouterr().err
     finally:
         with delivered.producer.begin() as connection:
             connection.execute(sa.text(f"DROP OWNED BY {role}"))

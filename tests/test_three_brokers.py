@@ -55,9 +55,25 @@ def test_each_partition_is_on_all_of_them_and_two_must_have_a_message(local: Loc
 
 def test_their_number_cannot_be_changed(local: Local, tmp_path: Path) -> None:
     folder = local.operator_settings.parent
-    with pytest.raises(LocalFolderRefused, match="its Kafka has 3, not 1 brokers"):
+    with pytest.raises(LocalFolderRefused, match="its Kafka has 3, not 1 brokers") as refused:
         Local(folder, brokers=1).up()
+    assert str(refused.value).count("ame another") == 1
+    assert "new folder" not in str(refused.value)
     assert run(["local", "up", "--folder", str(tmp_path / "none"), "--brokers", "0"]) == 2
+
+
+def test_the_addresses_of_all_are_shown_as_they_are_pasted(
+    local: Local, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(local.operator_settings.parent)
+    assert run(["local", "status", "--folder", folder]) == 0
+    assert ["bootstrap", local.bootstrap] in [
+        each.split() for each in capsys.readouterr().out.splitlines()
+    ]
+    assert run(["local", "status", "--folder", folder, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["security"]["operator_address"]
+    assert shown == load(local.operator_settings, environment={}).values.kafka.bootstrap
+    assert shown.count(",") == 2
 
 
 def test_status_names_under_replicated_topics_while_a_broker_is_down_and_none_afterwards(

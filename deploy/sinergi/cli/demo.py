@@ -12,9 +12,8 @@ import typer
 
 from sinergi.cli import terminal
 from sinergi.cli.options import json_option
-from sinergi.demo.errors import DemoFailed
+from sinergi.demo.errors import DemoFailed, DemoFolderRefused
 from sinergi.exit_status import ExitStatus
-from sinergi.local.errors import LocalFolderRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,10 +74,10 @@ def _empty(keep: Path) -> Path:
     try:
         keep.mkdir(parents=True, exist_ok=True)
         if any(keep.iterdir()):
-            raise LocalFolderRefused(str(keep), "it is not empty")
+            raise DemoFolderRefused(str(keep), "it is not empty")
         return _enterable(keep.absolute())
     except OSError as why:
-        raise LocalFolderRefused(str(keep), str(why.strerror)) from None
+        raise DemoFolderRefused(str(keep), str(why.strerror)) from None
 
 
 def _enterable(folder: Path) -> Path:

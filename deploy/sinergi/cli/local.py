@@ -133,6 +133,8 @@ def _print(found: LocalStatus, *, as_json: bool) -> None:
     for name, one in services:
         state = f"pid {one.pid}" if one.pid else "stopped"
         terminal.show_line(f"{name:<12}{state:<14}{one.address}")
+    if len(found.brokers) > 1:
+        terminal.show_line(f"{'bootstrap':<26}{found.bootstrap}")
     if found.security is None:
         terminal.note("Kafka has no access control: whoever reaches it may do everything")
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +12,7 @@ from sinergi.cli.options import AsJson, Limit, command_group
 from sinergi.cli.relay import setup_of
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
+from sinergi.settings.model import BusRole
 from sinergi_producers.outbox import pending
 from sinergi_producers.outbox.pending import PendingRow
 from sinergi_schemas.plain_text import counted
@@ -97,13 +98,14 @@ def discard(
     """Delete rows that the relay holds and that nobody can mend; they were never on the bus.
 
     All of them are deleted or none. The record is as it was before, and later revisions that were
-    held with it are released. Run it as the database's owner.
+    held with it are released. It runs as the database's owner:
+    `producer.owner_database`.
 
     Example: sinergi outbox discard 4711
     """
     from sinergi_producers.outbox import discarding  # noqa: PLC0415 - only here
 
-    discarding.discard(root.settings().producer_database, ids)
+    discarding.discard(root.settings().owner_database(BusRole.PRODUCER), ids)
     terminal.note(f"sinergi: discarded: {', '.join(map(str, ids))}")
 
 
@@ -130,7 +132,7 @@ def recover(
 
     Example: sinergi outbox recover --apply
     """
-    recovery = _recovery()
+    recovery = _recovery(as_owner=apply)
     plan = recovery.apply(vouched=vouch) if apply else recovery.plan(vouched=vouch)
     if as_json:
         terminal.show_json(_document(plan, applied=apply), default=str)
@@ -160,8 +162,9 @@ def prune(
     A row is pruned if the brokers have confirmed its leaf, every database of every reader that an
     agreement names has signed a receipt for it, and it was sealed `producer.prune_days` ago. Its
     datum goes. What stays is what publishing, relay, recovery and status need; no count changes. A
-    pruned leaf cannot be sent again if a topic loses it. Run it as the database's owner, while
-    relays run or not. Repeated, it goes on where it was stopped. Runbook: docs/runbooks.md.
+    pruned leaf cannot be sent again if a topic loses it. With --apply it runs as the database's
+    owner (`producer.owner_database`), while relays run or not, and shows the state afterwards.
+    Repeated, it goes on where it was stopped. Runbook: docs/runbooks.md.
 
     Exit status: 0 nothing is left to do, 1 something is, 2 it could not be done or checked.
 
@@ -175,10 +178,14 @@ def prune(
         raise typer.Exit(status)
 
 
-def _recovery() -> Recovery:
+def _recovery(*, as_owner: bool) -> Recovery:
     from sinergi_producers.recovery.recovery import Recovery  # noqa: PLC0415 - heavy: not for `list`
 
-    return Recovery(setup_of(root.settings()))
+    settings = root.settings()
+    setup = setup_of(settings)
+    if as_owner:
+        setup = replace(setup, database=settings.owner_database(BusRole.PRODUCER))
+    return Recovery(setup)
 
 
 def _document(plan: RecoveryPlan, *, applied: bool) -> dict[str, Any]:

@@ -45,11 +45,15 @@ def prune(settings: Settings, *, apply: bool, as_json: bool) -> ExitStatus:
     silence = timeouts.status.silence
     receipted = receipted_sizes(connection, agreements, settings.agency, SYSTEM.now(), silence)
     days = settings.values.producer.prune_days
-    pruning = Pruning(settings.producer_database, days, receipted.sizes, timeouts.database)
+    database = settings.owner_database(BusRole.PRODUCER) if apply else settings.producer_database
+    pruning = Pruning(database, days, receipted.sizes, timeouts.database)
     with closing(pruning):
-        plan = pruning.plan()
-        pruned = sum(pruning.apply(plan)) if apply else 0
-    _show(settings.agency, plan, receipted, as_json=as_json, applied=apply)
+        plan = shown = pruning.plan()
+        pruned = 0
+        if apply:
+            pruned = sum(pruning.apply(plan))
+            shown = pruning.plan()
+    _show(settings.agency, shown, receipted, as_json=as_json, pruned=pruned if apply else None)
     for why in receipted.unknown:
         terminal.note(f"sinergi: not pruned: {why}")
     if apply:
@@ -62,13 +66,19 @@ def prune(settings: Settings, *, apply: bool, as_json: bool) -> ExitStatus:
 
 
 def _show(
-    agency: str, plan: PrunePlan, receipted: ReceiptedSizes, *, as_json: bool, applied: bool
+    agency: str, plan: PrunePlan, receipted: ReceiptedSizes, *, as_json: bool, pruned: int | None
 ) -> None:
+    """Show what may be pruned.
+
+    Args:
+        pruned: how many rows were pruned just now; None if it was only shown.
+    """
     if as_json:
         terminal.show_json(
             {
                 "is_needed": plan.leaves > 0,
-                "is_applied": applied and plan.leaves > 0,
+                "is_applied": pruned is not None,
+                "pruned_rows": pruned or 0,
                 "unknown": receipted.unknown,
                 "partitions": [_document(agency, each, receipted) for each in plan.partitions],
             }
@@ -82,13 +92,15 @@ def _document(
     agency: str, partition: PrunablePartition, receipted: ReceiptedSizes
 ) -> dict[str, Any]:
     event_type, number = partition.tree_key
+    size = receipted.sizes.get(partition.tree_key)
+    lags = size is not None and size < partition.sent
     return {
         "topic": Topic(agency, event_type).name,
         "partition": number,
         "sent": partition.sent,
         "old": partition.old,
-        "receipted": receipted.sizes.get(partition.tree_key),
-        "slowest": receipted.slowest.get(partition.tree_key),
+        "receipted": size,
+        "slowest": receipted.slowest.get(partition.tree_key) if lags else None,
         "pruned": partition.pruned,
         "to_prune": partition.limit - partition.pruned,
     }

@@ -1,8 +1,8 @@
-"""The error of the demo."""
+"""The errors of the demo."""
 
 from __future__ import annotations
 
-from sinergi_schemas.errors.policies import Fatal
+from sinergi_schemas.errors.policies import Fatal, Refused
 
 
 class DemoFailed(Fatal):
@@ -12,3 +12,10 @@ class DemoFailed(Fatal):
 
     what: str
     why: str
+
+
+class DemoFolderRefused(Refused):
+    """The folder {path} cannot keep the demo: {what}. Name another with --keep."""
+
+    path: str
+    what: str

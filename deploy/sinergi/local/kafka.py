@@ -47,7 +47,8 @@ class LocalSecurity:
 
     Attributes:
         operator_settings: the settings file of whoever may do everything.
-        operator_address: where the operator connects, with a certificate.
+        operator_address: the brokers' addresses for the operator, with commas; it connects there
+            with a certificate.
         ca_file: the certificates that they trust.
     """
 
@@ -124,7 +125,12 @@ class LocalKafka:
     @property
     def security(self) -> LocalSecurity:
         """How to connect, with access control."""
-        return LocalSecurity(self.folder / _OPERATOR, self.address, self.tls_folder / CA_FILE)
+        ca_file = self.tls_folder / CA_FILE
+        return LocalSecurity(self.folder / _OPERATOR, self._operator_bootstrap, ca_file)
+
+    @property
+    def _operator_bootstrap(self) -> str:
+        return ",".join(f"127.0.0.1:{each.operator}" for each in self.state.brokers)
 
     def write_operator_settings(self) -> None:
         """Write the settings with which `sinergi` commands connect as the operator.
@@ -136,7 +142,7 @@ class LocalKafka:
             LocalFolderRefused: the file cannot be written.
         """
         kafka = {
-            "bootstrap": ",".join(f"127.0.0.1:{each.operator}" for each in self.state.brokers),
+            "bootstrap": self._operator_bootstrap,
             "security": "SSL",
             "ca_file": str(self.tls_folder / CA_FILE),
             "certificate_file": str(self.tls_folder / OPERATOR_FILE),

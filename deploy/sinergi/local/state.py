@@ -80,11 +80,11 @@ class LocalState:
         if known is not None:
             if is_secured not in (None, known.is_secured):
                 has = "has" if known.is_secured else "has no"
-                what = f"its Kafka {has} access control, which cannot be changed; name a new folder"
+                what = f"its Kafka {has} access control, which cannot be changed"
                 raise LocalFolderRefused(str(folder), what)
             if brokers not in (None, len(known.brokers)):
                 has = f"its Kafka has {len(known.brokers)}, not {brokers} brokers"
-                what = f"{has}, which cannot be changed; name a new folder"
+                what = f"{has}, which cannot be changed"
                 raise LocalFolderRefused(str(folder), what)
             return known
         if (folder / "postgresql").exists() or (folder / "kafka").exists():

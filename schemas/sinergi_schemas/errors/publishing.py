@@ -78,8 +78,8 @@ class DiscardRefused(Refused):
 
 
 class PruneRefused(Refused):
-    """User {user} does not own the outbox, and cannot prune it. Run it as the owner of its tables;
-    nothing was changed.
+    """User {user} does not own the outbox, and cannot prune it. Name the login of the owner
+    of its tables in `producer.owner_database`; nothing was changed.
     """
 
     user: str
