@@ -15,7 +15,9 @@ from sinergi.cli.root import run
 
 FOLDER = Path(__file__).parents[1] / "deploy/systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
+OURS = sorted(FOLDER.glob("sinergi-*.service"))
 PROGRAM = "/opt/sinergi/bin/sinergi"
+BROKER = "/opt/kafka/bin/kafka-server-start.sh"
 # Below 3.0 of 10, in tenths.
 MOST_EXPOSED = 29
 
@@ -26,7 +28,7 @@ def name_of(path: Path) -> str:
 
 def installed(unit: Path, folder: Path, old: str = "", new: str = "") -> Path:
     """The unit as it would be installed, of a program that this machine has."""
-    text = unit.read_text().replace(PROGRAM, sys.executable)
+    text = unit.read_text().replace(PROGRAM, sys.executable).replace(BROKER, sys.executable)
     assert old in text
     (folder / unit.name).write_text(text.replace(old, new))
     return folder / unit.name
@@ -42,12 +44,13 @@ def exposure(unit: Path) -> subprocess.CompletedProcess[str]:
     return analyze("security", "--offline=yes", f"--threshold={MOST_EXPOSED}", str(unit))
 
 
-def test_relay_materialiser_and_provision_have_a_unit() -> None:
-    names = ["sinergi-materialise@.service", "sinergi-provision.service", "sinergi-relay.service"]
-    assert [each.name for each in UNITS] == names
+def test_relay_materialiser_provision_and_broker_have_a_unit() -> None:
+    names = ["materialise@", "provision", "relay"]
+    assert [each.name for each in OURS] == [f"sinergi-{name}.service" for name in names]
+    assert {*UNITS} - {*OURS} == {FOLDER / "kafka.service"}
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=name_of)
+@pytest.mark.parametrize("unit", OURS, ids=name_of)
 def test_a_unit_starts_a_command_with_options_that_it_has(
     unit: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,9 +116,20 @@ def test_the_libraries_work_without_memory_that_is_writable_and_executable() -> 
 
 
 @pytest.mark.needs("systemd-sysusers")
-def test_the_user_of_the_units_is_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("user", ["kafka", "sinergi"])
+def test_the_user_of_the_units_is_made(tmp_path: Path, user: str) -> None:
     (tmp_path / "etc").mkdir()
-    file = FOLDER / "sinergi.sysusers.conf"
+    file = FOLDER / f"{user}.sysusers.conf"
     subprocess.run(["systemd-sysusers", f"--root={tmp_path}", str(file)], check=True)
-    assert (tmp_path / "etc/passwd").read_text().startswith("sinergi:x:")
-    assert all("User=sinergi\nGroup=sinergi\n" in each.read_text() for each in UNITS)
+    assert (tmp_path / "etc/passwd").read_text().startswith(f"{user}:x:")
+    units = [each.read_text() for each in FOLDER.glob(f"{user}*.service")]
+    assert units
+    assert all(f"User={user}\nGroup={user}\n" in each for each in units)
+
+
+def test_the_broker_keeps_its_events_where_its_unit_may_write() -> None:
+    unit = (FOLDER / "kafka.service").read_text()
+    settings = FOLDER.parent / "broker/server.properties"
+    assert "StateDirectory=kafka\n" in unit
+    assert "log.dirs=/var/lib/kafka/" in settings.read_text()
+    assert f"ExecStart={BROKER} /etc/kafka/server.properties\n" in unit
