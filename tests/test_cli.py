@@ -58,6 +58,11 @@ def test_every_command_explains_itself(run: Run, name: str) -> None:
     assert f"sinergi {name}" in out
 
 
+def test_a_mistyped_command_gets_the_nearest_one_and_no_other(run: Run) -> None:
+    assert "Did you mean 'provision'?" in run("provison")[2]
+    assert "Did you mean" not in run("xyzzy")[2]
+
+
 @pytest.mark.parametrize("name", sorted(commands.installed()))
 def test_no_help_breaks_a_line_before_it_is_full(
     run: Run, monkeypatch: pytest.MonkeyPatch, name: str

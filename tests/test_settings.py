@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
 from sinergi.settings.model import BusRole
-from sinergi.settings.settings import Settings, load, masked, stray_variables
+from sinergi.settings.near_keys import stray_variables
+from sinergi.settings.settings import Settings, load, masked
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.errors import AgreementRefused, InitRefused, SettingsRefused
 from sinergi_schemas.seal.keys import SigningKey
@@ -137,6 +138,15 @@ def test_a_mistyped_key_of_a_flag_is_named_once_and_the_hint_is_a_whole_key() ->
     assert str(refused.value).splitlines()[1].strip() == (
         "--set kafka.bootstrp: there is no such key; did you mean kafka.bootstrap?"
     )
+
+
+def test_a_key_that_is_like_no_other_of_its_table_gets_a_list_of_these() -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        load(None, {"kafka.nope": "x"}, {})
+    (line,) = str(refused.value).splitlines()[1:]
+    assert "did you mean" not in line
+    assert "known are kafka.bootstrap, kafka.ca_file," in line
+    assert "provision" not in line
 
 
 def test_durations_are_settings_that_reach_what_waits(file: Path) -> None:
@@ -334,7 +344,79 @@ def test_passwords_in_urls_are_masked(text: str | None, shown: str | None) -> No
 
 def test_a_variable_that_is_no_setting_is_hinted_at() -> None:
     environment = {"SINERGI_AGENCI": "x", "SINERGI_AGENCY": "x", "SINERGI_DEBUG": "1", "HOME": "/"}
-    assert stray_variables(environment) == ["SINERGI_AGENCI: did you mean SINERGI_AGENCY?"]
+    environment |= {"SINERGI_KAFKA__BOTSTRAP": "x", "SINERGI_PROVISION__NOPE": "x"}
+    known = "SINERGI_PROVISION__GRACE_HOURS, SINERGI_PROVISION__PASSWORDS"
+    assert stray_variables(environment) == [
+        "SINERGI_AGENCI: did you mean SINERGI_AGENCY?",
+        "SINERGI_KAFKA__BOTSTRAP: did you mean SINERGI_KAFKA__BOOTSTRAP?",
+        f"SINERGI_PROVISION__NOPE: known are {known}, SINERGI_PROVISION__REPLICATION",
+    ]
+
+
+@pytest.mark.parametrize(
+    "brokers",
+    [
+        "h",
+        "h:",
+        "h:abc",
+        "h:0",
+        "h:65536",
+        "h:99999",
+        "h:1,i",
+        "h:1,",
+        "::1:9092",
+        "[::1]",
+        "[1:2]:3",
+    ],
+)
+def test_an_address_of_brokers_that_the_client_would_read_as_another_is_refused(
+    brokers: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        SettingsRefused, match=r"--set kafka\.bootstrap: .* (is no address|no port)"
+    ):
+        load(None, {"kafka.bootstrap": brokers}, {})
+    with pytest.raises(InitRefused, match=r"^--kafka: "):
+        write_first_files(tmp_path, PlannedFiles(BNNK, BUS, kafka=brokers))
+
+
+@pytest.mark.parametrize("brokers", ["h:1", "h:65535, i.example:2", "[::1]:9092", "SSL://h:1"])
+def test_addresses_of_brokers_are_taken(brokers: str) -> None:
+    assert load(None, {"kafka.bootstrap": brokers}, {}).values.kafka.bootstrap == brokers
+
+
+@pytest.mark.parametrize("name", ["ca_file", "certificate_file", "private_key_file"])
+def test_a_file_for_the_client_that_is_missing_is_named_with_its_setting(
+    name: str,
+) -> None:
+    flags = {"kafka.bootstrap": "h:1", "kafka.security": "SSL", f"kafka.{name}": "no/such.pem"}
+    expected = rf"kafka\.{name}: no/such\.pem cannot be read \(No such file or directory\)"
+    with pytest.raises(SettingsRefused, match=expected):
+        load(None, flags, {}).connection()
+
+
+def test_an_empty_password_file_is_named(file: Path) -> None:
+    empty = file.parent / "empty"
+    empty.touch(0o600)
+    flags = {"kafka.password_file": str(empty)}
+    with pytest.raises(SettingsRefused, match=r"kafka\.password_file: .*empty is empty; write"):
+        load(file, flags, {}).connection()
+
+
+def test_an_error_about_a_login_names_the_table_of_its_role(file: Path) -> None:
+    flags = {"consumer.kafka.password_file": secret(file.parent, "own"), "agency": "lapas"}
+    flags |= {"kafka.password_file": secret(file.parent, "common")}
+    connection = load(file, flags, {}).connection(BusRole.CONSUMER)
+    assert connection.tables == {"password_file": "consumer.kafka"}
+    assert load(file, flags, {}).connection(BusRole.PRODUCER).tables == {}
+
+
+def test_init_names_the_option_of_a_database_once(tmp_path: Path) -> None:
+    plan = PlannedFiles(BNNK, BUS, producer="mysql://x/y", consumer="mysql://x/y")
+    with pytest.raises(InitRefused) as refused:
+        write_first_files(tmp_path, plan)
+    assert str(refused.value).count("is no PostgreSQL URL") == 1
+    assert str(refused.value).startswith("--database: ")
 
 
 @pytest.mark.parametrize(
@@ -351,10 +433,8 @@ def test_a_variable_that_is_no_setting_is_hinted_at() -> None:
 def test_brokers_on_other_machines_without_tls_are_warned_of_once(
     tmp_path: Path, brokers: str, security: str, warned_of: list[str]
 ) -> None:
-    password = tmp_path / "password"
-    password.touch(0o600)
     flags = {"kafka.bootstrap": brokers, "kafka.security": security, "agency": BNNK}
-    settings = load(None, flags | {"kafka.password_file": str(password)}, {})
+    settings = load(None, flags | {"kafka.password_file": secret(tmp_path, "hush")}, {})
     with capture_logs() as logs:
         for role in (*BusRole, BusRole.CONSUMER):
             settings.connection(role)

@@ -64,9 +64,9 @@ class ExcessRights(NamedTuple):
     rights: Sequence[str]
 
     def __str__(self) -> str:
-        whence = "if it does not have it itself, then a group that it is in has it, or PUBLIC"
         who = f"{self.role.purpose} {plain(self.role.name)}"
-        return f"{who} needs no {some(self.rights)}; revoke it ({whence})"
+        whence = "the role itself has them, a role that it is a member of, or PUBLIC"
+        return f"{who} has rights that it does not need: {some(self.rights)}; revoke them: {whence}"
 
 
 def excess(

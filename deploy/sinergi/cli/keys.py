@@ -37,8 +37,9 @@ def show() -> None:
         if key.name.split("/")[1:2] == [agency]
     }
     if not held:
-        what = f"{folder} holds no key of {agency}"
-        raise refused(f"keys: {what}; `sinergi init` in an empty folder makes settings and keys")
+        what = f"{folder} holds no key of {agency}; take its keys from the backup"
+        new = "a new key (`sinergi init` in an empty folder makes one) needs a new agreement"
+        raise refused(f"keys: {what}: {new}")
     for path, key in held.items():
         terminal.note(f"sinergi: {path} holds {key.name}+{key.id.hex()}")
     name = _full_name(settings)

@@ -106,7 +106,15 @@ class _Commands(typer.core.TyperGroup):
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, _, rest = super().resolve_command(ctx, args)
+        try:
+            name, _, rest = super().resolve_command(ctx, args)
+        except TyperException as why:
+            # The library knows the commands of a group, but not those that are loaded when needed.
+            from sinergi_schemas.files.toml_file import near_name  # noqa: PLC0415 - not for --help
+
+            if near := near_name(args[0], commands.installed()):
+                why.message = f"{why.message} Did you mean {near!r}?"
+            raise
         return name, commands.load(name) if name else None, rest
 
 

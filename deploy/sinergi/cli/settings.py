@@ -7,7 +7,7 @@ from dataclasses import asdict
 from sinergi.cli import root, terminal
 from sinergi.cli.options import AsJson
 from sinergi.cli.tables import TableColumn
-from sinergi.settings.settings import stray_variables
+from sinergi.settings.near_keys import stray_variables
 
 _SETTINGS = (TableColumn("setting"), TableColumn("value"), TableColumn("from"))
 

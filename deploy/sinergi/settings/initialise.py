@@ -29,6 +29,15 @@ _SHARED = 0o755  # everybody may read agreements, only the owner may add one
 _OWNERS_FOLDER, _OWNERS = 0o700, 0o600
 _PASSWORDS, _CA_FILE = "passwords", "ca.pem"
 _MOST_BYTES = 1024 * 1024  # hundreds of certificates
+# The option of `sinergi init` that gives each setting.
+_OPTIONS = {
+    "agency": "--agency",
+    "bus": "--bus",
+    "kafka.bootstrap": "--kafka",
+    "producer.database": "--database",
+    "consumer.database": "--database",
+    "consumer.name": "--name",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +169,8 @@ def _check(plan: PlannedFiles, document: dict[str, Any]) -> None:
             raise errors.InitRefused(f"{name!r} cannot name {what}; {hint}")
     _, problems = toml_file.check(Values, document, "")
     if problems:
-        raise errors.InitRefused("; ".join(map(str, problems)))
+        said = (f"{_OPTIONS.get(each.key, each.key)}: {each.what}" for each in problems)
+        raise errors.InitRefused("; ".join(dict.fromkeys(said)))
 
 
 def _certificates(path: Path) -> str:

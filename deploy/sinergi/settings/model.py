@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from enum import StrEnum
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, NoReturn, get_args
 
@@ -25,8 +26,10 @@ PREFIX = "SINERGI_"
 
 _MOST_BYTES = 64 * 1024  # of a file with a password or a key
 _BROKER = re.compile(
-    r"((?i:PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?(\[[0-9A-Fa-f:.]+\]|[^\s,:/\[\]]+)(:[0-9]{1,5})?"
+    r"(?:(?i:PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?"
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|[^\s,:/\[\]]+):(?P<port>[0-9]{1,5})"
 )
+_MOST_PORT = 65_535
 
 
 def _agency(text: str) -> str:
@@ -50,9 +53,23 @@ def _bus(text: str) -> str:
 
 
 def _brokers(text: str) -> str:
-    if not all(_BROKER.fullmatch(each.strip()) for each in text.split(",")):
-        raise ValueError(f'{text!r} is no address; write host:port, as "127.0.0.1:9092"')
+    """Addresses of brokers. The client itself takes any port modulo 65536, or none at all."""
+    for each in map(str.strip, text.split(",")):
+        found = _BROKER.fullmatch(each)
+        if found is None or not _is_ipv6(found["v6"] or "::"):
+            what = 'write host:port, as "127.0.0.1:9092" or "[::1]:9092"'
+            raise ValueError(f"{each!r} is no address; {what}")
+        if not 1 <= int(found["port"]) <= _MOST_PORT:
+            raise ValueError(f"{each!r} has no port between 1 and {_MOST_PORT}")
     return text
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _role(text: str) -> str:
@@ -149,6 +166,13 @@ class KafkaSettings(LoginSettings):
         }
         return found | {name: _for_client(key, path) for name, (key, path) in files.items() if path}
 
+    def tables(self, own: RoleLogin) -> dict[str, str]:
+        """The table of each setting of a login that a role has of its own, by its name."""
+        given = {name for name, value in own.login if value is not None}
+        if own.default_user is not None and self.username is None:
+            given.add("username")  # it may be set there
+        return dict.fromkeys(given & LoginSettings.model_fields.keys(), own.table)
+
     def _file(self, name: str, own: RoleLogin) -> tuple[str, Path | None]:
         """The key and the value of a setting that a role may have of its own."""
         of_role: Path | None = getattr(own.login, name)
@@ -166,6 +190,8 @@ class KafkaSettings(LoginSettings):
             except UnicodeDecodeError:
                 raise refused(f"{key}: {path} cannot be read (it is not UTF-8)") from None
             passwords[path] = text.rstrip("\r\n")
+        if not passwords[path]:
+            raise refused(f"{key}: {path} is empty; write the password into it")
         return passwords[path]
 
 
@@ -311,12 +337,12 @@ def _for_client(key: str, path: Path) -> str:
     """The path of a file for the Kafka client, which crashes on a path that is not UTF-8.
 
     Raises:
-        SettingsRefused: the path is not UTF-8, or is that of a device or a pipe.
+        SettingsRefused: the path is not UTF-8, or its file cannot be read, or is a device or pipe.
     """
     try:
-        input_file.check_regular(path)
+        input_file.check_readable(path)
     except OSError as why:
-        raise refused(f"{key}: {path} cannot be used ({why.strerror})") from None
+        raise refused(f"{key}: {path} cannot be read ({why.strerror})") from None
     if not is_text(str(path)):
         raise refused(f"{key}: the Kafka client takes no path that is not UTF-8; rename {path}")
     return str(path)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import structlog
 
+from sinergi.settings import near_keys
 from sinergi.settings.model import (
     FILE_NAME,
     KEYS,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("CONFIG", "LOG_LEVEL", "LOG_JSON", "DEBUG")}
 _SET = "--set"
 _DEFAULT = "default"
 _USE_TLS = "set kafka.security to SASL_SSL or SSL: everything can be read and changed on the way"
@@ -136,8 +136,10 @@ class Settings:
         if role not in self._connections:
             kafka = self.values.kafka
             bootstrap = kafka.bootstrap or self._unset("kafka.bootstrap", "reaching the bus")
-            options = kafka.options(self._login(role), self._passwords)
-            made = Connection(bootstrap, options, kafka.group_protocol, self.values.timeouts.kafka)
+            login = self._login(role)
+            options = kafka.options(login, self._passwords)
+            timeouts, tables = self.values.timeouts.kafka, kafka.tables(login)
+            made = Connection(bootstrap, options, kafka.group_protocol, timeouts, tables=tables)
             # Roles that log in alike share one: its clients tell each other what they meet.
             others = self._connections.values()
             if made.exposed_brokers and not others:
@@ -311,13 +313,6 @@ def masked(value: str | float | None) -> str | float | None:
     return address.masked(value)
 
 
-def stray_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Environment variables that look like settings but are none, each with the nearest name."""
-    known = {variable(key) for key in KEYS} | _OTHER_VARIABLES
-    stray = (name for name in sorted(environment) if name.startswith(PREFIX))
-    return [f"{name}: {toml_file.did_you_mean(name, known)}" for name in stray if name not in known]
-
-
 def _file(environment: Mapping[str, str]) -> Path | None:
     if named := environment.get(f"{PREFIX}CONFIG"):
         return Path(named)
@@ -396,5 +391,5 @@ def _line(problem: FileProblem, origins: Mapping[str, str]) -> str:
     if origin != f"{_SET} {problem.key}":
         return f"{origin}: {problem}"
     if problem.is_unknown_key:
-        return f"{origin}: there is no such key; {toml_file.did_you_mean(problem.key, KEYS)}"
+        return f"{origin}: there is no such key; {near_keys.hint(problem.key)}"
     return f"{origin}: {problem.what}"

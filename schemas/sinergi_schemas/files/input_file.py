@@ -44,17 +44,17 @@ def read(path: Path, most: int) -> tuple[int, bytes]:
         return os.fstat(file.fileno()).st_mode, _content(path, file, most)
 
 
-def check_regular(path: Path) -> None:
+def check_readable(path: Path) -> None:
     """Check a file for a library that reads it: the library could wait for a pipe for ever.
 
     Raises:
-        OSError: it exists and is no regular file.
+        OSError: it cannot be opened for reading, or is no regular file.
     """
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        mode = path.stat().st_mode
-    except OSError:
-        return  # the library reports why it cannot be read
-    _check(path, mode)
+        _check(path, os.fstat(opened).st_mode)
+    finally:
+        os.close(opened)
 
 
 @contextmanager
