@@ -16,7 +16,7 @@ from sinergi_consumers.materialise.store import Store
 from sinergi_producers.relay.loop import Relay
 from sinergi_producers.relay.term import Identity, TermSetup
 from sinergi_schemas import errors
-from sinergi_schemas.observer import UNOBSERVED
+from sinergi_schemas.observer import UNOBSERVED, WorkState
 from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import TopicPartition
 from test_house import filled
@@ -175,6 +175,22 @@ class Recorded:
 def of_materialiser(fault: errors.SinergiError, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a materialiser does that meets a fault when it claims a topic-partition."""
     group, sink = Group(fault), Recorded()
+    stopping: Any = Stopping()
+    with capture_logs() as logs, pytest.raises((type(fault), Tried)) as ended:
+        materialiser(group, sink, monkeypatch).run(stopping)
+    said = {each["event"]: each for each in logs}
+    if ended.type is not Tried:
+        return ENDS
+    if sink.halted:
+        assert sink.halted == [(TP, fault)]
+        assert said["topic-partition halted"]["why"] == str(fault)
+        return HALTS
+    assert said["topic-partition not claimed yet"]["why"] == str(fault)
+    return TRIES_AGAIN
+
+
+def materialiser(group: Group, sink: Recorded, monkeypatch: pytest.MonkeyPatch) -> Materialiser:
+    """A materialiser of a group's topic-partitions, without brokers and database."""
     receipts = SimpleNamespace(send=list, confirmed=list, finish=lambda _: [])
     loaded = SimpleNamespace(
         reload=lambda: False,
@@ -185,18 +201,60 @@ def of_materialiser(fault: errors.SinergiError, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(loop, "LoadedAgreements", lambda *_: loaded)
     store = SimpleNamespace(sink=sink, observer=UNOBSERVED)
     parts: tuple[Any, ...] = (group, store, receipts, None, Hurried())
+    return Materialiser(*parts)
+
+
+def test_a_materialiser_that_is_to_stop_claims_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each claim may wait for brokers that do not answer, or that refuse the login."""
+    fault, stopping = filled(errors.LoginRefused), Stopping()
+    tried: list[TopicPartition] = []
+    group = Group(fault)
+    group.claimable = {TP, TP._replace(partition=1)}
+
+    def incarnation(tp: TopicPartition, _: str) -> None:
+        tried.append(tp)
+        stopping.set()
+        raise fault
+
+    monkeypatch.setattr(group, "incarnation", incarnation)
+    told: Any = stopping
+    materialiser(group, Recorded(), monkeypatch).run(told)
+    assert tried == [TP]
+
+
+class States:
+    """An observer that keeps what a process has entered."""
+
+    def __init__(self) -> None:
+        self.seen: list[WorkState | None] = []
+
+    def entered(self, state: WorkState, _: object = "") -> None:
+        self.seen.append(state)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *_: None
+
+
+def test_a_relay_whose_messages_are_not_confirmed_does_not_say_that_it_works() -> None:
+    observer: Any = States()
+
+    def flush(while_waiting: Callable[[], None]) -> None:
+        while_waiting()
+        observer.seen.append(None)
+        raise Tried
+
+    does = {name: lambda *_: None for name in ("check", "renew_lease", "release_lease", "close")}
+    store: Any = SimpleNamespace(take_lease=lambda: 7, unsent=lambda: ["an update"], **does)
+    sends = {name: lambda *_: None for name in ("enqueue", "discard", "finish")}
+    sender = SimpleNamespace(flush=flush, **sends)
+    term = SimpleNamespace(epoch=7, sender=sender, control=sender)
+    terms: Any = SimpleNamespace(begin=lambda *_: term)
     stopping: Any = Stopping()
-    with capture_logs() as logs, pytest.raises((type(fault), Tried)) as ended:
-        Materialiser(*parts).run(stopping)
-    said = {each["event"]: each for each in logs}
-    if ended.type is not Tried:
-        return ENDS
-    if sink.halted:
-        assert sink.halted == [(TP, fault)]
-        assert said["topic-partition halted"]["why"] == str(fault)
-        return HALTS
-    assert said["topic-partition not claimed yet"]["why"] == str(fault)
-    return TRIES_AGAIN
+    with pytest.raises(Tried):
+        Relay(terms, store, clock=Hurried(), observer=observer).run(stopping)
+    assert observer.seen == [WorkState.WAITING, None]
 
 
 @pytest.mark.parametrize(("kind", "answer"), ANSWERS.items(), ids=str)

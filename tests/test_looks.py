@@ -11,9 +11,11 @@ from structlog.testing import capture_logs
 
 from sinergi.metrics import definitions
 from sinergi.metrics.families import gauge
+from sinergi.metrics.health import Health
 from sinergi.metrics.looks import Look, LooksCollector
 from sinergi_schemas.clock import SYSTEM, SystemClock
-from sinergi_schemas.errors import DatabaseAway
+from sinergi_schemas.errors import BrokerAway, DatabaseAway, SinergiError, TopicMissing
+from sinergi_schemas.observer import WorkState
 from waiting import until
 
 if TYPE_CHECKING:
@@ -65,6 +67,32 @@ def test_what_a_look_has_found_is_shown_until_the_next_one() -> None:
         "sinergi_look_age_seconds": 7,
         "sinergi_lease_held": 1,
     }
+
+
+def test_a_process_is_not_ready_after_a_look_that_the_brokers_did_not_answer() -> None:
+    """Until it looks again, or until its own messages come through."""
+    clock = SetClock()
+    found: list[float | SinergiError] = [1.0, BrokerAway("refused"), TopicMissing("a"), 1.0]
+    answers = iter(found)
+
+    def read() -> float:
+        answer = next(answers)
+        if isinstance(answer, float):
+            return answer
+        raise answer
+
+    look = look_of(read, clock)
+    health = Health(clock, 600, [look])
+    health.entered(WorkState.WORKING, "")
+    for at, is_ready in ((1, True), (2, False), (3, True), (4, True)):
+        clock.at = at
+        look.look()
+        assert health.ready().is_well == is_ready
+    look.failure = BrokerAway("refused")
+    assert "BrokerAway" in health.ready().text
+    clock.at = 5
+    health.served()
+    assert health.ready().is_well
 
 
 @pytest.mark.parametrize("fault", [DatabaseAway("57P01"), KeyError("a fault of ours")])

@@ -117,6 +117,9 @@ class RelayTimeouts(TimeoutTable):
         0.1, "a relay's first pause after a failure; each next is double"
     )
     retry_most: Seconds = _seconds(5.0, "a relay's longest pause after a failure")
+    unconfirmed: Seconds = _seconds(
+        10.0, "how long messages of a relay may wait until they are confirmed; then /readyz is 503"
+    )
     stop: Seconds = _seconds(
         10.0, "how long a relay that ends its term waits until its control topic is written"
     )

@@ -127,7 +127,7 @@ class Materialiser:
                     self._report_skipped()
                     self._reload_agreements()
                     self._check_positions()
-                    self._claim_assigned()
+                    self._claim_assigned(stopping)
                     self._report.counts(
                         self._assignment.assigned, self._claims.keys(), self._halts.pauses.begun
                     )
@@ -348,13 +348,15 @@ class Materialiser:
             self._halts.pauses.end_all()
             self._claim_pauses.end_all()
 
-    def _claim_assigned(self) -> None:
+    def _claim_assigned(self, stopping: Event) -> None:
         """Claim the topic-partitions that the group has assigned and that are not claimed yet."""
         for tp in self._claims.keys() - self._assignment.active:
             del self._claims[tp]
         for tp in (*self._halts.pauses.over(), *self._claim_pauses.over()):
             self._assignment.resume(tp)
         for tp in sorted(self._assignment.claimable):
+            if stopping.is_set():
+                return  # each claim may wait for brokers that do not answer
             self._observer.turned()
             try:
                 self._claims[tp] = self._claim(tp)

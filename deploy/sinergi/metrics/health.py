@@ -5,10 +5,13 @@ waits, for a database or for its turn to lead, goes round; starting the process 
 help. A loop that does not go round waits for an answer that never comes.
 
 It is *ready* if it is alive and does its work:
-- a relay holds the lease, or stands by for the relay that does;
+- a relay holds the lease and its messages are confirmed within `timeouts.relay.unconfirmed`, or it
+  stands by for the relay that does;
 - a materialiser reads each topic-partition that the group has assigned to it (none of them is
   halted or cannot be claimed), and its database answers; one without any stands by for the others;
 - `provision apply --watch` has planned, and the brokers answer.
+A relay or a materialiser is not ready either if its last look at the brokers (see `looks`) got no
+answer, and none of its own messages has come through since.
 
 An answer holds no reason beyond the class of an error, since whoever reaches the address may read
 it. The log has the rest.
@@ -16,11 +19,14 @@ it. The log has the rest.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from sinergi_schemas import errors
 from sinergi_schemas.observer import WorkState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.observer import PartitionCounts
 
@@ -32,20 +38,30 @@ class HealthAnswer(NamedTuple):
     text: str
 
 
+class LookEnd(Protocol):
+    """How the last look of a `looks.Look` has ended."""
+
+    failure: errors.SinergiError | None
+    ended_at: float
+
+
 class Health:
     """What is known of one process. Each value is replaced as a whole, so no lock is needed.
 
     Args:
         loop_seconds: how long the loop may take to go round.
+        looks: what the process looks at.
     """
 
-    def __init__(self, clock: Clock, loop_seconds: float) -> None:
+    def __init__(self, clock: Clock, loop_seconds: float, looks: Sequence[LookEnd] = ()) -> None:
         self._clock = clock
         self._loop_seconds = loop_seconds
         self._turned_at = clock.monotonic()
         self._due = self._turned_at + loop_seconds
         self._state, self._why = WorkState.STARTING, ""
         self._counts: PartitionCounts | None = None
+        self._served_at = self._turned_at
+        self._looks = looks
 
     def turned(self, pause_seconds: float) -> None:
         """The loop goes round; before it does so again it waits for `pause_seconds`."""
@@ -59,6 +75,10 @@ class Health:
     def divided(self, counts: PartitionCounts) -> None:
         """What a materialiser has of the topic-partitions."""
         self._counts = counts
+
+    def served(self) -> None:
+        """The brokers have taken messages of the process, or it has stored some of theirs."""
+        self._served_at = self._clock.monotonic()
 
     @property
     def state(self) -> WorkState:
@@ -85,6 +105,12 @@ class Health:
         if self._state in (WorkState.STARTING, WorkState.WAITING):
             why = f": {self._why}" if self._why else ""
             return HealthAnswer(is_well=False, text=f"{self._state}{why}")
+        for look in self._looks:
+            is_away = isinstance(look.failure, errors.BrokerAway | errors.LoginRefused)
+            if is_away and look.ended_at > self._served_at:
+                why = type(look.failure).__name__
+                text = f"{self._state}, but cannot look at the brokers: {why}"
+                return HealthAnswer(is_well=False, text=text)
         return self._divided(self._counts) or HealthAnswer(is_well=True, text=str(self._state))
 
     def _divided(self, counts: PartitionCounts | None) -> HealthAnswer | None:

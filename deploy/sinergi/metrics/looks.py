@@ -53,6 +53,10 @@ class Look(Generic[T]):
         look: reads the source. It may take its time.
         pause_seconds: between the end of a look and the next one.
         families: makes metrics of what a look has found. It is called at each scrape.
+
+    Attributes:
+        failure: the error of the last look, if it had one.
+        ended_at: when the last look ended, by the monotonic clock.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Look(Generic[T]):
         self._clock = clock
         self._seen: _Seen[T] | None = None
         self._logged: str | None = None
+        self.failure: errors.SinergiError | None = None
+        self.ended_at = 0.0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -119,7 +125,7 @@ class Look(Generic[T]):
         """Look once, and keep what was found."""
         began = self._clock.monotonic()
         found, why = self._attempt()
-        now = self._clock.monotonic()
+        self.ended_at = now = self._clock.monotonic()
         before = self._seen.succeeded_at if self._seen else None
         self._seen = _Seen(found, now - began, before if found is None else now)
         if why != self._logged:
@@ -130,13 +136,17 @@ class Look(Generic[T]):
                 _log.warning("metrics not read", source=self.source, why=why)
 
     def _attempt(self) -> tuple[T | None, str | None]:
+        failure = None
         try:
             return self._look(), None
         except errors.SinergiError as why:
+            failure = why
             return None, str(why)
         except Exception as why:  # noqa: BLE001 - a fault must not end this thread: it would hide
             _log.exception("a look failed", source=self.source)
             return None, type(why).__name__
+        finally:
+            self.failure = failure
 
 
 class LooksCollector:

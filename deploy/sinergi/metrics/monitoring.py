@@ -68,7 +68,7 @@ class Monitoring:
         self._clock = clock
         self._page = b""
         self._page_until = 0.0
-        health = Health(clock, timeouts.loop)
+        health = Health(clock, timeouts.loop, about.looks)
         self.observer = ProcessReports(about.process, about.agreed, health, self.registry)
         self.registry.register(
             HealthCollector(health, (about.process, about.agency, version("sinergi")))

@@ -86,6 +86,8 @@ class ProcessReports:
 
     def finished(self, step: WorkStep, seconds: float, leaves: Mapping[str, int]) -> None:
         """A step of a batch is done."""
+        if step in (WorkStep.SEND, WorkStep.STORE):
+            self._health.served()
         if self._batches is not None:
             self._batches.labels(step).observe(seconds)
         known = set(self._agreed.names) if leaves else set()

@@ -126,8 +126,8 @@ class Relay:
         try:
             # 0. refuse; find what a topic has lost
             term = self._terms.begin(epoch, self._observer.turned)
-            self._observer.entered(WorkState.WORKING)
             self._resend(term)  # 0. send again
+            self._observer.entered(WorkState.WORKING)
             self._relay(term, stopping)  # 1 to 4, again and again
         except errors.Superseded as why:  # LeaseLost: another relay leads
             _log.warning("lease lost", why=str(why), epoch=epoch)
@@ -209,14 +209,17 @@ class Relay:
     def _wait_for_reports(self, term: Term) -> list[TreeUpdate]:
         """Wait for the report of every message that was sent; what the broker has confirmed."""
         began = self._clock.monotonic()
-        confirmed = term.sender.flush(lambda: self._while_waiting(term))
+        confirmed = term.sender.flush(lambda: self._while_waiting(term, began))
         if confirmed:
+            self._observer.entered(WorkState.WORKING)
             seconds = self._clock.monotonic() - began
             self._observer.finished(WorkStep.SEND, seconds, self._leaves(confirmed))
         return confirmed
 
-    def _while_waiting(self, term: Term) -> None:
+    def _while_waiting(self, term: Term, since: float) -> None:
         self._observer.turned()
+        if self._clock.monotonic() - since > self._timeouts.unconfirmed:
+            self._observer.entered(WorkState.WAITING, "messages are not confirmed")
         self._renew_lease(term)
 
     def _leaves(self, updates: Iterable[TreeUpdate]) -> dict[str, int]:
