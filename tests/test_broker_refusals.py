@@ -21,7 +21,7 @@ from sinergi_consumers.audit import statement_reading
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import cluster_id, describe, ends, open_admin
-from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.kafka.scan import PartitionScan, open_scan
 from sinergi_schemas.timeouts import KafkaTimeouts
 from sinergi_schemas.topics import TopicPartition, control_topic, receipts_topic
 from test_kafka import send
@@ -129,6 +129,18 @@ def test_a_wrong_login_or_authority_names_the_setting(
     assert why.setting == setting
     assert f"Mend {setting} under [kafka]" in str(why)
     assert PASSWORD not in str(why)
+
+
+def test_a_reader_whose_password_is_no_longer_valid_names_the_login_and_not_bootstrap(
+    broker: Secured, topic: str
+) -> None:
+    """As after `sinergi provision rotate`, where other clients of the connection are still open."""
+    connection = Connection(broker.login, broker.options() | {"sasl.password": "before"})
+    tp = TopicPartition(topic, 0)
+    for ask in (PartitionScan.bounds, lambda scan: next(scan.read(0, 1))):
+        with open_scan(connection, tp) as scan, pytest.raises(errors.LoginRefused) as refused:
+            ask(scan)
+        assert refused.value.setting == "username or password_file"
 
 
 def test_a_client_certificate_that_is_missing_names_the_setting(broker: Secured) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 import structlog
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
@@ -85,6 +85,40 @@ def test_a_refused_login_is_remembered_until_a_broker_answers() -> None:
     assert "wrong password" in str(connection.away("no answer"))
     connection.client_errors.clear()
     assert isinstance(connection.away("no answer"), errors.BrokerAway)
+
+
+def test_a_refused_login_names_the_tables_in_which_its_settings_stand() -> None:
+    error = KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error: x")
+    connection = Connection("nowhere:1", tables={"password_file": "consumer.kafka"})
+    connection.client_errors.observe(error)
+    where = r"username or password_file under \[kafka\] or \[consumer\.kafka\]"
+    with pytest.raises(errors.LoginRefused, match=where):
+        raise connection.away("no answer")
+    with pytest.raises(errors.LoginRefused, match=where):
+        raise connection.cause(translate(error))
+
+
+def test_a_client_without_a_certificate_is_not_told_that_its_certificate_is_refused() -> None:
+    line = "ssl/tls alert certificate required"
+    for options, told in (
+        ({}, "requires a client certificate, and none is set"),
+        ({"ssl.certificate.location": "x"}, "and does not accept this one"),
+    ):
+        connection = Connection("nowhere:1", options)
+        connection.client_errors.observe_line(line)
+        assert told in str(connection.away("no answer"))
+
+
+def test_a_controller_that_is_away_is_told_apart_from_brokers_that_are_all_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    why = KafkaException(KafkaError(KafkaError._TIMED_OUT, "Timed out waiting for controller"))
+    admin = open_admin(Connection("127.0.0.1:1"))
+    assert not isinstance(admin.fault(why), errors.ControllerAway)
+    monkeypatch.setattr(type(admin), "list_topics", lambda *_, **__: None)
+    found = admin.fault(why)
+    assert isinstance(found, errors.ControllerAway)
+    assert "most of the brokers are away" in str(found)
 
 
 def test_secrets_do_not_show_in_a_connection() -> None:

@@ -113,7 +113,7 @@ def test_the_auditors_commands_answer(
         )
     (lines,) = blocks("console", "You are the auditor")
     commands = [line.removeprefix("$ sinergi ") for line in lines.splitlines()]
-    assert len(commands) == 5
+    assert len(commands) == 4
     with pair.relaying(), pair.materialising():
         pair.until_rows("sinergi.transfer", 1)
         for command in commands:

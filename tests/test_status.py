@@ -196,12 +196,10 @@ def test_a_side_whose_process_does_not_run_is_not_well_though_nothing_waits(
 ) -> None:
     document = operator.publisher()
     assert (document["exit_status"], kinds(document)) == (1, {"no-relay"})
-    assert document["lines"] == [
-        "no relay leads, though nothing waits for it: start `sinergi relay`"
-    ]
+    assert document["lines"] == ["no relay runs; nothing waits for one yet: start `sinergi relay`"]
     document = operator.reader()
     assert (document["exit_status"], kinds(document)) == (1, {"no-materialiser"})
-    assert "though nothing waits for it: start `sinergi materialise`" in document["lines"][0]
+    assert "; nothing waits for it yet: start `sinergi materialise`" in document["lines"][0]
     assert [each["available"] for each in shares(document)] == [0, 0]
 
 

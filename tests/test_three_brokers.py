@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 import tomli_w
-from confluent_kafka.admin import ConfigResource, ResourceType
+from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
 
 from provisioned_bus import AGENCIES, BNNK, LAPAS, agreement, party_key, year
 from signed_agreement import copy_signed, write_signed
@@ -17,6 +18,7 @@ from sinergi.cli.root import run
 from sinergi.local import Local
 from sinergi.local.errors import LocalFolderRefused
 from sinergi.settings.settings import load
+from sinergi_schemas.errors import BrokerAway
 from sinergi_schemas.kafka.admin import broker_count, describe, open_admin
 from waiting import PATIENCE_SECONDS, until
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.long
 
+# In five seconds, with a pause that doubles from 0.2 s. Without pauses there are some 100,000.
+MOST_CONNECTS = 30
 TOPIC = f"sinergi.{LAPAS}.transfer"
 
 
@@ -112,6 +116,33 @@ def no_topic_is_made_with_fewer_copies(local: Local, folder: Path) -> None:
 
 def brokers_of(local: Local) -> int:
     return broker_count(open_admin(load(local.operator_settings, environment={}).connection()))
+
+
+def test_with_two_of_three_brokers_dead_a_client_connects_with_pauses(
+    local: Local,
+) -> None:
+    connects: dict[str, int] = {}
+
+    def count(text: str) -> None:
+        for name, broker in json.loads(text)["brokers"].items():
+            connects[name] = max(broker["connects"], connects.get(name, 0))
+
+    for broker in local.status().brokers[1:]:
+        assert broker.pid is not None
+        process = psutil.Process(broker.pid)
+        process.kill()
+        process.wait(PATIENCE_SECONDS)
+    try:
+        connection = load(local.operator_settings, environment={}).connection()
+        counted: dict[str, Any] = {"statistics.interval.ms": 200, "stats_cb": count}
+        admin = open_admin(replace(connection, options={**connection.options, **counted}))
+        topic = NewTopic("sinergi.three", 1, 1)
+        with pytest.raises(BrokerAway):
+            admin.answer(admin.create_topics([topic], request_timeout=5)["sinergi.three"])
+        assert connects
+        assert max(connects.values()) < MOST_CONNECTS, connects
+    finally:
+        local.up()
 
 
 def lacking(settings: Path, capsys: pytest.CaptureFixture[str]) -> set[str]:

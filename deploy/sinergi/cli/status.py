@@ -37,8 +37,8 @@ def status(as_json: AsJson = False) -> None:
     Notes say which agreements have ended, begin later or end within 30 days.
 
     Exit status: 0 all is well; 1 something is missing, halted, held, in quarantine, or has waited
-    for a minute or for a process that does not run; 2 a service is away, or the end of a topic does
-    not show whether messages are missing, and the rest is shown.
+    for a minute, or the relay or the materialiser does not run; 2 a service is away, or the end of
+    a topic does not show whether messages are missing, and the rest is shown.
 
     Example: sinergi status --json
     """

@@ -184,7 +184,9 @@ class _Gathering:
         try:
             return query(where)
         except errors.SinergiError as why:
-            answers = not isinstance(why, errors.ServiceAway)
+            # Some brokers run where the controller alone does not answer.
+            is_away = isinstance(why, errors.ServiceAway)
+            answers = not is_away or isinstance(why, errors.ControllerAway)
             self.away.append(Away(service, str(masked(where)), _plainly(why), answers))
             return None
 
@@ -364,6 +366,8 @@ def _plainly(why: errors.SinergiError) -> str:
     """Why a service did not answer: the reason alone, without the advice in the error."""
     if isinstance(why, errors.DatabaseAway):
         return f"it is not available ({why.why})"
+    if isinstance(why, errors.ControllerAway):
+        return f"its controller does not answer ({why.reported}): most of the brokers are away"
     if isinstance(why, errors.BrokerAway):
         return f"it does not answer ({why.reported})"
     return str(why)

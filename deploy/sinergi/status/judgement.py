@@ -62,13 +62,17 @@ class StatusVerdict:
     @property
     def lines(self) -> list[str]:
         """The lines for an operator; the first line is the most important."""
-        away = [
-            f"{each.service} {each.where} {'cannot be read' if each.answers else 'is away'}:"
-            f" {each.why}"
-            for each in self.away
-        ]
-        found = [*away, *(each.what for each in self.problems)]
+        found = [*map(_unread, self.away), *(each.what for each in self.problems)]
         return [*(found or [self.well]), *(f"note: {each}" for each in self.remarks)]
+
+
+def _unread(found: Away) -> str:
+    """A line about a service that could not be read."""
+    if found.answers:
+        return f"{found.service} {found.where} cannot be read: {found.why}"
+    # A client that reaches one of several brokers may need an answer from another one.
+    several = f"at least one {found.service} of" if "," in found.where else found.service
+    return f"{several} {found.where} is away: {found.why}"
 
 
 def judge(facts: Facts, patience: float = DEFAULT.status.patience) -> StatusVerdict:
@@ -150,7 +154,7 @@ def _no_relay(side: PublisherFacts) -> StatusProblem:
         names = _names([each.topic for each in waiting])
         what = f"{counted(count, 'row')} of {names} waiting for a relay, and none leads{since}"
     else:
-        what = f"no relay leads{since}, though nothing waits for it"
+        what = f"no relay runs{since}; nothing waits for one yet"
     return StatusProblem(
         ProblemKind.NO_RELAY,
         waiting[0].topic if len(waiting) == 1 else None,
@@ -189,7 +193,7 @@ def _reading(side: ReaderFacts, patience: float) -> Iterator[StatusProblem]:
     elif side.workers == 0 and side.topics:
         # If a database or a topic was not read, it is unknown whether anything waits.
         is_idle = all(each.behind == 0 for _, each in states)
-        idle = ", though nothing waits for it" if is_idle else ""
+        idle = "; nothing waits for it yet" if is_idle else ""
         what = f"no materialiser is in the group {side.group}{idle}"
         yield StatusProblem(
             ProblemKind.NO_MATERIALISER, None, None, f"{what}: start `sinergi materialise`"

@@ -6,17 +6,19 @@ from sinergi_schemas.errors.policies import Refused, ServiceAway, TopicHalted, U
 
 
 class LoginRefused(Unavailable):
-    """The brokers refuse the login: {what} ({reported}). Mend {setting} under [kafka] in
+    """The brokers refuse the login: {what} ({reported}). Mend {setting} under {where} in
     sinergi.toml.
 
     Attributes:
         setting: the setting that is wrong.
         reported: what the brokers or their client report.
+        where: the table, or the tables, in which it stands.
     """
 
     setting: str
     what: str
     reported: str
+    where: str = "[kafka]"
 
 
 class NotPermitted(Unavailable):
@@ -68,6 +70,12 @@ class BrokerAway(ServiceAway):
     """The brokers do not answer ({reported}). Check `bootstrap` under [kafka] and the network."""
 
     reported: str
+
+
+class ControllerAway(BrokerAway):
+    """The cluster's controller does not answer ({reported}): most of the brokers are away. Those
+    that run answer some requests, and change nothing. Start the others, or check the network.
+    """
 
 
 class BrokerRefuses(Unavailable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -28,6 +29,13 @@ _ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC
 _WAIT_SECONDS = 0.2
 _REFUSED_SECONDS = 2.0
 
+# librdkafka's text where a request that goes to the cluster's controller was not answered.
+_NO_CONTROLLER = "waiting for controller"
+
+# With sparse connections, librdkafka 2.16 connects again and again, without the pause that is set,
+# to a broker that is away while a request waits for it (docs/reliability.md has the measurement).
+_SETTINGS = {"enable.sparse.connections": False}
+
 T = TypeVar("T")
 
 
@@ -35,7 +43,7 @@ class Admin(AdminClient):
     """An admin client that knows its connection, whose other clients may know why a call fails."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection.settings())
+        super().__init__({**connection.settings(), **_SETTINGS})
         self.connection = connection
 
     @property
@@ -64,9 +72,11 @@ class Admin(AdminClient):
         """What an exception of this client means, with what its error callback has reported."""
         self.poll(0)
         found = translated(why, attempt or self.connection.attempt("Describe"))
-        return (
-            self.connection.away(found.reported) if isinstance(found, errors.BrokerAway) else found
-        )
+        if isinstance(found, errors.BrokerAway) and _NO_CONTROLLER in found.reported:
+            with suppress(KafkaException):  # no broker at all answers
+                self.list_topics(timeout=_REFUSED_SECONDS)
+                return errors.ControllerAway(found.reported)
+        return self.connection.cause(found)
 
     def wait_for(self, future: Future[T]) -> T:
         """Wait for the result of a call of this client.

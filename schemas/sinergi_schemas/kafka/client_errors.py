@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.diagnosis import diagnose, plain
+from sinergi_schemas.kafka.diagnosis import LoginOrigin, diagnose, plain
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
+    from sinergi_schemas import errors
     from sinergi_schemas.clock import Clock
 
 _log = structlog.get_logger(__name__)
@@ -47,6 +47,7 @@ class ClientErrors:
     Attributes:
         login: why the brokers do not let us in, if they have reported it.
         hint: what may be wrong while the brokers do not answer.
+        origin: where the settings of the login stand.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
@@ -56,13 +57,14 @@ class ClientErrors:
         self._diagnosed_since: float | None = None
         self.login: errors.LoginRefused | None = None
         self.hint = ""
+        self.origin = LoginOrigin()
 
     def observe(self, error: KafkaError) -> None:
         """Take an error that belongs to no call. librdkafka calls this during a poll."""
         text = plain(error.str())
         if not self.observe_line(error.str()):
             if error.name() == "_AUTHENTICATION" and self.login is None:
-                self.login = errors.LoginRefused("the login", "it was refused", text)
+                self.login = self.origin.refused("the login", "it was refused", text)
             elif error.name() != _ALL_DOWN:
                 self.hint = text
             elif self.hint or self.login:
@@ -75,7 +77,7 @@ class ClientErrors:
         if found is None:
             return False
         if found.is_certain:
-            self.login = errors.LoginRefused(found.setting, found.what, plain(line))
+            self.login = self.origin.refused(found.setting, found.what, plain(line))
         else:
             self.hint = f"{found.what}: check {found.setting}; {plain(line)}"
         now = self._clock.monotonic()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sinergi_schemas import errors
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.kafka.client_errors import ClientErrors, ClientLog
+from sinergi_schemas.kafka.diagnosis import LoginOrigin
 from sinergi_schemas.timeouts import DEFAULT, KafkaTimeouts
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Connection:
         group_protocol: the protocol of consumer groups; `classic` for brokers before Kafka 4.0.
         timeouts: how long its clients wait.
         client_errors: what the clients of this connection reported outside of any call.
+        tables: the table of each setting of the login that does not stand under [kafka].
     """
 
     bootstrap: str
@@ -58,6 +60,11 @@ class Connection:
     group_protocol: Literal["consumer", "classic"] = "consumer"
     timeouts: KafkaTimeouts = DEFAULT.kafka
     client_errors: ClientErrors = field(default_factory=ClientErrors, repr=False, compare=False)
+    tables: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Let the errors of its clients name the settings of this login."""
+        self.client_errors.origin = self._origin
 
     def settings(self) -> dict[str, Any]:
         """The settings of every client. An option can add to ours, and not replace them."""
@@ -101,6 +108,16 @@ class Connection:
         """
         refusal = self.client_errors.refusal()
         return refusal or errors.BrokerAway(self.client_errors.hint or what)
+
+    def cause(self, found: errors.SinergiError) -> errors.SinergiError:
+        """An error of a call; where it got no answer, the cause that the clients reported."""
+        if isinstance(found, errors.LoginRefused):
+            return self._origin.refused(found.setting, found.what, found.reported)
+        return self.away(found.reported) if isinstance(found, errors.BrokerAway) else found
+
+    @property
+    def _origin(self) -> LoginOrigin:
+        return LoginOrigin(self.tables, "ssl.certificate.location" in self.options)
 
 
 def _is_this_machine(broker: str) -> bool:

@@ -106,6 +106,15 @@ class ReadingConsumer(Consumer):
                 self._pass_over(each)
         return [each for each in found if not is_unreadable(each.error())]
 
+    def fault(self, found: errors.SinergiError) -> errors.SinergiError:
+        """An error of this client; where it got no answer, the cause that was reported besides.
+
+        What has arrived is dropped: call it where the error ends the reading.
+        """
+        # Not the method of a subclass, which may raise.
+        super().consume(1, 0)  # the callbacks with a refused login come only within a poll
+        return self._connection.cause(found)
+
     def drain_unreadable(self) -> list[Unreadable]:
         """The batches that were found unreadable since the last call."""
         return self._unreadable.drain()
@@ -211,10 +220,7 @@ class UngroupedConsumer(ReadingConsumer):
 
     def _translated(self, why: KafkaException, attempt: Attempt) -> errors.SinergiError:
         """As `translated`; where the brokers are away, with the cause that the connection knows."""
-        found = translated(why, attempt)
-        if isinstance(found, errors.BrokerAway):
-            return self._connection.away(found.reported)
-        return found
+        return self.fault(translated(why, attempt))
 
     def _is_about_group(self, each: Message) -> bool:
         error = each.error()

@@ -8,7 +8,13 @@ client's settings with a listener's.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _TIMES = re.compile(r" ?\(after \d+ms in state [A-Z0-9_-]+\)")
 _BROKER = re.compile(r"^\[thrd:[^]]*\]: ")
@@ -26,6 +32,36 @@ class Diagnosis(NamedTuple):
     is_certain: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LoginOrigin:
+    """Where the settings of a login stand, so that an error names the table to mend.
+
+    Attributes:
+        tables: the table of each setting that does not stand under [kafka], by its name.
+        has_certificate: whether a client certificate is set.
+    """
+
+    tables: Mapping[str, str] = field(default_factory=dict)
+    has_certificate: bool = False
+
+    def refused(self, setting: str, what: str, reported: str) -> errors.LoginRefused:
+        """The error for a login that the brokers refuse.
+
+        Args:
+            setting: the names of the settings that may be wrong.
+            what: what is wrong.
+            reported: what the client reports.
+        """
+        if setting == _CERTIFICATE and not self.has_certificate:
+            what = "the broker requires a client certificate, and none is set"
+        names = (each.strip(",") for each in setting.split() if each not in ("or", "and"))
+        tables = dict.fromkeys(self.tables.get(each, "kafka") for each in names)
+        where = " or ".join(f"[{each}]" for each in tables)
+        return errors.LoginRefused(setting, what, reported, where)
+
+
+_CERTIFICATE = "certificate_file and private_key_file"
+
 _PATTERNS = (
     (
         re.compile(r"certificate verify failed"),
@@ -39,7 +75,7 @@ _PATTERNS = (
     (
         re.compile(r"alert (certificate required|bad certificate|unknown ca|certificate unknown)"),
         Diagnosis(
-            "certificate_file and private_key_file",
+            _CERTIFICATE,
             "the broker requires a client certificate, and does not accept this one",
             is_certain=True,
         ),

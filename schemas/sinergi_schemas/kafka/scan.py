@@ -9,11 +9,13 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from confluent_kafka import KafkaException
+
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.consumer import MOST_AT_ONCE, PartLimit, open_consumer
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
-from sinergi_schemas.kafka.faults import raise_for, translating
+from sinergi_schemas.kafka.faults import raise_for, translated
 from sinergi_schemas.kafka.leaf_search import claimed_leaf, counted_offset, find_offset
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class RangeReader:
     """
 
     def __init__(self, connection: Connection, silent_seconds: float | None = None) -> None:
+        self._connection = connection
         self._consumer = open_consumer(connection, None)
         timeouts = connection.timeouts
         self._silent_seconds = timeouts.silence if silent_seconds is None else silent_seconds
@@ -71,7 +74,7 @@ class RangeReader:
         Raises:
             SinergiError: see `faults.translate`.
         """
-        with translating():
+        with self._translating():
             return self._consumer.get_watermark_offsets(to_client(tp), timeout=self._answer_seconds)
 
     def first_since(self, tp: TopicPartition, moment: datetime) -> int | None:
@@ -81,7 +84,7 @@ class RangeReader:
             SinergiError: see `faults.translate`.
         """
         milliseconds = max(0, int(moment.timestamp() * 1000))
-        with translating():
+        with self._translating():
             (found,) = self._consumer.offsets_for_times(
                 [to_client(tp, milliseconds)], timeout=self._answer_seconds
             )
@@ -135,33 +138,41 @@ class RangeReader:
             else:
                 silent += waited
             if unread.tps and silent > self._silent_seconds:
-                raise unread.silence()
+                raise self._connection.client_errors.refusal() or unread.silence()
             self._unassign(unread.drain_ended())
 
     def drain_unreadable(self) -> list[Unreadable]:
         """The batches that could not be read and were passed over since the last call."""
         return self._consumer.drain_unreadable()
 
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        """As `faults.translating`, with the cause that the client reports outside of the call."""
+        try:
+            yield
+        except KafkaException as why:
+            raise self._consumer.fault(translated(why)) from None
+
     def _assign(self, unread: _UnreadRanges) -> None:
-        with translating():
+        with self._translating():
             self._consumer.assign([to_client(tp, unread.next_offset(tp)) for tp in unread.tps])
 
     def _unassign(self, tps: Sequence[TopicPartition]) -> None:
         """Fetch no more of what is read to the end of its range."""
         if tps:
-            with translating():
+            with self._translating():
                 self._consumer.incremental_unassign([to_client(tp) for tp in tps])
 
     def _consume(self, wanted: int) -> tuple[list[Message], float]:
         """The next messages, and how many seconds were spent on waiting for them."""
         begun = SYSTEM.monotonic()
-        with translating():
+        with self._translating():
             received = self._consumer.consume(wanted, _POLL_SECONDS)
         return received, min(SYSTEM.monotonic() - begun, _POLL_SECONDS)
 
     def _positions(self, unread: _UnreadRanges) -> dict[TopicPartition, int]:
         """The position of the client in each topic-partition; it also passes holes."""
-        with translating():
+        with self._translating():
             found = self._consumer.position([to_client(tp) for tp in unread.tps])
         return {from_client(each): each.offset for each in found}
 
