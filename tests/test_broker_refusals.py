@@ -274,6 +274,10 @@ def test_who_provisions_without_the_right_names_topic_and_operation(
         cluster.plan([WantedTopic(topic, 1, {"retention.ms": "-1"})])
     assert is_about(why.value, "DescribeConfigs", topic)
     broker.permit(TOPIC, "*", AclOperation.DESCRIBE_CONFIGS)
+    with pytest.raises(errors.NotPermitted) as why:
+        cluster.plan([WantedTopic(topic, 1, {"retention.ms": "-1"})])
+    assert "lacks the right DescribeConfigs on the cluster" in str(why.value)
+    broker.permit(ResourceType.BROKER, "kafka-cluster", AclOperation.DESCRIBE_CONFIGS)
     for name, operation in ((topic, "AlterConfigs"), (f"{topic}-new", "Create")):
         steps = cluster.plan([WantedTopic(name, 1, {"retention.ms": "1000"})])
         with pytest.raises(errors.NotPermitted) as why:

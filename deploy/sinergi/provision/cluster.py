@@ -53,10 +53,11 @@ class Cluster:
             BrokersMissing: a topic has to be made, and there are fewer brokers than copies of it.
             SinergiError: the cluster does not answer; see `faults.translate`.
         """
+        found = self._found(each.name for each in want)
         brokers = broker_count(self._admin)
         # A cluster that is starting shows only those of its brokers that are there already.
         usual = self._copies or max(default_copies(self._admin), min(_MOST_COPIES, brokers))
-        steps = compare(want, self._found(each.name for each in want), usual)
+        steps = compare(want, found, usual)
         if usual > brokers and any(each.verdict is TopicAction.CREATE for each in steps):
             raise errors.BrokersMissing(usual, brokers)
         return steps
