@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated
 from uuid import UUID
 
 import typer
 
+from sinergi.cli.option_sets import taking
 from sinergi_consumers.quarantine.admin import UNSETTLED, QuarantineFilter, QuarantineState
 from sinergi_schemas import errors
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Command = Callable[..., None]
 
 
 class StateChoice(StrEnum):
@@ -96,37 +90,8 @@ class RowChoice:
         return self.in_state(() if self.ids else UNSETTLED)
 
 
-def choosing_rows(command: Command) -> Command:
-    """Give a command the options of `RowChoice` in place of its parameter `chosen`."""
-    return _with_options(command, [each.name for each in fields(RowChoice)])
+choosing_rows = taking(RowChoice, "chosen")
+"""Gives a command the options of `RowChoice` in place of its parameter `chosen`."""
 
-
-def choosing_rows_by_options(command: Command) -> Command:
-    """The same without the argument that names rows by their ids."""
-    return _with_options(command, [each.name for each in fields(RowChoice) if each.name != "ids"])
-
-
-def _with_options(command: Command, names: list[str]) -> Command:
-    hints = get_type_hints(RowChoice, include_extras=True)
-    parameters: list[inspect.Parameter] = []
-    for each in inspect.signature(command, eval_str=True).parameters.values():
-        if each.name == "chosen":
-            parameters += (_parameter(name, hints[name]) for name in names)
-        else:
-            parameters.append(each.replace(kind=inspect.Parameter.KEYWORD_ONLY))
-
-    @wraps(command)
-    def with_options(**given: Any) -> None:
-        chosen = RowChoice(**{name: given.pop(name) for name in names})
-        command(chosen=chosen, **given)
-
-    # typer reads a command's options out of its signature and its annotations.
-    with_options.__dict__.pop("__wrapped__")
-    with_options.__dict__["__signature__"] = inspect.Signature(parameters)
-    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-    return with_options
-
-
-def _parameter(name: str, annotation: Any) -> inspect.Parameter:
-    kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, kind, default=None, annotation=annotation)
+choosing_rows_by_options = taking(RowChoice, "chosen", without=("ids",))
+"""The same without the argument that names rows by their ids."""
