@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.materialise.loop import Materialiser
     from sinergi_consumers.testing.tape import TapeMessage
-    from sinergi_schemas.events import Transfer
+    from sinergi_schemas.events import Event, Transfer
     from sinergi_schemas.seal.keys import VerifyingKey
 
 __all__ = [
@@ -166,7 +166,7 @@ class AgencyPair:
             agency=self.publisher, agreement=agreement.hash, recorded_at=SYSTEM.now(), revision=1
         )
 
-    def publish(self, *events: Transfer) -> None:
+    def publish(self, *events: Event) -> None:
         with Session(self.producer) as session, session.begin():
             self.outbox.publish_many(session, events)
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agency_pair import BUS, AgencyPair, agreement
-from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
+from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.decode.agreement_check import NOT_AGREED, AgreementCheck
 from sinergi_consumers.decode.decoder import Decoder
 from sinergi_consumers.reading.partition import Partition

@@ -16,7 +16,8 @@ from foreign_messages import Headers, contradict, false_seal, leaf, write_all
 from sinergi.cli import root
 from sinergi_consumers.audit import statement_reading
 from sinergi_consumers.audit.audit import Audit, Copies
-from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
+from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.audit.statements import SignedStatement, contradiction
 from sinergi_schemas import errors, message, topics
 from sinergi_schemas.clock import SYSTEM

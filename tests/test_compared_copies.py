@@ -13,7 +13,8 @@ from foreign_messages import false_seal_of, leaf
 from sinergi.cli import root
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.comparison import why_no_copy
-from sinergi_consumers.audit.replay import ReplayCounts, ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
+from sinergi_consumers.audit.replay import ReplayCounts
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import leaf_range
 from sinergi_schemas.topics import Topic

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agency_pair import AgencyPair, transfer
-from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
+from sinergi_consumers.audit.replay import Replay
 from sinergi_schemas.seal.checkpoint import verify_cosignature
 from sinergi_schemas.seal.note import parse_note
 

@@ -25,7 +25,8 @@ from foreign_messages import (
     write,
     write_all,
 )
-from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
+from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.reading.partition import MOST_BYTES, Partition
 from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_consumers.testing.tape import Tape, TapeMessage

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from agency_pair import AgencyPair, transfer
 from sinergi_consumers.audit.audit import Audit, Copies
-from sinergi_consumers.audit.replay import ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
 from sinergi_schemas import topics
 from test_relay import until_sent
 from test_status import Operator, operator

@@ -14,7 +14,7 @@ from agency_pair import AgencyPair, transfer
 from foreign_messages import write
 from sinergi.local import Local
 from sinergi_consumers.audit.audit import Audit, Copies
-from sinergi_consumers.audit.replay import ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
 from sinergi_schemas import topics
 from sinergi_schemas.kafka.admin import describe, open_admin, partition_count
 from sinergi_schemas.kafka.scan import open_scan

@@ -15,7 +15,8 @@ from confluent_kafka.admin import NewTopic
 
 from agency_pair import AgencyPair, transfer
 from sinergi_consumers.audit.comparison import first_difference
-from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
+from sinergi_consumers.audit.replay import Replay
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.kafka.admin import describe, open_admin

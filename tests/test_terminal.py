@@ -56,7 +56,7 @@ from sinergi_producers.sources.files.field_sources import RowProblem
 from sinergi_producers.sources.files.intake import FindingCounts, IntakeSummary
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import PATTERN, encodable, listing, plain, plain_lines
-from sinergi_schemas.topics import TopicPartition
+from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -378,8 +378,9 @@ def replayed(text: str, topic: str) -> None:
             "leaf_index": [1, 2],
         }
     )
-    with open_writer(Destination(Output.TABLE)) as writer:
-        writer.add(events)
+    with open_writer(Destination(Output.TABLE), ["transfer"]) as writer:
+        writer.add(Topic(topic.split(".")[1], "transfer"), events)
+        writer.finish({})
 
 
 def set_to(text: str, topic: str) -> None:
@@ -479,9 +480,10 @@ def test_at_80_and_at_100_columns_nothing_is_cut_or_broken(
 
 
 def written(events: pl.DataFrame, path: Path, **options: Any) -> str:
-    with open_writer(Destination(path=path, force=True, **options)) as writer:
-        writer.add(events[:1])
-        writer.add(events[1:])
+    with open_writer(Destination(path=path, force=True, **options), ["transfer"]) as writer:
+        for part in (events[:1], events[1:]):
+            writer.add(Topic("lapas-rekaan", "transfer"), part)
+        writer.finish({})
     return path.read_text("utf-8")
 
 
@@ -535,7 +537,7 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path, text: str, ce
     assert next(csv.reader(safe.splitlines()[1:])) == [cell]
     with (
         pytest.raises(errors.ReplayRefused, match="--spreadsheet-safe goes with --output csv"),
-        open_writer(Destination(Output.NDJSON, path, for_spreadsheets=True)),
+        open_writer(Destination(Output.NDJSON, path, for_spreadsheets=True), ["transfer"]),
     ):
         pass
 

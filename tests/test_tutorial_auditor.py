@@ -110,7 +110,7 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
     assert auditor.follow(services) == [0, 0, 0]
     an_outside_auditor_has_settings_like_those_of_the_page(auditor, settings)
     assert auditor.follow(state) == [1]
-    assert auditor.follow(record) == [0, 0, 0, 2]
+    assert auditor.follow(record) == [0, 0, 0, 2, 0, 0, 0]
     assert auditor.follow(enemy) == [0] * 6
     assert auditor.follow(caught) == [0] + [1] * 4 + [0] * 4
     assert auditor.follow(by_hand) == [0, 0, 0]

@@ -93,7 +93,7 @@ def ask(
         (["replay", TOPIC, TOPIC], f"{TOPIC} is named twice"),
         (["replay", TOPIC, "--against", TOPIC], f"{TOPIC} would be compared with itself"),
         (["replay", TOPIC, "--copy", "x", "--against", "x"], "x would be compared with itself"),
-        (["replay", TOPIC, "sinergi.a.seizure"], "several types have no common columns; use ndj"),
+        (["replay", TOPIC, "sinergi.a.seizure", "--output", "csv"], "say --out FOLDER for a file"),
         (["replay", TOPIC, "--out", "table.txt"], "a table is for the screen"),
         (
             ["replay", "sinergi.lapas-banyuwangi.transfer", "--output", "csv", "--out", "no/x.csv"],
@@ -102,6 +102,35 @@ def ask(
         (
             ["replay", "sinergi.lapas-banyuwangi.transfer", "--output", "csv", "--out", "."],
             ". cannot be written (it is a folder)",
+        ),
+        (
+            ["replay", "--agency", "nobody"],
+            "--agency nobody leaves no topic to read; there are",
+        ),
+        (["replay", "--type", "transfers"], "--type transfers leaves no topic to read"),
+        (["replay", "--output", "csv"], "say --out FOLDER for a file of each, or use ndjson"),
+        (["replay", "--output", "parquet", "--out", "-"], "say --out FOLDER for a file of each"),
+        (
+            ["replay", "--nik", "351010"],
+            "--nik has a value that no event can have; it has",
+        ),
+        (
+            ["replay", "--region", "Banyuwangi"],
+            "--region has a value that no event can have",
+        ),
+        (["replay", "--leaf", "3"], "--leaf '3' is no place; write PARTITION/LEAF"),
+        (["replay", "--leaf", "0/5-3"], "--leaf '0/5-3' ends before it begins"),
+        (["replay", "--name-like", "..."], "--name-like has no letter to look for"),
+        (["replay", "--occurred-from", "2026"], "--occurred-from '2026' is no time"),
+        (
+            [
+                "replay",
+                "--occurred-from",
+                "2026-03-04T00:00Z",
+                "--occurred-to",
+                "2026-03-04T00:00Z",
+            ],
+            "--occurred-from is not before --occurred-to",
         ),
         (["replay", TOPIC], f"No agreement in force covers {TOPIC}"),
         (["replay", "sinergi.bnnk-banyuwangi.transfer"], "No agreement in force covers sinergi"),
@@ -135,7 +164,6 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_shown(
 @pytest.mark.parametrize(
     "words",
     [
-        ["replay"],
         ["replay", TOPIC, "--output", "xml"],
         ["replay", TOPIC, "--person", "x"],
         ["status", "extra"],

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from sinergi_consumers.audit.replay import ReplayCounts, ReplayFilter
+    from sinergi_consumers.audit.event_filter import ReplayFilter
+    from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_consumers.bus import Bus
     from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.topics import Topic
@@ -63,6 +64,7 @@ class Audit:
     """The audit of one topic or of a copy of it.
 
     Attributes:
+        topic: the topic.
         copies: which copies are read.
         name: of the topic that is read.
         verdict: complete when `events` is exhausted.
@@ -70,7 +72,7 @@ class Audit:
 
     def __init__(self, bus: Bus, topic: Topic, copies: Copies) -> None:
         self._bus = bus
-        self._topic = topic
+        self.topic = topic
         self.copies = copies
         self.name = copies.name or topic.name
         self._replay = Replay(bus, topic, copies.name, keeps_leaves=copies.against is not None)
@@ -91,6 +93,23 @@ class Audit:
         return sum(each.shown for each in self.partition_counts)
 
     @property
+    def messages_read(self) -> int:
+        """How many messages of it have been read."""
+        return self._replay.messages_read
+
+    def count_messages(self) -> int:
+        """How many messages it has now.
+
+        Raises:
+            SinergiError: as `events`.
+        """
+        return self._replay.count_messages()
+
+    def survey(self) -> Replay:
+        """Another replay of the same messages, which adds nothing to the verdict."""
+        return Replay(self._bus, self.topic, self.copies.name)
+
+    @property
     def is_proved(self) -> bool | None:
         """Whether the topic is what its owner sealed; None if the audit could not decide it."""
         if self.verdict.findings:
@@ -104,9 +123,11 @@ class Audit:
         Nobody has signed messages that no checkpoint covers. If a topic is empty and has no heads,
         somebody may have deleted all of its messages. Neither proves anything.
         """
+        if self.verdict.not_read:
+            return f"it could not be read: {self.verdict.not_read}"
         if self.verdict.not_a_copy:
             return f"it is {self.verdict.not_a_copy}"
-        agency = self._topic.agency
+        agency = self.topic.agency
         has_leaves = any(each.verified for each in self.partition_counts)
         if not has_leaves and not self.verdict.statements.has_heads:
             return f"no leaves and no heads are signed by a key of {agency} in these agreements"
@@ -158,7 +179,7 @@ class Audit:
         numbers = self._replay.partitions()
         if self._comparison is not None:
             self._comparison.check()
-        stated = self.verdict.statements = statement_reading.gather(self._bus, self._topic)  # 1
+        stated = self.verdict.statements = statement_reading.gather(self._bus, self.topic)  # 1
         if self._comparison is not None:
             self._comparison.read(numbers)
         for number in numbers:
@@ -168,9 +189,9 @@ class Audit:
                 self._read_to_end.append(self.partition_counts[-1])
             except errors.SealBroken as why:
                 self._add_broken(self.partition_counts[-1], why)
-        if self.name != self._topic.name:
+        if self.name != self.topic.name:
             bus = self._bus.agreements.bus
-            self.verdict.not_a_copy = why_no_copy(self._topic, bus, self.partition_counts)
+            self.verdict.not_a_copy = why_no_copy(self.topic, bus, self.partition_counts)
         if not self.verdict.not_a_copy:
             self._compare_statements()  # 3
             self._compare_smaller_checkpoints()  # 4
@@ -206,7 +227,7 @@ class Audit:
         return [*found, *self.verdict.missing_in_copy, *statements.remarks]
 
     def _origin(self, number: int) -> str:
-        return TopicPartition(self._topic.name, number).origin(self._bus.agreements.bus)
+        return TopicPartition(self.topic.name, number).origin(self._bus.agreements.bus)
 
     def _add_broken(self, counts: ReplayCounts, why: errors.SealBroken) -> None:
         valid = f"partition {counts.partition}: {valid_leaves(counts)}; no later leaf is shown"
@@ -247,7 +268,7 @@ class Audit:
     def _compare_smaller_checkpoints(self) -> None:
         """Compare checkpoints of smaller trees that come after those of larger ones."""
         for counts in [each for each in self._read_to_end if each.unmatched]:
-            again = Replay(self._bus, self._topic, self.copies.name)
+            again = Replay(self._bus, self.topic, self.copies.name)
             roots = again.verify(counts.partition, counts.unmatched.keys()).roots
             for size, root in sorted(counts.unmatched.items()):
                 if roots.get(size, root) != root:

@@ -61,6 +61,7 @@ class AuditVerdict:
     Attributes:
         statements: the signed statements about the topic in other topics.
         findings: all errors of the audited copy; empty if there are none.
+        not_read: why the topic could not be read, where others are audited too; else an empty text.
         not_a_copy: why the audited copy is no copy of the topic, or an empty text.
         other_findings: all errors of the other copy. They say nothing about the audited copy.
         other_is_no_copy: why the other copy is no copy of the topic, or an empty text.
@@ -70,6 +71,7 @@ class AuditVerdict:
 
     statements: SignedStatements
     findings: list[AuditFinding] = field(default_factory=list)
+    not_read: str = ""
     not_a_copy: str = ""
     other_findings: list[AuditFinding] = field(default_factory=list)
     other_is_no_copy: str = ""

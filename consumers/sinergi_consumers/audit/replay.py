@@ -8,28 +8,27 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from datetime import UTC
 from typing import TYPE_CHECKING
-
-import polars as pl
 
 from sinergi_consumers.decode.decoder import Decoder
 from sinergi_consumers.reading.partition import Partition
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.admin import describe, open_admin, partition_count
+from sinergi_schemas.kafka.admin import bounds, describe, open_admin, partition_count
 from sinergi_schemas.kafka.partitions import added
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier
 from sinergi_schemas.seal.skipped import SkippedByCause
 from sinergi_schemas.topics import TopicPartition
-from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
+    import polars as pl
+
+    from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_schemas.kafka.admin import Admin
@@ -40,43 +39,6 @@ if TYPE_CHECKING:
 LEAF_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayFilter:
-    """Which events of a topic a replay returns. It always verifies all of them.
-
-    Attributes:
-        since, until: the half-open interval of `recorded_at`; None means no limit.
-        record_id: only events of this record; None means all records.
-    """
-
-    since: datetime | None = None
-    until: datetime | None = None
-    record_id: str | None = None
-
-    def choose(self, events: pl.DataFrame) -> pl.DataFrame:
-        """The events that pass the filter."""
-        if self.record_id is not None:
-            events = events.filter(pl.col("record_id") == self.record_id)
-        return events.filter(self._is_within())
-
-    def outside_interval(self, events: pl.DataFrame) -> list[datetime]:
-        """`recorded_at` of the record's events outside the interval, each in its event's zone."""
-        if self.record_id is None:
-            return []
-        is_record = pl.col("record_id") == self.record_id
-        found = events.filter(is_record & ~self._is_within()).select("recorded_at", "zone")
-        return [in_zone(at, zone) for at, zone in found.iter_rows()]
-
-    def _is_within(self) -> pl.Expr:
-        at = pl.col("recorded_at")
-        is_within = pl.lit(value=True)
-        if self.since is not None:
-            is_within &= at >= self.since.astimezone(UTC)
-        if self.until is not None:
-            is_within &= at < self.until.astimezone(UTC)
-        return is_within
-
-
 @dataclass(slots=True)
 class ReplayCounts:
     """What a replay has read of one partition.
@@ -85,6 +47,7 @@ class ReplayCounts:
         partition: its number.
         verified: the number of leaves that a valid checkpoint covers.
         offsets: the next offset to read, and the end of the partition.
+        first_offset: of the partition when the replay began.
         unsealed: the number of leaves after the last checkpoint; their batch is not complete yet.
         root: of the tree of all verified leaves.
         roots: of the trees of the requested sizes, by size.
@@ -106,6 +69,7 @@ class ReplayCounts:
     verified: int = 0
     unsealed: int = 0
     offsets: tuple[int, int] = (0, 0)
+    first_offset: int = 0
     root: bytes = EMPTY_ROOT
     roots: dict[int, bytes] = field(default_factory=dict)
     note: str = ""
@@ -185,6 +149,7 @@ class Replay:
         self._name = topic.name if copy is None else copy
         self._is_copy = copy is not None
         self._decoder = Decoder(bus.catalog, topic.event_type)
+        self._schema = bus.catalog.newest(topic.event_type).event
         self._keeps_leaves = keeps_leaves
         self.partition_counts: list[ReplayCounts] = []
         self.added: str | None = None
@@ -218,10 +183,29 @@ class Replay:
                 not_agreed = self._bus.agreement_check.violations(self._topic, part.events)
                 for index, violation in not_agreed.items():
                     counts.not_agreed.add(violation.why, batch.message(index).offset, index)
-                chosen = wanted.choose(part.events)
+                chosen = self.chosen(part.events, wanted)
                 counts.shown += chosen.height
-                counts.outside_interval += wanted.outside_interval(part.events)
+                counts.outside_interval += wanted.outside_interval(part.events, self._schema)
                 yield chosen
+
+    def chosen(self, events: pl.DataFrame, wanted: ReplayFilter) -> pl.DataFrame:
+        """Those of its events that pass a filter."""
+        return wanted.choose(events, self._schema)
+
+    @property
+    def messages_read(self) -> int:
+        """How many messages have been read, without those that are read twice."""
+        return sum(each.offsets[0] - each.first_offset for each in self.partition_counts)
+
+    def count_messages(self) -> int:
+        """How many messages the partitions that the agreement includes have now.
+
+        Raises:
+            SinergiError: see `partitions`.
+        """
+        tps = [TopicPartition(self._name, number) for number in self.partitions()]
+        found = bounds(open_admin(self._bus.connection), tps)
+        return sum(map(len, found.values()))
 
     def verify(self, number: int, sizes: AbstractSet[int] = frozenset()) -> ReplayCounts:
         """Verify one partition without decoding its events.
@@ -303,7 +287,7 @@ def _read(
         SealBroken: the messages are not what the owner sealed.
     """
     low, high = scan.bounds()
-    counts.offsets = (low, high)
+    counts.offsets, counts.first_offset = (low, high), low
     start: int | None = low
     while start is not None:
         for chunk in scan.read(start, high):

@@ -1,6 +1,6 @@
 """Writes events to the terminal or to a file, frame by frame as they are verified.
 
-NDJSON and parquet hold every value exactly. A table and CSV show characters that a terminal would
+NDJSON and Parquet hold every value exactly. A table and CSV show characters that a terminal would
 obey, or that are invisible, as JSON escapes (`plain_text`).
 """
 
@@ -8,35 +8,38 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
-from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import polars as pl
 
 from sinergi.cli import terminal
+from sinergi.cli.parquet_output import ParquetWriter
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi_schemas import errors
-from sinergi_schemas.files.output_file import STANDARD_OUTPUT, OutputFile
+from sinergi_schemas.files.output_file import OWNER_FOLDER, STANDARD_OUTPUT, OutputFile
 from sinergi_schemas.plain_text import ENCODING_ERRORS, PATTERN, plain, plain_lines
 from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
+
+    from sinergi_schemas.topics import Topic
 
 _COLUMNS = (
     TableColumn("recorded at"),
     TableColumn("agency", ColumnKind.HEADING),
+    TableColumn("type", ColumnKind.HEADING),
     TableColumn("record"),
     TableColumn("rev.", ColumnKind.NUMBER),
     TableColumn("action"),
     TableColumn("part.", ColumnKind.NUMBER),
     TableColumn("leaf", ColumnKind.NUMBER),
 )
-_SHOWN = ("agency", "record_id", "revision", "action", "partition", "leaf_index")
+_SHOWN = ("record_id", "revision", "action", "partition", "leaf_index")
 # What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"); tabs and line ends
 # are escapes by then.
 _FORMULA = r"^[=+@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}-]"  # the last four are their wide forms
@@ -55,7 +58,7 @@ class Destination(NamedTuple):
     """How events are written, and where to.
 
     Attributes:
-        path: None is standard output.
+        path: a file, or a folder for several files; None is standard output.
         force: replace an existing file.
         for_spreadsheets: keep a text from being taken for a formula.
     """
@@ -69,11 +72,18 @@ class Destination(NamedTuple):
 class EventWriter(Protocol):
     """Takes frames of events one after another."""
 
-    def add(self, events: pl.DataFrame) -> None:
-        """Write some events."""
+    def add(self, topic: Topic, events: pl.DataFrame) -> None:
+        """Write some events of a topic."""
 
-    def finish(self) -> None:
-        """Write what was kept back until all are known."""
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Write what was kept back until all are known.
+
+        Args:
+            facts: what was found out about the events, as a JSON document.
+        """
+
+    def abandon(self) -> None:
+        """Let go of what was kept back, if `finish` was not called."""
 
 
 class _TableWriter:
@@ -85,28 +95,41 @@ class _TableWriter:
     def __init__(self) -> None:
         self._rows: list[list[str]] = []
 
-    def add(self, events: pl.DataFrame) -> None:
+    def add(self, topic: Topic, events: pl.DataFrame) -> None:
         for when, zone, *rest in events.select("recorded_at", "zone", *_SHOWN).iter_rows():
-            self._rows.append([_in_zone(when, zone), *map(str, rest)])
+            place = (topic.agency, topic.event_type)
+            self._rows.append([_in_zone(when, zone), *place, *map(str, rest)])
 
-    def finish(self) -> None:
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        del facts
         terminal.show_table(_COLUMNS, self._rows)
 
+    def abandon(self) -> None:
+        self._rows.clear()
 
-class _NdjsonWriter:
+
+class _TextWriter:
+    """Writes each frame when it comes, and nothing at the end."""
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Everything is written already."""
+
+    def abandon(self) -> None:
+        """Nothing is kept back."""
+
+
+class _NdjsonWriter(_TextWriter):
     """One JSON object a line; decimals are strings, since most readers of JSON use floats."""
 
     def __init__(self, target: OutputFile) -> None:
         self._target = target
 
-    def add(self, events: pl.DataFrame) -> None:
+    def add(self, topic: Topic, events: pl.DataFrame) -> None:
+        del topic
         self._target.write(_encoded(plain_lines(events.write_ndjson()), self._target))
 
-    def finish(self) -> None:
-        """Everything is written already."""
 
-
-class _CsvWriter:
+class _CsvWriter(_TextWriter):
     """One header, then one line an event; a list is JSON in its cell."""
 
     def __init__(self, target: OutputFile, *, for_spreadsheets: bool) -> None:
@@ -114,7 +137,8 @@ class _CsvWriter:
         self._for_spreadsheets = for_spreadsheets
         self._is_first = True
 
-    def add(self, events: pl.DataFrame) -> None:
+    def add(self, topic: Topic, events: pl.DataFrame) -> None:
+        del topic
         flat = events.with_columns(
             self._texts(_as_json(events[name]) if isinstance(kind, pl.List) else events[name])
             for name, kind in events.schema.items()
@@ -123,9 +147,6 @@ class _CsvWriter:
         text = flat.write_csv(include_header=self._is_first)
         self._target.write(_encoded(text, self._target))
         self._is_first = False
-
-    def finish(self) -> None:
-        """Everything is written already."""
 
     def _texts(self, column: pl.Series) -> pl.Series:
         if column.str.contains(PATTERN).any():
@@ -137,26 +158,32 @@ class _CsvWriter:
         return column
 
 
-class _ParquetWriter:
-    """One file, written when all events are known."""
+class _FolderWriter:
+    """A file for each event type, since events of several types have no common columns."""
 
-    def __init__(self, target: OutputFile) -> None:
-        self._target = target
-        self._frames: list[pl.DataFrame] = []
+    def __init__(self, writers: Mapping[str, EventWriter]) -> None:
+        self._writers = writers
 
-    def add(self, events: pl.DataFrame) -> None:
-        self._frames.append(events)
+    def add(self, topic: Topic, events: pl.DataFrame) -> None:
+        self._writers[topic.event_type].add(topic, events)
 
-    def finish(self) -> None:
-        # Written to memory first: a closed pipe then raises our error, not one of polars.
-        whole = BytesIO()
-        pl.concat(self._frames).write_parquet(whole)
-        self._target.write(whole.getbuffer())
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        for each in self._writers.values():
+            each.finish(facts)
+
+    def abandon(self) -> None:
+        for each in self._writers.values():
+            each.abandon()
 
 
 @contextmanager
-def open_writer(to: Destination) -> Iterator[EventWriter]:
-    """A writer to a file, or to standard output; it is finished at the end of the block.
+def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[EventWriter]:
+    """A writer to a file, to a folder or to standard output.
+
+    Each file gets its name at the end of the block. Call `finish` before.
+
+    Args:
+        event_types: of the events. CSV and Parquet of several go to a folder.
 
     Raises:
         ReplayRefused: the terminal is no place for this, or the options contradict each other.
@@ -164,29 +191,51 @@ def open_writer(to: Destination) -> Iterator[EventWriter]:
     """
     if to.for_spreadsheets and to.output is not Output.CSV:
         raise errors.ReplayRefused("--spreadsheet-safe goes with --output csv")
-    if to.output is Output.TABLE:
-        if to.path is not None:
-            raise errors.ReplayRefused("a table is for the screen; with --out choose --output")
-        table = _TableWriter()
-        yield table
-        table.finish()
-        return
-    with OutputFile.open(to.path or STANDARD_OUTPUT, force=to.force) as target:
-        if to.output is Output.PARQUET and target.is_terminal:
-            raise errors.ReplayRefused("parquet is no text for a terminal; say --out FILE")
-        writer = _writer(to, target)
+    with ExitStack() as stack:
+        if to.output is Output.TABLE:
+            if to.path is not None:
+                raise errors.ReplayRefused("a table is for the screen; with --out choose --output")
+            writer: EventWriter = _TableWriter()
+        elif to.output is not Output.NDJSON and len(event_types) > 1:
+            folder = _folder(to)
+            writer = _FolderWriter(
+                {
+                    each: _writer(to, folder / f"{each}.{to.output}", stack)
+                    for each in sorted(event_types)
+                }
+            )
+        else:
+            writer = _writer(to, to.path or STANDARD_OUTPUT, stack)
+        stack.callback(writer.abandon)
         yield writer
-        writer.finish()
 
 
-def _writer(to: Destination, target: OutputFile) -> EventWriter:
+def _writer(to: Destination, path: Path, stack: ExitStack) -> EventWriter:
+    target = stack.enter_context(OutputFile.open(path, force=to.force))
     if to.output is Output.CSV:
         return _CsvWriter(target, for_spreadsheets=to.for_spreadsheets)
-    kinds: dict[Output, Callable[[OutputFile], EventWriter]] = {
-        Output.NDJSON: _NdjsonWriter,
-        Output.PARQUET: _ParquetWriter,
-    }
-    return kinds[to.output](target)
+    if to.output is Output.NDJSON:
+        return _NdjsonWriter(target)
+    if target.is_terminal:
+        raise errors.ReplayRefused("parquet is no text for a terminal; say --out FILE")
+    return ParquetWriter(target)
+
+
+def _folder(to: Destination) -> Path:
+    """The folder for a file of each event type.
+
+    Raises:
+        ReplayRefused: none is named.
+        OutputRefused: it cannot be made.
+    """
+    if to.path is None or to.path == STANDARD_OUTPUT:
+        what = "events of several types have no common columns"
+        raise errors.ReplayRefused(f"{what}; say --out FOLDER for a file of each, or use ndjson")
+    try:
+        to.path.mkdir(mode=OWNER_FOLDER, exist_ok=True)
+    except OSError as why:
+        raise errors.OutputRefused(str(to.path), str(why.strerror)) from None
+    return to.path
 
 
 def _encoded(text: str, target: OutputFile) -> bytes:

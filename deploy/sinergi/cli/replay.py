@@ -2,50 +2,60 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from sinergi.cli import root, terminal, verdict
+from sinergi.cli import replay_topics, root, terminal, verdict
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import force_option, json_option
 from sinergi.cli.output import Destination, EventWriter, Output, open_writer
-from sinergi.settings.model import BusRole
+from sinergi.cli.replay_options import EventChoice, choosing_events
 from sinergi_consumers.audit.audit import Audit, Copies
-from sinergi_consumers.audit.replay import ReplayFilter
+from sinergi_consumers.audit.event_filter import SimilarNameCondition
+from sinergi_consumers.audit.series import AuditSeries
 from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
 from sinergi_schemas.files.output_folder import check_folder
-from sinergi_schemas.topics import Topic, is_kafka_name
+from sinergi_schemas.plain_text import counted
+from sinergi_schemas.topics import is_kafka_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-    import polars as pl
-
-    from sinergi.settings.settings import Settings
-    from sinergi_schemas.kafka import Connection
+    from sinergi_consumers.audit.event_filter import ReplayFilter
+    from sinergi_schemas.topics import Topic
 
 
+@choosing_events
 def replay(
     topics: Annotated[
-        list[str], typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>.")
-    ],
-    since: Annotated[
-        str | None, typer.Option("--from", help="Recorded at or after, with zone offset.")
+        list[str] | None,
+        typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>; without it, all."),
     ] = None,
-    until: Annotated[
-        str | None, typer.Option("--to", help="Recorded before, with zone offset.")
+    agency: Annotated[
+        list[str] | None, typer.Option(help="Topics of this agency only; may be repeated.")
     ] = None,
-    key: Annotated[str | None, typer.Option(help="One record only: its record_id.")] = None,
+    event_type: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Topics of this event type only; may be repeated."),
+    ] = None,
+    chosen: EventChoice = EventChoice(),
+    related: Annotated[
+        bool,
+        typer.Option("--related", help="Also the records that are related to these, all of them."),
+    ] = False,
     output: Annotated[Output, typer.Option(help="How to write the events.")] = Output.TABLE,
     to_file: Annotated[
-        Path | None, typer.Option("--out", help="Write to this file, not to standard output.")
+        Path | None,
+        typer.Option(
+            "--out", help="Write to this file, or to files in this folder, in place of stdout."
+        ),
     ] = None,
     for_spreadsheets: Annotated[
         bool,
@@ -76,89 +86,99 @@ def replay(
 ) -> None:
     """Read topics again and verify them from their first leaf; only verified events are shown.
 
-    Nothing is written to the bus or to a database. A topic is also compared with its owner's heads
-    and its readers' receipts, which shows whether messages at its end are missing.
+    Without a TOPIC it reads all that the agreements let you read. An event must meet all conditions
+    that are given. Nothing is written to the bus or to a database. A topic is also compared with
+    its owner's heads and its readers' receipts, which shows whether messages at its end are
+    missing.
+
+    Parquet holds in its metadata, under the key `sinergi`, what was asked for, the agreements, and
+    the verdict of each topic with its roots and signers. CSV and Parquet of several event types
+    need a folder, and write a file for each.
 
     Exit status: 0 all of it holds; 1 something does not, and what holds is shown, or there is no
-    record of that --key; 2 it could not be checked.
+    record of that --key; 2 it could not be checked, or not all of it.
 
     Examples:
       sinergi replay sinergi.lapas-banyuwangi.transfer --key P/12 --output ndjson
-      sinergi replay sinergi.bnnk-banyuwangi.seizure --from 2026-03-01T00:00+07:00
+      sinergi replay --case LKN/12/III/2026 --related --output ndjson
+      sinergi replay --type seizure --region 35.10 --output parquet --out seizures.parquet
     """
-    names = _topics(topics, output, is_alone=copy is None and against is None)
-    wanted = _wanted(since, until, key)
+    wanted = chosen.filter()
     copies = Copies(_copy("--copy", copy), _copy("--against", against))
-    if copies.against == (copies.name or names[0].name):
+    names = replay_topics.parsed(topics or [], has_copies=copies != Copies())
+    if names and copies.against == (copies.name or names[0].name):
         raise errors.ReplayRefused(f"{copies.against} would be compared with itself")
     settings, catalog = root.settings(), Catalog.shipped()
     agreements = settings.agreements()
+    names = replay_topics.chosen(settings, agreements, names, agency or [], event_type or [])
     audits = [
-        Audit(Bus(_connection(settings, name), agreements, catalog), name, copies) for name in names
+        Audit(Bus(replay_topics.connection(settings, name), agreements, catalog), name, copies)
+        for name in names
     ]
+    series = AuditSeries(audits, follows_related=related)
     if notes is not None:
         _check_notes(notes, names, force=force)
+
+    def facts() -> dict[str, Any]:
+        return {
+            "made_at": SYSTEM.now().isoformat(),
+            "asked_for": {**chosen.described, "related": related},
+            "agreements": sorted(agreements.versions),
+            "verdicts": verdict.documents(audits, record=chosen.key),
+        }
+
+    destination = Destination(output, to_file, force, for_spreadsheets)
     with logged_native_output():
         if as_json and to_file is None:
-            _run(audits, wanted, None)
+            _run(series, wanted, None)
         else:
-            with open_writer(Destination(output, to_file, force, for_spreadsheets)) as writer:
-                _run(audits, wanted, writer)
+            with open_writer(destination, {each.event_type for each in names}) as writer:
+                _run(series, wanted, writer)
+                writer.finish(facts())
     if notes is not None:
-        _write_notes(notes, names, audits, force=force)
-    is_filtered = since is not None or until is not None
-    for name, audit in zip(names, audits, strict=True):
-        verdict.report(name, audit, record=key, is_filtered=is_filtered)
+        _write_notes(notes, audits, force=force)
+    _report_spellings(wanted)
+    verdict.report(audits, chosen)
     if as_json:
-        pairs = zip(names, audits, strict=True)
-        terminal.show_json([verdict.document(*each, record=key) for each in pairs])
-    raise typer.Exit(verdict.worst({verdict.exit_status(each, record=key) for each in audits}))
+        terminal.show_json(verdict.documents(audits, record=chosen.key))
+    raise typer.Exit(verdict.exit_status(audits, record=chosen.key))
 
 
-def _topics(words: list[str], output: Output, *, is_alone: bool) -> list[Topic]:
-    names = [_topic(each) for each in words]
-    if len(names) > 1 and not is_alone:
-        raise errors.ReplayRefused("--copy and --against go with a single TOPIC")
-    if twice := [each.name for at, each in enumerate(names) if each in names[:at]]:
-        raise errors.ReplayRefused(f"{twice[0]} is named twice")
-    if len({each.event_type for each in names}) > 1 and output is not Output.NDJSON:
-        raise errors.ReplayRefused("events of several types have no common columns; use ndjson")
-    return names
-
-
-def _run(audits: list[Audit], wanted: ReplayFilter, writer: EventWriter | None) -> None:
+def _run(series: AuditSeries, wanted: ReplayFilter, writer: EventWriter | None) -> None:
     """Audit one topic after the other; verified events go to the writer, if there is one."""
-    for audit in audits:
-        for events in _verifying(audit, wanted):
-            if writer is not None:
-                writer.add(events)
-
-
-def _wanted(since: str | None, until: str | None, key: str | None) -> ReplayFilter:
-    start, end = _instant("--from", since), _instant("--to", until)
-    if start and end and start >= end:
-        raise errors.ReplayRefused("--from is not before --to, so no event lies between")
-    return ReplayFilter(start, end, key)
-
-
-def _verifying(audit: Audit, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
-    """The frames of an audit, with a progress bar while they come."""
-    yield audit.empty_frame()
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn())
+    if writer is not None:
+        # So that a file has its columns, even without an event.
+        for audit in series.audits:
+            writer.add(audit.topic, audit.empty_frame())
+    columns = (
+        TextColumn("verifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("messages"),
+        TimeRemainingColumn(),
+    )
     with terminal.progress(*columns) as progress:
         task = progress.add_task("", total=None)
-        for events in audit.events(wanted):
-            at, end = audit.partition_counts[-1].offsets
-            progress.update(task, completed=at, total=end)
-            yield events
+        for audit, events in series.events(wanted):
+            progress.update(task, completed=series.messages_read, total=series.message_count)
+            if writer is not None and not events.is_empty():
+                writer.add(audit.topic, events)
 
 
-def _check_notes(folder: Path, topics: list[Topic], *, force: bool) -> None:
+def _report_spellings(wanted: ReplayFilter) -> None:
+    """Say that a name was looked for in any spelling. The names themselves are personal data."""
+    for each in wanted.conditions:
+        if isinstance(each, SimilarNameCondition):
+            found = counted(len(each.spellings), "spelling")
+            terminal.note(f"--name-like found {found}: not every one need be the same person")
+
+
+def _check_notes(folder: Path, topics: Sequence[Topic], *, force: bool) -> None:
     """Refuse, before the topics are read, a folder whose files the notes would replace."""
     check_folder(folder, (f"{topic.name}.*.txt" for topic in topics), force=force)
 
 
-def _write_notes(folder: Path, topics: list[Topic], audits: list[Audit], *, force: bool) -> None:
+def _write_notes(folder: Path, audits: Sequence[Audit], *, force: bool) -> None:
     """Write the signed notes into a folder, for other tools.
 
     Raises:
@@ -168,43 +188,11 @@ def _write_notes(folder: Path, topics: list[Topic], audits: list[Audit], *, forc
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as why:
         raise errors.OutputRefused(str(why.filename), str(why.strerror)) from None
-    for topic, audit in zip(topics, audits, strict=True):
+    for audit in audits:
         for name, note in audit.notes().items():
-            path = folder / f"{topic.name}.{name}.txt"
+            path = folder / f"{audit.topic.name}.{name}.txt"
             with OutputFile.open(path, force=force, mode=AS_USUAL) as target:
                 target.write(note.encode())
-
-
-def _connection(settings: Settings, topic: Topic) -> Connection:
-    """How to read a topic: an agency reads its own as producer, an auditor as `[kafka]` says."""
-    agency = settings.values.agency
-    if agency is None:
-        return settings.connection()
-    return settings.connection(BusRole.PRODUCER if topic.agency == agency else BusRole.CONSUMER)
-
-
-def _topic(name: str) -> Topic:
-    try:
-        return Topic.parse(name)
-    except ValueError as why:
-        raise errors.ReplayRefused(str(why)) from None
-
-
-def _instant(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise errors.ReplayRefused(
-            f"{option} {text!r} is no time; write 2026-03-03T17:00+07:00"
-        ) from None
-    if found.tzinfo is None:
-        raise errors.ReplayRefused(f"{option} {text!r} lacks a zone offset, as +07:00")
-    try:
-        return found.astimezone(UTC)
-    except OverflowError:
-        raise errors.ReplayRefused(f"{option} {text!r} lies outside the years 1 to 9999") from None
 
 
 def _copy(option: str, name: str | None) -> str | None:

@@ -12,51 +12,64 @@ from sinergi_schemas.seal.heads import STALE_SECONDS
 from sinergi_schemas.seal.note import parse_note
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from sinergi.cli.replay_options import EventChoice
     from sinergi_consumers.audit.audit import Audit
     from sinergi_consumers.audit.findings import AuditFinding
     from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_schemas.seal.skipped import SkippedMessages
-    from sinergi_schemas.topics import Topic
 
 _STYLES = {True: "green", False: "bold red", None: "bold yellow"}
 
 
-def exit_status(audit: Audit, *, record: str | None) -> ExitStatus:
-    """SUCCESS if all of the topic holds, NEGATIVE if something does not or the record is missing.
+def exit_status(audits: Sequence[Audit], *, record: str | None) -> ExitStatus:
+    """SUCCESS if every topic holds, NEGATIVE if one does not or the record is in none of them.
 
-    ERROR if it cannot be checked: the owner has signed nothing of it, or more than can be compared.
+    ERROR if one cannot be checked: the owner has signed nothing of it, or more than can be
+    compared, or it cannot be read.
     """
-    if audit.is_proved is None:
+    proved = {each.is_proved for each in audits}
+    if False in proved:
+        return ExitStatus.NEGATIVE
+    if None in proved:
         return ExitStatus.ERROR
-    is_missing = record is not None and not audit.shown
-    return ExitStatus.NEGATIVE if not audit.is_proved or is_missing else ExitStatus.SUCCESS
+    is_missing = record is not None and not any(each.shown for each in audits)
+    return ExitStatus.NEGATIVE if is_missing else ExitStatus.SUCCESS
 
 
-def worst(statuses: Collection[ExitStatus]) -> ExitStatus:
-    """The exit status for several audits: NEGATIVE outweighs ERROR."""
-    return ExitStatus.NEGATIVE if ExitStatus.NEGATIVE in statuses else max(statuses)
-
-
-def report(topic: Topic, audit: Audit, *, record: str | None, is_filtered: bool) -> None:
+def report(audits: Sequence[Audit], chosen: EventChoice) -> None:
     """Write to standard error what was verified, what does not hold, and last the verdict."""
+    is_alone = len(audits) == 1
+    for audit in audits:
+        _report_topic(audit, record=chosen.key if is_alone else None, is_filtered=chosen.is_any)
+    if is_alone:
+        return
+    if chosen.key is not None and not any(each.shown for each in audits):
+        terminal.note(f"sinergi: {_absence(audits, chosen.key)}")
+    status = exit_status(audits, record=None)
+    proved = {ExitStatus.SUCCESS: True, ExitStatus.NEGATIVE: False}.get(status)
+    terminal.note(f"verdict of all: {_sentence_of_all(audits)}", _STYLES[proved])
+
+
+def _report_topic(audit: Audit, *, record: str | None, is_filtered: bool) -> None:
     verified = counted(sum(each.verified for each in audit.partition_counts), "leaf", "leaves")
-    under = f"verified under {topic.agency}'s checkpoints"
+    under = f"verified under {audit.topic.agency}'s checkpoints"
     terminal.note(f"{audit.name}: {verified} {under}, {audit.shown:,} shown")
-    for line in (*_witnesses(topic, audit), *audit.remarks):
-        terminal.note(f"  {line}")
+    if not audit.verdict.not_read:
+        for line in (*_witnesses(audit), *audit.remarks):
+            terminal.note(f"  {line}")
     for finding in audit.verdict.findings:
         _report_finding(f"sinergi: {finding.why}", finding)
     for finding in audit.verdict.other_findings:
         _report_finding(f"the other copy, {audit.copies.against}: {finding.why}", finding)
     if record is not None and not audit.shown:
-        terminal.note(f"sinergi: {_absence(audit, record)}")
+        terminal.note(f"sinergi: {_absence([audit], record)}")
     elif is_filtered and not audit.shown:
-        terminal.note(f"  no event of {audit.name} lies within what was asked for")
-    terminal.note(f"verdict: {sentence(topic, audit)}", _STYLES[audit.is_proved])
+        terminal.note(f"  no event of {audit.name} is what was asked for")
+    terminal.note(f"verdict: {sentence(audit)}", _STYLES[audit.is_proved])
 
 
 def _report_finding(line: str, finding: AuditFinding) -> None:
@@ -65,9 +78,19 @@ def _report_finding(line: str, finding: AuditFinding) -> None:
         terminal.note(f"  {remark}")
 
 
-def sentence(topic: Topic, audit: Audit) -> str:
+def _sentence_of_all(audits: Sequence[Audit]) -> str:
+    """How many of the topics hold, and which do not."""
+    total = counted(len(audits), "topic")
+    found = [f"{sum(each.is_proved is True for each in audits):,} of {total} are what was sealed"]
+    for proved, what in ((False, "not what was sealed"), (None, "undecided")):
+        if names := [each.name for each in audits if each.is_proved is proved]:
+            found.append(f"{what}: {', '.join(names)}")
+    return "; ".join(found)
+
+
+def sentence(audit: Audit) -> str:
     """The verdict in one line. It is about the audited copy; the other copy comes after it."""
-    sealed = f"what {topic.agency} sealed"
+    sealed = f"what {audit.topic.agency} sealed"
     found = f"{audit.name} is {sealed}"
     if audit.is_proved is None:
         found = f"undecided whether {audit.name} is {sealed}: {audit.why_undecided}"
@@ -81,16 +104,27 @@ def sentence(topic: Topic, audit: Audit) -> str:
     return f"{found}; the other copy, {audit.copies.against}, {is_not}: {first.summary}{rest}"
 
 
-def document(topic: Topic, audit: Audit, *, record: str | None) -> dict[str, Any]:
-    """The verdict for programs."""
+def documents(audits: Sequence[Audit], *, record: str | None) -> list[dict[str, Any]]:
+    """The verdict on each topic for programs.
+
+    The exit status in one of several is that of the topic: a record need not be in all of them.
+    """
+    asked = record if len(audits) == 1 else None
+    statuses = [exit_status([each], record=asked) for each in audits]
+    return [
+        {**_document(each, record=record), "exit_status": status}
+        for each, status in zip(audits, statuses, strict=True)
+    ]
+
+
+def _document(audit: Audit, *, record: str | None) -> dict[str, Any]:
     statements = audit.verdict.statements
     return {
-        "topic": topic.name,
+        "topic": audit.topic.name,
         "read": audit.name,
-        "owner": topic.agency,
+        "owner": audit.topic.agency,
         "holds": audit.is_proved,
-        "verdict": sentence(topic, audit),
-        "exit_status": exit_status(audit, record=record),
+        "verdict": sentence(audit),
         "record": None
         if record is None
         else {
@@ -139,31 +173,34 @@ def _finding(finding: AuditFinding) -> dict[str, Any]:
     }
 
 
-def _absence(audit: Audit, record: str) -> str:
+def _absence(audits: Sequence[Audit], record: str) -> str:
     """Why no event of the record that was asked for is shown."""
-    if not audit.outside_interval:
-        return f'no such record: nothing that holds in {audit.name} has the key "{record}"'
-    events = counted(len(audit.outside_interval), "event")
-    times = [each.isoformat(timespec="seconds") for each in audit.outside_interval]
+    outside = sorted(at for each in audits for at in each.outside_interval)
+    if not outside:
+        where = audits[0].name if len(audits) == 1 else "these topics"
+        return f'no such record: nothing that holds in {where} has the key "{record}"'
+    events = counted(len(outside), "event")
+    times = [each.isoformat(timespec="seconds") for each in outside]
     first, last = times[0], times[-1]
     when = f"at {first}" if first == last else f"from {first} to {last}"
     return f"not within that time: {events} of the record, recorded {when}, outside of it"
 
 
-def _witnesses(topic: Topic, audit: Audit) -> list[str]:
+def _witnesses(audit: Audit) -> list[str]:
+    agency = audit.topic.agency
     statements = audit.verdict.statements
     receipts = counted(sum(each.kind == "receipt" for each in statements.largest), "receipt")
     age = _age(statements.heads_at)
     if not statements.has_heads:
-        what = f"no heads of {topic.agency} were found, and {receipts}"
+        what = f"no heads of {agency} were found, and {receipts}"
         found = [f"witnesses: {what}; newer messages may be missing"]
     elif age is None or age > STALE_SECONDS:
         when = _iso(statements.heads_at) or "an unknown time"
-        what = f"{topic.agency}'s heads of {when}, and {receipts}"
+        what = f"{agency}'s heads of {when}, and {receipts}"
         found = [f"witnesses: {what}; messages since then may be missing"]
     else:
         when = f"signed {age:.0f} s ago"
-        found = [f"witnesses: {topic.agency}'s heads, {when}, and {receipts}"]
+        found = [f"witnesses: {agency}'s heads, {when}, and {receipts}"]
     if audit.verdict.compared is not None:
         leaves = counted(audit.verdict.compared, "leaf", "leaves")
         found.append(f"compared with {audit.copies.against}: {leaves}")

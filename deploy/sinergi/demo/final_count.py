@@ -16,7 +16,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from sinergi.demo.registers import REGISTERS
-from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
+from sinergi_consumers.audit.replay import Replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 
 from sinergi.demo.errors import DemoFailed
-from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
+from sinergi_consumers.audit.replay import Replay
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from sinergi.demo.agencies import LAPAS, POLRESTA
 from sinergi.demo.errors import DemoFailed
 from sinergi.settings.model import BusRole
-from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
+from sinergi_consumers.audit.replay import Replay
 from sinergi_schemas import errors
 from sinergi_schemas.topics import Topic
 

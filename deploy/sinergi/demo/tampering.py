@@ -15,7 +15,8 @@ from sinergi.demo.errors import DemoFailed
 from sinergi.provision.cluster import Cluster
 from sinergi.provision.topics import wanted
 from sinergi_consumers.audit.comparison import first_difference
-from sinergi_consumers.audit.replay import Replay, ReplayFilter
+from sinergi_consumers.audit.event_filter import ReplayFilter
+from sinergi_consumers.audit.replay import Replay
 from sinergi_schemas import codec, errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin

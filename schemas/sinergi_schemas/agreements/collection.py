@@ -198,6 +198,22 @@ class Agreements:
             if topic.agency != agency and agency in self.readers(topic, at)
         ]
 
+    def audited_by(self, principal: str) -> list[Topic]:
+        """The topics that an auditor may read by any agreement, sorted.
+
+        Args:
+            principal: under which the auditor logs in, without `User:`.
+        """
+        return sorted(
+            {
+                topic
+                for each in self
+                for topic in each.topics()
+                for auditor in each.auditors_of(topic.event_type)
+                if principal in auditor.principals
+            }
+        )
+
     def published_by(self, agency: str, at: datetime | None = None) -> list[Topic]:
         """The topics that an agency owns in agreements in force at a time (None: all), sorted."""
         return [topic for topic in self.topics(at) if topic.agency == agency]

@@ -29,6 +29,7 @@ STANDARD_OUTPUT = Path("-")
 
 # Modes of new files: for personal data, and for other data, less the umask.
 OWNER_ONLY = 0o600
+OWNER_FOLDER = 0o700  # a folder for personal data
 AS_USUAL = 0o666
 
 _MOST_LINKS = 40  # as the Linux kernel follows them

@@ -1,0 +1,327 @@
+"""Which of the verified events a replay returns.
+
+A filter is a list of conditions, and an event must meet all of them. A condition finds its columns
+by the record types of the contract: every `Person`, `Unit` and `Place` of a schema counts, in lists
+too. So it holds for each event type, also for those that an agency adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import TYPE_CHECKING, Protocol
+
+import polars as pl
+
+from sinergi_schemas.avro_types.nodes import ArrayType, RecordType, value_type
+from sinergi_schemas.topics import Topic
+from sinergi_schemas.zones import in_zone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sinergi_consumers.audit.related_records import RecordReference
+    from sinergi_consumers.audit.similar_names import SimilarName
+
+_PERSON, _UNIT, _PLACE = "Person", "Unit", "Place"
+
+
+class EventCondition(Protocol):
+    """One condition that an event meets or does not meet."""
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """Whether each event meets it; null counts as no.
+
+        Args:
+            events: the events, with the columns of `Layout.flatten`.
+            schema: their schema.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class TimeCondition:
+    """A time of the event lies in a half-open interval.
+
+    Attributes:
+        column: `recorded_at` or `occurred_at`.
+        since, until: None means no limit.
+    """
+
+    column: str
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """As `EventCondition` says."""
+        del events, schema
+        at, is_within = pl.col(self.column), pl.lit(value=True)
+        if self.since is not None:
+            is_within &= at >= self.since.astimezone(UTC)
+        if self.until is not None:
+            is_within &= at < self.until.astimezone(UTC)
+        return is_within
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCondition:
+    """The event is about one record, of whatever agency."""
+
+    record_id: str
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """As `EventCondition` says."""
+        del events, schema
+        return pl.col("record_id") == self.record_id
+
+
+@dataclass(frozen=True, slots=True)
+class CaseCondition:
+    """The event has this case number, except for upper and lower case and spaces."""
+
+    case_number: str
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """As `EventCondition` says."""
+        del events, schema
+        return _collapsed(pl.col("case_number")) == " ".join(self.case_number.split()).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class NikCondition:
+    """A person of the event has this NIK (nomor induk kependudukan)."""
+
+    nik: str
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """As `EventCondition` says."""
+        del events
+        return _any_of(schema, _PERSON, "nik", lambda value: value == self.nik)
+
+
+@dataclass(frozen=True, slots=True)
+class NameCondition:
+    """A person of the event has exactly this name."""
+
+    name: str
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """As `EventCondition` says."""
+        del events
+        return _any_of(schema, _PERSON, "name", lambda value: value == self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarNameCondition:
+    """A person of the event has a name that may be this one in another spelling.
+
+    Attributes:
+        wanted: the name.
+        spellings: the names that were found so far.
+    """
+
+    wanted: SimilarName
+    spellings: set[str] = field(default_factory=set)
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """As `EventCondition` says."""
+        similar = {name for name in _names(events, schema) if self.wanted.matches(name)}
+        self.spellings.update(similar)
+        return _any_of(schema, _PERSON, "name", lambda value: value.is_in(sorted(similar)))
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCondition:
+    """The event names this correctional unit, by its code or by its name as on that day."""
+
+    unit: str
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """As `EventCondition` says."""
+        del events
+        name = " ".join(self.unit.split()).lower()
+        return _any_of(schema, _UNIT, "code", lambda value: value == self.unit) | _any_of(
+            schema, _UNIT, "name", lambda value: _collapsed(value) == name
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RegionCondition:
+    """A place of the event lies in this region, or in a region within it.
+
+    Attributes:
+        code: of the province, regency, district or village, as `35.10` (Kemendagri).
+    """
+
+    code: str
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """As `EventCondition` says."""
+        del events
+        within = f"{self.code}."
+        return _any_of(
+            schema,
+            _PLACE,
+            "region_code",
+            lambda value: (value == self.code) | value.str.starts_with(within),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LeafCondition:
+    """The event stands at one of these leaves of a partition.
+
+    Attributes:
+        partition: its number.
+        first, last: the indexes of the leaves, both included.
+    """
+
+    partition: int
+    first: int
+    last: int
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """As `EventCondition` says."""
+        del events, schema
+        is_there = pl.col("partition") == self.partition
+        return is_there & pl.col("leaf_index").is_between(self.first, self.last)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSetCondition:
+    """The event is about one of these records."""
+
+    records: frozenset[RecordReference]
+
+    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
+        """As `EventCondition` says."""
+        del schema
+        # All events of a frame are of one topic.
+        topic = Topic.parse(events.item(0, "topic"))
+        ids = [
+            each.record_id
+            for each in self.records
+            if (each.agency, each.event_type) == (topic.agency, topic.event_type)
+        ]
+        return pl.col("record_id").is_in(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayFilter:
+    """Which events of its topics a replay returns. It always verifies all of them.
+
+    Attributes:
+        since, until: the half-open interval of `recorded_at`; None means no limit.
+        record_id: only events of this record; None means all records.
+        conditions: further conditions; an event must meet all of them.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    record_id: str | None = None
+    conditions: tuple[EventCondition, ...] = ()
+
+    def choose(self, events: pl.DataFrame, schema: RecordType) -> pl.DataFrame:
+        """The events that pass the filter.
+
+        Args:
+            events: the events, with the columns of `Layout.flatten`.
+            schema: their schema.
+        """
+        for each in self._all():
+            if events.is_empty():
+                break
+            met = each.expression(events, schema).fill_null(value=False)
+            events = events.filter(met)
+        return events
+
+    def outside_interval(self, events: pl.DataFrame, schema: RecordType) -> list[datetime]:
+        """`recorded_at` of the record's events outside the interval, each in its event's zone."""
+        if self.record_id is None:
+            return []
+        of_record = events.filter(RecordCondition(self.record_id).expression(events, schema))
+        found = of_record.filter(~self._recorded.expression(of_record, schema))
+        return [in_zone(at, zone) for at, zone in found.select("recorded_at", "zone").iter_rows()]
+
+    @property
+    def _recorded(self) -> TimeCondition:
+        return TimeCondition("recorded_at", self.since, self.until)
+
+    def _all(self) -> Iterator[EventCondition]:
+        if self.record_id is not None:
+            yield RecordCondition(self.record_id)
+        yield self._recorded
+        yield from self.conditions
+
+
+class _ValueTest(Protocol):
+    def __call__(self, value: pl.Expr, /) -> pl.Expr: ...
+
+
+def _any_of(schema: RecordType, kind: str, name: str, test: _ValueTest) -> pl.Expr:
+    """Whether a field of any record of a type passes a test.
+
+    Args:
+        schema: of the events.
+        kind: the name of the record type.
+        name: of its field.
+        test: makes a condition of the field's value.
+    """
+    return pl.any_horizontal(
+        pl.lit(value=False),
+        *(test(value).fill_null(value=False) for value in _columns(schema, kind, name)),
+        *(
+            pl.col(column).list.eval(test(item).fill_null(value=False)).list.any()
+            for column, item in _list_items(schema, kind, name)
+        ),
+    )
+
+
+def _columns(schema: RecordType, kind: str, name: str) -> Iterator[pl.Expr]:
+    """The columns of a field of a record type that stands outside of lists."""
+    for path, record in _records(schema, ()):
+        if record.name == kind:
+            yield pl.col("_".join((*path, name)))
+
+
+def _list_items(schema: RecordType, kind: str, name: str) -> Iterator[tuple[str, pl.Expr]]:
+    """The columns that are lists, each with the field of an item that is, or holds, the record."""
+    for each in schema.fields:
+        if not isinstance(each.value_type, ArrayType):
+            continue
+        item = value_type(each.value_type.items)
+        if not isinstance(item, RecordType):
+            continue
+        for path, record in ((), item), *_records(item, ()):
+            if record.name == kind:
+                value = pl.element()
+                for step in (*path, name):
+                    value = value.struct.field(step)
+                yield each.name, value
+
+
+def _records(
+    record: RecordType, above: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], RecordType]]:
+    """The records in a record at any depth, each with the names of the fields on the way to it."""
+    for each in record.fields:
+        if isinstance(each.value_type, RecordType):
+            path = (*above, each.name)
+            yield path, each.value_type
+            yield from _records(each.value_type, path)
+
+
+def _names(events: pl.DataFrame, schema: RecordType) -> set[str]:
+    """The names of all persons of the events."""
+    found: set[str] = set()
+    for value in _columns(schema, _PERSON, "name"):
+        found.update(events.select(value.alias("name").drop_nulls().unique()).to_series())
+    for column, item in _list_items(schema, _PERSON, "name"):
+        names = pl.col(column).list.eval(item).explode().drop_nulls().unique()
+        found.update(events.select(names.alias("name")).to_series())
+    return found
+
+
+def _collapsed(text: pl.Expr) -> pl.Expr:
+    """Text in lower case, with one space between two words."""
+    return text.str.strip_chars().str.replace_all(r"\s+", " ").str.to_lowercase()

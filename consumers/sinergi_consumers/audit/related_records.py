@@ -1,0 +1,71 @@
+"""Which records are related to those that were asked for, directly or by others between them.
+
+An event names related records of any agency in its list `related`. A relation holds in both
+directions: a seizure that names a visit is also found from the visit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sinergi_schemas.topics import Topic
+
+
+class RecordReference(NamedTuple):
+    """A record of the bus."""
+
+    agency: str
+    event_type: str
+    record_id: str
+
+
+class RelatedRecords:
+    """The relations between records, and the records that were asked for.
+
+    It keeps some 500 bytes for each pair of related records, and nothing for other records.
+    """
+
+    def __init__(self) -> None:
+        self._neighbours: defaultdict[RecordReference, set[RecordReference]] = defaultdict(set)
+        self._wanted: set[RecordReference] = set()
+
+    def add(self, topic: Topic, events: pl.DataFrame, wanted: pl.DataFrame) -> None:
+        """Take the relations that some events state.
+
+        Args:
+            topic: of the events.
+            events: all of them, those that no filter lets pass too.
+            wanted: those of them that were asked for.
+        """
+        for own, other in _stated(topic, events):
+            self._neighbours[own].add(other)
+            self._neighbours[other].add(own)
+        ids = wanted["record_id"].unique()
+        self._wanted.update(RecordReference(topic.agency, topic.event_type, each) for each in ids)
+
+    def reached(self) -> frozenset[RecordReference]:
+        """The records that were asked for, and all that relations lead to from them."""
+        found, left = set(self._wanted), deque(self._wanted)
+        while left:
+            for each in self._neighbours.get(left.popleft(), set()) - found:
+                found.add(each)
+                left.append(each)
+        return frozenset(found)
+
+
+def _stated(
+    topic: Topic, events: pl.DataFrame
+) -> Iterator[tuple[RecordReference, RecordReference]]:
+    """Each relation that an event states: its own record, and the other one."""
+    of_events = events.filter(pl.col("related").list.len() > 0).select("record_id", "related")
+    each_relation = of_events.explode("related").unnest("related")
+    columns = ("record_id", "other_agency", "other_event_type", "other_record_id")
+    for record_id, *other in each_relation.select(columns).iter_rows():
+        own = RecordReference(topic.agency, topic.event_type, record_id)
+        yield own, RecordReference(*other)

@@ -1,0 +1,106 @@
+"""Audits of several topics, one after the other, with a verdict for each.
+
+A topic that cannot be read does not keep the others from being audited: its own verdict says why.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi_consumers.audit.event_filter import RecordSetCondition, ReplayFilter
+from sinergi_consumers.audit.related_records import RelatedRecords
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import polars as pl
+
+    from sinergi_consumers.audit.audit import Audit
+    from sinergi_consumers.audit.replay import Replay
+
+# What is wrong with one topic, and says nothing about the others.
+_OF_ONE_TOPIC = (errors.TopicMissing, errors.NotPermitted, errors.PartitionsDiffer)
+
+
+class AuditedEvents(NamedTuple):
+    """Verified events of one topic.
+
+    Attributes:
+        audit: of the topic.
+        events: those that pass the filter.
+    """
+
+    audit: Audit
+    events: pl.DataFrame
+
+
+class AuditSeries:
+    """The audits of several topics.
+
+    Args:
+        follows_related: find also the events of the records that are related to the chosen ones.
+            All topics are read once more for that, before the audits.
+
+    Attributes:
+        audits: one for each topic, in the order in which they are read.
+        message_count: how many messages there are to read; 0 until `events` has begun.
+    """
+
+    def __init__(self, audits: Sequence[Audit], *, follows_related: bool = False) -> None:
+        self.audits = audits
+        self.message_count = 0
+        self._follows_related = follows_related
+        self._surveys: list[Replay] = []
+
+    @property
+    def messages_read(self) -> int:
+        """How many of the messages have been read."""
+        surveyed = sum(each.messages_read for each in self._surveys)
+        return surveyed + sum(each.messages_read for each in self.audits)
+
+    def events(self, wanted: ReplayFilter) -> Iterator[AuditedEvents]:
+        """The verified events of each topic that pass the filter.
+
+        An error about one topic of several is kept in its verdict. Frames may be empty.
+
+        Raises:
+            SinergiError: see `Audit.events`.
+        """
+        for audit in self.audits:
+            with _kept(audit, is_alone=len(self.audits) == 1):
+                self.message_count += audit.count_messages() * (1 + self._follows_related)
+        if self._follows_related:
+            related = RelatedRecords()
+            yield from self._survey(wanted, related)
+            wanted = ReplayFilter(conditions=(RecordSetCondition(related.reached()),))
+        for audit in self._readable():
+            with _kept(audit, is_alone=len(self.audits) == 1):
+                for frame in audit.events(wanted):
+                    yield AuditedEvents(audit, frame)
+
+    def _survey(self, wanted: ReplayFilter, related: RelatedRecords) -> Iterator[AuditedEvents]:
+        """Take the relations of all events. The frames are empty, and only show that it goes on."""
+        for audit in self._readable():
+            survey = audit.survey()
+            self._surveys.append(survey)
+            # What is broken in a topic is found again by its audit, which reports it.
+            with suppress(errors.SealBroken):
+                for frame in survey.events(ReplayFilter()):
+                    related.add(audit.topic, frame, survey.chosen(frame, wanted))
+                    yield AuditedEvents(audit, frame.clear())
+
+    def _readable(self) -> list[Audit]:
+        return [each for each in self.audits if not each.verdict.not_read]
+
+
+@contextmanager
+def _kept(audit: Audit, *, is_alone: bool) -> Iterator[None]:
+    """Keep what is wrong with a topic in its verdict, unless it is the only one."""
+    try:
+        yield
+    except _OF_ONE_TOPIC as why:
+        if is_alone:
+            raise
+        audit.verdict.not_read = str(why)

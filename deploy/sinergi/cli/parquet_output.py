@@ -1,0 +1,157 @@
+"""Writes events to a Parquet file as they are verified, and what was found out about them last.
+
+polars writes the file in a thread of its own. It takes one part of the events after another, so
+that memory holds only a few of them, and asks for the metadata when all parts are written: the
+verdict is known only then.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import deque
+from threading import Condition, Thread
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sinergi_schemas.files.output_file import OutputFile
+    from sinergi_schemas.topics import Topic
+
+METADATA_KEY = "sinergi"
+"""The key in the metadata of the file, under which a JSON document says what the file is."""
+
+_ROWS = 50_000  # in a part, so that row groups are not tiny where frames are
+_MOST_WAITING = 2  # parts
+
+
+class _Abandoned(Exception):
+    """The file is not to be finished."""
+
+
+class ParquetWriter:
+    """Writes one file. `finish` or `abandon` ends its thread."""
+
+    def __init__(self, target: OutputFile) -> None:
+        self._target = _Stream(target)
+        self._waiting: list[pl.DataFrame] = []
+        self._parts: deque[pl.DataFrame | None] = deque()
+        self._thread: Thread | None = None
+        self._changed = Condition()
+        self._has_ended = self._is_abandoned = False
+        self._facts: Mapping[str, Any] = {}
+        self._failure: BaseException | None = None
+
+    def add(self, topic: Topic, events: pl.DataFrame) -> None:
+        """Write some events.
+
+        Raises:
+            OutputRefused, BrokenPipeError: as `OutputFile.write`.
+        """
+        del topic
+        if self._thread is None:
+            schema = events.schema
+            self._thread = Thread(
+                target=self._write, args=(schema,), name="parquet output", daemon=True
+            )
+            self._thread.start()
+        self._waiting.append(events)
+        if sum(map(len, self._waiting)) >= _ROWS:
+            self._pass_on()
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Write what was kept back, and the metadata.
+
+        Args:
+            facts: a JSON document about the events.
+
+        Raises:
+            OutputRefused, BrokenPipeError: as `OutputFile.write`.
+        """
+        self._facts = facts
+        if self._waiting:
+            self._pass_on()
+        self._put(None)
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_ended)
+        self._raise_failure()
+
+    def abandon(self) -> None:
+        """End the thread, if it still runs. The file is left as it is."""
+        with self._changed:
+            self._is_abandoned = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _pass_on(self) -> None:
+        self._put(pl.concat(self._waiting))
+        self._waiting.clear()
+
+    def _put(self, part: pl.DataFrame | None) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_ended or len(self._parts) < _MOST_WAITING)
+            self._parts.append(part)
+            self._changed.notify_all()
+        if self._has_ended:
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        """Raise what ended the thread; polars names the cause of a failed write in words only."""
+        if failure := self._target.failure or self._failure:
+            raise failure
+
+    def _write(self, schema: pl.Schema) -> None:
+        def parts(*_: object) -> Iterator[pl.DataFrame]:
+            while (part := self._next_part()) is not None:
+                yield part
+
+        def metadata(_: object) -> dict[str, str]:
+            return {METADATA_KEY: json.dumps(self._facts, ensure_ascii=False)}
+
+        try:
+            source = register_io_source(parts, schema=schema, is_pure=False)
+            stream = cast("IO[bytes]", self._target)
+            source.sink_parquet(stream, metadata=metadata, engine="streaming")
+        except BaseException as why:  # noqa: BLE001 - the thread that waits for this one raises it
+            self._failure = why
+        finally:
+            with self._changed:
+                self._has_ended = True
+                self._changed.notify_all()
+
+    def _next_part(self) -> pl.DataFrame | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_abandoned or self._parts)
+            if self._is_abandoned:
+                raise _Abandoned
+            part = self._parts.popleft()
+            self._changed.notify_all()
+        return part
+
+
+class _Stream(io.RawIOBase):
+    """An output as polars writes to it.
+
+    Attributes:
+        failure: what a write has raised.
+    """
+
+    def __init__(self, target: OutputFile) -> None:
+        self._target = target
+        self.failure: Exception | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        try:
+            self._target.write(data)
+        except Exception as why:
+            self.failure = why
+            raise
+        return len(data)

@@ -1,0 +1,93 @@
+"""Which topics a command reads again, and with which login."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sinergi.settings.model import BusRole
+from sinergi_schemas import errors
+from sinergi_schemas.topics import Topic
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sinergi.settings.settings import Settings
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.kafka import Connection
+
+
+def parsed(words: Sequence[str], *, has_copies: bool) -> list[Topic]:
+    """Topics by their names.
+
+    Args:
+        has_copies: whether copies of a topic are named, which go with a single topic.
+
+    Raises:
+        ReplayRefused: one is not the name of an event topic, or is there twice.
+    """
+    names = [_topic(each) for each in words]
+    if has_copies and len(names) != 1:
+        raise errors.ReplayRefused("--copy and --against go with a single TOPIC")
+    if twice := [each.name for at, each in enumerate(names) if each in names[:at]]:
+        raise errors.ReplayRefused(f"{twice[0]} is named twice")
+    return names
+
+
+def chosen(
+    settings: Settings,
+    agreements: Agreements,
+    named: Sequence[Topic],
+    agencies: Collection[str],
+    event_types: Collection[str],
+) -> list[Topic]:
+    """The topics to read: the named ones, or else all that the agreements let us read.
+
+    Args:
+        agencies, event_types: only topics of these; empty for all.
+
+    Raises:
+        ReplayRefused: no topic is left.
+        SettingsRefused: the settings do not say where the brokers are.
+    """
+    readable = list(named) or _readable(settings, agreements)
+    for option, values, known in (
+        ("--agency", agencies, {each.agency for each in readable}),
+        ("--type", event_types, {each.event_type for each in readable}),
+    ):
+        if unknown := [each for each in values if each not in known]:
+            what = f"{option} {unknown[0]} leaves no topic to read"
+            raise errors.ReplayRefused(f"{what}; there are topics of {', '.join(sorted(known))}")
+    found = [
+        each
+        for each in readable
+        if (not agencies or each.agency in agencies)
+        and (not event_types or each.event_type in event_types)
+    ]
+    if not found:
+        what = "--agency and --type together leave no topic to read"
+        raise errors.ReplayRefused(what if readable else "no agreement lets you read a topic")
+    return found
+
+
+def connection(settings: Settings, topic: Topic) -> Connection:
+    """How to read a topic: an agency reads its own as producer, an auditor as `[kafka]` says."""
+    agency = settings.values.agency
+    if agency is None:
+        return settings.connection()
+    return settings.connection(BusRole.PRODUCER if topic.agency == agency else BusRole.CONSUMER)
+
+
+def _readable(settings: Settings, agreements: Agreements) -> list[Topic]:
+    """What an agency publishes or reads, or what an auditor reads; for everybody else, all."""
+    agency = settings.values.agency
+    if agency is not None:
+        return sorted({*agreements.published_by(agency), *agreements.read_by(agency)})
+    principal = settings.connection().principal.removeprefix("User:")
+    return agreements.audited_by(principal) or agreements.topics()
+
+
+def _topic(name: str) -> Topic:
+    try:
+        return Topic.parse(name)
+    except ValueError as why:
+        raise errors.ReplayRefused(str(why)) from None

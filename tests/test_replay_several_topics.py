@@ -1,0 +1,255 @@
+"""A replay of several topics: all that may be read, filtered, related, into files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+from confluent_kafka.admin import NewTopic
+
+from agency_pair import AgencyPair
+from sinergi.cli.root import run
+from sinergi_schemas.events import parse
+from sinergi_schemas.kafka.admin import describe, open_admin
+from test_events import NIK, person, seizure, visit
+from test_events import transfer as transfer_document
+from waiting import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+TYPES = ("seizure", "suspicious-visit", "transfer")
+NAME = "Contoh Satu"
+
+
+def related(agency: str, event_type: str, record_id: str) -> dict[str, Any]:
+    return {
+        "other_agency": agency,
+        "other_event_type": event_type,
+        "other_record_id": record_id,
+        "relation": "OTHER",
+    }
+
+
+class Register:
+    """A publisher with topics of three event types, and its reader's command line."""
+
+    def __init__(self, pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> None:
+        self.pair = pair
+        self._capsys = capsys
+        document = deepcopy(pair.agreement)
+        transfers = document["events"]["transfer"] | {"purposes": ["INVESTIGATION"]}
+        document["events"] |= dict.fromkeys(TYPES, transfers)
+        pair.agree(document)
+
+    def make_topics(self, *event_types: str) -> None:
+        admin = open_admin(self.pair.connection)
+        topics = [NewTopic(self.topic(each), 1, -1) for each in event_types]
+        for each in admin.create_topics(topics).values():
+            each.result(PATIENCE_SECONDS)
+
+    def topic(self, event_type: str) -> str:
+        return f"sinergi.{self.pair.publisher}.{event_type}"
+
+    def publish(self, *events: tuple[str, dict[str, Any]]) -> None:
+        self.pair.publish(*(parse(name, document) for name, document in events))
+        sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
+        with self.pair.relaying():
+            self.pair.until(
+                lambda: self.pair.ask(sent, self.pair.producer) == [(len(events),)], "all sent"
+            )
+
+    def replay(self, *options: str) -> tuple[int, str, str]:
+        self._capsys.readouterr()
+        status = run(["--config", str(self.pair.reader_settings), "replay", *options])
+        return (status, *self._capsys.readouterr())
+
+    def records(self, *options: str) -> list[str]:
+        """The records of the events that a replay shows, each once, sorted."""
+        status, out, err = self.replay(*options, "--output", "ndjson")
+        assert status == 0, err
+        return sorted({json.loads(line)["record_id"] for line in out.splitlines()})
+
+
+@pytest.fixture
+def register(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+) -> Register:
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    return Register(pair, capsys)
+
+
+@pytest.fixture
+def full(register: Register) -> Register:
+    """One with a visit, a seizure that came of it, and the transfer after it; and some others."""
+    register.make_topics("seizure", "suspicious-visit")
+    agency = register.pair.publisher
+    to_visit = [related(agency, "suspicious-visit", "V/1")]
+    to_seizure = [related(agency, "seizure", "S/1")]
+    inmate = person("CONVICT", "Contoh Dua")
+    other = {**person("VISITOR", "Tjontoh Empat"), "nik": None}
+    register.publish(
+        ("suspicious-visit", visit(record_id="V/1", case_number="LKN/12/III/2026")),
+        ("suspicious-visit", visit(record_id="V/2", visitor=other, inmate=other_inmate())),
+        ("seizure", seizure(record_id="S/1", related=to_visit, case_number="LKN/12/III/2026")),
+        (
+            "transfer",
+            {**transfer_document(record_id="T/1"), "related": to_seizure, "inmate": inmate},
+        ),
+        ("transfer", transfer_document(record_id="T/2")),
+        ("transfer", transfer_document(record_id="T/2") | {"action": "CORRECTED"}),
+    )
+    return register
+
+
+def other_inmate() -> dict[str, Any]:
+    return {**person("CONVICT", "Contoh Lima"), "nik": None}
+
+
+def test_without_a_topic_all_that_the_agreement_lets_us_read_is_verified(full: Register) -> None:
+    status, out, err = full.replay()
+    assert status == 0
+    shown = [line for line in out.splitlines() if "RECORDED" in line or "CORRECTED" in line]
+    assert len(shown) == 6
+    assert {word for line in shown for word in line.split()} >= {*TYPES, "V/1", "S/1", "T/2"}
+    assert max(map(len, out.splitlines())) <= 100
+    assert "verdict of all: 3 of 3 topics are what was sealed" in err
+    status, out, _ = full.replay("--json")
+    assert [each["topic"] for each in json.loads(out)] == [full.topic(each) for each in TYPES]
+    assert {each["holds"] for each in json.loads(out)} == {True}
+
+
+FOUND_BY: list[tuple[list[str], list[str]]] = [
+    (["--type", "transfer"], ["T/1", "T/2"]),
+    (["--type", "transfer", "--type", "seizure"], ["S/1", "T/1", "T/2"]),
+    (["--nik", NIK], ["S/1", "T/1", "V/1"]),
+    (["--name", NAME], ["S/1", "V/1"]),
+    (["--name", "contoh satu"], []),
+    (["--name-like", "Satoe Tjontoh"], ["S/1", "V/1"]),
+    (["--name-like", "Contoh Empat"], ["V/2"]),
+    (["--case", "lkn/12/iii/2026"], ["S/1", "V/1"]),
+    (["--unit", "Lapas Kelas IIA Rekaan"], ["T/1", "T/2", "V/1", "V/2"]),
+    (["--unit", "lapas khusus  rekaan"], ["T/1", "T/2"]),
+    (["--region", "35"], ["S/1"]),
+    (["--leaf", "0/0", "--type", "transfer"], ["T/1"]),
+    (["--leaf", "0/1-2", "--type", "transfer"], ["T/2"]),
+    (["--occurred-from", "2026-03-03T10:40+07:00"], ["S/1", "T/1", "T/2", "V/1", "V/2"]),
+    (["--occurred-to", "2026-03-03T10:40+07:00"], []),
+    (["--key", "T/1"], ["T/1"]),
+    (["--key", "T/1", "--related"], ["S/1", "T/1", "V/1"]),
+    (["--case", "LKN/12/III/2026", "--related"], ["S/1", "T/1", "V/1"]),
+    (["--key", "T/2", "--related"], ["T/2"]),
+]
+
+
+def test_events_are_found_by_every_condition(full: Register) -> None:
+    found = [(options, full.records(*options)) for options, _ in FOUND_BY]
+    assert found == FOUND_BY
+
+
+def test_a_related_record_is_shown_with_all_of_its_revisions(full: Register) -> None:
+    _, out, _ = full.replay(
+        "--leaf", "0/1", "--type", "transfer", "--related", "--output", "ndjson"
+    )
+    assert [json.loads(line)["revision"] for line in out.splitlines()] == [1, 2]
+
+
+def test_a_name_in_any_spelling_is_told_as_such_without_the_name(full: Register) -> None:
+    _, _, err = full.replay("--name-like", "Satoe Tjontoh")
+    assert "--name-like found 1 spelling: not every one need be the same person" in err
+    assert "Contoh" not in err
+    assert "Tjontoh" not in err
+
+
+def test_a_record_that_is_in_none_of_the_topics_is_told_once(full: Register) -> None:
+    status, _, err = full.replay("--key", "T/9")
+    assert status == 1
+    assert err.count('no such record: nothing that holds in these topics has the key "T/9"') == 1
+    assert full.replay("--key", "T/1")[0] == 0
+
+
+def test_a_topic_that_cannot_be_read_does_not_keep_the_others_from_being_audited(
+    full: Register,
+) -> None:
+    missing = full.topic("suspicious-visit")
+    admin = open_admin(full.pair.connection)
+    admin.delete_topics([missing])[missing].result(PATIENCE_SECONDS)
+    full.pair.until(lambda: missing not in describe(admin, [missing]), "it is gone")
+    status, out, err = full.replay("--output", "ndjson")
+    assert status == 2
+    shown = {json.loads(line)["topic"] for line in out.splitlines()}
+    assert shown == {full.topic("seizure"), full.topic("transfer")}
+    assert f"undecided whether {missing} is what" in err
+    assert f"{missing} is not on these brokers" in err
+    assert f"2 of 3 topics are what was sealed; undecided: {missing}" in err
+    assert full.replay(missing)[0] == 2
+
+
+def test_files_of_several_types_go_to_a_folder_and_hold_what_ndjson_holds(
+    full: Register, tmp_path: Path
+) -> None:
+    _, out, _ = full.replay("--output", "ndjson")
+    events = [json.loads(line) for line in out.splitlines()]
+    for kind in ("csv", "parquet"):
+        folder = tmp_path / kind
+        status, out, err = full.replay("--output", kind, "--out", str(folder))
+        assert (status, out) == (0, ""), err
+        assert sorted(each.name for each in folder.iterdir()) == [
+            f"{each}.{kind}" for each in TYPES
+        ]
+        assert folder.stat().st_mode & 0o777 == 0o700
+        for name in TYPES:
+            rows = rows_of(folder / f"{name}.{kind}")
+            expected = [each for each in events if each["topic"] == full.topic(name)]
+            assert [each["event_id"] for each in rows] == [each["event_id"] for each in expected]
+            assert folder.joinpath(f"{name}.{kind}").stat().st_mode & 0o777 == 0o600
+        assert full.replay("--output", kind, "--out", str(folder))[0] == 2
+        assert full.replay("--output", kind, "--out", str(folder), "--force")[0] == 0
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        return pl.read_parquet(path).to_dicts()
+    return list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
+
+
+def test_a_parquet_file_says_what_was_asked_and_what_was_proved(
+    full: Register, tmp_path: Path
+) -> None:
+    file = tmp_path / "transfers.parquet"
+    options = ("--type", "transfer", "--key", "T/1", "--output", "parquet", "--out", str(file))
+    status, _, err = full.replay(*options)
+    assert status == 0, err
+    facts = json.loads(pl.read_parquet_metadata(file)["sinergi"])
+    assert facts["asked_for"] == {"key": "T/1", "related": False}
+    (agreement,) = full.pair.agreements
+    assert facts["agreements"] == [agreement.hash]
+    (verdict,) = facts["verdicts"]
+    assert verdict["holds"] is True
+    (partition,) = verdict["partitions"]
+    assert partition["leaves"] == 3
+    assert len(partition["root"]) == 64
+    assert partition["signed_by"][0].startswith(full.pair.key.name)
+    assert pl.read_parquet(file)["record_id"].to_list() == ["T/1"]
+
+
+def test_a_file_without_an_event_has_the_columns(full: Register, tmp_path: Path) -> None:
+    for kind in ("csv", "parquet"):
+        file = tmp_path / f"none.{kind}"
+        options = ("--type", "transfer", "--occurred-to", "2020-01-01T00:00Z")
+        assert full.replay(*options, "--output", kind, "--out", str(file))[0] == 0
+        columns = (
+            pl.read_parquet(file).columns if kind == "parquet" else file.read_text().split(",")
+        )
+        assert "record_id" in columns
+        assert rows_of(file) == []
