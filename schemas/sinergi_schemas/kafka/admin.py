@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import wait
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -91,7 +90,10 @@ class Admin(AdminClient):
         """
         refused_since: float | None = None
         while not future.done():
-            wait([future], _WAIT_SECONDS)
+            # `concurrent.futures.wait` may keep the lock of the future if Ctrl-C comes in it, and
+            # the client, which sets the result, could then never be closed.
+            with suppress(TimeoutError):
+                future.exception(_WAIT_SECONDS)
             self.poll(0)
             now = SYSTEM.monotonic()
             if self.connection.client_errors.login is None:
