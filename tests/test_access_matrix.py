@@ -330,7 +330,7 @@ def test_what_others_have_granted_is_shown_and_left(
 ) -> None:
     bus.broker.permit(ResourceType.TOPIC, "something.else", AclOperation.READ)
     assert bus.provision("apply") == 0
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     assert f"User:{USER}" in shown
     assert "no agreement in the folder gives it" in shown
     assert PASSWORD not in shown

@@ -259,7 +259,7 @@ sys.exit(root.run(sys.argv[2:]))
         (["local", "up"], "local"),
         (["local", "status"], "local"),
         (["local", "database", "register"], "local"),
-        (["demo"], "local"),
+        (["demo"], "consumers"),  # it needs both
         (["--set", "agency=a", "--set", "kafka.bootstrap=h:1", "materialise"], "consumers"),
         (["db", "upgrade", "--role", "consumer", "--sql"], "consumers"),
         (["quarantine", "list"], "consumers"),

