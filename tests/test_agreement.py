@@ -8,7 +8,7 @@ import os
 import tomllib
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -404,18 +404,48 @@ def test_an_agreement_that_was_replaced_is_not_in_force_again_when_the_later_one
     assert agreements.changes_between(first, last) == changes
 
 
-def test_what_a_later_version_does_not_say_any_more_is_named(raw: dict[str, Any]) -> None:
+def test_what_a_later_version_does_not_say_any_more_is_named_for_a_month(
+    raw: dict[str, Any],
+) -> None:
     later = successor(raw)
     del later["events"]["suspicious-visit"]
     later["events"]["transfer"]["readers"].remove(BNNK)
-    lines = list(ending(tuple(together(raw, later))))
-    assert len(lines) == 1
-    assert lines[0].startswith("later.toml replaces ")
-    assert f"{BNNK} reads transfer" in lines[0]
-    assert f"{LAPAS} publishes suspicious-visit" in lines[0]
-    assert "seizure" not in lines[0]
-    assert lines[0].endswith(": this ends when it begins")
-    assert list(ending(tuple(together(raw, successor(raw))))) == []
+    agreements = tuple(together(raw, later))
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    after, long_after = before + timedelta(days=29), before + timedelta(days=30)
+    (line,) = ending(agreements, before)
+    assert line.endswith(f"{POLRESTA} reads suspicious-visit")
+    assert "is replaced, and this ended at 2026-01-01 00:00:00+00:00: " in line
+    assert f"{BNNK} reads transfer" in line
+    assert f"{LAPAS} publishes suspicious-visit" in line
+    assert "seizure" not in line
+    (line,) = ending(agreements, datetime(2025, 12, 31, tzinfo=UTC))
+    assert "this ends at 2026-01-01" in line
+    assert len(list(ending(agreements, after))) == 1
+    assert list(ending(agreements, long_after)) == []
+    assert list(ending(tuple(together(raw, successor(raw))), before)) == []
+
+
+def test_what_two_later_versions_say_together_does_not_end(raw: dict[str, Any]) -> None:
+    one, two = successor(raw), successor(raw)
+    del one["events"]["transfer"]
+    two["events"] = {"transfer": two["events"]["transfer"]}
+    first = read(raw)
+    files = [
+        parse(Path(f"{name}.toml"), tomli_w.dumps({"replaces": [first.hash]} | each).encode())
+        for name, each in (("one", one), ("two", two))
+    ]
+    agreements = tuple(Agreements([first, *files]))
+    assert list(ending(agreements, datetime(2025, 12, 31, tzinfo=UTC))) == []
+
+
+def test_an_agreement_cannot_replace_one_that_begins_later(raw: dict[str, Any]) -> None:
+    later = successor(raw)
+    later["in_force"]["from"] = datetime(2025, 2, 1, tzinfo=UTC)
+    assert any(
+        "in_force.from: is before that of" in line and "which this file replaces" in line
+        for line in refused(raw, later)
+    )
 
 
 def test_a_reader_counts_from_the_beginning_of_the_agreement_that_names_it(

@@ -98,7 +98,7 @@ def test_the_parties_sign_one_after_another_and_then_the_agreement_is_taken(
         assert states(parties, LAPAS) == [SIGNED] * count + [MISSING] * (3 - count)
         assert parties.run(LAPAS, "agreement", "verify") == (0 if count == 3 else 1)
     assert len([*Agreements.load(parties.file(LAPAS).parent, signed=True)]) == 1
-    assert "all parties have signed" in capsys.readouterr().err
+    assert "all have signed" in capsys.readouterr().err
 
 
 def test_whoever_signs_twice_has_one_signature(parties: Parties) -> None:
@@ -348,6 +348,45 @@ def test_show_says_who_may_do_what_until_when(
 @pytest.fixture
 def load() -> Callable[[Path], Agreements]:
     return lambda folder: Agreements.load(folder, signed=True)
+
+
+def test_a_version_needs_the_signature_of_whoever_it_leaves_out(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise any two agencies could end the rights of all others."""
+    first = parties.file(LAPAS)
+    for agency in parties.keys:
+        parties.sign(agency, LAPAS)
+    raw = tomllib.loads(first.read_text())
+    raw["replaces"] = [parties.agreement(LAPAS).hash]
+    raw["in_force"]["from"] = raw["in_force"]["from"].replace(year=2026)
+    del raw["parties"][POLRESTA]
+    raw["numbers"] = [each for each in raw["numbers"] if each["party"] != POLRESTA]
+    for agreed in raw["events"].values():
+        for role in ("publishers", "readers"):
+            agreed[role] = [each for each in agreed[role] if each != POLRESTA]
+    second = first.with_name("pks-2.toml")
+    second.write_text(tomli_w.dumps(raw))
+    for agency in (LAPAS, BNNK):
+        capsys.readouterr()
+        assert parties.run(agency, "agreement", "sign", str(second)) == 0
+    assert f"still to sign: {POLRESTA}" in capsys.readouterr().err
+    assert parties.run(LAPAS, "agreement", "verify", str(second)) == 1
+    with pytest.raises(errors.AgreementRefused, match=f"pks-2.toml: signatures: {POLRESTA} has"):
+        Agreements.load(first.parent, signed=True)
+    assert parties.run(POLRESTA, "agreement", "sign", str(second)) == 0
+    assert "all have signed" in capsys.readouterr().err
+    assert parties.run(LAPAS, "agreement", "verify", str(second)) == 0
+    assert len([*Agreements.load(first.parent, signed=True)]) == 2
+
+
+def test_a_file_whose_earlier_one_is_not_here_says_that_more_may_have_to_sign(
+    parties: Parties, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = parties.file(LAPAS)
+    file.write_text(f'replaces = ["{"0" * 64}"]\n{file.read_text()}')
+    assert parties.sign(LAPAS, LAPAS) == 0
+    assert f"replaces the file with the SHA-256 {'0' * 64}, which is not" in capsys.readouterr().err
 
 
 def test_a_version_that_replaces_another_needs_the_signatures_of_both(

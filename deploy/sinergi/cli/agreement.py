@@ -133,24 +133,30 @@ def sign(
     """
     settings = root.settings()
     (agreement,) = agreement_files.read([file])
+    others = _replaced(agreement)
     found = agreement_files.sign(
-        agreement, settings.agency, settings.values.keys, unknown_types or ()
+        agreement, settings.agency, settings.values.keys, unknown_types or (), others
     )
     left = [each.agency for each in found if each.state is not SignatureState.SIGNED]
-    whose = f"still to sign: {', '.join(left)}" if left else "all parties have signed"
+    whose = f"still to sign: {', '.join(left)}" if left else "all have signed"
     terminal.note(f"sinergi: signed by {settings.agency} in {note_path(file)}; {whose}")
 
 
 @app.command()
 def verify(files: Files = None, *, as_json: AsJson = False) -> None:
-    """Show which parties have signed agreements, and whether their signatures hold.
+    """Show who has signed agreements, and whether the signatures hold.
+
+    All parties have to sign, and so do those that it leaves out of an agreement that it replaces.
 
     Exit status: 0 all have signed, 1 a signature is missing or does not hold, 2 a file cannot be
     read.
 
     Example: sinergi agreement verify
     """
-    found = [(each, agreement_files.verified(each)) for each in agreement_files.read(_paths(files))]
+    found = [
+        (each, agreement_files.verified(each, _replaced(each)))
+        for each in agreement_files.read(_paths(files))
+    ]
     if as_json:
         terminal.show_json([_signed(*each) for each in found])
     else:
@@ -169,6 +175,16 @@ def verify(files: Files = None, *, as_json: AsJson = False) -> None:
     states = {party.state for _, parties in found for party in parties}
     if states != {SignatureState.SIGNED}:
         raise typer.Exit(ExitStatus.NEGATIVE)
+
+
+def _replaced(agreement: Agreement) -> list[Agreement]:
+    """The agreements that one replaces, of its own folder and of that of the settings."""
+    folders = (agreement.path.parent, root.settings().values.agreements)
+    found = agreement_files.replaced(agreement, folders)
+    for digest in sorted({*agreement.replaces} - {each.hash for each in found}):
+        what = f"{agreement.path} replaces the file with the SHA-256 {digest}, which is not here"
+        terminal.note(f"sinergi: {what}: whoever it leaves out of that one has to sign too")
+    return found
 
 
 def _paths(files: list[Path] | None) -> list[Path]:

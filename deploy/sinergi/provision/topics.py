@@ -127,7 +127,7 @@ def remarks(agreements: Agreements, at: datetime) -> list[str]:
         if left and why:
             names = ", ".join(sorted(topic.name for topic in left))
             remarks.append(f"{why}, and no other file has {names}: no right on it is given now")
-    remarks += ending(tuple(agreements))
+    remarks += ending(tuple(agreements), at)
     if not events:
         remarks.insert(0, "no agreement is in force now, so no topic is wanted")
     known = Catalog.shipped().event_types

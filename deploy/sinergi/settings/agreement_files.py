@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi.settings.own_keys import held_keys
@@ -15,7 +17,7 @@ from sinergi_schemas.agreements.contradictions import (
     missing_files,
 )
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.files.input_file import matching, read_regular
 from sinergi_schemas.files.toml_file import FileProblem, did_you_mean
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.plain_text import listing
@@ -75,17 +77,42 @@ def examine(
     return Findings(found or list(contradictions_between(whole)), remarks)
 
 
+def replaced(agreement: Agreement, folders: Iterable[Path]) -> list[Agreement]:
+    """The agreements that one replaces, so far as a file in some folders is one of them.
+
+    Raises:
+        AgreementRefused: such a file cannot be read.
+    """
+    found: dict[str, Agreement] = {}
+    for folder in folders if agreement.replaces else ():
+        paths: list[Path] = []
+        # A folder that is not there, or cannot be read, has none; whoever calls says what is left.
+        with suppress(OSError):
+            paths = matching(folder, "*.toml")
+        for path in paths:
+            data = _bytes(path)
+            if sha256(data).hexdigest() in agreement.replaces:
+                each = file.parse(path, data)
+                found[each.hash] = each
+    return list(found.values())
+
+
 def sign(
-    agreement: Agreement, agency: str, keys: Path, unknown_types: Collection[str] = ()
+    agreement: Agreement,
+    agency: str,
+    keys: Path,
+    unknown_types: Collection[str] = (),
+    others: Sequence[Agreement] = (),
 ) -> Sequence[PartySignature]:
     """Add the signature of an agency to the note beside an agreement.
 
     Args:
         keys: the folder with the agency's private keys.
+        others: the agreements that it replaces; a party that it leaves out signs too.
         unknown_types: event types that may be in it although this version does not know them.
 
     Returns:
-        Which parties have signed now.
+        Who has signed now of those who have to.
 
     Raises:
         SigningRefused: the agency is no party, its private key is not in the folder, or the
@@ -95,9 +122,10 @@ def sign(
         SettingsRefused: the folder cannot be read.
         KeyFileRefused: a file in the folder is no key, or others may read it.
     """
-    party = agreement.parties.get(agency)
+    wanted = {each.agency: each for each in signatures.signers(agreement, others)}
+    party = wanted.get(agency)
     if party is None:
-        parties = ", ".join(agreement.parties)
+        parties = ", ".join(wanted)
         raise errors.SigningRefused(agency, str(agreement.path), f"its parties are {parties}")
     if unknown := _unknown(agreement, unknown_types):
         raise errors.SigningRefused(agency, str(agreement.path), str(unknown[0]))
@@ -108,16 +136,19 @@ def sign(
         raise errors.SigningRefused(agency, str(agreement.path), what)
     note = signatures.add_signature(agreement, signatures.read_note(agreement), key)
     _write(signatures.note_path(agreement.path), note)
-    return signatures.signatures(agreement, note)
+    return signatures.signatures(agreement, note, others)
 
 
-def verified(agreement: Agreement) -> list[PartySignature]:
-    """Whether each party has signed an agreement.
+def verified(agreement: Agreement, others: Sequence[Agreement] = ()) -> list[PartySignature]:
+    """Whether each has signed an agreement who has to.
+
+    Args:
+        others: the agreements that it replaces; a party that it leaves out signs too.
 
     Raises:
         NoteFileRefused: the note beside it cannot be read.
     """
-    return signatures.judged(agreement)
+    return signatures.judged(agreement, others)
 
 
 def _unknown(agreement: Agreement, allowed: Collection[str]) -> list[FileProblem]:

@@ -48,7 +48,8 @@ def _periods(agreements: Agreements, agency: str, now: datetime) -> Iterator[str
             left = topics - in_force
             if left:
                 hint = "events are published again once another agreement covers"
-                yield f"{each.path} ended on {_last_day(each)}: {hint} {_names(left)}"
+                how = "was replaced after" if until == each.replaced_at else "ended on"
+                yield f"{each.path} {how} {_last_day(each)}: {hint} {_names(left)}"
         elif until is not None and until - now <= _NOTICE:
             left = topics - set(agreements.topics(until))
             if left:

@@ -56,7 +56,8 @@ class Agreements:
         """Read every `*.toml` file of a folder.
 
         Args:
-            signed: refuse an agreement that not all of its parties have signed; see `signatures`.
+            signed: refuse an agreement that not all have signed who have to; see
+                `signatures.signers`.
 
         Raises:
             AgreementRefused: with one line per problem in each file.
@@ -77,9 +78,10 @@ class Agreements:
             raise errors.AgreementRefused(str(folder), lines)
         examined = [(path, *file.examine(path, data)) for path, data in read]
         if signed:
+            all_ = [agreement for _, agreement, _ in examined if agreement]
             examined = [
-                (path, agreement, problems if agreement is None else signatures.problems(agreement))
-                for path, agreement, problems in examined
+                (path, one, problems if one is None else signatures.problems(one, all_))
+                for path, one, problems in examined
             ]
         lines = "".join(file.listing(path, problems) for path, _, problems in examined)
         if lines:

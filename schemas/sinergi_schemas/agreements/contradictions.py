@@ -52,6 +52,10 @@ def contradictions_between(
     """
     by_hash = {each.hash: each for each in agreements}
     for index, one in enumerate(agreements):
+        for digest in one.replaces:
+            if digest in by_hash and one.starts < by_hash[digest].starts:
+                what = f"is before that of {by_hash[digest].path}, which this file replaces"
+                yield one.path, FileProblem("in_force.from", f"{what}; write a later date")
         for other in agreements[index + 1 :]:
             yield from ((one.path, each) for each in _between(one, other))
             if _common(one, other) and other.hash not in replaced_by(one, by_hash):

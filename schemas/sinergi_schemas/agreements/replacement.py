@@ -9,6 +9,7 @@ because events name it.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sinergi_schemas.agreements.model import Agreement
+
+_SHOWN = timedelta(days=30)
 
 
 def replaced_by(one: Agreement, by_hash: Mapping[str, Agreement]) -> set[str]:
@@ -40,20 +43,26 @@ def with_replacements(agreements: Sequence[Agreement]) -> tuple[Agreement, ...]:
     return tuple(replace(each, replaced_at=begins.get(each.hash)) for each in agreements)
 
 
-def ending(agreements: Sequence[Agreement]) -> Iterator[str]:
-    """A line for each thing that an agreement gives and the one that replaces it does not.
+def ending(agreements: Sequence[Agreement], at: datetime) -> Iterator[str]:
+    """A line for each agreement that is replaced, with what it gave and no other gives then.
 
     Args:
-        agreements: the newest first.
+        at: now. What ended more than 30 days ago is left out.
     """
-    by_hash = {each.hash: each for each in agreements}
-    for later in agreements:
-        for digest in later.replaces:
-            if digest in by_hash:
-                earlier = by_hash[digest]
-                if lost := _given(earlier) - _given(later):
-                    names = f"{later.path.name} replaces {earlier.path.name} and does not say that"
-                    yield f"{names} {'; '.join(sorted(lost))}: this ends when it begins"
+    for each in agreements:
+        replaced = each.replaced_at
+        if replaced is None or replaced <= at - _SHOWN:
+            continue
+        kept = {
+            sentence
+            for other in agreements
+            if other is not each and other.in_force(replaced)
+            for sentence in _given(other)
+        }
+        if lost := _given(each) - kept:
+            when = replaced.isoformat(sep=" ", timespec="seconds")
+            ends = f"ended at {when}" if replaced <= at else f"ends at {when}"
+            yield f"{each.path.name} is replaced, and this {ends}: {'; '.join(sorted(lost))}"
 
 
 def _given(agreement: Agreement) -> set[str]:

@@ -29,7 +29,7 @@ from sinergi_schemas.seal.note import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from sinergi_schemas.agreements.model import Agreement, Party
@@ -90,31 +90,52 @@ def statement(agreement: Agreement) -> str:
     return f"{agreement.bus}/agreement\n{agreement.hash}\n"
 
 
-def signatures(agreement: Agreement, note: str | None) -> list[PartySignature]:
-    """Whether each party has signed, in the order of the file.
+def signers(agreement: Agreement, others: Iterable[Agreement]) -> list[Party]:
+    """Who has to sign: its parties, and those that it leaves out of an agreement that it replaces.
+
+    Without the signatures of the latter, any two agencies could end the rights of all others.
+
+    Args:
+        others: agreements, among which are those that it replaces.
+    """
+    leaving = {
+        party.agency: party
+        for each in others
+        if each.hash in agreement.replaces
+        for party in each.parties.values()
+        if party.agency not in agreement.parties
+    }
+    return [*agreement.parties.values(), *leaving.values()]
+
+
+def signatures(
+    agreement: Agreement, note: str | None, others: Iterable[Agreement] = ()
+) -> list[PartySignature]:
+    """Whether each that has to sign has signed, the parties first, in the order of the file.
 
     Args:
         note: the text of the note, if there is one.
+        others: see `signers`.
 
     Raises:
         SignaturesRefused: it is no note, or that of another file.
     """
     parsed = None if note is None else _parse(agreement, note)
-    return [_of_party(party, _state(party.key, parsed)) for party in agreement.parties.values()]
+    return [_of_party(each, _state(each.key, parsed)) for each in signers(agreement, others)]
 
 
-def judged(agreement: Agreement) -> list[PartySignature]:
+def judged(agreement: Agreement, others: Iterable[Agreement] = ()) -> list[PartySignature]:
     """As `signatures` of the note beside the file; if that cannot be used, none of them holds.
 
     Raises:
         NoteFileRefused: the note cannot be read.
     """
     try:
-        return signatures(agreement, read_note(agreement))
+        return signatures(agreement, read_note(agreement), others)
     except errors.SignaturesRefused as refused:
         why = f"the note {refused.what}"
-        parties = agreement.parties.values()
-        return [_of_party(party, SignatureState.INVALID, why) for party in parties]
+        wanted = signers(agreement, others)
+        return [_of_party(each, SignatureState.INVALID, why) for each in wanted]
 
 
 def add_signature(agreement: Agreement, note: str | None, key: SigningKey) -> str:
@@ -132,10 +153,14 @@ def add_signature(agreement: Agreement, note: str | None, key: SigningKey) -> st
     return str(Note(made.text, (*others, *made.signatures)))
 
 
-def problems(agreement: Agreement) -> list[FileProblem]:
-    """Why an agreement is not signed by all of its parties; empty if it is."""
+def problems(agreement: Agreement, others: Iterable[Agreement] = ()) -> list[FileProblem]:
+    """Why an agreement is not signed by all who have to sign it; empty if it is.
+
+    Args:
+        others: see `signers`.
+    """
     try:
-        states = signatures(agreement, read_note(agreement))
+        states = signatures(agreement, read_note(agreement), others)
     except (errors.SignaturesRefused, errors.NoteFileRefused) as why:
         return [FileProblem(_KEY, f"{why.path} {why.what}")]
     return [
