@@ -32,7 +32,7 @@ from test_outbox_stateful import OutboxMachine
 from test_recovery import backup, restore  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sinergi_producers.outbox.pruning import PrunePlan
@@ -403,6 +403,57 @@ def test_only_the_owner_of_the_tables_prunes(
         with delivered.producer.begin() as connection:
             connection.execute(sa.text(f"DROP OWNED BY {role}"))
             connection.execute(sa.text(f"DROP ROLE {role}"))
+    assert rows(delivered, "leaf_hash IS NOT NULL") == 0
+
+
+@pytest.fixture
+def elsewhere(delivered: AgencyPair) -> Iterator[str]:
+    """A copy of the publisher's database, with every row and identity of the original."""
+    url = delivered.producer.url
+    name = f"copy_{secrets.token_hex(5)}"
+    delivered.producer.dispose()
+    server = sa.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql(f'CREATE DATABASE {name} TEMPLATE "{url.database}"')
+    yield url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    server.dispose()
+
+
+COMMANDS = (("prune", "--apply"), ("recover", "--apply"), ("discard", "4711"))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_an_owner_who_logs_in_to_another_database_changes_nothing(
+    delivered: AgencyPair,
+    elsewhere: str,
+    command: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A restored copy too is another database, although its tables are the same."""
+    options = ["--config", str(delivered.agency_settings), "--set", "producer.prune_days=0"]
+    options += ["--set", f"producer.owner_database={elsewhere}"]
+    assert run([*options, "outbox", *command]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "does not lead to that of `producer.database`. Nothing was changed." in said
+    assert rows(delivered, "leaf_hash IS NOT NULL") == 0
+    with closing(Pruning(elsewhere, 0, {KEY: 10})) as pruner:
+        assert pruner.plan().leaves == 10
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_outbox_of_another_agency_is_not_changed(
+    delivered: AgencyPair, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with delivered.producer.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no trigger
+        other = f"replace(note, '{delivered.topic.name}', 'sinergi.somebody.transfer')"
+        connection.exec_driver_sql(f"UPDATE sinergi_producer.checkpoint SET note = {other}")
+    options = ["--config", str(delivered.agency_settings), "--set", "producer.prune_days=0"]
+    assert run([*options, "outbox", *command]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"another agency than {delivered.topic.agency}: it has sealed events of" in said
     assert rows(delivered, "leaf_hash IS NOT NULL") == 0
 
 

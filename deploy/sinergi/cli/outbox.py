@@ -9,10 +9,10 @@ import typer
 
 from sinergi.cli import root, terminal
 from sinergi.cli.options import AsJson, Limit, command_group
+from sinergi.cli.owned_outbox import owned_outbox
 from sinergi.cli.relay import setup_of
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
-from sinergi.settings.model import BusRole
 from sinergi_producers.outbox import pending
 from sinergi_producers.outbox.pending import PendingRow
 from sinergi_schemas.plain_text import counted
@@ -98,14 +98,14 @@ def discard(
     """Delete rows that the relay holds and that nobody can mend; they were never on the bus.
 
     All of them are deleted or none. The record is as it was before, and later revisions that were
-    held with it are released. It runs as the database's owner:
-    `producer.owner_database`.
+    held with it are released. It runs as the database's owner
+    (`producer.owner_database`), which must lead to the database of `producer.database`.
 
     Example: sinergi outbox discard 4711
     """
     from sinergi_producers.outbox import discarding  # noqa: PLC0415 - only here
 
-    discarding.discard(root.settings().owner_database(BusRole.PRODUCER), ids)
+    discarding.discard(owned_outbox(root.settings()), ids)
     terminal.note(f"sinergi: discarded: {', '.join(map(str, ids))}")
 
 
@@ -184,7 +184,7 @@ def _recovery(*, as_owner: bool) -> Recovery:
     settings = root.settings()
     setup = setup_of(settings)
     if as_owner:
-        setup = replace(setup, database=settings.owner_database(BusRole.PRODUCER))
+        setup = replace(setup, database=owned_outbox(settings))
     return Recovery(setup)
 
 

@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import terminal
+from sinergi.cli.owned_outbox import owned_outbox
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi.settings.model import BusRole
@@ -38,6 +39,7 @@ def prune(settings: Settings, *, apply: bool, as_json: bool) -> ExitStatus:
     Raises:
         Unavailable: the brokers or the database do not answer.
         DatabaseBroken: the database does not permit it.
+        OwnerDatabaseRefused: the owner logs in to another database.
     """
     agreements, timeouts = settings.agreements(), settings.values.timeouts
     settings.check_party(agreements)
@@ -45,7 +47,7 @@ def prune(settings: Settings, *, apply: bool, as_json: bool) -> ExitStatus:
     silence = timeouts.status.silence
     receipted = receipted_sizes(connection, agreements, settings.agency, SYSTEM.now(), silence)
     days = settings.values.producer.prune_days
-    database = settings.owner_database(BusRole.PRODUCER) if apply else settings.producer_database
+    database = owned_outbox(settings) if apply else settings.producer_database
     pruning = Pruning(database, days, receipted.sizes, timeouts.database)
     with closing(pruning):
         plan = shown = pruning.plan()

@@ -85,6 +85,14 @@ class PruneRefused(Refused):
     user: str
 
 
+class OwnerDatabaseRefused(Refused):
+    """The owner's database {what}. Nothing was changed. Correct `producer.owner_database`, or
+    `producer.database`, which holds where the former is not set.
+    """
+
+    what: str
+
+
 class LeaseLost(Superseded):
     """Another process has the lease {name} by now. Nothing more is written under epoch {epoch}."""
 
