@@ -151,6 +151,33 @@ def test_a_look_that_takes_long_is_taken_less_often() -> None:
     assert shown(look)["sinergi_look_up"] == 0
 
 
+@pytest.mark.parametrize(
+    ("pause", "after_failure", "after_success"), [(60.0, 10.0, 72.0), (1.0, 10.0, 72.0)]
+)
+def test_after_a_look_that_failed_the_next_one_comes_soon(
+    pause: float, after_failure: float, after_success: float
+) -> None:
+    """The brokers did not answer for eight seconds; readiness may not wait nine times as long."""
+    clock, pauses = SetClock(), list[float | None]()
+
+    class Stopping(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout)
+            return super().wait(0)
+
+    def read() -> float:
+        clock.at += 8
+        if not pauses:
+            raise BrokerAway("no answer")
+        stopping.set()
+        return 1.0
+
+    look = look_of(read, clock, pause)
+    look._stopping = stopping = Stopping()
+    look._run()
+    assert pauses == [after_failure, after_success]
+
+
 def test_looks_go_on_until_they_are_stopped() -> None:
     seen: list[str] = []
 

@@ -2,7 +2,8 @@
 
 A scrape shows what the last look has found, so it never waits for a service, and many scrapes cost
 no more than one. A look takes at most a tenth of the time: the pause after it is nine times as long
-as it took, if that is longer than the pause that is set.
+as it took, if that is longer than the pause that is set. After a look that failed it is short, so
+that a process is ready again soon after what it needs is back.
 
 A look that never ends, because a server neither answers nor closes the connection, delays only
 itself. What was found before is then no longer shown once ten pauses have passed.
@@ -31,6 +32,7 @@ _log = structlog.get_logger(__name__)
 
 _PAUSES = 9
 _MOST_PAUSES = 10
+_MOST_SECONDS_AFTER_FAILURE = 10.0
 _STOP_SECONDS = 2.0
 
 T = TypeVar("T")
@@ -108,7 +110,10 @@ class Look(Generic[T]):
     @property
     def _pause(self) -> float:
         """The pause after the last look, in seconds."""
-        return max(self._pause_seconds, _PAUSES * self._seen.seconds if self._seen else 0.0)
+        if self._seen is None:
+            return self._pause_seconds
+        pause = max(self._pause_seconds, _PAUSES * self._seen.seconds)
+        return min(pause, _MOST_SECONDS_AFTER_FAILURE) if self._seen.found is None else pause
 
     @property
     def _is_stale(self) -> bool:
