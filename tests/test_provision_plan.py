@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from provisioned_bus import AGENCIES, BNNK, LAPAS, ProvisionedBus, agreement, year
+from provisioned_bus import AGENCIES, BNNK, DUA, LAPAS, ProvisionedBus, agreement, year
 from sinergi.cli.root import run
 from sinergi.provision.access_control import AccessControl
 from sinergi.provision.passwords import PasswordFolder
@@ -20,6 +20,8 @@ from sinergi_schemas.kafka.admin import describe
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sinergi.provision.rights import AclEntry
 
 ROLES = ("producer", "consumer")
 
@@ -224,6 +226,66 @@ def test_each_column_of_a_plan_has_its_name(
     ]
 
 
+@pytest.mark.parametrize("command", [["apply"], ["apply", "--watch"]], ids=" ".join)
+def test_a_right_that_has_ended_is_removed_although_no_password_can_be_written(
+    secured_bus: ProvisionedBus, tmp_path: Path, command: list[str]
+) -> None:
+    forget_everything(secured_bus)
+    assert secured_bus.provision("apply") == 0
+    control = AccessControl(secured_bus.broker.admin, PasswordFolder(tmp_path / "unused", print))
+    delete(control, f"{LAPAS}.producer")
+    lapas_only = agreement(in_force={"from": year(2021)})
+    lapas_only["events"]["seizure"]["readers"] = [LAPAS]
+    secured_bus.agree(agreement(in_force={"from": year(2020)}), lapas_only)
+    before = ended(control)
+    assert before
+    (tmp_path / "afile").write_text("")
+    settings = ["--config", str(secured_bus.folder / "sinergi.toml")]
+    settings += ["--set", f"provision.passwords={tmp_path / 'afile'}"]
+    assert run([*settings, "provision", *command]) == 2
+    assert ended(control) == set()
+
+
+def test_a_right_that_has_ended_is_removed_although_brokers_are_missing_for_a_new_topic(
+    secured_bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forget_everything(secured_bus)
+    assert secured_bus.provision("apply") == 0
+    second = agreement(in_force={"from": year(2021)})
+    second["events"]["seizure"]["readers"] = [LAPAS]
+    second["events"]["seizure"]["publishers"] = [BNNK, DUA]
+    secured_bus.agree(agreement(in_force={"from": year(2020)}), second)
+    control = AccessControl(
+        secured_bus.broker.admin, PasswordFolder(secured_bus.folder / "passwords", print)
+    )
+    assert ended(control)
+    settings = ["--config", str(secured_bus.folder / "sinergi.toml")]
+    settings += ["--set", "provision.replication=3"]
+    capsys.readouterr()
+    assert run([*settings, "provision", "plan", "--json"]) == 2
+    document = json.loads(shown(capsys))
+    (waits,) = [each for each in document["topics"] if each["verdict"] == "waiting"]
+    assert waits["topic"] == f"sinergi.{DUA}.seizure"
+    assert run([*settings, "provision", "apply"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "These topics wait for more brokers and were not made; all else is done:" in said
+    assert "it gets 3 copies, and the cluster has 1 broker now: start the others" in said
+    assert ended(control) == set()
+    assert describe(secured_bus.broker.admin, [waits["topic"]]) == {}
+
+
+def ended(control: AccessControl) -> set[AclEntry]:
+    """The rights of the prison that the newer agreement leaves out of seizures."""
+    found = control.read()
+    assert found
+    topic = f"sinergi.{BNNK}.seizure"
+    return {
+        each
+        for each in found.entries
+        if (each.principal, each.name) == (f"User:{DUA}.consumer", topic)
+    }
+
+
 def test_a_folder_of_passwords_that_is_a_file_ends_an_apply_before_anything_is_done(
     secured_bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,8 +295,7 @@ def test_a_folder_of_passwords_that_is_a_file_ends_an_apply_before_anything_is_d
     settings = ["--config", str(secured_bus.folder / "sinergi.toml")]
     settings += ["--set", f"provision.passwords={tmp_path / 'afile'}"]
     assert run([*settings, "provision", "apply"]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
+    err = capsys.readouterr().err
     assert "afile is no folder" in err
     assert "Done already" not in err
     assert actions(secured_bus, capsys) == before

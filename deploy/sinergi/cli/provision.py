@@ -52,6 +52,7 @@ _STYLES = {
     TopicAction.CREATE: "cyan",
     TopicAction.CHANGE: "yellow",
     TopicAction.REFUSED: "bold red",
+    TopicAction.WAITING: "bold red",
 }
 _ACCESS_STYLES = {
     AccessAction.OK: "green",
@@ -121,7 +122,7 @@ def plan(
     A right or a user is created or removed only if an agreement in the folder names it; all others
     are shown as left.
 
-    Exit status: 0 nothing is left to do, 1 something is, 2 a topic is refused.
+    Exit status: 0 nothing is left to do, 1 something is, 2 a topic is refused or waits for brokers.
 
     Example: sinergi provision plan --out plan.json
     """
@@ -131,7 +132,7 @@ def plan(
             file.write(json.dumps(found.document, indent=1).encode())
     if out != STANDARD_OUTPUT:  # a program reads the plan there, and nothing else
         _show(found, as_json=as_json)
-    if found.refused:
+    if found.refused or found.waiting:
         raise typer.Exit(ExitStatus.ERROR)
     if not found.is_done:
         raise typer.Exit(ExitStatus.NEGATIVE)
@@ -153,7 +154,9 @@ def apply(
     listen: Listen = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make what is missing, mend what differs, and remove rights that have ended.
+    """Remove rights that have ended, make what is missing, and mend what differs.
+
+    What has ended is removed first, whatever cannot be made after it.
 
     A kept plan is refused if the cluster or the agreements have changed since it was made.
 
@@ -167,7 +170,7 @@ def apply(
 
     With --watch it runs until SIGTERM or Ctrl-C and logs what it does.
 
-    Exit status: 0 done, 2 a topic is refused.
+    Exit status: 0 done, 2 a topic is refused or waits for brokers, or something failed.
     """
     if watch:
         _watch(file, unknown_types or (), listen, as_json=as_json)
@@ -183,17 +186,17 @@ def apply(
     provisioner, found = _planned(types)
     if file is not None and kept is not None:
         check_unchanged(file, kept, found)
-    provisioner.check_passwords(found)
     _show(found, as_json=as_json)
     progress = Progress()
     try:
         provisioner.apply(found, progress)
-    except errors.SinergiError:
-        terminal.note(
-            f"sinergi: it failed in the middle. Done already: {progress}. Once the cause below is"
-            " mended, make and apply a new plan, or run `sinergi provision apply` without one: it"
-            " does the rest"
-        )
+    except errors.SinergiError as why:
+        if progress.counts or not isinstance(why, errors.PasswordFileRefused):
+            terminal.note(
+                f"sinergi: it failed in the middle. Done already: {progress}. Once the cause below"
+                " is mended, make and apply a new plan, or run `sinergi provision apply` without"
+                " one: it does the rest"
+            )
         raise
     found.check_refused()
 

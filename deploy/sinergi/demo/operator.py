@@ -37,7 +37,9 @@ def provision(file: Path, owners: Mapping[str, Path]) -> Connection:
     written: list[Path] = []
     passwords = PasswordFolder(held.values.provision.passwords, written.append)
     provisioner = Provisioner(open_admin(connection), passwords)
-    provisioner.apply(provisioner.plan(held.agreements(), SYSTEM.now()))  # 1
+    plan = provisioner.plan(held.agreements(), SYSTEM.now())
+    provisioner.apply(plan)  # 1
+    plan.check_refused()
     for each in written:  # 2
         owner, _, _ = each.name.partition(".")
         shutil.move(each, owners[owner] / "passwords" / each.name)

@@ -93,33 +93,47 @@ class AccessControl:
             self._admin.connection.principal.removeprefix(USER),
         )
 
-    def apply(self, steps: Sequence[AccessStep], progress: Progress) -> None:
-        """Do what a plan says; doing it twice has the same result as once.
+    def remove(self, steps: Sequence[AccessStep], progress: Progress) -> None:
+        """Remove the rights and users that a plan removes; twice has the same result as once.
 
-        Rights are removed first, and a user gets its password before its rights.
+        Users are removed also if a right cannot be.
+
+        Args:
+            progress: counts what the brokers have confirmed.
+
+        Raises:
+            PasswordFileRefused: the file of a user that is removed cannot be.
+            NotPermitted: this principal may not change them.
+            SinergiError: the cluster does not answer; see `faults.translate`.
+        """
+        removed = [step for step in steps if step.action is AccessAction.REMOVE]
+        rights = self._delete_entries([step.entry for step in removed if step.entry])
+        users = self._delete_users([step.user for step in removed if not step.entry])
+        try:
+            progress.confirm(RIGHT, rights)
+        finally:
+            progress.confirm(USERS, users)
+        self._await(removed)
+
+    def create(self, steps: Sequence[AccessStep], progress: Progress) -> None:
+        """Make the users and rights that a plan creates; twice has the same result as once.
+
+        A user gets its password before its rights.
 
         Args:
             progress: counts what the brokers have confirmed.
 
         Raises:
             PasswordFileRefused: a password cannot be written; that user is not made.
-            NotPermitted: this principal may not change them.
-            SinergiError: the cluster does not answer; see `faults.translate`.
+            NotPermitted, SinergiError: as `remove`.
         """
-        entries = {
-            action: [step.entry for step in steps if step.entry and step.action is action]
-            for action in (AccessAction.CREATE, AccessAction.REMOVE)
-        }
-        users = {
-            action: [step.user for step in steps if not step.entry and step.action is action]
-            for action in (AccessAction.CREATE, AccessAction.REMOVE)
-        }
-        progress.confirm(RIGHT, self._delete_entries(entries[AccessAction.REMOVE]))
-        progress.confirm(USERS, self._delete_users(users[AccessAction.REMOVE]))
-        for each in users[AccessAction.CREATE]:
-            progress.confirm(USERS, [partial(self._set_password, each)])
-        progress.confirm(RIGHT, self._create_entries(entries[AccessAction.CREATE]))
-        self._await([step for step in steps if step.action in entries])
+        created = [step for step in steps if step.action is AccessAction.CREATE]
+        for each in created:
+            if each.entry is None:
+                progress.confirm(USERS, [partial(self._set_password, each.user)])
+        rights = self._create_entries([step.entry for step in created if step.entry])
+        progress.confirm(RIGHT, rights)
+        self._await(created)
 
     def _await(self, changed: Sequence[AccessStep]) -> None:
         """Wait until a broker shows the changes, which the controller knows earlier."""
@@ -166,7 +180,7 @@ class AccessControl:
 
         Raises:
             PasswordFileRefused: a password cannot be written; that user keeps its password.
-            NotPermitted, SinergiError: as `apply`.
+            NotPermitted, SinergiError: as `remove`.
         """
         for user in users:
             self._set_password(user)

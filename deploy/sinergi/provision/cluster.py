@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
 )
 
 from sinergi.provision.progress import TOPIC, Progress
-from sinergi.provision.topics import ExistingTopic, TopicAction, compare
+from sinergi.provision.topics import ExistingTopic, TopicAction, compare, waiting
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import broker_count, default_copies, describe
@@ -50,20 +50,18 @@ class Cluster:
         """What has to be done on this cluster; it changes nothing.
 
         Raises:
-            BrokersMissing: a topic has to be made, and there are fewer brokers than copies of it.
             SinergiError: the cluster does not answer; see `faults.translate`.
         """
         found = self._found(each.name for each in want)
         brokers = broker_count(self._admin)
         # A cluster that is starting shows only those of its brokers that are there already.
         usual = self._copies or max(default_copies(self._admin), min(_MOST_COPIES, brokers))
-        steps = compare(want, found, usual)
-        if usual > brokers and any(each.verdict is TopicAction.CREATE for each in steps):
-            raise errors.BrokersMissing(usual, brokers)
-        return steps
+        return waiting(compare(want, found, usual), brokers)
 
     def apply(self, steps: Sequence[TopicStep], progress: Progress | None = None) -> None:
-        """Do what a plan says; doing it twice has the same result as once. Refused topics stay.
+        """Do what a plan says; doing it twice has the same result as once.
+
+        Topics that are refused or wait are left as they are.
 
         Args:
             progress: counts what the brokers have confirmed.
@@ -129,7 +127,8 @@ class Cluster:
             sleep(_PAUSE_SECONDS)
 
     def _pending(self, steps: Sequence[TopicStep]) -> list[str]:
-        done = [step for step in steps if step.verdict is not TopicAction.REFUSED]
+        left = (TopicAction.REFUSED, TopicAction.WAITING)
+        done = [step for step in steps if step.verdict not in left]
         found = self._found(step.topic for step in done)
         return [
             step.topic

@@ -17,7 +17,7 @@ from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.plain_text import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sinergi.provision.access import AccessStep
@@ -52,15 +52,27 @@ class ProvisionPlan:
         """The topics that are refused."""
         return [each for each in self.topics if each.verdict is TopicAction.REFUSED]
 
+    @property
+    def waiting(self) -> list[TopicStep]:
+        """The topics that wait for brokers."""
+        return [each for each in self.topics if each.verdict is TopicAction.WAITING]
+
     def check_refused(self) -> None:
-        """Report the topics that are refused, after everything else is done.
+        """Report the topics that are refused or wait, after everything else is done.
 
         Raises:
-            ProvisionRefused: there are some.
+            ProvisionRefused: some are refused.
+            BrokersMissing: some wait for brokers, and none is refused.
         """
         if self.refused:
-            lines = (f"{each.topic}: {each.what}" for each in self.refused)
-            raise errors.ProvisionRefused(listing(lines))
+            raise errors.ProvisionRefused(_reasons([*self.refused, *self.waiting]))
+        if self.waiting:
+            raise self.brokers_missing
+
+    @property
+    def brokers_missing(self) -> errors.BrokersMissing:
+        """The error that names the topics that wait."""
+        return errors.BrokersMissing(_reasons(self.waiting))
 
     @property
     def is_done(self) -> bool:
@@ -86,6 +98,10 @@ class ProvisionPlan:
             "topics": [asdict(each) for each in self.topics],
             "access": access,
         }
+
+
+def _reasons(topics: Iterable[TopicStep]) -> str:
+    return listing(f"{each.topic}: {each.what}" for each in topics)
 
 
 def kept_document(path: Path) -> dict[str, Any]:

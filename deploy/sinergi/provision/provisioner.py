@@ -48,6 +48,8 @@ class Provisioner:
     def plan(self, agreements: Agreements, at: datetime) -> ProvisionPlan:
         """What has to be done; it changes nothing.
 
+        Rights and users that have ended are in it whatever hinders a topic that is missing.
+
         Raises:
             NotPermitted, SinergiError: as `Cluster.plan` and `AccessControl.read`.
         """
@@ -58,8 +60,8 @@ class Provisioner:
         cluster = cluster_id(self.admin)
         return ProvisionPlan(agreements.bus, cluster, files, self.unknown_types, topics, access)
 
-    def check_passwords(self, plan: ProvisionPlan) -> None:
-        """Check that the passwords of new users can be written, before anything is done.
+    def _check_passwords(self, plan: ProvisionPlan) -> None:
+        """Check that the passwords of new users can be written, before anything is made.
 
         Raises:
             PasswordFileRefused: the folder cannot hold them.
@@ -69,18 +71,21 @@ class Provisioner:
             self.passwords.check()
 
     def apply(self, plan: ProvisionPlan, progress: Progress | None = None) -> None:
-        """Do what a plan says: topics first, so that no right that begins stands in their way.
+        """Do what a plan says: first remove the rights and users that have ended.
 
-        A topic that is refused is left as it is, and the caller reports it.
+        So nothing that cannot be made keeps a right that has ended. Topics come next, so that no
+        right that begins stands in their way. A topic that is refused or waits is left as it is,
+        and the caller reports it.
 
         Args:
             progress: counts what the brokers have confirmed.
 
         Raises:
-            PasswordFileRefused, NotPermitted, SinergiError: as `AccessControl.apply` and
-                `Cluster.apply`. Doing it again does what is left.
+            PasswordFileRefused, NotPermitted, SinergiError: as `AccessControl.remove`, `create`
+                and `Cluster.apply`. Doing it again does what is left.
         """
-        done = progress or Progress()
-        self.check_passwords(plan)
+        done, access = progress or Progress(), plan.access or ()
+        self.access_control.remove(access, done)
+        self._check_passwords(plan)
         Cluster(self.admin, self.copies).apply(plan.topics, done)
-        self.access_control.apply(plan.access or (), done)
+        self.access_control.create(access, done)

@@ -7,7 +7,7 @@ to other partitions although their leaves are sealed in the old ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -65,12 +65,13 @@ class ExistingTopic:
 
 
 class TopicAction(StrEnum):
-    """What has to be done about a topic."""
+    """What has to be done about a topic; one that waits is made once there are enough brokers."""
 
     OK = "ok"
     CREATE = "create"
     CHANGE = "change"
     REFUSED = "refused"
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,24 @@ def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> TopicS
         what = f"{what}; {few}" if what else few
     verdict = TopicAction.CHANGE if differing else TopicAction.OK
     return TopicStep(want.name, verdict, found.partitions, found.copies, differing, what)
+
+
+def waiting(steps: Iterable[TopicStep], brokers: int) -> list[TopicStep]:
+    """The same steps, in which a topic waits that would get more copies than there are brokers.
+
+    Args:
+        brokers: how many there are now; the others may only be starting.
+    """
+    return [_waiting(each, brokers) for each in steps]
+
+
+def _waiting(step: TopicStep, brokers: int) -> TopicStep:
+    if step.verdict is not TopicAction.CREATE or step.copies <= brokers:
+        return step
+    what = f"it gets {counted(step.copies, 'copy', 'copies')}, and the cluster has"
+    what = f"{what} {counted(brokers, 'broker')} now: start the others, or say how many copies"
+    what = f"{what} there are to be with `replication` under [provision]"
+    return replace(step, verdict=TopicAction.WAITING, settings={}, what=what)
 
 
 def _insync(copies: int) -> dict[str, str]:

@@ -70,7 +70,8 @@ class ProvisionWatch:
         """Provision until `stopping` is set.
 
         Raises:
-            Refused: for example `PasswordFileRefused`: a person has to mend something first.
+            Refused: for example `PasswordFileRefused`: a person has to mend something first. The
+                rights that have ended are removed before.
         """
         while not stopping.is_set():
             self._observer.turned()
@@ -82,10 +83,11 @@ class ProvisionWatch:
             except errors.Unavailable as why:
                 if progress.counts:
                     _log.warning("interrupted after changes", **progress.counts)
-                self._observer.failed(why)
-                self._observer.entered(WorkState.WAITING, why)
-                self._observer.turned(self._backoff.pause)
-                self._backoff.wait(why, stopping)
+                self._wait(why, stopping)
+                continue
+            if plan.waiting:
+                self._report(plan)
+                self._wait(plan.brokers_missing, stopping)
                 continue
             self._backoff.reset()
             self._report(plan)
@@ -93,6 +95,12 @@ class ProvisionWatch:
             pause = self._pause(at)
             self._observer.turned(pause)
             stopping.wait(pause)  # 3
+
+    def _wait(self, why: errors.Unavailable, stopping: Event) -> None:
+        self._observer.failed(why)
+        self._observer.entered(WorkState.WAITING, why)
+        self._observer.turned(self._backoff.pause)
+        self._backoff.wait(why, stopping)
 
     def _reload(self) -> None:
         try:
@@ -110,7 +118,7 @@ class ProvisionWatch:
         for topic in plan.topics:
             if topic.verdict is TopicAction.REFUSED:
                 self._log_once("topic refused", f"{topic.topic}: {topic.what}")
-            elif topic.verdict is not TopicAction.OK:
+            elif topic.verdict not in (TopicAction.OK, TopicAction.WAITING):
                 _log.info(f"topic: {topic.verdict}", topic=topic.topic, what=topic.what)
                 self._observer.changed("topic", topic.verdict)
         for each in plan.access or ():
@@ -127,7 +135,8 @@ class ProvisionWatch:
         wanted = (AccessAction.OK, AccessAction.CREATE)
         access = [each for each in plan.access or () if each.action in wanted]
         users = sum(each.entry is None for each in access)
-        found = (len(plan.topics) - len(plan.refused), users, len(access) - users)
+        topics = len(plan.topics) - len(plan.refused) - len(plan.waiting)
+        found = (topics, users, len(access) - users)
         if found != self._standing:
             self._standing = found
             _log.info("as agreed", topics=found[0], users=found[1], rights=found[2])

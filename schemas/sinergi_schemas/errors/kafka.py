@@ -85,12 +85,9 @@ class BrokerRefuses(Unavailable):
 
 
 class BrokersMissing(ServiceAway):
-    """New topics get {wanted:copies}, and {found:brokers} are there. Start the other brokers, or
-    say how many copies there are to be with `replication` under [provision].
-    """
+    """These topics wait for more brokers and were not made; all else is done:{listing}"""
 
-    wanted: int
-    found: int
+    listing: str
 
 
 class TopicAway(ServiceAway):

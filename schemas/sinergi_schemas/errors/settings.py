@@ -36,7 +36,7 @@ class InitRefused(Refused):
 
 
 class ProvisionRefused(Refused):
-    """These topics are refused and were neither created nor changed; all else is done:{listing}"""
+    """These topics were neither created nor changed; all else is done:{listing}"""
 
     listing: str
 
