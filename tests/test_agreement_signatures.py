@@ -205,6 +205,15 @@ def verified(parties: Parties, capsys: pytest.CaptureFixture[str]) -> list[list[
     return [[each["state"], each["why"]] for each in document["parties"]]
 
 
+@pytest.mark.parametrize(("what", "note"), [each for each in NOTES if each[0] != "cannot be read"])
+def test_verify_says_why_no_signature_holds_in_a_malformed_note(
+    parties: Parties, capsys: pytest.CaptureFixture[str], what: str, note: bytes
+) -> None:
+    note_path(parties.file(LAPAS)).write_bytes(note)
+    for state, why in verified(parties, capsys):
+        assert (state, why.startswith(f"the note {what}")) == ("invalid", True)
+
+
 def test_verify_shows_that_a_file_was_changed_after_it_was_signed(
     parties: Parties, capsys: pytest.CaptureFixture[str]
 ) -> None:

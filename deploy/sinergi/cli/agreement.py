@@ -148,8 +148,10 @@ def verify(files: Files = None, *, as_json: AsJson = False) -> None:
 
     All parties have to sign, and so do those that it leaves out of an agreement that it replaces.
 
-    Exit status: 0 all have signed, 1 a signature is missing or does not hold, 2 a file cannot be
-    read.
+    No signature holds in a note that is malformed, or that belongs to another file.
+
+    Exit status: 0 all have signed, 1 a signature is missing or does not hold, or a note is
+    malformed, 2 an agreement or a note cannot be read.
 
     Example: sinergi agreement verify
     """
