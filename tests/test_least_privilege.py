@@ -90,11 +90,13 @@ class SecuredPair:
         control = AccessControl(
             open_admin(Connection(self.broker.bootstrap)), PasswordFolder(self.folder, print)
         )
-        control._delete_entries([right])
+        for answered in control._delete_entries([right]):
+            answered()
         try:
             yield
         finally:
-            control._create_entries([right])
+            for answered in control._create_entries([right]):
+                answered()
 
     @contextmanager
     def relaying(self) -> Iterator[None]:
