@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -209,6 +210,7 @@ def test_the_end_of_an_interval_is_not_within_it() -> None:
         ("José", "Jose"),
         ("Budi", "Budy"),
         ("Andi", "Adni"),
+        ("Rudi Budi", "Budi Ruda"),
     ],
 )
 def test_a_similar_name_may_be_written_in_another_way(wanted: str, found: str) -> None:
@@ -239,6 +241,25 @@ def test_every_name_is_similar_to_itself_and_to_itself_with_more_words(
     if SimilarName(name).words:
         assert SimilarName(name).matches(name)
         assert SimilarName(name).matches(f"{more} {name.upper()}")
+
+
+few_words = st.lists(
+    st.one_of(st.text("abu", min_size=1, max_size=2), st.text("bdru", min_size=4, max_size=5)),
+    max_size=5,
+)
+
+
+@given(few_words, few_words)
+def test_names_are_similar_if_any_assignment_of_their_words_is(
+    wanted: list[str], found: list[str]
+) -> None:
+    name, other = " ".join(wanted), " ".join(found)
+    words = words_of(name)
+    expected = any(
+        all(is_similar(word, each) for word, each in zip(words, order, strict=True))
+        for order in permutations(words_of(other), len(words))
+    )
+    assert SimilarName(name).matches(other) == (bool(words) and expected)
 
 
 @given(st.text("abcdefgh", min_size=1, max_size=9), st.text("abcdefgh", min_size=1, max_size=9))

@@ -16,10 +16,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from rapidfuzz.distance import OSA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _OLD_SPELLINGS = (("tj", "c"), ("dj", "j"), ("oe", "u"), ("nj", "ny"), ("sj", "sy"), ("ch", "kh"))
 _SEPARATOR = re.compile(r"[^\w]+|_+")
@@ -39,18 +44,12 @@ class SimilarName:
 
     def matches(self, other: str) -> bool:
         """Whether another name may be this one."""
-        left = [*words_of(other)]
-        # The longest words first: an initial fits many words, and must not take one of theirs.
-        for word in sorted(self.words, key=len, reverse=True):
-            found = min(
-                (each for each in left if is_similar(word, each)),
-                key=lambda each: (word != each, -len(each)),
-                default=None,
-            )
-            if found is None:
-                return False
-            left.remove(found)
-        return bool(self.words)
+        words, found = self.words, words_of(other)
+        if not words or len(words) > len(found):
+            return False
+        return _has_assignment(
+            [[at for at, each in enumerate(found) if is_similar(word, each)] for word in words]
+        )
 
 
 def words_of(name: str) -> tuple[str, ...]:
@@ -76,3 +75,38 @@ def _of_today(word: str) -> str:
     for old, new in _OLD_SPELLINGS:
         word = word.replace(old, new)
     return word
+
+
+def _has_assignment(choices: Sequence[Sequence[int]]) -> bool:
+    """Whether each chooser can have a choice that no other one has (maximum bipartite matching).
+
+    Args:
+        choices: of each chooser.
+    """
+    chooser_of: dict[int, int] = {}
+    choice_of: dict[int, int] = {}
+    for new in range(len(choices)):
+        # Breadth-first search of an augmenting path (Kuhn): those who have a choice that the new
+        # one needs may change to another.
+        reached_by: dict[int, int] = {}
+        left, free = deque([new]), None
+        while left and free is None:
+            chooser = left.popleft()
+            for choice in choices[chooser]:
+                if choice in reached_by:
+                    continue
+                reached_by[choice] = chooser
+                if choice not in chooser_of:
+                    free = choice
+                    break
+                left.append(chooser_of[choice])
+        if free is None:
+            return False
+        step: int | None = free
+        while step is not None:
+            chooser = reached_by[step]
+            chooser_of[step] = chooser
+            before = choice_of.get(chooser)
+            choice_of[chooser] = step
+            step = before
+    return True
