@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from agency_pair import AgencyPair
 from sinergi.cli.root import run
+from sinergi_consumers.audit.audit import Audit
+from sinergi_consumers.audit.replay import Replay
+from sinergi_schemas import errors
 from sinergi_schemas.events import parse
 from sinergi_schemas.kafka.admin import describe, open_admin
 from test_events import NIK, person, seizure, visit
@@ -21,7 +25,7 @@ from test_events import transfer as transfer_document
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TYPES = ("seizure", "suspicious-visit", "transfer")
@@ -193,6 +197,68 @@ def test_a_topic_that_cannot_be_read_does_not_keep_the_others_from_being_audited
     assert f"{missing} is not on these brokers" in err
     assert f"2 of 3 topics are what was sealed; undecided: {missing}" in err
     assert full.replay(missing)[0] == 2
+
+
+@pytest.fixture
+def halves(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+) -> Register:
+    """One with transfers in two partitions, the first of which has lost its beginning."""
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=2)
+    register = Register(pair, capsys)
+    register.publish(*(("transfer", transfer_document(record_id=f"T/{at}")) for at in range(20)))
+    first = TopicPartition(pair.topic.name, 0, 1)
+    open_admin(pair.connection).delete_records([first])[first].result(PATIENCE_SECONDS)
+    return register
+
+
+def test_related_records_are_found_in_the_partitions_after_a_broken_one(halves: Register) -> None:
+    topic = halves.topic("transfer")
+    status, out, _ = halves.replay(topic, "--output", "ndjson")
+    shown = [json.loads(line) for line in out.splitlines()]
+    assert status == 1
+    assert {each["partition"] for each in shown} == {1}
+    record = shown[0]["record_id"]
+    options = ("--key", record, "--related", "--output", "ndjson")
+    status, out, err = halves.replay(topic, *options)
+    assert [json.loads(line)["record_id"] for line in out.splitlines()] == [record], err
+    assert status == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NotPermitted("User:x", "Read", "topic", ("x",), "denied"),
+        errors.TopicMissing("x"),
+        errors.PartitionsDiffer("x", 1, 2, "pks.toml"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_topic_that_cannot_be_surveyed_keeps_its_verdict_and_the_others(
+    full: Register, monkeypatch: pytest.MonkeyPatch, error: errors.SinergiError
+) -> None:
+    unreadable = full.topic("suspicious-visit")
+
+    class Survey(Replay):
+        def partition(self, *arguments: Any) -> Iterator[pl.DataFrame]:
+            if self._topic.name == unreadable:
+                raise error
+            return super().partition(*arguments)
+
+    monkeypatch.setattr(
+        Audit,
+        "survey",
+        lambda audit: Survey(audit._bus, audit.topic),
+    )
+    status, out, err = full.replay("--key", "T/1", "--related", "--output", "ndjson")
+    assert status == 2
+    assert {json.loads(line)["record_id"] for line in out.splitlines()} >= {"T/1", "S/1"}
+    assert f"undecided whether {unreadable} is what" in err
+    assert f"2 of 3 topics are what was sealed; undecided: {unreadable}" in err
 
 
 def test_files_of_several_types_go_to_a_folder_and_hold_what_ndjson_holds(

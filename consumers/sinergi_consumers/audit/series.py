@@ -69,14 +69,16 @@ class AuditSeries:
             SinergiError: see `Audit.events`.
         """
         for audit in self.audits:
-            with _kept(audit, is_alone=len(self.audits) == 1):
+            with self._kept(audit):
                 self.message_count += audit.count_messages() * (1 + self._follows_related)
+        # A topic that cannot be surveyed is audited all the same: it may be disproved.
+        readable = self._readable()
         if self._follows_related:
             related = RelatedRecords()
             yield from self._survey(wanted, related)
             wanted = ReplayFilter(conditions=(RecordSetCondition(related.reached()),))
-        for audit in self._readable():
-            with _kept(audit, is_alone=len(self.audits) == 1):
+        for audit in readable:
+            with self._kept(audit):
                 for frame in audit.events(wanted):
                     yield AuditedEvents(audit, frame)
 
@@ -85,22 +87,23 @@ class AuditSeries:
         for audit in self._readable():
             survey = audit.survey()
             self._surveys.append(survey)
-            # What is broken in a topic is found again by its audit, which reports it.
-            with suppress(errors.SealBroken):
-                for frame in survey.events(ReplayFilter()):
-                    related.add(audit.topic, frame, survey.chosen(frame, wanted))
-                    yield AuditedEvents(audit, frame.clear())
+            with self._kept(audit):
+                for number in survey.partitions():
+                    # A broken partition is found again by the audit, which reports it and goes on.
+                    with suppress(errors.SealBroken):
+                        for frame in survey.partition(number, ReplayFilter()):
+                            related.add(audit.topic, frame, survey.chosen(frame, wanted))
+                            yield AuditedEvents(audit, frame.clear())
 
     def _readable(self) -> list[Audit]:
         return [each for each in self.audits if not each.verdict.not_read]
 
-
-@contextmanager
-def _kept(audit: Audit, *, is_alone: bool) -> Iterator[None]:
-    """Keep what is wrong with a topic in its verdict, unless it is the only one."""
-    try:
-        yield
-    except _OF_ONE_TOPIC as why:
-        if is_alone:
-            raise
-        audit.verdict.not_read = str(why)
+    @contextmanager
+    def _kept(self, audit: Audit) -> Iterator[None]:
+        """Keep what is wrong with a topic in its verdict, unless it is the only one."""
+        try:
+            yield
+        except _OF_ONE_TOPIC as why:
+            if len(self.audits) == 1:
+                raise
+            audit.verdict.not_read = str(why)
