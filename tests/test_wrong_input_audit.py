@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -304,6 +306,36 @@ def test_a_reader_that_has_had_enough_is_no_disproof(
             said = process.stderr.read().decode()
             assert process.wait(PATIENCE_SECONDS) == ExitStatus.OUTPUT_CLOSED, said
         assert "bug" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("out", ["-", "/dev/stdout"])
+def test_parquet_whose_reader_stalls_can_be_stopped(
+    ask: Callable[..., CommandResult], pair: AgencyPair, number: signal.Signals, out: str
+) -> None:
+    assert ask is not None  # the desk
+    reading, writing = os.pipe()
+    # Two pages: one for the first four bytes, which are written before there is an event, and one
+    # for events. So when it is full, the command waits for the file to be finished.
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 2 * os.sysconf("SC_PAGESIZE"))
+    words = [*here(pair), "replay", pair.topic.name, "--output", "parquet", "--out", out]
+    with subprocess.Popen(
+        [sys.executable, "-m", "sinergi", *words],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **PATIENT},
+    ) as process:
+        assert process.stderr is not None
+        try:
+            until(lambda: not select.select([], [writing], [], 0)[1], "the pipe is full")
+            process.send_signal(number)
+            assert process.wait(PATIENCE_SECONDS) == ExitStatus.STOPPED
+        finally:
+            process.kill()
+        assert process.stderr.read().splitlines()[-1] == "sinergi: stopped"
+    os.close(reading)
+    os.close(writing)
 
 
 def unfinished() -> Iterator[Path]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import threading
 from collections import deque
 from threading import Condition, Thread
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -17,7 +19,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from sinergi_schemas.files.output_file import OutputFile
     from sinergi_schemas.topics import Topic
@@ -27,6 +29,8 @@ METADATA_KEY = "sinergi"
 
 _ROWS = 50_000  # in a part, so that row groups are not tiny where frames are
 _MOST_WAITING = 2  # parts
+_LOOK_SECONDS = 0.5  # a signal may come to another thread, and then does not end a wait
+_END_SECONDS = 10.0  # for a thread that polars does not let end; it dies with the process
 
 
 class _Abandoned(Exception):
@@ -58,6 +62,7 @@ class ParquetWriter:
             self._thread = Thread(
                 target=self._write, args=(schema,), name="parquet output", daemon=True
             )
+            _keep_interrupts()
             self._thread.start()
         self._waiting.append(events)
         if sum(map(len, self._waiting)) >= _ROWS:
@@ -77,7 +82,7 @@ class ParquetWriter:
             self._pass_on()
         self._put(None)
         with self._changed:
-            self._changed.wait_for(lambda: self._has_ended)
+            self._wait(lambda: self._has_ended)
         self._raise_failure()
 
     def abandon(self) -> None:
@@ -85,8 +90,9 @@ class ParquetWriter:
         with self._changed:
             self._is_abandoned = True
             self._changed.notify_all()
+        self._target.goes_on = False
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_END_SECONDS)
 
     def _pass_on(self) -> None:
         self._put(pl.concat(self._waiting))
@@ -94,11 +100,15 @@ class ParquetWriter:
 
     def _put(self, part: pl.DataFrame | None) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._has_ended or len(self._parts) < _MOST_WAITING)
+            self._wait(lambda: self._has_ended or len(self._parts) < _MOST_WAITING)
             self._parts.append(part)
             self._changed.notify_all()
         if self._has_ended:
             self._raise_failure()
+
+    def _wait(self, until: Callable[[], bool]) -> None:
+        while not self._changed.wait_for(until, _LOOK_SECONDS):
+            continue
 
     def _raise_failure(self) -> None:
         """Raise what ended the thread; polars names the cause of a failed write in words only."""
@@ -134,24 +144,39 @@ class ParquetWriter:
         return part
 
 
+def _keep_interrupts() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt in the main thread, also while polars works.
+
+    When polars is imported it puts a handler of SIGINT before Python's. While a query runs in any
+    thread, that handler only tells the query to end, which a query that waits for us never sees.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
+
+
 class _Stream(io.RawIOBase):
     """An output as polars writes to it.
 
     Attributes:
         failure: what a write has raised.
+        goes_on: false ends a write that its reader keeps waiting.
     """
 
     def __init__(self, target: OutputFile) -> None:
         self._target = target
         self.failure: Exception | None = None
+        self.goes_on = True
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         try:
-            self._target.write(data)
+            is_written = self._target.write_while(data, lambda: self.goes_on)
         except Exception as why:
             self.failure = why
             raise
+        if not is_written:
+            raise _Abandoned
         return len(data)

@@ -12,8 +12,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
+import select
 import stat
 import sys
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from io import BufferedWriter
     from types import TracebackType
 
@@ -32,6 +35,7 @@ OWNER_ONLY = 0o600
 OWNER_FOLDER = 0o700  # a folder for personal data
 AS_USUAL = 0o666
 
+_LOOK_MILLISECONDS = 200  # how often a stalled writer asks whether it is to go on
 _MOST_LINKS = 40  # as the Linux kernel follows them
 
 
@@ -105,6 +109,52 @@ class OutputFile:
         """
         try:
             self._file.write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as why:
+            raise _refused(self._path, why) from None
+
+    def write_while(self, data: bytes | memoryview, goes_on: Callable[[], bool]) -> bool:
+        """Write bytes, unless the reader of a pipe takes none until `goes_on` is false.
+
+        It is for a thread that another one must be able to end: `write` waits without an end, and
+        holds the lock of standard output meanwhile.
+
+        Returns:
+            Whether all of them are written.
+
+        Raises:
+            OutputRefused, BrokenPipeError: as `write`.
+        """
+        descriptor = self._stallable
+        if descriptor is None:
+            self.write(data)
+            return True
+        ready = select.poll()
+        ready.register(descriptor, select.POLLOUT)
+        rest = memoryview(data).cast("B")
+        while rest:
+            while not ready.poll(_LOOK_MILLISECONDS):
+                if not goes_on():
+                    return False
+            # A pipe that is ready takes this much at once.
+            self.write(rest[: select.PIPE_BUF])
+            self._flush()
+            rest = rest[select.PIPE_BUF :]
+        return True
+
+    @property
+    def _stallable(self) -> int | None:
+        """The descriptor, if somebody reads at its other end who may stop to read."""
+        try:
+            descriptor = self._file.fileno()
+        except io.UnsupportedOperation:  # it is in memory
+            return None
+        return None if stat.S_ISREG(os.fstat(descriptor).st_mode) else descriptor
+
+    def _flush(self) -> None:
+        try:
+            self._file.flush()
         except BrokenPipeError:
             raise
         except OSError as why:
