@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sinergi.settings.model import BusRole
 from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
@@ -78,12 +79,18 @@ def connection(settings: Settings, topic: Topic) -> Connection:
 
 
 def _readable(settings: Settings, agreements: Agreements) -> list[Topic]:
-    """What an agency publishes or reads, or what an auditor reads; for everybody else, all."""
+    """What an agency publishes or reads, or what an auditor reads; for everybody else, all.
+
+    Topics of an agreement that has not begun need not exist yet. Those of an ended one do.
+    """
     agency = settings.values.agency
+    begun = set(agreements.topics_since(SYSTEM.now()))
     if agency is not None:
-        return sorted({*agreements.published_by(agency), *agreements.read_by(agency)})
+        own = {*agreements.published_by(agency), *agreements.read_by(agency)}
+        return sorted(own & begun)
     principal = settings.connection().principal.removeprefix("User:")
-    return agreements.audited_by(principal) or agreements.topics()
+    audited = agreements.audited_by(principal)
+    return sorted(begun.intersection(audited)) if audited else sorted(begun)
 
 
 def _topic(name: str) -> Topic:

@@ -161,6 +161,10 @@ class Agreements:
         """The topics of the agreements in force at a time (None: of all agreements), sorted."""
         return sorted({topic for each in self._at(at) for topic in each.topics()})
 
+    def topics_since(self, at: datetime) -> list[Topic]:
+        """The topics of the agreements that have begun by a time, ended or not, sorted."""
+        return sorted({topic for each in self if each.starts <= at for topic in each.topics()})
+
     def readers(self, topic: Topic, at: datetime | None = None) -> list[str]:
         """The agencies that may read a topic, sorted.
 
