@@ -457,6 +457,7 @@ def test_a_record_that_is_not_there_is_told_and_exits_with_1(
         "key": "P/404",
         "found": False,
         "recorded_at_other_times": [],
+        "do_not_meet_other_conditions": 0,
     }
     assert root.run([*command, "--key", "P/4", "--json"]) == 0
     (document,) = json.loads(capfd.readouterr().out)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from copy import deepcopy
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -54,7 +55,7 @@ class Register:
 
     def make_topics(self, *event_types: str) -> None:
         admin = open_admin(self.pair.connection)
-        topics = [NewTopic(self.topic(each), 1, -1) for each in event_types]
+        topics = [NewTopic(self.topic(each), self.pair.partitions, -1) for each in event_types]
         for each in admin.create_topics(topics).values():
             each.result(PATIENCE_SECONDS)
 
@@ -182,6 +183,99 @@ def test_a_record_that_is_in_none_of_the_topics_is_told_once(full: Register) -> 
     assert full.replay("--key", "T/1")[0] == 0
 
 
+def found_records(out: str) -> dict[str, tuple[bool, int]]:
+    """Of each topic's verdict: whether the record is there, and how many events are not shown."""
+    return {
+        each["topic"].rpartition(".")[2]: (
+            each["record"]["found"],
+            each["record"]["do_not_meet_other_conditions"],
+        )
+        for each in json.loads(out)
+    }
+
+
+def test_a_record_whose_events_meet_no_other_condition_is_not_told_to_be_missing(
+    full: Register,
+) -> None:
+    for more in ([], ["--related"]):
+        status, out, err = full.replay("--key", "T/2", "--case", "none", "--json", *more)
+        assert status == 1
+        assert "2 events of the record do not meet the other conditions" in err
+        assert "no such record" not in err
+        found = {"seizure": (False, 0), "suspicious-visit": (False, 0), "transfer": (True, 2)}
+        assert found_records(out) == found
+    status, _, err = full.replay("--key", "T/2", "--to", "2020-01-01T00:00Z", "--related")
+    assert status == 1
+    assert "not within that time: 2 events of the record" in err
+    assert "no such record" not in err
+
+
+def test_a_record_is_found_in_its_own_topic_and_not_in_those_of_related_records(
+    full: Register,
+) -> None:
+    _, out, _ = full.replay("--key", "T/1", "--related", "--json")
+    found = {"seizure": (False, 0), "suspicious-visit": (False, 0), "transfer": (True, 0)}
+    assert found_records(out) == found
+    assert [each["shown"] for each in json.loads(out)] == [1, 1, 1]
+
+
+def test_related_records_of_topics_that_are_not_read_are_counted(
+    full: Register, tmp_path: Path
+) -> None:
+    file, seizures = tmp_path / "x.parquet", full.topic("seizure")
+    options = ("--key", "T/1", "--related", "--type", "transfer")
+    to_file = ("--output", "parquet", "--out", str(file))
+    status, out, err = full.replay(*options, *to_file, "--json")
+    assert status == 0
+    assert f"--related: 1 related record of 1 topic that was not read: {seizures}" in err
+    (document,) = json.loads(out)
+    assert document["related_not_read"] == [{"topic": seizures, "records": 1}]
+    facts = json.loads(pl.read_parquet_metadata(file)["sinergi"])
+    assert facts["verdicts"][0]["related_not_read"] == document["related_not_read"]
+    _, out, err = full.replay("--key", "T/1", "--related", "--json")
+    assert {len(each["related_not_read"]) for each in json.loads(out)} == {0}
+    assert "not read" not in err
+    _, out, _ = full.replay("--key", "T/1", "--type", "transfer", "--json")
+    assert json.loads(out)[0]["related_not_read"] is None
+
+
+def test_an_event_type_that_is_not_installed_is_the_verdict_of_its_topic(
+    full: Register, tmp_path: Path
+) -> None:
+    transfers = full.pair.agreement["events"]["transfer"]
+    full.pair.agree(full.pair.agreement | {"events": {"patroli": transfers}}, "patroli.toml")
+    patrols = full.topic("patroli")
+    for output in ("ndjson", "parquet"):
+        options = ("--output", output, "--out", str(tmp_path / output))
+        status, _, err = full.replay(*options)
+        assert status == 2
+        assert f"undecided whether {patrols} is what" in err
+        assert "it could not be read: There is no event type patroli" in err
+        assert f"3 of 4 topics are what was sealed; undecided: {patrols}" in err
+    assert {each.stem for each in (tmp_path / "parquet").iterdir()} == {*TYPES}
+    status, _, err = full.replay(patrols)
+    assert status == 2
+    assert "sinergi: There is no event type patroli" in err
+    assert "verdict" not in err
+
+
+def test_topics_of_an_agreement_that_has_not_begun_are_left_out(full: Register) -> None:
+    """They need not exist yet. Those of an ended one do, and are still evidence."""
+    pair = full.pair
+    swapped = {"publishers": [pair.reader], "readers": [pair.publisher]}
+    events = {"transfer": pair.agreement["events"]["transfer"] | swapped}
+    future = {"from": datetime(2090, 1, 1, tzinfo=UTC), "until": datetime(2099, 1, 1, tzinfo=UTC)}
+    pair.agree(pair.agreement | {"events": events, "in_force": future}, "future.toml")
+    status, out, err = full.replay("--json")
+    assert status == 0, err
+    assert [each["topic"] for each in json.loads(out)] == [full.topic(each) for each in TYPES]
+    past = {"from": datetime(2001, 1, 1, tzinfo=UTC), "until": datetime(2002, 1, 1, tzinfo=UTC)}
+    pair.agree(pair.agreement | {"events": events, "in_force": past}, "future.toml")
+    status, out, _ = full.replay("--json")
+    assert status == 2
+    assert f"sinergi.{pair.reader}.transfer" in {each["topic"] for each in json.loads(out)}
+
+
 def test_a_topic_that_cannot_be_read_does_not_keep_the_others_from_being_audited(
     full: Register,
 ) -> None:
@@ -210,9 +304,11 @@ def halves(
     """One with transfers in two partitions, the first of which has lost its beginning."""
     pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=2)
     register = Register(pair, capsys)
+    register.make_topics("seizure", "suspicious-visit")
     register.publish(*(("transfer", transfer_document(record_id=f"T/{at}")) for at in range(20)))
     first = TopicPartition(pair.topic.name, 0, 1)
-    open_admin(pair.connection).delete_records([first])[first].result(PATIENCE_SECONDS)
+    admin = open_admin(pair.connection)
+    admin.delete_records([first])[first].result(PATIENCE_SECONDS)
     return register
 
 

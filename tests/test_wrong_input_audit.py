@@ -106,6 +106,14 @@ def ask(
             ". cannot be written (it is a folder)",
         ),
         (
+            ["replay", TOPIC, "--json", "--output", "ndjson", "--out", "-"],
+            "--json and the events would both go to standard output; say --out FILE",
+        ),
+        (
+            ["replay", TOPIC, "--json", "--output", "ndjson", "--out", "/dev/stdout"],
+            "--json and the events would both go to standard output; say --out FILE",
+        ),
+        (
             ["replay", "--agency", "nobody"],
             "--agency nobody leaves no topic to read; there are",
         ),

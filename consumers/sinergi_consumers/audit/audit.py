@@ -145,6 +145,16 @@ class Audit:
         """`recorded_at` of the requested record's events outside the requested interval, sorted."""
         return sorted(at for each in self.partition_counts for at in each.outside_interval)
 
+    @property
+    def of_record(self) -> int:
+        """The number of the requested record's events within the requested interval."""
+        return sum(each.of_record for each in self.partition_counts)
+
+    @property
+    def unmet(self) -> int:
+        """How many of these do not meet the other conditions."""
+        return sum(each.unmet for each in self.partition_counts)
+
     def root(self, partition: int, size: int) -> bytes | None:
         """The root of a partition's tree of a size that a statement has; None if it is smaller."""
         for counts in self.partition_counts:
@@ -162,6 +172,14 @@ class Audit:
             place = "" if each.kind == "heads" else f"{each.partition}."
             found[f"{place}{each.kind}.{owner}"] = each.note
         return found
+
+    def check_event_type(self) -> None:
+        """Refuse an event type that is not installed.
+
+        Raises:
+            EventTypeUnknown: it is not.
+        """
+        self._bus.catalog.newest(self.topic.event_type)
 
     def empty_frame(self) -> pl.DataFrame:
         """A frame with the columns of `events` and no rows."""

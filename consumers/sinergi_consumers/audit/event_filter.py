@@ -18,7 +18,7 @@ from sinergi_schemas.topics import Topic
 from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from sinergi_consumers.audit.related_records import RecordReference
@@ -214,12 +214,15 @@ class ReplayFilter:
         since, until: the half-open interval of `recorded_at`; None means no limit.
         record_id: only events of this record; None means all records.
         conditions: further conditions; an event must meet all of them.
+        reached: if given, all events of these records, which are related to those that meet the
+            conditions, and no other events.
     """
 
     since: datetime | None = None
     until: datetime | None = None
     record_id: str | None = None
     conditions: tuple[EventCondition, ...] = ()
+    reached: RecordSetCondition | None = None
 
     def choose(self, events: pl.DataFrame, schema: RecordType) -> pl.DataFrame:
         """The events that pass the filter.
@@ -228,12 +231,17 @@ class ReplayFilter:
             events: the events, with the columns of `Layout.flatten`.
             schema: their schema.
         """
-        for each in self._all():
-            if events.is_empty():
-                break
-            met = each.expression(events, schema).fill_null(value=False)
-            events = events.filter(met)
-        return events
+        return _meeting(self._all(), events, schema)
+
+    def of_record(self, events: pl.DataFrame, schema: RecordType) -> tuple[int, int]:
+        """How many of the record's events lie in the interval, and how many of them meet the rest.
+
+        The record is that of `record_id`.
+        """
+        if self.record_id is None:
+            return 0, 0
+        found = _meeting((RecordCondition(self.record_id), self._recorded), events, schema)
+        return found.height, _meeting(self.conditions, found, schema).height
 
     def outside_interval(self, events: pl.DataFrame, schema: RecordType) -> list[datetime]:
         """`recorded_at` of the record's events outside the interval, each in its event's zone."""
@@ -248,10 +256,24 @@ class ReplayFilter:
         return TimeCondition("recorded_at", self.since, self.until)
 
     def _all(self) -> Iterator[EventCondition]:
+        if self.reached is not None:
+            yield self.reached
+            return
         if self.record_id is not None:
             yield RecordCondition(self.record_id)
         yield self._recorded
         yield from self.conditions
+
+
+def _meeting(
+    conditions: Iterable[EventCondition], events: pl.DataFrame, schema: RecordType
+) -> pl.DataFrame:
+    """The events that meet all of some conditions."""
+    for each in conditions:
+        if events.is_empty():
+            break
+        events = events.filter(each.expression(events, schema).fill_null(value=False))
+    return events
 
 
 class _ValueTest(Protocol):

@@ -6,15 +6,15 @@ directions: a seizure that names a visit is also found from the visit.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from sinergi_schemas.topics import Topic
 
-    from sinergi_schemas.topics import Topic
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
 
 
 class RecordReference(NamedTuple):
@@ -23,6 +23,18 @@ class RecordReference(NamedTuple):
     agency: str
     event_type: str
     record_id: str
+
+
+class UnreadRecords(NamedTuple):
+    """Records that relations lead to, and whose topic is not read.
+
+    Attributes:
+        topic: the name of the topic.
+        records: how many there are.
+    """
+
+    topic: str
+    records: int
 
 
 class RelatedRecords:
@@ -57,6 +69,14 @@ class RelatedRecords:
                 found.add(each)
                 left.append(each)
         return frozenset(found)
+
+
+def unread(reached: Iterable[RecordReference], topics: Collection[str]) -> list[UnreadRecords]:
+    """The records of topics other than these, by topic, those with the most first."""
+    names = (Topic(each.agency, each.event_type).name for each in reached)
+    found = Counter(each for each in names if each not in topics)
+    in_order = sorted(found.items(), key=lambda each: (-each[1], each[0]))
+    return [UnreadRecords(*each) for each in in_order]
 
 
 def _stated(

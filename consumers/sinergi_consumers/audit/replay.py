@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sinergi_consumers.decode.decoder import Decoder
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_schemas.avro_types.nodes import RecordType
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.scan import PartitionScan
     from sinergi_schemas.seal.history import VerifiedHistory
@@ -63,6 +65,8 @@ class ReplayCounts:
             leaves of the partition may contradict them.
         origins: in the checkpoints of the partition, whoever signed them.
         outside_interval: `recorded_at` of the requested record's events outside the interval.
+        of_record: the number of the requested record's events within the interval.
+        unmet: how many of these do not meet the other conditions.
     """
 
     partition: int
@@ -83,6 +87,8 @@ class ReplayCounts:
     stated_roots: Mapping[int, bytes] = field(default_factory=dict)
     origins: AbstractSet[str] = frozenset()
     outside_interval: list[datetime] = field(default_factory=list)
+    of_record: int = 0
+    unmet: int = 0
 
     def leaf(self, index: int) -> bytes:
         """The stored part of a leaf hash."""
@@ -148,16 +154,25 @@ class Replay:
         self._topic = topic
         self._name = topic.name if copy is None else copy
         self._is_copy = copy is not None
-        self._decoder = Decoder(bus.catalog, topic.event_type)
-        self._schema = bus.catalog.newest(topic.event_type).event
         self._keeps_leaves = keeps_leaves
         self.partition_counts: list[ReplayCounts] = []
         self.added: str | None = None
+
+    # When they are needed: one event type that is not installed must not keep an audit of several
+    # topics from being set up.
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self._bus.catalog, self._topic.event_type)
+
+    @cached_property
+    def _schema(self) -> RecordType:
+        return self._bus.catalog.newest(self._topic.event_type).event
 
     def events(self, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
         """Frames of verified events, partition by partition, each in leaf order.
 
         Raises:
+            EventTypeUnknown: the event type is not installed.
             SealBroken: the topic is not what its owner sealed; nothing of that batch is returned.
             PartitionsDiffer: the topic has fewer partitions than the agreement says.
             Unavailable: the broker does not answer.
@@ -186,6 +201,9 @@ class Replay:
                 chosen = self.chosen(part.events, wanted)
                 counts.shown += chosen.height
                 counts.outside_interval += wanted.outside_interval(part.events, self._schema)
+                of_record, meeting = wanted.of_record(part.events, self._schema)
+                counts.of_record += of_record
+                counts.unmet += of_record - meeting
                 yield chosen
 
     def chosen(self, events: pl.DataFrame, wanted: ReplayFilter) -> pl.DataFrame:

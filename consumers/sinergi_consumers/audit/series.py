@@ -6,10 +6,11 @@ A topic that cannot be read does not keep the others from being audited: its own
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.audit.event_filter import RecordSetCondition, ReplayFilter
-from sinergi_consumers.audit.related_records import RelatedRecords
+from sinergi_consumers.audit.related_records import RelatedRecords, UnreadRecords, unread
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.replay import Replay
 
 # What is wrong with one topic, and says nothing about the others.
-_OF_ONE_TOPIC = (errors.TopicMissing, errors.NotPermitted, errors.PartitionsDiffer)
+_OF_ONE_TOPIC = (
+    errors.TopicMissing,
+    errors.NotPermitted,
+    errors.PartitionsDiffer,
+    errors.EventTypeUnknown,
+)
 
 
 class AuditedEvents(NamedTuple):
@@ -43,16 +49,29 @@ class AuditSeries:
         follows_related: find also the events of the records that are related to the chosen ones.
             All topics are read once more for that, before the audits.
 
+    Raises:
+        EventTypeUnknown: the only topic is of an event type that is not installed.
+
     Attributes:
         audits: one for each topic, in the order in which they are read.
         message_count: how many messages there are to read; 0 until `events` has begun.
+        unread: the related records in topics that are not read; None if none are followed.
     """
 
     def __init__(self, audits: Sequence[Audit], *, follows_related: bool = False) -> None:
         self.audits = audits
         self.message_count = 0
+        self.unread: list[UnreadRecords] | None = [] if follows_related else None
         self._follows_related = follows_related
         self._surveys: list[Replay] = []
+        for audit in audits:
+            with self._kept(audit):
+                audit.check_event_type()
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The event types of the topics that can be read."""
+        return frozenset(each.topic.event_type for each in self.readable)
 
     @property
     def messages_read(self) -> int:
@@ -68,15 +87,17 @@ class AuditSeries:
         Raises:
             SinergiError: see `Audit.events`.
         """
-        for audit in self.audits:
+        for audit in self.readable:
             with self._kept(audit):
                 self.message_count += audit.count_messages() * (1 + self._follows_related)
         # A topic that cannot be surveyed is audited all the same: it may be disproved.
-        readable = self._readable()
+        readable = self.readable
         if self._follows_related:
             related = RelatedRecords()
             yield from self._survey(wanted, related)
-            wanted = ReplayFilter(conditions=(RecordSetCondition(related.reached()),))
+            reached = related.reached()
+            wanted = replace(wanted, reached=RecordSetCondition(reached))
+            self.unread = unread(reached, {each.topic.name for each in self.readable})
         for audit in readable:
             with self._kept(audit):
                 for frame in audit.events(wanted):
@@ -84,7 +105,7 @@ class AuditSeries:
 
     def _survey(self, wanted: ReplayFilter, related: RelatedRecords) -> Iterator[AuditedEvents]:
         """Take the relations of all events. The frames are empty, and only show that it goes on."""
-        for audit in self._readable():
+        for audit in self.readable:
             survey = audit.survey()
             self._surveys.append(survey)
             with self._kept(audit):
@@ -95,7 +116,9 @@ class AuditSeries:
                             related.add(audit.topic, frame, survey.chosen(frame, wanted))
                             yield AuditedEvents(audit, frame.clear())
 
-    def _readable(self) -> list[Audit]:
+    @property
+    def readable(self) -> list[Audit]:
+        """The audits of the topics of which nothing has said so far that they cannot be read."""
         return [each for each in self.audits if not each.verdict.not_read]
 
     @contextmanager

@@ -77,6 +77,8 @@ class ParquetWriter:
         Raises:
             OutputRefused, BrokenPipeError: as `OutputFile.write`.
         """
+        if self._thread is None:  # no columns are known, so there is no file
+            return
         self._facts = facts
         if self._waiting:
             self._pass_on()

@@ -95,8 +95,8 @@ def replay(
     the verdict of each topic with its roots and signers. CSV and Parquet of several event types
     need a folder, and write a file for each.
 
-    Exit status: 0 all of it holds; 1 something does not, and what holds is shown, or there is no
-    record of that --key; 2 it could not be checked, or not all of it.
+    Exit status: 0 all of it holds; 1 something does not, and what holds is shown, or
+    nothing of that --key is shown; 2 it could not be checked, or not all of it.
 
     Examples:
       sinergi replay sinergi.lapas-banyuwangi.transfer --key P/12 --output ndjson
@@ -108,6 +108,9 @@ def replay(
     names = replay_topics.parsed(topics or [], has_copies=copies != Copies())
     if names and copies.against == (copies.name or names[0].name):
         raise errors.ReplayRefused(f"{copies.against} would be compared with itself")
+    if as_json and to_file is not None and OutputFile.is_standard_output(to_file):
+        what = "--json and the events would both go to standard output"
+        raise errors.ReplayRefused(f"{what}; say --out FILE, or leave --out away")
     settings, catalog = root.settings(), Catalog.shipped()
     agreements = settings.agreements()
     names = replay_topics.chosen(settings, agreements, names, agency or [], event_type or [])
@@ -124,7 +127,7 @@ def replay(
             "made_at": SYSTEM.now().isoformat(),
             "asked_for": {**chosen.described, "related": related},
             "agreements": sorted(agreements.versions),
-            "verdicts": verdict.documents(audits, record=chosen.key),
+            "verdicts": verdict.documents(audits, record=chosen.key, unread=series.unread),
         }
 
     destination = Destination(output, to_file, force, for_spreadsheets)
@@ -132,15 +135,16 @@ def replay(
         if as_json and to_file is None:
             _run(series, wanted, None)
         else:
-            with open_writer(destination, {each.event_type for each in names}) as writer:
+            with open_writer(destination, series.event_types) as writer:
                 _run(series, wanted, writer)
                 writer.finish(facts())
     if notes is not None:
         _write_notes(notes, audits, force=force)
     _report_spellings(wanted)
+    verdict.report_unread(series.unread or [])
     verdict.report(audits, chosen)
     if as_json:
-        terminal.show_json(verdict.documents(audits, record=chosen.key))
+        terminal.show_json(verdict.documents(audits, record=chosen.key, unread=series.unread))
     raise typer.Exit(verdict.exit_status(audits, record=chosen.key))
 
 
@@ -148,7 +152,7 @@ def _run(series: AuditSeries, wanted: ReplayFilter, writer: EventWriter | None) 
     """Audit one topic after the other; verified events go to the writer, if there is one."""
     if writer is not None:
         # So that a file has its columns, even without an event.
-        for audit in series.audits:
+        for audit in series.readable:
             writer.add(audit.topic, audit.empty_frame())
     columns = (
         TextColumn("verifying"),

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from sinergi.cli.replay_options import EventChoice
     from sinergi_consumers.audit.audit import Audit
     from sinergi_consumers.audit.findings import AuditFinding
+    from sinergi_consumers.audit.related_records import UnreadRecords
     from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_schemas.seal.skipped import SkippedMessages
 
+_MOST_TOPICS = 5
 _STYLES = {True: "green", False: "bold red", None: "bold yellow"}
 
 
@@ -52,6 +54,18 @@ def report(audits: Sequence[Audit], chosen: EventChoice) -> None:
     status = exit_status(audits, record=None)
     proved = {ExitStatus.SUCCESS: True, ExitStatus.NEGATIVE: False}.get(status)
     terminal.note(f"verdict of all: {_sentence_of_all(audits)}", _STYLES[proved])
+
+
+def report_unread(unread: Sequence[UnreadRecords]) -> None:
+    """Say on standard error how many related records lie in topics that were not read."""
+    if not unread:
+        return
+    names = ", ".join(each.topic for each in unread[:_MOST_TOPICS])
+    more = ", …" if len(unread) > _MOST_TOPICS else ""
+    records = counted(sum(each.records for each in unread), "related record")
+    of_what = counted(len(unread), "topic")
+    was = "was" if len(unread) == 1 else "were"
+    terminal.note(f"--related: {records} of {of_what} that {was} not read: {names}{more}")
 
 
 def _report_topic(audit: Audit, *, record: str | None, is_filtered: bool) -> None:
@@ -104,15 +118,28 @@ def sentence(audit: Audit) -> str:
     return f"{found}; the other copy, {audit.copies.against}, {is_not}: {first.summary}{rest}"
 
 
-def documents(audits: Sequence[Audit], *, record: str | None) -> list[dict[str, Any]]:
+def documents(
+    audits: Sequence[Audit],
+    *,
+    record: str | None,
+    unread: Sequence[UnreadRecords] | None = None,
+) -> list[dict[str, Any]]:
     """The verdict on each topic for programs.
+
+    Args:
+        record: that was asked for.
+        unread: the related records in topics that are not read, of all topics together.
 
     The exit status in one of several is that of the topic: a record need not be in all of them.
     """
     asked = record if len(audits) == 1 else None
     statuses = [exit_status([each], record=asked) for each in audits]
     return [
-        {**_document(each, record=record), "exit_status": status}
+        {
+            **_document(each, record=record),
+            "related_not_read": None if unread is None else [each._asdict() for each in unread],
+            "exit_status": status,
+        }
         for each, status in zip(audits, statuses, strict=True)
     ]
 
@@ -129,8 +156,10 @@ def _document(audit: Audit, *, record: str | None) -> dict[str, Any]:
         if record is None
         else {
             "key": record,
-            "found": audit.shown > 0,
+            # That record itself, at the asked times, whether or not it meets the other conditions.
+            "found": audit.of_record > 0,
             "recorded_at_other_times": [each.isoformat() for each in audit.outside_interval],
+            "do_not_meet_other_conditions": audit.unmet,
         },
         "shown": audit.shown,
         "partitions": [_partition(each) for each in audit.partition_counts],
@@ -176,14 +205,25 @@ def _finding(finding: AuditFinding) -> dict[str, Any]:
 def _absence(audits: Sequence[Audit], record: str) -> str:
     """Why no event of the record that was asked for is shown."""
     outside = sorted(at for each in audits for at in each.outside_interval)
-    if not outside:
+    unmet = sum(each.unmet for each in audits)
+    if not outside and not unmet:
         where = audits[0].name if len(audits) == 1 else "these topics"
         return f'no such record: nothing that holds in {where} has the key "{record}"'
-    events = counted(len(outside), "event")
-    times = [each.isoformat(timespec="seconds") for each in outside]
-    first, last = times[0], times[-1]
-    when = f"at {first}" if first == last else f"from {first} to {last}"
-    return f"not within that time: {events} of the record, recorded {when}, outside of it"
+    found = []
+    if unmet:
+        verb = "does" if unmet == 1 else "do"
+        found.append(
+            f"{counted(unmet, 'event')} of the record {verb} not meet the other conditions"
+        )
+    if outside:
+        events = counted(len(outside), "event")
+        times = [each.isoformat(timespec="seconds") for each in outside]
+        first, last = times[0], times[-1]
+        when = f"at {first}" if first == last else f"from {first} to {last}"
+        found.append(
+            f"not within that time: {events} of the record, recorded {when}, outside of it"
+        )
+    return "; ".join(found)
 
 
 def _witnesses(audit: Audit) -> list[str]:

@@ -35,6 +35,7 @@ OWNER_ONLY = 0o600
 OWNER_FOLDER = 0o700  # a folder for personal data
 AS_USUAL = 0o666
 
+_STANDARD_DESCRIPTOR = 1
 _LOOK_MILLISECONDS = 200  # how often a stalled writer asks whether it is to go on
 _MOST_LINKS = 40  # as the Linux kernel follows them
 
@@ -89,6 +90,11 @@ class OutputFile:
                     raise errors.OutputRefused(str(path), f"{folder} takes no new file from us")
         except OSError as why:
             raise _refused(path, why) from None
+
+    @staticmethod
+    def is_standard_output(path: Path) -> bool:
+        """Whether a path means the standard output of this process, as `-` and `/dev/stdout`."""
+        return path == STANDARD_OUTPUT or _own_descriptor(path) == _STANDARD_DESCRIPTOR
 
     @property
     def is_terminal(self) -> bool:
