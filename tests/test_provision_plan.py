@@ -186,7 +186,48 @@ def test_an_edited_plan_is_refused_with_each_edit(
     assert 'remark: "mine" in the plan, and no plan has it' in said
     kept.write_text(json.dumps(document | {"topics": document["topics"][::-1]}))
     assert bus.provision("apply", str(kept)) == 2
-    assert "the file has its steps in another order" in capsys.readouterr().err
+    assert "the same steps in another order, or written otherwise" in capsys.readouterr().err
+
+
+EDITS = {
+    "a list before the real one": (
+        '"access": [',
+        '"access": [],\n "access": [',
+        "has the key",
+    ),
+    "a key twice deep inside": ('"copies": 1', '"copies": 9,\n   "copies": 1', "has the key"),
+    "true for 1": ('"copies": 1', '"copies": true', "copies true in the plan, 1 now"),
+    "a fraction for 1": ('"partitions": 1,', '"partitions": 1.0,', "partitions 1.0 in the plan, 1"),
+    "other spaces": ('"copies": 1', '"copies":  1', "or written otherwise"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_a_plan_with_other_bytes_is_refused(
+    bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    before, after, why = EDITS[name]
+    kept = tmp_path / "plan.json"
+    bus.provision("plan", "--out", str(kept))
+    text = kept.read_text()
+    assert before in text
+    kept.write_text(text.replace(before, after, 1))
+    capsys.readouterr()
+    assert bus.provision("apply", str(kept)) == 2
+    assert why in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_plan_with_an_event_type_that_no_agreement_has_is_refused_by_its_name(
+    bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "plan.json"
+    bus.provision("plan", "--out", str(kept))
+    kept.write_text(kept.read_text().replace('"unknown_types": []', '"unknown_types": ["x"]'))
+    capsys.readouterr()
+    assert bus.provision("apply", str(kept)) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{kept} cannot be used: in `unknown_types`, no agreement has the event type" in said
+    assert "--unknown-type" not in said
 
 
 def test_a_plan_on_standard_output_stands_there_alone(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +16,7 @@ from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi.provision.access import AccessAction, users_of
 from sinergi.provision.passwords import PasswordFolder
-from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_document
+from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_plan
 from sinergi.provision.progress import Progress
 from sinergi.provision.provisioner import Provisioner
 from sinergi.provision.strimzi import (
@@ -28,20 +27,20 @@ from sinergi.provision.strimzi import (
     is_disk_size,
     strimzi_export,
 )
-from sinergi.provision.topics import TopicAction, remarks
+from sinergi.provision.topics import TopicAction, remarks, unagreed_types
 from sinergi.provision.watch import ProvisionWatch
 from sinergi.signals import stopping as on_signals
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import STANDARD_OUTPUT, OutputFile
-from sinergi_schemas.files.toml_file import did_you_mean
 from sinergi_schemas.kafka.admin import open_admin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sinergi.provision.access import AccessStep
+    from sinergi.provision.plan import KeptPlan
     from sinergi.provision.topics import TopicStep
     from sinergi_schemas.agreements.collection import Agreements
 
@@ -129,7 +128,7 @@ def plan(
     _, found = _planned(unknown_types or ())
     if out is not None:
         with OutputFile.open(out, force=force) as file:
-            file.write(json.dumps(found.document, indent=1).encode())
+            file.write(found.data)
     if out != STANDARD_OUTPUT:  # a program reads the plan there, and nothing else
         _show(found, as_json=as_json)
     if found.refused or found.waiting:
@@ -181,11 +180,10 @@ def apply(
         )
     if file is not None and unknown_types:
         raise typer.BadParameter("a kept plan has its own", param_hint="--unknown-type")
-    kept = None if file is None else kept_document(file)
-    types = kept["unknown_types"] if kept else unknown_types or ()
-    provisioner, found = _planned(types)
-    if file is not None and kept is not None:
-        check_unchanged(file, kept, found)
+    kept = None if file is None else kept_plan(file)
+    provisioner, found = _planned(unknown_types or (), kept)
+    if kept is not None:
+        check_unchanged(kept, found)
     _show(found, as_json=as_json)
     progress = Progress()
     try:
@@ -321,11 +319,18 @@ def _provisioner(unknown_types: Sequence[str] = (), *, is_logged: bool = False) 
     return Provisioner(admin, passwords, values.replication, unknown_types, values.grace)
 
 
-def _planned(unknown_types: Sequence[str]) -> tuple[Provisioner, ProvisionPlan]:
+def _planned(
+    unknown_types: Sequence[str], kept: KeptPlan | None = None
+) -> tuple[Provisioner, ProvisionPlan]:
     agreements, now = root.settings().agreements(), SYSTEM.now()
     for remark in remarks(agreements, now):
         terminal.note(f"sinergi: {remark}")
-    _check_types(agreements, unknown_types)
+    if kept is None:
+        _check_types(agreements, unknown_types)
+    else:
+        unknown_types = kept.unknown_types
+        for why in unagreed_types(agreements, unknown_types):
+            raise errors.PlanRefused(str(kept.path), f"cannot be used: in `unknown_types`, {why}")
     provisioner = _provisioner(unknown_types)
     found = provisioner.plan(agreements, now)
     if found.access is None:
@@ -335,11 +340,9 @@ def _planned(unknown_types: Sequence[str]) -> tuple[Provisioner, ProvisionPlan]:
 
 def _check_types(agreements: Agreements, unknown_types: Sequence[str]) -> None:
     """Refuse an event type that no agreement has: it may be misspelt."""
-    agreed = {topic.event_type for each in agreements for topic in each.topics()}
+    for why in unagreed_types(agreements, unknown_types):
+        raise typer.BadParameter(why, param_hint="--unknown-type")
     for name in unknown_types:
-        if name not in agreed:
-            what = f"no agreement has the event type {name!r}; {did_you_mean(name, agreed)}"
-            raise typer.BadParameter(what, param_hint="--unknown-type")
         if name in Catalog.shipped().event_types:
             terminal.warn(f"this version knows the event type {name}: leave out --unknown-type")
 

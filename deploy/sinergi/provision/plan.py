@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.provision.access import AccessAction
 from sinergi.provision.topics import TopicAction
@@ -81,6 +81,11 @@ class ProvisionPlan:
         return topics | {each.action for each in self.access or ()} <= _SETTLED
 
     @property
+    def data(self) -> bytes:
+        """The plan as it is kept in a file."""
+        return json.dumps(self.document, indent=1).encode()
+
+    @property
     def document(self) -> dict[str, Any]:
         """The plan as JSON."""
         access = None
@@ -104,17 +109,37 @@ def _reasons(topics: Iterable[TopicStep]) -> str:
     return listing(f"{each.topic}: {each.what}" for each in topics)
 
 
-def kept_document(path: Path) -> dict[str, Any]:
-    """The document of a kept plan.
+class KeptPlan(NamedTuple):
+    """A plan that was kept in a file.
+
+    Attributes:
+        data: all of the file.
+    """
+
+    path: Path
+    data: bytes
+    document: dict[str, Any]
+
+    @property
+    def unknown_types(self) -> list[str]:
+        """The event types whose topics are made although this version lacks them."""
+        found: list[str] = self.document["unknown_types"]
+        return found
+
+
+def kept_plan(path: Path) -> KeptPlan:
+    """Read a kept plan.
 
     Raises:
         PlanRefused: the file cannot be read, or is no plan.
     """
     try:
         _, data = read_regular(path, _MOST_BYTES)
-        found = json.loads(data)
+        found = json.loads(data, object_pairs_hook=_unique_keys)
     except OSError as why:
         raise errors.PlanRefused(str(path), f"cannot be read ({why.strerror})") from None
+    except _KeyTwiceError as why:
+        raise errors.PlanRefused(str(path), f"has the key {why} twice") from None
     except (ValueError, RecursionError):
         raise errors.PlanRefused(str(path), "is not JSON") from None
     form = found.get("format") if isinstance(found, dict) else None
@@ -126,26 +151,39 @@ def kept_document(path: Path) -> dict[str, Any]:
     types = found.get("unknown_types")
     if not isinstance(types, list) or not all(isinstance(each, str) for each in types):
         raise errors.PlanRefused(str(path), "lacks its list `unknown_types`")
+    return KeptPlan(path, data, found)
+
+
+class _KeyTwiceError(Exception):
+    """A JSON object has a key twice: programs differ in which of the values they take."""
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _KeyTwiceError(_value(name))
+        found[name] = value
     return found
 
 
-def check_unchanged(path: Path, kept: dict[str, Any], now: ProvisionPlan) -> None:
-    """Refuse a kept plan unless it is the plan that is made now.
+def check_unchanged(kept: KeptPlan, now: ProvisionPlan) -> None:
+    """Refuse a kept plan unless its bytes are those of the plan that is made now.
 
     Nobody may edit a plan, since it would then say something else than what is done.
 
     Raises:
         PlanOutdated: with what is otherwise now, a line for each difference.
     """
-    document = json.loads(json.dumps(now.document))
-    if kept != document:
-        found = [*_differences(kept, document)] or ["the file has its steps in another order"]
-        raise errors.PlanOutdated(str(path), listing(found))
+    if kept.data != now.data:
+        found = [*_differences(kept.document, json.loads(now.data))]
+        other = "the file has the same steps in another order, or written otherwise"
+        raise errors.PlanOutdated(str(kept.path), listing(found or [other]))
 
 
 def _differences(kept: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     for part in ("bus", "cluster", "unknown_types"):
-        if kept.get(part) != now[part]:
+        if _value(kept.get(part)) != _value(now[part]):
             yield f"{part}: {kept.get(part)} in the plan, {now[part]} now"
     if kept.get("agreements") != now["agreements"]:
         yield from _changed_files(kept.get("agreements"), now["agreements"])

@@ -136,6 +136,16 @@ def remarks(agreements: Agreements, at: datetime) -> list[str]:
     return remarks + [_unknown(name) for name in unknown]
 
 
+def unagreed_types(agreements: Agreements, names: Iterable[str]) -> list[str]:
+    """What is wrong with each name that is no event type of an agreement: it may be misspelt."""
+    agreed = {topic.event_type for each in agreements for topic in each.topics()}
+    return [
+        f"no agreement has the event type {name!r}; {did_you_mean(name, agreed)}"
+        for name in names
+        if name not in agreed
+    ]
+
+
 def _unknown(event_type: str, remedy: str = "") -> str:
     hint = did_you_mean(event_type, Catalog.shipped().event_types)
     what = f"{event_type} is no event type of this version, so nobody can publish it"
