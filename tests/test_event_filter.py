@@ -15,8 +15,7 @@ import strategies
 from sinergi_consumers.audit.event_filter import (
     CaseCondition,
     LeafCondition,
-    NameCondition,
-    NikCondition,
+    PersonCondition,
     RecordCondition,
     RegionCondition,
     ReplayFilter,
@@ -101,7 +100,7 @@ def test_a_nik_finds_every_event_with_such_a_person_in_any_role(
 ) -> None:
     events, nik = given_
     expected = [each for each in events if any(one.nik == nik for one in persons(each))]
-    assert chosen(events, NikCondition(nik)) == expected
+    assert chosen(events, PersonCondition("nik", nik)) == expected
 
 
 @given(events_and_value(lambda event: [each.name for each in persons(event)]))
@@ -110,7 +109,7 @@ def test_a_name_finds_the_events_with_a_person_of_exactly_this_name(
 ) -> None:
     events, name = given_
     expected = [each for each in events if any(one.name == name for one in persons(each))]
-    assert chosen(events, NameCondition(name)) == expected
+    assert chosen(events, PersonCondition("name", name)) == expected
     if SimilarName(name).words:
         similar = SimilarNameCondition(SimilarName(name))
         found = chosen(events, similar)

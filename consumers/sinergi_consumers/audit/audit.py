@@ -286,8 +286,7 @@ class Audit:
     def _compare_smaller_checkpoints(self) -> None:
         """Compare checkpoints of smaller trees that come after those of larger ones."""
         for counts in [each for each in self._read_to_end if each.unmatched]:
-            again = Replay(self._bus, self.topic, self.copies.name)
-            roots = again.verify(counts.partition, counts.unmatched.keys()).roots
+            roots = self.survey().verify(counts.partition, counts.unmatched.keys()).roots
             for size, root in sorted(counts.unmatched.items()):
                 if roots.get(size, root) != root:
                     fork = errors.SealFork(self._origin(counts.partition), size)

@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 import polars as pl
 
 from sinergi_schemas.avro_types.nodes import ArrayType, RecordType, value_type
-from sinergi_schemas.topics import Topic
 from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from sinergi_consumers.audit.related_records import RecordReference
     from sinergi_consumers.audit.similar_names import SimilarName
 
 _PERSON, _UNIT, _PLACE = "Person", "Unit", "Place"
@@ -88,27 +86,20 @@ class CaseCondition:
 
 
 @dataclass(frozen=True, slots=True)
-class NikCondition:
-    """A person of the event has this NIK (nomor induk kependudukan)."""
+class PersonCondition:
+    """A field of a person of the event has exactly this value.
 
-    nik: str
-
-    def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
-        """As `EventCondition` says."""
-        del events
-        return _any_of(schema, _PERSON, "nik", lambda value: value == self.nik)
-
-
-@dataclass(frozen=True, slots=True)
-class NameCondition:
-    """A person of the event has exactly this name."""
+    Attributes:
+        name: of the field, `nik` (nomor induk kependudukan) or `name`.
+    """
 
     name: str
+    value: str
 
     def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
         """As `EventCondition` says."""
         del events
-        return _any_of(schema, _PERSON, "name", lambda value: value == self.name)
+        return _any_of(schema, _PERSON, self.name, lambda value: value == self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,21 +180,19 @@ class LeafCondition:
 
 @dataclass(frozen=True, slots=True)
 class RecordSetCondition:
-    """The event is about one of these records."""
+    """The event is about one of these records.
 
-    records: frozenset[RecordReference]
+    Attributes:
+        records: their identities, by the name of their topic.
+    """
+
+    records: Mapping[str, Collection[str]]
 
     def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
         """As `EventCondition` says."""
         del schema
-        # All events of a frame are of one topic.
-        topic = Topic.parse(events.item(0, "topic"))
-        ids = [
-            each.record_id
-            for each in self.records
-            if (each.agency, each.event_type) == (topic.agency, topic.event_type)
-        ]
-        return pl.col("record_id").is_in(ids)
+        topic = events.item(0, "topic")  # all events of a frame are of one topic
+        return pl.col("record_id").is_in(sorted(self.records.get(topic, ())))
 
 
 @dataclass(frozen=True, slots=True)

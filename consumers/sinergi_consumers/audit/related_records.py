@@ -6,7 +6,7 @@ directions: a seizure that names a visit is also found from the visit.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -14,7 +14,7 @@ import polars as pl
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 
 class RecordReference(NamedTuple):
@@ -61,22 +61,31 @@ class RelatedRecords:
         ids = wanted["record_id"].unique()
         self._wanted.update(RecordReference(topic.agency, topic.event_type, each) for each in ids)
 
-    def reached(self) -> frozenset[RecordReference]:
-        """The records that were asked for, and all that relations lead to from them."""
+    def reached(self) -> dict[str, frozenset[str]]:
+        """The records that were asked for, and all that relations lead to from them.
+
+        Returns:
+            The identities of the records, by the name of their topic.
+        """
         found, left = set(self._wanted), deque(self._wanted)
         while left:
             for each in self._neighbours.get(left.popleft(), set()) - found:
                 found.add(each)
                 left.append(each)
-        return frozenset(found)
+        by_topic: defaultdict[str, set[str]] = defaultdict(set)
+        for each in found:
+            by_topic[Topic(each.agency, each.event_type).name].add(each.record_id)
+        return {topic: frozenset(ids) for topic, ids in by_topic.items()}
 
 
-def unread(reached: Iterable[RecordReference], topics: Collection[str]) -> list[UnreadRecords]:
-    """The records of topics other than these, by topic, those with the most first."""
-    names = (Topic(each.agency, each.event_type).name for each in reached)
-    found = Counter(each for each in names if each not in topics)
-    in_order = sorted(found.items(), key=lambda each: (-each[1], each[0]))
-    return [UnreadRecords(*each) for each in in_order]
+def unread(reached: Mapping[str, Collection[str]], topics: Collection[str]) -> list[UnreadRecords]:
+    """The records of topics other than these, by topic, those with the most first.
+
+    Args:
+        reached: see `RelatedRecords.reached`.
+    """
+    found = [UnreadRecords(name, len(ids)) for name, ids in reached.items() if name not in topics]
+    return sorted(found, key=lambda each: (-each.records, each.topic))
 
 
 def _stated(

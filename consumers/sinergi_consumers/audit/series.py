@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.audit import Audit
     from sinergi_consumers.audit.replay import Replay
 
-# What is wrong with one topic, and says nothing about the others.
+# Errors about one topic. The others can still be audited.
 _OF_ONE_TOPIC = (
     errors.TopicMissing,
     errors.NotPermitted,
@@ -62,7 +62,6 @@ class AuditSeries:
         self.audits = audits
         self.message_count = 0
         self.unread: list[UnreadRecords] | None = [] if follows_related else None
-        self._follows_related = follows_related
         self._surveys: list[Replay] = []
         for audit in audits:
             with self._kept(audit):
@@ -89,10 +88,10 @@ class AuditSeries:
         """
         for audit in self.readable:
             with self._kept(audit):
-                self.message_count += audit.count_messages() * (1 + self._follows_related)
+                self.message_count += audit.count_messages() * (1 if self.unread is None else 2)
         # A topic that cannot be surveyed is audited all the same: it may be disproved.
         readable = self.readable
-        if self._follows_related:
+        if self.unread is not None:
             related = RelatedRecords()
             yield from self._survey(wanted, related)
             reached = related.reached()

@@ -181,6 +181,8 @@ def verify(files: Files = None, *, as_json: AsJson = False) -> None:
 
 def _replaced(agreement: Agreement) -> list[Agreement]:
     """The agreements that one replaces, of its own folder and of that of the settings."""
+    if not agreement.replaces:
+        return []
     folders = (agreement.path.parent, root.settings().values.agreements)
     found = agreement_files.replaced(agreement, folders)
     for digest in sorted({*agreement.replaces} - {each.hash for each in found}):

@@ -10,9 +10,8 @@ from __future__ import annotations
 import io
 import json
 import signal
-import threading
 from collections import deque
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread, main_thread
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import polars as pl
@@ -153,7 +152,7 @@ def _keep_interrupts() -> None:
     thread, that handler only tells the query to end, which a query that waits for us never sees.
     """
     handler = signal.getsignal(signal.SIGINT)
-    if handler is not None and threading.current_thread() is threading.main_thread():
+    if handler is not None and current_thread() is main_thread():
         signal.signal(signal.SIGINT, handler)
 
 

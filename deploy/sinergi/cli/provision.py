@@ -155,7 +155,7 @@ def apply(
 ) -> None:
     """Remove rights that have ended, make what is missing, and mend what differs.
 
-    What has ended is removed first, whatever cannot be made after it.
+    It first removes what has ended, even if something cannot be made afterwards.
 
     A kept plan is refused if the cluster or the agreements have changed since it was made.
 
@@ -305,7 +305,7 @@ def _log_interrupted(user: str) -> None:
 
 
 def _provisioner(unknown_types: Sequence[str] = (), *, is_logged: bool = False) -> Provisioner:
-    """What changes the cluster.
+    """The provisioner that the settings describe.
 
     Args:
         is_logged: it tells of passwords in the log, since it goes on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -121,15 +121,6 @@ def replay(
     series = AuditSeries(audits, follows_related=related)
     if notes is not None:
         _check_notes(notes, names, force=force)
-
-    def facts() -> dict[str, Any]:
-        return {
-            "made_at": SYSTEM.now().isoformat(),
-            "asked_for": {**chosen.described, "related": related},
-            "agreements": sorted(agreements.versions),
-            "verdicts": verdict.documents(audits, record=chosen.key, unread=series.unread),
-        }
-
     destination = Destination(output, to_file, force, for_spreadsheets)
     with logged_native_output():
         if as_json and to_file is None:
@@ -137,7 +128,13 @@ def replay(
         else:
             with open_writer(destination, series.event_types) as writer:
                 _run(series, wanted, writer)
-                writer.finish(facts())
+                facts = {
+                    "made_at": SYSTEM.now().isoformat(),
+                    "asked_for": {**chosen.described, "related": related},
+                    "agreements": sorted(agreements.versions),
+                    "verdicts": verdict.documents(audits, record=chosen.key, unread=series.unread),
+                }
+                writer.finish(facts)
     if notes is not None:
         _write_notes(notes, audits, force=force)
     _report_spellings(wanted)

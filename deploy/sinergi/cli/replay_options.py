@@ -14,8 +14,7 @@ from sinergi.cli.option_sets import taking
 from sinergi_consumers.audit.event_filter import (
     CaseCondition,
     LeafCondition,
-    NameCondition,
-    NikCondition,
+    PersonCondition,
     RegionCondition,
     ReplayFilter,
     SimilarNameCondition,
@@ -110,9 +109,9 @@ class EventChoice:
             yield CaseCondition(self.case)
         if self.nik is not None:
             _check("--nik", self.nik, Nik, "it has 16 digits")
-            yield NikCondition(self.nik)
+            yield PersonCondition("nik", self.nik)
         if self.name is not None:
-            yield NameCondition(self.name)
+            yield PersonCondition("name", self.name)
         if self.like is not None:
             similar = SimilarName(self.like)
             if not similar.words:

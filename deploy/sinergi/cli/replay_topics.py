@@ -79,7 +79,7 @@ def connection(settings: Settings, topic: Topic) -> Connection:
 
 
 def _readable(settings: Settings, agreements: Agreements) -> list[Topic]:
-    """What an agency publishes or reads, or what an auditor reads; for everybody else, all.
+    """The topics that an agency publishes or reads, or that an auditor reads; for others all.
 
     Topics of an agreement that has not begun need not exist yet. Those of an ended one do.
     """

@@ -176,7 +176,7 @@ def _flat(
     indent: str,
 ) -> Iterator[Line]:
     heads = [TableCell(each.name, _HEAD) for each in columns]
-    # What stands below a row begins further to the right than the row.
+    # The lines below a row are indented further than the row.
     below = indent + " " * 2 * _INDENT
     room = sum(widths) + _GAP * (len(widths) - 1) - 2 * _INDENT
     for whole in (heads, *rows):

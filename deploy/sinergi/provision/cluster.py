@@ -19,7 +19,7 @@ from sinergi.provision.progress import TOPIC, Progress
 from sinergi.provision.topics import ExistingTopic, TopicAction, compare, waiting
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.admin import broker_count, default_copies, describe
+from sinergi_schemas.kafka.admin import broker_ids, default_copies, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,10 +53,12 @@ class Cluster:
             SinergiError: the cluster does not answer; see `faults.translate`.
         """
         found = self._found(each.name for each in want)
-        brokers = broker_count(self._admin)
+        brokers = broker_ids(self._admin)
         # A cluster that is starting shows only those of its brokers that are there already.
-        usual = self._copies or max(default_copies(self._admin), min(_MOST_COPIES, brokers))
-        return waiting(compare(want, found, usual), brokers)
+        usual = self._copies or max(
+            default_copies(self._admin, brokers[0]), min(_MOST_COPIES, len(brokers))
+        )
+        return waiting(compare(want, found, usual), len(brokers))
 
     def apply(self, steps: Sequence[TopicStep], progress: Progress | None = None) -> None:
         """Do what a plan says; doing it twice has the same result as once.

@@ -1,4 +1,4 @@
-"""What an apply has changed on the brokers so far: it may fail in the middle."""
+"""The changes that an apply has made on the brokers so far. It may fail in the middle."""
 
 from __future__ import annotations
 

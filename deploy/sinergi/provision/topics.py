@@ -137,7 +137,7 @@ def remarks(agreements: Agreements, at: datetime) -> list[str]:
 
 
 def unagreed_types(agreements: Agreements, names: Iterable[str]) -> list[str]:
-    """What is wrong with each name that is no event type of an agreement: it may be misspelt."""
+    """A line for each name that is no event type of an agreement, since it may be misspelt."""
     agreed = {topic.event_type for each in agreements for topic in each.topics()}
     return [
         f"no agreement has the event type {name!r}; {did_you_mean(name, agreed)}"

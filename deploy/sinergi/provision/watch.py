@@ -153,7 +153,7 @@ class ProvisionWatch:
             at: the time that was planned for. What begins or ends after it may have come already.
         """
         now, grace = self._clock.now(), self._provisioner.grace
-        # What ends now is taken away when the grace is over.
+        # A right that ends is taken away when the grace is over.
         left = [
             (change - now + later).total_seconds()
             for later in {NO_GRACE, grace}

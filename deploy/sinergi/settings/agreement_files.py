@@ -40,7 +40,7 @@ def read(paths: Iterable[Path]) -> tuple[Agreement, ...]:
 
 
 class Findings(NamedTuple):
-    """What was found in files of agreements, each with its file.
+    """The faults and remarks about files of agreements, each with its file.
 
     Attributes:
         faults: everything that is wrong: in each file, and if nothing is, between them.
@@ -84,7 +84,7 @@ def replaced(agreement: Agreement, folders: Iterable[Path]) -> list[Agreement]:
         AgreementRefused: such a file cannot be read.
     """
     found: dict[str, Agreement] = {}
-    for folder in folders if agreement.replaces else ():
+    for folder in folders:
         paths: list[Path] = []
         # A folder that is not there, or cannot be read, has none; whoever calls says what is left.
         with suppress(OSError):
@@ -108,11 +108,11 @@ def sign(
 
     Args:
         keys: the folder with the agency's private keys.
-        others: the agreements that it replaces; a party that it leaves out signs too.
         unknown_types: event types that may be in it although this version does not know them.
+        others: the agreements that it replaces; a party that it leaves out signs too.
 
     Returns:
-        Who has signed now of those who have to.
+        The state of each signature that is needed.
 
     Raises:
         SigningRefused: the agency is no party, its private key is not in the folder, or the

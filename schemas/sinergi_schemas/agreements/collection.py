@@ -163,7 +163,7 @@ class Agreements:
 
     def topics_since(self, at: datetime) -> list[Topic]:
         """The topics of the agreements that have begun by a time, ended or not, sorted."""
-        return sorted({topic for each in self if each.starts <= at for topic in each.topics()})
+        return sorted({topic for each in self._begun(at) for topic in each.topics()})
 
     def readers(self, topic: Topic, at: datetime | None = None) -> list[str]:
         """The agencies that may read a topic, sorted.
@@ -182,10 +182,9 @@ class Agreements:
             at: use only agreements that have begun by this time; None: use all agreements.
         """
         found: dict[str, Agreement] = {}
-        for each in self:
-            if at is None or each.starts <= at:
-                for reader in each.readers(topic):
-                    found.setdefault(reader, each)
+        for each in self._begun(at):
+            for reader in each.readers(topic):
+                found.setdefault(reader, each)
         return dict(sorted(found.items()))
 
     def read_by(self, agency: str, at: datetime | None = None) -> list[Topic]:
@@ -280,6 +279,9 @@ class Agreements:
 
     def _party(self, agency: str) -> list[Party]:
         return [each.parties[agency] for each in self if agency in each.parties]
+
+    def _begun(self, at: datetime | None) -> list[Agreement]:
+        return [each for each in self if at is None or each.starts <= at]
 
     def _at(self, at: datetime | None) -> list[Agreement]:
         return [each for each in self if at is None or each.in_force(at)]

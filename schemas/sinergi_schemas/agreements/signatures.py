@@ -111,7 +111,7 @@ def signers(agreement: Agreement, others: Iterable[Agreement]) -> list[Party]:
 def signatures(
     agreement: Agreement, note: str | None, others: Iterable[Agreement] = ()
 ) -> list[PartySignature]:
-    """Whether each that has to sign has signed, the parties first, in the order of the file.
+    """The state of each signature that is needed: first of the parties, in the file's order.
 
     Args:
         note: the text of the note, if there is one.

@@ -126,26 +126,24 @@ def cluster_id(admin: Admin) -> str:
     return str(cluster.cluster_id)
 
 
-def broker_count(admin: Admin) -> int:
-    """How many brokers the cluster has now.
+def broker_ids(admin: Admin) -> list[int]:
+    """The ids of the brokers that the cluster has now.
 
     Raises:
         SinergiError: see `Admin.answer`.
     """
     cluster = admin.answer(admin.describe_cluster(request_timeout=admin.answer_seconds))
-    return len(cluster.nodes)
+    return [each.id for each in cluster.nodes]
 
 
-def default_copies(admin: Admin) -> int:
-    """How many copies of each partition the brokers' settings say (default.replication.factor).
+def default_copies(admin: Admin, broker: int) -> int:
+    """How many copies of each partition a broker's settings say (default.replication.factor).
 
     Raises:
         SinergiError: see `Admin.answer`.
     """
-    cluster = admin.answer(admin.describe_cluster(request_timeout=admin.answer_seconds))
-    name = str(cluster.nodes[0].id)
-    broker = ConfigResource(ResourceType.BROKER, name)
-    (future,) = admin.describe_configs([broker], request_timeout=admin.answer_seconds).values()
+    resource = ConfigResource(ResourceType.BROKER, str(broker))
+    (future,) = admin.describe_configs([resource], request_timeout=admin.answer_seconds).values()
     found = admin.answer(future, admin.connection.attempt("DescribeConfigs"))
     return int(found["default.replication.factor"].value)
 
