@@ -81,6 +81,14 @@ def parties(tmp_path: Path) -> Parties:
     return Parties(tmp_path, keys)
 
 
+def next_version(parties: Parties) -> dict[str, Any]:
+    """A version of their agreement that replaces it."""
+    raw = tomllib.loads(parties.file(LAPAS).read_text())
+    raw["replaces"] = [parties.agreement(LAPAS).hash]
+    raw["in_force"]["from"] = raw["in_force"]["from"].replace(year=2026)
+    return raw
+
+
 def states(parties: Parties, agency: str) -> list[SignatureState]:
     agreement = parties.agreement(agency)
     note = note_path(agreement.path)
@@ -271,9 +279,7 @@ def test_a_file_that_was_sent_is_checked_without_the_earlier_one(
 ) -> None:
     first = parties.file(LAPAS)
     digest = parties.agreement(LAPAS).hash
-    raw = tomllib.loads(first.read_text())
-    raw["replaces"] = [digest]
-    raw["in_force"]["from"] = raw["in_force"]["from"].replace(year=2026)
+    raw = next_version(parties)
     second = parties.folder / "pks-2.toml"
     second.write_text(tomli_w.dumps(raw))
     assert run(["agreement", "check", str(second)]) == 0
@@ -366,9 +372,7 @@ def test_a_version_needs_the_signature_of_whoever_it_leaves_out(
     first = parties.file(LAPAS)
     for agency in parties.keys:
         parties.sign(agency, LAPAS)
-    raw = tomllib.loads(first.read_text())
-    raw["replaces"] = [parties.agreement(LAPAS).hash]
-    raw["in_force"]["from"] = raw["in_force"]["from"].replace(year=2026)
+    raw = next_version(parties)
     del raw["parties"][POLRESTA]
     raw["numbers"] = [each for each in raw["numbers"] if each["party"] != POLRESTA]
     for agreed in raw["events"].values():
@@ -404,9 +408,7 @@ def test_a_version_that_replaces_another_needs_the_signatures_of_both(
     first = parties.file(LAPAS)
     for agency in parties.keys:
         parties.sign(agency, LAPAS)
-    raw = tomllib.loads(first.read_text())
-    raw["replaces"] = [parties.agreement(LAPAS).hash]
-    raw["in_force"]["from"] = raw["in_force"]["from"].replace(year=2026)
+    raw = next_version(parties)
     second = first.with_name("pks-2.toml")
     second.write_text(tomli_w.dumps(raw))
     with pytest.raises(

@@ -83,20 +83,26 @@ class Register:
 
 
 @pytest.fixture
-def register(
+def make_register(
     tmp_path: Path,
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
     capsys: pytest.CaptureFixture[str],
-) -> Register:
-    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    return Register(pair, capsys)
+) -> Callable[[int], Register]:
+    """Makes one with so many partitions."""
+
+    def make(partitions: int) -> Register:
+        urls = databases(), databases()
+        return Register(AgencyPair(tmp_path, kafka, agency_slug, *urls, partitions), capsys)
+
+    return make
 
 
 @pytest.fixture
-def full(register: Register) -> Register:
+def full(make_register: Callable[[int], Register]) -> Register:
     """One with a visit, a seizure that came of it, and the transfer after it; and some others."""
+    register = make_register(1)
     register.make_topics("seizure", "suspicious-visit")
     agency = register.pair.publisher
     to_visit = [related(agency, "suspicious-visit", "V/1")]
@@ -294,16 +300,10 @@ def test_a_topic_that_cannot_be_read_does_not_keep_the_others_from_being_audited
 
 
 @pytest.fixture
-def halves(
-    tmp_path: Path,
-    kafka: str,
-    agency_slug: str,
-    databases: Callable[[], str],
-    capsys: pytest.CaptureFixture[str],
-) -> Register:
+def halves(make_register: Callable[[int], Register]) -> Register:
     """One with transfers in two partitions, the first of which has lost its beginning."""
-    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=2)
-    register = Register(pair, capsys)
+    register = make_register(2)
+    pair = register.pair
     register.make_topics("seizure", "suspicious-visit")
     register.publish(*(("transfer", transfer_document(record_id=f"T/{at}")) for at in range(20)))
     first = TopicPartition(pair.topic.name, 0, 1)
