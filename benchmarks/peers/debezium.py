@@ -15,6 +15,7 @@ import sys
 import urllib.request
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,6 @@ from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from stage import Stage
 
@@ -165,13 +165,18 @@ def _round(local: Local, stage: Stage, worker: str, count: int, name: str) -> fl
             "SELECT leaf_index FROM sinergi.flat WHERE agency = :agency AND record_id = :record"
         )
 
+        def has_begun() -> bool:
+            # Asked before the measured time only: a request costs the worker time.
+            _require_running(worker, name)
+            return there(first, 0)
+
         def there(record: str, leaf: int) -> bool:
             given = {"agency": stage.publisher, "record": record}
             found = connection.execute(where, given).scalar()
             return found is not None and found >= leaf
 
         _order(worker, name, _connector(stage, sa.make_url(url), name))
-        race.until(lambda: there(first, 0), 0.02)
+        race.until(has_begun, 0.02)
         began = SYSTEM.monotonic()
         race.until(lambda: there(last, count - 1), 0.05)
         ended = SYSTEM.monotonic()
@@ -192,6 +197,20 @@ def _ends(stage: Stage, count: int) -> tuple[str, str]:
     return records[0], records[-1]
 
 
+def _password(url: sa.URL) -> str:
+    """The last field of the password file that the URL names, which only libpq reads by itself."""
+    return Path(str(url.query["passfile"])).read_text("ascii").strip().rpartition(":")[2]
+
+
+def _require_running(worker: str, name: str) -> None:
+    """Raise if a task of the connector has failed: no row would ever arrive."""
+    with urllib.request.urlopen(f"{worker}/connectors/{name}/status", timeout=60) as answer:  # noqa: S310 - ours
+        tasks = json.loads(answer.read())["tasks"]
+    for task in tasks:
+        if task["state"] == "FAILED":
+            raise RuntimeError(f"Debezium's task has failed: {task['trace']}")
+
+
 def _connector(stage: Stage, url: sa.URL, name: str) -> dict[str, str]:
     inserted = "org.apache.kafka.connect.transforms.InsertField$Value"
     return {
@@ -204,7 +223,7 @@ def _connector(stage: Stage, url: sa.URL, name: str) -> dict[str, str]:
             "?stringtype=unspecified&reWriteBatchedInserts=true"
         ),
         "connection.username": url.username or "",
-        "connection.password": str(url.password or ""),
+        "connection.password": _password(url),
         "insert.mode": "upsert",
         "primary.key.mode": "record_value",
         "primary.key.fields": "agency,record_id",
