@@ -1,29 +1,19 @@
 """The columns of a schema in tables, and the child tables of its lists.
 
 A nested record becomes columns whose names are its path joined by underscores. A list becomes a
-child table with a row for each item. Types, nullability and comments follow the schema:
-
-    Avro                               column
-    string, enum                       text
-    string/uuid                        uuid
-    int · long                         integer · bigint
-    int/date                           date
-    long/timestamp-micros              timestamptz
-    bytes/decimal(p, s)                numeric(p, s)
-    double, float · boolean            double precision · boolean
+child table with a row for each item. Nullability and comments follow the schema, and
+`projections.column_types` gives each column the type that it has in a database.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
-import sqlalchemy as sa
 
 from sinergi_schemas.avro_types.nodes import (
     ArrayType,
-    DecimalType,
     EnumType,
     OptionalType,
     RecordField,
@@ -34,34 +24,18 @@ from sinergi_schemas.avro_types.nodes import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy.types import TypeEngine
-
     from sinergi_schemas.avro_types.nodes import ValueType
     from sinergi_schemas.catalog import Schema
 
 POSITION = "position"
 
-_COLUMN_TYPES: dict[str, TypeEngine[Any]] = {
-    "boolean": sa.Boolean(),
-    "bytes": sa.LargeBinary(),
-    "date": sa.Date(),
-    "double": sa.Double(),
-    "enum": sa.Text(),
-    "float": sa.Double(),
-    "int": sa.Integer(),
-    "long": sa.BigInteger(),
-    "string": sa.Text(),
-    "timestamp-micros": sa.DateTime(timezone=True),
-    "uuid": sa.Uuid(),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class ColumnField:
-    """One column: where its value stands in an event, and its declaration."""
+    """One column: where its value stands in an event, and what its values are."""
 
     path: tuple[str, ...]
-    type: TypeEngine[Any]
+    node: ValueType
     nullable: bool
     doc: str
 
@@ -184,14 +158,8 @@ def _columns(
             for inner in fields:
                 yield from _columns(inner, path, nullable=nullable)
         case node:
-            yield ColumnField(path, _column_type(node), nullable, _comment(field.doc, node))
+            yield ColumnField(path, node, nullable, _comment(field.doc, node))
 
 
 def _comment(doc: str, node: ValueType) -> str:
     return f"{doc} One of {', '.join(node.symbols)}." if isinstance(node, EnumType) else doc
-
-
-def _column_type(node: ValueType) -> TypeEngine[Any]:
-    if isinstance(node, DecimalType):
-        return sa.Numeric(node.precision, node.scale)
-    return _COLUMN_TYPES[node.kind]

@@ -27,6 +27,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from sinergi_consumers.decode.layout import POSITION, Layout
+from sinergi_consumers.projections.column_types import column_type
 from sinergi_consumers.projections.naming import column_problem
 from sinergi_consumers.projections.writable import unwritable
 from sinergi_schemas import errors
@@ -36,6 +37,7 @@ from sinergi_schemas.files.toml_file import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from sinergi_consumers.decode.layout import ColumnField
     from sinergi_schemas.catalog import Schema
 
 SCHEMA = "sinergi"
@@ -190,11 +192,7 @@ def _default(schema: Schema, kind: ProjectionKind) -> Projection:
     base = schema.event_type.replace("-", "_")
     name = base if kind is ProjectionKind.CURRENT else f"{base}_history"
     metadata = sa.MetaData(schema=SCHEMA)
-    own = [
-        sa.Column(field.column, field.type, nullable=field.nullable, comment=field.doc)
-        for field in layout.fields
-        if field.column not in PROVENANCE
-    ]
+    own = [_column(field) for field in layout.fields if field.column not in PROVENANCE]
     record = sa.Table(name, metadata, *_provenance(kind.key), *own, comment=layout.doc)
     children = tuple(
         sa.Table(
@@ -202,10 +200,7 @@ def _default(schema: Schema, kind: ProjectionKind) -> Projection:
             metadata,
             *_provenance(kind.key),
             sa.Column(POSITION, sa.Integer, primary_key=True, comment="Place in the list, from 0."),
-            *(
-                sa.Column(field.column, field.type, nullable=field.nullable, comment=field.doc)
-                for field in each.elements
-            ),
+            *map(_column, each.elements),
             comment=each.doc,
         )
         for each in layout.lists
@@ -267,6 +262,11 @@ def _with_provenance(
         return {record.name: provenance.drop(_REPEAT), child.name: made_rows.drop(_REPEAT)}
 
     return with_provenance
+
+
+def _column(field: ColumnField) -> sa.Column[Any]:
+    kind = column_type(field.node)
+    return sa.Column(field.column, kind, nullable=field.nullable, comment=field.doc)
 
 
 def _partitioned(events: pl.DataFrame, repeat: pl.Series) -> list[pl.DataFrame]:
