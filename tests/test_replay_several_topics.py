@@ -341,7 +341,7 @@ def test_a_topic_that_cannot_be_surveyed_keeps_its_verdict_and_the_others(
 
     class Survey(Replay):
         def partition(self, *arguments: Any) -> Iterator[pl.DataFrame]:
-            if self._topic.name == unreadable:
+            if self.topic.name == unreadable:
                 raise error
             return super().partition(*arguments)
 

@@ -27,6 +27,7 @@ from sinergi.settings.model import variable
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.keys import SigningKey
 from test_cli import PATIENT
+from test_events import NIK
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -141,6 +142,27 @@ def ask(
                 "2026-03-04T00:00Z",
             ],
             "--occurred-from is not before --occurred-to",
+        ),
+        (["replay", "--into", "here"], "--into is no PostgreSQL URL; write it as postgresql://"),
+        (["replay", "--into", "postgresql://h:x/d"], "--into its port is no number"),
+        (
+            ["replay", "--into", "postgresql://h/d", "--nik", NIK, "--related"],
+            "with every event, as when live, and shows none; leave --nik, --related, and choose",
+        ),
+        (
+            ["replay", "--into", "postgresql://h/d", "--output", "csv", "--out", "x.csv"],
+            "leave --output, --out, and choose rows by SQL",
+        ),
+        (["replay", "--reader", "bnnk-banyuwangi"], "--reader goes with --into"),
+        (["replay", "--into", "postgresql://h/d", "--reader", "BNNK"], "'BNNK' names no database"),
+        (["replay", "--into", "postgresql://h/d", "--reader", "bnnk/"], "'bnnk/' names no data"),
+        (
+            ["replay", "--into", "postgresql://h/d", "--reader", "nobody"],
+            "the agreements let nobody read nothing; readers are bnnk-banyuwangi",
+        ),
+        (
+            ["replay", TOPIC, "--into", "postgresql://h/d", "--reader", "bnnk-banyuwangi"],
+            f"the agreements do not let bnnk-banyuwangi read {TOPIC}; readers are nobody",
         ),
         (["replay", TOPIC], f"No agreement in force covers {TOPIC}"),
         (["replay", "sinergi.bnnk-banyuwangi.transfer"], "No agreement in force covers sinergi"),

@@ -27,6 +27,7 @@ from sinergi_consumers.audit.comparison import CopyComparison, valid_leaves, why
 from sinergi_consumers.audit.findings import AuditFinding, AuditVerdict
 from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.audit.statements import SignedStatements, contradiction
+from sinergi_consumers.audit.table_replay import TableReplay
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.merkle import EMPTY_ROOT
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.audit.replay import ReplayCounts
+    from sinergi_consumers.audit.table_replay import TableTarget
     from sinergi_consumers.bus import Bus
     from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.topics import Topic
@@ -63,19 +65,34 @@ class Copies:
 class Audit:
     """The audit of one topic or of a copy of it.
 
+    Args:
+        bus: the connection and the agreements.
+        topic: the topic.
+        copies: which copies are read.
+        target: if given, all events become rows there, and none is returned.
+
     Attributes:
         topic: the topic.
         copies: which copies are read.
         name: of the topic that is read.
+        fills_tables: whether the events become rows.
         verdict: complete when `events` is exhausted.
     """
 
-    def __init__(self, bus: Bus, topic: Topic, copies: Copies) -> None:
+    def __init__(
+        self, bus: Bus, topic: Topic, copies: Copies, target: TableTarget | None = None
+    ) -> None:
         self._bus = bus
         self.topic = topic
         self.copies = copies
         self.name = copies.name or topic.name
-        self._replay = Replay(bus, topic, copies.name, keeps_leaves=copies.against is not None)
+        self.fills_tables = target is not None
+        keeps_leaves = copies.against is not None
+        self._replay = (
+            Replay(bus, topic, copies.name, keeps_leaves=keeps_leaves)
+            if target is None
+            else TableReplay(bus, topic, copies.name, target, keeps_leaves=keeps_leaves)
+        )
         self._read_to_end: list[ReplayCounts] = []
         self.verdict = AuditVerdict(SignedStatements())
         self._comparison: CopyComparison | None = None
@@ -89,7 +106,7 @@ class Audit:
 
     @property
     def shown(self) -> int:
-        """The number of events that were returned."""
+        """The number of events that were returned, or stored in tables."""
         return sum(each.shown for each in self.partition_counts)
 
     @property
@@ -231,6 +248,10 @@ class Audit:
                 f"{name}: {counted(each.count, 'sealed event')} not shown,"
                 f" {each.cause}{_places(each)}"
                 for each in counts.refused.causes
+            ]
+            found += [
+                f"{name}: {counted(each.count, 'event')} in quarantine, {each.cause}{_places(each)}"
+                for each in counts.quarantined.causes
             ]
             found += [
                 f"{name}: {counted(each.count, 'event')} not agreed, {each.cause}{_places(each)}"

@@ -56,6 +56,7 @@ class ReplayCounts:
         note: the last checkpoint with its owner's signatures; empty before the first one.
         shown: the number of events that were returned.
         refused: sealed events that do not decode or contradict their topic or key, by reason.
+        quarantined: events that could not become rows, where a replay fills tables, by reason.
         not_agreed: events that no agreement allows, by reason; they are returned as well.
         skipped: messages that no checkpoint covers and that were skipped, by cause.
         resends: the number of messages that were skipped as copies.
@@ -79,6 +80,7 @@ class ReplayCounts:
     note: str = ""
     shown: int = 0
     refused: SkippedByCause = field(default_factory=SkippedByCause)
+    quarantined: SkippedByCause = field(default_factory=SkippedByCause)
     not_agreed: SkippedByCause = field(default_factory=SkippedByCause)
     skipped: SkippedByCause = field(default_factory=SkippedByCause)
     resends: int = 0
@@ -143,6 +145,9 @@ class Replay:
         keeps_leaves: store 16 bytes of each leaf hash, for a comparison.
 
     Attributes:
+        bus: the connection and the agreements.
+        topic: the event topic.
+        name: of the topic that is read.
         partition_counts: what was read of each partition so far.
         added: a remark about partitions that the agreement does not include, or None.
     """
@@ -150,9 +155,9 @@ class Replay:
     def __init__(
         self, bus: Bus, topic: Topic, copy: str | None = None, *, keeps_leaves: bool = False
     ) -> None:
-        self._bus = bus
-        self._topic = topic
-        self._name = topic.name if copy is None else copy
+        self.bus = bus
+        self.topic = topic
+        self.name = topic.name if copy is None else copy
         self._is_copy = copy is not None
         self._keeps_leaves = keeps_leaves
         self.partition_counts: list[ReplayCounts] = []
@@ -162,11 +167,11 @@ class Replay:
     # topics from being set up.
     @cached_property
     def _decoder(self) -> Decoder:
-        return Decoder(self._bus.catalog, self._topic.event_type)
+        return Decoder(self.bus.catalog, self.topic.event_type)
 
     @cached_property
     def _schema(self) -> RecordType:
-        return self._bus.catalog.newest(self._topic.event_type).event
+        return self.bus.catalog.newest(self.topic.event_type).event
 
     def events(self, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
         """Frames of verified events, partition by partition, each in leaf order.
@@ -190,12 +195,12 @@ class Replay:
             wanted: the filter.
             sizes: tree sizes; their roots are stored in the partition's counts.
         """
-        counts = self._new_counts(number)
-        for batch in self._batches(counts, sizes):
+        counts = self.new_counts(number)
+        for batch in self.batches(counts, sizes):
             for part in self._decoder.parts(batch):
                 for each in part.refused:
                     counts.refused.add(each.reason, each.message.offset, each.message.leaf_index)
-                not_agreed = self._bus.agreement_check.violations(self._topic, part.events)
+                not_agreed = self.bus.agreement_check.violations(self.topic, part.events)
                 for index, violation in not_agreed.items():
                     counts.not_agreed.add(violation.why, batch.message(index).offset, index)
                 chosen = self.chosen(part.events, wanted)
@@ -221,8 +226,8 @@ class Replay:
         Raises:
             SinergiError: see `partitions`.
         """
-        tps = [TopicPartition(self._name, number) for number in self.partitions()]
-        found = bounds(open_admin(self._bus.connection), tps)
+        tps = [TopicPartition(self.name, number) for number in self.partitions()]
+        found = bounds(open_admin(self.bus.connection), tps)
         return sum(map(len, found.values()))
 
     def verify(self, number: int, sizes: AbstractSet[int] = frozenset()) -> ReplayCounts:
@@ -231,8 +236,8 @@ class Replay:
         Raises:
             SealBroken: as `events`; `partition_counts` has what is valid.
         """
-        counts = self._new_counts(number)
-        for _ in self._batches(counts, sizes):
+        counts = self.new_counts(number)
+        for _ in self.batches(counts, sizes):
             pass
         return counts
 
@@ -249,47 +254,57 @@ class Replay:
             ReplayRefused: the copy does not exist, or has fewer partitions.
             Unavailable: the broker does not answer, or does not have the topic.
         """
-        expected = self._bus.agreements.partitions(self._topic)
-        admin = open_admin(self._bus.connection)
+        expected = self.bus.agreements.partitions(self.topic)
+        admin = open_admin(self.bus.connection)
         if self._is_copy:
             return self._partitions_of_copy(admin, expected)
         try:
-            found = partition_count(admin, self._name)
+            found = partition_count(admin, self.name)
         except errors.TopicMissing:
-            raise errors.ReplayedTopicMissing(self._name) from None
+            raise errors.ReplayedTopicMissing(self.name) from None
         if found < expected:
-            file = self._bus.agreements.file_of(self._topic)
-            raise errors.PartitionsDiffer(self._name, found, expected, file)
-        self.added = added(self._name, found, expected)
+            file = self.bus.agreements.file_of(self.topic)
+            raise errors.PartitionsDiffer(self.name, found, expected, file)
+        self.added = added(self.name, found, expected)
         return range(expected)
 
     def _partitions_of_copy(self, admin: Admin, expected: int) -> range:
         """As `partitions`, but without advice to create or change a topic that may be evidence."""
-        found = describe(admin, [self._name], "Read").get(self._name)
+        found = describe(admin, [self.name], "Read").get(self.name)
         if found is None:
-            raise errors.ReplayRefused(f"there is no topic {self._name} on these brokers")
+            raise errors.ReplayRefused(f"there is no topic {self.name} on these brokers")
         count = len(found.partitions)
-        what = f"the copy {self._name} has {counted(count, 'partition')}, and {expected} are agreed"
+        what = f"the copy {self.name} has {counted(count, 'partition')}, and {expected} are agreed"
         if count < expected:
             hint = "it is not a complete copy"
-            raise errors.ReplayRefused(f"{what} for {self._topic.name}; {hint}")
+            raise errors.ReplayRefused(f"{what} for {self.topic.name}; {hint}")
         if count > expected:
             self.added = f"{what}: the further ones are not read"
         return range(expected)
 
-    def _new_counts(self, number: int) -> ReplayCounts:
+    def new_counts(self, number: int) -> ReplayCounts:
+        """The counts of a partition that is about to be read."""
         counts = ReplayCounts(number, leaves=bytearray() if self._keeps_leaves else None)
         self.partition_counts.append(counts)
         return counts
 
-    def _batches(self, counts: ReplayCounts, sizes: AbstractSet[int]) -> Iterator[VerifiedBatch]:
+    def batches(self, counts: ReplayCounts, sizes: AbstractSet[int]) -> Iterator[VerifiedBatch]:
+        """The verified batches of a partition, from its first leaf on.
+
+        Args:
+            counts: they name the partition, and count what is read.
+            sizes: tree sizes; their roots are stored in `counts`.
+
+        Raises:
+            SealBroken, Unavailable: as `events`.
+        """
         number, tree, ordered = counts.partition, Frontier.empty(), sorted(sizes)
-        keys = self._bus.agreements.ring(self._topic, number)
-        bus = self._bus.agreements.bus
-        partition = Partition(bus, self._topic, number, keys, tree, compare=True)
+        keys = self.bus.agreements.ring(self.topic, number)
+        bus = self.bus.agreements.bus
+        partition = Partition(bus, self.topic, number, keys, tree, compare=True)
         counts.skipped, counts.history = partition.skipped, partition.history
         counts.stated_roots, counts.origins = partition.stated_roots, partition.origins
-        with open_scan(self._bus.connection, TopicPartition(self._name, number)) as scan:
+        with open_scan(self.bus.connection, TopicPartition(self.name, number)) as scan:
             for batch in _read(scan, partition, counts):
                 counts.add(batch, tree, ordered)
                 tree = batch.frontier

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import polars as pl
 import structlog
 
-from sinergi_consumers.quarantine.isolate import merge_and_quarantine
+from sinergi_consumers.quarantine.batch_merge import DecodedLeaves, merge_batch
 from sinergi_consumers.sinks.protocol import Receipt
 from sinergi_schemas import errors
 from sinergi_schemas.backoff import Backoff
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from threading import Event
 
-    from sinergi_consumers.decode.decoder import DecodedBatch, DecodedParts, RefusedEvent
+    from sinergi_consumers.decode.decoder import DecodedParts, RefusedEvent
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import Partition, VerifiedBatch
     from sinergi_consumers.reading.position import Position, TopicIncarnation
     from sinergi_consumers.reading.start import Start
-    from sinergi_consumers.sinks.protocol import Sink, Transaction
+    from sinergi_consumers.sinks.protocol import Sink
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.observer import Observer
     from sinergi_schemas.seal.keys import SigningKey
@@ -162,58 +161,23 @@ class Store:
 
     def _transact(self, work: ReadyBatch) -> Stored:
         batch, claim = work.batch, work.claim
-        positions = dict(claim.positions)
         receipt = self._receipt(batch)
-        due: list[tuple[Projection, int]] = []
-        quarantined: list[tuple[Projection, RefusedEvent]] = []
+        decoded = DecodedLeaves(batch, work.parts, claim.positions, claim.incarnation)
         with self.sink.transaction() as transaction:
-            for each in self.projections:
-                position = positions.get(each.name)
-                if position and position.frontier.size < batch.end:
-                    # 4. advance the position, if it is still this worker's
-                    positions[each.name] = transaction.advance(
-                        each, batch, position, claim.incarnation
-                    )
-                    due.append((each, position.frontier.size))
-            for part in work.parts:
-                transaction.keep_alive()
-                self.observer.turned()
-                for each, since in due:
-                    # 5. merge rows, write quarantine rows …
-                    refused = _merge(transaction, each, batch, part, since)
-                    quarantined += [(each, one) for one in refused]
+            # 4. advance the positions, if they are still this worker's
+            # 5. merge rows, write quarantine rows …
+            merged = merge_batch(transaction, self.projections, decoded, self.observer.turned)
             # 5. … and the receipt
-            transaction.store_checkpoints(batch)
             transaction.store_receipt(receipt)
         # 6. the commit has taken place
-        _log_quarantined(batch, quarantined)
-        return Stored(work, positions, receipt)
+        _log_quarantined(batch, merged.quarantined)
+        return Stored(work, merged.positions, receipt)
 
     def _receipt(self, batch: VerifiedBatch) -> Receipt:
         """The receipt of a batch: every projection is at its end, or beyond it."""
         now = self._clock.now()
         note = cosign(batch.checkpoints[-1].note, self._key, int(now.timestamp()))
         return Receipt(batch.topic.name, batch.partition, batch.end, note, now)
-
-
-def _merge(
-    transaction: Transaction,
-    projection: Projection,
-    batch: VerifiedBatch,
-    part: DecodedBatch,
-    since: int,
-) -> list[RefusedEvent]:
-    """Merge the events of a part that a projection does not have yet.
-
-    A projection that was added later may start in the middle of the batch.
-    """
-    if since > batch.start:
-        part = replace(
-            part,
-            events=part.events.filter(pl.col("leaf_index") >= since),
-            refused=[each for each in part.refused if each.message.leaf_index >= since],
-        )
-    return merge_and_quarantine(transaction, projection, batch, part)
 
 
 def _log_quarantined(

@@ -34,6 +34,18 @@ def taking(options: type, parameter: str, without: Collection[str] = ()) -> Call
     return decorate
 
 
+def given(options: Any) -> list[str]:
+    """The names of the options of a set that were given, as `--key`."""
+    hints = get_type_hints(type(options), include_extras=True)
+    return [
+        # In `Annotated` typer takes the first name where otherwise the default stands.
+        declared.default if isinstance(declared.default, str) else f"--{each.name}"
+        for each in fields(options)
+        if getattr(options, each.name) is not None
+        for declared in hints[each.name].__metadata__
+    ]
+
+
 def _with_options(command: Command, options: type, parameter: str, names: list[str]) -> Command:
     hints = get_type_hints(options, include_extras=True)
     parameters: list[inspect.Parameter] = []

@@ -68,6 +68,16 @@ class Destination(NamedTuple):
     force: bool = False
     for_spreadsheets: bool = False
 
+    @property
+    def options(self) -> list[str]:
+        """The names of the options that were given."""
+        given = {
+            "--output": self.output is not Output.TABLE,
+            "--out": self.path is not None,
+            "--spreadsheet-safe": self.for_spreadsheets,
+        }
+        return [name for name, is_given in given.items() if is_given]
+
 
 class EventWriter(Protocol):
     """Takes frames of events one after another."""

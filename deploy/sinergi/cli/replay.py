@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from sinergi.cli import replay_topics, root, terminal, verdict
+from sinergi.cli import replay_tables, replay_topics, root, terminal, verdict
 from sinergi.cli.native_output import logged_native_output
+from sinergi.cli.option_sets import given
 from sinergi.cli.options import force_option, json_option
 from sinergi.cli.output import Destination, EventWriter, Output, open_writer
 from sinergi.cli.replay_options import EventChoice, choosing_events
-from sinergi_consumers.audit.audit import Audit, Copies
+from sinergi.cli.replay_scope import ReplayScope
+from sinergi.cli.table_options import TableChoice, choosing_tables
+from sinergi_consumers.audit.audit import Copies
 from sinergi_consumers.audit.event_filter import SimilarNameCondition
 from sinergi_consumers.audit.series import AuditSeries
-from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
 from sinergi_schemas.files.output_folder import check_folder
 from sinergi_schemas.plain_text import counted
@@ -28,11 +29,13 @@ from sinergi_schemas.topics import is_kafka_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sinergi_consumers.audit.audit import Audit
     from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_schemas.topics import Topic
 
 
 @choosing_events
+@choosing_tables
 def replay(
     topics: Annotated[
         list[str] | None,
@@ -46,6 +49,7 @@ def replay(
         typer.Option("--type", help="Topics of this event type only; may be repeated."),
     ] = None,
     chosen: EventChoice = EventChoice(),
+    tables: TableChoice = TableChoice(),
     related: Annotated[
         bool,
         typer.Option("--related", help="Also the records that are related to these, all of them."),
@@ -87,9 +91,12 @@ def replay(
     """Read topics again and verify them from their first leaf; only verified events are shown.
 
     Without a TOPIC it reads all that the agreements let you read. An event must meet all conditions
-    that are given. Nothing is written to the bus or to a database. A topic is also compared with
-    its owner's heads and its readers' receipts, which shows whether messages at its end are
-    missing.
+    that are given. Nothing is written to the bus. A topic is also compared with its owner's heads
+    and its readers' receipts, which shows whether messages at its end are missing.
+
+    With --into the events become rows of an empty database, with the same tables, projections and
+    quarantine as in a reader's own, so that the two can be compared row by row. It takes every
+    event. Repeated, it goes on where it was broken off; no other replay may write to that database.
 
     Parquet holds in its metadata, under the key `sinergi`, what was asked for, the agreements, and
     the verdict of each topic with its roots and signers. CSV and Parquet of several event types
@@ -102,6 +109,7 @@ def replay(
       sinergi replay sinergi.lapas-banyuwangi.transfer --key P/12 --output ndjson
       sinergi replay --case LKN/12/III/2026 --related --output ndjson
       sinergi replay --type seizure --region 35.10 --output parquet --out seizures.parquet
+      sinergi replay --reader bnnk-banyuwangi --into postgresql://auditor@localhost/replayed
     """
     wanted = chosen.filter()
     copies = Copies(_copy("--copy", copy), _copy("--against", against))
@@ -111,30 +119,31 @@ def replay(
     if as_json and to_file is not None and OutputFile.is_standard_output(to_file):
         what = "--json and the events would both go to standard output"
         raise errors.ReplayRefused(f"{what}; say --out FILE, or leave --out away")
+    destination = Destination(output, to_file, force, for_spreadsheets)
+    others = [*given(chosen), *(["--related"] if related else []), *destination.options]
+    tables.check(others)
     settings, catalog = root.settings(), Catalog.shipped()
     agreements = settings.agreements()
-    names = replay_topics.chosen(settings, agreements, names, agency or [], event_type or [])
-    audits = [
-        Audit(Bus(replay_topics.connection(settings, name), agreements, catalog), name, copies)
-        for name in names
-    ]
-    series = AuditSeries(audits, follows_related=related)
+    reader = replay_tables.reader_of(tables, settings, agreements, names) if tables.fills else None
+    names = replay_topics.chosen(
+        settings, agreements, names, agency or [], event_type or [], reader
+    )
     if notes is not None:
         _check_notes(notes, names, force=force)
-    destination = Destination(output, to_file, force, for_spreadsheets)
+    scope = ReplayScope(settings, agreements, catalog, names, copies, reader)
+    asked_for = {**chosen.described, "related": related}
     with logged_native_output():
-        if as_json and to_file is None:
+        if tables.into is not None:
+            series = replay_tables.fill(tables.into, scope, lambda all_: _run(all_, wanted, None))
+        elif as_json and to_file is None:
+            series = AuditSeries(scope.audits(), follows_related=related)
             _run(series, wanted, None)
         else:
+            series = AuditSeries(scope.audits(), follows_related=related)
             with open_writer(destination, series.event_types) as writer:
                 _run(series, wanted, writer)
-                facts = {
-                    "made_at": SYSTEM.now().isoformat(),
-                    "asked_for": {**chosen.described, "related": related},
-                    "agreements": sorted(agreements.versions),
-                    "verdicts": verdict.documents(audits, record=chosen.key, unread=series.unread),
-                }
-                writer.finish(facts)
+                writer.finish(scope.facts(series, asked_for, chosen.key))
+    audits = series.audits
     if notes is not None:
         _write_notes(notes, audits, force=force)
     _report_spellings(wanted)

@@ -40,17 +40,23 @@ def chosen(
     named: Sequence[Topic],
     agencies: Collection[str],
     event_types: Collection[str],
+    reader: str | None = None,
 ) -> list[Topic]:
     """The topics to read: the named ones, or else all that the agreements let us read.
 
     Args:
         agencies, event_types: only topics of these; empty for all.
+        reader: only topics that this agency may read too; None for all.
 
     Raises:
         ReplayRefused: no topic is left.
         SettingsRefused: the settings do not say where the brokers are.
     """
-    readable = list(named) or _readable(settings, agreements)
+    readable = list(named) or [
+        each
+        for each in _readable(settings, agreements)
+        if reader is None or reader in agreements.readers(each)
+    ]
     for option, values, known in (
         ("--agency", agencies, {each.agency for each in readable}),
         ("--type", event_types, {each.event_type for each in readable}),

@@ -71,7 +71,8 @@ def report_unread(unread: Sequence[UnreadRecords]) -> None:
 def _report_topic(audit: Audit, *, record: str | None, is_filtered: bool) -> None:
     verified = counted(sum(each.verified for each in audit.partition_counts), "leaf", "leaves")
     under = f"verified under {audit.topic.agency}'s checkpoints"
-    terminal.note(f"{audit.name}: {verified} {under}, {audit.shown:,} shown")
+    done = "stored" if audit.fills_tables else "shown"
+    terminal.note(f"{audit.name}: {verified} {under}, {audit.shown:,} {done}")
     if not audit.verdict.not_read:
         for line in (*_witnesses(audit), *audit.remarks):
             terminal.note(f"  {line}")

@@ -35,6 +35,21 @@ class ReplayRefused(Refused):
     what: str
 
 
+class ReplayDatabaseRefused(Refused):
+    """The replay cannot be written to that database: {what}. Name an empty database, or repeat the
+    replay that has begun it.
+    """
+
+    what: str
+
+
+class ReplayedDatabase(Refused):
+    """`sinergi replay` has filled this database, so no materialiser may use it: it would sign
+    receipts for what no materialiser has stored. Name the agency's own database
+    (`consumer.database`).
+    """
+
+
 class LeafNotRead(Refused):
     """Quarantine does not keep the bytes of leaf {index} of {topic}/{partition}, and the topic does
     not show the leaf as it was verified. Let the broker's operator restore the topic from a copy,

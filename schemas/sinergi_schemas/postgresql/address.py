@@ -60,6 +60,17 @@ def conninfo(url: str) -> str:
     return made
 
 
+def is_same(one: str, other: str) -> bool:
+    """Whether two addresses name the same database by the same words.
+
+    Other words may name the same one too, as another name of a host.
+
+    Raises:
+        ValueError: one of them is no address.
+    """
+    return _place(one) == _place(other)
+
+
 def masked(url: str) -> str:
     """A database's address without its passwords, for people to read.
 
@@ -80,6 +91,13 @@ def masked(url: str) -> str:
     except ValueError:
         return f"{scheme}://{_HIDDEN}" if mark else _HIDDEN
     return f"{scheme}://{_HIDDEN}"
+
+
+def _place(url: str) -> tuple[str, ...]:
+    parts = conninfo_to_dict(conninfo(url))
+    host = parts.get("hostaddr") or parts.get("host") or ""
+    name = parts.get("dbname") or parts.get("user") or ""
+    return str(parts.get("service") or ""), str(host), str(parts.get("port") or "5432"), str(name)
 
 
 @cache

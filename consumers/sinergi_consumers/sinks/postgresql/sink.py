@@ -42,6 +42,7 @@ _OWN = {
 
 
 _POSITION = "sinergi_consumer.position"
+_IS_REPLAYED = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
 _CLAIM = """
     INSERT INTO sinergi_consumer.position AS p (projection, topic, partition)
     SELECT name, %s, %s FROM unnest(%s::text[]) AS name ORDER BY name
@@ -87,6 +88,8 @@ _WITHOUT_BYTES = """
 """
 
 QUARANTINE_BYTES = 64 * 1024 * 1024
+REPLAY_SCHEMA = "sinergi_replay"
+"""The SQL schema that only a database has which a replay has filled."""
 
 
 class PostgresqlSink:
@@ -120,10 +123,13 @@ class PostgresqlSink:
         """Check that all tables exist, and that the user may fill them.
 
         Raises:
+            ReplayedDatabase: a replay has filled the database.
             TablesMissing: the first one that does not exist.
             GrantMissing: the user lacks rights.
         """
         with self._database.serving() as connection:
+            if connection.execute(_IS_REPLAYED, (REPLAY_SCHEMA,)).fetchone() == (True,):
+                raise errors.ReplayedDatabase
             found: dict[tuple[str, str], set[str]] = {}
             # information_schema omits tables without a privilege, so pg_catalog is read.
             for schema, table, column in connection.execute(

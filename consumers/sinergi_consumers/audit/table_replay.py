@@ -1,0 +1,135 @@
+"""A replay that fills the tables of projections, with the code of the materialiser.
+
+It decodes, checks against the agreements, merges and quarantines as a materialiser does, and moves
+the positions in the same transactions. It has no consumer group and signs no receipt. It verifies
+each topic from its first leaf, also if it goes on: what the database has already is not merged
+again, and must be what the topic has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi_consumers.audit.replay import Replay
+from sinergi_consumers.decode.decoder import DecodedParts
+from sinergi_consumers.quarantine.batch_merge import DecodedLeaves, merge_batch
+from sinergi_consumers.reading.position import TopicIncarnation
+from sinergi_schemas import errors
+from sinergi_schemas.kafka.admin import cluster_id, open_admin, topic_id
+from sinergi_schemas.topics import TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    import polars as pl
+
+    from sinergi_consumers.audit.event_filter import ReplayFilter
+    from sinergi_consumers.audit.replay import ReplayCounts
+    from sinergi_consumers.bus import Bus
+    from sinergi_consumers.decode.decoder import Decoders
+    from sinergi_consumers.projections.projection import Projection
+    from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_consumers.reading.position import Position
+    from sinergi_consumers.sinks.protocol import Sink
+    from sinergi_schemas.topics import Topic
+
+
+class TableTarget(NamedTuple):
+    """The tables that replays fill.
+
+    Attributes:
+        sink: the database.
+        projections: those that have tables in it.
+        decoders: they check events against the agreements, for the reader whose tables these are.
+    """
+
+    sink: Sink
+    projections: Sequence[Projection]
+    decoders: Decoders
+
+
+class TableReplay(Replay):
+    """The replay of one topic into tables.
+
+    Args:
+        bus, topic, copy, keeps_leaves: see `Replay`.
+        target: the tables.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        topic: Topic,
+        copy: str | None,
+        target: TableTarget,
+        *,
+        keeps_leaves: bool = False,
+    ) -> None:
+        super().__init__(bus, topic, copy, keeps_leaves=keeps_leaves)
+        self._target = target
+
+    def partition(
+        self, number: int, wanted: ReplayFilter, sizes: AbstractSet[int] = frozenset()
+    ) -> Iterator[pl.DataFrame]:
+        """Store the verified events of one partition. The frames are empty: one for each batch.
+
+        Raises:
+            ReplayDatabaseRefused: what the database has is not what the topic has.
+            PositionLost: another replay writes to the database.
+            Unavailable, DatabaseBroken: the broker or the database.
+            SealBroken: as `Replay.partition`; the batches before are stored.
+        """
+        del wanted  # all events become rows, so that a position says what the tables have
+        tp = TopicPartition(self.topic.name, number)
+        positions: Mapping[str, Position] = self._target.sink.claim(tp)
+        incarnation = self._incarnation()
+        stored = {each.frontier.size: each.frontier.root() for each in positions.values()}
+        counts, empty = self.new_counts(number), self.empty_frame()
+        for batch in self.batches(counts, sizes | stored.keys()):
+            self._compare(tp, stored, counts)
+            if any(each.frontier.size < batch.end for each in positions.values()):
+                positions = self._store(batch, positions, incarnation, counts)
+            yield empty
+        if counts.verified < max(stored, default=0):
+            raise errors.ReplayDatabaseRefused(_more(tp, max(stored), counts.verified))
+
+    def _store(
+        self,
+        batch: VerifiedBatch,
+        positions: Mapping[str, Position],
+        incarnation: TopicIncarnation,
+        counts: ReplayCounts,
+    ) -> Mapping[str, Position]:
+        """Store a batch, in one transaction. Returns the positions after it."""
+        target = self._target
+        parts = DecodedParts(target.decoders.of(batch.topic.event_type), batch)
+        decoded = DecodedLeaves(batch, parts, positions, incarnation)
+        with target.sink.transaction() as transaction:
+            merged = merge_batch(transaction, target.projections, decoded)
+        counts.shown += len(batch.messages)
+        for projection, each in merged.quarantined:
+            what = f"{each.reason} in {projection.name}"
+            counts.quarantined.add(what, each.message.offset, each.message.leaf_index)
+        return merged.positions
+
+    def _incarnation(self) -> TopicIncarnation:
+        admin = open_admin(self.bus.connection)
+        return TopicIncarnation(cluster_id(admin), topic_id(admin, self.name))
+
+    def _compare(
+        self, tp: TopicPartition, stored: Mapping[int, bytes], counts: ReplayCounts
+    ) -> None:
+        """Compare the trees of the stored positions with those of the topic.
+
+        Raises:
+            ReplayDatabaseRefused: they differ.
+        """
+        for size, root in stored.items():
+            if counts.roots.get(size, root) != root:
+                what = f"its first {size} leaves of {tp.topic}/{tp.partition} are others"
+                raise errors.ReplayDatabaseRefused(what)
+
+
+def _more(tp: TopicPartition, size: int, verified: int) -> str:
+    return f"it has {size} leaves of {tp.topic}/{tp.partition}, and this topic has {verified}"

@@ -1,0 +1,74 @@
+"""The options of a replay that fills tables instead of showing events, declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sinergi.cli.option_sets import taking
+from sinergi_schemas import errors
+from sinergi_schemas.postgresql.address import conninfo
+from sinergi_schemas.topics import is_slug
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+@dataclass(frozen=True, slots=True)
+class TableChoice:
+    """Whose tables a replay fills, and where. Each field is an option of the command."""
+
+    into: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Fill the tables of an empty PostgreSQL database, as when live."
+        ),
+    ] = None
+    reader: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGENCY[/DATABASE]", help="Whose tables; else those of the settings' agency."
+        ),
+    ] = None
+
+    @property
+    def fills(self) -> bool:
+        """Whether tables are filled."""
+        return self.into is not None
+
+    @property
+    def agency(self) -> str | None:
+        """The agency of `--reader`."""
+        return None if self.reader is None else self.reader.partition("/")[0]
+
+    def check(self, others: Collection[str]) -> None:
+        """Refuse what contradicts itself.
+
+        Args:
+            others: the given options that choose events or say how they are written.
+
+        Raises:
+            ReplayRefused: the error names the option.
+        """
+        if self.reader is not None:
+            agency, mark, database = self.reader.partition("/")
+            if not is_slug(agency) or (mark and not is_slug(database)):
+                what = f"--reader {self.reader!r} names no database; write AGENCY/DATABASE"
+                raise errors.ReplayRefused(what)
+        if not self.fills:
+            if self.reader is not None:
+                raise errors.ReplayRefused("--reader goes with --into")
+            return
+        if others:
+            what = "--into fills the tables with every event, as when live, and shows none"
+            raise errors.ReplayRefused(f"{what}; leave {', '.join(others)}, and choose rows by SQL")
+        try:
+            conninfo(self.into or "")
+        except ValueError as why:
+            raise errors.ReplayRefused(f"--into {why}") from None
+
+
+choosing_tables = taking(TableChoice, "tables")
+"""Gives a command the options of `TableChoice` in place of its parameter `tables`."""
