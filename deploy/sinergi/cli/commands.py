@@ -53,6 +53,7 @@ ENTRIES = {
     "replay": CommandEntry(
         "replay:replay", _READING, "Read topics again, verified, without effects."
     ),
+    "evidence": CommandEntry("evidence:app", _READING, "Verify a file of evidence."),
     "schemas": CommandEntry("schemas:app", _READING, "List, show and check event schemas."),
     "status": CommandEntry("status:status", _READING, "How far every topic and partition is."),
     "demo": CommandEntry(
