@@ -126,7 +126,6 @@ HOMES = (
             "database",
             "materialising",
             "files",
-            "evidence",
         )
     ),
     local_errors.__name__,

@@ -20,7 +20,7 @@ another history.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sinergi_consumers.audit import statement_reading
 from sinergi_consumers.audit.comparison import CopyComparison, valid_leaves, why_no_copy
@@ -34,7 +34,8 @@ from sinergi_schemas.seal.merkle import EMPTY_ROOT
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     import polars as pl
@@ -43,8 +44,11 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_consumers.audit.table_replay import TableTarget
     from sinergi_consumers.bus import Bus
+    from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.topics import Topic
+
+T = TypeVar("T")
 
 _MOST_PLACES = 3
 
@@ -211,6 +215,30 @@ class Audit:
             ReplayRefused: a copy does not exist, or has fewer partitions.
             Unavailable: the broker does not answer.
         """
+
+        def read(number: int, sizes: AbstractSet[int]) -> Iterator[pl.DataFrame]:
+            return self._replay.partition(number, wanted, sizes)
+
+        return self._audited(read)
+
+    def batches(self, sizes: Mapping[int, AbstractSet[int]]) -> Iterator[VerifiedBatch]:
+        """The verified batches, whose events are not decoded. At the end `verdict` is complete.
+
+        Args:
+            sizes: further tree sizes of each partition, for `root`.
+
+        Raises:
+            SinergiError: as `events`.
+        """
+
+        def read(number: int, stated: AbstractSet[int]) -> Iterator[VerifiedBatch]:
+            counts = self._replay.new_counts(number)
+            return self._replay.batches(counts, stated | sizes.get(number, frozenset()))
+
+        return self._audited(read)
+
+    def _audited(self, read: Callable[[int, AbstractSet[int]], Iterator[T]]) -> Iterator[T]:
+        """What `read` returns of each partition, for its number and the sizes to keep roots of."""
         numbers = self._replay.partitions()
         if self._comparison is not None:
             self._comparison.check()
@@ -218,9 +246,8 @@ class Audit:
         if self._comparison is not None:
             self._comparison.read(numbers)
         for number in numbers:
-            frames = self._replay.partition(number, wanted, stated.sizes(number))
             try:
-                yield from frames  # 2
+                yield from read(number, stated.sizes(number))  # 2
                 self._read_to_end.append(self.partition_counts[-1])
             except errors.SealBroken as why:
                 self._add_broken(self.partition_counts[-1], why)
@@ -275,7 +302,7 @@ class Audit:
             difference, remark = self._comparison.difference(counts, why)
             remarks.append(remark)
         self.verdict.findings.append(
-            AuditFinding(str(why), counts.partition, tuple(remarks), difference)
+            AuditFinding(str(why), counts.partition, tuple(remarks), difference, _is_fork(why))
         )
 
     def _compare_statements(self) -> None:
@@ -302,7 +329,9 @@ class Audit:
                 what = f"{_leaves(first.size)} and the root {first.root.hex()}"
                 statement = f"{first} {first.states} {what}"
                 remarks = (statement, *(f"by {each} it has {each.size}" for each, _ in more))
-                self.verdict.findings.append(AuditFinding(str(error), counts.partition, remarks))
+                self.verdict.findings.append(
+                    AuditFinding(str(error), counts.partition, remarks, is_fork=_is_fork(error))
+                )
 
     def _compare_smaller_checkpoints(self) -> None:
         """Compare checkpoints of smaller trees that come after those of larger ones."""
@@ -311,8 +340,14 @@ class Audit:
             for size, root in sorted(counts.unmatched.items()):
                 if roots.get(size, root) != root:
                     fork = errors.SealFork(self._origin(counts.partition), size)
-                    self.verdict.findings.append(AuditFinding(str(fork), counts.partition))
+                    self.verdict.findings.append(
+                        AuditFinding(str(fork), counts.partition, is_fork=True)
+                    )
                     break
+
+
+def _is_fork(why: errors.SealBroken) -> bool:
+    return isinstance(why, errors.SealFork)
 
 
 def _leaves(count: int) -> str:

@@ -169,7 +169,7 @@ class CopyComparison:
         elif forked is not None:
             fork = errors.SealFork(self._origin(number), forked)
             why = f"Compared with {self.against}, whose checkpoints are signed too: {fork}"
-            self._verdict.findings.append(AuditFinding(why, number))
+            self._verdict.findings.append(AuditFinding(why, number, is_fork=True))
         elif theirs.verified > verified and is_whole:
             origin = self._origin(number)
             unsealed = counts.unsealed_of(origin)
@@ -211,7 +211,11 @@ class CopyComparison:
         difference = LeafDifference(counts.partition, leaf, is_missing=False, is_end=False)
         self._verdict.findings.append(
             AuditFinding(
-                f"Compared with {self.against}: {fork}", counts.partition, remarks, difference
+                f"Compared with {self.against}: {fork}",
+                counts.partition,
+                remarks,
+                difference,
+                is_fork=True,
             )
         )
 

@@ -39,12 +39,14 @@ class AuditFinding:
         partition: the partition that it is about.
         remarks: further facts about it, one per line.
         difference: the first leaf that differs from the other copy, if it is known.
+        is_fork: whether the owner has signed two histories. Nobody else can do that.
     """
 
     why: str
     partition: int
     remarks: tuple[str, ...] = ()
     difference: LeafDifference | None = None
+    is_fork: bool = False
 
     @property
     def summary(self) -> str:

@@ -14,12 +14,15 @@ from sinergi_consumers.audit.related_records import RelatedRecords, UnreadRecord
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     import polars as pl
 
     from sinergi_consumers.audit.audit import Audit
     from sinergi_consumers.audit.replay import Replay
+    from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_schemas.topics import Topic
 
 # Errors about one topic. The others can still be audited.
 _OF_ONE_TOPIC = (
@@ -40,6 +43,13 @@ class AuditedEvents(NamedTuple):
 
     audit: Audit
     events: pl.DataFrame
+
+
+class AuditedBatch(NamedTuple):
+    """A verified batch of one topic, whose events are not decoded."""
+
+    audit: Audit
+    batch: VerifiedBatch
 
 
 class AuditSeries:
@@ -86,9 +96,7 @@ class AuditSeries:
         Raises:
             SinergiError: see `Audit.events`.
         """
-        for audit in self.readable:
-            with self._kept(audit):
-                self.message_count += audit.count_messages() * (1 if self.unread is None else 2)
+        self._count_messages(1 if self.unread is None else 2)
         # A topic that cannot be surveyed is audited all the same: it may be disproved.
         readable = self.readable
         if self.unread is not None:
@@ -101,6 +109,29 @@ class AuditSeries:
             with self._kept(audit):
                 for frame in audit.events(wanted):
                     yield AuditedEvents(audit, frame)
+
+    def batches(
+        self, sizes: Mapping[Topic, Mapping[int, AbstractSet[int]]]
+    ) -> Iterator[AuditedBatch]:
+        """The verified batches of each topic. An error about one topic of several is kept.
+
+        Args:
+            sizes: further tree sizes of each topic's partitions; see `Audit.batches`.
+
+        Raises:
+            SinergiError: see `Audit.events`.
+        """
+        self._count_messages(1)
+        for audit in self.readable:
+            with self._kept(audit):
+                for batch in audit.batches(sizes.get(audit.topic, {})):
+                    yield AuditedBatch(audit, batch)
+
+    def _count_messages(self, times: int) -> None:
+        """Count the messages of all topics, each of which is read so many times."""
+        for audit in self.readable:
+            with self._kept(audit):
+                self.message_count += audit.count_messages() * times
 
     def _survey(self, wanted: ReplayFilter, related: RelatedRecords) -> Iterator[AuditedEvents]:
         """Take the relations of all events. The frames are empty, and only show that it goes on."""

@@ -75,6 +75,13 @@ class DecodedBatch:
     events: pl.DataFrame
     refused: Sequence[RefusedEvent]
 
+    def between(self, start: int, end: int) -> DecodedBatch:
+        """What it has of the leaves `[start, end)`."""
+        return DecodedBatch(
+            self.events.filter(pl.col(_INDEX).is_between(start, end, closed="left")),
+            [each for each in self.refused if start <= each.message.leaf_index < end],
+        )
+
 
 class Decoder:
     """Decodes batches of one event type to the columns of its newest schema in the catalogue.

@@ -5,10 +5,7 @@ The materialiser and a replay into a database both use it, so both make the same
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
-
-import polars as pl
 
 from sinergi_consumers.quarantine.isolate import merge_and_quarantine
 
@@ -95,8 +92,4 @@ def _since(leaf: int, batch: VerifiedBatch, part: DecodedBatch) -> DecodedBatch:
     """
     if leaf <= batch.start:
         return part
-    return replace(
-        part,
-        events=part.events.filter(pl.col("leaf_index") >= leaf),
-        refused=[each for each in part.refused if each.message.leaf_index >= leaf],
-    )
+    return part.between(leaf, batch.end)

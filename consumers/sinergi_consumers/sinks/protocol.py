@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import TopicPartition
 
 
+class PositionKey(NamedTuple):
+    """The key of a position: a projection, and a topic-partition."""
+
+    projection: str
+    tp: TopicPartition
+
+
 class QuarantineKey(NamedTuple):
     """The key of a row of quarantine: an event, and the projection for which it was refused."""
 

@@ -53,7 +53,9 @@ ENTRIES = {
     "replay": CommandEntry(
         "replay:replay", _READING, "Read topics again, verified, without effects."
     ),
-    "evidence": CommandEntry("evidence:app", _READING, "Verify a file of evidence."),
+    "verify": CommandEntry(
+        "verify:verify", _READING, "Whether the database has what was published, row by row."
+    ),
     "schemas": CommandEntry("schemas:app", _READING, "List, show and check event schemas."),
     "status": CommandEntry("status:status", _READING, "How far every topic and partition is."),
     "demo": CommandEntry(

@@ -50,6 +50,12 @@ class ReplayedDatabase(Refused):
     """
 
 
+class VerificationRefused(Refused):
+    """Nothing was verified: {what}."""
+
+    what: str
+
+
 class LeafNotRead(Refused):
     """Quarantine does not keep the bytes of leaf {index} of {topic}/{partition}, and the topic does
     not show the leaf as it was verified. Let the broker's operator restore the topic from a copy,

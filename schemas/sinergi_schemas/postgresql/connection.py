@@ -123,6 +123,19 @@ class Database:
         with self._transaction(session.READING) as connection:
             yield connection
 
+    @contextmanager
+    def scratch(self) -> Iterator[psycopg.Connection]:
+        """A transaction that sees one state of the database, and fills temporary tables at most.
+
+        It is rolled back at the end of the block, whatever was written.
+
+        Raises:
+            DatabaseAway, DatabaseBroken, EncodingRefused, PoolerRefused: as `serving`.
+        """
+        with self._transaction(session.SCRATCH) as connection:
+            yield connection
+            connection.rollback()
+
     def close(self) -> None:
         """Give the connection back; the next use opens another."""
         if self._connection is not None:

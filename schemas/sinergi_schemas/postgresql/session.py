@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WRITING = "ISOLATION LEVEL READ COMMITTED READ WRITE NOT DEFERRABLE"
 READING = "ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE"
 
+SCRATCH = "ISOLATION LEVEL REPEATABLE READ READ WRITE NOT DEFERRABLE"
+
 # On this path there is nothing that a user without special rights can create: no function,
 # operator, type or cast of the schema `public` can take the place of one of PostgreSQL's own.
 SEARCH_PATH = "pg_catalog, pg_temp"
@@ -93,7 +95,7 @@ def begin(
     """Begin a transaction and set everything, in one round trip.
 
     Args:
-        mode: `WRITING` or `READING`.
+        mode: `WRITING`, `READING` or `SCRATCH`.
         server_version, timeouts, row_security, statement_seconds: see `statements`.
     """
     stated = statements(

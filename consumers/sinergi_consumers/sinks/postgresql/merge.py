@@ -75,6 +75,10 @@ class Merge:
 
     projection: Projection
 
+    def target(self, table: sa.Table) -> sql.Identifier:
+        """The table into which rows of a table are merged."""
+        return real(table)
+
     def make_incoming(self, table: sa.Table, on_commit: sql.SQL) -> sql.Composed:
         """Create the temporary table for a table's rows.
 
@@ -82,7 +86,7 @@ class Merge:
         later revision replaces. So the result does not depend on how events are split into batches.
         """
         return sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS) {}").format(
-            incoming(table), real(table), on_commit
+            incoming(table), self.target(table), on_commit
         )
 
     def copy(self, table: sa.Table) -> sql.Composed:
@@ -130,7 +134,7 @@ class Merge:
             " SELECT DISTINCT ON ({key}) {columns} FROM {incoming} WHERE {which} ORDER BY {order}"
             " ON CONFLICT ({key}) {conflict}"
         ).format(
-            real=real(record),
+            real=self.target(record),
             columns=columns(record),
             key=key,
             incoming=incoming(record),
@@ -188,7 +192,7 @@ class Merge:
         ).format(
             name=sql.Literal(self.projection.name),
             records=records,
-            real=real(self.projection.record),
+            real=self.target(self.projection.record),
             held=held,
         )
 
@@ -204,14 +208,14 @@ class Merge:
             " AND stored.ctid = ANY (ARRAY(SELECT gone.place FROM {winner} AS winner, LATERAL ("
             "SELECT stored.ctid AS place FROM {real} AS stored WHERE stored.agency = winner.agency"
             " AND stored.record_id = winner.record_id OFFSET 0) AS gone WHERE winner.replaced))"
-        ).format(real=real(child), winner=WINNER)
+        ).format(real=self.target(child), winner=WINNER)
 
     def insert_children(self, child: sa.Table) -> sql.Composed:
         """Insert the child rows of winning revisions. A batch has rows of one partition."""
         return sql.SQL(
             "INSERT INTO {} ({columns}) SELECT {columns} FROM {} AS arrived"
             " WHERE EXISTS (SELECT FROM {} AS winner WHERE winner.leaf_index = arrived.leaf_index)"
-        ).format(real(child), incoming(child), WINNER, columns=columns(child))
+        ).format(self.target(child), incoming(child), WINNER, columns=columns(child))
 
     @cached_property
     def conflicts(self) -> sql.Composed:
@@ -229,7 +233,7 @@ class Merge:
             "SELECT stored.revision, stored.event_id FROM {real} AS stored WHERE {same_key} LIMIT 1"
             ") AS winner WHERE winner.revision = arrived.revision"
             " AND winner.event_id <> arrived.event_id ORDER BY arrived.leaf_index"
-        ).format(incoming=incoming(record), real=real(record), same_key=same_key)
+        ).format(incoming=incoming(record), real=self.target(record), same_key=same_key)
 
 
 def create_temporary_tables(merges: Iterable[Merge], *, persistent: bool) -> sql.Composed:

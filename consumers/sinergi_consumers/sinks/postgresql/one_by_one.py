@@ -99,7 +99,7 @@ def _block(statements: Merge) -> sql.Composed:
         insert=statements.insert_winners(one),
         children=sql.SQL("").join(
             _CHILD.format(
-                real=merge.real(child),
+                real=statements.target(child),
                 columns=merge.columns(child),
                 incoming=merge.incoming(child),
             )

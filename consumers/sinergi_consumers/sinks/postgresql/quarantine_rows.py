@@ -30,15 +30,20 @@ LOCK_POSITION = (
     "SELECT tree_size FROM sinergi_consumer.position"
     " WHERE projection = %s AND topic = %s AND partition = %s FOR UPDATE"
 )
-_STORE = """
-    INSERT INTO sinergi_consumer.quarantine AS held (projection, topic, partition, leaf_index,
-        event_id, revision, reason, detail, fingerprint, key_hash, leaf_hash, size)
+REFUSED = """projection, topic, partition, leaf_index,
+        event_id, revision, reason, detail, fingerprint, key_hash, leaf_hash, size"""
+REFUSED_VALUES = """
     SELECT %s, %s, %s, * FROM unnest(%s::bigint[], %s::uuid[], %s::integer[], %s::text[],
         %s::text[], %s::bytea[], %s::bytea[], %s::bytea[], %s::integer[])
+"""
+_STORE = f"INSERT INTO sinergi_consumer.quarantine AS held ({REFUSED})" + (
+    REFUSED_VALUES
+    + """
     ON CONFLICT (projection, topic, partition, leaf_index) DO UPDATE
     SET revision = excluded.revision, reason = excluded.reason, detail = excluded.detail,
         state = CASE held.state WHEN 'retried' THEN 'open' ELSE held.state END
 """
+)
 # A discarded event stays discarded if a projection is reset and reads it again.
 _STORE_DATUM = """
     INSERT INTO sinergi_consumer.quarantined_datum (topic, partition, leaf_index, key, datum)
@@ -92,7 +97,7 @@ class QuarantineRows:
         """Store events that could not become rows of a projection, or update their rows."""
         name, tp = merge.projection.name, TopicPartition(leaves.topic.name, leaves.partition)
         found = {each.message.leaf_index: each for each in refused}
-        columns = [*zip(*map(_columns, found.values()), strict=True)]
+        columns = [*zip(*map(refused_columns, found.values()), strict=True)]
         self._connection.execute(_STORE, [name, *tp, *map(list, columns)])
         kept = {at: each.message for at, each in found.items() if each.may_keep}
         self._store_datums(tp, kept)
@@ -154,8 +159,8 @@ class QuarantineRows:
             )
 
 
-def _columns(refused: RefusedEvent) -> tuple[object, ...]:
-    """The columns of a row that differ between the events of a partition."""
+def refused_columns(refused: RefusedEvent) -> tuple[object, ...]:
+    """The columns of a row that differ between the events of a partition, as in `REFUSED`."""
     message = refused.message
     return (
         message.leaf_index,

@@ -60,6 +60,18 @@ def reader(projections: Iterable[Projection]) -> RoleRights:
     return RoleRights("consumer.database_roles.reader", (on_schema(SCHEMA), *reading))
 
 
+def verifier(projections: Iterable[Projection]) -> RoleRights:
+    """What somebody needs who compares the tables of these projections with the events.
+
+    It is part of what a materialiser needs. Nothing can be changed with it.
+    """
+    own = ("position", "checkpoint", "receipt", "quarantine")
+    reading = (each for name in own for each in on_table(f"sinergi_consumer.{name}", "SELECT"))
+    rows = reader(projections).rights
+    needed = (TEMPORARY, on_schema("sinergi_consumer"), *reading, *rows)
+    return RoleRights(MATERIALISER.setting, needed)
+
+
 def _filling(projection: Projection) -> Iterator[DatabaseRight]:
     is_replacing = projection.kind is ProjectionKind.CURRENT
     change, clear = (("UPDATE",), ("DELETE",)) if is_replacing else ((), ())

@@ -1,0 +1,282 @@
+"""Compares the tables of projections with the events, within one transaction of their database.
+
+    1. Read the positions, and make temporary tables with the columns of the projections' tables.
+    2. Merge the verified events below each position into the temporary tables.
+    3. Compare each table with its temporary one. Records whose events the topic does not show any
+       more cannot be compared, and are counted.
+
+A materialiser may run meanwhile: positions and rows are those of one snapshot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from psycopg import sql
+
+from sinergi_consumers.audit.expected_rows import ExpectedRows
+from sinergi_consumers.sinks.postgresql import expected_tables, stored_statements
+from sinergi_consumers.sinks.postgresql.expected_tables import (
+    REFUSALS,
+    ExpectedTransaction,
+    expected,
+)
+from sinergi_consumers.sinks.postgresql.merge import real
+from sinergi_consumers.sinks.postgresql.row_comparison import (
+    HELD,
+    UNCHECKED,
+    QuarantineHold,
+    TableComparison,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import psycopg
+
+    from sinergi_consumers.decode.decoder import Decoders
+    from sinergi_consumers.projections.projection import Projection
+    from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_consumers.sinks.postgresql.row_comparison import DifferenceCount, RowDifference
+    from sinergi_consumers.sinks.postgresql.table_structure import TableStructure
+    from sinergi_consumers.sinks.protocol import PositionKey
+    from sinergi_schemas.topics import TopicPartition
+
+_UNQUARANTINED = sql.SQL(
+    "SELECT topic, partition, leaf_index, reason, count(*) OVER () FROM {} AS r"
+    " WHERE projection = %s AND NOT EXISTS (SELECT FROM sinergi_consumer.quarantine AS q"
+    " WHERE q.projection = r.projection AND q.topic = r.topic AND q.partition = r.partition"
+    " AND q.leaf_index = r.leaf_index) ORDER BY topic, partition, leaf_index LIMIT 1"
+).format(REFUSALS)
+_QUARANTINED = (
+    "SELECT state, count(*) FROM sinergi_consumer.quarantine WHERE projection = %s GROUP BY state"
+)
+
+
+class LeafRange(NamedTuple):
+    """Leaves `[start, end)` of a topic-partition that the topic does not show.
+
+    Attributes:
+        why: in words.
+    """
+
+    tp: TopicPartition
+    start: int
+    end: int
+    why: str
+
+
+class MissingRefusal(NamedTuple):
+    """The first event that can be no row and is not in quarantine, and how many there are."""
+
+    topic: str
+    partition: int
+    leaf_index: int
+    reason: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableResult:
+    """How a table differs from the events.
+
+    Attributes:
+        comparison: of the table, for its differences one by one.
+        rows: how many rows are expected.
+        counts: of the differing rows, by kind.
+        columns: in how many changed rows each column differs.
+        first: the first difference.
+    """
+
+    comparison: TableComparison
+    rows: int
+    counts: Sequence[DifferenceCount]
+    columns: Mapping[str, int]
+    first: RowDifference | None
+
+    @property
+    def differing(self) -> int:
+        """How many rows differ."""
+        return sum(each.rows for each in self.counts if each.hold is not QuarantineHold.UNDECIDED)
+
+    @property
+    def undecided(self) -> int:
+        """How many rows a foreign key, a trigger or a rule of the table may have refused."""
+        return sum(each.rows for each in self.counts if each.hold is QuarantineHold.UNDECIDED)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionResult:
+    """How the tables of a projection differ from the events.
+
+    Attributes:
+        structures: of its tables, by name.
+        tables: of its tables; empty if they could not be compared.
+        unchecked: the leaves below its positions that the topics do not show.
+        unchecked_records: how many records come from these.
+        quarantined: how many of its events are in quarantine, by state.
+        missing_refusal: None if each event that can be no row is in quarantine.
+    """
+
+    projection: Projection
+    structures: Mapping[str, TableStructure]
+    tables: Sequence[TableResult] = ()
+    unchecked: Sequence[LeafRange] = ()
+    unchecked_records: int = 0
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    missing_refusal: MissingRefusal | None = None
+
+    @property
+    def missing(self) -> list[str]:
+        """Its tables and columns that are not in the database."""
+        return [name for each in self.structures.values() for name in each.missing]
+
+
+class ProjectionCheck:
+    """The comparison of the tables of some projections.
+
+    Args:
+        connection: in a transaction. It is the caller's to end.
+        projections: of the database.
+        decoders: they check events against the agreements, for the reader whose tables these are.
+        topics: compare rows of these topics only; None for all.
+
+    Attributes:
+        projections: those whose tables are there.
+        positions: the tree of each position of these.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        projections: Sequence[Projection],
+        decoders: Decoders,
+        topics: Sequence[str] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._topics = topics
+        self._all = projections
+        self.positions = {
+            key: frontier
+            for key, frontier in stored_statements.positions(connection).items()
+            if topics is None or key.tp.topic in topics
+        }
+        self._structures = {
+            each.name: expected_tables.create(connection, each) for each in projections
+        }
+        self.projections = [each for each in projections if self._is_there(each)]
+        self._transaction = ExpectedTransaction(connection, self.projections)
+        self._expected = ExpectedRows(self._transaction, self.projections, decoders)
+
+    @property
+    def limits(self) -> dict[PositionKey, int]:
+        """How many leaves each projection has, by its positions."""
+        return {key: frontier.size for key, frontier in self.positions.items()}
+
+    def add(self, batch: VerifiedBatch) -> None:
+        """Merge the verified events of a batch that are below the positions."""
+        self._expected.add(batch, self.limits)
+
+    def results(self, unchecked: Mapping[str, Sequence[LeafRange]]) -> Iterator[ProjectionResult]:
+        """Compare all tables.
+
+        Args:
+            unchecked: the leaves below the positions that the topics do not show, by projection.
+        """
+        self._expected.finish(self.limits)
+        self._transaction.analyse()
+        for each in self._all:
+            if self._is_there(each):
+                yield self._compared(each, unchecked.get(each.name, ()))
+            else:
+                yield ProjectionResult(each, self._structures[each.name])
+
+    def _is_there(self, projection: Projection) -> bool:
+        return not any(each.missing for each in self._structures[projection.name].values())
+
+    def _compared(self, projection: Projection, unchecked: Sequence[LeafRange]) -> ProjectionResult:
+        structures = self._structures[projection.name]
+        records = self._mark_unchecked(projection, unchecked)
+        self._mark_held(projection, any(each.may_refuse_more for each in structures.values()))
+        tables = [
+            self._of_table(
+                TableComparison(projection, table, structures[table.name], bool(unchecked))
+            )
+            for table in projection.tables
+        ]
+        missing = self._connection.execute(_UNQUARANTINED, (projection.name,)).fetchone()
+        quarantined = self._connection.execute(_QUARANTINED, (projection.name,)).fetchall()
+        return ProjectionResult(
+            projection,
+            structures,
+            tables,
+            unchecked,
+            records,
+            dict(quarantined),
+            None if missing is None else MissingRefusal(*missing),
+        )
+
+    def _of_table(self, comparison: TableComparison) -> TableResult:
+        connection = self._connection
+        comparison.run(connection, self._topics)
+        comparison.mark_held(connection)
+        return TableResult(
+            comparison,
+            comparison.compared(connection),
+            comparison.counts(connection),
+            comparison.column_counts(connection),
+            next(comparison.rows(connection, 1), None),
+        )
+
+    def _mark_unchecked(self, projection: Projection, ranges: Sequence[LeafRange]) -> int:
+        """Store the keys of the records whose events the topics do not show; how many there are."""
+        key = sql.SQL(", ").join(map(sql.Identifier, projection.kind.key))
+        columns = [
+            [*column] for column in zip(*((*tp, *rest) for tp, *rest in ranges), strict=True)
+        ]
+        statement = sql.SQL(
+            "DROP TABLE IF EXISTS {unchecked};"
+            "CREATE TEMPORARY TABLE {unchecked} ON COMMIT DROP AS SELECT {key} FROM {record}"
+            " AS stored WHERE EXISTS (SELECT FROM unnest({topics}::text[], {numbers}::integer[],"
+            " {starts}::bigint[], {ends}::bigint[]) AS gone (topic, partition, first, beyond)"
+            " WHERE stored.topic = gone.topic AND stored.partition = gone.partition"
+            " AND stored.leaf_index >= gone.first AND stored.leaf_index < gone.beyond)"
+        )
+        topics, numbers, starts, ends = map(sql.Literal, columns[:4] or [[]] * 4)
+        made = self._connection.execute(
+            statement.format(
+                unchecked=UNCHECKED,
+                key=key,
+                record=real(projection.record),
+                topics=topics,
+                numbers=numbers,
+                starts=starts,
+                ends=ends,
+            )
+        )
+        del made
+        found = self._connection.execute(
+            sql.SQL("SELECT count(*) FROM {}").format(UNCHECKED)
+        ).fetchone()
+        return int(found[0]) if found else 0
+
+    def _mark_held(self, projection: Projection, may_refuse_more: bool) -> None:  # noqa: FBT001
+        """Store the keys of the expected records whose event is in quarantine."""
+        key = sql.SQL(", ").join(sql.Identifier("e", name) for name in projection.kind.key)
+        self._connection.execute(
+            sql.SQL(
+                "DROP TABLE IF EXISTS {held};"
+                "CREATE TEMPORARY TABLE {held} ON COMMIT DROP AS SELECT {key},"
+                " CASE WHEN q.reason = 'rows-refused' AND {more} THEN 'undecided' ELSE 'held' END"
+                " AS hold FROM {record} AS e JOIN sinergi_consumer.quarantine AS q"
+                " USING (topic, partition, leaf_index)"
+                " WHERE q.projection = {name} AND q.state <> 'retried'"
+            ).format(
+                held=HELD,
+                key=key,
+                more=sql.Literal(may_refuse_more),
+                record=expected(projection.record),
+                name=sql.Literal(projection.name),
+            )
+        )

@@ -1,0 +1,180 @@
+"""Whether a reader's database has what the owners of its topics sealed: all of it, part by part.
+
+One snapshot of the database is read first, then the topics to their ends. So a topic has at least
+the leaves that the database has, unless some were taken away.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sinergi_consumers.audit import verified_parts
+from sinergi_consumers.audit.projection_check import LeafRange, ProjectionCheck
+from sinergi_consumers.audit.verified_parts import PositionResult
+from sinergi_consumers.decode.decoder import Decoders
+from sinergi_consumers.sinks.postgresql import stored_statements
+from sinergi_schemas import errors
+from sinergi_schemas.seal import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import psycopg
+
+    from sinergi_consumers.audit.audit import Audit
+    from sinergi_consumers.audit.projection_check import ProjectionResult
+    from sinergi_consumers.audit.series import AuditSeries
+    from sinergi_consumers.audit.verified_parts import VerifiedPart
+    from sinergi_consumers.bus import Bus
+    from sinergi_consumers.projections.projection import Projection
+    from sinergi_consumers.sinks.postgresql.stored_statements import StoredCheckpoint
+    from sinergi_consumers.sinks.protocol import PositionKey
+    from sinergi_schemas.seal.merkle import Frontier
+    from sinergi_schemas.topics import Topic, TopicPartition
+
+
+@dataclass(slots=True)
+class Verification:
+    """The verification of one database.
+
+    Attributes:
+        bus: the connection, the agreements, and the agency that reads.
+        series: the audits of the topics.
+        projections: of the database.
+        own_name: the name of the database's key for receipts.
+        is_partial: whether only some topics are verified.
+        parts: what is proved, what is not, and what could not be checked.
+        projection_results: how the tables differ from the events.
+    """
+
+    bus: Bus
+    series: AuditSeries
+    projections: Sequence[Projection]
+    own_name: str
+    is_partial: bool = False
+    parts: list[VerifiedPart] = field(default_factory=list)
+    projection_results: list[ProjectionResult] = field(default_factory=list)
+
+    def run(self, connection: psycopg.Connection, progressed: Callable[[], None]) -> None:
+        """Verify everything.
+
+        Args:
+            connection: in a transaction that sees one state of the database; see
+                `Database.scratch`.
+            progressed: called after each batch of messages.
+
+        Raises:
+            SinergiError: the database, or the only topic, cannot be read.
+        """
+        audits = self.series.audits
+        topics = [each.topic.name for each in audits] if self.is_partial else None
+        decoders = Decoders(self.bus.catalog, self.bus.agreement_check)
+        check = ProjectionCheck(connection, self.projections, decoders, topics)
+        checkpoints = stored_statements.largest_checkpoints(connection)
+        published = stored_statements.largest_published(connection)
+        for audited in self.series.batches(_sizes(check.positions, checkpoints)):
+            check.add(audited.batch)
+            progressed()
+        by_topic = {each.topic.name: each for each in audits}
+        positions = [
+            self._position(key, frontier, by_topic.get(key.tp.topic), checkpoints)
+            for key, frontier in check.positions.items()
+        ]
+        unchecked: dict[str, list[LeafRange]] = defaultdict(list)
+        for each in positions:
+            if found := _unshown(each):
+                unchecked[each.key.projection].append(found)
+        for audit in audits:
+            self.parts += verified_parts.of_topic(audit)
+            self.parts += verified_parts.of_receipts(audit, self.own_name, published)
+        self.parts += self._of_checkpoints(by_topic, checkpoints)
+        for result in check.results(unchecked):
+            self.projection_results.append(result)
+            own = [each for each in positions if each.key.projection == result.projection.name]
+            read = [
+                each for each in audits if each.topic.event_type == result.projection.event_type
+            ]
+            self.parts += verified_parts.of_positions(result.projection, own, read)
+            self.parts += verified_parts.of_rows(result, has_position=bool(own))
+            progressed()
+
+    def _position(
+        self,
+        key: PositionKey,
+        frontier: Frontier,
+        audit: Audit | None,
+        checkpoints: Mapping[TopicPartition, StoredCheckpoint],
+    ) -> PositionResult:
+        counts = _counts(audit, key.tp)
+        if audit is None or counts is None:
+            return PositionResult(key, frontier.size, None, None)
+        root = audit.root(key.tp.partition, frontier.size)
+        if root is None:
+            return PositionResult(key, frontier.size, counts, None)
+        stored = checkpoints.get(key.tp)
+        is_signed = (
+            stored is not None
+            and stored.root == frontier.root()
+            and self._is_signed(audit.topic, key.tp, stored)
+        )
+        is_proved = root == frontier.root()
+        return PositionResult(key, frontier.size, counts, is_proved, is_signed and not is_proved)
+
+    def _is_signed(self, topic: Topic, tp: TopicPartition, stored: StoredCheckpoint) -> bool:
+        """Whether the owner of a topic has signed a stored checkpoint."""
+        agreements = self.bus.agreements
+        try:
+            ring = agreements.ring(topic, tp.partition)
+            signed = checkpoint.verify(stored.note, tp.origin(agreements.bus), ring)
+        except errors.SealBroken:
+            return False
+        return (signed.size, signed.root) == (stored.size, stored.root)
+
+    def _of_checkpoints(
+        self,
+        audits: Mapping[str, Audit],
+        checkpoints: Mapping[TopicPartition, StoredCheckpoint],
+    ) -> Iterator[VerifiedPart]:
+        """The checkpoints of the database that are not those of the topic."""
+        for tp, stored in checkpoints.items():
+            audit = audits.get(tp.topic)
+            root = None if audit is None else audit.root(tp.partition, stored.size)
+            if audit is not None and root is not None and root != stored.root:
+                is_signed = self._is_signed(audit.topic, tp, stored)
+                yield verified_parts.of_other_history(audit, tp, stored.size, is_signed=is_signed)
+
+
+def _sizes(
+    positions: Mapping[PositionKey, Frontier],
+    checkpoints: Mapping[TopicPartition, StoredCheckpoint],
+) -> dict[Topic, dict[int, set[int]]]:
+    """The tree sizes whose roots are needed."""
+    found: dict[Topic, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for key, frontier in positions.items():
+        found[key.tp.event_topic][key.tp.partition].add(frontier.size)
+    for tp, stored in checkpoints.items():
+        found[tp.event_topic][tp.partition].add(stored.size)
+    return found
+
+
+def _counts(audit: Audit | None, tp: TopicPartition) -> int | None:
+    """How many leaves of a topic-partition are verified; None if it was not read."""
+    if audit is None or audit.verdict.not_read:
+        return None
+    counts = (each for each in audit.partition_counts if each.partition == tp.partition)
+    return next((each.verified for each in counts), None)
+
+
+def _unshown(position: PositionResult) -> LeafRange | None:
+    """The leaves below a position that cannot be compared with the topic."""
+    tp, size = position.key.tp, position.size
+    if position.verified is None:
+        return LeafRange(tp, 0, size, "the topic was not read") if size else None
+    if position.is_proved is False:
+        return LeafRange(tp, 0, size, "the topic has other leaves")
+    if position.verified < size:
+        why = f"the topic shows {position.verified} of its {size} leaves"
+        return LeafRange(tp, position.verified, size, why)
+    return None

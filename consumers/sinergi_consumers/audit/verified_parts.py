@@ -1,0 +1,295 @@
+"""The parts of a verification: what is proved, what is disproved, what could not be checked.
+
+Every part that is disproved names who could have done it. Nobody else can: a signature excludes
+all who do not have its key, and a right in the database all who do not have the right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sinergi_consumers.audit.statements import RECEIPT
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.plain_text import counted
+from sinergi_schemas.seal.heads import STALE_SECONDS
+from sinergi_schemas.topics import TopicPartition, receipts_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sinergi_consumers.audit.audit import Audit
+    from sinergi_consumers.audit.projection_check import ProjectionResult, TableResult
+    from sinergi_consumers.projections.projection import Projection
+    from sinergi_consumers.sinks.postgresql.table_structure import TableStructure
+    from sinergi_consumers.sinks.protocol import PositionKey
+
+_MOST_WRITERS = 4
+_OPERATOR = "the brokers' operator, or whoever else may delete from the topic or write to it"
+_POSITION_WRITERS = "whoever may write to sinergi_consumer.position in the database"
+
+
+class PartVerdict(StrEnum):
+    """Whether a part is as it should be."""
+
+    PROVED = "proved"
+    DISPROVED = "disproved"
+    UNCHECKED = "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedPart:
+    """One part of a verification.
+
+    Attributes:
+        part: what kind of thing it is: seal, heads, receipts, checkpoint, position, table, rows or
+            quarantine.
+        subject: the thing, for example a topic or a table.
+        detail: what was found.
+        suspects: who could have done it, if it is disproved.
+    """
+
+    part: str
+    subject: str
+    proof: PartVerdict
+    detail: str
+    suspects: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PositionResult:
+    """What a position is worth.
+
+    Attributes:
+        size: how many leaves the projection has.
+        verified: how many leaves of the topic are verified; None if the topic was not read.
+        is_proved: whether its tree is the topic's; None if the topic does not show it.
+        is_other_history: whether the owner has signed the tree of the position, and another one.
+    """
+
+    key: PositionKey
+    size: int
+    verified: int | None
+    is_proved: bool | None
+    is_other_history: bool = False
+
+
+def of_topic(audit: Audit) -> Iterator[VerifiedPart]:
+    """The seal of a topic, and its owner's heads."""
+    name, agency = audit.topic.name, audit.topic.agency
+    verified = counted(sum(each.verified for each in audit.partition_counts), "leaf", "leaves")
+    for finding in audit.verdict.findings:
+        suspects = f"{agency}, whose key has signed both" if finding.is_fork else _OPERATOR
+        yield VerifiedPart("seal", name, PartVerdict.DISPROVED, finding.why, suspects)
+    if not audit.verdict.findings:
+        why = audit.why_undecided
+        proof = PartVerdict.UNCHECKED if why else PartVerdict.PROVED
+        yield VerifiedPart("seal", name, proof, why or verified)
+    if audit.verdict.not_read:
+        return
+    statements = audit.verdict.statements
+    if not statements.has_heads:
+        what = f"no heads signed by {agency} were found; newer messages may be missing"
+        yield VerifiedPart("heads", name, PartVerdict.UNCHECKED, what)
+        return
+    at = statements.heads_at
+    age = None if at is None else (SYSTEM.now() - at).total_seconds()
+    if at is None or age is None:
+        what = "signed at an unknown time; newer messages may be missing"
+    elif age > STALE_SECONDS:
+        what = f"signed at {at.isoformat(timespec='seconds')}; newer messages may be missing"
+    else:
+        what = f"signed {age:.0f} s ago"
+    yield VerifiedPart("heads", name, PartVerdict.PROVED, what)
+
+
+def of_receipts(
+    audit: Audit, own_name: str, published: Mapping[TopicPartition, int]
+) -> Iterator[VerifiedPart]:
+    """The receipts of all readers of a topic.
+
+    Args:
+        own_name: the name of this database's key for receipts.
+        published: the sizes in the receipts that this database has published.
+    """
+    if audit.verdict.not_read:
+        return
+    statements = audit.verdict.statements
+    verified = sum(each.verified for each in audit.partition_counts)
+    for name in statements.databases:
+        subject = f"{name.partition('/')[2]} on {audit.topic.name}"
+        stated = {
+            each.partition: each.size
+            for each in statements.largest
+            if each.kind == RECEIPT and each.name == name
+        }
+        withheld = name == own_name and _withheld(audit, stated, published)
+        if withheld:
+            topic = receipts_topic(name.split("/")[1])
+            suspects = f"the brokers' operator, or whoever else may write to {topic}"
+            yield VerifiedPart("receipts", subject, PartVerdict.DISPROVED, withheld, suspects)
+        elif not stated and verified:
+            what = "no receipt was found: it is withheld, or nothing was read"
+            yield VerifiedPart("receipts", subject, PartVerdict.UNCHECKED, what)
+        else:
+            what = f"{sum(stated.values()):,} of {counted(verified, 'leaf', 'leaves')}"
+            yield VerifiedPart("receipts", subject, PartVerdict.PROVED, what)
+
+
+def _withheld(
+    audit: Audit, stated: Mapping[int, int], published: Mapping[TopicPartition, int]
+) -> str:
+    """The first receipt that was published and is not there; empty if all are there."""
+    for tp, size in published.items():
+        found = stated.get(tp.partition, 0)
+        if tp.topic == audit.topic.name and found < size:
+            what = f"the receipt for {counted(size, 'leaf', 'leaves')} of partition {tp.partition}"
+            other = f"the largest one there is for {found}" if found else "none is there"
+            return f"{what} was published, and {other}"
+    return ""
+
+
+def of_other_history(
+    audit: Audit, tp: TopicPartition, size: int, *, is_signed: bool
+) -> VerifiedPart:
+    """A checkpoint in the database whose tree is not that of the topic.
+
+    Args:
+        is_signed: whether the owner has signed it.
+    """
+    what = f"the database has another tree of {counted(size, 'leaf', 'leaves')} than the topic"
+    if is_signed:
+        what = f"two histories: {what}, and both are signed"
+        suspects = f"{audit.topic.agency}, whose key has signed both"
+    else:
+        what = f"{what}, and its signature does not hold"
+        suspects = "whoever may write to sinergi_consumer.checkpoint in the database"
+    return VerifiedPart("checkpoint", str(tp), PartVerdict.DISPROVED, what, suspects)
+
+
+def of_positions(
+    projection: Projection, positions: Sequence[PositionResult], read: Sequence[Audit]
+) -> Iterator[VerifiedPart]:
+    """The positions of a projection, one part for each topic.
+
+    Args:
+        read: the audits of the topics of its event type.
+    """
+    by_topic: dict[str, list[PositionResult]] = {audit.topic.name: [] for audit in read}
+    for each in positions:
+        by_topic.setdefault(each.key.tp.topic, []).append(each)
+    for topic, those in by_topic.items():
+        subject = f"{projection.name} in {topic}"
+        if not those:
+            what = "there is no position yet: nothing of it was materialised"
+            yield VerifiedPart("position", subject, PartVerdict.UNCHECKED, what)
+            continue
+        proofs = [_of_position(each, subject) for each in those]
+        wrong = [each for each in proofs if each.proof is not PartVerdict.PROVED]
+        if wrong:
+            yield from wrong
+            continue
+        size = sum(each.size for each in those)
+        verified = sum(each.verified or 0 for each in those)
+        what = f"{size:,} of {counted(verified, 'leaf', 'leaves')}"
+        yield VerifiedPart("position", subject, PartVerdict.PROVED, what)
+
+
+def _of_position(position: PositionResult, subject: str) -> VerifiedPart:
+    number, size = position.key.tp.partition, counted(position.size, "leaf", "leaves")
+    where = f"partition {number}: "
+    if position.is_proved:
+        return VerifiedPart("position", subject, PartVerdict.PROVED, "")
+    if position.is_proved is None:
+        if position.verified is None:
+            what = f"{where}the topic was not read"
+        else:
+            what = f"{where}{size}, of which the topic shows {position.verified:,}"
+        return VerifiedPart("position", subject, PartVerdict.UNCHECKED, what)
+    if position.is_other_history:
+        agency = position.key.tp.event_topic.agency
+        what = f"{where}two histories: {agency} has signed another tree of {size}"
+        return VerifiedPart(
+            "position", subject, PartVerdict.DISPROVED, what, f"{agency}, whose key has signed both"
+        )
+    what = f"{where}its tree of {size} is not that of the topic"
+    return VerifiedPart("position", subject, PartVerdict.DISPROVED, what, _POSITION_WRITERS)
+
+
+def of_rows(result: ProjectionResult, *, has_position: bool) -> Iterator[VerifiedPart]:
+    """The tables of a projection, their rows, and its quarantine."""
+    for each in result.structures.values():
+        yield from _of_structure(each)
+    if result.missing:
+        what = f"{result.missing[0]} is not in the database: run `sinergi db upgrade`"
+        yield VerifiedPart("rows", result.projection.name, PartVerdict.UNCHECKED, what)
+        return
+    for table in result.tables:
+        yield from _of_table(table, result, has_position=has_position)
+    if missing := result.missing_refusal:
+        where = f"leaf {missing.leaf_index} of {missing.topic}/{missing.partition}"
+        more = f", and {missing.events - 1:,} more" if missing.events > 1 else ""
+        what = f"{where} can be no row ({missing.reason}) and is not in quarantine{more}"
+        suspects = "whoever may write to sinergi_consumer.quarantine in the database"
+        name = result.projection.name
+        yield VerifiedPart("quarantine", name, PartVerdict.DISPROVED, what, suspects)
+
+
+def _of_structure(structure: TableStructure) -> Iterator[VerifiedPart]:
+    if structure.kind:
+        what = f"it is {structure.kind} in place of a table: it may hide rows and change values"
+        suspects = "the owner of the schema, or a superuser"
+        yield VerifiedPart("table", structure.name, PartVerdict.DISPROVED, what, suspects)
+    elif structure.differing:
+        what = "; ".join(structure.differing)
+        suspects = "the owner of the table, or a superuser"
+        yield VerifiedPart("table", structure.name, PartVerdict.DISPROVED, what, suspects)
+
+
+def _of_table(
+    table: TableResult, result: ProjectionResult, *, has_position: bool
+) -> Iterator[VerifiedPart]:
+    name = table.comparison.name
+    if table.differing:
+        kinds: dict[str, int] = {}
+        for each in table.counts:
+            kinds[each.kind] = kinds.get(each.kind, 0) + each.rows
+        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        columns = ", ".join(f"{column} in {count:,}" for column, count in table.columns.items())
+        what = f"{found}{f' ({columns})' if columns else ''}; {table.rows:,} expected"
+        suspects = suspected_writers(table.comparison.structure)
+        yield VerifiedPart("rows", name, PartVerdict.DISPROVED, what, suspects)
+    if result.unchecked_records:
+        first = result.unchecked[0]
+        records = counted(result.unchecked_records, "record")
+        what = f"{records} not compared: {first.why} in {first.tp}"
+        yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
+    if table.undecided:
+        rows = counted(table.undecided, "row")
+        what = f"{rows} of events that a foreign key, trigger or rule of the table may refuse"
+        yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
+    if table.differing or result.unchecked_records or table.undecided:
+        return
+    if not has_position:
+        what = "nothing was materialised, and the table is empty"
+        yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
+        return
+    yield VerifiedPart("rows", name, PartVerdict.PROVED, counted(table.rows, "row"))
+
+
+def suspected_writers(structure: TableStructure) -> str:
+    """Who may change the rows of a table, as text."""
+    shown = ", ".join(structure.writers[:_MOST_WRITERS])
+    more = len(structure.writers) - _MOST_WRITERS
+    rest = f" and {more} more" if more > 0 else ""
+    return f"whoever may write to that table in the database ({shown}{rest})"
+
+
+def overall(parts: Iterable[VerifiedPart]) -> PartVerdict:
+    """Disproved if one part is; else not checked if one part is."""
+    proofs = {each.proof for each in parts}
+    for proof in (PartVerdict.DISPROVED, PartVerdict.UNCHECKED):
+        if proof in proofs:
+            return proof
+    return PartVerdict.PROVED

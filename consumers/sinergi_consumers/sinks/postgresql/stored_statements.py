@@ -1,0 +1,96 @@
+"""What a reader's database states about topics: positions, checkpoints and receipts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi_consumers.sinks.protocol import PositionKey
+from sinergi_schemas.postgresql import stored
+from sinergi_schemas.topics import TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import psycopg
+
+    from sinergi_schemas.seal.merkle import Frontier
+
+_POSITIONS = """
+    SELECT projection, topic, partition, tree_size, frontier FROM sinergi_consumer.position
+    WHERE %(projection)s::text IS NULL OR projection = %(projection)s
+    ORDER BY topic, partition, projection
+"""
+_CHECKPOINTS = """
+    SELECT DISTINCT ON (topic, partition) topic, partition, size, root, note
+    FROM sinergi_consumer.checkpoint ORDER BY topic, partition, size DESC
+"""
+_RECEIPTS = """
+    SELECT DISTINCT ON (topic, partition) topic, partition, size
+    FROM sinergi_consumer.receipt WHERE published_at IS NOT NULL
+    ORDER BY topic, partition, size DESC
+"""
+
+
+class StoredCheckpoint(NamedTuple):
+    """The largest checkpoint of a topic-partition that the database has.
+
+    Attributes:
+        note: with the owner's signature, as it was verified when it was stored.
+    """
+
+    size: int
+    root: bytes
+    note: str
+
+
+def positions(
+    connection: psycopg.Connection, projection: str | None = None, *, is_locking: bool = False
+) -> dict[PositionKey, Frontier]:
+    """The tree of each position, of all projections or of one.
+
+    Args:
+        is_locking: keep others from moving them until the commit.
+
+    Raises:
+        StoredStateInvalid: a stored tree or topic is not one.
+    """
+    lock = "FOR UPDATE" if is_locking else ""
+    found = {}
+    rows = connection.execute(f"{_POSITIONS} {lock}".encode(), {"projection": projection})
+    for name, topic, number, size, frontier in rows:
+        table, row = "sinergi_consumer.position", f"({name}, {topic}, {number}) of size {size}"
+        tp = _tp(topic, number, table, size)
+        found[PositionKey(name, tp)] = stored.frontier(size, frontier, table, row)
+    return found
+
+
+def largest_checkpoints(
+    connection: psycopg.Connection,
+) -> Mapping[TopicPartition, StoredCheckpoint]:
+    """The largest checkpoint of each topic-partition.
+
+    Raises:
+        StoredStateInvalid: a stored topic is not one.
+    """
+    return {
+        _tp(topic, number, "sinergi_consumer.checkpoint", size): StoredCheckpoint(
+            size, bytes(root), note
+        )
+        for topic, number, size, root, note in connection.execute(_CHECKPOINTS)
+    }
+
+
+def largest_published(connection: psycopg.Connection) -> Mapping[TopicPartition, int]:
+    """The size in the largest receipt of each topic-partition that this database has published."""
+    rows = connection.execute(_RECEIPTS)
+    return {TopicPartition(topic, number): size for topic, number, size in rows}
+
+
+def _tp(topic: str, number: int, table: str, size: int) -> TopicPartition:
+    """A stored topic-partition.
+
+    Raises:
+        StoredStateInvalid: no topic can have this name.
+    """
+    row = f"({topic}, {number}) of size {size}"
+    return TopicPartition(stored.topic(topic, table, row).name, number)

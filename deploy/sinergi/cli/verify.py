@@ -1,0 +1,252 @@
+"""`sinergi verify`: whether a database has exactly what was published, row by row."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from sinergi.cli import replay_topics, root, row_differences, terminal
+from sinergi.cli.native_output import logged_native_output
+from sinergi.cli.options import Force, Limit, json_option
+from sinergi.cli.row_differences import ValueDisplay
+from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
+from sinergi.exit_status import ExitStatus
+from sinergi.settings.model import BusRole
+from sinergi_consumers.audit.audit import Audit, Copies
+from sinergi_consumers.audit.series import AuditSeries
+from sinergi_consumers.audit.verification import Verification
+from sinergi_consumers.audit.verified_parts import PartVerdict, overall
+from sinergi_consumers.bus import Bus
+from sinergi_consumers.projections.projection import projections_of
+from sinergi_consumers.sinks.postgresql import rights
+from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.files.output_file import OutputFile
+from sinergi_schemas.plain_text import counted
+from sinergi_schemas.postgresql import Database
+from sinergi_schemas.timeouts import DatabaseTimeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import psycopg
+
+    from sinergi.settings.settings import Settings
+    from sinergi_consumers.audit.verified_parts import VerifiedPart
+    from sinergi_schemas.topics import Topic
+
+_FEW = 20
+# It holds no lock that others wait for, and topics may take long to be read.
+_TIMEOUTS = DatabaseTimeouts(lock=30.0, idle=600.0)
+_STYLES = {
+    PartVerdict.PROVED: "green",
+    PartVerdict.DISPROVED: "bold red",
+    PartVerdict.UNCHECKED: "bold yellow",
+}
+_STATUSES = {
+    PartVerdict.PROVED: ExitStatus.SUCCESS,
+    PartVerdict.DISPROVED: ExitStatus.NEGATIVE,
+    PartVerdict.UNCHECKED: ExitStatus.ERROR,
+}
+_COLUMNS = (
+    TableColumn("part"),
+    TableColumn("of", ColumnKind.PROSE),
+    TableColumn("verdict"),
+    TableColumn("found", ColumnKind.PROSE),
+)
+
+ShowValues = Annotated[
+    bool,
+    typer.Option("--show-values", help="Values of protected fields too: they are personal data."),
+]
+DifferencesFile = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write all differing rows there, as NDJSON."),
+]
+
+
+def verify(
+    topics: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>; without it, all."),
+    ] = None,
+    show_values: ShowValues = False,
+    to_file: DifferencesFile = None,
+    force: Force = False,
+    limit: Limit = _FEW,
+    as_json: Annotated[
+        bool, json_option("The verdict as one JSON document, with the first differences.")
+    ] = False,
+) -> None:
+    """Verify that this agency's database has exactly what was published, row by row.
+
+    It verifies the seals of the topics from their first leaf, their owners' heads, the receipts of
+    all readers, the positions, and every row of every projection against the events. It names the
+    first differences, counts all, and says who could have made them. Nothing is changed: what it
+    writes are temporary tables. A materialiser may run meanwhile.
+
+    Values of protected fields are shown with --show-values only. Needs the rights of a reader of
+    rows, TEMPORARY, and SELECT on sinergi_consumer.position, checkpoint, receipt and quarantine; a
+    materialiser's user has them.
+
+    Exit status: 0 all of it is proved; 1 something is disproved; 2 something could not be checked,
+    and nothing is disproved.
+
+    Examples:
+      sinergi verify
+      sinergi verify sinergi.lapas-banyuwangi.transfer --show-values --out differences.ndjson
+    """
+    names = replay_topics.parsed(topics or [], has_copies=False)
+    if to_file is not None:
+        OutputFile.check(to_file, force=force)
+        if as_json and OutputFile.is_standard_output(to_file):
+            raise errors.VerificationRefused("--json and --out would both go to standard output")
+    settings, catalog = root.settings(), Catalog.shipped()
+    verification = _verification(settings, catalog, names)
+    needed = rights.verifier(verification.projections)
+    url = settings.consumer_database
+    with (
+        closing(Database(url, "sinergi verify", _TIMEOUTS, needed=needed)) as database,
+        ExitStack() as output,
+        database.scratch() as connection,
+    ):
+        with logged_native_output():
+            _run(verification, connection)
+        results = verification.projection_results
+        display = ValueDisplay.of(results, catalog, with_protected=show_values)
+        if to_file is not None:
+            target = output.enter_context(OutputFile.open(to_file, force=force))
+            row_differences.write(target, row_differences.differences(connection, results), display)
+        found = row_differences.differences(connection, results, limit)
+        if as_json:
+            first = [row_differences.document(each, display) for each in found]
+            terminal.show_json(_document(verification, first), str)
+        else:
+            _show_parts(verification.parts)
+            row_differences.show(found, display, _count(verification), limit)
+    _report(verification.parts)
+    raise typer.Exit(_STATUSES[overall(verification.parts)])
+
+
+def _verification(settings: Settings, catalog: Catalog, names: Sequence[Topic]) -> Verification:
+    """What to verify: the topics that the agency reads, or those of them that are named."""
+    agreements = settings.agreements()
+    settings.check_party(agreements)
+    begun = {*agreements.topics_since(SYSTEM.now())}
+    readable = [each for each in agreements.read_by(settings.agency) if each in begun]
+    for each in names:
+        if each not in readable:
+            known = ", ".join(one.name for one in readable) or "none"
+            what = f"no agreement lets {settings.agency} read {each.name}; it reads {known}"
+            raise errors.VerificationRefused(what)
+    chosen = list(names) or readable
+    if not chosen:
+        raise errors.NothingToRead(str(settings.values.agreements), settings.agency)
+    connection = settings.connection(BusRole.CONSUMER)
+    bus = Bus(connection, agreements, catalog, settings.agency)
+    event_types = {each.event_type for each in chosen} & {*catalog.event_types}
+    return Verification(
+        bus,
+        AuditSeries([Audit(bus, each, Copies()) for each in chosen]),
+        projections_of(catalog, event_types),
+        f"{agreements.bus}/{settings.agency}/{settings.consumer_name}",
+        is_partial=bool(names),
+    )
+
+
+def _run(verification: Verification, connection: psycopg.Connection) -> None:
+    columns = (
+        TextColumn("verifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("messages"),
+        TimeRemainingColumn(),
+    )
+    series = verification.series
+    with terminal.progress(*columns) as progress:
+        task = progress.add_task("", total=None)
+
+        def progressed() -> None:
+            progress.update(task, completed=series.messages_read, total=series.message_count)
+
+        verification.run(connection, progressed)
+
+
+def _count(verification: Verification) -> int:
+    return sum(
+        count.rows
+        for result in verification.projection_results
+        for table in result.tables
+        for count in table.counts
+    )
+
+
+def _show_parts(parts: Sequence[VerifiedPart]) -> None:
+    rows: list[list[str | TableCell]] = [
+        [each.part, each.subject, TableCell(each.proof, _STYLES[each.proof]), each.detail]
+        for each in parts
+    ]
+    terminal.show_table(_COLUMNS, rows)
+
+
+def _report(parts: Sequence[VerifiedPart]) -> None:
+    """Say on standard error who could have done it, and last the verdict."""
+    for each in parts:
+        if each.suspects:
+            terminal.note(f"sinergi: {each.part} of {each.subject}: possible for {each.suspects}")
+    proof = overall(parts)
+    terminal.note(f"verdict: {sentence(parts)}", _STYLES[proof])
+
+
+def sentence(parts: Sequence[VerifiedPart]) -> str:
+    """The verdict in one line."""
+    total = counted(len(parts), "part")
+    found = [f"{sum(each.proof is PartVerdict.PROVED for each in parts):,} of {total} proved"]
+    for proof in (PartVerdict.DISPROVED, PartVerdict.UNCHECKED):
+        those = [f"{each.part} of {each.subject}" for each in parts if each.proof is proof]
+        if those:
+            found.append(f"{proof}: {', '.join(dict.fromkeys(those))}")
+    return "; ".join(found)
+
+
+def _document(verification: Verification, first: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    parts = verification.parts
+    return {
+        "proved": {PartVerdict.PROVED: True, PartVerdict.DISPROVED: False}.get(overall(parts)),
+        "verdict": sentence(parts),
+        "parts": [
+            {
+                "part": each.part,
+                "of": each.subject,
+                "verdict": each.proof,
+                "found": each.detail,
+                "could_be_done_by": each.suspects or None,
+            }
+            for each in parts
+        ],
+        "tables": [
+            {
+                "table": table.comparison.name,
+                "projection": result.projection.name,
+                "expected_rows": table.rows,
+                "differing": [
+                    {"kind": each.kind, "quarantine": each.hold or None, "rows": each.rows}
+                    for each in table.counts
+                ],
+                "columns": dict(table.columns),
+            }
+            for result in verification.projection_results
+            for table in result.tables
+        ],
+        "quarantine": {
+            result.projection.name: dict(result.quarantined)
+            for result in verification.projection_results
+        },
+        "differing_rows": _count(verification),
+        "differences": list(first),
+    }
