@@ -5,9 +5,10 @@ of them fails.
 from __future__ import annotations
 
 import signal
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, running, transfer
+from sinergi_consumers.materialise.client_check import AbsenceCounter
 from sinergi_consumers.materialise.stall_detection import StallDetector
 from sinergi_schemas import errors
 from sinergi_schemas.timeouts import MaterialiserTimeouts, Timeouts
@@ -143,6 +145,53 @@ def test_a_client_that_delivers_no_more_is_replaced(
         assert assignment._consumer is not client
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_client_that_has_left_the_group_without_an_error_is_replaced(
+    pair: AgencyPair, agency: BusyPublisher, protocol: Literal["classic", "consumer"]
+) -> None:
+    """As one of librdkafka's that never reaches the coordinator again; here it unsubscribes."""
+    pair.connection = replace(pair.connection, group_protocol=protocol)
+    pair.timeouts = Timeouts(materialiser=MaterialiserTimeouts(stalled=0.3))
+    with materialising(pair, "A") as worker:
+        agency.publish(20)
+        agency.until_all_is_there()
+        assignment = worker._assignment
+        client = assignment._consumer
+        client.unsubscribe()
+        until(lambda: not assignment.assigned, "it is assigned nothing")
+        agency.publish(20)
+        agency.until_all_is_there()
+        assert assignment._consumer is not client
+
+
+def test_a_worker_beyond_the_number_of_topic_partitions_keeps_its_client(
+    pair: AgencyPair, agency: BusyPublisher
+) -> None:
+    """The group assigns it nothing, and lists it as a member."""
+    pair.timeouts = Timeouts(materialiser=MaterialiserTimeouts(stalled=0.3))
+    with ExitStack() as all_of_them:
+        workers = [
+            all_of_them.enter_context(materialising(pair, f"W{number}"))
+            for number in range(PARTITIONS + 1)
+        ]
+        until(lambda: sorted(shares(*workers)) == [0, *[1] * PARTITIONS], "the group has settled")
+        (idle,) = (each._assignment for each in workers if not each._claims)
+        client = idle._consumer
+        for _ in range(6):
+            until_it_looks(idle)
+        assert idle._consumer is client
+        agency.publish(20)
+        agency.until_all_is_there()
+
+
+def test_a_group_that_lists_no_client_is_worth_a_new_one_less_and_less_often() -> None:
+    absence = AbsenceCounter()
+    replaced = [absence.observe(is_member=False) for _ in range(17)]
+    assert [at for at, each in enumerate(replaced, 1) if each] == [3, 5, 9, 17]
+    assert not absence.observe(is_member=True)
+    assert [absence.observe(is_member=False) for _ in range(3)] == [False, False, True]
+
+
 def test_a_look_that_the_brokers_refuse_ends_nothing(
     pair: AgencyPair, agency: BusyPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +199,7 @@ def test_a_look_that_the_brokers_refuse_ends_nothing(
         raise errors.BrokerRefuses("no leaders found")
 
     pair.timeouts = Timeouts(materialiser=MaterialiserTimeouts(stalled=0.3))
-    monkeypatch.setattr("sinergi_consumers.materialise.assignment.ends", refuse)
+    monkeypatch.setattr("sinergi_consumers.materialise.client_check.ends", refuse)
     with materialising(pair, "A") as worker:
         agency.publish(20)
         agency.until_all_is_there()
@@ -161,8 +210,8 @@ def test_a_look_that_the_brokers_refuse_ends_nothing(
 
 
 def until_it_looks(assignment: Assignment) -> None:
-    due = assignment._look_due
-    until(lambda: assignment._look_due > due, "it looks")
+    due = assignment._client_check.due
+    until(lambda: assignment._client_check.due > due, "it looks")
 
 
 def test_a_share_that_stands_still_is_worth_a_new_client_less_and_less_often() -> None:

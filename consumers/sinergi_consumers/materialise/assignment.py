@@ -10,7 +10,8 @@ topic-partitions that the group has assigned to another worker meanwhile. If it 
 worker would lose it. So a worker that has lost a claim waits until the group confirms the
 assignment: Kafka accepts an offset commit only from a current member of the group.
 
-A client that delivers nothing although the topic holds more (see `stall_detection`) is replaced.
+A client that delivers nothing although the topic holds more, or that the group does not list as a
+member, is replaced (see `client_check`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from sinergi_consumers.materialise.arrival import Arrival
+from sinergi_consumers.materialise.client_check import ClientCheck
 from sinergi_consumers.materialise.group_errors import GroupErrors
 from sinergi_consumers.materialise.own_partitions import OwnPartitions
-from sinergi_consumers.materialise.stall_detection import StallDetector
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_consumers.reading.start import find_start
 from sinergi_schemas import errors
@@ -32,7 +33,6 @@ from sinergi_schemas.kafka.admin import (
     Admin,
     cluster_id,
     describe,
-    ends,
     open_admin,
     topic_id,
 )
@@ -75,8 +75,7 @@ class Assignment:
 
     Args:
         counts: how many partitions each topic that is read has by its agreement, by its name.
-        look_seconds: how often, while nothing arrives, it is checked whether the client has
-            stalled.
+        look_seconds: how often, while nothing arrives, it is checked whether the client works.
     """
 
     def __init__(
@@ -87,7 +86,6 @@ class Assignment:
         clock: Clock = SYSTEM,
         look_seconds: float = DEFAULT.materialiser.stalled,
     ) -> None:
-        self._look_seconds = look_seconds
         self._connection = connection
         self._group = group
         self._clock = clock
@@ -96,9 +94,8 @@ class Assignment:
         self._admin = open_admin(connection)
         self._group_errors = GroupErrors(connection, group, self._counts, clock)
         self._own_partitions = OwnPartitions(counts)
-        self._stalls = StallDetector()
+        self._client_check = ClientCheck(group, clock, look_seconds)
         self._partition_check = PartitionCheck()
-        self._look_due = 0.0
         self._assigned: set[TopicPartition] = set()
         self._active: dict[TopicPartition, int] = {}
         self._lost: dict[TopicPartition, int] = {}
@@ -160,7 +157,7 @@ class Assignment:
             if messages >= _MOST_MESSAGES or size >= _MOST_BYTES:
                 break
         if not messages:
-            self._replace_stalled_client()
+            self._replace_broken_client()
 
     def keep_alive(self) -> None:
         """Stay a member of the group while the database takes long, and read nothing."""
@@ -273,31 +270,17 @@ class Assignment:
             self._admin = open_admin(self._connection)
             raise
 
-    def _replace_stalled_client(self) -> None:
-        """Now and then, while nothing arrives, see whether this client still delivers."""
+    def _replace_broken_client(self) -> None:
+        """Replace a client that an error has ended, or that was found not to work."""
         if self._group_errors.needs_new_client():
-            self._replace_client(set())
-        if not self._active or self._clock.monotonic() < self._look_due:
-            return
-        self._look_due = self._clock.monotonic() + self._look_seconds
-        try:
-            found = self._consumer.position([to_client(tp) for tp in self._active])
-            last = self._ask_admin(lambda admin: ends(admin, self._active))
-        except (KafkaException, errors.SinergiError) as why:
-            # The read path raises and handles the same error.
-            _log.info("not known whether topic-partitions are stalled", why=str(why))
-            return
-        # Until its first message the client reports no position; the start offset is used.
-        offsets = {tp: max(at.offset, self._active[tp]) for at in found for tp in [from_client(at)]}
-        stalled = self._stalls.observe(offsets, last)
-        if stalled:
-            self._replace_client(stalled)
+            self._replace_client()
+        why = self._client_check.why_replace(self._consumer, self._active, self._ask_admin)
+        if why is not None:
+            _log.warning("the consumer is replaced", why=why)
+            self._replace_client()
 
-    def _replace_client(self, stalled: AbstractSet[TopicPartition]) -> None:
+    def _replace_client(self) -> None:
         """Leave the group with a client that no longer delivers, and join it with another one."""
-        if stalled:
-            names = sorted(str(each) for each in stalled)
-            _log.warning("topic-partitions are stalled: the consumer is replaced", tps=names)
         try:
             self._consumer.close()
         except KafkaException as why:

@@ -38,12 +38,14 @@ class Member:
     """A member of a consumer group.
 
     Attributes:
+        id: the member's id in the group.
         client_id: the name that its client has chosen; nothing verifies it.
         host: the address from which it is connected.
         partitions: the topic-partitions that the group has assigned to it.
         unnamed: assigned topic-partitions whose topic is not UTF-8, so that no topic has that name.
     """
 
+    id: str
     client_id: str
     host: str
     partitions: AbstractSet[TopicPartition]
@@ -94,6 +96,7 @@ def members(admin: Admin, group: str) -> GroupMembers:
     return GroupMembers(
         tuple(
             Member(
+                str(each.member_id),
                 str(each.client_id),
                 str(each.host).lstrip("/"),
                 *_assigned(each.assignment.topic_partitions),
