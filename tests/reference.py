@@ -126,6 +126,7 @@ HOMES = (
             "database",
             "materialising",
             "files",
+            "evidence",
         )
     ),
     local_errors.__name__,

@@ -46,7 +46,7 @@ OLD_GRANTS = (
     "GRANT SELECT, INSERT, UPDATE, DELETE ON sinergi_producer.head TO {role}",
     "GRANT SELECT, INSERT ON sinergi_producer.outbox TO {role}",
 )
-TABLES = ("head", "outbox", "tree", "checkpoint", "lease", "known_schema")
+TABLES = ("head", "outbox", "tree", "checkpoint", "lease", "known_schema", "seen_receipt")
 
 
 def given(**changes: Any) -> dict[str, Any]:

@@ -110,6 +110,9 @@ def once(fault: errors.SinergiError) -> Callable[..., Any]:
     return work
 
 
+NO_RECEIPTS: Any = SimpleNamespace(proceed=lambda _: None, close=lambda: None)
+
+
 def of_relay(fault: errors.SinergiError) -> str:
     """What a relay does that meets a fault when it begins to lead."""
     nothing = {name: lambda *_: None for name in ("check", "release_lease", "close")}
@@ -117,7 +120,7 @@ def of_relay(fault: errors.SinergiError) -> str:
     identity = Identity("lapas-rekaan", [], once(fault))
     nowhere: Any = None
     terms = TermSetup(identity, backlog, nowhere, nowhere, Hurried(), DEFAULT.relay)
-    relay = Relay(terms, backlog, clock=Hurried())
+    relay = Relay(terms, backlog, NO_RECEIPTS, clock=Hurried())
     stopping: Any = Stopping()
     with capture_logs() as logs, pytest.raises((type(fault), Tried)) as ended:
         relay.run(stopping)
@@ -253,7 +256,7 @@ def test_a_relay_whose_messages_are_not_confirmed_does_not_say_that_it_works() -
     terms: Any = SimpleNamespace(begin=lambda *_: term)
     stopping: Any = Stopping()
     with pytest.raises(Tried):
-        Relay(terms, store, clock=Hurried(), observer=observer).run(stopping)
+        Relay(terms, store, NO_RECEIPTS, clock=Hurried(), observer=observer).run(stopping)
     assert observer.seen == [WorkState.WAITING, None]
 
 

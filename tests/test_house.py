@@ -46,6 +46,7 @@ CLOCKS = {
 # What a module promises never to import.
 PROMISES = {
     "sinergi_consumers.audit": {"sinergi_schemas.kafka.producer"},
+    "sinergi_consumers.audit.evidence": {"confluent_kafka", "polars", "sqlalchemy"},
     "sinergi_producers": {"polars"},
     "sinergi_schemas.seal": {"confluent_kafka", "psycopg", "sqlalchemy", "sinergi_schemas.clock"},
 }
@@ -291,6 +292,10 @@ def all_of(package: str) -> str:
         (all_of("sinergi_producers"), {"polars"}),
         ("import sinergi_consumers", {"confluent_kafka", "polars", "sqlalchemy"}),
         (all_of("sinergi_consumers.audit"), {"sinergi_schemas.kafka.producer"}),
+        (
+            "import sinergi_consumers.audit.evidence.verification",
+            {"confluent_kafka", "fastavro", "polars", "pydantic", "sqlalchemy", "uuid_utils"},
+        ),
         ("import sinergi", {"confluent_kafka", "polars", "sqlalchemy", "pydantic"}),
         ("import sinergi.local", {"confluent_kafka", "polars", "sqlalchemy", "jgo"}),
         (

@@ -11,6 +11,7 @@ uses a hint checks it against the leaf or the seal.
 from __future__ import annotations
 
 import binascii
+from base64 import urlsafe_b64encode
 from collections import Counter
 from functools import lru_cache
 from operator import methodcaller
@@ -46,7 +47,8 @@ _MOST_HEADERS = 1_000
 _headers_of = methodcaller("headers")
 _UNIQUE_HEADERS = frozenset({SCHEMA, LEAF, CHECKPOINT, FRONTIER, _EVENT_ID})
 _VERSION = ("ce_specversion", b"1.0")
-_CONTENT_TYPE = ("content-type", b"application/avro")
+# Not `application/avro`: whoever trusts that takes the frame for the beginning of the datum.
+_CONTENT_TYPE = ("content-type", b"application/vnd.confluent.avro")
 
 
 class Envelope(NamedTuple):
@@ -253,6 +255,11 @@ def frame(schema_id: int, datum: bytes) -> bytes:
     return b"\x00" + schema_id.to_bytes(4, "big") + datum
 
 
+def schema_uri(fingerprint: bytes) -> str:
+    """The name of a schema by the hash of its bytes (RFC 6920), true on every cluster."""
+    return f"ni:///sha-256;{urlsafe_b64encode(fingerprint).rstrip(b'=').decode()}"
+
+
 class HeaderTemplate:
     """The headers that all messages of one topic and schema share.
 
@@ -263,6 +270,7 @@ class HeaderTemplate:
         self._type = ("ce_type", f"sinergi.{topic.event_type}".encode())
         self._source = ("ce_source", f"/{bus}/{topic.agency}".encode())
         self._schema = (SCHEMA, fingerprint.hex().encode())
+        self._schema_uri = ("ce_dataschema", schema_uri(fingerprint).encode())
 
     def headers(self, key: bytes, index: int, envelope: Envelope) -> list[tuple[str, bytes]]:
         """The headers of a message, in their order."""
@@ -274,6 +282,7 @@ class HeaderTemplate:
             self._source,
             ("ce_subject", key),
             ("ce_time", recorded_at.isoformat().replace("+00:00", "Z").encode()),
+            self._schema_uri,
             _CONTENT_TYPE,
             self._schema,
             (LEAF, b"%d" % index),

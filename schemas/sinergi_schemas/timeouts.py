@@ -113,6 +113,7 @@ class RelayTimeouts(TimeoutTable):
         10.0, "how long a relay waits for a message of its own topics before they are away"
     )
     reload: Seconds = _seconds(60.0, "how often a relay reads agreements and private keys again")
+    receipts: Seconds = _seconds(10.0, "how often a relay reads new receipts of its readers")
     retry_first: Seconds = _seconds(
         0.1, "a relay's first pause after a failure; each next is double"
     )

@@ -37,6 +37,7 @@ from sinergi_consumers.audit.statements import (
     UnsupportedClaim,
 )
 from sinergi_schemas import errors, topics
+from sinergi_schemas.agreements import receipts
 from sinergi_schemas.clock import from_posix_time
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.scan import open_scan
@@ -297,6 +298,7 @@ class _Receipts:
     def __init__(self, bus: Bus, topic: Topic, reader: str, found: SignedStatements) -> None:
         self._agreements = bus.agreements
         self._topic = topic
+        self._reader = reader
         self._keys = bus.agreements.receipt_keys(reader, topic)
         self._found = found
         self._claims: set[UnsupportedClaim] = set()
@@ -325,31 +327,16 @@ class _Receipts:
         Raises:
             SealBroken: it is not a receipt of this reader for this topic.
         """
-        parsed = checkpoint.parse_receipt(note)
-        stated = checkpoint.parse(parsed)
-        stem, _, number = stated.origin.rpartition("/")
-        partitions = map(str, range(self._agreements.partitions(self._topic)))
-        if stem != f"{self._agreements.bus}/{self._topic.name}" or number not in partitions:
-            raise errors.OriginForeign(self._topic.name, parsed.subject)
-        for key in self._keys:
-            at = checkpoint.verify_cosignature(parsed, key)
-            if at is not None:
-                break
-        else:
-            names = ", ".join(key.name for key in self._keys) or "nobody"
-            raise errors.SignatureMissing(f"A receipt for {stated.origin}", names)
-        ring = self._agreements.ring(self._topic, int(number))
+        found = receipts.cosigned(self._agreements, self._topic, self._reader, note)
+        name, number = found.key.name, found.tp.partition
         try:
-            checkpoint.verify(note, stated.origin, ring)
+            found.verify_owner(self._agreements)
         except errors.SealBroken as why:
-            claim = UnsupportedClaim(
-                key.name, int(number), stated.size, stated.root, type(why).__name__
-            )
+            claim = UnsupportedClaim(name, number, found.size, found.root, type(why).__name__)
             self._add_claim(claim)
             return []
-        when = from_posix_time(at)
         return [
-            SignedStatement(key.name, RECEIPT, int(number), stated.size, stated.root, when, note)
+            SignedStatement(name, RECEIPT, number, found.size, found.root, found.signed_at, note)
         ]
 
     def _add_claim(self, claim: UnsupportedClaim) -> None:

@@ -56,6 +56,7 @@ ENTRIES = {
     "verify": CommandEntry(
         "verify:verify", _READING, "Whether the database has what was published, row by row."
     ),
+    "evidence": CommandEntry("evidence:app", _READING, "Verify a file of evidence."),
     "schemas": CommandEntry("schemas:app", _READING, "List, show and check event schemas."),
     "status": CommandEntry("status:status", _READING, "How far every topic and partition is."),
     "demo": CommandEntry(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sinergi_producers.relay.loop import Relay
+from sinergi_producers.relay.receipt_history import ReceiptHistory
+from sinergi_producers.relay.receipt_store import ReceiptStore
 from sinergi_producers.relay.store import OutboxStore
 from sinergi_producers.relay.term import TermSetup
 from sinergi_schemas.clock import SYSTEM
@@ -59,9 +61,17 @@ def build_relay(
         setup.clock,
         setup.timeouts.relay,
     )
+    receipts = ReceiptHistory(
+        setup.identity.agency,
+        setup.connection,
+        ReceiptStore(setup.database, setup.timeouts.database),
+        setup.clock,
+        setup.timeouts.relay,
+    )
     return Relay(
         terms,
         store,
+        receipts,
         clock=setup.clock,
         timeouts=setup.timeouts.relay,
         observer=observer,

@@ -7,10 +7,11 @@
     2. seal them: decide leaves, trees and checkpoints, and commit these to the agency's database
     3. send them with an idempotent producer
     4. wait for every delivery report, and record how far each tree is sent
+    5. keep the receipts that readers have signed since; see `receipt_history`
 
 While many rows wait, three batches are in hand at the same time: one to commit (2), the one before
 it to send (3), and the one before that to confirm (4). The database commits on a thread of its own,
-and then reads the rows for the next round (1).
+and then reads the rows for the next round (1). Receipts are kept on another thread (5).
 
 Whatever fails ends the term, and with it the Kafka client: messages after one that failed must not
 be delivered. The next term begins at 0 with what was sealed. It sends the same bytes under the same
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from threading import Event
 
+    from sinergi_producers.relay.receipt_history import ReceiptHistory
     from sinergi_producers.relay.sealing import TreeUpdate
     from sinergi_producers.relay.store import OutboxStore
     from sinergi_producers.relay.term import Term, TermSetup
@@ -61,6 +63,7 @@ class Relay:
         self,
         terms: TermSetup,
         store: OutboxStore,
+        receipts: ReceiptHistory,
         *,
         clock: Clock = SYSTEM,
         timeouts: RelayTimeouts = DEFAULT.relay,
@@ -68,6 +71,7 @@ class Relay:
     ) -> None:
         self._terms = terms
         self._store = store
+        self._receipts = receipts
         self._timeouts = timeouts
         self._clock = clock
         self._observer = observer
@@ -107,6 +111,7 @@ class Relay:
                     self._backoff.wait(why, stopping)
         finally:
             self._committer.shutdown()
+            self._receipts.close()
             self._store.close()
 
     def _lead(self, stopping: Event) -> None:
@@ -159,6 +164,7 @@ class Relay:
             self._observer.turned()
             self._renew_lease(term)
             self._reload(term)
+            self._receipts.proceed(term.agreements)  # 5
             to_commit = term.sealer.seal(unsealed.rows, term.trees)  # 2. decide
             watermarks = self._next_watermarks(term, unsealed)
             committing = self._committer.submit(self._commit, to_commit, term.epoch, watermarks)

@@ -1,7 +1,8 @@
 """What a relay needs in the agency's database.
 
 It may not change what an event says, also before the event is sealed: of the outbox it updates the
-mark of a sealed row and the reason of a held one. It deletes nothing.
+mark of a sealed row and the reason of a held one. It deletes nothing. Of a receipt it cannot say
+when it saw it: the database does.
 """
 
 from __future__ import annotations
@@ -36,5 +37,10 @@ RELAY = RoleRights(
         ),
         *on_table("sinergi_producer.lease", "SELECT", UPDATE=("epoch", "expires_at", "holder")),
         *on_table("sinergi_producer.known_schema", "SELECT"),
+        *on_table(
+            "sinergi_producer.seen_receipt",
+            "SELECT",
+            INSERT=("event_type", "note", "partition", "reader", "signed_by_reader_at", "size"),
+        ),
     ),
 )

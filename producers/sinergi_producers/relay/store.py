@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_TABLES = ("head", "outbox", "tree", "checkpoint", "lease", "known_schema")
+_TABLES = ("head", "outbox", "tree", "checkpoint", "lease", "known_schema", "seen_receipt")
 
 
 class Leader(NamedTuple):

@@ -68,7 +68,7 @@ class Term:
         epoch: the number of the lease; every write names it.
         trees: each tree as it is sealed.
         sent: each tree as far as the broker has confirmed it.
-        versions: the hashes of the agreements under which the term began.
+        agreements: those under which the term began.
         watermarks: where the next rows are looked for.
         is_outdated: the agreements or the private keys have changed, so another term must begin.
     """
@@ -79,9 +79,14 @@ class Term:
     sender: Sender
     trees: dict[TreeKey, Frontier]
     sent: dict[TreeKey, Frontier]
-    versions: frozenset[str]
+    agreements: Agreements
     watermarks: Watermarks
     is_outdated: bool = False
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """The hashes of the agreements under which the term began."""
+        return self.agreements.versions
 
 
 class TermSetup:
@@ -151,7 +156,7 @@ class TermSetup:
         sealer = self._sealer(agreements, keys, counts)
         _log.info("leading", agency=agency, epoch=epoch)
         watermarks = Watermarks(full_read=self._timeouts.full_read)
-        return Term(epoch, sealer, control, sender, trees, sent, agreements.versions, watermarks)
+        return Term(epoch, sealer, control, sender, trees, sent, agreements, watermarks)
 
     def reload(self, term: Term, report: ReloadReport) -> None:
         """Read the agreements and the private keys again, and release the held rows whose reason no

@@ -25,6 +25,7 @@ one machine, and `sinergi.demo.errors`.
 
 from sinergi_schemas.errors.database import *  # noqa: F403 - every class of the tree stands here too
 from sinergi_schemas.errors.events import *  # noqa: F403 - as above
+from sinergi_schemas.errors.evidence import *  # noqa: F403 - as above
 from sinergi_schemas.errors.files import *  # noqa: F403 - as above
 from sinergi_schemas.errors.kafka import *  # noqa: F403 - as above
 from sinergi_schemas.errors.materialising import *  # noqa: F403 - as above

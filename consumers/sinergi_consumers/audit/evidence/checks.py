@@ -1,0 +1,114 @@
+"""What the checks of a bundle's files have in common: where they read, and how they report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from sinergi_consumers.audit.evidence import places
+from sinergi_consumers.audit.evidence.bag import BundleProblem
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sinergi_consumers.audit.evidence.trust import TrustedKeys
+    from sinergi_consumers.audit.evidence.verdict import EvidenceVerdict
+    from sinergi_schemas.seal.key_ring import KeyRing
+    from sinergi_schemas.topics import TopicPartition
+
+T = TypeVar("T")
+
+
+class Disproved(ValueError):
+    """A file of the bundle is not what it has to be.
+
+    Attributes:
+        problem: the file, and what is wrong with it.
+    """
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(f"{path} {what}")
+        self.problem = BundleProblem(path, what)
+
+
+class BundleChecks:
+    """Base of the checks of one bundle.
+
+    Args:
+        bus: the name of the bus.
+        payload: the files by their paths.
+        trusted: the keys.
+        verdict: every problem is added to it.
+    """
+
+    def __init__(
+        self,
+        bus: str,
+        payload: Mapping[str, bytes],
+        trusted: TrustedKeys,
+        verdict: EvidenceVerdict,
+    ) -> None:
+        self.bus = bus
+        self.payload = payload
+        self.trusted = trusted
+        self.verdict = verdict
+
+    def attempt(self, check: Callable[..., T], *args: object) -> T | None:
+        """The result of a check; None if it has disproved a file, which is then reported."""
+        try:
+            return check(*args)
+        except Disproved as why:
+            self.verdict.disproved.append(why.problem)
+            return None
+
+    def leave(self, path: str, what: str) -> None:
+        """Report something that cannot be checked."""
+        self.verdict.unchecked.append(BundleProblem(path, what))
+
+    def content(self, path: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            Disproved: it is missing.
+        """
+        if path not in self.payload:
+            raise Disproved(path, "is missing")
+        return self.payload[path]
+
+    def text(self, path: str) -> str:
+        """The text of a file.
+
+        Raises:
+            Disproved: it is missing, or is not text.
+        """
+        try:
+            return self.content(path).decode()
+        except UnicodeDecodeError:
+            raise Disproved(path, "is not text in UTF-8") from None
+
+    def owner_rings(self, path: str, tp: TopicPartition) -> list[KeyRing]:
+        """The rings of a topic-partition's owner; if there is none, the file stays unchecked."""
+        rings = self.trusted.rings(self.bus, tp)
+        if not rings:
+            owner = f"{self.bus}/{places.topic_of(tp).agency}"
+            self.leave(path, f"is signed by {owner}, whose key is not given")
+        return rings
+
+
+def first_valid(
+    rings: list[KeyRing], verify: Callable[[KeyRing], object], path: str, what: str
+) -> None:
+    """Check that one of the rings verifies something.
+
+    Raises:
+        Disproved: none does.
+    """
+    why = ""
+    for ring in rings:
+        try:
+            verify(ring)
+        except errors.SealBroken as refused:
+            why = type(refused).__name__
+        else:
+            return
+    raise Disproved(path, f"{what} ({why})")

@@ -1,0 +1,25 @@
+"""Errors of evidence bundles."""
+
+from __future__ import annotations
+
+from sinergi_schemas.errors.policies import Refused
+
+
+class BundleRefused(Refused):
+    """The file is not an evidence bundle: {what}. Nothing in it was checked. Ask for the file again
+    as its maker wrote it: a program may have unpacked it and packed it again.
+    """
+
+    what: str
+
+
+class EvidenceRefused(Refused):
+    """The evidence cannot be made: {what}."""
+
+    what: str
+
+
+class TrustRefused(Refused):
+    """The keys that are given cannot be used: {what}."""
+
+    what: str
