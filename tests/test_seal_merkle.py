@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sinergi_schemas.seal.merkle import (
     EMPTY_ROOT,
     Frontier,
+    appended_inclusion_proof,
     consistency_proof,
     inclusion_proof,
     leaf_hash,
@@ -246,3 +247,15 @@ def test_no_inclusion_proof_is_made_for_a_leaf_outside_the_tree(index: int) -> N
 def test_no_consistency_proof_is_made_from_a_larger_tree(old: int) -> None:
     with pytest.raises(ValueError, match="does not contain"):
         consistency_proof(LEAVES[:3], old)
+
+
+def test_the_path_of_an_appended_leaf_needs_no_leaf_from_before() -> None:
+    for size in range(1, 40):
+        for start in range(size):
+            tree, appended = Frontier.empty().extend(LEAVES[:start]), LEAVES[start:size]
+            for index in range(start, size):
+                path = appended_inclusion_proof(tree, appended, index)
+                assert path == inclusion_proof(LEAVES[:size], index)
+    for index in (2, 5):
+        with pytest.raises(ValueError, match="is not among those from 3 to 4"):
+            appended_inclusion_proof(Frontier.empty().extend(LEAVES[:3]), LEAVES[3:5], index)

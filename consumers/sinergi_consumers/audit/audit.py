@@ -34,7 +34,7 @@ from sinergi_schemas.seal.merkle import EMPTY_ROOT
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.audit.replay import ReplayCounts
+    from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.audit.table_replay import TableTarget
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.partition import VerifiedBatch
@@ -221,11 +222,14 @@ class Audit:
 
         return self._audited(read)
 
-    def batches(self, sizes: Mapping[int, AbstractSet[int]]) -> Iterator[VerifiedBatch]:
+    def batches(
+        self, sizes: Mapping[int, AbstractSet[int]], only: Collection[int] | None = None
+    ) -> Iterator[VerifiedBatch]:
         """The verified batches, whose events are not decoded. At the end `verdict` is complete.
 
         Args:
             sizes: further tree sizes of each partition, for `root`.
+            only: these partitions; None for all of them. The verdict is about them alone.
 
         Raises:
             SinergiError: as `events`.
@@ -235,11 +239,15 @@ class Audit:
             counts = self._replay.new_counts(number)
             return self._replay.batches(counts, stated | sizes.get(number, frozenset()))
 
-        return self._audited(read)
+        return self._audited(read, only)
 
-    def _audited(self, read: Callable[[int, AbstractSet[int]], Iterator[T]]) -> Iterator[T]:
+    def _audited(
+        self,
+        read: Callable[[int, AbstractSet[int]], Iterator[T]],
+        only: Collection[int] | None = None,
+    ) -> Iterator[T]:
         """What `read` returns of each partition, for its number and the sizes to keep roots of."""
-        numbers = self._replay.partitions()
+        numbers = [each for each in self._replay.partitions() if only is None or each in only]
         if self._comparison is not None:
             self._comparison.check()
         stated = self.verdict.statements = statement_reading.gather(self._bus, self.topic)  # 1
@@ -260,6 +268,28 @@ class Audit:
             if self._comparison is not None:
                 read_to_end = {each.partition for each in self._read_to_end}
                 self._comparison.compare(self.partition_counts, read_to_end)  # 5
+
+    def compare(self, partition: int, statements: Sequence[SignedStatement]) -> None:
+        """Compare further verified statements with a partition that was read to its end.
+
+        The partition is read again if the root of a stated size was not kept. What contradicts the
+        partition is added to the findings.
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        counts = next((each for each in self._read_to_end if each.partition == partition), None)
+        if counts is None:
+            return  # a finding says already where it is broken
+        roots: Mapping[int, bytes] = counts.roots
+        within = {each.size for each in statements if each.size <= counts.verified}
+        if within - roots.keys():
+            roots = self.survey().verify(partition, within).roots
+        for each in statements:
+            origin = self._origin(partition)
+            if error := contradiction(each, origin, counts.verified, roots):
+                what = f"{each} {each.states} {_leaves(each.size)} and the root {each.root.hex()}"
+                self.verdict.findings.append(AuditFinding(str(error), partition, (what,)))
 
     @property
     def remarks(self) -> list[str]:

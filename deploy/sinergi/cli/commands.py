@@ -57,6 +57,9 @@ ENTRIES = {
         "verify:verify", _READING, "Whether the database has what was published, row by row."
     ),
     "evidence": CommandEntry("evidence:app", _READING, "Verify a file of evidence."),
+    "received": CommandEntry(
+        "received:received", _READING, "Who had a record, and since when, by signed receipts."
+    ),
     "schemas": CommandEntry("schemas:app", _READING, "List, show and check event schemas."),
     "status": CommandEntry("status:status", _READING, "How far every topic and partition is."),
     "demo": CommandEntry(

@@ -54,7 +54,7 @@ def chosen(
     """
     readable = list(named) or [
         each
-        for each in _readable(settings, agreements)
+        for each in readable_topics(settings, agreements)
         if reader is None or reader in agreements.readers(each)
     ]
     for option, values, known in (
@@ -84,7 +84,7 @@ def connection(settings: Settings, topic: Topic) -> Connection:
     return settings.connection(BusRole.PRODUCER if topic.agency == agency else BusRole.CONSUMER)
 
 
-def _readable(settings: Settings, agreements: Agreements) -> list[Topic]:
+def readable_topics(settings: Settings, agreements: Agreements) -> list[Topic]:
     """The topics that an agency publishes or reads, or that an auditor reads; for others all.
 
     Topics of an agreement that has not begun need not exist yet. Those of an ended one do.

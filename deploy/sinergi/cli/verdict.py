@@ -68,6 +68,19 @@ def report_unread(unread: Sequence[UnreadRecords]) -> None:
     terminal.note(f"--related: {records} of {of_what} that {was} not read: {names}{more}")
 
 
+def report_partitions(audit: Audit) -> None:
+    """Write to standard error what was verified of some partitions of a topic, and the verdict."""
+    for each in audit.partition_counts:
+        verified = counted(each.verified, "leaf", "leaves")
+        under = f"verified under {audit.topic.agency}'s checkpoints"
+        terminal.note(f"{audit.name}/{each.partition}: {verified} {under}")
+    for line in (*_witnesses(audit), *audit.remarks):
+        terminal.note(f"  {line}")
+    for finding in audit.verdict.findings:
+        _report_finding(f"sinergi: {finding.why}", finding)
+    terminal.note(f"verdict: {sentence(audit)}", _STYLES[audit.is_proved])
+
+
 def _report_topic(audit: Audit, *, record: str | None, is_filtered: bool) -> None:
     verified = counted(sum(each.verified for each in audit.partition_counts), "leaf", "leaves")
     under = f"verified under {audit.topic.agency}'s checkpoints"

@@ -35,6 +35,12 @@ class ReplayRefused(Refused):
     what: str
 
 
+class RecordRefused(Refused):
+    """The record cannot be shown: {what}."""
+
+    what: str
+
+
 class ReplayDatabaseRefused(Refused):
     """The replay cannot be written to that database: {what}. Name an empty database, or repeat the
     replay that has begun it.

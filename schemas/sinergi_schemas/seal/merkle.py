@@ -120,6 +120,50 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
     return [*inclusion_proof(leaves[k:], index - k), root_of(leaves[:k])]
 
 
+def appended_inclusion_proof(tree: Frontier, leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """The audit path of a leaf that is appended to a tree, in the tree with all that is appended.
+
+    It needs no leaf hash from before: a subtree that lies beside the path on the left is one of the
+    frontier's, or begins with some of them.
+
+    Args:
+        tree: the frontier before.
+        leaves: all leaf hashes that are appended to it.
+        index: of the leaf in the whole tree.
+
+    Raises:
+        ValueError: the index is not that of an appended leaf.
+    """
+    size = tree.size + len(leaves)
+    if not tree.size <= index < size:
+        raise ValueError(f"leaf {index} is not among those from {tree.size} to {size - 1}")
+    subtrees, at = {}, 0
+    for each in tree.hashes:
+        length = 1 << ((tree.size - at).bit_length() - 1)
+        subtrees[at, length] = each
+        at += length
+
+    def root(start: int, length: int) -> bytes:
+        if (start, length) in subtrees:
+            return subtrees[start, length]
+        if start >= tree.size:
+            return root_of(leaves[start - tree.size : start - tree.size + length])
+        left = _split(length)
+        return node_hash(root(start, left), root(start + left, length - left))
+
+    path: list[bytes] = []
+    start, length = 0, size
+    while length > 1:
+        left = _split(length)
+        if index < start + left:
+            path.append(root(start + left, length - left))
+            length = left
+        else:
+            path.append(root(start, left))
+            start, length = start + left, length - left
+    return path[::-1]
+
+
 def verify_inclusion(
     leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> bool:

@@ -1,0 +1,1 @@
+"""One record of the bus: its revisions, who had them since when, and the proofs."""

@@ -1,0 +1,139 @@
+"""`sinergi received`: who had each revision of a record, and since when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sinergi.cli import record_search, root, terminal
+from sinergi.cli.options import AsJson
+from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
+from sinergi_schemas.zones import in_zone
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sinergi.cli.record_search import FoundRecord
+    from sinergi_consumers.audit.records.possession import Possession
+    from sinergi_consumers.audit.records.reading import SealedRevision
+
+_COLUMNS = (
+    TableColumn("rev.", ColumnKind.NUMBER),
+    TableColumn("leaf", ColumnKind.NUMBER),
+    TableColumn("reader"),
+    TableColumn("signed by the reader"),
+    TableColumn("leaves", ColumnKind.NUMBER),
+    TableColumn("key"),
+    TableColumn("by", ColumnKind.PROSE),
+)
+NOT_YET = "not yet"
+NOT_ENTITLED = "not entitled"
+AT_THE_LATEST = "at the latest"
+
+
+def received(
+    event_type: Annotated[str, typer.Argument(metavar="TYPE", help="Event type, as transfer.")],
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="The record's record_id.")],
+    agency: Annotated[
+        str | None, typer.Option(help="The agency that publishes it, if several have this ID.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who had each revision of a record since when, by signed receipts.
+
+    A receipt is the signature of a reader's database: it has all leaves below a size. The first
+    one that covers a revision says since when. The owner's database has those that its relay has
+    seen, and a reader's own database has its own. Of the others only the newest receipt is known,
+    which says `at the latest`. The record's partition is verified, and so are all signatures. The
+    times are those that the readers have signed, by their own clocks.
+
+    Exit status: 0 shown; 1 there is no such record, or its topic is not what was sealed; 2 it could
+    not be found out.
+
+    Example: sinergi received transfer MUT/2026/0093
+    """
+    found = record_search.RecordSearch(root.settings(), event_type, agency).find(record_id)
+    record_search.report_verdict(found, record_id)
+    if as_json:
+        terminal.show_json(document(found, event_type, record_id))
+    elif found.record is not None:
+        terminal.show_table(_COLUMNS, _rows(found))
+    raise typer.Exit(found.exit_status)
+
+
+def document(found: FoundRecord, event_type: str, record_id: str) -> dict[str, Any]:
+    """What was found, for programs."""
+    record = found.record
+    return {
+        "event_type": event_type,
+        "record_id": record_id,
+        "agency": None if record is None else record.topic.agency,
+        "exit_status": found.exit_status,
+        "holds": None if record is None else record.audit.is_proved,
+        "revisions": []
+        if record is None
+        else [_revision(found, each) for each in record.revisions],
+        "not_searched": found.unread,
+        "remarks": found.report.remarks,
+    }
+
+
+def _revision(found: FoundRecord, revision: SealedRevision) -> dict[str, Any]:
+    event = revision.event or {}
+    return {
+        "revision": event.get("revision"),
+        "partition": revision.tp.partition,
+        "leaf": revision.leaf_index,
+        "cannot_be_read": revision.unread or None,
+        "receipts": [receipt_document(each) for each in found.report.of(revision)],
+    }
+
+
+def receipt_document(possession: Possession) -> dict[str, Any]:
+    """Since when one database has had one revision, for programs."""
+    agency, _, database = possession.reader.partition("/")
+    receipt = possession.receipt
+    return {
+        "reader": agency,
+        "database": database,
+        "entitled": possession.is_entitled,
+        "received": receipt is not None,
+        "signed_by_reader_at": _iso(possession.signed_by_reader_at),
+        "at_the_latest": possession.at_the_latest,
+        "size": None if receipt is None else receipt.size,
+        "signer": None if receipt is None else f"{receipt.key.name}+{receipt.key.id.hex()}",
+        "known_from": possession.source,
+        "seen_by_owner_at": _iso(possession.seen_by_owner_at),
+        "note": None if receipt is None else receipt.note,
+    }
+
+
+def _rows(found: FoundRecord) -> list[list[str | TableCell]]:
+    assert found.record is not None
+    return [
+        [
+            str((revision.event or {}).get("revision", "?")),
+            f"{revision.leaf_index:,}",
+            *_cells(each, (revision.event or {}).get("zone")),
+        ]
+        for revision in found.record.revisions
+        for each in found.report.of(revision)
+    ]
+
+
+def _cells(possession: Possession, zone: object) -> list[str | TableCell]:
+    """Reader, time, size, key and source. The time is in the zone of the event."""
+    receipt, at = possession.receipt, possession.signed_by_reader_at
+    if receipt is None:
+        what = NOT_YET if possession.is_entitled else NOT_ENTITLED
+        return [possession.reader, TableCell(what, "bold yellow"), "", "", ""]
+    when = "at an unknown time" if at is None else in_zone(at, zone).isoformat(timespec="seconds")
+    by = f"{AT_THE_LATEST}, newest receipt" if possession.at_the_latest else str(possession.source)
+    if not possession.is_entitled:
+        by = f"{by}; {NOT_ENTITLED}"
+    return [possession.reader, when, f"{receipt.size:,}", receipt.key.id.hex(), by]
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

@@ -1,0 +1,179 @@
+"""Finds one record by its event type and identity, in the topics that may be read here."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from sinergi.cli import replay_topics, terminal, verdict
+from sinergi.exit_status import ExitStatus
+from sinergi.records.receipt_tables import OwnerReceipts, ReaderReceipts
+from sinergi_consumers.audit.records.possession import PossessionReport, possession
+from sinergi_consumers.audit.records.reading import SealedRecord, read_record
+from sinergi_consumers.bus import Bus
+from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.files.toml_file import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sinergi.settings.settings import Settings
+    from sinergi_consumers.audit.audit import Audit
+    from sinergi_consumers.audit.records.possession import ReceiptTable
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.topics import Topic
+
+# Errors about one topic. The record may be in another.
+_OF_ONE_TOPIC = (errors.TopicMissing, errors.NotPermitted, errors.PartitionsDiffer)
+
+
+@dataclass(slots=True)
+class FoundRecord:
+    """What a search for a record has found.
+
+    Attributes:
+        record: None if no topic that was read has it.
+        report: since when whose databases have had it.
+        searched: the audits of all topics that were read.
+        unread: why topics could not be read, by their names.
+    """
+
+    record: SealedRecord | None = None
+    report: PossessionReport = field(default_factory=lambda: PossessionReport([], []))
+    searched: list[SealedRecord] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """0 if the record is there and holds, 1 if not, 2 if that could not be found out."""
+        judged = self.searched if self.record is None else [self.record]
+        verdicts = [each.audit.is_proved for each in judged]
+        if False in verdicts:
+            return ExitStatus.NEGATIVE
+        if None in verdicts:
+            return ExitStatus.ERROR
+        if self.record is not None:
+            return ExitStatus.SUCCESS
+        return ExitStatus.ERROR if self.unread else ExitStatus.NEGATIVE
+
+
+class RecordSearch:
+    """A search in the topics of one event type.
+
+    Args:
+        settings: of the agency or auditor that searches.
+        event_type: of the record.
+        agency: that publishes it; None for any.
+
+    Attributes:
+        agreements: those that hold here.
+        topics: the topics that are searched.
+
+    Raises:
+        RecordRefused: there is no such topic that may be read here.
+    """
+
+    def __init__(self, settings: Settings, event_type: str, agency: str | None) -> None:
+        self._settings = settings
+        self._catalog = Catalog.shipped()
+        self.agreements: Agreements = settings.agreements()
+        readable = replay_topics.readable_topics(settings, self.agreements)
+        self.topics = _chosen(readable, event_type, agency)
+
+    def bus(self, topic: Topic) -> Bus:
+        """How a topic is read."""
+        connection = replay_topics.connection(self._settings, topic)
+        return Bus(connection, self.agreements, self._catalog)
+
+    def find(self, record_id: str) -> FoundRecord:
+        """Find the record, and since when whose databases have had it.
+
+        Raises:
+            RecordRefused: several agencies have a record with this identity.
+            SinergiError: a topic or a database cannot be read.
+        """
+        found = FoundRecord()
+        with _progress() as report:
+            for topic in self.topics:
+                try:
+                    found.searched.append(read_record(self.bus(topic), topic, record_id, report))
+                except _OF_ONE_TOPIC as why:
+                    if len(self.topics) == 1:
+                        raise
+                    found.unread[topic.name] = str(why)
+        having = [each for each in found.searched if each.revisions]
+        if len(having) > 1:
+            names = ", ".join(each.topic.agency for each in having)
+            what = f"{names} each have a record with this identity; name one with --agency"
+            raise errors.RecordRefused(what)
+        if having:
+            found.record = having[0]
+            found.report = possession(self.agreements, having[0], self._tables(having[0].topic))
+        return found
+
+    def _tables(self, topic: Topic) -> Iterator[ReceiptTable]:
+        """The tables of receipts that this agency has for a topic."""
+        values = self._settings.values
+        if values.agency is None:
+            return
+        if topic.agency == values.agency and values.producer.database:
+            yield OwnerReceipts(self._settings.producer_database)
+        if topic.agency != values.agency and values.consumer.database:
+            reader = f"{values.agency}/{self._settings.consumer_name}"
+            yield ReaderReceipts(self._settings.consumer_database, reader)
+
+
+def report_verdict(found: FoundRecord, record_id: str) -> None:
+    """Say on standard error what was verified, and what is wrong."""
+    for each in found.searched if found.record is None else [found.record]:
+        verdict.report_partitions(each.audit)
+    for name, why in found.unread.items():
+        terminal.note(f"{name} was not searched: {why}")
+    for remark in found.report.remarks:
+        terminal.note(f"sinergi: {remark}")
+    if found.record is None:
+        where = ", ".join(each.topic.name for each in found.searched) or "no topic"
+        what = f'no such record: nothing that holds in {where} has the key "{record_id}"'
+        terminal.note(f"sinergi: {what}")
+
+
+def _chosen(readable: list[Topic], event_type: str, agency: str | None) -> list[Topic]:
+    types = sorted({each.event_type for each in readable})
+    if not types:
+        raise errors.RecordRefused("no agreement lets you read a topic")
+    if event_type not in types:
+        what = f"no topic of the event type {event_type!r} may be read here"
+        raise errors.RecordRefused(f"{what}; {did_you_mean(event_type, types)}")
+    found = [each for each in readable if each.event_type == event_type]
+    if agency is None:
+        return found
+    agencies = [each.agency for each in found]
+    if agency not in agencies:
+        what = f"no topic of {agency!r} with this event type may be read here"
+        raise errors.RecordRefused(f"{what}; {did_you_mean(agency, agencies)}")
+    return [each for each in found if each.agency == agency]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Audit], None]]:
+    """A progress bar; it gives what is called after each batch."""
+    columns = (
+        TextColumn("verifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("messages"),
+        TimeRemainingColumn(),
+    )
+    with terminal.progress(*columns) as progress:
+        task = progress.add_task("", total=None)
+
+        def report(audit: Audit) -> None:
+            counts = audit.partition_counts
+            end = sum(each.offsets[1] - each.first_offset for each in counts)
+            progress.update(task, completed=audit.messages_read, total=end)
+
+        yield report

@@ -1,0 +1,1 @@
+"""One record, from the topic and from the agency's own databases."""

@@ -1,0 +1,226 @@
+"""`sinergi received`: who had each revision of a record since when, and how far that is known."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+import tomli_w
+
+from agency_pair import BUS, DATABASE, AgencyPair, running, transfer
+from sinergi.cli.root import run
+from sinergi.records.receipt_tables import OF_OWNER, OF_READER
+from sinergi_producers.relay.factory import build_relay
+from sinergi_schemas.seal import checkpoint
+from sinergi_schemas.timeouts import RelayTimeouts, Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+QUICK = Timeouts(relay=RelayTimeouts(receipts=0.1))
+SEEN = "sinergi_producer.seen_receipt"
+
+
+class ReceivedBus:
+    """A record with two revisions, of which its reader has the first for longer, and more events.
+
+    The reader's materialiser and the publisher's relay have ended.
+    """
+
+    def __init__(self, pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> None:
+        self.pair = pair
+        self.capsys = capsys
+        with pair.materialising(), running(build_relay(pair.relay_setup).run):
+            for number, event in enumerate(
+                (transfer("P/1"), transfer("P/2"), transfer("P/1", "CORRECTED"), transfer("P/3"))
+            ):
+                pair.publish(event)
+                pair.until(lambda: self.seen() > number, "the owner has seen its receipt")  # noqa: B023
+        with pair.relaying():
+            pair.publish(transfer("P/1", "RETRACTED"))
+            sent = "SELECT sum(sent_size)::int FROM sinergi_producer.tree"
+            pair.until(lambda: pair.ask(sent, pair.producer) == [(5,)], "sent")
+
+    def seen(self) -> int:
+        return int(self.pair.ask(f"SELECT count(*) FROM {SEEN}", self.pair.producer)[0][0])
+
+    def settings(self, **changes: Any) -> Path:
+        """Of somebody who has no database."""
+        folder = self.pair.folder / "auditor"
+        folder.mkdir(exist_ok=True)
+        file = folder / "sinergi.toml"
+        values = {"agreements": str(self.pair.folder), "kafka": {"bootstrap": self.pair.kafka}}
+        file.write_text(tomli_w.dumps(values | changes), encoding="utf-8")
+        return file
+
+    def received(self, settings: Path, *arguments: str) -> tuple[int, str, str]:
+        self.capsys.readouterr()
+        status = run(["--config", str(settings), "received", *arguments])
+        return (status, *self.capsys.readouterr())
+
+    def revisions(self, settings: Path, record: str = "P/1") -> list[Any]:
+        status, out, err = self.received(settings, "transfer", record, "--json")
+        assert status == 0, err
+        return list(json.loads(out)["revisions"])
+
+
+@pytest.fixture
+def bus(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+) -> ReceivedBus:
+    urls = databases(), databases()
+    pair = AgencyPair(tmp_path, kafka, agency_slug, *urls, partitions=1, timeouts=QUICK)
+    return ReceivedBus(pair, capsys)
+
+
+def test_the_owner_the_reader_and_an_auditor_are_told_what_each_can_know(bus: ReceivedBus) -> None:
+    pair = bus.pair
+    signed = dict(
+        pair.ask("SELECT size, date_trunc('second', signed_at) FROM sinergi_consumer.receipt")
+    )
+    for settings, source in (
+        (pair.agency_settings, "owner's table"),
+        (pair.reader_settings, "reader's table"),
+    ):
+        first, second, third = bus.revisions(settings)
+        assert [each["leaf"] for each in (first, second, third)] == [0, 2, 4]
+        for revision, size in ((first, 1), (second, 3)):
+            (told,) = revision["receipts"]
+            assert (told["reader"], told["database"]) == (pair.reader, DATABASE)
+            assert (told["size"], told["known_from"]) == (size, source)
+            assert told["signed_by_reader_at"] == signed[size].isoformat()
+            assert not told["at_the_latest"]
+            assert told["signer"].startswith(f"{BUS}/{pair.reader}/{DATABASE}+")
+            assert (told["seen_by_owner_at"] is None) == (source != "owner's table")
+        (told,) = third["receipts"]
+        assert (told["entitled"], told["received"], told["known_from"]) == (True, False, None)
+    first, second, _ = bus.revisions(bus.settings())
+    for revision in (first, second):
+        (told,) = revision["receipts"]
+        assert (told["size"], told["at_the_latest"]) == (4, True)
+        assert told["known_from"] == "receipts topic"
+        assert told["signed_by_reader_at"] == signed[4].isoformat()
+
+
+def test_the_table_is_narrow_and_says_not_yet_and_at_the_latest(bus: ReceivedBus) -> None:
+    status, out, err = bus.received(bus.settings(), "transfer", "P/1")
+    assert status == 0
+    head, *rows = out.splitlines()
+    assert head.split() == [
+        "rev.",
+        "leaf",
+        "reader",
+        "signed",
+        "by",
+        "the",
+        "reader",
+        "leaves",
+        "key",
+        "by",
+    ]
+    assert max(map(len, out.splitlines())) <= 100
+    assert "at the latest" in rows[0]
+    assert "not yet" in rows[-1]
+    assert "verdict: " in err
+
+
+def test_a_stored_receipt_that_was_changed_does_not_count(bus: ReceivedBus) -> None:
+    """Whoever may change the owner's table changes neither a time nor a size."""
+    pair = bus.pair
+    with pair.producer.begin() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE {SEEN} SET signed_by_reader_at = '2020-01-01' WHERE size = 1"
+        )
+        connection.exec_driver_sql(
+            f"UPDATE {SEEN} SET note = (SELECT note FROM {SEEN} WHERE size = 1) WHERE size = 3"
+        )
+    status, out, err = bus.received(pair.agency_settings, "transfer", "P/1", "--json")
+    first, second, _ = json.loads(out)["revisions"]
+    assert status == 0
+    assert not first["receipts"][0]["signed_by_reader_at"].startswith("2020")
+    assert second["receipts"][0]["known_from"] == "receipts topic"
+    assert "owner's table has no valid receipt" in err
+
+
+def test_a_record_that_is_not_there_and_one_that_cannot_be_asked_for_differ(
+    bus: ReceivedBus,
+) -> None:
+    settings = bus.settings()
+    for record in ("P/9", "p/1", "P/1 ", "\x1b[31mP/1", "<script>", "x" * 5_000):
+        status, out, err = bus.received(settings, "transfer", record)
+        assert (status, out) == (1, ""), record
+        assert "no such record" in err
+        assert "\x1b" not in err
+    for arguments, said in (
+        (["transfr", "P/1"], "did you mean transfer?"),
+        (["seizure", "P/1"], "no topic of the event type 'seizure' may be read here"),
+        (["transfer", "P/1", "--agency", "lapas-lain"], "no topic of 'lapas-lain'"),
+        (["transfer", "P/1\0"], "it is no text"),
+        (["transfer", ""], "it is empty"),
+        (["transfer", "P/1", "--agency", ""], "it is empty"),
+    ):
+        status, out, err = bus.received(settings, *arguments)
+        assert (status, out) == (2, ""), arguments
+        assert said in err
+
+
+def test_a_topic_that_was_changed_is_named_with_exit_status_1(bus: ReceivedBus) -> None:
+    """The owner's table has a receipt for a tree that the topic does not show."""
+    pair = bus.pair
+    with pair.producer.begin() as connection:
+        connection.exec_driver_sql(f"DELETE FROM {SEEN} WHERE size < 3")
+    stated = checkpoint.Checkpoint(f"{BUS}/{pair.topic.name}/0", 2, b"\x07" * 32)
+    note = checkpoint.cosign(checkpoint.sign(stated, [pair.key]), pair.receipt_key, 1_772_000_000)
+    with pair.producer.begin() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO {SEEN} (event_type, partition, reader, size, note, signed_by_reader_at)"
+            " VALUES ('transfer', 0, %s, 2, %s, now())",
+            (f"{pair.reader}/{DATABASE}", note),
+        )
+    status, _, err = bus.received(pair.agency_settings, "transfer", "P/1")
+    assert status == 1
+    assert "is not what" in err
+
+
+@pytest.mark.parametrize("of", ["owner", "reader"])
+def test_the_first_covering_receipt_is_found_by_index(postgresql: str, of: str) -> None:
+    table, key = {
+        "owner": (
+            f"{SEEN} (event_type, partition, reader, size, note, signed_by_reader_at)",
+            "'transfer', 0, 'bnnk/main'",
+        ),
+        "reader": (
+            "sinergi_consumer.receipt (topic, partition, size, note, signed_at)",
+            "'sinergi.lapas.transfer', 0",
+        ),
+    }[of]
+    values = {
+        "readers": ["bnnk/main"],
+        "leaves": [50, 49_000],
+        "event_type": "transfer",
+        "topic": "sinergi.lapas.transfer",
+        "partition": 0,
+    }
+    with psycopg.connect(postgresql.replace("+psycopg", "")) as connection:
+        connection.execute(
+            f"INSERT INTO {table} SELECT {key}, size, 'note', now()"
+            " FROM generate_series(10, 50000, 10) AS size"
+        )
+        connection.execute(f"ANALYZE {table.partition(' ')[0]}")
+        statement = OF_OWNER if of == "owner" else OF_READER
+        found = connection.execute(statement, values).fetchall()
+        plan = "\n".join(
+            row[0]
+            for row in connection.execute(f"EXPLAIN (ANALYZE, COSTS off) {statement}", values)
+        )
+    assert len(found) == 2
+    assert "Index Scan using" in plan or "Index Only Scan using" in plan
+    assert "Seq Scan" not in plan
+    assert "Sort" not in plan
