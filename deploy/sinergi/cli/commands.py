@@ -56,7 +56,7 @@ ENTRIES = {
     "verify": CommandEntry(
         "verify:verify", _READING, "Whether the database has what was published, row by row."
     ),
-    "evidence": CommandEntry("evidence:app", _READING, "Verify a file of evidence."),
+    "evidence": CommandEntry("evidence:app", _READING, "Make a file of evidence; verify one."),
     "received": CommandEntry(
         "received:received", _READING, "Who had a record, and since when, by signed receipts."
     ),

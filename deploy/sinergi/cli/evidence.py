@@ -1,4 +1,4 @@
-"""`sinergi evidence`: verify a file of evidence without a broker, a database or a network."""
+"""`sinergi evidence`: make a file of evidence, and verify one without a broker or a network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sinergi.cli import terminal
-from sinergi.cli.options import AsJson, command_group
+from sinergi.cli import root, terminal
+from sinergi.cli.options import AsJson, Force, command_group
+from sinergi.cli.replay_options import EventChoice, choosing_events
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.evidence import archive
@@ -17,6 +18,7 @@ from sinergi_consumers.audit.evidence.trust import TrustedKeys
 from sinergi_consumers.audit.evidence.verification import verify as verified
 from sinergi_schemas import errors
 from sinergi_schemas.files import input_file
+from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.keys import VerifyingKey
 
@@ -39,7 +41,87 @@ _COLUMNS = (
 )
 _STYLES = {True: "bold green", False: "bold red", None: "bold yellow"}
 
-app = command_group("evidence", "Verify a file of evidence, without a network.")
+app = command_group("evidence", "Make a file of evidence; verify one, without a network.")
+
+
+@app.command()
+@choosing_events
+def create(
+    topics: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>; without it, all."),
+    ] = None,
+    agency: Annotated[
+        list[str] | None, typer.Option(help="Topics of this agency only; may be repeated.")
+    ] = None,
+    event_type: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Topics of this event type only; may be repeated."),
+    ] = None,
+    chosen: EventChoice = EventChoice(),
+    related: Annotated[
+        bool,
+        typer.Option("--related", help="Also the records that are related to these, all of them."),
+    ] = False,
+    *,
+    why: Annotated[
+        str, typer.Option("--why", metavar="TEXT", help="What it is made for, as a case number.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="NAME", help="Who makes it; else the agency or the login."),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write events with their proofs into one file that verifies offline.
+
+    It reads and verifies the topics as `sinergi replay` does, and chooses events by the same
+    options; at least one is needed. The file holds each event as sealed bytes and as JSON, its
+    proof under the owner's checkpoint, the owner's heads, the readers' receipts, the schemas, the
+    agreements with their signatures, and who made it, when and why. If no event matches, it
+    attests which trees were searched, up to which size. It holds personal data, and only you can
+    read it.
+
+    Exit status: 0 written; 1 written, but a topic is not what was sealed, and nothing of
+    its broken partitions is in the file; 2 not written, or not all could be checked.
+
+    Examples:
+      sinergi evidence create --case LKN/12/III/2026 --related --why "12/Pid.Sus/2026" -o case.zip
+      sinergi evidence create --key MUT/2026/0093 --why "Request of 3 March" -o 0093.zip
+    """
+    from sinergi.cli import evidence_creation, replay_topics, verdict  # noqa: PLC0415 - polars
+    from sinergi.cli.native_output import logged_native_output  # noqa: PLC0415 - for polars
+    from sinergi.cli.replay_filter import filter_of  # noqa: PLC0415 - as above
+    from sinergi.cli.replay_progress import run_series  # noqa: PLC0415 - as above
+
+    if not chosen.described:
+        raise errors.EvidenceRefused("say which events, as by --case, --key, --nik or --name")
+    if not why.strip():
+        raise errors.EvidenceRefused("--why is empty; state what the evidence is made for")
+    wanted = filter_of(chosen)
+    OutputFile.check(out, force=force)
+    request = evidence_creation.EvidenceRequest(
+        wanted,
+        replay_topics.parsed(topics or [], has_copies=False),
+        agency or [],
+        event_type or [],
+        {**chosen.described, "related": related},
+        why.strip(),
+        by,
+    )
+    with logged_native_output():
+        made = evidence_creation.make(
+            root.settings(), request, lambda series: run_series(series, wanted)
+        )
+    with OutputFile.open(out, force=force) as target:
+        target.write(made.data)
+    evidence_creation.report(made)
+    for line in _notes(made.verified):
+        terminal.note(line)
+    events = counted(len(made.verified.events), "event")
+    terminal.note(f"sinergi: {out} holds {events}; note down its SHA-256")
+    raise typer.Exit(verdict.exit_status(made.series.audits, record=None))
 
 
 @app.command()
@@ -165,10 +247,10 @@ def _row(event: ProvedEvent) -> list[str | TableCell]:
 
 
 def _notes(verdict: EvidenceVerdict) -> Iterator[str]:
-    yield f"sinergi: SHA-256 of the file: {verdict.digest}"
     if verdict.custody:
         made = verdict.custody
         yield f"sinergi: made at {made['made_at']} by {made['made_by']}, who states: {made['why']}"
+    yield f"sinergi: SHA-256 of the file: {verdict.digest}"
     for each in verdict.trees:
         leaves = counted(each.size, "leaf", "leaves")
         heads = "no heads"

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from sinergi.cli import replay_tables, replay_topics, root, terminal, verdict
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.option_sets import given
 from sinergi.cli.options import force_option, json_option
 from sinergi.cli.output import Destination, EventWriter, Output, open_writer
+from sinergi.cli.replay_filter import filter_of
 from sinergi.cli.replay_options import EventChoice, choosing_events
+from sinergi.cli.replay_progress import run_series
 from sinergi.cli.replay_scope import ReplayScope
 from sinergi.cli.table_options import TableChoice, choosing_tables
 from sinergi_consumers.audit.audit import Copies
@@ -111,7 +112,7 @@ def replay(
       sinergi replay --type seizure --region 35.10 --output parquet --out seizures.parquet
       sinergi replay --reader bnnk-banyuwangi --into postgresql://auditor@localhost/replayed
     """
-    wanted = chosen.filter()
+    wanted = filter_of(chosen)
     copies = Copies(_copy("--copy", copy), _copy("--against", against))
     names = replay_topics.parsed(topics or [], has_copies=copies != Copies())
     if names and copies.against == (copies.name or names[0].name):
@@ -160,19 +161,7 @@ def _run(series: AuditSeries, wanted: ReplayFilter, writer: EventWriter | None) 
         # So that a file has its columns, even without an event.
         for audit in series.readable:
             writer.add(audit.topic, audit.empty_frame())
-    columns = (
-        TextColumn("verifying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("messages"),
-        TimeRemainingColumn(),
-    )
-    with terminal.progress(*columns) as progress:
-        task = progress.add_task("", total=None)
-        for audit, events in series.events(wanted):
-            progress.update(task, completed=series.messages_read, total=series.message_count)
-            if writer is not None and not events.is_empty():
-                writer.add(audit.topic, events)
+    run_series(series, wanted, writer)
 
 
 def _report_spellings(wanted: ReplayFilter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi_consumers.audit.evidence import archive, bag, places, readable
@@ -59,6 +60,11 @@ class AgreementEvidence(NamedTuple):
     digest: str
     text: bytes
     note: str | None
+
+    @property
+    def is_named_by_digest(self) -> bool:
+        """Whether the file has this SHA-256."""
+        return sha256(self.text).hexdigest() == self.digest
 
 
 @dataclass(frozen=True, slots=True)

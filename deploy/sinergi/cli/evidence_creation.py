@@ -1,0 +1,153 @@
+"""Makes a bundle of evidence for `sinergi evidence create`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sinergi.cli import replay_topics, terminal, verdict
+from sinergi.cli.replay_scope import ReplayScope
+from sinergi_consumers.audit.audit import Copies
+from sinergi_consumers.audit.evidence.composition import BundleContents, compose
+from sinergi_consumers.audit.evidence.trust import TrustedKeys
+from sinergi_consumers.audit.evidence.verification import verify
+from sinergi_consumers.audit.evidence_collection import (
+    CollectedEvidence,
+    EvidenceAudit,
+    agreement_evidence,
+)
+from sinergi_consumers.audit.series import AuditSeries
+from sinergi_consumers.bus import Bus
+from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sinergi.settings.settings import Settings
+    from sinergi_consumers.audit.event_filter import ReplayFilter
+    from sinergi_consumers.audit.evidence.verdict import EvidenceVerdict
+    from sinergi_schemas.agreements.model import Agreement
+    from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.topics import Topic
+
+
+class EvidenceRequest(NamedTuple):
+    """What a bundle is to hold, and who asks for it.
+
+    Attributes:
+        named, agencies, event_types: which topics to read, see `replay_topics.chosen`.
+        asked_for: the options that choose the events, as they were given.
+        made_by: who makes it; None for the agency or the login.
+    """
+
+    wanted: ReplayFilter
+    named: Sequence[Topic]
+    agencies: Sequence[str]
+    event_types: Sequence[str]
+    asked_for: Mapping[str, Any]
+    why: str
+    made_by: str | None
+
+
+class MadeEvidence(NamedTuple):
+    """A bundle that was made.
+
+    Attributes:
+        series: the audits of the topics that were read.
+        verified: the verdict about the bundle, with the keys of the agreements.
+    """
+
+    data: bytes
+    series: AuditSeries
+    verified: EvidenceVerdict
+
+
+def make(
+    settings: Settings, request: EvidenceRequest, run: Callable[[AuditSeries], None]
+) -> MadeEvidence:
+    """Read the topics, and make the bundle.
+
+    Args:
+        run: reads the audits to their end.
+
+    Raises:
+        EvidenceRefused: nothing could be read, or too much matches.
+        SinergiError: as `AuditSeries.events`.
+    """
+    catalog, agreements = Catalog.shipped(), settings.agreements()
+    names = replay_topics.chosen(
+        settings, agreements, request.named, request.agencies, request.event_types
+    )
+    collected = CollectedEvidence()
+    audits = [
+        EvidenceAudit(
+            Bus(replay_topics.connection(settings, each), agreements, catalog), each, collected
+        )
+        for each in names
+    ]
+    series = AuditSeries(audits, follows_related=bool(request.asked_for.get("related")))
+    run(series)
+    if not collected.trees:
+        for each in series.audits:
+            for finding in each.verdict.findings:
+                terminal.note(f"sinergi: {finding.why}")
+        what = "no topic-partition could be read to its end as its owner sealed it"
+        raise errors.EvidenceRefused(what)
+    used = collected.agreements(agreements)
+    scope = ReplayScope(settings, agreements, catalog, names, Copies())
+    facts = scope.facts(series, request.asked_for, None)
+    now = SYSTEM.now()
+    contents = BundleContents(
+        bus=agreements.bus,
+        events=sorted(collected.events, key=lambda each: each.place),
+        trees=collected.trees,
+        heads=collected.heads,
+        schemas=collected.schemas(catalog),
+        agreements=[agreement_evidence(each) for each in used],
+        keys=dict.fromkeys(_keys(used)),
+        custody=_custody(settings, request, facts, now),
+        asked_for=request.asked_for,
+    )
+    try:
+        data = compose(contents, now.date().isoformat(), _software())
+    except ValueError as why:
+        raise errors.EvidenceRefused(f"{why}; choose fewer events") from None
+    return MadeEvidence(data, series, verify(data, TrustedKeys(agreements=agreements)))
+
+
+def _custody(
+    settings: Settings, request: EvidenceRequest, facts: Mapping[str, Any], now: datetime
+) -> dict[str, Any]:
+    login = settings.connection().principal.removeprefix("User:")
+    return {
+        "made_at": now.isoformat(),
+        "made_by": request.made_by or settings.values.agency or login,
+        "why": request.why,
+        "login": login,
+        "software": _software(),
+        "agreements": facts["agreements"],
+        "verdicts": facts["verdicts"],
+    }
+
+
+def _software() -> str:
+    return f"sinergi {version('sinergi')}"
+
+
+def _keys(agreements: Sequence[Agreement]) -> Iterator[VerifyingKey]:
+    for each in agreements:
+        for party in each.parties.values():
+            yield from party.keys
+            yield from (receipt.key for receipt in party.receipt_keys)
+
+
+def report(made: MadeEvidence) -> None:
+    """Write to standard error what the topics and the bundle are worth."""
+    verdict.report_unread(made.series.unread or [])
+    for each in made.verified.disproved:
+        terminal.note(f"sinergi: disproved: {each}")
+    for each in made.verified.unchecked:
+        terminal.note(f"sinergi: not checked: {each}")

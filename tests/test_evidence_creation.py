@@ -1,0 +1,145 @@
+"""Evidence is made from the topics, and verifies with nothing but the agreement."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agency_pair import DATABASE, AgencyPair, transfer
+from sinergi.cli.root import run
+from sinergi_consumers.audit.evidence import archive, bag, places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PERSONAL = "Contoh Dua"
+
+
+class EvidenceDesk:
+    """An auditor's command line in a folder of his own, beside a publisher and its reader."""
+
+    def __init__(self, pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> None:
+        self.pair = pair
+        self._capsys = capsys
+        self.file = pair.folder / "case.zip"
+
+    def create(self, *options: str) -> tuple[int, str, str]:
+        reason = [] if "--why" in options else ["--why", "Perkara 12/Pid.Sus/2026"]
+        settings = ["--config", str(self.pair.reader_settings)]
+        return self._run(
+            *settings, "evidence", "create", *options, *reason, "--out", str(self.file)
+        )
+
+    def verify(self) -> tuple[int, dict[str, Any], str]:
+        """The exit status, the document and the remarks; only the agreement is given."""
+        agreement = str(self.pair.folder / "pks.toml")
+        arguments = ("evidence", "verify", str(self.file), "--agreement", agreement, "--json")
+        status, out, err = self._run(*arguments)
+        return status, json.loads(out), err
+
+    def payload(self) -> dict[str, bytes]:
+        return bag.payload_of(archive.unpack(self.file.read_bytes()).files)
+
+    def _run(self, *arguments: str) -> tuple[int, str, str]:
+        self._capsys.readouterr()
+        status = run(list(arguments))
+        return (status, *self._capsys.readouterr())
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+) -> EvidenceDesk:
+    """With ten records of which one was corrected, and receipts of all events."""
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+    pair.publish(*(transfer(f"P/{number}") for number in range(10)))
+    pair.publish(transfer("P/3", "CORRECTED", reason="SECURITY"))
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 11)
+        pair.until(
+            lambda: pair.count("sinergi_consumer.receipt WHERE published_at IS NULL") == 0,
+            "receipts published",
+        )
+    return EvidenceDesk(pair, capsys)
+
+
+def test_evidence_of_a_record_verifies_with_the_agreement_alone(desk: EvidenceDesk) -> None:
+    status, out, err = desk.create("--key", "P/3", "--by", "Ombudsman Rekaan")
+    assert (status, out) == (0, ""), err
+    assert stat.S_IMODE(desk.file.stat().st_mode) == 0o600
+    status, found, err = desk.verify()
+    assert status == 0, err
+    assert found["sha256"] in err
+    told = [(each["event"]["record_id"], each["event"]["revision"]) for each in found["events"]]
+    assert told == [("P/3", 1), ("P/3", 2)]
+    for each in found["events"]:
+        (receipt,) = each["receipts"]
+        assert receipt["database"] == f"{desk.pair.reader}/{DATABASE}"
+    assert found["custody"]["made_by"] == "Ombudsman Rekaan"
+    assert found["custody"]["why"] == "Perkara 12/Pid.Sus/2026"
+    assert sum(each["leaves"] for each in found["trees"]) == 11
+    assert all(each["heads_signed_at"] for each in found["trees"])
+    meanings = json.loads(next(data for path, data in desk.payload().items() if "schemas" in path))
+    assert all(field["doc"] for field in meanings["fields"])
+
+
+def test_an_event_that_is_not_there_is_attested_with_the_trees_that_were_searched(
+    desk: EvidenceDesk,
+) -> None:
+    status, _, err = desk.create("--key", "P/99")
+    assert status == 0, err
+    status, found, _ = desk.verify()
+    assert (status, found["events"]) == (0, [])
+    assert sum(each["leaves"] for each in found["trees"]) == 11
+    search = json.loads(desk.payload()[places.SEARCH])
+    assert search["asked_for"] == {"key": "P/99", "related": False}
+    assert [each["matching"] for each in search["trees"]] == [0, 0]
+
+
+def test_personal_data_are_in_the_bundle_and_not_in_what_is_shown(desk: EvidenceDesk) -> None:
+    status, out, err = desk.create("--name", PERSONAL)
+    assert status == 0, err
+    assert PERSONAL not in out + err
+    assert PERSONAL.encode() in desk.payload()[places.SEARCH]
+
+
+def test_a_file_that_is_there_is_not_overwritten(desk: EvidenceDesk) -> None:
+    desk.file.write_text("mine", encoding="utf-8")
+    status, _, err = desk.create("--key", "P/3")
+    assert status == 2
+    assert "already exists" in err
+    assert desk.file.read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "say which events, as by --case, --key, --nik or --name"),
+        (("--key", "P/1", "--why", " "), "--why is empty"),
+        (("--nik", "12"), "--nik has a value that no event can have"),
+        (("--key", "P/1", "no-topic"), "'no-topic' is not sinergi.<agency>.<event-type>"),
+    ],
+)
+def test_a_wrong_request_is_told_in_one_line_and_nothing_is_written(
+    options: tuple[str, ...],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    reason = () if "--why" in options else ("--why", "x")
+    assert run(["evidence", "create", *options, *reason, "--out", "case.zip"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert told in err
+    assert err.count("\n") == 1
+    assert not Path("case.zip").exists()
