@@ -43,6 +43,10 @@ SETTINGS = {
 }
 
 
+AS_OF = ["--as-of", "2026-03-03T17:00+07:00"]
+INTO = ["--into", "postgresql://h/d"]
+
+
 @dataclass
 class CommandResult:
     """What came of a command."""
@@ -154,6 +158,18 @@ def ask(
             "leave --output, --out, and choose rows by SQL",
         ),
         (["replay", "--reader", "bnnk-banyuwangi"], "--reader goes with --into"),
+        (["replay", *AS_OF], "--as-of fills tables; say --into URL"),
+        (
+            ["replay", "--as-of", "2026-03-03T17:00", *INTO],
+            "--as-of '2026-03-03T17:00' lacks a zone offset, as +07:00",
+        ),
+        (["replay", "--as-of", "3 March", *INTO], "--as-of '3 March' is no time; write 2026-03"),
+        (["replay", "--as-of", "2999-01-01T00:00Z", *INTO], "'2999-01-01T00:00Z' lies in the f"),
+        (["replay", *AS_OF, *INTO], "say whose database: --reader AGENCY or AGENCY/DATABASE"),
+        (
+            ["replay", *AS_OF, *INTO, "--reader", "bnnk-banyuwangi/other"],
+            "bnnk-banyuwangi has no other in the agreements; say --reader bnnk-banyuwangi/",
+        ),
         (["replay", "--into", "postgresql://h/d", "--reader", "BNNK"], "'BNNK' names no database"),
         (["replay", "--into", "postgresql://h/d", "--reader", "bnnk/"], "'bnnk/' names no data"),
         (

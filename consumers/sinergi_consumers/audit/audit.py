@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sinergi_consumers.audit import statement_reading
 from sinergi_consumers.audit.comparison import CopyComparison, valid_leaves, why_no_copy
 from sinergi_consumers.audit.findings import AuditFinding, AuditVerdict
+from sinergi_consumers.audit.remarks import partition_remarks
 from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.audit.statements import SignedStatements, contradiction
 from sinergi_consumers.audit.table_replay import TableReplay
@@ -46,12 +47,9 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.table_replay import TableTarget
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.partition import VerifiedBatch
-    from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.topics import Topic
 
 T = TypeVar("T")
-
-_MOST_PLACES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +130,11 @@ class Audit:
         return Replay(self._bus, self.topic, self.copies.name)
 
     @property
+    def unknown(self) -> Sequence[str]:
+        """What the replay does not know, whatever the topic holds; one per line."""
+        return self._replay.unknown
+
+    @property
     def is_proved(self) -> bool | None:
         """Whether the topic is what its owner sealed; None if the audit could not decide it."""
         if self.verdict.findings:
@@ -156,6 +159,10 @@ class Audit:
         if count := sum(each.unmatched_beyond_limit for each in self.partition_counts):
             checkpoints = counted(count, "signed checkpoint")
             return f"{checkpoints} of smaller trees, after larger ones, could not be compared"
+        if count := sum(each.unlike.count for each in self.partition_counts):
+            if count == 1:
+                return "1 event is not in the tables as it was then"
+            return f"{count:,} events are not in the tables as they were then"
         if self.verdict.other_is_no_copy:
             return f"{self.copies.against} is {self.verdict.other_is_no_copy}"
         if has_leaves and self.verdict.compared == 0 and not self.verdict.other_findings:
@@ -251,6 +258,7 @@ class Audit:
         if self._comparison is not None:
             self._comparison.check()
         stated = self.verdict.statements = statement_reading.gather(self._bus, self.topic)  # 1
+        stated.largest += [each for each in self._replay.witnesses if each not in stated.largest]
         if self._comparison is not None:
             self._comparison.read(numbers)
         for number in numbers:
@@ -296,27 +304,7 @@ class Audit:
         """Facts that do not disprove the topic, one per line."""
         found = [self._replay.added] if self._replay.added else []
         for counts in self.partition_counts:
-            name = f"{self.name}/{counts.partition}"
-            found += [
-                f"{name}: {counted(each.count, 'message')} skipped, {each.cause}{_places(each)}"
-                for each in counts.skipped.causes
-            ]
-            found += [
-                f"{name}: {counted(each.count, 'sealed event')} not shown,"
-                f" {each.cause}{_places(each)}"
-                for each in counts.refused.causes
-            ]
-            found += [
-                f"{name}: {counted(each.count, 'event')} in quarantine, {each.cause}{_places(each)}"
-                for each in counts.quarantined.causes
-            ]
-            found += [
-                f"{name}: {counted(each.count, 'event')} not agreed, {each.cause}{_places(each)}"
-                for each in counts.not_agreed.causes
-            ]
-            if counts.unsealed:
-                leaves = _leaves(counts.unsealed)
-                found.append(f"{name}: {leaves} after the last checkpoint not shown")
+            found += partition_remarks(f"{self.name}/{counts.partition}", counts)
         statements = self.verdict.statements
         if any(each.verified for each in self.partition_counts):
             found += [f"no receipt of {each} was found" for each in statements.without_receipt]
@@ -382,13 +370,3 @@ def _is_fork(why: errors.SealBroken) -> bool:
 
 def _leaves(count: int) -> str:
     return counted(count, "leaf", "leaves")
-
-
-def _places(skipped: SkippedMessages) -> str:
-    """The places of the first skipped messages, as text."""
-    found = [
-        f"offset {offset}" if leaf is None else f"leaf {leaf} at offset {offset}"
-        for offset, leaf in skipped.places[:_MOST_PLACES]
-    ]
-    more = ", …" if skipped.count > len(found) else ""
-    return f": {', '.join(found)}{more}"

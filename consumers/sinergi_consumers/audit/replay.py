@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sinergi_consumers.audit.event_filter import ReplayFilter
+    from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_schemas.avro_types.nodes import RecordType
@@ -57,6 +58,7 @@ class ReplayCounts:
         shown: the number of events that were returned.
         refused: sealed events that do not decode or contradict their topic or key, by reason.
         quarantined: events that could not become rows, where a replay fills tables, by reason.
+        unlike: events whose rows are not as a database had them, where a replay restores the past.
         not_agreed: events that no agreement allows, by reason; they are returned as well.
         skipped: messages that no checkpoint covers and that were skipped, by cause.
         resends: the number of messages that were skipped as copies.
@@ -81,6 +83,7 @@ class ReplayCounts:
     shown: int = 0
     refused: SkippedByCause = field(default_factory=SkippedByCause)
     quarantined: SkippedByCause = field(default_factory=SkippedByCause)
+    unlike: SkippedByCause = field(default_factory=SkippedByCause)
     not_agreed: SkippedByCause = field(default_factory=SkippedByCause)
     skipped: SkippedByCause = field(default_factory=SkippedByCause)
     resends: int = 0
@@ -214,6 +217,16 @@ class Replay:
     def chosen(self, events: pl.DataFrame, wanted: ReplayFilter) -> pl.DataFrame:
         """Those of its events that pass a filter."""
         return wanted.choose(events, self._schema)
+
+    @property
+    def witnesses(self) -> Sequence[SignedStatement]:
+        """Signed statements to compare the topic with, besides those in other topics."""
+        return ()
+
+    @property
+    def unknown(self) -> Sequence[str]:
+        """What such a replay does not know, whatever the topic holds; one per line."""
+        return ()
 
     @property
     def messages_read(self) -> int:

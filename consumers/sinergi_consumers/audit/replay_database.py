@@ -17,9 +17,13 @@ from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import psycopg
+
+    from sinergi_consumers.audit.past_tables import PastTables
+    from sinergi_consumers.audit.reader_records import PastRefusal
+    from sinergi_schemas.topics import TopicPartition
 
 _SCHEMAS = ("sinergi", "sinergi_consumer", "sinergi_producer")
 # What `sinergi db upgrade` itself writes.
@@ -46,6 +50,30 @@ _CREATE = """
     COMMENT ON COLUMN sinergi_replay.replay.ended_at IS 'When a replay was last at the end of its topics; null if none was.';
     COMMENT ON COLUMN sinergi_replay.replay.outcome IS 'The verdict of each topic at that time, and what is not known.'
 """  # noqa: E501 - a comment in SQL is one line
+
+_RECEIPT = """
+    INSERT INTO sinergi_consumer.receipt (topic, partition, size, note, signed_at)
+    VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, size) DO NOTHING
+"""
+# An event that was open then is there already, or is superseded: the merge has found that out.
+_REFUSAL = """
+    INSERT INTO sinergi_consumer.quarantine AS held (projection, topic, partition, leaf_index,
+        reason, detail, revision, quarantined_at, event_id, fingerprint, key_hash, leaf_hash, size,
+        state)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, coalesce(%s, 'open'))
+    ON CONFLICT (projection, topic, partition, leaf_index) DO UPDATE
+    SET quarantined_at = excluded.quarantined_at,
+        state = CASE excluded.state WHEN 'open' THEN held.state ELSE excluded.state END
+"""
+_FORGET = """
+    DELETE FROM sinergi_consumer.decision
+    WHERE topic = %s AND partition = %s AND leaf_index >= %s AND leaf_index < %s
+"""
+_DECISION = """
+    INSERT INTO sinergi_consumer.decision (projection, topic, partition, leaf_index, action,
+        outcome, decided_by, why, decided_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_LEAVES_AT_ONCE = 10_000
 
 
 class ReplayDatabase:
@@ -98,9 +126,42 @@ class ReplayDatabase:
                 (json.dumps(outcome),),
             )
 
+    def restore(self, tp: TopicPartition, past: PastTables, projections: Sequence[str]) -> None:
+        """Store what the events of a partition do not say: settled refusals, decisions, a receipt.
+
+        It may be repeated.
+
+        Args:
+            past: what a reader's database had.
+            projections: those that have tables here.
+        """
+        receipt = past.cuts.receipts.get(tp)
+        if receipt is None:
+            return
+        with self._database.serving() as connection:
+            values = (*tp, receipt.size, receipt.note, receipt.at)
+            connection.execute(_RECEIPT, values)
+        if past.records is None:
+            return
+        for start in range(0, receipt.size, _LEAVES_AT_ONCE):
+            leaves = range(start, min(start + _LEAVES_AT_ONCE, receipt.size))
+            refusals = past.records.refusals(tp, leaves, past.cuts.at, receipt.size)
+            decisions = past.records.decisions(tp, leaves, past.cuts.at)
+            known = [each for each in refusals if each.projection in projections]
+            with self._database.serving() as connection, connection.cursor() as cursor:
+                cursor.executemany(_REFUSAL, [_refusal(tp, each) for each in known])
+                cursor.execute(_FORGET, (*tp, leaves.start, leaves.stop))
+                cursor.executemany(_DECISION, list(decisions))
+
     def close(self) -> None:
         """Close the connection."""
         self._database.close()
+
+
+def _refusal(tp: TopicPartition, each: PastRefusal) -> tuple[object, ...]:
+    """The values of a row of quarantine, in the order of the statement."""
+    projection, leaf, *columns, settled, _ = each
+    return (projection, *tp, leaf, *columns, settled)
 
 
 def _recorded(connection: psycopg.Connection) -> Any:

@@ -16,6 +16,7 @@ from sinergi_consumers.quarantine.batch_merge import DecodedLeaves, merge_batch
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import cluster_id, open_admin, topic_id
+from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sinergi_consumers.audit.event_filter import ReplayFilter
+    from sinergi_consumers.audit.past_tables import PastTables
     from sinergi_consumers.audit.replay import ReplayCounts
+    from sinergi_consumers.audit.replay_database import ReplayDatabase
+    from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.bus import Bus
-    from sinergi_consumers.decode.decoder import Decoders
+    from sinergi_consumers.decode.decoder import DecodedBatch, Decoders
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_consumers.reading.position import Position
@@ -39,14 +43,18 @@ class TableTarget(NamedTuple):
     """The tables that replays fill.
 
     Attributes:
-        sink: the database.
+        sink, database: where they are.
         projections: those that have tables in it.
         decoders: they check events against the agreements, for the reader whose tables these are.
+            They check nothing where a database records which events were refused.
+        past: if given, the tables are as they were at a time.
     """
 
     sink: Sink
+    database: ReplayDatabase
     projections: Sequence[Projection]
     decoders: Decoders
+    past: PastTables | None = None
 
 
 class TableReplay(Replay):
@@ -85,12 +93,17 @@ class TableReplay(Replay):
         positions: Mapping[str, Position] = self._target.sink.claim(tp)
         incarnation = self._incarnation()
         stored = {each.frontier.size: each.frontier.root() for each in positions.values()}
-        counts, empty = self.new_counts(number), self.empty_frame()
+        counts, empty, tree = self.new_counts(number), self.empty_frame(), Frontier.empty()
+        past, names = self._target.past, [each.name for each in self._target.projections]
         for batch in self.batches(counts, sizes | stored.keys()):
             self._compare(tp, stored, counts)
-            if any(each.frontier.size < batch.end for each in positions.values()):
-                positions = self._store(batch, positions, incarnation, counts)
+            had = batch if past is None else past.cut(batch, tree)
+            tree = batch.frontier
+            if had and any(each.frontier.size < had.end for each in positions.values()):
+                positions = self._store(had, positions, incarnation, counts)
             yield empty
+        if past is not None:
+            self._target.database.restore(tp, past, names)
         if counts.verified < max(stored, default=0):
             raise errors.ReplayDatabaseRefused(_more(tp, max(stored), counts.verified))
 
@@ -105,13 +118,31 @@ class TableReplay(Replay):
         target = self._target
         parts = DecodedParts(target.decoders.of(batch.topic.event_type), batch)
         decoded = DecodedLeaves(batch, parts, positions, incarnation)
+        refusals = None if target.past is None else target.past.refusals(batch)
+        prepared = _as_now if refusals is None else refusals.prepared
         with target.sink.transaction() as transaction:
-            merged = merge_batch(transaction, target.projections, decoded)
+            merged = merge_batch(transaction, target.projections, decoded, prepared=prepared)
         counts.shown += len(batch.messages)
-        for projection, each in merged.quarantined:
-            what = f"{each.reason} in {projection.name}"
-            counts.quarantined.add(what, each.message.offset, each.message.leaf_index)
+        for projection, refused in merged.quarantined:
+            what = f"{refused.reason} in {projection.name}"
+            counts.quarantined.add(what, refused.message.offset, refused.message.leaf_index)
+        if refusals is not None:
+            refusals.compare(merged.quarantined)
+            for each in refusals.unlike:
+                counts.unlike.add(each.why, batch.message(each.leaf).offset, each.leaf)
         return merged.positions
+
+    @property
+    def witnesses(self) -> Sequence[SignedStatement]:
+        """The receipts at which the tables are cut."""
+        past = self._target.past
+        return () if past is None else past.receipts(self.topic)
+
+    @property
+    def unknown(self) -> Sequence[str]:
+        """What is not known about the tables at a time in the past."""
+        past = self._target.past
+        return () if past is None else (*past.cuts.remarks, *past.unknown)
 
     def _incarnation(self) -> TopicIncarnation:
         admin = open_admin(self.bus.connection)
@@ -129,6 +160,10 @@ class TableReplay(Replay):
             if counts.roots.get(size, root) != root:
                 what = f"its first {size} leaves of {tp.topic}/{tp.partition} are others"
                 raise errors.ReplayDatabaseRefused(what)
+
+
+def _as_now(_: Projection, part: DecodedBatch) -> DecodedBatch:
+    return part
 
 
 def _more(tp: TopicPartition, size: int, verified: int) -> str:

@@ -98,6 +98,9 @@ def replay(
     With --into the events become rows of an empty database, with the same tables, projections and
     quarantine as in a reader's own, so that the two can be compared row by row. It takes every
     event. Repeated, it goes on where it was broken off; no other replay may write to that database.
+    --as-of makes the tables that the reader's database had at that time, by its own receipts, and
+    says what it does not know. Receipts and quarantine of then are read from that database if the
+    settings name it, else receipts from its receipts topic, which may not tell enough.
 
     Parquet holds in its metadata, under the key `sinergi`, what was asked for, the agreements, and
     the verdict of each topic with its roots and signers. CSV and Parquet of several event types
@@ -111,6 +114,7 @@ def replay(
       sinergi replay --case LKN/12/III/2026 --related --output ndjson
       sinergi replay --type seizure --region 35.10 --output parquet --out seizures.parquet
       sinergi replay --reader bnnk-banyuwangi --into postgresql://auditor@localhost/replayed
+      sinergi replay --as-of 2026-03-03T17:00+07:00 --into postgresql://auditor@localhost/then
     """
     wanted = filter_of(chosen)
     copies = Copies(_copy("--copy", copy), _copy("--against", against))
@@ -134,8 +138,8 @@ def replay(
     scope = ReplayScope(settings, agreements, catalog, names, copies, reader)
     asked_for = {**chosen.described, "related": related}
     with logged_native_output():
-        if tables.into is not None:
-            series = replay_tables.fill(tables.into, scope, lambda all_: _run(all_, wanted, None))
+        if tables.fills:
+            series = replay_tables.fill(tables, scope, lambda all_: _run(all_, wanted, None))
         elif as_json and to_file is None:
             series = AuditSeries(scope.audits(), follows_related=related)
             _run(series, wanted, None)
@@ -149,6 +153,7 @@ def replay(
         _write_notes(notes, audits, force=force)
     _report_spellings(wanted)
     verdict.report_unread(series.unread or [])
+    replay_tables.report(series, tables)
     verdict.report(audits, chosen)
     if as_json:
         terminal.show_json(verdict.documents(audits, record=chosen.key, unread=series.unread))

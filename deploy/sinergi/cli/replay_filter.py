@@ -71,13 +71,18 @@ def _conditions(chosen: EventChoice) -> Iterator[EventCondition]:
 def _interval(
     first: str, since: str | None, last: str, until: str | None
 ) -> tuple[datetime | None, datetime | None]:
-    start, end = _instant(first, since), _instant(last, until)
+    start, end = instant(first, since), instant(last, until)
     if start and end and start >= end:
         raise errors.ReplayRefused(f"{first} is not before {last}, so no event lies between")
     return start, end
 
 
-def _instant(option: str, text: str | None) -> datetime | None:
+def instant(option: str, text: str | None) -> datetime | None:
+    """A time that an option names, in UTC; None if it is not given.
+
+    Raises:
+        ReplayRefused: it is no time, or lacks a zone offset.
+    """
     if text is None:
         return None
     try:

@@ -1,12 +1,17 @@
-"""`sinergi replay --into`: a database whose tables a replay fills as a materialiser would."""
+"""`sinergi replay --into`: a database whose tables a replay fills as a materialiser would.
+
+With `--as-of` they are the tables that a reader's database had at a time, by its own receipts.
+"""
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 from sinergi import migrate
+from sinergi.cli import reader_receipts, terminal
 from sinergi.migrate import Role
+from sinergi_consumers.audit.past_tables import PastTables
 from sinergi_consumers.audit.replay_database import ReplayDatabase
 from sinergi_consumers.audit.series import AuditSeries
 from sinergi_consumers.audit.table_replay import TableTarget
@@ -16,9 +21,10 @@ from sinergi_consumers.projections.projection import projections_of
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql.address import is_same
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from sinergi.cli.replay_scope import ReplayScope
     from sinergi.cli.table_options import TableChoice
@@ -51,39 +57,78 @@ def reader_of(
     return agency
 
 
-def fill(url: str, scope: ReplayScope, run: Callable[[AuditSeries], None]) -> AuditSeries:
-    """Fill the tables of a database with all events of some topics.
+def fill(
+    tables: TableChoice, scope: ReplayScope, run: Callable[[AuditSeries], None]
+) -> AuditSeries:
+    """Fill the tables of a database with the events of some topics.
 
     Args:
-        url: of a database that is empty, or that the same replay has begun.
+        tables: which tables; `into` is a database that is empty, or that the same replay has begun.
         scope: what is read, and for whom.
         run: audits all topics.
 
     Raises:
         ReplayDatabaseRefused: it has rows of somebody else.
+        ReceiptsMissing, ReceiptFalse: the receipts do not tell what the tables had.
         DatabaseAway, DatabaseBroken: it does not answer, or its user may not create schemas.
         SinergiError: see `AuditSeries.events`.
     """
+    url = tables.into or ""
     _check_place(url, scope.settings)
-    with closing(ReplayDatabase(url)) as database, _target(url, scope, database) as target:
-        series = AuditSeries(scope.audits(target))
+    with ExitStack() as stack:
+        past = _past(tables, scope, stack)
+        database = stack.enter_context(closing(ReplayDatabase(url)))
+        series = AuditSeries(scope.audits(_target(url, scope, database, past, stack)))
         run(series)
-        database.end(scope.facts(series, {}, None))
+        database.end(scope.facts(series, {"as_of": tables.as_of, "reader": tables.reader}, None))
     return series
 
 
-@contextmanager
-def _target(url: str, scope: ReplayScope, database: ReplayDatabase) -> Iterator[TableTarget]:
+def report(series: AuditSeries, tables: TableChoice) -> None:
+    """Say on standard error what is not known about tables of the past."""
+    unknown = list(dict.fromkeys(line for each in series.audits for line in each.unknown))
+    if unknown:
+        terminal.note(f"as of {tables.as_of}, by the reader's clock; not known:")
+        for each in unknown:
+            terminal.note(f"  {each}")
+
+
+def _past(tables: TableChoice, scope: ReplayScope, stack: ExitStack) -> PastTables | None:
+    """What the reader's database had at the time that was asked for; None for now."""
+    at = tables.moment
+    if at is None:
+        return None
+    settings, agreements = scope.settings, scope.agreements
+    reader = reader_receipts.named(tables.reader, settings, agreements)
+    reading = stack.enter_context(reader_receipts.reading(reader, settings, agreements))
+    tps = [
+        TopicPartition(each.name, number)
+        for each in scope.topics
+        for number in range(agreements.partitions(each))
+    ]
+    check = AgreementCheck(agreements, reader.agency)
+    return PastTables(reading.cuts(tps, at), reading.records, check)
+
+
+def _target(
+    url: str,
+    scope: ReplayScope,
+    database: ReplayDatabase,
+    past: PastTables | None,
+    stack: ExitStack,
+) -> TableTarget:
     """The tables, made by the migrations of a materialiser's database."""
     catalog, values = scope.catalog, scope.settings.values
     types = {each.event_type for each in scope.topics if each.event_type in catalog.event_types}
     projections = projections_of(catalog, types)
-    database.begin(_document(scope, [each.name for each in projections]))
+    database.begin(_document(scope, [each.name for each in projections], past))
     migrate.upgrade(url, Role.CONSUMER, projections_of(catalog, catalog.event_types))
     quota, timeouts = values.consumer.quarantine_bytes, values.timeouts.database
-    with closing(PostgresqlSink(url, projections, quota, timeouts)) as sink:
-        decoders = Decoders(catalog, AgreementCheck(scope.agreements, scope.reader))
-        yield TableTarget(sink, projections, decoders)
+    sink = stack.enter_context(closing(PostgresqlSink(url, projections, quota, timeouts)))
+    # Where the reader's database records which events were refused, that decides.
+    is_recorded = past is not None and past.records is not None
+    check = None if is_recorded else AgreementCheck(scope.agreements, scope.reader)
+    return TableTarget(sink, database, projections, Decoders(catalog, check), past)
 
 
 def _check_place(url: str, settings: Settings) -> None:
@@ -97,7 +142,9 @@ def _check_place(url: str, settings: Settings) -> None:
             raise errors.ReplayDatabaseRefused(f"it is the one that the setting {name} names")
 
 
-def _document(scope: ReplayScope, projections: Sequence[str]) -> dict[str, Any]:
+def _document(
+    scope: ReplayScope, projections: Sequence[str], past: PastTables | None
+) -> dict[str, Any]:
     """What another replay must have in common with this one, to go on with it."""
     known = sorted({each.event_type for each in scope.topics})
     return {
@@ -111,4 +158,16 @@ def _document(scope: ReplayScope, projections: Sequence[str]) -> dict[str, Any]:
             if each in scope.catalog.event_types
         },
         "projections": list(projections),
+        "as_of": None if past is None else _cuts(past),
+    }
+
+
+def _cuts(past: PastTables) -> dict[str, Any]:
+    """At which receipts the tables are cut."""
+    receipts = sorted(past.cuts.receipts.items())
+    return {
+        "time": past.cuts.at.isoformat(),
+        "database": str(past.cuts.reader),
+        "is_recorded": past.records is not None,
+        "leaves": {f"{tp.topic}/{tp.partition}": each.size for tp, each in receipts},
     }

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sinergi.cli.option_sets import taking
+from sinergi.cli.replay_filter import instant
 from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,29 @@ class TableChoice:
         ),
     ] = None
 
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of", metavar="TIME", help="As the reader's database had them then, by its clock."
+        ),
+    ] = None
+
     @property
     def fills(self) -> bool:
         """Whether tables are filled."""
         return self.into is not None
+
+    @property
+    def moment(self) -> datetime | None:
+        """The time of `--as-of`.
+
+        Raises:
+            ReplayRefused: it is no time, or lies in the future.
+        """
+        found = instant("--as-of", self.as_of)
+        if found and found > SYSTEM.now():
+            raise errors.ReplayRefused(f"--as-of {self.as_of!r} lies in the future")
+        return found
 
     @property
     def agency(self) -> str | None:
@@ -57,7 +79,10 @@ class TableChoice:
             if not is_slug(agency) or (mark and not is_slug(database)):
                 what = f"--reader {self.reader!r} names no database; write AGENCY/DATABASE"
                 raise errors.ReplayRefused(what)
+        moment = self.moment
         if not self.fills:
+            if moment is not None:
+                raise errors.ReplayRefused("--as-of fills tables; say --into URL")
             if self.reader is not None:
                 raise errors.ReplayRefused("--reader goes with --into")
             return

@@ -201,6 +201,7 @@ def _document(audit: Audit, *, record: str | None) -> dict[str, Any]:
         },
         "findings": [_finding(each) for each in audit.verdict.findings],
         "remarks": audit.remarks,
+        "unknown": list(audit.unknown),
     }
 
 

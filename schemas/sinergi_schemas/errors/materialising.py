@@ -49,6 +49,25 @@ class ReplayDatabaseRefused(Refused):
     what: str
 
 
+class ReceiptsMissing(Refused):
+    """What {reader} had at {at} cannot be told by its receipts:{listing}"""
+
+    reader: str
+    at: str
+    listing: str
+
+
+class ReceiptFalse(Refused):
+    """The receipt for {size:leaves} of {topic}/{partition} in the reader's database is not what the
+    database signed ({what}), so it does not tell what the database had. Restore it from a backup.
+    """
+
+    topic: str
+    partition: int
+    size: int
+    what: str
+
+
 class ReplayedDatabase(Refused):
     """`sinergi replay` has filled this database, so no materialiser may use it: it would sign
     receipts for what no materialiser has stored. Name the agency's own database

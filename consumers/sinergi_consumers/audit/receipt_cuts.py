@@ -1,0 +1,236 @@
+"""How many leaves of each partition a reader's database had at a time, by its own receipts.
+
+A receipt states that all leaves below its size were in the tables of one database, with the time of
+that database's clock in whole seconds. So the database had the leaves of the largest receipt of
+that second or of an earlier one. (Not of the newest: a projection that is added later reads the
+topic again, and signs smaller trees at later times.)
+
+Receipts come from two places. The reader's database keeps every receipt. Its receipts topic keeps
+the newest of each partition, and perhaps some before it: there a later receipt shows that earlier
+ones may be gone. What cannot be told is not guessed: the cut is then refused.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi_consumers.audit.statements import RECEIPT, SignedStatement
+from sinergi_schemas import errors, topics
+from sinergi_schemas.agreements import receipts
+from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.plain_text import counted, listing
+from sinergi_schemas.seal.checkpoint import MOST_RECEIPT_BYTES
+from sinergi_schemas.topics import TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sinergi_consumers.audit.reader_records import ReaderRecords, UnverifiedReceipt
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.kafka import Connection
+
+
+class ReaderName(NamedTuple):
+    """A database of an agency on the bus."""
+
+    agency: str
+    database: str
+
+    def __str__(self) -> str:
+        return f"{self.agency}/{self.database}"
+
+
+@dataclass(slots=True)
+class NearReceipts:
+    """The verified receipts of one partition that are nearest to a time.
+
+    Attributes:
+        last: the largest one that was signed by then.
+        following: the smallest larger one that was signed later.
+    """
+
+    last: SignedStatement | None = None
+    following: SignedStatement | None = None
+
+    def add(self, receipt: SignedStatement, second: int) -> None:
+        """Take another receipt into account."""
+        if receipt.at is None:
+            return
+        if receipt.at.timestamp() <= second:
+            if self.last is None or receipt.size > self.last.size:
+                self.last = receipt
+        elif self.following is None or receipt.size < self.following.size:
+            self.following = receipt
+
+
+@dataclass(slots=True)
+class ReceiptCuts:
+    """How many leaves of each partition a database had at a time.
+
+    Attributes:
+        reader: the database.
+        at: the time.
+        receipts: the receipt that says so, for each partition with leaves.
+        remarks: what was noticed, one per line.
+    """
+
+    reader: ReaderName
+    at: datetime
+    receipts: dict[TopicPartition, SignedStatement] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def size(self, tp: TopicPartition) -> int:
+        """How many leaves of a partition it had."""
+        return self.receipts[tp].size if tp in self.receipts else 0
+
+
+class ReceiptReading:
+    """Finds the receipts of a reader's database.
+
+    Args:
+        reader: the database.
+        agreements: they have the keys.
+        connection: to the brokers, for the receipts topic.
+        records: the database itself, or None where it is out of reach.
+    """
+
+    def __init__(
+        self,
+        reader: ReaderName,
+        agreements: Agreements,
+        connection: Connection,
+        records: ReaderRecords | None,
+    ) -> None:
+        self.reader = reader
+        self.records = records
+        self._agreements = agreements
+        self._connection = connection
+
+    def cuts(self, tps: Sequence[TopicPartition], at: datetime) -> ReceiptCuts:
+        """How many leaves of some partitions the database had at a time.
+
+        Raises:
+            ReceiptsMissing: the receipts do not say it, or there are none.
+            ReceiptFalse: a receipt in the database is not what it signed.
+            Unavailable: the brokers or the database do not answer.
+        """
+        second = int(at.timestamp())
+        found = ReceiptCuts(self.reader, at)
+        published = self._published(tps, second)
+        near = {tp: self._near(tp, second, published[tp], found) for tp in tps}
+        self._check(found, near)
+        found.receipts = {tp: each.last for tp, each in near.items() if each.last is not None}
+        return found
+
+    def _near(
+        self, tp: TopicPartition, second: int, published: NearReceipts, found: ReceiptCuts
+    ) -> NearReceipts:
+        """The receipts of a partition that are nearest to a time, of both places."""
+        if self.records is None:
+            return published
+        near = NearReceipts()
+        last = self.records.last_receipt(tp, second)
+        following = self.records.following_receipt(tp, last.size if last else 0)
+        for each in (last, following):
+            if each is not None:
+                near.add(self._verified(tp, each), second)
+        if published.last and (near.last is None or published.last.size > near.last.size):
+            more = counted(published.last.size, "leaf", "leaves")
+            where = f"{tp.topic}/{tp.partition}"
+            found.remarks.append(
+                f"the database lacks the receipt for {more} of {where} that it has published"
+            )
+            near.last = published.last
+        return near
+
+    def _verified(self, tp: TopicPartition, stored: UnverifiedReceipt) -> SignedStatement:
+        """A receipt of the database, if it is what the database signed.
+
+        Raises:
+            ReceiptFalse: it is not.
+        """
+        try:
+            receipt = self._receipt(tp, stored.note)
+        except errors.SealBroken as why:
+            raise errors.ReceiptFalse(*tp, stored.size, type(why).__name__) from None
+        second = int(stored.signed_at.timestamp())
+        signed = None if receipt.at is None else int(receipt.at.timestamp())
+        if (receipt.partition, receipt.size, signed) != (tp.partition, stored.size, second):
+            what = "its row and its note differ"
+            raise errors.ReceiptFalse(*tp, stored.size, what)
+        return receipt
+
+    def _receipt(self, tp: TopicPartition, note: str) -> SignedStatement:
+        """A receipt of the database for a topic.
+
+        Raises:
+            SealBroken: the database has not signed it, or the owner has not signed its tree.
+        """
+        found = receipts.verified(self._agreements, tp.event_topic, self.reader.agency, note)
+        if found.reader != str(self.reader):
+            raise errors.SignatureMissing(f"A receipt for {tp.topic}", str(self.reader))
+        tree = found.tp.partition, found.size, found.root
+        return SignedStatement(found.key.name, RECEIPT, *tree, found.signed_at, note)
+
+    def _published(
+        self, tps: Iterable[TopicPartition], second: int
+    ) -> dict[TopicPartition, NearReceipts]:
+        """The receipts on the receipts topic that are nearest to a time; it need not exist."""
+        found: dict[TopicPartition, NearReceipts] = defaultdict(NearReceipts)
+        wanted = {f"{self.reader.database}/{tp.topic}/{tp.partition}".encode(): tp for tp in tps}
+        name = topics.receipts_topic(self.reader.agency)
+        if name not in describe(open_admin(self._connection), [name], "Read"):
+            return found
+        with open_scan(self._connection, TopicPartition(name, 0)) as scan:
+            for chunk in scan.read(*scan.bounds()):
+                for each in chunk:
+                    tp, value = wanted.get(each.key() or b""), each.value()
+                    if tp is not None and value and len(value) <= MOST_RECEIPT_BYTES:
+                        self._add_published(found[tp], tp, value, second)
+        return found
+
+    def _add_published(
+        self, near: NearReceipts, tp: TopicPartition, value: bytes, second: int
+    ) -> None:
+        """Take a message of the receipts topic into account, if it is a valid receipt."""
+        try:
+            receipt = self._receipt(tp, value.decode())
+        except (UnicodeDecodeError, errors.SealBroken):
+            return  # the audit of the topic counts and reports it
+        if receipt.partition == tp.partition:
+            near.add(receipt, second)
+
+    def _check(self, found: ReceiptCuts, near: Mapping[TopicPartition, NearReceipts]) -> None:
+        """Refuse if the receipts do not say what the database had.
+
+        Raises:
+            ReceiptsMissing: they do not.
+        """
+        reader, at = str(self.reader), found.at.isoformat()
+        if not any(each.last or each.following for each in near.values()):
+            what = "no receipt of it was found for these topics"
+            raise errors.ReceiptsMissing(reader, at, f"\n  {what}")
+        if self.records is None:
+            unknown = [
+                _unknown(tp, each) for tp, each in near.items() if each.following is not None
+            ]
+            if unknown:
+                raise errors.ReceiptsMissing(reader, at, listing(unknown))
+        elif not any(each.last for each in near.values()):
+            first = min(
+                each.following.at for each in near.values() if each.following and each.following.at
+            )
+            what = f"it had nothing by then: its first receipt is of {first.isoformat()}"
+            raise errors.ReceiptsMissing(reader, at, f"\n  {what}")
+
+
+def _unknown(tp: TopicPartition, near: NearReceipts) -> str:
+    """Between which sizes a database was, where only its topic is known."""
+    least = near.last.size if near.last else 0
+    most = near.following.size if near.following else least
+    where = f"{tp.topic}/{tp.partition}"
+    return f"{where}: at least {least} and fewer than {most} leaves, by its receipts topic"

@@ -1,0 +1,272 @@
+"""The tables as a reader's database had them at a time, by its own receipts."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka.admin import NewTopic
+
+from agency_pair import send
+from sinergi.exit_status import ExitStatus
+from sinergi_consumers.audit.replay_database import ReplayDatabase
+from sinergi_consumers.testing.sinks import transfer
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.admin import open_admin
+from test_replay_into import ask, do, empty, live
+from waiting import PATIENCE_SECONDS, until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from live_database import LiveReader
+
+__all__ = ["empty", "live"]  # fixtures
+
+REFUSING = "ALTER TABLE sinergi.transfer_history ADD CONSTRAINT no_{0} CHECK (movement_id <> '{0}')"
+NOTHING = "SELECT to_regclass('sinergi.transfer')"
+MENDED = "ALTER TABLE sinergi.transfer_history DROP CONSTRAINT no_{}"
+
+
+class Past:
+    """A live database, and a dump of all its tables that was taken at a time.
+
+    By then it has settled some of its quarantine. After that time new events have come, about the
+    same records too, and other rows of quarantine were settled.
+    """
+
+    def __init__(self, live: LiveReader) -> None:
+        self.live = live
+        url = live.pair.consumer_url
+        for each in (5, 6, 7):
+            do(url, REFUSING.format(each))
+        live.write(0, [transfer(f"H/{each}", movement_id=str(each)) for each in range(9)])
+        live.materialise()
+        self.settle("retry", "--projection", "guards", "--reason", "projection-failed")
+        self.settle("discard", "--projection", "transfer", "--reason", "datum-invalid")
+        do(url, MENDED.format(6))
+        self.settle("retry", *self._leaf_of("6"))
+        self.at = self._full_second()
+        self.dump = live.tables()
+        self._full_second()
+        live.write_everything("A")
+        live.write(0, [transfer("H/6", 2), transfer("H/7", 2)])
+        live.materialise()
+        do(url, MENDED.format(5))
+        self.settle("retry", *self._leaf_of("5"))
+        self.settle("discard", "--projection", "guards", "--reason", "rows-refused")
+        assert live.tables() != self.dump
+
+    def settle(self, *words: str) -> None:
+        status, _, err = self.live.sinergi("quarantine", *words, "--why", "a test")
+        assert status in (ExitStatus.SUCCESS, ExitStatus.NEGATIVE), err
+
+    def replay(self, *words: str, settings: Path | None = None) -> tuple[int, str, str]:
+        return self.live.sinergi("replay", *words, settings=settings)
+
+    @property
+    def reader(self) -> str:
+        return self.live.pair.reader
+
+    def _leaf_of(self, movement_id: str) -> Sequence[str]:
+        """The options for the event of the history that a constraint has refused."""
+        ((leaf,),) = ask(
+            self.live.pair.consumer_url,
+            f"SELECT leaf_index FROM sinergi.transfer WHERE movement_id = '{movement_id}'",
+        )
+        return ("--partition", "0", "--leaf", str(leaf), "--projection", "transfer_history")
+
+    @staticmethod
+    def _full_second() -> datetime:
+        """A moment in the next second, when it has come: receipts have whole seconds."""
+        found = SYSTEM.now().replace(microsecond=0) + timedelta(seconds=1)
+        until(lambda: SYSTEM.now() >= found, "the next second")
+        return found
+
+
+@pytest.fixture
+def past(live: LiveReader) -> Past:
+    return Past(live)
+
+
+@pytest.fixture
+def auditor(live: LiveReader) -> Path:
+    """Settings without an agency and without a database."""
+    file = live.pair.folder.parent / "auditor.toml"
+    text = f'agreements = "{live.pair.folder}"\nkafka.bootstrap = "{live.pair.kafka}"\n'
+    file.write_text(text, "utf-8")
+    return file
+
+
+def test_the_tables_are_row_by_row_those_of_that_time(past: Past, empty: str) -> None:
+    words = ("--as-of", past.at.isoformat(), "--reader", past.reader, "--into", empty)
+    status, out, err = past.replay(*words)
+    assert (status, out) == (ExitStatus.SUCCESS, ""), err
+    found = past.live.tables(empty)
+    for name, rows in past.dump.items():
+        assert found[name] == rows, name
+    states = {(row[0], row[6]) for row in past.dump["sinergi_consumer.quarantine"]}
+    assert states >= {
+        ("transfer", "discarded"),
+        ("transfer_history", "retried"),
+        ("transfer_history", "open"),
+        ("guards", "superseded"),
+    }
+    assert len(past.dump["sinergi_consumer.decision"]) == 3
+    # Only what the reader itself has signed.
+    signed = "SELECT topic, partition, size, note FROM sinergi_consumer.receipt ORDER BY 1, 2, 3"
+    assert set(ask(empty, signed)) < set(ask(past.live.pair.consumer_url, signed))
+    assert "which projections the database had then" in err
+
+
+def test_an_as_of_replay_that_is_broken_off_goes_on_and_no_other_time_does(
+    past: Past, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--as-of", past.at.isoformat(), "--into", empty)
+    with monkeypatch.context() as patch:
+        patch.setattr(ReplayDatabase, "restore", interrupt)
+        assert past.replay(*words)[0] == ExitStatus.STOPPED
+    later = (past.at + timedelta(seconds=1)).isoformat()
+    status, _, err = past.replay("--as-of", later, "--into", empty)
+    assert status == ExitStatus.ERROR
+    assert "another replay has filled it, which differs in as_of." in err
+    for _ in "12":
+        assert past.replay(*words)[0] == ExitStatus.SUCCESS
+        assert past.live.tables(empty) == past.dump
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_without_the_database_the_receipts_topic_tells_what_it_can(
+    past: Past, empty: str, auditor: Path
+) -> None:
+    words = ("--reader", past.reader, "--into", empty, "--as-of")
+    status, out, err = past.replay(*words, past.at.isoformat(), settings=auditor)
+    assert (status, out) == (ExitStatus.ERROR, "")
+    topic, size = past.live.pair.topic.name, past.live.sizes[0]
+    said = f"What {past.reader}/main had at {past.at.isoformat()} cannot be told by its receipts:"
+    assert said in err
+    found = re.search(rf"{topic}/0: at least (\d+) and fewer than (\d+) leaves, by its", err)
+    assert found
+    had = ask(
+        past.live.pair.consumer_url,
+        "SELECT max(size) FROM sinergi_consumer.receipt WHERE partition = 0"
+        f" AND signed_at < '{past.at.isoformat()}'",
+    )
+    assert int(found[1]) <= int(str(had[0][0])) < int(found[2]) <= size
+    assert ask(empty, NOTHING) == [(None,)]
+
+    now = SYSTEM.now().isoformat()
+    status, _, err = past.replay(*words, now, settings=auditor)
+    assert status == ExitStatus.SUCCESS, err
+    live = past.live.tables()
+    found_now = past.live.tables(empty)
+    for name in ("position", "checkpoint"):
+        assert found_now[f"sinergi_consumer.{name}"] == live[f"sinergi_consumer.{name}"]
+    assert found_now["sinergi.transfer"] == live["sinergi.transfer"]
+    assert "which events were in quarantine then, and what was decided about them: only" in err
+    assert "receipts that the reader has signed since the last one that it has published" in err
+
+
+FORGERIES = {
+    "a later tree than was signed": (
+        "UPDATE sinergi_consumer.receipt SET size = size + 1000",
+        "its row and its note differ",
+    ),
+    "an earlier time than was signed": (
+        "UPDATE sinergi_consumer.receipt SET signed_at = signed_at - interval '1 hour'",
+        "its row and its note differ",
+    ),
+    "a changed note": (
+        "UPDATE sinergi_consumer.receipt SET note = replace(note, E'\\n— ', E'x\\n— ')",
+        "NoteMalformed",
+    ),
+    "another's signature": (
+        "UPDATE sinergi_consumer.receipt SET note = replace(note, '/main ', '/other ')",
+        "SignatureMissing",
+    ),
+}
+
+
+@pytest.mark.parametrize(("forgery", "said"), FORGERIES.values(), ids=FORGERIES.keys())
+def test_a_forged_receipt_tells_nothing(
+    live: LiveReader, empty: str, forgery: str, said: str
+) -> None:
+    live.materialise()
+    now = SYSTEM.now().isoformat()
+    do(live.pair.consumer_url, forgery)
+    status, out, err = live.sinergi("replay", "--as-of", now, "--into", empty)
+    assert (status, out) == (ExitStatus.ERROR, "")
+    assert f"in the reader's database is not what the database signed ({said})" in err
+    assert ask(empty, NOTHING) == [(None,)]
+
+
+def test_a_receipt_that_the_database_lacks_is_taken_from_the_topic_and_reported(
+    live: LiveReader, empty: str
+) -> None:
+    live.materialise()
+    before = live.tables()
+    do(live.pair.consumer_url, "DELETE FROM sinergi_consumer.receipt WHERE partition = 1")
+    now = SYSTEM.now().isoformat()
+    status, _, err = live.sinergi("replay", "--as-of", now, "--into", empty)
+    assert status == ExitStatus.SUCCESS, err
+    assert live.tables(empty) == before
+    where = f"{live.pair.topic.name}/1"
+    assert f"the database lacks the receipt for 5 leaves of {where} that it has published" in err
+
+
+def test_before_the_first_receipt_the_reader_had_nothing(live: LiveReader, empty: str) -> None:
+    status, _, err = live.sinergi("replay", "--as-of", "2026-03-03T17:00+07:00", "--into", empty)
+    assert status == ExitStatus.ERROR
+    assert "no receipt of it was found for these topics" in err
+    live.materialise()
+    status, _, err = live.sinergi("replay", "--as-of", "2026-03-03T17:00+07:00", "--into", empty)
+    assert status == ExitStatus.ERROR
+    assert "it had nothing by then: its first receipt is of 20" in err
+
+
+def test_a_topic_with_another_history_than_the_reader_had_is_disproved(
+    live: LiveReader, empty: str
+) -> None:
+    """The reader signed a tree of the owner; the topic was written anew with the same key."""
+    live.materialise()
+    now = SYSTEM.now().isoformat()
+    other = f"copy.{live.pair.topic.name}"
+    make_topic(live, other)
+    for number in range(live.pair.partitions):
+        tape = live.pair.tape(number)
+        written = [tape.write([transfer(f"X/{each}")]) for each in range(live.sizes[number])]
+        send(live.pair, [replace(each, topic_name=other) for one in written for each in one])
+    words = ("--as-of", now, "--into", empty, "--copy", other)
+    status, _, err = live.sinergi("replay", live.pair.topic.name, *words)
+    assert status == ExitStatus.NEGATIVE, err
+    assert f"verdict: {other} is not what {live.pair.publisher} sealed" in err
+
+
+def make_topic(live: LiveReader, name: str) -> None:
+    admin = open_admin(live.pair.connection)
+    topic = NewTopic(name, live.pair.partitions, -1)
+    admin.create_topics([topic])[name].result(PATIENCE_SECONDS)
+
+
+def test_events_that_were_rows_and_are_none_here_are_not_guessed(past: Past, empty: str) -> None:
+    """As where a projection was changed since: its rows of that time cannot be made."""
+    do(
+        past.live.pair.consumer_url,
+        "DELETE FROM sinergi_consumer.quarantine WHERE projection = 'guards'"
+        " AND reason = 'projection-failed'",
+    )
+    words = ("--as-of", past.at.isoformat(), "--into", empty, "--json")
+    status, out, err = past.replay(*words)
+    assert status == ExitStatus.ERROR
+    assert "1 event not as then: it was a row of guards then, and is refused here" in err
+    (verdict,) = json.loads(out)
+    assert verdict["holds"] is None
+    assert "1 event is not in the tables as it was then" in verdict["verdict"]
