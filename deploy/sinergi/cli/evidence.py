@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from sinergi_consumers.audit.evidence.trust import TrustedKeys
 from sinergi_consumers.audit.evidence.verification import verify as verified
 from sinergi_schemas import errors
 from sinergi_schemas.files import input_file
-from sinergi_schemas.files.output_file import OutputFile
+from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.keys import VerifyingKey
 
@@ -178,6 +179,22 @@ def verify(
         terminal.note(f"sinergi: not checked: {each}")
     terminal.note(f"verdict: {_sentence(verdict)}", _STYLES[verdict.is_proved])
     raise typer.Exit(_STATUSES[verdict.is_proved])
+
+
+@app.command()
+def page(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
+    force: Force = False,
+) -> None:
+    """Write the verifier for a browser: one HTML file that works offline, without Sinergi.
+
+    Open it, paste the keys that you trust or the text of your agreement, and drop a bundle on it.
+    It checks the same as `sinergi evidence verify`.
+
+    Example: sinergi evidence page -o verifier.html
+    """
+    with OutputFile.open(out, force=force, mode=AS_USUAL) as target:
+        target.write((files("sinergi_consumers.audit.evidence") / "verifier.html").read_bytes())
 
 
 _STATUSES = {True: ExitStatus.SUCCESS, False: ExitStatus.NEGATIVE, None: ExitStatus.ERROR}

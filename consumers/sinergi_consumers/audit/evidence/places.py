@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from sinergi_schemas.topics import Topic, TopicPartition
+from sinergi_schemas.topics import Topic, TopicPartition, is_slug
 
 CUSTODY = "data/custody.json"
 SEARCH = "data/search.json"
@@ -127,8 +127,15 @@ def placed(path: str) -> PlacedFile | None:
         return PlacedFile("single", (path,))
     for kind, shape in _SHAPES.items():
         if matched := shape.fullmatch(path):
-            return PlacedFile(kind, matched.groups())
+            parts = matched.groups()
+            return PlacedFile(kind, parts) if _is_place(parts[0]) else None
     return None
+
+
+def _is_place(part: str) -> bool:
+    """Whether the topic in a part, if it names one, has names of a possible length."""
+    name = part.partition("/")[0]
+    return "/" not in part or all(map(is_slug, name.split(".")[1:]))
 
 
 def topic_of(tp: TopicPartition) -> Topic:

@@ -1,0 +1,173 @@
+"""The verifier in a browser says of each bundle what the other verifier says.
+
+It runs in Chromium (Debian's package `chromium`). SINERGI_TEST_CHROMIUM names another program.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from dataclasses import replace
+from hashlib import sha256
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+import evidence_bundles
+from evidence_bundles import CASES, KEYS, VECTORS
+from sinergi.cli.root import run
+from sinergi_consumers.audit.evidence import archive
+from sinergi_consumers.audit.evidence.composition import compose
+from sinergi_schemas.seal.keys import VerifyingKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.long
+
+EXPECTED: dict[str, Any] = json.loads(CASES.read_text("utf-8"))
+SOURCE = files("sinergi_consumers.audit.evidence") / "verifier.html"
+PUBLIC_KEYS = json.loads((VECTORS.parent / "seal" / "public-keys.json").read_text("utf-8"))
+VERIFY = """
+async ([bytes, keys]) => {
+  const binary = Uint8Array.from(atob(bytes), c => c.charCodeAt(0));
+  const found = await sinergi.verify(binary, await sinergi.keysIn(keys));
+  const problems = [...found.disproved, ...found.unchecked].map(([file]) => file);
+  return [found.status, [...new Set(problems)].sort(), found.refused];
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = os.environ.get("SINERGI_TEST_CHROMIUM") or shutil.which("chromium")
+    assert program, "install Debian's package chromium, or name one in SINERGI_TEST_CHROMIUM"
+    with sync_playwright() as library:
+        started = library.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the page as the command writes it."""
+    found = tmp_path_factory.mktemp("page")
+    assert run(["evidence", "page", "--out", str(found / "verifier.html")]) == 0
+    return found
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, folder: Path) -> Iterator[Page]:
+    """The page, opened as a local file without a network."""
+    context = browser.new_context(offline=True)
+    opened = context.new_page()
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto((folder / "verifier.html").as_uri())
+    yield opened
+    assert errors == []
+    context.close()
+
+
+def of_the_page(page: Page, data: bytes, keys: str) -> list[Any]:
+    found: list[Any] = page.evaluate(VERIFY, [base64.b64encode(data).decode(), keys])
+    return found
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_both_verifiers_say_the_same_of_each_bundle(page: Page, name: str) -> None:
+    data, expected = (VECTORS / f"{name}.zip").read_bytes(), EXPECTED[name]
+    status, problems, _ = of_the_page(page, data, "\n".join(expected["keys"]))
+    assert (status, problems) == (expected["status"], expected["problems"])
+
+
+def test_each_changed_byte_is_found_by_the_page_too(page: Page) -> None:
+    whole, keys = evidence_bundles.bundle(), "\n".join(map(str, KEYS))
+    for at in range(0, len(whole), 331):
+        changed = bytearray(whole)
+        changed[at] ^= 1 << (at % 8)
+        status, problems, refused = of_the_page(page, bytes(changed), keys)
+        assert status != 0, at
+        assert problems or refused, at
+
+
+def test_keys_are_found_in_the_text_of_an_agreement(page: Page) -> None:
+    keys = evidence_bundles.AGREEMENT.decode()
+    assert of_the_page(page, evidence_bundles.bundle(), keys)[0] == 0
+
+
+@pytest.mark.parametrize("kind", ["small_order", "not_canonical"])
+def test_keys_for_which_anybody_can_sign_are_refused(page: Page, kind: str) -> None:
+    for each in PUBLIC_KEYS[kind]:
+        key = _unchecked_key("sinergi.example/lapas-rekaan", bytes.fromhex(each))
+        told = page.evaluate(
+            "async key => { try { await sinergi.keysIn(key); return ''; }"
+            " catch (why) { return why.message; } }",
+            key,
+        )
+        assert told == "the key is not valid", each
+    for each in PUBLIC_KEYS["published"]:
+        good = str(
+            VerifyingKey("sinergi.example/a", evidence_bundles.OWNER.algorithm, bytes.fromhex(each))
+        )
+        assert page.evaluate("async key => (await sinergi.keysIn(key)).length", good) == 1
+
+
+def _unchecked_key(name: str, public: bytes) -> str:
+    body = b"\x01" + public
+    key_id = sha256(f"{name}\n".encode() + body).hexdigest()[:8]
+    return f"{name}+{key_id}+{base64.b64encode(body).decode()}"
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_person_drops_a_file_and_reads_the_verdict(
+    browser: Browser, folder: Path, width: int
+) -> None:
+    bundle = folder / "case.zip"
+    bundle.write_bytes(evidence_bundles.bundle())
+    context = browser.new_context(offline=True, viewport={"width": width, "height": 900})
+    opened = context.new_page()
+    opened.goto((folder / "verifier.html").as_uri())
+    opened.fill("#keys", evidence_bundles.AGREEMENT.decode())
+    opened.set_input_files("#file", str(bundle))
+    opened.wait_for_selector(".verdict.proved")
+    assert opened.locator("details").count() == 2
+    assert "bnnk-rekaan/register" in (opened.locator("main").text_content() or "")
+    opened.locator("summary").first.click()
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert opened.evaluate(overflow) == 0
+    if folder_of_pictures := os.environ.get("SINERGI_TEST_PICTURES"):
+        opened.screenshot(path=f"{folder_of_pictures}/verifier-{width}.png", full_page=True)
+        opened.pdf(path=f"{folder_of_pictures}/verifier-{width}.pdf")
+    context.close()
+
+
+def test_text_of_an_event_is_never_markup(browser: Browser, folder: Path) -> None:
+    contents = evidence_bundles.contents()
+    custody = {**contents.custody, "why": "<img src=x onerror=alert(1)>"}
+    bundle = folder / "markup.zip"
+    bundle.write_bytes(compose(replace(contents, custody=custody), "2026-12-01", "sinergi"))
+    context = browser.new_context(offline=True)
+    opened = context.new_page()
+    opened.goto((folder / "verifier.html").as_uri())
+    opened.fill("#keys", "\n".join(map(str, KEYS)))
+    opened.set_input_files("#file", str(bundle))
+    opened.wait_for_selector(".verdict.proved")
+    assert opened.locator("main img").count() == 0
+    assert "<img src=x" in (opened.locator("main").text_content() or "")
+    context.close()
+
+
+def test_the_page_asks_for_nothing_from_elsewhere() -> None:
+    text = SOURCE.read_text("utf-8")
+    assert "default-src 'none'" in text
+    for sign in ("http://", "https://", "fetch(", "XMLHttpRequest", "innerHTML", "import("):
+        assert sign not in text, sign
+    assert archive.MOST_BYTES == 256 * 1024 * 1024
