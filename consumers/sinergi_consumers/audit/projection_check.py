@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg import sql
 
 from sinergi_consumers.audit.expected_rows import ExpectedRows
-from sinergi_consumers.sinks.postgresql import expected_tables, stored_statements
+from sinergi_consumers.sinks.postgresql import expected_tables
 from sinergi_consumers.sinks.postgresql.expected_tables import (
     REFUSALS,
     ExpectedTransaction,
@@ -26,7 +26,6 @@ from sinergi_consumers.sinks.postgresql.merge import real
 from sinergi_consumers.sinks.postgresql.row_comparison import (
     HELD,
     UNCHECKED,
-    QuarantineHold,
     TableComparison,
 )
 
@@ -51,6 +50,15 @@ _UNQUARANTINED = sql.SQL(
 ).format(REFUSALS)
 _QUARANTINED = (
     "SELECT state, count(*) FROM sinergi_consumer.quarantine WHERE projection = %s GROUP BY state"
+)
+
+
+_WITHIN_RANGES = sql.SQL(
+    "SELECT {key} FROM {record} AS stored"
+    " WHERE EXISTS (SELECT FROM unnest({topics}::text[], {numbers}::integer[], {starts}::bigint[],"
+    " {ends}::bigint[]) AS gone (topic, partition, first, beyond)"
+    " WHERE stored.topic = gone.topic AND stored.partition = gone.partition"
+    " AND stored.leaf_index >= gone.first AND stored.leaf_index < gone.beyond)"
 )
 
 
@@ -98,12 +106,12 @@ class TableResult:
     @property
     def differing(self) -> int:
         """How many rows differ."""
-        return sum(each.rows for each in self.counts if each.hold is not QuarantineHold.UNDECIDED)
+        return sum(each.rows for each in self.counts if each.is_certain)
 
     @property
     def undecided(self) -> int:
         """How many rows a foreign key, a trigger or a rule of the table may have refused."""
-        return sum(each.rows for each in self.counts if each.hold is QuarantineHold.UNDECIDED)
+        return sum(each.rows for each in self.counts if not each.is_certain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +136,18 @@ class ProjectionResult:
     missing_refusal: MissingRefusal | None = None
 
     @property
+    def may_refuse_more(self) -> bool:
+        """Whether its tables may refuse rows for a reason that is not tried here."""
+        return _may_refuse_more(self.structures)
+
+    @property
     def missing(self) -> list[str]:
         """Its tables and columns that are not in the database."""
         return [name for each in self.structures.values() for name in each.missing]
+
+
+def _may_refuse_more(structures: Mapping[str, TableStructure]) -> bool:
+    return any(each.may_refuse_more for each in structures.values())
 
 
 class ProjectionCheck:
@@ -140,11 +157,12 @@ class ProjectionCheck:
         connection: in a transaction. It is the caller's to end.
         projections: of the database.
         decoders: they check events against the agreements, for the reader whose tables these are.
+        limits: how many leaves each projection has of each topic-partition.
         topics: compare rows of these topics only; None for all.
 
     Attributes:
-        projections: those whose tables are there.
-        positions: the tree of each position of these.
+        limits: may be raised after `finish`.
+        structures: of the tables of each projection, by name.
     """
 
     def __init__(
@@ -152,31 +170,27 @@ class ProjectionCheck:
         connection: psycopg.Connection,
         projections: Sequence[Projection],
         decoders: Decoders,
+        limits: Mapping[PositionKey, int],
         topics: Sequence[str] | None = None,
     ) -> None:
         self._connection = connection
         self._topics = topics
-        self._all = projections
-        self.positions = {
-            key: frontier
-            for key, frontier in stored_statements.positions(connection).items()
-            if topics is None or key.tp.topic in topics
-        }
-        self._structures = {
+        self._projections = projections
+        self.limits = limits
+        self.structures = {
             each.name: expected_tables.create(connection, each) for each in projections
         }
-        self.projections = [each for each in projections if self._is_there(each)]
-        self._transaction = ExpectedTransaction(connection, self.projections)
-        self._expected = ExpectedRows(self._transaction, self.projections, decoders)
-
-    @property
-    def limits(self) -> dict[PositionKey, int]:
-        """How many leaves each projection has, by its positions."""
-        return {key: frontier.size for key, frontier in self.positions.items()}
+        there = [each for each in projections if self._is_there(each)]
+        self._transaction = ExpectedTransaction(connection, there)
+        self._expected = ExpectedRows(self._transaction, there, decoders)
 
     def add(self, batch: VerifiedBatch) -> None:
-        """Merge the verified events of a batch that are below the positions."""
+        """Merge the verified events of a batch that are below the limits."""
         self._expected.add(batch, self.limits)
+
+    def finish(self) -> None:
+        """Merge what waits to be merged."""
+        self._expected.finish(self.limits)
 
     def results(self, unchecked: Mapping[str, Sequence[LeafRange]]) -> Iterator[ProjectionResult]:
         """Compare all tables.
@@ -184,21 +198,21 @@ class ProjectionCheck:
         Args:
             unchecked: the leaves below the positions that the topics do not show, by projection.
         """
-        self._expected.finish(self.limits)
+        self.finish()
         self._transaction.analyse()
-        for each in self._all:
+        for each in self._projections:
             if self._is_there(each):
                 yield self._compared(each, unchecked.get(each.name, ()))
             else:
-                yield ProjectionResult(each, self._structures[each.name])
+                yield ProjectionResult(each, self.structures[each.name])
 
     def _is_there(self, projection: Projection) -> bool:
-        return not any(each.missing for each in self._structures[projection.name].values())
+        return not any(each.missing for each in self.structures[projection.name].values())
 
     def _compared(self, projection: Projection, unchecked: Sequence[LeafRange]) -> ProjectionResult:
-        structures = self._structures[projection.name]
+        structures = self.structures[projection.name]
         records = self._mark_unchecked(projection, unchecked)
-        self._mark_held(projection, any(each.may_refuse_more for each in structures.values()))
+        self._mark_held(projection, may_refuse_more=_may_refuse_more(structures))
         tables = [
             self._of_table(
                 TableComparison(projection, table, structures[table.name], bool(unchecked))
@@ -231,37 +245,32 @@ class ProjectionCheck:
 
     def _mark_unchecked(self, projection: Projection, ranges: Sequence[LeafRange]) -> int:
         """Store the keys of the records whose events the topics do not show; how many there are."""
-        key = sql.SQL(", ").join(map(sql.Identifier, projection.kind.key))
         columns = [
             [*column] for column in zip(*((*tp, *rest) for tp, *rest in ranges), strict=True)
         ]
-        statement = sql.SQL(
-            "DROP TABLE IF EXISTS {unchecked};"
-            "CREATE TEMPORARY TABLE {unchecked} ON COMMIT DROP AS SELECT {key} FROM {record}"
-            " AS stored WHERE EXISTS (SELECT FROM unnest({topics}::text[], {numbers}::integer[],"
-            " {starts}::bigint[], {ends}::bigint[]) AS gone (topic, partition, first, beyond)"
-            " WHERE stored.topic = gone.topic AND stored.partition = gone.partition"
-            " AND stored.leaf_index >= gone.first AND stored.leaf_index < gone.beyond)"
-        )
         topics, numbers, starts, ends = map(sql.Literal, columns[:4] or [[]] * 4)
-        made = self._connection.execute(
-            statement.format(
-                unchecked=UNCHECKED,
-                key=key,
-                record=real(projection.record),
+        keys = [
+            _WITHIN_RANGES.format(
+                key=sql.SQL(", ").join(map(sql.Identifier, projection.kind.key)),
+                record=record,
                 topics=topics,
                 numbers=numbers,
                 starts=starts,
                 ends=ends,
             )
+            for record in (real(projection.record), expected(projection.record))
+        ]
+        self._connection.execute(
+            sql.SQL(
+                "DROP TABLE IF EXISTS {0}; CREATE TEMPORARY TABLE {0} ON COMMIT DROP AS {1}"
+            ).format(UNCHECKED, sql.SQL(" UNION ").join(keys))
         )
-        del made
         found = self._connection.execute(
             sql.SQL("SELECT count(*) FROM {}").format(UNCHECKED)
         ).fetchone()
         return int(found[0]) if found else 0
 
-    def _mark_held(self, projection: Projection, may_refuse_more: bool) -> None:  # noqa: FBT001
+    def _mark_held(self, projection: Projection, *, may_refuse_more: bool) -> None:
         """Store the keys of the expected records whose event is in quarantine."""
         key = sql.SQL(", ").join(sql.Identifier("e", name) for name in projection.kind.key)
         self._connection.execute(

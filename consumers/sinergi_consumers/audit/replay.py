@@ -311,30 +311,36 @@ class Replay:
         Raises:
             SealBroken, Unavailable: as `events`.
         """
-        number, tree, ordered = counts.partition, Frontier.empty(), sorted(sizes)
+        return self.batches_since(Frontier.empty(), counts, sizes)
+
+    def batches_since(
+        self, tree: Frontier, counts: ReplayCounts, sizes: AbstractSet[int]
+    ) -> Iterator[VerifiedBatch]:
+        """As `batches`, from the leaf after a tree whose leaves were verified before."""
+        number, ordered = counts.partition, sorted(sizes)
         keys = self.bus.agreements.ring(self.topic, number)
         bus = self.bus.agreements.bus
         partition = Partition(bus, self.topic, number, keys, tree, compare=True)
         counts.skipped, counts.history = partition.skipped, partition.history
         counts.stated_roots, counts.origins = partition.stated_roots, partition.origins
         with open_scan(self.bus.connection, TopicPartition(self.name, number)) as scan:
-            for batch in _read(scan, partition, counts):
+            for batch in _read(scan, partition, counts, scan.find(tree.size)):
                 counts.add(batch, tree, ordered)
                 tree = batch.frontier
                 yield batch
 
 
 def _read(
-    scan: PartitionScan, partition: Partition, counts: ReplayCounts
+    scan: PartitionScan, partition: Partition, counts: ReplayCounts, first: int
 ) -> Iterator[VerifiedBatch]:
-    """The verified batches of a partition, from its first message to its present end.
+    """The verified batches of a partition, from an offset to its present end.
 
     Raises:
         SealBroken: the messages are not what the owner sealed.
     """
-    low, high = scan.bounds()
-    counts.offsets, counts.first_offset = (low, high), low
-    start: int | None = low
+    _, high = scan.bounds()
+    counts.offsets, counts.first_offset = (first, high), first
+    start: int | None = first
     while start is not None:
         for chunk in scan.read(start, high):
             batch = partition.receive(chunk)

@@ -71,16 +71,22 @@ class Verification:
         audits = self.series.audits
         topics = [each.topic.name for each in audits] if self.is_partial else None
         decoders = Decoders(self.bus.catalog, self.bus.agreement_check)
-        check = ProjectionCheck(connection, self.projections, decoders, topics)
+        trees = {
+            key: frontier
+            for key, frontier in stored_statements.positions(connection).items()
+            if topics is None or key.tp.topic in topics
+        }
+        limits = {key: frontier.size for key, frontier in trees.items()}
+        check = ProjectionCheck(connection, self.projections, decoders, limits, topics)
         checkpoints = stored_statements.largest_checkpoints(connection)
         published = stored_statements.largest_published(connection)
-        for audited in self.series.batches(_sizes(check.positions, checkpoints)):
+        for audited in self.series.batches(tree_sizes(trees, checkpoints)):
             check.add(audited.batch)
             progressed()
         by_topic = {each.topic.name: each for each in audits}
         positions = [
             self._position(key, frontier, by_topic.get(key.tp.topic), checkpoints)
-            for key, frontier in check.positions.items()
+            for key, frontier in trees.items()
         ]
         unchecked: dict[str, list[LeafRange]] = defaultdict(list)
         for each in positions:
@@ -146,11 +152,11 @@ class Verification:
                 yield verified_parts.of_other_history(audit, tp, stored.size, is_signed=is_signed)
 
 
-def _sizes(
+def tree_sizes(
     positions: Mapping[PositionKey, Frontier],
     checkpoints: Mapping[TopicPartition, StoredCheckpoint],
 ) -> dict[Topic, dict[int, set[int]]]:
-    """The tree sizes whose roots are needed."""
+    """The sizes of the trees of positions and checkpoints, by topic and partition."""
     found: dict[Topic, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     for key, frontier in positions.items():
         found[key.tp.event_topic][key.tp.partition].add(frontier.size)

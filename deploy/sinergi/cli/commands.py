@@ -60,6 +60,9 @@ ENTRIES = {
     "received": CommandEntry(
         "received:received", _READING, "Who had a record, and since when, by signed receipts."
     ),
+    "rebuild": CommandEntry(
+        "rebuild:rebuild", _READING, "Put the tables of a projection right, from the topics."
+    ),
     "schemas": CommandEntry("schemas:app", _READING, "List, show and check event schemas."),
     "status": CommandEntry("status:status", _READING, "How far every topic and partition is."),
     "demo": CommandEntry(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import socket
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import quarantine_contents, root, terminal
+from sinergi.cli.decisions import decision
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import AsJson, Force, Limit, command_group
 from sinergi.cli.quarantine_options import (
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.quarantine.admin import Named, Quarantined, RecordedDecision
     from sinergi_consumers.quarantine.retry import RetryOutcome
-    from sinergi_consumers.sinks.protocol import Decision
 
 _MOST = 100
 _FEW = 20
@@ -158,11 +155,11 @@ def retry(why: Why, chosen: RowChoice, as_json: AsJson = False) -> None:
     Example: sinergi quarantine retry --projection grams_by_region --why "mended in version 2"
     """
     wanted = chosen.to_settle()
-    decision = _decision(why)
+    decided = decision(why)
     rows, _ = _existing_rows(_quarantine(), wanted)
     ids_of = {_place(each): each.id for each in rows}
     with logged_native_output():
-        retried = quarantine_contents.retried(rows, decision)
+        retried = quarantine_contents.retried(rows, decided)
     outcomes = [(ids_of[each.entry.columns], each) for each in retried]
     _show_outcomes(outcomes, as_json=as_json)
     all_through = all(each.is_merged for each in retried)
@@ -182,10 +179,10 @@ def discard(why: Why, chosen: RowChoice, as_json: AsJson = False) -> None:
     Example: sinergi quarantine discard 17 18 --why "agreed with lapas-banyuwangi on 3 March"
     """
     wanted = chosen.to_settle()
-    decision = _decision(why)
+    decided = decision(why)
     quarantine = _quarantine()
     rows, _ = _existing_rows(quarantine, wanted, _MOST)
-    count = quarantine.discard(wanted, decision)
+    count = quarantine.discard(wanted, decided)
     if as_json:
         terminal.show_json({"discarded": count})
     else:
@@ -259,19 +256,6 @@ def _row_of_one_event(quarantine: Quarantine, wanted: QuarantineFilter) -> Quara
             "--output takes one event, and these are several; say --leaf"
         )
     return rows[0]
-
-
-def _decision(why: str) -> Decision:
-    """The decision for `--why`, made by the account of this process on this machine."""
-    from sinergi_consumers.sinks.protocol import Decision  # noqa: PLC0415 - heavy: not for list and show
-
-    if not why.strip():
-        raise errors.QuarantineRefused("--why says nothing")
-    try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # as in a container
-        name = f"user {os.getuid()}"
-    return Decision(f"{name}@{socket.gethostname()}", why)
 
 
 def _show_outcomes(outcomes: Sequence[tuple[int, RetryOutcome]], *, as_json: bool) -> None:

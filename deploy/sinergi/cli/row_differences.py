@@ -7,7 +7,12 @@ one would be no protection: there are few enough NIKs and names to try them all.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from sinergi.cli import terminal
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
@@ -15,15 +20,17 @@ from sinergi_consumers.projections.protected_columns import shown_columns
 from sinergi_consumers.sinks.postgresql.row_comparison import QuarantineHold, RowDifferenceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import psycopg
 
     from sinergi_consumers.audit.projection_check import ProjectionResult
+    from sinergi_consumers.audit.series import AuditSeries
     from sinergi_consumers.sinks.postgresql.row_comparison import RowDifference
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.files.output_file import OutputFile
 
+BOTH = "--json and --out would both go to standard output"
 _PROTECTED = "(protected)"
 _NULL = "null"
 _COLUMNS = (
@@ -34,6 +41,16 @@ _COLUMNS = (
     TableColumn("expected", ColumnKind.PROSE),
     TableColumn("found", ColumnKind.PROSE),
 )
+
+
+ShowValues = Annotated[
+    bool,
+    typer.Option("--show-values", help="Values of protected fields too: they are personal data."),
+]
+DifferencesFile = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write all differing rows there, as NDJSON."),
+]
 
 
 class ValueDisplay(NamedTuple):
@@ -61,6 +78,48 @@ class ValueDisplay(NamedTuple):
     def is_shown(self, difference: RowDifference, column: str) -> bool:
         """Whether the values of a column are shown."""
         return self.shown is None or column in self.shown.get(difference.table, ())
+
+
+@contextmanager
+def progress_of(series: AuditSeries) -> Iterator[Callable[[], None]]:
+    """A progress bar over the messages of all topics; call what it gives after each batch."""
+    columns = (
+        TextColumn("verifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("messages"),
+        TimeRemainingColumn(),
+    )
+    with terminal.progress(*columns) as progress:
+        task = progress.add_task("", total=None)
+
+        def progressed() -> None:
+            progress.update(task, completed=series.messages_read, total=series.message_count)
+
+        yield progressed
+
+
+def count(results: Iterable[ProjectionResult]) -> int:
+    """How many rows differ."""
+    return sum(each.rows for result in results for table in result.tables for each in table.counts)
+
+
+def summaries(results: Iterable[ProjectionResult]) -> list[dict[str, Any]]:
+    """How many rows of each table are expected, and how many differ, for programs."""
+    return [
+        {
+            "table": table.comparison.name,
+            "projection": result.projection.name,
+            "expected_rows": table.rows,
+            "differing": [
+                {"kind": each.kind, "quarantine": each.hold or None, "rows": each.rows}
+                for each in table.counts
+            ],
+            "columns": dict(table.columns),
+        }
+        for result in results
+        for table in result.tables
+    ]
 
 
 def differences(

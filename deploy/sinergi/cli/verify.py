@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from sinergi.cli import replay_topics, root, row_differences, terminal
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import Force, Limit, json_option
-from sinergi.cli.row_differences import ValueDisplay
+from sinergi.cli.row_differences import DifferencesFile, ShowValues, ValueDisplay
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi.settings.model import BusRole
@@ -33,8 +31,6 @@ from sinergi_schemas.timeouts import DatabaseTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import psycopg
 
     from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.verified_parts import VerifiedPart
@@ -59,15 +55,6 @@ _COLUMNS = (
     TableColumn("verdict"),
     TableColumn("found", ColumnKind.PROSE),
 )
-
-ShowValues = Annotated[
-    bool,
-    typer.Option("--show-values", help="Values of protected fields too: they are personal data."),
-]
-DifferencesFile = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="FILE", help="Write all differing rows there, as NDJSON."),
-]
 
 
 def verify(
@@ -105,7 +92,7 @@ def verify(
     if to_file is not None:
         OutputFile.check(to_file, force=force)
         if as_json and OutputFile.is_standard_output(to_file):
-            raise errors.VerificationRefused("--json and --out would both go to standard output")
+            raise errors.VerificationRefused(row_differences.BOTH)
     settings, catalog = root.settings(), Catalog.shipped()
     verification = _verification(settings, catalog, names)
     needed = rights.verifier(verification.projections)
@@ -115,8 +102,11 @@ def verify(
         ExitStack() as output,
         database.scratch() as connection,
     ):
-        with logged_native_output():
-            _run(verification, connection)
+        with (
+            logged_native_output(),
+            row_differences.progress_of(verification.series) as progressed,
+        ):
+            verification.run(connection, progressed)
         results = verification.projection_results
         display = ValueDisplay.of(results, catalog, with_protected=show_values)
         if to_file is not None:
@@ -128,7 +118,7 @@ def verify(
             terminal.show_json(_document(verification, first), str)
         else:
             _show_parts(verification.parts)
-            row_differences.show(found, display, _count(verification), limit)
+            row_differences.show(found, display, row_differences.count(results), limit)
     _report(verification.parts)
     raise typer.Exit(_STATUSES[overall(verification.parts)])
 
@@ -156,33 +146,6 @@ def _verification(settings: Settings, catalog: Catalog, names: Sequence[Topic]) 
         projections_of(catalog, event_types),
         f"{agreements.bus}/{settings.agency}/{settings.consumer_name}",
         is_partial=bool(names),
-    )
-
-
-def _run(verification: Verification, connection: psycopg.Connection) -> None:
-    columns = (
-        TextColumn("verifying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("messages"),
-        TimeRemainingColumn(),
-    )
-    series = verification.series
-    with terminal.progress(*columns) as progress:
-        task = progress.add_task("", total=None)
-
-        def progressed() -> None:
-            progress.update(task, completed=series.messages_read, total=series.message_count)
-
-        verification.run(connection, progressed)
-
-
-def _count(verification: Verification) -> int:
-    return sum(
-        count.rows
-        for result in verification.projection_results
-        for table in result.tables
-        for count in table.counts
     )
 
 
@@ -215,7 +178,7 @@ def sentence(parts: Sequence[VerifiedPart]) -> str:
 
 
 def _document(verification: Verification, first: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    parts = verification.parts
+    parts, results = verification.parts, verification.projection_results
     return {
         "proved": {PartVerdict.PROVED: True, PartVerdict.DISPROVED: False}.get(overall(parts)),
         "verdict": sentence(parts),
@@ -229,24 +192,8 @@ def _document(verification: Verification, first: Sequence[dict[str, Any]]) -> di
             }
             for each in parts
         ],
-        "tables": [
-            {
-                "table": table.comparison.name,
-                "projection": result.projection.name,
-                "expected_rows": table.rows,
-                "differing": [
-                    {"kind": each.kind, "quarantine": each.hold or None, "rows": each.rows}
-                    for each in table.counts
-                ],
-                "columns": dict(table.columns),
-            }
-            for result in verification.projection_results
-            for table in result.tables
-        ],
-        "quarantine": {
-            result.projection.name: dict(result.quarantined)
-            for result in verification.projection_results
-        },
-        "differing_rows": _count(verification),
+        "tables": row_differences.summaries(results),
+        "quarantine": {result.projection.name: dict(result.quarantined) for result in results},
+        "differing_rows": row_differences.count(results),
         "differences": list(first),
     }

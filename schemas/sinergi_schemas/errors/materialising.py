@@ -81,6 +81,13 @@ class VerificationRefused(Refused):
     what: str
 
 
+class RebuildRefused(Refused):
+    """The projection {projection} cannot be rebuilt: {what}. Nothing was changed."""
+
+    projection: str
+    what: str
+
+
 class LeafNotRead(Refused):
     """Quarantine does not keep the bytes of leaf {index} of {topic}/{partition}, and the topic does
     not show the leaf as it was verified. Let the broker's operator restore the topic from a copy,

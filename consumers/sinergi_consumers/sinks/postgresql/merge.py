@@ -146,10 +146,12 @@ class Merge:
     @cached_property
     def supersede_by_arrived(self) -> sql.Composed:
         """Mark earlier revisions in quarantine, of the records of the new rows, as superseded."""
+        return self.supersede_by(incoming(self.projection.record))
+
+    def supersede_by(self, records: sql.Identifier) -> sql.Composed:
+        """The same for the records in a table with the columns of the record table."""
         return self._supersede(
-            sql.SQL("SELECT DISTINCT agency, record_id, topic, partition FROM {}").format(
-                incoming(self.projection.record)
-            )
+            sql.SQL("SELECT DISTINCT agency, record_id, topic, partition FROM {}").format(records)
         )
 
     @cached_property

@@ -36,14 +36,24 @@ REFUSED_VALUES = """
     SELECT %s, %s, %s, * FROM unnest(%s::bigint[], %s::uuid[], %s::integer[], %s::text[],
         %s::text[], %s::bytea[], %s::bytea[], %s::bytea[], %s::integer[])
 """
-_STORE = f"INSERT INTO sinergi_consumer.quarantine AS held ({REFUSED})" + (
-    REFUSED_VALUES
-    + """
+_KEPT_ONCE = """
     ON CONFLICT (projection, topic, partition, leaf_index) DO UPDATE
     SET revision = excluded.revision, reason = excluded.reason, detail = excluded.detail,
         state = CASE held.state WHEN 'retried' THEN 'open' ELSE held.state END
 """
-)
+
+
+def storing(refused: str) -> str:
+    """The statement that stores refused events.
+
+    Args:
+        refused: the query for their rows, with the columns of `REFUSED`.
+    """
+    into = f"INSERT INTO sinergi_consumer.quarantine AS held ({REFUSED})"
+    return f"{into} {refused} {_KEPT_ONCE}"
+
+
+_STORE = storing(REFUSED_VALUES)
 # A discarded event stays discarded if a projection is reset and reads it again.
 _STORE_DATUM = """
     INSERT INTO sinergi_consumer.quarantined_datum (topic, partition, leaf_index, key, datum)

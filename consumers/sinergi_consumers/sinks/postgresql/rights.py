@@ -72,6 +72,22 @@ def verifier(projections: Iterable[Projection]) -> RoleRights:
     return RoleRights(MATERIALISER.setting, needed)
 
 
+def rebuilder(projection: Projection) -> RoleRights:
+    """What somebody needs who puts the rows of a projection right: the owner of its tables."""
+    changing = (
+        each
+        for table in projection.tables
+        for each in on_table(f"{SCHEMA}.{table.name}", "INSERT", "UPDATE", "DELETE")
+    )
+    own = (
+        *on_table("sinergi_consumer.position", "UPDATE"),
+        *on_table("sinergi_consumer.quarantine", "INSERT", "UPDATE"),
+        *on_table("sinergi_consumer.decision", "INSERT"),
+    )
+    needed = (*verifier([projection]).rights, *own, *changing)
+    return RoleRights("consumer.owner_database", needed)
+
+
 def _filling(projection: Projection) -> Iterator[DatabaseRight]:
     is_replacing = projection.kind is ProjectionKind.CURRENT
     change, clear = (("UPDATE",), ("DELETE",)) if is_replacing else ((), ())

@@ -49,6 +49,11 @@ _C = sql.SQL(' COLLATE "C"')
 _ROWS_AT_ONCE = 500
 
 
+def typed_key(number: int) -> str:
+    """The column of a table of differences that has a column of the key, by its place there."""
+    return f"sinergi_key_{number}"
+
+
 class RowDifferenceKind(StrEnum):
     """How the rows of a table differ from what the events give."""
 
@@ -106,6 +111,11 @@ class DifferenceCount(NamedTuple):
     kind: RowDifferenceKind
     hold: QuarantineHold
     rows: int
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the table is wrong, and has not refused the row for a reason of its own."""
+        return self.hold is not QuarantineHold.UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -288,7 +298,7 @@ class TableComparison:
             conditions.append(unchecked)
         return sql.SQL(
             "SELECT CASE WHEN e.event_id IS NULL THEN 'extra' WHEN f.event_id IS NULL"
-            " THEN 'missing' ELSE 'changed' END AS kind, '' AS hold, {either},"
+            " THEN 'missing' ELSE 'changed' END AS kind, '' AS hold, {either}, {typed},"
             " ARRAY[{key}] AS key,"
             " CASE WHEN e.event_id IS NOT NULL THEN ARRAY[{e}] END AS expected,"
             " CASE WHEN f.event_id IS NOT NULL THEN ARRAY[{f}] END AS found"
@@ -297,6 +307,12 @@ class TableComparison:
             either=sql.SQL(", ").join(
                 sql.SQL("coalesce(e.{0}, f.{0}) AS {0}").format(sql.Identifier(name))
                 for name in (*_RECORD, *_PLACE)
+            ),
+            typed=sql.SQL(", ").join(
+                sql.SQL("coalesce(e.{0}, f.{0}) AS {1}").format(
+                    sql.Identifier(name), sql.Identifier(typed_key(number))
+                )
+                for number, name in enumerate(self.key)
             ),
             key=sql.SQL(", ").join(
                 sql.SQL("coalesce(e.{0}, f.{0})::text").format(sql.Identifier(name))

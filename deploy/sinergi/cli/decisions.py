@@ -1,0 +1,30 @@
+"""Who decides about events in quarantine, and why, as it is recorded in the database."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from typing import TYPE_CHECKING
+
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from sinergi_consumers.sinks.protocol import Decision
+
+
+def decision(why: str) -> Decision:
+    """The decision for `--why`, made by the account of this process on this machine.
+
+    Raises:
+        QuarantineRefused: it says nothing.
+    """
+    from sinergi_consumers.sinks.protocol import Decision  # noqa: PLC0415 - heavy: not for list and show
+
+    if not why.strip():
+        raise errors.QuarantineRefused("--why says nothing")
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in a container
+        name = f"user {os.getuid()}"
+    return Decision(f"{name}@{socket.gethostname()}", why)
