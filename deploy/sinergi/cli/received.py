@@ -15,17 +15,16 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sinergi.cli.record_search import FoundRecord
-    from sinergi_consumers.audit.records.possession import Possession
-    from sinergi_consumers.audit.records.reading import SealedRevision
+    from sinergi_consumers.audit.records.possession import Possession, PossessionReport
+    from sinergi_consumers.audit.records.reading import SealedRecord, SealedRevision
 
-_COLUMNS = (
+COLUMNS = (
     TableColumn("rev.", ColumnKind.NUMBER),
-    TableColumn("leaf", ColumnKind.NUMBER),
     TableColumn("reader"),
     TableColumn("signed by the reader"),
     TableColumn("leaves", ColumnKind.NUMBER),
     TableColumn("key"),
-    TableColumn("by", ColumnKind.PROSE),
+    TableColumn("found in", ColumnKind.PROSE),
 )
 NOT_YET = "not yet"
 NOT_ENTITLED = "not entitled"
@@ -58,7 +57,7 @@ def received(
     if as_json:
         terminal.show_json(document(found, event_type, record_id))
     elif found.record is not None:
-        terminal.show_table(_COLUMNS, _rows(found))
+        terminal.show_table(COLUMNS, rows(found.record, found.report))
     raise typer.Exit(found.exit_status)
 
 
@@ -86,12 +85,18 @@ def _revision(found: FoundRecord, revision: SealedRevision) -> dict[str, Any]:
         "partition": revision.tp.partition,
         "leaf": revision.leaf_index,
         "cannot_be_read": revision.unread or None,
-        "receipts": [receipt_document(each) for each in found.report.of(revision)],
+        "receipts": [
+            receipt_document(each, event.get("zone")) for each in found.report.of(revision)
+        ],
     }
 
 
-def receipt_document(possession: Possession) -> dict[str, Any]:
-    """Since when one database has had one revision, for programs."""
+def receipt_document(possession: Possession, zone: object) -> dict[str, Any]:
+    """Since when one database has had one revision, for programs.
+
+    Args:
+        zone: of the event, in which times are written.
+    """
     agency, _, database = possession.reader.partition("/")
     receipt = possession.receipt
     return {
@@ -99,26 +104,25 @@ def receipt_document(possession: Possession) -> dict[str, Any]:
         "database": database,
         "entitled": possession.is_entitled,
         "received": receipt is not None,
-        "signed_by_reader_at": _iso(possession.signed_by_reader_at),
+        "signed_by_reader_at": _iso(possession.signed_by_reader_at, zone),
         "at_the_latest": possession.at_the_latest,
         "size": None if receipt is None else receipt.size,
         "signer": None if receipt is None else f"{receipt.key.name}+{receipt.key.id.hex()}",
         "known_from": possession.source,
-        "seen_by_owner_at": _iso(possession.seen_by_owner_at),
+        "seen_by_owner_at": _iso(possession.seen_by_owner_at, zone),
         "note": None if receipt is None else receipt.note,
     }
 
 
-def _rows(found: FoundRecord) -> list[list[str | TableCell]]:
-    assert found.record is not None
+def rows(record: SealedRecord, report: PossessionReport) -> list[list[str | TableCell]]:
+    """The cells of the table, by revision and database."""
     return [
         [
             str((revision.event or {}).get("revision", "?")),
-            f"{revision.leaf_index:,}",
             *_cells(each, (revision.event or {}).get("zone")),
         ]
-        for revision in found.record.revisions
-        for each in found.report.of(revision)
+        for revision in record.revisions
+        for each in report.of(revision)
     ]
 
 
@@ -129,11 +133,11 @@ def _cells(possession: Possession, zone: object) -> list[str | TableCell]:
         what = NOT_YET if possession.is_entitled else NOT_ENTITLED
         return [possession.reader, TableCell(what, "bold yellow"), "", "", ""]
     when = "at an unknown time" if at is None else in_zone(at, zone).isoformat(timespec="seconds")
-    by = f"{AT_THE_LATEST}, newest receipt" if possession.at_the_latest else str(possession.source)
+    by = AT_THE_LATEST if possession.at_the_latest else str(possession.source)
     if not possession.is_entitled:
         by = f"{by}; {NOT_ENTITLED}"
     return [possession.reader, when, f"{receipt.size:,}", receipt.key.id.hex(), by]
 
 
-def _iso(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+def _iso(at: datetime | None, zone: object) -> str | None:
+    return None if at is None else in_zone(at, zone).isoformat()

@@ -13,6 +13,7 @@ from sinergi.exit_status import ExitStatus
 from sinergi.records.receipt_tables import OwnerReceipts, ReaderReceipts
 from sinergi_consumers.audit.records.possession import PossessionReport, possession
 from sinergi_consumers.audit.records.reading import SealedRecord, read_record
+from sinergi_consumers.audit.records.relations import RecordRelations, relations
 from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
@@ -70,7 +71,9 @@ class RecordSearch:
         agency: that publishes it; None for any.
 
     Attributes:
+        settings: of who searches.
         agreements: those that hold here.
+        readable: all topics that may be read here.
         topics: the topics that are searched.
 
     Raises:
@@ -78,15 +81,15 @@ class RecordSearch:
     """
 
     def __init__(self, settings: Settings, event_type: str, agency: str | None) -> None:
-        self._settings = settings
+        self.settings = settings
         self._catalog = Catalog.shipped()
         self.agreements: Agreements = settings.agreements()
-        readable = replay_topics.readable_topics(settings, self.agreements)
-        self.topics = _chosen(readable, event_type, agency)
+        self.readable = replay_topics.readable_topics(settings, self.agreements)
+        self.topics = _chosen(self.readable, event_type, agency)
 
     def bus(self, topic: Topic) -> Bus:
         """How a topic is read."""
-        connection = replay_topics.connection(self._settings, topic)
+        connection = replay_topics.connection(self.settings, topic)
         return Bus(connection, self.agreements, self._catalog)
 
     def find(self, record_id: str) -> FoundRecord:
@@ -115,16 +118,29 @@ class RecordSearch:
             found.report = possession(self.agreements, having[0], self._tables(having[0].topic))
         return found
 
+    def relations(self, record: SealedRecord) -> RecordRelations:
+        """The relations of a record in both directions; all topics that may be read are read.
+
+        Raises:
+            Unavailable: the broker does not answer.
+        """
+        topics = ((self.bus(each), each) for each in self.readable)
+        with terminal.progress(TextColumn("searching {task.description}"), BarColumn()) as bar:
+            task = bar.add_task("", total=None)
+            return relations(
+                record, topics, lambda replay: bar.update(task, description=replay.name)
+            )
+
     def _tables(self, topic: Topic) -> Iterator[ReceiptTable]:
         """The tables of receipts that this agency has for a topic."""
-        values = self._settings.values
+        values = self.settings.values
         if values.agency is None:
             return
         if topic.agency == values.agency and values.producer.database:
-            yield OwnerReceipts(self._settings.producer_database)
+            yield OwnerReceipts(self.settings.producer_database)
         if topic.agency != values.agency and values.consumer.database:
-            reader = f"{values.agency}/{self._settings.consumer_name}"
-            yield ReaderReceipts(self._settings.consumer_database, reader)
+            reader = f"{values.agency}/{self.settings.consumer_name}"
+            yield ReaderReceipts(self.settings.consumer_database, reader)
 
 
 def report_verdict(found: FoundRecord, record_id: str) -> None:

@@ -78,7 +78,14 @@ def report_partitions(audit: Audit) -> None:
         terminal.note(f"  {line}")
     for finding in audit.verdict.findings:
         _report_finding(f"sinergi: {finding.why}", finding)
-    terminal.note(f"verdict: {sentence(audit)}", _STYLES[audit.is_proved])
+    terminal.note(f"verdict of {sentence_of_partitions(audit)}", _STYLES[audit.is_proved])
+
+
+def sentence_of_partitions(audit: Audit) -> str:
+    """As `sentence`, of an audit of some partitions alone, which it names."""
+    numbers = [str(each.partition) for each in audit.partition_counts]
+    what = "partition" if len(numbers) == 1 else "partitions"
+    return f"{what} {', '.join(numbers)}: {sentence(audit)}"
 
 
 def _report_topic(audit: Audit, *, record: str | None, is_filtered: bool) -> None:
