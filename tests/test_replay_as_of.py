@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from uuid import UUID
 
+import polars as pl
 import pytest
 from confluent_kafka.admin import NewTopic
 
@@ -51,6 +53,7 @@ class Past:
         self.settle("discard", "--projection", "transfer", "--reason", "datum-invalid")
         do(url, MENDED.format(6))
         self.settle("retry", *self._leaf_of("6"))
+        live.write(1, [transfer("late")])
         self.at = self._full_second()
         self.dump = live.tables()
         self._full_second()
@@ -122,6 +125,86 @@ def test_the_tables_are_row_by_row_those_of_that_time(past: Past, empty: str) ->
     signed = "SELECT topic, partition, size, note FROM sinergi_consumer.receipt ORDER BY 1, 2, 3"
     assert set(ask(empty, signed)) < set(ask(past.live.pair.consumer_url, signed))
     assert "which projections the database had then" in err
+
+
+def shown(past: Past, *words: str, settings: Path | None = None) -> set[tuple[str, int, int]]:
+    """The record, partition and leaf of each event that a replay shows."""
+    status, out, err = past.replay(*words, "--output", "ndjson", settings=settings)
+    assert status == ExitStatus.SUCCESS, err
+    events = [json.loads(line) for line in out.splitlines()]
+    return {(each["record_id"], each["partition"], each["leaf_index"]) for each in events}
+
+
+def test_events_are_found_by_the_time_at_which_they_arrived_at_the_reader(past: Past) -> None:
+    """That is neither when they were recorded, nor another reader's time."""
+    at, reader = past.at.isoformat(), ("--reader", f"{past.reader}/main")
+    every = shown(past)
+    had = {row[2]: row[3] for row in past.dump["sinergi_consumer.position"] if row[0] == "transfer"}
+    before = {each for each in every if each[2] < had[each[1]]}
+    assert shown(past, "--arrived-to", at, *reader) == before
+    assert shown(past, "--arrived-from", at) == every - before
+    assert before
+    first = past.live.pair.ask("SELECT min(signed_at) FROM sinergi_consumer.receipt")[0][0]
+    assert shown(past, "--arrived-from", first.isoformat(), "--arrived-to", at) <= before
+    # It was recorded before that time, and arrived after it.
+    late = shown(past, "--to", at, "--arrived-from", at)
+    assert {record for record, *_ in late} == {"late"}
+    status, _, err = past.replay("--arrived-to", "2026-03-03T17:00+07:00")
+    assert status == ExitStatus.ERROR
+    assert "it had nothing by then: its first receipt is of 20" in err
+
+
+def test_the_receipts_topic_alone_may_tell_when_events_arrived(past: Past, auditor: Path) -> None:
+    reader = ("--reader", past.reader)
+    later = (SYSTEM.now() + timedelta(days=1)).isoformat()
+    assert shown(past, "--arrived-to", later, *reader, settings=auditor) == shown(past)
+    words = ("--arrived-from", past.at.isoformat(), *reader)
+    status, out, err = past.replay(*words, settings=auditor)
+    assert (status, out) == (ExitStatus.ERROR, "")
+    assert "cannot be told by its receipts:" in err
+
+
+def test_the_tables_of_then_are_written_to_a_file_each(
+    past: Past, empty: str, tmp_path: Path
+) -> None:
+    words = ("--as-of", past.at.isoformat(), "--into", empty, "--out", str(tmp_path / "then"))
+    status, out, err = past.replay(*words, "--output", "parquet")
+    assert (status, out) == (ExitStatus.SUCCESS, ""), err
+    tables = {name for name in past.dump if name.startswith("sinergi.")}
+    own = {"sinergi_consumer.quarantine", "sinergi_consumer.receipt"}
+    wanted = {f"{name.removeprefix('sinergi.')}.parquet" for name in tables | own}
+    assert {each.name for each in (tmp_path / "then").iterdir()} == wanted
+    for name in tables:
+        file = tmp_path / "then" / f"{name.removeprefix('sinergi.')}.parquet"
+        frame = pl.read_parquet(file)
+        columns = ", ".join(frame.columns)
+        rows = ask(empty, f"SELECT {columns} FROM {name}")
+        assert sorted(map(plain_row, frame.rows()), key=str) == sorted(
+            map(plain_row, rows), key=str
+        )
+        facts = json.loads(pl.read_parquet_metadata(file)["sinergi"])
+        assert facts["asked_for"]["as_of"] == past.at.isoformat()
+        assert [each["holds"] for each in facts["verdicts"]] == [True]
+    status, _, err = past.replay(*words, "--output", "parquet")
+    assert status == ExitStatus.ERROR
+    assert "already exists" in err
+    status, _, err = past.replay(*words, "--output", "csv")
+    assert status == ExitStatus.SUCCESS, err
+    header, *lines = (tmp_path / "then" / "transfer.csv").read_text("utf-8").splitlines()
+    assert header.startswith("agency,record_id,revision,event_id,topic,partition,leaf_index")
+    assert len(lines) == len(past.dump["sinergi.transfer"])
+
+
+def plain_row(row: Sequence[object]) -> tuple[object, ...]:
+    """A row whose ids are texts and whose times are of one zone, as from either library."""
+    return tuple(
+        each.astimezone(UTC).isoformat()
+        if isinstance(each, datetime)
+        else str(each)
+        if isinstance(each, UUID)
+        else each
+        for each in row
+    )
 
 
 def test_an_as_of_replay_that_is_broken_off_goes_on_and_no_other_time_does(

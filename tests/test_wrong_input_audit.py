@@ -154,10 +154,23 @@ def ask(
             "with every event, as when live, and shows none; leave --nik, --related, and choose",
         ),
         (
-            ["replay", "--into", "postgresql://h/d", "--output", "csv", "--out", "x.csv"],
-            "leave --output, --out, and choose rows by SQL",
+            ["replay", *INTO, "--output", "csv"],
+            "each table has a file of its own; say --output csv",
         ),
-        (["replay", "--reader", "bnnk-banyuwangi"], "--reader goes with --into"),
+        (["replay", *INTO, "--out", "x"], "each table has a file of its own; say --output csv"),
+        (["replay", *INTO, "--arrived-to", "2026-03-03T17:00Z"], "leave --arrived-from and --arr"),
+        (["replay", "--arrived-from", "2026-03-03T17:00"], "lacks a zone offset, as +07:00"),
+        (["replay", "--arrived-from", "2999-01-01T00:00Z"], "'2999-01-01T00:00Z' lies in the fut"),
+        (
+            ["replay", "--arrived-from", "2026-03-04T00:00Z", "--arrived-to", "2026-03-03T00:00Z"],
+            "--arrived-from is not before --arrived-to",
+        ),
+        (["replay", "--arrived-to", "2026-03-03T17:00Z"], "say whose database: --reader AGENCY"),
+        (
+            ["replay", "--arrived-to", "2026-03-03T17:00Z", "--reader", "nobody"],
+            "the agreements let nobody read nothing; readers are bnnk-banyuwangi",
+        ),
+        (["replay", "--reader", "bnnk-banyuwangi"], "--reader goes with --into, --arrived-from"),
         (["replay", *AS_OF], "--as-of fills tables; say --into URL"),
         (
             ["replay", "--as-of", "2026-03-03T17:00", *INTO],

@@ -110,8 +110,15 @@ class ReceiptReading:
         self._agreements = agreements
         self._connection = connection
 
-    def cuts(self, tps: Sequence[TopicPartition], at: datetime) -> ReceiptCuts:
+    def cuts(
+        self, tps: Sequence[TopicPartition], at: datetime, *, may_be_empty: bool = False
+    ) -> ReceiptCuts:
         """How many leaves of some partitions the database had at a time.
+
+        Args:
+            tps: the topic-partitions.
+            at: the time.
+            may_be_empty: whether it may be a time before its first receipt.
 
         Raises:
             ReceiptsMissing: the receipts do not say it, or there are none.
@@ -122,7 +129,7 @@ class ReceiptReading:
         found = ReceiptCuts(self.reader, at)
         published = self._published(tps, second)
         near = {tp: self._near(tp, second, published[tp], found) for tp in tps}
-        self._check(found, near)
+        self._check(found, near, may_be_empty=may_be_empty)
         found.receipts = {tp: each.last for tp, each in near.items() if each.last is not None}
         return found
 
@@ -204,7 +211,13 @@ class ReceiptReading:
         if receipt.partition == tp.partition:
             near.add(receipt, second)
 
-    def _check(self, found: ReceiptCuts, near: Mapping[TopicPartition, NearReceipts]) -> None:
+    def _check(
+        self,
+        found: ReceiptCuts,
+        near: Mapping[TopicPartition, NearReceipts],
+        *,
+        may_be_empty: bool,
+    ) -> None:
         """Refuse if the receipts do not say what the database had.
 
         Raises:
@@ -220,7 +233,7 @@ class ReceiptReading:
             ]
             if unknown:
                 raise errors.ReceiptsMissing(reader, at, listing(unknown))
-        elif not any(each.last for each in near.values()):
+        elif not may_be_empty and not any(each.last for each in near.values()):
             first = min(
                 each.following.at for each in near.values() if each.following and each.following.at
             )

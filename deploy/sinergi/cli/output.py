@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import polars as pl
+import polars.selectors as cs
 
 from sinergi.cli import terminal
 from sinergi.cli.parquet_output import ParquetWriter
@@ -79,6 +80,19 @@ class Destination(NamedTuple):
         return [name for name, is_given in given.items() if is_given]
 
 
+class FrameWriter(Protocol):
+    """Takes frames with the same columns one after another."""
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Write some rows."""
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """As of `EventWriter`."""
+
+    def abandon(self) -> None:
+        """As of `EventWriter`."""
+
+
 class EventWriter(Protocol):
     """Takes frames of events one after another."""
 
@@ -121,6 +135,13 @@ class _TableWriter:
 class _TextWriter:
     """Writes each frame when it comes, and nothing at the end."""
 
+    def add(self, topic: Topic, events: pl.DataFrame) -> None:
+        del topic
+        self.write(events)
+
+    def write(self, frame: pl.DataFrame) -> None:
+        raise NotImplementedError
+
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Everything is written already."""
 
@@ -134,9 +155,8 @@ class _NdjsonWriter(_TextWriter):
     def __init__(self, target: OutputFile) -> None:
         self._target = target
 
-    def add(self, topic: Topic, events: pl.DataFrame) -> None:
-        del topic
-        self._target.write(_encoded(plain_lines(events.write_ndjson()), self._target))
+    def write(self, frame: pl.DataFrame) -> None:
+        self._target.write(_encoded(plain_lines(frame.write_ndjson()), self._target))
 
 
 class _CsvWriter(_TextWriter):
@@ -147,11 +167,12 @@ class _CsvWriter(_TextWriter):
         self._for_spreadsheets = for_spreadsheets
         self._is_first = True
 
-    def add(self, topic: Topic, events: pl.DataFrame) -> None:
-        del topic
-        flat = events.with_columns(
-            self._texts(_as_json(events[name]) if isinstance(kind, pl.List) else events[name])
-            for name, kind in events.schema.items()
+    def write(self, frame: pl.DataFrame) -> None:
+        octets = cs.binary().bin.encode("hex").str.replace("^", "\\x")
+        frame = frame.with_columns(octets)
+        flat = frame.with_columns(
+            self._texts(_as_json(frame[name]) if isinstance(kind, pl.List) else frame[name])
+            for name, kind in frame.schema.items()
             if isinstance(kind, pl.List | pl.String)
         )
         text = flat.write_csv(include_header=self._is_first)
@@ -220,7 +241,30 @@ def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[Event
         yield writer
 
 
-def _writer(to: Destination, path: Path, stack: ExitStack) -> EventWriter:
+@contextmanager
+def open_table_writers(to: Destination, names: Collection[str]) -> Iterator[dict[str, FrameWriter]]:
+    """A writer for each table, to a file in a folder.
+
+    Each file gets its name at the end of the block. Call `finish` of each before.
+
+    Args:
+        names: of the tables.
+
+    Raises:
+        ReplayRefused, OutputExists, OutputRefused: as `open_writer`.
+    """
+    with ExitStack() as stack:
+        folder = _folder(to)
+        found: dict[str, FrameWriter] = {}
+        for each in names:
+            found[each] = _writer(to, folder / f"{each}.{to.output}", stack)
+            stack.callback(found[each].abandon)
+        yield found
+
+
+def _writer(
+    to: Destination, path: Path, stack: ExitStack
+) -> _NdjsonWriter | _CsvWriter | ParquetWriter:
     target = stack.enter_context(OutputFile.open(path, force=to.force))
     if to.output is Output.CSV:
         return _CsvWriter(target, for_spreadsheets=to.for_spreadsheets)

@@ -56,14 +56,22 @@ class ParquetWriter:
             OutputRefused, BrokenPipeError: as `OutputFile.write`.
         """
         del topic
+        self.write(events)
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Write some rows.
+
+        Raises:
+            OutputRefused, BrokenPipeError: as `OutputFile.write`.
+        """
         if self._thread is None:
-            schema = events.schema
+            schema = frame.schema
             self._thread = Thread(
                 target=self._write, args=(schema,), name="parquet output", daemon=True
             )
             _keep_interrupts()
             self._thread.start()
-        self._waiting.append(events)
+        self._waiting.append(frame)
         if sum(map(len, self._waiting)) >= _ROWS:
             self._pass_on()
 

@@ -6,15 +6,21 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from sinergi.settings.model import BusRole
+from sinergi_consumers.audit.arrival import arrived
 from sinergi_consumers.audit.reader_records import ReaderRecords
 from sinergi_consumers.audit.receipt_cuts import ReaderName, ReceiptReading
 from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from sinergi.settings.settings import Settings
+    from sinergi_consumers.audit.arrival import ArrivalCondition
     from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.topics import Topic
 
 
 def named(text: str | None, settings: Settings, agreements: Agreements) -> ReaderName:
@@ -41,6 +47,33 @@ def named(text: str | None, settings: Settings, agreements: Agreements) -> Reade
         what = f"{agency} has several databases" if not database else f"{agency} has no {database}"
         raise errors.ReplayRefused(f"{what} in the agreements; say --reader {agency}/{known[0]}")
     return ReaderName(agency, database)
+
+
+def arrival(
+    interval: tuple[datetime | None, datetime | None],
+    reader: ReaderName,
+    settings: Settings,
+    agreements: Agreements,
+    topics: Sequence[Topic],
+) -> ArrivalCondition:
+    """The events of some topics that arrived at a database in an interval, by its receipts.
+
+    Raises:
+        ReceiptsMissing, ReceiptFalse, Unavailable: see `arrived`.
+    """
+    since, until = interval
+    with reading(reader, settings, agreements) as receipts:
+        tps = partitions(topics, agreements)
+        return arrived(receipts, tps, since, until or SYSTEM.now())
+
+
+def partitions(topics: Sequence[Topic], agreements: Agreements) -> list[TopicPartition]:
+    """The topic-partitions of some topics."""
+    return [
+        TopicPartition(each.name, number)
+        for each in topics
+        for number in range(agreements.partitions(each))
+    ]
 
 
 @contextmanager

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sinergi.cli import replay_tables, replay_topics, root, terminal, verdict
+from sinergi.cli import reader_receipts, replay_tables, replay_topics, root, terminal, verdict
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.option_sets import given
 from sinergi.cli.options import force_option, json_option
 from sinergi.cli.output import Destination, EventWriter, Output, open_writer
+from sinergi.cli.reader_options import ReaderChoice, choosing_reader
 from sinergi.cli.replay_filter import filter_of
 from sinergi.cli.replay_options import EventChoice, choosing_events
 from sinergi.cli.replay_progress import run_series
 from sinergi.cli.replay_scope import ReplayScope
-from sinergi.cli.table_options import TableChoice, choosing_tables
 from sinergi_consumers.audit.audit import Copies
 from sinergi_consumers.audit.event_filter import SimilarNameCondition
 from sinergi_consumers.audit.series import AuditSeries
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @choosing_events
-@choosing_tables
+@choosing_reader
 def replay(
     topics: Annotated[
         list[str] | None,
@@ -50,7 +51,7 @@ def replay(
         typer.Option("--type", help="Topics of this event type only; may be repeated."),
     ] = None,
     chosen: EventChoice = EventChoice(),
-    tables: TableChoice = TableChoice(),
+    of_reader: ReaderChoice = ReaderChoice(),
     related: Annotated[
         bool,
         typer.Option("--related", help="Also the records that are related to these, all of them."),
@@ -100,7 +101,11 @@ def replay(
     event. Repeated, it goes on where it was broken off; no other replay may write to that database.
     --as-of makes the tables that the reader's database had at that time, by its own receipts, and
     says what it does not know. Receipts and quarantine of then are read from that database if the
-    settings name it, else receipts from its receipts topic, which may not tell enough.
+    settings name it, else receipts from its receipts topic, which may not tell enough. With --out
+    FOLDER each table is also written to a file.
+
+    --arrived-from and --arrived-to are about the time when an event was first in the database of
+    --reader, by that database's receipts and clock. All other times are its publisher's.
 
     Parquet holds in its metadata, under the key `sinergi`, what was asked for, the agreements, and
     the verdict of each topic with its roots and signers. CSV and Parquet of several event types
@@ -125,21 +130,30 @@ def replay(
         what = "--json and the events would both go to standard output"
         raise errors.ReplayRefused(f"{what}; say --out FILE, or leave --out away")
     destination = Destination(output, to_file, force, for_spreadsheets)
-    others = [*given(chosen), *(["--related"] if related else []), *destination.options]
-    tables.check(others)
+    arrival = of_reader.arrival
+    others = [*given(chosen), *(["--related"] if related else [])]
+    of_reader.check(others)
     settings, catalog = root.settings(), Catalog.shipped()
     agreements = settings.agreements()
-    reader = replay_tables.reader_of(tables, settings, agreements, names) if tables.fills else None
+    reader = None
+    if of_reader.fills or arrival:
+        reader = replay_tables.reader_of(of_reader, settings, agreements, names)
     names = replay_topics.chosen(
         settings, agreements, names, agency or [], event_type or [], reader
     )
+    if arrival:
+        database = reader_receipts.named(of_reader.reader, settings, agreements)
+        condition = reader_receipts.arrival(arrival, database, settings, agreements, names)
+        wanted = replace(wanted, conditions=(*wanted.conditions, condition))
     if notes is not None:
         _check_notes(notes, names, force=force)
     scope = ReplayScope(settings, agreements, catalog, names, copies, reader)
-    asked_for = {**chosen.described, "related": related}
+    asked_for = {**chosen.described, **of_reader.described, "related": related}
     with logged_native_output():
-        if tables.fills:
-            series = replay_tables.fill(tables, scope, lambda all_: _run(all_, wanted, None))
+        if of_reader.fills:
+            series = replay_tables.fill(
+                of_reader, scope, destination, lambda all_: _run(all_, wanted, None)
+            )
         elif as_json and to_file is None:
             series = AuditSeries(scope.audits(), follows_related=related)
             _run(series, wanted, None)
@@ -153,7 +167,7 @@ def replay(
         _write_notes(notes, audits, force=force)
     _report_spellings(wanted)
     verdict.report_unread(series.unread or [])
-    replay_tables.report(series, tables)
+    replay_tables.report(series, of_reader)
     verdict.report(audits, chosen)
     if as_json:
         terminal.show_json(verdict.documents(audits, record=chosen.key, unread=series.unread))

@@ -38,13 +38,13 @@ def filter_of(chosen: EventChoice) -> ReplayFilter:
     Raises:
         ReplayRefused: an option has a value that no event can meet.
     """
-    start, end = _interval("--from", chosen.since, "--to", chosen.until)
+    start, end = interval("--from", chosen.since, "--to", chosen.until)
     return ReplayFilter(start, end, chosen.key, tuple(_conditions(chosen)))
 
 
 def _conditions(chosen: EventChoice) -> Iterator[EventCondition]:
     occurred = ("--occurred-from", chosen.occurred_since, "--occurred-to", chosen.occurred_until)
-    start, end = _interval(*occurred)
+    start, end = interval(*occurred)
     if start or end:
         yield TimeCondition("occurred_at", start, end)
     if chosen.case is not None:
@@ -68,9 +68,14 @@ def _conditions(chosen: EventChoice) -> Iterator[EventCondition]:
         yield _leaves(chosen.leaf)
 
 
-def _interval(
+def interval(
     first: str, since: str | None, last: str, until: str | None
 ) -> tuple[datetime | None, datetime | None]:
+    """The interval between two times, each named by an option.
+
+    Raises:
+        ReplayRefused: one is no time, or they are not in order.
+    """
     start, end = instant(first, since), instant(last, until)
     if start and end and start >= end:
         raise errors.ReplayRefused(f"{first} is not before {last}, so no event lies between")

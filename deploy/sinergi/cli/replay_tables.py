@@ -9,7 +9,8 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 from sinergi import migrate
-from sinergi.cli import reader_receipts, terminal
+from sinergi.cli import reader_receipts, table_export, terminal
+from sinergi.cli.output import Output
 from sinergi.migrate import Role
 from sinergi_consumers.audit.past_tables import PastTables
 from sinergi_consumers.audit.replay_database import ReplayDatabase
@@ -20,28 +21,30 @@ from sinergi_consumers.decode.decoder import Decoders
 from sinergi_consumers.projections.projection import projections_of
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_schemas import errors
+from sinergi_schemas.files.output_file import STANDARD_OUTPUT
+from sinergi_schemas.files.output_folder import check_folder
 from sinergi_schemas.postgresql.address import is_same
-from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sinergi.cli.output import Destination
+    from sinergi.cli.reader_options import ReaderChoice
     from sinergi.cli.replay_scope import ReplayScope
-    from sinergi.cli.table_options import TableChoice
     from sinergi.settings.settings import Settings
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.topics import Topic
 
 
 def reader_of(
-    tables: TableChoice, settings: Settings, agreements: Agreements, named: Sequence[Topic]
+    of_reader: ReaderChoice, settings: Settings, agreements: Agreements, named: Sequence[Topic]
 ) -> str | None:
     """The agency whose tables are filled; None for those of any reader, as an auditor fills them.
 
     Raises:
         ReplayRefused: it may not read one of the named topics, or any topic at all.
     """
-    agency = tables.agency or settings.values.agency
+    agency = of_reader.agency or settings.values.agency
     if agency is None:
         return None
     readable = agreements.read_by(agency)
@@ -58,54 +61,61 @@ def reader_of(
 
 
 def fill(
-    tables: TableChoice, scope: ReplayScope, run: Callable[[AuditSeries], None]
+    of_reader: ReaderChoice,
+    scope: ReplayScope,
+    destination: Destination,
+    run: Callable[[AuditSeries], None],
 ) -> AuditSeries:
     """Fill the tables of a database with the events of some topics.
 
     Args:
         tables: which tables; `into` is a database that is empty, or that the same replay has begun.
         scope: what is read, and for whom.
+        destination: where the tables are written as files too, if it has a path.
         run: audits all topics.
 
     Raises:
+        ReplayRefused: the files cannot be written so.
         ReplayDatabaseRefused: it has rows of somebody else.
         ReceiptsMissing, ReceiptFalse: the receipts do not tell what the tables had.
         DatabaseAway, DatabaseBroken: it does not answer, or its user may not create schemas.
         SinergiError: see `AuditSeries.events`.
     """
-    url = tables.into or ""
+    url = of_reader.into or ""
     _check_place(url, scope.settings)
+    if destination.options:
+        _check_files(destination)
     with ExitStack() as stack:
-        past = _past(tables, scope, stack)
+        past = _past(of_reader, scope, stack)
         database = stack.enter_context(closing(ReplayDatabase(url)))
-        series = AuditSeries(scope.audits(_target(url, scope, database, past, stack)))
+        target = _target(url, scope, database, past, stack)
+        series = AuditSeries(scope.audits(target))
         run(series)
-        database.end(scope.facts(series, {"as_of": tables.as_of, "reader": tables.reader}, None))
+        facts = scope.facts(series, {"as_of": of_reader.as_of, "reader": of_reader.reader}, None)
+        database.end(facts)
+        if destination.path is not None:
+            table_export.export(url, target.projections, destination, facts)
     return series
 
 
-def report(series: AuditSeries, tables: TableChoice) -> None:
+def report(series: AuditSeries, of_reader: ReaderChoice) -> None:
     """Say on standard error what is not known about tables of the past."""
     unknown = list(dict.fromkeys(line for each in series.audits for line in each.unknown))
     if unknown:
-        terminal.note(f"as of {tables.as_of}, by the reader's clock; not known:")
+        terminal.note(f"as of {of_reader.as_of}, by the reader's clock; not known:")
         for each in unknown:
             terminal.note(f"  {each}")
 
 
-def _past(tables: TableChoice, scope: ReplayScope, stack: ExitStack) -> PastTables | None:
+def _past(of_reader: ReaderChoice, scope: ReplayScope, stack: ExitStack) -> PastTables | None:
     """What the reader's database had at the time that was asked for; None for now."""
-    at = tables.moment
+    at = of_reader.moment
     if at is None:
         return None
     settings, agreements = scope.settings, scope.agreements
-    reader = reader_receipts.named(tables.reader, settings, agreements)
+    reader = reader_receipts.named(of_reader.reader, settings, agreements)
     reading = stack.enter_context(reader_receipts.reading(reader, settings, agreements))
-    tps = [
-        TopicPartition(each.name, number)
-        for each in scope.topics
-        for number in range(agreements.partitions(each))
-    ]
+    tps = reader_receipts.partitions(scope.topics, agreements)
     check = AgreementCheck(agreements, reader.agency)
     return PastTables(reading.cuts(tps, at), reading.records, check)
 
@@ -129,6 +139,16 @@ def _target(
     is_recorded = past is not None and past.records is not None
     check = None if is_recorded else AgreementCheck(scope.agreements, scope.reader)
     return TableTarget(sink, database, projections, Decoders(catalog, check), past)
+
+
+def _check_files(destination: Destination) -> None:
+    """Refuse, before anything is read, what tables cannot be written to."""
+    if destination.output is Output.TABLE or destination.path in (None, STANDARD_OUTPUT):
+        what = "each table has a file of its own; say --output csv, ndjson or parquet"
+        raise errors.ReplayRefused(f"{what}, and --out FOLDER")
+    if destination.for_spreadsheets and destination.output is not Output.CSV:
+        raise errors.ReplayRefused("--spreadsheet-safe goes with --output csv")
+    check_folder(destination.path, (f"*.{destination.output}",), force=destination.force)
 
 
 def _check_place(url: str, settings: Settings) -> None:

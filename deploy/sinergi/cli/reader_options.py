@@ -1,4 +1,4 @@
-"""The options of a replay that fills tables instead of showing events, declared once."""
+"""The options about the database of a reader: its tables, and what arrived in it when."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sinergi.cli.option_sets import taking
-from sinergi.cli.replay_filter import instant
+from sinergi.cli.replay_filter import instant, interval
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql.address import conninfo
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class TableChoice:
-    """Whose tables a replay fills, and where. Each field is an option of the command."""
+class ReaderChoice:
+    """What a command has to do with a reader's database. Each field is an option of the command."""
 
     into: Annotated[
         str | None,
@@ -31,17 +31,43 @@ class TableChoice:
     ] = None
     reader: Annotated[
         str | None,
-        typer.Option(
-            metavar="AGENCY[/DATABASE]", help="Whose tables; else those of the settings' agency."
-        ),
+        typer.Option(metavar="AGENCY[/DATABASE]", help="Which reader; else the settings' agency."),
     ] = None
-
     as_of: Annotated[
         str | None,
         typer.Option(
             "--as-of", metavar="TIME", help="As the reader's database had them then, by its clock."
         ),
     ] = None
+    arrived_since: Annotated[
+        str | None,
+        typer.Option(
+            "--arrived-from", metavar="TIME", help="First in the reader's database at or after."
+        ),
+    ] = None
+    arrived_until: Annotated[
+        str | None,
+        typer.Option("--arrived-to", metavar="TIME", help="First in the reader's database before."),
+    ] = None
+
+    @property
+    def described(self) -> dict[str, str]:
+        """The options that were given and are no address, by their names."""
+        kept = {"reader", "as_of", "arrived_since", "arrived_until"}
+        return {name: value for name in sorted(kept) if (value := getattr(self, name))}
+
+    @property
+    def arrival(self) -> tuple[datetime | None, datetime | None] | None:
+        """When the events arrived, from and to; None if that does not matter.
+
+        Raises:
+            ReplayRefused: no event can have arrived then.
+        """
+        arrived = ("--arrived-from", self.arrived_since, "--arrived-to", self.arrived_until)
+        start, end = interval(*arrived)
+        if start and start > SYSTEM.now():
+            raise errors.ReplayRefused(f"--arrived-from {self.arrived_since!r} lies in the future")
+        return (start, end) if start or end else None
 
     @property
     def fills(self) -> bool:
@@ -69,7 +95,7 @@ class TableChoice:
         """Refuse what contradicts itself.
 
         Args:
-            others: the given options that choose events or say how they are written.
+            others: the given options that choose events.
 
         Raises:
             ReplayRefused: the error names the option.
@@ -83,9 +109,12 @@ class TableChoice:
         if not self.fills:
             if moment is not None:
                 raise errors.ReplayRefused("--as-of fills tables; say --into URL")
-            if self.reader is not None:
-                raise errors.ReplayRefused("--reader goes with --into")
+            if self.reader is not None and self.arrival is None:
+                what = "--reader goes with --into, --arrived-from or --arrived-to"
+                raise errors.ReplayRefused(what)
             return
+        if self.arrival is not None:
+            others = [*others, "--arrived-from and --arrived-to"]
         if others:
             what = "--into fills the tables with every event, as when live, and shows none"
             raise errors.ReplayRefused(f"{what}; leave {', '.join(others)}, and choose rows by SQL")
@@ -95,5 +124,5 @@ class TableChoice:
             raise errors.ReplayRefused(f"--into {why}") from None
 
 
-choosing_tables = taking(TableChoice, "tables")
-"""Gives a command the options of `TableChoice` in place of its parameter `tables`."""
+choosing_reader = taking(ReaderChoice, "of_reader")
+"""Gives a command the options of `ReaderChoice` in place of its parameter `of_reader`."""
