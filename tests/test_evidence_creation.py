@@ -87,6 +87,8 @@ def test_evidence_of_a_record_verifies_with_the_agreement_alone(desk: EvidenceDe
     assert found["custody"]["why"] == "Perkara 12/Pid.Sus/2026"
     assert sum(each["leaves"] for each in found["trees"]) == 11
     assert all(each["heads_signed_at"] for each in found["trees"])
+    assert b"first receipt" in desk.payload()[places.REPORT_HTML]
+    assert desk.payload()[places.REPORT_PDF].startswith(b"%PDF-")
     meanings = json.loads(next(data for path, data in desk.payload().items() if "schemas" in path))
     assert all(field["doc"] for field in meanings["fields"])
 

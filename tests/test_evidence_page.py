@@ -45,12 +45,16 @@ async ([bytes, keys]) => {
 """
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser_program() -> str:
     program = os.environ.get("SINERGI_TEST_CHROMIUM") or shutil.which("chromium")
     assert program, "install Debian's package chromium, or name one in SINERGI_TEST_CHROMIUM"
+    return program
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     with sync_playwright() as library:
-        started = library.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        started = library.chromium.launch(executable_path=browser_program(), args=["--no-sandbox"])
         yield started
         started.close()
 

@@ -8,8 +8,9 @@ gives no evidence; the audit's verdict says why.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.evidence import readable
@@ -20,11 +21,12 @@ from sinergi_consumers.audit.evidence.composition import (
 )
 from sinergi_consumers.audit.evidence.places import EvidencePlace
 from sinergi_consumers.audit.evidence.readable import SealedLeaf
+from sinergi_consumers.audit.evidence.report.contents import AT_THE_LATEST, FIRST
 from sinergi_consumers.audit.evidence.trees import ConsistencyProof
 from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.audit.statements import HEADS, RECEIPT
 from sinergi_schemas import errors
-from sinergi_schemas.agreements import signatures
+from sinergi_schemas.agreements import receipts, signatures
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.seal import heads
@@ -33,12 +35,13 @@ from sinergi_schemas.seal.proof import Proof
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     import polars as pl
 
     from sinergi_consumers.audit.event_filter import ReplayFilter
+    from sinergi_consumers.audit.records.possession import ReceiptTable
     from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.bus import Bus
@@ -95,12 +98,33 @@ def agreement_evidence(agreement: Agreement) -> AgreementEvidence:
     return found
 
 
-class EvidenceAudit(Audit):
-    """The audit of a topic that also collects evidence."""
+class _HeldReceipt(NamedTuple):
+    """A verified receipt, and whether it is the first one."""
 
-    def __init__(self, bus: Bus, topic: Topic, collected: CollectedEvidence) -> None:
+    size: int
+    root: bytes
+    note: str
+    how: str
+
+
+class EvidenceAudit(Audit):
+    """The audit of a topic that also collects evidence.
+
+    Args:
+        collected: takes what is found.
+        tables: where first receipts are looked up, the most telling first.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        topic: Topic,
+        collected: CollectedEvidence,
+        tables: Sequence[ReceiptTable] = (),
+    ) -> None:
         super().__init__(bus, topic, Copies())
         self._collected = collected
+        self._tables = tables
         self._replay = _CollectingReplay(bus, topic, self._finish)
 
     def _finish(self, counts: ReplayCounts, tree: LeafTree, leaves: dict[int, bytes]) -> None:
@@ -118,30 +142,55 @@ class EvidenceAudit(Audit):
         collected = self._collected
         root = tree.root(tree.size)
         collected.trees.append(TreeEvidence(tp, tree.size, root, counts.note, extends))
-        receipts = [
-            each
-            for each in self.verdict.statements.of(counts.partition)
-            if each.kind == RECEIPT and tree.size >= each.size and tree.root(each.size) == each.root
-        ]
+        held = self._receipts(tp, tree, sorted(leaves))
         for index, data in sorted(leaves.items()):
             proof = Proof(index, tree.inclusion_path(index, tree.size), counts.note)
-            held = {
-                each.name: Proof(index, tree.inclusion_path(index, each.size), each.note)
-                for each in receipts
-                if index < each.size
-            }
-            collected.events.append(self._event(EvidencePlace(tp, index), data, proof, held))
+            event = self._event(EvidencePlace(tp, index), data, proof)
+            collected.events.append(
+                event._replace(
+                    receipts={
+                        name: Proof(index, tree.inclusion_path(index, each.size), each.note)
+                        for name, each in held.get(index, {}).items()
+                    },
+                    sources={name: each.how for name, each in held.get(index, {}).items()},
+                )
+            )
         if len(collected.events) > MOST_EVENTS:
             what = f"more than {MOST_EVENTS:,} events match; choose fewer"
             raise errors.EvidenceRefused(what)
 
-    def _event(
-        self, place: EvidencePlace, data: bytes, proof: Proof, held: dict[str, Proof]
-    ) -> EventEvidence:
+    def _receipts(
+        self, tp: TopicPartition, tree: LeafTree, leaves: Sequence[int]
+    ) -> dict[int, dict[str, _HeldReceipt]]:
+        """The first known receipt of each database that covers a leaf, by leaf and key name."""
+        found: dict[int, dict[str, _HeldReceipt]] = {}
+        agreements, bus = self._bus.agreements, self._bus.agreements.bus
+        readers = [
+            key.name.removeprefix(f"{bus}/")
+            for reader in agreements.readers(self.topic)
+            if reader != self.topic.agency
+            for key in agreements.receipt_keys(reader, self.topic)
+        ]
+        for table in self._tables if leaves else ():
+            for stored in table.first_covering(tp, readers, leaves):
+                agency = stored.reader.partition("/")[0]
+                with suppress(errors.SealBroken):  # another table or the topic may have a true one
+                    known = receipts.verified(agreements, self.topic, agency, stored.note)
+                    if stored.leaf_index < known.size:
+                        held = _HeldReceipt(known.size, known.root, known.note, FIRST)
+                        _keep(found, tree, stored.leaf_index, known.key.name, held)
+        for each in self.verdict.statements.of(tp.partition):
+            for leaf in leaves if each.kind == RECEIPT else ():
+                if leaf < each.size:
+                    held = _HeldReceipt(each.size, each.root, each.note, AT_THE_LATEST)
+                    _keep(found, tree, leaf, each.name, held)
+        return found
+
+    def _event(self, place: EvidencePlace, data: bytes, proof: Proof) -> EventEvidence:
         leaf = SealedLeaf.parse(data)
         schema = self._bus.catalog.by_fingerprint(leaf.fingerprint)
         assert schema is not None  # its event was decoded
-        return EventEvidence(place, leaf, readable.event_of(leaf, schema), proof, held)
+        return EventEvidence(place, leaf, readable.event_of(leaf, schema), proof, {})
 
     def _heads(self) -> SignedHeads | None:
         """The heads of the topic's owner: for all of its topics those that were read first."""
@@ -153,6 +202,18 @@ class EvidenceAudit(Audit):
         if note is None:
             return None
         return heads.verify(note, bus, agency, self._bus.agreements.keys(agency))
+
+
+def _keep(
+    found: dict[int, dict[str, _HeldReceipt]],
+    tree: LeafTree,
+    leaf: int,
+    name: str,
+    held: _HeldReceipt,
+) -> None:
+    """Keep a receipt of a tree that is the topic's, unless a more telling one is there."""
+    if held.size <= tree.size and tree.root(held.size) == held.root:
+        found.setdefault(leaf, {}).setdefault(name, held)
 
 
 def _signed_at(statement: SignedStatement) -> float:

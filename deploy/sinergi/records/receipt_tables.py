@@ -11,9 +11,11 @@ from sinergi_consumers.audit.records.possession import ReceiptSource, StoredRece
 from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from sinergi_schemas.topics import TopicPartition
+    from sinergi.settings.settings import Settings
+    from sinergi_consumers.audit.records.possession import ReceiptTable
+    from sinergi_schemas.topics import Topic, TopicPartition
 
 OF_OWNER = """
     SELECT each.reader, wanted.leaf, first.note, first.seen_by_owner_at
@@ -100,3 +102,16 @@ class ReaderReceipts:
         ):
             rows = connection.execute(OF_READER, values).fetchall()
         return [StoredReceipt(self._reader, leaf, note, None) for leaf, note in rows]
+
+
+def tables_of(settings: Settings, topic: Topic) -> Iterator[ReceiptTable]:
+    """The tables that these settings let us read, with receipts for a topic."""
+    values = settings.values
+    if values.agency is None:
+        return
+    if topic.agency == values.agency and values.producer.database:
+        yield OwnerReceipts(settings.producer_database)
+    if topic.agency != values.agency and values.consumer.database:
+        yield ReaderReceipts(
+            settings.consumer_database, f"{values.agency}/{settings.consumer_name}"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi_consumers.audit.evidence import archive, bag, places, readable
@@ -29,6 +30,7 @@ class EventEvidence(NamedTuple):
         event: what it says, see `readable.event_of`.
         proof: under the owner's checkpoint.
         receipts: under the receipts of readers' databases, by the name of the key.
+        sources: what each receipt tells, for the report: whether it is the first one.
     """
 
     place: EvidencePlace
@@ -36,6 +38,7 @@ class EventEvidence(NamedTuple):
     event: Mapping[str, Any]
     proof: Proof
     receipts: Mapping[str, Proof]
+    sources: Mapping[str, str] = MappingProxyType({})
 
 
 class TreeEvidence(NamedTuple):

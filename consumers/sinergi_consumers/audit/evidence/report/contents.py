@@ -1,0 +1,229 @@
+"""What the report of a bundle says, in the words of both languages, before it is laid out.
+
+Every text of an event is made plain (`plain_text`): a name could hold characters that change the
+direction of writing, and a judge reads what is printed.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sinergi_schemas.avro_types.nodes import ArrayType, OptionalType, RecordType
+from sinergi_schemas.plain_text import plain
+from sinergi_schemas.seal.checkpoint import parse_receipt
+from sinergi_schemas.seal.keys import cosigned_at
+from sinergi_schemas.seal.note import parse_note
+from sinergi_schemas.zones import in_zone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sinergi_consumers.audit.evidence.composition import (
+        BundleContents,
+        EventEvidence,
+        TreeEvidence,
+    )
+    from sinergi_schemas.avro_types.nodes import AvroType
+    from sinergi_schemas.catalog import Schema
+    from sinergi_schemas.seal.proof import Proof
+
+AT_THE_LATEST = "at the latest · paling lambat"
+FIRST = "first receipt · tanda terima pertama"
+
+
+class ReportedField(NamedTuple):
+    """A value of an event, with the meaning of its field."""
+
+    path: str
+    meaning: str
+    value: str
+
+
+class KnownBy(NamedTuple):
+    """That a database had an event.
+
+    Attributes:
+        at: when its key signed that, by its own clock; None if no calendar has the time.
+        how: whether this is its first receipt, or says no more than that it had the event then.
+    """
+
+    database: str
+    at: datetime | None
+    how: str
+
+
+class ReportedEvent(NamedTuple):
+    """One event.
+
+    Attributes:
+        occurred_at, recorded_at: in the event's own zone.
+        place: topic, partition and leaf.
+    """
+
+    record: str
+    revision: int
+    action: str
+    agency: str
+    event_type: str
+    occurred_at: datetime
+    recorded_at: datetime
+    place: str
+    fields: tuple[ReportedField, ...]
+    known_by: tuple[KnownBy, ...]
+
+
+class TimelineMoment(NamedTuple):
+    """One line of the timeline.
+
+    Attributes:
+        kind: `occurred`, `recorded` or `received`.
+        clock: whose clock tells the time.
+    """
+
+    at: datetime
+    kind: str
+    record: str
+    revision: int
+    action: str
+    clock: str
+
+
+class ReportedTree(NamedTuple):
+    """A topic-partition that was searched."""
+
+    name: str
+    leaves: int
+    matching: int
+    root: str
+    heads: str
+
+
+class EvidenceReport(NamedTuple):
+    """All that the report says.
+
+    Attributes:
+        stated: who made the bundle, when and why, as pairs of a label and a text.
+        agreements: title or name of each agreement, with its SHA-256.
+    """
+
+    bus: str
+    stated: tuple[tuple[str, str], ...]
+    events: tuple[ReportedEvent, ...]
+    timeline: tuple[TimelineMoment, ...]
+    trees: tuple[ReportedTree, ...]
+    agreements: tuple[str, ...]
+
+
+def report_of(contents: BundleContents) -> EvidenceReport:
+    """The report of what a bundle holds."""
+    schemas = {each.fingerprint: each for each in contents.schemas}
+    events = [_event(each, schemas[each.leaf.fingerprint]) for each in contents.events]
+    events.sort(key=lambda each: (each.recorded_at, each.record, each.revision))
+    stated = contents.custody
+    asked = ", ".join(f"{name}: {value}" for name, value in contents.asked_for.items() if value)
+    return EvidenceReport(
+        contents.bus,
+        (
+            ("Made by · Dibuat oleh", plain(str(stated["made_by"]))),
+            ("Made at · Dibuat pada", plain(str(stated["made_at"]))),
+            ("Why · Keperluan", plain(str(stated["why"]))),
+            ("Looked for · Dicari", plain(asked)),
+            ("Software · Perangkat lunak", plain(str(stated.get("software", "")))),
+        ),
+        tuple(events),
+        tuple(sorted(_moments(events), key=lambda each: each.at)),
+        tuple(_trees(contents)),
+        tuple(each.digest for each in contents.agreements),
+    )
+
+
+def _event(event: EventEvidence, schema: Schema) -> ReportedEvent:
+    said, topic = event.event, event.place.tp.event_topic
+    zone = str(said["zone"])
+    known = [
+        _known(name, proof, event.sources.get(name, AT_THE_LATEST), zone)
+        for name, proof in sorted(event.receipts.items())
+    ]
+    return ReportedEvent(
+        plain(str(said["record_id"])),
+        int(said["revision"]),
+        str(said["action"]),
+        topic.agency,
+        topic.event_type,
+        _local(said["occurred_at"], zone),
+        _local(said["recorded_at"], zone),
+        f"{event.place.tp}, leaf {event.place.leaf}",
+        tuple(_fields(said, schema.event, "")),
+        tuple(known),
+    )
+
+
+def _known(name: str, proof: Proof, how: str, zone: str) -> KnownBy:
+    """The time in a receipt that was verified when it was collected."""
+    database = name.partition("/")[2]
+    signed = [
+        cosigned_at(each.value)
+        for each in parse_receipt(proof.note).signatures
+        if each.name == name
+    ]
+    at: datetime | None = None
+    with suppress(OverflowError, OSError, ValueError):  # a time that no calendar has
+        at = in_zone(datetime.fromtimestamp(min(signed), UTC), zone)
+    return KnownBy(database, at, how)
+
+
+def _local(text: Any, zone: str) -> datetime:
+    return in_zone(datetime.fromisoformat(str(text)), zone)
+
+
+def _moments(events: Sequence[ReportedEvent]) -> Iterator[TimelineMoment]:
+    for each in events:
+        what = (each.record, each.revision, each.action)
+        yield TimelineMoment(each.occurred_at, "occurred", *what, each.agency)
+        yield TimelineMoment(each.recorded_at, "recorded", *what, each.agency)
+        for known in each.known_by:
+            if known.at is not None:
+                yield TimelineMoment(known.at, "received", *what, known.database)
+
+
+def _fields(value: Mapping[str, Any], record: RecordType, above: str) -> Iterator[ReportedField]:
+    """The fields that have a value, with those of nested records below them."""
+    for each in record.fields:
+        yield from _values(value[each.name], each.type, f"{above}{each.name}", each.doc)
+
+
+def _values(value: Any, node: AvroType, path: str, meaning: str) -> Iterator[ReportedField]:
+    match node:
+        case OptionalType(value=inner):
+            if value is not None:
+                yield from _values(value, inner, path, meaning)
+        case RecordType():
+            yield from _fields(value, node, f"{path}.")
+        case ArrayType(items=items):
+            for number, each in enumerate(value, 1):
+                yield from _values(each, items, f"{path} {number}", meaning)
+        case _:
+            yield ReportedField(path, plain(meaning), plain(str(value)))
+
+
+def _trees(contents: BundleContents) -> Iterator[ReportedTree]:
+    for each in sorted(contents.trees, key=lambda each: each.tp):
+        matching = sum(event.place.tp == each.tp for event in contents.events)
+        yield ReportedTree(
+            str(each.tp), each.size, matching, each.root.hex(), _heads(contents, each)
+        )
+
+
+def _heads(contents: BundleContents, tree: TreeEvidence) -> str:
+    """When the owner signed its heads, and how many leaves they state."""
+    note = contents.heads.get(tree.tp.event_topic.agency)
+    if note is None:
+        return "none · tidak ada"
+    _, time, *lines = parse_note(note).text.splitlines()
+    stated = [line.split(" ")[1] for line in lines if line.startswith(f"{tree.tp} ")]
+    if not stated:
+        return "none · tidak ada"
+    at = datetime.fromtimestamp(int(time), UTC).isoformat()
+    return f"{stated[0]} leaves · daun, signed · ditandatangani {at}"

@@ -1,0 +1,106 @@
+"""Where the marks of the report's plot stand: a row for each record, time from left to right."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sinergi_consumers.audit.evidence.report.contents import TimelineMoment
+
+WIDTH = 960
+_LEFT, _RIGHT, _TOP, _ROW, _BOTTOM = 190, 30, 14, 34, 40
+_MOST_ROWS = 40
+_TICKS = 4
+_LONGEST_LABEL = 24
+
+
+class PlotMark(NamedTuple):
+    """A mark of the plot, and what it means.
+
+    Attributes:
+        kind: as in `TimelineMoment`; each has its own shape, so that it is seen in black and white.
+    """
+
+    x: float
+    y: float
+    kind: str
+    meaning: str
+
+
+class PlotLabel(NamedTuple):
+    """A text of the plot: the name of a row, or a time below it."""
+
+    x: float
+    y: float
+    text: str
+
+
+class TimePlot(NamedTuple):
+    """The plot.
+
+    Attributes:
+        left, right: where the rows begin and end.
+        omitted: how many records have no row, since there are too many.
+    """
+
+    height: int
+    left: int
+    right: int
+    rows: tuple[PlotLabel, ...]
+    ticks: tuple[PlotLabel, ...]
+    marks: tuple[PlotMark, ...]
+    omitted: int
+
+
+def plot_of(timeline: Sequence[TimelineMoment]) -> TimePlot | None:
+    """The plot of a timeline; None if nothing is on it."""
+    if not timeline:
+        return None
+    records = list(dict.fromkeys(each.record for each in timeline))
+    shown = {name: number for number, name in enumerate(records[:_MOST_ROWS])}
+    first, last = timeline[0].at, timeline[-1].at
+    span = max((last - first).total_seconds(), 1.0)
+    room = WIDTH - _LEFT - _RIGHT
+    bottom = _TOP + _ROW * len(shown)
+
+    def across(seconds: float) -> float:
+        return round(_LEFT + room * seconds / span, 1)
+
+    marks = [
+        PlotMark(
+            across((each.at - first).total_seconds()),
+            _TOP + _ROW * shown[each.record] + _ROW / 2,
+            each.kind,
+            f"{each.record}, {each.revision} {each.action}: {each.kind}, {each.at.isoformat()},"
+            f" {each.clock}",
+        )
+        for each in timeline
+        if each.record in shown
+    ]
+    ticks = [
+        PlotLabel(
+            across(span * number / _TICKS),
+            bottom + 22,
+            (first + timedelta(seconds=span * number / _TICKS)).strftime("%Y-%m-%d %H:%M"),
+        )
+        for number in range(_TICKS + 1)
+    ]
+    return TimePlot(
+        bottom + _BOTTOM,
+        _LEFT,
+        WIDTH - _RIGHT,
+        tuple(
+            PlotLabel(_LEFT - 10, _TOP + _ROW * number + _ROW / 2, _shortened(name))
+            for name, number in shown.items()
+        ),
+        tuple(ticks),
+        tuple(marks),
+        len(records) - len(shown),
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
