@@ -42,6 +42,7 @@ ANSWERS: dict[Kind, str] = {
     errors.EncodingRefused: ENDS,
     errors.GrantMissing: ENDS,
     errors.KafkaSettingsRefused: ENDS,
+    errors.LockHeld: TRIES_AGAIN,
     errors.LoginRefused: TRIES_AGAIN,
     errors.NotPermitted: TRIES_AGAIN,
     errors.ObjectMissing: ENDS,

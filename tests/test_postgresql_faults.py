@@ -124,7 +124,7 @@ MEANINGS: dict[str, type[errors.SinergiError]] = {
     "53100": AWAY,  # disk_full
     "53200": AWAY,  # out_of_memory
     "53300": AWAY,  # too_many_connections
-    "55P03": AWAY,  # lock_not_available
+    "55P03": errors.LockHeld,  # lock_not_available
     "57014": AWAY,  # query_canceled, by statement_timeout
     "57P01": AWAY,  # admin_shutdown
     "57P02": AWAY,  # crash_shutdown

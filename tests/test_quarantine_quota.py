@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from copy import deepcopy
@@ -13,12 +14,14 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
+import psycopg
 import pytest
 import sqlalchemy as sa
 import tomli_w
 from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.engine import make_url
 
 from agency_pair import AgencyPair, send, signs_nothing_else
 from memory_use import peak
@@ -353,8 +356,8 @@ def test_of_two_who_settle_the_last_rows_of_an_event_at_once_one_gives_its_bytes
     consumer.take(consumer.tape.write_datums([unreadable(consumer.tape, "P/0")]))
     discard = "UPDATE sinergi_consumer.quarantine SET state = 'discarded' WHERE projection = '{}'"
     waits = (
-        "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
     )
     made = sa.create_engine(consumer.url, poolclass=sa.NullPool)
     with ThreadPoolExecutor(1) as thread:
@@ -363,6 +366,26 @@ def test_of_two_who_settle_the_last_rows_of_an_event_at_once_one_gives_its_bytes
             done = thread.submit(consumer.do, discard.format("transfer_history"))
             until(lambda: bool(consumer.ask(waits)), "the other waits")
         done.result()
+    assert consumer.ask(DATUMS) == []
+
+
+def test_who_has_no_right_in_the_database_keeps_nobody_from_settling_events(
+    consumer: ConsumerDatabase,
+) -> None:
+    """Advisory locks need no right: this is the one that settling took before migration 0008."""
+    consumer.take(consumer.tape.write_datums([unreadable(consumer.tape, "P/0")]))
+    address = make_url(consumer.url).set(drivername="postgresql")
+    role = f"stranger_{secrets.token_hex(5)}"
+    with psycopg.connect(address.render_as_string(hide_password=False)) as stranger:
+        stranger.execute(f"CREATE ROLE {role}".encode())
+        stranger.execute(f"SET LOCAL ROLE {role}".encode())
+        key = f"{consumer.tape.topic.name}/0"
+        stranger.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (key,))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), stranger.transaction():
+            stranger.execute("SELECT * FROM sinergi_consumer.release_lock FOR UPDATE")
+        for name in NAMES:
+            Quarantine(consumer.url).discard(QuarantineFilter(projection=name), DECISION)
+        stranger.rollback()
     assert consumer.ask(DATUMS) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ import sqlalchemy as sa
 from agency_pair import AgencyPair
 from live_database import LiveReader, forget_packages
 from sinergi.exit_status import ExitStatus
-from sinergi_consumers.audit import table_replay
+from sinergi_consumers.audit import replay_database, table_replay
+from sinergi_consumers.audit.replay_database import ReplayDatabase
 from sinergi_consumers.quarantine.batch_merge import MergedBatch, merge_batch
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import transfer
 from sinergi_schemas import errors
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,6 +148,31 @@ def test_a_database_with_rows_is_refused_and_left_as_it_is(
     other = databases()
     assert live.sinergi("replay", "--into", other, settings=anonymous)[0] == ExitStatus.SUCCESS
     assert live.tables(other) == before
+
+
+def test_who_has_no_right_in_the_database_stops_no_replay(empty: str) -> None:
+    """Advisory locks need no right, and this one could be computed."""
+    key = "pg_advisory_lock(hashtextextended('sinergi_replay', 0))"
+    made = sa.create_engine(empty, poolclass=sa.NullPool)
+    with closing(ReplayDatabase(empty)) as database, made.connect() as stranger:
+        stranger.execute(sa.text(f"SELECT {key}"))
+        database.begin({"topics": ["A"]})
+    assert ask(empty, "SELECT asked_for FROM sinergi_replay.replay") == [({"topics": ["A"]},)]
+
+
+def test_of_two_replays_that_begin_at_once_the_later_one_waits_and_goes_on(empty: str) -> None:
+    waits = (
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
+    made = sa.create_engine(empty, poolclass=sa.NullPool)
+    with closing(ReplayDatabase(empty)) as database, ThreadPoolExecutor(1) as thread:
+        with made.begin() as other:
+            other.exec_driver_sql(replay_database._CREATE)
+            done = thread.submit(database.begin, {"topics": ["A"]})
+            until(lambda: bool(ask(empty, waits)), "the later one waits")
+        done.result()
+    assert ask(empty, "SELECT asked_for FROM sinergi_replay.replay") == [({"topics": ["A"]},)]
 
 
 def test_no_materialiser_signs_for_what_a_replay_has_stored(live: LiveReader, empty: str) -> None:

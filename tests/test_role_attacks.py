@@ -101,6 +101,8 @@ OF_RELAY = (
     "INSERT INTO sinergi_producer.tree (event_type, partition) VALUES ('transfer', 9)",
     "INSERT INTO sinergi_producer.checkpoint VALUES ('transfer', 0, 9, '', '', '')",
     "UPDATE sinergi_producer.lease SET holder = 'mine'",
+    "SELECT * FROM sinergi_producer.lease FOR KEY SHARE",
+    "SELECT * FROM sinergi_producer.tree FOR KEY SHARE",
 )
 PUT = "SELECT sinergi_producer.put(NULL, '', '', '', NULL, '', '', '', '', NULL)"
 CONSUMER = (
@@ -115,6 +117,11 @@ CONSUMER = (
     "UPDATE sinergi_consumer.decision SET why = ''",
     "DELETE FROM sinergi_consumer.decision",
     "DELETE FROM sinergi_consumer.skipped",
+    "DELETE FROM sinergi_consumer.quarantined_datum",
+    "SELECT * FROM sinergi_consumer.release_lock FOR UPDATE",
+    "INSERT INTO sinergi_consumer.release_lock VALUES ('a', 0)",
+    "LOCK TABLE sinergi_consumer.release_lock IN SHARE MODE",
+    "LOCK TABLE sinergi_consumer.quarantine IN SHARE MODE",
     "UPDATE sinergi.transfer_history SET reason = 'mine'",
     "DELETE FROM sinergi.transfer_history",
     "DELETE FROM sinergi.transfer",
@@ -129,6 +136,8 @@ OF_MATERIALISER = (
     "SELECT * FROM sinergi_consumer.position",
     "SELECT * FROM sinergi_consumer.quarantined_datum",
     "UPDATE sinergi_consumer.position SET tree_size = 0",
+    "SELECT * FROM sinergi_consumer.position FOR KEY SHARE",
+    "SELECT * FROM sinergi.transfer FOR KEY SHARE",
     "INSERT INTO sinergi_consumer.position (projection, topic, partition) VALUES ('a', 'b', 0)",
     "INSERT INTO sinergi_consumer.receipt VALUES ('a', 0, 1, '', now())",
     "DELETE FROM sinergi_consumer.halt",
@@ -185,3 +194,9 @@ def test_whoever_may_execute_a_function_cannot_replace_what_it_calls(
         may_create = f"SELECT has_schema_privilege('{owned.role(purpose)}', nspname, 'CREATE')"
         path = f"{may_create} FROM pg_namespace WHERE nspname ~ '^(sinergi|pg_catalog)'"
         assert {may for (may,) in owned.rows(path)} == {False}
+
+
+def test_no_function_takes_an_advisory_lock_which_needs_no_right(owned: OwnedDatabase) -> None:
+    """Whoever can tell its key may hold it, and stop whoever waits for it."""
+    ours = "pronamespace::regnamespace::text LIKE 'sinergi%' AND prosrc LIKE '%advisory%'"
+    assert owned.rows(f"SELECT oid::regproc FROM pg_proc WHERE {ours}") == []

@@ -83,3 +83,14 @@ def test_a_session_of_somebody_else_is_only_waited_for(postgresql: str) -> None:
         assert not is_taken(database)
     assert is_taken(database)
     database.close()
+
+
+def test_who_holds_locks_is_named_and_the_address_is_not_blamed(postgresql: str) -> None:
+    database = Database(postgresql, APPLICATION, IMPATIENT)
+    with holding(postgresql, "the agency's own system") as holder:
+        pid, role = holder.info.backend_pid, holder.info.user
+        with pytest.raises(errors.LockHeld) as found, database.serving() as connection:
+            connection.execute(TAKE)
+    assert f"pid {pid} (role {role}, application the agency's own system)" in str(found.value)
+    assert "address" not in str(found.value)
+    assert f"SQLSTATE 55P03: locks here are held by pid {pid}" in found.value.why

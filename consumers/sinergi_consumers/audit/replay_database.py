@@ -33,9 +33,12 @@ _TABLES = """
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE nspname = ANY(%s) AND relkind IN ('r', 'p') AND relname <> ALL(%s) ORDER BY 1, 2
 """
-_LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
+# Not an advisory lock, which needs no right: whoever reached the database could hold it.
+_LOCK = "LOCK TABLE sinergi_replay.replay IN EXCLUSIVE MODE"
 _EXISTS = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
+# Of two that create it at the same time, one waits for the other's commit, and finds it done.
 _CREATE = """
+DO $$ BEGIN
     CREATE SCHEMA sinergi_replay;
     COMMENT ON SCHEMA sinergi_replay IS 'This database was filled by sinergi replay. No materialiser may use it.';
     CREATE TABLE sinergi_replay.replay (
@@ -48,7 +51,9 @@ _CREATE = """
     COMMENT ON COLUMN sinergi_replay.replay.asked_for IS 'What was replayed: whoever asks for the same goes on with it.';
     COMMENT ON COLUMN sinergi_replay.replay.begun_at IS 'When the replay was begun first.';
     COMMENT ON COLUMN sinergi_replay.replay.ended_at IS 'When a replay was last at the end of its topics; null if none was.';
-    COMMENT ON COLUMN sinergi_replay.replay.outcome IS 'The verdict of each topic at that time, and what is not known.'
+    COMMENT ON COLUMN sinergi_replay.replay.outcome IS 'The verdict of each topic at that time, and what is not known.';
+EXCEPTION WHEN duplicate_schema OR unique_violation THEN NULL;
+END $$
 """  # noqa: E501 - a comment in SQL is one line
 
 _RECEIPT = """
@@ -98,14 +103,14 @@ class ReplayDatabase:
         """
         wanted = json.loads(json.dumps(asked_for))
         with self._database.serving() as connection:
-            connection.execute(_LOCK, (REPLAY_SCHEMA,))
+            if not _exists(connection):
+                _check_empty(connection, None, wanted)
+                connection.execute(_CREATE)
+            connection.execute(_LOCK)
             recorded = _recorded(connection)
             if recorded == wanted:
                 return
-            if table := _first_with_rows(connection):
-                raise errors.ReplayDatabaseRefused(_why_refused(table, recorded, wanted))
-            if recorded is None:
-                connection.execute(_CREATE)
+            _check_empty(connection, recorded, wanted)
             connection.execute(
                 "INSERT INTO sinergi_replay.replay (asked_for) VALUES (%s::jsonb)"
                 " ON CONFLICT (is_only) DO UPDATE SET asked_for = excluded.asked_for,"
@@ -164,12 +169,20 @@ def _refusal(tp: TopicPartition, each: PastRefusal) -> tuple[object, ...]:
     return (projection, *tp, leaf, *columns, settled)
 
 
+def _exists(connection: psycopg.Connection) -> bool:
+    return connection.execute(_EXISTS, (REPLAY_SCHEMA,)).fetchone() == (True,)
+
+
 def _recorded(connection: psycopg.Connection) -> Any:
-    """What was asked for by the replay that has begun this database; None without one."""
-    if connection.execute(_EXISTS, (REPLAY_SCHEMA,)).fetchone() != (True,):
-        return None
+    """What was asked for by the replay that has begun this database."""
     found = connection.execute("SELECT asked_for FROM sinergi_replay.replay").fetchone()
     return found[0] if found else {}
+
+
+def _check_empty(connection: psycopg.Connection, recorded: Any, wanted: Mapping[str, Any]) -> None:
+    """Refuse a database that has rows of somebody else."""
+    if table := _first_with_rows(connection):
+        raise errors.ReplayDatabaseRefused(_why_refused(table, recorded, wanted))
 
 
 def _first_with_rows(connection: psycopg.Connection) -> str | None:

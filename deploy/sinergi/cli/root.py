@@ -249,7 +249,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _origin_of_address(why: errors.SinergiError) -> str:
     """Where the address of an unavailable database comes from, as a sentence."""
     found: Settings | None = _invocation.__dict__.get("settings")
-    is_about_one = isinstance(why, errors.DatabaseAway)
+    is_about_one = isinstance(why, errors.DatabaseAway) and not isinstance(why, errors.LockHeld)
     origins = found.database_origins() if found and is_about_one else []
     return f" It comes from {' or '.join(origins)}." if origins else ""
 

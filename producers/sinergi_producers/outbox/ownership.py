@@ -3,7 +3,8 @@
 Two addresses of one database need not look alike: other users, hosts or poolers. So a lock that is
 taken through one of them is looked for through the other. PostgreSQL keeps an advisory lock for one
 database of one running server, so a copy or a restored backup does not have it, and anybody may ask
-for it. It ends with its transaction, so a pooler may be on the way.
+for it. Its key is chosen at random each time, so that nobody can hold it beforehand. It ends with
+its transaction, so a pooler may be on the way.
 """
 
 from __future__ import annotations

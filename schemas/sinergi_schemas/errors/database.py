@@ -33,6 +33,18 @@ class DatabaseAway(ServiceAway):
         return f"SQLSTATE {self.sqlstate}: {self.reported}"
 
 
+class LockHeld(DatabaseAway):
+    """The database answers, but another session holds a lock that is needed ({why}). Let that
+    session end its transaction; its role or a superuser ends the session with
+    `SELECT pg_terminate_backend(…)`.
+
+    Attributes:
+        reported: which sessions hold locks in this database.
+    """
+
+    reported: str = "`SELECT * FROM pg_locks` shows who holds locks"
+
+
 class DatabaseLoginRefused(DatabaseAway):
     """The database refuses the login ({why}). Mend the user or the password in its address in the
     settings (`database`), or ask the database's owner.

@@ -15,9 +15,10 @@ import structlog
 from psycopg.conninfo import conninfo_to_dict
 
 from sinergi_schemas import errors
+from sinergi_schemas.plain_text import some
 from sinergi_schemas.postgresql import rights, session
 from sinergi_schemas.postgresql.address import conninfo
-from sinergi_schemas.postgresql.faults import LOCKED, translate
+from sinergi_schemas.postgresql.faults import translate
 from sinergi_schemas.postgresql.times import MomentLoader
 from sinergi_schemas.timeouts import DEFAULT
 
@@ -37,6 +38,19 @@ _END_STALLED = """
     WHERE datname = current_database() AND usename = current_user AND application_name = %s
     AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND wait_event = 'ClientRead'
     AND state_change < clock_timestamp() - %s * interval '1 second'
+"""
+
+# Once a lock was not given, nobody knows any more whose it was. These are those that it may be of.
+# Every role may see the pid, the role and the application of all sessions.
+_HOLDERS = """
+    SELECT a.pid, a.usename, a.application_name FROM pg_stat_activity AS a
+    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND EXISTS (
+        SELECT FROM pg_locks AS l
+        LEFT JOIN pg_class AS c ON c.oid = l.relation
+        LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE l.pid = a.pid AND l.granted AND l.database = a.datid AND (l.locktype = 'advisory'
+            OR l.mode <> 'AccessShareLock' AND n.nspname LIKE 'sinergi%'))
+    ORDER BY a.pid
 """
 
 _ENCODING = "UTF8"
@@ -103,7 +117,7 @@ class Database:
         Errors of the driver become ours.
 
         Raises:
-            DatabaseAway: try again later.
+            DatabaseAway: try again later; `LockHeld` names who holds locks.
             DatabaseBroken: a table, a column or a privilege is missing; `GrantMissing` names the
                 right if the transactions' rights are known.
             RowsRefused: rows that were sent do not fit.
@@ -156,12 +170,12 @@ class Database:
             except psycopg.Error as error:
                 meant = translate(error)
                 if isinstance(meant, errors.DatabaseAway):
-                    self._give_up(meant)
+                    raise self._given_up(meant) from None
                 raise self._naming_rights(meant) from None
             except errors.RightMissing as why:
                 raise self._naming_rights(why) from None
-            except errors.DatabaseAway as why:
-                self._give_up(why)
+            except errors.DatabaseAway:
+                self.close()
                 raise
 
     def _naming_rights(self, why: errors.SinergiError) -> errors.SinergiError:
@@ -220,21 +234,36 @@ class Database:
             self._is_pooled = found != (self._connection.info.backend_pid,)
         return self._connection
 
-    def _give_up(self, why: errors.DatabaseAway) -> None:
-        """Drop the connection, after ending stalled sessions if a lock could not be had."""
-        if why.sqlstate == LOCKED and self._connection is not None:
+    def _given_up(self, why: errors.DatabaseAway) -> errors.DatabaseAway:
+        """Drop the connection; the error, which names who holds locks if one could not be had.
+
+        Sessions of ours that stand still are ended, so that they hold none the next time.
+        """
+        if isinstance(why, errors.LockHeld) and self._connection is not None:
             try:
                 self._state(self._connection, session.WRITING)
+                holders = self._connection.execute(_HOLDERS).fetchall()
                 ended = self._connection.execute(
                     _END_STALLED, (self._application, self._timeouts.stalled)
                 )
                 count = ended.fetchone()
                 self._connection.commit()
+            except psycopg.Error as error:
+                _log.warning("sessions that hold locks not looked for", why=error.sqlstate)
+            else:
                 if count and count[0]:
                     _log.warning("ended sessions that stood still", sessions=count[0])
-            except psycopg.Error as error:
-                _log.warning("sessions that stand still not looked for", why=error.sqlstate)
+                if holders:
+                    named = f"locks here are held by {some(map(_described, holders))}"
+                    why = errors.LockHeld(why.sqlstate, named)
         self.close()
+        return why
+
+
+def _described(session_row: tuple[int, str | None, str | None]) -> str:
+    pid, role, application = session_row
+    called = f", application {application}" if application else ""
+    return f"pid {pid} (role {role}{called})"
 
 
 def open_connection(address: str, application: str) -> psycopg.Connection:

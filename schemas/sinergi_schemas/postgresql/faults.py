@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.exc import DBAPIError
 
-LOCKED = "55P03"
+LOCKED = "55P03"  # lock_not_available: lock_timeout, another session holds the lock
 _READ_ONLY = "25006"
 _UNSUPPORTED = "0A000"  # feature_not_supported; from guc.c: READ WRITE on a standby
 _OBJECT_MISSING = (
@@ -41,7 +41,6 @@ _AWAY = (
     "58",  # system_error: outside of PostgreSQL, for example of its disk
 )
 _AWAY_EXACTLY = (
-    LOCKED,  # lock_not_available: lock_timeout, another session holds the row
     "25P03",  # idle_in_transaction_session_timeout: this process stood still for too long
     "25P04",  # transaction_timeout
     _READ_ONLY,  # read_only_sql_transaction: a standby answers, the primary is elsewhere
@@ -79,9 +78,10 @@ _REFUSED_CONNECTIONS: tuple[tuple[str, type[errors.DatabaseAway]], ...] = (
 def translate(error: psycopg.Error) -> PostgresqlFault:
     """The error of ours that stands for one of the driver's.
 
-    `RowsRefused` is about the rows that were sent. `DatabaseAway` passes by itself. `PoolerRefused`
-    is about the pooler's configuration. Everything else is a `DatabaseBroken`: `ObjectMissing` if a
-    table, schema or function is missing, `RightMissing` if a privilege is.
+    `RowsRefused` is about the rows that were sent. `DatabaseAway` passes by itself; it is a
+    `LockHeld` if another session has a lock. `PoolerRefused` is about the pooler's configuration.
+    Everything else is a `DatabaseBroken`: `ObjectMissing` if a table, schema or function is
+    missing, `RightMissing` if a privilege is.
     """
     code = error.sqlstate
     if code in _PREPARED:
@@ -94,6 +94,8 @@ def translate(error: psycopg.Error) -> PostgresqlFault:
         return _without_code(error)
     if code.startswith(ROW_CLASSES) or code in ROW_CODES:
         return errors.RowsRefused(code, _names(error))
+    if code == LOCKED:
+        return errors.LockHeld(code)
     if code.startswith(_AWAY) or code in _AWAY_EXACTLY:
         return errors.DatabaseAway(code)
     if code == _UNSUPPORTED and error.diag.source_file == "guc.c":

@@ -36,8 +36,8 @@ MATERIALISER = RoleRights(
             "INSERT",
             UPDATE=("detail", "reason", "revision", "state"),
         ),
-        # A trigger deletes the bytes of a settled event, with the rights of who settles it.
-        *on_table("sinergi_consumer.quarantined_datum", "SELECT", "INSERT", "DELETE"),
+        # A trigger deletes the bytes of a settled event, with the rights of the tables' owner.
+        *on_table("sinergi_consumer.quarantined_datum", "SELECT", "INSERT"),
         *on_table("sinergi_consumer.decision", "SELECT", "INSERT"),
         *on_table("sinergi_consumer.halt", "SELECT", "INSERT", "UPDATE", "DELETE"),
         *on_table("sinergi_consumer.skipped", "SELECT", "INSERT", "UPDATE"),
