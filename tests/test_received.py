@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 import tomli_w
+from confluent_kafka.admin import NewTopic
+from sqlalchemy.orm import Session
 
-from agency_pair import BUS, DATABASE, AgencyPair, running, transfer
+from agency_pair import BUS, DATABASE, AgencyPair, running, signs_nothing_else, transfer
 from sinergi.cli.root import run
 from sinergi.records.receipt_tables import OF_OWNER, OF_READER
+from sinergi_producers.outbox.publishing import Outbox
 from sinergi_producers.relay.factory import build_relay
+from sinergi_producers.relay.term import Identity
+from sinergi_schemas import topics
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal import checkpoint
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.timeouts import RelayTimeouts, Timeouts
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from sinergi_producers.relay.factory import RelaySetup
 
 QUICK = Timeouts(relay=RelayTimeouts(receipts=0.1))
 SEEN = "sinergi_producer.seen_receipt"
@@ -177,6 +191,12 @@ def test_a_topic_that_was_changed_is_named_with_exit_status_1(bus: ReceivedBus) 
     status, _, err = bus.received(pair.agency_settings, "transfer", "P/1")
     assert status == 1
     assert "is not what" in err
+    page = pair.folder / "life.html"
+    settings = str(pair.agency_settings)
+    assert run(["--config", settings, "record", "transfer", "P/1", "--html", str(page)]) == 1
+    text = page.read_text(encoding="utf-8")
+    assert "It is NOT what was sealed" in text
+    assert "Proved: it is what was sealed" not in text
 
 
 @pytest.mark.parametrize("of", ["owner", "reader"])
@@ -214,3 +234,80 @@ def test_the_first_covering_receipt_is_found_by_index(postgresql: str, of: str) 
     assert "Index Scan using" in plan or "Index Only Scan using" in plan
     assert "Seq Scan" not in plan
     assert "Sort" not in plan
+
+
+@pytest.fixture
+def two_publishers(
+    tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]
+) -> AgencyPair:
+    """Two agencies that publish transfers and read each other's; the second has sent nothing."""
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
+    document = deepcopy(pair.agreement)
+    both = [pair.publisher, pair.reader]
+    document["events"]["transfer"] |= {"publishers": both, "readers": both}
+    other = SigningKey.generate(f"{BUS}/{pair.publisher}/{DATABASE}", Algorithm.COSIGNATURE)
+    document["parties"][pair.publisher]["receipt_keys"] = [
+        {"database": DATABASE, "key": str(other.public)}
+    ]
+    pair.agree(document)
+    pair.publish(transfer("P/1"))
+    publish(pair, pair.relay_setup)
+    return pair
+
+
+def publish(pair: AgencyPair, setup: RelaySetup) -> None:
+    """Let a relay send all that is in its outbox."""
+    engine = sa.create_engine(setup.database, poolclass=sa.NullPool)
+    waiting = "SELECT count(*) FROM sinergi_producer.outbox WHERE leaf_index IS NULL"
+    unsent = "SELECT count(*) FROM sinergi_producer.tree WHERE sent_size < size"
+    with running(build_relay(setup).run):
+        pair.until(lambda: pair.ask(waiting, engine) == [(0,)], "sealed")
+        pair.until(lambda: pair.ask(unsent, engine) == [(0,)], "sent")
+
+
+def test_a_record_of_two_agencies_is_asked_back_and_one_of_them_is_shown(
+    two_publishers: AgencyPair, databases: Callable[[], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = two_publishers
+    names = [f"sinergi.{pair.reader}.transfer", topics.control_topic(pair.reader)]
+    names.append(topics.receipts_topic(pair.publisher))
+    admin = open_admin(pair.connection)
+    for each in admin.create_topics([NewTopic(each, 1, -1) for each in names]).values():
+        each.result(PATIENCE_SECONDS)
+    url = databases()
+    key = signs_nothing_else(pair.reader)
+    outbox = Outbox(pair.reader, pair.agreements, Catalog.shipped())
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with Session(engine) as session, session.begin():
+        outbox.publish(session, transfer("P/1"))
+    identity = Identity(pair.reader, [key], lambda: pair.agreements)
+    publish(pair, replace(pair.relay_setup, identity=identity, database=url))
+    for command in ("received", "record"):
+        for agency in (None, pair.publisher, pair.reader):
+            chosen = [] if agency is None else ["--agency", agency]
+            capsys.readouterr()
+            arguments = ["--config", str(pair.reader_settings), command, "transfer", "P/1"]
+            status = run([*arguments, *chosen, "--json"])
+            out, err = capsys.readouterr()
+            if agency is None:
+                assert (status, out) == (2, "")
+                assert "name one with --agency" in err
+                assert pair.publisher in err
+            else:
+                assert status == 0, err
+                assert json.loads(out)["agency"] == agency
+
+
+def test_a_topic_that_cannot_be_searched_is_named_and_no_absence_is_claimed(
+    two_publishers: AgencyPair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second agency's topic is not there: what it would have is not known."""
+    pair = two_publishers
+    for record, expected in (("P/1", 0), ("P/2", 2)):
+        capsys.readouterr()
+        settings = str(pair.reader_settings)
+        status = run(["--config", settings, "received", "transfer", record, "--json"])
+        out, err = capsys.readouterr()
+        assert status == expected, err
+        assert [*json.loads(out)["not_searched"]] == [f"sinergi.{pair.reader}.transfer"]
+        assert f"sinergi.{pair.reader}.transfer was not searched" in err

@@ -224,6 +224,8 @@ def test_a_file_that_exists_is_kept_and_named_before_anything_is_read(
     assert status == 1
     assert "no such record" in err
     assert not (tmp_path / "none.html").exists()
+    status, out, _ = bus.record("seizure", "S/9", "--json")
+    assert (status, json.loads(out)["revisions"]) == (1, [])
     assert bus.record("seizur", ID)[0] == 2
 
 

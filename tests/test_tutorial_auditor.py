@@ -104,13 +104,17 @@ def auditor(tmp_path: Path) -> Iterator[AuditorFolder]:
 def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
     auditor: AuditorFolder,
 ) -> None:
-    assert [section[3] for section in SECTIONS] == [str(number) for number in range(1, 8)]
-    playing, state, record, enemy, caught, by_hand, meaning = SECTIONS
+    assert [section[3] for section in SECTIONS] == [str(number) for number in range(1, 10)]
+    playing, state, record, life, since_when, enemy, caught, by_hand, meaning = SECTIONS
     services, settings, _ = re.split(r"(?ms)^```toml\n(.*?)^```$", playing)
     assert auditor.follow(services) == [0, 0, 0]
     an_outside_auditor_has_settings_like_those_of_the_page(auditor, settings)
     assert auditor.follow(state) == [1]
     assert auditor.follow(record) == [0, 0, 0, 2, 0, 0, 0]
+    assert auditor.follow(life) == [0, 0]
+    page = (auditor.folder / "0093.html").read_text(encoding="utf-8")
+    assert "MUT/2026/0101" in page
+    assert auditor.follow(since_when) == [0, 0, 0]
     assert auditor.follow(enemy) == [0] * 6
     assert auditor.follow(caught) == [0] + [1] * 4 + [0] * 4
     assert auditor.follow(by_hand) == [0, 0, 0]

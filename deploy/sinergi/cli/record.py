@@ -95,7 +95,7 @@ def record(
         with OutputFile.open(html, force=force) as target:
             target.write(rendered("record.html.jinja", life=page))
     if as_json:
-        terminal.show_json(page)
+        terminal.show_json(page or received.document(found, event_type, record_id))
     elif page is not None and html is None:
         _show(page, found)
     raise typer.Exit(found.exit_status)

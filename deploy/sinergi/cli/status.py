@@ -31,10 +31,11 @@ def status(as_json: AsJson = False) -> None:
     """Show how far every topic and partition is, and first of all what is wrong.
 
     Published: sealed, sent, and the rows that wait, by topic. Received: how far each reader of a
-    published topic is, by the receipts that it has signed. Read: available on the broker,
-    materialised by the projection that is least far, behind by its oldest missing message.
-    Only the ends of the topics are read: `sinergi materialise` and `sinergi replay` verify them.
-    Notes say which agreements have ended, begin later or end within 30 days.
+    published topic is, by the receipts that it has signed, and since when by its own clock; for
+    one record `sinergi received` says it. Read: available on the broker, materialised by the
+    projection that is least far, behind by its oldest missing message. Only the ends of the topics
+    are read: `sinergi materialise` and `sinergi replay` verify them. Notes say which
+    agreements have ended, begin later or end within 30 days.
 
     Exit status: 0 all is well; 1 something is missing, halted, held, in quarantine, or has waited
     for a minute, or the relay or the materialiser does not run; 2 a service is away, or the end of
@@ -135,7 +136,7 @@ def _show_received(side: PublisherFacts) -> None:
         columns += [
             TableColumn("received", ColumnKind.NUMBER),
             TableColumn("missing", ColumnKind.NUMBER),
-            TableColumn("at"),
+            TableColumn("signed by reader"),
         ]
         terminal.show_table(columns, rows)
 
