@@ -56,6 +56,8 @@ MEANINGS = {
     "bus": "the bus's name; if set, the agreements must be of this bus",
     "agreements": "the folder of the agreements, `*.toml`",
     "unsigned_agreements": "whether agreements count that not all of their parties have signed",
+    "confirmed_keys": "public keys, with commas between, that replace lost keys of their agencies;"
+    " write one only after comparing it with what the agency itself tells you",
     "keys": "the folder of this agency's private keys, `*.key`",
     "kafka.bootstrap": "brokers to start from, `host:port`, several with commas between",
     "kafka.security": "how the brokers are spoken to: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",

@@ -18,7 +18,6 @@ from sinergi.settings import settings
 from sinergi_producers.relay.factory import build_relay
 from sinergi_schemas import message
 from sinergi_schemas.agreements.collection import Agreements
-from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.seal.writer import TreeWriter
@@ -90,10 +89,12 @@ def replace_key(pair: AgencyPair, capsys: pytest.CaptureFixture[str], margin: in
 
 
 def agree(pair: AgencyPair, text: str) -> None:
-    """Step 2 of the runbook: all parties sign the next version, the publisher with the new key."""
-    (new,) = pair.agency_settings.parent.glob("keys/*.2.key")
+    """Step 2 of the runbook: all parties sign the next version, the publisher with both keys."""
+    file = pair.folder / "next.toml"
     _, reader = pair.party_keys
-    write_signed(pair.folder / "next.toml", text, [SigningKey.load(new), reader])
+    write_signed(file, text, [reader])
+    sign = ["--config", str(pair.agency_settings), "agreement", "sign", str(file)]
+    assert run(sign) == 0
 
 
 def signers(pair: AgencyPair) -> dict[int, list[bytes]]:

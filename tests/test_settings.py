@@ -126,7 +126,8 @@ def test_everything_wrong_is_said_at_once_and_by_whom(tmp_path: Path) -> None:
             ),
             (
                 "--set log.size: log: there is no such key; known are agency, agreements, bus, "
-                "consumer, kafka, keys, producer, provision, timeouts, unsigned_agreements"
+                "confirmed_keys, consumer, kafka, keys, producer, provision, timeouts, "
+                "unsigned_agreements"
             ),
         ]
     )

@@ -12,6 +12,8 @@ from sinergi.cli.options import AsJson, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi.settings import agreement_files
+from sinergi.settings.agreement_folder import confirmed_keys
+from sinergi_schemas.agreements import signatures
 from sinergi_schemas.agreements.collection import files_in
 from sinergi_schemas.agreements.signatures import SignatureState, note_path
 from sinergi_schemas.clock import SYSTEM
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from sinergi_schemas.agreements.key_steps import KnownFiles
     from sinergi_schemas.agreements.model import Agreement
     from sinergi_schemas.agreements.signatures import PartySignature
 
@@ -126,6 +129,9 @@ def sign(
 ) -> None:
     """Sign an agreement with this agency's key; the signature goes into FILE.note.
 
+    If the file replaces a key of this agency, the replaced key signs as well: keep it in the folder
+    of keys until then.
+
     Pass the note on to the next party, which adds its signature to it. Read the file before you
     sign it (`sinergi agreement show`): from then on it says who may read this agency's events.
 
@@ -133,12 +139,13 @@ def sign(
     """
     settings = root.settings()
     (agreement,) = agreement_files.read([file])
-    others = _replaced(agreement)
+    known = _known(agreement)
     found = agreement_files.sign(
-        agreement, settings.agency, settings.values.keys, unknown_types or (), others
+        agreement, settings.agency, settings.values.keys, unknown_types or (), known
     )
-    left = [each.agency for each in found if each.state is not SignatureState.SIGNED]
-    whose = f"still to sign: {', '.join(left)}" if left else "all have signed"
+    left = dict.fromkeys(_still_to_sign(each) for each in found)
+    whose = ", ".join(filter(None, left))
+    whose = f"still to sign: {whose}" if whose else "all have signed"
     terminal.note(f"sinergi: signed by {settings.agency} in {note_path(file)}; {whose}")
 
 
@@ -147,6 +154,8 @@ def verify(files: Files = None, *, as_json: AsJson = False) -> None:
     """Show who has signed agreements, and whether the signatures hold.
 
     All parties have to sign, and so do those that it leaves out of an agreement that it replaces.
+    A key that a file replaces by another one has to sign too, in one file that says so, unless the
+    setting confirmed_keys has the new key.
 
     No signature holds in a note that is malformed, or that belongs to another file.
 
@@ -156,7 +165,7 @@ def verify(files: Files = None, *, as_json: AsJson = False) -> None:
     Example: sinergi agreement verify
     """
     found = [
-        (each, agreement_files.verified(each, _replaced(each)))
+        (each, signatures.judged(each, _known(each)))
         for each in agreement_files.read(_paths(files))
     ]
     if as_json:
@@ -179,16 +188,22 @@ def verify(files: Files = None, *, as_json: AsJson = False) -> None:
         raise typer.Exit(ExitStatus.NEGATIVE)
 
 
-def _replaced(agreement: Agreement) -> list[Agreement]:
-    """The agreements that one replaces, of its own folder and of that of the settings."""
-    if not agreement.replaces:
-        return []
-    folders = (agreement.path.parent, root.settings().values.agreements)
-    found = agreement_files.replaced(agreement, folders)
+def _known(agreement: Agreement) -> KnownFiles:
+    """An agreement with those of its own folder and of that of the settings."""
+    settings = root.settings()
+    folders = (agreement.path.parent, settings.values.agreements)
+    found = agreement_files.beside(agreement, folders)
     for digest in sorted({*agreement.replaces} - {each.hash for each in found}):
         what = f"{agreement.path} replaces the file with the SHA-256 {digest}, which is not here"
         terminal.note(f"sinergi: {what}: whoever it leaves out of that one has to sign too")
-    return found
+    return signatures.known_files(found, confirmed_keys(settings.values))
+
+
+def _still_to_sign(found: PartySignature) -> str:
+    """Whose signature is missing; the key too if it is one that the file replaces."""
+    if found.state is SignatureState.SIGNED:
+        return ""
+    return f"{found.agency} with {found.key} ({found.why})" if found.why else found.agency
 
 
 def _paths(files: list[Path] | None) -> list[Path]:

@@ -73,8 +73,9 @@ def replace(
     """Make the next key, and print its lines for the next agreement.
 
     The old key ends by tree size: up to its last size both keys sign. Nothing changes before that
-    agreement is loaded. A later run prints the same key with the sizes of that time. If the old key
-    is stolen, stop every relay before you run it with `--margin 0`.
+    agreement is loaded, which both keys have to sign (`sinergi agreement sign`). A later run prints
+    the same key with the sizes of that time. If the old key is stolen, stop every relay before you
+    run it with `--margin 0`.
 
     Example: sinergi keys replace > lines.toml
     """
@@ -90,6 +91,7 @@ def replace(
     for each in key_replacement.successors(agreements, agency, key.public, sizes, margin):
         terminal.show_text(f"{each}\n")
     terminal.note(
-        f"sinergi: the private key is in {folder}; back it up. Load the next agreement first where"
+        f"sinergi: the private key is in {folder}; back it up, and keep the old one: both sign the"
+        " next agreement (`sinergi agreement sign`). Load the next agreement first where"
         " this agency's relay runs, and everywhere before a partition passes its last size."
     )

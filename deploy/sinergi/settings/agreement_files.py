@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi.settings.own_keys import held_keys
@@ -16,11 +15,13 @@ from sinergi_schemas.agreements.contradictions import (
     contradictions_between,
     missing_files,
 )
+from sinergi_schemas.agreements.key_steps import KnownFiles
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.files.input_file import matching, read_regular
 from sinergi_schemas.files.toml_file import FileProblem, did_you_mean
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.plain_text import listing
+from sinergi_schemas.seal.note import key_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -77,23 +78,21 @@ def examine(
     return Findings(found or list(contradictions_between(whole)), remarks)
 
 
-def replaced(agreement: Agreement, folders: Iterable[Path]) -> list[Agreement]:
-    """The agreements that one replaces, so far as a file in some folders is one of them.
+def beside(agreement: Agreement, folders: Iterable[Path]) -> list[Agreement]:
+    """An agreement, and those of some folders that can be read as its bus's.
 
-    Raises:
-        AgreementRefused: such a file cannot be read.
+    Files with faults are left out: `check` names these, and no signature depends on them.
     """
-    found: dict[str, Agreement] = {}
+    found = {agreement.hash: agreement}
     for folder in folders:
         paths: list[Path] = []
         # A folder that is not there, or cannot be read, has none; whoever calls says what is left.
         with suppress(OSError):
             paths = matching(folder, "*.toml")
         for path in paths:
-            data = _bytes(path)
-            if sha256(data).hexdigest() in agreement.replaces:
-                each = file.parse(path, data)
-                found[each.hash] = each
+            with suppress(errors.AgreementRefused):
+                each = file.parse(path, _bytes(path))
+                found.setdefault(each.hash, each)
     return list(found.values())
 
 
@@ -102,14 +101,16 @@ def sign(
     agency: str,
     keys: Path,
     unknown_types: Collection[str] = (),
-    others: Sequence[Agreement] = (),
+    known: KnownFiles | None = None,
 ) -> Sequence[PartySignature]:
-    """Add the signature of an agency to the note beside an agreement.
+    """Add the signatures of an agency to the note beside an agreement.
+
+    It signs with its key, and with each key that this file replaces and no other file does.
 
     Args:
         keys: the folder with the agency's private keys.
         unknown_types: event types that may be in it although this version does not know them.
-        others: the agreements that it replaces; a party that it leaves out signs too.
+        known: the files beside it.
 
     Returns:
         The state of each signature that is needed.
@@ -122,33 +123,24 @@ def sign(
         SettingsRefused: the folder cannot be read.
         KeyFileRefused: a file in the folder is no key, or others may read it.
     """
-    wanted = {each.agency: each for each in signatures.signers(agreement, others)}
-    party = wanted.get(agency)
-    if party is None:
-        parties = ", ".join(wanted)
+    known = known or KnownFiles()
+    wanted = signatures.needed(agreement, known)
+    own = [each for each in wanted if each.agency == agency]
+    if not own:
+        parties = ", ".join(dict.fromkeys(each.agency for each in wanted))
         raise errors.SigningRefused(agency, str(agreement.path), f"its parties are {parties}")
     if unknown := _unknown(agreement, unknown_types):
         raise errors.SigningRefused(agency, str(agreement.path), str(unknown[0]))
-    held = held_keys(keys).values()
-    key = next((each for each in held if each.public == party.key), None)
-    if key is None:
-        what = f"the private half of {party.key.name}+{party.key.id.hex()} is not in {keys}"
+    held = {each.public: each for each in held_keys(keys).values()}
+    if own[0].key not in held:
+        what = f"the private half of {key_names([own[0].key])} is not in {keys}"
         raise errors.SigningRefused(agency, str(agreement.path), what)
-    note = signatures.add_signature(agreement, signatures.read_note(agreement), key)
-    _write(signatures.note_path(agreement.path), note)
-    return signatures.signatures(agreement, note, others)
-
-
-def verified(agreement: Agreement, others: Sequence[Agreement] = ()) -> list[PartySignature]:
-    """Whether each has signed an agreement who has to.
-
-    Args:
-        others: the agreements that it replaces; a party that it leaves out signs too.
-
-    Raises:
-        NoteFileRefused: the note beside it cannot be read.
-    """
-    return signatures.judged(agreement, others)
+    note = signatures.read_note(agreement)
+    for each in own:
+        if each.key in held:
+            note = signatures.add_signature(agreement, note, held[each.key])
+    _write(signatures.note_path(agreement.path), note or "")
+    return signatures.signatures(agreement, note, known)
 
 
 def _unknown(agreement: Agreement, allowed: Collection[str]) -> list[FileProblem]:

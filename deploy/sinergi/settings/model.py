@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from enum import StrEnum
-from ipaddress import IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, NoReturn, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from sinergi.settings.value_types import (
+    Brokers,
+    Bus,
+    ConfirmedKeys,
+    Count,
+    Database,
+    DatabaseRoleName,
+    Slug,
+)
 from sinergi_schemas import errors
 from sinergi_schemas.files import file_rights, input_file
-from sinergi_schemas.files.toml_file import refuse_boolean
 from sinergi_schemas.plain_text import is_text, listing
 from sinergi_schemas.timeouts import Timeouts
-from sinergi_schemas.topics import is_bus, is_slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,70 +30,6 @@ FILE_NAME = "sinergi.toml"
 PREFIX = "SINERGI_"
 
 _MOST_BYTES = 64 * 1024  # of a file with a password or a key
-_BROKER = re.compile(
-    r"(?:(?i:PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)://)?"
-    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|[^\s,:/\[\]]+):(?P<port>[0-9]{1,5})"
-)
-_MOST_PORT = 65_535
-
-
-def _agency(text: str) -> str:
-    if not is_slug(text):
-        raise ValueError(f'{text!r} cannot name an agency; write one as "lapas-banyuwangi"')
-    return text
-
-
-def _database(text: str) -> str:
-    """An address as PostgreSQL's own tools take it, or an SQLAlchemy URL with our driver."""
-    from sinergi_schemas.postgresql.address import conninfo  # noqa: PLC0415 - heavy: where needed
-
-    conninfo(text)
-    return text
-
-
-def _bus(text: str) -> str:
-    if not is_bus(text):
-        raise ValueError(f"{text!r} cannot name a bus; write lower-case words with dots between")
-    return text
-
-
-def _brokers(text: str) -> str:
-    """Addresses of brokers. The client itself takes any port modulo 65536, or none at all."""
-    for each in map(str.strip, text.split(",")):
-        found = _BROKER.fullmatch(each)
-        if found is None or not _is_ipv6(found["v6"] or "::"):
-            what = 'write host:port, as "127.0.0.1:9092" or "[::1]:9092"'
-            raise ValueError(f"{each!r} is no address; {what}")
-        if not 1 <= int(found["port"]) <= _MOST_PORT:
-            raise ValueError(f"{each!r} has no port between 1 and {_MOST_PORT}")
-    return text
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        IPv6Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _role(text: str) -> str:
-    """The name of a role, exactly as PostgreSQL stores it."""
-    if len(text.encode()) > 63:
-        raise ValueError("is longer than 63 bytes, where PostgreSQL cuts off the name of a role")
-    if not text.isprintable():
-        raise ValueError(f"{text!r} cannot name a role; write printable characters only")
-    if text.startswith("pg_") or text in ("public", "none"):
-        raise ValueError(f"{text!r} cannot name a role: PostgreSQL keeps that name for itself")
-    return text
-
-
-Slug = Annotated[str, AfterValidator(_agency)]
-Bus = Annotated[str, AfterValidator(_bus)]
-Brokers = Annotated[str, AfterValidator(_brokers)]
-Database = Annotated[str, AfterValidator(_database)]
-DatabaseRoleName = Annotated[str, AfterValidator(_role)]
-Count = Annotated[int, BeforeValidator(refuse_boolean)]
 
 
 class SettingsTable(BaseModel):
@@ -294,6 +235,10 @@ class Values(SettingsTable):
     agreements: Path = Field(default=Path("agreements"), description="the folder of agreements")
     unsigned_agreements: bool = Field(
         default=False, description="true to take agreements that not all parties have signed"
+    )
+    confirmed_keys: ConfirmedKeys | None = Field(
+        default=None,
+        description="public keys, with commas between, that replace lost ones of their agencies",
     )
     keys: Path = Field(default=Path("keys"), description="the folder of private keys")
     kafka: KafkaSettings = KafkaSettings()

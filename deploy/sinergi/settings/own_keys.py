@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import tomli_w
 
 from sinergi.settings.model import refused
+from sinergi_schemas import errors
 from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 from sinergi_schemas.files.input_file import matching
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sinergi_schemas import errors
     from sinergi_schemas.seal.keys import VerifyingKey
 
 
@@ -33,6 +34,20 @@ def held_keys(folder: Path) -> dict[Path, SigningKey]:
     except OSError as why:
         raise refused(f"keys: {folder} cannot be read ({why.strerror})") from None
     return {path: SigningKey.load(path) for path in found}
+
+
+def readable_keys(folder: Path) -> frozenset[VerifyingKey]:
+    """The public halves of the keys of a folder that this user may read and use."""
+    found = set()
+    try:
+        paths = matching(folder, "*.key")
+    except OSError:
+        return frozenset()  # an application that only publishes has no right to it
+    for path in paths:
+        # Whoever needs the key itself reads it by `held_keys`, and is told what is wrong.
+        with suppress(errors.KeyFileRefused):
+            found.add(SigningKey.load(path).public)
+    return frozenset(found)
 
 
 def wanted_keys(folder: Path, wanted: Sequence[VerifyingKey], what: str) -> list[SigningKey]:

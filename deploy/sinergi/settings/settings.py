@@ -154,16 +154,12 @@ class Settings:
             AgreementRefused: with one line for each thing wrong in them.
             SettingsRefused: they are of another bus, or no setting says where they are.
         """
-        from sinergi_schemas.agreements.collection import Agreements  # noqa: PLC0415 - as above
+        from sinergi.settings.agreement_folder import load  # noqa: PLC0415 - as above
 
         is_default = self._origins.get("agreements", _DEFAULT) == _DEFAULT
         if self.file is None and is_default and not os.path.lexists(self.values.agreements):
             self._unset("agreements", "this command")
-        signed = not self.values.unsigned_agreements
-        found = Agreements.load(self.values.agreements, signed=signed)
-        if self.values.bus not in (None, found.bus):
-            what = f"is {self.values.bus}, but the agreements in {self.values.agreements} are"
-            raise refused(f"bus: {what} of {found.bus}; mend the one that is wrong")
+        found = load(self.values)
         for each in found:
             for remark in each.remarks:
                 self._remark(f"{each.path}: {remark}")

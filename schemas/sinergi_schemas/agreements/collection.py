@@ -52,12 +52,15 @@ class Agreements:
             raise errors.AgreementRefused(_names(self._newest_first), lines)
 
     @classmethod
-    def load(cls, folder: Path, *, signed: bool = False) -> Agreements:
+    def load(
+        cls, folder: Path, *, signed: bool = False, confirmed: Iterable[VerifyingKey] = ()
+    ) -> Agreements:
         """Read every `*.toml` file of a folder.
 
         Args:
-            signed: refuse an agreement that not all have signed who have to; see
-                `signatures.signers`.
+            signed: refuse an agreement without all signatures that it needs; see
+                `signatures.needed`.
+            confirmed: keys that replace others although these have not signed that.
 
         Raises:
             AgreementRefused: with one line per problem in each file.
@@ -79,8 +82,9 @@ class Agreements:
         examined = [(path, *file.examine(path, data)) for path, data in read]
         if signed:
             all_ = [agreement for _, agreement, _ in examined if agreement]
+            known = signatures.known_files(all_, confirmed)
             examined = [
-                (path, one, problems if one is None else signatures.problems(one, all_))
+                (path, one, problems if one is None else signatures.problems(one, known))
                 for path, one, problems in examined
             ]
         lines = "".join(file.listing(path, problems) for path, _, problems in examined)

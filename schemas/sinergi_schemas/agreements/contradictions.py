@@ -118,7 +118,7 @@ def _of_keys(agency: str, one: Agreement, other: Agreement) -> Iterator[FileProb
     common = min(len(ours), len(theirs))
     if ours[:common] != theirs[:common]:
         what = f"is {key_names(ours)}, but {key_names(theirs)} in {other.path}, and neither file"
-        hint = "lists the other's key in replaced_keys; ask the agency which keys are its own"
+        hint = "lists the other's key in replaced_keys; ask the agency, and remove the wrong file"
         yield FileProblem(at, f"{what} {hint}")
     elif len(ours) < len(theirs) and any(each.agency == agency for each in _common(one, other)):
         newer = key_names(theirs[common : common + 1])

@@ -6,8 +6,9 @@
     — <bus>/<agency> <base64(key id ‖ signature)>             one line for each party
 
 The note of `pks.toml` is `pks.toml.note`. Each party signs with the key that the file gives it for
-its checkpoints. The first line keeps a signature of an agreement apart from one of a tree: no
-origin of a tree has this form.
+its checkpoints. If the file replaces a key of a party, that key signs as well; see `key_steps`. The
+first line keeps a signature of an agreement apart from one of a tree: no origin of a tree has this
+form.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_schemas import errors
+from sinergi_schemas.agreements.key_steps import KeyStep, KnownFiles, steps
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.files.toml_file import FileProblem
 from sinergi_schemas.seal.note import (
     MOST_SIGNATURES,
     Note,
     Signature,
+    key_names,
     parse_bounded,
     parse_note,
     sign_note,
@@ -29,10 +32,10 @@ from sinergi_schemas.seal.note import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from sinergi_schemas.agreements.model import Agreement, Party
+    from sinergi_schemas.agreements.model import Agreement
     from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
 
 MOST_BYTES = 64 * 1024
@@ -47,11 +50,26 @@ class SignatureState(StrEnum):
     INVALID = "invalid"
 
 
-class PartySignature(NamedTuple):
-    """Whether one party has signed an agreement, and with which key it has to.
+class NeededSignature(NamedTuple):
+    """A signature without which an agreement is refused.
 
     Attributes:
-        why: why its signature is invalid; empty otherwise.
+        agency: whose key it is.
+        key: has to sign.
+        replaced_by: the key that replaces it in this file; None for the key that a party has now.
+    """
+
+    agency: str
+    key: VerifyingKey
+    replaced_by: VerifyingKey | None = None
+
+
+class PartySignature(NamedTuple):
+    """Whether a needed signature is there.
+
+    Attributes:
+        key: name and id of the key that has to sign.
+        why: why the signature is invalid, or that the file replaces the key; else empty.
     """
 
     agency: str
@@ -90,52 +108,75 @@ def statement(agreement: Agreement) -> str:
     return f"{agreement.bus}/agreement\n{agreement.hash}\n"
 
 
-def signers(agreement: Agreement, others: Iterable[Agreement]) -> list[Party]:
-    """Who has to sign: its parties, and those that it leaves out of an agreement that it replaces.
-
-    Without the signatures of the latter, any two agencies could end the rights of all others.
+def known_files(
+    agreements: Sequence[Agreement], confirmed: Iterable[VerifyingKey] = ()
+) -> KnownFiles:
+    """The files of a folder, and which of them witness a replacement of a key.
 
     Args:
-        others: agreements, among which are those that it replaces.
+        confirmed: keys that the operator has compared with their agencies.
     """
+    witnesses: dict[KeyStep, set[str]] = {}
+    for each in agreements:
+        for step in _signed_steps(each):
+            witnesses.setdefault(step, set()).add(each.hash)
+    frozen = {step: frozenset(hashes) for step, hashes in witnesses.items()}
+    return KnownFiles(tuple(agreements), frozen, frozenset(confirmed))
+
+
+def needed(agreement: Agreement, known: KnownFiles) -> list[NeededSignature]:
+    """The signatures that an agreement needs, first those of its parties, in the file's order.
+
+    Its parties sign, and those that it leaves out of an agreement that it replaces: otherwise any
+    two agencies could end the rights of all others. A key that the file replaces signs too, unless
+    another file witnesses the replacement: otherwise a file could give any agency any key.
+    """
+    found = []
+    for party in agreement.parties.values():
+        found.append(NeededSignature(party.agency, party.key))
+        found += [
+            NeededSignature(party.agency, step.before, step.after)
+            for step in known.unwitnessed(agreement, party.agency)
+        ]
     leaving = {
-        party.agency: party
-        for each in others
+        party.agency: known.latest_key(party)
+        for each in known.agreements
         if each.hash in agreement.replaces
         for party in each.parties.values()
         if party.agency not in agreement.parties
     }
-    return [*agreement.parties.values(), *leaving.values()]
+    return [*found, *(NeededSignature(agency, key) for agency, key in leaving.items())]
 
 
 def signatures(
-    agreement: Agreement, note: str | None, others: Iterable[Agreement] = ()
+    agreement: Agreement, note: str | None, known: KnownFiles | None = None
 ) -> list[PartySignature]:
-    """The state of each signature that is needed: first of the parties, in the file's order.
+    """The state of each signature that is needed, as `needed` lists them.
 
     Args:
         note: the text of the note, if there is one.
-        others: see `signers`.
+        known: None: no other file.
 
     Raises:
         SignaturesRefused: it is no note, or that of another file.
     """
     parsed = None if note is None else _parse(agreement, note)
-    return [_of_party(each, _state(each.key, parsed)) for each in signers(agreement, others)]
+    wanted = needed(agreement, known or KnownFiles())
+    return [_shown(each, _state(each.key, parsed)) for each in wanted]
 
 
-def judged(agreement: Agreement, others: Iterable[Agreement] = ()) -> list[PartySignature]:
+def judged(agreement: Agreement, known: KnownFiles | None = None) -> list[PartySignature]:
     """As `signatures` of the note beside the file; if that cannot be used, none of them holds.
 
     Raises:
         NoteFileRefused: the note cannot be read.
     """
     try:
-        return signatures(agreement, read_note(agreement), others)
+        return signatures(agreement, read_note(agreement), known)
     except errors.SignaturesRefused as refused:
         why = f"the note {refused.what}"
-        wanted = signers(agreement, others)
-        return [_of_party(each, SignatureState.INVALID, why) for each in wanted]
+        wanted = needed(agreement, known or KnownFiles())
+        return [_shown(each, SignatureState.INVALID, why) for each in wanted]
 
 
 def add_signature(agreement: Agreement, note: str | None, key: SigningKey) -> str:
@@ -153,34 +194,57 @@ def add_signature(agreement: Agreement, note: str | None, key: SigningKey) -> st
     return str(Note(made.text, (*others, *made.signatures)))
 
 
-def problems(agreement: Agreement, others: Iterable[Agreement] = ()) -> list[FileProblem]:
-    """Why an agreement is not signed by all who have to sign it; empty if it is.
-
-    Args:
-        others: see `signers`.
-    """
+def problems(agreement: Agreement, known: KnownFiles | None = None) -> list[FileProblem]:
+    """Why an agreement lacks a signature that it needs; empty if it has them all."""
+    known = known or KnownFiles()
     try:
-        states = signatures(agreement, read_note(agreement), others)
+        note = read_note(agreement)
+        parsed = None if note is None else _parse(agreement, note)
     except (errors.SignaturesRefused, errors.NoteFileRefused) as why:
         return [FileProblem(_KEY, f"{why.path} {why.what}")]
+    states = ((each, _state(each.key, parsed)) for each in needed(agreement, known))
     return [
-        FileProblem(_KEY, _what(each, agreement.path))
-        for each in states
-        if each.state is not SignatureState.SIGNED
+        FileProblem(_KEY, _what(each, state, agreement.path))
+        for each, state in states
+        if state is not SignatureState.SIGNED
     ]
 
 
-def _of_party(party: Party, state: SignatureState, why: str = "") -> PartySignature:
+def _signed_steps(agreement: Agreement) -> Iterator[KeyStep]:
+    """The steps that a file states, and that both their keys have signed in the note beside it."""
+    stated = [step for party in agreement.parties.values() for step in steps(party)]
+    if not stated:
+        return
+    try:
+        note = read_note(agreement)
+        parsed = None if note is None else _parse(agreement, note)
+    except (errors.SignaturesRefused, errors.NoteFileRefused):
+        return  # the file itself is refused for that, with the reason
+    for step in stated:
+        if all(_state(key, parsed) is SignatureState.SIGNED for key in step):
+            yield step
+
+
+def _shown(found: NeededSignature, state: SignatureState, why: str = "") -> PartySignature:
     if state is SignatureState.INVALID and not why:
         why = "it is no signature of this file by this key"
-    return PartySignature(party.agency, f"{party.key.name}+{party.key.id.hex()}", state, why)
+    if found.replaced_by is not None:
+        replaced = f"the file replaces this key by {key_names([found.replaced_by])}"
+        why = f"{why}; {replaced}" if why else replaced
+    return PartySignature(found.agency, key_names([found.key]), state, why)
 
 
-def _what(found: PartySignature, path: Path) -> str:
-    if found.state is SignatureState.MISSING:
+def _what(found: NeededSignature, state: SignatureState, path: Path) -> str:
+    if state is SignatureState.INVALID:
+        hint = "ask for its note, and compare the file byte by byte with its copy"
+        return f"the signature of {found.agency} does not hold; {hint}"
+    if found.replaced_by is None:
         return f"{found.agency} has not signed; it runs `sinergi agreement sign {path.name}`"
-    hint = "ask for its note, and compare the file byte by byte with its copy"
-    return f"the signature of {found.agency} does not hold; {hint}"
+    old, new = key_names([found.key]), key_names([found.replaced_by])
+    what = f"it replaces the key {old} of {found.agency} by {new}, which {old} has not signed"
+    hint = f"{found.agency} runs `sinergi agreement sign {path.name}` where it holds both keys"
+    lost = "if the old one is lost, compare the new one with it, and add it to confirmed_keys"
+    return f"{what}; {hint}; {lost}"
 
 
 def _parse(agreement: Agreement, note: str) -> Note:
