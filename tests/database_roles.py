@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-PURPOSES = {"producer": ("application", "relay"), "consumer": ("materialiser", "reader")}
+PURPOSES = {"producer": ("application", "relay"), "consumer": ("materialiser", "reader", "auditor")}
 # Every right that somebody has on something of ours, as PostgreSQL stores it.
 _GIVEN = """
     SELECT pg_get_userbyid(a.grantee), a.privilege_type, n.nspname || '.' || c.relname,

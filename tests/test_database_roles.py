@@ -37,6 +37,7 @@ RIGHTS = {
     "relay": RELAY.rights,
     "materialiser": of_consumer.materialiser(PROJECTIONS).rights,
     "reader": of_consumer.reader(PROJECTIONS).rights,
+    "auditor": of_consumer.verifier(PROJECTIONS).rights,
 }
 
 
@@ -175,6 +176,7 @@ def test_a_right_that_a_role_does_not_need_is_told_and_not_revoked(
         f"application {application} {excess} {lease}; {outbox}",
         f"relay {owned.role('relay')} {excess} {lease}",
         f"materialiser {owned.role('materialiser')} {excess} {own}; {execute}",
+        f"auditor {owned.role('auditor')} {excess} {own}; {execute}",
         f"reader {reader} {excess} {own}; {execute}; UPDATE on sinergi.transfer",
     }
 

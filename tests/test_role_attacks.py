@@ -145,12 +145,15 @@ OF_MATERIALISER = (
     "INSERT INTO sinergi.transfer DEFAULT VALUES",
     "CREATE TEMPORARY TABLE mine (x integer)",
 )
+OF_AUDITOR = (OF_MATERIALISER[0], OF_MATERIALISER[-1])
+NOT_OF_AUDITOR = tuple(each for each in OF_MATERIALISER if each not in OF_AUDITOR)
 OF_READER = ("SELECT * FROM sinergi.transfer", "SELECT * FROM sinergi.transfer_history_escort")
 ATTACKS = {
     "application": (*PRODUCER, *OF_RELAY, *CONSUMER, *OF_MATERIALISER, *OF_READER),
     "relay": (*PRODUCER, PUT, *CONSUMER, *OF_MATERIALISER, *OF_READER),
     "materialiser": (*CONSUMER, *PRODUCER, *OF_RELAY, PUT),
     "reader": (*CONSUMER, *OF_MATERIALISER, *PRODUCER, *OF_RELAY, PUT),
+    "auditor": (*CONSUMER, *NOT_OF_AUDITOR, *PRODUCER, *OF_RELAY, PUT),
 }
 
 

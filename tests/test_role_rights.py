@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing, contextmanager
 from threading import Event
 from typing import TYPE_CHECKING
@@ -62,7 +63,8 @@ def owned(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A database with all tables and roles, also for the projections of an integrator."""
     with owned_database(services.postgresql, tmp_path_factory.mktemp("owned")) as found:
         found.upgrade()
-        needed = (MATERIALISER, of_consumer.reader(PROJECTIONS))
+        readers = (of_consumer.reader, of_consumer.verifier)
+        needed = (MATERIALISER, *(each(PROJECTIONS) for each in readers))
         roles = [role_of(found, each) for each in needed]
         migrate.upgrade(found.url("owner"), migrate.Role.CONSUMER, PROJECTIONS, roles)
         found.execute("ALTER TABLE sinergi.transfer ADD CHECK (record_id <> 'BAD')")
@@ -107,7 +109,7 @@ def engine(url: str) -> sa.Engine:
 
 
 @pytest.mark.long
-def test_application_relay_materialiser_and_reader_do_their_work_with_their_roles_alone(
+def test_every_process_and_person_does_its_work_with_its_own_role_alone(
     pair: AgencyPair, owned: OwnedDatabase, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pair.publish(*(transfer(f"P/{number}") for number in range(4)))
@@ -129,6 +131,11 @@ def test_application_relay_materialiser_and_reader_do_their_work_with_their_role
     with psycopg.connect(owned.url("reader")) as connection:
         counted = connection.execute("SELECT count(*) FROM sinergi.transfer").fetchone()
     assert counted == (4,)
+    as_auditor = ("--set", f"consumer.database={owned.url('auditor')}", "verify", "--json")
+    assert run(["--config", str(pair.reader_settings), *as_auditor]) == 2
+    parts = json.loads(capsys.readouterr().out)["parts"]
+    (unchecked,) = [each for each in parts if each["verdict"] != "proved"]
+    assert (unchecked["of"], "is not installed here" in unchecked["found"]) == ("few_escorts", True)
 
 
 @pytest.mark.long
@@ -244,7 +251,7 @@ def psycopg_connection(url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.mark.parametrize("purpose", ["application", "relay", "materialiser", "reader"])
+@pytest.mark.parametrize("purpose", ["application", "relay", "materialiser", "reader", "auditor"])
 def test_who_may_not_connect_is_told_so(owned: OwnedDatabase, purpose: str) -> None:
     with (
         without(owned, purpose, rights.CONNECT),

@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROLE = "auditor_of_a_test"
-# What `sinergi verify` needs, as its help says.
-RIGHTS = (
-    "GRANT USAGE ON SCHEMA sinergi, sinergi_consumer TO {role}",
-    "GRANT SELECT ON ALL TABLES IN SCHEMA sinergi TO {role}",
-    "GRANT SELECT ON sinergi_consumer.position, sinergi_consumer.checkpoint TO {role}",
-    "GRANT SELECT ON sinergi_consumer.receipt, sinergi_consumer.quarantine TO {role}",
-)
 
 
 @pytest.fixture
@@ -344,9 +337,11 @@ def test_rights_to_read_and_to_make_temporary_tables_suffice(
 ) -> None:
     pair = verified.pair
     role = f"{ROLE}_{pair.publisher.rpartition('-')[2]}"
-    verified.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
-    verified.execute(*(each.format(role=role) for each in RIGHTS))
+    named = ("--set", f"consumer.database_roles.auditor={role}")
+    status, _, err = verified.run(*named, "db", "upgrade", "--role", "consumer")
+    assert status == 0, err
     try:
+        verified.execute(f"ALTER ROLE {role} PASSWORD '{role}'")
         url = pair.consumer.url.set(username=role, password=role, drivername="postgresql")
         address = f"consumer.database={url.render_as_string(hide_password=False)}"
         asked = ("--set", address, "verify")
@@ -356,6 +351,7 @@ def test_rights_to_read_and_to_make_temporary_tables_suffice(
         status, _, err = verified.run(*asked)
         assert status == 2
         assert "lacks SELECT on sinergi.transfer_escort" in err
+        assert "consumer.database_roles.auditor" in err
     finally:
         verified.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 

@@ -1,7 +1,7 @@
 """The roles of PostgreSQL with which the processes log in, and the rights that each of them gets.
 
-The owner of the tables upgrades them; application, relay, materialiser and reader of rows each have
-a role with the rights that it needs. A role that does not exist is created with LOGIN and without a
+The owner of the tables upgrades them; application, relay, materialiser, reader of rows and auditor
+each have a role with the rights that it needs. One that does not exist is created with LOGIN and no
 password: it is the user of a process, but nobody can log in with a password before the DBA has set
 one. A role that exists is used as it is: nothing of it is changed, no right is revoked, and no role
 is dropped. All tables are created by the upgrade, so it also grants the rights on them, and
@@ -59,7 +59,7 @@ class DatabaseRole(NamedTuple):
 
     @property
     def purpose(self) -> str:
-        """What it is for: application, relay, materialiser or reader."""
+        """What it is for: application, relay, materialiser, reader or auditor."""
         return self.setting.rpartition(".")[2]
 
     @property
@@ -111,7 +111,8 @@ def roles_of(
     from sinergi_consumers.sinks.postgresql import rights as of_consumer  # noqa: PLC0415 - it needs polars
 
     tables = tuple(projections)
-    return _named(values, (of_consumer.materialiser(tables), of_consumer.reader(tables)))
+    roles = (of_consumer.materialiser, of_consumer.reader, of_consumer.verifier)
+    return _named(values, (each(tables) for each in roles))
 
 
 def statements(roles: Iterable[DatabaseRole]) -> Iterator[str]:

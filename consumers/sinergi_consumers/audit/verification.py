@@ -96,6 +96,10 @@ class Verification:
             self.parts += verified_parts.of_topic(audit)
             self.parts += verified_parts.of_receipts(audit, self.own_name, published)
         self.parts += self._of_checkpoints(by_topic, checkpoints)
+        installed = {each.name for each in self.projections}
+        self.parts += verified_parts.of_unknown(
+            {each.key.projection for each in positions if each.key.projection not in installed}
+        )
         for result in check.results(unchecked):
             self.projection_results.append(result)
             own = [each for each in positions if each.key.projection == result.projection.name]

@@ -196,6 +196,13 @@ def of_positions(
         yield VerifiedPart("position", subject, PartVerdict.PROVED, what)
 
 
+def of_unknown(projections: Iterable[str]) -> Iterator[VerifiedPart]:
+    """The projections of the database that are not installed here."""
+    for name in sorted(projections):
+        what = "the projection has positions and is not installed here: its rows were not compared"
+        yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
+
+
 def _of_position(position: PositionResult, subject: str) -> VerifiedPart:
     number, size = position.key.tp.partition, counted(position.size, "leaf", "leaves")
     where = f"partition {number}: "

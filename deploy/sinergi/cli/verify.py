@@ -77,9 +77,9 @@ def verify(
     first differences, counts all, and says who could have made them. Nothing is changed: what it
     writes are temporary tables. A materialiser may run meanwhile.
 
-    Values of protected fields are shown with --show-values only. Needs the rights of a reader of
-    rows, TEMPORARY, and SELECT on sinergi_consumer.position, checkpoint, receipt and quarantine; a
-    materialiser's user has them.
+    Values of protected fields are shown with --show-values only. The role in
+    consumer.database_roles.auditor has the rights that it needs, and can change nothing; that of a
+    materialiser has them too.
 
     Exit status: 0 all of it is proved; 1 something is disproved; 2 something could not be checked,
     and nothing is disproved.
@@ -193,6 +193,7 @@ def _document(verification: Verification, first: Sequence[dict[str, Any]]) -> di
             for each in parts
         ],
         "tables": row_differences.summaries(results),
+        "remarks": {each.name: each.remarks for each in verification.series.audits},
         "quarantine": {result.projection.name: dict(result.quarantined) for result in results},
         "differing_rows": row_differences.count(results),
         "differences": list(first),

@@ -154,10 +154,12 @@ class ConsumerRoles(SettingsTable):
     Attributes:
         materialiser: runs `sinergi materialise`.
         reader: reads the tables of the projections.
+        auditor: runs `sinergi verify`.
     """
 
     materialiser: DatabaseRoleName | None = None
     reader: DatabaseRoleName | None = None
+    auditor: DatabaseRoleName | None = None
 
 
 class Producer(SettingsTable):

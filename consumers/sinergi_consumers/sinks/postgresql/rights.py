@@ -1,4 +1,4 @@
-"""What a materialiser needs in a reader's database, and what a reader of its rows needs.
+"""What a materialiser needs in a reader's database, and who reads or verifies its rows.
 
 A materialiser changes a row only where a later event may: it never changes or deletes the history
 of a record, a checkpoint, a note of a receipt or a decision.
@@ -69,7 +69,7 @@ def verifier(projections: Iterable[Projection]) -> RoleRights:
     reading = (each for name in own for each in on_table(f"sinergi_consumer.{name}", "SELECT"))
     rows = reader(projections).rights
     needed = (TEMPORARY, on_schema("sinergi_consumer"), *reading, *rows)
-    return RoleRights(MATERIALISER.setting, needed)
+    return RoleRights("consumer.database_roles.auditor", needed)
 
 
 def rebuilder(projection: Projection) -> RoleRights:
