@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from copy import deepcopy
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka.admin import NewTopic
+from playwright.sync_api import sync_playwright
 
 from agency_pair import BUS, AgencyPair, transfer
 from sinergi.cli.root import run
+from sinergi.pages.rendering import page
 from sinergi_consumers.audit.records.changes import changes
 from sinergi_consumers.audit.records.reading import read_record
 from sinergi_schemas.catalog import Catalog
@@ -19,6 +22,7 @@ from sinergi_schemas.events import parse
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.proof import Proof
 from test_events import exhibit, person, seizure, visit
+from test_evidence_page import browser_program
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -187,10 +191,10 @@ def test_the_terminal_shows_it_in_100_columns_without_any_control_character(bus:
 
 
 def test_the_page_stands_alone_and_no_text_becomes_markup(bus: RecordBus, tmp_path: Path) -> None:
-    page = tmp_path / "life.html"
-    status, out, err = bus.record("seizure", ID, "--html", str(page))
+    file = tmp_path / "life.html"
+    status, out, err = bus.record("seizure", ID, "--html", str(file))
     assert (status, out) == (0, ""), err
-    text = page.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8")
     found = PageCheck(text)
     assert not found.elements & {"script", "img", "b", "iframe", "link", "object", "form", "base"}
     assert not {each for each in found.attributes if each.startswith("on")}
@@ -201,7 +205,7 @@ def test_the_page_stands_alone_and_no_text_becomes_markup(bus: RecordBus, tmp_pa
     for each in (ID, *HOSTILE[:5], HOSTILE[-1]):
         assert each in found.text
     assert "49" not in found.text.partition("{{ 7 * 7 }}")[2][:40]
-    assert page.stat().st_mode & 0o077 == 0
+    assert file.stat().st_mode & 0o077 == 0
     for each in ("Riwayat catatan", "Life of a record", "default-src 'none'"):
         assert each in text
 
@@ -209,14 +213,14 @@ def test_the_page_stands_alone_and_no_text_becomes_markup(bus: RecordBus, tmp_pa
 def test_a_file_that_exists_is_kept_and_named_before_anything_is_read(
     bus: RecordBus, tmp_path: Path
 ) -> None:
-    page = tmp_path / "life.html"
-    page.write_text("mine", encoding="utf-8")
-    status, out, err = bus.record("seizure", ID, "--html", str(page))
+    file = tmp_path / "life.html"
+    file.write_text("mine", encoding="utf-8")
+    status, out, err = bus.record("seizure", ID, "--html", str(file))
     assert (status, out) == (2, "")
     assert "--force" in err
-    assert page.read_text(encoding="utf-8") == "mine"
-    assert bus.record("seizure", ID, "--html", str(page), "--force")[0] == 0
-    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert file.read_text(encoding="utf-8") == "mine"
+    assert bus.record("seizure", ID, "--html", str(file), "--force")[0] == 0
+    assert file.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     status, _, err = bus.record("seizure", ID, "--json", "--html", "-")
     assert status == 2
     assert "both go to standard output" in err
@@ -256,3 +260,32 @@ def test_changes_name_each_field_with_its_meaning_and_codes_in_two_languages() -
     assert (found["escort[1].count"].before, found["escort[1].count"].after) == ("3", None)
     assert (found["case_number"].before, found["case_number"].after) == (None, "LP/1")
     assert changes(event, event, schema, schema) == []
+
+
+@pytest.mark.long
+def test_the_page_fits_each_width_and_loads_and_runs_nothing(
+    bus: RecordBus, tmp_path: Path
+) -> None:
+    _, out, _ = bus.record("seizure", ID, "--json")
+    life = json.loads(out)
+    for each in life["revisions"][0]["changes"]:
+        each["after"] = f"{each['after']} {'x' * 300}"
+    path = tmp_path / "life.html"
+    path.write_bytes(page("record.html.jinja", life=life))
+    with sync_playwright() as library:
+        browser = library.chromium.launch(executable_path=browser_program(), args=["--no-sandbox"])
+        for width in (1200, 390):
+            context = browser.new_context(viewport={"width": width, "height": 900})
+            opened = context.new_page()
+            happened: list[str] = []
+            opened.on("dialog", lambda _: happened.append("dialog"))  # noqa: B023
+            opened.on("request", lambda request: happened.append(request.url))  # noqa: B023
+            opened.goto(path.as_uri())
+            assert happened == [path.as_uri()]
+            assert opened.evaluate("document.documentElement.scrollWidth") <= width
+            is_table = opened.locator("table.stacks thead").first.is_visible()
+            assert is_table == (width > 640)
+            if pictures := os.environ.get("SINERGI_TEST_PICTURES"):
+                opened.screenshot(path=f"{pictures}/record-{width}.png", full_page=True)
+                opened.pdf(path=f"{pictures}/record-{width}.pdf", prefer_css_page_size=True)
+        browser.close()
