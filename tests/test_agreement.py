@@ -177,7 +177,10 @@ SPOILED = [
         put("Asia/Djakarta", "in_force", "zone"),
         "in_force.zone: 'Asia/Djakarta' is not an IANA zone",
     ),
-    (put("2025-10-23", "in_force", "from"), "in_force.from: must be a date without quotes"),
+    (
+        put("2025-10-23", "in_force", "from"),
+        "in_force.from: must be a date or a time with an offset, without quotes",
+    ),
     (
         put(datetime.fromisoformat("2025-01-01T00:00:00"), "in_force", "from"),
         "is a time without an offset, and zone is the zone of dates only; write a date, or add the",

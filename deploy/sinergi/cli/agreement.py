@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sinergi.cli import root, terminal
+from sinergi.cli import agreement_output, root, terminal
 from sinergi.cli.options import AsJson, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
@@ -20,8 +20,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sinergi_schemas.agreements.key_steps import KnownFiles
     from sinergi_schemas.agreements.model import Agreement
@@ -32,19 +31,12 @@ _STYLES = {
     SignatureState.MISSING: "yellow",
     SignatureState.INVALID: "bold red",
 }
-_RIGHTS = (
-    TableColumn("event type", ColumnKind.HEADING),
-    TableColumn("may"),
-    TableColumn("who"),
-    TableColumn("as", ColumnKind.PROSE),
-    TableColumn("for", ColumnKind.PROSE),
-)
 _SIGNATURES = (
     TableColumn("file", ColumnKind.HEADING),
     TableColumn("party"),
-    TableColumn("key", ColumnKind.PROSE),
     TableColumn("signature"),
     TableColumn("why", ColumnKind.PROSE),
+    TableColumn("key"),
 )
 
 app = command_group("agreement", "Check, show, sign and verify the files of agreements.")
@@ -101,25 +93,35 @@ def check(
 def show(files: Files = None, *, as_json: AsJson = False) -> None:
     """Show who may publish, read and audit what, as which principals, and until when.
 
+    The other files of the same folder, and those of the folder of agreements, are looked at for one
+    that replaces a shown file. Times are in the zone of the file.
+
+    Exit status: 0 shown, 1 the files contradict each other, 2 a file cannot be read.
+
     Example: sinergi agreement show pks.toml
     """
-    agreements = agreement_files.read(_paths(files))
+    values, paths = root.settings().values, _paths(files)
+    folders = {values.agreements, *(each.parent for each in paths)}
+    found = agreement_files.shown(paths, folders, confirmed_keys(values))
     now = SYSTEM.now()
     if as_json:
-        terminal.show_json([_document(each, now) for each in agreements])
-        return
-    for number, each in enumerate(agreements):
-        if number:
+        terminal.show_json([agreement_output.document(each, now) for each in found.agreements])
+    else:
+        for number, each in enumerate(found.agreements):
+            if number:
+                terminal.show_line("")
+            for line in agreement_output.heading(each, now):
+                terminal.show_line(line)
             terminal.show_line("")
-        terminal.show_line(f"{each.path}: {each.title}")
-        terminal.show_line(_period(each, now))
-        terminal.show_line(f"SHA-256 {each.hash}")
-        for party in each.parties.values():
-            terminal.show_line(f"party {party.agency}: {party.name}, number {party.number}")
-        for auditor in each.auditors.values():
-            terminal.show_line(f"auditor {auditor.auditor}: {auditor.name}")
-        terminal.show_line("")
-        terminal.show_table(_RIGHTS, _rights(each))
+            rights = agreement_output.rights(each.agreement)
+            terminal.show_table(agreement_output.RIGHTS, rights)
+    for path in found.unread:
+        what = "something is wrong in it (`sinergi agreement check`)"
+        terminal.note(f"sinergi: {path} was not looked at for what it replaces: {what}")
+    for path, contradiction in found.contradictions:
+        terminal.note(f"sinergi: {path}: {contradiction}")
+    if found.contradictions:
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 @app.command()
@@ -171,21 +173,23 @@ def verify(files: Files = None, *, as_json: AsJson = False) -> None:
     if as_json:
         terminal.show_json([_signed(*each) for each in found])
     else:
-        rows: list[list[str | TableCell]] = [
-            [
-                str(each.path),
-                party.agency,
-                party.key,
-                TableCell(party.state, _STYLES[party.state]),
-                party.why,
-            ]
-            for each, parties in found
-            for party in parties
-        ]
-        terminal.show_table(_SIGNATURES, rows)
+        terminal.show_table(_SIGNATURES, _signature_rows(found))
     states = {party.state for _, parties in found for party in parties}
     if states != {SignatureState.SIGNED}:
         raise typer.Exit(ExitStatus.NEGATIVE)
+
+
+def _signature_rows(
+    found: Iterable[tuple[Agreement, Sequence[PartySignature]]],
+) -> Iterator[list[str | TableCell]]:
+    """A row for each signature that is needed; a reason that repeats itself is given once."""
+    for agreement, parties in found:
+        given = ""
+        for party in parties:
+            state = TableCell(party.state, _STYLES[party.state])
+            why = "as above" if party.why and party.why == given else party.why
+            yield [str(agreement.path), party.agency, state, why, party.public_key]
+            given = party.why
 
 
 def _known(agreement: Agreement) -> KnownFiles:
@@ -208,87 +212,6 @@ def _still_to_sign(found: PartySignature) -> str:
 
 def _paths(files: list[Path] | None) -> list[Path]:
     return files or files_in(root.settings().values.agreements)
-
-
-def _rights(agreement: Agreement) -> Iterator[list[str | TableCell]]:
-    """A row for each event type, and whatever an agency or an auditor may do with it."""
-    for name, agreed in agreement.events.items():
-        purposes = ", ".join(each.name for each in agreed.purposes)
-        for agency in agreed.publishers:
-            logins = agreement.parties[agency].principals.producer
-            yield [name, "publish", agency, ", ".join(logins), ""]
-        for agency in agreed.readers:
-            logins = agreement.parties[agency].principals.consumer
-            yield [name, "read", agency, ", ".join(logins), purposes]
-        for auditor in agreement.auditors_of(name):
-            yield [name, "audit", auditor.auditor, ", ".join(auditor.principals), ""]
-
-
-def _period(agreement: Agreement, now: datetime) -> str:
-    ends = agreement.in_force_until
-    until = "without an end" if ends is None else f"until {_moment(ends)}"
-    state = "in force"
-    if now < agreement.starts:
-        state = "not yet in force"
-    elif not agreement.in_force(now):
-        state = "replaced" if ends == agreement.replaced_at else "ended"
-    return f"{state}: from {_moment(agreement.starts)} {until}"
-
-
-def _moment(at: datetime) -> str:
-    return at.astimezone().isoformat(timespec="seconds")
-
-
-def _iso(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
-
-
-def _document(agreement: Agreement, now: datetime) -> dict[str, Any]:
-    return {
-        "file": str(agreement.path),
-        "hash": agreement.hash,
-        "bus": agreement.bus,
-        "title": agreement.title,
-        "legal_basis": agreement.legal_basis,
-        "from": agreement.starts.isoformat(),
-        "until": _iso(agreement.ends),
-        "replaced_at": _iso(agreement.replaced_at),
-        "in_force": agreement.in_force(now),
-        "replaces": agreement.replaces,
-        "parties": [
-            {
-                "agency": party.agency,
-                "name": party.name,
-                "number": party.number,
-                "key": str(party.key),
-                "receipt_keys": {each.database: str(each.key) for each in party.receipt_keys},
-                "principals": {
-                    "producer": party.principals.producer,
-                    "consumer": party.principals.consumer,
-                },
-            }
-            for party in agreement.parties.values()
-        ],
-        "auditors": [
-            {
-                "auditor": auditor.auditor,
-                "name": auditor.name,
-                "reads": auditor.event_types,
-                "principals": auditor.principals,
-            }
-            for auditor in agreement.auditors.values()
-        ],
-        "events": [
-            {
-                "event_type": name,
-                "publishers": agreed.publishers,
-                "readers": agreed.readers,
-                "purposes": [each.name for each in agreed.purposes],
-                "partitions": agreed.partitions,
-            }
-            for name, agreed in agreement.events.items()
-        ],
-    }
 
 
 def _signed(agreement: Agreement, parties: Sequence[PartySignature]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi.settings.own_keys import held_keys
@@ -16,6 +17,7 @@ from sinergi_schemas.agreements.contradictions import (
     missing_files,
 )
 from sinergi_schemas.agreements.key_steps import KnownFiles
+from sinergi_schemas.agreements.replacement import replaced_by, with_replacements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.files.input_file import matching, read_regular
 from sinergi_schemas.files.toml_file import FileProblem, did_you_mean
@@ -24,11 +26,12 @@ from sinergi_schemas.plain_text import listing
 from sinergi_schemas.seal.note import key_names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from sinergi_schemas.agreements.model import Agreement
     from sinergi_schemas.agreements.signatures import PartySignature
+    from sinergi_schemas.seal.keys import VerifyingKey
 
 
 def read(paths: Iterable[Path]) -> tuple[Agreement, ...]:
@@ -38,6 +41,76 @@ def read(paths: Iterable[Path]) -> tuple[Agreement, ...]:
         AgreementRefused: one of them cannot be read, or something is wrong in it.
     """
     return newest_first(file.parse(path, _bytes(path)) for path in paths)
+
+
+class ReplacingFile(NamedTuple):
+    """An agreement that replaces another one, and whether all have signed it who have to."""
+
+    agreement: Agreement
+    is_signed: bool
+
+
+class ShownAgreement(NamedTuple):
+    """An agreement that knows when it is replaced, and the files with which that begins."""
+
+    agreement: Agreement
+    replaced_by: Sequence[ReplacingFile]
+
+
+class ShownAgreements(NamedTuple):
+    """Agreements, judged together with the other files of their folders.
+
+    Attributes:
+        agreements: the newest first.
+        contradictions: between them.
+        unread: other files in which something is wrong, so that they do not count.
+    """
+
+    agreements: Sequence[ShownAgreement]
+    contradictions: Sequence[tuple[Path, FileProblem]]
+    unread: Sequence[Path]
+
+
+def shown(
+    paths: Iterable[Path], folders: Iterable[Path], confirmed: Iterable[VerifyingKey] = ()
+) -> ShownAgreements:
+    """Read agreements, and find out from the files of some folders when they are replaced.
+
+    Args:
+        confirmed: keys that the operator has compared with their agencies.
+
+    Raises:
+        AgreementRefused: one of them cannot be read, or something is wrong in it.
+    """
+    named = read(paths)
+    known = {each.hash for each in named}
+    others: dict[str, Agreement] = {}
+    unread: list[Path] = []
+    for path, data in _files(sorted(folders)):
+        digest = sha256(data).hexdigest()
+        if digest in known:
+            continue
+        agreement, _ = file.examine(path, data)
+        if agreement is None:
+            unread.append(path)
+        else:
+            others[digest] = agreement
+    context = with_replacements(newest_first([*named, *others.values()]))
+    files = signatures.known_files(context, confirmed)
+    found = [
+        ShownAgreement(each, _replacing(each, files)) for each in context if each.hash in known
+    ]
+    return ShownAgreements(found, list(contradictions_between(named)), unread)
+
+
+def _replacing(one: Agreement, files: KnownFiles) -> list[ReplacingFile]:
+    """The agreements that take the place of one when it is first replaced."""
+    by_hash = {each.hash: each for each in files.agreements}
+    return [
+        ReplacingFile(each, not signatures.problems(each, files))
+        for each in by_hash.values()
+        if each.starts == one.replaced_at and one.hash in replaced_by(each, by_hash)
+    ]
 
 
 class Findings(NamedTuple):
@@ -84,6 +157,15 @@ def beside(agreement: Agreement, folders: Iterable[Path]) -> list[Agreement]:
     Files with faults are left out: `check` names these, and no signature depends on them.
     """
     found = {agreement.hash: agreement}
+    for path, data in _files(folders):
+        with suppress(errors.AgreementRefused):
+            each = file.parse(path, data)
+            found.setdefault(each.hash, each)
+    return list(found.values())
+
+
+def _files(folders: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
+    """The files of agreements in some folders that can be read, with their bytes."""
     for folder in folders:
         paths: list[Path] = []
         # A folder that is not there, or cannot be read, has none; whoever calls says what is left.
@@ -91,9 +173,7 @@ def beside(agreement: Agreement, folders: Iterable[Path]) -> list[Agreement]:
             paths = matching(folder, "*.toml")
         for path in paths:
             with suppress(errors.AgreementRefused):
-                each = file.parse(path, _bytes(path))
-                found.setdefault(each.hash, each)
-    return list(found.values())
+                yield path, _bytes(path)
 
 
 def sign(

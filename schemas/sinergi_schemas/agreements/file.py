@@ -35,7 +35,7 @@ from sinergi_schemas.agreements.model import (
     ReceiptKey,
     ReplacedKey,
 )
-from sinergi_schemas.agreements.period import read_period
+from sinergi_schemas.agreements.period import AgreementPeriod, read_period
 from sinergi_schemas.agreements.principals import AuditorsExamination, party_principals
 from sinergi_schemas.agreements.tables import (
     EventsTable,
@@ -52,7 +52,6 @@ from sinergi_schemas.topics import is_bus, is_slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
     from pathlib import Path
 
 _RESERVED_TYPES = frozenset({"control", "receipts"})
@@ -119,14 +118,14 @@ class _Examination:
         self._check_top_level()
         head = self._check(HeadTable, self._part(*HeadTable.model_fields), "")
         numbers = self._numbers()
-        starts, ends = self._in_force()
+        period = self._in_force()
         parties = [self._party(name, numbers.get(name, "")) for name in self._parties]
         self._check_key_names()
         events = [self._event_type(name) for name in self._events]
         auditors = AuditorsExamination(self._document)
         for each in auditors.problems:
             self._report(each.key, each.what)
-        if self.problems or head is None or starts is None:
+        if self.problems or head is None or period.starts is None:
             return None
         return Agreement(
             path=path,
@@ -134,8 +133,9 @@ class _Examination:
             hash=digest,
             bus=head.bus,
             title=head.title,
-            starts=starts,
-            ends=ends,
+            starts=period.starts,
+            ends=period.ends,
+            zone=period.zone,
             legal_basis=tuple(head.legal_basis),
             replaces=tuple(head.replaces),
             parties=MappingProxyType({each.agency: each for each in parties if each}),
@@ -188,15 +188,15 @@ class _Examination:
                 self._report("numbers", f"{party} has no number; {hint}")
         return {each["party"]: str(each.get("number")) for _, each in found}
 
-    def _in_force(self) -> tuple[datetime | None, datetime | None]:
+    def _in_force(self) -> AgreementPeriod:
         if "in_force" not in self._document:
             self._report("in_force", "it is missing; write [in_force] with from, until and zone")
-            return None, None
+            return AgreementPeriod(None, None, ())
         self._check(InForceTable, self._document["in_force"], "in_force")
         period = read_period(table_at(self._document, "in_force"))
         for key, what in period.problems:
             self._report(f"in_force.{key}", what)
-        return period.starts, period.ends
+        return period
 
     def _party(self, name: str, number: str) -> Party | None:
         at = f"parties.{name}"

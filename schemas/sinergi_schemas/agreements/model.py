@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
+    from zoneinfo import ZoneInfo
 
     from sinergi_schemas.codes import Purpose
     from sinergi_schemas.seal.keys import VerifyingKey
@@ -146,6 +147,7 @@ class Agreement:
         remarks: one line per key of the file that has no effect.
         replaced_at: when the first agreement that replaces it begins, in UTC; None if none of the
             loaded ones does.
+        zone: the zone of its dates, in which people are shown its times; None if it names none.
     """
 
     path: Path = field(compare=False)
@@ -161,6 +163,7 @@ class Agreement:
     replaces: tuple[str, ...] = ()
     remarks: tuple[str, ...] = field(default=(), compare=False)
     replaced_at: datetime | None = field(default=None, compare=False)
+    zone: ZoneInfo | None = field(default=None, compare=False)
 
     @property
     def in_force_until(self) -> datetime | None:

@@ -28,11 +28,13 @@ class AgreementPeriod(NamedTuple):
     Attributes:
         starts, ends: in UTC, from `starts` until just before `ends`; None if the table has none.
         problems: a key of the table and what is wrong with its value.
+        zone: of its dates; None if the table names none.
     """
 
     starts: datetime | None
     ends: datetime | None
     problems: Sequence[tuple[str, str]]
+    zone: ZoneInfo | None = None
 
 
 def read_period(table: dict[str, Any]) -> AgreementPeriod:
@@ -45,14 +47,15 @@ def read_period(table: dict[str, Any]) -> AgreementPeriod:
         reading.problems.append(("from", what))
     elif starts is not None and ends is not None and ends <= starts:
         reading.problems.append(("until", "is before from; write a later date"))
-    return AgreementPeriod(starts, None if ends == _LATEST else ends, reading.problems)
+    ends = None if ends == _LATEST else ends
+    return AgreementPeriod(starts, ends, reading.problems, reading.zone)
 
 
 class _PeriodReading:
     def __init__(self, table: dict[str, Any]) -> None:
         self._table = table
         self.problems: list[tuple[str, str]] = []
-        self._zone = self._read_zone(table.get("zone"))
+        self.zone = self._read_zone(table.get("zone"))
 
     def time_at(self, key: str, *, is_last: bool) -> datetime | None:
         value = self._table.get(key)
@@ -66,12 +69,13 @@ class _PeriodReading:
         if isinstance(value, date):
             return self._beginning_of(value, key, is_last=is_last)
         if value is not None:
-            what = f"must be a date without quotes, not {toml_file.kind_of(value)}"
+            kind = toml_file.kind_of(value)
+            what = f"must be a date or a time with an offset, without quotes, not {kind}"
             self.problems.append((key, what))
         return None
 
     def _beginning_of(self, day: date, key: str, *, is_last: bool) -> datetime | None:
-        if self._zone is None:
+        if self.zone is None:
             if "zone" not in self._table:
                 what = 'is a date, so it needs a zone; add zone = "Asia/Jakarta"'
                 self.problems.append((key, what))
@@ -79,7 +83,7 @@ class _PeriodReading:
         if is_last and day == date.max:
             return _LATEST
         first = day + timedelta(days=1) if is_last else day
-        return _in_utc(datetime.combine(first, time(), self._zone))
+        return _in_utc(datetime.combine(first, time(), self.zone))
 
     def _read_zone(self, name: object) -> ZoneInfo | None:
         if not isinstance(name, str):

@@ -70,12 +70,14 @@ class PartySignature(NamedTuple):
     Attributes:
         key: name and id of the key that has to sign.
         why: why the signature is invalid, or that the file replaces the key; else empty.
+        public_key: the whole key, for people who compare it.
     """
 
     agency: str
     key: str
     state: SignatureState
-    why: str = ""
+    why: str
+    public_key: str
 
 
 def note_path(agreement: Path) -> Path:
@@ -231,7 +233,7 @@ def _shown(found: NeededSignature, state: SignatureState, why: str = "") -> Part
     if found.replaced_by is not None:
         replaced = f"the file replaces this key by {key_names([found.replaced_by])}"
         why = f"{why}; {replaced}" if why else replaced
-    return PartySignature(found.agency, key_names([found.key]), state, why)
+    return PartySignature(found.agency, key_names([found.key]), state, why, str(found.key))
 
 
 def _what(found: NeededSignature, state: SignatureState, path: Path) -> str:

@@ -110,7 +110,9 @@ class NumbersTable(Table):
 class InForceTable(Table):
     """The period in which the agreement is in force."""
 
-    start: Any = Field(alias="from", description="a date, such as 2025-10-23")
+    start: Any = Field(
+        alias="from", description="a date, such as 2025-10-23, or a time with its offset"
+    )
     until: Any = Field(default=None, description="the last day, such as 2030-10-22")
     zone: str | None = Field(default=None, description='an IANA zone, such as "Asia/Jakarta"')
 
