@@ -24,6 +24,8 @@ from sinergi_schemas import codec, errors
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import new_event_id
+from sinergi_schemas.message import leaf_data
+from sinergi_schemas.seal.merkle import leaf_hash
 from test_db import conninfo, empty
 from test_outbox import AGENCY, EXAMPLE, ask
 
@@ -360,6 +362,46 @@ SETTINGS = """
     CREATE TEMPORARY TABLE outbox (x pg_catalog.int4);
     CREATE TEMPORARY TABLE head (x pg_catalog.int4);
 """
+
+
+@pytest.mark.parametrize("action", ["RECORDED", "CORRECTED", "RETRACTED"])
+def test_put_tells_nobody_the_contents_that_another_has_published(
+    postgresql: str, application: str, action: str
+) -> None:
+    """Though event_id and record are known to him, as from a log."""
+    with Session(owner_of(postgresql)) as session, session.begin():
+        event = outbox().publish(session, transfer("P/1", reason_as_written="rahasia"))
+    ((stored,),) = ask(owner_of(postgresql), "SELECT datum FROM sinergi_producer.outbox")
+    said = PUT.replace("status", "status, revision, fingerprint, datum", 1)
+    with psycopg.connect(conninfo(application)) as other:
+        rows = other.execute(said.encode(), given(event_id=event.event_id, action=action))
+        ((status, revision, _, told),) = rows.fetchall()
+    assert b"rahasia" in bytes(stored)
+    fingerprint = Catalog.shipped().newest("transfer").fingerprint
+    leaf = leaf_hash(leaf_data(fingerprint, b"P/1", bytes(stored)))
+    assert (status, revision, bytes(told)[:32], len(told)) == ("pruned", 1, leaf, 40)
+
+
+def test_an_event_is_published_once_also_where_the_database_is_not_upgraded_yet(
+    empty: Callable[[], str],
+) -> None:
+    """Before migration 0005 `put` returns the datum that is stored."""
+    url = empty()
+    with owner_of(url).begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA sinergi_producer"))
+        config = migrate._config(migrate.Role.PRODUCER)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+    event = transfer("P/1")
+    with Session(owner_of(url)) as session, session.begin():
+        first = outbox().publish(session, event)
+        assert outbox().publish(session, event) == first
+        with pytest.raises(errors.EventDiffers):
+            outbox().publish(session, event.model_copy(update={"reason_as_written": "lain"}))
+    migrate.upgrade(url, migrate.Role.PRODUCER)
+    with Session(owner_of(url)) as session, session.begin():
+        assert outbox().publish(session, event) == first
+    assert ask(owner_of(url), "SELECT count(*) FROM sinergi_producer.outbox") == [(1,)]
 
 
 def test_put_runs_nothing_that_a_caller_has_planted(postgresql: str, application: str) -> None:

@@ -245,10 +245,8 @@ class Outbox:
             case "put":
                 event = issued.model_copy(update={"revision": result.revision})
                 return Published(event, is_new=True)
-            case "stored":
-                return Published(self._stored(issued, result), is_new=False)
-            case "pruned":
-                return Published(self._pruned(issued, result), is_new=False)
+            case "pruned" | "stored":
+                return Published(self._repeated(issued, result), is_new=False)
             case "other-record":
                 raise errors.EventIdTaken(str(issued.event_id))
             case status if status.startswith(_REFUSED):
@@ -257,37 +255,29 @@ class Outbox:
             case status:
                 raise errors.ActionRefused(issued.action.value, _WHY[status])
 
-    def _stored(self, issued: Event, result: _Result) -> Event:
-        """The event that is stored under the same event_id, if it has the same contents."""
-        schema = self._stored_schema(result)
-        stored = parse(issued.event_type, codec.decode(bytes(result.datum or b""), schema))
-        published_now = {name: getattr(stored, name) for name in issued.ISSUED}
-        if issued.model_copy(update=published_now) != stored:
-            raise errors.EventDiffers(str(issued.event_id))
-        return stored
+    def _repeated(self, issued: Event, result: _Result) -> Event:
+        """The event that is stored under the same event_id, if it has the same contents.
 
-    def _pruned(self, issued: Event, result: _Result) -> Event:
-        """The event whose contents were pruned, if it has the same contents.
-
-        Of the contents only the hash of the leaf is left. So the event is encoded as it was then:
-        under each agreement that is loaded, since its row does not say under which it was.
+        `put` tells only the hash of its leaf, so that nobody reads there what another application
+        has published. So the event is encoded as it was then: under each agreement that is loaded,
+        since it is not known under which it was.
         """
         schema = self._stored_schema(result)
-        leaf, microseconds = bytes(result.datum or b"")[:_HASH], bytes(result.datum or b"")[_HASH:]
-        since_epoch = timedelta(microseconds=int.from_bytes(microseconds, "big", signed=True))
-        for agreement in self._agreements:
+        leaf, recorded_at = _told(issued, result, schema)
+        for agreement in dict.fromkeys(
+            [issued.agreement, *(each.hash for each in self._agreements)]
+        ):
             event = issued.model_copy(
                 update={
-                    "agreement": agreement.hash,
-                    "recorded_at": _EPOCH + since_epoch,
+                    "agreement": agreement,
+                    "recorded_at": recorded_at,
                     "revision": result.revision,
                 }
             )
             datum = codec.encode(event, schema)
-            data = leaf_data(schema.fingerprint, event.record_id.encode(), datum)
             # An older schema lacks fields, which encoding leaves out.
             if (
-                leaf_hash(data) == leaf
+                _leaf(event, schema, datum) == leaf
                 and parse(event.event_type, codec.decode(datum, schema)) == event
             ):
                 return event
@@ -303,16 +293,30 @@ class Outbox:
 
 
 class _Result(NamedTuple):
-    """The result of the SQL function `put`; it returns a datum only if it was stored before.
+    """The result of the SQL function `put`; it returns a datum only if the event was stored before.
 
-    Of a row that is pruned, the datum is the hash of its leaf, then 8 bytes: `recorded_at` in
-    microseconds since 1970.
+    That is the hash of the leaf, then 8 bytes: `recorded_at` in microseconds since 1970. Before
+    migration 0005 it was the whole datum (status `stored`), unless the row was pruned.
     """
 
     status: str
     revision: int | None
     fingerprint: bytes | None
     datum: bytes | None
+
+
+def _told(issued: Event, result: _Result, schema: Schema) -> tuple[bytes, datetime | None]:
+    """The hash of the leaf that is stored, and its `recorded_at`."""
+    datum = bytes(result.datum or b"")
+    if result.status == "stored":
+        stored = parse(issued.event_type, codec.decode(datum, schema))
+        return _leaf(issued, schema, datum), stored.recorded_at
+    microseconds = int.from_bytes(datum[_HASH:], "big", signed=True)
+    return datum[:_HASH], _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _leaf(event: Event, schema: Schema, datum: bytes) -> bytes:
+    return leaf_hash(leaf_data(schema.fingerprint, event.record_id.encode(), datum))
 
 
 _WHY = {

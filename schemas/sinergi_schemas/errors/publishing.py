@@ -35,9 +35,9 @@ class EventIdTaken(Refused):
 
 
 class EventDiffers(Refused):
-    """The event_id {event_id} was published before with other contents. To change a record, publish
-    its next revision (CORRECTED) under a new event_id. pydantic's `model_copy` keeps the event_id:
-    make the event anew.
+    """The event_id {event_id} was published before with other contents, or under an agreement that
+    is not loaded. To change a record, publish its next revision (CORRECTED) under a new event_id.
+    pydantic's `model_copy` keeps the event_id: make the event anew.
     """
 
     event_id: str
