@@ -68,6 +68,9 @@ ENTRIES = {
     "record": CommandEntry(
         "record:record", _READING, "A record's life: revisions, who had them, proofs."
     ),
+    "reconcile": CommandEntry(
+        "reconcile:reconcile", _READING, "Count outbox, topics and databases against each other."
+    ),
     "schemas": CommandEntry("schemas:app", _READING, "List, show and check event schemas."),
     "status": CommandEntry("status:status", _READING, "How far every topic and partition is."),
     "demo": CommandEntry(

@@ -88,6 +88,12 @@ class RebuildRefused(Refused):
     what: str
 
 
+class ReconciliationRefused(Refused):
+    """Nothing was reconciled: {what}."""
+
+    what: str
+
+
 class LeafNotRead(Refused):
     """Quarantine does not keep the bytes of leaf {index} of {topic}/{partition}, and the topic does
     not show the leaf as it was verified. Let the broker's operator restore the topic from a copy,

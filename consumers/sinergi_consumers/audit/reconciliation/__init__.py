@@ -1,0 +1,1 @@
+"""Reconciliation: the events of an outbox, of the topics and of databases, counted and compared."""

@@ -1,0 +1,182 @@
+"""Reconciles an outbox, the topics and databases: event by event, counted by agency, type and day.
+
+    1. Read of each side how many leaves it should have in common with the topics.
+    2. Read the topics and verify them, one after the other.
+    3. Read the events of each side that belong to a topic, and compare them with it.
+
+The topics are read by the same audit as elsewhere: what does not hold there is in its verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi_consumers.audit.reconciliation.comparison import SideComparison, SideCount
+from sinergi_consumers.audit.reconciliation.topic_events import TopicEvents
+from sinergi_consumers.decode.decoder import Decoders
+from sinergi_schemas import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import date
+
+    from sinergi_consumers.audit.audit import Audit
+    from sinergi_consumers.audit.reconciliation.comparison import Discrepancy
+    from sinergi_consumers.audit.reconciliation.stored_events import Side
+    from sinergi_consumers.audit.series import AuditSeries
+    from sinergi_consumers.bus import Bus
+    from sinergi_schemas.topics import Topic, TopicPartition
+
+_UNREADABLE = (errors.Unavailable, errors.Fatal, errors.Refused)
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRow:
+    """The events of one topic on one day.
+
+    Attributes:
+        day: None for the events of which nobody can read the day.
+        sealed: how many the topic has.
+        sides: the count of each side, by its name. A side is absent if the topic's events do not
+            belong there, or if it could not be read.
+    """
+
+    topic: Topic
+    day: date | None
+    sealed: int
+    sides: Mapping[str, SideCount]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing is wrong at any side."""
+        return not any(each.discrepancies for each in self.sides.values())
+
+
+class PlacedDiscrepancy(NamedTuple):
+    """A discrepancy, with the side and the topic that it is about."""
+
+    side: str
+    topic: Topic
+    found: Discrepancy
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """The reconciliation of some topics with some sides.
+
+    Attributes:
+        series: the audits of the topics.
+        zone: the IANA name of the zone in which days begin.
+        limit: how many discrepancies are kept; None keeps all.
+        matrix: the counts, when `run` has ended.
+        discrepancies: the first ones.
+        discrepancy_count: of all of them.
+        unread: why a side could not be read, by its name.
+    """
+
+    bus: Bus
+    series: AuditSeries
+    sides: Sequence[Side]
+    zone: str
+    limit: int | None
+    matrix: list[MatrixRow] = field(default_factory=list)
+    discrepancies: list[PlacedDiscrepancy] = field(default_factory=list)
+    discrepancy_count: int = 0
+    unread: dict[str, str] = field(default_factory=dict)
+
+    def run(self, progressed: Callable[[], None]) -> None:
+        """Reconcile everything.
+
+        Args:
+            progressed: called after each batch of messages.
+
+        Raises:
+            SinergiError: the only topic cannot be read.
+        """
+        sizes = {each.name: found for each, found in self._sizes()}  # 1
+        decoders = Decoders(self.bus.catalog, None)
+        events: dict[Topic, TopicEvents] = {}
+        for audited in self.series.batches({}):  # 2
+            topic = audited.audit.topic
+            if topic not in events:
+                self._compare(events, sizes)  # the topic before it
+                events = {topic: TopicEvents(decoders.of(topic.event_type), self.zone)}
+            events[topic].add(audited.batch)
+            progressed()
+        self._compare(events, sizes)
+        seen = {each.topic for each in self.matrix}
+        for audit in self.series.readable:
+            if audit.topic not in seen:
+                empty = TopicEvents(decoders.of(audit.topic.event_type), self.zone)
+                self._compare({audit.topic: empty}, sizes)
+
+    @property
+    def broken(self) -> list[Audit]:
+        """The audits of the topics that are not what their owners sealed."""
+        return [each for each in self.series.audits if each.is_proved is False]
+
+    @property
+    def undecided(self) -> list[Audit]:
+        """The audits of the topics of which that is unknown."""
+        return [each for each in self.series.audits if each.is_proved is None]
+
+    def _sizes(self) -> Iterator[tuple[Side, Mapping[TopicPartition, int]]]:
+        for side in self.sides:
+            try:
+                yield side, side.read_sizes()
+            except _UNREADABLE as why:
+                self.unread[side.name] = str(why)
+
+    def _compare(
+        self,
+        events: Mapping[Topic, TopicEvents],
+        sizes: Mapping[str, Mapping[TopicPartition, int]],
+    ) -> None:
+        """Compare the sides with a topic that was read, and add its days to the matrix."""
+        for topic, found in events.items():  # one, or none before the first topic
+            sealed = found.frame()
+            counts: dict[str, Mapping[date | None, SideCount]] = {}
+            for side in self.sides:
+                if side.name in self.unread or not side.holds(topic):
+                    continue
+                common = {
+                    tp.partition: size
+                    for tp, size in sizes[side.name].items()
+                    if tp.topic == topic.name
+                }
+                try:
+                    stored = side.read_events(topic, self.zone)
+                except _UNREADABLE as why:
+                    self.unread[side.name] = str(why)
+                    continue
+                comparison = SideComparison(sealed, stored, common, is_source=side.is_source)
+                counts[side.name] = comparison.counts()
+                self._keep(side.name, topic, comparison)
+            by_day = dict(sealed.group_by("day").len().iter_rows())
+            self.matrix += _rows(topic, by_day, counts)
+
+    def _keep(self, side: str, topic: Topic, comparison: SideComparison) -> None:
+        for each in comparison.discrepancies():
+            self.discrepancy_count += 1
+            if self.limit is None or len(self.discrepancies) < self.limit:
+                self.discrepancies.append(PlacedDiscrepancy(side, topic, each))
+
+
+def _rows(
+    topic: Topic,
+    sealed: Mapping[date | None, int],
+    counts: Mapping[str, Mapping[date | None, SideCount]],
+) -> list[MatrixRow]:
+    """The rows of one topic, by day; unknown days come last."""
+    days = {*sealed, *(day for found in counts.values() for day in found)}
+    none = SideCount(0, 0, 0, 0)
+    return [
+        MatrixRow(
+            topic,
+            day,
+            sealed.get(day, 0),
+            {name: found.get(day, none) for name, found in counts.items()},
+        )
+        for day in sorted(days, key=lambda each: (each is None, each))
+    ]

@@ -1,0 +1,247 @@
+"""`sinergi reconcile`: whether outbox, topics and databases have the same events."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from sinergi.cli import reconciliation_matrix, replay_topics, root, terminal
+from sinergi.cli.native_output import logged_native_output
+from sinergi.cli.options import Force, Limit, json_option
+from sinergi.exit_status import ExitStatus
+from sinergi_consumers.audit.audit import Audit, Copies
+from sinergi_consumers.audit.reconciliation.reconciliation import Reconciliation
+from sinergi_consumers.audit.series import AuditSeries
+from sinergi_consumers.bus import Bus
+from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.files.output_file import OutputFile
+from sinergi_schemas.plain_text import counted
+from sinergi_schemas.zones import find_zone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sinergi.settings.settings import Settings
+    from sinergi_consumers.audit.reconciliation.reconciliation import PlacedDiscrepancy
+    from sinergi_consumers.audit.reconciliation.stored_events import Side
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.topics import Topic
+
+_FEW = 20
+
+
+def reconcile(
+    topics: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>; without it, all."),
+    ] = None,
+    databases: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--database",
+            metavar="AGENCY/NAME=URL",
+            help="Another reader's database that may be read from here; may be repeated.",
+        ),
+    ] = None,
+    zone: Annotated[
+        str, typer.Option(help="The zone in which a day begins, by its IANA name.")
+    ] = "Asia/Jakarta",
+    every_day: Annotated[
+        bool, typer.Option("--every-day", help="A row for each day, also where all is equal.")
+    ] = False,
+    to_file: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write all differences there, as NDJSON."),
+    ] = None,
+    force: Force = False,
+    limit: Limit = _FEW,
+    as_json: Annotated[
+        bool, json_option("The counts as one JSON document, with the first differences.")
+    ] = False,
+) -> None:
+    """Count the events of outbox, topics and databases by agency, type and day, and compare them.
+
+    It compares event by event: this agency's outbox with its topics, and each topic with the
+    database of this agency and with those that --database names. An event that is still on its way
+    is no difference. An event in quarantine is counted apart. A difference is named with event_id
+    and place. The topics are verified as by `sinergi replay`; nothing is changed.
+
+    Exit status: 0 all of it is equal; 1 something is not, is held in the outbox, or a topic is not
+    what was sealed; 2 something could not be read, and nothing is different.
+
+    Examples:
+      sinergi reconcile
+      sinergi reconcile --database bnnk-banyuwangi/main=postgresql://auditor@db.bnnk/bnnk --json
+    """
+    if find_zone(zone) is None:
+        raise errors.ReconciliationRefused(f"--zone {zone!r} is no zone; write Asia/Jakarta")
+    names = replay_topics.parsed(topics or [], has_copies=False)
+    if to_file is not None:
+        OutputFile.check(to_file, force=force)
+        if as_json and OutputFile.is_standard_output(to_file):
+            raise errors.ReconciliationRefused("--json and --out would both go to standard output")
+    settings, catalog = root.settings(), Catalog.shipped()
+    agreements = settings.agreements()
+    chosen = replay_topics.chosen(settings, agreements, names, [], [])
+    sides = [*_sides(settings, agreements, catalog, databases or [])]
+    if not sides:
+        what = "neither producer.database nor consumer.database is set"
+        raise errors.ReconciliationRefused(f"{what}; set one, or name a database by --database")
+    buses = {
+        each: Bus(replay_topics.connection(settings, each), agreements, catalog) for each in chosen
+    }
+    series = AuditSeries([Audit(bus, each, Copies()) for each, bus in buses.items()])
+    kept = None if to_file else limit
+    found = Reconciliation(buses[chosen[0]], series, sides, zone, kept)
+    with logged_native_output():
+        _run(found)
+    first = found.discrepancies[:limit]
+    if to_file is not None:
+        with OutputFile.open(to_file, force=force) as target:
+            for each in found.discrepancies:
+                target.write(json.dumps(_difference(each)).encode() + b"\n")
+    if as_json:
+        terminal.show_json(_document(found, first))
+    else:
+        reconciliation_matrix.show(found, is_every_day=every_day)
+        reconciliation_matrix.show_differences(first, found.discrepancy_count)
+    _report(found)
+    raise typer.Exit(_status(found))
+
+
+def _sides(
+    settings: Settings, agreements: Agreements, catalog: Catalog, others: Sequence[str]
+) -> Iterator[Side]:
+    """The outbox and the database of this agency, as far as they are set, and those named."""
+    from sinergi.reconciling.database_side import DatabaseSide  # noqa: PLC0415 - not for --help
+    from sinergi.reconciling.outbox_side import OutboxSide  # noqa: PLC0415 - not for --help
+
+    values = settings.values
+    if values.producer.database:
+        yield OutboxSide(settings.agency, settings.producer_database)
+    named: dict[str, tuple[str, str]] = {}
+    if values.consumer.database:
+        own = f"{settings.agency}/{settings.consumer_name}"
+        named[own] = (settings.agency, settings.consumer_database)
+    for text in others:
+        name, agency, url = _named(text)
+        if name in named:
+            raise errors.ReconciliationRefused(f"the database {name} is named twice")
+        named[name] = (agency, url)
+    for name, (agency, url) in named.items():
+        readable: Sequence[Topic] = [*agreements.read_by(agency)]
+        if not readable:
+            raise errors.ReconciliationRefused(f"no agreement lets {agency} read a topic")
+        yield DatabaseSide(name, url, frozenset(readable), catalog)
+
+
+def _named(text: str) -> tuple[str, str, str]:
+    """The name, agency and address of a database that is named by --database."""
+    name, mark, url = text.partition("=")
+    agency, slash, database = name.partition("/")
+    if not (mark and slash and agency and database and url):
+        # The text may hold a password.
+        what = (
+            "--database is not AGENCY/NAME=URL, as bnnk-banyuwangi/main=postgresql://db.bnnk/bnnk"
+        )
+        raise errors.ReconciliationRefused(what)
+    return name, agency, url
+
+
+def _run(found: Reconciliation) -> None:
+    columns = (
+        TextColumn("reconciling"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("messages"),
+        TimeRemainingColumn(),
+    )
+    with terminal.progress(*columns) as progress:
+        task = progress.add_task("", total=None)
+
+        def progressed() -> None:
+            progress.update(
+                task, completed=found.series.messages_read, total=found.series.message_count
+            )
+
+        found.run(progressed)
+
+
+def _status(found: Reconciliation) -> ExitStatus:
+    if found.discrepancy_count or found.broken:
+        return ExitStatus.NEGATIVE
+    return ExitStatus.ERROR if found.unread or found.undecided else ExitStatus.SUCCESS
+
+
+def _report(found: Reconciliation) -> None:
+    """Say on standard error what could not be read, and last the verdict."""
+    for name, why in found.unread.items():
+        terminal.note(f"sinergi: {name} could not be read: {why}")
+    for audit in found.broken:
+        for finding in audit.verdict.findings:
+            terminal.note(f"sinergi: {audit.name}: {finding.why}")
+    for audit in found.undecided:
+        terminal.note(f"sinergi: {audit.name} is undecided: {audit.why_undecided}")
+    style = {ExitStatus.SUCCESS: "green", ExitStatus.NEGATIVE: "bold red"}.get(
+        _status(found), "bold yellow"
+    )
+    terminal.note(f"verdict: {_sentence(found)}", style)
+
+
+def _sentence(found: Reconciliation) -> str:
+    """The verdict in one line."""
+    on_their_way = sum(count.on_their_way for row in found.matrix for count in row.sides.values())
+    sealed = counted(sum(each.sealed for each in found.matrix), "sealed event")
+    what = f"{sealed}, {counted(found.discrepancy_count, 'difference')}"
+    if on_their_way:
+        what += f", {on_their_way:,} on their way"
+    if found.broken:
+        what += f"; not what was sealed: {', '.join(each.name for each in found.broken)}"
+    if unread := [*found.unread, *(each.name for each in found.undecided)]:
+        what += f"; not checked: {', '.join(unread)}"
+    return what
+
+
+def _document(found: Reconciliation, first: Sequence[PlacedDiscrepancy]) -> dict[str, Any]:
+    return {
+        "made_at": SYSTEM.now().isoformat(),
+        "zone": found.zone,
+        "equal": {ExitStatus.SUCCESS: True, ExitStatus.NEGATIVE: False}.get(_status(found)),
+        "verdict": _sentence(found),
+        "counts": [
+            {
+                "agency": each.topic.agency,
+                "event_type": each.topic.event_type,
+                "day": None if each.day is None else each.day.isoformat(),
+                "topic": each.sealed,
+                "sides": {name: count._asdict() for name, count in each.sides.items()},
+            }
+            for each in found.matrix
+        ],
+        "differences": [_difference(each) for each in first],
+        "difference_count": found.discrepancy_count,
+        "not_read": dict(found.unread),
+        "topics_undecided": {each.name: each.why_undecided for each in found.undecided},
+        "topics_disproved": {
+            each.name: [finding.why for finding in each.verdict.findings] for each in found.broken
+        },
+    }
+
+
+def _difference(placed: PlacedDiscrepancy) -> dict[str, Any]:
+    found = placed.found
+    return {
+        "side": placed.side,
+        "what": found.state,
+        "topic": placed.topic.name,
+        "partition": found.partition,
+        "leaf": found.leaf,
+        "event_id": None if found.event_id is None else str(found.event_id),
+        "day": None if found.day is None else found.day.isoformat(),
+    }

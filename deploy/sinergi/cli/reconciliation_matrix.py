@@ -1,0 +1,112 @@
+"""The counts of a reconciliation as a table that a person reads at a glance."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from sinergi.cli import terminal
+from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
+from sinergi_consumers.audit.reconciliation.comparison import SideCount
+from sinergi_schemas.plain_text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sinergi_consumers.audit.reconciliation.reconciliation import (
+        MatrixRow,
+        PlacedDiscrepancy,
+        Reconciliation,
+    )
+
+_UNKNOWN = "unknown"
+_DIFFERENCES = (
+    TableColumn("side"),
+    TableColumn("what"),
+    TableColumn("topic"),
+    TableColumn("leaf"),
+    TableColumn("day"),
+    TableColumn("event_id"),
+)
+
+
+def show(found: Reconciliation, *, is_every_day: bool) -> None:
+    """Show a row for each topic and day. Neighbouring days on which all is equal are one row."""
+    names = [each.name for each in found.sides if each.name not in found.unread]
+    columns = [
+        TableColumn("agency", ColumnKind.HEADING),
+        TableColumn("type"),
+        TableColumn(f"day ({found.zone})"),
+        TableColumn("topic", ColumnKind.NUMBER),
+        *(TableColumn(name, ColumnKind.NUMBER) for name in names),
+    ]
+    rows = [
+        [
+            TableCell(group[0].topic.agency),
+            TableCell(group[0].topic.event_type),
+            TableCell(_days(group)),
+            TableCell(f"{sum(each.sealed for each in group):,}"),
+            *(_cell(group, name) for name in names),
+        ]
+        for group in _groups(found.matrix, is_every_day=is_every_day)
+    ]
+    terminal.show_table(columns, rows)
+
+
+def show_differences(first: Sequence[PlacedDiscrepancy], count: int) -> None:
+    """Show the first differences, each with the event and its place."""
+    if not first:
+        return
+    rows: list[list[str | TableCell]] = [
+        [
+            side,
+            TableCell(found.state, "bold red"),
+            topic.name,
+            "" if found.leaf is None else f"{found.partition}/{found.leaf}",
+            _UNKNOWN if found.day is None else found.day.isoformat(),
+            _UNKNOWN if found.event_id is None else str(found.event_id),
+        ]
+        for side, topic, found in first
+    ]
+    terminal.show_table(_DIFFERENCES, rows)
+    if count > len(first):
+        terminal.note(f"{counted(count - len(first), 'more difference')}: --limit or --out")
+
+
+def _groups(matrix: Sequence[MatrixRow], *, is_every_day: bool) -> Iterator[Sequence[MatrixRow]]:
+    """The rows that are shown as one."""
+
+    def is_plain(row: MatrixRow) -> bool:
+        counts = row.sides.values()
+        return row.day is not None and all(each == (row.sealed, 0, 0, 0) for each in counts)
+
+    for (_, together), group in groupby(matrix, key=lambda row: (row.topic, is_plain(row))):
+        if together and not is_every_day:
+            yield [*group]
+        else:
+            yield from ([each] for each in group)
+
+
+def _days(group: Sequence[MatrixRow]) -> str:
+    first, last = group[0].day, group[-1].day
+    if first is None or last is None:
+        return _UNKNOWN
+    if first == last:
+        return first.isoformat()
+    return f"{first.isoformat()} to {last.isoformat()}"
+
+
+def _cell(group: Sequence[MatrixRow], name: str) -> TableCell:
+    """The count of a side: its rows, and what is in quarantine, on its way, or wrong."""
+    found = [each.sides[name] for each in group if name in each.sides]
+    if not found:
+        return TableCell("-", "dim")
+    total = SideCount(*map(sum, zip(*found, strict=True)))
+    text = f"{total.events:,}"
+    if total.quarantined:
+        text += f" + {total.quarantined:,} in quarantine"
+    if total.on_their_way:
+        text += f", {total.on_their_way:,} on their way"
+    if total.discrepancies:
+        text += f", {total.discrepancies:,} wrong"
+    return TableCell(text, "bold red" if total.discrepancies else "")

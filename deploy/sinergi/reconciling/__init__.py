@@ -1,0 +1,1 @@
+"""The sides of a reconciliation: an agency's outbox, and readers' databases."""

@@ -1,0 +1,283 @@
+"""`sinergi reconcile` counts outbox, topic and databases against each other, event by event."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from agency_pair import DATABASE, AgencyPair, transfer
+from sinergi.cli.root import run
+from waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+COUNT = 12
+FROZEN = "ALTER TABLE sinergi_producer.outbox {} TRIGGER ALL"
+
+
+class Desk:
+    """A desk that may read the publisher's outbox and the reader's database."""
+
+    def __init__(self, pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> None:
+        self.pair = pair
+        self.reader = f"{pair.reader}/{DATABASE}"
+        self._capsys = capsys
+
+    def reconcile(self, *options: str, url: str | None = None) -> tuple[int, str, str]:
+        self._capsys.readouterr()
+        database = ("--database", f"{self.reader}={url or self.pair.consumer_url}")
+        settings = ("--config", str(self.pair.agency_settings))
+        status = run([*settings, "reconcile", *database, *options])
+        return (status, *self._capsys.readouterr())
+
+    def document(self, *options: str) -> tuple[int, dict[str, Any]]:
+        status, out, err = self.reconcile("--json", *options)
+        assert out, err
+        return status, json.loads(out)
+
+    def differences(self, side: str) -> list[tuple[str, str | None]]:
+        """What is wrong at a side, each with the event_id; nothing is wrong elsewhere."""
+        status, found = self.document()
+        assert status == 1, found
+        assert {each["side"] for each in found["differences"]} == {side}
+        return [(each["what"], each["event_id"]) for each in found["differences"]]
+
+    def execute(self, engine: sa.Engine, *statements: str) -> None:
+        with engine.begin() as connection:
+            for each in statements:
+                connection.execute(sa.text(each))
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+) -> Desk:
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+    pair.publish_and_materialise(COUNT)
+    return Desk(pair, capsys)
+
+
+def totals(found: dict[str, Any], side: str, kind: str) -> int:
+    return sum(each["sides"][side][kind] for each in found["counts"])
+
+
+def test_what_is_in_outbox_topic_and_database_is_equal(desk: Desk) -> None:
+    status, found = desk.document()
+    assert (status, found["equal"], found["difference_count"]) == (0, True, 0)
+    assert sum(each["topic"] for each in found["counts"]) == COUNT
+    assert totals(found, "outbox", "events") == COUNT
+    assert totals(found, desk.reader, "events") == COUNT
+    status, out, err = desk.reconcile()
+    assert status == 0
+    assert desk.pair.publisher in out
+    assert max(map(len, out.splitlines())) <= 100
+    assert "0 differences" in err
+
+
+def test_a_row_deleted_from_a_database_is_named_with_its_event(desk: Desk) -> None:
+    ((event, partition, leaf),) = desk.pair.ask(
+        "SELECT event_id, partition, leaf_index FROM sinergi.transfer_history"
+        " WHERE record_id = 'P/3'"
+    )
+    desk.execute(
+        desk.pair.consumer,
+        "DELETE FROM sinergi.transfer_history_escort WHERE record_id = 'P/3'",
+        "DELETE FROM sinergi.transfer_history WHERE record_id = 'P/3'",
+    )
+    assert desk.differences(desk.reader) == [("missing", str(event))]
+    status, out, _ = desk.reconcile()
+    assert status == 1
+    assert str(event) in out
+    assert f"{partition}/{leaf}" in out
+
+
+def test_a_row_of_another_event_is_found(desk: Desk) -> None:
+    desk.execute(
+        desk.pair.consumer,
+        "UPDATE sinergi.transfer_history SET event_id = gen_random_uuid() WHERE record_id = 'P/3'",
+    )
+    ((event,),) = desk.pair.ask(
+        "SELECT event_id FROM sinergi_producer.outbox WHERE record_id = 'P/3'", desk.pair.producer
+    )
+    assert desk.differences(desk.reader) == [("another event", str(event))]
+
+
+@pytest.mark.parametrize(
+    ("place", "what"), [("leaf_index", "there twice"), ("leaf_index + 9", "on its way")]
+)
+def test_a_row_added_to_a_database_is_found(desk: Desk, place: str, what: str) -> None:
+    columns = [
+        name
+        for (name,) in desk.pair.ask(
+            "SELECT column_name::text FROM information_schema.columns"
+            " WHERE table_schema = 'sinergi' AND table_name = 'transfer_history'"
+        )
+    ]
+    copied = {"record_id": "'P/added'", "leaf_index": place}
+    desk.execute(
+        desk.pair.consumer,
+        f"INSERT INTO sinergi.transfer_history ({', '.join(columns)})"
+        f" SELECT {', '.join(copied.get(each, each) for each in columns)}"
+        " FROM sinergi.transfer_history WHERE (partition, leaf_index) ="
+        " (SELECT partition, max(leaf_index) FROM sinergi.transfer_history"
+        " GROUP BY 1 ORDER BY 1 LIMIT 1)",
+    )
+    if what == "there twice":
+        assert [each for each, _ in desk.differences(desk.reader)] == [what]
+    else:  # no position covers it
+        _, found = desk.document()
+        assert totals(found, desk.reader, "on_their_way") == 1
+
+
+def test_a_row_that_only_the_database_has_below_its_position_is_found(desk: Desk) -> None:
+    """As after an operator has put other leaves in place of the topic's, or somebody added it."""
+    desk.execute(
+        desk.pair.consumer,
+        "UPDATE sinergi.transfer_history SET leaf_index = -1 WHERE record_id = 'P/3'",
+    )
+    found = desk.differences(desk.reader)
+    assert [what for what, _ in found] == ["not in the topic", "missing"]
+    assert found[0][1] == found[1][1]
+
+
+def test_events_that_have_not_arrived_are_on_their_way_and_no_difference(desk: Desk) -> None:
+    desk.pair.publish(transfer("P/waiting"))
+    status, found = desk.document()
+    assert (status, totals(found, "outbox", "on_their_way")) == (0, 1)
+    with desk.pair.relaying():
+        until(
+            lambda: (
+                not desk.pair.ask(
+                    "SELECT FROM sinergi_producer.tree WHERE sent_size < size"
+                    " UNION ALL SELECT FROM sinergi_producer.outbox WHERE leaf_index IS NULL",
+                    desk.pair.producer,
+                )
+            ),
+            "all is sent",
+        )
+    status, found = desk.document()
+    assert (status, totals(found, "outbox", "on_their_way")) == (0, 0)
+    assert totals(found, desk.reader, "on_their_way") == 1
+    status, _, err = desk.reconcile()
+    assert "1 on their way" in err
+
+
+def test_a_row_lost_from_the_outbox_is_named(desk: Desk) -> None:
+    ((event,),) = desk.pair.ask(
+        "SELECT event_id FROM sinergi_producer.outbox WHERE record_id = 'P/5'", desk.pair.producer
+    )
+    desk.execute(
+        desk.pair.producer,
+        FROZEN.format("DISABLE"),
+        "DELETE FROM sinergi_producer.outbox WHERE record_id = 'P/5'",
+        FROZEN.format("ENABLE"),
+    )
+    assert desk.differences("outbox") == [("missing", str(event))]
+
+
+def test_a_leaf_that_was_sent_and_is_not_in_the_topic_is_named(desk: Desk) -> None:
+    desk.execute(
+        desk.pair.producer,
+        FROZEN.format("DISABLE"),
+        "ALTER TABLE sinergi_producer.tree DISABLE TRIGGER ALL",
+        "UPDATE sinergi_producer.tree SET size = size + 1, sent_size = sent_size + 1"
+        " WHERE partition = 0",
+        "INSERT INTO sinergi_producer.outbox (event_id, event_type, record_id, revision,"
+        " recorded_at, fingerprint, datum, backfill, partition, leaf_index)"
+        " SELECT '0190a000-0000-7000-8000-000000000001', event_type, 'P/gone', 1, recorded_at,"
+        " fingerprint, datum, backfill, 0, (SELECT size - 1 FROM sinergi_producer.tree"
+        " WHERE partition = 0) FROM sinergi_producer.outbox LIMIT 1",
+        FROZEN.format("ENABLE"),
+        "ALTER TABLE sinergi_producer.tree ENABLE TRIGGER ALL",
+    )
+    expected = ("not in the topic", "0190a000-0000-7000-8000-000000000001")
+    assert desk.differences("outbox") == [expected]
+
+
+def test_a_held_row_is_left_to_do(desk: Desk) -> None:
+    desk.pair.publish(transfer("P/held"))
+    desk.execute(
+        desk.pair.producer,
+        "UPDATE sinergi_producer.outbox SET held = 'not agreed' WHERE record_id = 'P/held'",
+    )
+    assert [what for what, _ in desk.differences("outbox")] == ["held"]
+
+
+def test_an_event_in_quarantine_is_counted_apart(desk: Desk) -> None:
+    desk.execute(
+        desk.pair.consumer,
+        "INSERT INTO sinergi_consumer.quarantine (projection, topic, partition, leaf_index,"
+        " reason, detail, fingerprint, key_hash, leaf_hash, size)"
+        " SELECT 'transfer_history', topic, partition, leaf_index, 'rows-refused', 'x',"
+        " '\\x00', '\\x00', '\\x00', 1 FROM sinergi.transfer_history WHERE record_id = 'P/3'",
+        "DELETE FROM sinergi.transfer_history_escort WHERE record_id = 'P/3'",
+        "DELETE FROM sinergi.transfer_history WHERE record_id = 'P/3'",
+    )
+    status, found = desk.document()
+    assert status == 0, found
+    assert totals(found, desk.reader, "quarantined") == 1
+    assert totals(found, desk.reader, "events") == COUNT - 1
+    assert "1 in quarantine" in desk.reconcile()[1]
+
+
+def test_a_database_that_is_away_is_not_counted_as_equal(desk: Desk) -> None:
+    gone = "postgresql+psycopg://nobody:secret-of-nobody@127.0.0.1:1/none"
+    status, out, err = desk.reconcile("--json", url=gone)
+    found = json.loads(out)
+    assert (status, found["equal"]) == (2, None)
+    assert [*found["not_read"]] == [desk.reader]
+    assert totals(found, "outbox", "events") == COUNT
+    assert "secret-of-nobody" not in out + err
+
+
+def test_days_begin_in_the_zone_that_is_asked_for(desk: Desk) -> None:
+    days = {}
+    for zone in ("Pacific/Kiritimati", "Pacific/Niue"):  # 25 hours apart
+        _, found = desk.document("--zone", zone)
+        days[zone] = {each["day"] for each in found["counts"]}
+    assert not days["Pacific/Kiritimati"] & days["Pacific/Niue"]
+
+
+def test_all_differences_go_to_a_file_and_the_first_to_the_table(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.execute(
+        desk.pair.consumer,
+        "DELETE FROM sinergi.transfer_history_escort",
+        "DELETE FROM sinergi.transfer_history",
+    )
+    file = tmp_path / "differences.ndjson"
+    status, out, err = desk.reconcile("--limit", "2", "--out", str(file))
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    assert (status, len(lines)) == (1, COUNT)
+    assert {each["what"] for each in lines} == {"missing"}
+    assert out.count(" missing ") == 2
+    assert f"{COUNT - 2} more differences" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--zone", "Banyuwangi"], "no zone"),
+        (["--database", "bnnk=postgresql://x/y"], "is not AGENCY/NAME=URL"),
+        (["--database", "nobody/main=postgresql://x/y"], "no agreement lets nobody read"),
+        (["sinergi.x"], "sinergi.x"),
+        (["--json", "--out", "-"], "both go to standard output"),
+    ],
+)
+def test_wrong_input_is_one_line_and_nothing_is_reconciled(
+    desk: Desk, options: list[str], said: str
+) -> None:
+    status, out, err = desk.reconcile(*options)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert sum(each.startswith("sinergi: ") for each in err.splitlines()) == 1
