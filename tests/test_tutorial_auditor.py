@@ -112,7 +112,7 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
     assert auditor.follow(services) == [0, 0, 0]
     an_outside_auditor_has_settings_like_those_of_the_page(auditor, settings)
     assert auditor.follow(state) == [1]
-    assert auditor.follow(record) == [0, 0, 0, 2, 0, 0, 0]
+    assert auditor.follow(record) == [0, 0, 0, 2, 0, 0, 0, 0]
     assert auditor.follow(life) == [0, 0]
     page = (auditor.folder / "0093.html").read_text(encoding="utf-8")
     assert "MUT/2026/0101" in page
