@@ -22,7 +22,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import cluster_id, describe, ends, open_admin
 from sinergi_schemas.kafka.scan import PartitionScan, open_scan
-from sinergi_schemas.timeouts import KafkaTimeouts
+from sinergi_schemas.timeouts import KafkaTimeouts, RelayTimeouts, Timeouts
 from sinergi_schemas.topics import TopicPartition, control_topic, receipts_topic
 from test_kafka import send
 from test_relay import relay_of, sent, until_sent
@@ -31,6 +31,7 @@ from waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NO_RECEIPTS = "receipts cannot be read: none of them is kept"
 TOPIC, GROUP = ResourceType.TOPIC, ResourceType.GROUP
 READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
 
@@ -369,15 +370,30 @@ def publish_one(pair: AgencyPair, broker: Secured) -> None:
     pair.connection = ours
 
 
+def test_a_relay_that_may_not_read_receipts_says_so_once_and_sends_all_events(
+    pair: AgencyPair, broker: Secured
+) -> None:
+    pair.timeouts = Timeouts(relay=RelayTimeouts(receipts=0.05))
+    broker.permit(TOPIC, pair.topic.name, READ, WRITE)
+    broker.permit(TOPIC, control_topic(pair.publisher), WRITE)
+    with capture_logs() as logs, pair.relaying():
+        pair.until(lambda: is_said(logs, NO_RECEIPTS, receipts_topic(pair.reader)), "it is said")
+        for number in range(3):
+            pair.publish(transfer(f"P/{number}"))
+            until_sent(pair, number + 1)
+    assert len([each for each in logs if each["event"] == NO_RECEIPTS]) == 1
+
+
 Right = tuple[ResourceType, str, tuple[AclOperation, ...]]
 
 # What docs/runbooks.md says that each process needs, and nothing more.
 NEEDS: dict[str, tuple[str, Callable[[AgencyPair], list[Right]]]] = {
     "relay": (
-        "Read, Write on its own event topics; Write on its own control topic",
+        "Write on its own control topic; Read on the receipts topics of its own readers",
         lambda pair: [
             (TOPIC, pair.topic.name, (READ, WRITE)),
             (TOPIC, control_topic(pair.publisher), (WRITE,)),
+            (TOPIC, receipts_topic(pair.reader), (READ,)),
         ],
     ),
     "materialise": (
