@@ -105,9 +105,9 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
     auditor: AuditorFolder,
 ) -> None:
     numbers = [int(section.removeprefix("## ").partition(".")[0]) for section in SECTIONS]
-    assert numbers == [*range(1, 12)]
-    playing, state, record, life, since_when, enemy, caught, by_hand, meaning, *database = SECTIONS
-    rows, table = database
+    assert numbers == [*range(1, 13)]
+    playing, state, record, life, since_when, known, enemy, caught, *last = SECTIONS
+    by_hand, meaning, rows, table = last
     services, settings, _ = re.split(r"(?ms)^```toml\n(.*?)^```$", playing)
     assert auditor.follow(services) == [0, 0, 0]
     an_outside_auditor_has_settings_like_those_of_the_page(auditor, settings)
@@ -117,6 +117,7 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
     page = (auditor.folder / "0093.html").read_text(encoding="utf-8")
     assert "MUT/2026/0101" in page
     assert auditor.follow(since_when) == [0, 0, 0]
+    assert auditor.follow(known) == [0, 2, 0, 0, 0, 0, 1, 0, 0]
     assert auditor.follow(enemy) == [0] * 6
     assert auditor.follow(caught) == [0] + [1] * 4 + [0] * 4
     assert auditor.follow(by_hand) == [0, 0, 0]

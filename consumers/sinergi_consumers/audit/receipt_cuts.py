@@ -122,6 +122,7 @@ class ReceiptReading:
 
         Raises:
             ReceiptsMissing: the receipts do not say it, or there are none.
+            NothingReceived: it is before its first receipt.
             ReceiptFalse: a receipt in the database is not what it signed.
             Unavailable: the brokers or the database do not answer.
         """
@@ -221,9 +222,9 @@ class ReceiptReading:
         """Refuse if the receipts do not say what the database had.
 
         Raises:
-            ReceiptsMissing: they do not.
+            ReceiptsMissing, NothingReceived: they do not.
         """
-        reader, at = str(self.reader), found.at.isoformat()
+        reader, at = str(self.reader), found.at.isoformat(timespec="seconds")
         if not any(each.last or each.following for each in near.values()):
             what = "no receipt of it was found for these topics"
             raise errors.ReceiptsMissing(reader, at, f"\n  {what}")
@@ -237,8 +238,7 @@ class ReceiptReading:
             first = min(
                 each.following.at for each in near.values() if each.following and each.following.at
             )
-            what = f"it had nothing by then: its first receipt is of {first.isoformat()}"
-            raise errors.ReceiptsMissing(reader, at, f"\n  {what}")
+            raise errors.NothingReceived(reader, at, first.isoformat())
 
 
 def _unknown(tp: TopicPartition, near: NearReceipts) -> str:
