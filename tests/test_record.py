@@ -248,6 +248,21 @@ def test_the_owner_is_shown_when_its_relay_sealed_and_that_nobody_signed_that(
     assert [each["names_us"] for each in life["related"]] == [False]
 
 
+def test_a_record_with_endless_revisions_or_relations_is_not_taken_into_memory(
+    bus: RecordBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinergi_consumers.audit.records.relations.MOST_NAMING", 0)
+    _, out, _ = bus.record("seizure", ID, "--json")
+    assert [each["names_us"] for each in json.loads(out)["related"]] == [False]
+    assert json.loads(out)["related_not_listed"] == 1
+    for name, limit in (("MOST_REVISIONS", 2), ("MOST_BYTES", 1_000)):
+        with monkeypatch.context() as changed:
+            changed.setattr(f"sinergi_consumers.audit.records.reading.{name}", limit)
+            status, out, err = bus.record("seizure", ID)
+        assert (status, out) == (2, "")
+        assert "sinergi replay --key" in err
+
+
 def test_changes_name_each_field_with_its_meaning_and_codes_in_two_languages() -> None:
     schema = Catalog.shipped().newest("transfer")
     event = transfer("P/1").model_dump()

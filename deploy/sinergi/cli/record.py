@@ -128,6 +128,8 @@ def _show(page: dict[str, Any], found: FoundRecord) -> None:
     _head("Related records")
     if page["related"]:
         terminal.show_table(_RELATED, [_related(each) for each in page["related"]])
+    if page["related_not_listed"]:
+        terminal.show_line(f"and {page['related_not_listed']:,} more, which name this record")
     if not page["searched_related"]:
         terminal.show_line("Records that name this one were not searched.")
     for name, why in page["not_searched"].items():

@@ -46,6 +46,7 @@ def document(
         "remarks": life.remarks,
         "revisions": [_revision(life, each) for each in life.revisions],
         "related": [_relation(each) for each in life.relations.stated],
+        "related_not_listed": life.relations.not_listed,
         "searched_related": has_searched,
         "not_searched": life.relations.unsearched,
         "quarantine": quarantine if has_quarantine else None,

@@ -43,7 +43,7 @@ class FoundRecord:
     """
 
     record: SealedRecord | None = None
-    report: PossessionReport = field(default_factory=lambda: PossessionReport([], []))
+    report: PossessionReport = field(default_factory=lambda: PossessionReport({}, []))
     searched: list[SealedRecord] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
 

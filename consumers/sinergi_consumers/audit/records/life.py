@@ -127,8 +127,8 @@ def life(
     """
     revisions: list[RevisionLife] = []
     before: SealedRevision | None = None
+    numbers: set[int] = set()
     for each in record.revisions:
-        numbers = {earlier.number for earlier in revisions if earlier.number is not None}
         number = None if each.event is None else int(each.event["revision"])
         repeats = number in numbers
         changed: list[FieldChange] = []
@@ -141,7 +141,8 @@ def life(
         revisions.append(
             RevisionLife(each, report.of(each), changed, sealed_at, quarantine, repeats)
         )
-        if each.event is not None and not repeats:
+        if number is not None and not repeats:
+            numbers.add(number)
             before = each
     about = next((each.schema.event.doc for each in record.revisions if each.schema), "")
     named = {str(each.event["agreement"]) for each in record.revisions if each.event}

@@ -118,16 +118,16 @@ class PossessionReport:
     """Since when all databases of the readers have had a record.
 
     Attributes:
-        possessions: by revision, then by reader.
+        by_leaf: of each revision by the index of its leaf, by reader.
         remarks: what was found and does not count, a line each.
     """
 
-    possessions: list[Possession]
+    by_leaf: dict[int, list[Possession]]
     remarks: list[str]
 
     def of(self, revision: SealedRevision) -> list[Possession]:
         """Those of one revision."""
-        return [each for each in self.possessions if each.leaf_index == revision.leaf_index]
+        return self.by_leaf.get(revision.leaf_index, [])
 
 
 def possession(
@@ -147,7 +147,7 @@ def possession(
     remarks: list[str] = []
     readers = _databases(agreements, record.topic)
     if not record.revisions:
-        return PossessionReport([], [])
+        return PossessionReport({}, [])
     tp = record.revisions[0].tp
     for table in sorted(tables, key=lambda each: [*ReceiptSource].index(each.source)):
         for stored in table.first_covering(tp, readers, record.leaves):
@@ -168,7 +168,10 @@ def possession(
                 known = _KnownReceipt(receipt, ReceiptSource.TOPIC, None)
                 found.setdefault((receipt.reader, leaf), known)
     _compare(record, found.values())
-    return PossessionReport([*_by_revision(agreements, record, readers, found)], remarks)
+    by_leaf: dict[int, list[Possession]] = {each: [] for each in record.leaves}
+    for each in _by_revision(agreements, record, readers, found):
+        by_leaf[each.leaf_index].append(each)
+    return PossessionReport(by_leaf, remarks)
 
 
 def _databases(agreements: Agreements, topic: Topic) -> list[str]:

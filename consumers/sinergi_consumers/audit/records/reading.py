@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from sinergi_schemas.seal.reader import VerifiedLeaves
     from sinergi_schemas.topics import Topic
 
+# A publisher may seal any number of events of one record. A page cannot show them all.
+MOST_REVISIONS = 5_000
+MOST_BYTES = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class SealedRevision:
@@ -94,6 +98,7 @@ def read_record(
 
     Raises:
         EventTypeUnknown: the event type is not installed.
+        RecordRefused: the record has more revisions than can be shown.
         SinergiError: see `Audit.events`.
     """
     audit = Audit(bus, topic, Copies())
@@ -102,11 +107,15 @@ def read_record(
     key = record_id.encode()
     number = partition_for(key, bus.agreements.partitions(topic))
     found = SealedRecord(topic, record_id, audit)
-    tree = Frontier.empty()
+    tree, size = Frontier.empty(), 0
     for batch in audit.batches({}, only=[number]):
         for each in batch.checkpoints:
             indexes = range(each.start, each.end)
             messages = [m for m in map(batch.message, indexes) if m.key == key]
+            size += sum(m.size for m in messages)
+            if len(found.revisions) + len(messages) > MOST_REVISIONS or size > MOST_BYTES:
+                more = f"it has more than {MOST_REVISIONS:,} events, or {MOST_BYTES // 2**20} MiB"
+                raise errors.RecordRefused(f"{more}; read it with `sinergi replay --key`")
             if messages:
                 part = _RecordLeaves(topic, number, messages)
                 found.revisions += _revisions(bus, decoder, part, tree, each)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sinergi_consumers.bus import Bus
     from sinergi_schemas.topics import Topic
 
+# Anybody who publishes may name a record in any number of others.
+MOST_NAMING = 1_000
+
 # What is wrong with one topic does not keep the others from being searched.
 _OF_ONE_TOPIC = (
     errors.TopicMissing,
@@ -50,12 +53,15 @@ class RecordRelations:
     """All relations of a record.
 
     Attributes:
-        stated: each once, with the lowest revision that states it.
+        stated: each once, with the lowest revision that states it; of those that others state at
+            most `MOST_NAMING` from each topic.
         unsearched: why a topic was not searched to its end, by its name.
+        not_listed: how many more relations to ours there are than are listed.
     """
 
     stated: list[StatedRelation] = field(default_factory=list)
     unsearched: dict[str, str] = field(default_factory=dict)
+    not_listed: int = 0
 
 
 def stated_by(record: SealedRecord) -> list[StatedRelation]:
@@ -93,7 +99,11 @@ def relations(
         try:
             for frame in replay.events(ReplayFilter()):
                 for each in _naming(frame, topic, record):
-                    if (each.other, each.relation) not in seen:
+                    if (each.other, each.relation) in seen:
+                        continue
+                    if len(seen) >= MOST_NAMING:
+                        found.not_listed += 1
+                    else:
                         seen.add((each.other, each.relation))
                         found.stated.append(each)
                 while_reading(replay)
