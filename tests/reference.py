@@ -87,6 +87,7 @@ MEANINGS = {
         for role, whom in (("producer", "the relay"), ("consumer", "the materialiser"))
         for name in ("username", "password_file", "certificate_file", "private_key_file")
     },
+    "provision.open_brokers": "whether brokers without access control are taken, as for trials",
     "provision.grace_hours": "for how many hours after an agreement's end its rights and users are"
     " kept, so that what was recorded before still arrives",
     "provision.passwords": "the folder for the passwords of new users, each in a file of mode 0600",

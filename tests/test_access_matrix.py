@@ -32,11 +32,13 @@ from confluent_kafka.admin import (
     ResourceType,
     ScramCredentialInfo,
     ScramMechanism,
+    UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
 )
 
-from provisioned_bus import AGENCIES, LAPAS, STRANGER, ProvisionedBus, agreement, year
+from provisioned_bus import AGENCIES, BNNK, LAPAS, STRANGER, ProvisionedBus, agreement, year
 from secured_kafka import PASSWORD, USER, secured
+from sinergi.provision.access_control import ALL_ENTRIES
 from sinergi_schemas import errors, topics
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.connection import Attempt
@@ -452,3 +454,46 @@ def committed(admin: Admin, group: str) -> int | None:
 
     until(is_decided, f"a coordinator of {group}")
     return found[0]
+
+
+def test_a_user_of_the_operator_that_an_agreement_names_is_refused_and_stays_as_it_is(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It keeps its password and its rights, whatever the agreement says and when it ends."""
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    made = UserScramCredentialUpsertion("monitoring", info, PASSWORD.encode())
+    for answer in bus.broker.admin.alter_user_scram_credentials([made]).values():
+        answer.result(30)
+    before = scram_of(bus, "monitoring")
+    document = agreement(in_force={"from": year(2025)})
+    document["parties"][BNNK]["principals"] = {"consumer": ["monitoring"]}
+    bus.agree(document)
+    assert bus.provision("plan") == 2
+    assert bus.provision("apply") == 2
+    said = capsys.readouterr().err
+    assert "User:monitoring: Sinergi did not make this user, and does not touch it" in said
+    assert bus.provision("rotate", BNNK) == 0
+    assert scram_of(bus, "monitoring") == before
+    assert not (bus.folder / "passwords/monitoring.password").exists()
+    shown = [each for each in entries_of(bus) if each.principal == "User:monitoring"]
+    assert shown == []
+    bus.agree(document | {"in_force": {"from": year(2024), "until": year(2025)}})
+    assert bus.provision("apply") == 0
+    assert scram_of(bus, "monitoring") == before
+    gone = UserScramCredentialDeletion("monitoring", ScramMechanism.SCRAM_SHA_512)
+    for removed in bus.broker.admin.alter_user_scram_credentials([gone]).values():
+        removed.result(30)
+    bus.agree(agreement(in_force={"from": year(2020)}))
+    assert bus.provision("apply") == 0
+
+
+def scram_of(bus: ProvisionedBus, user: str) -> list[int]:
+    """The iterations of a user's passwords."""
+    asked = bus.broker.admin.describe_user_scram_credentials([user])
+    assert isinstance(asked, dict)
+    found = asked[user].result(30)
+    return [each.iterations for each in found.scram_credential_infos]
+
+
+def entries_of(bus: ProvisionedBus) -> list[AclBinding]:
+    return list(bus.broker.admin.describe_acls(ALL_ENTRIES).result(30))

@@ -323,6 +323,7 @@ def test_provision_plans_applies_and_is_then_done(run: Run, kafka: str) -> None:
     )
     sign(run, agreement, one, two)
     known = ["--config", str(folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
+    known += ["--set", "provision.open_brokers=true"]
     status, out, _ = run(*known, "provision", "plan", "--json")
     names = {step["topic"]: step["verdict"] for step in json.loads(out)["topics"]}
     assert names == dict.fromkeys(
@@ -370,7 +371,8 @@ def test_no_topic_is_made_for_an_event_type_that_is_misspelt_unless_it_is_named(
         'purposes = ["ESCORT"]\npartitions = 1\n'
     )
     sign(run, agreement, one, two, unknown_type="sezure")
-    known = ["--config", f"{one}/sinergi.toml", "--set", f"kafka.bootstrap={kafka}", "provision"]
+    known = ["--config", f"{one}/sinergi.toml", "--set", f"kafka.bootstrap={kafka}"]
+    known += ["--set", "provision.open_brokers=true", "provision"]
     topic = f"sinergi.{one}.sezure"
     status, _, err = run(*known, "apply")
     assert status == 2

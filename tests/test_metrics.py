@@ -26,6 +26,7 @@ from sinergi_schemas.timeouts import (
     RelayTimeouts,
     Timeouts,
 )
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -391,7 +392,12 @@ def test_a_process_tells_whether_it_could_load_the_agreements(
 
 @pytest.mark.long
 def test_a_watch_of_the_provision_tells_what_it_does(pair: AgencyPair) -> None:
-    with child(pair.agency_settings, "provision", "apply", "--watch") as watch:
+    command = ["provision", "apply", "--watch"]
+    with child(pair.agency_settings, *command) as watch:
+        # The brokers of the tests have no authorizer.
+        says = "waiting: AccessControlMissing\n"
+        until(lambda: watch.until_status("/readyz", 503) == says, "it says what is missing")
+    with child(pair.agency_settings, "--set", "provision.open_brokers=true", *command) as watch:
         assert watch.until_status("/readyz", 200) == "working\n"
         watch.until_value("sinergi_provision_refused_topics", 0)
         assert watch.value(LOADED) == 1

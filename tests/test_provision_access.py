@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 NOTHING = FoundAccess(frozenset(), frozenset())
-OK, CREATE, REMOVE, LEFT = (
+OK, CREATE, REMOVE, LEFT, REFUSED = (
     AccessAction.OK,
     AccessAction.CREATE,
     AccessAction.REMOVE,
     AccessAction.LEFT,
+    AccessAction.REFUSED,
 )
 
 
@@ -298,22 +299,72 @@ def done(found: FoundAccess, steps: Iterable[AccessStep]) -> FoundAccess:
         elif each.action is REMOVE:
             entries -= {each.entry} if each.entry else set()
             users -= set() if each.entry else {each.user}
-    return FoundAccess(frozenset(entries), frozenset(users))
+    return FoundAccess(frozenset(entries), frozenset(users), other_users=found.other_users)
 
 
 @given(
     entries=st.frozensets(ENTRIES, max_size=20),
     users=st.frozensets(st.sampled_from(["admin", "ombudsman.auditor", "x"])),
+    other_users=st.frozensets(st.sampled_from(["monitoring", "bnnk-banyuwangi.consumer"])),
     at=st.datetimes(datetime(2025, 1, 1), datetime(2032, 1, 1)),  # noqa: DTZ001 - made aware below
 )
 def test_a_plan_gives_exactly_the_agreed_rights_and_changes_nothing_foreign(
-    entries: frozenset[AclEntry], users: frozenset[str], at: datetime
+    entries: frozenset[AclEntry], users: frozenset[str], other_users: frozenset[str], at: datetime
 ) -> None:
     known, at = agreements(raw()), at.replace(tzinfo=UTC)
     ours, given = set(given_rights(known)), set(given_rights(known, at))
-    found = FoundAccess(entries, users)
-    after = done(found, access_steps(known, at, found))
-    assert after.entries == (entries - ours) | given
+    found = FoundAccess(entries, users, other_users=other_users)
+    steps = access_steps(known, at, found)
+    after = done(found, steps)
+    refused = {each.principal for each in steps if each.action is REFUSED}
+    assert {each.removeprefix("User:") for each in refused} <= other_users | {
+        each.principal.removeprefix("User:") for each in entries - ours
+    }
+    kept = {each for each in entries if each.principal.removeprefix("User:") in other_users}
+    wanted = {each for each in given if each.principal not in refused}
+    assert after.entries == (entries - ours) | kept | (entries & given) | wanted
     assert after.users >= users - {"ombudsman.auditor"}
     again = access_steps(known, at, after)
-    assert {each.action for each in again} <= {OK, LEFT}
+    assert {each.action for each in again} <= {OK, LEFT, REFUSED}
+
+
+def of_bnnk(found: FoundAccess, at: datetime = NOW) -> list[AccessStep]:
+    """The steps about the consumer of an agency."""
+    steps = access_steps(agreements(raw(in_force=ENDING)), at, found)
+    return sorted(
+        (each for each in steps if each.user == "bnnk-banyuwangi.consumer"),
+        key=lambda each: each.entry is not None,
+    )
+
+
+ENDING = {"from": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2030, 1, 1, tzinfo=UTC)}
+
+
+def test_a_user_that_somebody_else_made_is_refused_and_keeps_its_password_and_rights() -> None:
+    """Whoever writes its name into an agreement would get its password by `rotate`."""
+    name = "bnnk-banyuwangi.consumer"
+    given = [each for each in given_rights(agreements(raw()), NOW) if name in each.principal]
+    found = FoundAccess(frozenset(given[:1]), frozenset(), other_users=frozenset({name}))
+    user, *rights = of_bnnk(found)
+    assert (user.action, user.entry) == (REFUSED, None)
+    assert "Sinergi did not make this user" in user.why
+    assert {each.action for each in rights} == {OK, REFUSED}
+    ended = of_bnnk(found, datetime(2040, 1, 1, tzinfo=UTC))
+    assert [each.action for each in ended] == [LEFT, LEFT]
+    with pytest.raises(errors.RotationRefused, match="Sinergi did not make this user"):
+        users_of(agreements(raw()), "bnnk-banyuwangi", found)
+
+
+@pytest.mark.parametrize(("permission", "is_refused"), [("ALLOW", True), ("DENY", False)])
+def test_a_principal_with_foreign_rights_gets_no_password(
+    permission: str, *, is_refused: bool
+) -> None:
+    principal = "User:bnnk-banyuwangi.consumer"
+    foreign = AclEntry(principal, "TOPIC", "*", "LITERAL", "READ", permission)
+    user, *rights = of_bnnk(FoundAccess(frozenset({foreign}), frozenset()))
+    action = REFUSED if is_refused else CREATE
+    assert (user.action, {each.action for each in rights}) == (action, {action, LEFT})
+    assert ("rights that no agreement gives" in user.why) == is_refused
+    name = frozenset({"bnnk-banyuwangi.consumer"})
+    known = of_bnnk(FoundAccess(frozenset({foreign}), name))
+    assert {each.action for each in known} == {OK, CREATE, LEFT}, "Sinergi made this user before"

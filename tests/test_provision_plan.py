@@ -133,13 +133,13 @@ def test_a_kept_plan_is_for_the_agreements_and_the_cluster_that_it_was_made_of(
         ("[]", "is not what `sinergi provision plan --out` wrote"),
         ('{"format": "sinergi provision plan 1"}', "was made by another version of Sinergi"),
         ('{"format": "another plan"}', "is not what `sinergi provision plan --out` wrote"),
-        ('{"format": "sinergi provision plan 2"}', "lacks its list `unknown_types`"),
+        ('{"format": "sinergi provision plan 3"}', "lacks its list `unknown_types`"),
         (
-            '{"format": "sinergi provision plan 2", "unknown_types": [], "topics": 7, "access": 1}',
+            '{"format": "sinergi provision plan 3", "unknown_types": [], "topics": 7, "access": 1}',
             "is not the plan that would be made now",
         ),
         (
-            '{"format": "sinergi provision plan 2", "unknown_types": [], "topics": [{}, 1, []]}',
+            '{"format": "sinergi provision plan 3", "unknown_types": [], "topics": [{}, 1, []]}',
             "is not the plan that would be made now",
         ),
     ],
@@ -236,7 +236,7 @@ def test_a_plan_on_standard_output_stands_there_alone(
     capsys.readouterr()
     for options in ([], ["--json"]):
         assert bus.provision("plan", "--out", "-", *options) == 1
-        assert json.loads(shown(capsys))["format"] == "sinergi provision plan 2"
+        assert json.loads(shown(capsys))["format"] == "sinergi provision plan 3"
 
 
 @pytest.mark.parametrize("command", [["plan"], ["apply"], ["apply", "--watch"], ["export"]])
@@ -453,13 +453,21 @@ def test_the_files_of_a_user_go_with_the_user(bus: ProvisionedBus, tmp_path: Pat
     delete(control, "user")
 
 
-def test_without_an_authorizer_topics_are_made_and_the_lack_is_told(
+def test_without_an_authorizer_topics_are_made_and_the_lack_is_an_error(
     bus: ProvisionedBus, kafka: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (bus.folder / "agreements/pks-2.toml").unlink()
     config = ["--config", str(bus.folder / "sinergi.toml"), "--set", f"kafka.bootstrap={kafka}"]
-    assert run([*config, "provision", "plan", "--json"]) == 1
+    meant = [*config, "--set", "provision.open_brokers=true"]
+    assert run([*config, "provision", "plan", "--json"]) == 2
     out, err = capsys.readouterr()
+    (broker,) = json.loads(out)["open_brokers"]
     assert json.loads(out)["access"] is None
     assert json.loads(out)["topics"]
-    assert "the brokers have no authorizer" in err
+    assert f"Brokers without an authorizer: {broker}. Whoever reaches them may" in err
+    assert run([*config, "provision", "apply"]) == 2
+    assert "All else is done" in capsys.readouterr().err
+    assert run([*meant, "provision", "plan"]) == 0
+    assert "no broker has an authorizer" in capsys.readouterr().err
+    assert run([*meant, "provision", "apply"]) == 0
+    assert run([*config, "provision", "plan"]) == 2, "there is nothing to do, and it is open"

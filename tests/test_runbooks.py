@@ -336,7 +336,8 @@ def test_the_only_broker_lost_with_its_disk_is_filled_again_from_the_outbox(
     scenario.publish()
     kafka.start()
     scenario.until_lines(bus.agency_settings, "not on the broker: run `sinergi provision apply`")
-    done: Any = sinergi(bus.agency_settings, "provision", "apply")
+    apply = ["--set", "provision.open_brokers=true", "provision", "apply"]
+    done: Any = sinergi(bus.agency_settings, *apply)
     assert done.returncode == 0, done.stderr
     relay = scenario.relay()
     said(relay, "topic has lost what it had: sending again")

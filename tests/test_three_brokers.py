@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -24,7 +25,6 @@ from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.long
 
@@ -144,6 +144,38 @@ def test_with_two_of_three_brokers_dead_a_client_connects_with_pauses(
         assert max(connects.values()) < MOST_CONNECTS, connects
     finally:
         local.up()
+
+
+def test_a_single_broker_without_access_control_is_named_whichever_is_asked(
+    local: Local, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each broker has a settings file of its own, and one of them is enough for a stranger."""
+    operator = ["--config", str(local.operator_settings), "provision"]
+    pid = local.status().brokers[1].pid
+    assert pid is not None
+    process = psutil.Process(pid)
+    command, folder, environment = process.cmdline(), process.cwd(), process.environ()
+    (name,) = [each for each in command if each.endswith(".properties")]
+    file = Path(folder) / name
+    before = file.read_text()
+    process.terminate()
+    process.wait(PATIENCE_SECONDS)
+    lines = [each for each in before.splitlines() if "authorizer.class.name" not in each]
+    file.write_text("\n".join([*lines, ""]))
+    opened = psutil.Popen(command, env=environment, cwd=folder)
+    try:
+        until(lambda: brokers_of(local) == 3, "the broker is there again")
+        for _ in range(4):
+            assert run([*operator, "plan"]) == 2
+        assert "Brokers without an authorizer: 2." in capsys.readouterr().err
+        assert run([*operator, "apply"]) == 2
+    finally:
+        opened.terminate()
+        opened.wait(PATIENCE_SECONDS)
+        file.write_text(before)
+        local.up()
+    until(lambda: brokers_of(local) == 3, "all are there")
+    assert run([*operator, "plan"]) == 0
 
 
 def lacking(settings: Path, capsys: pytest.CaptureFixture[str]) -> set[str]:

@@ -531,7 +531,7 @@ def test_provision_says_what_is_odd_about_the_agreements(
     assert "transfers is no event type of this version, so nobody can publish it" in said
     assert "did you mean transfer?" in said
     agency.agree(in_force={"from": date(2020, 1, 1), "until": date(2020, 2, 1), "zone": "UTC"})
-    assert run(["provision", "plan"]) == 0
+    assert run(["--set", "provision.open_brokers=true", "provision", "plan"]) == 0
     said = capsys.readouterr().err
     assert "no agreement is in force now, so no topic is wanted" in said
     assert "pks.toml was in force until 2020-02-02 00:00+00:00" in said

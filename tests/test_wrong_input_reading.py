@@ -378,6 +378,6 @@ def test_a_topic_that_is_not_there_is_named_and_read_as_soon_as_it_is(
     with waiting(reader) as said:
         until_said(said, f"sinergi.{reader.publisher}.transfer")
         assert "topic not there yet" in {each["event"] for each in said}
-        assert run(["provision", "apply"]) == 0
+        assert run(["--set", "provision.open_brokers=true", "provision", "apply"]) == 0
         engine = sa.create_engine(postgresql, poolclass=sa.NullPool)
         until(lambda: begun(engine) > 0, "the share is claimed")

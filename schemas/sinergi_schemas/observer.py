@@ -97,8 +97,8 @@ class Observer(Protocol):
         """
         ...
 
-    def refused(self, topics: int) -> None:
-        """`sinergi provision` has planned, and refuses so many topics."""
+    def refused(self, topics: int, users: int) -> None:
+        """`sinergi provision` has planned, and refuses so many topics and users."""
         ...
 
     def reloaded(self, *, is_loaded: bool) -> None:
@@ -124,7 +124,7 @@ class _Unobserved:
 
     def changed(self, what: str, action: str) -> None: ...
 
-    def refused(self, topics: int) -> None: ...
+    def refused(self, topics: int, users: int) -> None: ...
 
     def reloaded(self, *, is_loaded: bool) -> None: ...
 

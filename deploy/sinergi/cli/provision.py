@@ -58,6 +58,7 @@ _ACCESS_STYLES = {
     AccessAction.CREATE: "cyan",
     AccessAction.REMOVE: "yellow",
     AccessAction.LEFT: "dim",
+    AccessAction.REFUSED: "bold red",
 }
 
 _TOPICS = (
@@ -75,7 +76,7 @@ _ACCESS = (
     TableColumn("why", ColumnKind.PROSE),
 )
 _NO_AUTHORIZER = (
-    "sinergi: the brokers have no authorizer, so that whoever reaches them may read and write"
+    "sinergi: no broker has an authorizer, so that whoever reaches them may read and write"
     " everything; no user and no right was planned (authorizer.class.name in the brokers' settings)"
 )
 
@@ -119,9 +120,10 @@ def plan(
     """Show what would be done; do nothing.
 
     A right or a user is created or removed only if an agreement in the folder names it; all others
-    are shown as left.
+    are shown as left. A user that Sinergi did not make is refused with its rights.
 
-    Exit status: 0 nothing is left to do, 1 something is, 2 a topic is refused or waits for brokers.
+    Exit status: 0 nothing is left to do, 1 something is, 2 a topic or a user is refused, a topic
+    waits for brokers, or a broker has no access control.
 
     Example: sinergi provision plan --out plan.json
     """
@@ -131,7 +133,9 @@ def plan(
             file.write(found.data)
     if out != STANDARD_OUTPUT:  # a program reads the plan there, and nothing else
         _show(found, as_json=as_json)
-    if found.refused or found.waiting:
+    if not found.is_possible:
+        if found.open_brokers and found.hindrance:
+            terminal.note(f"sinergi: {found.hindrance}")
         raise typer.Exit(ExitStatus.ERROR)
     if not found.is_done:
         raise typer.Exit(ExitStatus.NEGATIVE)
@@ -169,7 +173,8 @@ def apply(
 
     With --watch it runs until SIGTERM or Ctrl-C and logs what it does.
 
-    Exit status: 0 done, 2 a topic is refused or waits for brokers, or something failed.
+    Exit status: 0 done, 2 a topic or a user is refused, a topic waits for brokers, a broker has no
+    access control, or something failed.
     """
     if watch:
         _watch(file, unknown_types or (), listen, as_json=as_json)
@@ -273,7 +278,7 @@ def rotate(
     control = _provisioner().access_control
     found = control.read()
     if found is None:
-        raise errors.RotationRefused(owner, "the brokers have no authorizer, and no users")
+        raise errors.RotationRefused(owner, "no broker has an authorizer, and there are no users")
     control.rotate(users_of(agreements, owner, found))
 
 
@@ -316,7 +321,9 @@ def _provisioner(unknown_types: Sequence[str] = (), *, is_logged: bool = False) 
     passwords = PasswordFolder(values.passwords, _log_password if is_logged else _tell_password)
     for user in passwords.unset():
         (_log_interrupted if is_logged else _tell_interrupted)(user)
-    return Provisioner(admin, passwords, values.replication, unknown_types, values.grace)
+    return Provisioner(
+        admin, passwords, values.replication, unknown_types, values.grace, values.open_brokers
+    )
 
 
 def _planned(

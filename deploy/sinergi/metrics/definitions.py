@@ -137,6 +137,12 @@ PROVISION_REFUSED = MetricDefinition(
     _PROVISION,
     "topics that the last plan refuses, since they differ from their agreement",
 )
+PROVISION_REFUSED_USERS = MetricDefinition(
+    "sinergi_provision_refused_users",
+    _GAUGE,
+    _PROVISION,
+    "users that the last plan refuses, since Sinergi did not make them",
+)
 
 REPORTED = (
     PROCESS_INFO,
@@ -154,6 +160,7 @@ REPORTED = (
     PARTITIONS,
     PROVISION_CHANGES,
     PROVISION_REFUSED,
+    PROVISION_REFUSED_USERS,
 )
 """Those that a process knows itself."""
 

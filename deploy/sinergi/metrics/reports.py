@@ -61,6 +61,7 @@ class ProcessReports:
         else:
             self._changes = self._counter(definitions.PROVISION_CHANGES, _CHANGED)
             self._refused = self._gauge(definitions.PROVISION_REFUSED)
+            self._refused_users = self._gauge(definitions.PROVISION_REFUSED_USERS)
         if self._leaves:
             meant = definitions.BATCHES
             self._batches = Histogram(
@@ -110,9 +111,10 @@ class ProcessReports:
         del action
         self._changes.labels(what if what in _CHANGED else OTHER).inc()
 
-    def refused(self, topics: int) -> None:
-        """`sinergi provision` has planned, and refuses so many topics."""
+    def refused(self, topics: int, users: int) -> None:
+        """`sinergi provision` has planned, and refuses so many topics and users."""
         self._refused.set(topics)
+        self._refused_users.set(users)
 
     def reloaded(self, *, is_loaded: bool) -> None:
         """The process has read the agreements again, or could not."""

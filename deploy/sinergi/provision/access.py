@@ -10,6 +10,11 @@ clocks of agencies differ.
 Every other entry and user, and the user of this program itself, is foreign: it is shown, and never
 changed. What Sinergi has made under a file that is gone is foreign too, since an entry does not say
 who has made it.
+
+A user does say it: its password has the number of iterations that only Sinergi sets. If an
+agreement names a user that somebody else has made, or a principal that has foreign rights and no
+user yet, this principal is refused. Otherwise whoever writes its name into an agreement would get
+its password, and with that the foreign rights.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sinergi.provision.rights import NO_GRACE, USER, given_rights, rights_with_grace
+from sinergi.provision.rights import ALLOW, NO_GRACE, USER, given_rights, rights_with_grace
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.principals import is_subject
 from sinergi_schemas.files.toml_file import did_you_mean
@@ -32,6 +37,15 @@ if TYPE_CHECKING:
     from sinergi_schemas.agreements.collection import Agreements
 
 FOREIGN = "no agreement in the folder gives it"
+_NOT_OURS = (
+    "Sinergi did not make this user, and does not touch it: let the agreement name another"
+    " principal, or delete the user (kafka-configs), and apply makes it"
+)
+_HAS_RIGHTS = (
+    "this principal has rights that no agreement gives, and a password would give them away: let"
+    " the agreement name another one, or remove the rights (kafka-acls)"
+)
+_REFUSED = "its user is refused"
 _OWN = "this command logs in as it, so no agreement may change it"
 
 
@@ -42,6 +56,7 @@ class AccessAction(StrEnum):
     CREATE = "create"
     REMOVE = "remove"
     LEFT = "left"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +88,15 @@ class FoundAccess:
 
     Attributes:
         entries: all entries of its access control list.
-        users: the users that have a SCRAM-SHA-512 password.
+        users: those whose SCRAM-SHA-512 password Sinergi has set.
         own_user: the principal of this program, without `User:`.
+        other_users: those with another SCRAM password.
     """
 
     entries: AbstractSet[AclEntry]
     users: AbstractSet[str]
     own_user: str = ""
+    other_users: AbstractSet[str] = frozenset()
 
     def shows(self, step: AccessStep) -> bool:
         """Whether a right or a user that was created is there, or one that was removed is not."""
@@ -99,8 +116,9 @@ def access_steps(
     """
     ever = given_rights(agreements)
     given = rights_with_grace(agreements, at, grace)
-    steps = [*_users(agreements, at - grace, found, ever), *_rights(given, ever, found)]
-    return sorted(steps, key=_order)
+    users = [*_users(agreements, at - grace, found, ever)]
+    refused = {each.principal for each in users if each.action is AccessAction.REFUSED}
+    return sorted([*users, *_rights(given, ever, found, refused)], key=_order)
 
 
 def users_of(agreements: Agreements, owner: str, found: FoundAccess) -> list[str]:
@@ -117,6 +135,8 @@ def users_of(agreements: Agreements, owner: str, found: FoundAccess) -> list[str
     if found.own_user in names:
         raise errors.RotationRefused(owner, "this command logs in as one of its users")
     users = sorted(names & found.users)
+    if not users and (foreign := sorted(names & found.other_users)):
+        raise errors.RotationRefused(owner, f"{foreign[0]}: {_NOT_OURS}")
     if not users:
         what = "the brokers have none of its users; `sinergi provision apply` makes them"
         raise errors.RotationRefused(owner, what)
@@ -129,13 +149,25 @@ def _order(step: AccessStep) -> tuple[object, ...]:
 
 
 def _rights(
-    given: Mapping[AclEntry, GivenRight], ever: Mapping[AclEntry, GivenRight], found: FoundAccess
+    given: Mapping[AclEntry, GivenRight],
+    ever: Mapping[AclEntry, GivenRight],
+    found: FoundAccess,
+    refused: AbstractSet[str],
 ) -> Iterator[AccessStep]:
+    """The rights that are given, and all others that the cluster has.
+
+    Args:
+        refused: the principals that get no right.
+    """
     for entry, right in given.items():
-        action = AccessAction.OK if entry in found.entries else AccessAction.CREATE
-        yield AccessStep(right.owner, entry.principal, entry, action, ", ".join(right.reasons))
+        action, why = AccessAction.CREATE, ", ".join(right.reasons)
+        if entry in found.entries:
+            action = AccessAction.OK
+        elif entry.principal in refused:
+            action, why = AccessAction.REFUSED, _REFUSED
+        yield AccessStep(right.owner, entry.principal, entry, action, why)
     for entry in found.entries - given.keys():
-        if entry in ever:
+        if entry in ever and entry.principal.removeprefix(USER) not in found.other_users:
             owner, reasons = ever[entry].owner, ", ".join(ever[entry].reasons)
             why = f"no agreement in force gives it; {reasons} did"
             yield AccessStep(owner, entry.principal, entry, AccessAction.REMOVE, why)
@@ -164,19 +196,37 @@ def _users(
             for name, article in each.owners():
                 if name in owners:
                     wanted.setdefault(name, f"{each.path.name} {article}")
-    for name, why in wanted.items():
-        action = AccessAction.OK if name in found.users else AccessAction.CREATE
-        is_own = name == found.own_user
-        yield AccessStep(
-            owners[name],
-            f"{USER}{name}",
-            None,
-            AccessAction.LEFT if is_own else action,
-            _OWN if is_own else why,
-        )
-    for name in sorted(found.users - wanted.keys()):
-        if name in owners and name != found.own_user:
+    foreign = {
+        each.principal.removeprefix(USER)
+        for each in found.entries - ever.keys()
+        if each.permission == ALLOW
+    }
+    for name, article in wanted.items():
+        action, why = _wanted_user(name, article, found, foreign)
+        yield AccessStep(owners[name], f"{USER}{name}", None, action, why)
+    for name in sorted((found.users | found.other_users) - wanted.keys()):
+        if name in owners and name in found.users and name != found.own_user:
             why = "every agreement that names it has ended or was replaced"
             yield AccessStep(owners[name], f"{USER}{name}", None, AccessAction.REMOVE, why)
         else:
             yield AccessStep("", f"{USER}{name}", None, AccessAction.LEFT, FOREIGN)
+
+
+def _wanted_user(
+    name: str, article: str, found: FoundAccess, foreign: AbstractSet[str]
+) -> tuple[AccessAction, str]:
+    """What has to be done about a user that an agreement names, and why.
+
+    Args:
+        article: the part of the agreement that names it.
+        foreign: the principals that have rights which no agreement gives.
+    """
+    if name == found.own_user:
+        return AccessAction.LEFT, _OWN
+    if name in found.users:
+        return AccessAction.OK, article
+    if name in found.other_users:
+        return AccessAction.REFUSED, _NOT_OURS
+    return (
+        (AccessAction.REFUSED, _HAS_RIGHTS) if name in foreign else (AccessAction.CREATE, article)
+    )

@@ -27,6 +27,7 @@ from sinergi.provision.progress import USER as USERS
 from sinergi.provision.rights import USER, AclEntry
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.admin import broker_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 
 BindingT = TypeVar("BindingT", AclBinding, AclBindingFilter)
 
-# RFC 7677 asks for 4096 at least; a random password of 256 bits gains nothing from more.
-_ITERATIONS = 4096
+# RFC 7677 asks for 4096 at least; a random password of 256 bits gains nothing from more. No other
+# tool chooses this number by itself, so it tells which users Sinergi has made; see `access`.
+_ITERATIONS = 4_241
 _PAUSE_SECONDS = 0.1
 _AUTHORIZER = "authorizer.class.name"
 ALL_ENTRIES = AclBindingFilter(
@@ -66,13 +68,33 @@ class AccessControl:
         self._passwords = passwords
 
     def read(self) -> FoundAccess | None:
-        """What the cluster has; None if its brokers have no authorizer, so that all may do all.
+        """What the cluster has; None if none of its brokers has an authorizer, so all may do all.
 
         Raises:
             NotPermitted: this principal may not describe them.
             SinergiError: the cluster does not answer; see `faults.translate`.
         """
-        return self._found() if self._has_authorizer() else None
+        return self._found() if len(self.open_brokers()) < len(broker_ids(self._admin)) else None
+
+    def open_brokers(self) -> list[int]:
+        """The brokers without an authorizer: whoever reaches one of them may do everything there.
+
+        Each broker is asked, since each has its own settings file.
+
+        Raises:
+            NotPermitted: this principal may not describe them.
+            SinergiError: a broker does not answer; see `faults.translate`.
+        """
+        brokers = broker_ids(self._admin)
+        resources = [ConfigResource(ResourceType.BROKER, str(each)) for each in brokers]
+        asked = [  # the client takes one broker for each request
+            self._admin.describe_configs([each], request_timeout=self._seconds)[each]
+            for each in resources
+        ]
+        attempt = self._attempt("DescribeConfigs")
+        settings = [self._admin.answer(each, attempt) for each in asked]
+        has_one = [bool(each[_AUTHORIZER].value) for each in settings]
+        return [broker for broker, has in zip(brokers, has_one, strict=True) if not has]
 
     def _found(self) -> FoundAccess:
         asked = self._admin.describe_acls(ALL_ENTRIES, request_timeout=self._seconds)
@@ -80,17 +102,16 @@ class AccessControl:
         asked_users = self._admin.describe_user_scram_credentials(request_timeout=self._seconds)
         assert isinstance(asked_users, Future)  # one for all users, since none is named
         users = self._admin.answer(asked_users, self._attempt("Describe"))
+        made = frozenset(
+            name
+            for name, found in users.items()
+            if any(map(_is_ours, found.scram_credential_infos))
+        )
         return FoundAccess(
             frozenset(map(_entry, bindings)),
-            frozenset(
-                name
-                for name, found in users.items()
-                if any(
-                    each.mechanism == ScramMechanism.SCRAM_SHA_512
-                    for each in found.scram_credential_infos
-                )
-            ),
+            made,
             self._admin.connection.principal.removeprefix(USER),
+            frozenset(users) - made,
         )
 
     def remove(self, steps: Sequence[AccessStep], progress: Progress) -> None:
@@ -144,15 +165,6 @@ class AccessControl:
             if SYSTEM.monotonic() > deadline:
                 raise errors.BrokerAway("users or rights were changed, and it does not show them")
             sleep(_PAUSE_SECONDS)
-
-    def _has_authorizer(self) -> bool:
-        """Ask a broker for its setting; without an authorizer its list of entries is only empty."""
-        asked = self._admin.describe_cluster(request_timeout=self._seconds)
-        broker = self._admin.answer(asked, self._attempt("Describe")).nodes[0].id
-        resource = ConfigResource(ResourceType.BROKER, str(broker))
-        described = self._admin.describe_configs([resource], request_timeout=self._seconds)
-        settings = self._admin.answer(described[resource], self._attempt("DescribeConfigs"))
-        return bool(settings[_AUTHORIZER].value)
 
     def _delete_entries(self, entries: Iterable[AclEntry]) -> list[Callable[[], object]]:
         """Ask for it; what waits for each answer."""
@@ -222,6 +234,12 @@ class AccessControl:
 
     def _attempt(self, operation: str) -> Attempt:
         return self._admin.connection.attempt(operation)
+
+
+def _is_ours(password: ScramCredentialInfo) -> bool:
+    """Whether Sinergi has set a password."""
+    is_sha_512 = password.mechanism == ScramMechanism.SCRAM_SHA_512
+    return is_sha_512 and password.iterations == _ITERATIONS
 
 
 def _entry(binding: AclBinding) -> AclEntry:

@@ -17,14 +17,14 @@ from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.plain_text import listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sinergi.provision.access import AccessStep
     from sinergi.provision.topics import TopicStep
 
 _FORMATS = "sinergi provision plan "
-_FORMAT = f"{_FORMATS}2"
+_FORMAT = f"{_FORMATS}3"
 _MOST_BYTES = 64 * 1024 * 1024
 _SETTLED = {TopicAction.OK, AccessAction.OK, AccessAction.LEFT}
 
@@ -37,7 +37,8 @@ class ProvisionPlan:
         cluster: its id, which Kafka has made.
         agreements: the hash of each agreement by its file's name.
         unknown_types: event types whose topics are made although this version lacks them.
-        access: users and rights; None if the brokers have no authorizer.
+        access: users and rights; None if no broker has an authorizer.
+        open_brokers: those without one, unless the settings take them.
     """
 
     bus: str
@@ -46,6 +47,7 @@ class ProvisionPlan:
     unknown_types: Sequence[str]
     topics: Sequence[TopicStep]
     access: Sequence[AccessStep] | None
+    open_brokers: Sequence[int] = ()
 
     @property
     def refused(self) -> list[TopicStep]:
@@ -57,22 +59,39 @@ class ProvisionPlan:
         """The topics that wait for brokers."""
         return [each for each in self.topics if each.verdict is TopicAction.WAITING]
 
+    @property
+    def refused_users(self) -> list[AccessStep]:
+        """The users that are refused, and with them all rights of their principals."""
+        steps = self.access or ()
+        return [each for each in steps if each.action is AccessAction.REFUSED and not each.entry]
+
     def check_refused(self) -> None:
-        """Report the topics that are refused or wait, after everything else is done.
+        """Report what is refused or waits, after everything else is done.
 
         Raises:
-            ProvisionRefused: some are refused.
-            BrokersMissing: some wait for brokers, and none is refused.
+            ProvisionRefused: topics or users are refused.
+            BrokersMissing, AccessControlMissing: as `hindrance`; nothing is refused.
         """
-        if self.refused:
-            raise errors.ProvisionRefused(_reasons([*self.refused, *self.waiting]))
-        if self.waiting:
-            raise self.brokers_missing
+        if self.refused or self.refused_users:
+            users = [f"{each.principal}: {each.why}" for each in self.refused_users]
+            topics = [*map(_reason, self.refused), *map(_reason, self.waiting)]
+            raise errors.ProvisionRefused(listing([*topics, *users]))
+        if self.hindrance:
+            raise self.hindrance
 
     @property
-    def brokers_missing(self) -> errors.BrokersMissing:
-        """The error that names the topics that wait."""
-        return errors.BrokersMissing(_reasons(self.waiting))
+    def hindrance(self) -> errors.BrokersMissing | errors.AccessControlMissing | None:
+        """What the operator of the brokers has to mend on them, if anything."""
+        if self.waiting:
+            return errors.BrokersMissing(listing(map(_reason, self.waiting)))
+        if self.open_brokers:
+            return errors.AccessControlMissing(", ".join(map(str, self.open_brokers)))
+        return None
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether all of it can be done."""
+        return not (self.refused or self.refused_users or self.hindrance)
 
     @property
     def is_done(self) -> bool:
@@ -102,11 +121,12 @@ class ProvisionPlan:
             "unknown_types": list(self.unknown_types),
             "topics": [asdict(each) for each in self.topics],
             "access": access,
+            "open_brokers": [*self.open_brokers],
         }
 
 
-def _reasons(topics: Iterable[TopicStep]) -> str:
-    return listing(f"{each.topic}: {each.what}" for each in topics)
+def _reason(topic: TopicStep) -> str:
+    return f"{topic.topic}: {topic.what}"
 
 
 class KeptPlan(NamedTuple):
@@ -182,7 +202,7 @@ def check_unchanged(kept: KeptPlan, now: ProvisionPlan) -> None:
 
 
 def _differences(kept: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    for part in ("bus", "cluster", "unknown_types"):
+    for part in ("bus", "cluster", "unknown_types", "open_brokers"):
         if _value(kept.get(part)) != _value(now[part]):
             yield f"{part}: {kept.get(part)} in the plan, {now[part]} now"
     if kept.get("agreements") != now["agreements"]:

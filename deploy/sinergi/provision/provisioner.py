@@ -32,6 +32,7 @@ class Provisioner:
         copies: of each partition of a new topic; see `Cluster`.
         unknown_types: event types whose topics are made although this version lacks them.
         grace: for how long after an agreement's end its rights and users are kept.
+        takes_open_brokers: brokers without access control are meant so.
     """
 
     admin: Admin
@@ -39,6 +40,7 @@ class Provisioner:
     copies: int | None = None
     unknown_types: Sequence[str] = ()
     grace: timedelta = NO_GRACE
+    takes_open_brokers: bool = False
 
     @property
     def access_control(self) -> AccessControl:
@@ -54,11 +56,13 @@ class Provisioner:
             NotPermitted, SinergiError: as `Cluster.plan` and `AccessControl.read`.
         """
         topics = Cluster(self.admin, self.copies).plan(wanted(agreements, at, self.unknown_types))
+        open_brokers = () if self.takes_open_brokers else self.access_control.open_brokers()
         found = self.access_control.read()
         access = None if found is None else access_steps(agreements, at, found, self.grace)
         files = {each.path.name: each.hash for each in agreements}
         cluster = cluster_id(self.admin)
-        return ProvisionPlan(agreements.bus, cluster, files, self.unknown_types, topics, access)
+        types = self.unknown_types
+        return ProvisionPlan(agreements.bus, cluster, files, types, topics, access, open_brokers)
 
     def _check_passwords(self, plan: ProvisionPlan) -> None:
         """Check that the passwords of new users can be written, before anything is made.

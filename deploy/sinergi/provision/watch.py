@@ -85,9 +85,9 @@ class ProvisionWatch:
                     _log.warning("interrupted after changes", **progress.counts)
                 self._wait(why, stopping)
                 continue
-            if plan.waiting:
+            if plan.hindrance:
                 self._report(plan)
-                self._wait(plan.brokers_missing, stopping)
+                self._wait(plan.hindrance, stopping)
                 continue
             self._backoff.reset()
             self._report(plan)
@@ -114,7 +114,7 @@ class ProvisionWatch:
         self._agreements = found
 
     def _report(self, plan: ProvisionPlan) -> None:
-        self._observer.refused(len(plan.refused))
+        self._observer.refused(len(plan.refused), len(plan.refused_users))
         for topic in plan.topics:
             if topic.verdict is TopicAction.REFUSED:
                 self._log_once("topic refused", f"{topic.topic}: {topic.what}")
@@ -122,7 +122,9 @@ class ProvisionWatch:
                 _log.info(f"topic: {topic.verdict}", topic=topic.topic, what=topic.what)
                 self._observer.changed("topic", topic.verdict)
         for each in plan.access or ():
-            if each.action in (AccessAction.CREATE, AccessAction.REMOVE):
+            if each.action is AccessAction.REFUSED and each.entry is None:
+                self._log_once("user refused", f"{each.principal}: {each.why}")
+            elif each.action in (AccessAction.CREATE, AccessAction.REMOVE):
                 what = "user" if each.entry is None else str(each.entry)
                 self._observer.changed("user" if each.entry is None else "right", each.action)
                 _log.info(f"{each.action}", principal=each.principal, what=what, why=each.why)

@@ -213,6 +213,7 @@ class Provision(SettingsTable):
             default.replication.factor says, and at least three, or one per broker if fewer.
         passwords: the folder for the passwords of new users, one file of mode 0600 for each.
         grace_hours: for how long after an agreement's end its rights and users are kept.
+        open_brokers: brokers without access control are meant so.
     """
 
     replication: Count | None = Field(
@@ -222,6 +223,9 @@ class Provision(SettingsTable):
         default=Path("passwords"), description="the folder for the passwords of new users"
     )
     grace_hours: Count = Field(default=24, ge=0, le=8_784, description="a number of hours, as 24")
+    open_brokers: bool = Field(
+        default=False, description="true to take brokers without access control, for trials"
+    )
 
     @property
     def grace(self) -> timedelta:

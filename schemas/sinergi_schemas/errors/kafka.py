@@ -90,6 +90,15 @@ class BrokersMissing(ServiceAway):
     listing: str
 
 
+class AccessControlMissing(ServiceAway):
+    """Brokers without an authorizer: {brokers}. Whoever reaches them may read and write everything.
+    Set authorizer.class.name on them and restart them; for a bus for trials set
+    provision.open_brokers to true. All else is done.
+    """
+
+    brokers: str
+
+
 class TopicAway(ServiceAway):
     """{topic} does not answer ({why}). Ask the brokers' operator."""
 

@@ -36,7 +36,7 @@ class InitRefused(Refused):
 
 
 class ProvisionRefused(Refused):
-    """These topics were neither created nor changed; all else is done:{listing}"""
+    """This is refused and was left as it is; all else is done:{listing}"""
 
     listing: str
 
