@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 import evidence_bundles
+from sinergi.pages.evidence_report import html_of
 from sinergi_consumers.audit.evidence.report.contents import FIRST, report_of
-from sinergi_consumers.audit.evidence.report.page import html_of
 from sinergi_consumers.audit.evidence.report.plot import plot_of
 from sinergi_consumers.audit.evidence.report.print import pdf_of
 from test_evidence_page import browser_program

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.cli import replay_topics, terminal, verdict
 from sinergi.cli.replay_scope import ReplayScope
+from sinergi.pages.evidence_report import html_of
 from sinergi.records.receipt_tables import tables_of
 from sinergi_consumers.audit.audit import Copies
 from sinergi_consumers.audit.evidence import places
 from sinergi_consumers.audit.evidence.composition import BundleContents, compose
 from sinergi_consumers.audit.evidence.report.contents import report_of
-from sinergi_consumers.audit.evidence.report.page import html_of
 from sinergi_consumers.audit.evidence.report.print import pdf_of
 from sinergi_consumers.audit.evidence.trust import TrustedKeys
 from sinergi_consumers.audit.evidence.verification import verify

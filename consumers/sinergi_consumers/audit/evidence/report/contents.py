@@ -227,3 +227,8 @@ def _heads(contents: BundleContents, tree: TreeEvidence) -> str:
         return "none · tidak ada"
     at = datetime.fromtimestamp(int(time), UTC).isoformat()
     return f"{stated[0]} leaves · daun, signed · ditandatangani {at}"
+
+
+def moment(at: datetime | None) -> str:
+    """A time to the second, in its own zone."""
+    return "unknown · tidak diketahui" if at is None else at.isoformat(" ", "seconds")

@@ -8,7 +8,7 @@ from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 from fpdf.fonts import FontFace
 
-from sinergi_consumers.audit.evidence.report.page import moment
+from sinergi_consumers.audit.evidence.report.contents import moment
 from sinergi_consumers.audit.evidence.report.plot import WIDTH, plot_of
 from sinergi_consumers.audit.evidence.report.wording import (
     ABSENT,

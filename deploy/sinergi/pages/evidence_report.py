@@ -1,0 +1,25 @@
+"""The report of a bundle of evidence as one HTML file, without scripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sinergi.pages import rendering
+from sinergi_consumers.audit.evidence.report import wording
+from sinergi_consumers.audit.evidence.report.contents import moment
+from sinergi_consumers.audit.evidence.report.plot import WIDTH, plot_of
+
+if TYPE_CHECKING:
+    from sinergi_consumers.audit.evidence.report.contents import EvidenceReport
+
+
+def html_of(report: EvidenceReport) -> bytes:
+    """The page of a report."""
+    return rendering.page(
+        "evidence.html.jinja",
+        report=report,
+        plot=plot_of(report.timeline),
+        width=WIDTH,
+        wording=wording,
+        moment=moment,
+    )
