@@ -12,9 +12,13 @@ import pytest
 from agency_pair import DATABASE, AgencyPair, transfer
 from sinergi.cli.root import run
 from sinergi_consumers.audit.evidence import archive, bag, places
+from sinergi_consumers.audit.replay import Replay
+from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from sinergi_consumers.reading.partition import VerifiedBatch
 
 PERSONAL = "Contoh Dua"
 
@@ -104,6 +108,25 @@ def test_an_event_that_is_not_there_is_attested_with_the_trees_that_were_searche
     search = json.loads(desk.payload()[places.SEARCH])
     assert search["asked_for"] == {"key": "P/99", "related": False}
     assert [each["matching"] for each in search["trees"]] == [0, 0]
+
+
+def test_a_broken_partition_gives_no_evidence_and_the_others_do(
+    desk: EvidenceDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Replay.batches
+
+    def broken(self: Replay, counts: Any, sizes: Any) -> Iterator[VerifiedBatch]:
+        yield from whole(self, counts, sizes)
+        if counts.partition == 1:
+            raise errors.SealGap(f"{self.name}/1", 3, 9)
+
+    monkeypatch.setattr(Replay, "batches", broken)
+    status, _, err = desk.create("--name", PERSONAL)
+    assert status == 1
+    assert "lacks leaf 3" in err
+    status, found, _ = desk.verify()
+    assert [each["name"] for each in found["trees"]] == [f"{desk.pair.topic.name}/0"]
+    assert (status, "/1" in json.dumps(found["events"])) == (0, False)
 
 
 def test_personal_data_are_in_the_bundle_and_not_in_what_is_shown(desk: EvidenceDesk) -> None:

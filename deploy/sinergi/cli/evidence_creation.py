@@ -117,7 +117,7 @@ def make(
         schemas=collected.schemas(catalog),
         agreements=[agreement_evidence(each) for each in used],
         keys=dict.fromkeys(_keys(used)),
-        custody=_custody(settings, request, facts, now),
+        custody=_custody(settings, request, facts, now, _logins(settings, names)),
         asked_for=request.asked_for,
     )
     report = report_of(contents)
@@ -133,10 +133,19 @@ def make(
     return MadeEvidence(data, series, verify(data, TrustedKeys(agreements=agreements)))
 
 
+def _logins(settings: Settings, topics: Sequence[Topic]) -> str:
+    """Under which names the brokers were read."""
+    principals = {replay_topics.connection(settings, each).principal for each in topics}
+    return ", ".join(sorted(each.removeprefix("User:") for each in principals))
+
+
 def _custody(
-    settings: Settings, request: EvidenceRequest, facts: Mapping[str, Any], now: datetime
+    settings: Settings,
+    request: EvidenceRequest,
+    facts: Mapping[str, Any],
+    now: datetime,
+    login: str,
 ) -> dict[str, Any]:
-    login = settings.connection().principal.removeprefix("User:")
     return {
         "made_at": now.isoformat(),
         "made_by": request.made_by or settings.values.agency or login,
@@ -162,6 +171,11 @@ def _keys(agreements: Sequence[Agreement]) -> Iterator[VerifyingKey]:
 def report(made: MadeEvidence) -> None:
     """Write to standard error what the topics and the bundle are worth."""
     verdict.report_unread(made.series.unread or [])
+    for audit in made.series.audits:
+        for finding in audit.verdict.findings:
+            terminal.note(f"sinergi: {finding.why}")
+        if audit.why_undecided:
+            terminal.note(f"sinergi: {audit.name}: {audit.why_undecided}")
     for each in made.verified.disproved:
         terminal.note(f"sinergi: disproved: {each}")
     for each in made.verified.unchecked:

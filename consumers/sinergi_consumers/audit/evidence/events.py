@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ class EventChecks(BundleChecks):
         if sha256(text).digest() != fingerprint:
             raise Disproved(path, "is not the file with the SHA-256 of its name")
         try:
-            return Schema.from_bytes(event_type, 0, 0, text)
+            return _parsed(event_type, text)
         except errors.SchemaRefused:
             raise Disproved(path, "is not a schema of safe shape") from None
 
@@ -139,6 +140,11 @@ class EventChecks(BundleChecks):
         if rings:
             what = "does not prove the leaf under the given keys"
             first_valid(rings, lambda ring: proof.verify(leaf, origin, ring), path, what)
+
+
+@lru_cache(64)
+def _parsed(event_type: str, text: bytes) -> Schema:
+    return Schema.from_bytes(event_type, 0, 0, text)
 
 
 def _check_belongs(path: str, file: PlacedFile, found: set[EvidencePlace]) -> None:

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.catalog import Schema
 
 _LENGTH = 4
+_SCHEMAS = 64  # that are kept ready; a bundle has a few
 _MOST_PLAIN_DIGITS = 21
 _FEWEST_ZEROS = -6
 
@@ -60,11 +62,16 @@ def event_of(leaf: SealedLeaf, schema: Schema) -> dict[str, Any]:
         ValueError: the leaf does not hold one datum of the schema.
     """
     try:
-        value, _ = DatumReader(schema.event).read(leaf.datum)
+        value, _ = _reader(schema).read(leaf.datum)
     except MalformedDatum as why:
         raise ValueError(f"it holds no event of its schema: {why}") from None
     document: dict[str, Any] = _plain(value, schema.event)
     return document
+
+
+@lru_cache(_SCHEMAS)
+def _reader(schema: Schema) -> DatumReader:
+    return DatumReader(schema.event)
 
 
 def document(topic: str, partition: int, index: int, leaf: SealedLeaf, event: Any) -> bytes:
