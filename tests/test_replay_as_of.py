@@ -349,7 +349,7 @@ def test_events_that_were_rows_and_are_none_here_are_not_guessed(past: Past, emp
     words = ("--as-of", past.at.isoformat(), "--into", empty, "--json")
     status, out, err = past.replay(*words)
     assert status == ExitStatus.ERROR
-    assert "1 event not as then: it was a row of guards then, and is refused here" in err
+    assert "1 event not as then: guards had it not in quarantine then, and refuses it here" in err
     (verdict,) = json.loads(out)
     assert verdict["holds"] is None
     assert "1 event is not in the tables as it was then" in verdict["verdict"]

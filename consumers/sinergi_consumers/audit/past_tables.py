@@ -162,16 +162,19 @@ class BatchRefusals:
             for leaf, each in recorded.items()
             if leaf in present
         ]
-        # The database had them as rows, and this version cannot decode them.
+        # They were rows then, and this version cannot decode them.
         refused += [each for leaf, each in here.items() if leaf not in recorded]
         return replace(part, events=part.events.filter(~was_refused), refused=refused)
 
     def compare(self, quarantined: Sequence[tuple[Projection, RefusedEvent]]) -> None:
-        """Note the events that went to quarantine here, and were rows then."""
+        """Note the events that went to quarantine here and not then.
+
+        They were rows, unless the database did not have the projection yet.
+        """
         for projection, each in quarantined:
             leaf = each.message.leaf_index
             if (projection.name, leaf) not in self._refused:
-                what = f"it was a row of {projection.name} then, and is refused here"
+                what = f"{projection.name} had it not in quarantine then, and refuses it here"
                 self.unlike.append(UnlikeThen(leaf, f"{what} ({each.reason})"))
 
     def _not_kept(self, part: DecodedBatch, recorded: dict[int, PastRefusal]) -> set[int]:
