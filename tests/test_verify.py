@@ -298,6 +298,25 @@ def test_an_event_that_a_foreign_key_refused_is_not_called_a_difference(
     assert "foreign key, trigger or rule" in unchecked[0]["found"]
 
 
+def test_a_revision_in_two_partitions_accuses_nobody_of_an_edit(empty: VerifiedDatabase) -> None:
+    """They have no order between them. The reader has the one that it got first, from partition 1;
+    a verification reads partition 0 first.
+    """
+    pair = empty.pair
+    for number in (1, 0):
+        event = transfer("P/1", movement_id=f"of {number}").model_copy(update={"revision": 1})
+        send(pair, pair.tape(number).write([event]))
+        with pair.materialising():
+            pair.until_rows("sinergi_consumer.receipt WHERE published_at IS NOT NULL", 2 - number)
+    assert pair.ask("SELECT movement_id FROM sinergi.transfer") == [("of 1",)]
+    _, found = empty.document("verify")
+    assert [each for each in found["parts"] if each["verdict"] == "disproved"] == []
+    rows = {each["of"] for each in found["parts"] if "two partitions" in each["found"]}
+    assert "sinergi.transfer" in rows
+    assert empty.run("rebuild", "transfer", "--apply")[0] == 2
+    assert pair.ask("SELECT movement_id FROM sinergi.transfer") == [("of 1",)]
+
+
 def test_an_event_that_is_neither_a_row_nor_in_quarantine_is_found(
     verified: VerifiedDatabase,
 ) -> None:

@@ -19,8 +19,10 @@ from sinergi_consumers.audit.expected_rows import ExpectedRows
 from sinergi_consumers.sinks.postgresql import expected_tables
 from sinergi_consumers.sinks.postgresql.expected_tables import (
     REFUSALS,
+    SPLIT,
     ExpectedTransaction,
     expected,
+    is_split,
 )
 from sinergi_consumers.sinks.postgresql.merge import real
 from sinergi_consumers.sinks.postgresql.row_comparison import (
@@ -46,8 +48,9 @@ _UNQUARANTINED = sql.SQL(
     "SELECT topic, partition, leaf_index, reason, count(*) OVER () FROM {} AS r"
     " WHERE projection = %s AND NOT EXISTS (SELECT FROM sinergi_consumer.quarantine AS q"
     " WHERE q.projection = r.projection AND q.topic = r.topic AND q.partition = r.partition"
-    " AND q.leaf_index = r.leaf_index) ORDER BY topic, partition, leaf_index LIMIT 1"
-).format(REFUSALS)
+    " AND q.leaf_index = r.leaf_index) AND NOT {}"
+    " ORDER BY topic, partition, leaf_index LIMIT 1"
+).format(REFUSALS, is_split("r"))
 _QUARANTINED = (
     "SELECT state, count(*) FROM sinergi_consumer.quarantine WHERE projection = %s GROUP BY state"
 )
@@ -271,21 +274,27 @@ class ProjectionCheck:
         return int(found[0]) if found else 0
 
     def _mark_held(self, projection: Projection, *, may_refuse_more: bool) -> None:
-        """Store the keys of the expected records whose event is in quarantine."""
+        """Store the keys of records with an event in quarantine or in two partitions."""
         key = sql.SQL(", ").join(sql.Identifier("e", name) for name in projection.kind.key)
         self._connection.execute(
             sql.SQL(
                 "DROP TABLE IF EXISTS {held};"
                 "CREATE TEMPORARY TABLE {held} ON COMMIT DROP AS SELECT {key},"
-                " CASE WHEN q.reason = 'rows-refused' AND {more} THEN 'undecided' ELSE 'held' END"
-                " AS hold FROM {record} AS e JOIN sinergi_consumer.quarantine AS q"
-                " USING (topic, partition, leaf_index)"
-                " WHERE q.projection = {name} AND q.state <> 'retried'"
+                " CASE WHEN s.record_id IS NOT NULL OR q.reason = 'rows-refused' AND {more}"
+                " THEN 'undecided' ELSE 'held' END AS hold FROM {record} AS e"
+                " LEFT JOIN sinergi_consumer.quarantine AS q ON q.projection = {name}"
+                " AND q.topic = e.topic AND q.partition = e.partition"
+                " AND q.leaf_index = e.leaf_index AND q.state <> 'retried'"
+                " LEFT JOIN (SELECT DISTINCT agency, record_id FROM {split}"
+                " WHERE projection = {name}) AS s"
+                " ON s.agency = e.agency AND s.record_id = e.record_id"
+                " WHERE q.id IS NOT NULL OR s.record_id IS NOT NULL"
             ).format(
                 held=HELD,
                 key=key,
                 more=sql.Literal(may_refuse_more),
                 record=expected(projection.record),
                 name=sql.Literal(projection.name),
+                split=SPLIT,
             )
         )

@@ -274,7 +274,10 @@ def _of_table(
         yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
     if table.undecided:
         rows = counted(table.undecided, "row")
-        what = f"{rows} of events that a foreign key, trigger or rule of the table may refuse"
+        what = (
+            f"{rows} of events that a foreign key, trigger or rule of the table may refuse,"
+            " or that stand in two partitions at the same revision"
+        )
         yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
     if table.differing or result.unchecked_records or table.undecided:
         return

@@ -44,7 +44,12 @@ _WHY = "sinergi rebuild --apply"
 
 def rebuild(
     projection: Annotated[
-        str, typer.Argument(help="Its name, as transfer or transfer_history.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="PROJECTION",
+            help="Its name, as transfer or transfer_history.",
+            show_default=False,
+        ),
     ],
     apply: Annotated[
         bool, typer.Option("--apply", help="Apply the differences, in one transaction.")
@@ -154,8 +159,8 @@ def _report(task: Rebuild, *, is_applied: bool) -> ExitStatus:
     differing = sum(table.differing for table in result.tables)
     undecided = sum(table.undecided for table in result.tables)
     if undecided:
-        what = f"{counted(undecided, 'row')} of events in quarantine left as they are"
-        terminal.note(f"sinergi: {what}: a foreign key, trigger or rule may refuse them again")
+        why = "a foreign key, trigger or rule may refuse them, or two partitions have the revision"
+        terminal.note(f"sinergi: {counted(undecided, 'row')} left as they are: {why}")
     if missing_refusal := result.missing_refusal:
         events = counted(missing_refusal.events, "event")
         done = "put into quarantine" if is_applied else "missing in quarantine"

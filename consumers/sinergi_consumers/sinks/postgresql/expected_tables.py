@@ -30,6 +30,7 @@ from sinergi_schemas.topics import TopicPartition
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import polars as pl
     import psycopg
     import sqlalchemy as sa
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import Leaves
     from sinergi_consumers.sinks.postgresql.table_structure import TableStructure
+    from sinergi_schemas import errors
 
 REFUSALS = sql.Identifier("pg_temp", "sinergi_expected_refusal")
 
@@ -47,6 +49,28 @@ _MAKE_REFUSALS = sql.SQL(
 _REFUSE = sql.SQL("INSERT INTO {} ({}) {}").format(
     REFUSALS, sql.SQL(REFUSED), sql.SQL(REFUSED_VALUES)
 )
+# Records of which two partitions have the same revision, each by the projection's name.
+SPLIT = sql.Identifier("pg_temp", "sinergi_split")
+_MAKE_SPLIT = sql.SQL(
+    "CREATE TEMPORARY TABLE {} (projection text, agency text, record_id text) ON COMMIT DROP"
+).format(SPLIT)
+_FIND_SPLIT = sql.SQL(
+    "INSERT INTO {split} SELECT DISTINCT {name}, arrived.agency, arrived.record_id"
+    " FROM {incoming} AS arrived JOIN {target} AS stored USING ({key})"
+    " WHERE stored.partition <> arrived.partition AND stored.revision = arrived.revision"
+)
+
+
+def is_split(event: str) -> sql.Composed:
+    """Whether two partitions have the revision of the record of a refused or quarantined event.
+
+    Args:
+        event: the alias of a table with its projection and the hash of its key.
+    """
+    return sql.SQL(
+        "EXISTS (SELECT FROM {split} AS s WHERE s.projection = {event}.projection"
+        " AND sha256(convert_to(s.record_id, 'UTF8')) = {event}.key_hash)"
+    ).format(split=SPLIT, event=sql.Identifier(event))
 
 
 def expected(table: sa.Table) -> sql.Identifier:
@@ -79,7 +103,39 @@ class ExpectedTransaction(PostgresqlTransaction):
         merges = {each.name: ExpectedMerge(each) for each in projections}
         super().__init__(connection, merges, 0)
         connection.execute(_MAKE_REFUSALS)
+        connection.execute(_MAKE_SPLIT)
         connection.execute(merge.create_temporary_tables(merges.values(), persistent=False))
+
+    def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
+        """As `PostgresqlTransaction.merge`; records in two partitions are remembered."""
+        found = super().merge(projection, rows)
+        self._find_split(projection)
+        return found
+
+    def merge_one_by_one(
+        self, projection: Projection, rows: Mapping[str, pl.DataFrame]
+    ) -> Mapping[int, errors.RowsRefused | None]:
+        """As `PostgresqlTransaction.merge_one_by_one`; records in two partitions are remembered."""
+        found = super().merge_one_by_one(projection, rows)
+        self._find_split(projection)
+        return found
+
+    def _find_split(self, projection: Projection) -> None:
+        """Remember records that the last merge found in another partition, at the same revision.
+
+        Partitions have no order between them: the one that a reader gets first has the row. An
+        honest publisher never does this.
+        """
+        record = projection.record
+        self._connection.execute(
+            _FIND_SPLIT.format(
+                split=SPLIT,
+                name=sql.Literal(projection.name),
+                incoming=merge.incoming(record),
+                target=expected(record),
+                key=sql.SQL(", ").join(map(sql.Identifier, projection.kind.key)),
+            )
+        )
 
     def quarantine(
         self, projection: Projection, leaves: Leaves, refused: Sequence[RefusedEvent]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg import sql
 
 from sinergi_consumers.sinks.postgresql import merge
-from sinergi_consumers.sinks.postgresql.expected_tables import REFUSALS, expected
+from sinergi_consumers.sinks.postgresql.expected_tables import REFUSALS, expected, is_split
 from sinergi_consumers.sinks.postgresql.merge import Merge, real
 from sinergi_consumers.sinks.postgresql.quarantine_rows import REFUSED, storing
 from sinergi_consumers.sinks.postgresql.row_comparison import typed_key
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from sinergi_consumers.sinks.postgresql.row_comparison import TableComparison
     from sinergi_consumers.sinks.protocol import Decision
 
-_REFUSE = storing(
-    f"SELECT {REFUSED} FROM pg_temp.sinergi_expected_refusal WHERE projection = %s"  # noqa: S608 - ours
-)
+_REFUSE = sql.SQL(
+    storing(f"SELECT {REFUSED} FROM {{}} AS r WHERE r.projection = %s AND NOT {{}}")  # noqa: S608 - ours
+).format(REFUSALS, is_split("r"))
 _RETRIED = sql.SQL("""
     WITH done AS (
         UPDATE sinergi_consumer.quarantine AS q SET state = 'retried'
@@ -36,7 +36,7 @@ _RETRIED = sql.SQL("""
         WHERE q.projection = {name} AND q.state <> 'retried' AND p.projection = q.projection
             AND p.topic = q.topic AND p.partition = q.partition AND q.leaf_index < p.tree_size
             AND NOT (q.reason = 'rows-refused' AND {may_refuse_more})
-            AND NOT EXISTS (
+            AND NOT {is_split} AND NOT EXISTS (
                 SELECT FROM {refusals} AS r WHERE r.projection = q.projection
                     AND r.topic = q.topic AND r.partition = q.partition
                     AND r.leaf_index = q.leaf_index
@@ -106,12 +106,13 @@ def settle_quarantine(
     Returns:
         How many events are retried.
     """
-    connection.execute(_REFUSE.encode(), (projection.name,))
+    connection.execute(_REFUSE, (projection.name,))
     retried = connection.execute(
         _RETRIED.format(
             name=sql.Literal(projection.name),
             may_refuse_more=sql.Literal(may_refuse_more),
             refusals=REFUSALS,
+            is_split=is_split("q"),
             by=sql.Literal(decision.by),
             why=sql.Literal(decision.why),
         )

@@ -68,7 +68,8 @@ class QuarantineHold(StrEnum):
     NONE = ""
     # It becomes a row when it is tried now.
     HELD = "held"
-    # A foreign key, trigger or rule of the table may have refused it, which is not tried.
+    # A foreign key, trigger or rule of the table may have refused it, which is not tried. Or two
+    # partitions have the revision, and the one that the reader got first has the row.
     UNDECIDED = "undecided"
 
 
