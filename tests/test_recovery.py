@@ -21,6 +21,7 @@ from sinergi_producers.relay.store import OutboxStore
 from sinergi_producers.relay.watermark import Watermarks
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.message import CHECKPOINT, FRONTIER, LEAF
 from sinergi_schemas.timeouts import DatabaseTimeouts, Timeouts
 from test_moved_topics import cut
 from test_relay import expected_messages, messages, relay_of, sent, until_sent, verified
@@ -98,6 +99,11 @@ def sealed_only(pair: AgencyPair) -> None:
     store.close()
 
 
+def unsigned(headers: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """The headers of a message without its checkpoint."""
+    return [each for each in headers if each[0] not in (CHECKPOINT, FRONTIER)]
+
+
 def produce(pair: AgencyPair, partition: int, found: list[tuple[Any, ...]]) -> None:
     producer = Producer({"bootstrap.servers": pair.kafka})
     for key, value, headers in found:
@@ -118,7 +124,7 @@ def is_whole(pair: AgencyPair) -> None:
     assert verified(pair)[0] == len(ours)
     for partition in range(pair.partitions):
         distinct = {
-            tuple(each.headers() or ())[8]: each for each in messages(pair, None, partition)
+            dict(each.headers() or ())[LEAF]: each for each in messages(pair, None, partition)
         }
         found = [(each.key(), each.value(), each.headers()) for each in distinct.values()]
         assert found == expected_messages(pair, partition)
@@ -275,7 +281,7 @@ def test_what_nothing_proves_is_left_and_what_is_proved_before_it_is_not(
     narrow.publish(transfer("X/1"))
     sealed_only(narrow)
     ((key, value, headers),) = expected_messages(narrow, 0)[5:]
-    produce(narrow, 0, [(key, value, headers[:9])])
+    produce(narrow, 0, [(key, value, unsigned(headers))])
     restore(narrow, earlier)
     done = recovery(narrow).apply()
     assert ([each.leaf_index for each in done.left], len(done.settlement.forgotten)) == ([5], 5)
@@ -323,7 +329,7 @@ def test_what_a_stranger_put_behind_a_checkpoint_and_is_no_event_is_not_adopted(
         until_sent(pair, 1)
     ((partition,),) = pair.ask("SELECT partition FROM sinergi_producer.outbox", pair.producer)
     ((key, value, headers),) = expected_messages(pair, partition)
-    forged = [(name, b"1" if name == "sinergi_leaf" else said) for name, said in headers[:9]]
+    forged = [(name, b"1" if name == "sinergi_leaf" else said) for name, said in unsigned(headers)]
     message = (key, value + b"\x00", forged) if change == "datum" else (b"P/2", value, forged)
     produce(pair, partition, [message])
     done = recovery(pair).apply(vouched=True)

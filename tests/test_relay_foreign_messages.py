@@ -52,7 +52,8 @@ def noise(pair: AgencyPair, known: int) -> list[Wire]:
     stranger = SigningKey.generate(f"{BUS}/{pair.publisher}")
     own = [(value, key, headers) for key, value, headers in expected_messages(pair, 0)]
     value, key, headers = own[-1]
-    name = "sinergi_leaf"
+    name = message.LEAF
+    unsigned = [each for each in headers if each[0] not in (message.CHECKPOINT, message.FRONTIER)]
 
     def numbered(text: bytes) -> Wire:
         return value, key, [(at, text if at == name else said) for at, said in headers]
@@ -73,7 +74,7 @@ def noise(pair: AgencyPair, known: int) -> list[Wire]:
         (value, key, [(at, None) for at, _ in headers]),
         *map(numbered, (b"007", b"+7", b" 7", b"-1", b"9" * 30, b"\xd9\xa7", b"")),
         # A copy of an event of ours that is whole, under the next leaf.
-        (value, key, [(at, b"%d" % known if at == name else said) for at, said in headers[:9]]),
+        (value, key, [(at, b"%d" % known if at == name else said) for at, said in unsigned]),
     ]
 
 
