@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 _MOST_KEY_BYTES = 1024 * 1024
 _COLUMNS = (
     TableColumn("recorded at"),
-    TableColumn("topic and partition", ColumnKind.HEADING),
+    TableColumn("topic", ColumnKind.HEADING),
+    TableColumn("part.", ColumnKind.NUMBER),
     TableColumn("leaf", ColumnKind.NUMBER),
     TableColumn("record"),
     TableColumn("rev.", ColumnKind.NUMBER),
     TableColumn("action"),
-    TableColumn("in the database of", ColumnKind.PROSE),
-    TableColumn("signed by it at", ColumnKind.PROSE),
+    TableColumn("receipts, signed at", ColumnKind.PROSE),
 )
 _STYLES = {True: "bold green", False: "bold red", None: "bold yellow"}
 
@@ -250,16 +250,17 @@ def _agreements(paths: Sequence[Path]) -> Agreements | None:
 
 
 def _row(event: ProvedEvent) -> list[str | TableCell]:
-    said, receipts = event.document, sorted(event.receipts, key=lambda each: each.posix_time)
+    said, place = event.document, event.place
+    receipts = sorted(event.receipts, key=lambda each: (each.posix_time, each.database))
     return [
-        str(said.get("recorded_at", "")),
-        str(event.place.tp),
-        str(event.place.leaf),
+        str(said.get("recorded_at", "")).replace(".000000Z", "Z"),
+        place.tp.topic,
+        str(place.tp.partition),
+        str(place.leaf),
         str(said.get("record_id", "")),
         str(said.get("revision", "")),
         str(said.get("action", "")),
-        ", ".join(each.database for each in receipts),
-        ", ".join(_moment(each.posix_time) for each in receipts),
+        ", ".join(f"{each.database} {_moment(each.posix_time)}" for each in receipts),
     ]
 
 
@@ -322,6 +323,6 @@ def _document(verdict: EvidenceVerdict) -> dict[str, Any]:
 def _moment(posix_time: int) -> str:
     """A POSIX time in UTC; one that no calendar has stays a number."""
     try:
-        return datetime.fromtimestamp(posix_time, UTC).isoformat()
+        return datetime.fromtimestamp(posix_time, UTC).isoformat().replace("+00:00", "Z")
     except (OverflowError, OSError, ValueError):
         return f"POSIX time {posix_time}"
