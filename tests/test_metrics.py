@@ -19,6 +19,7 @@ from sinergi.cli.root import run
 from sinergi.metrics import definitions
 from sinergi_schemas.agreements.reload_report import FAILED, MENDED
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.timeouts import (
     DatabaseTimeouts,
     MaterialiserTimeouts,
@@ -26,7 +27,8 @@ from sinergi_schemas.timeouts import (
     RelayTimeouts,
     Timeouts,
 )
-from waiting import until
+from sinergi_schemas.topics import control_topic, receipts_topic
+from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,13 +193,33 @@ def _defined(process: str) -> dict[tuple[str, str], set[str]]:
     }
 
 
+def test_a_topic_that_cannot_be_read_is_named_and_its_figures_are_not_just_missing(
+    pair: AgencyPair, relay: Monitored, materialiser: Monitored
+) -> None:
+    """The look at the brokers succeeds all the same, so that no other alert fires."""
+    receipts, control = receipts_topic(pair.reader), control_topic(pair.publisher)
+    pair.publish(transfer("P/1"))
+    relay.until_value("sinergi_topic_read", 1, topic=receipts)
+    for topic in (pair.topic.name, control):
+        materialiser.until_value("sinergi_topic_read", 1, topic=topic)
+    admin = open_admin(pair.connection)
+    for done in admin.delete_topics([receipts, control]).values():
+        done.result(PATIENCE_SECONDS)
+    relay.until_value("sinergi_topic_read", 0, topic=receipts)
+    materialiser.until_value("sinergi_topic_read", 0, topic=control)
+    assert materialiser.value("sinergi_topic_read", topic=pair.topic.name) == 1
+    for each in (relay, materialiser):
+        assert each.value("sinergi_look_up", source="brokers") == 1
+
+
 def test_what_no_agreement_names_becomes_no_label(pair: AgencyPair, relay: Monitored) -> None:
     """Whoever may publish may name any event type, and the relay holds such rows."""
     for number in range(50):
         _put(pair, f"gossip-{number}")
     relay.until_value("sinergi_held_rows", 50, topic=definitions.OTHER)
     topics = {dict(labels).get("topic") for _, labels in relay.samples()}
-    assert topics == {None, pair.topic.name, definitions.OTHER}
+    receipts = receipts_topic(pair.reader)
+    assert topics == {None, pair.topic.name, receipts, definitions.OTHER}
 
 
 def _put(pair: AgencyPair, event_type: str) -> None:
@@ -255,7 +277,7 @@ def test_a_lock_in_the_database_makes_a_relay_unready_while_its_loop_goes_round(
     relay.until_status("/readyz", 200)
     with pair.producer.begin() as connection:
         connection.execute(sa.text("LOCK TABLE sinergi_producer.lease IN ACCESS EXCLUSIVE MODE"))
-        assert "waiting: DatabaseAway" in relay.until_status("/readyz", 503)
+        assert "waiting: LockHeld" in relay.until_status("/readyz", 503)
         assert relay.ask("/healthz")[0] == 200
         assert (relay.value("sinergi_failures_total", policy="unavailable") or 0) > 0
     relay.until_status("/readyz", 200)

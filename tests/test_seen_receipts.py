@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from agency_pair import BUS, DATABASE, AgencyPair, transfer
+from sinergi_producers.relay import receipt_history
 from sinergi_producers.relay.receipt_history import MOST_MESSAGES, ReceiptHistory
 from sinergi_producers.relay.receipt_store import ReceiptStore
 from sinergi_schemas import topics
@@ -132,6 +133,23 @@ def test_a_step_is_bounded_and_the_next_one_goes_on(
     assert kept(pair) == []
     assert not history.step(pair.agreements)
     assert [size for _, size, *_ in kept(pair)] == [7]
+
+
+def test_of_a_topic_full_of_junk_the_oldest_and_the_newest_messages_are_read(
+    pair: AgencyPair, history: ReceiptHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipt_history, "MOST_MESSAGES", 10)
+    monkeypatch.setattr(receipt_history, "MOST_BEHIND", 30)
+    put(pair, receipt(pair, 3, NOON), *["junk"] * 500, receipt(pair, 5, NOON))
+    put(pair, *["junk"] * 500, receipt(pair, 7, NOON))
+    with capture_logs() as logs:
+        steps = 1
+        while history.step(pair.agreements):
+            steps += 1
+    assert steps <= 7
+    assert [size for _, size, *_ in kept(pair)] == [3, 7]
+    (said,) = [each for each in logs if each["event"] == "receipts topic too long to read"]
+    assert said["messages_skipped"] > 900
 
 
 def test_a_smaller_receipt_that_was_signed_later_adds_nothing(

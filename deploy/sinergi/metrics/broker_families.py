@@ -10,54 +10,72 @@ from sinergi.metrics.families import gauge
 from sinergi.status import databases
 from sinergi.status.acknowledged import acknowledged
 from sinergi.status.bus_facts import BusLogins, WantedFacts, read_bus
+from sinergi_schemas.topics import Topic, TopicPartition, control_topic, receipts_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from prometheus_client.core import Metric
 
+    from sinergi.status.acknowledged import Acknowledgements
     from sinergi.status.bus_facts import BusFacts
     from sinergi.status.databases import ConsumerRows
-    from sinergi.status.facts import Acknowledged
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.topics import Topic
-
-Receipts = dict["Topic", list["Acknowledged"]]
 
 
 class ReadTopics(NamedTuple):
     """What the brokers show of the topics that an agency reads, and what its tables have of them.
 
     Attributes:
-        names: the topics.
+        names: the topics with the agreed partitions.
+        agreed: those that an agreement in force lets it read.
         at: when it was read.
     """
 
-    names: Sequence[str]
+    names: Mapping[str, int]
+    agreed: frozenset[str]
     bus: BusFacts
     stored: ConsumerRows
     at: datetime
 
 
+class Receipts(NamedTuple):
+    """The receipts of an agency's topics.
+
+    Attributes:
+        readers: the agencies that read the topics by an agreement in force.
+    """
+
+    readers: frozenset[str]
+    acknowledged: Acknowledgements
+
+
 def receipts(
-    connection: Connection, agreements: Agreements, topics: Iterable[Topic], silence: float
+    connection: Connection,
+    agreements: Agreements,
+    topics: Iterable[Topic],
+    silence: float,
+    now: datetime,
 ) -> Receipts:
     """The largest valid receipt of each database of each reader, for each partition.
 
     Raises:
         Unavailable: the brokers are away.
     """
-    return acknowledged(connection, agreements, topics, silence)[0]
+    own = list(topics)
+    readers = frozenset(each for topic in own for each in agreements.readers(topic, now))
+    readers -= {topic.agency for topic in own}
+    return Receipts(readers, acknowledged(connection, agreements, own, silence))
 
 
-def receipt_families(found: Mapping[Topic, Sequence[Acknowledged]]) -> Iterator[Metric]:
-    """What readers have acknowledged of an agency's topics."""
+def receipt_families(found: Receipts) -> Iterator[Metric]:
+    """What readers have acknowledged of an agency's topics, and whether that could be read."""
     leaves: dict[tuple[str, str], float] = {}
     times: dict[tuple[str, str], float] = {}
-    for topic, those in found.items():
+    for topic, those in found.acknowledged.found.items():
         for each in those:
             labels = topic.name, each.reader
             leaves[labels] = leaves.get(labels, 0.0) + (each.size or 0)
@@ -65,6 +83,9 @@ def receipt_families(found: Mapping[Topic, Sequence[Acknowledged]]) -> Iterator[
                 times[labels] = max(times.get(labels, 0.0), each.at.timestamp())
     yield gauge(definitions.RECEIPTED_LEAVES, leaves)
     yield gauge(definitions.RECEIPT_TIME, times)
+    unread = found.acknowledged.unread
+    read = {(receipts_topic(each),): float(each not in unread) for each in found.readers}
+    yield gauge(definitions.TOPIC_READ, read)
 
 
 class ReadTopicsLook:
@@ -91,13 +112,15 @@ class ReadTopicsLook:
         Raises:
             SinergiError: the database or the brokers are away, or refuse something.
         """
-        counts = {each.name: agreements.partitions(each) for each in topics}
+        read = list(topics)
+        counts = {each.name: agreements.partitions(each) for each in read}
         stored = databases.consumer_rows(self._database, self._statement)
         now = self._clock.now()
         wanted = WantedFacts(agency, {}, counts, None, stored, now)
         logins = BusLogins(self._connection, self._connection)
         bus = read_bus(logins, agreements, wanted, self._silence)
-        return ReadTopics([*counts], bus, stored, now)
+        agreed = {each.name for each in read if agency in agreements.readers(each, now)}
+        return ReadTopics(counts, frozenset(agreed), bus, stored, now)
 
 
 def read_families(found: ReadTopics, now: datetime) -> Iterator[Metric]:
@@ -124,3 +147,14 @@ def read_families(found: ReadTopics, now: datetime) -> Iterator[Metric]:
         if each.signed_at is not None
     }
     yield gauge(definitions.HEADS_TIME, heads)
+    read = {(name,): float(_is_read(found, name)) for name in found.agreed}
+    for agency in {Topic.parse(name).agency for name in found.agreed}:
+        known = found.bus.heads.get(agency)
+        read[control_topic(agency),] = float(known is not None and not known.unread)
+    yield gauge(definitions.TOPIC_READ, read)
+
+
+def _is_read(found: ReadTopics, topic: str) -> bool:
+    """Whether it is known how many leaves each partition of a topic shows."""
+    shown = (found.bus.shown.get(TopicPartition(topic, at)) for at in range(found.names[topic]))
+    return all(each is not None and each.is_complete for each in shown)

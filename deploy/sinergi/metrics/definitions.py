@@ -290,6 +290,15 @@ RECEIPT_TIME = MetricDefinition(
     ("topic", "reader"),
 )
 
+TOPIC_READ = MetricDefinition(
+    "sinergi_topic_read",
+    _GAUGE,
+    _BOTH,
+    "1 if the last look could read a topic; 0 if it does not exist, may not be read, or holds so"
+    " much of others that its newest state is unknown: its figures are then missing or too low",
+    _OWN,
+)
+
 AVAILABLE_LEAVES = MetricDefinition(
     "sinergi_available_leaves",
     _GAUGE,
@@ -341,6 +350,7 @@ LOOKED = (
     SKIPPED_MESSAGES,
     RECEIPTED_LEAVES,
     RECEIPT_TIME,
+    TOPIC_READ,
     AVAILABLE_LEAVES,
     BEHIND_LEAVES,
     BEHIND,

@@ -39,7 +39,7 @@ def relay_looks(settings: Settings, agreed: AgreedTopics, clock: Clock) -> list[
 
     def receipts() -> broker_families.Receipts:
         topics, silence = agreed.topics, timeouts.status.silence
-        return broker_families.receipts(connection, agreed.agreements, topics, silence)
+        return broker_families.receipts(connection, agreed.agreements, topics, silence, clock.now())
 
     return [
         Look(_DATABASE, outbox, outbox_families, timeouts.metrics.database, clock),

@@ -143,7 +143,7 @@ def read_bus(
                 offsets = theirs.offsets[tp]
                 missing_since[tp] = broker.first_at(tp, offsets, at.tree_size, at.next_offset)
         published = [Topic.parse(each) for each in wanted.own]
-        readers, unknown = acknowledged(logins.producer, agreements, published, silent_seconds)
+        readers, unknown, _ = acknowledged(logins.producer, agreements, published, silent_seconds)
         try:
             ours = _read_topics(own_broker, agreements, wanted, found, wanted.own)
         except (errors.NotPermitted, errors.TopicAway) as why:

@@ -51,7 +51,7 @@ def receipted_sizes(
         Unavailable: the brokers are away.
     """
     topics = agreements.published_by(agency)
-    found, unknown = acknowledged(connection, agreements, topics, silent_seconds, at)
+    found, unknown, _ = acknowledged(connection, agreements, topics, silent_seconds, at)
     result = ReceiptedSizes(unknown=unknown)
     for topic in topics:
         readers = readers_at(agreements, topic, at)

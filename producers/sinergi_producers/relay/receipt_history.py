@@ -5,6 +5,10 @@ it delays nothing else. A step reads at most `MOST_MESSAGES` of each receipts to
 those that may be a receipt for one of our topics and are not kept yet. What is no such receipt is
 passed over: anybody may have written it. A topic that cannot be read is reported once, and tried
 again later.
+
+A reader may write any number of messages to its own topic. Where a relay has read `MOST_BEHIND` of
+them and as many are left, it goes on with the newest `MOST_BEHIND`, and says so: a receipt that it
+passes over is followed by one for at least as many leaves.
 """
 
 from __future__ import annotations
@@ -41,6 +45,8 @@ _log = structlog.get_logger(__name__)
 
 MOST_MESSAGES = 500  # of one topic in one step
 
+MOST_BEHIND = 100_000
+
 # A topic that cannot be read is tried again after so many times the pause between two steps.
 _PATIENCE = 6
 
@@ -51,11 +57,13 @@ class _ReceiptsTopic:
 
     Attributes:
         next_offset: the first unread offset; None before it is known.
+        behind: how many messages were read since its end was last reached.
         due: when it is read again.
         failure: why it could not be read; empty if it could.
     """
 
     next_offset: int | None = None
+    behind: int = 0
     due: float = 0.0
     failure: str = ""
 
@@ -166,12 +174,18 @@ class ReceiptHistory:
         start = low if topic.next_offset is None else topic.next_offset
         if not low <= start <= high:  # its beginning was deleted, or it was made anew
             start = low
+        if topic.behind >= MOST_BEHIND and high - start > MOST_BEHIND:
+            skipped = high - MOST_BEHIND - start
+            named = topics.receipts_topic(agency)
+            _log.warning("receipts topic too long to read", topic=named, messages_skipped=skipped)
+            start, topic.behind = high - MOST_BEHIND, 0
         end = min(high, start + MOST_MESSAGES)
         for chunk in scan.read(start, end):
             found += self._ours(agreements, agency, chunk)
         # Batches that cannot be read are passed over, as all that is no receipt.
         self._reader.drain_unreadable()
         topic.next_offset = end
+        topic.behind = topic.behind + end - start if end < high else 0
         if topic.failure:
             _log.info("receipts are read again", topic=topics.receipts_topic(agency))
             topic.failure = ""
