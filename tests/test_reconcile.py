@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 
-from agency_pair import DATABASE, AgencyPair, transfer
+from agency_pair import DATABASE, AgencyPair, signs_nothing_else, transfer
 from sinergi.cli.root import run
+from sinergi_consumers.audit.reconciliation import signed_counts
 from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 COUNT = 12
@@ -33,6 +35,22 @@ class Desk:
         database = ("--database", f"{self.reader}={url or self.pair.consumer_url}")
         settings = ("--config", str(self.pair.agency_settings))
         status = run([*settings, "reconcile", *database, *options])
+        return (status, *self._capsys.readouterr())
+
+    def write_counts(self, file: Path, *options: str) -> int:
+        """Let the reader sign its counts."""
+        settings = self.pair.reader_settings
+        if not (key := settings.parent / "keys" / "agency.key").exists():
+            signs_nothing_else(self.pair.reader).save(key)
+        given = ("--config", str(settings), "reconcile", "--write-counts", str(file))
+        return run([*given, *options])
+
+    def compare_counts(self, *files: Path, options: Sequence[str] = ()) -> tuple[int, str, str]:
+        """Let the publisher compare them, which may not read the reader's database."""
+        self._capsys.readouterr()
+        given = [word for file in files for word in ("--counts", str(file))]
+        settings = ("--config", str(self.pair.agency_settings))
+        status = run([*settings, "reconcile", *given, *options])
         return (status, *self._capsys.readouterr())
 
     def document(self, *options: str) -> tuple[int, dict[str, Any]]:
@@ -154,16 +172,7 @@ def test_events_that_have_not_arrived_are_on_their_way_and_no_difference(desk: D
     status, found = desk.document()
     assert (status, totals(found, "outbox", "on_their_way")) == (0, 1)
     with desk.pair.relaying():
-        until(
-            lambda: (
-                not desk.pair.ask(
-                    "SELECT FROM sinergi_producer.tree WHERE sent_size < size"
-                    " UNION ALL SELECT FROM sinergi_producer.outbox WHERE leaf_index IS NULL",
-                    desk.pair.producer,
-                )
-            ),
-            "all is sent",
-        )
+        until(lambda: sent(desk.pair), "all is sent")
     status, found = desk.document()
     assert (status, totals(found, "outbox", "on_their_way")) == (0, 0)
     assert totals(found, desk.reader, "on_their_way") == 1
@@ -262,6 +271,80 @@ def test_all_differences_go_to_a_file_and_the_first_to_the_table(
     assert {each["what"] for each in lines} == {"missing"}
     assert out.count(" missing ") == 2
     assert f"{COUNT - 2} more differences" in err
+
+
+def test_agencies_compare_signed_counts_without_opening_their_databases(
+    desk: Desk, tmp_path: Path
+) -> None:
+    file = tmp_path / "counts.note"
+    desk.pair.publish(transfer("P/later"))
+    assert desk.write_counts(file) == 0
+    with desk.pair.relaying():
+        until(lambda: sent(desk.pair), "all is sent")
+    status, out, err = desk.compare_counts(file, options=["--json"])
+    found = json.loads(out)
+    assert (status, found["equal"]) == (0, True), err
+    assert totals(found, desk.reader, "events") == COUNT
+    assert totals(found, desk.reader, "on_their_way") == 1
+
+
+def test_a_row_that_another_agency_lost_shows_in_its_signed_counts(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.execute(
+        desk.pair.consumer,
+        "DELETE FROM sinergi.transfer_history_escort WHERE record_id = 'P/3'",
+        "DELETE FROM sinergi.transfer_history WHERE record_id = 'P/3'",
+    )
+    file = tmp_path / "counts.note"
+    assert desk.write_counts(file) == 1
+    status, out, _ = desk.compare_counts(file)
+    assert status == 1
+    assert "another count" in out
+    assert f"{COUNT - 1}, 1 wrong" in out
+
+
+def test_counts_with_another_event_of_the_same_number_differ(desk: Desk, tmp_path: Path) -> None:
+    file, key = tmp_path / "counts.note", signs_nothing_else(desk.pair.reader)
+    assert desk.write_counts(file) == 0
+    keys = {desk.pair.reader: [key.public]}
+    stated = signed_counts.verify(file.read_text("utf-8"), desk.pair.agreements.bus, keys)
+    ((day, count),) = stated.days.items()
+    forged = replace(stated, days={day: count._replace(digest=bytes(32))})
+    file.write_text(signed_counts.sign(forged, [key]), "utf-8")
+    status, out, _ = desk.compare_counts(file)
+    assert status == 1
+    assert f"{COUNT}, 1 wrong" in out
+
+
+def test_counts_that_were_changed_or_are_of_another_zone_are_refused(
+    desk: Desk, tmp_path: Path
+) -> None:
+    file, zoned = tmp_path / "counts.note", tmp_path / "zoned.note"
+    assert desk.write_counts(file) == 0
+    assert desk.write_counts(zoned, "--zone", "Asia/Jayapura") == 0
+    changed = tmp_path / "changed.note"
+    text = file.read_text("utf-8").replace(f" {COUNT} 0 ", f" {COUNT + 1} 0 ")
+    changed.write_text(text, "utf-8")
+    for files, said in (
+        ([changed], "signature"),
+        ([zoned], "say --zone Asia/Jayapura"),
+        ([file, file], "is counted in two files"),
+        ([tmp_path / "none.note"], "No such file"),
+        ([tmp_path], "Is a directory"),
+    ):
+        status, out, err = desk.compare_counts(*files)
+        assert (status, out) == (2, ""), files
+        assert said in err
+
+
+def sent(pair: AgencyPair) -> bool:
+    """Whether the relay has sent everything."""
+    return not pair.ask(
+        "SELECT FROM sinergi_producer.tree WHERE sent_size < size"
+        " UNION ALL SELECT FROM sinergi_producer.outbox WHERE leaf_index IS NULL",
+        pair.producer,
+    )
 
 
 @pytest.mark.parametrize(

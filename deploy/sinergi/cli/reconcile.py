@@ -14,14 +14,19 @@ from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import Force, Limit, json_option
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.audit import Audit, Copies
+from sinergi_consumers.audit.reconciliation import signed_counts
 from sinergi_consumers.audit.reconciliation.reconciliation import Reconciliation
+from sinergi_consumers.audit.reconciliation.signed_counts import DayKey, SignedCounts
+from sinergi_consumers.audit.reconciliation.stated_counts import StatedSide
 from sinergi_consumers.audit.series import AuditSeries
 from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.files import input_file
 from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.plain_text import counted
+from sinergi_schemas.seal.note import MOST_CHARACTERS
 from sinergi_schemas.zones import find_zone
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.reconciliation.reconciliation import PlacedDiscrepancy
     from sinergi_consumers.audit.reconciliation.stored_events import Side
     from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.seal.keys import SigningKey
     from sinergi_schemas.topics import Topic
 
 _FEW = 20
@@ -47,6 +53,20 @@ def reconcile(
             "--database",
             metavar="AGENCY/NAME=URL",
             help="Another reader's database that may be read from here; may be repeated.",
+        ),
+    ] = None,
+    counts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--counts",
+            metavar="FILE",
+            help="Counts that another agency has signed; may be repeated.",
+        ),
+    ] = None,
+    counts_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-counts", metavar="FILE", help="Sign the counts of this agency's own sides."
         ),
     ] = None,
     zone: Annotated[
@@ -70,7 +90,9 @@ def reconcile(
     It compares event by event: this agency's outbox with its topics, and each topic with the
     database of this agency and with those that --database names. An event that is still on its way
     is no difference. An event in quarantine is counted apart. A difference is named with event_id
-    and place. The topics are verified as by `sinergi replay`; nothing is changed.
+    and place. Agencies that do not open their databases to each other exchange signed counts
+    (--write-counts, --counts): these show the topic and the day of a difference, and no event. The
+    topics are verified as by `sinergi replay`; nothing is changed.
 
     Exit status: 0 all of it is equal; 1 something is not, is held in the outbox, or a topic is not
     what was sealed; 2 something could not be read, and nothing is different.
@@ -90,15 +112,20 @@ def reconcile(
     agreements = settings.agreements()
     chosen = replay_topics.chosen(settings, agreements, names, [], [])
     sides = [*_sides(settings, agreements, catalog, databases or [])]
-    if not sides:
+    stated = [*_stated(counts or [], agreements, zone)]
+    if not (sides or stated):
         what = "neither producer.database nor consumer.database is set"
-        raise errors.ReconciliationRefused(f"{what}; set one, or name a database by --database")
+        hint = "set one, or name a database by --database, or counts by --counts"
+        raise errors.ReconciliationRefused(f"{what}; {hint}")
+    keys = None if counts_file is None else settings.signing_keys(agreements)
+    if counts_file is not None:
+        OutputFile.check(counts_file, force=force)
     buses = {
         each: Bus(replay_topics.connection(settings, each), agreements, catalog) for each in chosen
     }
     series = AuditSeries([Audit(bus, each, Copies()) for each, bus in buses.items()])
     kept = None if to_file else limit
-    found = Reconciliation(buses[chosen[0]], series, sides, zone, kept)
+    found = Reconciliation(buses[chosen[0]], series, sides, stated, zone, kept)
     with logged_native_output():
         _run(found)
     first = found.discrepancies[:limit]
@@ -106,6 +133,9 @@ def reconcile(
         with OutputFile.open(to_file, force=force) as target:
             for each in found.discrepancies:
                 target.write(json.dumps(_difference(each)).encode() + b"\n")
+    if counts_file is not None and keys is not None:
+        with OutputFile.open(counts_file, force=force) as target:
+            target.write(_signed(found, settings.agency, keys).encode())
     if as_json:
         terminal.show_json(_document(found, first))
     else:
@@ -154,6 +184,55 @@ def _named(text: str) -> tuple[str, str, str]:
     return name, agency, url
 
 
+def _stated(files: Sequence[Path], agreements: Agreements, zone: str) -> Iterator[StatedSide]:
+    """The sides of which other agencies have signed counts.
+
+    Raises:
+        ReconciliationRefused: a file cannot be read, is not signed, or has days of another zone.
+    """
+    keys = {each: agreements.keys(each) for each in agreements.agencies}
+    seen: set[str] = set()
+    for file in files:
+        try:
+            _, content = input_file.read(file, MOST_CHARACTERS)
+            found = signed_counts.verify(content.decode(), agreements.bus, keys)
+        except (OSError, UnicodeDecodeError, errors.SealBroken) as why:
+            text = getattr(why, "strerror", None) or why
+            raise errors.ReconciliationRefused(f"{file}: {text}") from None
+        if found.zone != zone:
+            what = f"{file} has days of the zone {found.zone}; say --zone {found.zone}"
+            raise errors.ReconciliationRefused(what)
+        for side in found.sides:
+            stated = StatedSide(found, side)
+            if stated.name in seen:
+                raise errors.ReconciliationRefused(f"{stated.name} is counted in two files")
+            seen.add(stated.name)
+            yield stated
+
+
+def _signed(found: Reconciliation, agency: str, keys: Sequence[SigningKey]) -> str:
+    """The counts of this agency's own sides as a signed note."""
+    own = {"outbox": "outbox"}
+    own |= {
+        each.name: each.name.partition("/")[2]
+        for each in found.sides
+        if each.name.startswith(f"{agency}/")
+    }
+    signed = SignedCounts(
+        found.bus.agreements.bus,
+        agency,
+        int(SYSTEM.now().timestamp()),
+        found.zone,
+        {(own[side], tp): size for (side, tp), size in found.sizes.items() if side in own},
+        {
+            DayKey(own[side], topic, day): count
+            for (side, topic, day), count in found.days.items()
+            if side in own
+        },
+    )
+    return signed_counts.sign(signed, keys)
+
+
 def _run(found: Reconciliation) -> None:
     columns = (
         TextColumn("reconciling"),
@@ -181,6 +260,8 @@ def _status(found: Reconciliation) -> ExitStatus:
 
 def _report(found: Reconciliation) -> None:
     """Say on standard error what could not be read, and last the verdict."""
+    for each in found.stated:
+        terminal.note(f"{each.name}: counts of {each.counts.signed_at.isoformat()}")
     for name, why in found.unread.items():
         terminal.note(f"sinergi: {name} could not be read: {why}")
     for audit in found.broken:
@@ -226,6 +307,7 @@ def _document(found: Reconciliation, first: Sequence[PlacedDiscrepancy]) -> dict
         ],
         "differences": [_difference(each) for each in first],
         "difference_count": found.discrepancy_count,
+        "signed_counts": {each.name: each.counts.signed_at.isoformat() for each in found.stated},
         "not_read": dict(found.unread),
         "topics_undecided": {each.name: each.why_undecided for each in found.undecided},
         "topics_disproved": {

@@ -33,6 +33,7 @@ _DIFFERENCES = (
 def show(found: Reconciliation, *, is_every_day: bool) -> None:
     """Show a row for each topic and day. Neighbouring days on which all is equal are one row."""
     names = [each.name for each in found.sides if each.name not in found.unread]
+    names += [each.name for each in found.stated]
     columns = [
         TableColumn("agency", ColumnKind.HEADING),
         TableColumn("type"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from sinergi_consumers.audit.reconciliation.signed_counts import DayCount, digests
 from sinergi_consumers.audit.reconciliation.stored_events import StoredState, event_id
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class EventState(StrEnum):
     MISSING = "missing"
     DIFFERENT = "another event"
     DOUBLED = "there twice"
+    OTHER_COUNT = "another count"
     NOT_IN_TOPIC = "not in the topic"
 
 
@@ -35,6 +37,7 @@ DISCREPANCIES = (
     EventState.MISSING,
     EventState.DIFFERENT,
     EventState.DOUBLED,
+    EventState.OTHER_COUNT,
     EventState.NOT_IN_TOPIC,
 )
 _COUNTED_AT_SIDE = (
@@ -103,6 +106,7 @@ class SideComparison:
         joined = _with_sizes(topic, sizes).join(once, on=_PLACE, how="left", suffix="_stored")
         others = _with_sizes(once, sizes).join(topic, on=_PLACE, how="anti")
         columns = [pl.col(name) for name in topic.columns]
+        self._sizes = sizes
         self._events = pl.concat(
             [
                 repeated.select(*columns, pl.lit(EventState.DOUBLED).alias("state")),
@@ -119,6 +123,17 @@ class SideComparison:
             found.setdefault(day, {})[state] = count
         return {day: _side_count(states) for day, states in found.items()}
 
+    def day_counts(self) -> dict[date | None, DayCount]:
+        """The events that the side has of the leaves that it should have, to be signed."""
+        held = pl.col("state").is_in([EventState.PRESENT, EventState.QUARANTINED])
+        events = below(self._events.filter(held), self._sizes)
+        apart = events.filter(pl.col("state") == EventState.QUARANTINED)
+        quarantined = dict(apart.group_by("day").len().iter_rows())
+        return {
+            day: DayCount(count, quarantined.get(day, 0), digest)
+            for day, (count, digest) in digests(events).items()
+        }
+
     def discrepancies(self) -> Iterator[Discrepancy]:
         """The events that the side and the topic do not both have, in the order of their leaves."""
         wrong = self._events.filter(pl.col("state").is_in([*DISCREPANCIES]))
@@ -133,6 +148,11 @@ def _side_count(states: Mapping[str, int]) -> SideCount:
         states.get(EventState.ON_ITS_WAY, 0),
         sum(states.get(each, 0) for each in DISCREPANCIES),
     )
+
+
+def below(events: pl.DataFrame, sizes: Mapping[int, int]) -> pl.DataFrame:
+    """The events of the leaves below the size of their partition."""
+    return _with_sizes(events, sizes).filter(pl.col("leaf") < pl.col("size")).drop("size")
 
 
 def _with_sizes(events: pl.DataFrame, sizes: Mapping[int, int]) -> pl.DataFrame:

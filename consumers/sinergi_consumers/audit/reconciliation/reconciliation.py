@@ -13,16 +13,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.audit.reconciliation.comparison import SideComparison, SideCount
+from sinergi_consumers.audit.reconciliation.signed_counts import DayCount, DayKey
+from sinergi_consumers.audit.reconciliation.stated_counts import StatedComparison
 from sinergi_consumers.audit.reconciliation.topic_events import TopicEvents
 from sinergi_consumers.decode.decoder import Decoders
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date
+
+    import polars as pl
 
     from sinergi_consumers.audit.audit import Audit
     from sinergi_consumers.audit.reconciliation.comparison import Discrepancy
+    from sinergi_consumers.audit.reconciliation.stated_counts import StatedSide
     from sinergi_consumers.audit.reconciliation.stored_events import Side
     from sinergi_consumers.audit.series import AuditSeries
     from sinergi_consumers.bus import Bus
@@ -67,23 +72,30 @@ class Reconciliation:
 
     Attributes:
         series: the audits of the topics.
+        sides: the outbox and the databases that are read.
+        stated: the sides of other agencies, which have signed their counts.
         zone: the IANA name of the zone in which days begin.
         limit: how many discrepancies are kept; None keeps all.
         matrix: the counts, when `run` has ended.
         discrepancies: the first ones.
         discrepancy_count: of all of them.
         unread: why a side could not be read, by its name.
+        sizes: how many leaves each side should have, by its name and the topic-partition.
+        days: the counts of each side that is read, to be signed.
     """
 
     bus: Bus
     series: AuditSeries
     sides: Sequence[Side]
+    stated: Sequence[StatedSide]
     zone: str
     limit: int | None
     matrix: list[MatrixRow] = field(default_factory=list)
     discrepancies: list[PlacedDiscrepancy] = field(default_factory=list)
     discrepancy_count: int = 0
     unread: dict[str, str] = field(default_factory=dict)
+    sizes: dict[tuple[str, TopicPartition], int] = field(default_factory=dict)
+    days: dict[DayKey, DayCount] = field(default_factory=dict)
 
     def run(self, progressed: Callable[[], None]) -> None:
         """Reconcile everything.
@@ -94,22 +106,22 @@ class Reconciliation:
         Raises:
             SinergiError: the only topic cannot be read.
         """
-        sizes = {each.name: found for each, found in self._sizes()}  # 1
+        self._read_sizes()  # 1
         decoders = Decoders(self.bus.catalog, None)
         events: dict[Topic, TopicEvents] = {}
         for audited in self.series.batches({}):  # 2
             topic = audited.audit.topic
             if topic not in events:
-                self._compare(events, sizes)  # the topic before it
+                self._compare(events)  # the topic before it
                 events = {topic: TopicEvents(decoders.of(topic.event_type), self.zone)}
             events[topic].add(audited.batch)
             progressed()
-        self._compare(events, sizes)
+        self._compare(events)
         seen = {each.topic for each in self.matrix}
         for audit in self.series.readable:
             if audit.topic not in seen:
                 empty = TopicEvents(decoders.of(audit.topic.event_type), self.zone)
-                self._compare({audit.topic: empty}, sizes)
+                self._compare({audit.topic: empty})
 
     @property
     def broken(self) -> list[Audit]:
@@ -121,43 +133,55 @@ class Reconciliation:
         """The audits of the topics of which that is unknown."""
         return [each for each in self.series.audits if each.is_proved is None]
 
-    def _sizes(self) -> Iterator[tuple[Side, Mapping[TopicPartition, int]]]:
+    def _read_sizes(self) -> None:
         for side in self.sides:
             try:
-                yield side, side.read_sizes()
+                found = side.read_sizes()
             except _UNREADABLE as why:
                 self.unread[side.name] = str(why)
+                continue
+            self.sizes |= {(side.name, tp): size for tp, size in found.items()}
 
-    def _compare(
-        self,
-        events: Mapping[Topic, TopicEvents],
-        sizes: Mapping[str, Mapping[TopicPartition, int]],
-    ) -> None:
+    def _compare(self, events: Mapping[Topic, TopicEvents]) -> None:
         """Compare the sides with a topic that was read, and add its days to the matrix."""
         for topic, found in events.items():  # one, or none before the first topic
             sealed = found.frame()
             counts: dict[str, Mapping[date | None, SideCount]] = {}
             for side in self.sides:
-                if side.name in self.unread or not side.holds(topic):
-                    continue
-                common = {
-                    tp.partition: size
-                    for tp, size in sizes[side.name].items()
-                    if tp.topic == topic.name
-                }
-                try:
-                    stored = side.read_events(topic, self.zone)
-                except _UNREADABLE as why:
-                    self.unread[side.name] = str(why)
-                    continue
-                comparison = SideComparison(sealed, stored, common, is_source=side.is_source)
-                counts[side.name] = comparison.counts()
-                self._keep(side.name, topic, comparison)
+                comparison = self._comparison(side, topic, sealed)
+                if comparison is not None:
+                    counts[side.name] = comparison.counts()
+                    self.days |= {
+                        DayKey(side.name, topic.name, day): count
+                        for day, count in comparison.day_counts().items()
+                    }
+                    self._keep(side.name, topic, comparison.discrepancies())
+            for stated in self.stated:
+                if stated.holds(topic):
+                    of_file = StatedComparison(sealed, topic.name, stated)
+                    counts[stated.name] = of_file.counts
+                    self._keep(stated.name, topic, of_file.discrepancies)
             by_day = dict(sealed.group_by("day").len().iter_rows())
             self.matrix += _rows(topic, by_day, counts)
 
-    def _keep(self, side: str, topic: Topic, comparison: SideComparison) -> None:
-        for each in comparison.discrepancies():
+    def _comparison(self, side: Side, topic: Topic, sealed: pl.DataFrame) -> SideComparison | None:
+        """The comparison of a side with a topic; None if it does not belong there, or is away."""
+        if side.name in self.unread or not side.holds(topic):
+            return None
+        sizes = {
+            tp.partition: size
+            for (name, tp), size in self.sizes.items()
+            if name == side.name and tp.topic == topic.name
+        }
+        try:
+            stored = side.read_events(topic, self.zone)
+        except _UNREADABLE as why:
+            self.unread[side.name] = str(why)
+            return None
+        return SideComparison(sealed, stored, sizes, is_source=side.is_source)
+
+    def _keep(self, side: str, topic: Topic, found: Iterable[Discrepancy]) -> None:
+        for each in found:
             self.discrepancy_count += 1
             if self.limit is None or len(self.discrepancies) < self.limit:
                 self.discrepancies.append(PlacedDiscrepancy(side, topic, each))

@@ -1,0 +1,76 @@
+"""Compares the counts that another agency has signed with the sealed events of a topic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sinergi_consumers.audit.reconciliation.comparison import (
+    Discrepancy,
+    EventState,
+    SideCount,
+    below,
+)
+from sinergi_consumers.audit.reconciliation.signed_counts import DayKey, digests
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import polars as pl
+
+    from sinergi_consumers.audit.reconciliation.signed_counts import DayCount, SignedCounts
+    from sinergi_schemas.topics import Topic
+
+
+class StatedSide(NamedTuple):
+    """A side of another agency, as it has signed its counts."""
+
+    counts: SignedCounts
+    side: str
+
+    @property
+    def name(self) -> str:
+        """`<agency>/<side>`."""
+        return f"{self.counts.agency}/{self.side}"
+
+    def holds(self, topic: Topic) -> bool:
+        """Whether a topic is counted."""
+        return any(side == self.side and tp.topic == topic.name for side, tp in self.counts.sizes)
+
+
+class StatedComparison:
+    """The comparison of a side's signed counts with a topic, day by day.
+
+    Args:
+        topic: the events of the topic, as `TopicEvents.frame` has them.
+    """
+
+    def __init__(self, topic: pl.DataFrame, name: str, stated: StatedSide) -> None:
+        counts = stated.counts
+        sizes = {
+            tp.partition: size
+            for (side, tp), size in counts.sizes.items()
+            if side == stated.side and tp.topic == name
+        }
+        sealed: dict[date | None, int] = dict(topic.group_by("day").len().iter_rows())
+        expected = digests(below(topic, sizes))
+        given: dict[date | None, DayCount] = {
+            key.day: count
+            for key, count in counts.days.items()
+            if key == DayKey(stated.side, name, key.day)
+        }
+        self.counts: dict[date | None, SideCount] = {}
+        self.discrepancies: list[Discrepancy] = []
+        for day in sealed.keys() | given.keys():
+            count, digest = expected.get(day, (0, None))
+            found = given.get(day)
+            events = 0 if found is None else found.events
+            quarantined = 0 if found is None else found.quarantined
+            is_equal = (events, None if found is None else found.digest) == (count, digest)
+            # With as many events, at least one of them is another one.
+            wrong = 0 if is_equal else max(1, abs(events - count))
+            on_their_way = sealed.get(day, 0) - count
+            self.counts[day] = SideCount(events - quarantined, quarantined, on_their_way, wrong)
+            if wrong:
+                self.discrepancies.append(
+                    Discrepancy(EventState.OTHER_COUNT, None, None, None, day)
+                )
