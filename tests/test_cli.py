@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import contextmanager
-from importlib.metadata import requires, version
+from importlib.metadata import packages_distributions, requires, version
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -232,10 +232,16 @@ def test_every_command_that_meets_a_missing_library_when_it_runs_names_the_extra
 
 
 def test_the_libraries_of_every_extra_are_known() -> None:
+    modules = {
+        each.replace("-", "_"): module
+        for module, distributions in packages_distributions().items()
+        for each in distributions
+    }
     wanted = {}
     for each in requires("sinergi") or ():
         if found := re.fullmatch(r"([a-z0-9-]+)[^;]*; extra == .(\w+).", each):
-            wanted[found[1].replace("-", "_")] = found[2]
+            name = found[1].replace("-", "_")
+            wanted[modules.get(name, name)] = found[2]
     assert wanted == commands._EXTRAS
 
 

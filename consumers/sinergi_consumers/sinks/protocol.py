@@ -176,7 +176,12 @@ class Transaction(Protocol):
         ...
 
     def store_receipt(self, receipt: Receipt) -> None:
-        """Store a receipt, which is published after the commit."""
+        """Store a receipt, which is published after the commit.
+
+        One of a smaller tree than an earlier one is not stored, as when a topic is read again for a
+        new projection. So the first receipt that covers a leaf is that of the smallest size above
+        its index.
+        """
         ...
 
 

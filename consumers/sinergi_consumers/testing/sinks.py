@@ -23,6 +23,7 @@ from sinergi_consumers.projections.projection import current, history, projectio
 from sinergi_consumers.reading.partition import Partition
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_consumers.reading.start import Start
+from sinergi_consumers.sinks.protocol import Receipt
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
@@ -319,6 +320,21 @@ class SinkContract:
         assert receipt.size == 2
         worker.sink.mark_published([receipt], SYSTEM.now())
         assert worker.sink.unpublished_receipts() == []
+
+    def test_a_receipt_of_a_smaller_tree_than_an_earlier_one_is_not_stored(
+        self, worker: Worker, rows: Any
+    ) -> None:
+        """A topic that is read again for a new projection has been in the database since before."""
+        worker.store(worker.work([transfer("P/1"), transfer("P/2")]))
+        ((note, signed_at),) = rows("SELECT note, signed_at FROM sinergi_consumer.receipt")
+        with worker.sink.transaction() as transaction:
+            for size in (1, 2):
+                transaction.store_receipt(
+                    Receipt(
+                        worker.claim.tp.topic, worker.claim.tp.partition, size, note, SYSTEM.now()
+                    )
+                )
+        assert rows("SELECT size, signed_at FROM sinergi_consumer.receipt") == [(2, signed_at)]
 
     def test_unusual_text_is_stored_unchanged(self, worker: Worker, rows: Any) -> None:
         """Quotes, commas, backslashes, and text like COPY's end-of-data and NULL markers."""

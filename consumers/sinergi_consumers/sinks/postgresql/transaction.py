@@ -190,10 +190,13 @@ class PostgresqlTransaction:
 
     def store_receipt(self, receipt: Receipt) -> None:
         """Store a receipt, which is published after the commit."""
+        tree = (receipt.topic, receipt.partition, receipt.size)
         self._connection.execute(
             "INSERT INTO sinergi_consumer.receipt (topic, partition, size, note, signed_at)"
-            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, size) DO NOTHING",
-            (receipt.topic, receipt.partition, receipt.size, receipt.note, receipt.signed_at),
+            " SELECT %s, %s, %s::bigint, %s, %s::timestamptz WHERE NOT EXISTS ("
+            "SELECT FROM sinergi_consumer.receipt AS r"
+            " WHERE r.topic = %s AND r.partition = %s AND r.size >= %s)",
+            (*tree, receipt.note, receipt.signed_at, *tree),
         )
 
     def _empty(self, table: sql.Identifier) -> None:
