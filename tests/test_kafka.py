@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         (KafkaError(KafkaError._TRANSPORT), errors.BrokerAway),
         (KafkaError(KafkaError._ALL_BROKERS_DOWN), errors.BrokerAway),
         (KafkaError(KafkaError.NOT_ENOUGH_REPLICAS), errors.BrokerAway),
-        (KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), errors.BrokerAway),
+        (KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), errors.TopicNotKnown),
         (KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), errors.BrokerRefuses),
         (KafkaError(KafkaError.INVALID_RECORD), errors.BrokerRefuses),
         (KafkaError(KafkaError._GAPLESS_GUARANTEE, "gap", fatal=True), errors.BrokerRefuses),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
 
 from sinergi.provision.cluster import Cluster
@@ -244,3 +246,25 @@ def test_a_login_on_a_broker_that_wants_none_is_a_refused_login_and_no_timeout(
     }
     with pytest.raises(LoginRefused, match="Mend security"):
         cluster_id(open_admin(Connection(kafka, options, timeouts=KafkaTimeouts(answer=3.0))))
+
+
+def test_a_topic_that_one_broker_does_not_know_yet_is_asked_for_again(
+    admin: Admin, mine: list[WantedTopic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Brokers learn of a new topic one after another, and each question may reach another one."""
+    cluster = Cluster(admin)
+    cluster.apply(cluster.plan(mine))
+    asked, asks = 0, admin.describe_configs
+
+    def describe(resources: list[ConfigResource], **options: Any) -> Any:
+        nonlocal asked
+        asked += resources[0].restype == ResourceType.TOPIC
+        if asked != 1 or resources[0].restype != ResourceType.TOPIC:
+            return asks(resources, **options)
+        lacking: Future[Any] = Future()
+        lacking.set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
+        return dict.fromkeys(resources, lacking)
+
+    monkeypatch.setattr(admin, "describe_configs", describe)
+    assert {each.verdict for each in cluster.plan(mine)} == {TopicAction.OK}
+    assert asked == 2

@@ -112,6 +112,34 @@ def test_a_principal_that_strimzi_cannot_name_is_told(principal: str, why: str) 
     assert list(export.left_out) == [f"{principal}, which has {len(lost)} rights: {why}"]
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("sinergi-clients-ca-cert", "sinergi"),
+        ("sinergi-keys", "sinergi"),
+        ("sinergi-databases", "sinergi"),
+        ("sinergi", "sinergi"),
+        ("bus-cluster-ca", "bus"),
+        ("bus-brokers-0", "bus"),
+    ],
+)
+def test_a_user_whose_password_would_overwrite_a_secret_of_the_cluster_is_refused(
+    name: str, begins: str
+) -> None:
+    document = with_principals(consumer=[name])
+    export = strimzi_export(agreements(document), NOW, StrimziCluster("bus"))
+    (line,) = export.left_out
+    assert line.startswith(f"{name}, which has ")
+    assert line.endswith(
+        f"its Secret might be one of the cluster's own, whose names begin with {begins}"
+    )
+    assert name not in {each["metadata"]["name"] for each in export.resources}
+    fine = with_principals(
+        consumer=[f"CN={name}"], producer=["sinergi-rekaan.producer", "business"]
+    )
+    assert not strimzi_export(agreements(fine), NOW, StrimziCluster("bus")).left_out
+
+
 def test_of_two_principals_that_would_share_a_name_one_is_told() -> None:
     export = exported(with_principals(producer=["CN=bnnk"], consumer=["bnnk"]))
     (line,) = export.left_out

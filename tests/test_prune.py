@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,17 +20,20 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from agency_pair import AgencyPair, signs_nothing_else, transfer
+from agency_pair import BUS, AgencyPair, signs_nothing_else, transfer
 from signed_agreement import write_signed
 from sinergi.cli.root import run
 from sinergi_producers.outbox import pruning
 from sinergi_producers.outbox.pruning import Pruning
 from sinergi_producers.recovery.recovery import Recovery
 from sinergi_producers.relay.sealing import TreeKey
-from sinergi_schemas import errors
+from sinergi_schemas import errors, topics
 from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.seal.checkpoint import cosign
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from test_outbox_stateful import OutboxMachine
 from test_recovery import backup, restore  # noqa: F401 - a fixture
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -505,3 +509,25 @@ def test_publishing_cannot_tell_a_pruned_row_from_another(postgresql: str) -> No
         run_state_machine_as_test(PruningMachine, settings=settings(max_examples=25))
     finally:
         engine.dispose()
+
+
+def test_a_receipt_by_a_replaced_key_prunes_nothing(pair: AgencyPair) -> None:
+    """Whoever has stolen it may claim that the reader has everything."""
+    new = SigningKey.generate(f"{BUS}/{pair.reader}/main", Algorithm.COSIGNATURE)
+    document = deepcopy(pair.agreement)
+    listed = [{"database": "main", "key": str(each.public)} for each in (new, pair.receipt_key)]
+    document["parties"][pair.reader]["receipt_keys"] = listed
+    pair.agree(document)
+    pair.publish(*(transfer(f"P/{number}") for number in range(10)))
+    with pair.relaying():
+        pair.until(lambda: sent(pair) == 10, "sent")
+    question = "SELECT note FROM sinergi_producer.checkpoint ORDER BY size DESC LIMIT 1"
+    note = pair.ask(question, pair.producer)[0][0]
+    receipts, key = topics.receipts_topic(pair.reader), f"main/{pair.topic.name}/0".encode()
+    producer = Producer({"bootstrap.servers": pair.kafka})
+    for signing, pruned in ((pair.receipt_key, 0), (new, 10)):
+        signed = cosign(note, signing, int(datetime.now(UTC).timestamp()))
+        producer.produce(receipts, signed.encode(), key=key)
+        assert producer.flush(PATIENCE_SECONDS) == 0
+        assert prune(pair, "--apply") == 0
+        assert rows(pair, "leaf_hash IS NOT NULL") == pruned

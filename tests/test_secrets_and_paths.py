@@ -191,6 +191,32 @@ def test_agreements_that_anybody_may_write_are_refused(
     Agreements.load(tmp_path)
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o707, 0o1777])
+@pytest.mark.parametrize("is_folder_linked", [False, True])
+def test_a_link_to_where_every_user_may_put_another_file_is_refused(
+    tmp_path: Path, mode: int, *, is_folder_linked: bool
+) -> None:
+    """In a folder with the sticky bit, as /tmp, nobody replaces the files of another user."""
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    agreements = shared / "agreements"
+    agreements.mkdir(parents=True)
+    (agreements / "pks.toml").write_bytes(EXAMPLE.read_bytes())
+    if is_folder_linked:
+        own.symlink_to(agreements)
+    else:
+        own.mkdir()
+        (tmp_path / "link").symlink_to(agreements / "pks.toml")
+        (own / "pks.toml").symlink_to("../link")
+    Agreements.load(own)
+    shared.chmod(mode)
+    if mode & 0o1000:
+        Agreements.load(own)
+    else:
+        with pytest.raises(AgreementRefused, match=f"{shared}: every user may write there"):
+            Agreements.load(own)
+    shared.chmod(0o755)
+
+
 # Passwords in what is shown
 
 PASSWORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=4)

@@ -80,6 +80,24 @@ class Cluster:
         self._await(steps)
 
     def _found(self, names: Iterable[str]) -> dict[str, ExistingTopic]:
+        """The topics that are there. Each question may reach another broker.
+
+        Brokers learn of a new topic one after another. So if one broker shows a topic and another
+        does not know it, all is asked again.
+
+        Raises:
+            TopicNotKnown: the brokers do not agree after some time.
+        """
+        wanted, deadline = tuple(names), SYSTEM.monotonic() + self._seconds
+        while True:
+            try:
+                return self._found_now(wanted)
+            except errors.TopicNotKnown:
+                if SYSTEM.monotonic() > deadline:
+                    raise
+            sleep(_PAUSE_SECONDS)
+
+    def _found_now(self, names: Iterable[str]) -> dict[str, ExistingTopic]:
         topics_there = describe(self._admin, names)
         if not topics_there:
             return {}

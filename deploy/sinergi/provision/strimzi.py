@@ -45,6 +45,7 @@ _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _MOST_NAME, _MOST_COMMON_NAME, _MOST_CLUSTER_NAME = 253, 64, 32
 _COMMON_NAME = "CN="
+_OURS = "sinergi"
 _PATTERNS = {"LITERAL": "literal", "PREFIXED": "prefix"}
 # Strimzi keeps 9090 and 9091 for controllers and brokers.
 _PASSWORD_PORT, _CERTIFICATE_PORT = 9093, 9094
@@ -239,7 +240,8 @@ def _users(
         name = principal.removeprefix(USER)
         user = name.removeprefix(_COMMON_NAME)
         entries = [entry for entry in given if entry.principal == principal]
-        if why := _why_no_user(name, user) or _why_taken(user, taken):
+        why = _why_no_user(name, user) or _why_secret(name, cluster) or _why_taken(user, taken)
+        if why:
             left_out.append(f"{name}, which has {counted(len(entries), 'right')}: {why}")
             continue
         taken[user] = name
@@ -262,6 +264,18 @@ def _why_no_user(name: str, user: str) -> str:
     if not _NAME.fullmatch(user) or len(user) > most:
         return "Kubernetes allows small letters, digits, dots and hyphens in a name"
     return ""
+
+
+def _why_secret(name: str, cluster: StrimziCluster) -> str:
+    """Why the password of a SCRAM user would overwrite another Secret; empty if it would not.
+
+    Strimzi keeps it in a Secret with the user's name. Those of the cluster's own certificates
+    begin with the cluster's name, and those of the processes in `deploy/kubernetes` with ours.
+    """
+    begins = next((each for each in {cluster.name, _OURS} if f"{name}-".startswith(f"{each}-")), "")
+    if is_subject(name) or not begins or "." in name:
+        return ""
+    return f"its Secret might be one of the cluster's own, whose names begin with {begins}"
 
 
 def _why_taken(user: str, taken: dict[str, str]) -> str:

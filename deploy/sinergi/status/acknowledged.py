@@ -140,7 +140,7 @@ def _read(
     """
     best_of = {
         f"{database}/{topic.name}/{number}".encode(): _Best(
-            agreements, reader, _Reading(topic, number, database)
+            agreements, reader, _Reading(topic, number, database), at
         )
         for topic in read
         for key in agreements.receipt_keys(reader, topic, at)
@@ -207,7 +207,9 @@ class _Best:
         is_stopped: whether so many notes were false that the others were not verified.
     """
 
-    def __init__(self, agreements: Agreements, reader: str, reading: _Reading) -> None:
+    def __init__(
+        self, agreements: Agreements, reader: str, reading: _Reading, at: datetime | None
+    ) -> None:
         self.reading = reading
         self._best = Acknowledged(f"{reader}/{reading.database}", reading.partition, None, None)
         tp = TopicPartition(reading.topic.name, reading.partition)
@@ -215,7 +217,9 @@ class _Best:
         self._ring = agreements.ring(reading.topic, reading.partition)
         name = f"{agreements.bus}/{reader}/{reading.database}"
         keys = agreements.receipt_keys(reader, reading.topic)
-        self._keys = [key for key in keys if key.name == name]
+        # What is decided at a time, as what may be pruned, rests on the keys of that time alone.
+        replaced = agreements.replaced_receipt_keys(reader, at) if at else set()
+        self._keys = [key for key in keys if key.name == name and key not in replaced]
         self._unverified: dict[str, int] = {}
         self._false = 0
         self.is_stopped = False

@@ -13,7 +13,7 @@ from sinergi_schemas.agreements import file, signatures
 from sinergi_schemas.agreements.contradictions import contradictions
 from sinergi_schemas.agreements.model import Agreement, Party, ReceiptKey
 from sinergi_schemas.agreements.replacement import with_replacements
-from sinergi_schemas.files.file_rights import is_writable_by_all
+from sinergi_schemas.files.file_rights import writable_by_all
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.plain_text import listing
@@ -68,9 +68,8 @@ class Agreements:
         files = files_in(folder)
         try:
             read = [(each, read_regular(each, MOST_BYTES)[1]) for each in files]
-            writable = [
-                each for each in (folder, *files) if is_writable_by_all(each.stat().st_mode)
-            ]
+            found = [place for each in (folder, *files) for place in writable_by_all(each)]
+            writable = dict.fromkeys(found)
         except OSError as why:
             what = f"{why.filename}: cannot be read ({why.strerror})"
             raise errors.AgreementRefused(str(folder), listing([what])) from None
@@ -280,6 +279,24 @@ class Agreements:
             if agency in each.parties and (topic is None or agency in each.readers(topic))
             for key in each.parties[agency].receipt_keys
         )
+
+    def replaced_receipt_keys(self, agency: str, at: datetime | None = None) -> set[VerifyingKey]:
+        """The keys of an agency's databases that another key has replaced.
+
+        A party lists the keys of a database with the newest one first. The others verify what they
+        have signed, and prove nothing about the present: somebody may have stolen them.
+
+        Args:
+            at: use only agreements that have begun by this time; None: use all agreements.
+        """
+        found: set[VerifyingKey] = set()
+        for each in self._begun(at):
+            databases: set[str] = set()
+            for key in each.parties[agency].receipt_keys if agency in each.parties else ():
+                if key.database in databases:
+                    found.add(key.key)
+                databases.add(key.database)
+        return found
 
     def _party(self, agency: str) -> list[Party]:
         return [each.parties[agency] for each in self if agency in each.parties]

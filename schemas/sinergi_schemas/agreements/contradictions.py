@@ -142,7 +142,7 @@ def _of_receipt_keys(agency: str, one: Agreement, other: Agreement) -> Iterator[
     for lost in theirs:
         if lost.database in databases and lost not in ours:
             what = f"database {lost.database} lacks {key_names([lost.key])} of {other.path}"
-            hint = "keep it beside the new one, since only it verifies the receipts that it signed"
+            hint = "keep it after the new one, since only it verifies the receipts that it signed"
             yield FileProblem(f"parties.{agency}.receipt_keys", f"{what}; {hint}")
 
 

@@ -78,6 +78,14 @@ class ControllerAway(BrokerAway):
     """
 
 
+class TopicNotKnown(BrokerAway):
+    """A broker does not know {topics} ({reported}). If the topic was made a moment ago, the broker
+    learns of it by itself; if it was never made, `sinergi provision apply` makes it.
+    """
+
+    topics: str = "a topic"
+
+
 class BrokerRefuses(Unavailable):
     """The brokers or their client refuse the request ({reported}). Ask the brokers' operator."""
 

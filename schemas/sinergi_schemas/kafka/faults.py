@@ -73,8 +73,6 @@ _AWAY = frozenset(
         KafkaError._ASSIGNMENT_LOST,
         KafkaError._FENCED,
         KafkaError._LOG_TRUNCATION,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.UNKNOWN_TOPIC_ID,
         KafkaError.INCONSISTENT_TOPIC_ID,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -102,6 +100,8 @@ _AWAY = frozenset(
         KafkaError.UNKNOWN_LEADER_EPOCH,
     }
 )
+
+_NOT_KNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
 
 Fault = (
     errors.LoginRefused
@@ -137,6 +137,8 @@ def translate(error: KafkaError, attempt: Attempt = _UNKNOWN) -> Fault:
         names = ", ".join(attempt.topics)
         what = f"{text}: max.message.bytes of {names} is below what `sinergi provision apply` gives"
         return errors.BrokerRefuses(what)
+    if code in _NOT_KNOWN and not error.fatal():
+        return errors.TopicNotKnown(text, ", ".join(attempt.topics) or "a topic")
     if not error.fatal() and (code in _AWAY or error.retriable()):
         return errors.BrokerAway(text)
     return errors.BrokerRefuses(text)
