@@ -118,7 +118,7 @@ def test_a_controller_that_is_away_is_told_apart_from_brokers_that_are_all_away(
     monkeypatch.setattr(type(admin), "list_topics", lambda *_, **__: None)
     found = admin.fault(why)
     assert isinstance(found, errors.ControllerAway)
-    assert "most of the brokers are away" in str(found)
+    assert "another takes over within seconds" in str(found)
 
 
 def test_secrets_do_not_show_in_a_connection() -> None:

@@ -100,6 +100,21 @@ def test_status_names_under_replicated_topics_while_a_broker_is_down_and_none_af
     until(lambda: lacking(settings, capsys) == set(), "all are in sync again")
 
 
+def test_a_plan_waits_until_another_broker_has_taken_over_from_a_killed_one(
+    local: Local, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin = open_admin(load(local.operator_settings, environment={}).connection())
+    for number in range(3):
+        process = psutil.Process(local.status().brokers[number].pid)
+        process.kill()
+        process.wait(PATIENCE_SECONDS)
+        capsys.readouterr()
+        assert run(["--config", str(local.operator_settings), "provision", "plan"]) == 0
+        assert "do not answer" not in capsys.readouterr().err
+        local.up()
+        until(lambda: len(broker_ids(admin)) == 3, "all three are there again")
+
+
 def no_topic_is_made_with_fewer_copies(local: Local, folder: Path) -> None:
     """While brokers start, only some of them are there; a topic would keep too few copies."""
     (folder / "agreements-2").mkdir()

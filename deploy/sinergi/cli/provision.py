@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import structlog
 import typer
@@ -14,6 +15,7 @@ from sinergi.cli.monitoring import Listen, observed
 from sinergi.cli.options import AsJson, Force, command_group
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
+from sinergi.provision import repeated_question
 from sinergi.provision.access import AccessAction, users_of
 from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_plan
@@ -35,14 +37,18 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import STANDARD_OUTPUT, OutputFile
 from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sinergi.provision.access import AccessStep
     from sinergi.provision.plan import KeptPlan
     from sinergi.provision.topics import TopicStep
     from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.kafka.admin import Admin
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -275,11 +281,11 @@ def rotate(
     """
     settings = root.settings()
     agreements = settings.agreements()
-    control = _provisioner().access_control
-    found = control.read()
+    provisioner = _provisioner()
+    found = _answer(lambda admin: replace(provisioner, admin=admin).access_control.read())
     if found is None:
         raise errors.RotationRefused(owner, "no broker has an authorizer, and there are no users")
-    control.rotate(users_of(agreements, owner, found))
+    provisioner.access_control.rotate(users_of(agreements, owner, found))
 
 
 def _tell_password(file: Path) -> None:
@@ -326,6 +332,18 @@ def _provisioner(unknown_types: Sequence[str] = (), *, is_logged: bool = False) 
     )
 
 
+def _answer(question: Callable[[Admin], T]) -> T:
+    """The cluster's answer to a question, which is asked again while it replaces a broker."""
+    return repeated_question.ask(root.settings().connection(), question, _tell_repeated)
+
+
+def _tell_repeated(left: int) -> None:
+    terminal.note(
+        "sinergi: some brokers answer, and some do not: if one has just gone away, another takes"
+        f" over within seconds; asking again ({counted(left, 'try', 'tries')} left)"
+    )
+
+
 def _planned(
     unknown_types: Sequence[str], kept: KeptPlan | None = None
 ) -> tuple[Provisioner, ProvisionPlan]:
@@ -339,7 +357,7 @@ def _planned(
         for why in unagreed_types(agreements, unknown_types):
             raise errors.PlanRefused(str(kept.path), f"cannot be used: in `unknown_types`, {why}")
     provisioner = _provisioner(unknown_types)
-    found = provisioner.plan(agreements, now)
+    found = _answer(lambda admin: replace(provisioner, admin=admin).plan(agreements, now))
     if found.access is None:
         terminal.note(_NO_AUTHORIZER)
     return provisioner, found

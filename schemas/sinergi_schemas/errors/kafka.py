@@ -73,8 +73,9 @@ class BrokerAway(ServiceAway):
 
 
 class ControllerAway(BrokerAway):
-    """The cluster's controller does not answer ({reported}): most of the brokers are away. Those
-    that run answer some requests, and change nothing. Start the others, or check the network.
+    """The cluster's controller does not answer ({reported}), so nothing is changed. If a broker has
+    just gone away, another takes over within seconds: try again. Else most of the brokers are away:
+    start the others, or check the network.
     """
 
 
