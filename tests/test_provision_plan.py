@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import stat
+from collections import Counter
 from contextlib import suppress
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka.admin import AclOperation, ResourceType
+from confluent_kafka.admin import (
+    AclOperation,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
 from provisioned_bus import AGENCIES, BNNK, DUA, LAPAS, ProvisionedBus, agreement, year
 from sinergi.cli.root import run
@@ -17,6 +26,7 @@ from sinergi.provision.access_control import AccessControl
 from sinergi.provision.passwords import PasswordFolder
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import describe
+from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +104,8 @@ def test_a_kept_plan_is_refused_once_the_cluster_has_changed(
     said = capsys.readouterr().err
     assert "is not the plan that would be made now, so nothing was done" in said
     assert "only now: left User:relay-user: read topic else (no agreement" in said
+    assert "the cluster has changed since it was made" in said
+    assert "only now: ok" not in said
     assert actions(bus, capsys) == before
 
 
@@ -106,7 +118,101 @@ def test_a_kept_plan_is_refused_once_the_agreement_has_changed(
     document["auditors"] = {}
     bus.agree(document)
     assert bus.provision("apply", str(kept)) == 2
-    assert "only in the plan: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "only in the plan: " in said
+    assert "the agreements have changed since it was made" in said
+    assert "ok User:" not in said
+
+
+def test_a_plan_that_is_done_already_is_told_in_one_line(
+    bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "plan.json"
+    bus.provision("plan", "--out", str(kept))
+    assert bus.provision("apply", str(kept)) == 0
+    capsys.readouterr()
+    assert bus.provision("apply", str(kept)) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if "plan.json" in line]
+    assert said == [
+        f"sinergi: Everything in the plan {kept} is done already: delete it. Nothing is left to do."
+    ]
+
+
+def test_steps_that_are_done_already_are_counted_and_not_listed(
+    bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "plan.json"
+    bus.provision("plan", "--out", str(kept))
+    bus.provision("apply")
+    (topic, *_) = plan_of(bus, capsys)["topics"]
+    resource = ConfigResource(
+        ResourceType.TOPIC,
+        topic["topic"],
+        incremental_configs=[
+            ConfigEntry(
+                "unclean.leader.election.enable",
+                "true",
+                incremental_operation=AlterConfigOpType.SET,
+            )
+        ],
+    )
+    bus.broker.admin.incremental_alter_configs([resource])[resource].result(PATIENCE_SECONDS)
+    until(lambda: bus.provision("plan") == 1, "the topic differs")
+    capsys.readouterr()
+    assert bus.provision("apply", str(kept)) == 2
+    said = capsys.readouterr().err
+    assert "of the plan are done already" in said
+    assert f"only now: change topic {topic['topic']}" in said
+    assert "create User:" not in said
+
+
+def plan_of(bus: ProvisionedBus, capsys: pytest.CaptureFixture[str], *options: str) -> Any:
+    capsys.readouterr()
+    bus.provision("plan", "--json", *options)
+    return json.loads(shown(capsys))
+
+
+def test_each_principal_is_one_block_and_a_right_is_one_line_in_a_pipe(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    principals = [each["principal"] for each in plan_of(bus, capsys)["access"]]
+    assert len([*groupby(principals)]) == len({*principals})
+    bus.provision("plan")
+    said = capsys.readouterr()
+    rows = [line for line in said.out.splitlines() if "User:lapas-dua.consumer" in line]
+    assert len(rows) == principals.count("User:lapas-dua.consumer") > 1
+    assert "read topic" in " ".join(rows)
+
+
+def test_a_plan_is_summed_up_and_can_be_cut_to_its_changes(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = plan_of(bus, capsys)
+    actions = [each["action"] for each in document["access"]]
+    actions += [each["verdict"] for each in document["topics"]]
+    count = Counter(actions)
+    bus.provision("plan")
+    said = capsys.readouterr().err
+    assert f"{count['create']} to create" in said
+    assert f"{count['remove']} to remove, {count['ok']} as agreed" in said
+    cut = plan_of(bus, capsys, "--changes")
+    assert {each["action"] for each in cut["access"]} <= {"create", "remove"}
+    assert len(cut["access"]) < len(document["access"])
+
+
+def test_a_plan_says_what_a_coming_agreement_will_add_and_when(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begins = (datetime.now(tz=UTC) + timedelta(minutes=8)).replace(microsecond=0)
+    bus.agree(agreement(in_force={"from": begins}))
+    (coming,) = plan_of(bus, capsys)["coming"]
+    assert coming["at"] == begins.isoformat()
+    assert coming["why"] == "pks-1.toml begins"
+    assert f"User:{LAPAS}.producer: write topic sinergi.{LAPAS}.transfer" in coming["create"]
+    bus.provision("plan")
+    out = capsys.readouterr().out
+    assert f"later, at {begins.isoformat(sep=' ')}: pks-1.toml begins" in out
+    assert f"pks-1.toml parties.{LAPAS}, which begins at {begins.isoformat(sep=' ')}" in out
 
 
 def test_a_kept_plan_is_for_the_agreements_and_the_cluster_that_it_was_made_of(
@@ -180,7 +286,7 @@ def test_an_edited_plan_is_refused_with_each_edit(
     kept.write_text(json.dumps(edited))
     assert bus.provision("apply", str(kept)) == 2
     said = capsys.readouterr().err
-    assert "or the file was edited" in said
+    assert "the file was edited after it was made" in said
     assert f"topic {document['topics'][0]['topic']}: " in said
     assert ": partitions 9 in the plan, 1 now" in said
     assert 'remark: "mine" in the plan, and no plan has it' in said

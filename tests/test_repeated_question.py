@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka.admin import Admin
 
 
+@pytest.fixture
+def connection(kafka: str) -> Connection:
+    return Connection(kafka)
+
+
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeated_question, "_PAUSE_SECONDS", 0)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import structlog
 import typer
 
-from sinergi.cli import root, terminal
+from sinergi.cli import provision_output, root, terminal
 from sinergi.cli.monitoring import Listen, observed
 from sinergi.cli.options import AsJson, Force, command_group
-from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi.provision import repeated_question
-from sinergi.provision.access import AccessAction, users_of
+from sinergi.provision.access import users_of
+from sinergi.provision.coming import coming_changes
 from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_plan
 from sinergi.provision.progress import Progress
@@ -29,7 +29,7 @@ from sinergi.provision.strimzi import (
     is_disk_size,
     strimzi_export,
 )
-from sinergi.provision.topics import TopicAction, remarks, unagreed_types
+from sinergi.provision.topics import remarks, unagreed_types
 from sinergi.provision.watch import ProvisionWatch
 from sinergi.signals import stopping as on_signals
 from sinergi_schemas import errors
@@ -42,9 +42,7 @@ from sinergi_schemas.plain_text import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sinergi.provision.access import AccessStep
     from sinergi.provision.plan import KeptPlan
-    from sinergi.provision.topics import TopicStep
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka.admin import Admin
 
@@ -52,35 +50,6 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
-_STYLES = {
-    TopicAction.OK: "green",
-    TopicAction.CREATE: "cyan",
-    TopicAction.CHANGE: "yellow",
-    TopicAction.REFUSED: "bold red",
-    TopicAction.WAITING: "bold red",
-}
-_ACCESS_STYLES = {
-    AccessAction.OK: "green",
-    AccessAction.CREATE: "cyan",
-    AccessAction.REMOVE: "yellow",
-    AccessAction.LEFT: "dim",
-    AccessAction.REFUSED: "bold red",
-}
-
-_TOPICS = (
-    TableColumn("topic", ColumnKind.HEADING),
-    TableColumn("partitions", ColumnKind.NUMBER),
-    TableColumn("copies", ColumnKind.NUMBER),
-    TableColumn("action"),
-    TableColumn("what", ColumnKind.PROSE),
-)
-_ACCESS = (
-    TableColumn("principal", ColumnKind.HEADING),
-    TableColumn("action"),
-    TableColumn("right"),
-    TableColumn("where"),
-    TableColumn("why", ColumnKind.PROSE),
-)
 _NO_AUTHORIZER = (
     "sinergi: no broker has an authorizer, so that whoever reaches them may read and write"
     " everything; no user and no right was planned (authorizer.class.name in the brokers' settings)"
@@ -121,12 +90,16 @@ def plan(
         ),
     ] = None,
     force: Force = False,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="Show only what would be done.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what would be done; do nothing.
 
     A right or a user is created or removed only if an agreement in the folder names it; all others
-    are shown as left. A user that Sinergi did not make is refused with its rights.
+    are shown as left. A user that Sinergi did not make is refused with its rights. Last stands what
+    agreements that begin or end within 30 days will change.
 
     Exit status: 0 nothing is left to do, 1 something is, 2 a topic or a user is refused, a topic
     waits for brokers, or a broker has no access control.
@@ -138,7 +111,7 @@ def plan(
         with OutputFile.open(out, force=force) as file:
             file.write(found.data)
     if out != STANDARD_OUTPUT:  # a program reads the plan there, and nothing else
-        _show(found, as_json=as_json)
+        _show(found, only_changes=changes, as_json=as_json)
     if not found.is_possible:
         if found.open_brokers and found.hindrance:
             terminal.note(f"sinergi: {found.hindrance}")
@@ -332,6 +305,11 @@ def _provisioner(unknown_types: Sequence[str] = (), *, is_logged: bool = False) 
     )
 
 
+def _show(found: ProvisionPlan, *, only_changes: bool = False, as_json: bool) -> None:
+    coming = coming_changes(root.settings().agreements(), SYSTEM.now())
+    provision_output.show(found, coming, only_changes=only_changes, as_json=as_json)
+
+
 def _answer(question: Callable[[Admin], T]) -> T:
     """The cluster's answer to a question, which is asked again while it replaces a broker."""
     return repeated_question.ask(root.settings().connection(), question, _tell_repeated)
@@ -387,24 +365,3 @@ def _watch(
         provisioner = _provisioner(unknown_types, is_logged=True)
         watch = ProvisionWatch(provisioner, settings.agreements, SYSTEM, seconds, observer)
         watch.run(stopping)
-
-
-def _show(found: ProvisionPlan, *, as_json: bool) -> None:
-    if as_json:
-        terminal.show_json(found.document)
-        return
-    terminal.show_table(_TOPICS, map(_topic_row, found.topics))
-    if found.access:
-        terminal.show_line("")
-        terminal.show_table(_ACCESS, map(_access_row, found.access))
-
-
-def _topic_row(step: TopicStep) -> list[str | TableCell]:
-    verdict = TableCell(step.verdict, _STYLES[step.verdict])
-    return [step.topic, str(step.partitions), str(step.copies), verdict, step.what]
-
-
-def _access_row(step: AccessStep) -> list[str | TableCell]:
-    action = TableCell(step.action, _ACCESS_STYLES[step.action])
-    may, where = ("log in", "") if step.entry is None else (step.entry.may, step.entry.where)
-    return [step.principal, action, may, where, step.why]

@@ -149,13 +149,24 @@ def show_bytes(data: bytes) -> None:
         sys.stdout.buffer.flush()
 
 
-def show_table(columns: Sequence[TableColumn], rows: Iterable[Sequence[str | TableCell]]) -> None:
-    """Write a table to standard output, laid out for the terminal, COLUMNS or 100."""
+def show_table(
+    columns: Sequence[TableColumn],
+    rows: Iterable[Sequence[str | TableCell]],
+    *,
+    whole_in_pipe: bool = False,
+) -> None:
+    """Write a table to standard output, laid out for the terminal, COLUMNS or 100.
+
+    Args:
+        whole_in_pipe: where standard output is no terminal each row is one line, for `grep`.
+    """
     from sinergi.cli.tables import laid_out  # noqa: PLC0415 - only where there is a table
 
     console = _console()
     is_known = console.is_terminal or os.environ.get("COLUMNS", "").isdecimal()
     width = max(_FEWEST_COLUMNS, console.width) if is_known else _COLUMNS
+    if whole_in_pipe and not console.is_terminal:
+        width = sys.maxsize
     for line in laid_out(columns, rows, width, sys.stdout.encoding or "utf-8"):
         _show(console, line)
 

@@ -23,18 +23,27 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sinergi.provision.rights import ALLOW, NO_GRACE, USER, given_rights, rights_with_grace
+from sinergi.provision.rights import (
+    ALLOW,
+    NO_GRACE,
+    USER,
+    given_rights,
+    kept_until,
+    rights_with_grace,
+    shown_time,
+)
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.principals import is_subject
 from sinergi_schemas.files.toml_file import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime, timedelta
 
     from sinergi.provision.rights import AclEntry, GivenRight
     from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.agreements.model import Agreement
 
 FOREIGN = "no agreement in the folder gives it"
 _NOT_OURS = (
@@ -116,7 +125,7 @@ def access_steps(
     """
     ever = given_rights(agreements)
     given = rights_with_grace(agreements, at, grace)
-    users = [*_users(agreements, at - grace, found, ever)]
+    users = [*_users(agreements, at, grace, found, ever)]
     refused = {each.principal for each in users if each.action is AccessAction.REFUSED}
     return sorted([*users, *_rights(given, ever, found, refused)], key=_order)
 
@@ -144,8 +153,8 @@ def users_of(agreements: Agreements, owner: str, found: FoundAccess) -> list[str
 
 
 def _order(step: AccessStep) -> tuple[object, ...]:
-    kind = (step.entry is not None, step.principal, str(step.entry))
-    return (step.action is AccessAction.LEFT, step.owner, *kind)
+    what = (step.entry is not None, str(step.entry))
+    return (step.action is AccessAction.LEFT, step.owner, step.principal, *what)
 
 
 def _rights(
@@ -177,25 +186,25 @@ def _rights(
 
 def _users(
     agreements: Agreements,
-    since: datetime,
+    at: datetime,
+    grace: timedelta,
     found: FoundAccess,
     ever: Mapping[AclEntry, GivenRight],
 ) -> Iterator[AccessStep]:
     """A user keeps its password between two agreements, of which the second is in the folder.
 
-    The subject of a certificate is no user.
-
-    Args:
-        since: an agreement that has not ended by then gives its users their logins.
+    The subject of a certificate is no user. An agreement that has not ended for as long as the
+    grace gives its users their logins.
     """
     owners = {entry.principal.removeprefix(USER): right.owner for entry, right in ever.items()}
     owners = {name: owner for name, owner in owners.items() if not is_subject(name)}
-    wanted: dict[str, str] = {}
+    naming: dict[str, list[tuple[Agreement, str]]] = {}
     for each in agreements:
-        if each.in_force_until is None or since < each.in_force_until:
+        if each.in_force_until is None or at - grace < each.in_force_until:
             for name, article in each.owners():
                 if name in owners:
-                    wanted.setdefault(name, f"{each.path.name} {article}")
+                    naming.setdefault(name, []).append((each, f"{each.path.name} {article}"))
+    wanted = {name: _why_user(of, at, grace) for name, of in naming.items()}
     foreign = {
         each.principal.removeprefix(USER)
         for each in found.entries - ever.keys()
@@ -230,3 +239,20 @@ def _wanted_user(
     return (
         (AccessAction.REFUSED, _HAS_RIGHTS) if name in foreign else (AccessAction.CREATE, article)
     )
+
+
+def _why_user(naming: Sequence[tuple[Agreement, str]], at: datetime, grace: timedelta) -> str:
+    """Why a user has its login, and from or until when if that is not simply now.
+
+    Args:
+        naming: the agreements that give it, the newest first, each with its article.
+    """
+    for agreement, article in naming:
+        if agreement.in_force(at):
+            return article
+    coming = [(each, article) for each, article in naming if at < each.starts]
+    if coming:
+        agreement, article = min(coming, key=lambda pair: pair[0].starts)
+        return f"{article}, which begins at {shown_time(agreement.starts)}"
+    ends = [each.in_force_until for each, _ in naming if each.in_force_until is not None]
+    return f"{naming[0][1]}, {kept_until(max(ends), grace)}"

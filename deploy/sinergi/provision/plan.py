@@ -7,14 +7,15 @@ same cluster, in the state in which it was.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.provision.access import AccessAction
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
 from sinergi_schemas.files.input_file import read_regular
-from sinergi_schemas.plain_text import listing
+from sinergi_schemas.plain_text import counted, listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 
 _FORMATS = "sinergi provision plan "
 _FORMAT = f"{_FORMATS}3"
+_HASH = "sha256"
+_EDITED = "the file was edited after it was made"
+_OK = str(AccessAction.OK)
 _MOST_BYTES = 64 * 1024 * 1024
-_SETTLED = {TopicAction.OK, AccessAction.OK, AccessAction.LEFT}
+SETTLED = {TopicAction.OK, AccessAction.OK, AccessAction.LEFT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +101,19 @@ class ProvisionPlan:
     def is_done(self) -> bool:
         """Whether there is nothing to do."""
         topics = {each.verdict for each in self.topics}
-        return topics | {each.action for each in self.access or ()} <= _SETTLED
+        return topics | {each.action for each in self.access or ()} <= SETTLED
+
+    def with_steps(
+        self, topics: Sequence[TopicStep], access: Sequence[AccessStep] | None
+    ) -> ProvisionPlan:
+        """The same plan with other steps, as those that are shown."""
+        return replace(self, topics=topics, access=access)
 
     @property
     def data(self) -> bytes:
-        """The plan as it is kept in a file."""
-        return json.dumps(self.document, indent=1).encode()
+        """The plan as it is kept in a file, with a hash that shows whether somebody edits it."""
+        document = json.loads(json.dumps(self.document))
+        return json.dumps(document | {_HASH: _hash(document)}, indent=1).encode()
 
     @property
     def document(self) -> dict[str, Any]:
@@ -195,27 +206,72 @@ def check_unchanged(kept: KeptPlan, now: ProvisionPlan) -> None:
     Raises:
         PlanOutdated: with what is otherwise now, a line for each difference.
     """
-    if kept.data != now.data:
-        found = [*_differences(kept.document, json.loads(now.data))]
-        other = "the file has the same steps in another order, or written otherwise"
-        raise errors.PlanOutdated(str(kept.path), listing(found or [other]))
+    if kept.data == now.data:
+        return
+    document = {key: value for key, value in kept.document.items() if key != _HASH}
+    if kept.document.get(_HASH) != _hash(document) or not _is_as_written(kept):
+        cause = _EDITED
+    elif kept.document.get("cluster") != now.cluster:
+        cause = "it was made for another cluster"
+    elif kept.document.get("agreements") != dict(now.agreements):
+        cause = "the agreements have changed since it was made"
+    elif now.is_done:
+        raise errors.PlanDone(str(kept.path))
+    else:
+        cause = "the cluster has changed since it was made, or an agreement has begun or ended"
+    current = json.loads(json.dumps(now.document))
+    found = [*_differences(document, current, is_edited=cause == _EDITED)]
+    other = "the file has the same steps in another order, or written otherwise"
+    raise errors.PlanOutdated(str(kept.path), cause, listing(found or [other]))
 
 
-def _differences(kept: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+def _hash(document: dict[str, Any]) -> str:
+    """The SHA-256 of all of a plan but the hash itself."""
+    return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _is_as_written(kept: KeptPlan) -> bool:
+    """Whether the file has the bytes that `data` gives."""
+    return kept.data == json.dumps(kept.document, indent=1).encode()
+
+
+def _differences(kept: dict[str, Any], now: dict[str, Any], *, is_edited: bool) -> Iterator[str]:
+    """A line for each difference; what is as agreed counts only where the file was edited."""
     for part in ("bus", "cluster", "unknown_types", "open_brokers"):
         if _value(kept.get(part)) != _value(now[part]):
             yield f"{part}: {kept.get(part)} in the plan, {now[part]} now"
     if kept.get("agreements") != now["agreements"]:
         yield from _changed_files(kept.get("agreements"), now["agreements"])
+    done = 0
     for part in ("topics", "access"):
-        before, after = _lines(kept.get(part)), _lines(now[part])
-        yield from (f"only in the plan: {each}" for each in before if each not in after)
-        yield from (f"only now: {each}" for each in after if each not in before)
-        for line in before:
-            if line in after:
-                yield from _changed_fields(line, before[line], after[line])
+        before, after = _by_subject(kept.get(part)), _by_subject(now[part])
+        for subject in dict.fromkeys((*before, *after)):
+            one, other = before.get(subject), after.get(subject)
+            if not is_edited and _is_done(one, other):
+                done += 1
+            else:
+                yield from _changed_step(one, other, is_edited=is_edited)
+    if done:
+        yield f"{counted(done, 'step')} of the plan are done already"
     for part in sorted(kept.keys() - now.keys()):
         yield f"{part}: {_value(kept[part])} in the plan, and no plan has it"
+
+
+def _is_done(before: object, after: object) -> bool:
+    """Whether a step of the plan has been done since: it is as agreed now, or it is gone."""
+    if _action(before) == AccessAction.REMOVE:
+        return after is None
+    return _action(before) not in (None, _OK) and _action(after) == _OK
+
+
+def _changed_step(before: object, after: object, *, is_edited: bool) -> Iterator[str]:
+    """The lines about a topic, a user or a right, of which one of both may be None."""
+    if before is not None and after is not None and _line(before) == _line(after):
+        yield from _changed_fields(_line(before), before, after)
+        return
+    for step, where in ((before, "only in the plan"), (after, "only now")):
+        if step is not None and (is_edited or _action(step) != _OK):
+            yield f"{where}: {_line(step)}"
 
 
 def _changed_files(kept: object, now: dict[str, str]) -> Iterator[str]:
@@ -244,11 +300,23 @@ def _value(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _lines(steps: object) -> dict[str, object]:
-    """The steps of a part of a plan by a line for each, in order."""
+def _by_subject(steps: object) -> dict[str, object]:
+    """The steps of a part of a plan by what they are about, in order."""
     if not isinstance(steps, list):
-        return {str(steps): None}
-    return {_line(each): each for each in steps}
+        return {} if steps is None else {str(steps): steps}
+    return {_subject(each): each for each in steps}
+
+
+def _subject(step: object) -> str:
+    if not isinstance(step, dict):
+        return str(step)
+    if "verdict" in step:
+        return f"topic {step.get('topic')}"
+    return f"{step.get('principal')}: {step.get('right')}"
+
+
+def _action(step: object) -> object:
+    return (step.get("verdict") or step.get("action")) if isinstance(step, dict) else None
 
 
 def _line(step: object) -> str:

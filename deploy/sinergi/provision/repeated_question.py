@@ -31,9 +31,7 @@ _ANSWER_SECONDS = 2.0
 T = TypeVar("T")
 
 
-def ask(
-    connection: Connection, question: Callable[[Admin], T], report: Callable[[int], None]
-) -> T:
+def ask(connection: Connection, question: Callable[[Admin], T], report: Callable[[int], None]) -> T:
     """The answer to a question that changes nothing.
 
     All tries but the last wait for a short time.

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from sinergi_schemas.plain_text import counted
 from sinergi_schemas.topics import control_topic, receipts_topic
 
 if TYPE_CHECKING:
@@ -125,14 +124,27 @@ def rights_with_grace(
     # Rights change at these moments only. What holds at the end of the grace is given no more.
     moments = [since, *agreements.changes_between(since, at)] if grace else []
     found: dict[AclEntry, GivenRight] = {}
-    for moment in moments:
-        found |= given_rights(agreements, moment)
+    ended: dict[AclEntry, datetime] = {}
+    for moment, end in zip(moments, [*moments[1:], at], strict=False):
+        given = given_rights(agreements, moment)
+        found |= given
+        ended |= dict.fromkeys(given, end)
     found |= in_force
-    kept = f"ended, kept for {counted(grace // timedelta(hours=1), 'hour')}"
     for entry, right in found.items():
         if entry not in in_force:
-            found[entry] = right._replace(reasons=(*right.reasons, kept))
+            reasons = (*right.reasons, kept_until(ended[entry], grace))
+            found[entry] = right._replace(reasons=reasons)
     return dict(sorted(found.items()))
+
+
+def kept_until(ended: datetime, grace: timedelta) -> str:
+    """Why a right or a login is still there although it has ended, and until when."""
+    return f"ended at {shown_time(ended)}, kept until {shown_time(ended + grace)}"
+
+
+def shown_time(at: datetime) -> str:
+    """A time for people, to the second."""
+    return at.isoformat(sep=" ", timespec="seconds")
 
 
 def _covering(agreements: Agreements, at: datetime | None) -> Iterator[tuple[Agreement, Topic]]:

@@ -49,12 +49,19 @@ class PlanRefused(Refused):
 
 
 class PlanOutdated(Refused):
-    """{path} is not the plan that would be made now, so nothing was done: the cluster or the
-    agreements have changed, or the file was edited. Make a new plan and read it:{listing}
+    """{path} is not the plan that would be made now, so nothing was done: {cause}. Make a new plan
+    and read it. The differences:{listing}
     """
 
     path: str
+    cause: str
     listing: str
+
+
+class PlanDone(Refused):
+    """Everything in the plan {path} is done already: delete it. Nothing is left to do."""
+
+    path: str
 
 
 class RotationRefused(Refused):
