@@ -133,3 +133,34 @@ def test_of_very_many_headers_a_message_keeps_the_first_thousand(pair: AgencyPai
         (found,) = scan.read(COUNT, COUNT + 1)
         assert message.headers(found[0]) == first
         assert found[0].headers() == first
+
+
+@dataclass
+class SteadyConsumer:
+    """A consumer to which messages arrive at a steady rate; it is its own clock."""
+
+    rate: float
+    now: float = 0.0
+    taken: int = 0
+
+    def consume(self, wanted: int, seconds: float) -> list[SmallMessage]:
+        end = self.now + seconds
+        due = (self.taken + wanted) / self.rate
+        self.now = min(end, max(self.now, due))
+        count = min(wanted, int(self.rate * self.now + 1e-6) - self.taken)
+        self.taken += count
+        return [SmallMessage("topic", 0, 0, b"key", b"value", ())] * count
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("rate", [10, 45, 300, 1_000, 5_000, 50_000])
+def test_messages_that_arrive_steadily_are_not_held_back(rate: float) -> None:
+    """If each part is waited for until it is full, messages arrive faster than the reading ends."""
+    steady: Any = SteadyConsumer(rate)
+    for _ in range(20):
+        before = steady.now
+        arrived = sum(len(part) for part, _ in consume_parts(steady, 0.1, steady))
+        assert steady.now - before < 0.7
+        assert arrived <= rate * 0.7 + MOST_AT_ONCE

@@ -142,14 +142,15 @@ class Assignment:
         )
 
     def poll(self) -> Iterator[Arrival]:
-        """What has arrived since the last call, in parts: at most 20,000 messages or some 32 MiB.
+        """What has arrived since the last call, in parts: at most 20,000 messages, some 32 MiB, or
+        what arrives within half a second.
 
         A message object takes many times the room of its content: drop each part before the next
         one is taken. Rebalances happen between the parts.
         """
         self._request_confirmation()
         messages = size = 0
-        for part, part_bytes in consume_parts(self._consumer, _POLL_SECONDS):
+        for part, part_bytes in consume_parts(self._consumer, _POLL_SECONDS, self._clock):
             messages += len(part)
             size += part_bytes
             yield self._arrival(part)

@@ -9,6 +9,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from sinergi_schemas import errors, message
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
 from sinergi_schemas.kafka.faults import translate, translated, translating
 from sinergi_schemas.kafka.unreadable import UnreadableBatches, is_unreadable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+    from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka.connection import Attempt, Connection
     from sinergi_schemas.kafka.unreadable import Unreadable
     from sinergi_schemas.topics import TopicPartition
@@ -68,6 +70,7 @@ _WITHOUT_GROUP = {
 _UNKNOWN_BYTES = 4 * 1024 * 1024
 MOST_AT_ONCE = 4
 _LARGE_BYTES = 32 * 1024
+_NEXT_SECONDS, _MOST_SECONDS = 0.002, 0.5
 _HEADER_BYTES, _FEW_HEADERS = 150, 16
 _RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 _ABSENT = frozenset(
@@ -311,20 +314,26 @@ class PartLimit:
         return size
 
 
-def consume_parts(consumer: Consumer, seconds: float) -> Iterator[tuple[list[Message], int]]:
+def consume_parts(
+    consumer: Consumer, seconds: float, clock: Clock = SYSTEM
+) -> Iterator[tuple[list[Message], int]]:
     """The messages that have arrived, in small parts, each with its bytes; the last may be empty.
 
-    Drop a part before the next one is taken: each message may have a megabyte.
+    It ends also while messages go on arriving: with a part that had to be waited for, or after half
+    a second. Otherwise messages that arrive steadily would be held back until some thousands are
+    there. Drop a part before the next one is taken: each message may have a megabyte.
 
     Args:
         seconds: how long to wait where there is none.
     """
     limit, is_more = PartLimit(), True
+    end = clock.monotonic() + _MOST_SECONDS
     while is_more:
         wanted = limit.messages
         part = consumer.consume(wanted, seconds)
         size = limit.weigh(part)
-        is_more = len(part) == wanted
+        is_more = len(part) == wanted and clock.monotonic() < end
+        seconds = min(seconds, _NEXT_SECONDS)
         yield part, size
         del part
 
