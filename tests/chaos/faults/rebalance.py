@@ -4,6 +4,7 @@ over from one another: stopped in order, killed, or stopped still until they are
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections import Counter
 from contextlib import contextmanager
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 PARTITIONS = 6
 WORKERS = 3
 # Nothing that is to be done may wait longer for somebody who does it. A relay that is gone leaves
-# its lease behind, and a materialiser that stands still its locks, for as long.
+# its lease behind, and a materialiser that stands still its locks, for as long. Where several
+# processes wait for each core, each takes so many times as long to start and to answer.
 LEFT_ALONE_SECONDS = DEFAULT.relay.lease + 5.0
 
 _SETTLED_SECONDS = 60.0
@@ -242,7 +244,10 @@ def _judge(report: Report, monitor: ClaimMonitor, crew: Crew, relay_pair: RelayP
     workers = crew.all | {each.name: each for each in relay_pair.all}
     report.problems += fenced_by_themselves(monitor.claims(), monitor.terms(), workers)
     patients = {f"partition {each}": one for each, one in sorted(monitor.partitions.items())}
+    waiting = max(1.0, max(os.getloadavg()[:2]) / (os.cpu_count() or 1))
+    longest = LEFT_ALONE_SECONDS * waiting
     for name, patient in {"outbox": monitor.outbox, **patients}.items():
         report.recoveries.append((f"{name.split()[0]} left alone", patient.longest))
-        if patient.longest > LEFT_ALONE_SECONDS:
-            report.problems.append(f"{name} was left alone for {patient.longest:.1f} s")
+        if patient.longest > longest:
+            what = f"{name} was left alone for {patient.longest:.1f} s"
+            report.problems.append(f"{what}, with {waiting:.1f} processes a core")
