@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from structlog.testing import capture_logs
 from monitored import ask
 from sinergi.metrics.address import ListenAddress
 from sinergi.metrics.listener import (
+    MOST_ANSWERS,
     MOST_OPEN,
     MOST_REQUEST_BYTES,
     MOST_SECONDS,
@@ -79,7 +82,6 @@ def test_a_fault_of_an_answer_ends_that_connection_alone(listener: Listener) -> 
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
-        (b"", 400),
         (b"GET", 400),
         (b"\r\n\r\n", 400),
         (b"GET /well\r\n\r\n", 400),
@@ -106,6 +108,14 @@ def test_what_is_no_request_is_refused(
     assert ask(listener.port, "/well")[0] == 200
 
 
+def test_a_client_that_asks_for_nothing_uses_up_no_answer(listener: Listener) -> None:
+    for _ in range(2 * MOST_ANSWERS):
+        assert said(listener, b"") == b""
+    began = SYSTEM.monotonic()
+    assert ask(listener.port, "/well")[0] == 200
+    assert SYSTEM.monotonic() - began < 1
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_end_the_server(listener: Listener, request_bytes: bytes) -> None:
     found = said(listener, request_bytes)
@@ -121,6 +131,61 @@ def test_more_connections_than_are_served_keep_nobody_out(listener: Listener) ->
         ]
         assert ask(listener.port, "/well") == (200, "well\n")
         assert silent[0].recv(1) == b""
+
+
+# A process of its own: else the flood would delay the server by Python's lock.
+FLOOD = """
+import collections, contextlib, resource, socket, sys, time
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+host, port, request = sys.argv[1], int(sys.argv[2]), bytes.fromhex(sys.argv[3])
+held = collections.deque()
+while True:
+    for _ in range(20):
+        client = socket.socket()
+        client.bind((host, 0))
+        client.setblocking(False)
+        client.connect_ex(("127.0.0.1", port))
+        held.append(client)
+    for client in [*held][-40:] if request else ():
+        with contextlib.suppress(OSError):
+            client.send(request)
+    while len(held) > min(3_000, hard - 100):
+        held.popleft().close()
+    time.sleep(0.005)
+"""
+
+
+@contextmanager
+def flooded(listener: Listener, host: str, request: bytes) -> Iterator[None]:
+    """Flood the listener from an address of this machine."""
+    command = [sys.executable, "-c", FLOOD, host, str(listener.port), request.hex()]
+    with subprocess.Popen(command) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("host", "request_bytes"),
+    [
+        ("127.0.0.1", b""),
+        ("127.0.0.2", b""),
+        ("127.0.0.2", b"GET /well HTTP/1.1\r\n\r\n"),
+        ("127.0.0.2", b"GET /well HTTP"),
+    ],
+)
+def test_a_flood_of_connections_delays_no_probe(
+    listener: Listener, host: str, request_bytes: bytes
+) -> None:
+    """The probe comes from 127.0.0.1. Kubernetes gives it 5 s (deploy/kubernetes)."""
+    with flooded(listener, host, request_bytes):
+        until(lambda: listener.open > 10, "the flood has begun")
+        for _ in range(30):
+            began = SYSTEM.monotonic()
+            assert ask(listener.port, "/well") == (200, "well\n")
+            assert SYSTEM.monotonic() - began < 5
 
 
 def test_a_client_that_sends_a_byte_at_a_time_has_the_time_of_any_other(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sinergi_schemas import errors
 
-_BACKLOG = 128
+_BACKLOG = 1_024
 _FIRST_PORT, _LAST_PORT = 0, 65_535
 
 

@@ -3,10 +3,13 @@
 Whoever reaches the address may connect, so everything is bounded, and nothing that a client does
 delays the process or another client for long:
 
-- at most `MOST_OPEN` connections at a time. One more closes the oldest one: a client that sends its
-  request at once is answered before that, and one that does not makes room.
-- at most one new connection each `PACE_SECONDS`, so that a storm of requests leaves the processor
-  to the process; the others wait in the system's queue, whose length is bounded.
+- the system's queue of new connections is emptied every `PACE_SECONDS`, of at most `MOST_ACCEPTED`:
+  a client that only connects cannot keep the queue full, and leaves the processor to the process.
+- at most `MOST_OPEN` connections at a time. One more closes the oldest one of the address that has
+  most of them: a client that sends its request at once is answered before that, and one that does
+  not makes room.
+- at most `MOST_ANSWERS` a second for each address; further requests wait, a few of them. So a storm
+  of requests from one host takes nothing from another one.
 - a request of at most `MOST_REQUEST_BYTES`, of which only the first line is read.
 - `MOST_SECONDS` for a connection, from its first byte to its last.
 - one request for each connection. A body is not read.
@@ -18,14 +21,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from ipaddress import IPv4Address, ip_address
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
 from sinergi.metrics.address import bind, is_loopback
+from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     import socket
@@ -35,12 +41,17 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-MOST_OPEN = 64
+MOST_OPEN = 256
 MOST_SECONDS = 5.0
 MOST_REQUEST_BYTES = 8 * 1024
 PACE_SECONDS = 0.005
+MOST_ACCEPTED = 50
+MOST_ANSWERS = 100
 
 _END_OF_HEAD = b"\r\n\r\n"
+_WINDOW_SECONDS = 1.0
+_MOST_WAITING = 16  # requests of one address that wait for the next window
+_SWEEP_SECONDS = 0.25
 _PAUSE_SECONDS = 1.0  # after the system has refused a connection, for example for want of files
 _PLAIN = "text/plain; charset=utf-8"
 
@@ -51,6 +62,41 @@ class HttpAnswer(NamedTuple):
     status: HTTPStatus
     text: bytes
     content_type: str = _PLAIN
+
+
+class _Connection:
+    """One client.
+
+    Attributes:
+        host: where it connects from; of IPv6 the network, which one host has to itself.
+        head: what it has sent.
+        task: answers it, once its request is there.
+        is_waiting: whether its address has got all answers of this second.
+    """
+
+    __slots__ = ("client", "deadline", "head", "host", "is_waiting", "loop", "task")
+
+    def __init__(self, client: socket.socket, host: str, deadline: float) -> None:
+        self.client = client
+        self.loop = asyncio.get_running_loop()
+        self.host = host
+        self.deadline = deadline
+        self.head = b""
+        self.is_waiting = False
+        self.task: asyncio.Task[None] | None = None
+
+    def receive(self) -> bool:
+        """Receive what has arrived; whether the request ends there.
+
+        Raises:
+            OSError: the client went away.
+        """
+        try:
+            received = self.client.recv(MOST_REQUEST_BYTES)
+        except BlockingIOError:
+            return False
+        self.head += received
+        return not received or _END_OF_HEAD in self.head or len(self.head) > MOST_REQUEST_BYTES
 
 
 class Listener:
@@ -69,7 +115,10 @@ class Listener:
     ) -> None:
         self._socket = bind(address)
         self._answers = answers
-        self._open: dict[asyncio.Task[None], None] = {}
+        self._open: dict[_Connection, None] = {}
+        self._by_host: dict[str, dict[_Connection, None]] = {}
+        self._answered: Counter[str] = Counter()
+        self._window_end = 0.0
         self._running: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
         self.port: int = self._socket.getsockname()[1]
         shown = address._replace(port=self.port)
@@ -102,55 +151,106 @@ class Listener:
         self._socket.close()
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        accepting = loop.create_task(self._accept())
+        tasks = [loop.create_task(self._accept()), loop.create_task(self._sweep())]
         loop.run_forever()
-        tasks = (accepting, *self._open)
+        tasks += [each.task for each in self._open if each.task]
         for task in tasks:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for each in list(self._open):
+            self._close(each)
         loop.close()
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                client, _ = await loop.sock_accept(self._socket)
+                self._admit(*await loop.sock_accept(self._socket))
+                for _ in range(MOST_ACCEPTED - 1):
+                    self._admit(*self._socket.accept())
+            except BlockingIOError:  # nobody else waits
+                pass
             except OSError as why:
                 _log.warning("connection not accepted", why=why.strerror)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            client.settimeout(0)
-            if len(self._open) >= MOST_OPEN:
-                next(iter(self._open)).cancel()
-            task = loop.create_task(self._serve(client))
-            self._open[task] = None
-            # Not in the task: one that is cancelled before it begins closes nothing.
-            task.add_done_callback(partial(self._end, client))
             await asyncio.sleep(PACE_SECONDS)
 
-    def _end(self, client: socket.socket, task: asyncio.Task[None]) -> None:
-        client.close()
-        del self._open[task]
+    async def _sweep(self) -> None:
+        """Close the connections whose time is over."""
+        while True:
+            now = SYSTEM.monotonic()
+            for each in [each for each in self._open if each.deadline < now]:
+                self._close(each)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    def _admit(self, client: socket.socket, address: tuple[Any, ...]) -> None:
+        client.settimeout(0)
+        if len(self._open) >= MOST_OPEN:
+            most = max(self._by_host.values(), key=len)
+            self._close(next(iter(most)))
+        connection = _Connection(client, _host(address), SYSTEM.monotonic() + MOST_SECONDS)
+        self._open[connection] = None
+        self._by_host.setdefault(connection.host, {})[connection] = None
+        connection.loop.add_reader(client, self._receive, connection)
+        # Most clients have sent their request by now, and have not to wait in line for a slot.
+        self._receive(connection)
+
+    def _receive(self, connection: _Connection) -> None:
+        try:
+            is_whole = connection.receive()
+        except OSError:
+            self._close(connection)
+            return
+        if is_whole and not connection.head:  # it has asked for nothing, so it uses up no answer
+            self._close(connection)
+            return
+        if not is_whole:
+            return
+        waiting = [each for each in self._by_host[connection.host] if each.is_waiting]
+        if len(waiting) >= _MOST_WAITING:
+            self._close(waiting[0])
+        connection.loop.remove_reader(connection.client)
+        connection.task = connection.loop.create_task(self._serve(connection))
+        connection.task.add_done_callback(partial(self._end, connection))
+
+    def _may_answer(self, host: str) -> bool:
+        """Whether an address may get one more answer now."""
+        now = SYSTEM.monotonic()
+        if now >= self._window_end:
+            self._answered.clear()
+            self._window_end = now + _WINDOW_SECONDS
+        return self._answered[host] < MOST_ANSWERS
+
+    def _close(self, connection: _Connection) -> None:
+        if connection not in self._open:
+            return
+        del self._open[connection]
+        of_host = self._by_host[connection.host]
+        del of_host[connection]
+        if not of_host:
+            del self._by_host[connection.host]
+        if connection.task is None:
+            connection.loop.remove_reader(connection.client)
+        else:
+            connection.task.cancel()
+        connection.client.close()
+
+    def _end(self, connection: _Connection, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (why := task.exception()):
             _log.error("request not answered", why=type(why).__name__, exc_info=why)
+        self._close(connection)
 
-    async def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError, TimeoutError):  # the client went away, or is too slow
-            async with asyncio.timeout(MOST_SECONDS):
-                loop = asyncio.get_running_loop()
-                answer, has_body = self._answer(await self._head(client))
-                await loop.sock_sendall(client, _encoded(answer, has_body=has_body))
-
-    async def _head(self, client: socket.socket) -> bytes:
-        """The request up to its empty line, or as much of it as is read at most."""
-        loop = asyncio.get_running_loop()
-        head = b""
-        while _END_OF_HEAD not in head and len(head) <= MOST_REQUEST_BYTES:
-            received = await loop.sock_recv(client, MOST_REQUEST_BYTES)
-            if not received:
-                break
-            head += received
-        return head
+    async def _serve(self, connection: _Connection) -> None:
+        connection.is_waiting = True
+        while not self._may_answer(connection.host):  # noqa: ASYNC110 - time alone ends it
+            await asyncio.sleep(self._window_end - SYSTEM.monotonic())
+        connection.is_waiting = False
+        self._answered[connection.host] += 1
+        answer, has_body = self._answer(connection.head)
+        with suppress(OSError):  # the client went away
+            text = _encoded(answer, has_body=has_body)
+            await connection.loop.sock_sendall(connection.client, text)
 
     def _answer(self, head: bytes) -> tuple[HttpAnswer, bool]:
         """The answer to a request, and whether its body is sent."""
@@ -166,6 +266,15 @@ class Listener:
             return _plain(HTTPStatus.METHOD_NOT_ALLOWED), True
         answer = self._answers.get(target.partition("?")[0])
         return (answer() if answer else _plain(HTTPStatus.NOT_FOUND)), method == "GET"
+
+
+def _host(address: tuple[Any, ...]) -> str:
+    """Where a client connects from; of IPv6 the first 64 bits, beyond which a host may choose."""
+    found = ip_address(address[0].partition("%")[0])
+    if isinstance(found, IPv4Address):
+        return str(found)
+    mapped = found.ipv4_mapped
+    return str(mapped) if mapped else found.packed[:8].hex()
 
 
 def _plain(status: HTTPStatus) -> HttpAnswer:
