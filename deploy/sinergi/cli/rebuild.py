@@ -11,6 +11,7 @@ from sinergi.cli import root, row_differences, terminal
 from sinergi.cli.decisions import decision
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import Force, Limit, json_option
+from sinergi.cli.replay_progress import series_progress
 from sinergi.cli.row_differences import DifferencesFile, ShowValues, ValueDisplay
 from sinergi.exit_status import ExitStatus
 from sinergi.settings.model import BusRole
@@ -101,7 +102,7 @@ def rebuild(
             _check_rights(connection, task)
         with (
             logged_native_output(),
-            row_differences.progress_of(task.series) as progressed,
+            series_progress(task.series) as progressed,
         ):
             task.find(connection, progressed, is_locking=apply)
         display = ValueDisplay.of(task.results, catalog, with_protected=show_values)

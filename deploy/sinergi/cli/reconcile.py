@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from sinergi.cli import reconciliation_matrix, replay_topics, root, terminal
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import Force, Limit, json_option
+from sinergi.cli.replay_progress import series_progress
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.reconciliation import signed_counts
@@ -126,8 +126,8 @@ def reconcile(
     series = AuditSeries([Audit(bus, each, Copies()) for each, bus in buses.items()])
     kept = None if to_file else limit
     found = Reconciliation(buses[chosen[0]], series, sides, stated, zone, kept)
-    with logged_native_output():
-        _run(found)
+    with logged_native_output(), series_progress(series, "reconciling") as progressed:
+        found.run(progressed)
     first = found.discrepancies[:limit]
     if to_file is not None:
         with OutputFile.open(to_file, force=force) as target:
@@ -231,25 +231,6 @@ def _signed(found: Reconciliation, agency: str, keys: Sequence[SigningKey]) -> s
         },
     )
     return signed_counts.sign(signed, keys)
-
-
-def _run(found: Reconciliation) -> None:
-    columns = (
-        TextColumn("reconciling"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("messages"),
-        TimeRemainingColumn(),
-    )
-    with terminal.progress(*columns) as progress:
-        task = progress.add_task("", total=None)
-
-        def progressed() -> None:
-            progress.update(
-                task, completed=found.series.messages_read, total=found.series.message_count
-            )
-
-        found.run(progressed)
 
 
 def _status(found: Reconciliation) -> ExitStatus:

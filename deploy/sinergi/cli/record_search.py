@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn
 
 from sinergi.cli import replay_topics, terminal, verdict
+from sinergi.cli.replay_progress import message_progress
 from sinergi.exit_status import ExitStatus
 from sinergi.records.receipt_tables import tables_of
 from sinergi_consumers.audit.records.possession import PossessionReport, possession
@@ -167,19 +168,11 @@ def _chosen(readable: list[Topic], event_type: str, agency: str | None) -> list[
 @contextmanager
 def _progress() -> Iterator[Callable[[Audit], None]]:
     """A progress bar; it gives what is called after each batch."""
-    columns = (
-        TextColumn("verifying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("messages"),
-        TimeRemainingColumn(),
-    )
-    with terminal.progress(*columns) as progress:
-        task = progress.add_task("", total=None)
+    with message_progress() as progressed:
 
         def report(audit: Audit) -> None:
             counts = audit.partition_counts
             end = sum(each.offsets[1] - each.first_offset for each in counts)
-            progress.update(task, completed=audit.messages_read, total=end)
+            progressed(audit.messages_read, end)
 
         yield report

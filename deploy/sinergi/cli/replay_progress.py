@@ -1,7 +1,8 @@
-"""Runs the audits of a command, with one progress bar over all topics."""
+"""The progress bar of commands that read topics again, and the run of their audits."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -9,17 +10,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from sinergi.cli import terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sinergi.cli.output import EventWriter
     from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.audit.series import AuditSeries
 
 
-def run_series(
-    series: AuditSeries, wanted: ReplayFilter, writer: EventWriter | None = None
-) -> None:
-    """Audit one topic after the other; verified events go to the writer, if there is one."""
+@contextmanager
+def message_progress(verb: str = "verifying") -> Iterator[Callable[[int, int], None]]:
+    """A progress bar over messages.
+
+    Args:
+        verb: what is done with them.
+
+    Yields:
+        What is called from time to time, with how many messages were read, and of how many.
+    """
     columns = (
-        TextColumn("verifying"),
+        TextColumn(verb),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("messages"),
@@ -27,7 +36,22 @@ def run_series(
     )
     with terminal.progress(*columns) as progress:
         task = progress.add_task("", total=None)
+        yield lambda read, total: progress.update(task, completed=read, total=total)
+
+
+@contextmanager
+def series_progress(series: AuditSeries, verb: str = "verifying") -> Iterator[Callable[[], None]]:
+    """A progress bar over the messages of all topics; call what it yields after each batch."""
+    with message_progress(verb) as report:
+        yield lambda: report(series.messages_read, series.message_count)
+
+
+def run_series(
+    series: AuditSeries, wanted: ReplayFilter, writer: EventWriter | None = None
+) -> None:
+    """Audit one topic after the other; verified events go to the writer, if there is one."""
+    with series_progress(series) as progressed:
         for audit, events in series.events(wanted):
-            progress.update(task, completed=series.messages_read, total=series.message_count)
+            progressed()
             if writer is not None and not events.is_empty():
                 writer.add(audit.topic, events)

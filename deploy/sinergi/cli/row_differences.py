@@ -7,12 +7,10 @@ one would be no protection: there are few enough NIKs and names to try them all.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from sinergi.cli import terminal
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
@@ -20,12 +18,11 @@ from sinergi_consumers.projections.protected_columns import shown_columns
 from sinergi_consumers.sinks.postgresql.row_comparison import QuarantineHold, RowDifferenceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import psycopg
 
     from sinergi_consumers.audit.projection_check import ProjectionResult
-    from sinergi_consumers.audit.series import AuditSeries
     from sinergi_consumers.sinks.postgresql.row_comparison import RowDifference
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.files.output_file import OutputFile
@@ -78,25 +75,6 @@ class ValueDisplay(NamedTuple):
     def is_shown(self, difference: RowDifference, column: str) -> bool:
         """Whether the values of a column are shown."""
         return self.shown is None or column in self.shown.get(difference.table, ())
-
-
-@contextmanager
-def progress_of(series: AuditSeries) -> Iterator[Callable[[], None]]:
-    """A progress bar over the messages of all topics; call what it gives after each batch."""
-    columns = (
-        TextColumn("verifying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("messages"),
-        TimeRemainingColumn(),
-    )
-    with terminal.progress(*columns) as progress:
-        task = progress.add_task("", total=None)
-
-        def progressed() -> None:
-            progress.update(task, completed=series.messages_read, total=series.message_count)
-
-        yield progressed
 
 
 def count(results: Iterable[ProjectionResult]) -> int:

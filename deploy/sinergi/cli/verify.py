@@ -10,6 +10,7 @@ import typer
 from sinergi.cli import replay_topics, root, row_differences, terminal
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import Force, Limit, json_option
+from sinergi.cli.replay_progress import series_progress
 from sinergi.cli.row_differences import DifferencesFile, ShowValues, ValueDisplay
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
@@ -104,7 +105,7 @@ def verify(
     ):
         with (
             logged_native_output(),
-            row_differences.progress_of(verification.series) as progressed,
+            series_progress(verification.series) as progressed,
         ):
             verification.run(connection, progressed)
         results = verification.projection_results

@@ -52,11 +52,6 @@ class MatrixRow:
     sealed: int
     sides: Mapping[str, SideCount]
 
-    @property
-    def is_equal(self) -> bool:
-        """Whether nothing is wrong at any side."""
-        return not any(each.discrepancies for each in self.sides.values())
-
 
 class PlacedDiscrepancy(NamedTuple):
     """A discrepancy, with the side and the topic that it is about."""
