@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from agency_pair import AgencyPair, transfer
 from sinergi import migrate
@@ -20,7 +20,7 @@ from sinergi.cli.root import run
 from sinergi.settings.settings import load
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
-from sinergi_schemas.postgresql.address import conninfo, masked
+from sinergi_schemas.postgresql.address import beside, conninfo, masked
 from sinergi_schemas.postgresql.engine import engine
 
 if TYPE_CHECKING:
@@ -228,3 +228,58 @@ def test_no_password_is_shown_whatever_it_is(secret: str) -> None:
         assert "geheim" not in masked(url), url
     assert conninfo_to_dict(conninfo(f"postgresql://u:{encoded}@h/d"))["password"] == word
     assert conninfo_to_dict(conninfo(f"host=h password='{key_value}'"))["password"] == word
+
+
+def test_files_in_an_address_of_the_settings_file_are_relative_to_that_file(
+    login: ServerLogin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGPASSFILE")
+    place = f"{login.host}:{login.port}/{quote(login.database, safe='')}"
+    url = f"postgresql://{quote(login.user)}@{place}?passfile=passwords"
+    (tmp_path / "sinergi.toml").write_text(f"[producer]\ndatabase = '{url}'\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    address = load(tmp_path / "sinergi.toml", environment={}).producer_database
+    assert conninfo_to_dict(address)["passfile"] == str(tmp_path / "passwords")
+    with closing(Database(address, "test")) as database, database.serving() as connection:
+        connection.execute("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u@h/n?sslrootcert=system",
+        "postgresql://u@h/n?passfile=/etc/passfile",
+        "host=h dbname=passfile",
+    ],
+)
+def test_an_address_without_relative_files_stays_as_it_is(url: str, tmp_path: Path) -> None:
+    assert beside(url, tmp_path) == url
+
+
+@pytest.mark.parametrize("kind", ["missing", "open", "without a line"])
+def test_a_file_of_passwords_that_gives_none_is_named_with_the_cause(
+    login: ServerLogin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.delenv("PGPASSFILE")
+    secret = tmp_path / "secret"
+    if kind != "missing":
+        secret.write_text("another:5432:*:*:x\n")
+        secret.chmod(0o644 if kind == "open" else 0o600)
+    address = make_conninfo(
+        host=login.host,
+        port=login.port,
+        dbname=login.database,
+        user=login.user,
+        passfile=str(secret),
+    )
+    why = {
+        "missing": "No such file or directory",
+        "open": "others may use it",
+        "without a line": "has no line for this host",
+    }[kind]
+    database = Database(address, "test")
+    with pytest.raises(errors.DatabaseLoginRefused) as refused, database.serving():
+        pass
+    assert f"passfile {secret}" in str(refused.value)
+    assert why in str(refused.value)

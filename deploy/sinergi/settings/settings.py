@@ -47,6 +47,7 @@ _USE_TLS = "set kafka.security to SASL_SSL or SSL: everything can be read and ch
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
 # A database's address, as a URL or as key/value pairs.
 _ADDRESS = re.compile(r"postgres(ql)?(\+\w+)?://|\w+\s*=")
+_FILE_IN_ADDRESS = re.compile(r"passfile|ssl\w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,8 +333,20 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
     except (OSError, ValueError) as why:
         raise refused(f"{file}: {getattr(why, 'strerror', why)}") from None
     for key, value in _leaves(read):
-        beside = isinstance(value, str) and value and KEYS.get(key, False)
-        yield _Layered(key, file.parent / value if beside else value, str(file))
+        yield _Layered(key, _beside(file.parent, key, value), str(file))
+
+
+def _beside(folder: Path, key: str, value: object) -> object:
+    """A value whose path, or whose paths in a database's address, are relative to a folder."""
+    if not isinstance(value, str) or not value:
+        return value
+    if KEYS.get(key, False):
+        return folder / value
+    if _ADDRESS.match(value) and _FILE_IN_ADDRESS.search(value):
+        from sinergi_schemas.postgresql import address  # noqa: PLC0415 - heavy, as in `masked`
+
+        return address.beside(value, folder)
+    return value
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[_Layered]:

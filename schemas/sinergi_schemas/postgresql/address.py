@@ -7,14 +7,17 @@ URL of SQLAlchemy's (`postgresql+psycopg://…`) is read as SQLAlchemy reads it.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from sinergi_schemas.files import file_rights
 from sinergi_schemas.plain_text import plain
 
 if TYPE_CHECKING:
@@ -27,6 +30,10 @@ _HIDDEN = "***"
 _SECRET = {each.keyword.decode() for each in pq.Conninfo.get_defaults() if each.dispchar == b"*"}
 # A password follows the user, up to the last @ before the path; others are in the query.
 _IN_URL = re.compile(rf"(://[^:/@?]*:)[^/?]*(?=@)|([?&](?:{'|'.join(sorted(_SECRET))})=)[^&]*")
+
+# The keywords that name files; `sslrootcert=system` names none.
+_FILES = ("passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir")
+_SYSTEM = "system"
 
 _FORM = "write it as postgresql://user@host:5432/name"
 
@@ -58,6 +65,45 @@ def conninfo(url: str) -> str:
     if not all(not each or (each.isdecimal() and 0 < int(each) < 65_536) for each in ports):
         raise ValueError(f"its port is no number; {_FORM}")
     return made
+
+
+def beside(url: str, folder: Path) -> str:
+    """An address whose relative paths of files are relative to a folder.
+
+    What is no address is given back as it is.
+    """
+    try:
+        parts: dict[str, Any] = {**conninfo_to_dict(conninfo(url))}
+    except ValueError:
+        return url
+    relative = {
+        name: str(folder.absolute() / value)
+        for name in _FILES
+        if (value := parts.get(name)) and value != _SYSTEM and not Path(value).is_absolute()
+    }
+    return make_conninfo(**parts | relative) if relative else url
+
+
+def passfile_fault(parts: Mapping[str, Any]) -> str:
+    """Why the file of passwords that an address names gives no password; empty without a file.
+
+    libpq passes over a file that it cannot use, and the server then misses the password.
+
+    Args:
+        parts: the address, by libpq's keywords.
+    """
+    path = Path(str(parts.get("passfile") or ""))
+    if path == Path():
+        return ""
+    try:
+        mode = path.stat().st_mode
+    except OSError as why:
+        return f"its passfile {path}: {why.strerror}"
+    if not os.access(path, os.R_OK):
+        return f"its passfile {path} cannot be read"
+    if file_rights.is_open(mode):
+        return f"its passfile {path} is not used, since others may use it; `chmod 600 {path}`"
+    return f"its passfile {path} has no line for this host, port, database and user"
 
 
 def is_same(one: str, other: str) -> bool:

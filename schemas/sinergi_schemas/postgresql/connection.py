@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import some
 from sinergi_schemas.postgresql import rights, session
-from sinergi_schemas.postgresql.address import conninfo
+from sinergi_schemas.postgresql.address import conninfo, passfile_fault
 from sinergi_schemas.postgresql.faults import translate
 from sinergi_schemas.postgresql.times import MomentLoader
 from sinergi_schemas.timeouts import DEFAULT
@@ -54,6 +54,7 @@ _HOLDERS = """
 """
 
 _ENCODING = "UTF8"
+_UNSUPPLIED = "no password supplied"  # as libpq says it
 
 # These hold unless the address says otherwise. A host that disappears is given up within half a
 # minute; the defaults of the system are hours. A server that does not answer while its host does is
@@ -280,13 +281,18 @@ def open_connection(address: str, application: str) -> psycopg.Connection:
         psycopg.Error: it is unavailable, or refuses the connection.
     """
     said = conninfo_to_dict(address)
-    connection = psycopg.connect(
-        address,
-        autocommit=True,
-        prepare_threshold=None,
-        application_name=application,
-        **{name: value for name, value in DEFAULTS.items() if name not in said},
-    )
+    try:
+        connection = psycopg.connect(
+            address,
+            autocommit=True,
+            prepare_threshold=None,
+            application_name=application,
+            **{name: value for name, value in DEFAULTS.items() if name not in said},
+        )
+    except psycopg.OperationalError as why:
+        if _UNSUPPLIED in str(why) and (fault := passfile_fault(said)):
+            raise psycopg.OperationalError(f"{why}; {fault}") from None
+        raise
     connection.adapters.register_loader("timestamptz", MomentLoader)
     try:
         _check_encoding(connection)
