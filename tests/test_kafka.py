@@ -98,6 +98,20 @@ def test_a_refused_login_names_the_tables_in_which_its_settings_stand() -> None:
         raise connection.cause(translate(error))
 
 
+@pytest.mark.parametrize(
+    ("line", "clock"),
+    [
+        ("SSL routines::certificate verify failed", "by this machine's clock"),
+        ("ssl/tls alert certificate expired", "by the broker's clock"),
+        ("ssl/tls alert certificate unknown", "by the broker's clock"),
+    ],
+)
+def test_a_refused_certificate_may_be_one_that_is_not_valid_now(line: str, clock: str) -> None:
+    connection = Connection("nowhere:1", {"ssl.certificate.location": "x"})
+    connection.client_errors.observe_line(line)
+    assert clock in str(connection.away("no answer"))
+
+
 def test_a_client_without_a_certificate_is_not_told_that_its_certificate_is_refused() -> None:
     line = "ssl/tls alert certificate required"
     for options, told in (

@@ -67,16 +67,20 @@ _PATTERNS = (
         re.compile(r"certificate verify failed"),
         Diagnosis(
             "ca_file",
-            "the broker's certificate is not issued by an authority in ca_file, or is issued for"
-            " another host than bootstrap names",
+            "the broker's certificate is not issued by an authority in ca_file, is issued for"
+            " another host than bootstrap names, or has expired or is not valid yet by this"
+            " machine's clock (compare its period with `date`)",
             is_certain=True,
         ),
     ),
     (
-        re.compile(r"alert (certificate required|bad certificate|unknown ca|certificate unknown)"),
+        re.compile(
+            r"alert (certificate (required|unknown|expired|revoked)|bad certificate|unknown ca)"
+        ),
         Diagnosis(
             _CERTIFICATE,
-            "the broker requires a client certificate, and does not accept this one",
+            "the broker requires a client certificate, and does not accept this one: another"
+            " authority has issued it, or it is not valid now by the broker's clock",
             is_certain=True,
         ),
     ),
