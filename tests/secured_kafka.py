@@ -10,7 +10,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ from sinergi_schemas.kafka.admin import Admin, describe, open_admin
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -84,6 +84,7 @@ class SecuredKafka(LocalKafka):
     mutual: int = 0
     certificates: str = ""
     authorities: str = ""
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def _settings(self) -> str:
         ports = {"LOGIN": self.login, "TLS": self.tls, "LOGINTLS": self.login_tls}
@@ -110,6 +111,7 @@ class SecuredKafka(LocalKafka):
             "allow.everyone.if.no.acl.found": "false",
             # A login that was refused is answered after this; the default is as long.
             "connection.failed.authentication.delay.ms": "100",
+            **self.more,
         }
         # What stands here last holds.
         return super()._settings() + "".join(f"{key}={value}\n" for key, value in settings.items())
@@ -259,8 +261,12 @@ class Secured:
 
 
 @contextmanager
-def secured(folder: Path) -> Iterator[Secured]:
-    """A broker that runs while the block lasts."""
+def secured(folder: Path, **more: str) -> Iterator[Secured]:
+    """A broker that runs while the block lasts.
+
+    Args:
+        more: further settings of the broker, each with _ for the dots in its name.
+    """
     state = LocalState.of(folder, is_secured=False)
     authority, other = Authority("tests"), Authority("somebody else")
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
@@ -277,6 +283,7 @@ def secured(folder: Path) -> Iterator[Secured]:
         mutual=mutual,
         certificates=str(authority.write_server(folder / "broker.pem")),
         authorities=str(authority.write(folder / "ca.pem")),
+        more={name.replace("_", "."): value for name, value in more.items()},
     )
     with ThreadPoolExecutor(1) as thread:
         running = BrokerProcess(kafka, thread)

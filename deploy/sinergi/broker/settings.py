@@ -48,6 +48,13 @@ _EVERYWHERE = (
         "The broker's clock sets the time of a message, so that a producer cannot claim another.",
     ),
     BrokerSetting(
+        "connections.max.reauth.ms",
+        "600000",
+        "A connection that logged in with a password logs in again every ten minutes, or is closed."
+        " So a password that was replaced, and a user that was removed, end with it by then. The"
+        " clients do this by themselves, and a login costs milliseconds.",
+    ),
+    BrokerSetting(
         "log.retention.ms",
         "-1",
         "No message is deleted because of its age: a seal covers all leaves from the first. Topics"
