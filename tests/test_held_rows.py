@@ -373,6 +373,33 @@ def test_what_cannot_be_mended_is_discarded_and_the_record_goes_on(pair: AgencyP
     assert pair.ask(rows, pair.producer) == [("A", 1), ("A", 3), ("A", 4), ("N", 1)]
 
 
+@pytest.mark.usefixtures("brisk")
+def test_what_another_application_does_to_a_record_with_garbage_discard_mends(
+    pair: AgencyPair,
+) -> None:
+    """It has the right to publish, and the SQL function cannot read what it publishes."""
+    pair.publish(transfer("P/0"), transfer("P/1"))
+    with (
+        user(pair.producer_url, *GRANTS) as rogue,
+        psycopg.connect(conninfo(rogue), autocommit=True) as connection,
+    ):
+        for record, action in (("P/0", "CORRECTED"), ("P/1", "RETRACTED")):
+            garbage = given(record=record, action=action, event_id=new_event_id(), head=b"junk")
+            assert connection.execute(PUT.encode(), garbage).fetchone() == ("put",)
+    pair.publish(transfer("P/0", "CORRECTED"))
+    with pytest.raises(errors.EventsRefused, match="was retracted"):
+        pair.publish(transfer("P/1", "CORRECTED"))
+    with pair.relaying():
+        pair.until(lambda: held(pair) == 3, "the garbage is held, and what follows it")
+        asked = f"SELECT id FROM sinergi_producer.outbox WHERE held <> '{BEHIND}' ORDER BY id"
+        discarding.discard(pair.producer_url, [row for (row,) in pair.ask(asked, pair.producer)])
+        pair.publish(transfer("P/1", "CORRECTED"))
+        until_sent(pair, 4)
+    assert verified(pair) == (4, 0)
+    rows = "SELECT record_id, revision FROM sinergi_producer.outbox ORDER BY record_id, revision"
+    assert pair.ask(rows, pair.producer) == [("P/0", 1), ("P/0", 3), ("P/1", 1), ("P/1", 2)]
+
+
 def test_discarding_the_newest_revision_sets_the_record_back(pair: AgencyPair) -> None:
     pair.publish(transfer("A"), transfer("A", "CORRECTED"), transfer("A", "RETRACTED"))
     with pair.producer.begin() as connection:
