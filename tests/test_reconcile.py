@@ -330,6 +330,7 @@ def test_counts_that_were_changed_or_are_of_another_zone_are_refused(
         ([changed], "signature"),
         ([zoned], "say --zone Asia/Jayapura"),
         ([file, file], "is counted in two files"),
+        ([desk.pair.folder / "pks.toml"], "pks.toml holds no signed counts"),
         ([tmp_path / "none.note"], "No such file"),
         ([tmp_path], "Is a directory"),
     ):

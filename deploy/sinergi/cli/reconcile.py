@@ -196,9 +196,15 @@ def _stated(files: Sequence[Path], agreements: Agreements, zone: str) -> Iterato
         try:
             _, content = input_file.read(file, MOST_CHARACTERS)
             found = signed_counts.verify(content.decode(), agreements.bus, keys)
-        except (OSError, UnicodeDecodeError, errors.SealBroken) as why:
-            text = getattr(why, "strerror", None) or why
-            raise errors.ReconciliationRefused(f"{file}: {text}") from None
+        except OSError as why:
+            raise errors.ReconciliationRefused(f"{file}: {why.strerror}") from None
+        except UnicodeDecodeError:
+            raise errors.ReconciliationRefused(f"{file} holds no signed counts") from None
+        except errors.NoteMalformed as why:
+            what = f"{file} holds no signed counts ({why.what})"
+            raise errors.ReconciliationRefused(what) from None
+        except errors.SealBroken as why:
+            raise errors.ReconciliationRefused(f"{file}: {why}") from None
         if found.zone != zone:
             what = f"{file} has days of the zone {found.zone}; say --zone {found.zone}"
             raise errors.ReconciliationRefused(what)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _UNKNOWN = "unknown"
 _LAST_SECOND = 253_402_300_799
-_SIZE_WORDS, _DAY_WORDS = 4, 7
+_SIZE_WORDS, _DAY_WORDS, _HASH_BYTES = 4, 7, 32
 _NO_EVENT = struct.pack(">QQ", 0, 0)  # in place of an event_id that nobody can read
 
 
@@ -163,7 +163,10 @@ def _parse(text: str) -> SignedCounts:
             topic, _, partition = words[2].rpartition("/")
             sizes[words[1], TopicPartition(topic, parse_size(partition))] = parse_size(words[3])
         elif words[0] == "day" and len(words) == _DAY_WORDS:
-            count = DayCount(parse_size(words[4]), parse_size(words[5]), parse_base64(words[6]))
+            digest = parse_base64(words[6])
+            if len(digest) != _HASH_BYTES:
+                raise errors.NoteMalformed("a hash of the counts has not 32 bytes")
+            count = DayCount(parse_size(words[4]), parse_size(words[5]), digest)
             days[DayKey(words[1], words[2], _day(words[3]))] = count
         else:
             raise errors.NoteMalformed("a line of the counts is neither a size nor a day")
