@@ -42,7 +42,7 @@ class ReadTopics(NamedTuple):
     at: datetime
 
 
-class Receipts(NamedTuple):
+class ReceiptFigures(NamedTuple):
     """The receipts of an agency's topics.
 
     Attributes:
@@ -59,7 +59,7 @@ def receipts(
     topics: Iterable[Topic],
     silence: float,
     now: datetime,
-) -> Receipts:
+) -> ReceiptFigures:
     """The largest valid receipt of each database of each reader, for each partition.
 
     Raises:
@@ -68,10 +68,10 @@ def receipts(
     own = list(topics)
     readers = frozenset(each for topic in own for each in agreements.readers(topic, now))
     readers -= {topic.agency for topic in own}
-    return Receipts(readers, acknowledged(connection, agreements, own, silence))
+    return ReceiptFigures(readers, acknowledged(connection, agreements, own, silence))
 
 
-def receipt_families(found: Receipts) -> Iterator[Metric]:
+def receipt_families(found: ReceiptFigures) -> Iterator[Metric]:
     """What readers have acknowledged of an agency's topics, and whether that could be read."""
     leaves: dict[tuple[str, str], float] = {}
     times: dict[tuple[str, str], float] = {}

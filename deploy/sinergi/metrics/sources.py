@@ -37,7 +37,7 @@ def relay_looks(settings: Settings, agreed: AgreedTopics, clock: Clock) -> list[
     def outbox_families(rows: ProducerRows) -> Iterator[Metric]:
         yield from database_families.producer_families(agency, agreed.names, rows, clock.now())
 
-    def receipts() -> broker_families.Receipts:
+    def receipts() -> broker_families.ReceiptFigures:
         topics, silence = agreed.topics, timeouts.status.silence
         return broker_families.receipts(connection, agreed.agreements, topics, silence, clock.now())
 
