@@ -322,8 +322,11 @@ def test_noise_at_the_end_of_a_topic_does_not_change_how_far_it_is(operator: Ope
             write_all(pair, partition, [leaf(999), (None, b"x", [])] * 300)
         until(lambda: not operator.reader()["problems"], "the heads are there")
         document = operator.reader()
+        problems = operator.publisher()["problems"]
     assert sum(each["available"] for each in shares(document)) == 50
     assert document["exit_status"] == 0
+    found = {each["partition"] for each in problems if each["kind"] == "foreign-writer"}
+    assert found == {*range(pair.partitions)}, "the owner is told that somebody else writes there"
 
 
 def test_heads_of_others_and_old_ones_again_do_not_hide_the_newest(operator: Operator) -> None:

@@ -5,7 +5,7 @@ Only the ends of the topic-partitions are read, outside every consumer group, an
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -100,11 +100,17 @@ class _Found:
 
     Attributes:
         leaves: the size of the largest checkpoint of the owner.
-        unsigned: those with a checkpoint that no key in the agreements has signed.
+        unsigned: the offsets of checkpoints that no key in the agreements has signed.
+        malformed: the offsets of messages that are not of Sinergi's form.
     """
 
     leaves: dict[TopicPartition, int] = field(default_factory=dict)
-    unsigned: set[TopicPartition] = field(default_factory=set)
+    unsigned: dict[TopicPartition, set[int]] = field(default_factory=lambda: defaultdict(set))
+    malformed: dict[TopicPartition, set[int]] = field(default_factory=lambda: defaultdict(set))
+
+    def strays(self, tp: TopicPartition) -> int:
+        """How many messages its owner did not send; without a signed one that is unknown."""
+        return len(self.malformed[tp] | self.unsigned[tp]) if tp in self.leaves else 0
 
 
 class Broker:
@@ -172,7 +178,8 @@ class Broker:
                 len(each),
                 first.get(tp, 0),
                 len(each) <= MOST_MESSAGES,
-                tp in found.unsigned and tp not in found.leaves,
+                bool(found.unsigned[tp]) and tp not in found.leaves,
+                found.strays(tp),
             )
             for tp, each in offsets.items()
         }
@@ -218,15 +225,18 @@ class Broker:
     ) -> None:
         """Add what the checkpoints in some ranges show to `found`."""
         for tp, received in self._reader.messages(ranges):
-            with suppress(errors.MessageMalformed):
+            try:
                 sealed = message.parse(received).sealed
-                if sealed is None:
-                    continue
-                size = _signed_size(sealed.note, agreements, tp)
-                if size is None:
-                    found.unsigned.add(tp)
-                else:
-                    found.leaves[tp] = max(found.leaves.get(tp, 0), size)
+            except errors.MessageMalformed:
+                found.malformed[tp].add(_offset(received))
+                continue
+            if sealed is None:
+                continue
+            size = _signed_size(sealed.note, agreements, tp)
+            if size is None:
+                found.unsigned[tp].add(_offset(received))
+            else:
+                found.leaves[tp] = max(found.leaves.get(tp, 0), size)
 
     def _first_leaves(
         self, offsets: Mapping[TopicPartition, range]
@@ -279,6 +289,12 @@ def _signed_size(note: str, agreements: Agreements, tp: TopicPartition) -> int |
         return checkpoint.verify(note, tp.origin(agreements.bus), ring).size
     except errors.SealBroken:
         return None
+
+
+def _offset(received: Message) -> int:
+    offset = received.offset()
+    assert offset is not None  # it was read from a broker
+    return offset
 
 
 def _time(received: Message) -> datetime | None:

@@ -64,6 +64,8 @@ class ShownLeaves:
         first_leaf: the lowest leaf that its first messages claim; None if these claim none.
         is_searched: no other message claims a lower one, since all of it was read for this.
         is_unsigned: it has checkpoints, but none under a key in the agreements.
+        strays: messages near its end that its owner did not send: they are malformed, or have a
+            checkpoint that its keys have not signed.
     """
 
     leaves: int
@@ -72,6 +74,7 @@ class ShownLeaves:
     first_leaf: int | None = 0
     is_searched: bool = True
     is_unsigned: bool = False
+    strays: int = 0
 
     @property
     def missing(self) -> int:

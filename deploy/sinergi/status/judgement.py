@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ReaderFacts,
         ReadPartition,
         ReadTopic,
+        Tree,
     )
 
 
@@ -119,6 +120,7 @@ def _publishing(side: PublisherFacts, patience: float) -> Iterator[StatusProblem
     for each in side.topics:
         for tree in each.partitions:
             yield from completeness.sent(each, tree)
+            yield from _foreign_writer(each, tree)
         if not side.lease.is_held:  # a leader may seal while the receipts are read
             yield from _restored(each)
         if side.lease.is_held:
@@ -143,6 +145,17 @@ def _restored(topic: PublishedTopic) -> Iterator[StatusProblem]:
         has = f"outbox has {sealed.get(partition, 0):,}"
         mend = "its database was restored from a backup; see `sinergi outbox recover`"
         yield StatusProblem(ProblemKind.RESTORED, topic.topic, partition, f"{what} {has}: {mend}")
+
+
+def _foreign_writer(topic: PublishedTopic, tree: Tree) -> Iterator[StatusProblem]:
+    """Somebody else writes to a topic of ours; readers skip it, but he should not be able to."""
+    count = tree.shown.strays if tree.shown else 0
+    if count:
+        place = f"{topic.topic}/{tree.partition}"
+        what = f"{counted(count, 'message')} near the end of {place} not sent by our own relay"
+        mend = "somebody else can write there: let the operator run `sinergi provision rotate`"
+        what = f"{what}; readers skip such messages. Unless a broker damaged them, {mend}"
+        yield StatusProblem(ProblemKind.FOREIGN_WRITER, topic.topic, tree.partition, what)
 
 
 def _no_relay(side: PublisherFacts) -> StatusProblem:

@@ -19,6 +19,7 @@ class ProblemKind(StrEnum):
     HEADS = "heads"
     TOPIC = "topic"
     UNDER_REPLICATED = "under-replicated"
+    FOREIGN_WRITER = "foreign-writer"
     FOREIGN_MEMBER = "foreign-member"
     NO_RELAY = "no-relay"
     NO_MATERIALISER = "no-materialiser"
