@@ -80,7 +80,6 @@ class ProvisionedBus:
         self.folder = folder
         (folder / "agreements").mkdir()
         settings = {
-            "agency": BNNK,
             "agreements": str(folder / "agreements"),
             "kafka": {"bootstrap": broker.bootstrap},
             "provision": {"passwords": str(folder / "passwords")},

@@ -184,6 +184,22 @@ def test_each_principal_is_one_block_and_a_right_is_one_line_in_a_pipe(
     assert "read topic" in " ".join(rows)
 
 
+def test_status_shows_the_operator_the_brokers_the_topics_and_the_groups_of_readers(
+    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bus.provision("apply") == 0
+    capsys.readouterr()
+    words = ["--config", str(bus.folder / "sinergi.toml"), "status"]
+    assert run([*words, "--json"]) == 0
+    view = json.loads(capsys.readouterr().out)
+    assert len(view["brokers"]) == 1
+    assert f"sinergi.{LAPAS}.transfer" in {each["topic"] for each in view["topics"]}
+    assert {each["group"] for each in view["groups"]} >= {f"{LAPAS}.main"}
+    assert view["problems"] == []
+    assert run(words) == 0
+    assert "all partitions have all copies in sync" in capsys.readouterr().out
+
+
 def test_a_plan_is_summed_up_and_can_be_cut_to_its_changes(
     bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
 ) -> None:

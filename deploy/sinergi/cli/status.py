@@ -37,6 +37,9 @@ def status(as_json: AsJson = False) -> None:
     are read: `sinergi materialise` and `sinergi replay` verify them. Notes say which
     agreements have ended, begin later or end within 30 days.
 
+    With settings that name neither an agency nor a database, as the brokers' operator has them, it
+    shows the brokers, the copies of each agreed topic, and the members of each reader's group.
+
     Exit status: 0 all is well; 1 something is missing, halted, held, in quarantine, or has waited
     for a minute, or the relay or the materialiser does not run; 2 a service is away, or the end of
     a topic does not show whether messages are missing, and the rest is shown.
@@ -46,6 +49,12 @@ def status(as_json: AsJson = False) -> None:
     from sinergi.status.gathering import gather  # noqa: PLC0415 - heavy: not for --help
 
     settings = root.settings()
+    values = settings.values
+    of_agency = values.agency or values.producer.database or values.consumer.database
+    if values.kafka.bootstrap and not of_agency:
+        from sinergi.cli import bus_status  # noqa: PLC0415 - as above
+
+        raise typer.Exit(bus_status.show(settings, as_json=as_json))
     facts = gather(settings, SYSTEM)
     verdict = judge(facts, settings.values.timeouts.status.patience)
     if as_json:
