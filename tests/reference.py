@@ -24,10 +24,13 @@ from sinergi.metrics.definitions import METRICS
 from sinergi.settings.model import variable
 from sinergi.settings.settings import load
 from sinergi_schemas import errors
+from sinergi_schemas.agreements import tables
 from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
 
     from sinergi.metrics.definitions import MetricDefinition
 
@@ -37,7 +40,7 @@ WIDTH = 100
 
 HEAD = """# Reference
 
-Every command, setting, metric and error. This page is made from the code by
+Every command, setting, key of an agreement, metric and error. This page is made from the code by
 `python tests/reference.py > docs/reference.md`, and `make test` fails where it is out of date.
 """
 
@@ -140,7 +143,7 @@ HOMES = (
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD, *_commands(), *_settings(), *_metrics(), *_errors()]
+    parts = [HEAD, *_commands(), *_settings(), *_agreement(), *_metrics(), *_errors()]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
@@ -268,6 +271,42 @@ def _settings() -> Iterator[str]:
         _item(f"`{key}`", f"{meaning}. {default}. `{variable(key)}`")
         for key, (default, meaning) in settings().items()
     )
+
+
+# The tables of an agreement's file, each with the head under which its keys stand.
+AGREEMENT = {
+    "at the top, before any table": (tables.HeadTable, tables.NumbersTable),
+    "[in_force]": (tables.InForceTable,),
+    "[parties.AGENCY], one for each party": (tables.PartyTable,),
+    "each of receipt_keys": (tables.ReceiptKeyTable,),
+    "each of replaced_keys": (tables.ReplacedKeyTable,),
+    "principals": (tables.PrincipalsTable,),
+    "[events.EVENT_TYPE], one for each event type": (tables.EventsTable,),
+    "[auditors.AUDITOR], one for each auditor": (tables.AuditorTable,),
+}
+
+
+def _agreement() -> Iterator[str]:
+    yield "## The file of an agreement\n"
+    yield _filled(
+        "TOML, one file for each version of an agreement, byte for byte the same at all parties. "
+        "`sinergi init` prints the table of a party, and `sinergi agreement check` names all that "
+        "is wrong. [examples/agreement](../examples/agreement/banyuwangi.toml) is a whole one. "
+        "Beside it stands its note, FILE.note, with the signatures of the parties "
+        "(`sinergi agreement sign`)."
+    )
+    for head, models in AGREEMENT.items():
+        yield f"### {head}\n"
+        yield "\n".join(
+            _item(f"`{field.alias or name}`", _described(field))
+            for model in models
+            for name, field in model.model_fields.items()
+        )
+
+
+def _described(field: FieldInfo) -> str:
+    optional = "" if field.is_required() else "; may be left out"
+    return f"{field.description}{optional}"
 
 
 def _metrics() -> Iterator[str]:
