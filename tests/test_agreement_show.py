@@ -137,3 +137,11 @@ def test_verify_gives_a_reason_that_all_parties_share_once(
     out = capsys.readouterr().out
     assert out.count("is not a signed note") == 1
     assert out.count("as above") == 2
+
+
+def test_a_folder_of_agreements_that_is_not_there_is_named_with_its_setting(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["--set", "agreements=/nonexist", "agreement", "show"]) == 2
+    said = capsys.readouterr().err
+    assert "/nonexist cannot be used as the folder of agreements (the setting `agreements`)" in said

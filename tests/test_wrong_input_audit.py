@@ -197,11 +197,11 @@ def ask(
         (["replay", "sinergi.bnnk-banyuwangi.transfer"], "No agreement in force covers sinergi"),
         (
             ["--set", "agreements=nowhere", "replay", TOPIC],
-            "nowhere cannot be used as an agreement:\n  cannot be read (No such file",
+            "nowhere cannot be used as the folder of agreements (the setting `agreements`):\n  can",
         ),
         (["--config", "nowhere.toml", "replay", TOPIC], "nowhere.toml: No such file or directory"),
         (["--set", "kafka.bootstrap=", "replay", TOPIC], "kafka.bootstrap"),
-        (["status"], "consumer.database: is not set"),
+        (["status"], "The brokers do not answer"),
         (["--set", "agency=UPPER", "status"], "'UPPER' cannot name an agency"),
         (["schemas", "show", "seizur"], "There is no event type seizur; there are seizure"),
         (["schemas", "show", "seizure/9"], "There is no version 9 of seizure; the newest is"),

@@ -57,8 +57,8 @@ def init(
         terminal.end()  # if the output fails, the block raises and the files are removed
     base = written.settings.parent
     if not as_json:
-        terminal.note("")
-        terminal.note(f"for the agreement that goes into the folder {base / 'agreements'}")
+        what = "the lines on standard output are this agency's part of the agreement, whose file"
+        terminal.note(f"{what} goes into the folder {base / 'agreements'}")
     terminal.note(f"wrote {written.settings} and keys in {base / 'keys'}")
 
 

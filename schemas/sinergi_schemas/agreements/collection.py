@@ -312,16 +312,16 @@ def files_in(folder: Path) -> list[Path]:
     """The files of agreements in a folder, `*.toml`, sorted.
 
     Raises:
-        AgreementRefused: the folder cannot be read, or has none.
+        AgreementFolderRefused: the folder cannot be read, or has none.
     """
     try:
         found = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
     except OSError as why:
         what = f"cannot be read ({why.strerror})"
-        raise errors.AgreementRefused(str(folder), listing([what])) from None
+        raise errors.AgreementFolderRefused(str(folder), listing([what])) from None
     if not found:
         hint = "it contains no agreement; put the parties' *.toml files there"
-        raise errors.AgreementRefused(str(folder), listing([hint]))
+        raise errors.AgreementFolderRefused(str(folder), listing([hint]))
     return found
 
 

@@ -87,6 +87,12 @@ class TopicNotKnown(BrokerAway):
     topics: str = "a topic"
 
 
+class BrokersChanging(BrokerAway):
+    """The brokers are passing on a task from one to another ({reported}). This takes seconds. If it
+    lasts, ask the brokers' operator.
+    """
+
+
 class BrokerRefuses(Unavailable):
     """The brokers or their client refuse the request ({reported}). Ask the brokers' operator."""
 

@@ -15,7 +15,9 @@ class SettingsRefused(Refused):
 
 
 class ExtraMissing(Refused):
-    """`{command}` needs {library}, which is not installed: `pip install 'sinergi[{extra}]'`."""
+    """`{command}` needs {library}, which is not installed: `pip install
+    '/path/to/the/clone[{extra}]'`, or a wheel of it. An index has no package of ours.
+    """
 
     command: str
     library: str
@@ -86,6 +88,10 @@ class AgreementRefused(Refused):
 
     path: str
     listing: str
+
+
+class AgreementFolderRefused(AgreementRefused):
+    """{path} cannot be used as the folder of agreements (the setting `agreements`):{listing}"""
 
 
 class SigningRefused(Refused):

@@ -103,6 +103,21 @@ _AWAY = frozenset(
 
 _NOT_KNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
 
+# Of these, those that brokers report while another one takes over a partition or a group.
+_CHANGING = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    }
+)
+
 Fault = (
     errors.LoginRefused
     | errors.NotPermitted
@@ -139,6 +154,8 @@ def translate(error: KafkaError, attempt: Attempt = _UNKNOWN) -> Fault:
         return errors.BrokerRefuses(what)
     if code in _NOT_KNOWN and not error.fatal():
         return errors.TopicNotKnown(text, ", ".join(attempt.topics) or "a topic")
+    if not error.fatal() and code in _CHANGING:
+        return errors.BrokersChanging(text)
     if not error.fatal() and (code in _AWAY or error.retriable()):
         return errors.BrokerAway(text)
     return errors.BrokerRefuses(text)
