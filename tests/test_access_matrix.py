@@ -6,6 +6,8 @@ the attempts that matter most are made.
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +41,10 @@ from confluent_kafka.admin import (
 from provisioned_bus import AGENCIES, BNNK, LAPAS, STRANGER, ProvisionedBus, agreement, year
 from secured_kafka import PASSWORD, USER, secured
 from sinergi.provision.access_control import ALL_ENTRIES
+from sinergi.provision.passwords import PasswordFolder
+from sinergi.provision.provisioner import Provisioner
 from sinergi_schemas import errors, topics
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.connection import Attempt
 from sinergi_schemas.kafka.producer import serve
@@ -48,7 +53,6 @@ from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Future
 
     from sinergi_schemas.kafka.admin import Admin
 
@@ -281,14 +285,45 @@ def test_an_ended_agreement_takes_every_right_and_user_away_at_the_next_apply(
     assert allowed(admin)["sinergi.lapas.transfer"]
     try:
         bus.agree(agreement(in_force={"from": year(2020), "until": year(2021)}))
+        write_control(bus)
         assert bus.provision("apply") == 0
         until(lambda: not any(allowed(admin).values()), "no right is left")
+        assert scram_of(bus, "bnnk.consumer") == []
         assert bus.provision("plan") == 0
     finally:
         bus.agree(agreement(in_force={"from": year(2020)}))
         for each in (bus.folder / "passwords").iterdir():
             each.unlink()
         assert bus.provision("apply") == 0
+
+
+def test_a_clock_that_is_years_ahead_takes_no_password_away(bus: ProvisionedBus) -> None:
+    """No apply can give a password back; rights come back by themselves."""
+    file = bus.folder / "passwords/lapas.consumer.password"
+    before = file.read_text()
+    provisioner = Provisioner(bus.broker.admin, PasswordFolder(bus.folder / "passwords", print))
+    bus.agree(agreement(in_force={"from": year(2020), "until": year(2040)}))
+    agreements = Agreements.load(bus.folder / "agreements")
+    try:
+        write_control(bus)
+        provisioner.apply(provisioner.plan(agreements, year(2041)))
+        assert scram_of(bus, "lapas.consumer")
+        assert not [each for each in entries_of(bus) if each.principal == "User:lapas.consumer"]
+        trusting = replace(provisioner, trusts_clock=True).plan(agreements, year(2041))
+        steps = [each for each in trusting.access or () if each.user == "lapas.consumer"]
+        assert [each.action for each in steps] == ["remove"]
+    finally:
+        bus.agree(agreement(in_force={"from": year(2020)}))
+        assert bus.provision("apply") == 0
+    assert file.read_text() == before
+    assert allowed(bus.admin("lapas.consumer"))["sinergi.bnnk.seizure"] == ALLOWED[R]
+
+
+def write_control(bus: ProvisionedBus) -> None:
+    """Write a message to a control topic, as a relay does each minute."""
+    producer = Producer({"bootstrap.servers": bus.broker.bootstrap})
+    producer.produce("sinergi.lapas.control", b"heads", b"heads")
+    assert producer.flush(PATIENCE_SECONDS) == 0
 
 
 def test_a_rotated_password_replaces_the_old_one_and_open_connections_go_on(
@@ -489,10 +524,10 @@ def test_a_user_of_the_operator_that_an_agreement_names_is_refused_and_stays_as_
 
 def scram_of(bus: ProvisionedBus, user: str) -> list[int]:
     """The iterations of a user's passwords."""
-    asked = bus.broker.admin.describe_user_scram_credentials([user])
-    assert isinstance(asked, dict)
-    found = asked[user].result(30)
-    return [each.iterations for each in found.scram_credential_infos]
+    asked = bus.broker.admin.describe_user_scram_credentials()
+    assert isinstance(asked, Future)
+    found = asked.result(PATIENCE_SECONDS).get(user)
+    return [each.iterations for each in found.scram_credential_infos] if found else []
 
 
 def entries_of(bus: ProvisionedBus) -> list[AclBinding]:

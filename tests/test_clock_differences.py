@@ -78,7 +78,7 @@ def test_what_could_not_be_sent_when_the_rights_ended_is_sent_under_the_next_agr
     pair.publisher_clock = ShiftedClock(-20 * MINUTE)
     bus = SecuredPair(pair, broker)
     ended = ["--config", str(bus.operator), "--set", "provision.grace_hours=0"]
-    assert run([*ended, "provision", "plan"]) == 1
+    assert run([*ended, "provision", "plan", "--clock-is-right"]) == 1
     assert "every agreement that names it has ended" in " ".join(capsys.readouterr().out.split())
     said: list[str] = []
 
@@ -89,7 +89,7 @@ def test_what_could_not_be_sent_when_the_rights_ended_is_sent_under_the_next_agr
     # A relay that is stopped raises why it could not send what it had sealed, if it had sealed it.
     with suppress(errors.Unavailable), bus.relaying():
         until(lambda: has_said("leading"), "the relay leads")
-        assert run([*ended, "provision", "apply"]) == 0
+        assert run([*ended, "provision", "apply", "--clock-is-right"]) == 0
         pair.publish(transfer("P/1"))
         until(
             lambda: has_said("lacks the right Write", "does not know this user"),

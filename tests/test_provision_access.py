@@ -18,6 +18,7 @@ from sinergi.provision.access import (
     access_steps,
     users_of,
 )
+from sinergi.provision.clock_check import with_kept_users
 from sinergi.provision.rights import AclEntry, given_rights, rights_with_grace
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.collection import Agreements
@@ -368,3 +369,23 @@ def test_a_principal_with_foreign_rights_gets_no_password(
     name = frozenset({"bnnk-banyuwangi.consumer"})
     known = of_bnnk(FoundAccess(frozenset({foreign}), name))
     assert {each.action for each in known} == {OK, CREATE, LEFT}, "Sinergi made this user before"
+
+
+@pytest.mark.parametrize(
+    ("latest", "action"),
+    [
+        (None, LEFT),
+        (datetime(2029, 12, 31, 23, 59, tzinfo=UTC), LEFT),
+        (datetime(2030, 1, 1, tzinfo=UTC), REMOVE),
+    ],
+)
+def test_a_user_goes_only_when_a_message_is_as_late_as_its_end(
+    latest: datetime | None, action: AccessAction
+) -> None:
+    known = agreements(raw(in_force=ENDING))
+    users = {each.user for each in access_steps(known, NOW, NOTHING) if not each.entry}
+    found = FoundAccess(frozenset(given_rights(known, NOW)), frozenset(users))
+    steps = access_steps(known, datetime(2031, 1, 1, tzinfo=UTC), found)
+    kept = with_kept_users(steps, known, latest)
+    assert {each.action for each in kept if each.entry is None} == {action}
+    assert {each.action for each in kept if each.entry} == {REMOVE}

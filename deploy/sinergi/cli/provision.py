@@ -7,10 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import structlog
 import typer
 
-from sinergi.cli import provision_output, root, terminal
+from sinergi.cli import password_reports, provision_output, root, terminal
 from sinergi.cli.monitoring import Listen, observed
 from sinergi.cli.options import AsJson, Force, command_group
 from sinergi.exit_status import ExitStatus
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_log = structlog.get_logger(__name__)
-
 _NO_AUTHORIZER = (
     "sinergi: no broker has an authorizer, so that whoever reaches them may read and write"
     " everything; no user and no right was planned (authorizer.class.name in the brokers' settings)"
@@ -62,6 +59,15 @@ UnknownTypes = Annotated[
         "--unknown-type",
         metavar="EVENT_TYPE",
         help="Make its topics although this version does not know it. May be repeated.",
+    ),
+]
+
+
+ClockIsRight = Annotated[
+    bool,
+    typer.Option(
+        "--clock-is-right",
+        help="Remove users that have ended although no message on the bus is as late.",
     ),
 ]
 
@@ -82,6 +88,7 @@ app = command_group(
 @app.command()
 def plan(
     unknown_types: UnknownTypes = None,
+    clock_is_right: ClockIsRight = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -107,7 +114,7 @@ def plan(
 
     Example: sinergi provision plan --out plan.json
     """
-    _, found = _planned(unknown_types or ())
+    _, found = _planned(unknown_types or (), clock_is_right=clock_is_right)
     if out is not None:
         with OutputFile.open(out, force=force) as file:
             file.write(found.data)
@@ -128,6 +135,7 @@ def apply(
         typer.Argument(metavar="[FILE]", help="A kept plan; left out: what `plan` would show now."),
     ] = None,
     unknown_types: UnknownTypes = None,
+    clock_is_right: ClockIsRight = False,
     watch: Annotated[
         bool,
         typer.Option(
@@ -143,6 +151,9 @@ def apply(
 
     A kept plan is refused if the cluster or the agreements have changed since it was made.
 
+    A user whose agreements have ended by this machine's clock is kept, without rights, until some
+    message on the bus is as late: no apply can give a password back.
+
     A topic that has fewer partitions than it should is refused and left as it is; the others are
     made and mended. Partitions beyond those agreed are listed, and do no harm. A topic of an event
     type that this version does not know is not made, unless --unknown-type names the type: it may
@@ -157,6 +168,8 @@ def apply(
     access control, or something failed.
     """
     if watch:
+        if clock_is_right:
+            raise typer.BadParameter("not with --watch", param_hint="--clock-is-right")
         _watch(file, unknown_types or (), listen, as_json=as_json)
         return
     if listen is not None:
@@ -166,7 +179,7 @@ def apply(
     if file is not None and unknown_types:
         raise typer.BadParameter("a kept plan has its own", param_hint="--unknown-type")
     kept = None if file is None else kept_plan(file)
-    provisioner, found = _planned(unknown_types or (), kept)
+    provisioner, found = _planned(unknown_types or (), kept, clock_is_right=clock_is_right)
     if kept is not None:
         check_unchanged(kept, found)
     _show(found, as_json=as_json)
@@ -263,33 +276,6 @@ def rotate(
     provisioner.access_control.rotate(users_of(agreements, owner, found))
 
 
-def _tell_password(file: Path) -> None:
-    terminal.note(
-        f"sinergi: new password in {file}: hand it over to its owner, and delete the file"
-    )
-
-
-def _tell_interrupted(user: str) -> None:
-    terminal.note(
-        f"sinergi: a command was interrupted while it replaced the password of {user}, so that"
-        " the old or the new one holds: run `sinergi provision rotate` for its owner"
-    )
-
-
-def _log_password(file: Path) -> None:
-    _log.warning(
-        "new password", file=str(file), mend="hand it over to its owner, and delete the file"
-    )
-
-
-def _log_interrupted(user: str) -> None:
-    _log.warning(
-        "a command was interrupted while it replaced a password: the old or the new one holds",
-        user=user,
-        mend="run `sinergi provision rotate` for its owner",
-    )
-
-
 def _tell_whose_command(settings: Settings) -> None:
     """Say it to an agency, whose settings let it change nothing on the brokers."""
     whose = "`sinergi provision` is for the operator of the brokers; name his settings by --config"
@@ -308,9 +294,12 @@ def _provisioner(unknown_types: Sequence[str] = (), *, is_logged: bool = False) 
     settings = root.settings()
     values = settings.values.provision
     admin = open_admin(settings.connection())
-    passwords = PasswordFolder(values.passwords, _log_password if is_logged else _tell_password)
+    passwords = PasswordFolder(
+        values.passwords,
+        password_reports.log_password if is_logged else password_reports.tell_password,
+    )
     for user in passwords.unset():
-        (_log_interrupted if is_logged else _tell_interrupted)(user)
+        (password_reports.log_interrupted if is_logged else password_reports.tell_interrupted)(user)
     return Provisioner(
         admin, passwords, values.replication, unknown_types, values.grace, values.open_brokers
     )
@@ -334,7 +323,7 @@ def _tell_repeated(left: int) -> None:
 
 
 def _planned(
-    unknown_types: Sequence[str], kept: KeptPlan | None = None
+    unknown_types: Sequence[str], kept: KeptPlan | None = None, *, clock_is_right: bool
 ) -> tuple[Provisioner, ProvisionPlan]:
     _tell_whose_command(root.settings())
     agreements, now = root.settings().agreements(), SYSTEM.now()
@@ -346,7 +335,7 @@ def _planned(
         unknown_types = kept.unknown_types
         for why in unagreed_types(agreements, unknown_types):
             raise errors.PlanRefused(str(kept.path), f"cannot be used: in `unknown_types`, {why}")
-    provisioner = _provisioner(unknown_types)
+    provisioner = replace(_provisioner(unknown_types), trusts_clock=clock_is_right)
     found = _answer(lambda admin: replace(provisioner, admin=admin).plan(agreements, now))
     if found.access is None:
         terminal.note(_NO_AUTHORIZER)

@@ -9,18 +9,19 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
 from sinergi_schemas import errors
-from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.clock import SYSTEM, from_posix_time
 from sinergi_schemas.kafka.conversion import from_client, to_client
 from sinergi_schemas.kafka.faults import translated, translating
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import Future
+    from datetime import datetime
 
     from confluent_kafka.admin._topic import TopicDescription
 
     from sinergi_schemas.kafka.connection import Attempt, Connection
-    from sinergi_schemas.topics import TopicPartition
 
 _END_SECONDS = 2.0
 _ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
@@ -214,6 +215,28 @@ def bounds(admin: Admin, tps: Iterable[TopicPartition]) -> dict[TopicPartition, 
     low = _offsets(admin, tps, OffsetSpec.earliest(), seconds)  # type: ignore[no-untyped-call]
     high = _offsets(admin, tps, OffsetSpec.latest(), seconds)  # type: ignore[no-untyped-call]
     return {tp: range(low[tp], high[tp]) for tp in high}
+
+
+def latest_time(admin: Admin, names: Iterable[str]) -> datetime | None:
+    """The latest time that a message of some topics bears, by its producer's clock.
+
+    Args:
+        names: topics of one partition; those that do not exist are left out.
+
+    Returns:
+        None if there is no message.
+
+    Raises:
+        NotPermitted: naming the topic.
+        SinergiError: see `Admin.answer`.
+    """
+    latest = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]  # as in `ends`
+    wanted = {to_client(TopicPartition(each, 0)): latest for each in describe(admin, names)}
+    if not wanted:
+        return None
+    asked = admin.list_offsets(wanted, request_timeout=admin.answer_seconds)
+    found = max(admin.answer(each).timestamp for each in asked.values())
+    return from_posix_time(found / 1000) if found >= 0 else None
 
 
 def _offsets(
