@@ -6,9 +6,11 @@ the attempts that matter most are made.
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -334,8 +336,11 @@ def test_a_rotated_password_replaces_the_old_one_and_open_connections_go_on(
     open_before.produce(TOPICS[0], b"before", b"key")
     assert open_before.flush(PATIENCE_SECONDS) == 0
     before = capsys.readouterr()
-    assert bus.provision("rotate", LAPAS) == 0
+    assert bus.provision("rotate", LAPAS, "--json") == 0
     said = capsys.readouterr()
+    files = {each["user"]: each["file"] for each in json.loads(said.out)}
+    assert files.keys() == {f"{LAPAS}.producer", f"{LAPAS}.consumer"}
+    assert all(Path(each).is_file() for each in files.values())
     assert said.err.count("new password in") == 2
     assert bus.client("lapas.producer")["sasl.password"] != old["sasl.password"]
     assert bus.client("lapas.producer")["sasl.password"] not in said.out + said.err + before.err

@@ -257,12 +257,13 @@ def rotate(
     owner: Annotated[
         str, typer.Argument(metavar="AGENCY", help="An agency or an auditor of the agreements.")
     ],
+    as_json: AsJson = False,
 ) -> None:
     """Give the users of an agency or of an auditor new passwords.
 
     Kafka holds one password of a user for a mechanism (SCRAM-SHA-512): from then on only the new
-    one logs in. Connections that are open go on, so hand the passwords over before the processes
-    of their owner are started again.
+    one logs in. Connections that are open go on for ten minutes at most (connections.max.reauth.ms
+    of the brokers), so hand the new passwords over at once. Each is in a file of its own.
 
     Example: sinergi provision rotate lapas-banyuwangi
     """
@@ -273,7 +274,11 @@ def rotate(
     found = _answer(lambda admin: replace(provisioner, admin=admin).access_control.read())
     if found is None:
         raise errors.RotationRefused(owner, "no broker has an authorizer, and there are no users")
-    provisioner.access_control.rotate(users_of(agreements, owner, found))
+    users = users_of(agreements, owner, found)
+    provisioner.access_control.rotate(users)
+    if as_json:
+        files = {user: str(provisioner.passwords.file(user)) for user in users}
+        terminal.show_json([{"user": user, "file": file} for user, file in files.items()])
 
 
 def _tell_whose_command(settings: Settings) -> None:

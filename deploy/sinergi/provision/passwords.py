@@ -42,6 +42,10 @@ class PasswordFolder:
         """The users whose last replacement was interrupted, so that their password is not known."""
         return sorted(each.name.removesuffix(_UNSET) for each in self._path.glob(f"*{_UNSET}"))
 
+    def file(self, user: str) -> Path:
+        """Where the password of a user is, once it is set."""
+        return self._path / f"{user}{_SUFFIX}"
+
     def check(self) -> None:
         """Check the folder before any password is set; it is made if it does not exist.
 
@@ -58,7 +62,7 @@ class PasswordFolder:
         Raises:
             PasswordFileRefused: it cannot be written, or others may use the folder; it is not set.
         """
-        path, unset = self._path / f"{user}{_SUFFIX}", self._path / f"{user}{_UNSET}"
+        path, unset = self.file(user), self._path / f"{user}{_UNSET}"
         password = secrets.token_urlsafe(_BYTES)
         with _refusing(path):
             self._check_folder()
