@@ -166,15 +166,18 @@ class Listener:
         while True:
             try:
                 self._admit(*await loop.sock_accept(self._socket))
-                for _ in range(MOST_ACCEPTED - 1):
-                    self._admit(*self._socket.accept())
-            except BlockingIOError:  # nobody else waits
-                pass
+                self._admit_waiting()
             except OSError as why:
                 _log.warning("connection not accepted", why=why.strerror)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             await asyncio.sleep(PACE_SECONDS)
+
+    def _admit_waiting(self) -> None:
+        """Admit connections that wait already, up to a number."""
+        with suppress(BlockingIOError):  # nobody else waits
+            for _ in range(MOST_ACCEPTED - 1):
+                self._admit(*self._socket.accept())
 
     async def _sweep(self) -> None:
         """Close the connections whose time is over."""
