@@ -125,7 +125,9 @@ def reconcile(
     }
     series = AuditSeries([Audit(bus, each, Copies()) for each, bus in buses.items()])
     kept = None if to_file else limit
-    found = Reconciliation(buses[chosen[0]], series, sides, stated, zone, kept)
+    found = Reconciliation(
+        buses[chosen[0]], series, sides, stated, zone, kept, keeps_counts=keys is not None
+    )
     with logged_native_output(), series_progress(series, "reconciling") as progressed:
         found.run(progressed)
     first = found.discrepancies[:limit]

@@ -48,6 +48,7 @@ class DatabaseSide:
         self._url = url
         self._topics = topics
         self._catalog = catalog
+        self._histories: dict[str, Projection] = {}
 
     def holds(self, topic: Topic) -> bool:
         """Whether the agency reads the topic."""
@@ -90,7 +91,10 @@ class DatabaseSide:
             return as_frame(streamed(connection, statement, values))
 
     def _history(self, topic: Topic) -> Projection:
-        return history(self._catalog.newest(topic.event_type))
+        # A projection declares its tables, so it is made once for each event type.
+        if topic.event_type not in self._histories:
+            self._histories[topic.event_type] = history(self._catalog.newest(topic.event_type))
+        return self._histories[topic.event_type]
 
     def _database(self) -> Database:
         return Database(self._url, "sinergi reconcile")

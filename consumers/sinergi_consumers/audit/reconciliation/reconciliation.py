@@ -71,6 +71,7 @@ class Reconciliation:
         stated: the sides of other agencies, which have signed their counts.
         zone: the IANA name of the zone in which days begin.
         limit: how many discrepancies are kept; None keeps all.
+        keeps_counts: whether `days` is filled, which hashes every event_id once more.
         matrix: the counts, when `run` has ended.
         discrepancies: the first ones.
         discrepancy_count: of all of them.
@@ -85,6 +86,7 @@ class Reconciliation:
     stated: Sequence[StatedSide]
     zone: str
     limit: int | None
+    keeps_counts: bool = False
     matrix: list[MatrixRow] = field(default_factory=list)
     discrepancies: list[PlacedDiscrepancy] = field(default_factory=list)
     discrepancy_count: int = 0
@@ -146,10 +148,8 @@ class Reconciliation:
                 comparison = self._comparison(side, topic, sealed)
                 if comparison is not None:
                     counts[side.name] = comparison.counts()
-                    self.days |= {
-                        DayKey(side.name, topic.name, day): count
-                        for day, count in comparison.day_counts().items()
-                    }
+                    if self.keeps_counts:
+                        self._count_days(side, topic, comparison)
                     self._keep(side.name, topic, comparison.discrepancies())
             for stated in self.stated:
                 if stated.holds(topic):
@@ -174,6 +174,10 @@ class Reconciliation:
             self.unread[side.name] = str(why)
             return None
         return SideComparison(sealed, stored, sizes, is_source=side.is_source)
+
+    def _count_days(self, side: Side, topic: Topic, comparison: SideComparison) -> None:
+        for day, count in comparison.day_counts().items():
+            self.days[DayKey(side.name, topic.name, day)] = count
 
     def _keep(self, side: str, topic: Topic, found: Iterable[Discrepancy]) -> None:
         for each in found:
