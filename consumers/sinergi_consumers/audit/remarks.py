@@ -20,26 +20,17 @@ def partition_remarks(name: str, counts: ReplayCounts) -> list[str]:
         name: of the topic that was read, with the number of the partition.
         counts: what was read of it.
     """
-    found: list[str] = []
-    found += [
-        f"{name}: {counted(each.count, 'message')} skipped, {each.cause}{_places(each)}"
-        for each in counts.skipped.causes
-    ]
-    found += [
-        f"{name}: {counted(each.count, 'sealed event')} not shown, {each.cause}{_places(each)}"
-        for each in counts.refused.causes
-    ]
-    found += [
-        f"{name}: {counted(each.count, 'event')} in quarantine, {each.cause}{_places(each)}"
-        for each in counts.quarantined.causes
-    ]
-    found += [
-        f"{name}: {counted(each.count, 'event')} not as then: {each.cause}{_places(each)}"
-        for each in counts.unlike.causes
-    ]
-    found += [
-        f"{name}: {counted(each.count, 'event')} not agreed, {each.cause}{_places(each)}"
-        for each in counts.not_agreed.causes
+    kinds = (
+        ("message", "skipped,", counts.skipped),
+        ("sealed event", "not shown,", counts.refused),
+        ("event", "in quarantine,", counts.quarantined),
+        ("event", "not as then:", counts.unlike),
+        ("event", "not agreed,", counts.not_agreed),
+    )
+    found = [
+        f"{name}: {counted(each.count, noun)} {words} {each.cause}{_places(each)}"
+        for noun, words, by_cause in kinds
+        for each in by_cause.causes
     ]
     if counts.unsealed:
         leaves = counted(counts.unsealed, "leaf", "leaves")

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import root, terminal
-from sinergi.cli.options import AsJson, Force, command_group
+from sinergi.cli.options import (
+    AsJson,
+    Force,
+    TopicAgencies,
+    TopicNames,
+    TopicTypes,
+    WithRelated,
+    command_group,
+)
 from sinergi.cli.replay_options import EventChoice, choosing_events
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
@@ -48,22 +56,11 @@ app = command_group("evidence", "Make a file of evidence; verify one, without a 
 @app.command()
 @choosing_events
 def create(
-    topics: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>; without it, all."),
-    ] = None,
-    agency: Annotated[
-        list[str] | None, typer.Option(help="Topics of this agency only; may be repeated.")
-    ] = None,
-    event_type: Annotated[
-        list[str] | None,
-        typer.Option("--type", help="Topics of this event type only; may be repeated."),
-    ] = None,
+    topics: TopicNames = None,
+    agency: TopicAgencies = None,
+    event_type: TopicTypes = None,
     chosen: EventChoice = EventChoice(),
-    related: Annotated[
-        bool,
-        typer.Option("--related", help="Also the records that are related to these, all of them."),
-    ] = False,
+    related: WithRelated = False,
     *,
     why: Annotated[
         str, typer.Option("--why", metavar="TEXT", help="What it is made for, as a case number.")

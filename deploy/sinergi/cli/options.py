@@ -20,6 +20,21 @@ def force_option(about: str = "Overwrite an existing file.") -> Any:
 AsJson = Annotated[bool, json_option()]
 Force = Annotated[bool, force_option()]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Show so many at most.")]
+TopicNames = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>; without it, all."),
+]
+TopicAgencies = Annotated[
+    list[str] | None,
+    typer.Option("--agency", help="Topics of this agency only; may be repeated."),
+]
+TopicTypes = Annotated[
+    list[str] | None,
+    typer.Option("--type", help="Topics of this event type only; may be repeated."),
+]
+WithRelated = Annotated[
+    bool, typer.Option("--related", help="Also the records that are related to these, all of them.")
+]
 
 
 def command_group(name: str, about: str) -> typer.Typer:

@@ -10,7 +10,7 @@ import typer
 
 from sinergi.cli import reconciliation_matrix, replay_topics, root, terminal
 from sinergi.cli.native_output import logged_native_output
-from sinergi.cli.options import Force, Limit, json_option
+from sinergi.cli.options import Force, Limit, TopicNames, json_option
 from sinergi.cli.replay_progress import series_progress
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.audit import Audit, Copies
@@ -43,10 +43,7 @@ _FEW = 20
 
 
 def reconcile(
-    topics: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>; without it, all."),
-    ] = None,
+    topics: TopicNames = None,
     databases: Annotated[
         list[str] | None,
         typer.Option(

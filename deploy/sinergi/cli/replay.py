@@ -11,7 +11,14 @@ import typer
 from sinergi.cli import reader_receipts, replay_tables, replay_topics, root, terminal, verdict
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.option_sets import given
-from sinergi.cli.options import force_option, json_option
+from sinergi.cli.options import (
+    TopicAgencies,
+    TopicNames,
+    TopicTypes,
+    WithRelated,
+    force_option,
+    json_option,
+)
 from sinergi.cli.output import Destination, EventWriter, Output, open_writer
 from sinergi.cli.reader_options import ReaderChoice, choosing_reader
 from sinergi.cli.replay_filter import filter_of
@@ -39,23 +46,12 @@ if TYPE_CHECKING:
 @choosing_events
 @choosing_reader
 def replay(
-    topics: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>; without it, all."),
-    ] = None,
-    agency: Annotated[
-        list[str] | None, typer.Option(help="Topics of this agency only; may be repeated.")
-    ] = None,
-    event_type: Annotated[
-        list[str] | None,
-        typer.Option("--type", help="Topics of this event type only; may be repeated."),
-    ] = None,
+    topics: TopicNames = None,
+    agency: TopicAgencies = None,
+    event_type: TopicTypes = None,
     chosen: EventChoice = EventChoice(),
     of_reader: ReaderChoice = ReaderChoice(),
-    related: Annotated[
-        bool,
-        typer.Option("--related", help="Also the records that are related to these, all of them."),
-    ] = False,
+    related: WithRelated = False,
     output: Annotated[Output, typer.Option(help="How to write the events.")] = Output.TABLE,
     to_file: Annotated[
         Path | None,

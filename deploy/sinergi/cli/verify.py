@@ -9,7 +9,7 @@ import typer
 
 from sinergi.cli import replay_topics, root, row_differences, terminal
 from sinergi.cli.native_output import logged_native_output
-from sinergi.cli.options import Force, Limit, json_option
+from sinergi.cli.options import Force, Limit, TopicNames, json_option
 from sinergi.cli.replay_progress import series_progress
 from sinergi.cli.row_differences import DifferencesFile, ShowValues, ValueDisplay
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
@@ -59,10 +59,7 @@ _COLUMNS = (
 
 
 def verify(
-    topics: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="TOPIC", help="sinergi.<agency>.<event-type>; without it, all."),
-    ] = None,
+    topics: TopicNames = None,
     show_values: ShowValues = False,
     to_file: DifferencesFile = None,
     force: Force = False,
