@@ -18,6 +18,7 @@ from sinergi_consumers.audit.reconciliation.stated_counts import StatedCompariso
 from sinergi_consumers.audit.reconciliation.topic_events import TopicEvents
 from sinergi_consumers.decode.decoder import Decoders
 from sinergi_schemas import errors
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.reconciliation.stored_events import Side
     from sinergi_consumers.audit.series import AuditSeries
     from sinergi_consumers.bus import Bus
-    from sinergi_schemas.topics import Topic, TopicPartition
+    from sinergi_schemas.topics import Topic
 
 _UNREADABLE = (errors.Unavailable, errors.Fatal, errors.Refused)
 
@@ -163,11 +164,9 @@ class Reconciliation:
         """The comparison of a side with a topic; None if it does not belong there, or is away."""
         if side.name in self.unread or not side.holds(topic):
             return None
-        sizes = {
-            tp.partition: size
-            for (name, tp), size in self.sizes.items()
-            if name == side.name and tp.topic == topic.name
-        }
+        numbers = range(self.bus.agreements.partitions(topic))
+        tps = [TopicPartition(topic.name, number) for number in numbers]
+        sizes = {tp.partition: self.sizes.get((side.name, tp), 0) for tp in tps}
         try:
             stored = side.read_events(topic, self.zone)
         except _UNREADABLE as why:
