@@ -202,7 +202,7 @@ def test_a_command_names_the_wrong_setting_in_its_one_line(
         (folder / "password").touch(0o600)
         (folder / "password").write_text(PASSWORD)
         found = {"username": USER, "password_file": "password"} | found
-    settings = {"agency": pair.reader, "agreements": str(pair.folder), "kafka": found}
+    settings = {"agreements": str(pair.folder), "kafka": found}
     (folder / "sinergi.toml").write_text(tomli_w.dumps(settings))
     command = [sys.executable, "-m", "sinergi", "--config", str(folder / "sinergi.toml")]
     done = subprocess.run(

@@ -141,7 +141,7 @@ def test_a_password_or_a_key_that_others_may_read_is_refused(tmp_path: Path, mod
     given_key = {"kafka.security": "SSL", "kafka.private_key_file": str(secret)}
     for options in (flags | {"kafka.password_file": str(secret)}, flags | given_key):
         secret.chmod(mode)
-        with pytest.raises(SettingsRefused, match=rf"others may read or write {secret}; `chmod 6"):
+        with pytest.raises(SettingsRefused, match=rf"read or write {secret}; .*`chmod 6"):
             load(None, options, {}).connection()
         secret.chmod(0o600)
         load(None, options, {}).connection()
