@@ -222,3 +222,15 @@ def test_a_coordinator_that_still_starts_is_no_warning() -> None:
     with capture_logs() as logs:
         ClientLog(ClientErrors()).log(30, "%s", "COMMITFAIL", "sinergi#consumer-1", line)
     assert [each["log_level"] for each in logs] == ["debug"]
+
+
+def test_a_line_of_the_clients_log_that_each_connection_repeats_is_logged_once_a_minute() -> None:
+    clock = ManualClock()
+    log = ClientLog(ClientErrors(clock))
+    with capture_logs() as logs:
+        for clock.seconds in range(61):
+            for broker in range(3):
+                line = f"[thrd:ssl://b{broker}:1/{broker}]: wrong (after {broker}ms in state UP)"
+                log.log(30, "%s", "CERTVERIFY", "sinergi#consumer-1", line)
+    assert [each["log_level"] for each in logs].count("warning") == 2
+    assert len(logs) == 183

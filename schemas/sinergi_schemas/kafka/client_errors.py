@@ -6,6 +6,7 @@ out. So a report that points to a wrong setting is kept, and the call that times
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import structlog
@@ -98,15 +99,24 @@ class ClientErrors:
         self.login, self.hint = None, ""
         self._is_reported, self._diagnosed_since = False, None
 
-    def _warn(self, code: str, text: str) -> None:
+    def is_repeated(self, code: str, text: str) -> bool:
+        """Whether this was logged within the last minute; if not, it counts as logged now.
+
+        Each connection of each client reports the same fault, so that one wrong certificate would
+        fill the log.
+        """
         now = self._clock.monotonic()
         last = self._warned.get(f"{code} {text}")
         if last is not None and now - last < _SILENT_SECONDS:
-            return
+            return True
         if len(self._warned) >= _MOST_REMEMBERED:
             self._warned.clear()
         self._warned[f"{code} {text}"] = now
-        _log.warning("kafka client error", code=code, text=text)
+        return False
+
+    def _warn(self, code: str, text: str) -> None:
+        if not self.is_repeated(code, text):
+            _log.warning("kafka client error", code=code, text=text)
 
 
 class ClientLog:
@@ -119,5 +129,7 @@ class ClientLog:
         """Log one line, with `level` as in the standard library's logging."""
         if facility == _FAIL:
             self._client_errors.observe_line(line)
-        is_repeated = facility in _DEBUG_ONLY or any(each in line for each in _PASSING)
-        _log.log(10 if is_repeated else level, "librdkafka", about=facility, by=client, text=line)
+        is_known = facility in _DEBUG_ONLY or any(each in line for each in _PASSING)
+        if is_known or self._client_errors.is_repeated(facility, plain(line)):
+            level = logging.DEBUG
+        _log.log(level, "librdkafka", about=facility, by=client, text=line)
