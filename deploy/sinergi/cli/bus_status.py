@@ -13,7 +13,7 @@ from sinergi.status import copies
 from sinergi.status.copies import PartitionCopies
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import broker_ids, describe, open_admin
-from sinergi_schemas.kafka.groups import members
+from sinergi_schemas.kafka.groups import settled_members
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _groups(admin: Admin, agreements: Agreements, now: datetime) -> list[ReaderG
     )
     found = []
     for name in names:
-        group = members(admin, name)
+        group = settled_members(admin, name)
         count = None if group.unreadable else len(group.members)
         found.append(ReaderGroup(name, count, group.unreadable))
     return found

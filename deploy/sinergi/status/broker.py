@@ -18,7 +18,7 @@ from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import from_posix_time
 from sinergi_schemas.kafka.admin import bounds, cluster_id, describe, open_admin
-from sinergi_schemas.kafka.groups import members
+from sinergi_schemas.kafka.groups import settled_members
 from sinergi_schemas.kafka.leaf_search import claimed_leaf
 from sinergi_schemas.kafka.scan import PartitionScan, RangeReader
 from sinergi_schemas.seal import checkpoint
@@ -256,9 +256,9 @@ def consumer_group(connection: Connection, name: str) -> ConsumerGroup:
     """Describe a consumer group; it has no members where no group has that name.
 
     Raises:
-        SinergiError: see `sinergi_schemas.kafka.groups.members`.
+        SinergiError: see `sinergi_schemas.kafka.groups.settled_members`.
     """
-    found = members(open_admin(connection), name)
+    found = settled_members(open_admin(connection), name)
     hosts = {tp: each.host for each in found.members for tp in each.partitions}
     foreign = tuple(str(each) for each in found.members if not each.is_ours)
     return ConsumerGroup(len(found.members) - len(foreign), hosts, foreign, found.unreadable)

@@ -7,10 +7,13 @@ all members, and the kind of the group itself. So no content of it is an error; 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import sleep
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException
 
+from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.connection import CLIENT_ID
 from sinergi_schemas.kafka.conversion import from_client
 from sinergi_schemas.plain_text import counted, plain
@@ -31,6 +34,8 @@ _UNREADABLE = {
     KafkaError._DESTROY: "an assignment in it is not one of Kafka's consumers",
     KafkaError._BAD_MSG: "an assignment in it is not one of Kafka's consumers",
 }
+
+_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,24 @@ def members(admin: Admin, group: str) -> GroupMembers:
             for each in found
         )
     )
+
+
+def settled_members(admin: Admin, group: str) -> GroupMembers:
+    """The members of a group. While brokers come and go, the group is passed on from one to another
+    for seconds; the question is asked again until then.
+
+    Raises:
+        BrokersChanging: it was still being passed on after `admin.answer_seconds`.
+        SinergiError: see `members`.
+    """
+    deadline = SYSTEM.monotonic() + admin.answer_seconds
+    while True:
+        try:
+            return members(admin, group)
+        except errors.BrokersChanging:
+            if SYSTEM.monotonic() > deadline:
+                raise
+            sleep(_PAUSE_SECONDS)
 
 
 def _assigned(
