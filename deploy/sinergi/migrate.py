@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from sinergi import database_roles, excess_rights
+from sinergi import database_roles, excess_rights, schema_owners
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql import session, translate, translate_wrapped
 from sinergi_schemas.postgresql.engine import engine
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from sinergi.database_roles import DatabaseRole, GivenRole
     from sinergi.excess_rights import ExcessRights
+    from sinergi.schema_owners import ForeignSchema
     from sinergi_consumers.projections.differences import Difference
     from sinergi_consumers.projections.projection import Projection
 
@@ -58,11 +59,13 @@ class Upgraded(NamedTuple):
         tables: the SQL statements that changed the projections' tables.
         roles: those that were created or got rights.
         excess: the rights that roles have and do not need.
+        foreign: the schemas that belong to another user.
     """
 
     tables: list[str]
     roles: list[GivenRole]
     excess: list[ExcessRights]
+    foreign: list[ForeignSchema]
 
 
 class Role(StrEnum):
@@ -104,9 +107,14 @@ def upgrade(
         EncodingRefused: the database cannot hold every text.
         PoolerRefused: the pooler before it does not give transactions.
         RolesRefused: a role cannot be made or granted; nothing was done.
+        SchemasRefused: somebody else has made the schemas; nothing was done.
     """
     try:
         with engine(url, "sinergi db") as opened, opened.begin() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            versions = f"{role.schema}.version"
+            foreign = schema_owners.foreign_schemas(driver, role.schemas, versions)
             if not sa.inspect(connection).has_schema(role.schema):
                 connection.execute(sa.text(f"CREATE SCHEMA {role.schema}"))
             config = _config(role)
@@ -115,15 +123,13 @@ def upgrade(
             if role is Role.PRODUCER:
                 connection.exec_driver_sql(_registration())
             made = _projection_tables(connection, projections)
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, psycopg.Connection)
             given = database_roles.give(driver, roles, role.schemas)
             excess = list(excess_rights.excess(driver, roles, role.schemas))
     except sa.exc.DBAPIError as why:
         raise translate_wrapped(why) from None
     except psycopg.Error as why:
         raise translate(why) from None
-    return Upgraded(made, given, excess)
+    return Upgraded(made, given, excess, foreign)
 
 
 def differences(url: str, projections: Sequence[Projection]) -> list[Difference]:
@@ -150,6 +156,7 @@ def script(
     """The SQL that `upgrade` would run on an empty database, for a DBA to read and run."""
     output = StringIO()
     output.write(_PREAMBLE)
+    output.write(f"{schema_owners.statement(role.schemas)};\n\n")
     config = _config(role)
     config.attributes["output"] = output
     command.upgrade(config, "head", sql=True)

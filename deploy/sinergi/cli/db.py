@@ -70,7 +70,7 @@ def upgrade(
         return
     url = _url(database, role)
     done = migrate.upgrade(url, role, projections, roles)
-    for each in (*done.roles, *done.excess):
+    for each in (*done.roles, *done.excess, *done.foreign):
         terminal.note(f"sinergi: {each}")
     changed = (
         f"; {counted(len(done.tables), 'statement')} for the projections' tables"

@@ -118,6 +118,12 @@ class RolesRefused(Refused):
     listing: str
 
 
+class SchemasRefused(Refused):
+    """Somebody else has made the schemas for the tables, and nothing was done:{listing}"""
+
+    listing: str
+
+
 class StoredStateInvalid(TopicHalted):
     """{column} of the row {row} is not what was stored there ({what}): somebody wrote over it, or
     the disk did. Restore the database from a backup (docs/runbooks.md). If Sinergi has never
