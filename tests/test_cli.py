@@ -76,16 +76,55 @@ def test_no_help_breaks_a_line_before_it_is_full(
             assert len(line) + 1 + len(following.split()[0]) > 79, line
 
 
-def test_help_names_every_command_and_loads_none_of_them() -> None:
+HEAVY = (
+    *("alembic", "confluent_kafka", "cryptography", "fastavro", "polars", "psycopg", "pydantic"),
+    *("rich.markdown", "rich.traceback", "sqlalchemy", "sinergi.metrics", "sinergi_consumers"),
+    *("sinergi_producers", "sinergi_schemas.events", "sinergi_schemas.kafka"),
+)
+HELP = {"rich.markdown", "rich.traceback"}  # typer imports them to show a help or a usage error
+OUTBOX = {"confluent_kafka", "cryptography", "psycopg", "pydantic", "sinergi_producers"}
+REPLAY = {"confluent_kafka", "cryptography", "fastavro", "psycopg", "pydantic", "sinergi_consumers"}
+
+
+def loaded(*arguments: str) -> tuple[set[str], str]:
+    """The heavy modules whose code has run when a command ends, and its standard output."""
     code = (
-        "import sys; from sinergi.cli import root; status = root.run(['--help']);"
-        "heavy = {'confluent_kafka', 'sqlalchemy', 'polars', 'pydantic', 'psycopg', 'fastavro'};"
-        "print(sorted(heavy & set(sys.modules))); sys.exit(status)"
+        "import atexit, sys; from sinergi.cli import main; from sinergi import deferred_imports;"
+        f"heavy = [each for each in {HEAVY} if deferred_imports.is_loaded(each)];"
+        "assert not heavy;"
+        f"found = lambda: [each for each in {HEAVY} if deferred_imports.is_loaded(each)];"
+        "atexit.register(lambda: print(*found()));"
+        "main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.rstrip().splitlines()[-1] == "[]"
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    *lines, last = done.stdout.split("\n")[:-1]
+    return set(last.split()), "\n".join(lines)
+
+
+def test_help_names_every_command_and_loads_none_of_them() -> None:
+    modules, shown = loaded("--help")
+    assert modules <= HELP
     for name in commands.installed():
-        assert f" {name} " in done.stdout
+        assert f" {name} " in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (["--version"], set()),
+        (["settings"], {"pydantic", "psycopg"}),
+        (["outbox", "list"], {*OUTBOX, "sinergi_schemas.kafka"}),
+        (["status", "--help"], HELP | {"cryptography", "pydantic"}),
+        (["replay", "--help"], HELP | REPLAY | {"sinergi_schemas.events", "sinergi_schemas.kafka"}),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_a_command_loads_only_the_libraries_that_it_uses(
+    arguments: list[str], needed: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert loaded(*arguments)[0] <= needed
 
 
 def test_a_mistyped_command_or_option_is_status_2(

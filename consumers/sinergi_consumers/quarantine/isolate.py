@@ -10,19 +10,17 @@ same transaction.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
-from polars.exceptions import PanicException
 
 from sinergi_consumers.decode.decoder import RefusedEvent
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sinergi_consumers.decode.decoder import DecodedBatch
     from sinergi_consumers.projections.projection import Projection
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.sinks.protocol import Transaction
 
 _Refusal = errors.RowsRefused | errors.ProjectionFailed
-_Rows = Mapping[str, pl.DataFrame]
+_Rows: TypeAlias = "Mapping[str, pl.DataFrame]"
 
 _INDEX = "leaf_index"
 _MOST_ALONE = 200
@@ -200,7 +198,8 @@ def _rows(projection: Projection, events: pl.DataFrame) -> _Rows:
         return projection.rows(events)
     except errors.ProjectionFailed:
         raise
-    except (Exception, PanicException) as why:  # noqa: BLE001 - an integrator's code may raise any
+    # An integrator's code may raise any.
+    except (Exception, pl.exceptions.PanicException) as why:  # noqa: BLE001
         # The message may contain values of the event, so only the class and the place are used.
         what = f"{type(why).__name__} in {_place(why)}"
         raise errors.ProjectionFailed(projection.name, what) from None

@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from importlib import import_module
 
+from sinergi.deferred_imports import defer_imports, uninstalled
 from sinergi.exit_status import ExitStatus
 
 
@@ -18,6 +20,10 @@ def main() -> None:
     # By default SIGTERM ends Python at once, and unfinished files stay.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        defer_imports()
+        # structlog loads rich's tracebacks, which take as long as all of ours and which no log has.
+        with uninstalled("rich"):
+            import_module("structlog")
         from sinergi.cli.root import run  # noqa: PLC0415 - importing the package stays free
     except KeyboardInterrupt:  # Ctrl-C may come while modules load
         with suppress(OSError):

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sinergi.cli import root, terminal
+from sinergi.cli import prune_output, relay, root, terminal
 from sinergi.cli.options import AsJson, Limit, command_group
 from sinergi.cli.owned_outbox import owned_outbox
-from sinergi.cli.relay import setup_of
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
-from sinergi_producers.outbox import pending
-from sinergi_producers.outbox.pending import PendingRow
+from sinergi_producers.outbox import discarding, pending
+from sinergi_producers.recovery import recovery
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sinergi_producers.outbox.pending import PendingRow
     from sinergi_producers.recovery.lost_events import RelatedRow, TopicEvent
     from sinergi_producers.recovery.reading import Extent
-from sinergi_producers.recovery.recovery import Recovery, RecoveryPlan
+    from sinergi_producers.recovery.recovery import Recovery, RecoveryPlan
 
 _OUTCOMES = {
     "forgotten": "forgotten here: gets its row, leaf {leaf} of partition {partition}",
@@ -103,8 +103,6 @@ def discard(
 
     Example: sinergi outbox discard 4711
     """
-    from sinergi_producers.outbox import discarding  # noqa: PLC0415 - only here
-
     discarding.discard(owned_outbox(root.settings()), ids)
     terminal.note(f"sinergi: discarded: {', '.join(map(str, ids))}")
 
@@ -170,8 +168,6 @@ def prune(
 
     Example: sinergi outbox prune --apply
     """
-    from sinergi.cli import prune_output  # noqa: PLC0415 - only here
-
     settings = root.settings()
     status = prune_output.prune(settings, apply=apply, as_json=as_json)
     if status is not ExitStatus.SUCCESS:
@@ -179,13 +175,11 @@ def prune(
 
 
 def _recovery(*, as_owner: bool) -> Recovery:
-    from sinergi_producers.recovery.recovery import Recovery  # noqa: PLC0415 - heavy: not for `list`
-
     settings = root.settings()
-    setup = setup_of(settings)
+    setup = relay.setup_of(settings)
     if as_owner:
         setup = replace(setup, database=owned_outbox(settings))
-    return Recovery(setup)
+    return recovery.Recovery(setup)
 
 
 def _document(plan: RecoveryPlan, *, applied: bool) -> dict[str, Any]:

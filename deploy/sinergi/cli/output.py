@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import polars as pl
-import polars.selectors as cs
 
 from sinergi.cli import terminal
 from sinergi.cli.parquet_output import ParquetWriter
@@ -168,7 +167,7 @@ class _CsvWriter(_TextWriter):
         self._is_first = True
 
     def write(self, frame: pl.DataFrame) -> None:
-        octets = cs.binary().bin.encode("hex").str.replace("^", "\\x")
+        octets = pl.selectors.binary().bin.encode("hex").str.replace("^", "\\x")
         frame = frame.with_columns(octets)
         flat = frame.with_columns(
             self._texts(_as_json(frame[name]) if isinstance(kind, pl.List) else frame[name])

@@ -15,7 +15,6 @@ from threading import Condition, Thread, current_thread, main_thread
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import polars as pl
-from polars.io.plugins import register_io_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -133,7 +132,7 @@ class ParquetWriter:
             return {METADATA_KEY: json.dumps(self._facts, ensure_ascii=False)}
 
         try:
-            source = register_io_source(parts, schema=schema, is_pure=False)
+            source = pl.io.plugins.register_io_source(parts, schema=schema, is_pure=False)
             stream = cast("IO[bytes]", self._target)
             source.sink_parquet(stream, metadata=metadata, engine="streaming")
         except BaseException as why:  # noqa: BLE001 - the thread that waits for this one raises it

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sinergi.cli import root, terminal
+from sinergi.cli import bus_status, root, terminal
 from sinergi.cli.options import AsJson
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.exit_status import ExitStatus
+from sinergi.status import gathering
 from sinergi.status.judgement import judge, local, spoken
 from sinergi_schemas.clock import SYSTEM
 
@@ -46,16 +47,12 @@ def status(as_json: AsJson = False) -> None:
 
     Example: sinergi status --json
     """
-    from sinergi.status.gathering import gather  # noqa: PLC0415 - heavy: not for --help
-
     settings = root.settings()
     values = settings.values
     of_agency = values.agency or values.producer.database or values.consumer.database
     if values.kafka.bootstrap and not of_agency:
-        from sinergi.cli import bus_status  # noqa: PLC0415 - as above
-
         raise typer.Exit(bus_status.show(settings, as_json=as_json))
-    facts = gather(settings, SYSTEM)
+    facts = gathering.gather(settings, SYSTEM)
     verdict = judge(facts, settings.values.timeouts.status.patience)
     if as_json:
         terminal.show_json(_document(facts, verdict), default=_moment)

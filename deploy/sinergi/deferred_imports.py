@@ -1,0 +1,114 @@
+"""Modules of a command are imported when they are first used.
+
+A command needs a tenth of what its module and the modules below it import: `sinergi replay --help`
+no polars, a replay into a file no SQLAlchemy. So while a command line runs, importing a module of
+ours, or a library of `_LIBRARIES`, only finds it. Its code runs when an attribute of it is first
+asked for. This holds for `import module` and `from package import module`;
+`from module import name` asks for an attribute, and so loads the module at once, as always.
+
+A module that is not installed is an error where it is imported, as always.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import PathFinder
+from threading import RLock
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+
+_OWN_PACKAGES = {"sinergi", "sinergi_consumers", "sinergi_producers", "sinergi_schemas"}
+# Those whose import takes long, and which no module of ours needs while it is itself imported.
+_LIBRARIES = {"confluent_kafka", "fastavro", "jinja2", "polars", "psycopg", "sqlalchemy"}
+# What the import system asks of each module that is imported once more; it needs no code to run.
+_KNOWN_BEFORE = {"__class__", "__loader__", "__name__", "__spec__"}
+
+
+def defer_imports() -> None:
+    """Let the modules that this process imports from now on run when they are first used."""
+    if not any(isinstance(each, _DeferringFinder) for each in sys.meta_path):
+        sys.meta_path.insert(0, _DeferringFinder())
+
+
+def is_loaded(name: str) -> bool:
+    """Whether the code of a module has run, or runs."""
+    module = sys.modules.get(name)
+    return module is not None and type(module) is not _DeferredModule
+
+
+@contextmanager
+def uninstalled(library: str) -> Iterator[None]:
+    """Let imports in the block find that a library is not installed, unless it is loaded."""
+    if library in sys.modules:
+        yield
+        return
+    sys.modules[library] = cast("ModuleType", None)  # Python's own mark
+    try:
+        yield
+    finally:
+        del sys.modules[library]
+
+
+class _DeferringFinder(MetaPathFinder):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module's own place, with a loader that waits; None leaves it to Python."""
+        if name not in _LIBRARIES and name.partition(".")[0] not in _OWN_PACKAGES:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
+            return spec
+        spec.loader = _DeferringLoader(spec.loader)
+        return spec
+
+
+class _DeferringLoader(Loader):
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        # One for each module: a thread waits while another one loads what it needs.
+        self.lock = RLock()
+        self.is_loading = False
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__class__ = _DeferredModule
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)  # such as `get_data`, for files beside the module
+
+
+class _DeferredModule(ModuleType):
+    """A module whose code has not run yet."""
+
+    def __getattribute__(self, name: str) -> Any:
+        get = super().__getattribute__
+        if name not in _KNOWN_BEFORE:
+            loader = get("__spec__").loader
+            if isinstance(loader, _DeferringLoader):
+                _load(self, loader)
+        return get(name)
+
+
+def _load(module: ModuleType, deferring: _DeferringLoader) -> None:
+    with deferring.lock:
+        is_deferred = type(module) is _DeferredModule
+        if deferring.is_loading or not is_deferred:
+            return  # its own code asks, or another thread was first
+        deferring.is_loading = True
+        try:
+            deferring.loader.exec_module(module)
+        finally:
+            deferring.is_loading = False
+        spec = module.__spec__
+        if spec is not None:
+            spec.loader = module.__loader__ = deferring.loader
+        module.__class__ = ModuleType

@@ -1,0 +1,81 @@
+"""Modules of a command are loaded when they are first used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def python(code: str) -> str:
+    text = "import sys\nfrom sinergi import deferred_imports\ndeferred_imports.defer_imports()\n"
+    command = [sys.executable, "-c", text + textwrap.dedent(code)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_module_runs_when_an_attribute_is_asked_for_and_not_before() -> None:
+    code = """
+        import polars as pl
+        import polars
+        from sinergi_schemas import codes
+        print(deferred_imports.is_loaded("polars"), deferred_imports.is_loaded(codes.__name__))
+        pl.DataFrame, codes.Action
+        print(deferred_imports.is_loaded("polars"), deferred_imports.is_loaded(codes.__name__))
+        print(codes.__loader__ is codes.__spec__.loader, type(codes).__name__, polars is pl)
+    """
+    assert python(code).split("\n") == ["False False", "True True", "True module True"]
+
+
+def test_a_library_that_is_not_installed_is_missing_where_it_is_imported() -> None:
+    code = """
+        with deferred_imports.uninstalled("polars"):
+            try:
+                import polars
+            except ModuleNotFoundError as why:
+                print(why.name)
+        import polars
+        print(polars.__name__)
+    """
+    assert python(code).split() == ["polars", "polars"]
+
+
+def test_threads_that_use_a_module_at_once_load_it_once_and_whole() -> None:
+    code = """
+        import polars, threading
+        barrier = threading.Barrier(8)
+        found = []
+        def use():
+            barrier.wait()
+            found.append(polars.DataFrame({"a": [1]}).height)
+        threads = [threading.Thread(target=use) for _ in range(8)]
+        for each in threads: each.start()
+        for each in threads: each.join()
+        print(found)
+    """
+    assert python(code) == str([1] * 8)
+
+
+def test_a_module_that_fails_is_tried_again_by_the_next_use(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "sqlalchemy"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(
+        "import os\nif 'READY' not in os.environ: raise OSError('not yet')\nvalue = 1\n", "utf-8"
+    )
+    code = f"""
+        import os
+        sys.path.insert(0, {str(tmp_path)!r})
+        import sqlalchemy
+        try:
+            sqlalchemy.value
+        except OSError as why:
+            print(why)
+        os.environ["READY"] = "yes"
+        print(sqlalchemy.value)
+    """
+    assert python(code).split("\n") == ["not yet", "1"]
