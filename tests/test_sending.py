@@ -392,9 +392,13 @@ def test_a_refused_message_gives_the_cause_whatever_its_neighbours_report_before
     losing = pair.folder / "losing"
     losing.touch()
     refused._producer = KeyDroppingProducer(refused._producer, losing)  # type: ignore[assignment]
-    refused.enqueue(sealed)
-    with pytest.raises(errors.BrokerRefuses, match="failed to validate record"):
+
+    def send() -> None:
+        refused.enqueue(sealed)  # raises it if the broker answers before the last is queued
         refused.flush(lambda: None)
+
+    with pytest.raises(errors.BrokerRefuses, match="failed to validate record"):
+        send()
     refused.discard()
 
 
