@@ -28,6 +28,15 @@ from sinergi_consumers.audit.evidence.composition import (
     TreeEvidence,
     compose,
 )
+from sinergi_consumers.audit.evidence.omissions import (
+    NOT_AGREED,
+    NOT_CHOSEN,
+    NOT_READ,
+    NOT_SEALED,
+    SearchStatement,
+    UnreadRelated,
+    UnsearchedTopic,
+)
 from sinergi_consumers.audit.evidence.places import EvidencePlace
 from sinergi_consumers.audit.evidence.readable import SealedLeaf
 from sinergi_consumers.audit.evidence.trees import ConsistencyProof
@@ -209,9 +218,13 @@ _SIGNATURES = places.signatures_path(AGREEMENT_DIGEST)
 _ALL = tuple(map(str, KEYS))
 
 
-def changed(change: Callable[[dict[str, bytes]], object]) -> bytes:
-    """The bundle with another payload, with manifests that fit it, as an attacker makes it."""
-    payload = bag.payload_of(archive.unpack(bundle()).files)
+def changed(change: Callable[[dict[str, bytes]], object], whole: bytes | None = None) -> bytes:
+    """A bundle with another payload, with manifests that fit it, as an attacker makes it.
+
+    Args:
+        whole: the bundle; None for the small one.
+    """
+    payload = bag.payload_of(archive.unpack(whole or bundle()).files)
     change(payload)
     return archive.pack(bag.bagged(payload, WHEN, SOFTWARE))
 
@@ -519,6 +532,68 @@ def cases() -> dict[str, Case]:
             (_LEAF.leaf_path, _SECOND.leaf_path),
         ),
         "no-heads": Case(changed(_without(_HEADS, _CONSISTENCY)), _ALL, 2, (places.SEARCH,)),
+        **_statements(),
+    }
+
+
+def _statements() -> dict[str, Case]:
+    """What the maker states: with and without his signature, and what was not searched."""
+    signed_whole = compose(replace(contents(), signers=(READER,)), WHEN, SOFTWARE)
+    absent = replace(contents(), events=())
+    stranger = key_of("ombudsman.example/desk")
+    unread = UnsearchedTopic(f"sinergi.{READER_AGENCY}.seizure", None, NOT_READ, "no right")
+    broken = UnsearchedTopic(TP.topic, 2, NOT_SEALED, "it lacks leaf 3")
+    others = (
+        UnsearchedTopic(f"sinergi.{READER_AGENCY}.seizure", None, NOT_AGREED, ""),
+        UnsearchedTopic(f"sinergi.{READER_AGENCY}.transfer", None, NOT_CHOSEN, ""),
+    )
+    related = (UnreadRelated(f"sinergi.{READER_AGENCY}.seizure", 3),)
+
+    def stating(found: BundleContents, *signers: SigningKey) -> bytes:
+        return compose(replace(found, signers=signers), WHEN, SOFTWARE)
+
+    def left_out(found: SearchStatement) -> bytes:
+        return stating(replace(contents(), left_out=found))
+
+    def rewritten(change: Callable[[dict[str, bytes]], object]) -> bytes:
+        return changed(change, signed_whole)
+
+    asked = _search(lambda found: found.update(asked_for={"key": "MUT/9"}))
+    no_form = _search(lambda found: found.update(not_searched=[{"topic": TP.topic}]))
+    no_count = _search(lambda found: found.update(related_not_read=[{"topic": TP.topic}]))
+    why = _replaced(places.CUSTODY, b"12/Pid.Sus", b"13/Pid.Sus")
+    signature = _replaced(places.STATEMENT, f"— {READER.name}".encode(), f"— {OWNER.name}".encode())
+    return {
+        "signed": Case(signed_whole, _ALL, 0),
+        "signed-by-somebody-without-an-agreement": Case(
+            stating(contents(), stranger), (*_ALL, str(stranger.public)), 0
+        ),
+        "signed-by-an-unknown-key": Case(
+            stating(contents(), stranger), _ALL, 2, (places.STATEMENT,)
+        ),
+        "signed-search-rewritten": Case(rewritten(asked), _ALL, 1, (places.STATEMENT,)),
+        "signed-custody-rewritten": Case(rewritten(why), _ALL, 1, (places.STATEMENT,)),
+        "signature-of-the-maker-renamed": Case(rewritten(signature), _ALL, 2, (places.STATEMENT,)),
+        "statement-of-another-kind": Case(
+            rewritten(lambda files: files.update({places.STATEMENT: files[_HEADS]})),
+            _ALL,
+            1,
+            (places.STATEMENT,),
+        ),
+        "signature-removed": Case(rewritten(_without(places.STATEMENT)), _ALL, 0),
+        "absence-unsigned": Case(stating(absent), _ALL, 2, (places.SEARCH,)),
+        "absence-signed": Case(stating(absent, READER), _ALL, 0),
+        "absence-signed-by-an-unknown-key": Case(
+            stating(absent, stranger), _ALL, 2, (places.STATEMENT,)
+        ),
+        "topics-left-out": Case(left_out(SearchStatement(others)), _ALL, 0),
+        "topic-not-read": Case(left_out(SearchStatement((unread,))), _ALL, 2, (places.SEARCH,)),
+        "partition-not-sealed": Case(
+            left_out(SearchStatement((broken,))), _ALL, 2, (places.SEARCH,)
+        ),
+        "related-not-read": Case(left_out(SearchStatement((), related)), _ALL, 2, (places.SEARCH,)),
+        "not-searched-of-another-form": Case(changed(no_form), _ALL, 1, (places.SEARCH,)),
+        "related-of-another-form": Case(changed(no_count), _ALL, 1, (places.SEARCH,)),
     }
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import stat
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka.admin import NewTopic
 
 from agency_pair import DATABASE, AgencyPair, transfer
+from sinergi.cli import replay_topics
 from sinergi.cli.root import run
 from sinergi_consumers.audit.evidence import archive, bag, places
 from sinergi_consumers.audit.replay import Replay
 from sinergi_schemas import errors
+from sinergi_schemas.events import parse
+from sinergi_schemas.kafka.admin import describe, open_admin
+from sinergi_schemas.seal.keys import SigningKey
+from test_events import transfer as transfer_document
+from test_replay_several_topics import related
+from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,10 +47,11 @@ class EvidenceDesk:
             *settings, "evidence", "create", *options, *reason, "--out", str(self.file)
         )
 
-    def verify(self) -> tuple[int, dict[str, Any], str]:
-        """The exit status, the document and the remarks; only the agreement is given."""
+    def verify(self, *keys: str) -> tuple[int, dict[str, Any], str]:
+        """The exit status, the document and the remarks; only the agreement is given, and keys."""
         agreement = str(self.pair.folder / "pks.toml")
-        arguments = ("evidence", "verify", str(self.file), "--agreement", agreement, "--json")
+        command = ("evidence", "verify", str(self.file), "--agreement", agreement, "--json")
+        arguments = (*command, *keys)
         status, out, err = self._run(*arguments)
         return status, json.loads(out), err
 
@@ -75,6 +85,34 @@ def desk(
     return EvidenceDesk(pair, capsys)
 
 
+@pytest.fixture
+def wide_desk(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+) -> EvidenceDesk:
+    """With a transfer after a seizure, whose topic is agreed and was deleted."""
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+    document = deepcopy(pair.agreement)
+    terms = document["events"]["transfer"] | {"purposes": ["INVESTIGATION"]}
+    document["events"] |= {"transfer": terms, "seizure": terms}
+    pair.agree(document)
+    to_seizure = related(pair.publisher, "seizure", "S/1")
+    pair.publish(parse("transfer", {**transfer_document(record_id="T/1"), "related": [to_seizure]}))
+    admin, name = open_admin(pair.connection), f"sinergi.{pair.publisher}.seizure"
+    for made in admin.create_topics([NewTopic(name, pair.partitions, -1)]).values():
+        made.result(PATIENCE_SECONDS)
+    sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
+    with pair.relaying():
+        pair.until(lambda: pair.ask(sent, pair.producer) == [(1,)], "sent")
+    for gone in admin.delete_topics([name]).values():
+        gone.result(PATIENCE_SECONDS)
+    pair.until(lambda: name not in describe(admin, [name]), "topic deleted")
+    return EvidenceDesk(pair, capsys)
+
+
 def test_evidence_of_a_record_verifies_with_the_agreement_alone(desk: EvidenceDesk) -> None:
     status, out, err = desk.create("--key", "P/3", "--by", "Ombudsman Rekaan")
     assert (status, out) == (0, ""), err
@@ -87,8 +125,8 @@ def test_evidence_of_a_record_verifies_with_the_agreement_alone(desk: EvidenceDe
     for each in found["events"]:
         (receipt,) = each["receipts"]
         assert receipt["database"] == f"{desk.pair.reader}/{DATABASE}"
-    assert found["custody"]["made_by"] == "Ombudsman Rekaan"
-    assert found["custody"]["why"] == "Perkara 12/Pid.Sus/2026"
+    assert found["stated"]["custody"]["made_by"] == "Ombudsman Rekaan"
+    assert found["stated"]["custody"]["why"] == "Perkara 12/Pid.Sus/2026"
     assert sum(each["leaves"] for each in found["trees"]) == 11
     assert all(each["heads_signed_at"] for each in found["trees"])
     assert b"first receipt" in desk.payload()[places.REPORT_HTML]
@@ -102,12 +140,69 @@ def test_an_event_that_is_not_there_is_attested_with_the_trees_that_were_searche
 ) -> None:
     status, _, err = desk.create("--key", "P/99")
     assert status == 0, err
-    status, found, _ = desk.verify()
-    assert (status, found["events"]) == (0, [])
+    assert "sinergi: read 11 events of 1 topic; 0 match" in err
+    status, found, err = desk.verify()
+    assert (status, found["events"], found["verdict"]) == (2, [], "not proved")
+    assert "nobody has signed this" in err
     assert sum(each["leaves"] for each in found["trees"]) == 11
     search = json.loads(desk.payload()[places.SEARCH])
     assert search["asked_for"] == {"key": "P/99", "related": False}
     assert [each["matching"] for each in search["trees"]] == [0, 0]
+
+
+def test_the_maker_signs_what_he_states_with_his_own_key(desk: EvidenceDesk) -> None:
+    key, file = SigningKey.generate("ombudsman.example/desk"), desk.pair.folder / "maker.key"
+    key.save(file)
+    status, _, err = desk.create("--key", "P/99", "--sign", str(file))
+    assert status == 0, err
+    assert "signed by ombudsman.example/desk" in err
+    status, found, err = desk.verify("--key", str(key.public))
+    assert (status, found["verdict"], found["proved"]) == (0, "attested", None)
+    assert found["stated"]["signed_by"] == ["ombudsman.example/desk"]
+    assert "attested, not proved: ombudsman.example/desk has signed" in err
+    assert desk.verify()[0] == 2  # without his key nobody can check it
+
+
+def test_topics_that_were_not_searched_are_named_with_the_reason(
+    wide_desk: EvidenceDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, missing = wide_desk, f"sinergi.{wide_desk.pair.publisher}.seizure"
+    status, _, err = desk.create("--key", "T/1")
+    assert status == 2
+    assert "1 topic could not be read" in err
+    status, found, err = desk.verify()
+    assert status == 2
+    assert f"states that {missing} could not be read: {missing} is not on these brokers" in err
+    (told,) = found["stated"]["not_searched"]
+    assert (told["topic"], told["reason"]) == (missing, "not-read")
+    assert missing.encode() in desk.payload()[places.REPORT_HTML]
+
+    status, _, err = desk.create("--key", "T/1", "--type", "transfer", "--force")
+    assert status == 0, err
+    status, found, err = desk.verify()
+    assert status == 0
+    assert f"not searched: {missing} was not asked for" in err
+    assert found["stated"]["asked_for"]["event_types"] == ["transfer"]
+
+    only = [desk.pair.topic]
+    monkeypatch.setattr(replay_topics, "readable_topics", lambda *_: only)
+    status, _, err = desk.create("--key", "T/1", "--force")
+    assert status == 0, err
+    assert f"{missing} may not be read by the maker, by the agreements" in err
+
+
+def test_related_records_that_were_not_read_are_told_by_maker_report_and_verifier(
+    wide_desk: EvidenceDesk,
+) -> None:
+    desk, missing = wide_desk, f"sinergi.{wide_desk.pair.publisher}.seizure"
+    status, _, err = desk.create("--key", "T/1", "--type", "transfer", "--related")
+    assert status == 2
+    assert "1 related record of 1 topic that was not read" in err
+    status, found, err = desk.verify()
+    assert status == 2
+    assert f"states that 1 related records lie in {missing}, which was not read" in err
+    assert found["stated"]["related_not_read"] == [{"topic": missing, "records": 1}]
+    assert b"related records in a topic that was not read" in desk.payload()[places.REPORT_HTML]
 
 
 def test_a_broken_partition_gives_no_evidence_and_the_others_do(
@@ -126,7 +221,10 @@ def test_a_broken_partition_gives_no_evidence_and_the_others_do(
     assert "lacks leaf 3" in err
     status, found, _ = desk.verify()
     assert [each["name"] for each in found["trees"]] == [f"{desk.pair.topic.name}/0"]
-    assert (status, "/1" in json.dumps(found["events"])) == (0, False)
+    assert (status, "/1" in json.dumps(found["events"])) == (2, False)
+    (told,) = found["stated"]["not_searched"]
+    assert (told["partition"], told["reason"]) == (1, "not-sealed")
+    assert "lacks leaf 3" in told["detail"]
 
 
 def test_personal_data_are_in_the_bundle_and_not_in_what_is_shown(desk: EvidenceDesk) -> None:

@@ -153,6 +153,40 @@ def test_a_person_drops_a_file_and_reads_the_verdict(
     context.close()
 
 
+def test_the_page_never_heads_an_absence_proved(browser: Browser, folder: Path) -> None:
+    context = browser.new_context(offline=True)
+    opened = context.new_page()
+    opened.goto((folder / "verifier.html").as_uri())
+    opened.fill("#keys", evidence_bundles.AGREEMENT.decode())
+    opened.set_input_files("#file", str(VECTORS / "absence-signed.zip"))
+    opened.wait_for_selector(".verdict.open")
+    told = opened.locator("main").text_content() or ""
+    assert "Stated and signed, not proved" in told
+    assert "no event matches in the 2 trees below" in told
+    assert "key: MUT/2" in told
+    assert f"Ditandatangani{evidence_bundles.READER.name}" in told
+    assert "Asia" not in told  # no event names a zone
+    context.close()
+
+
+def test_the_page_shows_one_zone_and_names_another_agreement(
+    browser: Browser, folder: Path
+) -> None:
+    context = browser.new_context(offline=True, timezone_id="America/New_York")
+    opened = context.new_page()
+    opened.goto((folder / "verifier.html").as_uri())
+    opened.fill("#keys", evidence_bundles.AGREEMENT.decode() + "\n# another\n")
+    opened.set_input_files("#file", str(VECTORS / "topics-left-out.zip"))
+    opened.wait_for_selector(".verdict.proved")
+    told = opened.locator("main").text_content() or ""
+    assert "Asia/Jakarta (WIB, +07:00)" in told
+    assert "2026-03-09 08:30:00" in told
+    assert "T01:30" not in (opened.locator("summary").first.text_content() or "")
+    assert f"SHA-256 {evidence_bundles.AGREEMENT_DIGEST} is the agreement under which" in told
+    assert "sinergi.bnnk-rekaan.seizure may not be read by the maker" in told
+    context.close()
+
+
 def test_text_of_an_event_is_never_markup(browser: Browser, folder: Path) -> None:
     contents = evidence_bundles.contents()
     custody = {**contents.custody, "why": "<img src=x onerror=alert(1)>"}

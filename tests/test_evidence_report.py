@@ -13,6 +13,11 @@ from playwright.sync_api import sync_playwright
 
 import evidence_bundles
 from sinergi.pages.evidence_report import html_of
+from sinergi_consumers.audit.evidence.omissions import (
+    SearchStatement,
+    UnreadRelated,
+    UnsearchedTopic,
+)
 from sinergi_consumers.audit.evidence.report.contents import FIRST, report_of
 from sinergi_consumers.audit.evidence.report.plot import plot_of
 from sinergi_consumers.audit.evidence.report.print import pdf_of
@@ -65,6 +70,50 @@ def test_it_says_the_meaning_of_each_field_and_what_is_not_proved_in_both_langua
         assert sentence in page
 
 
+def test_all_times_are_in_the_one_zone_that_most_events_have() -> None:
+    contents = evidence_bundles.contents()
+    first, second = contents.events
+    elsewhere = second._replace(event={**second.event, "zone": "Asia/Jayapura"})
+    for events, zone in (
+        ((first, elsewhere), "Asia/Jakarta (WIB, +07:00)"),
+        ((elsewhere, elsewhere, first), "Asia/Jayapura (WIT, +09:00)"),
+        ((), "UTC"),
+    ):
+        report = report_of(replace(contents, events=events))
+        assert str(report.zone) == zone
+        assert len({each.at.utcoffset() for each in report.timeline}) <= 1
+        assert html_of(report).decode().count(f"<strong>{zone}</strong>") == 1
+
+
+def test_it_says_who_has_signed_the_statements_and_what_was_not_searched() -> None:
+    page = page_of(evidence_bundles.contents())
+    assert "Nobody has signed who made this file" in page
+    left_out = SearchStatement(
+        (
+            UnsearchedTopic("sinergi.a.seizure", None, "not-read", "no right"),
+            UnsearchedTopic("sinergi.a.transfer", None, "not-agreed", ""),
+        ),
+        (UnreadRelated("sinergi.b.seizure", 3),),
+    )
+    contents = replace(
+        evidence_bundles.contents(), left_out=left_out, signers=(evidence_bundles.READER,)
+    )
+    page = page_of(contents)
+    for each in ("sinergi.a.seizure", "no right", "sinergi.a.transfer", "sinergi.b.seizure"):
+        assert each in page
+    assert "Not all that was asked for could be read" in page
+    assert f'<p class="mono">{evidence_bundles.READER.name}</p>' in page
+    assert pdf_of(report_of(contents), AT).startswith(b"%PDF-")
+
+
+def test_no_word_takes_the_clock_of_a_publisher_for_a_readers_or_a_receipt_for_knowledge() -> None:
+    page = page_of(evidence_bundles.contents())
+    assert "recorded, by the publisher&#39;s clock" in page
+    assert "by the reader&#39;s clock" in page
+    for word in ("published ·", "knew", "tahu apa"):
+        assert word not in page
+
+
 def test_values_are_never_markup_and_show_what_would_be_invisible() -> None:
     page = page_of(with_event(record_id="<script>alert(1)</script>\u202eabc"))
     assert "<script" not in page
@@ -81,7 +130,8 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 def test_an_absence_is_reported_with_the_trees_that_were_searched() -> None:
     contents = replace(evidence_bundles.contents(), events=())
     page = page_of(contents)
-    assert "No event matches" in page
+    assert "Stated, not proved: no event matches" in page
+    assert "This is not proved" in page
     assert evidence_bundles.contents().trees[0].root.hex() in page
     assert pdf_of(report_of(contents), AT).startswith(b"%PDF-")
 

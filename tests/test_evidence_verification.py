@@ -179,7 +179,47 @@ def test_the_keys_of_an_agreement_suffice(tmp_path: Path, capsys: Any) -> None:
     shown = capsys.readouterr()
     assert "MUT/2" in shown.out
     assert "bnnk-rekaan/register" in shown.out
+    assert "looked for: key: MUT/2" in shown.out
+    assert "times are in Asia/Jakarta (WIB, +07:00)" in shown.out
+    assert "2026-03-09 08:30:00" in shown.out
+    assert "not proved: that no other event matches" in shown.err
+    assert "which no given key has signed" in shown.err
     assert "verdict: proved: 2 events of 2 topic-partitions" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("absence-unsigned", "not proved: 1 part could not be checked"),
+        ("absence-signed", "attested, not proved: sinergi.example/bnnk-rekaan has signed that"),
+    ],
+)
+def test_an_absence_is_never_called_proved(name: str, sentence: str, capsys: Any) -> None:
+    keys = [option for key in KEYS for option in ("--key", str(key))]
+    status = run(["evidence", "verify", str(VECTORS / f"{name}.zip"), *keys])
+    shown = capsys.readouterr()
+    assert status == EXPECTED[name]["status"]
+    assert shown.out == "looked for: key: MUT/2\n"  # and no table without rows
+    assert f"verdict: {sentence}" in shown.err
+    assert "proved: sinergi.lapas-rekaan.transfer/0 has 5 leaves; heads of" in shown.err
+
+
+def test_what_was_looked_for_cannot_be_rewritten_unnoticed_where_the_maker_signed() -> None:
+    data = (VECTORS / "signed-search-rewritten.zip").read_bytes()
+    verdict = verify(data, TrustedKeys(KEYS))
+    assert "signs another data/search.json" in " ".join(map(str, verdict.disproved))
+
+
+def test_an_agreement_other_than_that_of_the_events_is_named(tmp_path: Path, capsys: Any) -> None:
+    agreement, bundle = tmp_path / "pks.toml", tmp_path / "case.zip"
+    agreement.write_bytes(evidence_bundles.AGREEMENT + b"\n# another\n")
+    bundle.write_bytes(evidence_bundles.bundle())
+    assert run(["evidence", "verify", str(bundle), "--agreement", str(agreement), "--json"]) == 0
+    shown = capsys.readouterr()
+    digest = evidence_bundles.AGREEMENT_DIGEST
+    assert f"2 events of the agreement {digest}, which you did not give" in shown.err
+    told = json.loads(shown.out)["agreements"]
+    assert told == [{"sha256": digest, "events": 2, "given": False}]
 
 
 def test_a_replaced_key_counts_up_to_the_size_that_the_agreement_gives_it(
@@ -217,7 +257,7 @@ def test_keys_are_given_by_themselves_or_as_a_file(tmp_path: Path, capsys: Any) 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["missing.zip"], "missing.zip cannot be read (No such file or directory)"),
+        (["missing.zip"], "missing.zip cannot be read (No such file or directory). Nothing was"),
         (["."], ". cannot be read (Is a directory)"),
         (["case.zip", "--key", "nobody+1"], "--key nobody+1 is not a public key"),
         (["case.zip", "--key", "none.txt"], "none.txt is neither a public key nor a file"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sinergi.cli import root, terminal
+from sinergi.cli import evidence_verdict, root, terminal
 from sinergi.cli.options import (
     AsJson,
     Force,
@@ -20,7 +19,6 @@ from sinergi.cli.options import (
     command_group,
 )
 from sinergi.cli.replay_options import EventChoice, choosing_events
-from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.evidence import archive
 from sinergi_consumers.audit.evidence.trust import TrustedKeys
@@ -29,26 +27,14 @@ from sinergi_schemas import errors
 from sinergi_schemas.files import input_file
 from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
 from sinergi_schemas.plain_text import counted
-from sinergi_schemas.seal.keys import VerifyingKey
+from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sinergi_consumers.audit.evidence.verdict import EvidenceVerdict, ProvedEvent
     from sinergi_schemas.agreements.collection import Agreements
 
 _MOST_KEY_BYTES = 1024 * 1024
-_COLUMNS = (
-    TableColumn("recorded at"),
-    TableColumn("topic", ColumnKind.HEADING),
-    TableColumn("part.", ColumnKind.NUMBER),
-    TableColumn("leaf", ColumnKind.NUMBER),
-    TableColumn("record"),
-    TableColumn("rev.", ColumnKind.NUMBER),
-    TableColumn("action"),
-    TableColumn("receipts, signed at", ColumnKind.PROSE),
-)
-_STYLES = {True: "bold green", False: "bold red", None: "bold yellow"}
 
 app = command_group("evidence", "Make a file of evidence; verify one, without a network.")
 
@@ -70,6 +56,14 @@ def create(
         str | None,
         typer.Option("--by", metavar="NAME", help="Who makes it; else the agency or the login."),
     ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            "--sign",
+            metavar="KEYFILE",
+            help="The maker's private key; else a key of this agency, if it is here.",
+        ),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Write events with their proofs into one file that verifies offline.
@@ -77,12 +71,15 @@ def create(
     It reads and verifies the topics as `sinergi replay` does, and chooses events by the same
     options; at least one is needed. The file holds each event as sealed bytes and as JSON, its
     proof under the owner's checkpoint, the owner's heads, the readers' receipts, the schemas, the
-    agreements with their signatures, and who made it, when and why. If no event matches, it
-    attests which trees were searched, up to which size. It holds personal data, and only you can
-    read it.
+    agreements with their signatures, and who made it, when and why. It names the topics of the
+    agreements that were not searched, and why. If no event matches, it states which trees were
+    searched, up to which size. It holds personal data, and only you can read it.
 
-    Exit status: 0 written; 1 written, but a topic is not what was sealed, and nothing of
-    its broken partitions is in the file; 2 not written, or not all could be checked.
+    With --sign, or with a key of this agency that the agreements show, these statements are signed,
+    so that nobody can change them unnoticed. Nobody can prove that no other event matches.
+
+    Exit status: 0 written; 1 written, but a topic is not what was sealed, and nothing of its broken
+    partitions is in the file; 2 not written, or not all could be read, related records included.
 
     Examples:
       sinergi evidence create --case LKN/12/III/2026 --related --why "12/Pid.Sus/2026" -o case.zip
@@ -104,9 +101,10 @@ def create(
         replay_topics.parsed(topics or [], has_copies=False),
         agency or [],
         event_type or [],
-        {**chosen.described, "related": related},
+        _asked_for(chosen, related, topics, agency, event_type),
         why.strip(),
         by,
+        None if sign is None else SigningKey.load(sign),
     )
     with logged_native_output():
         made = evidence_creation.make(
@@ -115,11 +113,15 @@ def create(
     with OutputFile.open(out, force=force) as target:
         target.write(made.data)
     evidence_creation.report(made)
-    for line in _notes(made.verified):
+    for line in evidence_verdict.notes(made.verified):
         terminal.note(line)
+    verdict.report_matches(made.series.audits)
     events = counted(len(made.verified.events), "event")
     terminal.note(f"sinergi: {out} holds {events}; note down its SHA-256")
-    raise typer.Exit(verdict.exit_status(made.series.audits, record=None))
+    status = verdict.exit_status(made.series.audits, record=None)
+    if status is ExitStatus.SUCCESS and not made.is_complete:
+        status = ExitStatus.ERROR
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -150,32 +152,27 @@ def verify(
     of the agencies and of their databases, or your own copy of the agreement, which holds them all.
     The SHA-256 of the file is shown, for a comparison with the minutes of its hand-over.
 
-    Exit status: 0 all of it is proved; 1 something is disproved; 2 it is no bundle, or
-    something could not be checked, as for a key that is not given.
+    Nobody can prove from a bundle which events exist beside those in it. So the choice of events is
+    its maker's statement, and so is that nothing matches. It is shown whether he has signed it.
+
+    Exit status: 0 all of it is proved, or in a bundle without an event the trees are proved and a
+    given key has signed that nothing matches; 1 something is disproved; 2 it is no bundle, or
+    something could not be checked, as for a key that is not given, or a topic that could not be
+    read when it was made.
 
     Examples:
       sinergi evidence verify case-12.zip --agreement pks.toml
       sinergi evidence verify case-12.zip --key keys.txt --json
     """
-    trusted = TrustedKeys(_keys(keys or []), _agreements(agreements or []))
+    known = _agreements(agreements or [])
+    trusted = TrustedKeys(_keys(keys or []), known)
     try:
         _, data = input_file.read(file, archive.MOST_BYTES)
     except OSError as why:
-        what = f"{file} cannot be read ({why.strerror})"
-        raise errors.BundleRefused(what) from None
+        raise errors.BundleUnreadable(str(file), str(why.strerror)) from None
     verdict = verified(data, trusted)
-    if as_json:
-        terminal.show_json(_document(verdict))
-    else:
-        terminal.show_table(_COLUMNS, map(_row, verdict.events))
-    for line in _notes(verdict):
-        terminal.note(line)
-    for each in verdict.disproved:
-        terminal.note(f"sinergi: disproved: {each}")
-    for each in verdict.unchecked:
-        terminal.note(f"sinergi: not checked: {each}")
-    terminal.note(f"verdict: {_sentence(verdict)}", _STYLES[verdict.is_proved])
-    raise typer.Exit(_STATUSES[verdict.is_proved])
+    held = None if known is None else known.versions
+    raise typer.Exit(evidence_verdict.show(verdict, held, as_json=as_json))
 
 
 @app.command()
@@ -194,7 +191,20 @@ def page(
         target.write((files("sinergi_consumers.audit.evidence") / "verifier.html").read_bytes())
 
 
-_STATUSES = {True: ExitStatus.SUCCESS, False: ExitStatus.NEGATIVE, None: ExitStatus.ERROR}
+def _asked_for(
+    chosen: EventChoice,
+    related: bool,
+    topics: list[str] | None,
+    agencies: list[str] | None,
+    event_types: list[str] | None,
+) -> dict[str, object]:
+    """The options that choose the events, for those who read the bundle."""
+    others = {"topics": topics, "agencies": agencies, "event_types": event_types}
+    return {
+        **chosen.described,
+        "related": related,
+        **{name: value for name, value in others.items() if value},
+    }
 
 
 def _keys(given: Sequence[str]) -> list[VerifyingKey]:
@@ -244,82 +254,3 @@ def _agreements(paths: Sequence[Path]) -> Agreements | None:
     from sinergi_schemas.agreements.collection import Agreements  # noqa: PLC0415 - as above
 
     return Agreements(agreement_files.read(paths))
-
-
-def _row(event: ProvedEvent) -> list[str | TableCell]:
-    said, place = event.document, event.place
-    receipts = sorted(event.receipts, key=lambda each: (each.posix_time, each.database))
-    return [
-        str(said.get("recorded_at", "")).replace(".000000Z", "Z"),
-        place.tp.topic,
-        str(place.tp.partition),
-        str(place.leaf),
-        str(said.get("record_id", "")),
-        str(said.get("revision", "")),
-        str(said.get("action", "")),
-        ", ".join(f"{each.database} {_moment(each.posix_time)}" for each in receipts),
-    ]
-
-
-def _notes(verdict: EvidenceVerdict) -> Iterator[str]:
-    if verdict.custody:
-        made = verdict.custody
-        yield f"sinergi: made at {made['made_at']} by {made['made_by']}, who states: {made['why']}"
-    yield f"sinergi: SHA-256 of the file: {verdict.digest}"
-    for each in verdict.trees:
-        leaves = counted(each.size, "leaf", "leaves")
-        heads = "no heads"
-        if each.heads_time is not None:
-            heads = f"heads of {_moment(each.heads_time)} with {each.heads_size}"
-        yield f"sinergi: searched {each.name} up to {leaves}; {heads}"
-
-
-def _sentence(verdict: EvidenceVerdict) -> str:
-    if verdict.disproved:
-        return f"disproved: {counted(len(verdict.disproved), 'problem')}"
-    if verdict.unchecked:
-        return f"not proved: {counted(len(verdict.unchecked), 'part')} could not be checked"
-    events = counted(len(verdict.events), "event")
-    trees = counted(len(verdict.trees), "topic-partition")
-    return f"proved: {events} of {trees}, as their owners sealed them"
-
-
-def _document(verdict: EvidenceVerdict) -> dict[str, Any]:
-    return {
-        "proved": verdict.is_proved,
-        "sha256": verdict.digest,
-        "disproved": [each._asdict() for each in verdict.disproved],
-        "not_checked": [each._asdict() for each in verdict.unchecked],
-        "custody": verdict.custody,
-        "asked_for": verdict.asked_for,
-        "trees": [
-            {
-                "name": each.name,
-                "leaves": each.size,
-                "heads_signed_at": each.heads_time and _moment(each.heads_time),
-                "heads_leaves": each.heads_size,
-            }
-            for each in verdict.trees
-        ],
-        "events": [
-            {
-                "topic": each.place.tp.topic,
-                "partition": each.place.tp.partition,
-                "leaf": each.place.leaf,
-                "event": each.document,
-                "receipts": [
-                    {"database": held.database, "signed_at": _moment(held.posix_time)}
-                    for held in each.receipts
-                ],
-            }
-            for each in verdict.events
-        ],
-    }
-
-
-def _moment(posix_time: int) -> str:
-    """A POSIX time in UTC; one that no calendar has stays a number."""
-    try:
-        return datetime.fromtimestamp(posix_time, UTC).isoformat().replace("+00:00", "Z")
-    except (OverflowError, OSError, ValueError):
-        return f"POSIX time {posix_time}"

@@ -10,9 +10,19 @@ from sinergi.cli import replay_topics, terminal, verdict
 from sinergi.cli.replay_scope import ReplayScope
 from sinergi.pages.evidence_report import html_of
 from sinergi.records.receipt_tables import tables_of
+from sinergi.settings.own_keys import held_keys
 from sinergi_consumers.audit.audit import Copies
 from sinergi_consumers.audit.evidence import places
 from sinergi_consumers.audit.evidence.composition import BundleContents, compose
+from sinergi_consumers.audit.evidence.omissions import (
+    NOT_AGREED,
+    NOT_CHOSEN,
+    NOT_READ,
+    NOT_SEALED,
+    SearchStatement,
+    UnreadRelated,
+    UnsearchedTopic,
+)
 from sinergi_consumers.audit.evidence.report.contents import report_of
 from sinergi_consumers.audit.evidence.report.print import pdf_of
 from sinergi_consumers.audit.evidence.trust import TrustedKeys
@@ -27,6 +37,7 @@ from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,8 +46,9 @@ if TYPE_CHECKING:
     from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.audit.evidence.verdict import EvidenceVerdict
+    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.agreements.model import Agreement
-    from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
     from sinergi_schemas.topics import Topic
 
 
@@ -47,6 +59,7 @@ class EvidenceRequest(NamedTuple):
         named, agencies, event_types: which topics to read, see `replay_topics.chosen`.
         asked_for: the options that choose the events, as they were given.
         made_by: who makes it; None for the agency or the login.
+        key: with which the maker signs; None for those of the agency.
     """
 
     wanted: ReplayFilter
@@ -56,6 +69,7 @@ class EvidenceRequest(NamedTuple):
     asked_for: Mapping[str, Any]
     why: str
     made_by: str | None
+    key: SigningKey | None = None
 
 
 class MadeEvidence(NamedTuple):
@@ -63,12 +77,19 @@ class MadeEvidence(NamedTuple):
 
     Attributes:
         series: the audits of the topics that were read.
-        verified: the verdict about the bundle, with the keys of the agreements.
+        left_out: what was not searched.
+        verified: the verdict about the bundle, with the keys of the agreements and of the maker.
     """
 
     data: bytes
     series: AuditSeries
+    left_out: SearchStatement
     verified: EvidenceVerdict
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that was asked for could be read."""
+        return self.left_out.is_complete
 
 
 def make(
@@ -109,6 +130,8 @@ def make(
     scope = ReplayScope(settings, agreements, catalog, names, Copies())
     facts = scope.facts(series, request.asked_for, None)
     now = SYSTEM.now()
+    left_out = _left_out(settings, agreements, series, collected)
+    signers = _signers(settings, agreements, request)
     contents = BundleContents(
         bus=agreements.bus,
         events=sorted(collected.events, key=lambda each: each.place),
@@ -116,9 +139,11 @@ def make(
         heads=collected.heads,
         schemas=collected.schemas(catalog),
         agreements=[agreement_evidence(each) for each in used],
-        keys=dict.fromkeys(_keys(used)),
+        keys=dict.fromkeys((*_keys(used), *(each.public for each in signers))),
         custody=_custody(settings, request, facts, now, _logins(settings, names)),
         asked_for=request.asked_for,
+        left_out=left_out,
+        signers=signers,
     )
     report = report_of(contents)
     reports = {
@@ -130,7 +155,53 @@ def make(
         data = compose(contents, now.date().isoformat(), _software())
     except ValueError as why:
         raise errors.EvidenceRefused(f"{why}; choose fewer events") from None
-    return MadeEvidence(data, series, verify(data, TrustedKeys(agreements=agreements)))
+    trusted = TrustedKeys([each.public for each in signers], agreements)
+    return MadeEvidence(data, series, left_out, verify(data, trusted))
+
+
+def _signers(
+    settings: Settings, agreements: Agreements, request: EvidenceRequest
+) -> list[SigningKey]:
+    """The keys with which the maker signs what he states; none if he has none.
+
+    Raises:
+        KeyFileRefused: a file in the folder of keys is no key, or others may read it.
+    """
+    if request.key is not None:
+        return [request.key]
+    agency = settings.values.agency
+    if agency is None or request.made_by not in (None, agency):
+        return []  # somebody else makes it
+    known = set(agreements.keys(agency))
+    return [each for each in held_keys(settings.values.keys).values() if each.public in known]
+
+
+def _left_out(
+    settings: Settings,
+    agreements: Agreements,
+    series: AuditSeries,
+    collected: CollectedEvidence,
+) -> SearchStatement:
+    """The topics of the agreements, and their partitions, of which there is no evidence."""
+    found: list[UnsearchedTopic] = []
+    asked = {each.topic for each in series.audits}
+    readable = set(replay_topics.readable_topics(settings, agreements))
+    for topic in sorted(set(agreements.topics_since(SYSTEM.now())) - asked):
+        reason = NOT_CHOSEN if topic in readable else NOT_AGREED
+        found.append(UnsearchedTopic(topic.name, None, reason, ""))
+    searched = {each.tp for each in collected.trees}
+    for audit in series.audits:
+        name = audit.topic.name
+        if audit.verdict.not_read:
+            why, _, _ = audit.verdict.not_read.partition(". ")
+            found.append(UnsearchedTopic(name, None, NOT_READ, why))
+            continue
+        for number in range(agreements.partitions(audit.topic)):
+            if TopicPartition(name, number) not in searched:
+                whys = [each.why for each in audit.verdict.findings if each.partition == number]
+                found.append(UnsearchedTopic(name, number, NOT_SEALED, "; ".join(whys)))
+    related = (UnreadRelated(each.topic, each.records) for each in series.unread or [])
+    return SearchStatement(tuple(found), tuple(related))
 
 
 def _logins(settings: Settings, topics: Sequence[Topic]) -> str:

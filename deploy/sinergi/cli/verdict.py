@@ -56,6 +56,16 @@ def report(audits: Sequence[Audit], chosen: EventChoice) -> None:
     terminal.note(f"verdict of all: {_sentence_of_all(audits)}", _STYLES[proved])
 
 
+def report_matches(audits: Sequence[Audit]) -> None:
+    """Say on standard error how many events were read, and how many are what was asked for."""
+    read = sum(each.verified for audit in audits for each in audit.partition_counts)
+    found = sum(each.shown for each in audits)
+    topics = counted(sum(not each.verdict.not_read for each in audits), "topic")
+    unread = sum(bool(each.verdict.not_read) for each in audits)
+    more = f"; {counted(unread, 'topic')} could not be read" if unread else ""
+    terminal.note(f"sinergi: read {counted(read, 'event')} of {topics}; {found:,} match{more}")
+
+
 def report_unread(unread: Sequence[UnreadRecords]) -> None:
     """Say on standard error how many related records lie in topics that were not read."""
     if not unread:

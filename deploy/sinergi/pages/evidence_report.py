@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from sinergi.pages import rendering
 from sinergi_consumers.audit.evidence.report import wording
-from sinergi_consumers.audit.evidence.report.contents import moment
 from sinergi_consumers.audit.evidence.report.plot import WIDTH, plot_of
 
 if TYPE_CHECKING:
@@ -21,5 +20,5 @@ def html_of(report: EvidenceReport) -> bytes:
         plot=plot_of(report.timeline),
         width=WIDTH,
         wording=wording,
-        moment=moment,
+        moment=report.zone.shown,
     )

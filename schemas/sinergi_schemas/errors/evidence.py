@@ -13,6 +13,13 @@ class BundleRefused(Refused):
     what: str
 
 
+class BundleUnreadable(Refused):
+    """{path} cannot be read ({why}). Nothing was checked. Name the file of the bundle."""
+
+    path: str
+    why: str
+
+
 class EvidenceRefused(Refused):
     """The evidence cannot be made: {what}."""
 

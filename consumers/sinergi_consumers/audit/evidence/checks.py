@@ -9,11 +9,13 @@ from sinergi_consumers.audit.evidence.bag import BundleProblem
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sinergi_consumers.audit.evidence.trust import TrustedKeys
     from sinergi_consumers.audit.evidence.verdict import EvidenceVerdict
     from sinergi_schemas.seal.key_ring import KeyRing
+    from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.seal.note import Note
     from sinergi_schemas.topics import TopicPartition
 
 T = TypeVar("T")
@@ -93,6 +95,25 @@ class BundleChecks:
             owner = f"{self.bus}/{places.topic_of(tp).agency}"
             self.leave(path, f"is signed by {owner}, whose key is not given")
         return rings
+
+    def check_signatures(
+        self, path: str, note: Note, keys_of: Callable[[str, str], Sequence[VerifyingKey]]
+    ) -> None:
+        """Verify each signature of a note; one by a key that is not given stays unchecked.
+
+        Args:
+            keys_of: the trusted keys of a name on a bus.
+
+        Raises:
+            Disproved: one does not hold.
+        """
+        for each in note.signatures:
+            claimed = [key for key in keys_of(self.bus, each.name) if each.claims(key)]
+            if not claimed:
+                name = f"{each.name}+{each.key_id.hex()}"
+                self.leave(path, f"is signed by {name}, a key that is not given")
+            elif not any(key.verify(each.value, note.text.encode()) for key in claimed):
+                raise Disproved(path, f"has a signature of {each.name} that does not hold")
 
 
 def first_valid(

@@ -7,7 +7,8 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sinergi_consumers.audit.evidence import archive, bag, places, readable
+from sinergi_consumers.audit.evidence import archive, bag, places, readable, statement
+from sinergi_consumers.audit.evidence.omissions import SearchStatement
 from sinergi_consumers.audit.evidence.verification import FORMAT
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.evidence.readable import SealedLeaf
     from sinergi_consumers.audit.evidence.trees import ConsistencyProof
     from sinergi_schemas.catalog import Schema
-    from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
     from sinergi_schemas.seal.proof import Proof
     from sinergi_schemas.topics import TopicPartition
 
@@ -79,6 +80,8 @@ class BundleContents:
         keys: of owners and of readers' databases, for information only.
         custody: who made it, when and why; and what else its maker states.
         asked_for: what was looked for.
+        left_out: what was not searched.
+        signers: the keys with which the maker signs what he states; none if he has none.
         reports: further files by their paths.
     """
 
@@ -91,6 +94,8 @@ class BundleContents:
     keys: Iterable[VerifyingKey]
     custody: Mapping[str, Any]
     asked_for: Mapping[str, Any]
+    left_out: SearchStatement = field(default_factory=SearchStatement)
+    signers: Sequence[SigningKey] = ()
     reports: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -110,6 +115,10 @@ def compose(contents: BundleContents, date: str, software: str) -> bytes:
         places.KEYS: "".join(sorted(f"{each}\n" for each in contents.keys)).encode(),
         **contents.reports,
     }
+    if contents.signers:
+        stated = (payload[places.SEARCH], payload[places.CUSTODY])
+        note = statement.sign(contents.bus, *stated, contents.signers)
+        payload[places.STATEMENT] = note.encode()
     for event in contents.events:
         payload |= _event_files(event)
     for tree in contents.trees:
@@ -156,5 +165,6 @@ def _search(contents: BundleContents) -> bytes:
         "bus": contents.bus,
         "asked_for": contents.asked_for,
         "trees": trees,
+        **contents.left_out.members(),
     }
     return readable.json_text(document).encode()

@@ -11,8 +11,9 @@ CUSTODY = "data/custody.json"
 SEARCH = "data/search.json"
 KEYS = "data/keys.txt"
 REPORT_HTML = "data/report.html"
+STATEMENT = "data/statement.note"
 REPORT_PDF = "data/report.pdf"
-SINGLE = frozenset({CUSTODY, SEARCH, KEYS, REPORT_HTML, REPORT_PDF})
+SINGLE = frozenset({CUSTODY, SEARCH, KEYS, STATEMENT, REPORT_HTML, REPORT_PDF})
 
 _SLUG = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 _NUMBER = r"(?:0|[1-9][0-9]{0,17})"

@@ -48,6 +48,11 @@ class TrustedKeys:
             found += self._agreements.keys(agency)
         return list(dict.fromkeys(found))
 
+    def of_signer(self, bus: str, name: str) -> list[VerifyingKey]:
+        """The keys of a name under which a maker or a party signs: of an agency, or any other."""
+        agency = name.removeprefix(f"{bus}/")
+        return self._named(name) if agency == name else self.of_agency(bus, agency)
+
     def of_database(self, bus: str, reader: str, database: str) -> list[VerifyingKey]:
         """The keys with which a reader's database signs receipts."""
         name = f"{bus}/{reader}/{database}"

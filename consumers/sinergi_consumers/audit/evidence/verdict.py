@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sinergi_consumers.audit.evidence.bag import BundleProblem
+    from sinergi_consumers.audit.evidence.omissions import SearchStatement
     from sinergi_consumers.audit.evidence.places import EvidencePlace
+
+
+class Conclusion(StrEnum):
+    """What a verification says of a whole bundle.
+
+    Nobody can prove from a bundle that no event matches. So one without events is never proved: at
+    best its trees are, and a key that was given has signed what the maker states.
+    """
+
+    PROVED = "proved"
+    ATTESTED = "attested"
+    NOT_PROVED = "not proved"
+    DISPROVED = "disproved"
 
 
 class ProvedReceipt(NamedTuple):
@@ -67,6 +82,8 @@ class EvidenceVerdict:
         trees: the topic-partitions that are proved.
         custody: who made the bundle, when and why: a statement of its maker.
         asked_for: what its maker has looked for, also a statement.
+        statement: what the maker says was not searched.
+        signed_by: the names of given keys that have signed all that the maker states.
     """
 
     digest: str
@@ -76,6 +93,8 @@ class EvidenceVerdict:
     trees: list[ProvedTree] = field(default_factory=list)
     custody: Mapping[str, Any] = field(default_factory=dict)
     asked_for: Mapping[str, Any] = field(default_factory=dict)
+    statement: SearchStatement | None = None
+    signed_by: list[str] = field(default_factory=list)
 
     @property
     def is_proved(self) -> bool | None:
@@ -83,3 +102,12 @@ class EvidenceVerdict:
         if self.disproved:
             return False
         return None if self.unchecked else True
+
+    @property
+    def conclusion(self) -> Conclusion:
+        """The verdict in one word."""
+        if self.disproved:
+            return Conclusion.DISPROVED
+        if self.unchecked:
+            return Conclusion.NOT_PROVED
+        return Conclusion.PROVED if self.events else Conclusion.ATTESTED

@@ -6,8 +6,9 @@
     4. Each tree: the owner's checkpoint; the tree extends that of the owner's heads.
     5. Each event: the schema, the readable text, the proof of its leaf, the receipts.
     6. Each agreement: its digest, and the signatures beside it.
+    7. What the maker states: its signature, and what was not read.
 
-All problems of steps 3 to 6 are collected. A signature under a name for which no key was given is
+All problems of steps 3 to 7 are collected. A signature under a name for which no key was given is
 not checked, and the bundle then counts as not proved.
 """
 
@@ -21,6 +22,7 @@ from sinergi_consumers.audit.evidence import archive, bag, places
 from sinergi_consumers.audit.evidence.checks import BundleChecks, Disproved
 from sinergi_consumers.audit.evidence.events import EventChecks
 from sinergi_consumers.audit.evidence.readable import json_text
+from sinergi_consumers.audit.evidence.statement import StatementChecks, stated
 from sinergi_consumers.audit.evidence.trees import TreeChecks, searched
 from sinergi_consumers.audit.evidence.verdict import EvidenceVerdict
 from sinergi_schemas import errors
@@ -37,6 +39,7 @@ FORMAT = "sinergi-evidence/1"
 
 _REQUIRED = (places.CUSTODY, places.SEARCH, places.KEYS)
 _STATED = ("made_at", "made_by", "why")
+_SEARCH_MEMBERS = {"format", "bus", "asked_for", "trees", "not_searched", "related_not_read"}
 _MOST_NOTE_BYTES, _MOST_SIGNATURES = 64 * 1024, 100
 
 
@@ -62,7 +65,7 @@ def verify(data: bytes, trusted: TrustedKeys) -> EvidenceVerdict:
 def _verify_payload(
     payload: Mapping[str, bytes], trusted: TrustedKeys, verdict: EvidenceVerdict
 ) -> None:
-    """Steps 3 to 6."""
+    """Steps 3 to 7."""
     checks = BundleChecks("", payload, trusted, verdict)
     placed = {path: checks.attempt(_placed, path) for path in payload}
     files = {path: each for path, each in placed.items() if each is not None}
@@ -71,13 +74,15 @@ def _verify_payload(
     custody = checks.attempt(_custody, checks)
     search = checks.attempt(_search, checks)
     trees = checks.attempt(searched, search["trees"]) if search else None
-    if verdict.disproved or custody is None or search is None or trees is None:
+    left_out = checks.attempt(stated, search) if search else None
+    if verdict.disproved or not (custody and search and trees and left_out):
         return
     verdict.custody, verdict.asked_for = custody, search["asked_for"]
     bus = search["bus"]
     notes = TreeChecks(bus, payload, trusted, verdict).run(trees, files)
     EventChecks(bus, payload, trusted, verdict).run(files, notes)
     _AgreementChecks(bus, payload, trusted, verdict).run(files)
+    StatementChecks(bus, payload, trusted, verdict).run(left_out)
 
 
 def _placed(path: str) -> PlacedFile:
@@ -97,7 +102,7 @@ def _custody(checks: BundleChecks) -> dict[str, Any]:
 def _search(checks: BundleChecks) -> dict[str, Any]:
     found = _object(checks, places.SEARCH)
     is_whole = (
-        found.keys() == {"format", "bus", "asked_for", "trees"}
+        found.keys() == _SEARCH_MEMBERS
         and found["format"] == FORMAT
         and isinstance(found["bus"], str)
         and is_bus(found["bus"])
@@ -150,11 +155,4 @@ class _AgreementChecks(BundleChecks):
             raise Disproved(path, f"is not a signed note: {why.what}") from None
         if note.text != f"{self.bus}/agreement\n{digest}\n":
             raise Disproved(path, "signs another text than that of this agreement")
-        for each in note.signatures:
-            keys = self.trusted.of_agency(self.bus, each.name.removeprefix(f"{self.bus}/"))
-            claimed = [key for key in keys if each.claims(key)]
-            if not claimed:
-                name = f"{each.name}+{each.key_id.hex()}"
-                self.leave(path, f"is signed by {name}, a key that is not given")
-            elif not any(key.verify(each.value, note.text.encode()) for key in claimed):
-                raise Disproved(path, f"has a signature of {each.name} that does not hold")
+        self.check_signatures(path, note, self.trusted.of_signer)

@@ -10,12 +10,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sinergi_consumers.audit.evidence.case_zone import CaseZone
+from sinergi_consumers.audit.evidence.omissions import looked_for
 from sinergi_schemas.avro_types.nodes import ArrayType, OptionalType, RecordType
 from sinergi_schemas.plain_text import plain
 from sinergi_schemas.seal.checkpoint import parse_receipt
 from sinergi_schemas.seal.keys import cosigned_at
 from sinergi_schemas.seal.note import parse_note
-from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         EventEvidence,
         TreeEvidence,
     )
+    from sinergi_consumers.audit.evidence.omissions import SearchStatement
     from sinergi_schemas.avro_types.nodes import AvroType
     from sinergi_schemas.catalog import Schema
     from sinergi_schemas.seal.proof import Proof
@@ -58,7 +60,7 @@ class ReportedEvent(NamedTuple):
     """One event.
 
     Attributes:
-        occurred_at, recorded_at: in the event's own zone.
+        occurred_at, recorded_at: in the zone of the report.
         place: topic, partition and leaf.
     """
 
@@ -100,15 +102,35 @@ class ReportedTree(NamedTuple):
     heads: str
 
 
+class UnsearchedPart(NamedTuple):
+    """A topic or partition that was not searched.
+
+    Attributes:
+        reason: a key of `wording.REASONS`.
+        is_failure: whether it should have been searched.
+    """
+
+    name: str
+    reason: str
+    detail: str
+    is_failure: bool
+
+
 class EvidenceReport(NamedTuple):
     """All that the report says.
 
     Attributes:
+        zone: of all times in it.
+        signers: the names of the keys with which the maker signs what he states.
+        unsearched: what was not searched.
         stated: who made the bundle, when and why, as pairs of a label and a text.
         agreements: title or name of each agreement, with its SHA-256.
     """
 
     bus: str
+    zone: CaseZone
+    signers: tuple[str, ...]
+    unsearched: tuple[UnsearchedPart, ...]
     stated: tuple[tuple[str, str], ...]
     events: tuple[ReportedEvent, ...]
     timeline: tuple[TimelineMoment, ...]
@@ -119,29 +141,38 @@ class EvidenceReport(NamedTuple):
 def report_of(contents: BundleContents) -> EvidenceReport:
     """The report of what a bundle holds."""
     schemas = {each.fingerprint: each for each in contents.schemas}
-    events = [_event(each, schemas[each.leaf.fingerprint]) for each in contents.events]
+    zone = CaseZone.of(each.event for each in contents.events)
+    events = [_event(each, schemas[each.leaf.fingerprint], zone) for each in contents.events]
     events.sort(key=lambda each: (each.recorded_at, each.record, each.revision))
     stated = contents.custody
-    asked = ", ".join(f"{name}: {value}" for name, value in contents.asked_for.items() if value)
     return EvidenceReport(
         contents.bus,
+        zone,
+        tuple(each.public.name for each in contents.signers),
+        tuple(_unsearched(contents.left_out)),
         (
             ("Made by · Dibuat oleh", plain(str(stated["made_by"]))),
-            ("Made at · Dibuat pada", plain(str(stated["made_at"]))),
+            ("Made at · Dibuat pada", plain(zone.shown_text(str(stated["made_at"])))),
             ("Why · Keperluan", plain(str(stated["why"]))),
-            ("Looked for · Dicari", plain(asked)),
+            ("Looked for · Dicari", plain(looked_for(contents.asked_for))),
             ("Software · Perangkat lunak", plain(str(stated.get("software", "")))),
         ),
         tuple(events),
         tuple(sorted(_moments(events), key=lambda each: each.at)),
-        tuple(_trees(contents)),
+        tuple(_trees(contents, zone)),
         tuple(each.digest for each in contents.agreements),
     )
 
 
-def _event(event: EventEvidence, schema: Schema) -> ReportedEvent:
+def _unsearched(left_out: SearchStatement) -> Iterator[UnsearchedPart]:
+    for each in sorted(left_out.not_searched, key=lambda each: not each.is_failure):
+        yield UnsearchedPart(each.name, each.reason, plain(each.detail), each.is_failure)
+    for topic, records in left_out.related_not_read:
+        yield UnsearchedPart(topic, "related", f"{records:,}", is_failure=True)
+
+
+def _event(event: EventEvidence, schema: Schema, zone: CaseZone) -> ReportedEvent:
     said, topic = event.event, event.place.tp.event_topic
-    zone = str(said["zone"])
     known = [
         _known(name, proof, event.sources.get(name, AT_THE_LATEST), zone)
         for name, proof in sorted(event.receipts.items())
@@ -152,15 +183,15 @@ def _event(event: EventEvidence, schema: Schema) -> ReportedEvent:
         str(said["action"]),
         topic.agency,
         topic.event_type,
-        _local(said["occurred_at"], zone),
-        _local(said["recorded_at"], zone),
+        zone.local(datetime.fromisoformat(str(said["occurred_at"]))),
+        zone.local(datetime.fromisoformat(str(said["recorded_at"]))),
         f"{event.place.tp}, leaf {event.place.leaf}",
         tuple(_fields(said, schema.event, "")),
         tuple(known),
     )
 
 
-def _known(name: str, proof: Proof, how: str, zone: str) -> KnownBy:
+def _known(name: str, proof: Proof, how: str, zone: CaseZone) -> KnownBy:
     """The time in a receipt that was verified when it was collected."""
     database = name.partition("/")[2]
     signed = [
@@ -170,12 +201,8 @@ def _known(name: str, proof: Proof, how: str, zone: str) -> KnownBy:
     ]
     at: datetime | None = None
     with suppress(OverflowError, OSError, ValueError):  # a time that no calendar has
-        at = in_zone(datetime.fromtimestamp(min(signed), UTC), zone)
+        at = zone.local(datetime.fromtimestamp(min(signed), UTC))
     return KnownBy(database, at, how)
-
-
-def _local(text: Any, zone: str) -> datetime:
-    return in_zone(datetime.fromisoformat(str(text)), zone)
 
 
 def _moments(events: Sequence[ReportedEvent]) -> Iterator[TimelineMoment]:
@@ -208,15 +235,15 @@ def _values(value: Any, node: AvroType, path: str, meaning: str) -> Iterator[Rep
             yield ReportedField(path, plain(meaning), plain(str(value)))
 
 
-def _trees(contents: BundleContents) -> Iterator[ReportedTree]:
+def _trees(contents: BundleContents, zone: CaseZone) -> Iterator[ReportedTree]:
     for each in sorted(contents.trees, key=lambda each: each.tp):
         matching = sum(event.place.tp == each.tp for event in contents.events)
         yield ReportedTree(
-            str(each.tp), each.size, matching, each.root.hex(), _heads(contents, each)
+            str(each.tp), each.size, matching, each.root.hex(), _heads(contents, each, zone)
         )
 
 
-def _heads(contents: BundleContents, tree: TreeEvidence) -> str:
+def _heads(contents: BundleContents, tree: TreeEvidence, zone: CaseZone) -> str:
     """When the owner signed its heads, and how many leaves they state."""
     note = contents.heads.get(tree.tp.event_topic.agency)
     if note is None:
@@ -225,10 +252,4 @@ def _heads(contents: BundleContents, tree: TreeEvidence) -> str:
     stated = [line.split(" ")[1] for line in lines if line.startswith(f"{tree.tp} ")]
     if not stated:
         return "none · tidak ada"
-    at = datetime.fromtimestamp(int(time), UTC).isoformat()
-    return f"{stated[0]} leaves · daun, signed · ditandatangani {at}"
-
-
-def moment(at: datetime | None) -> str:
-    """A time to the second, in its own zone."""
-    return "unknown · tidak diketahui" if at is None else at.isoformat(" ", "seconds")
+    return f"{stated[0]} leaves · daun, signed · ditandatangani {zone.shown_posix(int(time))}"

@@ -8,14 +8,19 @@ from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 from fpdf.fonts import FontFace
 
-from sinergi_consumers.audit.evidence.report.contents import moment
 from sinergi_consumers.audit.evidence.report.plot import WIDTH, plot_of
 from sinergi_consumers.audit.evidence.report.wording import (
     ABSENT,
+    CHOSEN,
     FOR_READING,
+    INCOMPLETE,
     KINDS,
+    KNOWN,
     PROVED,
+    REASONS,
     RECEIPTS,
+    SIGNED,
+    UNSIGNED,
 )
 from sinergi_schemas.plain_text import encodable
 
@@ -39,7 +44,10 @@ def pdf_of(report: EvidenceReport, made_at: datetime) -> bytes:
     if report.events:
         pdf.events(report)
     else:
-        pdf.heading("No event matches · Tidak ada peristiwa yang cocok")
+        pdf.heading(
+            "Stated, not proved: no event matches"
+            " · Dinyatakan, tidak terbukti: tidak ada yang cocok"
+        )
         pdf.statement(ABSENT)
     pdf.heading("Searched trees · Pohon yang ditelusuri")
     head = ("topic and partition", "leaves", "matching", "heads", "root")
@@ -48,6 +56,7 @@ def pdf_of(report: EvidenceReport, made_at: datetime) -> bytes:
         for each in report.trees
     ]
     pdf.rows(head, rows, (30, 10, 12, 25, 35))
+    pdf.unsearched(report)
     pdf.heading("Agreements · Perjanjian")
     for digest in report.agreements:
         pdf.paragraph(f"SHA-256 {digest}")
@@ -119,9 +128,17 @@ class _ReportPdf(FPDF):
         self.heading("Evidence · Bukti", 18)
         self.paragraph(report.bus)
         self.statement(FOR_READING)
-        self.heading("Who made it · Pembuat")
+        self.heading("Stated by the maker, not proved · Pernyataan pembuat, bukan bukti")
         for label, text in report.stated:
             self.paragraph(f"{label}: {text}")
+        self.paragraph(f"All times on these pages · Semua waktu: {report.zone}")
+        self.statement(SIGNED if report.signers else UNSIGNED)
+        for name in report.signers:
+            self.paragraph(name)
+        if report.events:
+            self.statement(CHOSEN)
+        if any(each.is_failure for each in report.unsearched):
+            self.statement(INCOMPLETE)
         plot = plot_of(report.timeline)
         if plot is not None:
             self.heading("At a glance · Sekilas")
@@ -132,7 +149,7 @@ class _ReportPdf(FPDF):
         self.heading("Timeline · Garis waktu")
         rows = [
             (
-                moment(each.at),
+                report.zone.shown(each.at),
                 KINDS[each.kind],
                 each.record,
                 f"{each.revision} {each.action}",
@@ -143,20 +160,24 @@ class _ReportPdf(FPDF):
         self.rows(
             ("time", "what", "record", "revision", "by the clock of"), rows, (24, 30, 20, 18, 22)
         )
-        self.heading("Who knew what, when · Siapa tahu apa, kapan")
+        self.heading(f"{KNOWN.english} · {KNOWN.indonesian}")
         self.statement(RECEIPTS)
         known = [
             (
                 event.record,
                 f"{event.revision} {event.action}",
                 each.database,
-                moment(each.at),
+                report.zone.shown(each.at),
                 each.how,
             )
             for event in report.events
             for each in event.known_by
         ]
-        self.rows(("record", "revision", "database", "signed at", ""), known, (20, 18, 25, 24, 25))
+        if known:
+            head = ("record", "revision", "database", "signed at", "")
+            self.rows(head, known, (20, 18, 25, 24, 25))
+        else:
+            self.paragraph("no receipt is in this file · tidak ada tanda terima dalam berkas ini")
         for number, event in enumerate(report.events, 1):
             self.heading(f"{number}. {event.record}, {event.revision} {event.action}", 10)
             self.paragraph(event.place)
@@ -165,6 +186,22 @@ class _ReportPdf(FPDF):
                 [(each.path, each.value, each.meaning) for each in event.fields],
                 (25, 35, 50),
             )
+
+    def unsearched(self, report: EvidenceReport) -> None:
+        """What was not searched."""
+        self.heading("Not searched · Tidak ditelusuri")
+        if not report.unsearched:
+            self.paragraph("nothing that the agreements name · tidak ada, menurut perjanjian")
+            return
+        rows = [
+            (
+                each.name,
+                f"{REASONS[each.reason].english} · {REASONS[each.reason].indonesian}",
+                each.detail,
+            )
+            for each in report.unsearched
+        ]
+        self.rows(("topic or partition", "why", ""), rows, (35, 40, 35))
 
     def _draw(self, plot: TimePlot) -> None:
         scale = self.epw / WIDTH

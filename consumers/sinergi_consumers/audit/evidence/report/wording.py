@@ -13,21 +13,66 @@ class Wording(NamedTuple):
 
 
 FOR_READING = Wording(
-    "This report is for reading. It proves nothing by itself: verify the whole file with `sinergi"
-    " evidence verify` or with the page for browsers, using keys from your own copy of the"
-    " agreement.",
+    "This report is for reading. It proves nothing by itself: verify the whole file with the"
+    " command sinergi evidence verify or with the page for browsers, using keys from your own copy"
+    " of the agreement.",
     "Laporan ini hanya untuk dibaca dan bukan bukti tersendiri: periksa seluruh berkas dengan"
-    " `sinergi evidence verify` atau dengan halaman pemeriksa di peramban, memakai kunci dari"
-    " salinan perjanjian milik Anda.",
+    " perintah sinergi evidence verify atau dengan halaman pemeriksa di peramban, memakai kunci"
+    " dari salinan perjanjian milik Anda.",
 )
 ABSENT = Wording(
-    "All leaves of the trees below were read, from the first to the number that is stated, and no"
-    " event matches. This is a statement of the maker. Whoever may read the topics can check it by"
-    " searching the same trees.",
-    "Semua daun dari pohon di bawah ini telah dibaca, dari yang pertama sampai jumlah yang"
-    " dinyatakan, dan tidak ada peristiwa yang cocok. Ini pernyataan pembuat. Siapa pun yang berhak"
-    " membaca topik dapat memeriksanya dengan menelusuri pohon yang sama.",
+    "The maker states: all leaves of the trees below were read, from the first to the number that"
+    " is given, and no event matches what was looked for. This is not proved. Proved are the sizes"
+    " and roots of these trees, if the whole file is verified. Whoever may read the topics can"
+    " check the statement by searching the same trees.",
+    "Pembuat menyatakan: semua daun dari pohon di bawah ini telah dibaca, dari yang pertama sampai"
+    " jumlah yang disebut, dan tidak ada peristiwa yang cocok dengan yang dicari. Ini tidak"
+    " terbukti. Yang terbukti, jika seluruh berkas terperiksa, adalah ukuran dan akar pohon-pohon"
+    " itu. Siapa pun yang berhak membaca topik dapat memeriksa pernyataan ini dengan menelusuri"
+    " pohon yang sama.",
 )
+CHOSEN = Wording(
+    "The maker chose these events, and states that no other event of the trees below matches what"
+    " was looked for. The choice is not proved; each event is, if the whole file is verified.",
+    "Pembuat memilih peristiwa ini, dan menyatakan bahwa tidak ada peristiwa lain dari pohon di"
+    " bawah ini yang cocok dengan yang dicari. Pilihan itu tidak terbukti; setiap peristiwanya"
+    " terbukti, jika seluruh berkas terperiksa.",
+)
+SIGNED = Wording(
+    "The maker has signed who made this file, when and why, what was looked for, and what was"
+    " searched and not searched. A change of it is found. The key:",
+    "Pembuat telah menandatangani siapa yang membuat berkas ini, kapan dan untuk apa, apa yang"
+    " dicari, serta apa yang ditelusuri dan tidak ditelusuri. Perubahannya akan ditemukan."
+    " Kuncinya:",
+)
+UNSIGNED = Wording(
+    "Nobody has signed who made this file, when and why, what was looked for, and what was searched"
+    " and not searched: whoever had the file can have changed these statements. Compare the SHA-256"
+    " of the file with the one in the minutes of its hand-over.",
+    "Tidak ada yang menandatangani siapa yang membuat berkas ini, kapan dan untuk apa, apa yang"
+    " dicari, serta apa yang ditelusuri dan tidak ditelusuri: siapa pun yang pernah memegang berkas"
+    " ini dapat mengubah pernyataan itu. Bandingkan SHA-256 berkas dengan yang tercatat dalam"
+    " berita acara penyerahan.",
+)
+INCOMPLETE = Wording(
+    "Not all that was asked for could be read. Events or related records may be missing in this"
+    " file.",
+    "Tidak semua yang diminta dapat dibaca. Mungkin ada peristiwa atau catatan terkait yang tidak"
+    " terdapat dalam berkas ini.",
+)
+REASONS = {
+    "not-chosen": Wording("not asked for", "tidak diminta"),
+    "not-agreed": Wording(
+        "the agreements do not let the maker read it", "perjanjian tidak memberi hak kepada pembuat"
+    ),
+    "not-read": Wording("could not be read", "tidak dapat dibaca"),
+    "not-sealed": Wording(
+        "it is not what its owner sealed", "isinya bukan yang disegel pemiliknya"
+    ),
+    "related": Wording(
+        "related records in a topic that was not read", "catatan terkait di topik yang tidak dibaca"
+    ),
+}
 RECEIPTS = Wording(
     "A receipt states that a database had the event when its key signed, by its own clock. It does"
     " not state that somebody read it.",
@@ -45,8 +90,15 @@ PROVED = Wording(
     " seseorang membacanya, bahwa tidak ada yang disegel kemudian, dan bahwa tidak ada peristiwa"
     " lain yang cocok.",
 )
+KNOWN = Wording(
+    "Whose database had it, and when, by the reader's clock",
+    "Basis data siapa yang memilikinya, dan kapan, menurut jam penerima",
+)
 KINDS = {
-    "occurred": "occurred · terjadi",
-    "recorded": "recorded and published · dicatat dan diterbitkan",
-    "received": "in the database of a reader · ada di basis data penerima",
+    "occurred": "occurred, as the publisher states · terjadi, menurut penerbit",
+    "recorded": "recorded, by the publisher's clock · dicatat, menurut jam penerbit",
+    "received": (
+        "in a reader's database, by the reader's clock"
+        " · di basis data penerima, menurut jam penerima"
+    ),
 }
