@@ -72,6 +72,7 @@ def test_an_auditor_reads_the_event_types_that_the_agreement_lists(raw: dict[str
         "CN=a\nb",
         "*",
         "=x",
+        "ANONYMOUS",
     ],
 )
 def test_a_name_that_no_principal_has_is_refused_with_its_place(

@@ -118,6 +118,58 @@ def test_show_and_verify_give_whole_keys_and_what_else_two_people_compare(
     assert raw["parties"][LAPAS]["keys"][0] in capsys.readouterr().out
 
 
+def test_show_says_what_a_file_ends_of_the_one_that_it_replaces(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An agency reads it before it signs, and would sign its own rights away unseen."""
+    raw = tomllib.loads((folder / "pks3.toml").read_text())
+    before = raw["events"].pop("seizure")
+    (digest,) = raw["replaces"]
+    write(folder / "pks3.toml", raw)
+    # A file that nobody has signed gives it: it does not make the end disappear.
+    other = tomllib.loads((folder / "pks3.toml").read_text())
+    other["events"] = {"seizure": before}
+    write(folder / "draft.toml", other)
+    ended = sorted(
+        [
+            *(f"{each} publishes seizure" for each in before["publishers"]),
+            *(f"{each} reads seizure" for each in before["readers"]),
+        ]
+    )
+    assert run(["agreement", "show", str(folder / "pks3.toml")]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert f"replaces pks2.toml, and this is given no longer: {'; '.join(ended)}" in out
+    (one,) = shown(capsys, str(folder / "pks3.toml"))
+    path = str(folder / "pks2.toml")
+    assert one["no_longer"] == [{"file": path, "hash": digest, "what": ended}]
+    assert run(["agreement", "show", str(folder / "pks2.toml")]) == 0
+    assert "replaces pks.toml, and nothing that it gives ends" in capsys.readouterr().out
+    (folder / "pks2.toml").unlink()
+    assert run(["agreement", "show", str(folder / "pks3.toml")]) == 0
+    what = f"replaces the file with the SHA-256 {digest}, which is not here: what ends with it is"
+    assert f"{what} not known" in capsys.readouterr().out
+
+
+def test_show_says_up_to_which_sizes_a_replaced_key_signs(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = tomllib.loads((folder / "pks3.toml").read_text())
+    party = raw["parties"][BNNK]
+    old = party["keys"][0]
+    sizes = {
+        name: list(range(7, 7 + each["partitions"]))
+        for name, each in raw["events"].items()
+        if BNNK in each["publishers"]
+    }
+    party["keys"] = [str(SigningKey.generate(f"{raw['bus']}/{BNNK}").public)]
+    party["replaced_keys"] = [{"key": old, "until": sizes}]
+    write(folder / "pks3.toml", raw)
+    assert run(["agreement", "show", str(folder / "pks3.toml")]) == 0
+    said = "; ".join(f"{name} {', '.join(map(str, last))}" for name, last in sorted(sizes.items()))
+    assert sizes
+    assert f"  replaced key {old}, signs up to {said}" in capsys.readouterr().out.splitlines()
+
+
 def test_show_of_files_that_contradict_each_other_says_so(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

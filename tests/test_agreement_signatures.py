@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,17 @@ def test_the_parties_sign_one_after_another_and_then_the_agreement_is_taken(
         assert parties.run(LAPAS, "agreement", "verify") == (0 if count == 3 else 1)
     assert len([*Agreements.load(parties.file(LAPAS).parent, signed=True)]) == 1
     assert "all have signed" in capsys.readouterr().err
+
+
+def test_signing_where_others_may_write_changes_no_other_file(parties: Parties) -> None:
+    """A link in place of the file that the note is written to at first."""
+    victim = parties.file(LAPAS).parent / "victim"
+    victim.write_text("mine")
+    note = note_path(parties.file(LAPAS))
+    (note.parent / f".{note.name}.{os.getpid()}").symlink_to(victim)
+    assert parties.sign(LAPAS, LAPAS) == 0
+    assert victim.read_text() == "mine"
+    assert not note.is_symlink()
 
 
 def test_whoever_signs_twice_has_one_signature(parties: Parties) -> None:

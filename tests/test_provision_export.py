@@ -10,13 +10,14 @@ import pytest
 import tomli_w
 import yaml
 
-from provisioned_bus import LAPAS, agreement, year
+from provisioned_bus import DUA, LAPAS, agreement, year
 from sinergi.cli.root import run
 from sinergi.provision.rights import AclEntry, given_rights
 from sinergi.provision.strimzi import StrimziCluster, as_yaml, strimzi_export
 from sinergi.provision.topics import compare, wanted
+from sinergi_schemas import errors
 from strimzi.strict_reader import StrictReader
-from test_agreement import BNNK
+from test_agreement import BNNK, POLRESTA
 from test_provision_access import agreements, raw
 
 if TYPE_CHECKING:
@@ -145,6 +146,21 @@ def test_of_two_principals_that_would_share_a_name_one_is_told() -> None:
     (line,) = export.left_out
     assert line.startswith("bnnk, which has ")
     assert line.endswith(": its KafkaUser would have the name of that of CN=bnnk")
+
+
+@pytest.mark.parametrize("mine", ["CN=polresta.reader", "relay"])
+def test_nobody_takes_the_user_of_another_agency_by_the_name_of_its_own_principal(
+    mine: str,
+) -> None:
+    """Applied, the user of the one would replace that of the other."""
+    document = with_principals(producer=[mine])
+    document["parties"][POLRESTA]["principals"] = {"consumer": ["polresta.reader", "CN=relay"]}
+    pairs = {
+        "CN=polresta.reader": f"polresta.reader of {POLRESTA} and CN=polresta.reader of {BNNK}",
+        "relay": f"relay of {BNNK} and CN=relay of {POLRESTA}",
+    }
+    with pytest.raises(errors.ExportRefused, match=f"{pairs[mine]} would have one KafkaUser"):
+        exported(document)
 
 
 def test_a_user_whose_agreements_have_ended_is_written_without_rights() -> None:
@@ -315,6 +331,16 @@ def test_what_is_not_exported_is_told_and_the_rest_is_written(
     assert "KafkaUser" in kinds(out)
     line = "sinergi: not exported: CN=relay,O=Lapas, which has 5 rights: Strimzi knows no subject"
     assert err.splitlines() == [f"{line} with more than one attribute"]
+
+
+def test_what_is_refused_writes_no_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = agreement(in_force={"from": year(2020)})
+    document["parties"][DUA]["principals"] = {"producer": [f"CN={LAPAS}.producer"]}
+    agree(folder, document)
+    out = folder / "bus.yaml"
+    assert export("--out", str(out)) == 2
+    assert not out.exists()
+    assert "let one of the agreements name another principal" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,8 @@ def show(files: Files = None, *, as_json: AsJson = False) -> None:
     """Show who may publish, read and audit what, as which principals, and until when.
 
     The other files of the same folder, and those of the folder of agreements, are looked at for one
-    that replaces a shown file. Times are in the zone of the file.
+    that replaces a shown file, and for those that it replaces: who published, read or audited what
+    by these, and does not by the shown file, is named. Times are in the zone of the file.
 
     Exit status: 0 shown, 1 the files contradict each other, 2 a file cannot be read.
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from sinergi.settings.agreement_files import ReplacingFile, ShownAgreement
-    from sinergi_schemas.agreements.model import Agreement
+    from sinergi.settings.agreement_files import ReplacedFile, ReplacingFile, ShownAgreement
+    from sinergi_schemas.agreements.model import Agreement, ReplacedKey
 
 RIGHTS = (
     TableColumn("event type", ColumnKind.HEADING),
@@ -29,13 +29,14 @@ def heading(shown: ShownAgreement, now: datetime) -> Iterator[str]:
     yield f"{agreement.path}: {agreement.title}"
     yield _period(shown, now)
     yield f"SHA-256 {agreement.hash}"
+    yield from map(_replaced, shown.replaces)
     for law in agreement.legal_basis:
         yield f"based on {law}"
     for party in agreement.parties.values():
         yield f"party {party.agency}: {party.name}, number {party.number}"
         yield f"  key {party.key}"
         for replaced in party.replaced_keys:
-            yield f"  replaced key {replaced.key}"
+            yield f"  replaced key {replaced.key}{_last_sizes(replaced)}"
         for each in party.receipt_keys:
             yield f"  receipts of {each.database} {each.key}"
     for auditor in agreement.auditors.values():
@@ -73,6 +74,7 @@ def document(shown: ShownAgreement, now: datetime) -> dict[str, Any]:
         "replaced_by": [_replacing(each) for each in shown.replaced_by],
         "in_force": agreement.in_force(now),
         "replaces": agreement.replaces,
+        "no_longer": [_replaced_document(each) for each in shown.replaces],
         "parties": [
             {
                 "agency": party.agency,
@@ -123,6 +125,29 @@ def _period(shown: ShownAgreement, now: datetime) -> str:
     if not shown.replaced_by or ends != agreement.replaced_at:
         return period
     return f"{period}, when it is replaced by {', '.join(map(_named, shown.replaced_by))}"
+
+
+def _replaced(each: ReplacedFile) -> str:
+    if each.path is None:
+        what = f"replaces the file with the SHA-256 {each.hash}, which is not here"
+        return f"{what}: what ends with it is not known"
+    ends = "; ".join(each.no_longer)
+    return f"replaces {each.path.name}, and " + (
+        f"this is given no longer: {ends}" if ends else "nothing that it gives ends"
+    )
+
+
+def _replaced_document(each: ReplacedFile) -> dict[str, Any]:
+    path = None if each.path is None else str(each.path)
+    return {"file": path, "hash": each.hash, "what": each.no_longer if path else None}
+
+
+def _last_sizes(replaced: ReplacedKey) -> str:
+    """Up to which sizes a replaced key still signs, for each event type and partition."""
+    sizes = "; ".join(
+        f"{name} {', '.join(map(str, last))}" for name, last in sorted(replaced.until.items())
+    )
+    return f", signs up to {sizes}" if sizes else ""
 
 
 def _named(each: ReplacingFile) -> str:

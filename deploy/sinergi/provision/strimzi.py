@@ -27,8 +27,9 @@ import yaml
 from sinergi.broker.settings import KEEPING, as_properties, bus_settings
 from sinergi.provision.rights import NO_GRACE, USER, given_rights, rights_with_grace
 from sinergi.provision.topics import TopicAction, compare, wanted
+from sinergi_schemas import errors
 from sinergi_schemas.agreements.principals import is_subject
-from sinergi_schemas.plain_text import counted
+from sinergi_schemas.plain_text import counted, listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -121,6 +122,9 @@ def strimzi_export(
         at: the time of which the agreements in force give rights.
         unknown_types: event types whose topics are wanted although this version lacks them.
         grace: for how long after an agreement's end its rights are kept.
+
+    Raises:
+        ExportRefused: principals of two owners would have one KafkaUser.
     """
     topics = compare(_topics(agreements, at, unknown_types), {}, cluster.replication)
     users, left_out = _users(agreements, rights_with_grace(agreements, at, grace), cluster)
@@ -233,10 +237,11 @@ def _users(
     agreements: Agreements, given: Mapping[AclEntry, GivenRight], cluster: StrimziCluster
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """A resource for each principal, and a line for each that cannot have one."""
-    principals = sorted({entry.principal for entry in given_rights(agreements)})
+    owners = {entry.principal: right.owner for entry, right in given_rights(agreements).items()}
+    _check_owners(owners)
     users, left_out = [], []
     taken: dict[str, str] = {}
-    for principal in principals:
+    for principal in sorted(owners):
         name = principal.removeprefix(USER)
         user = name.removeprefix(_COMMON_NAME)
         entries = [entry for entry in given if entry.principal == principal]
@@ -252,6 +257,29 @@ def _users(
         }
         users.append(_resource("KafkaUser", user, spec, cluster))
     return users, left_out
+
+
+def _check_owners(owners: Mapping[str, str]) -> None:
+    """Refuse a certificate CN=name beside the SCRAM user `name` of another owner.
+
+    Whichever of them was left out, the KafkaUser of the other one would take its place, and an
+    agency could so end another's rights by the name of its own principal.
+
+    Args:
+        owners: of all principals.
+
+    Raises:
+        ExportRefused: with a line for each pair.
+    """
+    found = []
+    for principal, owner in sorted(owners.items()):
+        name = principal.removeprefix(USER)
+        other = f"{USER}{_COMMON_NAME}{name}"
+        if owners.get(other, owner) != owner:
+            what = f"{name} of {owner} and {_COMMON_NAME}{name} of {owners[other]} would have one"
+            found.append(f"{what} KafkaUser; let one of the agreements name another principal")
+    if found:
+        raise errors.ExportRefused(listing(found))
 
 
 def _why_no_user(name: str, user: str) -> str:

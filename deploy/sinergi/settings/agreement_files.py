@@ -17,7 +17,7 @@ from sinergi_schemas.agreements.contradictions import (
     missing_files,
 )
 from sinergi_schemas.agreements.key_steps import KnownFiles
-from sinergi_schemas.agreements.replacement import replaced_by, with_replacements
+from sinergi_schemas.agreements.replacement import no_longer, replaced_by, with_replacements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.files.input_file import matching, read_regular
 from sinergi_schemas.files.toml_file import FileProblem, did_you_mean
@@ -50,11 +50,31 @@ class ReplacingFile(NamedTuple):
     is_signed: bool
 
 
+class ReplacedFile(NamedTuple):
+    """An earlier agreement that another one replaces.
+
+    Attributes:
+        hash: the SHA-256 of its file.
+        path: None if the file is not here.
+        no_longer: who published, read and audited what by it, and does not by the one that
+            replaces it.
+    """
+
+    hash: str
+    path: Path | None
+    no_longer: Sequence[str]
+
+
 class ShownAgreement(NamedTuple):
-    """An agreement that knows when it is replaced, and the files with which that begins."""
+    """An agreement that knows when it is replaced, and the files with which that begins.
+
+    Attributes:
+        replaces: the files that it names as replaced, in its order.
+    """
 
     agreement: Agreement
     replaced_by: Sequence[ReplacingFile]
+    replaces: Sequence[ReplacedFile]
 
 
 class ShownAgreements(NamedTuple):
@@ -98,7 +118,9 @@ def shown(
     context = with_replacements(newest_first([*named, *others.values()]))
     files = signatures.known_files(context, confirmed)
     found = [
-        ShownAgreement(each, _replacing(each, files)) for each in context if each.hash in known
+        ShownAgreement(each, _replacing(each, files), _replaced(each, files))
+        for each in context
+        if each.hash in known
     ]
     return ShownAgreements(found, list(contradictions_between(named)), unread)
 
@@ -110,6 +132,20 @@ def _replacing(one: Agreement, files: KnownFiles) -> list[ReplacingFile]:
         ReplacingFile(each, not signatures.problems(each, files))
         for each in by_hash.values()
         if each.starts == one.replaced_at and one.hash in replaced_by(each, by_hash)
+    ]
+
+
+def _replaced(one: Agreement, files: KnownFiles) -> list[ReplacedFile]:
+    """The agreements that one names as replaced, and what it does not give any more.
+
+    What a third file gives is left out of account: it may not be signed.
+    """
+    by_hash = {each.hash: each for each in files.agreements}
+    return [
+        ReplacedFile(digest, by_hash[digest].path, no_longer(by_hash[digest], one))
+        if digest in by_hash
+        else ReplacedFile(digest, None, ())
+        for digest in one.replaces
     ]
 
 
@@ -241,7 +277,9 @@ def _write(path: Path, text: str) -> None:
     """Write a note completely or not at all."""
     made = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        made.write_text(text, encoding="utf-8")
+        made.unlink(missing_ok=True)  # where others may write, it might be a link to another file
+        with made.open("x", encoding="utf-8") as file:
+            file.write(text)
         made.replace(path)
     except OSError as why:
         made.unlink(missing_ok=True)

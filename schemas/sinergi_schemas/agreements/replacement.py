@@ -65,6 +65,11 @@ def ending(agreements: Sequence[Agreement], at: datetime) -> Iterator[str]:
             yield f"{each.path.name} is replaced, and this {ends}: {'; '.join(sorted(lost))}"
 
 
+def no_longer(before: Agreement, after: Agreement) -> list[str]:
+    """Who published, read and audited what by an agreement, and does not by the one after it."""
+    return sorted(_given(before) - _given(after))
+
+
 def _given(agreement: Agreement) -> set[str]:
     """Who publishes, reads and audits what, as sentences."""
     return {

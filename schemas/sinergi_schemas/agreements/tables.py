@@ -21,6 +21,8 @@ _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,126}")
 # A distinguished name as Kafka writes it: RFC 2253, which begins with an attribute.
 _SUBJECT = re.compile(r"[A-Za-z][A-Za-z0-9.]*=.{1,500}")
 _MOST_PARTITIONS = 1_000
+# KafkaPrincipal.ANONYMOUS
+_NOBODY = "ANONYMOUS"
 
 NAME_PLACEHOLDER = "NAME OF THE AGENCY"
 """The placeholder that `sinergi init` prints if no name was given."""
@@ -60,6 +62,9 @@ def _purpose(text: str) -> str:
 def _principal(text: str) -> str:
     if text.startswith("User:"):
         raise ValueError(f"{text!r} begins with User:, which Kafka adds itself; leave it out")
+    if text == _NOBODY:
+        what = "is what the brokers call every client without a login; name a user or a certificate"
+        raise ValueError(f"{text!r} {what}")
     if not _USER.fullmatch(text) and not (_SUBJECT.fullmatch(text) and text.isprintable()):
         hint = 'write one as "lapas-banyuwangi.producer", or as "CN=relay,O=Lapas"'
         raise ValueError(

@@ -43,6 +43,12 @@ class ProvisionRefused(Refused):
     listing: str
 
 
+class ExportRefused(Refused):
+    """Nothing was exported:{listing}"""
+
+    listing: str
+
+
 class PlanRefused(Refused):
     """{path} {what}. Make a plan with `sinergi provision plan --out FILE`."""
 
