@@ -234,3 +234,13 @@ def test_a_line_of_the_clients_log_that_each_connection_repeats_is_logged_once_a
                 log.log(30, "%s", "CERTVERIFY", "sinergi#consumer-1", line)
     assert [each["log_level"] for each in logs].count("warning") == 2
     assert len(logs) == 183
+
+
+def test_how_often_librdkafka_suppressed_an_error_makes_no_new_error() -> None:
+    reports = ClientErrors(ManualClock())
+    text = "ssl://a.example:9091/bootstrap: Connect failed: Connection refused"
+    with capture_logs() as logs:
+        reports.observe(KafkaError(KafkaError._TRANSPORT, text))
+        suppressed = f"{text} (after 0ms in state CONNECT, 7 identical error(s) suppressed)"
+        reports.observe(KafkaError(KafkaError._TRANSPORT, suppressed))
+    assert len(logs) == 1

@@ -16,7 +16,9 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TIMES = re.compile(r" ?\(after \d+ms in state [A-Z0-9_-]+\)")
+_TIMES = re.compile(
+    r" ?\(after \d+ms in state [A-Z0-9_-]+(?:, \d+ identical error\(s\) suppressed)?\)"
+)
 _BROKER = re.compile(r"^\[thrd:[^]]*\]: ")
 
 
