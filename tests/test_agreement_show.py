@@ -91,9 +91,14 @@ def test_show_of_one_file_looks_at_the_files_beside_it_and_in_the_folder_of_agre
 def test_a_file_beside_it_that_cannot_be_used_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "draft.toml").write_text("bus = 1\n")
+    (folder / "draft.toml").write_text("bus = 1\nreplaces = []\n")
+    (folder / "broken.toml").write_text("bus =\n")
+    (folder / "terms.toml").write_text("bus = 1\n")
     assert run(["agreement", "show", str(folder / "pks3.toml")]) == 0
-    assert f"{folder / 'draft.toml'} was not looked at" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{folder / 'draft.toml'} was not looked at" in said
+    assert f"{folder / 'broken.toml'} was not looked at" in said
+    assert "terms.toml" not in said  # it replaces nothing, whatever is wrong in it
 
 
 def test_show_and_verify_give_whole_keys_and_what_else_two_people_compare(

@@ -601,3 +601,12 @@ def test_agreements_of_another_bus_are_refused(tmp_path: Path) -> None:
     (tmp_path / "agreements" / "pks.toml").write_bytes(EXAMPLE.read_bytes())
     with pytest.raises(SettingsRefused, match=r"bus: is other\.example"):
         load(made.settings, UNSIGNED | {"bus": "other.example"}, {}).agreements()
+
+
+def test_a_setting_that_is_missing_is_asked_for_in_the_file_that_was_read(tmp_path: Path) -> None:
+    file = tmp_path / "operator.toml"
+    file.write_text('[kafka]\nbootstrap = "a.example:9092"\n')
+    settings = load(file, environment={})
+    where = r"at the top in .*/operator\.toml or set SINERGI_AGENCY; or name the settings of an"
+    with pytest.raises(SettingsRefused, match=where):
+        _ = settings.agency

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -112,7 +113,8 @@ def shown(
             continue
         agreement, _ = file.examine(path, data)
         if agreement is None:
-            unread.append(path)
+            if _may_replace(data):
+                unread.append(path)
         else:
             others[digest] = agreement
     context = with_replacements(newest_first([*named, *others.values()]))
@@ -123,6 +125,14 @@ def shown(
         if each.hash in known
     ]
     return ShownAgreements(found, list(contradictions_between(named)), unread)
+
+
+def _may_replace(data: bytes) -> bool:
+    """Whether a file that cannot be used may state what it replaces."""
+    try:
+        return "replaces" in tomllib.loads(data.decode())
+    except ValueError:
+        return True
 
 
 def _replacing(one: Agreement, files: KnownFiles) -> list[ReplacingFile]:

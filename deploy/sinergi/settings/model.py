@@ -270,10 +270,11 @@ def refused(*lines: str) -> errors.SettingsRefused:
     return errors.SettingsRefused(listing(lines))
 
 
-def unset(key: str, wanted_by: str, *, has_file: bool = True) -> NoReturn:
+def unset(key: str, wanted_by: str, file: Path | None = None, *, has_file: bool = True) -> NoReturn:
     """Refuse to go on without a setting, and say where it goes.
 
     Args:
+        file: the settings file, if it is known.
         has_file: whether there is a settings file at all.
 
     Raises:
@@ -281,8 +282,10 @@ def unset(key: str, wanted_by: str, *, has_file: bool = True) -> NoReturn:
     """
     table, _, name = key.rpartition(".")
     where = f"under [{table}]" if table else "at the top"
-    what = f"is not set, but {wanted_by} needs it; write {name} {where} in {FILE_NAME}"
+    what = f"is not set, but {wanted_by} needs it; write {name} {where} in {file or FILE_NAME}"
     hint = "" if has_file else f"; there is no {FILE_NAME} here: `sinergi init` writes one"
+    if has_file and key == "agency":
+        hint = "; or name the settings of an agency by --config"
     raise refused(f"{key}: {what} or set {variable(key)}{hint}")
 
 

@@ -251,7 +251,7 @@ class Settings:
             _log.warning("without effect", what=what)
 
     def _unset(self, key: str, wanted_by: str) -> NoReturn:
-        unset(key, wanted_by, has_file=self.file is not None)
+        unset(key, wanted_by, self.file, has_file=self.file is not None)
 
 
 class _Layered(NamedTuple):

@@ -197,4 +197,6 @@ class EventsTable(Table):
     )
     # Signed files may contain this key, and nobody can change them, since events name them by their
     # hash. It has no effect; see `Agreement.remarks`.
-    retention: Annotated[str, AfterValidator(_retention)] | None = None
+    retention: Annotated[str, AfterValidator(_retention)] | None = Field(
+        default=None, description="has no effect: write none"
+    )
