@@ -97,6 +97,10 @@ def test_status_names_under_replicated_topics_while_a_broker_is_down_and_none_af
     view = json.loads(capsys.readouterr().out)
     assert len(view["brokers"]) == 2
     assert [each for each in view["problems"] if "does not run" in each]
+    assert not [each for each in view["problems"] if "the brokers' operator" in each]
+    assert run(["--config", str(local.operator_settings), "status"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert set(view["problems"]) <= {each.strip() for each in lines}
     assert run(["--config", str(settings), "status"]) == 1
     said = capsys.readouterr().out
     assert f"1 partition of {TOPIC} under-replicated (the least has 2 of 3 copies in sync)" in said

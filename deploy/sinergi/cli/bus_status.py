@@ -103,10 +103,10 @@ def _look(admin: Admin, agreements: Agreements, now: datetime) -> BusView:
     }
     holders = {node.id for of in found.values() for replicas, _ in of for node in replicas}
     problems = [
-        f"broker {each} does not run, and has copies of partitions"
+        f"broker {each} does not run, and has copies of partitions: look at its log and start it"
         for each in sorted(holders - {*alive})
     ]
-    problems += [each.what for each in copies.problems(copies.under_replicated(in_sync.items()))]
+    problems += map(str, copies.under_replicated(in_sync.items()))
     problems += [
         f"{name} is not on the brokers: `sinergi provision apply` makes it"
         for name in names
@@ -151,8 +151,15 @@ def _groups(admin: Admin, agreements: Agreements, now: datetime) -> list[ReaderG
 
 def _print(view: BusView) -> None:
     ids = ", ".join(map(str, view.brokers))
-    what = "; ".join(view.problems) if view.problems else "all partitions have all copies in sync"
+    what = (
+        f"{counted(len(view.problems), 'problem')}; nothing is lost, but below min.insync.replicas"
+        " writing waits"
+        if view.problems
+        else "all partitions have all copies in sync"
+    )
     terminal.show_line(f"{counted(len(view.brokers), 'broker')} ({ids}): {what}")
+    for each in view.problems:
+        terminal.show_line(f"  {each}")
     terminal.show_line("")
     terminal.show_table(
         _TOPICS,

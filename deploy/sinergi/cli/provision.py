@@ -39,7 +39,7 @@ from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from sinergi.provision.plan import KeptPlan
     from sinergi.settings.settings import Settings
@@ -184,16 +184,8 @@ def apply(
         check_unchanged(kept, found)
     _show(found, as_json=as_json)
     progress = Progress()
-    try:
+    with provision_output.reporting_end(progress):
         provisioner.apply(found, progress)
-    except errors.SinergiError as why:
-        if progress.counts or not isinstance(why, errors.PasswordFileRefused):
-            terminal.note(
-                f"sinergi: it failed in the middle. Done already: {progress}. Once the cause below"
-                " is mended, make and apply a new plan, or run `sinergi provision apply` without"
-                " one: it does the rest"
-            )
-        raise
     found.check_refused()
 
 
@@ -275,6 +267,7 @@ def rotate(
     if found is None:
         raise errors.RotationRefused(owner, "no broker has an authorizer, and there are no users")
     users = users_of(agreements, owner, found)
+    _tell_interrupted(provisioner, users)
     provisioner.access_control.rotate(users)
     if as_json:
         files = {user: str(provisioner.passwords.file(user)) for user in users}
@@ -303,11 +296,19 @@ def _provisioner(unknown_types: Sequence[str] = (), *, is_logged: bool = False) 
         values.passwords,
         password_reports.log_password if is_logged else password_reports.tell_password,
     )
-    for user in passwords.unset():
-        (password_reports.log_interrupted if is_logged else password_reports.tell_interrupted)(user)
+    if is_logged:
+        for user in passwords.unset():
+            password_reports.log_interrupted(user)
     return Provisioner(
         admin, passwords, values.replication, unknown_types, values.grace, values.open_brokers
     )
+
+
+def _tell_interrupted(provisioner: Provisioner, renewed: Collection[str]) -> None:
+    """Say whose password may be the old or the new one, but for users who get a new one anyway."""
+    for user in provisioner.passwords.unset():
+        if user not in renewed:
+            password_reports.tell_interrupted(user)
 
 
 def _show(found: ProvisionPlan, *, only_changes: bool = False, as_json: bool) -> None:
@@ -344,6 +345,7 @@ def _planned(
     found = _answer(lambda admin: replace(provisioner, admin=admin).plan(agreements, now))
     if found.access is None:
         terminal.note(_NO_AUTHORIZER)
+    _tell_interrupted(provisioner, found.new_users)
     return provisioner, found
 
 

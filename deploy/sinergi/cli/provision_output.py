@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import terminal
@@ -10,13 +11,15 @@ from sinergi.provision.access import AccessAction
 from sinergi.provision.plan import SETTLED
 from sinergi.provision.rights import shown_time
 from sinergi.provision.topics import TopicAction
+from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sinergi.provision.access import AccessStep
     from sinergi.provision.coming import ComingChange
     from sinergi.provision.plan import ProvisionPlan
+    from sinergi.provision.progress import Progress
     from sinergi.provision.topics import TopicStep
 
 _STYLES = {
@@ -92,6 +95,30 @@ def show(
         for line in _coming_lines(each):
             terminal.show_line(line)
     terminal.note(f"sinergi: {_summary(plan)}")
+
+
+@contextmanager
+def reporting_end(progress: Progress) -> Iterator[None]:
+    """Say on standard error what an apply has done, also one that fails or is interrupted."""
+    rest = (
+        "make and apply a new plan, or run `sinergi provision apply` without one: it does the rest"
+    )
+    try:
+        yield
+    except (KeyboardInterrupt, SystemError):  # Ctrl-C in a C function becomes a SystemError
+        terminal.note(
+            f"sinergi: interrupted. Done already, if not more: {progress}. To finish, {rest}"
+        )
+        raise
+    except errors.SinergiError as why:
+        if progress.counts or not isinstance(why, errors.PasswordFileRefused):
+            terminal.note(
+                f"sinergi: it failed in the middle. Done already: {progress}. Once the cause below"
+                f" is mended, {rest}"
+            )
+        raise
+    what = f"{progress} made, changed or removed" if progress.counts else "nothing was left to do"
+    terminal.note(f"sinergi: done: {what}")
 
 
 def _summary(plan: ProvisionPlan) -> str:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.provision.access import AccessAction
+from sinergi.provision.rights import USER
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
 from sinergi_schemas.files.input_file import read_regular
@@ -68,6 +69,12 @@ class ProvisionPlan:
         """The users that are refused, and with them all rights of their principals."""
         steps = self.access or ()
         return [each for each in steps if each.action is AccessAction.REFUSED and not each.entry]
+
+    @property
+    def new_users(self) -> list[str]:
+        """The users that are to be created, each with a new password."""
+        created = (each for each in self.access or () if each.action is AccessAction.CREATE)
+        return [each.principal.removeprefix(USER) for each in created if each.entry is None]
 
     def check_refused(self) -> None:
         """Report what is refused or waits, after everything else is done.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sinergi.provision.access import AccessAction, access_steps
+from sinergi.provision.access import access_steps
 from sinergi.provision.access_control import AccessControl
 from sinergi.provision.clock_check import removes_users, with_kept_users
 from sinergi.provision.cluster import Cluster
@@ -84,8 +84,7 @@ class Provisioner:
         Raises:
             PasswordFileRefused: the folder cannot hold them.
         """
-        users = (each for each in plan.access or () if each.entry is None)
-        if any(each.action is AccessAction.CREATE for each in users):
+        if plan.new_users:
             self.passwords.check()
 
     def apply(self, plan: ProvisionPlan, progress: Progress | None = None) -> None:

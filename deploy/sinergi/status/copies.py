@@ -34,6 +34,11 @@ class UnderReplicatedTopic(NamedTuple):
     partitions: int
     least: PartitionCopies
 
+    def __str__(self) -> str:
+        wanted, in_sync = self.least
+        which = f"(the least has {in_sync} of {counted(wanted, 'copy', 'copies')} in sync)"
+        return f"{counted(self.partitions, 'partition')} of {self.topic} under-replicated {which}"
+
 
 def under_replicated(
     topics: Iterable[tuple[str, Iterable[PartitionCopies]]],
@@ -47,13 +52,10 @@ def under_replicated(
 
 
 def problems(topics: Iterable[UnderReplicatedTopic]) -> Iterator[StatusProblem]:
-    """A line for each topic."""
+    """A line for each topic, for an agency."""
     for each in topics:
-        wanted, in_sync = each.least
-        what = f"{counted(each.partitions, 'partition')} of {each.topic} under-replicated"
-        which = f"(the least has {in_sync} of {counted(wanted, 'copy', 'copies')} in sync)"
         mend = "a broker is down or lags behind: let the brokers' operator look at it"
         waits = "Below min.insync.replicas writing waits; nothing is lost"
         yield StatusProblem(
-            ProblemKind.UNDER_REPLICATED, each.topic, None, f"{what} {which}: {mend}. {waits}"
+            ProblemKind.UNDER_REPLICATED, each.topic, None, f"{each}: {mend}. {waits}"
         )
