@@ -14,7 +14,7 @@ import secrets
 import shutil
 import signal
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -238,7 +238,20 @@ def _template(services: Services) -> Iterator[tuple[sa.Engine, str]]:
 @pytest.fixture
 def databases(_template: tuple[sa.Engine, str]) -> Iterator[Callable[[], str]]:
     """Makes fresh databases with everybody's tables; each call gives the URL of another."""
-    server, template = _template
+    with _making_databases(_template) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def databases_of_module(_template: tuple[sa.Engine, str]) -> Iterator[Callable[[], str]]:
+    """As `databases`, for a fixture that all tests of a module share."""
+    with _making_databases(_template) as make:
+        yield make
+
+
+@contextmanager
+def _making_databases(template_of: tuple[sa.Engine, str]) -> Iterator[Callable[[], str]]:
+    server, template = template_of
     made = []
 
     def make() -> str:

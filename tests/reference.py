@@ -79,7 +79,7 @@ MEANINGS = {
     "consumer.owner_database": "the same as its owner, for `db upgrade`; else `consumer.database`",
     "consumer.database_roles.materialiser": "the role with which `sinergi materialise` logs in",
     "consumer.database_roles.reader": "the role that reads the tables of the projections",
-    "consumer.database_roles.auditor": "the role with which `sinergi verify` logs in",
+    "consumer.database_roles.auditor": "the role of audits: it changes nothing but the journal",
     "producer.database": "the database in which this agency publishes, `postgresql://user@host/name`",
     "producer.prune_days": "how old a sealed row must be, in days, for `sinergi outbox prune`",
     "consumer.database": "the database into which others' events are materialised",

@@ -118,6 +118,13 @@ CONSUMER = (
     "DELETE FROM sinergi_consumer.decision",
     "DELETE FROM sinergi_consumer.skipped",
     "DELETE FROM sinergi_consumer.quarantined_datum",
+    "UPDATE sinergi_consumer.journal SET why = 'another'",
+    "DELETE FROM sinergi_consumer.journal",
+    "TRUNCATE sinergi_consumer.journal CASCADE",
+    "INSERT INTO sinergi_consumer.journal (run, begun_at) VALUES (gen_random_uuid(), 'epoch')",
+    "INSERT INTO sinergi_consumer.journal (run, database_user) VALUES (gen_random_uuid(), 'you')",
+    "UPDATE sinergi_consumer.journal_end SET verdict = 'another'",
+    "DELETE FROM sinergi_consumer.journal_end",
     "SELECT * FROM sinergi_consumer.release_lock FOR UPDATE",
     "INSERT INTO sinergi_consumer.release_lock VALUES ('a', 0)",
     "LOCK TABLE sinergi_consumer.release_lock IN SHARE MODE",
@@ -133,6 +140,7 @@ CONSUMER = (
     "COMMENT ON TABLE sinergi.transfer IS 'mine'",
 )
 OF_MATERIALISER = (
+    "SELECT * FROM sinergi_consumer.journal",
     "SELECT * FROM sinergi_consumer.position",
     "SELECT * FROM sinergi_consumer.quarantined_datum",
     "UPDATE sinergi_consumer.position SET tree_size = 0",
@@ -145,7 +153,7 @@ OF_MATERIALISER = (
     "INSERT INTO sinergi.transfer DEFAULT VALUES",
     "CREATE TEMPORARY TABLE mine (x integer)",
 )
-OF_AUDITOR = (OF_MATERIALISER[0], OF_MATERIALISER[-1])
+OF_AUDITOR = (*OF_MATERIALISER[:2], OF_MATERIALISER[-1])
 NOT_OF_AUDITOR = tuple(each for each in OF_MATERIALISER if each not in OF_AUDITOR)
 OF_READER = ("SELECT * FROM sinergi.transfer", "SELECT * FROM sinergi.transfer_history_escort")
 ATTACKS = {

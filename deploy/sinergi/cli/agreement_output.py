@@ -32,6 +32,8 @@ def heading(shown: ShownAgreement, now: datetime) -> Iterator[str]:
     yield from map(_replaced, shown.replaces)
     for law in agreement.legal_basis:
         yield f"based on {law}"
+    if agreement.audit_needs_reason:
+        yield "whoever reads its topics again to audit them has to say why (--why)"
     for party in agreement.parties.values():
         yield f"party {party.agency}: {party.name}, number {party.number}"
         yield f"  key {party.key}"
@@ -75,6 +77,7 @@ def document(shown: ShownAgreement, now: datetime) -> dict[str, Any]:
         "in_force": agreement.in_force(now),
         "replaces": agreement.replaces,
         "no_longer": [_replaced_document(each) for each in shown.replaces],
+        "audit_needs_reason": agreement.audit_needs_reason,
         "parties": [
             {
                 "agency": party.agency,

@@ -71,6 +71,9 @@ ENTRIES = {
     "reconcile": CommandEntry(
         "reconcile:reconcile", _READING, "Count outbox, topics and databases against each other."
     ),
+    "journal": CommandEntry(
+        "journal:journal", _READING, "Who read which topics again, when and why."
+    ),
     "schemas": CommandEntry("schemas:app", _READING, "List, show and check event schemas."),
     "status": CommandEntry("status:status", _READING, "How far every topic and partition is."),
     "demo": CommandEntry(

@@ -1,4 +1,4 @@
-"""Who decides about events in quarantine, and why, as it is recorded in the database."""
+"""Who decides or reads, and why, as it is recorded in the database."""
 
 from __future__ import annotations
 
@@ -23,8 +23,13 @@ def decision(why: str) -> Decision:
 
     if not why.strip():
         raise errors.QuarantineRefused("--why says nothing")
+    return Decision(account(), why)
+
+
+def account() -> str:
+    """The account of this process and its machine, `user@machine`, as this machine states them."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # as in a container
         name = f"user {os.getuid()}"
-    return Decision(f"{name}@{socket.gethostname()}", why)
+    return f"{name}@{socket.gethostname()}"

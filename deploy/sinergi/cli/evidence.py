@@ -32,6 +32,7 @@ from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sinergi_consumers.audit.series import AuditSeries
     from sinergi_schemas.agreements.collection import Agreements
 
 _MOST_KEY_BYTES = 1024 * 1024
@@ -86,6 +87,7 @@ def create(
       sinergi evidence create --key MUT/2026/0093 --why "Request of 3 March" -o 0093.zip
     """
     from sinergi.cli import evidence_creation, replay_topics, verdict  # noqa: PLC0415 - polars
+    from sinergi.cli.journaled_run import AuditRequest, journaled  # noqa: PLC0415 - as above
     from sinergi.cli.native_output import logged_native_output  # noqa: PLC0415 - for polars
     from sinergi.cli.replay_filter import filter_of  # noqa: PLC0415 - as above
     from sinergi.cli.replay_progress import run_series  # noqa: PLC0415 - as above
@@ -106,22 +108,32 @@ def create(
         by,
         None if sign is None else SigningKey.load(sign),
     )
-    with logged_native_output():
-        made = evidence_creation.make(
-            root.settings(), request, lambda series: run_series(series, wanted)
-        )
-    with OutputFile.open(out, force=force) as target:
-        target.write(made.data)
-    evidence_creation.report(made)
-    for line in evidence_verdict.notes(made.verified):
-        terminal.note(line)
-    verdict.report_matches(made.series.audits)
-    events = counted(len(made.verified.events), "event")
-    terminal.note(f"sinergi: {out} holds {events}; note down its SHA-256")
-    status = verdict.exit_status(made.series.audits, record=None)
-    if status is ExitStatus.SUCCESS and not made.is_complete:
-        status = ExitStatus.ERROR
-    raise typer.Exit(status)
+    settings = root.settings()
+    agreements = settings.agreements()
+    names = evidence_creation.topics_of(settings, agreements, request)
+    asked = AuditRequest("evidence create", request.why, request.asked_for)
+    with journaled(settings, agreements, names, asked) as run:
+
+        def read(series: AuditSeries) -> None:
+            run.audits = series.audits
+            run_series(series, wanted)
+
+        with logged_native_output():
+            made = evidence_creation.make(settings, request, read)
+        with OutputFile.open(out, force=force) as target:
+            target.write(made.data)
+        run.counts["events"] = len(made.verified.events)
+        run.verdict = verdict.sentence_of_all(made.series.audits)
+        evidence_creation.report(made)
+        for line in evidence_verdict.notes(made.verified):
+            terminal.note(line)
+        verdict.report_matches(made.series.audits)
+        events = counted(len(made.verified.events), "event")
+        terminal.note(f"sinergi: {out} holds {events}; note down its SHA-256")
+        status = verdict.exit_status(made.series.audits, record=None)
+        if status is ExitStatus.SUCCESS and not made.is_complete:
+            status = ExitStatus.ERROR
+        raise typer.Exit(status)
 
 
 @app.command()

@@ -105,9 +105,7 @@ def make(
         SinergiError: as `AuditSeries.events`.
     """
     catalog, agreements = Catalog.shipped(), settings.agreements()
-    names = replay_topics.chosen(
-        settings, agreements, request.named, request.agencies, request.event_types
-    )
+    names = topics_of(settings, agreements, request)
     collected = CollectedEvidence()
     audits = [
         EvidenceAudit(
@@ -202,6 +200,17 @@ def _left_out(
                 found.append(UnsearchedTopic(name, number, NOT_SEALED, "; ".join(whys)))
     related = (UnreadRelated(each.topic, each.records) for each in series.unread or [])
     return SearchStatement(tuple(found), tuple(related))
+
+
+def topics_of(settings: Settings, agreements: Agreements, request: EvidenceRequest) -> list[Topic]:
+    """The topics that are read for a bundle.
+
+    Raises:
+        ReplayRefused: no topic is left.
+    """
+    return replay_topics.chosen(
+        settings, agreements, request.named, request.agencies, request.event_types
+    )
 
 
 def _logins(settings: Settings, topics: Sequence[Topic]) -> str:

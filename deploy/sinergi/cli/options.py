@@ -32,6 +32,10 @@ TopicTypes = Annotated[
     list[str] | None,
     typer.Option("--type", help="Topics of this event type only; may be repeated."),
 ]
+Why = Annotated[
+    str | None,
+    typer.Option("--why", metavar="TEXT", help="The reason, for the journal: as a case number."),
+]
 WithRelated = Annotated[
     bool, typer.Option("--related", help="Also the records that are related to these, all of them.")
 ]

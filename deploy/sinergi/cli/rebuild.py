@@ -9,8 +9,9 @@ import typer
 
 from sinergi.cli import root, row_differences, terminal
 from sinergi.cli.decisions import decision
+from sinergi.cli.journaled_run import AuditRequest, journaled
 from sinergi.cli.native_output import logged_native_output
-from sinergi.cli.options import Force, Limit, json_option
+from sinergi.cli.options import Force, Limit, Why, json_option
 from sinergi.cli.replay_progress import series_progress
 from sinergi.cli.row_differences import DifferencesFile, ShowValues, ValueDisplay
 from sinergi.exit_status import ExitStatus
@@ -55,10 +56,7 @@ def rebuild(
     apply: Annotated[
         bool, typer.Option("--apply", help="Apply the differences, in one transaction.")
     ] = False,
-    why: Annotated[
-        str,
-        typer.Option("--why", help="Why, for those who ask later. It is recorded with --apply."),
-    ] = _WHY,
+    why: Why = None,
     show_values: ShowValues = False,
     to_file: DifferencesFile = None,
     force: Force = False,
@@ -88,37 +86,45 @@ def rebuild(
         OutputFile.check(to_file, force=force)
         if as_json and OutputFile.is_standard_output(to_file):
             raise errors.RebuildRefused(projection, row_differences.BOTH)
-    decided = decision(why)
+    decided = decision(_WHY if why is None else why)
     settings, catalog = root.settings(), Catalog.shipped()
     task = _rebuild(settings, catalog, projection)
-    url = settings.owner_database(BusRole.CONSUMER) if apply else settings.consumer_database
-    needed = None if apply else rights.verifier([task.projection])
-    with (
-        closing(Database(url, "sinergi rebuild", _TIMEOUTS, needed=needed)) as database,
-        ExitStack() as output,
-        database.serving() if apply else database.scratch() as connection,
-    ):
-        if apply:
-            _check_rights(connection, task)
+    request = AuditRequest("rebuild", why, {"projection": projection, "apply": apply})
+    read = [each.topic for each in task.series.audits]
+    with journaled(settings, task.bus.agreements, read, request) as run:
+        run.audits = task.series.audits
+        url = settings.owner_database(BusRole.CONSUMER) if apply else settings.consumer_database
+        needed = None if apply else rights.verifier([task.projection])
         with (
-            logged_native_output(),
-            series_progress(task.series) as progressed,
+            closing(Database(url, "sinergi rebuild", _TIMEOUTS, needed=needed)) as database,
+            ExitStack() as output,
+            database.serving() if apply else database.scratch() as connection,
         ):
-            task.find(connection, progressed, is_locking=apply)
-        display = ValueDisplay.of(task.results, catalog, with_protected=show_values)
-        if to_file is not None:
-            target = output.enter_context(OutputFile.open(to_file, force=force))
-            found = row_differences.differences(connection, task.results)
-            row_differences.write(target, found, display)
-        first = list(row_differences.differences(connection, task.results, limit))
-        if apply:
-            task.apply(connection, decided)
-    if as_json:
-        documents = [row_differences.document(each, display) for each in first]
-        terminal.show_json(_document(task, documents, is_applied=apply), str)
-    else:
-        row_differences.show(first, display, row_differences.count(task.results), limit)
-    raise typer.Exit(_report(task, is_applied=apply))
+            if apply:
+                _check_rights(connection, task)
+            with logged_native_output(), series_progress(task.series) as progressed:
+                task.find(connection, progressed, is_locking=apply)
+            display = ValueDisplay.of(task.results, catalog, with_protected=show_values)
+            if to_file is not None:
+                target = output.enter_context(OutputFile.open(to_file, force=force))
+                found = row_differences.differences(connection, task.results)
+                row_differences.write(target, found, display)
+            first = list(row_differences.differences(connection, task.results, limit))
+            if apply:
+                task.apply(connection, decided)
+        run.counts |= _counts(task, is_applied=apply)
+        if as_json:
+            documents = [row_differences.document(each, display) for each in first]
+            terminal.show_json(_document(task, documents, is_applied=apply), str)
+        else:
+            row_differences.show(first, display, row_differences.count(task.results), limit)
+        raise typer.Exit(_report(task, is_applied=apply))
+
+
+def _counts(task: Rebuild, *, is_applied: bool) -> dict[str, int]:
+    """What was counted, for the journal."""
+    counts = {"differing_rows": row_differences.count(task.results)}
+    return counts | task.applied._asdict() if is_applied else counts
 
 
 def _rebuild(settings: Settings, catalog: Catalog, name: str) -> Rebuild:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import record_search, root, terminal
-from sinergi.cli.options import AsJson
+from sinergi.cli.journaled_run import AuditRequest
+from sinergi.cli.options import AsJson, Why
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi_schemas.zones import in_zone
 
@@ -38,6 +39,7 @@ def received(
         str | None, typer.Option(help="The agency that publishes it, if several have this ID.")
     ] = None,
     as_json: AsJson = False,
+    why: Why = None,
 ) -> None:
     """Show who had each revision of a record since when, by signed receipts.
 
@@ -52,13 +54,16 @@ def received(
 
     Example: sinergi received transfer MUT/2026/0093
     """
-    found = record_search.RecordSearch(root.settings(), event_type, agency).find(record_id)
-    record_search.report_verdict(found, record_id)
-    if as_json:
-        terminal.show_json(document(found, event_type, record_id))
-    elif found.record is not None:
-        terminal.show_table(COLUMNS, rows(found.record, found.report))
-    raise typer.Exit(found.exit_status)
+    search = record_search.RecordSearch(root.settings(), event_type, agency)
+    request = AuditRequest("received", why, {"event_type": event_type, "key": record_id})
+    with search.journaled(request) as run:
+        found = search.find(record_id, run)
+        record_search.report_verdict(found, record_id)
+        if as_json:
+            terminal.show_json(document(found, event_type, record_id))
+        elif found.record is not None:
+            terminal.show_table(COLUMNS, rows(found.record, found.report))
+        raise typer.Exit(found.exit_status)
 
 
 def document(found: FoundRecord, event_type: str, record_id: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import reconciliation_matrix, replay_topics, root, terminal
+from sinergi.cli.journaled_run import AuditRequest, journaled
 from sinergi.cli.native_output import logged_native_output
-from sinergi.cli.options import Force, Limit, TopicNames, json_option
+from sinergi.cli.options import Force, Limit, TopicNames, Why, json_option
 from sinergi.cli.replay_progress import series_progress
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.audit import Audit, Copies
@@ -81,6 +82,7 @@ def reconcile(
     as_json: Annotated[
         bool, json_option("The counts as one JSON document, with the first differences.")
     ] = False,
+    why: Why = None,
 ) -> None:
     """Count the events of outbox, topics and databases by agency, type and day, and compare them.
 
@@ -125,23 +127,31 @@ def reconcile(
     found = Reconciliation(
         buses[chosen[0]], series, sides, stated, zone, kept, keeps_counts=keys is not None
     )
-    with logged_native_output(), series_progress(series, "reconciling") as progressed:
-        found.run(progressed)
-    first = found.discrepancies[:limit]
-    if to_file is not None:
-        with OutputFile.open(to_file, force=force) as target:
-            for each in found.discrepancies:
-                target.write(json.dumps(_difference(each)).encode() + b"\n")
-    if counts_file is not None and keys is not None:
-        with OutputFile.open(counts_file, force=force) as target:
-            target.write(_signed(found, settings.agency, keys).encode())
-    if as_json:
-        terminal.show_json(_document(found, first))
-    else:
-        reconciliation_matrix.show(found, is_every_day=every_day)
-        reconciliation_matrix.show_differences(first, found.discrepancy_count)
-    _report(found)
-    raise typer.Exit(_status(found))
+    compared = [*(each.name for each in sides), *(each.name for each in stated)]
+    request = AuditRequest(
+        "reconcile", why, {"topics": [each.name for each in names], "sides": compared}
+    )
+    with journaled(settings, agreements, chosen, request) as run:
+        run.audits = series.audits
+        with logged_native_output(), series_progress(series, "reconciling") as progressed:
+            found.run(progressed)
+        run.counts["differences"] = found.discrepancy_count
+        run.verdict = _sentence(found)
+        first = found.discrepancies[:limit]
+        if to_file is not None:
+            with OutputFile.open(to_file, force=force) as target:
+                for each in found.discrepancies:
+                    target.write(json.dumps(_difference(each)).encode() + b"\n")
+        if counts_file is not None and keys is not None:
+            with OutputFile.open(counts_file, force=force) as target:
+                target.write(_signed(found, settings.agency, keys).encode())
+        if as_json:
+            terminal.show_json(_document(found, first))
+        else:
+            reconciliation_matrix.show(found, is_every_day=every_day)
+            reconciliation_matrix.show_differences(first, found.discrepancy_count)
+        _report(found)
+        raise typer.Exit(_status(found))
 
 
 def _sides(

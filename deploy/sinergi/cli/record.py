@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import received, record_document, record_search, root, terminal
-from sinergi.cli.options import AsJson, Force
+from sinergi.cli.journaled_run import AuditRequest
+from sinergi.cli.options import AsJson, Force, Why
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.records.own_facts import own_facts
 from sinergi_consumers.audit.records.life import life
@@ -64,6 +65,7 @@ def record(
         typer.Option("--html", metavar="FILE", help="Write a page for a browser and for paper."),
     ] = None,
     force: Force = False,
+    why: Why = None,
 ) -> None:
     """Show a record's life on one page: what each revision said, and who had it since when.
 
@@ -86,19 +88,21 @@ def record(
     if html is not None:
         OutputFile.check(html, force=force)
     search = record_search.RecordSearch(root.settings(), event_type, agency)
-    found = search.find(record_id)
-    page = _page(search, found, has_searched=related) if found.record is not None else None
-    record_search.report_verdict(found, record_id)
-    if page is not None and html is not None:
-        from sinergi.pages.rendering import page as rendered  # noqa: PLC0415 - only for --html
+    request = AuditRequest("record", why, {"event_type": event_type, "key": record_id})
+    with search.journaled(request) as run:
+        found = search.find(record_id, run)
+        page = _page(search, found, has_searched=related) if found.record is not None else None
+        record_search.report_verdict(found, record_id)
+        if page is not None and html is not None:
+            from sinergi.pages.rendering import page as rendered  # noqa: PLC0415 - only for --html
 
-        with OutputFile.open(html, force=force) as target:
-            target.write(rendered("record.html.jinja", life=page))
-    if as_json:
-        terminal.show_json(page or received.document(found, event_type, record_id))
-    elif page is not None and html is None:
-        _show(page, found)
-    raise typer.Exit(found.exit_status)
+            with OutputFile.open(html, force=force) as target:
+                target.write(rendered("record.html.jinja", life=page))
+        if as_json:
+            terminal.show_json(page or received.document(found, event_type, record_id))
+        elif page is not None and html is None:
+            _show(page, found)
+        raise typer.Exit(found.exit_status)
 
 
 def _page(search: RecordSearch, found: FoundRecord, *, has_searched: bool) -> dict[str, Any]:

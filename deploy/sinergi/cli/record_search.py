@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, TextColumn
 
-from sinergi.cli import replay_topics, terminal, verdict
+from sinergi.cli import journaled_run, replay_topics, terminal, verdict
 from sinergi.cli.replay_progress import message_progress
 from sinergi.exit_status import ExitStatus
 from sinergi.records.receipt_tables import tables_of
@@ -22,7 +22,9 @@ from sinergi_schemas.files.toml_file import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
+    from sinergi.cli.journaled_run import AuditRequest, JournaledRun
     from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.audit import Audit
     from sinergi_schemas.agreements.collection import Agreements
@@ -92,18 +94,28 @@ class RecordSearch:
         connection = replay_topics.connection(self.settings, topic)
         return Bus(connection, self.agreements, self._catalog)
 
-    def find(self, record_id: str) -> FoundRecord:
+    def journaled(self, request: AuditRequest) -> AbstractContextManager[JournaledRun]:
+        """Record what the block reads in the journal; see `journaled_run.journaled`."""
+        return journaled_run.journaled(self.settings, self.agreements, self.topics, request)
+
+    def find(self, record_id: str, run: JournaledRun) -> FoundRecord:
         """Find the record, and since when whose databases have had it.
+
+        Args:
+            run: is told what was read.
 
         Raises:
             RecordRefused: several agencies have a record with this identity.
             SinergiError: a topic or a database cannot be read.
         """
         found = FoundRecord()
+        run.audits = audits = []
         with _progress() as report:
             for topic in self.topics:
                 try:
-                    found.searched.append(read_record(self.bus(topic), topic, record_id, report))
+                    read = read_record(self.bus(topic), topic, record_id, report)
+                    found.searched.append(read)
+                    audits.append(read.audit)
                 except _OF_ONE_TOPIC as why:
                     if len(self.topics) == 1:
                         raise
@@ -118,6 +130,10 @@ class RecordSearch:
             found.report = possession(
                 self.agreements, having[0], tables_of(self.settings, having[0].topic)
             )
+        run.counts["revisions"] = sum(len(each.revisions) for each in having)
+        run.verdict = "; ".join(
+            verdict.sentence_of_partitions(each.audit) for each in having or found.searched
+        )
         return found
 
     def relations(self, record: SealedRecord) -> RecordRelations:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sinergi.cli import reader_receipts, replay_tables, replay_topics, root, terminal, verdict
+from sinergi.cli.journaled_run import AuditRequest, JournaledRun, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.option_sets import given
 from sinergi.cli.options import (
     TopicAgencies,
     TopicNames,
     TopicTypes,
+    Why,
     WithRelated,
     force_option,
     json_option,
@@ -85,6 +87,7 @@ def replay(
             metavar="FOLDER", help="Write the signed checkpoints, heads and receipts there."
         ),
     ] = None,
+    why: Why = None,
 ) -> None:
     """Read topics again and verify them from their first leaf; only verified events are shown.
 
@@ -137,46 +140,60 @@ def replay(
     names = replay_topics.chosen(
         settings, agreements, names, agency or [], event_type or [], reader
     )
-    if arrival:
-        database = reader_receipts.named(of_reader.reader, settings, agreements)
-        condition = reader_receipts.arrival(arrival, database, settings, agreements, names)
-        wanted = replace(wanted, conditions=(*wanted.conditions, condition))
-    if notes is not None:
-        _check_notes(notes, names, force=force)
-    scope = ReplayScope(settings, agreements, catalog, names, copies, reader)
     asked_for = {**chosen.described, **of_reader.described, "related": related}
-    with logged_native_output():
-        if of_reader.fills:
-            series = replay_tables.fill(
-                of_reader, scope, destination, lambda all_: _run(all_, wanted, None)
-            )
-        elif as_json and to_file is None:
-            series = AuditSeries(scope.audits(), follows_related=related)
-            _run(series, wanted, None)
-        else:
-            series = AuditSeries(scope.audits(), follows_related=related)
-            with open_writer(destination, series.event_types) as writer:
-                _run(series, wanted, writer)
-                writer.finish(scope.facts(series, asked_for, chosen.key))
-    audits = series.audits
-    if notes is not None:
-        _write_notes(notes, audits, force=force)
-    _report_spellings(wanted)
-    verdict.report_unread(series.unread or [])
-    replay_tables.report(series, of_reader)
-    verdict.report(audits, chosen)
-    if as_json:
-        terminal.show_json(verdict.documents(audits, record=chosen.key, unread=series.unread))
-    raise typer.Exit(verdict.exit_status(audits, record=chosen.key))
+    request = AuditRequest("replay", why, {**asked_for, "copy": copy, "against": against})
+    with journaled(settings, agreements, names, request) as run:
+        if arrival:
+            database = reader_receipts.named(of_reader.reader, settings, agreements)
+            condition = reader_receipts.arrival(arrival, database, settings, agreements, names)
+            wanted = replace(wanted, conditions=(*wanted.conditions, condition))
+        if notes is not None:
+            _check_notes(notes, names, force=force)
+        scope = ReplayScope(settings, agreements, catalog, names, copies, reader)
+        with logged_native_output():
+            if of_reader.fills:
+                series = replay_tables.fill(
+                    of_reader, scope, destination, lambda all_: _run(all_, wanted, None, run)
+                )
+            elif as_json and to_file is None:
+                series = AuditSeries(scope.audits(), follows_related=related)
+                _run(series, wanted, None, run)
+            else:
+                series = AuditSeries(scope.audits(), follows_related=related)
+                with open_writer(destination, series.event_types) as writer:
+                    _run(series, wanted, writer, run)
+                    writer.finish(scope.facts(series, asked_for, chosen.key))
+        audits = series.audits
+        run.verdict = verdict.sentence_of_all(audits)
+        if notes is not None:
+            _write_notes(notes, audits, force=force)
+        _report(series, wanted, chosen, of_reader)
+        if as_json:
+            documents = verdict.documents(audits, record=chosen.key, unread=series.unread)
+            terminal.show_json(documents)
+        raise typer.Exit(verdict.exit_status(audits, record=chosen.key))
 
 
-def _run(series: AuditSeries, wanted: ReplayFilter, writer: EventWriter | None) -> None:
+def _run(
+    series: AuditSeries, wanted: ReplayFilter, writer: EventWriter | None, run: JournaledRun
+) -> None:
     """Audit one topic after the other; verified events go to the writer, if there is one."""
+    run.audits = series.audits
     if writer is not None:
         # So that a file has its columns, even without an event.
         for audit in series.readable:
             writer.add(audit.topic, audit.empty_frame())
     run_series(series, wanted, writer)
+
+
+def _report(
+    series: AuditSeries, wanted: ReplayFilter, chosen: EventChoice, of_reader: ReaderChoice
+) -> None:
+    """Say on standard error what was found, and last the verdict."""
+    _report_spellings(wanted)
+    verdict.report_unread(series.unread or [])
+    replay_tables.report(series, of_reader)
+    verdict.report(series.audits, chosen)
 
 
 def _report_spellings(wanted: ReplayFilter) -> None:

@@ -53,7 +53,7 @@ def report(audits: Sequence[Audit], chosen: EventChoice) -> None:
         terminal.note(f"sinergi: {_absence(audits, chosen.key)}")
     status = exit_status(audits, record=None)
     proved = {ExitStatus.SUCCESS: True, ExitStatus.NEGATIVE: False}.get(status)
-    terminal.note(f"verdict of all: {_sentence_of_all(audits)}", _STYLES[proved])
+    terminal.note(f"verdict of all: {sentence_of_all(audits)}", _STYLES[proved])
 
 
 def report_matches(audits: Sequence[Audit]) -> None:
@@ -123,7 +123,7 @@ def _report_finding(line: str, finding: AuditFinding) -> None:
         terminal.note(f"  {remark}")
 
 
-def _sentence_of_all(audits: Sequence[Audit]) -> str:
+def sentence_of_all(audits: Sequence[Audit]) -> str:
     """How many of the topics hold, and which do not."""
     total = counted(len(audits), "topic")
     found = [f"{sum(each.is_proved is True for each in audits):,} of {total} are what was sealed"]

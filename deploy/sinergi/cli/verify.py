@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sinergi.cli import replay_topics, root, row_differences, terminal
+from sinergi.cli.journaled_run import AuditRequest, journaled
 from sinergi.cli.native_output import logged_native_output
-from sinergi.cli.options import Force, Limit, TopicNames, json_option
+from sinergi.cli.options import Force, Limit, TopicNames, Why, json_option
 from sinergi.cli.replay_progress import series_progress
 from sinergi.cli.row_differences import DifferencesFile, ShowValues, ValueDisplay
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
@@ -67,13 +68,14 @@ def verify(
     as_json: Annotated[
         bool, json_option("The verdict as one JSON document, with the first differences.")
     ] = False,
+    why: Why = None,
 ) -> None:
     """Verify that this agency's database has exactly what was published, row by row.
 
     It verifies the seals of the topics from their first leaf, their owners' heads, the receipts of
     all readers, the positions, and every row of every projection against the events. It names the
-    first differences, counts all, and says who could have made them. Nothing is changed: what it
-    writes are temporary tables. A materialiser may run meanwhile.
+    first differences, counts all, and says who could have made them. Nothing is changed: it writes
+    temporary tables, and its run into the journal. A materialiser may run meanwhile.
 
     Values of protected fields are shown with --show-values only. The role in
     consumer.database_roles.auditor has the rights that it needs, and can change nothing; that of a
@@ -93,32 +95,36 @@ def verify(
             raise errors.VerificationRefused(row_differences.BOTH)
     settings, catalog = root.settings(), Catalog.shipped()
     verification = _verification(settings, catalog, names)
-    needed = rights.verifier(verification.projections)
-    url = settings.consumer_database
-    with (
-        closing(Database(url, "sinergi verify", _TIMEOUTS, needed=needed)) as database,
-        ExitStack() as output,
-        database.scratch() as connection,
-    ):
+    request = AuditRequest("verify", why, {"topics": [each.name for each in names]})
+    read = [each.topic for each in verification.series.audits]
+    with journaled(settings, verification.bus.agreements, read, request) as run:
+        run.audits = verification.series.audits
+        needed = rights.verifier(verification.projections)
+        url = settings.consumer_database
         with (
-            logged_native_output(),
-            series_progress(verification.series) as progressed,
+            closing(Database(url, "sinergi verify", _TIMEOUTS, needed=needed)) as database,
+            ExitStack() as output,
+            database.scratch() as connection,
         ):
-            verification.run(connection, progressed)
-        results = verification.projection_results
-        display = ValueDisplay.of(results, catalog, with_protected=show_values)
-        if to_file is not None:
-            target = output.enter_context(OutputFile.open(to_file, force=force))
-            row_differences.write(target, row_differences.differences(connection, results), display)
-        found = row_differences.differences(connection, results, limit)
-        if as_json:
-            first = [row_differences.document(each, display) for each in found]
-            terminal.show_json(_document(verification, first), str)
-        else:
-            _show_parts(verification.parts)
-            row_differences.show(found, display, row_differences.count(results), limit)
-    _report(verification.parts)
-    raise typer.Exit(_STATUSES[overall(verification.parts)])
+            with logged_native_output(), series_progress(verification.series) as progressed:
+                verification.run(connection, progressed)
+            results = verification.projection_results
+            display = ValueDisplay.of(results, catalog, with_protected=show_values)
+            if to_file is not None:
+                target = output.enter_context(OutputFile.open(to_file, force=force))
+                all_ = row_differences.differences(connection, results)
+                row_differences.write(target, all_, display)
+            found = row_differences.differences(connection, results, limit)
+            if as_json:
+                first = [row_differences.document(each, display) for each in found]
+                terminal.show_json(_document(verification, first), str)
+            else:
+                _show_parts(verification.parts)
+                row_differences.show(found, display, row_differences.count(results), limit)
+        run.counts["differing_rows"] = row_differences.count(results)
+        run.verdict = sentence(verification.parts)
+        _report(verification.parts)
+        raise typer.Exit(_STATUSES[overall(verification.parts)])
 
 
 def _verification(settings: Settings, catalog: Catalog, names: Sequence[Topic]) -> Verification:

@@ -156,7 +156,7 @@ class ConsumerRoles(SettingsTable):
     Attributes:
         materialiser: runs `sinergi materialise`.
         reader: reads the tables of the projections.
-        auditor: runs `sinergi verify`.
+        auditor: runs `sinergi verify` and the other audits, and reads the journal.
     """
 
     materialiser: DatabaseRoleName | None = None

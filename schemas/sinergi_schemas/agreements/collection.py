@@ -222,6 +222,15 @@ class Agreements:
             }
         )
 
+    def demanding_reason(self, topic: Topic, at: datetime) -> Agreement | None:
+        """The agreement that demands a reason of whoever reads a topic again; None if none does.
+
+        It is one of those in force that cover the topic, or else the newest one that did.
+        """
+        covering = [each for each in self._begun(at) if each.covers(topic.agency, topic.event_type)]
+        standing = [each for each in covering if each.in_force(at)] or covering[:1]
+        return next((each for each in standing if each.audit_needs_reason), None)
+
     def published_by(self, agency: str, at: datetime | None = None) -> list[Topic]:
         """The topics that an agency owns in agreements in force at a time (None: all), sorted."""
         return [topic for topic in self.topics(at) if topic.agency == agency]

@@ -4,6 +4,7 @@
     title = "…"
     legal_basis = ["…"]
     replaces = ["…"]                                  SHA-256 of earlier files on the same topics
+    audit_needs_reason = true                         whoever reads again to audit says why
     numbers = [{ party = "…", number = "…" }, …]      one for each party
     [in_force]                                        from, until, zone
     [parties.<agency>]                                name, keys, replaced_keys, receipt_keys,
@@ -138,6 +139,7 @@ class _Examination:
             zone=period.zone,
             legal_basis=tuple(head.legal_basis),
             replaces=tuple(head.replaces),
+            audit_needs_reason=head.audit_needs_reason,
             parties=MappingProxyType({each.agency: each for each in parties if each}),
             events=MappingProxyType({each.event_type: each for each in events if each}),
             auditors=MappingProxyType(auditors.auditors),

@@ -144,6 +144,7 @@ class Agreement:
         auditors: by their slugs.
         replaces: the hashes of earlier agreements on the same topics. Events name them, so their
             files must stay in the folder.
+        audit_needs_reason: whether whoever reads its topics again to audit them has to say why.
         remarks: one line per key of the file that has no effect.
         replaced_at: when the first agreement that replaces it begins, in UTC; None if none of the
             loaded ones does.
@@ -161,6 +162,7 @@ class Agreement:
     events: Mapping[str, AgreedEventType]
     auditors: Mapping[str, Auditor]
     replaces: tuple[str, ...] = ()
+    audit_needs_reason: bool = False
     remarks: tuple[str, ...] = field(default=(), compare=False)
     replaced_at: datetime | None = field(default=None, compare=False)
     zone: ZoneInfo | None = field(default=None, compare=False)

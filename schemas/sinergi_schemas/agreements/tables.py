@@ -85,7 +85,9 @@ PrincipalNames = Annotated[list[Annotated[str, AfterValidator(_principal)]], Fie
 
 
 class HeadTable(Table):
-    """The keys at the top level: the bus, and the agreement's title and legal basis."""
+    """The keys at the top level: the bus, the agreement's title and legal basis, and its rule
+    for audits.
+    """
 
     bus: Annotated[str, AfterValidator(_bus)] = Field(
         description='the name of the bus, such as "sinergi.banyuwangi.example"'
@@ -94,6 +96,9 @@ class HeadTable(Table):
     legal_basis: Lines = Field(description='laws and regulations, such as ["UU 35/2009", …]')
     replaces: list[Annotated[str, AfterValidator(_digest)]] = Field(
         default=[], description="the SHA-256 of each earlier agreement on the same topics"
+    )
+    audit_needs_reason: bool = Field(
+        default=False, description="true if nobody may read its topics again without --why"
     )
 
 

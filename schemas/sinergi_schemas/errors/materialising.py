@@ -35,6 +35,14 @@ class ReplayRefused(Refused):
     what: str
 
 
+class ReasonRefused(Refused):
+    """Nothing was read: {what}. State the reason by --why, for example a case number; it goes into
+    the journal.
+    """
+
+    what: str
+
+
 class RecordRefused(Refused):
     """The record cannot be shown: {what}."""
 

@@ -1,7 +1,8 @@
 """What a materialiser needs in a reader's database, and who reads or verifies its rows.
 
 A materialiser changes a row only where a later event may: it never changes or deletes the history
-of a record, a checkpoint, a note of a receipt or a decision.
+of a record, a checkpoint, a note of a receipt or a decision. Whoever runs a command that reads
+topics again adds to the journal, with either login, and changes nothing of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,30 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.projections.projection import Projection
 
+# Without the columns that the server fills: when it was, and who was logged in.
+_BEGUN = (
+    "run",
+    "principals",
+    "account",
+    "command",
+    "why",
+    "asked_for",
+    "topics",
+    "agreements",
+    "software",
+)
+_ENDED = ("run", "outcome", "exit_status", "error", "trees", "counts", "verdict")
+
+JOURNAL = RoleRights(
+    "consumer.database_roles.auditor",
+    (
+        on_schema("sinergi_consumer"),
+        *on_table("sinergi_consumer.journal", "SELECT", INSERT=_BEGUN),
+        *on_table("sinergi_consumer.journal_end", "SELECT", INSERT=_ENDED),
+    ),
+)
+"""What a run of a command needs that is recorded in the journal."""
+
 MATERIALISER = RoleRights(
     "consumer.database_roles.materialiser",
     (
@@ -41,6 +66,7 @@ MATERIALISER = RoleRights(
         *on_table("sinergi_consumer.decision", "SELECT", "INSERT"),
         *on_table("sinergi_consumer.halt", "SELECT", "INSERT", "UPDATE", "DELETE"),
         *on_table("sinergi_consumer.skipped", "SELECT", "INSERT", "UPDATE"),
+        *JOURNAL.rights[1:],
         on_schema(SCHEMA),
     ),
 )
@@ -63,13 +89,14 @@ def reader(projections: Iterable[Projection]) -> RoleRights:
 def verifier(projections: Iterable[Projection]) -> RoleRights:
     """What somebody needs who compares the tables of these projections with the events.
 
-    It is part of what a materialiser needs. Nothing can be changed with it.
+    It is part of what a materialiser needs. Nothing can be changed with it; rows can be added to
+    the journal alone.
     """
     own = ("position", "checkpoint", "receipt", "quarantine")
     reading = (each for name in own for each in on_table(f"sinergi_consumer.{name}", "SELECT"))
     rows = reader(projections).rights
-    needed = (TEMPORARY, on_schema("sinergi_consumer"), *reading, *rows)
-    return RoleRights("consumer.database_roles.auditor", needed)
+    needed = (TEMPORARY, *JOURNAL.rights, *reading, *rows)
+    return RoleRights(JOURNAL.setting, needed)
 
 
 def rebuilder(projection: Projection) -> RoleRights:
