@@ -1,12 +1,13 @@
 """One contender in a process of its own: `python contend.py NAME`, its order on standard input.
 
 It prints one line of JSON: when it began and ended (the machine's monotonic clock, which all
-processes share), and the most memory that it ever had.
+processes share), the processor time that it took, and the most memory that it ever had.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -23,13 +24,22 @@ def peak_mib() -> float:
     return int(line.split()[1]) / 1024
 
 
+def cpu_seconds() -> float:
+    """The processor time of this process so far."""
+    times = os.times()
+    return times.user + times.system
+
+
 def main() -> None:
     """Do as ordered."""
     quiet.logs()
     order: dict[str, Any] = json.loads(sys.stdin.readline())
     stage = Stage(**order.pop("stage"))
-    began, ended = import_module(f"peers.{sys.argv[1]}").run(stage, **order)
-    print(json.dumps({"began": began, "ended": ended, "peak_mib": peak_mib()}))
+    contender = import_module(f"peers.{sys.argv[1]}")
+    before = cpu_seconds()
+    began, ended = contender.run(stage, **order)
+    cpu = cpu_seconds() - before
+    print(json.dumps({"began": began, "ended": ended, "cpu": cpu, "peak_mib": peak_mib()}))
 
 
 if __name__ == "__main__":

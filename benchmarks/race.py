@@ -25,10 +25,11 @@ _DEADLINE_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a contender came in."""
+    """How a contender came in. The processor time is that of all its processes and threads."""
 
     seconds: float
     peak_mib: float
+    cpu_seconds: float
 
 
 def run(name: str, stage: Stage, **order: Any) -> Finish:
@@ -131,4 +132,5 @@ def _result(process: subprocess.Popen[str]) -> dict[str, float]:
 def _finish(results: Sequence[dict[str, float]]) -> Finish:
     began = min(each["began"] for each in results)
     ended = max(each["ended"] for each in results)
-    return Finish(ended - began, max(each["peak_mib"] for each in results))
+    peak, cpu = max(each["peak_mib"] for each in results), sum(each["cpu"] for each in results)
+    return Finish(ended - began, peak, cpu)

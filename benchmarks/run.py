@@ -1,8 +1,8 @@
 """`make bench`: what it costs, measured here, side by side with what else there is.
 
-`make bench ONLY=materialise` measures one part: materialise, relay, tax, delivery or growth. Tables
-go to the terminal, `results/latest.json` and SVG plots beside it. It judges nothing: a figure is
-the machine's as much as ours, and only those of one run may be compared.
+`make bench ONLY=materialise` measures one part: materialise, relay, tax, delivery, growth or audit.
+Tables go to the terminal, `results/latest.json` and SVG plots beside it. It judges nothing: a
+figure is the machine's as much as ours, and only those of one run may be compared.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import audit
 import delivery
 import growth
 import materialising
@@ -29,6 +30,7 @@ PARTS = {
     "tax": tax.measure,
     "delivery": delivery.measure,
     "growth": growth.measure,
+    "audit": audit.measure,
 }
 
 # What the figures are held against, for whoever reads the table: ours, theirs, at least so much.
@@ -38,6 +40,8 @@ _AIMS = (
     ("materialise.sinergi", "materialise.usual", 4.0),
     ("materialise.sinergi", "materialise.postgresql", 0.5),
     ("tax.publish", "tax.alone", 0.65),
+    ("audit.flat.parquet", "audit.flat.plain", 0.25),
+    ("audit.flat.verify", "audit.flat.go", 0.25),
 )
 
 

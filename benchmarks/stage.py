@@ -141,7 +141,7 @@ class Stage:
         """The publisher's outbox."""
         return Outbox(self.publisher, self.agreements, self.catalog)
 
-    def fill(self, count: int) -> None:
+    def fill(self, count: int, per_checkpoint: int = MOST_MESSAGES) -> None:
         """Seal and send so many sample events, as the relay does, without a database behind."""
         sealer = Sealer(
             BUS,
@@ -157,7 +157,7 @@ class Stage:
         trees = {TreeKey(self.event_type, at): Frontier.empty() for at in range(self.partitions)}
         (agreement,) = self.agreements
         rows = samples.rows(self.event_type, self.publisher, count, agreement.hash)
-        while chunk := list(islice(rows, MOST_MESSAGES)):
+        while chunk := list(islice(rows, per_checkpoint)):
             batch = sealer.seal(chunk, trees)
             sender.enqueue(batch.updates)
             trees.update((each.tree_key, each.after) for each in batch.updates)
