@@ -17,6 +17,7 @@ from agency_pair import AgencyPair, transfer
 from sinergi_consumers.audit.comparison import first_difference
 from sinergi_consumers.audit.event_filter import ReplayFilter
 from sinergi_consumers.audit.replay import Replay
+from sinergi_consumers.decode import frames
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.kafka.admin import describe, open_admin
@@ -25,10 +26,12 @@ from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from confluent_kafka import Message
+
+    from sinergi_schemas.catalog import Schema
 
 COUNT = 40
 
@@ -132,6 +135,23 @@ def test_a_record_is_shown_with_all_its_revisions(pair: AgencyPair) -> None:
         (1, "RECORDED"),
         (2, "CORRECTED"),
     ]
+
+
+def test_a_record_is_found_without_decoding_any_other(
+    pair: AgencyPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    decode = frames.decode
+
+    def counting(datums: Sequence[bytes], schema: Schema) -> frames.DecodedFrame:
+        decoded.extend(datums)
+        return decode(datums, schema)
+
+    monkeypatch.setattr(frames, "decode", counting)
+    run = Replay(pair.bus, pair.topic)
+    found = [row for frame in run.events(ReplayFilter(record_id="P/3")) for row in frame.to_dicts()]
+    assert len(decoded) == len(found) == 2
+    assert sum(each.verified for each in run.partition_counts) == COUNT
 
 
 def test_an_interval_is_open_at_its_end(pair: AgencyPair) -> None:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from sinergi_consumers.decode.decoder import Decoder
 from sinergi_consumers.reading.partition import Partition
+from sinergi_consumers.reading.record_leaves import RecordLeaves
 from sinergi_schemas import errors
+from sinergi_schemas.garbage import collect_rarely, leave_loaded_objects
 from sinergi_schemas.kafka.admin import bounds, describe, open_admin, partition_count
 from sinergi_schemas.kafka.partitions import added
 from sinergi_schemas.kafka.scan import open_scan
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.bus import Bus
-    from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_consumers.reading.partition import Leaves, VerifiedBatch
     from sinergi_schemas.avro_types.nodes import RecordType
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.scan import PartitionScan
@@ -173,6 +175,10 @@ class Replay:
         return Decoder(self.bus.catalog, self.topic.event_type)
 
     @cached_property
+    def _empty(self) -> pl.DataFrame:
+        return self._decoder.empty_frame()
+
+    @cached_property
     def _schema(self) -> RecordType:
         return self.bus.catalog.newest(self.topic.event_type).event
 
@@ -195,12 +201,16 @@ class Replay:
 
         Args:
             number: of the partition.
-            wanted: the filter.
+            wanted: the filter. If it names a record, only the events of that record are decoded.
             sizes: tree sizes; their roots are stored in the partition's counts.
         """
         counts = self.new_counts(number)
         for batch in self.batches(counts, sizes):
-            for part in self._decoder.parts(batch):
+            leaves = _leaves_to_decode(batch, wanted)
+            if not leaves.messages:
+                yield self._empty
+                continue
+            for part in self._decoder.parts(leaves):
                 for each in part.refused:
                     counts.refused.add(each.reason, each.message.offset, each.message.leaf_index)
                 not_agreed = self.bus.agreement_check.violations(self.topic, part.events)
@@ -256,7 +266,7 @@ class Replay:
 
     def empty_frame(self) -> pl.DataFrame:
         """A frame with the columns of `events` and no rows."""
-        return self._decoder.empty_frame()
+        return self._empty
 
     def partitions(self) -> range:
         """The partitions that the agreement includes. Other partitions contain no event.
@@ -317,6 +327,8 @@ class Replay:
         self, tree: Frontier, counts: ReplayCounts, sizes: AbstractSet[int]
     ) -> Iterator[VerifiedBatch]:
         """As `batches`, from the leaf after a tree whose leaves were verified before."""
+        leave_loaded_objects()
+        collect_rarely()
         number, ordered = counts.partition, sorted(sizes)
         keys = self.bus.agreements.ring(self.topic, number)
         bus = self.bus.agreements.bus
@@ -328,6 +340,13 @@ class Replay:
                 counts.add(batch, tree, ordered)
                 tree = batch.frontier
                 yield batch
+
+
+def _leaves_to_decode(batch: VerifiedBatch, wanted: ReplayFilter) -> Leaves:
+    """The leaves of a batch that may pass a filter."""
+    if wanted.record_id is None or wanted.reached is not None:
+        return batch
+    return RecordLeaves.of(batch, wanted.record_id)
 
 
 def _read(

@@ -95,6 +95,9 @@ def replay(
     that are given. Nothing is written to the bus. A topic is also compared with its owner's heads
     and its readers' receipts, which shows whether messages at its end are missing.
 
+    With --key all leaves are verified, but only the events of that record are decoded, and so
+    only they are compared with schema and agreement.
+
     With --into the events become rows of an empty database, with the same tables, projections and
     quarantine as in a reader's own, so that the two can be compared row by row. It takes every
     event. Repeated, it goes on where it was broken off; no other replay may write to that database.

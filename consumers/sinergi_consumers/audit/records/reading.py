@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.decode.decoder import Decoder
+from sinergi_consumers.reading.record_leaves import RecordLeaves
 from sinergi_schemas import codec, errors
 from sinergi_schemas.seal.merkle import Frontier, appended_inclusion_proof
 from sinergi_schemas.seal.proof import Proof
 from sinergi_schemas.topics import TopicPartition, partition_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from sinergi_consumers.bus import Bus
     from sinergi_schemas.catalog import Schema
@@ -117,27 +118,15 @@ def read_record(
                 more = f"it has more than {MOST_REVISIONS:,} events, or {MOST_BYTES // 2**20} MiB"
                 raise errors.RecordRefused(f"{more}; read it with `sinergi replay --key`")
             if messages:
-                part = _RecordLeaves(topic, number, messages)
+                part = RecordLeaves(topic, number, messages)
                 found.revisions += _revisions(bus, decoder, part, tree, each)
             tree = each.frontier
         while_reading(audit)
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _RecordLeaves:
-    """The leaves of one record under one checkpoint."""
-
-    topic: Topic
-    partition: int
-    messages: Sequence[Message]
-
-    def message(self, leaf_index: int) -> Message:
-        return next(each for each in self.messages if each.leaf_index == leaf_index)
-
-
 def _revisions(
-    bus: Bus, decoder: Decoder, part: _RecordLeaves, tree: Frontier, sealed: VerifiedLeaves
+    bus: Bus, decoder: Decoder, part: RecordLeaves, tree: Frontier, sealed: VerifiedLeaves
 ) -> Iterator[SealedRevision]:
     """The events of a record under one checkpoint.
 
