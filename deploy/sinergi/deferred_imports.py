@@ -44,15 +44,15 @@ def is_loaded(name: str) -> bool:
 
 @contextmanager
 def uninstalled(library: str) -> Iterator[None]:
-    """Let imports in the block find that a library is not installed, unless it is loaded."""
-    if library in sys.modules:
-        yield
-        return
+    """Let imports in the block find that a library is not installed, also if it is loaded."""
+    before = sys.modules.pop(library, None)
     sys.modules[library] = cast("ModuleType", None)  # Python's own mark
     try:
         yield
     finally:
         del sys.modules[library]
+        if before is not None:
+            sys.modules[library] = before
 
 
 class _DeferringFinder(MetaPathFinder):

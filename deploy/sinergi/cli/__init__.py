@@ -6,9 +6,8 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from importlib import import_module
 
-from sinergi.deferred_imports import defer_imports, uninstalled
+from sinergi.deferred_imports import defer_imports
 from sinergi.exit_status import ExitStatus
 
 
@@ -21,9 +20,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         defer_imports()
-        # structlog loads rich's tracebacks, which take as long as all of ours and which no log has.
-        with uninstalled("rich"):
-            import_module("structlog")
         from sinergi.cli.root import run  # noqa: PLC0415 - importing the package stays free
     except KeyboardInterrupt:  # Ctrl-C may come while modules load
         with suppress(OSError):
