@@ -417,3 +417,40 @@ def test_what_cannot_be_verified_is_refused_in_one_line(
     assert "both go to standard output" in err
     (tmp_path / "there").touch()
     assert empty.run("verify", "--out", str(tmp_path / "there"))[0] == 2
+
+
+def test_without_a_database_topics_are_verified_and_the_rest_is_said_to_be_unchecked(
+    verified: VerifiedDatabase, tmp_path: Path
+) -> None:
+    pair, auditor = verified.pair, tmp_path / "auditor.toml"
+    auditor.write_text(
+        f'agreements = "{pair.folder}"\nkafka = {{ bootstrap = "{pair.kafka}" }}\n',
+        encoding="utf-8",
+    )
+    settings = ("--config", str(auditor))
+    status, out, err = verified.run(*settings, "verify")
+    assert status == 2, err
+    assert max(map(len, out.splitlines())) <= 100
+    assert err.splitlines()[-1] == (
+        "verdict: 3 of 4 parts proved; not checked: rows of a reader's database"
+    )
+    status, found = verified.document(*settings, "verify")
+    assert (status, found["proved"], found["tables"]) == (2, None, [])
+    by_verdict = {each["part"]: each["verdict"] for each in found["parts"]}
+    assert by_verdict == {
+        "seal": "proved",
+        "heads": "proved",
+        "receipts": "proved",
+        "rows": "not checked",
+    }
+    status, out, err = verified.run(*settings, "verify", "--out", str(tmp_path / "x"))
+    assert (status, out) == (2, "")
+    assert "consumer.database is not set; leave --out away" in err
+    number = place_of(pair, "P/3")[0]
+    cut = {number: slice(-1)}
+    verified.replace_topic(
+        pair.topic.name, pair.partitions, lambda at, all_: all_[cut.get(at, slice(None))]
+    )
+    status, found = verified.document(*settings, "verify")
+    assert (status, found["proved"]) == (1, False)
+    assert {each["part"] for each in found["parts"] if each["verdict"] == "disproved"} == {"seal"}

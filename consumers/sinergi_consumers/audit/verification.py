@@ -1,4 +1,4 @@
-"""Whether a reader's database has what the owners of its topics sealed: all of it, part by part.
+"""Whether topics, and a reader's database, have what the owners sealed: all of it, part by part.
 
 One snapshot of the database is read first, then the topics to their ends. So a topic has at least
 the leaves that the database has, unless some were taken away.
@@ -43,7 +43,7 @@ class Verification:
         bus: the connection, the agreements, and the agency that reads.
         series: the audits of the topics.
         projections: of the database.
-        own_name: the name of the database's key for receipts.
+        own_name: the name of the database's key for receipts; empty without a database.
         is_partial: whether only some topics are verified.
         parts: what is proved, what is not, and what could not be checked.
         projection_results: how the tables differ from the events.
@@ -109,6 +109,22 @@ class Verification:
             self.parts += verified_parts.of_positions(result.projection, own, read)
             self.parts += verified_parts.of_rows(result, has_position=bool(own))
             progressed()
+
+    def run_topics(self, progressed: Callable[[], None]) -> None:
+        """Verify the topics alone, their owners' heads and the receipts: there is no database.
+
+        Args:
+            progressed: called after each batch of messages.
+
+        Raises:
+            SinergiError: the only topic cannot be read.
+        """
+        for _ in self.series.batches({}):
+            progressed()
+        for audit in self.series.audits:
+            self.parts += verified_parts.of_topic(audit)
+            self.parts += verified_parts.of_receipts(audit, self.own_name, {})
+        self.parts.append(verified_parts.of_no_database())
 
     def _position(
         self,

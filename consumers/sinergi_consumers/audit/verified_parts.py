@@ -203,6 +203,12 @@ def of_unknown(projections: Iterable[str]) -> Iterator[VerifiedPart]:
         yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
 
 
+def of_no_database() -> VerifiedPart:
+    """What cannot be checked without a reader's database."""
+    what = "consumer.database is not set: no position, row or quarantine was compared"
+    return VerifiedPart("rows", "a reader's database", PartVerdict.UNCHECKED, what)
+
+
 def _of_position(position: PositionResult, subject: str) -> VerifiedPart:
     number, size = position.key.tp.partition, counted(position.size, "leaf", "leaves")
     where = f"partition {number}: "

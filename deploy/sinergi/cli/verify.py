@@ -1,14 +1,14 @@
-"""`sinergi verify`: whether a database has exactly what was published, row by row."""
+"""`sinergi verify`: whether topics and a database have exactly what was published, row by row."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from sinergi.cli import replay_topics, root, row_differences, terminal
-from sinergi.cli.journaled_run import AuditRequest, journaled
+from sinergi.cli.journaled_run import AuditRequest, JournaledRun, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import Force, Limit, TopicNames, Why, json_option
 from sinergi.cli.replay_progress import series_progress
@@ -33,9 +33,11 @@ from sinergi_schemas.timeouts import DatabaseTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.verified_parts import VerifiedPart
+    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.topics import Topic
 
 _FEW = 20
@@ -70,12 +72,15 @@ def verify(
     ] = False,
     why: Why = None,
 ) -> None:
-    """Verify that this agency's database has exactly what was published, row by row.
+    """Verify that the topics and this agency's database have exactly what was published.
 
     It verifies the seals of the topics from their first leaf, their owners' heads, the receipts of
     all readers, the positions, and every row of every projection against the events. It names the
     first differences, counts all, and says who could have made them. Nothing is changed: it writes
     temporary tables, and its run into the journal. A materialiser may run meanwhile.
+
+    Without consumer.database, as an auditor has none, it verifies the topics, heads and receipts,
+    and counts the database as not checked.
 
     Values of protected fields are shown with --show-values only. The role in
     consumer.database_roles.auditor has the rights that it needs, and can change nothing; that of a
@@ -99,6 +104,8 @@ def verify(
     read = [each.topic for each in verification.series.audits]
     with journaled(settings, verification.bus.agreements, read, request) as run:
         run.audits = verification.series.audits
+        if not settings.values.consumer.database:
+            _verify_topics(verification, run, to_file, as_json=as_json)
         needed = rights.verifier(verification.projections)
         url = settings.consumer_database
         with (
@@ -122,14 +129,37 @@ def verify(
                 _show_parts(verification.parts)
                 row_differences.show(found, display, row_differences.count(results), limit)
         run.counts["differing_rows"] = row_differences.count(results)
-        run.verdict = sentence(verification.parts)
-        _report(verification.parts)
-        raise typer.Exit(_STATUSES[overall(verification.parts)])
+        _end(verification, run)
+
+
+def _verify_topics(
+    verification: Verification, run: JournaledRun, to_file: Path | None, *, as_json: bool
+) -> NoReturn:
+    """Verify what can be verified without a database."""
+    if to_file is not None:
+        what = "--out takes differing rows, and consumer.database is not set; leave --out away"
+        raise errors.VerificationRefused(what)
+    with logged_native_output(), series_progress(verification.series) as progressed:
+        verification.run_topics(progressed)
+    if as_json:
+        terminal.show_json(_document(verification, []), str)
+    else:
+        _show_parts(verification.parts)
+    _end(verification, run)
+
+
+def _end(verification: Verification, run: JournaledRun) -> NoReturn:
+    """Say on standard error what was found, and end the command."""
+    run.verdict = sentence(verification.parts)
+    _report(verification.parts)
+    raise typer.Exit(_STATUSES[overall(verification.parts)])
 
 
 def _verification(settings: Settings, catalog: Catalog, names: Sequence[Topic]) -> Verification:
     """What to verify: the topics that the agency reads, or those of them that are named."""
     agreements = settings.agreements()
+    if not settings.values.consumer.database:
+        return _of_topics(settings, agreements, catalog, names)
     settings.check_party(agreements)
     begun = {*agreements.topics_since(SYSTEM.now())}
     readable = [each for each in agreements.read_by(settings.agency) if each in begun]
@@ -151,6 +181,18 @@ def _verification(settings: Settings, catalog: Catalog, names: Sequence[Topic]) 
         f"{agreements.bus}/{settings.agency}/{settings.consumer_name}",
         is_partial=bool(names),
     )
+
+
+def _of_topics(
+    settings: Settings, agreements: Agreements, catalog: Catalog, names: Sequence[Topic]
+) -> Verification:
+    """What to verify without a database: the topics that may be read here."""
+    buses = {
+        each: Bus(replay_topics.connection(settings, each), agreements, catalog)
+        for each in replay_topics.chosen(settings, agreements, names, [], [])
+    }
+    series = AuditSeries([Audit(bus, each, Copies()) for each, bus in buses.items()])
+    return Verification(next(iter(buses.values())), series, (), "", is_partial=bool(names))
 
 
 def _show_parts(parts: Sequence[VerifiedPart]) -> None:
