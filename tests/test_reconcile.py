@@ -300,8 +300,8 @@ def test_a_row_that_another_agency_lost_shows_in_its_signed_counts(
     assert desk.write_counts(file) == 1
     status, out, _ = desk.compare_counts(file)
     assert status == 1
-    assert "another count" in out
-    assert f"{COUNT - 1}, 1 wrong" in out
+    assert f"another count: {COUNT - 1} there, {COUNT} in the topic" in out
+    assert f"{COUNT - 1}, 1 difference" in out
 
 
 def test_counts_with_another_event_of_the_same_number_differ(desk: Desk, tmp_path: Path) -> None:
@@ -314,7 +314,8 @@ def test_counts_with_another_event_of_the_same_number_differ(desk: Desk, tmp_pat
     file.write_text(signed_counts.sign(forged, [key]), "utf-8")
     status, out, _ = desk.compare_counts(file)
     assert status == 1
-    assert f"{COUNT}, 1 wrong" in out
+    assert f"{COUNT}, 1 difference" in out
+    assert "as many events, but others" in out
 
 
 def test_counts_that_were_changed_or_are_of_another_zone_are_refused(
@@ -365,3 +366,10 @@ def test_wrong_input_is_one_line_and_nothing_is_reconciled(
     assert (status, out) == (2, "")
     assert said in err
     assert sum(each.startswith("sinergi: ") for each in err.splitlines()) == 1
+
+
+def test_a_database_that_signs_as_another_one_is_not_taken_for_the_named_one(desk: Desk) -> None:
+    other = f"{desk.pair.reader}/other={desk.pair.consumer_url}"
+    status, out, err = desk.reconcile("--database", other)
+    assert status == 2, out
+    assert f"that database signs its receipts as {desk.reader}, and not as" in err

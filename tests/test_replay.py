@@ -236,6 +236,9 @@ def test_every_output_holds_every_event(
     table = pl.read_csv(shown("--output", "csv"))
     assert table.height == COUNT
     assert json.loads(table["escort"][0]) == lines[0]["escort"]
+    is_list = [isinstance(lines[0][name], list) for name in table.columns]
+    assert is_list == sorted(is_list), "lists come last"
+    assert table["recorded_at"][0].endswith("+07:00")
     parquet = tmp_path / "events.parquet"
     shown("--output", "parquet", "--out", str(parquet))
     assert pl.read_parquet(parquet).height == COUNT

@@ -376,6 +376,9 @@ def test_files_of_several_types_go_to_a_folder_and_hold_what_ndjson_holds(
             assert [each["event_id"] for each in rows] == [each["event_id"] for each in expected]
             assert folder.joinpath(f"{name}.{kind}").stat().st_mode & 0o777 == 0o600
         assert full.replay("--output", kind, "--out", str(folder))[0] == 2
+        assert f"wrote {folder / TYPES[0]}.{kind}: " in err
+        status, _, err = full.replay("--output", kind, "--out", str(tmp_path / f"x.{kind}"))
+        assert (status, f"x.{kind} is named as one file" in err) == (2, True)
         assert full.replay("--output", kind, "--out", str(folder), "--force")[0] == 0
 
 

@@ -422,7 +422,7 @@ def test_what_cannot_be_verified_is_refused_in_one_line(
 def test_without_a_database_topics_are_verified_and_the_rest_is_said_to_be_unchecked(
     verified: VerifiedDatabase, tmp_path: Path
 ) -> None:
-    pair, auditor = verified.pair, tmp_path / "auditor.toml"
+    pair, auditor = verified.pair, tmp_path / "auditor.settings"
     auditor.write_text(
         f'agreements = "{pair.folder}"\nkafka = {{ bootstrap = "{pair.kafka}" }}\n',
         encoding="utf-8",
@@ -430,6 +430,7 @@ def test_without_a_database_topics_are_verified_and_the_rest_is_said_to_be_unche
     settings = ("--config", str(auditor))
     status, out, err = verified.run(*settings, "verify")
     assert status == 2, err
+    assert out, err
     assert max(map(len, out.splitlines())) <= 100
     assert err.splitlines()[-1] == (
         "verdict: 3 of 4 parts proved; not checked: rows of a reader's database"

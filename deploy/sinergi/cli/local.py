@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,9 @@ from sinergi.cli import terminal
 from sinergi.cli.options import AsJson, command_group
 from sinergi.exit_status import ExitStatus
 from sinergi.local import Local, LocalStatus
+from sinergi.local.errors import LocalFolderRefused
+from sinergi.local.state import LocalState
+from sinergi_schemas.files.toml_file import near_name
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -67,6 +71,7 @@ def up(
     Example: sinergi local up
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    _note_new(folder)
     is_secured = False if plaintext else None
     services = Local(folder, Console(stderr=True), is_secured=is_secured, brokers=brokers)
     _print(services.up(new_ports=new_ports), as_json=as_json)
@@ -100,14 +105,38 @@ def database(
 ) -> None:
     """Print the URL of a database, which is created if it does not exist.
 
-    The URL names the file that holds the password.
+    The URL names the file that holds the password. Sinergi and SQLAlchemy take it. Standard error
+    has the URL that psql and other programs of PostgreSQL take.
 
     Example: sinergi local database register
     """
     if not re.fullmatch("[a-z_][a-z0-9_]{0,62}", name):
         what = "at most 63 lower-case letters, digits and underscores, and no digit first"
         raise typer.BadParameter(f"{name!r} is no name; write {what}", param_hint="NAME")
-    terminal.show_line(Local(folder).database(name))
+    url = Local(folder).database(name)
+    terminal.show_line(url)
+    terminal.note(f"for psql: {url.replace('postgresql+psycopg:', 'postgresql:', 1)}")
+
+
+def _note_new(folder: Path) -> None:
+    """Say that nothing was started in a folder before: its name may be mistyped."""
+    if LocalState.read(folder) is not None:
+        return
+    beside = folder.absolute().parent
+    others: list[str] = []
+    with suppress(OSError):  # there is no such folder, or others may not list it
+        others = [each.name for each in beside.iterdir() if _is_local(each)]
+    near = near_name(folder.absolute().name, others)
+    hint = f"; did you mean {near}, which is beside it?" if near else ""
+    terminal.note(f"{folder} is new: its Kafka and its PostgreSQL are empty{hint}")
+
+
+def _is_local(folder: Path) -> bool:
+    """Whether services were started in a folder that can be read."""
+    try:
+        return folder.is_dir() and LocalState.read(folder) is not None
+    except LocalFolderRefused:
+        return False
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import polars as pl
 
-from sinergi.cli import terminal
+from sinergi.cli import terminal, written_files
 from sinergi.cli.parquet_output import ParquetWriter
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi_schemas import errors
 from sinergi_schemas.files.output_file import OWNER_FOLDER, STANDARD_OUTPUT, OutputFile
-from sinergi_schemas.plain_text import ENCODING_ERRORS, PATTERN, plain, plain_lines
+from sinergi_schemas.plain_text import ENCODING_ERRORS, PATTERN, counted, plain, plain_lines
 from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -159,7 +160,10 @@ class _NdjsonWriter(_TextWriter):
 
 
 class _CsvWriter(_TextWriter):
-    """One header, then one line an event; a list is JSON in its cell."""
+    """One header, then one line an event; a list is JSON in its cell, behind all other columns.
+
+    Times are in the event's own zone, with its offset.
+    """
 
     def __init__(self, target: OutputFile, *, for_spreadsheets: bool) -> None:
         self._target = target
@@ -168,7 +172,8 @@ class _CsvWriter(_TextWriter):
 
     def write(self, frame: pl.DataFrame) -> None:
         octets = pl.selectors.binary().bin.encode("hex").str.replace("^", "\\x")
-        frame = frame.with_columns(octets)
+        lists = pl.selectors.by_dtype(pl.List)
+        frame = _with_offsets(frame.with_columns(octets)).select(~lists, lists)
         flat = frame.with_columns(
             self._texts(_as_json(frame[name]) if isinstance(kind, pl.List) else frame[name])
             for name, kind in frame.schema.items()
@@ -188,13 +193,42 @@ class _CsvWriter(_TextWriter):
         return column
 
 
-class _FolderWriter:
-    """A file for each event type, since events of several types have no common columns."""
+class _CountingWriter:
+    """Counts the events of each type that another writer takes."""
 
-    def __init__(self, writers: Mapping[str, EventWriter]) -> None:
-        self._writers = writers
+    def __init__(self, writer: EventWriter) -> None:
+        self._writer = writer
+        self.counts: Counter[str] = Counter()
 
     def add(self, topic: Topic, events: pl.DataFrame) -> None:
+        self.counts[topic.event_type] += events.height
+        self._writer.add(topic, events)
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        self._writer.finish(facts)
+
+    def abandon(self) -> None:
+        self._writer.abandon()
+
+
+class _FolderWriter:
+    """A file for each event type, since events of several types have no common columns.
+
+    A type without an event gets no file: it would hold the names of columns alone.
+
+    Args:
+        open_file: opens the file of an event type.
+    """
+
+    def __init__(self, open_file: Callable[[str], EventWriter]) -> None:
+        self._open_file = open_file
+        self._writers: dict[str, EventWriter] = {}
+
+    def add(self, topic: Topic, events: pl.DataFrame) -> None:
+        if events.is_empty():
+            return
+        if topic.event_type not in self._writers:
+            self._writers[topic.event_type] = self._open_file(topic.event_type)
         self._writers[topic.event_type].add(topic, events)
 
     def finish(self, facts: Mapping[str, Any]) -> None:
@@ -221,6 +255,7 @@ def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[Event
     """
     if to.for_spreadsheets and to.output is not Output.CSV:
         raise errors.ReplayRefused("--spreadsheet-safe goes with --output csv")
+    files: dict[str, Path] = {}
     with ExitStack() as stack:
         if to.output is Output.TABLE:
             if to.path is not None:
@@ -228,16 +263,22 @@ def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[Event
             writer: EventWriter = _TableWriter()
         elif to.output is not Output.NDJSON and len(event_types) > 1:
             folder = _folder(to)
-            writer = _FolderWriter(
-                {
-                    each: _writer(to, folder / f"{each}.{to.output}", stack)
-                    for each in sorted(event_types)
-                }
-            )
+            files = {each: folder / f"{each}.{to.output}" for each in sorted(event_types)}
+            for each in files.values():
+                OutputFile.check(each, force=to.force)
+            writer = _FolderWriter(lambda each: _writer(to, files[each], stack))
         else:
             writer = _writer(to, to.path or STANDARD_OUTPUT, stack)
+        counting = _CountingWriter(writer)
         stack.callback(writer.abandon)
-        yield writer
+        yield counting
+    if to.path is not None and not files:
+        written_files.note(to.path, counted(counting.counts.total(), "event"))
+    for name, path in files.items():
+        if counting.counts[name]:
+            written_files.note(path, counted(counting.counts[name], "event"))
+        else:
+            terminal.note(f"sinergi: no event of the type {name}, and so no file of it")
 
 
 @contextmanager
@@ -281,14 +322,33 @@ def _folder(to: Destination) -> Path:
         ReplayRefused: none is named.
         OutputRefused: it cannot be made.
     """
+    what = "events of several types have no common columns"
     if to.path is None or to.path == STANDARD_OUTPUT:
-        what = "events of several types have no common columns"
         raise errors.ReplayRefused(f"{what}; say --out FOLDER for a file of each, or use ndjson")
+    if to.path.suffix == f".{to.output}" and not to.path.is_dir():
+        hint = f"--out {to.path.with_suffix('')} for a folder with a file of each, or --type"
+        raise errors.ReplayRefused(f"{what}, and {to.path} is named as one file; say {hint}")
     try:
         to.path.mkdir(mode=OWNER_FOLDER, exist_ok=True)
     except OSError as why:
         raise errors.OutputRefused(str(to.path), str(why.strerror)) from None
     return to.path
+
+
+def _with_offsets(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame whose times are texts with the offset of the event's zone, or of UTC without one."""
+    zones = frame["zone"] if "zone" in frame.columns else [None] * frame.height
+    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    return frame.with_columns(_moments(frame[name], zones) for name in times)
+
+
+def _moments(column: pl.Series, zones: Iterable[object]) -> pl.Series:
+    try:
+        pairs = zip(column, zones, strict=True)
+        texts = [when and in_zone(when, zone).isoformat() for when, zone in pairs]
+    except (OverflowError, ValueError):  # a time that Python's calendar does not have
+        return column.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00")
+    return pl.Series(column.name, texts, pl.String)
 
 
 def _encoded(text: str, target: OutputFile) -> bytes:

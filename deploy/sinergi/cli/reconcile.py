@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sinergi.cli import reconciliation_matrix, replay_topics, root, terminal
+from sinergi.cli import reconciliation_matrix, replay_topics, root, terminal, written_files
 from sinergi.cli.journaled_run import AuditRequest, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import Force, Limit, TopicNames, Why, json_option
@@ -142,9 +142,11 @@ def reconcile(
             with OutputFile.open(to_file, force=force) as target:
                 for each in found.discrepancies:
                     target.write(json.dumps(_difference(each)).encode() + b"\n")
+            written_files.note(to_file, counted(len(found.discrepancies), "difference"))
         if counts_file is not None and keys is not None:
             with OutputFile.open(counts_file, force=force) as target:
                 target.write(_signed(found, settings.agency, keys).encode())
+            written_files.note(counts_file, "the signed counts")
         if as_json:
             terminal.show_json(_document(found, first))
         else:
@@ -322,4 +324,6 @@ def _difference(placed: PlacedDiscrepancy) -> dict[str, Any]:
         "leaf": found.leaf,
         "event_id": None if found.event_id is None else str(found.event_id),
         "day": None if found.day is None else found.day.isoformat(),
+        "side_events": None if found.counts is None else found.counts[0],
+        "topic_events": None if found.counts is None else found.counts[1],
     }

@@ -13,6 +13,7 @@ from sinergi_schemas.plain_text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sinergi_consumers.audit.reconciliation.comparison import Discrepancy
     from sinergi_consumers.audit.reconciliation.reconciliation import (
         MatrixRow,
         PlacedDiscrepancy,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     )
 
 _UNKNOWN = "unknown"
+_MOST_ABREAST = 2  # sides that fit beside the other columns at 100 columns
 _DIFFERENCES = (
     TableColumn("side"),
     TableColumn("what"),
@@ -31,27 +33,33 @@ _DIFFERENCES = (
 
 
 def show(found: Reconciliation, *, is_every_day: bool) -> None:
-    """Show a row for each topic and day. Neighbouring days on which all is equal are one row."""
+    """Show a row for each topic and day. Neighbouring days on which all is equal are one row.
+
+    More than two sides would not fit beside each other: then each has a row of its own.
+    """
     names = [each.name for each in found.sides if each.name not in found.unread]
     names += [each.name for each in found.stated]
+    groups = [*_groups(found.matrix, is_every_day=is_every_day)]
     columns = [
         TableColumn("agency", ColumnKind.HEADING),
-        TableColumn("type"),
+        TableColumn("type", ColumnKind.HEADING),
         TableColumn(f"day ({found.zone})"),
         TableColumn("topic", ColumnKind.NUMBER),
-        *(TableColumn(name, ColumnKind.NUMBER) for name in names),
     ]
-    rows = [
-        [
-            TableCell(group[0].topic.agency),
-            TableCell(group[0].topic.event_type),
-            TableCell(_days(group)),
-            TableCell(f"{sum(each.sealed for each in group):,}"),
-            *(_cell(group, name) for name in names),
-        ]
-        for group in _groups(found.matrix, is_every_day=is_every_day)
-    ]
-    terminal.show_table(columns, rows)
+    if len(names) > _MOST_ABREAST:
+        sides = [TableColumn("side"), TableColumn("events there", ColumnKind.NUMBER)]
+        rows = [[*_head(each), name, _cell(each, name)] for each in groups for name in names]
+        terminal.show_table([*columns, *sides], rows)
+        return
+    beside = (TableColumn(name, ColumnKind.NUMBER) for name in names)
+    abreast = [[*_head(each), *(_cell(each, name) for name in names)] for each in groups]
+    terminal.show_table([*columns, *beside], abreast)
+
+
+def _head(group: Sequence[MatrixRow]) -> list[str | TableCell]:
+    """The cells before those of the sides."""
+    topic, sealed = group[0].topic, sum(each.sealed for each in group)
+    return [topic.agency, topic.event_type, _days(group), f"{sealed:,}"]
 
 
 def show_differences(first: Sequence[PlacedDiscrepancy], count: int) -> None:
@@ -61,7 +69,7 @@ def show_differences(first: Sequence[PlacedDiscrepancy], count: int) -> None:
     rows: list[list[str | TableCell]] = [
         [
             side,
-            TableCell(found.state, "bold red"),
+            TableCell(_what(found), "bold red"),
             topic.name,
             "" if found.leaf is None else f"{found.partition}/{found.leaf}",
             _UNKNOWN if found.day is None else found.day.isoformat(),
@@ -72,6 +80,15 @@ def show_differences(first: Sequence[PlacedDiscrepancy], count: int) -> None:
     terminal.show_table(_DIFFERENCES, rows)
     if count > len(first):
         terminal.note(f"{counted(count - len(first), 'more difference')}: --limit or --out")
+
+
+def _what(found: Discrepancy) -> str:
+    """What is wrong; for signed counts with both numbers."""
+    if found.counts is None:
+        return found.state
+    there, expected = found.counts
+    numbers = f"{there:,} there, {expected:,} in the topic"
+    return f"{found.state}: {numbers}" if there != expected else "as many events, but others"
 
 
 def _groups(matrix: Sequence[MatrixRow], *, is_every_day: bool) -> Iterator[Sequence[MatrixRow]]:
@@ -98,7 +115,7 @@ def _days(group: Sequence[MatrixRow]) -> str:
 
 
 def _cell(group: Sequence[MatrixRow], name: str) -> TableCell:
-    """The count of a side: its rows, and what is in quarantine, on its way, or wrong."""
+    """The count of a side: its rows, and what is in quarantine, on its way, or differs."""
     found = [each.sides[name] for each in group if name in each.sides]
     if not found:
         return TableCell("-", "dim")
@@ -109,5 +126,5 @@ def _cell(group: Sequence[MatrixRow], name: str) -> TableCell:
     if total.on_their_way:
         text += f", {total.on_their_way:,} on their way"
     if total.discrepancies:
-        text += f", {total.discrepancies:,} wrong"
+        text += f", {counted(total.discrepancies, 'difference')}"
     return TableCell(text, "bold red" if total.discrepancies else "")

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sinergi.cli import received, record_document, record_search, root, terminal
+from sinergi.cli import (
+    received,
+    record_document,
+    record_search,
+    root,
+    terminal,
+    written_files,
+)
 from sinergi.cli.journaled_run import AuditRequest
 from sinergi.cli.options import AsJson, Force, Why
 from sinergi.cli.tables import ColumnKind, TableColumn
@@ -16,6 +23,7 @@ from sinergi.records.own_facts import own_facts
 from sinergi_consumers.audit.records.life import life
 from sinergi_schemas import errors
 from sinergi_schemas.files.output_file import OutputFile
+from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
     from sinergi.cli.record_search import FoundRecord, RecordSearch
@@ -98,6 +106,7 @@ def record(
 
             with OutputFile.open(html, force=force) as target:
                 target.write(rendered("record.html.jinja", life=page))
+            written_files.note(html, counted(len(page["revisions"]), "revision"))
         if as_json:
             terminal.show_json(page or received.document(found, event_type, record_id))
         elif page is not None and html is None:

@@ -11,6 +11,7 @@ from sinergi.reconciling.streaming import DAY, streamed
 from sinergi_consumers.audit.reconciliation.stored_events import StoredState, as_frame
 from sinergi_consumers.projections.projection import history
 from sinergi_consumers.sinks.postgresql import stored_statements
+from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
@@ -58,10 +59,15 @@ class DatabaseSide:
         """The position of the history in each topic-partition.
 
         Raises:
+            ReconciliationRefused: the database signs its receipts as another one.
             StoredStateInvalid: a stored position is not one.
             Unavailable, Fatal, Refused: see `Database.reading`.
         """
         with closing(self._database()) as database, database.reading() as connection:
+            signers = stored_statements.receipt_signers(connection)
+            if signers and self.name not in signers:
+                what = f"that database signs its receipts as {', '.join(signers)}"
+                raise errors.ReconciliationRefused(f"{what}, and not as {self.name}")
             positions = stored_statements.positions(connection)
         return {
             key.tp: frontier.size

@@ -57,6 +57,8 @@ class Discrepancy(NamedTuple):
         event_id: of the event; None if nobody can read it.
         partition, leaf: where it stands; None if it has no leaf.
         day: of `recorded_at`; None if it is unknown.
+        counts: how many events the side states for the day, and how many the topic has of those
+            that the side should have; None if events are compared one by one.
     """
 
     state: EventState
@@ -64,6 +66,7 @@ class Discrepancy(NamedTuple):
     partition: int | None
     leaf: int | None
     day: date | None
+    counts: tuple[int, int] | None = None
 
 
 class SideCount(NamedTuple):

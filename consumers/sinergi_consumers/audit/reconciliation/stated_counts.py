@@ -72,5 +72,5 @@ class StatedComparison:
             self.counts[day] = SideCount(events - quarantined, quarantined, on_their_way, wrong)
             if wrong:
                 self.discrepancies.append(
-                    Discrepancy(EventState.OTHER_COUNT, None, None, None, day)
+                    Discrepancy(EventState.OTHER_COUNT, None, None, None, day, (events, count))
                 )

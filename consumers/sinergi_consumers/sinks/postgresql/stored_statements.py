@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.sinks.protocol import PositionKey
 from sinergi_schemas.postgresql import stored
+from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _RECEIPTS = """
     FROM sinergi_consumer.receipt WHERE published_at IS NOT NULL
     ORDER BY topic, partition, size DESC
 """
+_LAST_RECEIPT = "SELECT note FROM sinergi_consumer.receipt ORDER BY signed_at DESC LIMIT 1"
 
 
 class StoredCheckpoint(NamedTuple):
@@ -84,6 +86,19 @@ def largest_published(connection: psycopg.Connection) -> Mapping[TopicPartition,
     """The size in the largest receipt of each topic-partition that this database has published."""
     rows = connection.execute(_RECEIPTS)
     return {TopicPartition(topic, number): size for topic, number, size in rows}
+
+
+def receipt_signers(connection: psycopg.Connection) -> list[str]:
+    """As which databases this database has signed its last receipt, `<agency>/<database>`.
+
+    It is empty if the database has signed none. The signatures are not verified.
+
+    Raises:
+        NoteMalformed: the stored receipt is no note.
+    """
+    found = connection.execute(_LAST_RECEIPT).fetchone()
+    names = [each.name.split("/") for each in parse_note(found[0]).signatures] if found else []
+    return ["/".join(each[1:]) for each in names if len(each) == len(("bus", "agency", "database"))]
 
 
 def _tp(topic: str, number: int, table: str, size: int) -> TopicPartition:
