@@ -449,7 +449,7 @@ def test_a_record_that_is_not_there_is_told_and_exits_with_1(
     command = ["--config", str(pair.reader_settings), "replay", pair.topic.name]
     assert root.run([*command, "--key", "P/404", "--json"]) == 1
     out, err = capfd.readouterr()
-    assert f'no such record: nothing that holds in {pair.topic.name} has the key "P/404"' in err
+    assert f'no such record: no verified event in {pair.topic.name} has the key "P/404"' in err
     assert err.splitlines()[-1] == f"verdict: {pair.topic.name} is what {pair.publisher} sealed"
     (document,) = json.loads(out)
     assert (document["holds"], document["exit_status"]) == (True, 1)

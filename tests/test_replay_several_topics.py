@@ -145,7 +145,7 @@ FOUND_BY: list[tuple[list[str], list[str]]] = [
     (["--type", "transfer", "--type", "seizure"], ["S/1", "T/1", "T/2"]),
     (["--nik", NIK], ["S/1", "T/1", "V/1"]),
     (["--name", NAME], ["S/1", "V/1"]),
-    (["--name", "contoh satu"], []),
+    (["--name", "contoh  satu"], ["S/1", "V/1"]),
     (["--name-like", "Satoe Tjontoh"], ["S/1", "V/1"]),
     (["--name-like", "Contoh Empat"], ["V/2"]),
     (["--case", "lkn/12/iii/2026"], ["S/1", "V/1"]),
@@ -182,10 +182,33 @@ def test_a_name_in_any_spelling_is_told_as_such_without_the_name(full: Register)
     assert "Tjontoh" not in err
 
 
+def test_what_matches_nothing_is_told_with_a_sum_and_the_nearest_spelling(full: Register) -> None:
+    for options, hint in (
+        (("--unit", "Lapas Kelas IIA Rekan"), "did you mean Lapas Kelas IIA Rekaan"),
+        (("--case", "LKN/12/II/2026"), "did you mean LKN/12/III/2026"),
+        (("--unit", "Kantor Pos"), "no event that was read has this value"),
+        (("--name", "Tidak Ada"), "--name-like also finds other spellings"),
+        (("--leaf", "0/99"), "transfer/0 has 3 leaves"),
+        (("--leaf", "7/0"), "there is no partition 7"),
+    ):
+        status, out, err = full.replay(*options, "--output", "ndjson")
+        assert (status, out) == (0, ""), err
+        assert "of 3 topics; 0 match" in err
+        assert hint in err, options
+    assert "did you mean" not in full.replay("--case", "LKN/12/III/2026")[2]
+
+
+def test_several_topics_end_with_a_line_over_all_of_them(full: Register) -> None:
+    _, _, err = full.replay("--unit", "lapas khusus rekaan")
+    *_, total, verdict = err.splitlines()
+    assert total == "sinergi: read 6 events of 3 topics; 3 match"
+    assert verdict.startswith("verdict of all: 3 of 3 topics")
+
+
 def test_a_record_that_is_in_none_of_the_topics_is_told_once(full: Register) -> None:
     status, _, err = full.replay("--key", "T/9")
     assert status == 1
-    assert err.count('no such record: nothing that holds in these topics has the key "T/9"') == 1
+    assert err.count('no such record: no verified event in these topics has the key "T/9"') == 1
     assert full.replay("--key", "T/1")[0] == 0
 
 

@@ -24,8 +24,10 @@ from signed_agreement import write_signed
 from sinergi.cli import root
 from sinergi.exit_status import ExitStatus
 from sinergi.settings.model import variable
+from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.keys import SigningKey
+from sinergi_schemas.topics import Topic
 from test_cli import PATIENT
 from test_events import NIK
 from waiting import PATIENCE_SECONDS, until
@@ -168,7 +170,7 @@ def ask(
         (["replay", "--arrived-to", "2026-03-03T17:00Z"], "say whose database: --reader AGENCY"),
         (
             ["replay", "--arrived-to", "2026-03-03T17:00Z", "--reader", "nobody"],
-            "the agreements let nobody read nothing; readers are bnnk-banyuwangi",
+            'the agreements do not let "nobody" read any topic; readers are bnnk-banyuwangi',
         ),
         (["replay", "--reader", "bnnk-banyuwangi"], "--reader goes with --into, --arrived-from"),
         (["replay", *AS_OF], "--as-of fills tables; say --into URL"),
@@ -187,12 +189,13 @@ def ask(
         (["replay", "--into", "postgresql://h/d", "--reader", "bnnk/"], "'bnnk/' names no data"),
         (
             ["replay", "--into", "postgresql://h/d", "--reader", "nobody"],
-            "the agreements let nobody read nothing; readers are bnnk-banyuwangi",
+            'the agreements do not let "nobody" read any topic; readers are bnnk-banyuwangi',
         ),
         (
             ["replay", TOPIC, "--into", "postgresql://h/d", "--reader", "bnnk-banyuwangi"],
-            f"the agreements do not let bnnk-banyuwangi read {TOPIC}; readers are nobody",
+            f'the agreements do not let "bnnk-banyuwangi" read {TOPIC}; readers are nobody',
         ),
+        (["verify"], "`sinergi verify` is for an agency"),
         (["replay", TOPIC], f"No agreement in force covers {TOPIC}"),
         (["replay", "sinergi.bnnk-banyuwangi.transfer"], "No agreement in force covers sinergi"),
         (
@@ -220,6 +223,20 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_shown(
     assert said in found.line
     assert "Traceback" not in found.err
     assert len(found.line.splitlines()) <= 2
+
+
+def test_an_auditor_is_told_what_is_for_agencies_and_which_line_would_give_a_right(
+    ask: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audited = [Topic("lapas-banyuwangi", "seizure")]
+    monkeypatch.setattr(Agreements, "audited_by", lambda *_: audited)
+    told = ask("status")
+    assert told.status == 2
+    assert "`sinergi status` is for an agency" in told.err
+    told = ask("replay", "sinergi.lapas-banyuwangi.transfer")
+    assert told.status == 2
+    assert "no agreement lets ANONYMOUS read sinergi.lapas-banyuwangi.transfer" in told.err
+    assert "reads under the table of [auditors] that has ANONYMOUS" in told.err
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.similar_names import SimilarName
 
 _PERSON, _UNIT, _PLACE = "Person", "Unit", "Place"
+_MOST_SEEN = 5_000
 
 
 class EventCondition(Protocol):
@@ -75,19 +76,25 @@ class RecordCondition:
 
 @dataclass(frozen=True, slots=True)
 class CaseCondition:
-    """The event has this case number, except for upper and lower case and spaces."""
+    """The event has this case number, except for upper and lower case and spaces.
+
+    Attributes:
+        seen: some of the case numbers that were read, for a hint where none is this one.
+    """
 
     case_number: str
+    seen: set[str] = field(default_factory=set)
 
     def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
         """As `EventCondition` says."""
-        del events, schema
+        del schema
+        _remember(self.seen, events["case_number"].drop_nulls().unique())
         return _collapsed(pl.col("case_number")) == " ".join(self.case_number.split()).lower()
 
 
 @dataclass(frozen=True, slots=True)
 class PersonCondition:
-    """A field of a person of the event has exactly this value.
+    """A field of a person of the event has this value, except for case and spaces.
 
     Attributes:
         name: of the field, `nik` (nomor induk kependudukan) or `name`.
@@ -99,7 +106,13 @@ class PersonCondition:
     def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
         """As `EventCondition` says."""
         del events
-        return _any_of(schema, _PERSON, self.name, lambda value: value == self.value)
+        folded = " ".join(self.value.split()).lower()
+        return _any_of(
+            schema,
+            _PERSON,
+            self.name,
+            lambda value: (value == self.value) | (_collapsed(value) == folded),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +129,28 @@ class SimilarNameCondition:
 
     def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
         """As `EventCondition` says."""
-        similar = {name for name in _names(events, schema) if self.wanted.matches(name)}
+        similar = {
+            name for name in _values(events, schema, _PERSON, "name") if self.wanted.matches(name)
+        }
         self.spellings.update(similar)
         return _any_of(schema, _PERSON, "name", lambda value: value.is_in(sorted(similar)))
 
 
 @dataclass(frozen=True, slots=True)
 class UnitCondition:
-    """The event names this correctional unit, by its code or by its name as on that day."""
+    """The event names this correctional unit, by its code or by its name as on that day.
+
+    Attributes:
+        seen: some of the names and codes that were read, for a hint where none is this one.
+    """
 
     unit: str
+    seen: set[str] = field(default_factory=set)
 
     def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
         """As `EventCondition` says."""
-        del events
+        for part in ("name", "code"):
+            _remember(self.seen, _values(events, schema, _UNIT, part))
         name = " ".join(self.unit.split()).lower()
         return _any_of(schema, _UNIT, "code", lambda value: value == self.unit) | _any_of(
             schema, _UNIT, "name", lambda value: _collapsed(value) == name
@@ -322,15 +343,21 @@ def _records(
             yield from _records(each.value_type, path)
 
 
-def _names(events: pl.DataFrame, schema: RecordType) -> set[str]:
-    """The names of all persons of the events."""
+def _values(events: pl.DataFrame, schema: RecordType, kind: str, name: str) -> set[str]:
+    """The values of a field of all records of a type, as the names of all persons."""
     found: set[str] = set()
-    for value in _columns(schema, _PERSON, "name"):
-        found.update(events.select(value.alias("name").drop_nulls().unique()).to_series())
-    for column, item in _list_items(schema, _PERSON, "name"):
-        names = pl.col(column).list.eval(item).explode().drop_nulls().unique()
-        found.update(events.select(names.alias("name")).to_series())
+    for value in _columns(schema, kind, name):
+        found.update(events.select(value.alias(name).drop_nulls().unique()).to_series())
+    for column, item in _list_items(schema, kind, name):
+        values = pl.col(column).list.eval(item).explode().drop_nulls().unique()
+        found.update(events.select(values.alias(name)).to_series())
     return found
+
+
+def _remember(seen: set[str], values: Iterable[str]) -> None:
+    """Keep some values, as a hint for whoever has misspelt one."""
+    if len(seen) < _MOST_SEEN:
+        seen.update(values)
 
 
 def _collapsed(text: pl.Expr) -> pl.Expr:

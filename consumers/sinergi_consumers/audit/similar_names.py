@@ -33,7 +33,7 @@ _ONE_ERROR_FROM, _TWO_ERRORS_FROM = 4, 8
 
 @dataclass(frozen=True)
 class SimilarName:
-    """A name that is looked for in any spelling."""
+    """A name that is looked for in the spellings that the module tolerates."""
 
     name: str
 

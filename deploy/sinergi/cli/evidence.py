@@ -86,7 +86,12 @@ def create(
       sinergi evidence create --case LKN/12/III/2026 --related --why "12/Pid.Sus/2026" -o case.zip
       sinergi evidence create --key MUT/2026/0093 --why "Request of 3 March" -o 0093.zip
     """
-    from sinergi.cli import evidence_creation, replay_topics, verdict  # noqa: PLC0415 - polars
+    from sinergi.cli import (  # noqa: PLC0415 - polars
+        evidence_creation,
+        match_report,
+        replay_topics,
+        verdict,
+    )
     from sinergi.cli.journaled_run import AuditRequest, journaled  # noqa: PLC0415 - as above
     from sinergi.cli.native_output import logged_native_output  # noqa: PLC0415 - for polars
     from sinergi.cli.replay_filter import filter_of  # noqa: PLC0415 - as above
@@ -127,7 +132,7 @@ def create(
         evidence_creation.report(made)
         for line in evidence_verdict.notes(made.verified):
             terminal.note(line)
-        verdict.report_matches(made.series.audits)
+        match_report.report(made.series.audits, wanted)
         events = counted(len(made.verified.events), "event")
         terminal.note(f"sinergi: {out} holds {events}; note down its SHA-256")
         status = verdict.exit_status(made.series.audits, record=None)

@@ -37,7 +37,7 @@ def named(text: str | None, settings: Settings, agreements: Agreements) -> Reade
     known = sorted({each.name.rpartition("/")[2] for each in keys})
     if not known:
         agencies = (each for each in agreements.agencies if agreements.receipt_keys(each))
-        what = f"the agreements have no receipt key of a database of {agency}"
+        what = f'the agreements have no receipt key of a database of "{agency}"'
         raise errors.ReplayRefused(f"{what}; they have keys of {', '.join(agencies) or 'nobody'}")
     if not database and agency == own and settings.consumer_name in known:
         database = settings.consumer_name

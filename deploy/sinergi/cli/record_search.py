@@ -160,7 +160,7 @@ def report_verdict(found: FoundRecord, record_id: str) -> None:
         terminal.note(f"sinergi: {remark}")
     if found.record is None:
         where = ", ".join(each.topic.name for each in found.searched) or "no topic"
-        what = f'no such record: nothing that holds in {where} has the key "{record_id}"'
+        what = f'no such record: no verified event in {where} has the key "{record_id}"'
         terminal.note(f"sinergi: {what}")
 
 

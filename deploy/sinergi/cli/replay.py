@@ -196,11 +196,11 @@ def _report(
     _report_spellings(wanted)
     verdict.report_unread(series.unread or [])
     replay_tables.report(series, of_reader)
-    verdict.report(series.audits, chosen)
+    verdict.report(series.audits, chosen, wanted)
 
 
 def _report_spellings(wanted: ReplayFilter) -> None:
-    """Say that a name was looked for in any spelling. The names themselves are personal data."""
+    """Say in how many spellings a similar name was found. The names are personal data."""
     for each in wanted.conditions:
         if isinstance(each, SimilarNameCondition):
             found = counted(len(each.spellings), "spelling")

@@ -30,23 +30,36 @@ class EventChoice:
     key: Annotated[str | None, typer.Option("--key", help="Of this record: its record_id.")] = None
     case: Annotated[
         str | None,
-        typer.Option("--case", metavar="NUMBER", help="With this case number (nomor perkara)."),
+        typer.Option(
+            "--case",
+            metavar="NUMBER",
+            help="With this case number (nomor perkara); case and spaces do not count.",
+        ),
     ] = None
     nik: Annotated[
         str | None, typer.Option("--nik", help="With a person of this NIK, in any role.")
     ] = None
     name: Annotated[
-        str | None, typer.Option("--name", help="With a person of exactly this name.")
+        str | None,
+        typer.Option(
+            "--name", help="With a person of this whole name; case and spaces do not count."
+        ),
     ] = None
     like: Annotated[
         str | None,
         typer.Option(
-            "--name-like", metavar="NAME", help="With a person of this name in any spelling."
+            "--name-like",
+            metavar="NAME",
+            help="With a person of a similar name: words in any order, initials, old spellings"
+            " (Tjontoh, Soewandi), one wrong letter in a word of 4 or more, two from 8 on.",
         ),
     ] = None
     unit: Annotated[
         str | None,
-        typer.Option("--unit", help="With this correctional unit (UPT): its code or its name."),
+        typer.Option(
+            "--unit",
+            help="With this correctional unit (UPT): its code, or its name in upper or lower case.",
+        ),
     ] = None
     region: Annotated[
         str | None,

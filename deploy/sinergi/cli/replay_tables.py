@@ -50,12 +50,14 @@ def reader_of(
     readable = agreements.read_by(agency)
     if not readable:
         readers = sorted({one for each in agreements.topics() for one in agreements.readers(each)})
-        what = f"the agreements let {agency} read nothing; readers are {', '.join(readers)}"
+        what = (
+            f'the agreements do not let "{agency}" read any topic; readers are {", ".join(readers)}'
+        )
         raise errors.ReplayRefused(f"{what}: name one with --reader")
     for each in named:
         if each not in readable:
             names = ", ".join(agreements.readers(each)) or "nobody"
-            what = f"the agreements do not let {agency} read {each.name}; readers are {names}"
+            what = f'the agreements do not let "{agency}" read {each.name}; readers are {names}'
             raise errors.ReplayRefused(f"{what}: name one with --reader")
     return agency
 

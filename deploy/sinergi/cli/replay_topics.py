@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sinergi.cli import terminal
 from sinergi.settings.model import BusRole
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
@@ -52,6 +54,7 @@ def chosen(
         ReplayRefused: no topic is left.
         SettingsRefused: the settings do not say where the brokers are.
     """
+    note_rights(settings, agreements, named)
     readable = list(named) or [
         each
         for each in readable_topics(settings, agreements)
@@ -74,6 +77,25 @@ def chosen(
         what = "--agency and --type together leave no topic to read"
         raise errors.ReplayRefused(what if readable else "no agreement lets you read a topic")
     return found
+
+
+def note_rights(settings: Settings, agreements: Agreements, named: Sequence[Topic]) -> None:
+    """Say of each named topic that no agreement lets us read which line of which file would.
+
+    Brokers without access control let us read it all the same.
+    """
+    missing = set(named) - set(readable_topics(settings, agreements)) if named else set()
+    for each in sorted(missing & set(agreements.topics_since(SYSTEM.now()))):
+        own = settings.values.agency
+        principal = settings.connection().principal.removeprefix("User:") if own is None else own
+        line = f"readers under [events.{each.event_type}]"
+        if own is None:
+            line = f"reads under the table of [auditors] that has {principal}"
+        file = Path(agreements.file_of(each)).name
+        terminal.note(
+            f"sinergi: no agreement lets {principal} read {each.name}; {line} in {file} would give"
+            " the right: ask its parties"
+        )
 
 
 def connection(settings: Settings, topic: Topic) -> Connection:

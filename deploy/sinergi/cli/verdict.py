@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sinergi.cli import terminal
+from sinergi.cli import match_report, terminal
 from sinergi.exit_status import ExitStatus
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sinergi.cli.replay_options import EventChoice
     from sinergi_consumers.audit.audit import Audit
+    from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.audit.findings import AuditFinding
     from sinergi_consumers.audit.related_records import UnreadRecords
     from sinergi_consumers.audit.replay import ReplayCounts
@@ -42,28 +43,25 @@ def exit_status(audits: Sequence[Audit], *, record: str | None) -> ExitStatus:
     return ExitStatus.NEGATIVE if is_missing else ExitStatus.SUCCESS
 
 
-def report(audits: Sequence[Audit], chosen: EventChoice) -> None:
-    """Write to standard error what was verified, what does not hold, and last the verdict."""
+def report(audits: Sequence[Audit], chosen: EventChoice, wanted: ReplayFilter) -> None:
+    """Write to standard error what was verified, what does not hold, and last the verdict.
+
+    Args:
+        wanted: the filter of the chosen events, after the audits.
+    """
     is_alone = len(audits) == 1
+    if is_alone and chosen.is_any and not audits[0].shown:
+        match_report.report(audits, wanted)
     for audit in audits:
         _report_topic(audit, record=chosen.key if is_alone else None, is_filtered=chosen.is_any)
     if is_alone:
         return
+    match_report.report(audits, wanted)
     if chosen.key is not None and not any(each.shown for each in audits):
         terminal.note(f"sinergi: {_absence(audits, chosen.key)}")
     status = exit_status(audits, record=None)
     proved = {ExitStatus.SUCCESS: True, ExitStatus.NEGATIVE: False}.get(status)
     terminal.note(f"verdict of all: {sentence_of_all(audits)}", _STYLES[proved])
-
-
-def report_matches(audits: Sequence[Audit]) -> None:
-    """Say on standard error how many events were read, and how many are what was asked for."""
-    read = sum(each.verified for audit in audits for each in audit.partition_counts)
-    found = sum(each.shown for each in audits)
-    topics = counted(sum(not each.verdict.not_read for each in audits), "topic")
-    unread = sum(bool(each.verdict.not_read) for each in audits)
-    more = f"; {counted(unread, 'topic')} could not be read" if unread else ""
-    terminal.note(f"sinergi: read {counted(read, 'event')} of {topics}; {found:,} match{more}")
 
 
 def report_unread(unread: Sequence[UnreadRecords]) -> None:
@@ -240,7 +238,7 @@ def _absence(audits: Sequence[Audit], record: str) -> str:
     unmet = sum(each.unmet for each in audits)
     if not outside and not unmet:
         where = audits[0].name if len(audits) == 1 else "these topics"
-        return f'no such record: nothing that holds in {where} has the key "{record}"'
+        return f'no such record: no verified event in {where} has the key "{record}"'
     found = []
     if unmet:
         verb = "does" if unmet == 1 else "do"

@@ -157,6 +157,8 @@ def _end(verification: Verification, run: JournaledRun) -> NoReturn:
 
 def _verification(settings: Settings, catalog: Catalog, names: Sequence[Topic]) -> Verification:
     """What to verify: the topics that the agency reads, or those of them that are named."""
+    if settings.values.agency is None:
+        raise errors.AgencyCommand("verify")
     agreements = settings.agreements()
     if not settings.values.consumer.database:
         return _of_topics(settings, agreements, catalog, names)

@@ -22,9 +22,9 @@ class LoginRefused(Unavailable):
 
 
 class NotPermitted(Unavailable):
-    """{principal} lacks the right {operation} on {resource} ({reported}). `sinergi provision plan`
-    shows the agreement that gives it, and `apply` grants it. Without an agreement the brokers'
-    operator grants it:
+    """{principal} lacks the right {operation} on {resource} ({reported}). Ask the brokers'
+    operator: `sinergi provision plan` shows him the agreement that gives it, and `apply` grants it.
+    Without an agreement he grants it:
     `kafka-acls --add --allow-principal '{principal}' --operation {operation} {flags}`.
 
     Attributes:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from sinergi_schemas.errors.policies import Refused
 
 
+class AgencyCommand(Refused):
+    """`sinergi {command}` is for an agency: it compares the agency's own database, and these
+    settings name no agency. An auditor verifies topics with `sinergi replay`, shows one record with
+    `sinergi record`, and makes a file of both with `sinergi evidence create`.
+    """
+
+    command: str
+
+
 class SettingsRefused(Refused):
     """The settings cannot be used:{listing}
 
