@@ -68,14 +68,24 @@ class ManualClock:
         return self.seconds
 
 
-def test_a_broker_that_stays_away_is_complained_about_once_a_minute() -> None:
+def test_a_broker_that_stays_away_is_warned_of_after_half_a_minute_and_then_once_a_minute() -> None:
     clock = ManualClock()
     client_errors = ClientErrors(clock)
     with structlog.testing.capture_logs() as logged:
-        for clock.seconds in range(121):
+        for clock.seconds in range(151):
             client_errors.observe(KafkaError(KafkaError._TRANSPORT, "a is down"))
             client_errors.observe(KafkaError(KafkaError._TRANSPORT, "b is down"))
-    assert [each["text"] for each in logged] == ["a is down", "b is down"] * 3
+    warned = [each["text"] for each in logged if each["log_level"] == "warning"]
+    assert warned == ["a is down", "b is down"] * 3
+
+
+def test_a_broker_that_was_away_for_a_moment_is_not_warned_of() -> None:
+    clock = ManualClock()
+    client_errors = ClientErrors(clock)
+    with structlog.testing.capture_logs() as logged:
+        for clock.seconds in range(30):
+            client_errors.observe(KafkaError(KafkaError._TRANSPORT, "a is down"))
+    assert {each["log_level"] for each in logged} == {"debug"}
 
 
 def test_a_refused_login_is_remembered_until_a_broker_answers() -> None:
@@ -237,10 +247,12 @@ def test_a_line_of_the_clients_log_that_each_connection_repeats_is_logged_once_a
 
 
 def test_how_often_librdkafka_suppressed_an_error_makes_no_new_error() -> None:
-    reports = ClientErrors(ManualClock())
+    clock = ManualClock()
+    reports = ClientErrors(clock)
     text = "ssl://a.example:9091/bootstrap: Connect failed: Connection refused"
     with capture_logs() as logs:
         reports.observe(KafkaError(KafkaError._TRANSPORT, text))
+        clock.seconds = 31
         suppressed = f"{text} (after 0ms in state CONNECT, 7 identical error(s) suppressed)"
         reports.observe(KafkaError(KafkaError._TRANSPORT, suppressed))
-    assert len(logs) == 1
+    assert [each["log_level"] for each in logs] == ["debug", "warning"]

@@ -201,6 +201,18 @@ def test_status_shows_the_operator_the_brokers_the_topics_and_the_groups_of_read
     assert "all partitions have all copies in sync" in capsys.readouterr().out
 
 
+def test_status_shows_the_operator_the_brokers_before_there_is_an_agreement(
+    bus: ProvisionedBus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--config", str(bus.folder / "sinergi.toml"), "--set", f"agreements={tmp_path}"]
+    assert run([*words, "status", "--json"]) == 1
+    view = json.loads(capsys.readouterr().out)
+    assert len(view["brokers"]) == 1
+    assert "contains no agreement" in view["problems"][0]
+    assert run([*words, "status"]) == 1
+    assert "1 broker (" in capsys.readouterr().out
+
+
 def test_a_plan_is_summed_up_and_can_be_cut_to_its_changes(
     bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
 ) -> None:

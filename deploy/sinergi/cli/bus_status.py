@@ -11,6 +11,7 @@ from sinergi.exit_status import ExitStatus
 from sinergi.provision.topics import wanted
 from sinergi.status import copies
 from sinergi.status.copies import PartitionCopies
+from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import broker_ids, describe, open_admin
 from sinergi_schemas.kafka.groups import settled_members
@@ -79,10 +80,14 @@ def show(settings: Settings, *, as_json: bool) -> ExitStatus:
     """Show the bus, and give the exit status.
 
     Raises:
-        AgreementRefused: the agreements cannot be used.
+        AgreementRefused: an agreement cannot be used.
         SinergiError: the brokers do not answer, or do not let us look.
     """
-    view = _look(open_admin(settings.connection()), settings.agreements(), SYSTEM.now())
+    admin = open_admin(settings.connection())
+    try:
+        view = _look(admin, settings.agreements(), SYSTEM.now())
+    except errors.AgreementFolderRefused as why:  # as before the first agreement
+        view = BusView(sorted(broker_ids(admin)), (), (), [str(why)])
     if as_json:
         terminal.show_json(asdict(view))
     else:
@@ -151,23 +156,23 @@ def _groups(admin: Admin, agreements: Agreements, now: datetime) -> list[ReaderG
 
 def _print(view: BusView) -> None:
     ids = ", ".join(map(str, view.brokers))
-    what = (
-        f"{counted(len(view.problems), 'problem')}; nothing is lost, but below min.insync.replicas"
-        " writing waits"
-        if view.problems
-        else "all partitions have all copies in sync"
-    )
+    what = "all partitions have all copies in sync"
+    if view.problems:
+        what = counted(len(view.problems), "problem")
+        if view.topics:
+            what += "; nothing is lost, but below min.insync.replicas writing waits"
     terminal.show_line(f"{counted(len(view.brokers), 'broker')} ({ids}): {what}")
     for each in view.problems:
         terminal.show_line(f"  {each}")
-    terminal.show_line("")
-    terminal.show_table(
-        _TOPICS,
-        (
-            [each.topic, str(each.partitions), str(each.copies), str(each.least_in_sync)]
-            for each in view.topics
-        ),
-    )
+    if view.topics:
+        terminal.show_line("")
+        terminal.show_table(
+            _TOPICS,
+            (
+                [each.topic, str(each.partitions), str(each.copies), str(each.least_in_sync)]
+                for each in view.topics
+            ),
+        )
     if view.groups:
         terminal.show_line("")
         terminal.show_table(

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from sinergi.settings.model import BusRole
+from sinergi.settings.model import BusRole, refused
 from sinergi.settings.settings import masked
 from sinergi.status import databases
 from sinergi.status.agreement_periods import periods
@@ -53,7 +53,11 @@ def gather(settings: Settings, clock: Clock) -> Facts:
     """
     values = settings.values
     if values.producer.database is None and values.consumer.database is None:
-        _ = settings.consumer_database
+        raise refused(
+            "`sinergi status` is for an agency, which sets producer.database or consumer.database, "
+            "and for the brokers' operator, who sets kafka.bootstrap alone; neither is set in "
+            f"{settings.file or 'a settings file here'}: name the settings by --config"
+        )
     agreements = settings.agreements()
     settings.check_party(agreements)
     return _Gathering(settings, agreements, _logins(settings, agreements), clock).facts()

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+# A client whose broker is away finds another within seconds, where there is one; the call that
+# needs the broker reports it besides.
+_SILENT_AT_FIRST_SECONDS = 30.0
 _SILENT_SECONDS = 60.0
 _UNREPORTED_SECONDS = 30.0
 _MOST_REMEMBERED = 200
@@ -42,8 +45,9 @@ _ALL_DOWN = "_ALL_BROKERS_DOWN"
 class ClientErrors:
     """The errors that the clients of one connection reported outside of any call.
 
-    librdkafka reports a broker that is away at every attempt to reach it; each report is logged
-    once a minute. A wrong setting is logged only where no call has raised it.
+    librdkafka reports a broker that is away at every attempt to reach it; a report that comes again
+    after half a minute is logged, then once a minute. A wrong setting is logged only where no call
+    has raised it.
 
     Attributes:
         login: why the brokers do not let us in, if they have reported it.
@@ -54,6 +58,7 @@ class ClientErrors:
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
         self._warned: dict[str, float] = {}
+        self._warning_due: dict[str, float] = {}
         self._is_reported = False
         self._diagnosed_since: float | None = None
         self.login: errors.LoginRefused | None = None
@@ -115,8 +120,14 @@ class ClientErrors:
         return False
 
     def _warn(self, code: str, text: str) -> None:
-        if not self.is_repeated(code, text):
-            _log.warning("kafka client error", code=code, text=text)
+        now, key = self._clock.monotonic(), f"{code} {text}"
+        if len(self._warning_due) >= _MOST_REMEMBERED:
+            self._warning_due.clear()
+        if now < self._warning_due.setdefault(key, now + _SILENT_AT_FIRST_SECONDS):
+            _log.debug("kafka client error", code=code, text=text)
+            return
+        self._warning_due[key] = now + _SILENT_SECONDS
+        _log.warning("kafka client error", code=code, text=text)
 
 
 class ClientLog:

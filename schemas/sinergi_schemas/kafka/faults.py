@@ -101,6 +101,9 @@ _AWAY = frozenset(
     }
 )
 
+# All that librdkafka says of a request without an answer.
+_NO_ANSWER = "Local: Timed out"
+
 _NOT_KNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
 
 # Of these, those that brokers report while another one takes over a partition or a group.
@@ -223,4 +226,6 @@ def _login_refused(text: str) -> errors.LoginRefused:
 
 
 def _text(error: KafkaError) -> str:
+    if error.str() == _NO_ANSWER:
+        return "no answer in time"
     return f"{error.name()}: {plain(error.str())}"
