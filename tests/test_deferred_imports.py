@@ -79,3 +79,17 @@ def test_a_module_that_fails_is_tried_again_by_the_next_use(
         print(sqlalchemy.value)
     """
     assert python(code).split("\n") == ["not yet", "1"]
+
+
+def test_a_process_that_runs_for_ever_has_loaded_its_modules_before_it_works() -> None:
+    code = """
+        import polars
+        from sinergi_schemas import codes, zones
+        from sinergi import signals
+        signals.stopping()
+        waiting = [n for n in sys.modules if not deferred_imports.is_loaded(n)]
+        print([n for n in waiting if sys.modules[n] is not None])
+        from sinergi_schemas import backoff
+        print(deferred_imports.is_loaded("sinergi_schemas.backoff"))
+    """
+    assert python(code).split("\n") == ["[]", "True"]

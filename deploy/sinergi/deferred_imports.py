@@ -42,6 +42,19 @@ def is_loaded(name: str) -> bool:
     return module is not None and type(module) is not _DeferredModule
 
 
+def load_all() -> None:
+    """Load what was imported and not yet used, and let later imports load at once.
+
+    For a process that runs for ever: its code has to be of one version, also where a package is
+    upgraded beside it, and a module that cannot be loaded has to end it at its start.
+    """
+    sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, _DeferringFinder)]
+    for name in sorted(sys.modules):
+        module = sys.modules[name]
+        if type(module) is _DeferredModule:
+            _ = module.__dict__
+
+
 @contextmanager
 def uninstalled(library: str) -> Iterator[None]:
     """Let imports in the block find that a library is not installed, also if it is loaded."""

@@ -8,6 +8,7 @@ from threading import Event, Thread
 
 import structlog
 
+from sinergi.deferred_imports import load_all
 from sinergi.exit_status import ExitStatus
 
 _log = structlog.get_logger(__name__)
@@ -20,10 +21,13 @@ def stopping() -> Event:
 
     Ending at once is no worse than a crash, which every process here survives.
 
+    Such a process also loads all of its modules here.
+
     Call it in the main thread before any other thread starts. A thread of its own waits for the
     signals, not a handler: Python may call a handler while the main thread waits for the event, and
     setting the event would then need the lock that this wait holds.
     """
+    load_all()
     event = Event()
     # The kernel may still give SIGTERM to a library's thread that started earlier. Python's handler
     # would only set a flag for the main thread, which may wait for ever without seeing it.
