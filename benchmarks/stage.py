@@ -23,6 +23,7 @@ from sinergi import migrate
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.materialise.factory import MaterialiserSetup
 from sinergi_consumers.projections.projection import Projection, current, history
+from sinergi_consumers.reading.source import KafkaSource
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_producers.relay.factory import RelaySetup
 from sinergi_producers.relay.sealing import MOST_MESSAGES, Sealer, TreeKey
@@ -119,7 +120,8 @@ class Stage:
     def materialiser_setup(self, url: str, kinds: Sequence[str]) -> MaterialiserSetup:
         """What a materialiser into this database needs; each database has a group of its own."""
         return MaterialiserSetup(
-            Bus(self.connection, self.agreements, self.catalog, READER),
+            Bus(KafkaSource(self.connection), self.agreements, self.catalog, READER),
+            self.connection,
             [self.topic],
             url,
             str(sa.make_url(url).database),

@@ -24,6 +24,7 @@ from sinergi import migrate
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.materialise.factory import MaterialiserSetup, build_materialiser
 from sinergi_consumers.projections.projection import Projection, projections_of
+from sinergi_consumers.reading.source import KafkaSource
 from sinergi_consumers.sinks.postgresql.sink import QUARANTINE_BYTES
 from sinergi_consumers.testing.sinks import transfer as at_revision
 from sinergi_consumers.testing.tape import Tape
@@ -148,7 +149,7 @@ class AgencyPair:
 
     @cached_property
     def bus(self) -> Bus:
-        return Bus(self.connection, self.agreements, Catalog.shipped(), self.reader)
+        return Bus(KafkaSource(self.connection), self.agreements, Catalog.shipped(), self.reader)
 
     @cached_property
     def projections(self) -> tuple[Projection, ...]:
@@ -214,6 +215,7 @@ class AgencyPair:
     ) -> Materialiser:
         setup = MaterialiserSetup(
             self.bus,
+            self.connection,
             [self.topic],
             self.consumer_url,
             DATABASE,

@@ -134,6 +134,7 @@ HOMES = (
             "materialising",
             "files",
             "evidence",
+            "archives",
         )
     ),
     local_errors.__name__,

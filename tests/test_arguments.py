@@ -27,9 +27,16 @@ def _nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
 
 
+# How many arguments stand before an argument, by the id of its parameter.
+ARGUMENTS_BEFORE: dict[int, int] = {}
+
+
 def parameters(command: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every argument and option that takes a value, with the words of its command."""
+    before = 0
     for each in command.params:
+        if not each.opts[0].startswith("-"):
+            ARGUMENTS_BEFORE[id(each)], before = before, before + 1
         if not getattr(each, "is_flag", False) and each.name != "help":
             yield words, each
     for name, inner in getattr(command, "commands", {}).items():
@@ -48,7 +55,9 @@ EVERYTHING = everything()
 
 def given(parameter: Any, value: str) -> list[str]:
     is_option = parameter.opts[0].startswith("-")
-    return [parameter.opts[0], value] if is_option else ["--", value]
+    if is_option:
+        return [parameter.opts[0], value]
+    return ["--", *["x"] * ARGUMENTS_BEFORE[id(parameter)], value]
 
 
 def is_path(parameter: Any) -> bool:

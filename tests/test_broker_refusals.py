@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +22,7 @@ from sinergi_consumers.audit import statement_reading
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import cluster_id, describe, ends, open_admin
-from sinergi_schemas.kafka.scan import PartitionScan, open_scan
+from sinergi_schemas.kafka.scan import PartitionScan, RangeReader, open_scan
 from sinergi_schemas.timeouts import KafkaTimeouts, RelayTimeouts, Timeouts
 from sinergi_schemas.topics import TopicPartition, control_topic, receipts_topic
 from test_kafka import send
@@ -230,12 +231,13 @@ def test_what_reads_without_a_group_needs_a_right_on_its_topic_and_on_no_group(
     broker: Secured, topic: str
 ) -> None:
     broker.permit(TOPIC, topic, READ)
-    with open_scan(broker.connection(), TopicPartition(topic, 0)) as scan:
+    with closing(RangeReader(broker.connection())) as reader:
+        scan = PartitionScan(reader, TopicPartition(topic, 0))
         low, high = scan.bounds()
         read = [each for chunk in scan.read(low, high) for each in chunk]
         assert [each.value() for each in read] == [b"0"]
         # The broker refuses the group meanwhile, each half second, and nobody minds.
-        assert not [each for _ in range(4) for each in scan._reader._consumer.consume(10, 0.5)]
+        assert not [each for _ in range(4) for each in reader._consumer.consume(10, 0.5)]
 
 
 @pytest.mark.parametrize("rights", [(), (DESCRIBE,)])

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from agency_pair import DATABASE, AgencyPair, transfer
-from sinergi.cli import replay_topics
+from sinergi.cli.reading_place import ReadingPlace
 from sinergi.cli.root import run
 from sinergi_consumers.audit.evidence import archive, bag, places
 from sinergi_consumers.audit.replay import Replay
@@ -185,7 +185,7 @@ def test_topics_that_were_not_searched_are_named_with_the_reason(
     assert found["stated"]["asked_for"]["event_types"] == ["transfer"]
 
     only = [desk.pair.topic]
-    monkeypatch.setattr(replay_topics, "readable_topics", lambda *_: only)
+    monkeypatch.setattr(ReadingPlace, "readable", lambda _: only)
     status, _, err = desk.create("--key", "T/1", "--force")
     assert status == 0, err
     assert f"{missing} may not be read by the maker, by the agreements" in err

@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from sinergi_consumers.projections.projection import Projection
+    from sinergi_consumers.reading.source import TopicSource
     from sinergi_consumers.testing.tape import TapeMessage
     from sinergi_schemas.events import Transfer
-    from sinergi_schemas.kafka import Connection
 
 READER = "bnnk-rekaan"
 PROJECTIONS = (CURRENT, HISTORY)
@@ -66,7 +66,7 @@ NOT_FIVE = "ALTER TABLE sinergi.{} ADD CONSTRAINT not_five CHECK (movement_id IS
 MENDED = "ALTER TABLE sinergi.{} DROP CONSTRAINT not_five"
 
 
-def no_broker() -> Connection:
+def no_broker() -> TopicSource:
     raise AssertionError("all bytes are kept, and no topic is read")
 
 

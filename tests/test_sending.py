@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from agency_pair import BUS, DATABASE, AgencyPair, running, transfer
 from chaos.keyless_relay import KeyDroppingProducer
 from sinergi_consumers.materialise.receipts import Receipts
+from sinergi_consumers.reading.source import KafkaSource
 from sinergi_consumers.sinks.protocol import Receipt
 from sinergi_producers.relay.control_topic import ControlTopic
 from sinergi_producers.relay.factory import build_relay
@@ -199,7 +200,8 @@ def test_a_materialiser_waits_for_the_login_of_its_database_and_for_that_of_kafk
     options = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN"}
     options |= {"sasl.username": "x", "sasl.password": PASSWORD}
     refused = Connection(pair.kafka, options, timeouts=KafkaTimeouts(answer=3.0))
-    pair.bus = replace(pair.bus, connection=refused)
+    pair.connection = refused
+    pair.bus = replace(pair.bus, source=KafkaSource(refused))
     with capture_logs() as logs, pair.materialising():
         pair.until(lambda: "refuse the login" in str(logs), "it says that it may not log in")
     assert "Mend security under" in str(logs)

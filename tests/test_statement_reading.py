@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import tomli_w
@@ -16,7 +16,6 @@ from sinergi_consumers.bus import Bus
 from sinergi_schemas import topics
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.kafka import Connection
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.seal.checkpoint import Checkpoint
 from sinergi_schemas.seal.heads import SignedHeads, TreeHead
@@ -25,9 +24,10 @@ from sinergi_schemas.seal.note import Note, parse_note
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from sinergi_consumers.reading.source import TopicSource
     from sinergi_schemas.topics import TopicPartition
 
 CHUNK = 5_000
@@ -61,8 +61,8 @@ class StoredMessage:
 class MemoryTopics:
     """Topics in memory, which the audit reads instead of a broker's."""
 
-    def __init__(self, bus: Bus) -> None:
-        self.bus = bus
+    def __init__(self, agreements: Agreements) -> None:
+        self.bus = Bus(cast("TopicSource", self), agreements, Catalog.shipped())
         self.messages: dict[str, list[tuple[bytes, bytes]]] = {CONTROL: [], RECEIPTS: []}
 
     def heads(self, *notes: bytes) -> None:
@@ -74,8 +74,11 @@ class MemoryTopics:
     def gather(self) -> SignedStatements:
         return statement_reading.gather(self.bus, TOPIC)
 
+    def partition_counts(self, names: Iterable[str]) -> dict[str, int]:
+        return dict.fromkeys(self.messages.keys() & {*names}, 1)
+
     @contextmanager
-    def scan(self, _: Connection, place: TopicPartition) -> Iterator[MemoryScan]:
+    def open_scan(self, place: TopicPartition) -> Iterator[MemoryScan]:
         yield MemoryScan(self.messages[place.topic])
 
 
@@ -97,20 +100,13 @@ class MemoryScan:
 
 
 @pytest.fixture
-def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryTopics:
+def memory(tmp_path: Path) -> MemoryTopics:
     """The topics of one owner, and of one reader with two databases."""
     agreed = agreement(OWNER.public, MAIN.public)
     databases = [{"database": each.name.split("/")[2], "key": str(each.public)} for each in KEYS]
     agreed["parties"]["bnnk-x"]["receipt_keys"] = databases
     (tmp_path / "pks.toml").write_text(tomli_w.dumps(agreed), encoding="utf-8")
-    bus = Bus(Connection("nowhere:9092"), Agreements.load(tmp_path), Catalog.shipped())
-    made = MemoryTopics(bus)
-    monkeypatch.setattr(statement_reading, "open_admin", lambda _: None)
-    monkeypatch.setattr(
-        statement_reading, "describe", lambda _, names, _right: made.messages.keys() & names
-    )
-    monkeypatch.setattr(statement_reading, "open_scan", made.scan)
-    return made
+    return MemoryTopics(Agreements.load(tmp_path))
 
 
 KEYS = (MAIN, OTHER)

@@ -10,6 +10,7 @@ from sinergi.cli.output import Destination, Output, open_writer
 from sinergi_consumers.audit.event_filter import ReplayFilter
 from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.bus import Bus
+from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ _RECORD = "LP/2025/00000007"
 
 def run(stage: Stage, what: str, count: int) -> tuple[float, float]:
     """Replay the topic: `parquet`, `verify` or `one_record`."""
-    replay = Replay(Bus(stage.connection, stage.agreements, stage.catalog), stage.topic)
+    replay = Replay(
+        Bus(KafkaSource(stage.connection), stage.agreements, stage.catalog), stage.topic
+    )
     began = SYSTEM.monotonic()
     if what == "parquet":
         _write(replay)

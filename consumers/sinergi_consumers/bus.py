@@ -1,4 +1,4 @@
-"""What a reader needs to read and verify topics: the cluster, the agreements and the schemas."""
+"""What a reader needs to read and verify topics: their source, the agreements and the schemas."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from sinergi_consumers.decode.agreement_check import AgreementCheck
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sinergi_consumers.reading.source import TopicSource
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.catalog import Catalog
-    from sinergi_schemas.kafka import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """The connection and configuration of one reader.
+    """What one reader reads, and by which agreements and schemas.
 
     Attributes:
-        connection: to the Kafka cluster.
+        source: where the topics are read.
         agreements: they contain the owners' keys; no other source of keys is used.
         catalog: the schemas that this installation has.
         reader: the agency that reads; None for an audit of other agencies' topics.
         load: loads the agreements again, for long-running processes; None if they never change.
     """
 
-    connection: Connection
+    source: TopicSource
     agreements: Agreements
     catalog: Catalog
     reader: str | None = None

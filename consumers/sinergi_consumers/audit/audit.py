@@ -69,7 +69,7 @@ class Audit:
     """The audit of one topic or of a copy of it.
 
     Args:
-        bus: the connection and the agreements.
+        bus: the source and the agreements.
         topic: the topic.
         copies: which copies are read.
         target: if given, all events become rows there, and none is returned.

@@ -16,7 +16,6 @@ from sinergi_consumers.audit.replay import LEAF_BYTES, Replay
 from sinergi_consumers.audit.statements import missing_end
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.leaf_search import parsed
-from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.plain_text import counted, leaf_range
 from sinergi_schemas.seal.checkpoint import Checkpoint
 from sinergi_schemas.seal.merkle import leaf_hash
@@ -38,7 +37,7 @@ class OtherCopy:
     """Another copy of a topic, which is verified partition by partition.
 
     Args:
-        bus: the connection and the agreements.
+        bus: the source and the agreements.
         topic: the event topic.
         name: of the copy.
     """
@@ -85,7 +84,7 @@ class CopyComparison:
     """The comparison of an audited copy with another copy.
 
     Args:
-        bus: the connection and the agreements.
+        bus: the source and the agreements.
         topic: the event topic.
         name: of the audited copy.
         against: the name of the other copy.
@@ -264,7 +263,7 @@ def first_difference(
     """The first leaf of a range for which a copy has no message with the verified content.
 
     Args:
-        bus: the connection.
+        bus: the source.
         copy: the name of the copy, whose messages need not be valid.
         verified: the partition of another copy, with its leaves.
         leaves: the range of leaf indexes; `verified` has all of them.
@@ -272,7 +271,7 @@ def first_difference(
             None means its present end.
     """
     present, equal = bytearray(len(leaves)), bytearray(len(leaves))
-    with open_scan(bus.connection, TopicPartition(copy, verified.partition)) as scan:
+    with bus.source.open_scan(TopicPartition(copy, verified.partition)) as scan:
         low, high = scan.bounds()
         if end is not None:
             high = max(low, min(end, high))  # messages may have been deleted meanwhile

@@ -38,7 +38,7 @@ class Rebuild:
     """The rebuild of one projection.
 
     Attributes:
-        bus: the connection, the agreements, and the agency that reads.
+        bus: the source, the agreements, and the agency that reads.
         series: the audits of the topics of its event type.
         projection: the projection.
         results: the differences, when they are found.

@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from sinergi_consumers.audit.statements import RECEIPT, SignedStatement
 from sinergi_schemas import errors, topics
 from sinergi_schemas.agreements import receipts
-from sinergi_schemas.kafka.admin import describe, open_admin
-from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.plain_text import counted, listing
 from sinergi_schemas.seal.checkpoint import MOST_RECEIPT_BYTES
 from sinergi_schemas.topics import TopicPartition
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sinergi_consumers.audit.reader_records import ReaderRecords, UnverifiedReceipt
+    from sinergi_consumers.reading.source import TopicSource
     from sinergi_schemas.agreements.collection import Agreements
-    from sinergi_schemas.kafka import Connection
 
 
 class ReaderName(NamedTuple):
@@ -94,7 +92,7 @@ class ReceiptReading:
     Args:
         reader: the database.
         agreements: they have the keys.
-        connection: to the brokers, for the receipts topic.
+        source: where the receipts topic is read.
         records: the database itself, or None where it is out of reach.
     """
 
@@ -102,13 +100,13 @@ class ReceiptReading:
         self,
         reader: ReaderName,
         agreements: Agreements,
-        connection: Connection,
+        source: TopicSource,
         records: ReaderRecords | None,
     ) -> None:
         self.reader = reader
         self.records = records
         self._agreements = agreements
-        self._connection = connection
+        self._source = source
 
     def cuts(
         self, tps: Sequence[TopicPartition], at: datetime, *, may_be_empty: bool = False
@@ -191,9 +189,9 @@ class ReceiptReading:
         found: dict[TopicPartition, NearReceipts] = defaultdict(NearReceipts)
         wanted = {f"{self.reader.database}/{tp.topic}/{tp.partition}".encode(): tp for tp in tps}
         name = topics.receipts_topic(self.reader.agency)
-        if name not in describe(open_admin(self._connection), [name], "Read"):
+        if not self._source.partition_counts([name]):
             return found
-        with open_scan(self._connection, TopicPartition(name, 0)) as scan:
+        with self._source.open_scan(TopicPartition(name, 0)) as scan:
             for chunk in scan.read(*scan.bounds()):
                 for each in chunk:
                     tp, value = wanted.get(each.key() or b""), each.value()

@@ -16,9 +16,7 @@ from sinergi_consumers.reading.partition import Partition
 from sinergi_consumers.reading.record_leaves import RecordLeaves
 from sinergi_schemas import errors
 from sinergi_schemas.garbage import collect_rarely, leave_loaded_objects
-from sinergi_schemas.kafka.admin import bounds, describe, open_admin, partition_count
 from sinergi_schemas.kafka.partitions import added
-from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, Frontier
 from sinergi_schemas.seal.skipped import SkippedByCause
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.partition import Leaves, VerifiedBatch
     from sinergi_schemas.avro_types.nodes import RecordType
-    from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.scan import PartitionScan
     from sinergi_schemas.seal.history import VerifiedHistory
     from sinergi_schemas.topics import Topic
@@ -144,13 +141,13 @@ class Replay:
     """The replay of one topic.
 
     Args:
-        bus: the connection and the agreements.
+        bus: the source and the agreements.
         topic: the event topic.
         copy: the name of a copy to read instead; its messages must have the seal of `topic`.
         keeps_leaves: store 16 bytes of each leaf hash, for a comparison.
 
     Attributes:
-        bus: the connection and the agreements.
+        bus: the source and the agreements.
         topic: the event topic.
         name: of the topic that is read.
         partition_counts: what was read of each partition so far.
@@ -250,8 +247,7 @@ class Replay:
             SinergiError: see `partitions`.
         """
         tps = [TopicPartition(self.name, number) for number in self.partitions()]
-        found = bounds(open_admin(self.bus.connection), tps)
-        return sum(map(len, found.values()))
+        return sum(map(len, self.bus.source.offsets(tps).values()))
 
     def verify(self, number: int, sizes: AbstractSet[int] = frozenset()) -> ReplayCounts:
         """Verify one partition without decoding its events.
@@ -278,25 +274,21 @@ class Replay:
             Unavailable: the broker does not answer, or does not have the topic.
         """
         expected = self.bus.agreements.partitions(self.topic)
-        admin = open_admin(self.bus.connection)
+        found = self.bus.source.partition_counts([self.name]).get(self.name)
         if self._is_copy:
-            return self._partitions_of_copy(admin, expected)
-        try:
-            found = partition_count(admin, self.name)
-        except errors.TopicMissing:
-            raise errors.ReplayedTopicMissing(self.name) from None
+            return self._partitions_of_copy(found, expected)
+        if found is None:
+            raise errors.ReplayedTopicMissing(self.name)
         if found < expected:
             file = self.bus.agreements.file_of(self.topic)
             raise errors.PartitionsDiffer(self.name, found, expected, file)
         self.added = added(self.name, found, expected)
         return range(expected)
 
-    def _partitions_of_copy(self, admin: Admin, expected: int) -> range:
+    def _partitions_of_copy(self, count: int | None, expected: int) -> range:
         """As `partitions`, but without advice to create or change a topic that may be evidence."""
-        found = describe(admin, [self.name], "Read").get(self.name)
-        if found is None:
+        if count is None:
             raise errors.ReplayRefused(f"there is no topic {self.name} on these brokers")
-        count = len(found.partitions)
         what = f"the copy {self.name} has {counted(count, 'partition')}, and {expected} are agreed"
         if count < expected:
             hint = "it is not a complete copy"
@@ -335,7 +327,7 @@ class Replay:
         partition = Partition(bus, self.topic, number, keys, tree, compare=True)
         counts.skipped, counts.history = partition.skipped, partition.history
         counts.stated_roots, counts.origins = partition.stated_roots, partition.origins
-        with open_scan(self.bus.connection, TopicPartition(self.name, number)) as scan:
+        with self.bus.source.open_scan(TopicPartition(self.name, number)) as scan:
             for batch in _read(scan, partition, counts, scan.find(tree.size)):
                 counts.add(batch, tree, ordered)
                 tree = batch.frontier

@@ -39,8 +39,6 @@ from sinergi_consumers.audit.statements import (
 from sinergi_schemas import errors, topics
 from sinergi_schemas.agreements import receipts
 from sinergi_schemas.clock import from_posix_time
-from sinergi_schemas.kafka.admin import describe, open_admin
-from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.topics import TopicPartition
 
@@ -74,7 +72,7 @@ def gather(bus: Bus, topic: Topic) -> SignedStatements:
     agreed = [each for each in bus.agreements.readers(topic) if each != topic.agency]
     readers = {topics.receipts_topic(each): each for each in agreed}
     found.databases = [each for reader in agreed for each in _databases(bus, topic, reader)]
-    there = describe(open_admin(bus.connection), [control, *readers], "Read")
+    there = bus.source.partition_counts([control, *readers])
     found.missing_topics = [each for each in [control, *readers] if each not in there]
     for name in there:
         reader = readers.get(name)
@@ -83,7 +81,7 @@ def gather(bus: Bus, topic: Topic) -> SignedStatements:
             _heads_keys() if reader is None else _receipt_keys(bus, topic, reader),
             _Heads(bus, topic) if reader is None else _Receipts(bus, topic, reader, found),
         )
-        with open_scan(bus.connection, TopicPartition(name, 0)) as scan:
+        with bus.source.open_scan(TopicPartition(name, 0)) as scan:
             for chunk in scan.read(*scan.bounds()):
                 reading.add(chunk)
             found.unreadable.add(scan.drain_unreadable())

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.decode.decoder import DecodedParts
 from sinergi_consumers.quarantine.batch_merge import DecodedLeaves, merge_batch
-from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.admin import cluster_id, open_admin, topic_id
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import TopicPartition
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.decode.decoder import DecodedBatch, Decoders
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import VerifiedBatch
-    from sinergi_consumers.reading.position import Position
+    from sinergi_consumers.reading.position import Position, TopicIncarnation
     from sinergi_consumers.sinks.protocol import Sink
     from sinergi_schemas.topics import Topic
 
@@ -91,7 +89,7 @@ class TableReplay(Replay):
         del wanted  # all events become rows, so that a position says what the tables have
         tp = TopicPartition(self.topic.name, number)
         positions: Mapping[str, Position] = self._target.sink.claim(tp)
-        incarnation = self._incarnation()
+        incarnation = self.bus.source.incarnation(self.name)
         stored = {each.frontier.size: each.frontier.root() for each in positions.values()}
         counts, empty, tree = self.new_counts(number), self.empty_frame(), Frontier.empty()
         past, names = self._target.past, [each.name for each in self._target.projections]
@@ -143,10 +141,6 @@ class TableReplay(Replay):
         """What is not known about the tables at a time in the past."""
         past = self._target.past
         return () if past is None else (*past.cuts.remarks, *past.unknown)
-
-    def _incarnation(self) -> TopicIncarnation:
-        admin = open_admin(self.bus.connection)
-        return TopicIncarnation(cluster_id(admin), topic_id(admin, self.name))
 
     def _compare(
         self, tp: TopicPartition, stored: Mapping[int, bytes], counts: ReplayCounts

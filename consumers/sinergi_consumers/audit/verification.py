@@ -40,7 +40,7 @@ class Verification:
     """The verification of one database.
 
     Attributes:
-        bus: the connection, the agreements, and the agency that reads.
+        bus: the source, the agreements, and the agency that reads.
         series: the audits of the topics.
         projections: of the database.
         own_name: the name of the database's key for receipts; empty without a database.

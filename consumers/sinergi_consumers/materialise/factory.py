@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka import Connection
     from sinergi_schemas.observer import Observer
     from sinergi_schemas.seal.keys import SigningKey
     from sinergi_schemas.timeouts import Timeouts
@@ -33,6 +34,7 @@ class MaterialiserSetup:
 
     Attributes:
         bus: the brokers, the agreements and the schemas, for the agency that reads.
+        connection: to the same brokers, for the consumer group and the receipts.
         topics: the event topics to read.
         database: where the rows go; see `sinergi_schemas.postgresql.address`.
         database_name: the database's name on the bus: in the consumer group and in receipts.
@@ -43,6 +45,7 @@ class MaterialiserSetup:
     """
 
     bus: Bus
+    connection: Connection
     topics: Sequence[Topic]
     database: str
     database_name: str
@@ -80,9 +83,9 @@ def build_materialiser(
         setup.database, setup.projections, setup.quarantine_bytes, setup.timeouts.database
     )
     return Materialiser(
-        assignment(bus.connection, group, counts, clock, timeouts.stalled),
+        assignment(setup.connection, group, counts, clock, timeouts.stalled),
         store(sink, setup.projections, setup.receipt_key, clock, stopping, observer),
-        Receipts(bus.reader, setup.database_name, bus.connection, clock, timeouts.report),
+        Receipts(bus.reader, setup.database_name, setup.connection, clock, timeouts.report),
         bus,
         clock,
         timeouts,

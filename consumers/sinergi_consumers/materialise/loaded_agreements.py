@@ -89,7 +89,7 @@ class LoadedAgreements:
     def _adopt(self, agreements: Agreements) -> None:
         self._agreements = agreements
         self.decoders = Decoders(self._bus.catalog, AgreementCheck(agreements, self._bus.reader))
-        reading = LeafReading(lambda: self._bus.connection, self._timeouts.silence)
+        reading = LeafReading(lambda: self._bus.source, self._timeouts.silence)
         quarantine_retry = QuarantineRetry(
             self._store.sink, self._store.projections, self.decoders, reading
         )

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.leaf_search import parsed
-from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sinergi_schemas.kafka import Connection
+    from sinergi_consumers.reading.source import TopicSource
     from sinergi_schemas.kafka.scan import PartitionScan
     from sinergi_schemas.message import Message, ReceivedMessage
     from sinergi_schemas.topics import TopicPartition
@@ -30,14 +29,14 @@ class LeafReading:
     """Reads leaves of topic-partitions again, outside every consumer group.
 
     Args:
-        connection: called for the connection to the brokers when a leaf is read.
-        silent_seconds: see `RangeReader`.
+        source: called for the source of the topics when a leaf is read.
+        silent_seconds: see `TopicSource.open_scan`.
     """
 
     def __init__(
-        self, connection: Callable[[], Connection], silent_seconds: float | None = None
+        self, source: Callable[[], TopicSource], silent_seconds: float | None = None
     ) -> None:
-        self._connection = connection
+        self._source = source
         self._silent_seconds = silent_seconds
 
     def read(
@@ -59,7 +58,7 @@ class LeafReading:
         if not wanted:
             return {}
         found: dict[int, Message] = {}
-        with open_scan(self._connection(), tp, self._silent_seconds) as scan:
+        with self._source().open_scan(tp, self._silent_seconds) as scan:
             for run in _runs(sorted(wanted)):
                 found |= _read(scan, {index: wanted[index] for index in run}, seconds)
         return found

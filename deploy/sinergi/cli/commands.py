@@ -59,6 +59,9 @@ ENTRIES = {
         "verify:verify", _READING, "Whether the database has what was published, row by row."
     ),
     "evidence": CommandEntry("evidence:app", _READING, "Make a file of evidence; verify one."),
+    "archive": CommandEntry(
+        "archive:app", _READING, "Write topics into a file; restore a lost topic."
+    ),
     "received": CommandEntry(
         "received:received", _READING, "Who had a record, and since when, by signed receipts."
     ),

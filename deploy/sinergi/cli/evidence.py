@@ -12,6 +12,7 @@ from sinergi.cli import evidence_verdict, root, terminal
 from sinergi.cli.options import (
     AsJson,
     Force,
+    FromArchive,
     TopicAgencies,
     TopicNames,
     TopicTypes,
@@ -66,6 +67,7 @@ def create(
         ),
     ] = None,
     force: Force = False,
+    from_archive: FromArchive = None,
 ) -> None:
     """Write events with their proofs into one file that verifies offline.
 
@@ -94,6 +96,7 @@ def create(
     )
     from sinergi.cli.journaled_run import AuditRequest, journaled  # noqa: PLC0415 - as above
     from sinergi.cli.native_output import logged_native_output  # noqa: PLC0415 - for polars
+    from sinergi.cli.reading_place import reading_place  # noqa: PLC0415 - as above
     from sinergi.cli.replay_filter import filter_of  # noqa: PLC0415 - as above
     from sinergi.cli.replay_progress import run_series  # noqa: PLC0415 - as above
 
@@ -112,12 +115,14 @@ def create(
         why.strip(),
         by,
         None if sign is None else SigningKey.load(sign),
+        from_archive,
     )
     settings = root.settings()
     agreements = settings.agreements()
-    names = evidence_creation.topics_of(settings, agreements, request)
+    place = reading_place(settings, agreements, from_archive)
+    names = evidence_creation.topics_of(place, request)
     asked = AuditRequest("evidence create", request.why, request.asked_for)
-    with journaled(settings, agreements, names, asked) as run:
+    with journaled(place, names, asked) as run:
 
         def read(series: AuditSeries) -> None:
             run.audits = series.audits

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.cli import replay_topics, terminal, verdict
+from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_scope import ReplayScope
 from sinergi.pages.evidence_report import html_of
 from sinergi.records.receipt_tables import tables_of
@@ -42,7 +43,9 @@ from sinergi_schemas.topics import TopicPartition
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
+    from sinergi.cli.reading_place import ReadingPlace
     from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.audit.evidence.verdict import EvidenceVerdict
@@ -60,6 +63,7 @@ class EvidenceRequest(NamedTuple):
         asked_for: the options that choose the events, as they were given.
         made_by: who makes it; None for the agency or the login.
         key: with which the maker signs; None for those of the agency.
+        archive: the archive that is read; None for the brokers.
     """
 
     wanted: ReplayFilter
@@ -70,6 +74,7 @@ class EvidenceRequest(NamedTuple):
     why: str
     made_by: str | None
     key: SigningKey | None = None
+    archive: Path | None = None
 
 
 class MadeEvidence(NamedTuple):
@@ -105,11 +110,12 @@ def make(
         SinergiError: as `AuditSeries.events`.
     """
     catalog, agreements = Catalog.shipped(), settings.agreements()
-    names = topics_of(settings, agreements, request)
+    place = reading_place(settings, agreements, request.archive)
+    names = topics_of(place, request)
     collected = CollectedEvidence()
     audits = [
         EvidenceAudit(
-            Bus(replay_topics.connection(settings, each), agreements, catalog),
+            Bus(place.source(each), agreements, catalog),
             each,
             collected,
             list(tables_of(settings, each)),
@@ -125,10 +131,10 @@ def make(
         what = "no topic-partition could be read to its end as its owner sealed it"
         raise errors.EvidenceRefused(what)
     used = collected.agreements(agreements)
-    scope = ReplayScope(settings, agreements, catalog, names, Copies())
+    scope = ReplayScope(place, catalog, names, Copies())
     facts = scope.facts(series, request.asked_for, None)
     now = SYSTEM.now()
-    left_out = _left_out(settings, agreements, series, collected)
+    left_out = _left_out(place, series, collected)
     signers = _signers(settings, agreements, request)
     contents = BundleContents(
         bus=agreements.bus,
@@ -138,7 +144,7 @@ def make(
         schemas=collected.schemas(catalog),
         agreements=[agreement_evidence(each) for each in used],
         keys=dict.fromkeys((*_keys(used), *(each.public for each in signers))),
-        custody=_custody(settings, request, facts, now, _logins(settings, names)),
+        custody=_custody(settings, request, facts, now, _logins(place, names)),
         asked_for=request.asked_for,
         left_out=left_out,
         signers=signers,
@@ -175,15 +181,12 @@ def _signers(
 
 
 def _left_out(
-    settings: Settings,
-    agreements: Agreements,
-    series: AuditSeries,
-    collected: CollectedEvidence,
+    place: ReadingPlace, series: AuditSeries, collected: CollectedEvidence
 ) -> SearchStatement:
     """The topics of the agreements, and their partitions, of which there is no evidence."""
     found: list[UnsearchedTopic] = []
     asked = {each.topic for each in series.audits}
-    readable = set(replay_topics.readable_topics(settings, agreements))
+    agreements, readable = place.agreements, set(place.readable())
     for topic in sorted(set(agreements.topics_since(SYSTEM.now())) - asked):
         reason = NOT_CHOSEN if topic in readable else NOT_AGREED
         found.append(UnsearchedTopic(topic.name, None, reason, ""))
@@ -202,21 +205,18 @@ def _left_out(
     return SearchStatement(tuple(found), tuple(related))
 
 
-def topics_of(settings: Settings, agreements: Agreements, request: EvidenceRequest) -> list[Topic]:
+def topics_of(place: ReadingPlace, request: EvidenceRequest) -> list[Topic]:
     """The topics that are read for a bundle.
 
     Raises:
         ReplayRefused: no topic is left.
     """
-    return replay_topics.chosen(
-        settings, agreements, request.named, request.agencies, request.event_types
-    )
+    return replay_topics.chosen(place, request.named, request.agencies, request.event_types)
 
 
-def _logins(settings: Settings, topics: Sequence[Topic]) -> str:
-    """Under which names the brokers were read."""
-    principals = {replay_topics.connection(settings, each).principal for each in topics}
-    return ", ".join(sorted(each.removeprefix("User:") for each in principals))
+def _logins(place: ReadingPlace, topics: Sequence[Topic]) -> str:
+    """Under which names the brokers were read, or in which archive."""
+    return ", ".join(sorted({place.source(each).login.removeprefix("User:") for each in topics}))
 
 
 def _custody(

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import typer
 
-from sinergi.cli import replay_topics, terminal
+from sinergi.cli import terminal
 from sinergi.cli.decisions import account
 from sinergi_consumers.audit.journal import AuditOutcome, AuditRun, Journal
 from sinergi_schemas import errors
@@ -24,7 +24,7 @@ from sinergi_schemas.clock import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sinergi.settings.settings import Settings
+    from sinergi.cli.reading_place import ReadingPlace
     from sinergi_consumers.audit.audit import Audit
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.agreements.model import Agreement
@@ -82,20 +82,21 @@ class JournaledRun:
 
 @contextmanager
 def journaled(
-    settings: Settings, agreements: Agreements, topics: Sequence[Topic], request: AuditRequest
+    place: ReadingPlace, topics: Sequence[Topic], request: AuditRequest
 ) -> Iterator[JournaledRun]:
     """Record what the block reads, and how it ends, in the journal of the reader's database.
 
     Args:
+        place: where it reads, for whom.
         topics: those that it reads.
 
     Raises:
         ReasonRefused: an agreement demands a reason, and none was given.
         SinergiError: an agreement demands a reason, and the journal cannot be written.
     """
-    demanding = _demanding(agreements, topics, request.why)
+    demanding = _demanding(place.agreements, topics, request.why)
     found = JournaledRun()
-    journal = _begun(settings, agreements, topics, request, is_demanded=demanding is not None)
+    journal = _begun(place, topics, request, is_demanded=demanding is not None)
     if journal is None:
         yield found
         return
@@ -151,17 +152,13 @@ def _demanding(
 
 
 def _begun(
-    settings: Settings,
-    agreements: Agreements,
-    topics: Sequence[Topic],
-    request: AuditRequest,
-    *,
-    is_demanded: bool,
+    place: ReadingPlace, topics: Sequence[Topic], request: AuditRequest, *, is_demanded: bool
 ) -> _OpenRun | None:
     """The run in the journal; None if there is no journal."""
+    settings, agreements = place.settings, place.agreements
     if not settings.values.consumer.database:
         return None
-    principals = {replay_topics.connection(settings, each).principal for each in topics}
+    principals = {place.source(each).login for each in topics}
     run = AuditRun(
         uuid4(),
         sorted(principals),

@@ -50,6 +50,7 @@ def setup_of(settings: Settings) -> MaterialiserSetup:
     from sinergi_consumers.materialise.factory import MaterialiserSetup  # noqa: PLC0415
     from sinergi_consumers.materialise.loaded_agreements import known_here  # noqa: PLC0415
     from sinergi_consumers.projections.projection import projections_of  # noqa: PLC0415
+    from sinergi_consumers.reading.source import KafkaSource  # noqa: PLC0415
     from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
 
     agreements, catalog = settings.agreements(), Catalog.shipped()
@@ -61,8 +62,10 @@ def setup_of(settings: Settings) -> MaterialiserSetup:
     if not topics:
         raise errors.EventTypeUnknown(agreed[0].event_type, ", ".join(catalog.event_types))
     connection = settings.connection(BusRole.CONSUMER)
+    source = KafkaSource(connection)
     return MaterialiserSetup(
-        Bus(connection, agreements, catalog, settings.agency, settings.agreements),
+        Bus(source, agreements, catalog, settings.agency, settings.agreements),
+        connection,
         topics,
         settings.consumer_database,
         settings.consumer_name,

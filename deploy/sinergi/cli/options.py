@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +36,14 @@ TopicTypes = Annotated[
 Why = Annotated[
     str | None,
     typer.Option("--why", metavar="TEXT", help="The reason, for the journal: as a case number."),
+]
+FromArchive = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        metavar="FILE",
+        help="Read this file of `sinergi archive` in place of the brokers.",
+    ),
 ]
 WithRelated = Annotated[
     bool, typer.Option("--related", help="Also the records that are related to these, all of them.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import root
@@ -69,8 +68,9 @@ def _not_read(row: Quarantined) -> errors.LeafNotRead:
 
 def _reading() -> LeafReading:
     from sinergi_consumers.quarantine.leaf_reading import LeafReading  # noqa: PLC0415 - heavy: not for list
+    from sinergi_consumers.reading.source import KafkaSource  # noqa: PLC0415 - as above
 
-    return LeafReading(partial(root.settings().connection, BusRole.CONSUMER))
+    return LeafReading(lambda: KafkaSource(root.settings().connection(BusRole.CONSUMER)))
 
 
 def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcome]:

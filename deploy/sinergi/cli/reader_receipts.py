@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from sinergi.settings.model import BusRole
 from sinergi_consumers.audit.arrival import arrived
 from sinergi_consumers.audit.reader_records import ReaderRecords
 from sinergi_consumers.audit.receipt_cuts import ReaderName, ReceiptReading
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from sinergi.cli.reading_place import ReadingPlace
     from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.arrival import ArrivalCondition
     from sinergi_schemas.agreements.collection import Agreements
@@ -52,8 +52,7 @@ def named(text: str | None, settings: Settings, agreements: Agreements) -> Reade
 def arrival(
     interval: tuple[datetime | None, datetime | None],
     reader: ReaderName,
-    settings: Settings,
-    agreements: Agreements,
+    place: ReadingPlace,
     topics: Sequence[Topic],
 ) -> ArrivalCondition:
     """The events of some topics that arrived at a database in an interval, by its receipts.
@@ -62,8 +61,8 @@ def arrival(
         ReceiptsMissing, ReceiptFalse, Unavailable: see `arrived`.
     """
     since, until = interval
-    with reading(reader, settings, agreements) as receipts:
-        tps = partitions(topics, agreements)
+    with reading(reader, place) as receipts:
+        tps = partitions(topics, place.agreements)
         return arrived(receipts, tps, since, until or SYSTEM.now())
 
 
@@ -77,20 +76,17 @@ def partitions(topics: Sequence[Topic], agreements: Agreements) -> list[TopicPar
 
 
 @contextmanager
-def reading(
-    reader: ReaderName, settings: Settings, agreements: Agreements
-) -> Iterator[ReceiptReading]:
+def reading(reader: ReaderName, place: ReadingPlace) -> Iterator[ReceiptReading]:
     """Its receipts: those in its database if the settings name it, and those on its topic.
 
     Raises:
         SettingsRefused: no setting says where the brokers are.
     """
+    settings, source = place.settings, place.receipts_source
     values = settings.values
     is_own = reader == (values.agency, settings.consumer_name)
-    role = BusRole.CONSUMER if values.agency is not None else None
-    connection = settings.connection(role)
     if not is_own or values.consumer.database is None:
-        yield ReceiptReading(reader, agreements, connection, None)
+        yield ReceiptReading(reader, place.agreements, source, None)
         return
     with closing(ReaderRecords(settings.consumer_database)) as records:
-        yield ReceiptReading(reader, agreements, connection, records)
+        yield ReceiptReading(reader, place.agreements, source, records)

@@ -12,6 +12,7 @@ from sinergi.cli.decisions import decision
 from sinergi.cli.journaled_run import AuditRequest, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import Force, Limit, Why, json_option
+from sinergi.cli.reading_place import ReadingPlace
 from sinergi.cli.replay_progress import series_progress
 from sinergi.cli.row_differences import DifferencesFile, ShowValues, ValueDisplay
 from sinergi.exit_status import ExitStatus
@@ -21,6 +22,7 @@ from sinergi_consumers.audit.rebuild import Rebuild
 from sinergi_consumers.audit.series import AuditSeries
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.projections.projection import projections_of
+from sinergi_consumers.reading.source import KafkaSource
 from sinergi_consumers.sinks.postgresql import rights
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
@@ -91,7 +93,7 @@ def rebuild(
     task = _rebuild(settings, catalog, projection)
     request = AuditRequest("rebuild", why, {"projection": projection, "apply": apply})
     read = [each.topic for each in task.series.audits]
-    with journaled(settings, task.bus.agreements, read, request) as run:
+    with journaled(ReadingPlace(settings, task.bus.agreements), read, request) as run:
         run.audits = task.series.audits
         url = settings.owner_database(BusRole.CONSUMER) if apply else settings.consumer_database
         needed = None if apply else rights.verifier([task.projection])
@@ -142,7 +144,8 @@ def _rebuild(settings: Settings, catalog: Catalog, name: str) -> Rebuild:
         what = f"there is no such projection here; {did_you_mean(name, known)}"
         raise errors.RebuildRefused(name, what)
     projection = known[name]
-    bus = Bus(settings.connection(BusRole.CONSUMER), agreements, catalog, settings.agency)
+    source = KafkaSource(settings.connection(BusRole.CONSUMER))
+    bus = Bus(source, agreements, catalog, settings.agency)
     audits = [
         Audit(bus, each, Copies()) for each in topics if each.event_type == projection.event_type
     ]

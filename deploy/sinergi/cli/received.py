@@ -8,7 +8,7 @@ import typer
 
 from sinergi.cli import record_search, root, terminal
 from sinergi.cli.journaled_run import AuditRequest
-from sinergi.cli.options import AsJson, Why
+from sinergi.cli.options import AsJson, FromArchive, Why
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi_schemas.zones import in_zone
 
@@ -40,6 +40,7 @@ def received(
     ] = None,
     as_json: AsJson = False,
     why: Why = None,
+    archive: FromArchive = None,
 ) -> None:
     """Show who had each revision of a record since when, by signed receipts.
 
@@ -54,7 +55,7 @@ def received(
 
     Example: sinergi received transfer MUT/2026/0093
     """
-    search = record_search.RecordSearch(root.settings(), event_type, agency)
+    search = record_search.RecordSearch(root.settings(), event_type, agency, archive)
     request = AuditRequest("received", why, {"event_type": event_type, "key": record_id})
     with search.journaled(request) as run:
         found = search.find(record_id, run)

@@ -11,7 +11,8 @@ import typer
 from sinergi.cli import reconciliation_matrix, replay_topics, root, terminal, written_files
 from sinergi.cli.journaled_run import AuditRequest, journaled
 from sinergi.cli.native_output import logged_native_output
-from sinergi.cli.options import Force, Limit, TopicNames, Why, json_option
+from sinergi.cli.options import Force, FromArchive, Limit, TopicNames, Why, json_option
+from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_progress import series_progress
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.audit import Audit, Copies
@@ -79,6 +80,7 @@ def reconcile(
     ] = None,
     force: Force = False,
     limit: Limit = _FEW,
+    archive: FromArchive = None,
     as_json: Annotated[
         bool, json_option("The counts as one JSON document, with the first differences.")
     ] = False,
@@ -109,7 +111,8 @@ def reconcile(
             raise errors.ReconciliationRefused("--json and --out would both go to standard output")
     settings, catalog = root.settings(), Catalog.shipped()
     agreements = settings.agreements()
-    chosen = replay_topics.chosen(settings, agreements, names, [], [])
+    place = reading_place(settings, agreements, archive)
+    chosen = replay_topics.chosen(place, names, [], [])
     sides = [*_sides(settings, agreements, catalog, databases or [])]
     stated = [*_stated(counts or [], agreements, zone)]
     if not (sides or stated):
@@ -119,9 +122,7 @@ def reconcile(
     keys = None if counts_file is None else settings.signing_keys(agreements)
     if counts_file is not None:
         OutputFile.check(counts_file, force=force)
-    buses = {
-        each: Bus(replay_topics.connection(settings, each), agreements, catalog) for each in chosen
-    }
+    buses = {each: Bus(place.source(each), agreements, catalog) for each in chosen}
     series = AuditSeries([Audit(bus, each, Copies()) for each, bus in buses.items()])
     kept = None if to_file else limit
     found = Reconciliation(
@@ -131,7 +132,7 @@ def reconcile(
     request = AuditRequest(
         "reconcile", why, {"topics": [each.name for each in names], "sides": compared}
     )
-    with journaled(settings, agreements, chosen, request) as run:
+    with journaled(place, chosen, request) as run:
         run.audits = series.audits
         with logged_native_output(), series_progress(series, "reconciling") as progressed:
             found.run(progressed)

@@ -17,7 +17,7 @@ from sinergi.cli import (
     written_files,
 )
 from sinergi.cli.journaled_run import AuditRequest
-from sinergi.cli.options import AsJson, Force, Why
+from sinergi.cli.options import AsJson, Force, FromArchive, Why
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.records.own_facts import own_facts
 from sinergi_consumers.audit.records.life import life
@@ -74,6 +74,7 @@ def record(
     ] = None,
     force: Force = False,
     why: Why = None,
+    archive: FromArchive = None,
 ) -> None:
     """Show a record's life on one page: what each revision said, and who had it since when.
 
@@ -95,7 +96,7 @@ def record(
         raise errors.RecordRefused("--json and --html would both go to standard output")
     if html is not None:
         OutputFile.check(html, force=force)
-    search = record_search.RecordSearch(root.settings(), event_type, agency)
+    search = record_search.RecordSearch(root.settings(), event_type, agency, archive)
     request = AuditRequest("record", why, {"event_type": event_type, "key": record_id})
     with search.journaled(request) as run:
         found = search.find(record_id, run)

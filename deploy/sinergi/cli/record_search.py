@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, TextColumn
 
-from sinergi.cli import journaled_run, replay_topics, terminal, verdict
+from sinergi.cli import journaled_run, terminal, verdict
+from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_progress import message_progress
 from sinergi.exit_status import ExitStatus
 from sinergi.records.receipt_tables import tables_of
@@ -23,6 +24,7 @@ from sinergi_schemas.files.toml_file import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from sinergi.cli.journaled_run import AuditRequest, JournaledRun
     from sinergi.settings.settings import Settings
@@ -71,6 +73,7 @@ class RecordSearch:
         settings: of the agency or auditor that searches.
         event_type: of the record.
         agency: that publishes it; None for any.
+        archive: the archive that is read; None for the brokers.
 
     Attributes:
         settings: of who searches.
@@ -82,21 +85,23 @@ class RecordSearch:
         RecordRefused: there is no such topic that may be read here.
     """
 
-    def __init__(self, settings: Settings, event_type: str, agency: str | None) -> None:
+    def __init__(
+        self, settings: Settings, event_type: str, agency: str | None, archive: Path | None = None
+    ) -> None:
         self.settings = settings
         self._catalog = Catalog.shipped()
         self.agreements: Agreements = settings.agreements()
-        self.readable = replay_topics.readable_topics(settings, self.agreements)
+        self._place = reading_place(settings, self.agreements, archive)
+        self.readable = self._place.readable()
         self.topics = _chosen(self.readable, event_type, agency)
 
     def bus(self, topic: Topic) -> Bus:
         """How a topic is read."""
-        connection = replay_topics.connection(self.settings, topic)
-        return Bus(connection, self.agreements, self._catalog)
+        return Bus(self._place.source(topic), self.agreements, self._catalog)
 
     def journaled(self, request: AuditRequest) -> AbstractContextManager[JournaledRun]:
         """Record what the block reads in the journal; see `journaled_run.journaled`."""
-        return journaled_run.journaled(self.settings, self.agreements, self.topics, request)
+        return journaled_run.journaled(self._place, self.topics, request)
 
     def find(self, record_id: str, run: JournaledRun) -> FoundRecord:
         """Find the record, and since when whose databases have had it.

@@ -13,6 +13,7 @@ from sinergi.cli.journaled_run import AuditRequest, JournaledRun, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.option_sets import given
 from sinergi.cli.options import (
+    FromArchive,
     TopicAgencies,
     TopicNames,
     TopicTypes,
@@ -23,6 +24,7 @@ from sinergi.cli.options import (
 )
 from sinergi.cli.output import Destination, EventWriter, Output, open_writer
 from sinergi.cli.reader_options import ReaderChoice, choosing_reader
+from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_filter import filter_of
 from sinergi.cli.replay_options import EventChoice, choosing_events
 from sinergi.cli.replay_progress import run_series
@@ -75,6 +77,7 @@ def replay(
     against: Annotated[
         str | None, typer.Option(help="Another copy of TOPIC, to compare with leaf by leaf.")
     ] = None,
+    archive: FromArchive = None,
     as_json: Annotated[
         bool,
         json_option(
@@ -126,8 +129,7 @@ def replay(
     wanted = filter_of(chosen)
     copies = Copies(_copy("--copy", copy), _copy("--against", against))
     names = replay_topics.parsed(topics or [], has_copies=copies != Copies())
-    if names and copies.against == (copies.name or names[0].name):
-        raise errors.ReplayRefused(f"{copies.against} would be compared with itself")
+    _check_copies(copies, names, archive)
     if as_json and to_file is not None and OutputFile.is_standard_output(to_file):
         what = "--json and the events would both go to standard output"
         raise errors.ReplayRefused(f"{what}; say --out FILE, or leave --out away")
@@ -140,19 +142,18 @@ def replay(
     reader = None
     if of_reader.fills or arrival:
         reader = replay_tables.reader_of(of_reader, settings, agreements, names)
-    names = replay_topics.chosen(
-        settings, agreements, names, agency or [], event_type or [], reader
-    )
+    place = reading_place(settings, agreements, archive)
+    names = replay_topics.chosen(place, names, agency or [], event_type or [], reader)
     asked_for = {**chosen.described, **of_reader.described, "related": related}
     request = AuditRequest("replay", why, {**asked_for, "copy": copy, "against": against})
-    with journaled(settings, agreements, names, request) as run:
+    with journaled(place, names, request) as run:
         if arrival:
             database = reader_receipts.named(of_reader.reader, settings, agreements)
-            condition = reader_receipts.arrival(arrival, database, settings, agreements, names)
+            condition = reader_receipts.arrival(arrival, database, place, names)
             wanted = replace(wanted, conditions=(*wanted.conditions, condition))
         if notes is not None:
             _check_notes(notes, names, force=force)
-        scope = ReplayScope(settings, agreements, catalog, names, copies, reader)
+        scope = ReplayScope(place, catalog, names, copies, reader)
         with logged_native_output():
             if of_reader.fills:
                 series = replay_tables.fill(
@@ -227,6 +228,18 @@ def _write_notes(folder: Path, audits: Sequence[Audit], *, force: bool) -> None:
             path = folder / f"{audit.topic.name}.{name}.txt"
             with OutputFile.open(path, force=force, mode=AS_USUAL) as target:
                 target.write(note.encode())
+
+
+def _check_copies(copies: Copies, names: Sequence[Topic], archive: Path | None) -> None:
+    """Refuse copies that cannot be read, or compared.
+
+    Raises:
+        ReplayRefused: the error names the option.
+    """
+    if archive is not None and copies != Copies():
+        raise errors.ReplayRefused("--archive goes without --copy and --against")
+    if names and copies.against == (copies.name or names[0].name):
+        raise errors.ReplayRefused(f"{copies.against} would be compared with itself")
 
 
 def _copy(option: str, name: str | None) -> str | None:

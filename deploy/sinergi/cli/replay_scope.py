@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sinergi.cli import replay_topics, verdict
+from sinergi.cli import verdict
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.bus import Bus
 from sinergi_schemas.clock import SYSTEM
@@ -12,6 +12,7 @@ from sinergi_schemas.clock import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sinergi.cli.reading_place import ReadingPlace
     from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.series import AuditSeries
     from sinergi_consumers.audit.table_replay import TableTarget
@@ -24,18 +25,28 @@ class ReplayScope(NamedTuple):
     """What a replay reads.
 
     Attributes:
+        place: where it reads, by which settings and agreements.
         topics: the topics, in the order in which they are read.
         copies: which copies of the only topic are read.
         reader: the agency whose tables the events fill; None for those of any reader, and where
             no tables are filled.
     """
 
-    settings: Settings
-    agreements: Agreements
+    place: ReadingPlace
     catalog: Catalog
     topics: Sequence[Topic]
     copies: Copies
     reader: str | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Those of who reads."""
+        return self.place.settings
+
+    @property
+    def agreements(self) -> Agreements:
+        """Those that hold here."""
+        return self.place.agreements
 
     def audits(self, target: TableTarget | None = None) -> list[Audit]:
         """An audit of each topic, with the login that its reading needs.
@@ -45,7 +56,7 @@ class ReplayScope(NamedTuple):
         """
         return [
             Audit(
-                Bus(replay_topics.connection(self.settings, each), self.agreements, self.catalog),
+                Bus(self.place.source(each), self.agreements, self.catalog),
                 each,
                 self.copies,
                 target,

@@ -116,7 +116,7 @@ def _past(of_reader: ReaderChoice, scope: ReplayScope, stack: ExitStack) -> Past
         return None
     settings, agreements = scope.settings, scope.agreements
     reader = reader_receipts.named(of_reader.reader, settings, agreements)
-    reading = stack.enter_context(reader_receipts.reading(reader, settings, agreements))
+    reading = stack.enter_context(reader_receipts.reading(reader, scope.place))
     tps = reader_receipts.partitions(scope.topics, agreements)
     check = AgreementCheck(agreements, reader.agency)
     return PastTables(reading.cuts(tps, at), reading.records, check)

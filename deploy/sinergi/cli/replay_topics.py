@@ -1,4 +1,4 @@
-"""Which topics a command reads again, and with which login."""
+"""Which topics a command reads again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sinergi.cli import terminal
-from sinergi.settings.model import BusRole
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.topics import Topic
@@ -14,9 +13,7 @@ from sinergi_schemas.topics import Topic
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from sinergi.settings.settings import Settings
-    from sinergi_schemas.agreements.collection import Agreements
-    from sinergi_schemas.kafka import Connection
+    from sinergi.cli.reading_place import ReadingPlace
 
 
 def parsed(words: Sequence[str], *, has_copies: bool) -> list[Topic]:
@@ -37,28 +34,31 @@ def parsed(words: Sequence[str], *, has_copies: bool) -> list[Topic]:
 
 
 def chosen(
-    settings: Settings,
-    agreements: Agreements,
+    place: ReadingPlace,
     named: Sequence[Topic],
     agencies: Collection[str],
     event_types: Collection[str],
     reader: str | None = None,
 ) -> list[Topic]:
-    """The topics to read: the named ones, or else all that the agreements let us read.
+    """The topics to read: the named ones, or else all that may be read at a place.
 
     Args:
+        place: where they are read.
         agencies, event_types: only topics of these; empty for all.
         reader: only topics that this agency may read too; None for all.
 
     Raises:
         ReplayRefused: no topic is left.
+        NotArchived: the place is an archive without one of the named ones.
         SettingsRefused: the settings do not say where the brokers are.
     """
-    note_rights(settings, agreements, named)
+    place.check(named)
+    if place.archive is None:
+        note_rights(place, named)
     readable = list(named) or [
         each
-        for each in readable_topics(settings, agreements)
-        if reader is None or reader in agreements.readers(each)
+        for each in place.readable()
+        if reader is None or reader in place.agreements.readers(each)
     ]
     for option, values, known in (
         ("--agency", agencies, {each.agency for each in readable}),
@@ -79,12 +79,13 @@ def chosen(
     return found
 
 
-def note_rights(settings: Settings, agreements: Agreements, named: Sequence[Topic]) -> None:
+def note_rights(place: ReadingPlace, named: Sequence[Topic]) -> None:
     """Say of each named topic that no agreement lets us read which line of which file would.
 
     Brokers without access control let us read it all the same.
     """
-    missing = set(named) - set(readable_topics(settings, agreements)) if named else set()
+    settings, agreements = place.settings, place.agreements
+    missing = set(named) - set(place.readable()) if named else set()
     for each in sorted(missing & set(agreements.topics_since(SYSTEM.now()))):
         own = settings.values.agency
         principal = settings.connection().principal.removeprefix("User:") if own is None else own
@@ -96,29 +97,6 @@ def note_rights(settings: Settings, agreements: Agreements, named: Sequence[Topi
             f"sinergi: no agreement lets {principal} read {each.name}; {line} in {file} would give"
             " the right: ask its parties"
         )
-
-
-def connection(settings: Settings, topic: Topic) -> Connection:
-    """How to read a topic: an agency reads its own as producer, an auditor as `[kafka]` says."""
-    agency = settings.values.agency
-    if agency is None:
-        return settings.connection()
-    return settings.connection(BusRole.PRODUCER if topic.agency == agency else BusRole.CONSUMER)
-
-
-def readable_topics(settings: Settings, agreements: Agreements) -> list[Topic]:
-    """The topics that an agency publishes or reads, or that an auditor reads; for others all.
-
-    Topics of an agreement that has not begun need not exist yet. Those of an ended one do.
-    """
-    agency = settings.values.agency
-    begun = set(agreements.topics_since(SYSTEM.now()))
-    if agency is not None:
-        own = {*agreements.published_by(agency), *agreements.read_by(agency)}
-        return sorted(own & begun)
-    principal = settings.connection().principal.removeprefix("User:")
-    audited = agreements.audited_by(principal)
-    return sorted(begun.intersection(audited)) if audited else sorted(begun)
 
 
 def _topic(name: str) -> Topic:

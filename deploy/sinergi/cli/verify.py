@@ -10,12 +10,12 @@ import typer
 from sinergi.cli import replay_topics, root, row_differences, terminal
 from sinergi.cli.journaled_run import AuditRequest, JournaledRun, journaled
 from sinergi.cli.native_output import logged_native_output
-from sinergi.cli.options import Force, Limit, TopicNames, Why, json_option
+from sinergi.cli.options import Force, FromArchive, Limit, TopicNames, Why, json_option
+from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_progress import series_progress
 from sinergi.cli.row_differences import DifferencesFile, ShowValues, ValueDisplay
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
-from sinergi.settings.model import BusRole
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.series import AuditSeries
 from sinergi_consumers.audit.verification import Verification
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sinergi.settings.settings import Settings
+    from sinergi.cli.reading_place import ReadingPlace
     from sinergi_consumers.audit.verified_parts import VerifiedPart
-    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.topics import Topic
 
 _FEW = 20
@@ -67,6 +66,7 @@ def verify(
     to_file: DifferencesFile = None,
     force: Force = False,
     limit: Limit = _FEW,
+    archive: FromArchive = None,
     as_json: Annotated[
         bool, json_option("The verdict as one JSON document, with the first differences.")
     ] = False,
@@ -99,10 +99,11 @@ def verify(
         if as_json and OutputFile.is_standard_output(to_file):
             raise errors.VerificationRefused(row_differences.BOTH)
     settings, catalog = root.settings(), Catalog.shipped()
-    verification = _verification(settings, catalog, names)
+    place = reading_place(settings, settings.agreements(), archive)
+    verification = _verification(place, catalog, names)
     request = AuditRequest("verify", why, {"topics": [each.name for each in names]})
     read = [each.topic for each in verification.series.audits]
-    with journaled(settings, verification.bus.agreements, read, request) as run:
+    with journaled(place, read, request) as run:
         run.audits = verification.series.audits
         if not settings.values.consumer.database:
             _verify_topics(verification, run, to_file, as_json=as_json)
@@ -155,13 +156,13 @@ def _end(verification: Verification, run: JournaledRun) -> NoReturn:
     raise typer.Exit(_STATUSES[overall(verification.parts)])
 
 
-def _verification(settings: Settings, catalog: Catalog, names: Sequence[Topic]) -> Verification:
+def _verification(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) -> Verification:
     """What to verify: the topics that the agency reads, or those of them that are named."""
+    settings, agreements = place.settings, place.agreements
     if settings.values.agency is None:
         raise errors.AgencyCommand("verify")
-    agreements = settings.agreements()
     if not settings.values.consumer.database:
-        return _of_topics(settings, agreements, catalog, names)
+        return _of_topics(place, catalog, names)
     settings.check_party(agreements)
     begun = {*agreements.topics_since(SYSTEM.now())}
     readable = [each for each in agreements.read_by(settings.agency) if each in begun]
@@ -170,28 +171,27 @@ def _verification(settings: Settings, catalog: Catalog, names: Sequence[Topic]) 
             known = ", ".join(one.name for one in readable) or "none"
             what = f"no agreement lets {settings.agency} read {each.name}; it reads {known}"
             raise errors.VerificationRefused(what)
-    chosen = list(names) or readable
+    offered = readable if place.archive is None else place.readable()
+    chosen = list(names) or [each for each in readable if each in offered]
     if not chosen:
         raise errors.NothingToRead(str(settings.values.agreements), settings.agency)
-    connection = settings.connection(BusRole.CONSUMER)
-    bus = Bus(connection, agreements, catalog, settings.agency)
+    place.check(chosen)
+    bus = Bus(place.receipts_source, agreements, catalog, settings.agency)
     event_types = {each.event_type for each in chosen} & {*catalog.event_types}
     return Verification(
         bus,
         AuditSeries([Audit(bus, each, Copies()) for each in chosen]),
         projections_of(catalog, event_types),
         f"{agreements.bus}/{settings.agency}/{settings.consumer_name}",
-        is_partial=bool(names),
+        is_partial=len(chosen) < len(readable),
     )
 
 
-def _of_topics(
-    settings: Settings, agreements: Agreements, catalog: Catalog, names: Sequence[Topic]
-) -> Verification:
+def _of_topics(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) -> Verification:
     """What to verify without a database: the topics that may be read here."""
     buses = {
-        each: Bus(replay_topics.connection(settings, each), agreements, catalog)
-        for each in replay_topics.chosen(settings, agreements, names, [], [])
+        each: Bus(place.source(each), place.agreements, catalog)
+        for each in replay_topics.chosen(place, names, [], [])
     }
     series = AuditSeries([Audit(bus, each, Copies()) for each, bus in buses.items()])
     return Verification(next(iter(buses.values())), series, (), "", is_partial=bool(names))

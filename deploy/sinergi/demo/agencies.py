@@ -25,6 +25,7 @@ from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_
 from sinergi.settings.model import FILE_NAME
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.projections.projection import history, projections_of
+from sinergi_consumers.reading.source import KafkaSource
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas.agreements.principals import default_principal
 from sinergi_schemas.agreements.signatures import note_path
@@ -211,7 +212,9 @@ def establish(folder: Path, local: Local, clock: StoryClock) -> DemoBus:
         each.slug: _equip(each, founded[each.slug], catalog, clock) for each in PROFILES
     }  # 4
     auditor = settings.load(audit, environment={})
-    return DemoBus(agencies, Bus(auditor.connection(), auditor.agreements(), catalog), operator)
+    return DemoBus(
+        agencies, Bus(KafkaSource(auditor.connection()), auditor.agreements(), catalog), operator
+    )
 
 
 def _found(folder: Path, local: Local, profile: Profile) -> WrittenFiles:

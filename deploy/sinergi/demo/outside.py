@@ -10,6 +10,7 @@ from sinergi.demo.errors import DemoFailed
 from sinergi.settings.model import BusRole
 from sinergi_consumers.audit.event_filter import ReplayFilter
 from sinergi_consumers.audit.replay import Replay
+from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas import errors
 from sinergi_schemas.topics import Topic
 
@@ -35,7 +36,7 @@ def read_outside_the_agreement(demo: DemoBus, screen: Screen) -> None:
         " with their own password, and the broker refuses:"
     )
     police = demo.agencies[POLRESTA.slug].settings
-    bus = replace(demo.bus, connection=police.connection(BusRole.CONSUMER))
+    bus = replace(demo.bus, source=KafkaSource(police.connection(BusRole.CONSUMER)))
     try:
         shown = sum(map(len, Replay(bus, _VISITS).events(ReplayFilter())))
     except errors.NotPermitted as why:

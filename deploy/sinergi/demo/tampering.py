@@ -17,12 +17,12 @@ from sinergi.provision.topics import wanted
 from sinergi_consumers.audit.comparison import first_difference
 from sinergi_consumers.audit.event_filter import ReplayFilter
 from sinergi_consumers.audit.replay import Replay
+from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas import codec, errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.faults import raise_for
 from sinergi_schemas.kafka.producer import open_producer, serve
-from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def tamper(demo: DemoBus, topic: Topic) -> Tampered:
     change = _lighter(demo, _victim(messages))
     copy = f"copy.{topic.name}"
     # No agreement lets anybody read the copy.
-    operated = replace(demo.bus, connection=demo.operator)
+    operated = replace(demo.bus, source=KafkaSource(demo.operator))
     _copy(demo, topic, copy, messages, change)  # 2
     try:
         list(Replay(operated, topic, copy).events(ReplayFilter()))  # 3
@@ -113,7 +113,7 @@ def _read(demo: DemoBus, topic: Topic) -> list[Message]:
     """Every message of a topic, partition by partition."""
     found: list[Message] = []
     for number in range(demo.agreements.partitions(topic)):
-        with open_scan(demo.bus.connection, TopicPartition(topic.name, number)) as scan:
+        with demo.bus.source.open_scan(TopicPartition(topic.name, number)) as scan:
             for chunk in scan.read(*scan.bounds()):
                 found.extend(chunk)
     return found

@@ -23,7 +23,8 @@ written. Two more modules of the same tree are `sinergi.local.errors`, for Kafka
 one machine, and `sinergi.demo.errors`.
 """
 
-from sinergi_schemas.errors.database import *  # noqa: F403 - every class of the tree stands here too
+from sinergi_schemas.errors.archives import *  # noqa: F403 - every class of the tree stands here too
+from sinergi_schemas.errors.database import *  # noqa: F403 - as above
 from sinergi_schemas.errors.events import *  # noqa: F403 - as above
 from sinergi_schemas.errors.evidence import *  # noqa: F403 - as above
 from sinergi_schemas.errors.files import *  # noqa: F403 - as above

@@ -7,7 +7,7 @@ cannot be read. It is read as soon as the client's position is after it, whateve
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from confluent_kafka import KafkaException
 
@@ -236,10 +236,25 @@ class _UnreadRanges:
         return errors.TopicAway(tp.topic, where)
 
 
+class OffsetReader(Protocol):
+    """Reads ranges of offsets: of a cluster, or of what keeps messages with their offsets."""
+
+    def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        """The first offset of a topic-partition, and its end offset."""
+
+    def parts(
+        self, ranges: Mapping[TopicPartition, range], most: int = _CHUNK
+    ) -> Iterator[MessagePart]:
+        """The messages of some ranges, in parts; see `RangeReader.parts`."""
+
+    def drain_unreadable(self) -> list[Unreadable]:
+        """The batches that could not be read and were passed over since the last call."""
+
+
 class PartitionScan:
     """Reads one topic-partition, and finds leaves in it."""
 
-    def __init__(self, reader: RangeReader, tp: TopicPartition) -> None:
+    def __init__(self, reader: OffsetReader, tp: TopicPartition) -> None:
         self._reader = reader
         self._tp = tp
 

@@ -1,0 +1,210 @@
+"""Archives topics: each message that an audit reads of them is written to a file.
+
+    1. The control topics of the owners and the receipts topics of the readers, which state how many
+       leaves the topics have.
+    2. The topics themselves. So each has at least the leaves that the statements state, unless some
+       are missing, as in an audit of the brokers.
+
+Each topic is verified while it is written. One that is not what its owner sealed is archived as it
+is: it may be evidence.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sinergi_consumers.archives.manifest import ArchivedTree
+from sinergi_consumers.audit.evidence_collection import agreement_evidence
+from sinergi_consumers.audit.replay import Replay
+from sinergi_schemas import errors, topics
+from sinergi_schemas.kafka.scan import PartitionScan
+from sinergi_schemas.topics import TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from confluent_kafka import Message
+
+    from sinergi_consumers.archives.manifest import Manifest
+    from sinergi_consumers.archives.writer import ArchiveCustody, ArchiveWriter, PartitionWriter
+    from sinergi_consumers.bus import Bus
+    from sinergi_consumers.reading.position import TopicIncarnation
+    from sinergi_consumers.reading.source import TopicSource
+    from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.agreements.model import Agreement
+    from sinergi_schemas.kafka.unreadable import Unreadable
+    from sinergi_schemas.topics import Topic
+
+_CHUNK = 1_000
+
+
+class Archiving:
+    """Writes an archive of some topics.
+
+    Args:
+        buses: how each topic is read, with the topics of its heads and receipts.
+        writer: writes the file.
+        progressed: called from time to time with how many messages are read, and of how many.
+    """
+
+    def __init__(
+        self,
+        buses: Mapping[Topic, Bus],
+        writer: ArchiveWriter,
+        progressed: Callable[[int, int], None],
+    ) -> None:
+        self._buses = buses
+        self._writer = writer
+        self._progressed = progressed
+        self._read = self._total = 0
+        self._counts: dict[str, int] = {}
+
+    def run(self, custody: ArchiveCustody) -> Manifest:
+        """Write all of it.
+
+        Raises:
+            ReplayedTopicMissing, PartitionsDiffer: a topic is not there, or not complete.
+            NotPermitted: it, or a topic of heads or receipts, may not be read.
+            OutputRefused: the file cannot be written.
+            Unavailable: the brokers do not answer.
+        """
+        agreements = next(iter(self._buses.values())).agreements
+        statements = self._statement_topics()
+        replays = {topic: Replay(bus, topic) for topic, bus in self._buses.items()}
+        numbers = {topic: replay.partitions() for topic, replay in replays.items()}
+        for topic, bus in self._buses.items():
+            self._counts |= bus.source.partition_counts([topic.name])
+        self._total = sum(replay.count_messages() for replay in replays.values())
+        used = [*covering(agreements, self._buses)]
+        self._add_agreements(used)
+        for tp, source in statements.items():
+            self._total += len(source.offsets([tp])[tp])
+        for tp, source in statements.items():
+            self._add_statements(tp, source)  # 1
+        for topic, bus in self._buses.items():
+            for number in numbers[topic]:
+                self._add_leaves(bus, topic, number)  # 2
+        names = dict(sorted(self._counts.items()))
+        return self._writer.finish(agreements.bus, names, (each.hash for each in used), custody)
+
+    def _statement_topics(self) -> dict[TopicPartition, TopicSource]:
+        """The topics of heads and receipts that exist, and where each is read."""
+        found: dict[TopicPartition, TopicSource] = {}
+        for topic, bus in self._buses.items():
+            readers = (each for each in bus.agreements.readers(topic) if each != topic.agency)
+            names = [topics.control_topic(topic.agency), *map(topics.receipts_topic, readers)]
+            for name, count in bus.source.partition_counts(names).items():
+                self._counts[name] = count
+                found.setdefault(TopicPartition(name, 0), bus.source)
+        return found
+
+    def _add_agreements(self, agreements: Iterable[Agreement]) -> None:
+        for each in agreements:
+            found = agreement_evidence(each)
+            name = f"agreements/{found.digest}.toml"
+            self._writer.add_file(name, found.text)
+            if found.note is not None:
+                self._writer.add_file(f"{name}.note", found.note.encode())
+
+    def _add_statements(self, tp: TopicPartition, source: TopicSource) -> None:
+        with self._writer.partition(tp) as member, source.open_scan(tp) as scan:
+            low, high = scan.bounds()
+            self._add_rest(_WritingScan(scan, member, self._report), member, low, high)
+
+    def _add_leaves(self, bus: Bus, topic: Topic, number: int) -> None:
+        tp = TopicPartition(topic.name, number)
+        with self._writer.partition(tp) as member:
+            source = _WritingSource(bus.source, member, self._report)
+            replay = Replay(replace(bus, source=source), topic)
+            broken = ""
+            try:
+                replay.verify(number)
+            except errors.SealBroken as why:
+                broken = str(why)
+            (counts,) = replay.partition_counts
+            with source.open_scan(tp) as scan:
+                start = max(member.next_offset, counts.first_offset)
+                self._add_rest(scan, member, start, counts.offsets[1])
+                member.offsets = range(counts.first_offset, counts.offsets[1])
+            member.tree = ArchivedTree(
+                leaves=counts.verified,
+                root=counts.root.hex(),
+                unsealed=counts.unsealed,
+                broken=broken,
+            )
+
+    def _add_rest(self, scan: PartitionScan, member: PartitionWriter, start: int, end: int) -> None:
+        member.offsets = range(start, end)
+        for _ in scan.read(start, end, _CHUNK):
+            scan.drain_unreadable()
+        scan.drain_unreadable()
+
+    def _report(self, count: int) -> None:
+        self._read += count
+        self._progressed(self._read, max(self._total, self._read))
+
+
+def covering(agreements: Agreements, named: Iterable[Topic]) -> Iterator[Agreement]:
+    """The agreements that cover one of some topics, the earlier ones too, which events name."""
+    wanted = {*named}
+    return (each for each in agreements if wanted & {*each.topics()})
+
+
+@dataclass(frozen=True, slots=True)
+class _WritingSource:
+    """A source of which everything that is read is written to a member of the archive."""
+
+    source: TopicSource
+    member: PartitionWriter
+    report: Callable[[int], None]
+
+    @property
+    def login(self) -> str:
+        return self.source.login
+
+    def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
+        return self.source.partition_counts(topics)
+
+    def offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, range]:
+        return self.source.offsets(tps)
+
+    def incarnation(self, topic: str) -> TopicIncarnation:
+        return self.source.incarnation(topic)
+
+    @contextmanager
+    def open_scan(
+        self, tp: TopicPartition, silent_seconds: float | None = None
+    ) -> Iterator[PartitionScan]:
+        with self.source.open_scan(tp, silent_seconds) as scan:
+            yield _WritingScan(scan, self.member, self.report)
+
+
+class _WritingScan(PartitionScan):
+    """A scan that writes what it reads; see `PartitionWriter.add`."""
+
+    def __init__(
+        self, scan: PartitionScan, member: PartitionWriter, report: Callable[[int], None]
+    ) -> None:
+        self._scan = scan
+        self._member = member
+        self._report = report
+
+    def bounds(self) -> tuple[int, int]:
+        return self._scan.bounds()
+
+    def read(self, start: int, end: int, most: int = _CHUNK) -> Iterator[list[Message]]:
+        for chunk in self._scan.read(start, end, most):
+            before = self._member.messages
+            self._member.add(chunk)
+            self._report(self._member.messages - before)
+            yield chunk
+
+    def find(self, index: int) -> int:
+        return self._scan.find(index)
+
+    def drain_unreadable(self) -> list[Unreadable]:
+        found = self._scan.drain_unreadable()
+        self._member.add_unreadable(found)
+        return found

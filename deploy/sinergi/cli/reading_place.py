@@ -1,0 +1,129 @@
+"""Where a command reads topics: on the brokers that the settings name, or in an archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sinergi.settings.model import BusRole
+from sinergi_consumers.archives.archive_file import ArchiveFile
+from sinergi_consumers.archives.archive_source import ArchiveSource
+from sinergi_consumers.reading.source import KafkaSource
+from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.topics import Topic, TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from sinergi.settings.settings import Settings
+    from sinergi_consumers.reading.source import TopicSource
+    from sinergi_schemas.agreements.collection import Agreements
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingPlace:
+    """Where topics are read.
+
+    Attributes:
+        settings, agreements: of who reads.
+        archive: the archive that is read; None for the brokers.
+    """
+
+    settings: Settings
+    agreements: Agreements
+    archive: ArchiveFile | None = None
+
+    def source(self, topic: Topic) -> TopicSource:
+        """Where a topic is read, with its heads and receipts.
+
+        An agency reads its own topics as producer, an auditor as `[kafka]` says.
+
+        Raises:
+            SettingsRefused: the settings do not say where the brokers are.
+        """
+        agency = self.settings.values.agency
+        role = BusRole.PRODUCER if topic.agency == agency else BusRole.CONSUMER
+        return self._source(None if agency is None else role)
+
+    @property
+    def receipts_source(self) -> TopicSource:
+        """Where the receipts of a reader are read, whoever it is.
+
+        Raises:
+            SettingsRefused: as `source`.
+        """
+        has_role = self.settings.values.agency is not None
+        return self._source(BusRole.CONSUMER if has_role else None)
+
+    def readable(self) -> list[Topic]:
+        """The topics that an agency publishes or reads, or that an auditor reads; for others all.
+
+        Topics of an agreement that has not begun need not exist yet. Those of an ended one do. Of
+        an archive, all that it has and an agreement covers.
+
+        Raises:
+            SettingsRefused: as `source`.
+        """
+        agreements, agency = self.agreements, self.settings.values.agency
+        if self.archive is not None:
+            return sorted({*_event_topics(self.archive)}.intersection(agreements.topics()))
+        begun = set(agreements.topics_since(SYSTEM.now()))
+        if agency is not None:
+            own = {*agreements.published_by(agency), *agreements.read_by(agency)}
+            return sorted(own & begun)
+        principal = self.settings.connection().principal.removeprefix("User:")
+        audited = agreements.audited_by(principal)
+        return sorted(begun.intersection(audited)) if audited else sorted(begun)
+
+    def check(self, topics: Iterable[Topic]) -> None:
+        """Refuse topics that the archive does not have.
+
+        Raises:
+            NotArchived: it lacks one.
+        """
+        for each in topics:
+            if self.archive is not None:
+                self.archive.partition(TopicPartition(each.name, 0))
+
+    def _source(self, role: BusRole | None) -> TopicSource:
+        if self.archive is not None:
+            return ArchiveSource(self.archive)
+        return KafkaSource(self.settings.connection(role))
+
+
+def reading_place(settings: Settings, agreements: Agreements, archive: Path | None) -> ReadingPlace:
+    """Where a command reads topics.
+
+    Raises:
+        ArchiveRefused: the file is no archive, or one of another bus or of other agreements.
+        ArchiveDamaged: it is not as it was written.
+    """
+    if archive is None:
+        return ReadingPlace(settings, agreements)
+    opened = ArchiveFile(archive)
+    check_agreements(opened, settings, agreements)
+    return ReadingPlace(settings, agreements, opened)
+
+
+def check_agreements(archive: ArchiveFile, settings: Settings, agreements: Agreements) -> None:
+    """Refuse an archive of another bus, or of none of the agreements that hold here.
+
+    Raises:
+        ArchiveRefused: it is one.
+    """
+    found, path = archive.manifest, str(archive.path)
+    if found.bus != agreements.bus:
+        what = f"it is of the bus {found.bus}, and the agreements here are of {agreements.bus}"
+        raise errors.ArchiveRefused(path, what)
+    if not agreements.versions.intersection(found.agreements):
+        what = f"none of its agreements is in {settings.values.agreements}"
+        hint = "take the agreements from the parties, and not from the archive"
+        raise errors.ArchiveRefused(path, f"{what}; {hint}")
+
+
+def _event_topics(archive: ArchiveFile) -> Iterator[Topic]:
+    for each in archive.partitions:
+        if each.tree is not None:
+            yield each.tp.event_topic

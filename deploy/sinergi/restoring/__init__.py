@@ -1,0 +1,1 @@
+"""Writes a lost topic from an archive back to a cluster."""

@@ -1,0 +1,212 @@
+"""Restores the messages of one topic from an archive.
+
+    1. Compare what the topic has with the archive. It has to be empty, or to have the first
+       messages of the archive and nothing else: then an earlier restore was broken off.
+    2. Write the other messages, each to its partition, in their order.
+    3. Check that nobody else has written meanwhile.
+
+The same bytes give the same leaves. Offsets begin where the topic's next one is, so they may be
+others than before; nothing but a cache depends on them (docs/decisions/0004).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from confluent_kafka import KafkaException
+
+from sinergi_consumers.archives.message_blocks import headers_of
+from sinergi_consumers.reading.source import KafkaSource
+from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.faults import translate, translated
+from sinergi_schemas.kafka.producer import DeliveryReports, open_producer, serve
+from sinergi_schemas.plain_text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from confluent_kafka import KafkaError, Message, Producer
+
+    from sinergi_consumers.archives.archive_file import ArchiveFile
+    from sinergi_consumers.archives.manifest import ArchivedPartition
+    from sinergi_consumers.archives.message_blocks import ArchivedMessage
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.topics import TopicPartition
+
+_WAIT_SECONDS = 0.5
+_CREATE_TIME = 1  # as the client has it
+
+
+class RestoredTopic(NamedTuple):
+    """What was restored of a topic.
+
+    Attributes:
+        written: how many messages were written.
+        kept: how many of the archive's messages the topic had before.
+        has_times: whether the messages have the timestamps of the archive; None without a message.
+    """
+
+    topic: str
+    written: int
+    kept: int
+    has_times: bool | None
+
+
+class TopicRestoring:
+    """The restore of one topic.
+
+    Args:
+        connection: with a login that may read and write the topic.
+        archive: has the messages.
+        topic: the name of the topic.
+        progressed: called with the number of further messages that are compared or written.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        archive: ArchiveFile,
+        topic: str,
+        progressed: Callable[[int], None],
+    ) -> None:
+        self._connection = connection
+        self._source = KafkaSource(connection)
+        self._archive = archive
+        self._topic = topic
+        self._progressed = progressed
+        self._partitions = [each for each in archive.partitions if each.topic == topic]
+        self._kept: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        self._failure: errors.SinergiError | None = None
+        self._attempt = connection.attempt("Write", [topic])
+
+    def check(self) -> None:
+        """Compare what the topic has with the archive; nothing is written.
+
+        Raises:
+            NotArchived: the archive does not have the topic.
+            RestoreRefused: the topic does not exist, has too few partitions, or other messages.
+            ArchiveDamaged: the archive is not as it was written.
+            NotPermitted, Unavailable: it cannot be read.
+        """
+        if not self._partitions:
+            raise errors.NotArchived(str(self._archive.path), self._topic)
+        count = self._source.partition_counts([self._topic]).get(self._topic)
+        if count is None:
+            what = f"{self._topic} is not on these brokers; `sinergi provision apply` makes it"
+            raise errors.RestoreRefused(what)
+        if count < len(self._partitions):
+            what = f"{self._topic} has {counted(count, 'partition')}"
+            hint = f"the archive {len(self._partitions)}; delete it, and provision it again"
+            raise errors.RestoreRefused(f"{what}, {hint}")
+        for each in self._partitions:
+            self._kept[each.tp] = self._compare(each)
+
+    def write(self) -> RestoredTopic:
+        """Write what the topic lacks. `check` has to be called before.
+
+        Raises:
+            RestoreRefused: another process has written to the topic meanwhile.
+            ArchiveDamaged: as `check`; what was written before stays, and a restore goes on there.
+            NotPermitted, BrokerAway, BrokerRefuses, …: it cannot be written.
+        """
+        producer = open_producer(self._connection, undelivered=self._undelivered)
+        for each in self._partitions:
+            skipped = self._kept[each.tp]
+            for messages in self._blocks(each):
+                for message in messages[skipped:]:
+                    self._produce(producer, each.tp, message)
+                self._flush(producer)
+                self._progressed(max(0, len(messages) - skipped))
+                skipped = max(0, skipped - len(messages))
+        kept = sum(self._kept.values())
+        written = sum(each.messages for each in self._partitions) - kept
+        self._check_ends()
+        return RestoredTopic(self._topic, written, kept, self._has_times())
+
+    def _compare(self, archived: ArchivedPartition) -> int:
+        """How many of the archive's messages a topic-partition has; it has no others."""
+        wanted = (each for messages in self._blocks(archived) for each in messages)
+        kept = 0
+        with self._source.open_scan(archived.tp) as scan:
+            low, high = scan.bounds()
+            self._ends[archived.tp] = high
+            for chunk in scan.read(low, high):
+                for each in chunk:
+                    self._check_equal(archived.tp, each, next(wanted, None))
+                kept += len(chunk)
+                self._progressed(len(chunk))
+        return kept
+
+    def _check_equal(
+        self, tp: TopicPartition, found: Message, expected: ArchivedMessage | None
+    ) -> None:
+        where = f"{tp} has at offset {found.offset()}"
+        if expected is None:
+            what = f"{where} a message beyond the last one of the archive: nothing of it is lost"
+            raise errors.RestoreRefused(what)
+        if _content(found) != _content(expected):
+            what = f"{where} another message than the archive at {expected.offset()}"
+            hint = "stop the relay, delete the topic, `sinergi provision apply`, and restore again"
+            raise errors.RestoreRefused(f"{what}; {hint}")
+
+    def _blocks(self, archived: ArchivedPartition) -> Iterator[list[ArchivedMessage]]:
+        offsets = archived.first_offset, archived.end_offset
+        return (messages for _, messages in self._archive.blocks(archived.tp, *offsets))
+
+    def _produce(self, producer: Producer, tp: TopicPartition, message: ArchivedMessage) -> None:
+        kind, milliseconds = message.timestamp()
+        headers = headers_of(message)
+        try:
+            producer.produce(
+                *(tp.topic, message.value(), message.key(), tp.partition),
+                timestamp=milliseconds if kind else 0,
+                headers=[] if headers is None else [*headers],
+            )
+        except KafkaException as why:
+            raise translated(why, self._attempt) from None
+
+    def _flush(self, producer: Producer) -> None:
+        """Wait until everything is delivered."""
+        reports = DeliveryReports(producer, SYSTEM, self._attempt)
+        while missing := len(producer):
+            serve(producer, _WAIT_SECONDS, self._attempt)
+            if self._failure is None and reports.are_overdue(self._connection.timeouts.report):
+                raise self._connection.away(f"{missing} messages unreported")
+            if self._failure is not None:
+                break
+        if self._failure is not None:
+            raise self._failure
+
+    def _undelivered(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None and self._failure is None:
+            self._failure = translate(error, self._attempt)
+
+    def _check_ends(self) -> None:
+        """Refuse if the topic has more new messages than were written.
+
+        Raises:
+            RestoreRefused: it has.
+        """
+        for each in self._partitions:
+            end = self._source.offsets([each.tp])[each.tp].stop
+            if end != self._ends[each.tp] + each.messages - self._kept[each.tp]:
+                what = f"another process has written to {each.tp} meanwhile"
+                hint = "stop it, delete the topic, `sinergi provision apply`, and restore again"
+                raise errors.RestoreRefused(f"{what}; {hint}")
+
+    def _has_times(self) -> bool | None:
+        """Whether the brokers have kept the timestamps, as a last message shows."""
+        for each in self._partitions:
+            if each.messages:
+                with self._source.open_scan(each.tp) as scan:
+                    _, high = scan.bounds()
+                    for chunk in scan.read(high - 1, high):
+                        return chunk[-1].timestamp()[0] == _CREATE_TIME
+        return None
+
+
+def _content(message: Message | ArchivedMessage) -> tuple[object, ...]:
+    headers = headers_of(message)
+    return message.key(), message.value(), None if headers is None else [*headers]

@@ -1,0 +1,208 @@
+"""`sinergi archive`: topics in a file, read by every audit in place of the brokers."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, cast
+from zipfile import ZipFile
+
+import fastavro
+import pytest
+from confluent_kafka import Producer
+from structlog.testing import capture_logs
+
+from agency_pair import AgencyPair, transfer
+from sinergi.cli.root import run
+from sinergi_schemas import message
+from test_moved_topics import deleted, held, made
+from waiting import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+LEADER = "SELECT count(*) FROM sinergi_producer.lease WHERE expires_at > clock_timestamp()"
+
+
+@pytest.fixture
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+
+
+class ArchivedPair:
+    """A publisher and a reader whose topic is in an archive too."""
+
+    def __init__(self, pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> None:
+        self.pair = pair
+        self._capsys = capsys
+        self.file = pair.folder / "archive.zip"
+
+    def run(self, *words: str, settings: Path | None = None) -> tuple[int, str, str]:
+        self._capsys.readouterr()
+        status = run(["--config", str(settings or self.pair.reader_settings), *words])
+        return (status, *self._capsys.readouterr())
+
+    def both(self, *words: str) -> tuple[Any, Any]:
+        """What a command prints with `--json` when it reads the brokers, and the archive."""
+        found = []
+        for place in ((), ("--archive", str(self.file))):
+            status, out, err = self.run(*words, "--json", *place)
+            assert out, err
+            found.append((status, json.loads(without_times(out))))
+        return found[0], found[1]
+
+
+def without_times(text: str) -> str:
+    """A document without what depends on the moment at which it is made."""
+    ages = r'signed \d+ s ago|"(?:age_seconds|age)": [0-9.]+|"made_at": "[^"]*"'
+    return re.sub(ages, lambda found: re.sub(r"\d", "0", found.group()), text)
+
+
+@pytest.fixture
+def archived(pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> ArchivedPair:
+    pair.publish_and_materialise(30)
+    made = ArchivedPair(pair, capsys)
+    status, _, err = made.run("archive", pair.topic.name, "-o", str(made.file))
+    assert status == 0, err
+    return made
+
+
+def test_a_replay_gives_the_same_verdict_from_the_archive_as_from_the_brokers(
+    archived: ArchivedPair,
+) -> None:
+    broker, file = archived.both("replay", archived.pair.topic.name)
+    assert broker == file
+    assert broker[0] == 0
+
+
+def test_every_audit_says_the_same_of_the_archive_as_of_the_brokers(
+    archived: ArchivedPair,
+) -> None:
+    for words in (
+        ("record", "transfer", "P/7"),
+        ("received", "transfer", "P/7"),
+        ("verify",),
+        ("reconcile",),
+    ):
+        broker, file = archived.both(*words)
+        assert broker == file, words
+        assert broker[0] == 0, words
+
+
+def test_filters_of_a_replay_choose_the_same_events_in_the_archive(archived: ArchivedPair) -> None:
+    words = ("replay", archived.pair.topic.name, "--key", "P/7", "--output", "ndjson")
+    _, of_broker, _ = archived.run(*words)
+    status, of_file, _ = archived.run(*words, "--archive", str(archived.file))
+    assert (status, of_file) == (0, of_broker)
+    assert '"P/7"' in of_file
+
+
+def test_an_archive_is_read_without_a_broker(archived: ArchivedPair) -> None:
+    words = ("--set", "kafka.bootstrap=127.0.0.1:1", "replay", "--archive", str(archived.file))
+    status, out, err = archived.run(*words, "--output", "ndjson")
+    assert (status, out.count("\n")) == (0, 30), err
+
+
+def test_other_programs_read_the_archive(archived: ArchivedPair) -> None:
+    topic = archived.pair.topic.name
+    with ZipFile(archived.file) as zipped:
+        assert zipped.testzip() is None
+        manifest = json.loads(zipped.read("manifest.json"))
+        records = [
+            record
+            for number in range(archived.pair.partitions)
+            for record in cast(
+                "list[dict[str, Any]]",
+                [*fastavro.reader(zipped.open(f"topics/{topic}/{number}.avro"))],
+            )
+        ]
+    sealed = [each["tree"]["leaves"] for each in manifest["partitions"] if each["tree"]]
+    assert (sum(sealed), len(records)) == (30, 30)
+    assert {each["key"] for each in records} == {b"P/%d" % each for each in range(30)}
+    assert {each["timestamp_type"] for each in records} <= {"CREATE_TIME", "LOG_APPEND_TIME"}
+
+
+def lost(pair: AgencyPair) -> None:
+    """The topic is deleted, and provisioned again."""
+    deleted(pair)
+    made(pair)
+
+
+def test_a_lost_topic_restored_from_an_archive_keeps_every_leaf_and_everybody_goes_on(
+    archived: ArchivedPair,
+) -> None:
+    pair = archived.pair
+    before = leaves(pair)
+    lost(pair)
+    words = ("archive", "restore", str(archived.file))
+    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    assert status == 0, err
+    assert leaves(pair) == before
+    with capture_logs() as logged, pair.relaying(), pair.materialising():
+        pair.publish(*(transfer(f"Q/{number}") for number in range(5)))
+        pair.until_rows("sinergi.transfer_history", 35)
+    assert [each for each in logged if "lost" in each["event"]] == []
+    assert len(leaves(pair)) == 35
+    status, _, err = archived.run("replay", pair.topic.name)
+    assert status == 0, err
+
+
+def test_a_restore_that_was_broken_off_goes_on_and_a_whole_topic_stays_as_it_is(
+    archived: ArchivedPair,
+) -> None:
+    pair = archived.pair
+    before = {number: held(pair, pair.topic.name, number) for number in range(pair.partitions)}
+    lost(pair)
+    producer = Producer({"bootstrap.servers": pair.kafka})
+    for number, messages in before.items():
+        for each in messages[:3]:
+            producer.produce(
+                pair.topic.name, each.value(), each.key(), number, headers=each.headers()
+            )
+    assert producer.flush(PATIENCE_SECONDS) == 0
+    words = ("archive", "restore", str(archived.file))
+    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    assert status == 0, err
+    assert "24 messages restored, 6 were there" in err
+    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    assert status == 0, err
+    assert "0 messages restored, 30 were there" in err
+    assert len(leaves(pair)) == 30
+
+
+def test_a_topic_with_other_messages_is_not_restored_into(archived: ArchivedPair) -> None:
+    pair = archived.pair
+    lost(pair)
+    producer = Producer({"bootstrap.servers": pair.kafka})
+    producer.produce(pair.topic.name, b"message", b"other", 0)
+    assert producer.flush(PATIENCE_SECONDS) == 0
+    words = ("archive", "restore", str(archived.file))
+    status, out, err = archived.run(*words, settings=pair.agency_settings)
+    assert (status, out) == (2, "")
+    assert "another message than the archive" in err
+    assert sum(len(held(pair, pair.topic.name, each)) for each in range(pair.partitions)) == 1
+
+
+def test_nothing_is_restored_while_a_relay_leads_and_by_nobody_but_the_owner(
+    archived: ArchivedPair,
+) -> None:
+    pair = archived.pair
+    words = ("archive", "restore", str(archived.file))
+    with pair.relaying():
+        pair.until(lambda: pair.ask(LEADER, pair.producer) == [(1,)], "a relay leads")
+        status, _, err = archived.run(*words, settings=pair.agency_settings)
+    assert (status, "stop every relay" in err) == (2, True)
+    status, _, err = archived.run(*words, pair.topic.name)
+    assert (status, "its owner restores it" in err) == (2, True)
+
+
+def leaves(pair: AgencyPair) -> list[tuple[int, int, bytes]]:
+    """Partition, index and bytes of all leaves of the topic, with their checkpoints."""
+    found = []
+    for number in range(pair.partitions):
+        for each in map(message.parse, held(pair, pair.topic.name, number)):
+            note = each.sealed.note.encode() if each.sealed else b""
+            found.append((number, each.leaf_index, each.leaf_data + note))
+    return found
