@@ -34,6 +34,7 @@ COMMANDS = {
     "received": ("received", "transfer", "P/2"),
     "verify": ("verify",),
     "reconcile": ("reconcile",),
+    "withheld": ("withheld", "--from", "2026-01-01T00:00Z", "--to", "2026-02-01T00:00Z"),
     "rebuild": ("rebuild", "transfer"),
 }
 

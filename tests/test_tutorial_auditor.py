@@ -105,9 +105,9 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
     auditor: AuditorFolder,
 ) -> None:
     numbers = [int(section.removeprefix("## ").partition(".")[0]) for section in SECTIONS]
-    assert numbers == [*range(1, 15)]
+    assert numbers == [*range(1, 16)]
     playing, state, record, life, since_when, known, enemy, caught, *last = SECTIONS
-    by_hand, evidence, meaning, rows, table, file = last
+    by_hand, evidence, meaning, rows, table, interval, file = last
     services, settings, _ = re.split(r"(?ms)^```toml\n(.*?)^```$", playing)
     assert auditor.follow(services) == [0, 0, 0]
     an_outside_auditor_has_settings_like_those_of_the_page(auditor, settings)
@@ -128,6 +128,7 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
     assert auditor.follow(meaning) == []
     assert auditor.follow(rows) == [0, 0, 0, 1]
     assert auditor.follow(table) == [1, 0, 0, 0]
+    assert auditor.follow(interval) == [0, 2]
     assert auditor.follow(file) == [0, 0, 0, 0]
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.audit.replay import ReplayCounts
-    from sinergi_consumers.audit.statements import SignedStatement
+    from sinergi_consumers.audit.statements import SignedStatement, StatementObserver
     from sinergi_consumers.audit.table_replay import TableTarget
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.partition import VerifiedBatch
@@ -73,6 +73,7 @@ class Audit:
         topic: the topic.
         copies: which copies are read.
         target: if given, all events become rows there, and none is returned.
+        observer: gets every statement that is read, before the topic is.
 
     Attributes:
         topic: the topic.
@@ -83,9 +84,15 @@ class Audit:
     """
 
     def __init__(
-        self, bus: Bus, topic: Topic, copies: Copies, target: TableTarget | None = None
+        self,
+        bus: Bus,
+        topic: Topic,
+        copies: Copies,
+        target: TableTarget | None = None,
+        observer: StatementObserver | None = None,
     ) -> None:
         self._bus = bus
+        self._observer = observer
         self.topic = topic
         self.copies = copies
         self.name = copies.name or topic.name
@@ -257,13 +264,15 @@ class Audit:
         numbers = [each for each in self._replay.partitions() if only is None or each in only]
         if self._comparison is not None:
             self._comparison.check()
-        stated = self.verdict.statements = statement_reading.gather(self._bus, self.topic)  # 1
+        stated = statement_reading.gather(self._bus, self.topic, self._observer)  # 1
+        self.verdict.statements = stated
         stated.largest += [each for each in self._replay.witnesses if each not in stated.largest]
         if self._comparison is not None:
             self._comparison.read(numbers)
         for number in numbers:
             try:
-                yield from read(number, stated.sizes(number))  # 2
+                observed = set() if self._observer is None else self._observer.sizes(number)
+                yield from read(number, stated.sizes(number) | observed)  # 2
                 self._read_to_end.append(self.partition_counts[-1])
             except errors.SealBroken as why:
                 self._add_broken(self.partition_counts[-1], why)

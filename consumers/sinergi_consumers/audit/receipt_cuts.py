@@ -16,7 +16,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from sinergi_consumers.audit.statements import RECEIPT, SignedStatement
+from sinergi_consumers.audit.statements import SignedStatement
 from sinergi_schemas import errors, topics
 from sinergi_schemas.agreements import receipts
 from sinergi_schemas.plain_text import counted, listing
@@ -179,8 +179,7 @@ class ReceiptReading:
         found = receipts.verified(self._agreements, tp.event_topic, self.reader.agency, note)
         if found.reader != str(self.reader):
             raise errors.SignatureMissing(f"A receipt for {tp.topic}", str(self.reader))
-        tree = found.tp.partition, found.size, found.root
-        return SignedStatement(found.key.name, RECEIPT, *tree, found.signed_at, note)
+        return SignedStatement.of_receipt(found)
 
     def _published(
         self, tps: Iterable[TopicPartition], second: int

@@ -19,6 +19,8 @@ limit on the number of messages that state nothing (invalid ones, true heads fro
 receipts without the owner's signature); otherwise somebody could hide a true statement behind them.
 Such a message is cheap to check, since a note has few bytes and one signature per key, and a copy
 of it is recognised by its hash.
+
+An observer also gets the statements that are not the largest. For it every message is verified.
 """
 
 from __future__ import annotations
@@ -29,7 +31,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.audit.statements import (
     HEADS,
-    RECEIPT,
     Decrease,
     SignedStatement,
     SignedStatements,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+    from sinergi_consumers.audit.statements import StatementObserver
     from sinergi_consumers.bus import Bus
     from sinergi_schemas.topics import Topic
 
@@ -58,10 +60,13 @@ _MOST_CLAIMS = 1_000
 _MOST_REMEMBERED = 20_000  # hashes of notes; without its hash, a note is only verified once more
 
 
-def gather(bus: Bus, topic: Topic) -> SignedStatements:
+def gather(bus: Bus, topic: Topic, observer: StatementObserver | None = None) -> SignedStatements:
     """Read the heads of a topic's owner, and the receipts of all that were ever its readers.
 
     The topics of no other agency are asked for: whoever audits may not have the right to read them.
+
+    Args:
+        observer: gets every valid statement.
 
     Raises:
         NotPermitted: one of these may not be read.
@@ -80,6 +85,7 @@ def gather(bus: Bus, topic: Topic) -> SignedStatements:
             name,
             _heads_keys() if reader is None else _receipt_keys(bus, topic, reader),
             _Heads(bus, topic) if reader is None else _Receipts(bus, topic, reader, found),
+            observer,
         )
         with bus.source.open_scan(TopicPartition(name, 0)) as scan:
             for chunk in scan.read(*scan.bounds()):
@@ -136,16 +142,24 @@ class _StatementReading:
         signed: partition, size and root of the trees in all verified statements.
     """
 
-    def __init__(self, topic: str, keys: _MessageKeys, statements: _Heads | _Receipts) -> None:
+    def __init__(
+        self,
+        topic: str,
+        keys: _MessageKeys,
+        statements: _Heads | _Receipts,
+        observer: StatementObserver | None,
+    ) -> None:
         self._topic = topic
         self._keys = keys
         self._statements = statements
+        self._observer = observer
         self.largest: dict[tuple[str, int], SignedStatement] = {}
         self.decreases: dict[tuple[str, int], Decrease] = {}
         self.has_valid = False
         self.newest_at: datetime | None = None
         self.signed: set[tuple[int, int, bytes]] = set()
         self._remembered: dict[bytes, bool] = {}
+        self._observed: dict[bytes, bool] = {}
         self._skipped = (0, 0)
 
     @property
@@ -172,7 +186,7 @@ class _StatementReading:
             value = each.value()
             if not value:
                 continue  # a tombstone
-            stated = self._read(value, only_larger=bool(newest))
+            stated = self._read(value, is_newest=not newest)
             if stated is None:
                 self._skip(each)
             elif stated:
@@ -181,17 +195,19 @@ class _StatementReading:
                 self._record(stated)
         self._compare(newest, offset)
 
-    def _read(self, value: bytes, *, only_larger: bool) -> list[SignedStatement] | None:
+    def _read(self, value: bytes, *, is_newest: bool) -> list[SignedStatement] | None:
         """The statements in a note, or None if it is not valid.
 
         Args:
             value: the note.
-            only_larger: verify it only if it states more leaves than its signer did so far.
+            is_newest: whether it is the newest valid one of a chunk. Another is verified only if it
+                states more leaves than its signer did so far, or for the observer.
         """
         if len(value) > self._statements.most_bytes:
             return None
         try:
             note = value.decode()
+            only_larger = not is_newest and self._observer is None
             if only_larger and not self._statements.states_more(note, self.largest):
                 return []
         except (UnicodeDecodeError, errors.SealBroken):
@@ -199,24 +215,24 @@ class _StatementReading:
         digest = hashlib.sha256(value).digest()
         if digest in self._remembered:
             return [] if self._remembered[digest] else None
+        if digest in self._observed and not is_newest:
+            return []
         try:
             stated = self._statements.verify(note)
         except errors.SealBroken:
-            self._remember(digest, is_valid=False)
+            _remember(self._remembered, digest, is_valid=False)
             return None
         if not stated:
-            self._remember(digest, is_valid=True)
+            _remember(self._remembered, digest, is_valid=True)
+        elif self._observer is not None:
+            _remember(self._observed, digest, is_valid=True)
         return stated
-
-    def _remember(self, digest: bytes, *, is_valid: bool) -> None:
-        """Remember a note that states nothing, so that its copies are not verified."""
-        if len(self._remembered) >= _MOST_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
-        self._remembered[digest] = is_valid
 
     def _record(self, stated: Iterable[SignedStatement]) -> None:
         for each in stated:
             self.has_valid = True
+            if self._observer is not None:
+                self._observer.add(each)
             self.signed.add((each.partition, each.size, each.root))
             if each.at and (self.newest_at is None or each.at > self.newest_at):
                 self.newest_at = each.at
@@ -235,6 +251,13 @@ class _StatementReading:
     def _skip(self, each: Message) -> None:
         first, count = self._skipped
         self._skipped = (first if count else each.offset() or 0), count + 1
+
+
+def _remember(known: dict[bytes, bool], digest: bytes, *, is_valid: bool) -> None:
+    """Remember a note, so that its copies are not verified."""
+    if len(known) >= _MOST_REMEMBERED:
+        del known[next(iter(known))]
+    known[digest] = is_valid
 
 
 def _is_more(size: int, known: SignedStatement | None) -> bool:
@@ -333,9 +356,7 @@ class _Receipts:
             claim = UnsupportedClaim(name, number, found.size, found.root, type(why).__name__)
             self._add_claim(claim)
             return []
-        return [
-            SignedStatement(name, RECEIPT, number, found.size, found.root, found.signed_at, note)
-        ]
+        return [SignedStatement.of_receipt(found)]
 
     def _add_claim(self, claim: UnsupportedClaim) -> None:
         if claim in self._claims:

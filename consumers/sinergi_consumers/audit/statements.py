@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.unreadable import UnreadableCounts
@@ -12,6 +12,8 @@ from sinergi_schemas.plain_text import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from sinergi_schemas.agreements.receipts import CosignedReceipt
 
 HEADS, RECEIPT = "heads", "receipt"
 _MOST_SHOWN = 20  # claims
@@ -38,6 +40,12 @@ class SignedStatement:
     at: datetime | None
     note: str
 
+    @classmethod
+    def of_receipt(cls, receipt: CosignedReceipt) -> SignedStatement:
+        """The statement of a receipt whose tree the owner has signed."""
+        tree = receipt.tp.partition, receipt.size, receipt.root
+        return cls(receipt.key.name, RECEIPT, *tree, receipt.signed_at, receipt.note)
+
     @property
     def states(self) -> str:
         """The verb after its name in a sentence."""
@@ -46,6 +54,16 @@ class SignedStatement:
     def __str__(self) -> str:
         when = "an unknown time" if self.at is None else self.at.isoformat()
         return f"the {self.kind} that {self.name} signed at {when}"
+
+
+class StatementObserver(Protocol):
+    """Gets every valid statement about a topic that is read, and not only the largest ones."""
+
+    def add(self, statement: SignedStatement) -> None:
+        """Take another one; they come in any order, and some more than once."""
+
+    def sizes(self, partition: int) -> set[int]:
+        """The tree sizes of a partition at which the topic is compared with them."""
 
 
 @dataclass(frozen=True, slots=True)

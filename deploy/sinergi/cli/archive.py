@@ -53,12 +53,12 @@ def create(
 ) -> None:
     """Write topics, with their seals, heads and receipts, into one file.
 
-    `--archive FILE` lets replay, record, received, verify, reconcile and evidence read the file in
-    place of the brokers, with the same verdicts; `sinergi archive restore` writes a lost topic from
-    it. The messages are kept byte for byte, with offsets and timestamps. Each topic is verified
-    while it is written; one that is broken is archived as it is. The file is written under another
-    name and renamed when it is complete. It holds personal data, and only you can read it. The word
-    `create` may be left out.
+    `--archive FILE` lets replay, record, received, verify, reconcile, withheld and evidence read
+    the file in place of the brokers, with the same verdicts; `sinergi archive restore` writes a
+    lost topic from it. The messages are kept byte for byte, with offsets and timestamps. Each topic
+    is verified while it is written; one that is broken is archived as it is. The file is written
+    under another name and renamed when it is complete. It holds personal data, and only you can
+    read it. The word `create` may be left out.
 
     Exit status: 0 written; 1 written, but a topic is not what was sealed; 2 not written.
 

@@ -74,6 +74,9 @@ ENTRIES = {
     "reconcile": CommandEntry(
         "reconcile:reconcile", _READING, "Count outbox, topics and databases against each other."
     ),
+    "withheld": CommandEntry(
+        "withheld:withheld", _READING, "Whether anything sealed between two times is missing."
+    ),
     "journal": CommandEntry(
         "journal:journal", _READING, "Who read which topics again, when and why."
     ),

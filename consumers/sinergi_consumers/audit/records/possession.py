@@ -145,7 +145,7 @@ def possession(
     """
     found: dict[tuple[str, int], _KnownReceipt] = {}
     remarks: list[str] = []
-    readers = _databases(agreements, record.topic)
+    readers = databases_of(agreements, record.topic)
     if not record.revisions:
         return PossessionReport({}, [])
     tp = record.revisions[0].tp
@@ -174,7 +174,7 @@ def possession(
     return PossessionReport(by_leaf, remarks)
 
 
-def _databases(agreements: Agreements, topic: Topic) -> list[str]:
+def databases_of(agreements: Agreements, topic: Topic) -> list[str]:
     """The databases of all that may ever have read a topic, `<agency>/<database>`, sorted."""
     keys = {
         key.name.partition("/")[2]
@@ -213,18 +213,7 @@ def _compare(record: SealedRecord, found: Iterable[_KnownReceipt]) -> None:
     }
     record.audit.compare(
         record.partition,
-        [
-            SignedStatement(
-                each.key.name,
-                RECEIPT,
-                record.partition,
-                each.size,
-                each.root,
-                each.signed_at,
-                each.note,
-            )
-            for each in stated.values()
-        ],
+        [SignedStatement.of_receipt(each) for each in stated.values()],
     )
 
 
