@@ -62,6 +62,7 @@ def test_differences_are_shown_row_by_row_and_nothing_is_changed(
     assert status == 1
     assert max(map(len, out.splitlines())) <= 100
     assert "transfer: 6 rows differ; nothing was changed, --apply puts the tables right" in err
+    assert f"sinergi: wrote {file}: 6 differing rows, {file.stat().st_size:,} bytes" in err
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert sorted((each["table"], each["kind"]) for each in lines) == [
         (table, kind) for table in TABLES[:2] for kind in ("changed", "extra", "missing")

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tomli_w
 
 from agency_pair import AgencyPair, send, transfer
 from sinergi_consumers.testing.sinks import FEW_ESCORTS
@@ -341,6 +342,9 @@ def test_protected_values_are_shown_only_when_they_are_asked_for(
     status, out, err = verified.run("verify", "--out", str(file))
     assert status == 1
     text = out + err + file.read_text(encoding="utf-8")
+    count = len(file.read_text(encoding="utf-8").splitlines())
+    told = f"sinergi: wrote {file}: {count} differing rows, {file.stat().st_size:,} bytes"
+    assert told in err
     assert "(protected)" in out
     assert NIK not in text
     assert "9999990101900002" not in text
@@ -419,18 +423,24 @@ def test_what_cannot_be_verified_is_refused_in_one_line(
     assert empty.run("verify", "--out", str(tmp_path / "there"))[0] == 2
 
 
-def test_without_a_database_topics_are_verified_and_the_rest_is_said_to_be_unchecked(
+TOPIC_PARTS = dict.fromkeys(("seal", "heads", "receipts"), "proved")
+
+
+def without_database(verified: VerifiedDatabase, agency: str | None) -> tuple[str, str]:
+    """The option for settings of an agency, or of an auditor, that name no database."""
+    values = {"agreements": str(verified.pair.folder), "kafka": {"bootstrap": verified.pair.kafka}}
+    file = verified.pair.folder / "without-database.settings"
+    agencies = {} if agency is None else {"agency": agency}
+    file.write_text(tomli_w.dumps(agencies | values), encoding="utf-8")
+    return "--config", str(file)
+
+
+def test_the_database_of_an_agency_whose_settings_name_none_counts_as_not_checked(
     verified: VerifiedDatabase, tmp_path: Path
 ) -> None:
-    pair, auditor = verified.pair, tmp_path / "auditor.settings"
-    auditor.write_text(
-        f'agreements = "{pair.folder}"\nkafka = {{ bootstrap = "{pair.kafka}" }}\n',
-        encoding="utf-8",
-    )
-    settings = ("--config", str(auditor))
+    settings = without_database(verified, verified.pair.reader)
     status, out, err = verified.run(*settings, "verify")
     assert status == 2, err
-    assert out, err
     assert max(map(len, out.splitlines())) <= 100
     assert err.splitlines()[-1] == (
         "verdict: 3 of 4 parts proved; not checked: rows of a reader's database"
@@ -438,15 +448,29 @@ def test_without_a_database_topics_are_verified_and_the_rest_is_said_to_be_unche
     status, found = verified.document(*settings, "verify")
     assert (status, found["proved"], found["tables"]) == (2, None, [])
     by_verdict = {each["part"]: each["verdict"] for each in found["parts"]}
-    assert by_verdict == {
-        "seal": "proved",
-        "heads": "proved",
-        "receipts": "proved",
-        "rows": "not checked",
-    }
+    assert by_verdict == TOPIC_PARTS | {"rows": "not checked"}
     status, out, err = verified.run(*settings, "verify", "--out", str(tmp_path / "x"))
     assert (status, out) == (2, "")
     assert "consumer.database is not set; leave --out away" in err
+
+
+def test_an_auditor_without_an_agency_proves_topics_and_finds_one_that_was_cut(
+    verified: VerifiedDatabase, tmp_path: Path
+) -> None:
+    pair, settings = verified.pair, without_database(verified, None)
+    status, out, err = verified.run(*settings, "verify")
+    assert status == 0, err
+    assert max(map(len, out.splitlines())) <= 100
+    assert err.splitlines()[-2:] == [
+        "sinergi: these settings name no agency, so there is no database of yours to check",
+        "verdict: 3 of 3 parts proved",
+    ]
+    status, found = verified.document(*settings, "verify", pair.topic.name)
+    assert (status, found["proved"], found["tables"]) == (0, True, [])
+    assert {each["part"]: each["verdict"] for each in found["parts"]} == TOPIC_PARTS
+    status, out, err = verified.run(*settings, "verify", "--out", str(tmp_path / "x"))
+    assert (status, out) == (2, "")
+    assert "these settings name no agency; leave --out away" in err
     number = place_of(pair, "P/3")[0]
     cut = {number: slice(-1)}
     verified.replace_topic(

@@ -195,7 +195,6 @@ def ask(
             ["replay", TOPIC, "--into", "postgresql://h/d", "--reader", "bnnk-banyuwangi"],
             f'the agreements do not let "bnnk-banyuwangi" read {TOPIC}; readers are nobody',
         ),
-        (["verify"], "`sinergi verify` is for an agency"),
         (["replay", TOPIC], f"No agreement in force covers {TOPIC}"),
         (["replay", "sinergi.bnnk-banyuwangi.transfer"], "No agreement in force covers sinergi"),
         (

@@ -115,6 +115,7 @@ def rebuild(
             if apply:
                 task.apply(connection, decided)
         run.counts |= _counts(task, is_applied=apply)
+        row_differences.note_written(to_file, task.results)
         if as_json:
             documents = [row_differences.document(each, display) for each in first]
             terminal.show_json(_document(task, documents, is_applied=apply), str)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from sinergi.cli import terminal
+from sinergi.cli import terminal, written_files
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi_consumers.projections.protected_columns import shown_columns
 from sinergi_consumers.sinks.postgresql.row_comparison import QuarantineHold, RowDifferenceKind
+from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -141,6 +142,12 @@ def write(target: OutputFile, found: Iterable[RowDifference], display: ValueDisp
     """Write one JSON object a line."""
     for each in found:
         target.write(f"{json.dumps(document(each, display))}\n".encode())
+
+
+def note_written(path: Path | None, results: Iterable[ProjectionResult]) -> None:
+    """Say what was written to a file of differences, if there is one; call it once it is closed."""
+    if path is not None:
+        written_files.note(path, counted(count(results), "differing row"))
 
 
 def show(found: Iterable[RowDifference], display: ValueDisplay, count: int, most: int) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sinergi.cli.reading_place import ReadingPlace
+    from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.verified_parts import VerifiedPart
     from sinergi_schemas.topics import Topic
 
@@ -79,8 +80,9 @@ def verify(
     first differences, counts all, and says who could have made them. Nothing is changed: it writes
     temporary tables, and its run into the journal. A materialiser may run meanwhile.
 
-    Without consumer.database, as an auditor has none, it verifies the topics, heads and receipts,
-    and counts the database as not checked.
+    An auditor without an agency verifies the topics that he may read, their heads and receipts: no
+    database is his to check. An agency without consumer.database verifies the same, and its
+    database counts as not checked.
 
     Values of protected fields are shown with --show-values only. The role in
     consumer.database_roles.auditor has the rights that it needs, and can change nothing; that of a
@@ -105,8 +107,8 @@ def verify(
     read = [each.topic for each in verification.series.audits]
     with journaled(place, read, request) as run:
         run.audits = verification.series.audits
-        if not settings.values.consumer.database:
-            _verify_topics(verification, run, to_file, as_json=as_json)
+        if not _has_database(settings):
+            _verify_topics(verification, run, to_file, settings.values.agency, as_json=as_json)
         needed = rights.verifier(verification.projections)
         url = settings.consumer_database
         with (
@@ -130,22 +132,40 @@ def verify(
                 _show_parts(verification.parts)
                 row_differences.show(found, display, row_differences.count(results), limit)
         run.counts["differing_rows"] = row_differences.count(results)
+        row_differences.note_written(to_file, results)
         _end(verification, run)
 
 
+def _has_database(settings: Settings) -> bool:
+    """Whether there is a database to compare: the reader's, of an agency."""
+    return settings.values.agency is not None and bool(settings.values.consumer.database)
+
+
 def _verify_topics(
-    verification: Verification, run: JournaledRun, to_file: Path | None, *, as_json: bool
+    verification: Verification,
+    run: JournaledRun,
+    to_file: Path | None,
+    agency: str | None,
+    *,
+    as_json: bool,
 ) -> NoReturn:
-    """Verify what can be verified without a database."""
+    """Verify what can be verified without a database.
+
+    Args:
+        agency: whose database is not checked; None for an auditor, who has none.
+    """
+    why = "these settings name no agency" if agency is None else "consumer.database is not set"
     if to_file is not None:
-        what = "--out takes differing rows, and consumer.database is not set; leave --out away"
+        what = f"--out takes differing rows, and {why}; leave --out away"
         raise errors.VerificationRefused(what)
     with logged_native_output(), series_progress(verification.series) as progressed:
-        verification.run_topics(progressed)
+        verification.run_topics(progressed, has_agency=agency is not None)
     if as_json:
         terminal.show_json(_document(verification, []), str)
     else:
         _show_parts(verification.parts)
+    if agency is None:
+        terminal.note(f"sinergi: {why}, so there is no database of yours to check")
     _end(verification, run)
 
 
@@ -157,11 +177,9 @@ def _end(verification: Verification, run: JournaledRun) -> NoReturn:
 
 
 def _verification(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) -> Verification:
-    """What to verify: the topics that the agency reads, or those of them that are named."""
+    """What to verify: the topics that the agency or auditor reads, or those that are named."""
     settings, agreements = place.settings, place.agreements
-    if settings.values.agency is None:
-        raise errors.AgencyCommand("verify")
-    if not settings.values.consumer.database:
+    if not _has_database(settings):
         return _of_topics(place, catalog, names)
     settings.check_party(agreements)
     begun = {*agreements.topics_since(SYSTEM.now())}

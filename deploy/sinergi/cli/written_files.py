@@ -19,3 +19,8 @@ def note(path: Path, what: str) -> None:
     """
     if path.is_file():
         terminal.note(f"sinergi: wrote {path}: {what}, {counted(path.stat().st_size, 'byte')}")
+
+
+def note_folder(folder: Path, what: str) -> None:
+    """Say which files a folder has got, for example `12 notes`."""
+    terminal.note(f"sinergi: wrote {what} into {folder}")

@@ -7,7 +7,7 @@ from sinergi_schemas.errors.policies import Refused
 
 class AgencyCommand(Refused):
     """`sinergi {command}` is for an agency: it compares the agency's own database, and these
-    settings name no agency. An auditor verifies topics with `sinergi replay`, shows one record with
+    settings name no agency. An auditor verifies topics with `sinergi verify`, shows one record with
     `sinergi record`, and makes a file of both with `sinergi evidence create`.
     """
 
