@@ -6,6 +6,7 @@ import json
 from contextlib import closing, contextmanager
 from threading import Event
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -17,6 +18,7 @@ from database_roles import OwnedDatabase, owned_database
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi.database_roles import DatabaseRole
+from sinergi_consumers.audit.journal import AuditOutcome, AuditRun, Journal
 from sinergi_consumers.materialise.store import Stored
 from sinergi_consumers.quarantine.admin import Quarantine, QuarantineFilter
 from sinergi_consumers.sinks.postgresql import rights as of_consumer
@@ -169,7 +171,7 @@ def test_each_right_of_the_relay_is_used_and_missed_by_name(
 
 
 def materialise(url: str, agency: str) -> None:
-    """All that a materialiser and `sinergi quarantine` do in a database."""
+    """All that a materialiser, `sinergi quarantine` and the journal do in a database."""
     topic = Topic(agency, "transfer")
     tp = TopicPartition(topic.name, 0)
     with closing(PostgresqlSink(url, PROJECTIONS)) as sink:
@@ -200,6 +202,10 @@ def materialise(url: str, agency: str) -> None:
     quarantine = Quarantine(url)
     assert quarantine.discard(QuarantineFilter(topic=topic.name), decision) == 1
     quarantine.decisions(1)
+    journal, number = Journal(url), uuid4()
+    journal.begin(AuditRun(number, [], "clerk", "replay", None, {}, [topic.name], [], "test"))
+    journal.end(AuditOutcome(number, "ended", 0, None, [], {}, None))
+    assert journal.entries(None, None, 1)[0][0].run == number
 
 
 def test_a_materialiser_does_its_work_with_its_rights(
