@@ -182,6 +182,22 @@ def test_without_a_database_a_reason_is_demanded_all_the_same(
     assert entries(reader) == []
 
 
+def test_an_archive_is_recorded_and_not_written_without_the_reason_that_is_demanded(
+    reader: VerifiedDatabase, demanding: tuple[str, str], tmp_path: Path
+) -> None:
+    file, topic = tmp_path / "transfers.zip", reader.pair.topic.name
+    create = (*demanding, "archive", "create", topic, "-o", str(file))
+    status, out, err = reader.run(*create)
+    assert (status, out, "State the reason by --why" in err) == (2, "", True)
+    assert not file.exists()
+    assert entries(reader) == []
+    assert reader.run(*create, "--why", WHY)[0] == 0
+    (entry,) = entries(reader)
+    assert (entry["command"], entry["why"], entry["topics"]) == ("archive create", WHY, [topic])
+    assert (entry["exit_status"], entry["asked_for"]) == (0, {"topics": [topic]})
+    assert entry["counts"]["messages"] >= COUNT  # heads and receipts too
+
+
 def test_a_run_that_fails_or_finds_nothing_is_recorded_with_its_end(
     reader: VerifiedDatabase, tmp_path: Path
 ) -> None:

@@ -10,7 +10,8 @@ import typer
 import typer.core
 
 from sinergi.cli import archive_output, replay_topics, root, terminal
-from sinergi.cli.options import AsJson, json_option
+from sinergi.cli.journaled_run import AuditRequest, journaled
+from sinergi.cli.options import AsJson, Why, json_option
 from sinergi.cli.reading_place import check_agreements, reading_place
 from sinergi.cli.replay_progress import message_progress
 from sinergi.exit_status import ExitStatus
@@ -50,6 +51,7 @@ def create(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
     as_json: Annotated[bool, json_option("What the archive has, as one JSON document.")] = False,
+    why: Why = None,
 ) -> None:
     """Write topics, with their seals, heads and receipts, into one file.
 
@@ -78,13 +80,16 @@ def create(
     buses = {each: Bus(place.source(each), agreements, catalog) for each in names}
     logins = ", ".join(sorted({bus.source.login.removeprefix("User:") for bus in buses.values()}))
     custody = ArchiveCustody(SYSTEM.now().isoformat(), logins, f"sinergi {version('sinergi')}")
-    with OutputFile.open(out) as target, message_progress("archiving") as progressed:
-        made = Archiving(buses, ArchiveWriter(target), progressed).run(custody)
-    if as_json:
-        terminal.show_json(archive_output.document(made))
-    archive_output.report(made, out)
-    is_broken = any(each.tree and each.tree.broken for each in made.partitions)
-    raise typer.Exit(ExitStatus.NEGATIVE if is_broken else ExitStatus.SUCCESS)
+    request = AuditRequest("archive create", why, {"topics": [each.name for each in names]})
+    with journaled(place, names, request) as run:
+        with OutputFile.open(out) as target, message_progress("archiving") as progressed:
+            made = Archiving(buses, ArchiveWriter(target), progressed).run(custody)
+        run.counts["messages"] = sum(each.messages for each in made.partitions)
+        if as_json:
+            terminal.show_json(archive_output.document(made))
+        archive_output.report(made, out)
+        is_broken = any(each.tree and each.tree.broken for each in made.partitions)
+        raise typer.Exit(ExitStatus.NEGATIVE if is_broken else ExitStatus.SUCCESS)
 
 
 @app.command()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST = 100
 _COLUMNS = (
     TableColumn("begun"),
-    TableColumn("who", ColumnKind.PROSE),
+    TableColumn("who", ColumnKind.HEADING),
     TableColumn("command"),
     TableColumn("end"),
     TableColumn("why", ColumnKind.PROSE),
@@ -39,11 +39,11 @@ def journal(
 ) -> None:
     """Show who read which topics again, when, why, and what came of it, the newest first.
 
-    Each run of replay, record, received, evidence create, verify, reconcile, withheld and rebuild
-    is recorded in the reader's database (consumer.database) before it reads, and once more when it
-    ends. Who runs them can add rows and change none. A run with the end `none` still goes on, or
-    its process was killed. JSON also has the topics with their leaves and roots, the counts and the
-    verdict.
+    Each run of replay, record, received, archive create, evidence create, verify, reconcile,
+    withheld and rebuild is recorded in the reader's database (consumer.database) before it reads,
+    and once more when it ends. Who runs them can add rows and change none. A run with the end
+    `none` still goes on, or its process was killed. JSON also has the topics with their leaves and
+    roots, the counts and the verdict.
 
     It shows what was asked for as it was given, so it may hold names and NIK: keep it as the events
     themselves.
