@@ -28,6 +28,7 @@ import stamina
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 import waiting
+from sinergi.cli.root import run
 from sinergi.local import Local, jars, process
 from sinergi.local.errors import (
     DownloadFailed,
@@ -277,6 +278,35 @@ def test_a_database_is_made_once(home: Path) -> None:
         connection.execute("CREATE TABLE here ()")
     with database(local, "once") as connection:
         assert connection.execute("SELECT to_regclass('here')").fetchone() == ("here",)
+
+
+def test_the_command_prints_a_url_for_sinergi_and_one_that_libpq_takes(home: Path) -> None:
+    command = [*SINERGI, "local", "database", "printed", "--folder", str(home)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == Local(home).database("printed")
+    word, _, url = done.stderr.strip().rpartition(" ")
+    assert word == "for psql:"
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == ("printed",)
+
+
+def test_up_says_that_a_folder_is_new_and_which_one_beside_it_may_be_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "services").mkdir()
+    LocalState.of(tmp_path / "services").write()
+    monkeypatch.setattr(Local, "up", lambda local, **_: local.status())
+    for name, hint in (
+        ("servces", "; did you mean services, which is beside it?\n"),
+        ("elsewhere", " are empty\n"),
+    ):
+        folder = tmp_path / name
+        run(["local", "up", "--folder", str(folder)])
+        err = capsys.readouterr().err
+        assert f"{folder} is new: its Kafka and its PostgreSQL are empty" in err
+        assert hint in err
+    run(["local", "up", "--folder", str(tmp_path / "services")])
+    assert "is new" not in capsys.readouterr().err
 
 
 # What stands in the way

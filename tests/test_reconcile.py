@@ -271,6 +271,7 @@ def test_all_differences_go_to_a_file_and_the_first_to_the_table(
     assert {each["what"] for each in lines} == {"missing"}
     assert out.count(" missing ") == 2
     assert f"{COUNT - 2} more differences" in err
+    assert f"sinergi: wrote {file}: {COUNT} differences, {file.stat().st_size:,} bytes" in err
 
 
 def test_agencies_compare_signed_counts_without_opening_their_databases(
@@ -286,6 +287,23 @@ def test_agencies_compare_signed_counts_without_opening_their_databases(
     assert (status, found["equal"]) == (0, True), err
     assert totals(found, desk.reader, "events") == COUNT
     assert totals(found, desk.reader, "on_their_way") == 1
+
+
+def test_each_of_three_sides_has_a_row_of_its_own_in_100_columns(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "counts.note"
+    assert desk.write_counts(file) == 0
+    told = f"sinergi: wrote {file}: the signed counts, {file.stat().st_size:,} bytes"
+    assert told in capsys.readouterr().err
+    status, out, err = desk.reconcile("--counts", str(file))
+    assert status == 0, err
+    assert max(map(len, out.splitlines())) <= 100
+    head, *rows = [each.split() for each in out.splitlines()]
+    assert head[-3:] == ["side", "events", "there"]
+    # The reader's database is two sides: itself, and what it has signed.
+    assert [each[-2] for each in rows] == ["outbox", desk.reader, desk.reader]
+    assert {each[-1] for each in rows} == {str(COUNT)}
 
 
 def test_a_row_that_another_agency_lost_shows_in_its_signed_counts(

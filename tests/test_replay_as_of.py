@@ -19,6 +19,7 @@ from sinergi_consumers.audit.replay_database import ReplayDatabase
 from sinergi_consumers.testing.sinks import transfer
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.plain_text import counted
 from test_replay_into import ask, do, empty, live
 from waiting import PATIENCE_SECONDS, until
 
@@ -182,6 +183,8 @@ def test_the_tables_of_then_are_written_to_a_file_each(
         assert sorted(map(plain_row, frame.rows()), key=str) == sorted(
             map(plain_row, rows), key=str
         )
+        told = f"{counted(len(rows), 'row')}, {file.stat().st_size:,} bytes"
+        assert f"sinergi: wrote {file}: {told}" in err
         facts = json.loads(pl.read_parquet_metadata(file)["sinergi"])
         assert facts["asked_for"]["as_of"] == past.at.isoformat()
         assert [each["holds"] for each in facts["verdicts"]] == [True]

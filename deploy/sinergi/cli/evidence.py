@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sinergi.cli import evidence_verdict, root, terminal
+from sinergi.cli import evidence_verdict, root, terminal, written_files
 from sinergi.cli.options import (
     AsJson,
     Force,
@@ -85,7 +85,7 @@ def create(
     partitions is in the file; 2 not written, or not all could be read, related records included.
 
     Examples:
-      sinergi evidence create --case LKN/12/III/2026 --related --why "12/Pid.Sus/2026" -o case.zip
+      sinergi evidence create --case BP/3/III/2026 --related --why "12/Pid.Sus/2026" -o case.zip
       sinergi evidence create --key MUT/2026/0093 --why "Request of 3 March" -o 0093.zip
     """
     from sinergi.cli import (  # noqa: PLC0415 - polars
@@ -211,6 +211,7 @@ def page(
     """
     with OutputFile.open(out, force=force, mode=AS_USUAL) as target:
         target.write((files("sinergi_consumers.audit.evidence") / "verifier.html").read_bytes())
+    written_files.note(out, "the verifier")
 
 
 def _asked_for(

@@ -69,6 +69,10 @@ class Destination(NamedTuple):
     force: bool = False
     for_spreadsheets: bool = False
 
+    def file(self, name: str) -> Path:
+        """The file of an event type or a table, where the path is a folder."""
+        return (self.path or STANDARD_OUTPUT) / f"{name}.{self.output}"
+
     @property
     def options(self) -> list[str]:
         """The names of the options that were given."""
@@ -126,7 +130,8 @@ class _TableWriter:
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         del facts
-        terminal.show_table(_COLUMNS, self._rows)
+        if self._rows:
+            terminal.show_table(_COLUMNS, self._rows)
 
     def abandon(self) -> None:
         self._rows.clear()
@@ -262,8 +267,8 @@ def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[Event
                 raise errors.ReplayRefused("a table is for the screen; with --out choose --output")
             writer: EventWriter = _TableWriter()
         elif to.output is not Output.NDJSON and len(event_types) > 1:
-            folder = _folder(to)
-            files = {each: folder / f"{each}.{to.output}" for each in sorted(event_types)}
+            _make_folder(to)
+            files = {each: to.file(each) for each in sorted(event_types)}
             for each in files.values():
                 OutputFile.check(each, force=to.force)
             writer = _FolderWriter(lambda each: _writer(to, files[each], stack))
@@ -294,10 +299,10 @@ def open_table_writers(to: Destination, names: Collection[str]) -> Iterator[dict
         ReplayRefused, OutputExists, OutputRefused: as `open_writer`.
     """
     with ExitStack() as stack:
-        folder = _folder(to)
+        _make_folder(to)
         found: dict[str, FrameWriter] = {}
         for each in names:
-            found[each] = _writer(to, folder / f"{each}.{to.output}", stack)
+            found[each] = _writer(to, to.file(each), stack)
             stack.callback(found[each].abandon)
         yield found
 
@@ -315,8 +320,8 @@ def _writer(
     return ParquetWriter(target)
 
 
-def _folder(to: Destination) -> Path:
-    """The folder for a file of each event type.
+def _make_folder(to: Destination) -> None:
+    """Make the folder for a file of each event type.
 
     Raises:
         ReplayRefused: none is named.
@@ -332,7 +337,6 @@ def _folder(to: Destination) -> Path:
         to.path.mkdir(mode=OWNER_FOLDER, exist_ok=True)
     except OSError as why:
         raise errors.OutputRefused(str(to.path), str(why.strerror)) from None
-    return to.path
 
 
 def _with_offsets(frame: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,9 @@ import polars as pl
 import sqlalchemy as sa
 from psycopg import sql
 
+from sinergi.cli import written_files
 from sinergi.cli.output import Destination, open_table_writers
+from sinergi_schemas.plain_text import counted
 from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
@@ -96,14 +98,17 @@ def export(
     """
     tables = [*(table for each in projections for table in each.tables), *OWN_TABLES]
     names = [file_name(each) for each in tables]
+    rows: dict[str, int] = {}
     with (
         open_table_writers(destination, names) as writers,
         closing(Database(url, "sinergi replay", row_security=True)) as database,
         database.reading() as connection,
     ):
         for table, name in zip(tables, names, strict=True):
-            _write(connection, table, writers[name])
+            rows[name] = _write(connection, table, writers[name])
             writers[name].finish(facts)
+    for name, count in rows.items():
+        written_files.note(destination.file(name), counted(count, "row"))
 
 
 def file_name(table: sa.Table) -> str:
@@ -111,7 +116,8 @@ def file_name(table: sa.Table) -> str:
     return table.name if table.schema == "sinergi" else f"{table.schema}.{table.name}"
 
 
-def _write(connection: psycopg.Connection, table: sa.Table, writer: FrameWriter) -> None:
+def _write(connection: psycopg.Connection, table: sa.Table, writer: FrameWriter) -> int:
+    """Write the rows of a table; how many there are."""
     columns = [_column(each) for each in table.columns]
     key = [each.name for each in table.primary_key] or [each.name for each in columns]
     question = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(
@@ -122,8 +128,11 @@ def _write(connection: psycopg.Connection, table: sa.Table, writer: FrameWriter)
     schema = {each.name: each.read for each in columns}
     casts = [pl.col(each.name).cast(each.kind) for each in columns]
     writer.write(pl.DataFrame(schema=schema).with_columns(casts))  # the columns, without a row too
+    count = 0
     for rows in _parts(connection, question):
         writer.write(pl.DataFrame(rows, schema=schema, orient="row").with_columns(casts))
+        count += len(rows)
+    return count
 
 
 def _parts(connection: psycopg.Connection, question: sql.Composed) -> Iterator[list[Any]]:
