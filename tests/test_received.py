@@ -127,8 +127,10 @@ def test_the_owner_the_reader_and_an_auditor_are_told_what_each_can_know(bus: Re
 def test_the_table_is_narrow_and_says_not_yet_and_at_the_latest(bus: ReceivedBus) -> None:
     status, out, err = bus.received(bus.settings(), "transfer", "P/1")
     assert status == 0
-    head, *rows = out.splitlines()
+    zone, head, *rows = out.splitlines()
+    assert zone == "times are in Asia/Jakarta (WIB, +07:00)"
     assert head.split()[:2] == ["rev.", "reader"]
+    assert "+07:00" not in "".join(rows)
     assert max(map(len, out.splitlines())) <= 100
     assert "at the latest" in rows[0]
     assert "not yet" in rows[-1]
@@ -173,6 +175,21 @@ def test_a_record_that_is_not_there_and_one_that_cannot_be_asked_for_differ(
         status, out, err = bus.received(settings, *arguments)
         assert (status, out) == (2, ""), arguments
         assert said in err
+
+
+@pytest.mark.parametrize("command", ["received", "record"])
+def test_a_misspelt_record_is_answered_with_the_nearest_keys_of_its_partition(
+    bus: ReceivedBus, command: str
+) -> None:
+    for record, hint in (
+        ("P/11", "did you mean P/1"),
+        ("MUT/2026/0093", "no key that was read is spelt like it"),
+        ("P" * 5_000, "no key that was read is spelt like it"),
+    ):
+        bus.capsys.readouterr()
+        assert run(["--config", str(bus.settings()), command, "transfer", record]) == 1
+        place = f"{bus.pair.topic.name}, partition 0, where this key would be"
+        assert f"  {place}: {hint}" in bus.capsys.readouterr().err
 
 
 def test_a_topic_that_was_changed_is_named_with_exit_status_1(bus: ReceivedBus) -> None:

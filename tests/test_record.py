@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from copy import deepcopy
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,7 @@ class RecordBus:
         )
         changed = body | {
             "action": "CORRECTED",
+            "zone": "Asia/Makassar",
             "exhibits": [
                 exhibit(colour=second, properties=third, lab_result="CONFIRMED"),
                 exhibit(label="B", net_weight_g="1.5000"),
@@ -181,13 +183,37 @@ def test_the_terminal_shows_it_in_100_columns_without_any_control_character(bus:
     status, out, err = bus.record("seizure", ID)
     assert status == 0, err
     about, _, tables = out.partition("Revisions, under")  # a line of prose in a pipe is not broken
-    assert len(about.splitlines()) == 3
+    assert len(about.splitlines()) == 4
     prose = [each for each in tables.splitlines() if not each.startswith("— ")]
     assert [each for each in prose if len(each) > 100 and " " in each.strip()] == []
     for part in ("Revisions, under the owner's seal", "Related records", "names this record"):
         assert part in out
     assert not {"\u202e", "\u2066", "\x1b"} & {*out}
     assert "\\u202e" in out
+
+
+def test_all_times_are_in_one_zone_that_is_named_once(bus: RecordBus, tmp_path: Path) -> None:
+    """The first event was recorded in Jakarta, the two after it in Makassar."""
+    zone = "Asia/Makassar (WITA, +08:00)"
+    status, out, err = bus.record("seizure", ID)
+    assert status == 0, err
+    assert out.count(f"times are in {zone}") == 1
+    timeline = out.partition("Revisions, under the owner's seal")[2].partition("\n\n")[0]
+    assert len(re.findall(r"\d\d:\d\d:\d\d", timeline)) == 6
+    assert "+0" not in timeline
+    _, out, _ = bus.record("seizure", ID, "--json")
+    life = json.loads(out)
+    assert life["zone"] == "Asia/Makassar"
+    for each in life["revisions"]:
+        assert each["recorded_at"].endswith("+08:00")
+        assert each["occurred_at"].endswith("+08:00")
+    assert life["made_at"].endswith("+08:00")
+    file = tmp_path / "life.html"
+    err = bus.record("seizure", ID, "--html", str(file))[2]
+    assert f"sinergi: wrote {file}: 3 revisions, {file.stat().st_size:,} bytes" in err
+    text = PageCheck(file.read_text(encoding="utf-8")).text
+    assert text.count(zone) == 1
+    assert "All times on this page" in text
 
 
 def test_the_page_stands_alone_and_no_text_becomes_markup(bus: RecordBus, tmp_path: Path) -> None:
@@ -282,11 +308,13 @@ def test_the_page_fits_each_width_and_loads_and_runs_nothing(
     bus: RecordBus, tmp_path: Path
 ) -> None:
     _, out, _ = bus.record("seizure", ID, "--json")
-    life = json.loads(out)
+    life, pair = json.loads(out), bus.pair
+    zone = read_record(pair.bus, type(pair.topic)(pair.publisher, "seizure"), ID).zone
     for each in life["revisions"][0]["changes"]:
         each["after"] = f"{each['after']} {'x' * 300}"
     path = tmp_path / "life.html"
-    path.write_bytes(page("record.html.jinja", life=life))
+    told = page("record.html.jinja", life=life, zone=zone, moment=zone.shown_text)
+    path.write_bytes(told)
     with sync_playwright() as library:
         browser = library.chromium.launch(executable_path=browser_program(), args=["--no-sandbox"])
         for width in (1200, 390):

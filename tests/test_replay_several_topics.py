@@ -206,10 +206,26 @@ def test_several_topics_end_with_a_line_over_all_of_them(full: Register) -> None
 
 
 def test_a_record_that_is_in_none_of_the_topics_is_told_once(full: Register) -> None:
-    status, _, err = full.replay("--key", "T/9")
-    assert status == 1
+    status, out, err = full.replay("--key", "T/9")
+    assert (status, out) == (1, "")  # no table has headings alone
     assert err.count('no such record: no verified event in these topics has the key "T/9"') == 1
     assert full.replay("--key", "T/1")[0] == 0
+
+
+def test_a_misspelt_record_is_answered_with_the_nearest_keys(
+    full: Register, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for more in ([], ["--type", "transfer"], ["--related"]):
+        status, _, err = full.replay("--key", "T/11", *more)
+        assert status == 1
+        assert "--key: did you mean T/1" in err, more
+    assert "--key: no key that was read is spelt like it" in full.replay("--key", "MUT/0093")[2]
+    assert "did you mean" not in full.replay("--key", "T/1", "--to", "2020-01-01T00:00Z")[2]
+    capsys.readouterr()
+    settings, bundle = str(full.pair.reader_settings), str(tmp_path / "none.zip")
+    create = ("evidence", "create", "--key", "T/11", "--why", "x", "-o", bundle)
+    run(["--config", settings, *create])
+    assert "--key: did you mean T/1" in capsys.readouterr().err
 
 
 def found_records(out: str) -> dict[str, tuple[bool, int]]:
@@ -255,7 +271,7 @@ def test_related_records_of_topics_that_are_not_read_are_counted(
     options = ("--key", "T/1", "--related", "--type", "transfer")
     to_file = ("--output", "parquet", "--out", str(file))
     status, out, err = full.replay(*options, *to_file, "--json")
-    assert status == 0
+    assert status == 2
     assert f"--related: 1 related record of 1 topic that was not read: {seizures}" in err
     (document,) = json.loads(out)
     assert document["related_not_read"] == [{"topic": seizures, "records": 1}]
@@ -263,6 +279,8 @@ def test_related_records_of_topics_that_are_not_read_are_counted(
     assert facts["verdicts"][0]["related_not_read"] == document["related_not_read"]
     _, out, err = full.replay("--key", "T/1", "--related", "--json")
     assert {len(each["related_not_read"]) for each in json.loads(out)} == {0}
+    assert full.replay("--key", "T/1", "--related")[0] == 0
+    assert full.replay("--key", "T/1", "--type", "transfer")[0] == 0
     assert "not read" not in err
     _, out, _ = full.replay("--key", "T/1", "--type", "transfer", "--json")
     assert json.loads(out)[0]["related_not_read"] is None
@@ -403,6 +421,24 @@ def test_files_of_several_types_go_to_a_folder_and_hold_what_ndjson_holds(
         status, _, err = full.replay("--output", kind, "--out", str(tmp_path / f"x.{kind}"))
         assert (status, f"x.{kind} is named as one file" in err) == (2, True)
         assert full.replay("--output", kind, "--out", str(folder), "--force")[0] == 0
+
+
+def test_a_type_without_an_event_gets_no_file_and_is_named(full: Register, tmp_path: Path) -> None:
+    folder = tmp_path / "of"
+    options = ("--case", "LKN/12/III/2026", "--output", "csv", "--out", str(folder))
+    status, _, err = full.replay(*options)
+    assert status == 0, err
+    assert {each.name for each in folder.iterdir()} == {"seizure.csv", "suspicious-visit.csv"}
+    assert "sinergi: no event of the type transfer, and so no file of it" in err
+
+
+def test_signed_notes_are_confirmed_with_their_number_and_folder(
+    full: Register, tmp_path: Path
+) -> None:
+    status, _, err = full.replay("--notes", str(tmp_path / "notes"))
+    assert status == 0, err
+    count = len([*(tmp_path / "notes").iterdir()])
+    assert f"sinergi: wrote {count} notes into {tmp_path / 'notes'}" in err
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:

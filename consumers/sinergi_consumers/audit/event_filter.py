@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
+from sinergi_consumers.audit.near_keys import keep_nearest
 from sinergi_schemas.avro_types.nodes import ArrayType, RecordType, value_type
 from sinergi_schemas.zones import in_zone
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sinergi_consumers.audit.similar_names import SimilarName
+    from sinergi_schemas.message import Message
 
 _PERSON, _UNIT, _PLACE = "Person", "Unit", "Place"
 _MOST_SEEN = 5_000
@@ -226,6 +228,7 @@ class ReplayFilter:
         conditions: further conditions; an event must meet all of them.
         reached: if given, all events of these records, which are related to those that meet the
             conditions, and no other events.
+        near_keys: the keys nearest to `record_id` that were read, for a hint where none is it.
     """
 
     since: datetime | None = None
@@ -233,6 +236,7 @@ class ReplayFilter:
     record_id: str | None = None
     conditions: tuple[EventCondition, ...] = ()
     reached: RecordSetCondition | None = None
+    near_keys: list[str] = field(default_factory=list)
 
     def choose(self, events: pl.DataFrame, schema: RecordType) -> pl.DataFrame:
         """The events that pass the filter.
@@ -252,6 +256,11 @@ class ReplayFilter:
             return 0, 0
         found = _meeting((RecordCondition(self.record_id), self._recorded), events, schema)
         return found.height, _meeting(self.conditions, found, schema).height
+
+    def compare_keys(self, messages: Iterable[Message]) -> None:
+        """Keep the keys that are nearest to the record's, if a record is asked for."""
+        if self.record_id is not None:
+            keep_nearest(self.near_keys, self.record_id, messages)
 
     def outside_interval(self, events: pl.DataFrame, schema: RecordType) -> list[datetime]:
         """`recorded_at` of the record's events outside the interval, each in its event's zone."""

@@ -203,6 +203,7 @@ class Replay:
         """
         counts = self.new_counts(number)
         for batch in self.batches(counts, sizes):
+            wanted.compare_keys(batch.messages)
             leaves = _leaves_to_decode(batch, wanted)
             if not leaves.messages:
                 yield self._empty

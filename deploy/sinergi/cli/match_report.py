@@ -39,6 +39,9 @@ def report(audits: Sequence[Audit], wanted: ReplayFilter) -> None:
 
 def _hints(audits: Sequence[Audit], wanted: ReplayFilter) -> Iterator[str]:
     """What may be wrong with the conditions. Names of persons are not shown."""
+    has_record = any(each.of_record or each.outside_interval for each in audits)
+    if wanted.record_id is not None and not has_record:
+        yield f"--key: {key_hint(wanted.near_keys)}"
     for each in wanted.conditions:
         match each:
             case UnitCondition():
@@ -52,6 +55,13 @@ def _hints(audits: Sequence[Audit], wanted: ReplayFilter) -> Iterator[str]:
                 )
             case LeafCondition():
                 yield _sizes(audits, each.partition)
+
+
+def key_hint(near: Sequence[str]) -> str:
+    """What may be wrong with a record's identity, by the nearest keys that were read."""
+    if not near:
+        return "no key that was read is spelt like it"
+    return f"did you mean {' or '.join(near)}?"
 
 
 def _near(option: str, value: str, seen: Collection[str]) -> str:

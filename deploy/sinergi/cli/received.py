@@ -10,12 +10,12 @@ from sinergi.cli import record_search, root, terminal
 from sinergi.cli.journaled_run import AuditRequest
 from sinergi.cli.options import AsJson, FromArchive, Why
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
-from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sinergi.cli.record_search import FoundRecord
+    from sinergi_consumers.audit.evidence.case_zone import CaseZone
     from sinergi_consumers.audit.records.possession import Possession, PossessionReport
     from sinergi_consumers.audit.records.reading import SealedRecord, SealedRevision
 
@@ -48,7 +48,7 @@ def received(
     one that covers a revision says since when. The owner's database has those that its relay has
     seen, and a reader's own database has its own. Of the others only the newest receipt is known,
     which says `at the latest`. The record's partition is verified, and so are all signatures. The
-    times are those that the readers have signed, by their own clocks.
+    times are those that the readers have signed, by their own clocks, shown in one zone.
 
     Exit status: 0 shown; 1 there is no such record, or its topic is not what was sealed; 2 it could
     not be found out.
@@ -63,6 +63,7 @@ def received(
         if as_json:
             terminal.show_json(document(found, event_type, record_id))
         elif found.record is not None:
+            terminal.show_line(f"times are in {found.record.zone}")
             terminal.show_table(COLUMNS, rows(found.record, found.report))
         raise typer.Exit(found.exit_status)
 
@@ -76,32 +77,31 @@ def document(found: FoundRecord, event_type: str, record_id: str) -> dict[str, A
         "agency": None if record is None else record.topic.agency,
         "exit_status": found.exit_status,
         "holds": None if record is None else record.audit.is_proved,
+        "zone": None if record is None else record.zone.name,
         "revisions": []
         if record is None
-        else [_revision(found, each) for each in record.revisions],
+        else [_revision(found, each, record.zone) for each in record.revisions],
         "not_searched": found.unread,
         "remarks": found.report.remarks,
     }
 
 
-def _revision(found: FoundRecord, revision: SealedRevision) -> dict[str, Any]:
+def _revision(found: FoundRecord, revision: SealedRevision, zone: CaseZone) -> dict[str, Any]:
     event = revision.event or {}
     return {
         "revision": event.get("revision"),
         "partition": revision.tp.partition,
         "leaf": revision.leaf_index,
         "cannot_be_read": revision.unread or None,
-        "receipts": [
-            receipt_document(each, event.get("zone")) for each in found.report.of(revision)
-        ],
+        "receipts": [receipt_document(each, zone) for each in found.report.of(revision)],
     }
 
 
-def receipt_document(possession: Possession, zone: object) -> dict[str, Any]:
+def receipt_document(possession: Possession, zone: CaseZone) -> dict[str, Any]:
     """Since when one database has had one revision, for programs.
 
     Args:
-        zone: of the event, in which times are written.
+        zone: in which times are written.
     """
     agency, _, database = possession.reader.partition("/")
     receipt = possession.receipt
@@ -122,28 +122,26 @@ def receipt_document(possession: Possession, zone: object) -> dict[str, Any]:
 
 def rows(record: SealedRecord, report: PossessionReport) -> list[list[str | TableCell]]:
     """The cells of the table, by revision and database."""
+    zone = record.zone
     return [
-        [
-            str((revision.event or {}).get("revision", "?")),
-            *_cells(each, (revision.event or {}).get("zone")),
-        ]
+        [str((revision.event or {}).get("revision", "?")), *_cells(each, zone)]
         for revision in record.revisions
         for each in report.of(revision)
     ]
 
 
-def _cells(possession: Possession, zone: object) -> list[str | TableCell]:
-    """Reader, time, size, key and source. The time is in the zone of the event."""
+def _cells(possession: Possession, zone: CaseZone) -> list[str | TableCell]:
+    """Reader, time, size, key and source."""
     receipt, at = possession.receipt, possession.signed_by_reader_at
     if receipt is None:
         what = NOT_YET if possession.is_entitled else NOT_ENTITLED
         return [possession.reader, TableCell(what, "bold yellow"), "", "", ""]
-    when = "at an unknown time" if at is None else in_zone(at, zone).isoformat(timespec="seconds")
+    when = "at an unknown time" if at is None else zone.shown(at)
     by = AT_THE_LATEST if possession.at_the_latest else str(possession.source)
     if not possession.is_entitled:
         by = f"{by}; {NOT_ENTITLED}"
     return [possession.reader, when, f"{receipt.size:,}", receipt.key.id.hex(), by]
 
 
-def _iso(at: datetime | None, zone: object) -> str | None:
-    return None if at is None else in_zone(at, zone).isoformat()
+def _iso(at: datetime | None, zone: CaseZone) -> str | None:
+    return None if at is None else zone.local(at).isoformat()

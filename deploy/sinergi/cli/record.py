@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +26,7 @@ from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
     from sinergi.cli.record_search import FoundRecord, RecordSearch
+    from sinergi_consumers.audit.evidence.case_zone import CaseZone
 
 _TIMELINE = (
     TableColumn("rev.", ColumnKind.NUMBER),
@@ -82,7 +82,8 @@ def record(
     was recorded by the publisher's clock, and under which checkpoint it is sealed; since when each
     reader's database has had it, by the reader's signature (see `sinergi received`); and the proof
     that the checkpoint covers it. Then the related records in both directions, and the quarantine
-    of our own database, if one is configured. The items of a list are counted from 1.
+    of our own database, if one is configured. The items of a list are counted from 1. All times are
+    in one zone, which is named once; times within a value have their own offset.
 
     Only what is under the owner's seal is shown as such. The page of --html is one file without
     scripts, in Indonesian and English.
@@ -102,11 +103,13 @@ def record(
         found = search.find(record_id, run)
         page = _page(search, found, has_searched=related) if found.record is not None else None
         record_search.report_verdict(found, record_id)
-        if page is not None and html is not None:
+        if found.record is not None and page is not None and html is not None:
             from sinergi.pages.rendering import page as rendered  # noqa: PLC0415 - only for --html
 
             with OutputFile.open(html, force=force) as target:
-                target.write(rendered("record.html.jinja", life=page))
+                zone = found.record.zone
+                told = rendered("record.html.jinja", life=page, zone=zone, moment=zone.shown_text)
+                target.write(told)
             written_files.note(html, counted(len(page["revisions"]), "revision"))
         if as_json:
             terminal.show_json(page or received.document(found, event_type, record_id))
@@ -133,8 +136,10 @@ def _show(page: dict[str, Any], found: FoundRecord) -> None:
     assert found.record is not None
     terminal.show_line(f"{page['event_type']} {page['record_id']} of {page['agency']}", "bold")
     terminal.show_line(page["about"])
+    zone = found.record.zone
+    terminal.show_line(f"times are in {zone}")
     _head("Revisions, under the owner's seal")
-    terminal.show_table(_TIMELINE, [_timeline(each) for each in page["revisions"]])
+    terminal.show_table(_TIMELINE, [_timeline(each, zone) for each in page["revisions"]])
     _head("Who had it since when, by the readers' signatures")
     terminal.show_table(received.COLUMNS, received.rows(found.record, found.report))
     for number, each in enumerate(page["revisions"]):
@@ -150,7 +155,7 @@ def _show(page: dict[str, Any], found: FoundRecord) -> None:
         terminal.show_line(f"{name} could not be searched: {why}")
     if page["quarantine"]:
         _head("Quarantine of our own database, unsigned")
-        terminal.show_table(_QUARANTINE, [_quarantined(each) for each in page["quarantine"]])
+        terminal.show_table(_QUARANTINE, [_quarantined(each, zone) for each in page["quarantine"]])
     _head("Proofs (C2SP tlog-proof)")
     for each in page["revisions"]:
         terminal.show_line(f"revision {_number(each)}")
@@ -182,8 +187,8 @@ def _show_revision(each: dict[str, Any], *, is_first: bool) -> None:
         terminal.show_line("no field changed")
 
 
-def _timeline(each: dict[str, Any]) -> list[str]:
-    times = [_seconds(each[name]) for name in ("occurred_at", "recorded_at")]
+def _timeline(each: dict[str, Any], zone: CaseZone) -> list[str]:
+    times = [zone.shown_text(each[name] or "–") for name in ("occurred_at", "recorded_at")]
     return [
         _number(each),
         each["action"] or "?",
@@ -193,20 +198,16 @@ def _timeline(each: dict[str, Any]) -> list[str]:
     ]
 
 
-def _seconds(at: str | None) -> str:
-    """A time without fractions of a second, for a narrow table."""
-    return "–" if at is None else datetime.fromisoformat(at).isoformat(timespec="seconds")
-
-
 def _related(each: dict[str, Any]) -> list[str]:
     direction = "names this record" if each["names_us"] else "named by this record"
     return [direction, each["relation"], each["event_type"], each["record_id"], each["agency"]]
 
 
-def _quarantined(each: dict[str, Any]) -> list[str]:
+def _quarantined(each: dict[str, Any], zone: CaseZone) -> list[str]:
     return [
         f"{each['leaf']:,}",
-        *(each[name] for name in ("projection", "state", "reason", "quarantined_at")),
+        *(each[name] for name in ("projection", "state", "reason")),
+        zone.shown_text(each["quarantined_at"]),
     ]
 
 

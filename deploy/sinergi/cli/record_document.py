@@ -12,11 +12,11 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.codes import Action, RecordRelation
 from sinergi_schemas.seal.merkle import leaf_hash
 from sinergi_schemas.seal.note import parse_note
-from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sinergi_consumers.audit.evidence.case_zone import CaseZone
     from sinergi_consumers.audit.records.life import QuarantineEntry, RecordLife, RevisionLife
     from sinergi_consumers.audit.records.relations import StatedRelation
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def document(
     life: RecordLife, *, made_by: str | None, has_searched: bool, has_quarantine: bool
 ) -> dict[str, Any]:
-    """All that is known of a record, with times in the zones of its events.
+    """All that is known of a record, with all times in one zone.
 
     Args:
         made_by: the agency that asks; None for an auditor.
@@ -32,7 +32,8 @@ def document(
         has_quarantine: whether there is a database of which the quarantine is known.
     """
     record = life.record
-    quarantine = [_quarantined(each) for one in life.revisions for each in one.quarantine]
+    zone = record.zone
+    quarantine = [_quarantined(each, zone) for one in life.revisions for each in one.quarantine]
     return {
         "event_type": record.topic.event_type,
         "record_id": record.record_id,
@@ -40,23 +41,24 @@ def document(
         "topic": record.topic.name,
         "partition": record.partition,
         "about": life.about,
+        "zone": zone.name,
         "holds": record.audit.is_proved,
         "verdict": verdict.sentence_of_partitions(record.audit),
         "findings": [each.why for each in record.audit.verdict.findings],
         "remarks": life.remarks,
-        "revisions": [_revision(life, each) for each in life.revisions],
+        "revisions": [_revision(life, each, zone) for each in life.revisions],
         "related": [_relation(each) for each in life.relations.stated],
         "related_not_listed": life.relations.not_listed,
         "searched_related": has_searched,
         "not_searched": life.relations.unsearched,
         "quarantine": quarantine if has_quarantine else None,
-        "made_at": SYSTEM.now().isoformat(timespec="seconds"),
+        "made_at": zone.local(SYSTEM.now()).isoformat(timespec="seconds"),
         "made_by": made_by,
         "version": version("sinergi"),
     }
 
 
-def _revision(life: RecordLife, one: RevisionLife) -> dict[str, Any]:
+def _revision(life: RecordLife, one: RevisionLife, zone: CaseZone) -> dict[str, Any]:
     sealed = one.sealed
     event = sealed.event or {}
     agreement = event.get("agreement")
@@ -67,9 +69,9 @@ def _revision(life: RecordLife, one: RevisionLife) -> dict[str, Any]:
         "event_id": str(event["event_id"]) if event else None,
         "agreement": agreement,
         "agreement_file": life.agreements.get(str(agreement)),
-        "occurred_at": _iso(one.at("occurred_at")),
+        "occurred_at": _iso(one.at("occurred_at"), zone),
         "occurred_precision": event.get("occurred_precision"),
-        "recorded_at": _iso(one.at("recorded_at")),
+        "recorded_at": _iso(one.at("recorded_at"), zone),
         "cannot_be_read": sealed.unread or None,
         "not_agreed": sealed.not_agreed or None,
         "repeats": one.repeats,
@@ -83,9 +85,9 @@ def _revision(life: RecordLife, one: RevisionLife) -> dict[str, Any]:
                 for each in parse_note(sealed.proof.note).signatures
             ],
             # By the clock of the owner's database. The checkpoint itself has no time.
-            "sealed_at_by_own_clock": _iso(_in_zone(one.sealed_at, event.get("zone"))),
+            "sealed_at_by_own_clock": _iso(one.sealed_at, zone),
         },
-        "receipts": [receipt_document(each, event.get("zone")) for each in one.possessions],
+        "receipts": [receipt_document(each, zone) for each in one.possessions],
         "changes": [
             {
                 "field": each.path,
@@ -110,20 +112,16 @@ def _relation(each: StatedRelation) -> dict[str, Any]:
     }
 
 
-def _quarantined(each: QuarantineEntry) -> dict[str, Any]:
+def _quarantined(each: QuarantineEntry, zone: CaseZone) -> dict[str, Any]:
     return {
         "leaf": each.leaf_index,
         "projection": each.projection,
         "state": each.state,
         "reason": each.reason,
         "detail": each.detail,
-        "quarantined_at": _iso(each.quarantined_at),
+        "quarantined_at": _iso(each.quarantined_at, zone),
     }
 
 
-def _in_zone(at: datetime | None, zone: object) -> datetime | None:
-    return None if at is None else in_zone(at, zone)
-
-
-def _iso(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
+def _iso(at: datetime | None, zone: CaseZone) -> str | None:
+    return None if at is None else zone.local(at).isoformat()

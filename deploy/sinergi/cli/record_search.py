@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, TextColumn
 
-from sinergi.cli import journaled_run, terminal, verdict
+from sinergi.cli import journaled_run, match_report, terminal, verdict
 from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_progress import message_progress
 from sinergi.exit_status import ExitStatus
@@ -167,6 +167,9 @@ def report_verdict(found: FoundRecord, record_id: str) -> None:
         where = ", ".join(each.topic.name for each in found.searched) or "no topic"
         what = f'no such record: no verified event in {where} has the key "{record_id}"'
         terminal.note(f"sinergi: {what}")
+        for each in found.searched:
+            hint, place = match_report.key_hint(each.near_keys), f"partition {each.partition}"
+            terminal.note(f"  {each.topic.name}, {place}, where this key would be: {hint}")
 
 
 def _chosen(readable: list[Topic], event_type: str, agency: str | None) -> list[Topic]:

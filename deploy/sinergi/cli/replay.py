@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sinergi.cli import reader_receipts, replay_tables, replay_topics, root, terminal, verdict
+from sinergi.cli import (
+    reader_receipts,
+    replay_tables,
+    replay_topics,
+    root,
+    terminal,
+    verdict,
+    written_files,
+)
 from sinergi.cli.journaled_run import AuditRequest, JournaledRun, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.option_sets import given
@@ -117,11 +125,12 @@ def replay(
     need a folder, and write a file for each.
 
     Exit status: 0 all of it holds; 1 something does not, and what holds is shown, or
-    nothing of that --key is shown; 2 it could not be checked, or not all of it.
+    nothing of that --key is shown; 2 it could not be checked, or not all of it, or with --related
+    some related records lie in topics that were not read.
 
     Examples:
       sinergi replay sinergi.lapas-banyuwangi.transfer --key P/12 --output ndjson
-      sinergi replay --case LKN/12/III/2026 --related --output ndjson
+      sinergi replay --case BP/3/III/2026 --related --output ndjson
       sinergi replay --type seizure --region 35.10 --output parquet --out seizures.parquet
       sinergi replay --reader bnnk-banyuwangi --into postgresql://auditor@localhost/replayed
       sinergi replay --as-of 2026-03-03T17:00+07:00 --into postgresql://auditor@localhost/then
@@ -175,7 +184,7 @@ def replay(
         if as_json:
             documents = verdict.documents(audits, record=chosen.key, unread=series.unread)
             terminal.show_json(documents)
-        raise typer.Exit(verdict.exit_status(audits, record=chosen.key))
+        raise typer.Exit(verdict.exit_status(audits, record=chosen.key, unread=series.unread))
 
 
 def _run(
@@ -228,6 +237,7 @@ def _write_notes(folder: Path, audits: Sequence[Audit], *, force: bool) -> None:
             path = folder / f"{audit.topic.name}.{name}.txt"
             with OutputFile.open(path, force=force, mode=AS_USUAL) as target:
                 target.write(note.encode())
+    written_files.note_folder(folder, counted(sum(len(each.notes()) for each in audits), "note"))
 
 
 def _check_copies(copies: Copies, names: Sequence[Topic], archive: Path | None) -> None:

@@ -28,11 +28,20 @@ _MOST_TOPICS = 5
 _STYLES = {True: "green", False: "bold red", None: "bold yellow"}
 
 
-def exit_status(audits: Sequence[Audit], *, record: str | None) -> ExitStatus:
+def exit_status(
+    audits: Sequence[Audit],
+    *,
+    record: str | None,
+    unread: Sequence[UnreadRecords] | None = None,
+) -> ExitStatus:
     """SUCCESS if every topic holds, NEGATIVE if one does not or the record is in none of them.
 
     ERROR if one cannot be checked: the owner has signed nothing of it, or more than can be
-    compared, or it cannot be read.
+    compared, or it cannot be read. ERROR too if related records are in topics that were not read.
+
+    Args:
+        record: that was asked for.
+        unread: these related records.
     """
     proved = {each.is_proved for each in audits}
     if False in proved:
@@ -40,7 +49,9 @@ def exit_status(audits: Sequence[Audit], *, record: str | None) -> ExitStatus:
     if None in proved:
         return ExitStatus.ERROR
     is_missing = record is not None and not any(each.shown for each in audits)
-    return ExitStatus.NEGATIVE if is_missing else ExitStatus.SUCCESS
+    if is_missing:
+        return ExitStatus.NEGATIVE
+    return ExitStatus.ERROR if unread else ExitStatus.SUCCESS
 
 
 def report(audits: Sequence[Audit], chosen: EventChoice, wanted: ReplayFilter) -> None:
@@ -50,7 +61,7 @@ def report(audits: Sequence[Audit], chosen: EventChoice, wanted: ReplayFilter) -
         wanted: the filter of the chosen events, after the audits.
     """
     is_alone = len(audits) == 1
-    if is_alone and chosen.is_any and not audits[0].shown:
+    if is_alone and chosen.described and not audits[0].shown:
         match_report.report(audits, wanted)
     for audit in audits:
         _report_topic(audit, record=chosen.key if is_alone else None, is_filtered=chosen.is_any)

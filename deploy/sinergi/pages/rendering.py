@@ -22,7 +22,6 @@ from markupsafe import Markup
 from sinergi_schemas.plain_text import plain, plain_lines
 
 _PART = re.compile(r"[^._\]]*[._\]]?")
-_FRACTION = re.compile(r"\.\d+")
 
 
 def page(template: str, **values: Any) -> bytes:
@@ -49,7 +48,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"lines": _lines, "breakable": _breakable, "seconds": _seconds}
+    found.filters |= {"lines": _lines, "breakable": _breakable}
     # Our own file, and the only text that is not escaped.
     found.globals["style"] = Markup((folder / "style.css").read_text(encoding="utf-8"))  # noqa: S704
     return found
@@ -66,11 +65,6 @@ def _breakable(text: str) -> Markup:
     """A path of a field, which may be broken after a dot, a bracket or an underscore."""
     parts = _PART.findall(text)
     return Markup("<wbr>").join(plain(each) for each in parts)
-
-
-def _seconds(at: str | None) -> str | None:
-    """A time without fractions of a second."""
-    return None if at is None else _FRACTION.sub("", at)
 
 
 def _lines(text: str) -> Markup:

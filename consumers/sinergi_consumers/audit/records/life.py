@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.audit.records.changes import FieldChange, changes
 from sinergi_consumers.audit.records.relations import RecordRelations, stated_by
-from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,9 +84,9 @@ class RevisionLife:
         return "" if self.sealed.event is None else str(self.sealed.event["action"])
 
     def at(self, name: str) -> datetime | None:
-        """A time of the event, in the event's own zone."""
+        """A time of the event."""
         event = self.sealed.event
-        return None if event is None else in_zone(event[name], event.get("zone"))
+        return None if event is None else event[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sinergi_consumers.audit.audit import Audit, Copies
+from sinergi_consumers.audit.evidence.case_zone import CaseZone
+from sinergi_consumers.audit.near_keys import keep_nearest
 from sinergi_consumers.decode.decoder import Decoder
 from sinergi_consumers.reading.record_leaves import RecordLeaves
 from sinergi_schemas import codec, errors
@@ -67,18 +69,25 @@ class SealedRecord:
         topic, record_id: which record.
         audit: of the record's partition; its verdict is about this partition alone.
         revisions: the events, in the order in which they were sealed.
+        near_keys: the keys of the partition that are nearest to the record's.
     """
 
     topic: Topic
     record_id: str
     audit: Audit
     revisions: list[SealedRevision] = field(default_factory=list)
+    near_keys: list[str] = field(default_factory=list)
 
     @property
     def partition(self) -> int:
         """The partition of the record's key."""
         (counts,) = self.audit.partition_counts
         return counts.partition
+
+    @property
+    def zone(self) -> CaseZone:
+        """The zone in which all its times are shown."""
+        return CaseZone.of(each.event for each in self.revisions if each.event is not None)
 
     @property
     def leaves(self) -> list[int]:
@@ -110,6 +119,7 @@ def read_record(
     found = SealedRecord(topic, record_id, audit)
     tree, size = Frontier.empty(), 0
     for batch in audit.batches({}, only=[number]):
+        keep_nearest(found.near_keys, record_id, batch.messages)
         for each in batch.checkpoints:
             indexes = range(each.start, each.end)
             messages = [m for m in map(batch.message, indexes) if m.key == key]

@@ -145,7 +145,7 @@ class _ReportPdf(FPDF):
             self._draw(plot)
 
     def events(self, report: EvidenceReport) -> None:
-        """The timeline, who knew what, and all values of the events."""
+        """The timeline, who had which event, and all values of the events."""
         self.heading("Timeline · Garis waktu")
         rows = [
             (

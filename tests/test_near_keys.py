@@ -1,0 +1,33 @@
+"""The keys nearest to a misspelt one are kept, and nothing grows with what is read."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from sinergi_consumers.audit.near_keys import keep_nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def nearest(wanted: str, *batches: Iterable[bytes]) -> list[str]:
+    kept: list[str] = []
+    for keys in batches:
+        messages: Any = [SimpleNamespace(key=each) for each in keys]
+        keep_nearest(kept, wanted, messages)
+    return kept
+
+
+def test_the_nearest_keys_of_all_batches_come_first_and_few_are_kept() -> None:
+    many = [f"MUT/2026/{number:04}".encode() for number in range(5_000)]
+    found = nearest("MUT/2026/0930", many[:93], many[93:], many[100:200])
+    assert found[0] == "MUT/2026/0930"
+    assert len(found) == 3
+    transposed = nearest("MUT/2062/0093", many)
+    assert transposed[0] == "MUT/2026/0093"
+
+
+def test_a_key_that_nobody_can_have_meant_is_no_hint() -> None:
+    assert nearest("MUT/2026/0093", [b"LP/A/17/III/2026", b"", b"\xff\xfe", b"M" * 100_000]) == []
+    assert nearest("M" * 5_000, [b"M" * 100]) == []
