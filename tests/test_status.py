@@ -615,7 +615,8 @@ def test_a_topic_that_is_not_there_names_the_command_that_makes_it(operator: Ope
 def test_settings_without_any_database_are_refused(operator: Operator) -> None:
     status, out, err = operator.run(operator.pair.reader, consumer={})
     assert (status, out) == (2, "")
-    assert "consumer.database: is not set" in err
+    assert "sets producer.database or consumer.database" in err
+    assert "neither is set in" in err
 
 
 def test_a_side_that_the_agreements_want_and_the_settings_lack_is_noted(operator: Operator) -> None:

@@ -519,7 +519,7 @@ def test_ndjson_is_exact_and_csv_a_line_an_event(
         assert_plain(text)
         rows = list(csv.reader(io.StringIO(text)))
         assert len(rows) == len(text.split("\n")) - 1 == len(texts) + 1
-        for (shown, listed, number), row in zip(rows[1:], events.to_dicts(), strict=True):
+        for (shown, number, listed), row in zip(rows[1:], events.to_dicts(), strict=True):
             assert json.loads(listed) == row["list"]
             assert number == "-1"
             assert shown.removeprefix("'" if for_spreadsheets else "") == plain(row["text"]) or (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from sinergi_consumers.sinks.postgresql.rights import JOURNAL
+from sinergi_consumers.sinks.postgresql import rights
 from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
@@ -157,4 +157,4 @@ class Journal:
         return found, int(count[0]) if count else 0
 
     def _database(self) -> Database:
-        return Database(self._url, "sinergi journal", needed=JOURNAL)
+        return Database(self._url, "sinergi journal", needed=rights.JOURNAL)

@@ -80,14 +80,20 @@ def show(settings: Settings, *, as_json: bool) -> ExitStatus:
     """Show the bus, and give the exit status.
 
     Raises:
+        AgencyCommand: the login is an auditor's.
         AgreementRefused: an agreement cannot be used.
         SinergiError: the brokers do not answer, or do not let us look.
     """
-    admin = open_admin(settings.connection())
+    connection = settings.connection()
+    admin = open_admin(connection)
     try:
-        view = _look(admin, settings.agreements(), SYSTEM.now())
+        agreements = settings.agreements()
     except errors.AgreementFolderRefused as why:  # as before the first agreement
         view = BusView(sorted(broker_ids(admin)), (), (), [str(why)])
+    else:
+        if agreements.audited_by(connection.principal.removeprefix("User:")):
+            raise errors.AgencyCommand("status")
+        view = _look(admin, agreements, SYSTEM.now())
     if as_json:
         terminal.show_json(asdict(view))
     else:
