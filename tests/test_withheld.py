@@ -416,6 +416,37 @@ def test_an_archive_gives_the_same_answer_without_a_broker(day: SealedDay, tmp_p
     assert topic["partitions"] == [of_broker]
 
 
+def test_a_topic_that_cannot_be_read_is_named_and_leaves_the_others_proved(
+    day: SealedDay,
+) -> None:
+    day.ordinary()
+    agreed = day.pair.agreement
+    agreed["events"]["seizure"] = agreed["events"]["transfer"]
+    day.pair.agree(agreed)
+    status, found = day.document()
+    assert (status, found["proved"]) == (2, None)
+    verdicts = {each["of"]: (each["part"], each["verdict"]) for each in found["parts"]}
+    missing = f"sinergi.{day.pair.publisher}.seizure"
+    assert verdicts == {
+        missing: ("topic", "not checked"),
+        f"{day.pair.topic.name}/0": ("partition", "proved"),
+    }
+    status, out, err = day.run()
+    assert status == 2
+    assert missing not in out
+    assert f"sinergi: {missing}: not checked: it could not be read: " in err
+
+
+def test_a_time_at_the_beginning_of_the_calendar_is_taken(day: SealedDay) -> None:
+    day.ordinary()
+    status, part = day.partition("--from", "0001-01-01T00:00Z", settings=day.pair.reader_settings)
+    assert (status, part["sealed_between"], part["recorded_then"]) == (
+        0,
+        {"from": 0, "below": 3},
+        3,
+    )
+
+
 def test_the_journal_keeps_what_was_asked_for_and_the_verdict(day: SealedDay) -> None:
     day.ordinary()
     assert day.document("--why", "LKN/12", settings=day.pair.reader_settings)[0] == 0
