@@ -239,10 +239,11 @@ def _found_auditor(folder: Path, local: Local) -> Path:
     kafka = {
         "bootstrap": local.bootstrap,
         "security": "SASL_SSL",
-        "ca_file": str(local.ca_file),
+        "ca_file": "ca.pem",
         "username": login,
         "password_file": f"passwords/{login}.password",
     }
+    (folder / kafka["ca_file"]).write_bytes(local.ca_file.read_bytes())
     file = folder / FILE_NAME
     file.write_text(tomli_w.dumps({"kafka": kafka}), encoding="utf-8")
     return file
