@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import make_url
 
+from sinergi.local.state import free_ports
 from waiting import until
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def pgbouncer(server: str, passwords: Mapping[str, str]) -> Iterator[int]:
         folder.chmod(0o755)  # it gives up root's rights before it reads the users
         users = "".join(f'"{user}" "{secret}"\n' for user, secret in passwords.items())
         (folder / "users").write_text(users, encoding="utf-8")
-        port = _free_port()
+        (port,) = free_ports(1)
         settings = {
             "listen_addr": "127.0.0.1",
             "listen_port": port,
@@ -60,11 +61,6 @@ def pgbouncer(server: str, passwords: Mapping[str, str]) -> Iterator[int]:
                 yield port
             finally:
                 process.terminate()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def _answers(port: int) -> bool:

@@ -6,7 +6,6 @@ right that a test did not give.
 
 from __future__ import annotations
 
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from confluent_kafka.admin import (
 from sinergi.local import process
 from sinergi.local.certificates import LocalAuthority, certificate_pem, key_pem
 from sinergi.local.kafka import LocalKafka
-from sinergi.local.state import LocalState
+from sinergi.local.state import LocalState, free_ports
 from sinergi.provision.access_control import ALL_ENTRIES
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka import Connection
@@ -269,11 +268,7 @@ def secured(folder: Path, **more: str) -> Iterator[Secured]:
     """
     state = LocalState.of(folder, is_secured=False)
     authority, other = Authority("tests"), Authority("somebody else")
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    login, tls, login_tls, mutual = ports
+    login, tls, login_tls, mutual = free_ports(4)
     kafka = SecuredKafka(
         folder,
         state,

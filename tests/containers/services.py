@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from testcontainers.core.waiting_utils import WaitStrategy
 from containers import images
 from containers.images import NoContainers
 from sinergi.local.kafka import LocalKafka
-from sinergi.local.state import LocalState
+from sinergi.local.state import LocalState, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +97,7 @@ def start(stack: ExitStack, chosen: Images) -> tuple[str, str]:
     testcontainers_config.ryuk_disabled = True
     stack.enter_context(_guarded())
     server = _postgresql(chosen.postgresql, password := secrets.token_hex(12))
-    port = _free_port()
+    (port,) = free_ports(1)
     broker = _kafka(chosen.kafka, port)
     try:
         stack.enter_context(server)
@@ -142,13 +141,6 @@ class _Serves(WaitStrategy):
     def _answers(self) -> bool:
         psycopg.connect(self._url, connect_timeout=5).close()
         return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _settings(port: int) -> dict[str, str]:

@@ -227,7 +227,7 @@ def is_free(port: int) -> bool:
 
 def _ports(brokers: int, *, is_secured: bool) -> tuple[BrokerPorts, tuple[BrokerPorts, ...], int]:
     """Free ports of the first broker, of the others, and of PostgreSQL."""
-    postgresql, *free = _free_ports(1 + 3 * brokers)
+    postgresql, *free = free_ports(1 + 3 * brokers)
     first, *more = (
         BrokerPorts(operator, controller, agency if is_secured else 0)
         for operator, controller, agency in zip(free[::3], free[1::3], free[2::3], strict=True)
@@ -235,7 +235,12 @@ def _ports(brokers: int, *, is_secured: bool) -> tuple[BrokerPorts, tuple[Broker
     return first, tuple(more), postgresql
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """So many ports of 127.0.0.1 that a server could listen on now, drawn at random.
+
+    They lie below the ports that operating systems give to outgoing connections (RFC 6335,
+    section 6), so that no connection takes one of them before its server has started.
+    """
     drawn = random.sample(_PORTS, len(_PORTS))
     free = (port for port in drawn if is_free(port))
     return [next(free) for _ in range(count)]
