@@ -43,7 +43,8 @@ _FEWEST = 20
 _FIRED_SECONDS = 20.0
 _CALLED_SECONDS = 2.0
 _ONE_IN = 20
-"""So few calls may not come again: which ones a start or a claim needs is partly chance."""
+"""One call, and one more in so many, may not come again: which calls a start or a claim needs is
+partly chance, and the first of a short run may be such a call."""
 _SHOWN = 400
 _GOES_ON_SECONDS = 60.0
 
@@ -106,7 +107,7 @@ def run(services: Services, folder: Path, seed: str, scale: Scale) -> Report:
     with ThreadPoolExecutor(2) as threads:
         for found in threads.map(one, ("relay", "materialise")):
             report.add(found)
-    if report.passed_over > report.faults // _ONE_IN:
+    if report.passed_over > 1 + report.faults // _ONE_IN:
         report.problems.append(f"too little was proved: {report.passed_over} calls did not come")
     return report
 
