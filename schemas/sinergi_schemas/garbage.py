@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 
 _ALLOCATIONS = 50_000
 
 
+@functools.cache
 def leave_loaded_objects() -> None:
-    """Exclude all existing objects from garbage collection, so that it does not scan them again."""
+    """Exclude all existing objects from garbage collection, so that it does not scan them again.
+
+    Only the first call does: objects that a process makes later are its own, and may be garbage.
+    """
     gc.freeze()
 
 

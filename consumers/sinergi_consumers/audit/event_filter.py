@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PERSON, _UNIT, _PLACE = "Person", "Unit", "Place"
 _MOST_SEEN = 5_000
+"""Values beyond these are not gathered for hints: each takes a pass over a column."""
 
 
 class EventCondition(Protocol):
@@ -90,7 +91,8 @@ class CaseCondition:
     def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
         """As `EventCondition` says."""
         del schema
-        _remember(self.seen, events["case_number"].drop_nulls().unique())
+        if len(self.seen) < _MOST_SEEN:
+            self.seen.update(events["case_number"].drop_nulls().unique())
         return _collapsed(pl.col("case_number")) == " ".join(self.case_number.split()).lower()
 
 
@@ -151,8 +153,9 @@ class UnitCondition:
 
     def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
         """As `EventCondition` says."""
-        for part in ("name", "code"):
-            _remember(self.seen, _values(events, schema, _UNIT, part))
+        if len(self.seen) < _MOST_SEEN:
+            for part in ("name", "code"):
+                self.seen.update(_values(events, schema, _UNIT, part))
         name = " ".join(self.unit.split()).lower()
         return _any_of(schema, _UNIT, "code", lambda value: value == self.unit) | _any_of(
             schema, _UNIT, "name", lambda value: _collapsed(value) == name
@@ -361,12 +364,6 @@ def _values(events: pl.DataFrame, schema: RecordType, kind: str, name: str) -> s
         values = pl.col(column).list.eval(item).explode().drop_nulls().unique()
         found.update(events.select(values.alias(name)).to_series())
     return found
-
-
-def _remember(seen: set[str], values: Iterable[str]) -> None:
-    """Keep some values, as a hint for whoever has misspelt one."""
-    if len(seen) < _MOST_SEEN:
-        seen.update(values)
 
 
 def _collapsed(text: pl.Expr) -> pl.Expr:

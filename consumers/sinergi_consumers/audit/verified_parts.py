@@ -37,6 +37,11 @@ class PartVerdict(StrEnum):
     DISPROVED = "disproved"
     UNCHECKED = "not checked"
 
+    @property
+    def is_proved(self) -> bool | None:
+        """Whether it is proved; None if that could not be checked."""
+        return None if self is PartVerdict.UNCHECKED else self is PartVerdict.PROVED
+
 
 @dataclass(frozen=True, slots=True)
 class VerifiedPart:

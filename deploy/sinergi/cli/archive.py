@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 import typer.core
 
 from sinergi.cli import archive_output, replay_topics, root, terminal
-from sinergi.cli.journaled_run import AuditRequest, journaled
+from sinergi.cli.journaled_run import AuditRequest, journaled, software
 from sinergi.cli.options import AsJson, Why, json_option
 from sinergi.cli.reading_place import check_agreements, reading_place
 from sinergi.cli.replay_progress import message_progress
@@ -18,7 +17,6 @@ from sinergi.exit_status import ExitStatus
 from sinergi_consumers.archives.archive_file import ArchiveFile
 from sinergi_consumers.archives.writer import ArchiveCustody, ArchiveWriter
 from sinergi_consumers.audit.archiving import Archiving
-from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
@@ -77,9 +75,8 @@ def create(
     for each in names:
         agreements.partitions(each)
     place = reading_place(settings, agreements, None)
-    buses = {each: Bus(place.source(each), agreements, catalog) for each in names}
-    logins = ", ".join(sorted({bus.source.login.removeprefix("User:") for bus in buses.values()}))
-    custody = ArchiveCustody(SYSTEM.now().isoformat(), logins, f"sinergi {version('sinergi')}")
+    buses = {each: place.bus(each, catalog) for each in names}
+    custody = ArchiveCustody(SYSTEM.now().isoformat(), place.logins(names), software())
     request = AuditRequest("archive create", why, {"topics": [each.name for each in names]})
     with journaled(place, names, request) as run:
         with OutputFile.open(out) as target, message_progress("archiving") as progressed:

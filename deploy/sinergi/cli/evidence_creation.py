@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.cli import replay_topics, terminal, verdict
+from sinergi.cli.journaled_run import software
 from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_scope import ReplayScope
 from sinergi.pages.evidence_report import html_of
@@ -34,7 +34,6 @@ from sinergi_consumers.audit.evidence_collection import (
     agreement_evidence,
 )
 from sinergi_consumers.audit.series import AuditSeries
-from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
@@ -115,7 +114,7 @@ def make(
     collected = CollectedEvidence()
     audits = [
         EvidenceAudit(
-            Bus(place.source(each), agreements, catalog),
+            place.bus(each, catalog),
             each,
             collected,
             list(tables_of(settings, each)),
@@ -144,7 +143,7 @@ def make(
         schemas=collected.schemas(catalog),
         agreements=[agreement_evidence(each) for each in used],
         keys=dict.fromkeys((*_keys(used), *(each.public for each in signers))),
-        custody=_custody(settings, request, facts, now, _logins(place, names)),
+        custody=_custody(settings, request, facts, now, place.logins(names)),
         asked_for=request.asked_for,
         left_out=left_out,
         signers=signers,
@@ -156,7 +155,7 @@ def make(
     }
     contents = replace(contents, reports=reports)
     try:
-        data = compose(contents, now.date().isoformat(), _software())
+        data = compose(contents, now.date().isoformat(), software())
     except ValueError as why:
         raise errors.EvidenceRefused(f"{why}; choose fewer events") from None
     trusted = TrustedKeys([each.public for each in signers], agreements)
@@ -214,11 +213,6 @@ def topics_of(place: ReadingPlace, request: EvidenceRequest) -> list[Topic]:
     return replay_topics.chosen(place, request.named, request.agencies, request.event_types)
 
 
-def _logins(place: ReadingPlace, topics: Sequence[Topic]) -> str:
-    """Under which names the brokers were read, or in which archive."""
-    return ", ".join(sorted({place.source(each).login.removeprefix("User:") for each in topics}))
-
-
 def _custody(
     settings: Settings,
     request: EvidenceRequest,
@@ -231,14 +225,10 @@ def _custody(
         "made_by": request.made_by or settings.values.agency or login,
         "why": request.why,
         "login": login,
-        "software": _software(),
+        "software": software(),
         "agreements": facts["agreements"],
         "verdicts": facts["verdicts"],
     }
-
-
-def _software() -> str:
-    return f"sinergi {version('sinergi')}"
 
 
 def _keys(agreements: Sequence[Agreement]) -> Iterator[VerifyingKey]:

@@ -114,6 +114,11 @@ def journaled(
     journal.end(found, _ENDED, exit_status=0)
 
 
+def software() -> str:
+    """The program and its version, as journals, archives and bundles name what made them."""
+    return f"sinergi {version('sinergi')}"
+
+
 class _OpenRun:
     """A run that the journal has, and that has not ended."""
 
@@ -168,7 +173,7 @@ def _begun(
         request.asked_for,
         [each.name for each in topics],
         sorted(agreements.versions),
-        f"sinergi {version('sinergi')}",
+        software(),
     )
     journal = Journal(settings.consumer_database)
     if is_demanded:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sinergi.settings.model import BusRole
 from sinergi_consumers.archives.archive_file import ArchiveFile
 from sinergi_consumers.archives.archive_source import ArchiveSource
+from sinergi_consumers.bus import Bus
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sinergi.settings.settings import Settings
     from sinergi_consumers.reading.source import TopicSource
     from sinergi_schemas.agreements.collection import Agreements
+    from sinergi_schemas.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,23 @@ class ReadingPlace:
         agency = self.settings.values.agency
         role = BusRole.PRODUCER if topic.agency == agency else BusRole.CONSUMER
         return self._source(None if agency is None else role)
+
+    def bus(self, topic: Topic, catalog: Catalog) -> Bus:
+        """How a topic is read.
+
+        Raises:
+            SettingsRefused: as `source`.
+        """
+        return Bus(self.source(topic), self.agreements, catalog)
+
+    def logins(self, topics: Iterable[Topic]) -> str:
+        """Under which names the brokers are read for some topics, or in which archive.
+
+        Raises:
+            SettingsRefused: as `source`.
+        """
+        found = {self.source(each).login.removeprefix("User:") for each in topics}
+        return ", ".join(sorted(found))
 
     @property
     def receipts_source(self) -> TopicSource:

@@ -21,7 +21,6 @@ from sinergi_consumers.audit.reconciliation.reconciliation import Reconciliation
 from sinergi_consumers.audit.reconciliation.signed_counts import DayKey, SignedCounts
 from sinergi_consumers.audit.reconciliation.stated_counts import StatedSide
 from sinergi_consumers.audit.series import AuditSeries
-from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
@@ -122,7 +121,7 @@ def reconcile(
     keys = None if counts_file is None else settings.signing_keys(agreements)
     if counts_file is not None:
         OutputFile.check(counts_file, force=force)
-    buses = {each: Bus(place.source(each), agreements, catalog) for each in chosen}
+    buses = {each: place.bus(each, catalog) for each in chosen}
     series = AuditSeries([Audit(bus, each, Copies()) for each, bus in buses.items()])
     kept = None if to_file else limit
     found = Reconciliation(

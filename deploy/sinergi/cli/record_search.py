@@ -97,7 +97,7 @@ class RecordSearch:
 
     def bus(self, topic: Topic) -> Bus:
         """How a topic is read."""
-        return Bus(self._place.source(topic), self.agreements, self._catalog)
+        return self._place.bus(topic, self._catalog)
 
     def journaled(self, request: AuditRequest) -> AbstractContextManager[JournaledRun]:
         """Record what the block reads in the journal; see `journaled_run.journaled`."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.cli import verdict
 from sinergi_consumers.audit.audit import Audit, Copies
-from sinergi_consumers.bus import Bus
 from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class ReplayScope(NamedTuple):
         """
         return [
             Audit(
-                Bus(self.place.source(each), self.agreements, self.catalog),
+                self.place.bus(each, self.catalog),
                 each,
                 self.copies,
                 target,

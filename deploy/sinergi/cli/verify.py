@@ -11,11 +11,11 @@ from sinergi.cli import replay_topics, root, row_differences, terminal
 from sinergi.cli.journaled_run import AuditRequest, JournaledRun, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import Force, FromArchive, Limit, TopicNames, Why, json_option
+from sinergi.cli.part_verdicts import STATUSES, STYLES
 from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_progress import series_progress
 from sinergi.cli.row_differences import DifferencesFile, ShowValues, ValueDisplay
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
-from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.series import AuditSeries
 from sinergi_consumers.audit.verification import Verification
@@ -43,16 +43,6 @@ if TYPE_CHECKING:
 _FEW = 20
 # It holds no lock that others wait for, and topics may take long to be read.
 _TIMEOUTS = DatabaseTimeouts(lock=30.0, idle=600.0)
-_STYLES = {
-    PartVerdict.PROVED: "green",
-    PartVerdict.DISPROVED: "bold red",
-    PartVerdict.UNCHECKED: "bold yellow",
-}
-_STATUSES = {
-    PartVerdict.PROVED: ExitStatus.SUCCESS,
-    PartVerdict.DISPROVED: ExitStatus.NEGATIVE,
-    PartVerdict.UNCHECKED: ExitStatus.ERROR,
-}
 _COLUMNS = (
     TableColumn("part"),
     TableColumn("of", ColumnKind.PROSE),
@@ -173,7 +163,7 @@ def _end(verification: Verification, run: JournaledRun) -> NoReturn:
     """Say on standard error what was found, and end the command."""
     run.verdict = sentence(verification.parts)
     _report(verification.parts)
-    raise typer.Exit(_STATUSES[overall(verification.parts)])
+    raise typer.Exit(STATUSES[overall(verification.parts)])
 
 
 def _verification(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) -> Verification:
@@ -207,17 +197,19 @@ def _verification(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic])
 
 def _of_topics(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) -> Verification:
     """What to verify without a database: the topics that may be read here."""
-    buses = {
-        each: Bus(place.source(each), place.agreements, catalog)
-        for each in replay_topics.chosen(place, names, [], [])
-    }
+    buses = {each: place.bus(each, catalog) for each in replay_topics.chosen(place, names, [], [])}
     series = AuditSeries([Audit(bus, each, Copies()) for each, bus in buses.items()])
     return Verification(next(iter(buses.values())), series, (), "", is_partial=bool(names))
 
 
 def _show_parts(parts: Sequence[VerifiedPart]) -> None:
     rows: list[list[str | TableCell]] = [
-        [each.part, each.subject, TableCell(each.proof, _STYLES[each.proof]), each.detail]
+        [
+            each.part,
+            each.subject,
+            TableCell(each.proof, STYLES[each.proof]),
+            each.detail,
+        ]
         for each in parts
     ]
     terminal.show_table(_COLUMNS, rows)
@@ -229,7 +221,7 @@ def _report(parts: Sequence[VerifiedPart]) -> None:
         if each.suspects:
             terminal.note(f"sinergi: {each.part} of {each.subject}: possible for {each.suspects}")
     proof = overall(parts)
-    terminal.note(f"verdict: {sentence(parts)}", _STYLES[proof])
+    terminal.note(f"verdict: {sentence(parts)}", STYLES[proof])
 
 
 def sentence(parts: Sequence[VerifiedPart]) -> str:
@@ -246,7 +238,7 @@ def sentence(parts: Sequence[VerifiedPart]) -> str:
 def _document(verification: Verification, first: Sequence[dict[str, Any]]) -> dict[str, Any]:
     parts, results = verification.parts, verification.projection_results
     return {
-        "proved": {PartVerdict.PROVED: True, PartVerdict.DISPROVED: False}.get(overall(parts)),
+        "proved": overall(parts).is_proved,
         "verdict": sentence(parts),
         "parts": [
             {

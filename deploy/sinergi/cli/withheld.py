@@ -10,17 +10,15 @@ from sinergi.cli import replay_topics, root, terminal, withheld_output
 from sinergi.cli.journaled_run import AuditRequest, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import FromArchive, Limit, TopicNames, Why, json_option
+from sinergi.cli.part_verdicts import STATUSES
 from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_filter import interval
 from sinergi.cli.replay_progress import series_progress
-from sinergi.exit_status import ExitStatus
 from sinergi.records.receipt_tables import tables_of
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.interval_audit import AuditedTopic, IntervalAudit
 from sinergi_consumers.audit.sealed_interval import IntervalStatements, TimeInterval
 from sinergi_consumers.audit.series import AuditSeries
-from sinergi_consumers.audit.verified_parts import PartVerdict
-from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
@@ -31,11 +29,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 _FEW = 20
-_STATUSES = {
-    PartVerdict.PROVED: ExitStatus.SUCCESS,
-    PartVerdict.DISPROVED: ExitStatus.NEGATIVE,
-    PartVerdict.UNCHECKED: ExitStatus.ERROR,
-}
 
 
 def withheld(
@@ -95,7 +88,7 @@ def withheld(
         else:
             withheld_output.show(found, zone)
         withheld_output.report(found, zone)
-        raise typer.Exit(_STATUSES[found.proof])
+        raise typer.Exit(STATUSES[found.proof])
 
 
 def _interval(since: str, until: str) -> TimeInterval:
@@ -117,7 +110,7 @@ def _audited(
     place: ReadingPlace, catalog: Catalog, topic: Topic, times: TimeInterval
 ) -> AuditedTopic:
     """The audit of one topic, with the receipts that these settings let us read."""
-    bus = Bus(place.source(topic), place.agreements, catalog)
+    bus = place.bus(topic, catalog)
     statements = IntervalStatements(times, SYSTEM.now())
     # An archive is older than the databases, which may have receipts of leaves that it lacks.
     tables = () if place.archive is not None else (*tables_of(place.settings, topic),)

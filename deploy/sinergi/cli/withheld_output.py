@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import terminal, verdict
+from sinergi.cli.part_verdicts import STYLES
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi_consumers.audit.interval_events import IntervalEvents
 from sinergi_consumers.audit.statements import HEADS
@@ -26,11 +27,6 @@ NOT_PROVED = (
     "an event that it committed, and had not sealed and sent by the second statement",
     "another history that was shown to others, unless their receipts are among those compared",
 )
-_STYLES = {
-    PartVerdict.PROVED: "green",
-    PartVerdict.DISPROVED: "bold red",
-    PartVerdict.UNCHECKED: "bold yellow",
-}
 _WORDS = {PartVerdict.PROVED: "nothing missing"}
 _LATE_STYLE = "bold yellow"
 _TOPIC, _PARTITION = TableColumn("topic", ColumnKind.HEADING), TableColumn("part.")
@@ -109,7 +105,13 @@ def _statements(topic: AuditedTopic, zone: str) -> Iterator[list[str | TableCell
             elif which == "first":
                 yield [*place, "none: from leaf 0", "", "", "0"]
             else:
-                yield [*place, TableCell("none", _STYLES[PartVerdict.UNCHECKED]), "", "", ""]
+                yield [
+                    *place,
+                    TableCell("none", STYLES[PartVerdict.UNCHECKED]),
+                    "",
+                    "",
+                    "",
+                ]
 
 
 def _events(topic: AuditedTopic) -> Iterator[list[str | TableCell]]:
@@ -126,7 +128,7 @@ def _events(topic: AuditedTopic) -> Iterator[list[str | TableCell]]:
             f"{events.early:,}" if known else "?",
             TableCell(f"{events.late:,}" if known else "?", _LATE_STYLE if events.late else ""),
             f"{events.outside:,}" if known else "?",
-            TableCell(_WORDS.get(proof, str(proof)), _STYLES[proof]),
+            TableCell(_WORDS.get(proof, str(proof)), STYLES[proof]),
         ]
 
 
@@ -178,7 +180,7 @@ def report(found: IntervalAudit, zone: str) -> None:
     for each in found.parts:
         if each.detail and each.proof is not PartVerdict.PROVED:
             terminal.note(f"sinergi: {each.subject}: {each.proof}: {each.detail}")
-    terminal.note(f"verdict: {sentence(found)}", _STYLES[found.proof])
+    terminal.note(f"verdict: {sentence(found)}", STYLES[found.proof])
 
 
 def _remarks(topic: AuditedTopic, zone: str) -> Iterator[str]:
@@ -227,7 +229,7 @@ def document(found: IntervalAudit, interval: TimeInterval, zone: str) -> dict[st
         "from": _iso(interval.since, zone),
         "to": _iso(interval.until, zone),
         "zone": zone,
-        "proved": {PartVerdict.PROVED: True, PartVerdict.DISPROVED: False}.get(found.proof),
+        "proved": found.proof.is_proved,
         "verdict": sentence(found),
         "parts": [
             {"part": each.part, "of": each.subject, "verdict": each.proof, "why": each.detail}
