@@ -256,8 +256,10 @@ def _making_databases(template_of: tuple[sa.Engine, str]) -> Iterator[Callable[[
 
     def make() -> str:
         name = f"test_{secrets.token_hex(6)}"
+        # A copy of its files takes a quarter of the time of a copy through the log.
+        how = f"TEMPLATE {template} STRATEGY file_copy"
         with server.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+            connection.execute(sa.text(f"CREATE DATABASE {name} {how}"))
         made.append(name)
         return _url(server, name)
 

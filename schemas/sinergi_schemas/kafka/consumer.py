@@ -64,8 +64,10 @@ _WITHOUT_GROUP = {
     "group.id": "sinergi-without-group",
     # It often goes to another offset, which waits until the fetch before has ended.
     "fetch.wait.max.ms": 10,
+    # With sparse connections a new client does not connect for half of `reconnect.backoff.ms`, and
+    # an audit opens one for each topic-partition (docs/performance.md has the measurement).
+    "enable.sparse.connections": False,
 }
-
 
 _UNKNOWN_BYTES = 4 * 1024 * 1024
 MOST_AT_ONCE = 4
