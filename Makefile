@@ -2,7 +2,7 @@
 #
 #   make demo         three agencies on this machine, from start to end
 #   make test         lint, then the tests, against real Kafka and PostgreSQL
-#   make test-long    the tests that take long: floods, whole runs of the demo and the tutorials
+#   make test-long    the tests that take long: floods, brokers of their own, demo and tutorials
 #   make test-docker  all of them against both in containers, of images pulled or else made here
 #   make lint         ruff, strict types, who may import whom
 #   make example      27,780 prison transfers from a file to two databases; FILE=… names another

@@ -1,10 +1,15 @@
-"""Strategies for events: complete, valid, and with every unusual value that is allowed."""
+"""Strategies for events: complete, valid, and with every unusual value that is allowed.
+
+Those of parts are made once: hypothesis checks each new strategy, and looks for the zones of the
+machine each time.
+"""
 
 from __future__ import annotations
 
 import unicodedata
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -19,6 +24,7 @@ _MOST_WEIGHT = Decimal("99999999999999.9999")
 _ZONES = ["Asia/Jakarta", "Asia/Pontianak", "Asia/Makassar", "Asia/Jayapura", "Pacific/Chatham"]
 
 
+@cache
 def texts(most: int = 30) -> st.SearchStrategy[str]:
     """Text of any script, without control characters and lone surrogates, and not blank."""
     characters = st.characters(exclude_categories=("Cc", "Cs"))
@@ -27,22 +33,26 @@ def texts(most: int = 30) -> st.SearchStrategy[str]:
     )
 
 
+@cache
 def keys() -> st.SearchStrategy[str]:
     """Identities of records: up to 256 bytes, two of them common, so that records recur."""
     return st.sampled_from(["R-1", "R-2"]) | texts(64)
 
 
+@cache
 def slugs() -> st.SearchStrategy[str]:
     """Names of agencies and units."""
     return st.from_regex(r"[a-z0-9]{1,12}(-[a-z0-9]{1,12}){0,3}", fullmatch=True)
 
 
+@cache
 def offsets() -> st.SearchStrategy[timezone]:
     """Offsets from UTC that no zone need have, to the second."""
     most = 24 * 3600 - 1
     return st.integers(-most, most).map(lambda seconds: timezone(timedelta(seconds=seconds)))
 
 
+@cache
 def instants() -> st.SearchStrategy[datetime]:
     """Aware datetimes in odd zones and at odd offsets, in the years 1 to 9999 also in UTC."""
     ends = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
@@ -53,22 +63,26 @@ def instants() -> st.SearchStrategy[datetime]:
     )
 
 
+@cache
 def weights() -> st.SearchStrategy[Decimal]:
     """Grams with up to four places, from nothing to the most that the contract holds."""
     extremes = [Decimal(0), Decimal("-0"), Decimal("0.0001"), Decimal("1E+3"), _MOST_WEIGHT]
     return st.sampled_from(extremes) | st.decimals(0, _MOST_WEIGHT, places=4)
 
 
+@cache
 def counts() -> st.SearchStrategy[int]:
     """Numbers of things, from 1 to the most that 32 bits hold."""
     return st.integers(1, 50) | st.integers(1, MOST_INT)
 
 
+@cache
 def niks() -> st.SearchStrategy[str]:
     """Population numbers by their form; hardly one is plausible."""
     return st.from_regex(r"[0-9]{16}", fullmatch=True)
 
 
+@cache
 def one_of(code: type[Code]) -> st.SearchStrategy[Code]:
     """Any code of a list, UNKNOWN too."""
     return st.sampled_from(code)
@@ -84,11 +98,13 @@ def listed(some: st.SearchStrategy[Any], least: int = 0) -> st.SearchStrategy[li
     return st.lists(some, min_size=least, max_size=least + 2)
 
 
+@cache
 def set_of(code: type[Code]) -> st.SearchStrategy[list[Code]]:
     """Some codes of a list, none twice."""
     return st.lists(one_of(code), max_size=4, unique=True)
 
 
+@cache
 def persons(*roles: PersonRole) -> st.SearchStrategy[dict[str, Any]]:
     """A person in one of the roles."""
     return st.fixed_dictionaries(
@@ -96,6 +112,7 @@ def persons(*roles: PersonRole) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@cache
 def letters() -> st.SearchStrategy[dict[str, Any]]:
     """A letter."""
     return st.fixed_dictionaries(
@@ -107,6 +124,7 @@ def letters() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@cache
 def units() -> st.SearchStrategy[dict[str, Any]]:
     """A correctional unit."""
     return st.fixed_dictionaries(
@@ -119,6 +137,7 @@ def units() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@cache
 def places() -> st.SearchStrategy[dict[str, Any]]:
     """A place, with both coordinates or none."""
     points = st.tuples(st.floats(-90, 90), st.floats(-180, 180)) | st.just((None, None))
@@ -207,6 +226,7 @@ def _events(draw: st.DrawFn, model: type[Event], document: Any, *, issued: bool)
     )
 
 
+@cache
 def seizures(*, issued: bool = True) -> st.SearchStrategy[Seizure]:
     """Seizures, issued or as a caller hands them to `publish`."""
     fields = st.fixed_dictionaries(
@@ -232,6 +252,7 @@ def seizures(*, issued: bool = True) -> st.SearchStrategy[Seizure]:
     return _events(Seizure, st.builds(dict.__or__, fields, held), issued=issued)
 
 
+@cache
 def transfers(*, issued: bool = True) -> st.SearchStrategy[Transfer]:
     """Transfers, issued or as a caller hands them to `publish`."""
     escort = st.fixed_dictionaries({"escort_agency": texts(), "count": optional(counts())})
@@ -259,6 +280,7 @@ def transfers(*, issued: bool = True) -> st.SearchStrategy[Transfer]:
     return _events(Transfer, st.builds(dict.__or__, fields, moved), issued=issued)
 
 
+@cache
 def visits(*, issued: bool = True) -> st.SearchStrategy[SuspiciousVisit]:
     """Suspicious visits, issued or as a caller hands them to `publish`."""
     search = st.fixed_dictionaries(

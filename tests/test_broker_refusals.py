@@ -32,6 +32,8 @@ from waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.long
+
 NO_RECEIPTS = "receipts cannot be read: none of them is kept"
 TOPIC, GROUP = ResourceType.TOPIC, ResourceType.GROUP
 READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
@@ -96,7 +98,6 @@ def answers(connection: Connection) -> bool:
         return False
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("security", ["plaintext", "sasl_plaintext", "ssl", "sasl_ssl"])
 @pytest.mark.parametrize("listener", ["bootstrap", "login", "tls", "login_tls"])
 def test_a_wrong_security_protocol_is_named(broker: Secured, security: str, listener: str) -> None:
@@ -115,7 +116,6 @@ def test_a_wrong_security_protocol_is_named(broker: Secured, security: str, list
     assert "password" not in str(why)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "setting"),
     [
@@ -357,7 +357,6 @@ def test_a_materialiser_that_may_not_join_its_group_names_it_and_goes_on_once_it
     assert len([each for each in logs if lacks in str(each)]) <= 2, "said once a client's word"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("protocol", ["consumer", "classic"])
 def test_a_materialiser_that_may_not_read_a_topic_names_it_and_goes_on_once_it_may(
     pair: AgencyPair, broker: Secured, protocol: Literal["consumer", "classic"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,7 @@ def chosen(events: list[Event], *conditions: EventCondition) -> list[Event]:
     return [events[at] for at in found["at"]]
 
 
+@cache
 def some_events() -> st.SearchStrategy[list[Event]]:
     kinds = (strategies.seizures, strategies.transfers, strategies.visits)
     return st.one_of(*(st.lists(kind(), min_size=1, max_size=4) for kind in kinds))

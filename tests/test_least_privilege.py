@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from secured_kafka import Secured
 
+pytestmark = pytest.mark.long
+
 
 class SecuredPair:
     """A publisher, a reader and an auditor, each of which logs in with what provision gave it."""
@@ -168,7 +170,6 @@ def _is_replayed(bus: SecuredPair, settings: Path) -> bool:
     return bus.replay(settings) == 0
 
 
-@pytest.mark.long
 def test_each_right_that_is_taken_away_is_missed_by_name(
     bus: SecuredPair, capsys: pytest.CaptureFixture[str]
 ) -> None:

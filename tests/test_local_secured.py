@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from sinergi.local.kafka import LocalSecurity
 
+pytestmark = pytest.mark.long
+
 HASTY = KafkaTimeouts(answer=2.0)
 
 

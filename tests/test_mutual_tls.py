@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from secured_kafka import Secured
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def pair(
@@ -84,9 +86,7 @@ def test_a_certificate_that_the_agreement_does_not_name_may_do_nothing(
     assert "User:CN=stranger lacks the right Read on topic" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param("of another authority", marks=pytest.mark.long), "expired"]
-)
+@pytest.mark.parametrize("kind", ["of another authority", "expired"])
 def test_a_process_waits_while_its_certificate_is_refused_and_status_says_so(
     pair: AgencyPair,
     broker: Secured,

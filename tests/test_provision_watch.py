@@ -34,6 +34,8 @@ from waiting import until
 if TYPE_CHECKING:
     from datetime import datetime
 
+pytestmark = pytest.mark.long
+
 WRITE = AclEntry(f"User:{LAPAS}.producer", "TOPIC", f"sinergi.{LAPAS}.transfer", "LITERAL", "WRITE")
 READ = AclEntry(f"User:{DUA}.consumer", "TOPIC", f"sinergi.{BNNK}.seizure", "LITERAL", "READ")
 LONG_SECONDS = 3_600.0

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Log = list[MutableMapping[str, Any]]
 
+pytestmark = pytest.mark.long
+
 PARTITIONS = 4
 
 
@@ -228,7 +230,6 @@ def test_a_share_that_stands_still_is_worth_a_new_client_less_and_less_often() -
     assert stalls.observe({share: 6}, {share: 8}) == {share}
 
 
-@pytest.mark.long
 def test_workers_that_come_and_go_share_the_partitions(
     pair: AgencyPair, agency: BusyPublisher
 ) -> None:
