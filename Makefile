@@ -16,7 +16,8 @@ VENV := .venv
 # Modules and not scripts: a script names its Python in its first line, where not every path fits.
 PYTHON_HERE := $(VENV)/bin/python
 READY := $(VENV)/ready
-PYTEST := $(PYTHON_HERE) -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# Each worker imports all test modules, and finds them compiled once one of them has done it.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(PYTHON_HERE) -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: demo test test-long test-docker lint example bench chaos chaos-selftest clean
 .DEFAULT_GOAL := test
