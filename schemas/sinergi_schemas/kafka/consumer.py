@@ -64,9 +64,9 @@ _WITHOUT_GROUP = {
     "group.id": "sinergi-without-group",
     # It often goes to another offset, which waits until the fetch before has ended.
     "fetch.wait.max.ms": 10,
-    # With sparse connections a new client does not connect for half of `reconnect.backoff.ms`, and
-    # an audit opens one for each topic-partition (docs/performance.md has the measurement).
-    "enable.sparse.connections": False,
+    # A new client does not connect for half of it, and an audit opens a client for each
+    # topic-partition (docs/performance.md has the measurement). It doubles at each failure.
+    "reconnect.backoff.ms": 20,
 }
 
 _UNKNOWN_BYTES = 4 * 1024 * 1024
@@ -104,12 +104,9 @@ class ReadingConsumer(Consumer):
     def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
         """The next messages, and errors in place of messages, but none about unreadable batches."""
         found = super().consume(num_messages, timeout)
-        if not any(is_unreadable(each.error()) for each in found):
+        if not [each for each in found if each.error() is not None]:
             return found
-        for each in found:
-            if is_unreadable(each.error()):
-                self._pass_over(each)
-        return [each for each in found if not is_unreadable(each.error())]
+        return [each for each in found if each.error() is None or not self._handles(each)]
 
     def fault(self, found: errors.SinergiError) -> errors.SinergiError:
         """An error of this client; where it got no answer, the cause that was reported besides.
@@ -148,6 +145,13 @@ class ReadingConsumer(Consumer):
         super().close()
         self._unreadable.close()
 
+    def _handles(self, received: Message) -> bool:
+        """Handle an error that came in place of a message, if the caller need not know of it."""
+        if not is_unreadable(received.error()):
+            return False
+        self._pass_over(received)
+        return True
+
     def _pass_over(self, received: Message) -> None:
         """Read on after a batch. Where that fails, the client delivers its error once more."""
         tp = of_message(received)
@@ -167,7 +171,11 @@ class ReadingConsumer(Consumer):
 
 
 class UngroupedConsumer(ReadingConsumer):
-    """A consumer that reads topics and needs no right on any group."""
+    """A consumer that reads topics and needs no right on any group.
+
+    `consume` returns no errors about the group, and raises NotPermitted, which names the topic,
+    where a topic may not be read.
+    """
 
     def __init__(self, connection: Connection, settings: dict[str, Any]) -> None:
         super().__init__(connection, settings)
@@ -181,18 +189,6 @@ class UngroupedConsumer(ReadingConsumer):
         """
         self._fetch_metadata({each.topic for each in partitions})
         super().assign(partitions)
-
-    def consume(self, num_messages: int = 1, timeout: float = -1) -> list[Message]:
-        """The next messages, and errors in place of messages, but none about the group.
-
-        Raises:
-            NotPermitted: naming a topic that may not be read.
-        """
-        return [
-            each
-            for each in super().consume(num_messages, timeout)
-            if not self._is_about_group(each)
-        ]
 
     def get_watermark_offsets(
         self, partition: confluent_kafka.TopicPartition, *args: Any, **kwargs: Any
@@ -226,6 +222,9 @@ class UngroupedConsumer(ReadingConsumer):
     def _translated(self, why: KafkaException, attempt: Attempt) -> errors.SinergiError:
         """As `translated`; where the brokers are away, with the cause that the connection knows."""
         return self.fault(translated(why, attempt))
+
+    def _handles(self, received: Message) -> bool:
+        return super()._handles(received) or self._is_about_group(received)
 
     def _is_about_group(self, each: Message) -> bool:
         error = each.error()

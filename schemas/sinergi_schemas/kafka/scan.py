@@ -166,8 +166,10 @@ class RangeReader:
     def _consume(self, wanted: int) -> tuple[list[Message], float]:
         """The next messages, and how many seconds were spent on waiting for them."""
         begun = SYSTEM.monotonic()
-        with self._translating():
+        try:  # a context manager would take as long as a message
             received = self._consumer.consume(wanted, _POLL_SECONDS)
+        except KafkaException as why:
+            raise self._consumer.fault(translated(why)) from None
         return received, min(SYSTEM.monotonic() - begun, _POLL_SECONDS)
 
     def _positions(self, unread: _UnreadRanges) -> dict[TopicPartition, int]:
@@ -205,11 +207,16 @@ class _UnreadRanges:
         """
         within: list[Message] = []
         reached: dict[TopicPartition, int] = {}
+        tp, left = None, range(0)
         for each in received:
             raise_for(each.error())
-            tp, offset = of_message(each), each.offset() or 0
+            # Most messages are of the same topic-partition as the one before.
+            if tp is None or tp.partition != each.partition() or tp.topic != each.topic():
+                tp = of_message(each)
+                left = self._left.get(tp, range(0))
+            offset = each.offset() or 0
             reached[tp] = offset + 1
-            if offset in self._left.get(tp, ()):
+            if offset in left:
                 within.append(each)
         self.advance(reached)
         return within
