@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,6 +196,16 @@ def test_every_type_that_a_projection_may_declare_is_found_again(postgresql: str
     own = declared(lambda events: events)
     migrate.upgrade(postgresql, migrate.Role.CONSUMER, [own])
     assert migrate.differences(postgresql, [own]) == []
+
+
+def test_databases_that_are_upgraded_at_once_get_all_of_their_tables(
+    empty: Callable[[], str],
+) -> None:
+    urls = [empty() for _ in range(4)]
+    with ThreadPoolExecutor(len(urls)) as threads:
+        made = threads.map(lambda url: migrate.upgrade(url, migrate.Role.CONSUMER), urls)
+        assert [each.tables for each in made] == [[]] * len(urls)
+    assert len({str(catalogue(url)) for url in urls}) == 1
 
 
 def test_one_database_may_be_both(empty: Callable[[], str]) -> None:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from importlib.resources import files
 from io import StringIO
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
@@ -50,6 +51,9 @@ END $$;
 SET LOCAL client_encoding = 'UTF8';
 
 """
+
+# Alembic keeps the connection of a migration in a module.
+_migrating = Lock()
 
 
 class Upgraded(NamedTuple):
@@ -119,7 +123,8 @@ def upgrade(
                 connection.execute(sa.text(f"CREATE SCHEMA {role.schema}"))
             config = _config(role)
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            with _migrating:
+                command.upgrade(config, "head")
             if role is Role.PRODUCER:
                 connection.exec_driver_sql(_registration())
             made = _projection_tables(connection, projections)
@@ -159,7 +164,8 @@ def script(
     output.write(f"{schema_owners.statement(role.schemas)};\n\n")
     config = _config(role)
     config.attributes["output"] = output
-    command.upgrade(config, "head", sql=True)
+    with _migrating:
+        command.upgrade(config, "head", sql=True)
     if role is Role.PRODUCER:
         output.write(f"{_registration()};\n\n")
     if projections:

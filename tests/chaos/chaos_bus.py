@@ -12,7 +12,6 @@ import tomllib
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from chaos.report import Report
     from chaos.services import BusServices
 
-_MIGRATING = Lock()  # alembic keeps its state in a module
 _SETTLE_SECONDS = 180.0
 _READY_SECONDS = 180.0
 
@@ -64,11 +62,10 @@ class ChaosBus:
         name = secrets.token_hex(4)
         producer = services.agency_database(f"agency_{name}")
         consumer = services.reader_database(f"reader_{name}")
-        with _MIGRATING:
-            migrate.upgrade(producer, migrate.Role.PRODUCER)
-            self.pair = AgencyPair(
-                folder, services.bootstrap, f"lapas-{name}", producer, consumer, partitions
-            )
+        migrate.upgrade(producer, migrate.Role.PRODUCER)
+        self.pair = AgencyPair(
+            folder, services.bootstrap, f"lapas-{name}", producer, consumer, partitions
+        )
         self.pair.producer, self.pair.consumer = map(_pooled, (producer, consumer))
         self.services = services
         self.register = Register(self.pair.producer, self.pair.outbox)
