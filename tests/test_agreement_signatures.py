@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sinergi.cli.root import run
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.collection import Agreements
-from sinergi_schemas.agreements.file import parse
+from sinergi_schemas.agreements.file import examine, parse
 from sinergi_schemas.agreements.signatures import (
     SignatureState,
     add_signature,
@@ -28,6 +28,7 @@ from sinergi_schemas.agreements.signatures import (
 )
 from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 from sinergi_schemas.seal.keys import SigningKey
+from sinergi_schemas.seal.note import MOST_SIGNATURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,22 @@ class Parties:
 
     def sign(self, agency: str, of: str) -> int:
         return self.run(agency, "agreement", "sign", str(self.file(of)))
+
+
+def test_no_agreement_has_more_parties_than_can_sign_it() -> None:
+    raw = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
+    for number in range(MOST_SIGNATURES - len(raw["parties"]) + 1):
+        agency = f"lapas-{number}"
+        key = SigningKey.generate(f"{BUS}/{agency}").public
+        raw["parties"][agency] = {"name": agency, "keys": [str(key)], "receipt_keys": []}
+        raw["numbers"].append({"party": agency, "number": f"PKS/{number}"})
+    found, problems = examine(Path("many.toml"), tomli_w.dumps(raw).encode())
+    assert found is None
+    (problem,) = problems
+    assert problem.key == "parties"
+    assert "contains 101 parties" in str(problem)
+    del raw["parties"][agency], raw["numbers"][-1]
+    assert examine(Path("many.toml"), tomli_w.dumps(raw).encode())[1] == []
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ from sinergi_schemas.codes import Purpose
 from sinergi_schemas.files import toml_file
 from sinergi_schemas.files.toml_file import FileProblem, members_at, table_at
 from sinergi_schemas.seal.keys import Algorithm, VerifyingKey
+from sinergi_schemas.seal.note import MOST_SIGNATURES
 from sinergi_schemas.topics import is_bus, is_slug
 
 if TYPE_CHECKING:
@@ -159,6 +160,10 @@ class _Examination:
         if len(self._parties) < _FEWEST_PARTIES:
             hint = "write [parties.<agency>] for each"
             self._report("parties", f"must contain two or more parties; {hint}")
+        if len(self._parties) > MOST_SIGNATURES:
+            what = f"contains {len(self._parties)} parties; their signatures are one note,"
+            hint = f"which has at most {MOST_SIGNATURES}: write several agreements"
+            self._report("parties", f"{what} {hint}")
         if not self._events:
             hint = "write [events.<event type>]"
             self._report("events", f"must contain one or more event types; {hint}")
