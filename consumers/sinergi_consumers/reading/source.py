@@ -6,19 +6,21 @@ are. A source only returns messages. It verifies no seal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import weakref
+from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_schemas.kafka.admin import bounds, cluster_id, describe, open_admin, topic_id
-from sinergi_schemas.kafka.scan import open_scan
+from sinergi_schemas.kafka.scan import PartitionScan, RangeReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from sinergi_schemas.kafka import Connection
-    from sinergi_schemas.kafka.scan import PartitionScan
+    from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.topics import TopicPartition
 
 
@@ -62,11 +64,21 @@ class TopicSource(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
 class KafkaSource:
-    """The topics of a cluster."""
+    """The topics of a cluster.
 
-    connection: Connection
+    It keeps its clients, so that only the first question waits for a connection and a login. A scan
+    has a reader to itself, and gives it back at the end. The readers are closed when nobody uses
+    the source any more, and at the latest when the process ends.
+
+    Args:
+        connection: to the cluster.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._idle: list[RangeReader] = []
+        weakref.finalize(self, _close, self._idle)
 
     @property
     def login(self) -> str:
@@ -75,20 +87,41 @@ class KafkaSource:
 
     def partition_counts(self, topics: Iterable[str]) -> dict[str, int]:
         """How many partitions each of some topics has; those that do not exist are left out."""
-        found = describe(open_admin(self.connection), topics, "Read")
+        found = describe(self._admin, topics, "Read")
         return {name: len(topic.partitions) for name, topic in found.items()}
 
     def offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, range]:
         """The offsets of each topic-partition, from its first message to its end."""
-        return bounds(open_admin(self.connection), tps)
+        return bounds(self._admin, tps)
 
     def incarnation(self, topic: str) -> TopicIncarnation:
         """The cluster and the topic by their ids."""
-        admin = open_admin(self.connection)
-        return TopicIncarnation(cluster_id(admin), topic_id(admin, topic))
+        return TopicIncarnation(cluster_id(self._admin), topic_id(self._admin, topic))
 
+    @contextmanager
     def open_scan(
         self, tp: TopicPartition, silent_seconds: float | None = None
-    ) -> AbstractContextManager[PartitionScan]:
-        """A scan of one topic-partition, without a consumer group."""
-        return open_scan(self.connection, tp, silent_seconds)
+    ) -> Iterator[PartitionScan]:
+        """A scan of one topic-partition, without a consumer group.
+
+        Raises:
+            KafkaSettingsRefused: librdkafka does not take the connection's options.
+        """
+        reader = self._idle.pop() if self._idle else RangeReader(self.connection)
+        try:
+            reader.set_silence(silent_seconds)
+            yield PartitionScan(reader, tp)
+            reader.release()
+        except BaseException:  # also where the scan is given up in its middle
+            reader.close()
+            raise
+        self._idle.append(reader)
+
+    @cached_property
+    def _admin(self) -> Admin:
+        return open_admin(self.connection)
+
+
+def _close(readers: list[RangeReader]) -> None:
+    while readers:
+        readers.pop().close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sinergi.settings.model import BusRole
@@ -36,6 +36,7 @@ class ReadingPlace:
     settings: Settings
     agreements: Agreements
     archive: ArchiveFile | None = None
+    _sources: dict[BusRole | None, TopicSource] = field(default_factory=dict, init=False)
 
     def source(self, topic: Topic) -> TopicSource:
         """Where a topic is read, with its heads and receipts.
@@ -107,9 +108,14 @@ class ReadingPlace:
                 self.archive.partition(TopicPartition(each.name, 0))
 
     def _source(self, role: BusRole | None) -> TopicSource:
-        if self.archive is not None:
-            return ArchiveSource(self.archive)
-        return KafkaSource(self.settings.connection(role))
+        if role not in self._sources:
+            archive = self.archive
+            self._sources[role] = (
+                KafkaSource(self.settings.connection(role))
+                if archive is None
+                else ArchiveSource(archive)
+            )
+        return self._sources[role]
 
 
 def reading_place(settings: Settings, agreements: Agreements, archive: Path | None) -> ReadingPlace:

@@ -190,6 +190,11 @@ class UngroupedConsumer(ReadingConsumer):
         self._fetch_metadata({each.topic for each in partitions})
         super().assign(partitions)
 
+    def unassign(self) -> None:
+        """As `Consumer.unassign`. Topics are looked up again: they may be others by then."""
+        super().unassign()
+        self._known.clear()
+
     def get_watermark_offsets(
         self, partition: confluent_kafka.TopicPartition, *args: Any, **kwargs: Any
     ) -> tuple[int, int]:

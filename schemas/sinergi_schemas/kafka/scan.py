@@ -60,13 +60,26 @@ class RangeReader:
     def __init__(self, connection: Connection, silent_seconds: float | None = None) -> None:
         self._connection = connection
         self._consumer = open_consumer(connection, None)
-        timeouts = connection.timeouts
-        self._silent_seconds = timeouts.silence if silent_seconds is None else silent_seconds
-        self._answer_seconds = timeouts.answer
+        self._answer_seconds = connection.timeouts.answer
+        self.set_silence(silent_seconds)
 
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
+
+    def set_silence(self, seconds: float | None) -> None:
+        """Change `silent_seconds`."""
+        self._silent_seconds = self._connection.timeouts.silence if seconds is None else seconds
+
+    def release(self) -> None:
+        """Fetch nothing more, and forget what was read, so that others can read with it.
+
+        Raises:
+            SinergiError: see `faults.translate`.
+        """
+        with self._translating():
+            self._consumer.unassign()
+        self.drain_unreadable()
 
     def bounds(self, tp: TopicPartition) -> tuple[int, int]:
         """The first offset of a topic-partition, and its end offset.
