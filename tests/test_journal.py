@@ -196,6 +196,13 @@ def test_an_archive_is_recorded_and_not_written_without_the_reason_that_is_deman
     assert (entry["command"], entry["why"], entry["topics"]) == ("archive create", WHY, [topic])
     assert (entry["exit_status"], entry["asked_for"]) == (0, {"topics": [topic]})
     assert entry["counts"]["messages"] >= COUNT  # heads and receipts too
+    status, manifest = reader.document("archive", "show", str(file))
+    sealed = [each for each in manifest["partitions"] if each["tree"]]
+    assert [(each["partition"], each["leaves"], each["root"]) for each in entry["trees"]] == [
+        (each["partition"], each["tree"]["leaves"], each["tree"]["root"]) for each in sealed
+    ]
+    assert sum(each["leaves"] for each in entry["trees"]) == COUNT
+    assert {(each["topic"], each["read"]) for each in entry["trees"]} == {(topic, topic)}
 
 
 def test_a_run_that_fails_or_finds_nothing_is_recorded_with_its_end(

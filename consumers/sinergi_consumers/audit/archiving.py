@@ -47,6 +47,9 @@ class Archiving:
         buses: how each topic is read, with the topics of its heads and receipts.
         writer: writes the file.
         progressed: called from time to time with how many messages are read, and of how many.
+
+    Attributes:
+        replays: those that have verified a topic-partition, or still do so.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Archiving:
         self._buses = buses
         self._writer = writer
         self._progressed = progressed
+        self.replays: list[Replay] = []
         self._read = self._total = 0
         self._counts: dict[str, int] = {}
 
@@ -118,6 +122,7 @@ class Archiving:
         with self._writer.partition(tp) as member:
             source = _WritingSource(bus.source, member, self._report)
             replay = Replay(replace(bus, source=source), topic)
+            self.replays.append(replay)
             broken = ""
             try:
                 replay.verify(number)

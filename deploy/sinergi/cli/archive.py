@@ -10,7 +10,7 @@ import typer.core
 
 from sinergi.cli import archive_output, replay_topics, root, terminal
 from sinergi.cli.journaled_run import AuditRequest, journaled, software
-from sinergi.cli.options import AsJson, Why, json_option
+from sinergi.cli.options import AsJson, Force, Why, json_option
 from sinergi.cli.reading_place import check_agreements, reading_place
 from sinergi.cli.replay_progress import message_progress
 from sinergi.exit_status import ExitStatus
@@ -48,17 +48,18 @@ def create(
         list[str], typer.Argument(metavar="TOPIC...", help="sinergi.<agency>.<event-type>.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
+    force: Force = False,
     as_json: Annotated[bool, json_option("What the archive has, as one JSON document.")] = False,
     why: Why = None,
 ) -> None:
     """Write topics, with their seals, heads and receipts, into one file.
 
-    `--archive FILE` lets replay, record, received, verify, reconcile, withheld and evidence read
-    the file in place of the brokers, with the same verdicts; `sinergi archive restore` writes a
-    lost topic from it. The messages are kept byte for byte, with offsets and timestamps. Each topic
-    is verified while it is written; one that is broken is archived as it is. The file is written
-    under another name and renamed when it is complete. It holds personal data, and only you can
-    read it. The word `create` may be left out.
+    `--archive FILE` lets replay, record, received, verify, rebuild, reconcile, withheld and
+    evidence read the file in place of the brokers, with the same verdicts; `sinergi archive
+    restore` writes a lost topic from it. The messages are kept byte for byte, with offsets and
+    timestamps. Each topic is verified while it is written; one that is broken is archived as it is.
+    The file is written under another name and renamed when it is complete. It holds personal data,
+    and only you can read it. The word `create` may be left out.
 
     Exit status: 0 written; 1 written, but a topic is not what was sealed; 2 not written.
 
@@ -69,7 +70,7 @@ def create(
     names = replay_topics.parsed(topics, has_copies=False)
     if OutputFile.is_standard_output(out):
         raise errors.OutputRefused("standard output", "an archive is read at any place of a file")
-    OutputFile.check(out)
+    OutputFile.check(out, force=force)
     settings, catalog = root.settings(), Catalog.shipped()
     agreements = settings.agreements()
     for each in names:
@@ -79,8 +80,13 @@ def create(
     custody = ArchiveCustody(SYSTEM.now().isoformat(), place.logins(names), software())
     request = AuditRequest("archive create", why, {"topics": [each.name for each in names]})
     with journaled(place, names, request) as run:
-        with OutputFile.open(out) as target, message_progress("archiving") as progressed:
-            made = Archiving(buses, ArchiveWriter(target), progressed).run(custody)
+        with (
+            OutputFile.open(out, force=force) as target,
+            message_progress("archiving") as progressed,
+        ):
+            archiving = Archiving(buses, ArchiveWriter(target), progressed)
+            run.replays = archiving.replays
+            made = archiving.run(custody)
         run.counts["messages"] = sum(each.messages for each in made.partitions)
         if as_json:
             terminal.show_json(archive_output.document(made))

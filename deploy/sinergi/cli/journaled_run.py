@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sinergi.cli.reading_place import ReadingPlace
     from sinergi_consumers.audit.audit import Audit
+    from sinergi_consumers.audit.replay import Replay
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.agreements.model import Agreement
     from sinergi_schemas.topics import Topic
@@ -53,22 +54,25 @@ class JournaledRun:
 
     Attributes:
         audits: of the topics that it reads.
+        replays: of topics that it reads without an audit.
         counts: what it has counted besides, by its name.
         verdict: in one line.
     """
 
     audits: Sequence[Audit] = ()
+    replays: Sequence[Replay] = ()
     counts: dict[str, int] = field(default_factory=dict)
     verdict: str | None = None
 
     @property
     def trees(self) -> Iterator[dict[str, Any]]:
         """Each topic-partition with its verified leaves and their root."""
-        for audit in self.audits:
-            for each in audit.partition_counts:
+        readings: list[Audit | Replay] = [*self.audits, *self.replays]
+        for reading in readings:
+            for each in reading.partition_counts:
                 yield {
-                    "topic": audit.topic.name,
-                    "read": audit.name,
+                    "topic": reading.topic.name,
+                    "read": reading.name,
                     "partition": each.partition,
                     "leaves": each.verified,
                     "root": each.root.hex(),
