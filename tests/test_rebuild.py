@@ -9,6 +9,7 @@ import pytest
 
 from agency_pair import AgencyPair, transfer
 from sinergi import migrate
+from sinergi.exit_status import ExitStatus
 from sinergi_consumers.testing.sinks import FEW_ESCORTS
 from verified_database import COUNT, NIK, VerifiedDatabase, copied, place_of
 
@@ -285,3 +286,45 @@ def test_a_place_names_a_leaf_that_replay_shows(database: VerifiedDatabase) -> N
     assert f"{partition}/{leaf}" in out
     shown = database.run("replay", database.pair.topic.name, "--leaf", f"{partition}/{leaf}")
     assert "P/3" in shown[1]
+
+
+@pytest.fixture
+def archived(database: VerifiedDatabase) -> tuple[VerifiedDatabase, str]:
+    """A database that has materialised transfers, and an archive of them."""
+    file = str(database.pair.folder / "archive.zip")
+    status, _, err = database.run("archive", "create", database.pair.topic.name, "-o", file)
+    assert status == 0, err
+    return database, file
+
+
+def test_tables_are_put_right_from_an_archive_without_the_brokers(
+    archived: tuple[VerifiedDatabase, str],
+) -> None:
+    database, file = archived
+    whole = [database.rows(table) for table in TABLES]
+    database.execute(*DAMAGE)
+    away = ("--set", "kafka.bootstrap=127.0.0.1:1")
+    rebuild = (*away, "rebuild", "transfer", "--archive", file)
+    status, found = database.document(*rebuild)
+    assert (status, found["differing_rows"], found["applied"]) == (ExitStatus.NEGATIVE, 6, None)
+    status, _, err = database.run(*rebuild, "--apply")
+    assert status == ExitStatus.SUCCESS, err
+    assert [database.rows(table) for table in TABLES] == whole
+    (_, document) = database.document("journal", "--limit", "1")
+    assert document["rows"][0]["principals"][0].startswith("archive ")
+
+
+def test_an_archive_that_is_older_than_the_tables_changes_no_row(
+    archived: tuple[VerifiedDatabase, str],
+) -> None:
+    database, file = archived
+    with database.working():
+        database.pair.publish(*(transfer(f"Q/{number}") for number in range(20)))
+        database.pair.until_rows("sinergi.transfer_history", COUNT + 20)
+    database.execute(*DAMAGE)
+    before = [database.rows(table) for table in TABLES]
+    for options in ((), ("--apply",)):
+        status, out, err = database.run("rebuild", "transfer", "--archive", file, *options)
+        assert (status, out) == (ExitStatus.ERROR, "")
+        assert "leaves that were materialised; read it where it has all of them" in err
+    assert [database.rows(table) for table in TABLES] == before

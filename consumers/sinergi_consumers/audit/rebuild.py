@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.sinks.protocol import Decision, PositionKey
+    from sinergi_schemas.topics import TopicPartition
 
 
 @dataclass(slots=True)
@@ -130,8 +131,10 @@ class Rebuild:
                 findings = audit.verdict.findings
                 why = findings[0].why if findings else audit.why_undecided
                 raise self._refused(f"{key.tp.topic} is not proved: {why}")
-            if audit.root(key.tp.partition, frontier.size) != frontier.root():
-                raise self._refused(f"its position in {key.tp} is not of that topic")
+            number = key.tp.partition
+            counts = (each for each in audit.partition_counts if each.partition == number)
+            shown = sum(each.verified for each in counts)
+            self._check_position(key.tp, frontier, shown, audit.root(number, frontier.size))
 
     def _catch_up(
         self,
@@ -149,8 +152,23 @@ class Rebuild:
             since = known or Frontier.empty()
             for batch in replay.batches_since(since, counts, {frontier.size}):
                 check.add(batch)
-            if counts.roots.get(frontier.size) != frontier.root():
-                raise self._refused(f"its position in {key.tp} is not of that topic")
+            shown = max(since.size, counts.verified)
+            self._check_position(key.tp, frontier, shown, counts.roots.get(frontier.size))
+
+    def _check_position(
+        self, tp: TopicPartition, position: Frontier, shown: int, root: bytes | None
+    ) -> None:
+        """Refuse to go on if a topic-partition does not show the leaves below a position.
+
+        Args:
+            shown: how many sealed leaves it shows.
+            root: that of its tree of the position's size; None if it is smaller.
+        """
+        if shown < position.size:
+            what = f"{tp} shows {shown:,} of the {position.size:,} leaves that were materialised"
+            raise self._refused(f"{what}; read it where it has all of them, as in a newer archive")
+        if root != position.root():
+            raise self._refused(f"its position in {tp} is not of that topic")
 
     def _refused(self, what: str) -> errors.RebuildRefused:
         return errors.RebuildRefused(self.projection.name, what)

@@ -11,8 +11,8 @@ from sinergi.cli import root, row_differences, terminal
 from sinergi.cli.decisions import decision
 from sinergi.cli.journaled_run import AuditRequest, journaled
 from sinergi.cli.native_output import logged_native_output
-from sinergi.cli.options import Force, Limit, Why, json_option
-from sinergi.cli.reading_place import ReadingPlace
+from sinergi.cli.options import Force, FromArchive, Limit, Why, json_option
+from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_progress import series_progress
 from sinergi.cli.row_differences import DifferencesFile, ShowValues, ValueDisplay
 from sinergi.exit_status import ExitStatus
@@ -22,10 +22,10 @@ from sinergi_consumers.audit.rebuild import Rebuild
 from sinergi_consumers.audit.series import AuditSeries
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.projections.projection import projections_of
-from sinergi_consumers.reading.source import KafkaSource
 from sinergi_consumers.sinks.postgresql import rights
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.files.toml_file import did_you_mean
 from sinergi_schemas.plain_text import counted, some
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
-    from sinergi.settings.settings import Settings
+    from sinergi.cli.reading_place import ReadingPlace
 
 _FEW = 20
 # Until the differences are applied it holds no lock that others wait for.
@@ -63,6 +63,7 @@ def rebuild(
     to_file: DifferencesFile = None,
     force: Force = False,
     limit: Limit = _FEW,
+    archive: FromArchive = None,
     as_json: Annotated[
         bool, json_option("What differs as one JSON document, with the first differences.")
     ] = False,
@@ -74,6 +75,8 @@ def rebuild(
     updated and deleted in one transaction, while a materialiser waits and readers read; views,
     grants, foreign keys and triggers stay, and no other projection is touched. Events of quarantine
     that become rows are recorded as retried.
+
+    An archive that is read in place of the brokers needs every leaf that the tables have.
 
     --apply needs the rights of the tables' owner: it logs in as consumer.owner_database says. The
     comparison needs those of `sinergi verify`.
@@ -90,10 +93,11 @@ def rebuild(
             raise errors.RebuildRefused(projection, row_differences.BOTH)
     decided = decision(_WHY if why is None else why)
     settings, catalog = root.settings(), Catalog.shipped()
-    task = _rebuild(settings, catalog, projection)
+    place = reading_place(settings, settings.agreements(), archive)
+    task = _rebuild(place, catalog, projection)
     request = AuditRequest("rebuild", why, {"projection": projection, "apply": apply})
     read = [each.topic for each in task.series.audits]
-    with journaled(ReadingPlace(settings, task.bus.agreements), read, request) as run:
+    with journaled(place, read, request) as run:
         run.audits = task.series.audits
         url = settings.owner_database(BusRole.CONSUMER) if apply else settings.consumer_database
         needed = None if apply else rights.verifier([task.projection])
@@ -130,13 +134,14 @@ def _counts(task: Rebuild, *, is_applied: bool) -> dict[str, int]:
     return counts | task.applied._asdict() if is_applied else counts
 
 
-def _rebuild(settings: Settings, catalog: Catalog, name: str) -> Rebuild:
+def _rebuild(place: ReadingPlace, catalog: Catalog, name: str) -> Rebuild:
     """What to rebuild.
 
     Raises:
         RebuildRefused: there is no such projection.
+        NotArchived: the place is an archive without one of its topics.
     """
-    agreements = settings.agreements()
+    settings, agreements = place.settings, place.agreements
     settings.check_party(agreements)
     topics = agreements.read_by(settings.agency)
     event_types = {each.event_type for each in topics} & {*catalog.event_types}
@@ -145,11 +150,11 @@ def _rebuild(settings: Settings, catalog: Catalog, name: str) -> Rebuild:
         what = f"there is no such projection here; {did_you_mean(name, known)}"
         raise errors.RebuildRefused(name, what)
     projection = known[name]
-    source = KafkaSource(settings.connection(BusRole.CONSUMER))
-    bus = Bus(source, agreements, catalog, settings.agency)
-    audits = [
-        Audit(bus, each, Copies()) for each in topics if each.event_type == projection.event_type
-    ]
+    read = [each for each in topics if each.event_type == projection.event_type]
+    begun = {*agreements.topics_since(SYSTEM.now())}
+    place.check(each for each in read if each in begun)
+    bus = Bus(place.receipts_source, agreements, catalog, settings.agency)
+    audits = [Audit(bus, each, Copies()) for each in read]
     return Rebuild(bus, AuditSeries(audits), projection)
 
 
